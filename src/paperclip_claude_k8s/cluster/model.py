@@ -1,0 +1,198 @@
+"""What the adapter knows of Kubernetes objects: frozen snapshots with the few fields that matter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Generic, TypeAlias, TypeVar
+
+JsonObject: TypeAlias = dict[str, object]
+"""A Kubernetes object as JSON: what manifests are made of."""
+
+Snapshot = TypeVar("Snapshot")
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """Which Job: its uid tells it from a later Job of the same name."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def is_true(self) -> bool:
+        return self.status == "True"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """One Job as the API server showed it once."""
+
+    ref: JobRef
+    resource_version: str
+    created: datetime | None
+    labels: Mapping[str, str] = NO_LABELS
+    annotations: Mapping[str, str] = NO_LABELS
+    conditions: tuple[Condition, ...] = ()
+    image: str = ""
+    deleting: bool = False
+    suspended: bool = False
+
+    @property
+    def finished(self) -> Condition | None:
+        """The `Complete` or `Failed` condition with status True, if the Job has one."""
+        return next((c for c in self.conditions if c.type in {"Complete", "Failed"} and c.is_true), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    exit_code: int | None
+    reason: str = ""
+    message: str = ""
+    signal: int | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+ContainerCondition: TypeAlias = Waiting | Running | Terminated
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSnapshot:
+    """One container of a Pod; `now` is None where the kubelet has reported nothing yet."""
+
+    name: str
+    now: ContainerCondition | None = None
+    container_id: str = ""
+    image: str = ""
+    restarts: int = 0
+    sidecar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodSnapshot:
+    """One Pod as the API server showed it once. `job_uid` is the uid of the Job that controls it."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+    job_uid: str = ""
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    created: datetime | None = None
+    labels: Mapping[str, str] = NO_LABELS
+    conditions: tuple[Condition, ...] = ()
+    init: tuple[ContainerSnapshot, ...] = ()
+    containers: tuple[ContainerSnapshot, ...] = ()
+    deleting: bool = False
+
+    def container(self, name: str) -> ContainerSnapshot | None:
+        return next((c for c in self.containers if c.name == name), None)
+
+    def condition(self, kind: str) -> Condition | None:
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSnapshot:
+    """One Kubernetes Event, newest wording; `count` repetitions."""
+
+    uid: str
+    kind: str
+    reason: str
+    message: str
+    about: str = ""
+    seen: datetime | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSnapshot:
+    namespace: str
+    name: str
+    resource_version: str
+    holder: str
+    labels: Mapping[str, str] = NO_LABELS
+    annotations: Mapping[str, str] = NO_LABELS
+    renewed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HomePod:
+    """The Pod we live in, as far as Jobs inherit from it. Raw parts keep Kubernetes' own JSON shape."""
+
+    namespace: str
+    name: str
+    image: str
+    env: Sequence[JsonObject] = ()
+    env_from: Sequence[JsonObject] = ()
+    image_pull_secrets: Sequence[JsonObject] = ()
+    dns_policy: str = ""
+    dns_config: JsonObject | None = None
+    node_selector: Mapping[str, str] = NO_LABELS
+    tolerations: Sequence[JsonObject] = ()
+    affinity: JsonObject | None = None
+    claim_name: str = ""
+    secret_volumes: Sequence["SecretVolume"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVolume:
+    """A Secret the home container mounts: Jobs mount it at the same place."""
+
+    name: str
+    secret: str
+    mount_path: str
+    optional: bool = False
+    items: Sequence[JsonObject] = ()
+    default_mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[Snapshot]):
+    """A watch told of an object: it is there, as this, or it is gone and was last this."""
+
+    snapshot: Snapshot
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """The watch is alive and has told everything up to this version."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Snapshot]):
+    """Answer of a list call: the items, and the version from which a watch goes on."""
+
+    items: tuple[Snapshot, ...]
+    resource_version: str

@@ -1,0 +1,178 @@
+"""The one door to Kubernetes: what the adapter may ask, in our words.
+
+Every promise below is kept by the gateway (a real API server), by the development cluster behind the
+gateway, and by the in-memory cluster of the unit tests; `tests/contract` holds all three to it.
+
+Rules that hold for every call:
+
+* An object that does not exist is `None` (reads) or `False` (deletes), never an error.
+* Anything else that went wrong is a `ClusterError`, whose `status` is the HTTP status, or None when no
+  answer came: connection refused or reset, a time limit, a broken answer.
+* Reads and lists are quorum reads: they never come from the API server's watch cache.
+* Calls do not retry and do not wait beyond `Timings.request`; whoever calls decides about that.
+* Cancelling the calling task leaves nothing open.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from paperclip_claude_k8s.cluster.model import (
+    Bookmark,
+    EventSnapshot,
+    HomePod,
+    JobRef,
+    JobSnapshot,
+    JsonObject,
+    LeaseSnapshot,
+    Listing,
+    PodSnapshot,
+    Seen,
+)
+
+Propagation = Literal["Background", "Foreground"]
+Labels = Mapping[str, str]
+
+
+class ClusterError(Exception):
+    """A call that failed. `message` is the API server's own sentence; it never holds a secret's value."""
+
+    def __init__(
+        self, status: int | None, reason: str, message: str, *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{reason}: {message}" if reason else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """Which log, from when. `since` is UTC nanoseconds; the server cuts it to whole seconds."""
+
+    namespace: str
+    pod: str
+    container: str
+    since: int | None = None
+    follow: bool = True
+
+
+class LogBytes(Protocol):
+    """An open log answer. Lines carry the runtime's timestamp in front."""
+
+    async def read(self) -> bytes:
+        """The next bytes as they came, or b"" once the server has ended the answer.
+
+        Raises `ClusterError` with status None when the connection broke.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One verb on one resource, as access reviews ask for it. `subresource` is e.g. "log"."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    subresource: str = ""
+
+
+class Cluster(Protocol):
+    """Kubernetes as the adapter needs it."""
+
+    async def server_version(self) -> tuple[int, int]:
+        """Major and minor version of the API server, such as (1, 29)."""
+        ...
+
+    async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
+        """The Pod we live in; its container called `container`, else its first one."""
+        ...
+
+    # Jobs ---------------------------------------------------------------------------------------
+
+    async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
+        """Create a Job. A taken name is `ClusterError` 409; a refusal carries the server's words."""
+        ...
+
+    async def read_job(self, namespace: str, name: str) -> JobSnapshot | None: ...
+
+    async def list_jobs(self, namespace: str, labels: Labels) -> Listing[JobSnapshot]:
+        """Jobs that carry all these labels."""
+        ...
+
+    async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
+        """Apply a JSON patch (RFC 6902). A failed `test` operation is `ClusterError` 409 or 422."""
+        ...
+
+    async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
+        """Delete exactly this Job: a Job of that name with another uid is left alone and gives False."""
+        ...
+
+    def watch_jobs(
+        self, namespace: str, labels: Labels, version: str
+    ) -> AsyncIterator[Seen[JobSnapshot] | Bookmark]:
+        """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410."""
+        ...
+
+    # Pods ---------------------------------------------------------------------------------------
+
+    async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None: ...
+
+    async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
+        """Pods that carry all these labels."""
+        ...
+
+    def watch_pods(
+        self, namespace: str, labels: Labels, version: str
+    ) -> AsyncIterator[Seen[PodSnapshot] | Bookmark]:
+        """As `watch_jobs`, for Pods."""
+        ...
+
+    def log(self, request: LogRequest) -> AbstractAsyncContextManager[LogBytes]:
+        """Open a container's log with timestamps. A refusal (any status but 200) is `ClusterError`."""
+        ...
+
+    # Everything else ------------------------------------------------------------------------------
+
+    async def create_secret(self, namespace: str, manifest: JsonObject) -> None:
+        """Create a Secret. Errors never quote its contents."""
+        ...
+
+    async def delete_secret(self, namespace: str, name: str) -> bool: ...
+
+    async def secret_exists(self, namespace: str, name: str) -> bool: ...
+
+    async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
+        """Access modes of a PersistentVolumeClaim, such as ("ReadWriteMany",)."""
+        ...
+
+    async def list_events(self, namespace: str, about_uid: str) -> tuple[EventSnapshot, ...]:
+        """Events about the object with this uid, oldest first."""
+        ...
+
+    async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None: ...
+
+    async def list_leases(self, namespace: str, labels: Labels) -> Listing[LeaseSnapshot]: ...
+
+    async def create_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
+        """Create a Lease; a taken name is `ClusterError` 409."""
+        ...
+
+    async def replace_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
+        """Write a Lease over the version named in its metadata; somebody was faster is `ClusterError` 409."""
+        ...
+
+    async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
+        """Delete this version of a Lease; another version is left alone and gives False."""
+        ...
+
+    async def may(self, namespace: str, access: Access) -> bool:
+        """Whether the API server would let us do that (SelfSubjectAccessReview)."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; the object is of no use afterwards."""
+        ...
