@@ -1,0 +1,234 @@
+"""The adapter's settings: SPEC 13, lenient in, exact out."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic.alias_generators import to_camel, to_snake
+
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
+from paperclip_claude_k8s.host.readers import (
+    Flag,
+    Object,
+    Objects,
+    Seconds,
+    Str,
+    TextList,
+    TextMap,
+    Whole,
+    choice,
+)
+
+SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
+"""Keys whose values may hold credentials: never quoted in an error."""
+
+HOST_KEYS = frozenset(
+    {
+        "command",
+        "instructionsBundleMode",
+        "instructionsEntryFile",
+        "instructionsRootPath",
+        "managedAiConnection",
+        "paperclipConnectorSkillDigest",
+        "paperclipRuntimeSkills",
+        "paperclipSkillSync",
+    }
+)
+"""Keys the host itself puts into every config (HOST.md 3.1, 6.4): no reason for a line about them."""
+
+ZERO_MEANS_DEFAULT = frozenset(
+    {
+        "ttlSecondsAfterFinished",
+        "graceSec",
+        "stopGraceSec",
+        "scheduleTimeoutSec",
+        "imagePullTimeoutSec",
+        "startTimeoutSec",
+        "terminatingWaitSec",
+        "rtkMaxOutputBytes",
+    }
+)
+"""A form writes 0 for a number nobody entered (HOST.md 6.4); for these, 0 makes no sense."""
+
+_ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
+"""Older or form-given names; the name on the right wins where both are given."""
+
+_RESOURCE_KEYS = tuple(
+    f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
+)
+
+
+class ConfigInvalid(ValueError):
+    """A setting cannot be used; the message names key, value and what is expected."""
+
+
+def _quantity(value: object) -> str:
+    parse_cpu(value)
+    return str(value).strip()
+
+
+def _size(value: object) -> str:
+    parse_bytes(value)
+    return str(value).strip()
+
+
+Cpu = Annotated[str, BeforeValidator(_quantity)]
+Bytes = Annotated[str, BeforeValidator(_size)]
+
+
+class AdapterConfig(BaseModel):
+    """Every setting of one run, defaults filled in. Seconds are seconds, sizes are Kubernetes quantities."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    model: Str | None = None
+    effort: Str | None = None
+    cwd: Str | None = None
+    instructions_file_path: Str | None = None
+    prompt_template: Str | None = None
+    bootstrap_prompt_template: Str | None = None
+    max_turns_per_run: Whole = 0
+    dangerously_skip_permissions: Flag = True
+    allowed_tools: TextList = ()
+    extra_args: TextList = ()
+    env: TextMap = {}
+    mcp_servers: Object = {}
+
+    namespace: Str | None = None
+    image: Str | None = None
+    image_pull_policy: Annotated[str, choice("Always", "IfNotPresent", "Never")] = "IfNotPresent"
+    kubeconfig: Str | None = None
+    service_account_name: Str | None = None
+    runtime_class_name: Str | None = None
+    priority_class_name: Str | None = None
+    queue_name: Str | None = None
+
+    cpu_request: Cpu = "1000m"
+    memory_request: Bytes = "2Gi"
+    cpu_limit: Cpu = "4000m"
+    memory_limit: Bytes = "8Gi"
+
+    node_selector: TextMap | None = None
+    labels: TextMap = {}
+    tolerations: Objects | None = None
+    pod_template: Object | None = None
+    run_as_user: Whole = 1000
+
+    ttl_seconds_after_finished: Seconds = 3600
+    timeout_sec: Seconds = 0
+    grace_sec: Seconds = 60
+    stop_grace_sec: Seconds = 20
+    schedule_timeout_sec: Seconds = 120
+    image_pull_timeout_sec: Seconds = 900
+    start_timeout_sec: Seconds = 120
+    terminating_wait_sec: Seconds = 60
+    concurrency_wait_sec: Seconds = 0
+
+    retain_jobs: Flag = False
+    reattach_orphaned_jobs: Flag = True
+    protect_from_eviction: Flag = True
+    refresh_on_spawn: Flag = True
+    continuation_marker: Flag = True
+    concurrency_scope: Annotated[Literal["agent", "task"], choice("agent", "task")] = "agent"
+    prompt_delivery: Annotated[Literal["secret", "init"], choice("secret", "init")] = "secret"
+
+    shared_volume_dir: Str | None = None
+    tee_run_log: Flag | None = None
+    retain_run_logs: Flag = False
+    log_size_limit: Bytes = "10Gi"
+
+    enable_rtk: Flag = False
+    rtk_max_output_bytes: Whole = 50_000
+    enable_docker: Flag = False
+    docker_image: Str = "docker:28-dind"
+    quota_gate_url: Str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidy_input(cls, given: Any) -> Any:  # noqa: ANN401  # whatever the host stored
+        return _present(_resources_flat(_known_names(given))) if isinstance(given, Mapping) else given
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> "AdapterConfig":
+        """Read the effective config of a run.
+
+        Raises:
+            ConfigInvalid: a value has the wrong type; says key, value and what is expected.
+        """
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ConfigInvalid(_explain(error)) from None
+
+    @property
+    def log_limit_bytes(self) -> int:
+        return parse_bytes(self.log_size_limit)
+
+
+def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys nobody reads, sorted; the host's own and the nested `resources` are not among them."""
+    known = {field.alias or name for name, field in AdapterConfig.model_fields.items()}
+    known |= {*AdapterConfig.model_fields, *HOST_KEYS, *_ALIASES, *_RESOURCE_KEYS, "resources"}
+    return tuple(sorted(key for key in given if key not in known and not key.startswith("paperclip")))
+
+
+def _known_names(given: Mapping[str, Any]) -> JsonMap:
+    """One spelling for each setting: the wire's camelCase name."""
+    aliases = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
+    renamed = {aliases[key]: value for key, value in given.items() if key in aliases}
+    plain = {
+        to_camel(key) if key in AdapterConfig.model_fields else key: value
+        for key, value in given.items()
+        if key not in aliases
+    }
+    return renamed | plain
+
+
+def _resources_flat(given: JsonMap) -> JsonMap:
+    """`resources` as a nested object or as flat dotted keys; the dotted key wins."""
+    nested = given.get("resources")
+    if nested is not None and not isinstance(nested, Mapping):
+        raise ValueError("resources: expected an object with requests and limits")
+    flat = dict(given)
+    for dotted in _RESOURCE_KEYS:
+        _, kind, what = dotted.split(".")
+        inner = (nested or {}).get(kind)
+        value = given.get(dotted, inner.get(what) if isinstance(inner, Mapping) else None)
+        if value is not None:
+            flat[f"{what}{kind.removesuffix('s').capitalize()}"] = value
+    return flat
+
+
+def _present(given: JsonMap) -> JsonMap:
+    """Without what a form writes for "nothing": null, blank text, and 0 where 0 makes no sense."""
+    return {key: value for key, value in given.items() if not _is_nothing(key, value)}
+
+
+def _is_nothing(key: str, value: object) -> bool:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return True
+    return key in ZERO_MEANS_DEFAULT and value == 0 and not isinstance(value, bool)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    expected = str(first.get("ctx", {}).get("error", first["msg"]))
+    if not first["loc"]:  # the whole config would have to be shown
+        return f"config.{expected}"
+    key = str(first["loc"][0])
+    shown = "(value not shown)" if key in SECRET_KEYS else f"got {_short(first['input'])}"
+    return f"config.{_operator_name(key)}: expected {expected}, {shown}"
+
+
+def _operator_name(key: str) -> str:
+    for dotted in _RESOURCE_KEYS:
+        _, kind, what = dotted.split(".")
+        if key == f"{what}{kind.removesuffix('s').capitalize()}":
+            return dotted
+    return key
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
