@@ -1,0 +1,302 @@
+"""Every way a run can end badly: the codes, what they mean to the host, and one builder per code.
+
+No other module writes an `ErrorCode` or composes a failure's message; `tests/house` keeps it so.
+A message says what happened to what, the cluster's own words, and the next step.
+
+    RunFailure                     raised by a room, caught once, in `execute`
+    └── Failure                    the value: code, message, what the host may conclude
+        ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
+        ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
+        ├── never started          not scheduled, image, init                        evidence: bootstrap
+        └── the agent may have run disrupted, deleted, timeout, Claude's own ends    evidence: continuation
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.host.result import ErrorFamily
+
+JsonMap: TypeAlias = dict[str, Any]
+
+
+class ErrorCode(StrEnum):
+    """What hosts and operators match on; the sentence is what an operator should look at first."""
+
+    CONFIG_INVALID = "k8s_config_invalid"
+    """Correct the named setting."""
+    AGENT_ID_INVALID = "k8s_agent_id_invalid"
+    """Give the agent an id with at least one letter or digit."""
+    PROMPT_TOO_LARGE = "k8s_prompt_too_large"
+    """Shorten the prompt or mount the shared volume here."""
+    HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
+    """Set `image`, or let the service account read its own Pod."""
+    GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
+    """Look at the API server and at the `list jobs` right."""
+    RUN_BLOCKED = "k8s_concurrent_run_blocked"
+    """Wait for the named Job, cancel its run, or set `concurrencyWaitSec`."""
+    ORPHAN_TASK_UNKNOWN = "k8s_orphan_task_unknown"
+    """Look at the named Job; delete it if nobody needs its work."""
+    ORPHAN_SESSION_MISMATCH = "k8s_orphan_session_mismatch"
+    """Let the named Job end, or delete it."""
+    JOB_CREATE_FAILED = "k8s_job_create_failed"
+    """Read the API server's refusal: quota, admission, rights."""
+    SECRET_CREATE_FAILED = "k8s_prompt_secret_create_failed"  # noqa: S105  # a code, not a password
+    """Read the API server's refusal; the `create secrets` right is needed."""
+    POD_SCHEDULE_FAILED = "k8s_pod_schedule_failed"
+    """Read the Pod's events in the message: resources, image, volume, init container."""
+    POD_REATTACH_FAILED = "k8s_pod_reattach_failed"
+    """The adopted Job has no Pod that can be read; delete the Job."""
+    POD_DISRUPTED = "k8s_pod_disrupted"
+    """The node or the scheduler took the Pod away; the session can be resumed."""
+    JOB_DELETED_EXTERNALLY = "k8s_job_deleted_externally"
+    """Find out who deletes Jobs in this namespace."""
+    JOB_STATE_MISMATCH = "k8s_job_state_mismatch"
+    """The run's end could not be observed; look at the Job, which was left alone."""
+    LOG_LIMIT_EXCEEDED = "k8s_log_limit_exceeded"
+    """Raise `logSizeLimit` or find out why the agent prints so much."""
+    TIMEOUT = "timeout"
+    """Raise `timeoutSec` or give the agent less to do at once."""
+    CANCELLED = "cancelled"
+    """Somebody stopped the run."""
+    AUTH_REQUIRED = "claude_auth_required"
+    """Renew the agent's credentials."""
+    PROVIDER_QUOTA = "provider_quota"
+    """The subscription's limit is reached; it resets at the named time."""
+    TRANSIENT_UPSTREAM = "claude_transient_upstream"
+    """The model API was overloaded or out of reach; the host tries again."""
+    CREDIT_EXHAUSTED = "claude_credit_exhausted"
+    """Add credit to the API account."""
+    MODEL_NOT_FOUND = "model_not_found"
+    """Correct `model`, or ask for access to it."""
+    CLAUDE_PROMPT_TOO_LONG = "claude_prompt_too_long"
+    """Start a fresh session or send less."""
+    MAX_BUDGET = "claude_max_budget"
+    """Raise the budget given in `extraArgs`."""
+    MAX_OUTPUT = "claude_max_output"
+    """Ask for less at once, or set CLAUDE_CODE_MAX_OUTPUT_TOKENS."""
+    REFUSAL = "claude_refusal"
+    """The model refused; rephrase the task."""
+    MAX_TURNS = "max_turns_exhausted"
+    """The host continues the run; raise `maxTurnsPerRun` to allow more at once."""
+    SESSION_UNAVAILABLE = "session_unavailable"
+    """The session is gone; the next run starts a fresh one."""
+    POISONED_SESSION = "claude_poisoned_previous_message_id"
+    """The session cannot be continued; the next run starts a fresh one."""
+    LLM_API_ERROR = "llm_api_error"
+    """The model answered with nothing; try again, look at the model's gateway."""
+    TRUNCATED = "claude_truncated"
+    """The agent was ended in mid-answer; the message says how its container ended."""
+    INIT_FAILED = "claude_init_failed"
+    """Look at credentials, model name and the CLI's version."""
+    NO_RESULT = "claude_no_result"
+    """The agent ended without a result; the output in the result says how far it got."""
+    FAILED = "claude_failed"
+    """Read Claude's own words in the message."""
+
+
+Evidence = Literal["bootstrap", "continuation", "interrupted", "none"]
+"""What the host may conclude (HOST.md 4.3): nothing ran; it ran; it was stopped cleanly; say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One bad end. `retry_not_before` is an aware UTC time; `meta` holds facts without secrets."""
+
+    code: ErrorCode
+    message: str
+    evidence: Evidence = "continuation"
+    family: ErrorFamily | None = None
+    clear_session: bool = False
+    retry_not_before: datetime | None = None
+    meta: JsonMap = field(default_factory=dict)
+
+
+class RunFailure(Exception):
+    """Ends a run from inside a room. `keep_job`: whatever runs in the cluster is left alone."""
+
+    def __init__(self, failure: Failure, *, keep_job: bool = False) -> None:
+        super().__init__(f"{failure.code}: {failure.message}")
+        self.failure = failure
+        self.keep_job = keep_job
+
+
+def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure:
+    return Failure(code, message, "bootstrap", "transient_upstream" if heals else None)
+
+
+def can_heal(error: ClusterError) -> bool:
+    """Whether the same call may succeed later: no answer, overload, conflict, quota. Bad requests never do."""
+    if error.status is None or error.status in {408, 409, 429} or error.status >= 500:
+        return True
+    return error.status == 403 and "exceeded quota" in error.message
+
+
+def _words(error: ClusterError) -> str:
+    status = f"HTTP {error.status} " if error.status else ""
+    return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
+
+
+# ── before any Job ───────────────────────────────────────────────────────────────────────────────
+
+
+def config_invalid(why: str) -> Failure:
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why} — correct it and run again")
+
+
+def agent_id_invalid(agent_id: str) -> Failure:
+    text = f"Agent id {agent_id[:80]!r} has no character that a Kubernetes label can hold"
+    return _bootstrap(ErrorCode.AGENT_ID_INVALID, f"{text} — use an id with at least one letter or digit")
+
+
+def prompt_too_large(size: int, limit: int) -> Failure:
+    text = f"The prompt has {size} bytes; a Secret holds {limit} and no shared volume is mounted here"
+    return _bootstrap(
+        ErrorCode.PROMPT_TOO_LARGE, f"{text} — shorten it, or mount the shared volume and set sharedVolumeDir"
+    )
+
+
+def home_pod_unavailable(which: str, why: str) -> Failure:
+    return _bootstrap(
+        ErrorCode.HOME_POD_UNAVAILABLE,
+        f"The home pod {which} could not be read: {why} — Jobs inherit image, volume and env from it; "
+        "set `image` (and `namespace`), or run in the cluster with HOSTNAME and the right to get pods",
+        heals=False,
+    )
+
+
+def cluster_unreachable(why: str) -> Failure:
+    """The kubeconfig, not the cluster, is at fault: nothing heals by itself."""
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}")
+
+
+# ── guard and create ─────────────────────────────────────────────────────────────────────────────
+
+
+def guard_unreachable(error: ClusterError) -> Failure:
+    text = f"Concurrency guard unreachable: {_words(error)}"
+    step = "no Job was created; check the API server and the right to list jobs"
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — {step}", heals=True)
+
+
+def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
+    text = f"Concurrent run blocked: Job {jobs} {why}"
+    step = "wait for it, cancel its run, or set concurrencyWaitSec"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+
+
+def orphan_task_unknown(job: str) -> Failure:
+    text = f"Concurrent run blocked: orphaned Job {job} is still running and its task cannot be compared with ours"
+    return _bootstrap(
+        ErrorCode.ORPHAN_TASK_UNKNOWN, f"{text} — let it end, or delete it if nobody needs its work"
+    )
+
+
+def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
+    text = f"Concurrent run blocked: orphaned Job {job} works in session {theirs}, this run wants {ours}"
+    return _bootstrap(ErrorCode.ORPHAN_SESSION_MISMATCH, f"{text} — let it end, or delete it")
+
+
+def job_create_failed(name: str, error: ClusterError) -> Failure:
+    text = f"Failed to create Kubernetes Job: {_words(error)}"
+    return _bootstrap(
+        ErrorCode.JOB_CREATE_FAILED,
+        f"{text} — Job {name} was refused; {_refusal_step(error)}",
+        heals=can_heal(error),
+    )
+
+
+def secret_create_failed(name: str, error: ClusterError) -> Failure:
+    text = f"Failed to create prompt Secret: {_words(error)}"
+    step = f"Job {name} was taken back; {_refusal_step(error)}"
+    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", heals=can_heal(error))
+
+
+def _refusal_step(error: ClusterError) -> str:
+    if "exceeded quota" in error.message:
+        return "free some of the namespace's quota or lower `resources`"
+    if error.status == 403:
+        return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
+    if error.status in {400, 422}:
+        return "correct the setting behind the named field"
+    return "the API server may accept it later"
+
+
+# ── never started ────────────────────────────────────────────────────────────────────────────────
+
+
+def pod_schedule_failed(why: str, *, heals: bool, reattached: bool = False) -> Failure:
+    if reattached:
+        return pod_reattach_failed(why)
+    return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why}", heals=heals)
+
+
+def pod_reattach_failed(why: str) -> Failure:
+    text = f"Pod reattach failed: {why} — the adopted Job may have worked already; look at it before you delete it"
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text)
+
+
+# ── the agent may have run ───────────────────────────────────────────────────────────────────────
+
+
+def pod_disrupted(pod: str, reason: str, words: str, *, started: bool) -> Failure:
+    said = f": {words}" if words else ""
+    step = "its session can be resumed" if started else "the agent had not started, so nothing is lost"
+    return Failure(
+        ErrorCode.POD_DISRUPTED,
+        f"Pod {pod} was disrupted ({reason}){said} — {step}",
+        "continuation" if started else "bootstrap",
+        "transient_upstream",
+    )
+
+
+def job_deleted_externally(facts: str) -> Failure:
+    text = f"K8s Job was deleted externally before Claude could complete [{facts}]"
+    return Failure(
+        ErrorCode.JOB_DELETED_EXTERNALLY,
+        f"{text} — look for who deletes Jobs there; the session can be resumed",
+    )
+
+
+def job_state_mismatch(job: str, why: str) -> Failure:
+    text = f"Job {job} did not complete cleanly ({why}) — it was left alone; the next run adopts it if it still works"
+    return Failure(ErrorCode.JOB_STATE_MISMATCH, text)
+
+
+def log_limit_exceeded(limit: str) -> Failure:
+    text = f"The agent printed more than logSizeLimit {limit} and was ended"
+    return Failure(ErrorCode.LOG_LIMIT_EXCEEDED, f"{text} — find out why, or raise logSizeLimit")
+
+
+def timeout(seconds: float) -> Failure:
+    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s")
+
+
+def cancelled(*, proven: bool) -> Failure:
+    return Failure(ErrorCode.CANCELLED, "Run cancelled", "interrupted" if proven else "continuation")
+
+
+# ── Claude's own ends ────────────────────────────────────────────────────────────────────────────
+
+
+def empty_reply(message: str) -> Failure:
+    return Failure(ErrorCode.LLM_API_ERROR, message, family="transient_upstream")
+
+
+def truncated(message: str) -> Failure:
+    return Failure(ErrorCode.TRUNCATED, message, family="transient_upstream")
+
+
+def init_failed(message: str) -> Failure:
+    return Failure(ErrorCode.INIT_FAILED, message)
+
+
+def no_result(message: str) -> Failure:
+    return Failure(ErrorCode.NO_RESULT, message)
+
+
+def with_step(failure: Failure, step: str) -> Failure:
+    """The seeds' texts are interface; a next step may follow them."""
+    return replace(failure, message=f"{failure.message} — {step}")

@@ -1,0 +1,94 @@
+"""Who runs: names and labels by which a run's objects are found again."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.ground.settings import Limits
+
+ADAPTER_TYPE = "claude_k8s"
+PREFIX = "paperclip.io/"
+RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
+CONTAINER = "claude"
+
+AGENT_LABEL = f"{PREFIX}agent-id"
+RUN_LABEL = f"{PREFIX}run-id"
+TASK_LABEL = f"{PREFIX}task-id"
+SESSION_LABEL = f"{PREFIX}session-id"
+COMPANY_LABEL = f"{PREFIX}company-id"
+ADAPTER_LABEL = f"{PREFIX}adapter-type"
+
+NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
+WAKE_ANNOTATION = f"{PREFIX}wake-digest"
+TAKEN_ANNOTATION = f"{PREFIX}result-taken"
+AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
+
+_LABEL_CHARS = Limits().label_chars
+_SLUG_CHARS = 16
+_HASH_CHARS = 10
+_NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]")
+_NOT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
+_NOT_SLUG = re.compile(r"[^a-z0-9-]+")
+
+
+def label_value(text: str | None) -> str | None:
+    """A legal label value made of `text`, or None when nothing legal is left of it.
+
+    Keeps `[A-Za-z0-9._-]`, at most 63 characters, alphanumeric at both ends. Idempotent.
+    """
+    kept = _NOT_ENDS.sub("", _NOT_LABEL.sub("", text or ""))
+    return _NOT_ENDS.sub("", kept[:_LABEL_CHARS]) or None
+
+
+def _slug(text: str) -> str:
+    return _NOT_SLUG.sub("", text.lower())[:_SLUG_CHARS].strip("-")
+
+
+def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
+    """`ac-{agent}-{run}-{hash}`: the same run gives the same name, so a second create is a 409."""
+    seed = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
+    digest = hashlib.sha256(seed.encode()).hexdigest()[:_HASH_CHARS]
+    return "-".join(part for part in ("ac", _slug(agent_id), _slug(run_id), digest) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Label-safe ids of one run. `agent` is never empty; the others may be unknown."""
+
+    agent_id: str
+    run_id: str
+    agent: str
+    run: str | None
+    task: str | None = None
+    session: str | None = None
+    company: str | None = None
+
+    def job_name(self, attempt: int = 1) -> str:
+        return job_name(self.agent_id, self.run_id, attempt)
+
+    @property
+    def selector(self) -> Mapping[str, str]:
+        """Finds every Job of this agent, whichever run made it."""
+        return {AGENT_LABEL: self.agent, ADAPTER_LABEL: ADAPTER_TYPE}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What every object of this run carries."""
+        own = {
+            AGENT_LABEL: self.agent,
+            RUN_LABEL: self.run,
+            COMPANY_LABEL: self.company,
+            TASK_LABEL: self.task,
+            SESSION_LABEL: self.session,
+        }
+        fixed = {
+            "app.kubernetes.io/managed-by": "paperclip",
+            "app.kubernetes.io/component": "agent-job",
+            ADAPTER_LABEL: ADAPTER_TYPE,
+        }
+        return fixed | {key: value for key, value in own.items() if value}
+
+
+ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
+"""Finds every Job and Pod of this adapter in a namespace."""

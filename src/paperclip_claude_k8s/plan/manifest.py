@@ -1,0 +1,185 @@
+"""RunPlan → the Job and its Secret, as the plain dicts the API server takes (SPEC 3)."""
+
+from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan import identity as names
+from paperclip_claude_k8s.plan.labels import user_labels
+from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
+from paperclip_claude_k8s.plan.volumes import RUN_DIR, SCRATCH_DIR, mounts, volumes
+
+SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
+TERMINATION_LOG = "/dev/termination-log"
+
+
+def job_manifest(plan: RunPlan) -> JsonObject:
+    """The Job: one Pod, one try, one agent container."""
+    config = plan.config
+    spec: JsonObject = {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "ttlSecondsAfterFinished": int(config.ttl_seconds_after_finished),
+        "template": {
+            "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
+            "spec": _pod_spec(plan),
+        },
+    }
+    if plan.deadline is not None:
+        spec["activeDeadlineSeconds"] = plan.deadline
+    if config.queue_name:
+        spec["suspend"] = True
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": plan.job_name,
+            "namespace": plan.namespace,
+            "labels": _labels(plan),
+            "annotations": _annotations(plan),
+        },
+        "spec": spec,
+    }
+
+
+def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
+    """The run Secret: prompt, files and secret values; it goes when its owner, the Job, goes."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
+    values = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in plan.environment.secrets.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": plan.secret_name,
+            "namespace": plan.namespace,
+            "labels": dict(plan.identity.labels),
+            "ownerReferences": [owner],
+        },
+        "stringData": {**plan.files, **values},
+    }
+
+
+def _labels(plan: RunPlan) -> dict[str, str]:
+    accepted, _ = user_labels(plan.config.labels)
+    queue = {"kueue.x-k8s.io/queue-name": plan.config.queue_name} if plan.config.queue_name else {}
+    return {**accepted, **queue, **plan.identity.labels}
+
+
+def _annotations(plan: RunPlan) -> dict[str, str]:
+    named = {names.AGENT_NAME_ANNOTATION: plan.agent_name} if plan.agent_name else {}
+    return {
+        names.ADAPTER_LABEL: names.ADAPTER_TYPE,
+        names.NONCE_ANNOTATION: plan.nonce,
+        names.WAKE_ANNOTATION: plan.wake_digest,
+        **named,
+    }
+
+
+def _pod_annotations(plan: RunPlan) -> dict[str, str]:
+    if not plan.config.protect_from_eviction:
+        return _annotations(plan)
+    return {
+        **_annotations(plan),
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "karpenter.sh/do-not-disrupt": "true",
+    }
+
+
+def _pod_spec(plan: RunPlan) -> JsonObject:
+    config = plan.config
+    spec: JsonObject = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": int(config.stop_grace_sec),
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": config.service_account_name is not None,
+        "serviceAccountName": config.service_account_name,
+        "runtimeClassName": config.runtime_class_name,
+        "priorityClassName": config.priority_class_name,
+        "securityContext": _pod_security(config.run_as_user),
+        "containers": [_agent_container(plan)],
+        "volumes": volumes(plan),
+        **_placement(plan),
+    }
+    return {key: value for key, value in spec.items() if value is not None}
+
+
+def _placement(plan: RunPlan) -> JsonObject:
+    """Where the Pod may run and how it resolves names: the config's word, else the home pod's."""
+    config, home = plan.config, plan.home
+    selector = config.node_selector if config.node_selector is not None else home and dict(home.node_selector)
+    tolerations = config.tolerations if config.tolerations is not None else home and home.tolerations
+    inherited: JsonObject = {
+        "nodeSelector": selector,
+        "tolerations": list(tolerations or ()),
+        "affinity": home and home.affinity,
+        "dnsPolicy": home and home.dns_policy,
+        "dnsConfig": home and home.dns_config,
+        "imagePullSecrets": list(home.image_pull_secrets) if home else (),
+    }
+    return {key: value for key, value in inherited.items() if value}
+
+
+def _pod_security(user: int) -> JsonObject:
+    group = user or 1000
+    return {
+        "runAsNonRoot": user != 0,
+        "runAsUser": user,
+        "runAsGroup": group,
+        "fsGroup": group,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _agent_container(plan: RunPlan) -> JsonObject:
+    config = plan.config
+    return {
+        "name": names.CONTAINER,
+        "image": plan.image,
+        "imagePullPolicy": config.image_pull_policy,
+        "command": [unexpanded(part) for part in ("sh", "-c", relay.script(), "relay", *plan.argv)],
+        "workingDir": plan.workdir,
+        "env": _env(plan),
+        "envFrom": list(plan.environment.env_from),
+        "volumeMounts": mounts(plan),
+        "resources": {
+            "requests": {"cpu": config.cpu_request, "memory": config.memory_request},
+            "limits": {"cpu": config.cpu_limit, "memory": config.memory_limit},
+        },
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def unexpanded(text: str) -> str:
+    """Text that Kubernetes leaves alone: it expands `$(NAME)` in commands and env, and turns `$$` into `$`."""
+    return text.replace("$", "$$")
+
+
+def _env(plan: RunPlan) -> list[JsonObject]:
+    """Later entries win where a name comes twice, so ours stand last."""
+    inherited: list[JsonObject] = list(plan.environment.value_from)
+    literals: list[JsonObject] = [
+        {"name": name, "value": unexpanded(value)}
+        for name, value in sorted({**plan.environment.literals, **_relay_env(plan)}.items())
+    ]
+    secrets: list[JsonObject] = [
+        {
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
+        }
+        for name in sorted(plan.environment.secrets)
+    ]
+    return [*inherited, *literals, *secrets]
+
+
+def _relay_env(plan: RunPlan) -> dict[str, str]:
+    return {
+        relay.DIR: SCRATCH_DIR,
+        relay.PROMPT: f"{RUN_DIR}/prompt.txt",
+        relay.OUT: plan.log_file or f"{SCRATCH_DIR}/stdout",
+        relay.NONCE: plan.nonce,
+        relay.LIMIT: str(plan.config.log_limit_bytes),
+        relay.MESSAGE: TERMINATION_LOG,
+        "HOME": POD_HOME,
+    }

@@ -1,0 +1,70 @@
+"""Every choice of one run, made once."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.environment import Environment
+from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.prompt import Prompt
+
+POD_HOME = "/paperclip"
+"""Where the shared volume is mounted in the agent's Pod; also its HOME."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What to ask of the cluster for one attempt of a run. Secret values never show in its repr."""
+
+    identity: Identity
+    namespace: str
+    config: AdapterConfig = field(repr=False)
+    image: str
+    argv: tuple[str, ...]
+    prompt: Prompt = field(repr=False)
+    environment: Environment = field(repr=False)
+    workdir: str
+    nonce: str
+    wake_digest: str
+    agent_name: str = ""
+    resume: str | None = None
+    log_file: str | None = None
+    home: HomePod | None = field(default=None, repr=False)
+    attempt: int = 1
+
+    @property
+    def job_name(self) -> str:
+        return self.identity.job_name(self.attempt)
+
+    @property
+    def secret_name(self) -> str:
+        """The run Secret shares the Job's name: one look tells what belongs together."""
+        return self.job_name
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """File name → text: what the run Secret brings into the Pod as files."""
+        return {"prompt.txt": self.prompt.text, **self.environment.files}
+
+    @property
+    def deadline(self) -> int | None:
+        """Seconds for `activeDeadlineSeconds`, the backstop of a host that died; None without a timeout."""
+        config = self.config
+        if not config.timeout_sec:
+            return None
+        waiting = config.schedule_timeout_sec + config.image_pull_timeout_sec + config.start_timeout_sec
+        return int(waiting + config.timeout_sec + config.grace_sec)
+
+
+def wake_digest(ctx: ExecutionContext) -> str:
+    """What this run was woken for: sha256 of wake payload and task markdown, run id left out."""
+    wake = ctx.context.get("paperclipWake")
+    told = {key: value for key, value in wake.items() if key != "runId"} if isinstance(wake, dict) else wake
+    text = ctx.context.get("paperclipTaskMarkdown")
+    seen = orjson.dumps([told, text], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return hashlib.sha256(seen).hexdigest()

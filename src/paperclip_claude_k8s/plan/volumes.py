@@ -1,0 +1,70 @@
+"""The volumes of an agent's Pod and where they are mounted."""
+
+from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
+from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
+
+RUN_DIR = "/var/run/paperclip/run"
+"""Where the run Secret's files are: prompt.txt and what else the plan put into it."""
+
+SCRATCH_DIR = "/var/run/paperclip/scratch"
+"""The relay's own folder: the agent's stdout and stderr lie here while they are copied."""
+
+_HOME_SIZE = "20Gi"
+"""HOME of an agent without a shared volume: tools and caches have been seen to take 20 GiB and more."""
+
+_GROUP_READABLE = 0o440
+"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them through its group."""
+
+
+def volumes(plan: RunPlan) -> list[JsonObject]:
+    """Every emptyDir is bounded: a full node disk kills more than one run."""
+    secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": _items(plan)}
+    scratch = {
+        "sizeLimit": str(2 * plan.config.log_limit_bytes)
+    }  # stdout and stderr may each reach the limit
+    inherited = plan.home.secret_volumes if plan.home else ()
+    return [
+        {"name": "run", "secret": secret},
+        {"name": "scratch", "emptyDir": scratch},
+        {"name": "home", **_home_volume(plan)},
+        *(_secret_volume(volume) for volume in inherited),
+    ]
+
+
+def mounts(plan: RunPlan) -> list[JsonObject]:
+    inherited = plan.home.secret_volumes if plan.home else ()
+    return [
+        {"name": "run", "mountPath": RUN_DIR, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH_DIR},
+        {"name": "home", "mountPath": POD_HOME},
+        *(
+            {"name": _volume_name(volume), "mountPath": volume.mount_path, "readOnly": True}
+            for volume in inherited
+        ),
+    ]
+
+
+def _items(plan: RunPlan) -> list[JsonObject]:
+    """Files only: the secret env values of the same Secret must not lie in the agent's file system too."""
+    return [{"key": name, "path": name} for name in sorted(plan.files)]
+
+
+def _home_volume(plan: RunPlan) -> JsonObject:
+    claim = plan.home.claim_name if plan.home else ""
+    if claim:
+        return {"persistentVolumeClaim": {"claimName": claim}}
+    return {"emptyDir": {"sizeLimit": _HOME_SIZE}}
+
+
+def _volume_name(volume: SecretVolume) -> str:
+    """Home's own names could meet ours."""
+    return f"home-{volume.name}"[:63].rstrip("-")
+
+
+def _secret_volume(volume: SecretVolume) -> JsonObject:
+    secret: JsonObject = {"secretName": volume.secret, "optional": volume.optional}
+    if volume.items:
+        secret["items"] = list(volume.items)
+    if volume.default_mode is not None:
+        secret["defaultMode"] = volume.default_mode
+    return {"name": _volume_name(volume), "secret": secret}
