@@ -128,7 +128,7 @@ def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure
 
 
 def can_heal(error: ClusterError) -> bool:
-    """Whether the same call may succeed later: no answer, overload, conflict, quota. Bad requests never do."""
+    """Whether the same call may succeed later: no answer, overload, conflict, quota."""
     if error.status is None or error.status in {408, 409, 429} or error.status >= 500:
         return True
     return error.status == 403 and "exceeded quota" in error.message
@@ -188,7 +188,7 @@ def run_blocked(jobs: str, why: str = "is still running for this agent") -> Fail
 
 
 def orphan_task_unknown(job: str) -> Failure:
-    text = f"Concurrent run blocked: orphaned Job {job} is still running and its task cannot be compared with ours"
+    text = f"Concurrent run blocked: orphaned Job {job} still runs and its task is unknown"
     return _bootstrap(
         ErrorCode.ORPHAN_TASK_UNKNOWN, f"{text} — let it end, or delete it if nobody needs its work"
     )
@@ -234,7 +234,7 @@ def pod_schedule_failed(why: str, *, heals: bool, reattached: bool = False) -> F
 
 
 def pod_reattach_failed(why: str) -> Failure:
-    text = f"Pod reattach failed: {why} — the adopted Job may have worked already; look at it before you delete it"
+    text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
     return Failure(ErrorCode.POD_REATTACH_FAILED, text)
 
 
@@ -261,7 +261,7 @@ def job_deleted_externally(facts: str) -> Failure:
 
 
 def job_state_mismatch(job: str, why: str) -> Failure:
-    text = f"Job {job} did not complete cleanly ({why}) — it was left alone; the next run adopts it if it still works"
+    text = f"Job {job} did not complete cleanly ({why}) — it was left alone for the next run to adopt"
     return Failure(ErrorCode.JOB_STATE_MISMATCH, text)
 
 

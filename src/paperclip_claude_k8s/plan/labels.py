@@ -11,7 +11,7 @@ _KEY = re.compile(
 
 
 def user_labels(wanted: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Split into what a Job can carry and the keys that were skipped: reserved, illegal, or without a legal value."""
+    """Split into what a Job can carry and the keys skipped: reserved, illegal, or no legal value left."""
     accepted: dict[str, str] = {}
     for key, value in wanted.items():
         legal = label_value(value)

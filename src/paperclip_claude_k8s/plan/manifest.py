@@ -152,7 +152,7 @@ def _agent_container(plan: RunPlan) -> JsonObject:
 
 
 def unexpanded(text: str) -> str:
-    """Text that Kubernetes leaves alone: it expands `$(NAME)` in commands and env, and turns `$$` into `$`."""
+    """Text that Kubernetes leaves alone: in commands and env it expands `$(NAME)` and turns `$$` into `$`."""
     return text.replace("$", "$$")
 
 
