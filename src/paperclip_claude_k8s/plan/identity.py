@@ -5,24 +5,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.cluster.labels import (
+    ADAPTER_LABEL,
+    ADAPTER_TYPE,
+    AGENT_LABEL,
+    COMPANY_LABEL,
+    RUN_LABEL,
+    SESSION_LABEL,
+    TASK_LABEL,
+)
 from paperclip_claude_k8s.ground.settings import Limits
-
-ADAPTER_TYPE = "claude_k8s"
-PREFIX = "paperclip.io/"
-RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
-CONTAINER = "claude"
-
-AGENT_LABEL = f"{PREFIX}agent-id"
-RUN_LABEL = f"{PREFIX}run-id"
-TASK_LABEL = f"{PREFIX}task-id"
-SESSION_LABEL = f"{PREFIX}session-id"
-COMPANY_LABEL = f"{PREFIX}company-id"
-ADAPTER_LABEL = f"{PREFIX}adapter-type"
-
-NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
-WAKE_ANNOTATION = f"{PREFIX}wake-digest"
-TAKEN_ANNOTATION = f"{PREFIX}result-taken"
-AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 
 _LABEL_CHARS = Limits().label_chars
 _SLUG_CHARS = 16
@@ -88,7 +80,3 @@ class Identity:
             ADAPTER_LABEL: ADAPTER_TYPE,
         }
         return fixed | {key: value for key, value in own.items() if value}
-
-
-ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
-"""Finds every Job and Pod of this adapter in a namespace."""

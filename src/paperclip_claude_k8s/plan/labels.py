@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from paperclip_claude_k8s.plan.identity import RESERVED_PREFIXES, label_value
+from paperclip_claude_k8s.cluster.labels import RESERVED_PREFIXES
+from paperclip_claude_k8s.plan.identity import label_value
 
 _KEY = re.compile(
     r"^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"

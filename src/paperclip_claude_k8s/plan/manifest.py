@@ -2,7 +2,7 @@
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
-from paperclip_claude_k8s.plan import identity as names
+from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
 from paperclip_claude_k8s.plan.volumes import RUN_DIR, SCRATCH_DIR, mounts, volumes
@@ -133,7 +133,7 @@ def _pod_security(user: int) -> JsonObject:
 def _agent_container(plan: RunPlan) -> JsonObject:
     config = plan.config
     return {
-        "name": names.CONTAINER,
+        "name": names.AGENT_CONTAINER,
         "image": plan.image,
         "imagePullPolicy": config.image_pull_policy,
         "command": [unexpanded(part) for part in ("sh", "-c", relay.script(), "relay", *plan.argv)],

@@ -1,0 +1,23 @@
+"""The words by which our objects are found in a cluster: labels, annotations, the container's name."""
+
+from collections.abc import Mapping
+
+ADAPTER_TYPE = "claude_k8s"
+PREFIX = "paperclip.io/"
+RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
+AGENT_CONTAINER = "claude"
+
+AGENT_LABEL = f"{PREFIX}agent-id"
+RUN_LABEL = f"{PREFIX}run-id"
+TASK_LABEL = f"{PREFIX}task-id"
+SESSION_LABEL = f"{PREFIX}session-id"
+COMPANY_LABEL = f"{PREFIX}company-id"
+ADAPTER_LABEL = f"{PREFIX}adapter-type"
+
+NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
+WAKE_ANNOTATION = f"{PREFIX}wake-digest"
+TAKEN_ANNOTATION = f"{PREFIX}result-taken"
+AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
+
+ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
+"""Finds every Job and Pod of this adapter in a namespace."""

@@ -1,0 +1,116 @@
+"""The few asyncio shapes the house needs beside TaskGroup and timeout."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Coroutine, Hashable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+T = TypeVar("T")
+
+
+class FirstWord(Generic[T]):
+    """Several may speak; the first is believed, everybody hears it."""
+
+    def __init__(self) -> None:
+        self._spoken = asyncio.Event()
+        self._word: T | None = None
+
+    def offer(self, word: T) -> None:
+        if not self._spoken.is_set():
+            self._word = word
+            self._spoken.set()
+
+    def is_set(self) -> bool:
+        return self._spoken.is_set()
+
+    async def heard(self) -> T:
+        await self._spoken.wait()
+        assert self._word is not None  # noqa: S101  # set together with the event
+        return self._word
+
+
+class Turns:
+    """One lock per key, held by nobody when nobody waits for it: one agent at a time, others at once."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+
+class Nursery:
+    """The parent of what outlives a single run, such as a shared watch.
+
+    A library has no task of its own to hang a TaskGroup on, so this one starts its root task with the first
+    child and lets it end with the last: an idle process keeps nothing alive.
+    """
+
+    def __init__(self) -> None:
+        self._root: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._children: set[asyncio.Task[Any]] = set()
+        self._empty = asyncio.Event()
+
+    async def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run `work` beside everything else until it ends, is cancelled, or `close` is called."""
+        group = await self._opened()
+        child = group.create_task(work, name=name)
+        self._children.add(child)
+        child.add_done_callback(self._left)
+        return child
+
+    async def close(self) -> None:
+        """Cancel every child and wait until all are gone."""
+        root = self._root
+        for child in tuple(self._children):
+            child.cancel()
+        if root is not None:
+            await asyncio.wait([root])
+
+    async def _opened(self) -> asyncio.TaskGroup:
+        if self._root is None or self._root.done() or self._empty.is_set():
+            opened = asyncio.Event()
+            self._empty = asyncio.Event()
+            self._root = asyncio.create_task(self._live(opened, self._empty), name="nursery")  # noqa: TID251  # the root
+            await opened.wait()
+        assert self._group is not None  # noqa: S101  # set before `opened`
+        return self._group
+
+    async def _live(self, opened: asyncio.Event, empty: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            opened.set()
+            await empty.wait()
+
+    def _left(self, child: "asyncio.Task[Any]") -> None:
+        self._children.discard(child)
+        if not self._children:
+            self._empty.set()
+
+
+def jittered(seconds: float, share: float = 0.25) -> float:
+    """`seconds`, spread by ± `share`, so that many clients do not act in step."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  # not for secrets
+
+
+class Backoff:
+    """Pauses that double up to a cap, with full jitter; progress starts them over."""
+
+    def __init__(self, first: float, cap: float) -> None:
+        self._first = first
+        self._cap = cap
+        self._next = first
+
+    def reset(self) -> None:
+        self._next = self._first
+
+    def pause(self) -> float:
+        """The next pause in seconds: between a half and the whole of the current step."""
+        step, self._next = self._next, min(self._next * 2, self._cap)
+        return random.uniform(step / 2, step)  # noqa: S311  # not for secrets

@@ -1,0 +1,209 @@
+"""One list+watch of our Jobs and Pods per namespace, shared by every run of the process (PEERS W8).
+
+A run holds a `Vigil`: the last that is known of its Job and Pod, and a way to wait for news. Only positive
+observations count: a deletion event, or absence from a quorum list. An API server that cannot be reached
+changes nothing but `silent_since`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, JobSnapshot, Listing, PodSnapshot, Seen
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, Labels
+from paperclip_claude_k8s.ground.aio import Backoff, Nursery
+from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.cluster.labels import ALL_OURS
+from paperclip_claude_k8s.verdict.ending import Known
+
+S = TypeVar("S", JobSnapshot, PodSnapshot)
+HTTP_GONE = 410
+QUICK_WATCH = 1.0
+"""Seconds: a server that ends watches sooner than this is not asked again at once."""
+
+
+class Vigil:
+    """What one run knows of its Job and Pod. `known` is replaced as a whole: a reader sees one moment."""
+
+    def __init__(self, job: JobSnapshot) -> None:
+        self.ref: JobRef = job.ref
+        self.known = Known(job=job)
+        self.silent_since: float | None = None
+        self._news = asyncio.Event()
+        self._news.set()
+
+    async def news(self) -> Known:
+        """Wait until something changed since the last call, then what is known now."""
+        await self._news.wait()
+        self._news.clear()
+        return self.known
+
+    def learn_job(self, job: JobSnapshot, *, gone: bool) -> None:
+        self._learn(replace(self.known, job=job, job_gone=self.known.job_gone or gone))
+
+    def learn_pod(self, pod: PodSnapshot, *, gone: bool) -> None:
+        """The first Pod seen is ours; a replacement the Job controller may start is not this run."""
+        ours = self.known.pod
+        if ours is None or ours.uid == pod.uid:
+            self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
+
+    def _learn(self, known: Known) -> None:
+        if known != self.known:
+            self.known = known
+            self._news.set()
+
+
+class _List(Protocol[S]):
+    async def __call__(self, namespace: str, labels: Labels) -> Listing[S]: ...
+
+
+class _Watch(Protocol[S]):
+    def __call__(self, namespace: str, labels: Labels, version: str) -> AsyncIterator[Seen[S] | Bookmark]: ...
+
+
+@dataclass(slots=True)
+class _Shelf(Generic[S]):
+    """The last known objects of one kind, by the uid of their Job; some that are gone stay in mind."""
+
+    list: _List[S]
+    watch: _Watch[S]
+    job_uid: Callable[[S], str]
+    tell: Callable[[str, S, bool], None]
+    there: dict[str, S] = field(default_factory=dict)
+    gone: dict[str, S] = field(default_factory=dict)
+
+    def put(self, snapshot: S) -> None:
+        uid = self.job_uid(snapshot)
+        self.there[uid] = snapshot
+        self.tell(uid, snapshot, False)
+
+    def drop(self, snapshot: S) -> None:
+        uid = self.job_uid(snapshot)
+        self.there.pop(uid, None)
+        self.gone[uid] = snapshot
+        while len(self.gone) > _REMEMBERED:
+            del self.gone[next(iter(self.gone))]
+        self.tell(uid, snapshot, True)
+
+    def replace_all(self, listing: Listing[S]) -> None:
+        """A list is complete: what was there before and is not in it is gone."""
+        found = {self.job_uid(snapshot) for snapshot in listing.items}
+        for missing in [snapshot for uid, snapshot in self.there.items() if uid not in found]:
+            self.drop(missing)
+        for snapshot in listing.items:
+            self.put(snapshot)
+
+    def last(self, uid: str) -> Iterator[tuple[S, bool]]:
+        """What is known of this Job's object: itself, and whether it is gone."""
+        if uid in self.there:
+            yield self.there[uid], False
+        elif uid in self.gone:
+            yield self.gone[uid], True
+
+
+_REMEMBERED = 1000
+"""Objects that are gone are kept in mind for runs that start to look a moment later; this many are plenty."""
+
+
+class Informer:
+    """The shared watch of one namespace. Starts with its first vigil, ends after its last."""
+
+    def __init__(self, cluster: Cluster, namespace: str, nursery: Nursery, timings: Timings) -> None:
+        self._namespace = namespace
+        self._nursery = nursery
+        self._timings = timings
+        self._vigils: dict[str, Vigil] = {}
+        self._work: asyncio.Task[None] | None = None
+        self._jobs = _Shelf(cluster.list_jobs, cluster.watch_jobs, lambda job: job.ref.uid, self._tell_job)
+        self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, lambda pod: pod.job_uid, self._tell_pod)
+
+    @asynccontextmanager
+    async def vigil(self, job: JobSnapshot) -> AsyncIterator[Vigil]:
+        """Keep watch over this Job, as it was seen just now, and over its Pod."""
+        vigil = Vigil(job)
+        uid = job.ref.uid
+        for last_job, gone in self._jobs.last(uid):
+            vigil.learn_job(last_job, gone=gone)
+        for last_pod, gone in self._pods.last(uid):
+            vigil.learn_pod(last_pod, gone=gone)
+        self._vigils[uid] = vigil
+        try:
+            if self._work is None or self._work.done():
+                self._jobs.there[uid] = job
+                self._work = await self._nursery.start(self._run(), name=f"informer {self._namespace}")
+            yield vigil
+        finally:
+            del self._vigils[uid]
+            if not self._vigils:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Nobody looks: stop watching and forget, since nothing keeps what is known true."""
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
+        for shelf in (self._jobs, self._pods):
+            shelf.there.clear()
+            shelf.gone.clear()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_watching(self._jobs), name="watch jobs")
+            group.create_task(self._keep_watching(self._pods), name="watch pods")
+
+    async def _keep_watching(self, shelf: _Shelf[S]) -> None:
+        """List, watch from there, and start over whenever the watch is lost; never ends by itself."""
+        backoff = Backoff(self._timings.retry, self._timings.retry_cap)
+        while True:
+            try:
+                listing = await shelf.list(self._namespace, ALL_OURS)
+                shelf.replace_all(listing)
+                self._heard(backoff)
+                await self._watch_on(shelf, listing.resource_version, backoff)
+            except ClusterError as error:
+                if error.status != HTTP_GONE:
+                    self._unheard()
+            await asyncio.sleep(backoff.pause())
+
+    async def _watch_on(self, shelf: _Shelf[S], version: str, backoff: Backoff) -> None:
+        """One watch after the other, as long as the server honours the version we have."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            async for event in shelf.watch(self._namespace, ALL_OURS, version):
+                version = _noted(shelf, event)
+                self._heard(backoff)
+            if loop.time() - began < QUICK_WATCH:
+                await asyncio.sleep(backoff.pause())
+
+    def _tell_job(self, uid: str, job: JobSnapshot, gone: bool) -> None:  # noqa: FBT001
+        if uid in self._vigils:
+            self._vigils[uid].learn_job(job, gone=gone)
+
+    def _tell_pod(self, uid: str, pod: PodSnapshot, gone: bool) -> None:  # noqa: FBT001
+        if uid in self._vigils:
+            self._vigils[uid].learn_pod(pod, gone=gone)
+
+    def _heard(self, backoff: Backoff) -> None:
+        backoff.reset()
+        for vigil in self._vigils.values():
+            vigil.silent_since = None
+
+    def _unheard(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for vigil in self._vigils.values():
+            if vigil.silent_since is None:
+                vigil.silent_since = now
+
+
+def _noted(shelf: _Shelf[S], event: Seen[S] | Bookmark) -> str:
+    """Put the event where it belongs; the version from which the next watch goes on."""
+    if isinstance(event, Bookmark):
+        return event.resource_version
+    if event.gone:
+        shelf.drop(event.snapshot)
+    else:
+        shelf.put(event.snapshot)
+    return event.snapshot.resource_version

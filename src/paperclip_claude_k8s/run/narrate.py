@@ -1,0 +1,71 @@
+"""Everything the host hears of a run, one voice at a time."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
+
+PREFIX = "[paperclip] "
+CHUNK_BYTES = 60 * 1024
+"""The host shortens chunks above 64 Ki characters (HOST.md 3.2); whole lines are packed up to this."""
+
+_log = logging.getLogger("paperclip_claude_k8s")
+
+
+class Narrator:
+    """Serialises `onLog`: parallel calls could interleave (HOST.md 3.2).
+
+    A host that raises never ends a run: the first error goes to the process's log, all are counted.
+    """
+
+    def __init__(self, ctx: ExecutionContext) -> None:
+        self._on_log = ctx.on_log
+        self._run_id = ctx.run_id
+        self._turn = asyncio.Lock()
+        self.failures = 0
+        self.last_output: float | None = None
+
+    async def status(self, text: str) -> None:
+        """One line of the adapter's own, as a chunk of its own."""
+        await self._say("stdout", f"{PREFIX}{_one_line(text)}\n")
+
+    async def warn(self, text: str) -> None:
+        await self._say("stderr", f"{PREFIX}{_one_line(text)}\n")
+
+    async def output(self, stream: LogStreamName, block: bytes) -> None:
+        """Whole lines of the agent, cut into chunks the host takes unshortened wherever lines allow."""
+        self.last_output = asyncio.get_running_loop().time()
+        for chunk in chunks_of_lines(block, CHUNK_BYTES):
+            await self._say(stream, chunk.decode("utf-8", "replace"))
+
+    async def _say(self, stream: LogStreamName, text: str) -> None:
+        async with self._turn:
+            try:
+                await self._on_log(stream, text)
+            except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
+                self.failures += 1
+                if self.failures == 1:
+                    _log.warning("onLog of run %s raised %r; the run goes on", self._run_id, error)
+
+
+def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:
+    """Cut at line ends into pieces of at most `limit` bytes; a longer line stays whole.
+
+    The pieces joined are the block; every piece but the last ends with a newline.
+    """
+    start = 0
+    while len(block) - start > limit:
+        end = block.rfind(b"\n", start, start + limit) + 1
+        if not end:
+            end = block.find(b"\n", start + limit) + 1
+        if not end:
+            break
+        yield block[start:end]
+        start = end
+    if start < len(block):
+        yield block[start:] if start else block
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n")).strip()

@@ -1,0 +1,111 @@
+"""Has the run ended, and how? Only a positive observation ends a run (PEERS W11, E2)."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, PodSnapshot, Terminated
+from paperclip_claude_k8s.verdict.start import disruption
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The agent's container terminated."""
+
+    how: Terminated
+
+
+@dataclass(frozen=True, slots=True)
+class Disrupted:
+    """Eviction, preemption, node loss: the Pod was taken away. `how` where its end was still seen."""
+
+    pod: str
+    reason: str
+    words: str
+    how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobGone:
+    """Somebody deleted the Job. `seen_by` names the observation; `how` where the container's end was seen."""
+
+    seen_by: str
+    how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The time limit is over: ours (`timeoutSec`), or Kubernetes' backstop."""
+
+    how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The host cancelled the run. `proven`: the Pod was seen to be gone."""
+
+    proven: bool
+    how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Untrackable:
+    """Nothing could be established; nothing may be tidied."""
+
+    why: str
+    how: Terminated | None = None
+
+
+Ending: TypeAlias = Exited | Disrupted | JobGone | DeadlinePassed | Stopped | Untrackable
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The last that is known of one Job and its Pod. `*_gone` are positive observations."""
+
+    job: JobSnapshot | None = None
+    pod: PodSnapshot | None = None
+    job_gone: bool = False
+    pod_gone: bool = False
+    seen_by: str = "watch"
+
+
+def agent_end(pod: PodSnapshot | None) -> Terminated | None:
+    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+    return agent.now if agent is not None and isinstance(agent.now, Terminated) else None
+
+
+def judge_ending(known: Known) -> Ending | None:
+    """The ending that is established by now, or None while the agent may still work."""
+    how = agent_end(known.pod)
+    if how is None and not _pod_is_over(known):
+        return None
+    taken = disruption(known.pod) if known.pod is not None else None
+    if taken is not None and known.pod is not None:
+        return Disrupted(known.pod.name, *taken, how)
+    if _deadline_exceeded(known.job):
+        return DeadlinePassed(how)
+    if known.job_gone or (known.job is not None and known.job.deleting):
+        return JobGone(known.seen_by, how)
+    if how is not None:
+        return Exited(how)
+    name = known.pod.name if known.pod is not None else "(never seen)"
+    return Disrupted(name, "PodDeleted" if known.pod_gone else "PodFailed", _pod_words(known.pod))
+
+
+def _pod_is_over(known: Known) -> bool:
+    """No container will write any more: the Pod is gone, or ended without a report of its container."""
+    if known.pod_gone or (known.job_gone and known.pod is None):
+        return True
+    return known.pod is not None and known.pod.phase in {"Failed", "Succeeded"}
+
+
+def _deadline_exceeded(job: JobSnapshot | None) -> bool:
+    finished: Condition | None = job.finished if job is not None else None
+    return finished is not None and finished.reason == "DeadlineExceeded"
+
+
+def _pod_words(pod: PodSnapshot | None) -> str:
+    if pod is None:
+        return ""
+    return pod.message or f"phase={pod.phase}"
