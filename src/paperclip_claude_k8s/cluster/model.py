@@ -121,6 +121,17 @@ class PodSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """The last that is known of one Job and its Pod. `*_gone` are positive observations."""
+
+    job: JobSnapshot | None = None
+    pod: PodSnapshot | None = None
+    job_gone: bool = False
+    pod_gone: bool = False
+    seen_by: str = "watch"
+
+
+@dataclass(frozen=True, slots=True)
 class EventSnapshot:
     """One Kubernetes Event, newest wording; `count` repetitions."""
 

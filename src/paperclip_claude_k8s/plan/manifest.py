@@ -1,8 +1,8 @@
 """RunPlan → the Job and its Secret, as the plain dicts the API server takes (SPEC 3)."""
 
 from paperclip_claude_k8s import relay
-from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.cluster import labels as names
+from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
 from paperclip_claude_k8s.plan.volumes import RUN_DIR, SCRATCH_DIR, mounts, volumes

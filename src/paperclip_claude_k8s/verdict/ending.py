@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
-from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.verdict.start import disruption
 
 
@@ -57,17 +57,6 @@ class Untrackable:
 
 
 Ending: TypeAlias = Exited | Disrupted | JobGone | DeadlinePassed | Stopped | Untrackable
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The last that is known of one Job and its Pod. `*_gone` are positive observations."""
-
-    job: JobSnapshot | None = None
-    pod: PodSnapshot | None = None
-    job_gone: bool = False
-    pod_gone: bool = False
-    seen_by: str = "watch"
 
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:

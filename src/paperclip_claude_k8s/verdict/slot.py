@@ -29,7 +29,7 @@ class Free:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """This living Job is our own earlier attempt."""
+    """A living Job that is our own earlier attempt."""
 
     job: JobSnapshot
 

@@ -11,12 +11,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, JobSnapshot, Listing, PodSnapshot, Seen
+from paperclip_claude_k8s.cluster.labels import ALL_OURS
+from paperclip_claude_k8s.cluster.model import (
+    Bookmark,
+    JobRef,
+    JobSnapshot,
+    Known,
+    Listing,
+    PodSnapshot,
+    Seen,
+)
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, Labels
 from paperclip_claude_k8s.ground.aio import Backoff, Nursery
 from paperclip_claude_k8s.ground.settings import Timings
-from paperclip_claude_k8s.cluster.labels import ALL_OURS
-from paperclip_claude_k8s.verdict.ending import Known
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 HTTP_GONE = 410
