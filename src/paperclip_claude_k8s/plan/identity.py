@@ -15,6 +15,7 @@ from paperclip_claude_k8s.cluster.labels import (
     TASK_LABEL,
 )
 from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.host.context import ExecutionContext
 
 _LABEL_CHARS = Limits().label_chars
 _SLUG_CHARS = 16
@@ -80,3 +81,22 @@ class Identity:
             ADAPTER_LABEL: ADAPTER_TYPE,
         }
         return fixed | {key: value for key, value in own.items() if value}
+
+
+def identify(ctx: ExecutionContext) -> Identity | None:
+    """The run's label-safe ids, or None when nothing of the agent's id can be a label value."""
+    agent = label_value(ctx.agent.id)
+    if agent is None:
+        return None
+    params = ctx.runtime.session_params or {}
+    session = params.get("sessionId") or params.get("session_id") or ctx.runtime.session_id
+    task = ctx.context.get("taskId") or ctx.context.get("issueId")
+    return Identity(
+        agent_id=ctx.agent.id,
+        run_id=ctx.run_id,
+        agent=agent,
+        run=label_value(ctx.run_id),
+        task=label_value(task if isinstance(task, str) else None),
+        session=label_value(session if isinstance(session, str) else None),
+        company=label_value(ctx.agent.company_id),
+    )

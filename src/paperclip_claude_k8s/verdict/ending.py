@@ -1,10 +1,12 @@
 """Has the run ended, and how? Only a positive observation ends a run (PEERS W11, E2)."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Terminated
+from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.start import disruption
 
 
@@ -40,12 +42,28 @@ class DeadlinePassed:
     how: Terminated | None = None
 
 
+class Order(Enum):
+    """Why we end an agent ourselves; the value opens the line that says so."""
+
+    CANCEL = "Run cancelled"
+    DEADLINE = "Time limit reached"
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The host cancelled the run. `proven`: the Pod was seen to be gone."""
+    """The host cancelled the run. `proven`: the Pod was positively seen to be gone."""
 
+    order: Order
     proven: bool
     how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The agent's container never ran, and will not."""
+
+    failure: Failure
+    how: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +74,7 @@ class Untrackable:
     how: Terminated | None = None
 
 
-Ending: TypeAlias = Exited | Disrupted | JobGone | DeadlinePassed | Stopped | Untrackable
+Ending: TypeAlias = Exited | Disrupted | JobGone | DeadlinePassed | Stopped | NotStarted | Untrackable
 
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:

@@ -161,3 +161,30 @@ def _unscheduled(pod: PodSnapshot) -> str:
     if scheduled is not None and scheduled.reason:
         return f"Pod unschedulable so far ({scheduled.reason}): {scheduled.message}"
     return "waiting for the scheduler"
+
+
+def describe_pod(pod: PodSnapshot) -> str:
+    """`Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)` as the seeds word it."""
+    details = [f"phase={pod.phase or 'Unknown'}"]
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is not None and not scheduled.is_true and scheduled.reason:
+        details.append(f"{scheduled.reason}: {scheduled.message}")
+    details += [f"init/{container.name}: {_now(container)}" for container in pod.init if container.now]
+    details += [f"{container.name}: {_now(container)}" for container in pod.containers if container.now]
+    return f"Pod {pod.name}: {', '.join(details)}"
+
+
+def _now(container: ContainerSnapshot) -> str:
+    match container.now:
+        case Waiting(reason, message):
+            words = (
+                f": {message}" if message and reason not in {"ContainerCreating", "PodInitializing"} else ""
+            )
+            return f"waiting ({reason or 'unknown'}{words})"
+        case Running():
+            return "running"
+        case Terminated(exit_code, reason):
+            done = exit_code == 0 and container.name != AGENT_CONTAINER
+            return "done (exit 0)" if done else f"terminated (exit {exit_code}, {reason or 'no reason'})"
+        case None:
+            return "no report yet"

@@ -1,0 +1,74 @@
+"""All choices of a run, resolved once from what the host, the config and the home pod say."""
+
+from dataclasses import dataclass
+from collections.abc import Mapping
+
+from paperclip_claude_k8s.claude.command import CommandOptions, command_line
+from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.session import resume_wish
+from paperclip_claude_k8s.plan.environment import layer_environment
+from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.paths import to_pod_path
+from paperclip_claude_k8s.plan.prompt import assemble_prompt
+from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan, wake_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a run happens: what `prepare` found out before anything was decided."""
+
+    namespace: str
+    image: str
+    home: HomePod | None
+    process_env: Mapping[str, str]
+    nonce: str
+
+
+def plan_run(
+    ctx: ExecutionContext, who: Identity, config: AdapterConfig, setting: Setting, *, fresh: bool = False
+) -> RunPlan:
+    """Resolve everything. `fresh` leaves the wished session out: the second attempt after a lost session."""
+    workdir = working_dir(ctx, config)
+    resume = None if fresh else resume_wish(ctx, cwd=workdir).session_id
+    return RunPlan(
+        identity=who,
+        namespace=setting.namespace,
+        config=config,
+        image=setting.image,
+        argv=command_line(_options(config, resume)),
+        prompt=assemble_prompt(ctx, config, resumed=resume is not None),
+        environment=layer_environment(
+            ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
+        ),
+        workdir=workdir,
+        nonce=setting.nonce,
+        wake_digest=wake_digest(ctx),
+        agent_name=ctx.agent.name or "",
+        resume=resume,
+        home=setting.home,
+        attempt=2 if fresh else 1,
+    )
+
+
+def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
+    """The workspace where it lies on the shared volume, else the configured `cwd`, else HOME."""
+    workspace = ctx.context.get("paperclipWorkspace")
+    cwd = workspace.get("cwd") if isinstance(workspace, dict) else None
+    shared = config.shared_volume_dir or POD_HOME
+    translated = to_pod_path(cwd, shared) if isinstance(cwd, str) and cwd else None
+    return translated or config.cwd or POD_HOME
+
+
+def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
+    return CommandOptions(
+        resume=resume,
+        skip_permissions=config.dangerously_skip_permissions,
+        as_root=config.run_as_user == 0,
+        allowed_tools=config.allowed_tools,
+        model=config.model,
+        effort=config.effort,
+        max_turns=config.max_turns_per_run,
+        extra_args=config.extra_args,
+    )

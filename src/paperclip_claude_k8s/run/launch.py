@@ -1,0 +1,115 @@
+"""Create the Job, look again, and only then open the gate: no Pod starts without its Secret (SPEC 2.5)."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.claim import Adopted, claim_agent
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.slot import is_live
+
+HTTP_CONFLICT = 409
+STEP_BACK = (1.0, 3.0)
+"""Seconds, drawn at random: two runs that met at the gate must not meet again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedJob:
+    """A Job of ours that exists, and whether an earlier attempt made it."""
+
+    job: JobSnapshot
+    adopted: bool = False
+
+
+async def launch(plan: RunPlan, ports: Ports, say: Narrator) -> LaunchedJob:
+    """Guard and create, until exactly one Job of the slot is ours.
+
+    Raises:
+        RunFailure: what the guard raises, `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`.
+    """
+    for _ in range(ports.house.limits.gate_rounds):
+        claim = await claim_agent(plan, ports, say)
+        if isinstance(claim, Adopted):
+            await say.status(
+                f"Reattaching to in-flight K8s Job {claim.job.ref.name}, our own earlier attempt"
+            )
+            return LaunchedJob(claim.job, adopted=True)
+        job = await _create(plan, ports, say)
+        rival = await _opened(plan, job, ports, say)
+        if rival is None:
+            ports.held.add(job.ref.uid)
+            return LaunchedJob(job)
+        await say.status(f"Job {rival} was created at the same moment; stepping back")
+        await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
+    raise RunFailure(failures.run_blocked(rival))
+
+
+async def _create(plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot:
+    """A taken name is our own earlier try whose answer was lost, or an earlier attempt of this very run."""
+    call = Caller(ports.house.timings, say)
+    manifest = job_manifest(plan)
+    try:
+        return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
+    except ClusterError as error:
+        if error.status == HTTP_CONFLICT:
+            there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
+            if there is not None and is_live(there) and _is_ours(there, plan):
+                return there
+        raise RunFailure(failures.job_create_failed(plan.job_name, error)) from None
+
+
+def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
+    return job.labels.items() >= plan.identity.labels.items()
+
+
+async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+    """Open the gate unless a rival stands in it; whatever fails or is cancelled here takes the Job back."""
+    opened = False
+    try:
+        rival = await _rival(plan, job, ports, say)
+        if rival is None:
+            await _create_secret(plan, job, ports, say)
+            opened = True
+        return rival
+    finally:
+        if not opened:
+            await _take_back(job, ports)
+
+
+async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+    """Another live Job of the slot, whatever its age: seen by a quorum list after ours existed."""
+    call = Caller(ports.house.timings, say)
+    selector = plan.identity.selector
+    try:
+        listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
+    except ClusterError as error:
+        raise RunFailure(failures.guard_unreachable(error)) from None
+    rivals = [other for other in listing.items if other.ref.uid != job.ref.uid and is_live(other)]
+    return rivals[0].ref.name if rivals else None
+
+
+async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> None:
+    call = Caller(ports.house.timings, say)
+    manifest = secret_manifest(plan, job.ref)
+    try:
+        await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
+    except ClusterError as error:
+        if error.status == HTTP_CONFLICT:  # the answer to our own earlier try was lost
+            return
+        raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
+
+
+async def _take_back(job: JobSnapshot, ports: Ports) -> None:
+    try:
+        async with asyncio.timeout(ports.house.timings.tidy):
+            await ports.cluster.delete_job(job.ref, "Background")
+    except (ClusterError, TimeoutError):
+        return  # it has no Secret, so it never starts; its TTL or the next guard deals with it

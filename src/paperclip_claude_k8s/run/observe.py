@@ -1,0 +1,141 @@
+"""From a launched Job to a sighting: listen and watch, all at once, until the first ending."""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.ground.aio import FirstWord
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.keepalive import keep_alive, refresh_spawn
+from paperclip_claude_k8s.run.launch import LaunchedJob
+from paperclip_claude_k8s.run.listen import Ears
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.schedule import wait_for_pod
+from paperclip_claude_k8s.run.stop import hear_host, mind_deadline, obey
+from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Order, judge_ending
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+
+@dataclass(slots=True)
+class _Crew:
+    """What the tasks of one observation share."""
+
+    ctx: ExecutionContext
+    plan: RunPlan
+    ports: Ports
+    say: Narrator
+    vigil: Vigil
+    ears: Ears
+    endings: FirstWord[Ending] = field(default_factory=FirstWord)
+    orders: FirstWord[Order] = field(default_factory=FirstWord)
+    pod: FirstWord[PodSnapshot] = field(default_factory=FirstWord)
+    running_since: float | None = None
+
+
+async def observe(
+    ctx: ExecutionContext, plan: RunPlan, launched: LaunchedJob, ports: Ports, say: Narrator
+) -> Sighting:
+    """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
+    async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
+        crew = _Crew(ctx, plan, ports, say, vigil, Ears(ports, say, launched.job))
+        async with asyncio.TaskGroup() as group:
+            log = group.create_task(_listen(crew), name="log")
+            others = [group.create_task(work, name=name) for name, work in _watchers(crew)]
+            ending = await crew.endings.heard()
+            for watcher in others:
+                watcher.cancel()
+            await _drain(crew, ending, log)
+        return _sighting(crew, ending)
+
+
+def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    yield "life", _live(crew)
+    yield "stop", _stop(crew)
+    yield "keepalive", _keep_alive(crew)
+    if crew.ctx.signal is not None:
+        yield "signal", hear_host(crew.ctx.signal, crew.orders)
+    if crew.plan.config.timeout_sec:
+        yield "deadline", _mind_deadline(crew)
+    if crew.plan.config.refresh_on_spawn:
+        yield "spawn", _refresh_spawn(crew)
+
+
+async def _live(crew: _Crew) -> None:
+    """Wait for the container, then for its end."""
+    started = await wait_for_pod(crew.vigil, crew.plan.config, crew.ports, crew.say)
+    if isinstance(started, Failure):
+        _offer(crew, NotStarted(started))
+        return
+    crew.running_since = asyncio.get_running_loop().time()
+    crew.pod.offer(started)
+    await crew.say.status(f"Pod running: {started.name}")
+    known = crew.vigil.known
+    while (ending := judge_ending(known)) is None:
+        known = await crew.vigil.news()
+    _offer(crew, ending)
+
+
+def _offer(crew: _Crew, ending: Ending) -> None:
+    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
+    if not crew.orders.is_set():
+        crew.endings.offer(ending)
+
+
+async def _stop(crew: _Crew) -> None:
+    crew.endings.offer(await obey(crew.vigil, crew.orders, crew.ports, crew.say))
+
+
+async def _listen(crew: _Crew) -> None:
+    await crew.ears.follow(await crew.pod.heard())
+
+
+async def _keep_alive(crew: _Crew) -> None:
+    await crew.pod.heard()
+    await keep_alive(crew.vigil, crew.ports, crew.say)
+
+
+async def _mind_deadline(crew: _Crew) -> None:
+    await crew.pod.heard()
+    await mind_deadline(crew.plan.config.timeout_sec - _already_running(crew), crew.orders)
+
+
+def _already_running(crew: _Crew) -> float:
+    """Seconds an adopted container has run before we looked, by the node's clock and ours."""
+    pod = crew.vigil.known.pod
+    agent = pod.container("claude") if pod is not None else None
+    if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
+        return 0.0
+    return max((crew.ports.house.now() - agent.now.started).total_seconds(), 0.0)
+
+
+async def _refresh_spawn(crew: _Crew) -> None:
+    await crew.pod.heard()
+    await refresh_spawn(crew.ctx, crew.ports, os.getpid())
+
+
+async def _drain(crew: _Crew, ending: Ending, log: asyncio.Task[None]) -> None:
+    """The log is completed by a last read from where it stopped; without a container there is none."""
+    if not crew.pod.is_set():
+        log.cancel()
+        return
+    crew.ears.container_ended(ending.how)
+    await asyncio.wait([log])
+
+
+def _sighting(crew: _Crew, ending: Ending) -> Sighting:
+    known = crew.vigil.known
+    now = asyncio.get_running_loop().time()
+    facts = Facts(
+        job=crew.vigil.ref.name,
+        namespace=crew.vigil.ref.namespace,
+        conditions=known.job.conditions if known.job is not None else (),
+        seconds_running=None if crew.running_since is None else now - crew.running_since,
+        pod_phase=known.pod.phase if known.pod is not None else "",
+        pod_gone=known.pod_gone,
+    )
+    return Sighting(ending, crew.ears.transcript(), crew.ears.report, crew.ears.summary, facts)

@@ -1,0 +1,84 @@
+"""From what the host handed in to a plan: everything is resolved before anything is created."""
+
+import secrets
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.identity import Identity, identify
+from paperclip_claude_k8s.plan.labels import user_labels
+from paperclip_claude_k8s.plan.planning import Setting
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.narrate import Narrator
+
+HOME_CONTAINER = "paperclip"
+"""The host's own container in the home pod; where there is none of that name, the first one."""
+
+
+def read_config(ctx: ExecutionContext) -> AdapterConfig:
+    """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
+    try:
+        return AdapterConfig.read(ctx.config)
+    except ConfigInvalid as error:
+        raise RunFailure(failures.config_invalid(str(error))) from None
+
+
+def identity_of(ctx: ExecutionContext) -> Identity:
+    """Raises RunFailure `k8s_agent_id_invalid`."""
+    who = identify(ctx)
+    if who is None:
+        raise RunFailure(failures.agent_id_invalid(ctx.agent.id))
+    return who
+
+
+async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Setting:
+    """Namespace, image and home pod: what Jobs inherit, read once before anything is decided.
+
+    Raises:
+        RunFailure: `k8s_home_pod_unavailable`; `k8s_config_invalid` for a kubeconfig that cannot be used.
+    """
+    env = ports.house.env
+    own = env.get("PAPERCLIP_NAMESPACE") or env.get("POD_NAMESPACE") or await _default_namespace(ports)
+    home = await _home_pod(config, own, ports, say)
+    image = config.image or (home.image if home is not None else "")
+    return Setting(config.namespace or own, image, home, env, secrets.token_hex(4))
+
+
+async def _default_namespace(ports: Ports) -> str:
+    try:
+        return await ports.cluster.default_namespace() or "default"
+    except ClusterError as error:
+        raise RunFailure(failures.cluster_unreachable(str(error))) from None
+
+
+async def _home_pod(
+    config: AdapterConfig, namespace: str, ports: Ports, say: Narrator
+) -> HomePod | None:
+    """With a kubeconfig and an image of its own a run needs no home."""
+    if config.kubeconfig and config.image:
+        return None
+    name = ports.house.env.get("HOSTNAME", "")
+    if not name:
+        raise RunFailure(failures.home_pod_unavailable("(HOSTNAME is not set)", "it has no name"))
+    call = Caller(ports.house.timings, say)
+    try:
+        home = await call("read home pod", lambda: ports.cluster.home_pod(namespace, name, HOME_CONTAINER))
+    except ClusterError as error:
+        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", str(error))) from None
+    if home is None:
+        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", "there is no such Pod"))
+    return home
+
+
+async def tell_ignored(ctx: ExecutionContext, config: AdapterConfig, say: Narrator) -> None:
+    """Say once what of the config has no effect."""
+    unknown = unknown_keys(ctx.config)
+    if unknown:
+        await say.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
+    _, skipped = user_labels(config.labels)
+    if skipped:
+        await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")

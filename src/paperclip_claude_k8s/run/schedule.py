@@ -1,0 +1,140 @@
+"""Wait until the agent's container can be listened to, and say why it takes so long (SPEC 4)."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.reasons import explain_events
+from paperclip_claude_k8s.verdict.start import (
+    Budget,
+    GiveUp,
+    Listen,
+    Preempted,
+    StartVerdict,
+    Wait,
+    describe_pod,
+    judge_start,
+)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Three budgets, each running only while its own kind of waiting goes on."""
+
+    limits: dict[Budget, float]
+    spent: dict[Budget, float] = field(default_factory=dict)
+    running: Budget = Budget.NONE
+    since: float = 0.0
+
+    @classmethod
+    def of(cls, config: AdapterConfig) -> "_Clock":
+        return cls(
+            {
+                Budget.SCHEDULE: config.schedule_timeout_sec,
+                Budget.PULL: config.image_pull_timeout_sec,
+                Budget.START: config.start_timeout_sec,
+            }
+        )
+
+    def turn_to(self, budget: Budget, now: float) -> None:
+        if budget is not self.running:
+            self.spent[self.running] = self.spent.get(self.running, 0.0) + now - self.since
+            self.running, self.since = budget, now
+
+    def left(self, now: float) -> float | None:
+        limit = self.limits.get(self.running)
+        return None if limit is None else limit - self.spent.get(self.running, 0.0) - (now - self.since)
+
+
+async def wait_for_pod(
+    vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator
+) -> PodSnapshot | Failure:
+    """The Pod once its agent container runs or has run, or why that will not happen."""
+    return await _Waiting(vigil, config, ports, say).until_listening()
+
+
+class _Waiting:
+    def __init__(self, vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator) -> None:
+        self._vigil = vigil
+        self._ports = ports
+        self._say = say
+        self._clock = _Clock.of(config)
+        self._limits = self._clock.limits
+        self._said = ""
+        self._told: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def until_listening(self) -> PodSnapshot | Failure:
+        known = self._vigil.known
+        while True:
+            if known.job_gone:
+                return failures.job_deleted_externally(f"job={self._vigil.ref}, detected_via={known.seen_by}")
+            verdict = judge_start(known.job, known.pod)
+            if not isinstance(verdict, Wait):
+                return _settled(verdict)
+            await self._narrate(known, verdict)
+            self._clock.turn_to(verdict.budget, self._loop.time())
+            left = self._clock.left(self._loop.time())
+            if left is not None and left <= 0:
+                return await self._spent(verdict)
+            known = await self._next(left)
+
+    async def _next(self, left: float | None) -> Known:
+        """News, or the moment to look at the Events, or the end of the budget."""
+        patience = self._ports.house.timings.events_after
+        limit = patience if left is None else min(left, patience)
+        try:
+            async with asyncio.timeout(limit):
+                return await self._vigil.news()
+        except TimeoutError:
+            await self._tell_events()
+            return self._vigil.known
+
+    async def _narrate(self, known: Known, verdict: Wait) -> None:
+        text = describe_pod(known.pod) if known.pod is not None else verdict.why
+        if text != self._said:
+            self._said = text
+            await self._say.status(text)
+
+    async def _tell_events(self) -> str:
+        """Say each Event about our Job and Pod once; the newest complaint, for the message."""
+        known, newest = self._vigil.known, ""
+        about = [known.pod.uid] if known.pod is not None else []
+        for uid in (self._vigil.ref.uid, *about):
+            try:
+                events = await self._ports.cluster.list_events(self._vigil.ref.namespace, uid)
+            except ClusterError:
+                continue  # events only explain; not being allowed to read them must not cost the run
+            for line in explain_events(events):
+                newest = line
+                if line not in self._told:
+                    self._told.add(line)
+                    await self._say.status(line)
+        return newest
+
+    async def _spent(self, verdict: Wait) -> Failure:
+        newest = await self._tell_events()
+        limit = self._limits[verdict.budget]
+        why = f"{verdict.why}{f'; {newest}' if newest else ''}"
+        return failures.pod_schedule_failed(
+            f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})", heals=True
+        )
+
+
+def _settled(verdict: StartVerdict) -> PodSnapshot | Failure:
+    match verdict:
+        case Listen(pod):
+            return pod
+        case GiveUp(why, heals):
+            return failures.pod_schedule_failed(why, heals=heals)
+        case Preempted(pod_name, reason, words):
+            return failures.pod_disrupted(pod_name, reason, words, started=False)
+        case Wait():
+            raise AssertionError("a Wait is not settled")

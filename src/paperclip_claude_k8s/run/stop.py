@@ -1,0 +1,74 @@
+"""Orders to stop the agent, and the proof that it stopped (HOST.md 4.5)."""
+
+import asyncio
+
+from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.ground.aio import FirstWord
+from paperclip_claude_k8s.host.context import StopSignal
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Ending, Order, Stopped, agent_end
+
+LOOK_AGAIN = 0.5
+"""Seconds between two direct looks at a Pod whose end the watch has not told yet."""
+
+
+async def obey(vigil: Vigil, orders: FirstWord[Order], ports: Ports, say: Narrator) -> Ending:
+    """Wait for an order; then end the agent, kindly, and say how sure we are that it is gone.
+
+    The Job goes in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible until
+    the Pod is gone.
+    """
+    order = await orders.heard()
+    await say.status(f"{order.value}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
+    try:
+        call = Caller(ports.house.timings, say)
+        await call("delete job", lambda: ports.cluster.delete_job(vigil.ref, "Foreground"))
+        async with asyncio.timeout(ports.house.timings.stop_proof):
+            await _gone(vigil, ports)
+            proven = True
+    except (ClusterError, TimeoutError) as error:
+        await say.warn(
+            f"The end of Job {vigil.ref.name} could not be proven: {error or 'its Pod is still there'}"
+        )
+        proven = False
+    how = agent_end(vigil.known.pod)
+    return DeadlinePassed(how) if order is Order.DEADLINE else Stopped(order, proven, how)
+
+
+async def _gone(vigil: Vigil, ports: Ports) -> None:
+    """Until the Pod is positively gone: a deletion event, or a quorum read that does not find it."""
+    while not vigil.known.pod_gone:
+        pod = vigil.known.pod
+        if pod is None:
+            if vigil.known.job_gone:
+                return
+        elif await _not_found(pod.name, pod.uid, vigil, ports):
+            return
+        try:
+            async with asyncio.timeout(LOOK_AGAIN):
+                await vigil.news()
+        except TimeoutError:
+            continue
+
+
+async def _not_found(name: str, uid: str, vigil: Vigil, ports: Ports) -> bool:
+    try:
+        there = await ports.cluster.read_pod(vigil.ref.namespace, name)
+    except ClusterError:
+        return False  # not observed is not gone
+    return there is None or there.uid != uid
+
+
+async def hear_host(signal: StopSignal, orders: FirstWord[Order]) -> None:
+    """The host's Stop button, where it hands us a signal."""
+    await signal.wait()
+    orders.offer(Order.CANCEL)
+
+
+async def mind_deadline(seconds: float, orders: FirstWord[Order]) -> None:
+    """`timeoutSec`, counted from the container's start."""
+    await asyncio.sleep(seconds)
+    orders.offer(Order.DEADLINE)

@@ -1,0 +1,135 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+known_keys = st.sampled_from(
+    [field.alias or name for name, field in AdapterConfig.model_fields.items()]
+    + ["resources", "resources.limits.cpu", "thinkingEffort", "args"]
+)
+
+
+def test_an_empty_config_has_the_documented_defaults() -> None:
+    config = AdapterConfig.read({})
+    assert (config.cpu_request, config.memory_request) == ("1000m", "2Gi")
+    assert (config.cpu_limit, config.memory_limit) == ("4000m", "8Gi")
+    assert (config.schedule_timeout_sec, config.image_pull_timeout_sec, config.start_timeout_sec) == (
+        120,
+        900,
+        120,
+    )
+    assert config.ttl_seconds_after_finished == 3600
+    assert config.log_limit_bytes == 10 * 1024**3
+    assert config.dangerously_skip_permissions is True
+    assert config.reattach_orphaned_jobs is True
+
+
+@pytest.mark.parametrize("written", [None, "", "   "])
+def test_what_a_form_leaves_empty_is_absent(written: object) -> None:
+    assert AdapterConfig.read({"image": written, "timeoutSec": written}).image is None
+
+
+def test_a_zero_from_a_form_means_the_default_where_zero_makes_no_sense() -> None:
+    config = AdapterConfig.read(
+        {"graceSec": 0, "ttlSecondsAfterFinished": 0, "timeoutSec": 0, "maxTurnsPerRun": 0}
+    )
+    assert config.grace_sec == 60
+    assert config.ttl_seconds_after_finished == 3600
+    assert config.timeout_sec == 0
+    assert config.max_turns_per_run == 0
+
+
+def test_both_spellings_and_the_older_names_are_read() -> None:
+    config = AdapterConfig.read({"retain_jobs": True, "thinkingEffort": "high", "args": ["--a"]})
+    assert config.retain_jobs is True
+    assert config.effort == "high"
+    assert config.extra_args == ("--a",)
+
+
+def test_the_newer_name_wins_over_the_older() -> None:
+    assert AdapterConfig.read({"thinkingEffort": "low", "effort": "high"}).effort == "high"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"resources.limits.cpu": "2"},
+        {"resources": {"limits": {"cpu": "2"}}},
+        {"resources": {"limits": {"cpu": "9"}}, "resources.limits.cpu": "2"},
+    ],
+)
+def test_resources_come_flat_or_nested_and_the_flat_key_wins(given: dict[str, object]) -> None:
+    assert AdapterConfig.read(given).cpu_limit == "2"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"disk": "ssd", "zone": "a"}, '{"disk": "ssd", "zone": "a"}', "disk=ssd\n# comment\n zone = a \n"],
+)
+def test_maps_come_as_object_json_or_lines(written: object) -> None:
+    assert AdapterConfig.read({"nodeSelector": written}).node_selector == {"disk": "ssd", "zone": "a"}
+
+
+def test_lists_of_objects_come_as_json_too() -> None:
+    tolerations = [{"key": "a", "operator": "Exists"}]
+    assert AdapterConfig.read({"tolerations": json.dumps(tolerations)}).tolerations == tuple(tolerations)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"timeoutSec": "soon"}, ["config.timeoutSec", "a number of seconds", "'soon'"]),
+        ({"timeoutSec": True}, ["config.timeoutSec", "a number of seconds", "True"]),
+        ({"timeoutSec": -1}, ["config.timeoutSec", "0 or more", "-1"]),
+        ({"retainJobs": "yes"}, ["config.retainJobs", "true or false", "'yes'"]),
+        ({"maxTurnsPerRun": 1.5}, ["config.maxTurnsPerRun", "whole number", "1.5"]),
+        ({"image": 3}, ["config.image", "a string", "3"]),
+        ({"promptDelivery": "mail"}, ["config.promptDelivery", "secret, init", "'mail'"]),
+        ({"concurrencyScope": "host"}, ["config.concurrencyScope", "agent, task", "'host'"]),
+        ({"resources.limits.memory": "lots"}, ["config.resources.limits.memory", "quantity", "'lots'"]),
+        ({"resources": "big"}, ["config.resources", "an object with requests and limits"]),
+        ({"tolerations": "["}, ["config.tolerations", "a list of objects"]),
+        ({"logSizeLimit": "10 Gi"}, ["config.logSizeLimit", '"8Gi"']),
+    ],
+)
+def test_a_wrong_type_names_key_value_and_what_is_expected(given: dict[str, object], told: list[str]) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        AdapterConfig.read(given)
+    assert all(part in str(caught.value) for part in told), str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["env", "mcpServers", "podTemplate", "extraArgs"])
+def test_a_value_that_may_hold_a_secret_is_never_quoted(key: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        AdapterConfig.read({key: 42_4242})
+    assert "424242" not in str(caught.value)
+    with pytest.raises(ConfigInvalid) as caught:
+        AdapterConfig.read({"resources": "x", "env": {"TOKEN": "canary-7"}})
+    assert "canary-7" not in str(caught.value)
+
+
+def test_unknown_keys_are_named_and_the_hosts_own_are_not() -> None:
+    given = {
+        "bogus": 1,
+        "image": "x",
+        "resources": {},
+        "resources.limits.cpu": "1",
+        "paperclipRuntimeSkills": [],
+    }
+    assert unknown_keys(given) == ("bogus",)
+
+
+@given(st.dictionaries(known_keys | st.text(), json_values))
+def test_reading_any_json_gives_a_config_or_one_clear_sentence(given: dict[str, object]) -> None:
+    try:
+        AdapterConfig.read(given)
+    except ConfigInvalid as error:
+        assert str(error).startswith("config.")

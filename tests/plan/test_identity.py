@@ -1,0 +1,57 @@
+import hashlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.plan.identity import job_name, label_value
+from paperclip_claude_k8s.plan.labels import user_labels
+
+LEGAL_LABEL = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+LEGAL_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
+
+
+@given(st.text())
+def test_every_label_value_is_legal_and_stays_what_it_is(text: str) -> None:
+    value = label_value(text)
+    assert value is None or (LEGAL_LABEL.match(value) and label_value(value) == value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a b/c", "abc"), ("--x--", "x"), ("///", None), ("", None), ("ünï", "n"), ("a" * 62 + "-b", "a" * 62)],
+)
+def test_a_label_keeps_what_kubernetes_allows(text: str, value: str | None) -> None:
+    assert label_value(text) == value
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.integers(1, 2))
+def test_every_job_name_is_a_legal_name(agent: str, run: str, attempt: int) -> None:
+    assert LEGAL_NAME.match(job_name(agent, run, attempt))
+
+
+def test_a_job_name_is_slugs_and_a_hash_of_the_whole_ids() -> None:
+    digest = hashlib.sha256(b"Agent One:3503d3d8-f6d3-48d8-8566-30c2b0b1b60b").hexdigest()[:10]
+    assert (
+        job_name("Agent One", "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b")
+        == f"ac-agentone-3503d3d8-f6d3-48-{digest}"
+    )
+
+
+def test_the_second_attempt_has_a_name_of_its_own() -> None:
+    assert job_name("a", "r", 2).endswith(hashlib.sha256(b"a:r:2").hexdigest()[:10])
+
+
+def test_labels_of_operators_never_override_ours_and_are_made_legal() -> None:
+    accepted, skipped = user_labels(
+        {
+            "team": "a b",
+            "paperclip.io/run-id": "x",
+            "app.kubernetes.io/name": "y",
+            "bad key": "z",
+            "empty": "//",
+        }
+    )
+    assert accepted == {"team": "ab"}
+    assert skipped == ("app.kubernetes.io/name", "bad key", "empty", "paperclip.io/run-id")
