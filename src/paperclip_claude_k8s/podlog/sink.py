@@ -1,0 +1,37 @@
+"""Where the lines go, and the two other things a follower is given from outside."""
+
+from typing import Protocol
+
+from paperclip_claude_k8s.podlog.report import Notice
+
+
+class LogSink(Protocol):
+    """Takes what the container wrote, in order. A slow sink slows the reading; a raising one is counted."""
+
+    async def stdout(self, block: bytes) -> None:
+        """Whole lines, each with its newline; only the very last line of a log may lack it."""
+        ...
+
+    async def stderr(self, block: bytes) -> None:
+        """Whole lines that the relay marked as standard error, each with a newline."""
+        ...
+
+    async def notice(self, notice: Notice) -> None:
+        """Something about the log itself that a person should hear."""
+        ...
+
+
+class GapFiller(Protocol):
+    """The relay's own file of the container's stdout, where this process can reach it."""
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of stdout; fewer, or b"", where the file ends earlier. `OSError` when it cannot."""
+        ...
+
+
+class Ended(Protocol):
+    """Set once the container has terminated; an `asyncio.Event` will do."""
+
+    def is_set(self) -> bool: ...
+
+    async def wait(self) -> object: ...
