@@ -51,10 +51,27 @@ class Run:
     raw: bytes
     """The same as the server sent them."""
     dropped: int = 0
-    """Bytes of a line above `LINE_LIMIT`, of which `text` and `raw` hold nothing but the stamp."""
+    """Bytes of a line above the limit; then `text` is empty and `raw` holds nothing but the stamp."""
 
     def lines(self) -> list[Line]:
-        return [line for line in map(read_line, self.raw.split(b"\n")[:-1]) if line]
+        return lines_of(self.raw)
+
+    def first(self) -> Line:
+        return lines_of(self.raw[: self.raw.index(b"\n") + 1])[0]
+
+    def only_first(self) -> "Run":
+        line = self.first()
+        return Run(self.second, 1, line.text + b"\n", self.raw[: self.raw.index(b"\n") + 1], self.dropped)
+
+    def after(self, count: int) -> "Run | None":
+        """The run without its first `count` lines; None when nothing is left."""
+        if not count:
+            return self
+        if count >= self.count:
+            return None
+        raw = self.raw.split(b"\n", count)[count]
+        text = b"".join([line.text + b"\n" for line in lines_of(raw)])
+        return Run(self.second, self.count - count, text, raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,11 @@ class Stray:
     """A line without a timestamp: the rest of a line that began earlier, or not log text at all."""
 
     text: bytes
+
+
+def lines_of(raw: bytes) -> list[Line]:
+    """Raw lines, each with its newline, that are known to carry stamps."""
+    return [line for line in map(read_line, raw.split(b"\n")[:-1]) if line]
 
 
 def read_line(raw: bytes) -> Line | None:
@@ -91,12 +113,21 @@ def join_records(time: int, text: bytes) -> bytes | None:
     return b"".join(pieces) if len(pieces) > 1 else None
 
 
-def run_of(raw: bytes, dropped: int = 0) -> Run | Stray:
+def run_of(raw: bytes) -> Run | Stray:
     """One raw line without its newline as a run of its own."""
     line = read_line(raw)
     if line is None:
         return Stray(raw)
-    return Run(line.time // NANO, 1, line.text + b"\n", raw + b"\n", dropped)
+    return Run(line.time // NANO, 1, line.text + b"\n", raw + b"\n")
+
+
+def oversize(head: bytes, size: int) -> Run | Stray:
+    """A line above the limit: its raw size without newline, and at least the stamp it begins with."""
+    stamp = STAMP.match(head)
+    time = moment(stamp) if stamp else None
+    if stamp is None or time is None:
+        return Stray(head[:RECORD_BYTES])
+    return Run(time // NANO, 1, b"", stamp.group() + b"\n", dropped=size - stamp.end() + 1)
 
 
 class LineReader:
@@ -106,7 +137,6 @@ class LineReader:
         self._limit = line_limit
         self._rest: list[bytes] = []
         self._held = 0
-        self._dropped = 0
         self._width = 0
         self._proven = 0
         self._whole_records = False
@@ -124,36 +154,30 @@ class LineReader:
             return []
         out: list[Run | Stray] = []
         start = 0
-        if self._dropped:
+        if self._held > self._limit:
             start = chunk.index(b"\n") + 1
-            out.append(run_of(self.torso, self._dropped + start - 1))
+            out.append(oversize(self.torso, self._held + start - 1))
             self._rest.clear()
         self._rest.append(chunk[start:end])
         block = b"".join(self._rest)
-        self._rest, self._held, self._dropped = [], 0, 0
+        self._rest, self._held = [], 0
         self._keep(chunk[end:])
         if block:
             out.extend(self._uniform(block) or self._mixed(block))
         return out
 
     def _keep(self, piece: bytes) -> None:
-        if not piece:
-            return
         self._held += len(piece)
-        if self._dropped:
-            self._dropped += len(piece)
-        elif self._held > self._limit:
-            stamp = STAMP.match(self.torso + piece)
-            self._rest = [stamp.group() if stamp else b""]
-            self._dropped = self._held - len(self._rest[0])
-        else:
+        if self._held <= self._limit:
             self._rest.append(piece)
+        elif self._held - len(piece) <= self._limit:
+            self._rest = [(self.torso + piece)[:RECORD_BYTES]]
 
     def _uniform(self, block: bytes) -> list[Run | Stray]:
         """A block whose lines all have stamps of one second and one width, the usual case; else nothing."""
         stamp = STAMP.match(block)
         time = moment(stamp) if stamp else None
-        if stamp is None or time is None:
+        if stamp is None or time is None or len(block) > self._limit:
             return []
         lines = block.split(b"\n")
         lines.pop()
@@ -183,11 +207,12 @@ class LineReader:
         """A block line by line; neighbours of one second become one run again."""
         out: list[Run | Stray] = []
         group: list[Run] = []
-        for item in map(run_of, block.split(b"\n")[:-1]):
-            if group and (isinstance(item, Stray) or item.second != group[0].second):
+        for raw in block.split(b"\n")[:-1]:
+            item = run_of(raw) if len(raw) <= self._limit else oversize(raw, len(raw))
+            if group and (isinstance(item, Stray) or item.dropped or item.second != group[0].second):
                 out.append(_merged(group))
                 group = []
-            if isinstance(item, Stray):
+            if isinstance(item, Stray) or item.dropped:
                 out.append(item)
             else:
                 group.append(item)

@@ -25,7 +25,7 @@ class GapFiller(Protocol):
     """The relay's own file of the container's stdout, where this process can reach it."""
 
     async def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of stdout; fewer, or b"", where the file ends earlier. `OSError` when it cannot."""
+        """Bytes [start, stop) of stdout; fewer, or b"", where the file ends. Raises `OSError`."""
         ...
 
 

@@ -1,0 +1,88 @@
+"""After the container has terminated: read what is left, and say how complete the log is."""
+
+import asyncio
+
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.mending import Mender
+from paperclip_claude_k8s.podlog.origin import Origin, Pace
+from paperclip_claude_k8s.podlog.report import LogReport
+from paperclip_claude_k8s.podlog.session import Session
+
+ALL = 10**10
+"""Further back than any log reaches, seconds."""
+CHEAP = 16 * 1024 * 1024
+"""A log of so few bytes is read once more in full where its last stream brought nothing new."""
+GONE_AFTER = 2
+"""Answers 404 in a row after which a log is gone, with its Pod."""
+
+
+class Completion:
+    """Reads on until nothing new comes, the relay's totals are met, or the log is gone."""
+
+    def __init__(self, session: Session, delivery: Delivery, origin: Origin, pace: Pace) -> None:
+        self._session = session
+        self._delivery = delivery
+        self._origin = origin
+        self._pace = pace
+        self._torso = b""
+
+    async def run(self, *, barren: bool) -> None:
+        """Complete the log. `barren`: the last stream brought nothing but what was known."""
+        read_all = await self._read_rest(0)
+        cheap = barren and self._delivery.ledger.bytes <= CHEAP
+        if read_all and not self._session.proven() and (cheap or self._origin.expected()):
+            read_all = await self._read_rest(ALL)  # the node's clock may have been set back meanwhile
+        if self._torso and not self._session.proven():
+            await self._delivery.last_words(self._torso)
+        await self._settle(read_all=read_all)
+
+    def report(self) -> LogReport:
+        ledger, delivery = self._delivery.ledger, self._delivery
+        proven = self._session.proven()
+        disproven = self._origin.expected() is not None or bool(ledger.gaps)
+        return LogReport(
+            complete=True if proven else False if disproven else None,
+            bytes=ledger.bytes,
+            lines=ledger.lines,
+            reconnects=max(self._session.reconnects, 0),
+            gaps=tuple(ledger.gaps),
+            sink_failures=delivery.sink_failures,
+            first_sink_error=delivery.first_sink_error,
+            sha256=ledger.sha256,
+        )
+
+    async def _read_rest(self, further_back: int) -> bool:
+        """Read until a whole answer brings nothing new; False when the log could not be had to its end."""
+        clock = asyncio.get_running_loop().time
+        progress_at, self._torso = clock(), b""
+        while not self._session.proven():
+            read = await self._session.read_through(further_back)
+            if read and read.aligned:
+                if not read.new and (not read.torso or read.torso == self._torso):
+                    return True
+                self._torso = read.torso
+            elif read:
+                self._session.doubt()
+            if read and read.new:
+                progress_at = clock()
+            elif self._gone() or clock() - progress_at > self._pace.completion:
+                return False
+            elif not (read and read.torso):
+                await self._session.pause()
+        return True
+
+    def _gone(self) -> bool:
+        return self._session.missing_answers >= GONE_AFTER
+
+    async def _settle(self, *, read_all: bool) -> None:
+        """Fill what the file can fill, and tell what is missing."""
+        if self._session.proven():
+            return
+        totals, ledger = self._origin.expected(), self._delivery.ledger
+        if self._origin.filler:
+            await Mender(self._delivery, self._origin.filler).finish(totals)
+        if self._session.proven():
+            return
+        if not read_all:
+            ledger.suspect(self._delivery.trail.last_time, None)
+        await self._delivery.tell(ledger.check(totals, None) if totals else ledger.concede())

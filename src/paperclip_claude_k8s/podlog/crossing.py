@@ -1,0 +1,82 @@
+"""Over a place where the server lost lines: what the relay's file has is put in order, the rest is told."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.marks import Bookmark, Stdout
+from paperclip_claude_k8s.podlog.mending import Mender
+from paperclip_claude_k8s.podlog.origin import Origin
+from paperclip_claude_k8s.podlog.records import Run
+
+FILE_TRIES = 3
+"""The relay writes the file before the log, but a network volume may show it late."""
+FILE_PAUSE = 0.5
+"""Seconds between two looks at a file that does not show yet what the log has shown."""
+
+
+class Crossing:
+    """Takes the first lines after a loss, until it is clear what was lost."""
+
+    def __init__(self, delivery: Delivery, origin: Origin) -> None:
+        self.over = False
+        self._delivery = delivery
+        self._mender = Mender(delivery, origin.filler) if origin.filler else None
+        self._counted = origin.nonce is not None
+        self._since = delivery.trail.last_time
+
+    async def take(self, run: Run) -> Run | None:
+        """Deal with the first lines after the loss; what is left of the run goes the usual way."""
+        rest: Run | None = run
+        while rest is not None and not self.over:
+            rest = await self._first_of(rest)
+        return rest
+
+    async def _first_of(self, run: Run) -> Run | None:
+        match next(self._delivery.marks.parts(run.text), None):
+            case Stdout(block, _):
+                self.over = True
+                return await self._stdout(run, block)
+            case Bookmark() as bookmark:
+                self.over = True
+                if self._mender:
+                    await self._mender.fill(bookmark.bytes, self._since, run.first().time)
+                return run  # the bookmark itself tells what is missing still
+            case _:  # a line of stderr tells nothing about stdout
+                await self._delivery.accept(run.only_first())
+                return run.after(1)
+
+    async def _stdout(self, run: Run, block: bytes) -> Run | None:
+        first = run.first()
+        if self._delivery.trail.ends_with(first):
+            self._delivery.trail.add(run.only_first())
+            return run.after(1)
+        headless = self._delivery.event_lines and not _is_event(first.text)
+        text = first.text + b"\n" if headless else block
+        if not await self._mend(text, first.time, headless=headless):
+            self._delivery.ledger.suspect(self._since, first.time)
+            if not self._counted:
+                await self._delivery.tell(self._delivery.ledger.concede())
+        if not headless:
+            return run
+        self._delivery.trail.add(run.only_first())
+        return run.after(1)
+
+    async def _mend(self, text: bytes, until: int, *, headless: bool) -> bool:
+        """Fill up to where the file has this text; a line that lost its head is filled as a whole."""
+        if self._mender is None:
+            return False
+        for _ in range(FILE_TRIES):
+            stop = await self._mender.find(text, line_start=not headless)
+            if stop is not None:
+                return await self._mender.fill(stop + len(text) * headless, self._since, until)
+            await asyncio.sleep(FILE_PAUSE)
+        return False
+
+
+def _is_event(line: bytes) -> bool:
+    """Whether this is a whole JSON object; no end of one is."""
+    with suppress(ValueError):
+        return line.startswith(b"{") and isinstance(json.loads(line), dict)
+    return False

@@ -1,0 +1,89 @@
+"""The one pass over what is new: to the sink in order, entered in the books and in the trail."""
+
+from collections.abc import Awaitable
+
+from paperclip_claude_k8s.podlog.cursor import Trail
+from paperclip_claude_k8s.podlog.ledger import Ledger
+from paperclip_claude_k8s.podlog.marks import Bookmark, Marks, Part, Stderr, Stdout
+from paperclip_claude_k8s.podlog.origin import Origin
+from paperclip_claude_k8s.podlog.records import Run, read_line
+from paperclip_claude_k8s.podlog.report import Gap, Notice, NotLogText
+from paperclip_claude_k8s.podlog.sink import LogSink
+
+APOLOGY = b"unable to retrieve container logs for "
+"""Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
+ENDING = 256
+"""Bytes kept of what was delivered last, to find the place in the relay's file again."""
+QUOTED = 500
+"""Bytes quoted of text that is no log."""
+
+
+class Delivery:
+    """Hands lines to the sink. A sink that raises is counted, never passed on."""
+
+    def __init__(self, sink: LogSink, origin: Origin) -> None:
+        stored = origin.cursor
+        self.trail = Trail.restore(stored) if stored else Trail()
+        self.ledger = Ledger(stored.bytes, stored.lines, stored.missing) if stored else Ledger()
+        self.marks = Marks(origin.nonce)
+        self.bookmarked = False
+        self.ending = b""
+        self.event_lines = True
+        self.sink_failures = 0
+        self.first_sink_error: Exception | None = None
+        self._sink = sink
+
+    async def accept(self, run: Run) -> None:
+        """Deliver lines that are new."""
+        if run.dropped:
+            await self.tell(self.ledger.lose(Gap(self.trail.last_time, run.first().time, run.dropped, 1)))
+        elif self.marks.none_in(run.text):
+            await self.stdout(run.text, run.count)
+        else:
+            for part in self.marks.parts(run.text):
+                await self._part(part, run)
+        self.trail.add(run)
+
+    async def stdout(self, block: bytes, lines: int) -> None:
+        """Deliver lines of stdout, from wherever they were had."""
+        self.ledger.add(block, lines)
+        self.ending = block[-ENDING:]
+        self.event_lines = block.startswith(b"{")
+        await self._guarded(self._sink.stdout(block))
+
+    async def last_words(self, torso: bytes) -> None:
+        """Deliver the end of a log that has no newline, once it is known to be the end."""
+        log, apology, rest = torso.partition(APOLOGY)
+        line = read_line(log)
+        if line is None:
+            await self.stray(torso)
+            return
+        if apology:
+            await self.stray(apology + rest)
+        if line.text and self.marks.none_in(line.text):
+            await self.stdout(line.text, 1)
+
+    async def stray(self, text: bytes) -> None:
+        """Report text of an answer that no container wrote."""
+        await self.tell(NotLogText(text[:QUOTED].decode("utf-8", "replace")))
+
+    async def tell(self, notice: Notice | None) -> None:
+        if notice is not None:
+            await self._guarded(self._sink.notice(notice))
+
+    async def _part(self, part: Part, run: Run) -> None:
+        match part:
+            case Stdout(block, count):
+                await self.stdout(block, count)
+            case Stderr(block):
+                await self._guarded(self._sink.stderr(block))
+            case Bookmark():
+                self.bookmarked = True
+                await self.tell(self.ledger.check(part, run.first().time))
+
+    async def _guarded(self, call: Awaitable[None]) -> None:
+        try:
+            await call
+        except Exception as error:  # noqa: BLE001 - whatever a sink does, the run goes on
+            self.sink_failures += 1
+            self.first_sink_error = self.first_sink_error or error

@@ -1,0 +1,84 @@
+"""Opening a log at the right place, with a look at it first where counting alone cannot tell the place."""
+
+import asyncio
+from dataclasses import replace
+
+from paperclip_claude_k8s.podlog.cursor import Plan, Trail
+from paperclip_claude_k8s.podlog.feed import Feed
+from paperclip_claude_k8s.podlog.governor import Governor
+from paperclip_claude_k8s.podlog.records import Run
+from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, TooShort
+from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
+
+SCANS = 6
+"""Looks at an answer before the server counts as broken: it keeps ending early or changing its mind."""
+
+
+class Dialer:
+    """Opens answers for one follower."""
+
+    def __init__(self, source: LogSource, trail: Trail, governor: Governor, *, patience: float) -> None:
+        self.doubtful = False
+        """Set when an answer was not what the plan expected: the next one is looked at first."""
+        self._source = source
+        self._trail = trail
+        self._governor = governor
+        self._patience = patience
+        self._dialled = False
+
+    async def dial(self, *, follow: bool, further_back: int = 0) -> Feed:
+        """Open the log where the delivery stands. Raises `LogRefused` or `LogBroken`."""
+        plan = self._trail.plan(further_back)
+        if plan.count is None or (self.doubtful and plan.tail):
+            plan = await self._look(plan)
+        feed = await self._open(plan, follow=follow)
+        self.doubtful = False
+        return feed
+
+    async def _look(self, plan: Plan) -> Plan:
+        """Find our last line in what the server has, or make sure twice that it is gone."""
+        earlier: NotThere | None = None
+        for _ in range(SCANS):
+            match await self._scan(plan):
+                case Found(found):
+                    return found
+                case NotThere() as finding:
+                    if finding.confirms(earlier):
+                        return replace(plan, count=0, opening=None, tail=(), lost=True)
+                    earlier = finding
+                case TooShort():
+                    earlier = None
+        raise LogBroken("the log ended early each time it was read")
+
+    async def _scan(self, plan: Plan) -> Finding:
+        """Read what the server has from the plan's time on, keeping nothing."""
+        scan = Scan(plan)
+        feed = await self._open(replace(plan, count=0), follow=False)
+        try:
+            while chunk := await self._read(feed):
+                for item in feed.new(chunk):
+                    if isinstance(item, Run):
+                        scan.feed(item)
+        finally:
+            await feed.close()
+        return scan.finding()
+
+    async def _read(self, feed: Feed) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await feed.read()
+        except TimeoutError:
+            raise LogBroken(f"nothing for {self._patience:.0f} s in a bounded read") from None
+
+    async def _open(self, plan: Plan, *, follow: bool) -> Feed:
+        if self._dialled:
+            await self._governor.turn()
+        self._dialled = True
+        feed = Feed(plan)
+        try:
+            async with asyncio.timeout(self._patience):
+                await feed.open(self._source, follow=follow)
+        except TimeoutError:
+            await feed.close()
+            raise LogBroken(f"no answer within {self._patience:.0f} s") from None
+        return feed

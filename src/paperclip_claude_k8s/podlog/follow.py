@@ -1,0 +1,169 @@
+"""The follower: keeps a log open, through whatever happens to the connection, until all of it was delivered.
+
+It awaits and asks; what an answer means is decided in `resume`, `crossing` and `ledger`. The end of a stream
+proves nothing and silence proves nothing: only `ended` ends the reading.
+"""
+
+import asyncio
+from enum import Enum, auto
+
+from paperclip_claude_k8s.podlog.completion import Completion
+from paperclip_claude_k8s.podlog.cursor import Cursor
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.dialer import Dialer
+from paperclip_claude_k8s.podlog.feed import Feed
+from paperclip_claude_k8s.podlog.governor import Governor
+from paperclip_claude_k8s.podlog.origin import Origin, Pace
+from paperclip_claude_k8s.podlog.report import LogReport
+from paperclip_claude_k8s.podlog.resume import Misaligned
+from paperclip_claude_k8s.podlog.session import Session
+from paperclip_claude_k8s.podlog.sink import Ended, LogSink
+from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
+
+STEP_BACK = 3600
+"""Seconds a node's clock may be set back while we are cut off, and its lines are still found soon."""
+ALL = 10**10
+"""Further back than any log reaches, seconds."""
+
+
+class Stop(Enum):
+    """Why an open stream is read no longer."""
+
+    FINISHED = auto()
+    CUT = auto()
+    SILENT = auto()
+
+
+class Follower:
+    """Follows one container's log to its end; `run` may be awaited once."""
+
+    def __init__(
+        self,
+        source: LogSource,
+        sink: LogSink,
+        origin: Origin | None = None,
+        *,
+        pace: Pace | None = None,
+        governor: Governor | None = None,
+    ) -> None:
+        self._origin = origin or Origin()
+        self._pace = pace or Pace()
+        self._delivery = Delivery(sink, self._origin)
+        dialer = Dialer(source, self._delivery.trail, governor or Governor(), patience=self._pace.answer)
+        self._session = Session(dialer, self._delivery, self._origin, self._pace)
+        self._silent: Feed | None = None
+        self._barren = False
+        self._further_back = 0
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the delivery stands, to be stored."""
+        ledger = self._delivery.ledger
+        counts = (ledger.bytes, ledger.lines, ledger.missing)
+        return self._delivery.trail.cursor(self._session.container, counts)
+
+    async def run(self, ended: Ended) -> LogReport:
+        """Deliver the log until `ended` is set and everything the server has was read.
+
+        Raises nothing but what is a bug: refusals, broken connections and a raising sink are borne.
+        """
+        completion = Completion(self._session, self._delivery, self._origin, self._pace)
+        async with asyncio.TaskGroup() as group:
+            bell = group.create_task(self._hurry_at(ended))
+            try:
+                await self._live(ended)
+                await completion.run(barren=self._barren)
+            finally:
+                bell.cancel()
+        return completion.report()
+
+    async def _hurry_at(self, ended: Ended) -> None:
+        await ended.wait()
+        self._session.hurry()
+
+    async def _live(self, ended: Ended) -> None:
+        """Keep a stream open while the container runs."""
+        try:
+            while not ended.is_set():
+                feed = await self._session.dial(follow=True, further_back=self._further_back)
+                stop = Stop.CUT if feed is None else await self._follow(feed, ended)
+                if stop is Stop.CUT:
+                    await self._session.pause(ended)
+        finally:
+            await self._release()
+
+    async def _follow(self, feed: Feed, ended: Ended) -> Stop:
+        """Read one stream as long as it is of use. A silent one stays open until another has delivered."""
+        stop = Stop.CUT
+        try:
+            stop = await self._listen(feed, ended)
+        finally:
+            if stop is Stop.SILENT and self._silent is None:
+                self._silent = feed
+            else:
+                await feed.close()
+        return stop
+
+    async def _listen(self, feed: Feed, ended: Ended) -> Stop:
+        probes = 0
+        while not (ended.is_set() and self._session.proven()):
+            try:
+                chunk = await self._session.read(feed, self._patience(feed, ended, probes))
+            except TimeoutError:
+                stop = await self._on_silence(feed, ended, probes)
+                if stop:
+                    return stop
+                probes += 1
+                continue
+            except LogBroken as broken:
+                await self._session.say(str(broken))
+                return Stop.CUT
+            if not chunk or not await self._take(feed, chunk):
+                return Stop.CUT
+            probes = 0
+        return Stop.FINISHED
+
+    async def _take(self, feed: Feed, chunk: bytes) -> bool:
+        """Deliver a chunk; False when the answer is not what it should be."""
+        try:
+            await self._session.take(feed, chunk)
+        except Misaligned:
+            self._session.doubt()
+            return False
+        await self._release()
+        self._barren = feed.plan.since is not None and not feed.brought_new
+        if feed.brought_new:
+            self._further_back = 0
+        return True
+
+    def _patience(self, feed: Feed, ended: Ended, probes: int) -> float:
+        """How long this stream may be silent before something is done about it."""
+        if ended.is_set():
+            return self._pace.linger
+        if not feed.replay.over:
+            return self._pace.settle
+        if self._delivery.bookmarked:
+            return self._pace.silence
+        return self._pace.probe_every if probes else self._pace.probe_after
+
+    async def _on_silence(self, feed: Feed, ended: Ended, probes: int) -> Stop | None:
+        if ended.is_set():
+            return Stop.FINISHED
+        if not feed.replay.over:
+            self._session.doubt()
+            return Stop.CUT
+        if self._delivery.bookmarked:
+            # a node's clock that was set back hides its lines from a request for later ones
+            self._further_back = ALL if self._barren else 0
+            await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
+            return Stop.SILENT
+        found = await self._session.read_through(STEP_BACK if self._barren and not probes else 0)
+        if found is None or not found.new:
+            return None
+        await self._session.say("the stream had missed lines that a second read brought")
+        return Stop.CUT
+
+    async def _release(self) -> None:
+        silent, self._silent = self._silent, None
+        if silent:
+            await silent.close()

@@ -1,0 +1,84 @@
+"""Filling a gap from the relay's own file, which holds exactly the container's stdout."""
+
+from collections.abc import AsyncIterator
+
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.report import GapFilled, Totals
+from paperclip_claude_k8s.podlog.sink import GapFiller
+
+PIECE = 256 * 1024
+"""Read from the file at once; bounds memory whatever the size of a gap."""
+PATTERN = 64 * 1024
+"""How much of the text after a gap is looked for in the file; more would not make it more certain."""
+
+
+class Mender:
+    """Delivers from the file what the log lost, beginning where the delivery stands."""
+
+    def __init__(self, delivery: Delivery, filler: GapFiller) -> None:
+        self._delivery = delivery
+        self._filler = filler
+
+    async def find(self, text: bytes, *, line_start: bool) -> int | None:
+        """The first place from here on where the file holds `text`, at a line's start if asked so."""
+        at, pattern = self._delivery.ledger.position, text[:PATTERN]
+        window = b"\n"  # what is searched begins with one byte of what came before
+        while at is not None and (piece := await self._read(at, at + PIECE)):
+            window += piece
+            at += len(piece)
+            found = window.find(b"\n" + pattern) if line_start else window.find(pattern, 1) - 1
+            if found >= 0:
+                return at - len(window) + found + 1
+            window = window[-len(pattern) - 1 :]
+        return None
+
+    async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
+        """Deliver everything up to `stop`, or to the file's end. False when the file does not go on so far."""
+        ledger = self._delivery.ledger
+        start, lines = ledger.position, ledger.lines
+        if start is None or (stop is not None and stop < start) or not await self._follows(start):
+            return False
+        async for block in self._blocks(start, stop):
+            await self._delivery.stdout(block, block.count(b"\n") + (not block.endswith(b"\n")))
+        filled = (ledger.position or start) - start
+        if filled:
+            await self._delivery.tell(GapFilled(since, until, filled, ledger.lines - lines))
+        return stop is None or start + filled == stop
+
+    async def finish(self, totals: Totals | None) -> None:
+        """Deliver the end of the log from the file, up to what the relay counted or all there is.
+
+        With totals it is done only if it makes the log what was counted: what is missing may not be the end.
+        """
+        ledger = self._delivery.ledger
+        start, digest = ledger.position, ledger.fork_digest()
+        if start is None:
+            return
+        if totals and totals.sha256 and digest is not None and not ledger.missing:
+            async for block in self._blocks(start, totals.bytes):
+                digest.update(block)
+            if digest.hexdigest() != totals.sha256:
+                return
+        await self.fill(totals.bytes if totals else None, self._delivery.trail.last_time, None)
+
+    async def _blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
+        """The file from `start` to `stop`, or its end, in blocks of whole lines; the last may not be whole."""
+        at, rest = start, b""
+        while piece := await self._read(at, at + PIECE if stop is None else min(at + PIECE, stop)):
+            at += len(piece)
+            block, newline, rest = (rest + piece).rpartition(b"\n")
+            if newline:
+                yield block + newline
+        if rest and stop in (None, at):
+            yield rest
+
+    async def _follows(self, start: int) -> bool:
+        """Whether the file holds what was delivered last right in front of `start`: we count the same bytes."""
+        ending = self._delivery.ending
+        return start >= len(ending) and await self._read(start - len(ending), start) == ending
+
+    async def _read(self, start: int, stop: int) -> bytes:
+        try:
+            return await self._filler.read(start, stop) if stop > start else b""
+        except OSError:
+            return b""

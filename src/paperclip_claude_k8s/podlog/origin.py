@@ -1,0 +1,49 @@
+"""What a follower knows about the container, and the pace it keeps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.podlog.cursor import Cursor
+from paperclip_claude_k8s.podlog.report import Totals
+from paperclip_claude_k8s.podlog.sink import GapFiller
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The container whose log it is. The defaults describe one of which nothing is known."""
+
+    nonce: str | None = None
+    """Eight hex digits that mark the relay's own lines; None when there is no relay."""
+    expected: Callable[[], Totals | None] = lambda: None
+    """The relay's totals as soon as they are known, usually with the container's end."""
+    container: Callable[[], str | None] = lambda: None
+    """The runtime's id of the container as last seen; a change is told, since log may be lost with it."""
+    filler: GapFiller | None = None
+    cursor: Cursor | None = None
+    """A stored position to go on from; None streams from the very beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Durations in seconds (SPEC 5)."""
+
+    reconnect: float = 0.2
+    """First pause before the log is opened again; doubles with jitter, new lines reset it."""
+    reconnect_cap: float = 5.0
+    """Longest pause between two tries."""
+    silence: float = 65.0
+    """With bookmarks every 20 s of quiet, a stream without a byte for so long is dead."""
+    probe_after: float = 30.0
+    """Without bookmarks: silence after which one bounded read asks whether the stream missed something."""
+    probe_every: float = 60.0
+    """Step of the bounded reads after the first."""
+    settle: float = 2.0
+    """The server sends replays at once; one that stalls for so long is looked at with a bounded read."""
+    answer: float = 10.0
+    """Longest wait for the head of an answer, and for the next bytes of a bounded one."""
+    linger: float = 1.0
+    """After the container's end: silence of the stream after which a bounded read completes the log."""
+    completion: float = 30.0
+    """After the container's end: how long the log may bring nothing new before we stop asking."""
+    say_every: float = 60.0
+    """Least distance between two notices of the same kind."""

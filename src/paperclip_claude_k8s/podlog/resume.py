@@ -1,0 +1,165 @@
+"""Taking an answer up again: which of its lines were delivered. No awaiting; `cursor` explains the rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from paperclip_claude_k8s.podlog.cursor import Plan
+from paperclip_claude_k8s.podlog.records import Key, Run
+
+
+class Misaligned(Exception):
+    """The answer is not what was expected of it; a scan has to look before anything is delivered."""
+
+
+class Replay:
+    """Passes over the lines of one answer that were delivered, and checks that they are those."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._count = plan.count or 0
+        self._opening = plan.opening
+        self._tail = plan.tail
+        self._unseen = self._count - len(plan.tail)
+        self._at = 0
+        self._excused = False
+
+    @property
+    def over(self) -> bool:
+        """Whether all that follows is new."""
+        return self._at >= self._count
+
+    def fresh(self, run: Run) -> Run | None:
+        """The part of a run that is new. Raises `Misaligned`."""
+        if self.over:
+            return run
+        old = self._rest_of_an_old_line(run)
+        taken = min(run.count - old, self._count - self._at)
+        if self._at == 0 or self._at + taken > self._unseen:
+            self._compare([line.key() for line in run.lines()[old : old + taken]])
+        self._at += taken
+        return run.after(old + taken)
+
+    def _rest_of_an_old_line(self, run: Run) -> int:
+        """Asked from within a long line, an old kubelet sends its rest with a stamp: one line to leave out."""
+        if self._at or self._excused or run.first().key() == self._opening:
+            return 0
+        self._excused = True
+        return 1
+
+    def _compare(self, keys: Sequence[Key]) -> None:
+        for at, key in enumerate(keys, self._at):
+            if at >= self._unseen:
+                expected = self._tail[at - self._unseen]
+            elif at == 0 and self._opening:
+                expected = self._opening
+            else:
+                continue
+            if key != expected:
+                raise Misaligned
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Our last line stands in the answer: the plan that passes over it."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """The answer holds nothing of ours. Believed when a second, no shorter answer says so too."""
+
+    opening: Key | None
+    count: int
+
+    def confirms(self, earlier: "NotThere | None") -> bool:
+        return earlier is not None and earlier.opening in (None, self.opening) and earlier.count <= self.count
+
+
+@dataclass(frozen=True, slots=True)
+class TooShort:
+    """The answer ended before our last line could come: it was cut."""
+
+
+Finding = Found | NotThere | TooShort
+
+
+class Scan:
+    """Looks for the tail of what was delivered in one whole answer, keeping no more of it than the tail."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._tail = plan.tail
+        self._fallback = _borders(plan.tail)
+        self._matched = 0
+        self._end: int | None = None
+        self._count = 0
+        self._head: list[Key] = []
+
+    def feed(self, run: Run) -> None:
+        for line in run.lines():
+            key = line.key()
+            self._count += 1
+            if len(self._head) <= len(self._tail):
+                self._head.append(key)
+            if self._end is None:
+                self._matched = _advance(self._tail, self._fallback, self._matched, key)
+                if self._matched == len(self._tail):
+                    self._end = self._count
+
+    def finding(self) -> Finding:
+        if self._end is not None:
+            return self._found(self._end, len(self._tail))
+        for skipped in (0, 1):  # the first line may be the rest of one that began in an earlier file
+            overlap = _overlap(self._tail, self._head[skipped:])
+            if overlap:
+                return self._found(skipped + overlap, overlap)
+        if any(_inside(self._tail, self._head[skipped:]) for skipped in (0, 1)):
+            return TooShort()
+        return NotThere(self._head[0] if self._head else None, self._count)
+
+    def _found(self, end: int, known: int) -> Found:
+        plan = replace(self._plan, count=end, opening=self._head[0], tail=self._tail[-known:])
+        return Found(plan)
+
+
+def _borders(pattern: Sequence[Key]) -> list[int]:
+    """Per beginning of the pattern, the longest shorter one it ends with (Knuth-Morris-Pratt)."""
+    borders = [0] * len(pattern)
+    matched = 0
+    for at in range(1, len(pattern)):
+        while matched and pattern[at] != pattern[matched]:
+            matched = borders[matched - 1]
+        matched += pattern[at] == pattern[matched]
+        borders[at] = matched
+    return borders
+
+
+def _advance(pattern: Sequence[Key], borders: Sequence[int], matched: int, key: Key) -> int:
+    """How much of the pattern's beginning the text ends with after one more key."""
+    if matched == len(pattern):
+        matched = borders[matched - 1]
+    while matched and key != pattern[matched]:
+        matched = borders[matched - 1]
+    return matched + (key == pattern[matched])
+
+
+def _overlap(text: Sequence[Key], beginning: Sequence[Key]) -> int:
+    """The longest end of `text` that `beginning` begins with."""
+    if not beginning:
+        return 0
+    borders, matched = _borders(beginning), 0
+    for key in text:
+        matched = _advance(beginning, borders, matched, key)
+    return matched
+
+
+def _inside(text: Sequence[Key], part: Sequence[Key]) -> bool:
+    """Whether `part` is something that stands somewhere in `text`."""
+    if not part:
+        return False
+    borders, matched = _borders(part), 0
+    for key in text:
+        matched = _advance(part, borders, matched, key)
+        if matched == len(part):
+            return True
+    return False

@@ -1,0 +1,142 @@
+"""What the live part and the completion of one follower share: opening, reading, and bearing failures."""
+
+import asyncio
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.ground.aio import Backoff
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.dialer import Dialer
+from paperclip_claude_k8s.podlog.feed import Feed
+from paperclip_claude_k8s.podlog.intake import Intake
+from paperclip_claude_k8s.podlog.origin import Origin, Pace
+from paperclip_claude_k8s.podlog.report import ContainerChanged, Reconnecting
+from paperclip_claude_k8s.podlog.resume import Misaligned
+from paperclip_claude_k8s.podlog.sink import Ended
+from paperclip_claude_k8s.podlog.source import LogBroken, LogRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One bounded read that came to its end."""
+
+    new: bool
+    """It brought lines."""
+    aligned: bool
+    """All that was delivered before stood in it, so that it says something about what follows."""
+    torso: bytes
+
+
+class Session:
+    """One follower's dealings with the server."""
+
+    def __init__(self, dialer: Dialer, delivery: Delivery, origin: Origin, pace: Pace) -> None:
+        self.reconnects = -1
+        self.missing_answers = 0
+        """Answers 404 in a row."""
+        self._dialer = dialer
+        self._delivery = delivery
+        self._origin = origin
+        self._pace = pace
+        self._intake = Intake(delivery, origin)
+        self._backoff = Backoff(pace.reconnect, pace.reconnect_cap)
+        self._retry_after = 0.0
+        self._container = origin.cursor.container if origin.cursor else None
+        self._scope: asyncio.Timeout | None = None
+        self._tries = 0
+        self._said_at = float("-inf")
+
+    @property
+    def container(self) -> str | None:
+        return self._container
+
+    def proven(self) -> bool:
+        """Whether the relay's totals are known and met."""
+        return self._delivery.ledger.proves(self._origin.expected())
+
+    async def dial(self, *, follow: bool, further_back: int = 0) -> Feed | None:
+        """Open the log where the delivery stands; None when that failed, which was noted."""
+        await self._note_container()
+        try:
+            feed = await self._dialer.dial(follow=follow, further_back=further_back)
+        except LogRefused as refusal:
+            self.missing_answers = self.missing_answers + 1 if refusal.status == 404 else 0
+            self._retry_after = refusal.retry_after or 0.0
+            await self.say(str(refusal))
+            return None
+        except LogBroken as broken:
+            await self.say(str(broken))
+            return None
+        self.missing_answers = 0
+        self.reconnects += follow
+        self._intake.begin(feed)
+        return feed
+
+    async def read(self, feed: Feed, limit: float) -> bytes:
+        """The next bytes. Raises `TimeoutError` after `limit` seconds, or earlier when told to hurry."""
+        try:
+            async with asyncio.timeout(limit) as self._scope:
+                return await feed.read()
+        finally:
+            self._scope = None
+
+    def hurry(self) -> None:
+        """The container has ended: a read under way waits no longer than is of use now."""
+        if self._scope is not None:
+            now = asyncio.get_running_loop().time()
+            limit = now if self.proven() else now + self._pace.linger
+            self._scope.reschedule(min(limit, self._scope.when() or limit))
+
+    async def take(self, feed: Feed, chunk: bytes) -> None:
+        """Deliver what is new. Raises `Misaligned`."""
+        await self._intake.take(feed, chunk)
+        if feed.brought_new:
+            self._backoff.reset()
+
+    async def read_through(self, further_back: int = 0) -> Pass | None:
+        """One bounded read from where the delivery stands; None when it broke off, which was noted."""
+        feed = await self.dial(follow=False, further_back=further_back)
+        if feed is None:
+            return None
+        try:
+            while chunk := await self.read(feed, self._pace.answer):
+                await self.take(feed, chunk)
+        except (LogBroken, TimeoutError) as error:
+            await self.say(str(error) or "a bounded read stalled")
+            return None
+        except Misaligned:
+            self.doubt()
+            return None
+        finally:
+            await feed.close()
+        return Pass(feed.brought_new, feed.replay.over, feed.torso)
+
+    def doubt(self) -> None:
+        """The server has something else than expected: look before the next answer is believed."""
+        self._dialer.doubtful = True
+
+    async def pause(self, ended: Ended | None = None) -> None:
+        """Stay away for a while, or until the container has ended."""
+        seconds = max(self._backoff.pause(), self._retry_after)
+        self._retry_after = 0.0
+        try:
+            async with asyncio.timeout(seconds):
+                await (ended.wait() if ended else asyncio.sleep(seconds))
+        except TimeoutError:
+            return
+
+    async def say(self, why: str) -> None:
+        """Tell that the log is being opened again, at most once per minute."""
+        self._tries += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at >= self._pace.say_every:
+            self._said_at = now
+            await self._delivery.tell(Reconnecting(why, self._tries))
+            self._tries = 0
+
+    async def _note_container(self) -> None:
+        now = self._origin.container()
+        if now is None or now == self._container:
+            return
+        if self._container is not None:
+            await self._delivery.tell(ContainerChanged(self._container, now))
+        self._container = now
