@@ -72,7 +72,7 @@ STORED_KEYS = 1000
 class Second(NamedTuple):
     """The lines of one second that were delivered."""
 
-    count: int
+    lines: int
     first: Key
 
 
@@ -182,7 +182,7 @@ class Trail:
         if known is None:
             self._seconds[second] = Second(run.count, run.first().key())
         else:
-            self._seconds[second] = known._replace(count=known.count + run.count)
+            self._seconds[second] = known._replace(lines=known.lines + run.count)
         kept = _kept(run)
         self._kept.append(kept)
         self._size += kept.size
@@ -208,7 +208,7 @@ class Trail:
         if self._pruned is not None and self._pruned >= since:
             return Plan(since, None, None, tail)
         recent = [seen for second, seen in self._seconds.items() if second >= since]
-        return Plan(since, sum(seen.count for seen in recent), recent[0].first, tail)
+        return Plan(since, sum(seen.lines for seen in recent), recent[0].first, tail)
 
     def ends_with(self, rest: Line) -> bool:
         """Whether this may be the rest of the last line delivered, begun in a file that was rotated away."""

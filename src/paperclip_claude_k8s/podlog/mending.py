@@ -33,7 +33,7 @@ class Mender:
         return None
 
     async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to `stop`, or to the file's end. False when the file does not go on so far."""
+        """Deliver everything up to `stop`, or to the file's end. False when the file does not reach so far."""
         ledger = self._delivery.ledger
         start, lines = ledger.position, ledger.lines
         if start is None or (stop is not None and stop < start) or not await self._follows(start):
@@ -62,7 +62,7 @@ class Mender:
         await self.fill(totals.bytes if totals else None, self._delivery.trail.last_time, None)
 
     async def _blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """The file from `start` to `stop`, or its end, in blocks of whole lines; the last may not be whole."""
+        """The file from `start` to `stop`, or its end, in blocks of whole lines; the last may be torn."""
         at, rest = start, b""
         while piece := await self._read(at, at + PIECE if stop is None else min(at + PIECE, stop)):
             at += len(piece)
@@ -73,7 +73,7 @@ class Mender:
             yield rest
 
     async def _follows(self, start: int) -> bool:
-        """Whether the file holds what was delivered last right in front of `start`: we count the same bytes."""
+        """Whether the file has what was delivered last in front of `start`: we count the same bytes."""
         ending = self._delivery.ending
         return start >= len(ending) and await self._read(start - len(ending), start) == ending
 

@@ -39,7 +39,7 @@ class Replay:
         return run.after(old + taken)
 
     def _rest_of_an_old_line(self, run: Run) -> int:
-        """Asked from within a long line, an old kubelet sends its rest with a stamp: one line to leave out."""
+        """Asked from within a long line, an old kubelet stamps the rest of it: one line to leave out."""
         if self._at or self._excused or run.first().key() == self._opening:
             return 0
         self._excused = True
