@@ -1,16 +1,14 @@
 """What the adapter knows of Kubernetes objects: frozen snapshots with the few fields that matter."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar
 
 JsonObject: TypeAlias = dict[str, object]
 """A Kubernetes object as JSON: what manifests are made of."""
 
 Snapshot = TypeVar("Snapshot")
-NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ class JobSnapshot:
     ref: JobRef
     resource_version: str
     created: datetime | None
-    labels: Mapping[str, str] = NO_LABELS
-    annotations: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     image: str = ""
     deleting: bool = False
@@ -107,7 +105,7 @@ class PodSnapshot:
     message: str = ""
     node: str = ""
     created: datetime | None = None
-    labels: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     init: tuple[ContainerSnapshot, ...] = ()
     containers: tuple[ContainerSnapshot, ...] = ()
@@ -150,8 +148,8 @@ class LeaseSnapshot:
     name: str
     resource_version: str
     holder: str
-    labels: Mapping[str, str] = NO_LABELS
-    annotations: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     renewed: datetime | None = None
 
 
@@ -167,7 +165,7 @@ class HomePod:
     image_pull_secrets: Sequence[JsonObject] = ()
     dns_policy: str = ""
     dns_config: JsonObject | None = None
-    node_selector: Mapping[str, str] = NO_LABELS
+    node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[JsonObject] = ()
     affinity: JsonObject | None = None
     claim_name: str = ""

@@ -6,10 +6,9 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import Identity, identify
-from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.planning import Setting
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
@@ -55,9 +54,7 @@ async def _default_namespace(ports: Ports) -> str:
         raise RunFailure(failures.cluster_unreachable(str(error))) from None
 
 
-async def _home_pod(
-    config: AdapterConfig, namespace: str, ports: Ports, say: Narrator
-) -> HomePod | None:
+async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Narrator) -> HomePod | None:
     """With a kubeconfig and an image of its own a run needs no home."""
     if config.kubeconfig and config.image:
         return None
@@ -72,13 +69,3 @@ async def _home_pod(
     if home is None:
         raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", "there is no such Pod"))
     return home
-
-
-async def tell_ignored(ctx: ExecutionContext, config: AdapterConfig, say: Narrator) -> None:
-    """Say once what of the config has no effect."""
-    unknown = unknown_keys(ctx.config)
-    if unknown:
-        await say.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
-    _, skipped = user_labels(config.labels)
-    if skipped:
-        await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")

@@ -1,0 +1,74 @@
+"""What the host is told, and asked, before anything is created."""
+
+import logging
+from collections.abc import Awaitable
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
+from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
+from paperclip_claude_k8s.host.redact import redact_command
+from paperclip_claude_k8s.plan.labels import user_labels
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.run.narrate import Narrator
+
+log = logging.getLogger("paperclip_claude_k8s")
+
+
+async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator) -> None:
+    """Ask to be told of a Stop (HOST.md 0.2) and say what of the config has no effect.
+
+    Raises:
+        RunFailure: `cancelled`, when the host has stopped the run already.
+    """
+    if ctx.on_cancellation_ready is not None:
+        await _tolerate("onCancellationReady", ctx.on_cancellation_ready())
+    if ctx.signal is not None and ctx.signal.is_set():
+        raise RunFailure(failures.cancelled(proven=True))
+    unknown = unknown_keys(ctx.config)
+    if unknown:
+        await say.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
+    _, skipped = user_labels(config.labels)
+    if skipped:
+        await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")
+
+
+async def announce(ctx: ExecutionContext, plan: RunPlan, say: Narrator) -> None:
+    """Tell the host what is about to be run; secrets stay out of it."""
+    if ctx.on_meta is not None:
+        await _tolerate("onMeta", ctx.on_meta(_meta(ctx, plan)))
+    if ctx.on_dispatch is not None:
+        await _tolerate("onDispatch", ctx.on_dispatch())
+
+
+async def created(plan: RunPlan, say: Narrator) -> None:
+    deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
+    await say.status(f"Created K8s Job: {plan.job_name} in namespace {plan.namespace} (deadline: {deadline})")
+
+
+def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
+    """As the seeds word it; the context loses the part that holds a token (HOST.md 3.3)."""
+    timeout = plan.config.timeout_sec
+    return {
+        "adapterType": ADAPTER_TYPE,
+        "command": f"kubectl job/{plan.job_name}",
+        "cwd": plan.namespace,
+        "commandArgs": redact_command(plan.argv[1:]),
+        "commandNotes": [
+            f"Image: {plan.image}",
+            f"Namespace: {plan.namespace}",
+            f"Timeout: {timeout:g}s",
+        ],
+        "prompt": plan.prompt.text,
+        "promptMetrics": dict(plan.prompt.metrics),
+        "context": {key: value for key, value in ctx.context.items() if key != "paperclipRuntimeTools"},
+    }
+
+
+async def _tolerate(name: str, call: Awaitable[None]) -> None:
+    """A callback of the host that raises is the host's bug; the run goes on."""
+    try:
+        await call
+    except Exception as error:  # noqa: BLE001  # the host's bug must not end a run
+        log.warning("%s raised %r; the run goes on", name, error)

@@ -1,0 +1,108 @@
+"""From the Pod's log to host and transcript, in one pass."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION
+from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
+from paperclip_claude_k8s.podlog import Follower, LogBroken, LogRefused, LogReport, Notice, Origin, Totals
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.relay import RelaySummary, read_summary
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.notices import describe_notice
+
+
+class Ears:
+    """Follows one agent container. `report` and `summary` are None until they are known."""
+
+    def __init__(self, ports: Ports, say: Narrator, vigil: Vigil) -> None:
+        job = vigil.known.job
+        self._ports = ports
+        self._vigil = vigil
+        self._nonce = job.annotations.get(NONCE_ANNOTATION) if job is not None else None
+        self._sink = _Sink(say)
+        self._ended = asyncio.Event()
+        self.report: LogReport | None = None
+        self.summary: RelaySummary | None = None
+
+    async def follow(self, pod: PodSnapshot) -> None:
+        """Read the log from its very beginning until it is complete after `container_ended`."""
+        origin = Origin(nonce=self._nonce, expected=self._expected, container=self._container)
+        source = ClusterLog(self._ports.cluster, pod)
+        follower = Follower(source, self._sink, origin, governor=self._ports.governor)
+        self.report = await follower.run(self._ended)
+
+    def container_ended(self, how: Terminated | None) -> None:
+        """No more will be written; `how` may carry the relay's totals, which say when the log is complete."""
+        if how is not None and self._nonce is not None:
+            self.summary = read_summary(how.message, self._nonce)
+        self._ended.set()
+
+    def transcript(self) -> Transcript:
+        return self._sink.reader.finish()
+
+    def _expected(self) -> Totals | None:
+        told = self.summary
+        return None if told is None else Totals(told.bytes, told.lines, told.sha256 or "")
+
+    def _container(self) -> str | None:
+        pod = self._vigil.known.pod
+        agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+        return (agent.container_id or None) if agent is not None else None
+
+
+class _Sink:
+    """The parser sees exactly the lines the host sees."""
+
+    def __init__(self, say: Narrator) -> None:
+        self._say = say
+        self.reader = StreamReader()
+
+    async def stdout(self, block: bytes) -> None:
+        self.reader.feed(block)
+        await self._say.output("stdout", block)
+
+    async def stderr(self, block: bytes) -> None:
+        self.reader.feed_stderr(block)
+        await self._say.output("stderr", block)
+
+    async def notice(self, notice: Notice) -> None:
+        await self._say.warn(describe_notice(notice))
+
+
+class ClusterLog:
+    """A container's log as the follower wants it: our cluster's errors become its own."""
+
+    def __init__(self, cluster: Cluster, pod: PodSnapshot) -> None:
+        self._cluster = cluster
+        self._pod = pod
+
+    @asynccontextmanager
+    async def open(self, *, since: int | None, follow: bool) -> AsyncIterator["_Stream"]:
+        request = LogRequest(self._pod.namespace, self._pod.name, AGENT_CONTAINER, since=since, follow=follow)
+        try:
+            async with self._cluster.log(request) as answer:
+                yield _Stream(answer)
+        except ClusterError as error:
+            raise _translated(error) from error
+
+
+class _Stream:
+    def __init__(self, answer: LogBytes) -> None:
+        self._answer = answer
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.read()
+        except ClusterError as error:
+            raise _translated(error) from error
+
+
+def _translated(error: ClusterError) -> LogRefused | LogBroken:
+    if error.status is None:
+        return LogBroken(str(error))
+    return LogRefused(error.status, error.message, error.retry_after)

@@ -1,0 +1,45 @@
+"""What the log follower noticed, in words for an operator."""
+
+from datetime import UTC, datetime
+from typing import assert_never
+
+from paperclip_claude_k8s.podlog import ContainerChanged, Gap, GapFilled, NotLogText, Notice, Reconnecting
+
+NANO = 1_000_000_000
+
+
+def describe_notice(notice: Notice) -> str:
+    """One line, times in UTC."""
+    match notice:
+        case Reconnecting(why, attempts):
+            tries = f" ({attempts} tries)" if attempts > 1 else ""
+            return f"Log stream: {why} — reconnecting{tries}"
+        case Gap(since, until, size, lines):
+            return f"Log stream: {_amount(size, lines)} lost {_between(since, until)}; the cluster has them no more"
+        case GapFilled(since, until, size, lines):
+            return f"Log stream: {_amount(size, lines)} {_between(since, until)} filled in from the shared volume"
+        case NotLogText(text):
+            return f"Log stream: the cluster says: {text[:500]}"
+        case ContainerChanged(earlier, now):
+            return (
+                f"Log stream: container {earlier} was started again as {now}; its last lines may be missing"
+            )
+        case _:
+            assert_never(notice)
+
+
+def moment(nanos: int | None) -> str | None:
+    """ISO 8601 UTC with milliseconds."""
+    if nanos is None:
+        return None
+    return datetime.fromtimestamp(nanos / NANO, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _amount(size: int | None, lines: int | None) -> str:
+    if size is None:
+        return "an unknown amount of output"
+    return f"{lines} lines ({size} bytes)" if lines is not None else f"{size} bytes"
+
+
+def _between(since: int | None, until: int | None) -> str:
+    return f"between {moment(since) or 'the beginning'} and {moment(until) or 'the end'}"

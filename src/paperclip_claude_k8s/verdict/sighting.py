@@ -1,0 +1,47 @@
+"""All evidence of one run, gathered before anything is tidied."""
+
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.claude import Transcript
+from paperclip_claude_k8s.cluster.model import Condition, Terminated
+from paperclip_claude_k8s.podlog import LogReport
+from paperclip_claude_k8s.relay import RelaySummary
+from paperclip_claude_k8s.verdict.ending import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was known of Job and Pod at the end. Durations in seconds."""
+
+    job: str
+    namespace: str
+    conditions: tuple[Condition, ...] = ()
+    seconds_running: float | None = None
+    pod_phase: str = ""
+    pod_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How the run ended and what the agent said. `log` and `relay` are None where there was no container."""
+
+    ending: Ending
+    transcript: Transcript
+    log: LogReport | None
+    relay: RelaySummary | None
+    facts: Facts
+    phases: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def how(self) -> Terminated | None:
+        """How the agent's container ended, where that was seen."""
+        return self.ending.how
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.how.exit_code if self.how is not None else None
+
+    @property
+    def own_words(self) -> str:
+        """The container's termination message, unless it is the relay's summary of the run."""
+        return self.how.message if self.how is not None and self.relay is None else ""

@@ -1,0 +1,36 @@
+"""Rules for every test: no task survives it, and none takes longer than its limit."""
+
+import asyncio
+import faulthandler
+import inspect
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+TEST_LIMIT = 60.0
+"""Seconds after which a hanging test shows where it hangs and ends the session."""
+REAL_LIMIT = 600.0
+"""The same for tests on a real cluster, whose kubelet takes its time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.usefixtures("no_task_survives"))
+
+
+@pytest.fixture
+async def no_task_survives() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _no_test_hangs(request: pytest.FixtureRequest) -> Iterator[None]:
+    limit = REAL_LIMIT if request.node.get_closest_marker("real") else TEST_LIMIT
+    faulthandler.dump_traceback_later(limit, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

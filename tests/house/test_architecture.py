@@ -1,0 +1,95 @@
+"""What keeps the house a house, where no linter has a rule for it."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paperclip_claude_k8s.failures import ErrorCode
+from paperclip_claude_k8s.host.config import AdapterConfig
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "paperclip_claude_k8s"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def _trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in MODULES:
+        yield path.relative_to(SOURCE), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_error_codes_are_written_in_one_module_only() -> None:
+    strangers = {
+        str(path)
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "ErrorCode"
+        and path.name != "failures.py"
+    }
+    assert strangers == set()
+
+
+def test_failures_are_built_in_one_module_only() -> None:
+    strangers = {
+        str(path)
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Failure"
+        and path.name != "failures.py"
+    }
+    assert strangers == set()
+
+
+@pytest.mark.parametrize("code", list(ErrorCode), ids=str)
+def test_every_error_code_has_a_builder_and_a_readme_row(code: ErrorCode) -> None:
+    source = (SOURCE / "failures.py").read_text(encoding="utf-8")
+    assert source.count(f"ErrorCode.{code.name}") >= 1, f"{code} has no builder"
+    assert f"`{code.value}`" in README, f"{code} has no row in README.md"
+
+
+@pytest.mark.parametrize("name", sorted(AdapterConfig.model_fields))
+def test_every_setting_has_a_readme_row(name: str) -> None:
+    alias = AdapterConfig.model_fields[name].alias or name
+    dotted = re.sub(r"^(cpu|memory)(Request|Limit)$", lambda m: f"resources.{m[2].lower()}s.{m[1]}", alias)
+    assert f"`{dotted}`" in README, f"{dotted} has no row in README.md"
+
+
+def test_no_file_is_too_long_to_read_at_once() -> None:
+    def code_lines(path: Path) -> int:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
+
+    assert {str(path): code_lines(path) for path in MODULES if code_lines(path) > 350} == {}
+
+
+def test_execute_reads_as_a_table_of_contents() -> None:
+    tree = ast.parse((SOURCE / "execute.py").read_text(encoding="utf-8"))
+    longest = max(
+        (node.end_lineno or 0) - node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncFunctionDef)
+    )
+    assert longest <= 40
+
+
+@pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "typer", "rich"])
+def test_importing_the_package_is_instant(heavy: str) -> None:
+    check = f"import paperclip_claude_k8s, sys; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_loading_the_adapter_does_not_load_the_kubernetes_client() -> None:
+    check = (
+        "import paperclip_claude_k8s as p, sys; p.create_server_adapter();"
+        "sys.exit('kubernetes_asyncio' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -1,0 +1,43 @@
+"""Snapshots for tests, with what a test does not care about filled in."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RUN_LABEL, TASK_LABEL
+from paperclip_claude_k8s.cluster.model import (
+    Condition,
+    ContainerCondition,
+    ContainerSnapshot,
+    JobRef,
+    JobSnapshot,
+    PodSnapshot,
+)
+
+
+def a_job(name: str = "job", *, run: str = "run-1", task: str = "task-1", **more: Any) -> JobSnapshot:
+    given: dict[str, Any] = {
+        "ref": JobRef("ns", name, f"uid-{name}"),
+        "resource_version": "1",
+        "created": datetime(2026, 1, 1, tzinfo=UTC),
+        "labels": {RUN_LABEL: run, TASK_LABEL: task},
+    }
+    return JobSnapshot(**(given | more))
+
+
+def finished(kind: str = "Complete", reason: str = "") -> tuple[Condition, ...]:
+    return (Condition(kind, "True", reason),)
+
+
+def a_pod(now: ContainerCondition | None = None, **more: Any) -> PodSnapshot:
+    """A scheduled Pod of job `job`, its agent container as given."""
+    given: dict[str, Any] = {
+        "namespace": "ns",
+        "name": "pod",
+        "uid": "uid-pod",
+        "job_uid": "uid-job",
+        "phase": "Pending",
+        "node": "node1",
+        "conditions": (Condition("PodScheduled", "True"),),
+        "containers": (ContainerSnapshot(AGENT_CONTAINER, now),),
+    }
+    return PodSnapshot(**(given | more))
