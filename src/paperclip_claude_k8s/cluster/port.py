@@ -173,6 +173,10 @@ class Cluster(Protocol):
         """Whether the API server would let us do that (SelfSubjectAccessReview)."""
         ...
 
+    async def default_namespace(self) -> str | None:
+        """The namespace of the kubeconfig's context, or of the Pod we live in."""
+        ...
+
     async def close(self) -> None:
         """Close every connection; the object is of no use afterwards."""
         ...

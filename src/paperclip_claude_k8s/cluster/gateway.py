@@ -1,0 +1,273 @@
+"""The `Cluster` protocol on a real API server."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+
+from paperclip_claude_k8s.cluster import reading
+from paperclip_claude_k8s.cluster.model import (
+    Bookmark,
+    EventSnapshot,
+    HomePod,
+    JobRef,
+    JobSnapshot,
+    JsonObject,
+    LeaseSnapshot,
+    Listing,
+    PodSnapshot,
+    Seen,
+)
+from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
+from paperclip_claude_k8s.cluster.transport import Request, Transport, translated
+from paperclip_claude_k8s.ground.aio import jittered
+from paperclip_claude_k8s.ground.settings import Timings
+
+S = TypeVar("S")
+NANO = 1_000_000_000
+NOT_FOUND, CONFLICT = 404, 409
+
+
+class Gateway:
+    """Kubernetes behind HTTP. Nothing is opened before the first call."""
+
+    def __init__(self, kubeconfig: str | None = None, timings: Timings | None = None) -> None:
+        self._timings = timings or Timings()
+        self._http = Transport(kubeconfig, self._timings)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def default_namespace(self) -> str | None:
+        await self._http.credentials.load()
+        return self._http.credentials.namespace
+
+    async def server_version(self) -> tuple[int, int]:
+        told = await self._http.call(Request("GET", "/version"))
+        digits = ["".join(c for c in str(told.get(key, "")) if c.isdigit()) for key in ("major", "minor")]
+        return int(digits[0] or 0), int(digits[1] or 0)
+
+    async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
+        pod = await self._read(_core(namespace, "pods", name))
+        return reading.home_pod(pod, container) if pod is not None else None
+
+    # Jobs ---------------------------------------------------------------------------------------
+
+    async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
+        query = {"dryRun": "All"} if dry_run else {}
+        return reading.job_snapshot(
+            await self._http.call(Request("POST", _jobs(namespace), query, body=manifest))
+        )
+
+    async def read_job(self, namespace: str, name: str) -> JobSnapshot | None:
+        job = await self._read(_jobs(namespace, name))
+        return reading.job_snapshot(job) if job is not None else None
+
+    async def list_jobs(self, namespace: str, labels: Labels) -> Listing[JobSnapshot]:
+        return await self._list(_jobs(namespace), labels, reading.job_snapshot)
+
+    async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
+        path = _jobs(ref.namespace, ref.name)
+        request = Request("PATCH", path, body=list(patch), content_type="application/json-patch+json")
+        try:
+            return reading.job_snapshot(await self._http.call(request))
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
+        options = {"propagationPolicy": propagation, "preconditions": {"uid": ref.uid}}
+        return await self._delete(_jobs(ref.namespace, ref.name), options)
+
+    def watch_jobs(
+        self, namespace: str, labels: Labels, version: str
+    ) -> AsyncIterator[Seen[JobSnapshot] | Bookmark]:
+        return self._watch(_jobs(namespace), labels, version, reading.job_snapshot)
+
+    # Pods ---------------------------------------------------------------------------------------
+
+    async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None:
+        pod = await self._read(_core(namespace, "pods", name))
+        return reading.pod_snapshot(pod) if pod is not None else None
+
+    async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
+        return await self._list(_core(namespace, "pods"), labels, reading.pod_snapshot)
+
+    def watch_pods(
+        self, namespace: str, labels: Labels, version: str
+    ) -> AsyncIterator[Seen[PodSnapshot] | Bookmark]:
+        return self._watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
+
+    @asynccontextmanager
+    async def log(self, request: LogRequest) -> AsyncIterator["_LogBytes"]:
+        query = {"container": request.container, "timestamps": "true"}
+        if request.follow:
+            query["follow"] = "true"
+        if request.since is not None:
+            query["sinceTime"] = _rfc3339(request.since)
+        wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
+        async with self._http.stream(wanted) as content:
+            yield _LogBytes(wanted, content)
+
+    # Everything else ------------------------------------------------------------------------------
+
+    async def create_secret(self, namespace: str, manifest: JsonObject) -> None:
+        await self._http.call(Request("POST", _core(namespace, "secrets"), body=manifest))
+
+    async def delete_secret(self, namespace: str, name: str) -> bool:
+        return await self._delete(_core(namespace, "secrets", name), {})
+
+    async def secret_exists(self, namespace: str, name: str) -> bool:
+        return await self._read(_core(namespace, "secrets", name)) is not None
+
+    async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
+        claim = await self._read(_core(namespace, "persistentvolumeclaims", name))
+        if claim is None:
+            return None
+        return tuple(claim.get("spec", {}).get("accessModes") or ())
+
+    async def list_events(self, namespace: str, about_uid: str) -> tuple[EventSnapshot, ...]:
+        query = {"fieldSelector": f"involvedObject.uid={about_uid}"}
+        answer = await self._http.call(Request("GET", _core(namespace, "events"), query))
+        events = [reading.event_snapshot(item) for item in answer.get("items") or ()]
+        return tuple(sorted(events, key=lambda event: event.seen or datetime.min.replace(tzinfo=UTC)))
+
+    async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
+        lease = await self._read(_leases(namespace, name))
+        return reading.lease_snapshot(lease) if lease is not None else None
+
+    async def list_leases(self, namespace: str, labels: Labels) -> Listing[LeaseSnapshot]:
+        return await self._list(_leases(namespace), labels, reading.lease_snapshot)
+
+    async def create_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
+        return reading.lease_snapshot(
+            await self._http.call(Request("POST", _leases(namespace), body=manifest))
+        )
+
+    async def replace_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
+        meta = manifest["metadata"]
+        assert isinstance(meta, dict)  # noqa: S101  # our own manifests have metadata
+        path = _leases(namespace, str(meta["name"]))
+        return reading.lease_snapshot(await self._http.call(Request("PUT", path, body=manifest)))
+
+    async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
+        return await self._delete(_leases(namespace, name), {"preconditions": {"resourceVersion": version}})
+
+    async def may(self, namespace: str, access: Access) -> bool:
+        wish = {
+            "namespace": namespace,
+            "verb": access.verb,
+            "group": access.group,
+            "resource": access.resource,
+            "subresource": access.subresource,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in wish.items() if value}},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = await self._http.call(Request("POST", path, body=review))
+        return bool(answer.get("status", {}).get("allowed"))
+
+    # The shapes all of the above share --------------------------------------------------------------
+
+    async def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            return await self._http.call(Request("GET", path))
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    async def _delete(self, path: str, options: Mapping[str, object]) -> bool:
+        """A precondition that does not hold means the object we meant is not there any more."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+        try:
+            await self._http.call(Request("DELETE", path, body=body))
+        except ClusterError as error:
+            if error.status in {NOT_FOUND, CONFLICT}:
+                return False
+            raise
+        return True
+
+    async def _list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
+        """Without a resourceVersion the answer is a quorum read, not one from the watch cache."""
+        answer = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
+        items = tuple(read(item) for item in answer.get("items") or ())
+        return Listing(items, str(answer.get("metadata", {}).get("resourceVersion", "")))
+
+    async def _watch(
+        self, path: str, labels: Labels, version: str, read: Callable[[Any], S]
+    ) -> AsyncIterator[Seen[S] | Bookmark]:
+        query = {
+            "watch": "true",
+            "labelSelector": _selector(labels),
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(jittered(self._timings.watch))),
+        }
+        wanted = Request("GET", path, query)
+        async with self._http.stream(wanted, silence=self._timings.watch_silence) as content:
+            async for line in _lines(content):
+                yield _watch_event(line, read)
+
+
+class _LogBytes:
+    def __init__(self, request: Request, content: aiohttp.StreamReader) -> None:
+        self._request = request
+        self._content = content
+
+    async def read(self) -> bytes:
+        with translated(self._request):
+            return await self._content.readany()
+
+
+def _watch_event(line: bytes, read: Callable[[Any], S]) -> Seen[S] | Bookmark:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise ClusterError(None, "BrokenAnswer", "a watch event is not JSON") from None
+    thing = event.get("object") or {}
+    match event.get("type"):
+        case "ERROR":
+            raise ClusterError(thing.get("code"), thing.get("reason", ""), thing.get("message", ""))
+        case "BOOKMARK":
+            return Bookmark(str(thing.get("metadata", {}).get("resourceVersion", "")))
+        case kind:
+            return Seen(read(thing), gone=kind == "DELETED")
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines of any length; an unfinished one at the end is no event."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
+        for line in whole:
+            if line:
+                yield line
+
+
+def _rfc3339(nanos: int) -> str:
+    seconds, rest = divmod(nanos, NANO)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def _selector(labels: Labels) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _core(namespace: str, plural: str, name: str = "") -> str:
+    return f"/api/v1/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+
+
+def _jobs(namespace: str, name: str = "") -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs" + (f"/{name}" if name else "")
+
+
+def _leases(namespace: str, name: str = "") -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases" + (f"/{name}" if name else "")
