@@ -33,7 +33,7 @@ class Completion:
         if read_all and not self._session.proven() and (cheap or self._origin.expected()):
             read_all = await self._read_rest(ALL)  # the node's clock may have been set back meanwhile
         if self._torso and not self._session.proven():
-            await self._delivery.last_words(self._torso)
+            await self._session.intake.last_words(self._torso)
         await self._settle(read_all=read_all)
 
     def report(self) -> LogReport:
@@ -83,6 +83,6 @@ class Completion:
             await Mender(self._delivery, self._origin.filler).finish(totals)
         if self._session.proven():
             return
-        if not read_all:
+        if not read_all or self._session.intake.lost:
             ledger.suspect(self._delivery.trail.last_time, None)
         await self._delivery.tell(ledger.check(totals, None) if totals else ledger.concede())

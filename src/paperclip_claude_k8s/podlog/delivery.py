@@ -6,12 +6,10 @@ from paperclip_claude_k8s.podlog.cursor import Trail
 from paperclip_claude_k8s.podlog.ledger import Ledger
 from paperclip_claude_k8s.podlog.marks import Bookmark, Marks, Part, Stderr, Stdout
 from paperclip_claude_k8s.podlog.origin import Origin
-from paperclip_claude_k8s.podlog.records import Run, read_line
+from paperclip_claude_k8s.podlog.records import Run
 from paperclip_claude_k8s.podlog.report import Gap, Notice, NotLogText
 from paperclip_claude_k8s.podlog.sink import LogSink
 
-APOLOGY = b"unable to retrieve container logs for "
-"""Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
 ENDING = 256
 """Bytes kept of what was delivered last, to find the place in the relay's file again."""
 QUOTED = 500
@@ -50,18 +48,6 @@ class Delivery:
         self.ending = block[-ENDING:]
         self.event_lines = block.startswith(b"{")
         await self._guarded(self._sink.stdout(block))
-
-    async def last_words(self, torso: bytes) -> None:
-        """Deliver the end of a log that has no newline, once it is known to be the end."""
-        log, apology, rest = torso.partition(APOLOGY)
-        line = read_line(log)
-        if line is None:
-            await self.stray(torso)
-            return
-        if apology:
-            await self.stray(apology + rest)
-        if line.text and self.marks.none_in(line.text):
-            await self.stdout(line.text, 1)
 
     async def stray(self, text: bytes) -> None:
         """Report text of an answer that no container wrote."""

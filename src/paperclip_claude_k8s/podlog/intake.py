@@ -4,7 +4,10 @@ from paperclip_claude_k8s.podlog.crossing import Crossing
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.origin import Origin
-from paperclip_claude_k8s.podlog.records import Run
+from paperclip_claude_k8s.podlog.records import Run, Stray, run_of
+
+APOLOGY = b"unable to retrieve container logs for "
+"""Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
 
 
 class Intake:
@@ -17,7 +20,9 @@ class Intake:
 
     def begin(self, feed: Feed) -> None:
         """An answer was opened; its plan says whether lines were lost before it."""
-        self._crossing = Crossing(self._delivery, self._origin) if feed.plan.lost else None
+        from_nothing = feed.plan.since is None and self._origin.began_unseen and self._origin.filler
+        lost = feed.plan.lost or bool(from_nothing)
+        self._crossing = Crossing(self._delivery, self._origin) if lost else None
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""
@@ -26,6 +31,25 @@ class Intake:
                 await self._run(item)
             else:
                 await self._delivery.stray(item.text)
+
+    @property
+    def lost(self) -> bool:
+        """Whether lines were lost and nothing came since that would tell how many."""
+        return self._crossing is not None
+
+    async def last_words(self, torso: bytes) -> None:
+        """Deliver the end of a log that has no newline, once it is known to be the end."""
+        log, apology, rest = torso.partition(APOLOGY)
+        if apology:
+            await self._delivery.stray(apology + rest)
+        end = run_of(log) if log else None
+        if isinstance(end, Stray):
+            await self._delivery.stray(end.text)
+        elif end and (self._crossing is None or await self._crossing.take(end)):
+            self._crossing = None
+            text = end.text[:-1]
+            if text and self._delivery.marks.none_in(text):
+                await self._delivery.stdout(text, 1)
 
     async def _run(self, run: Run) -> None:
         rest: Run | None = run

@@ -33,7 +33,7 @@ class Mender:
         return None
 
     async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to `stop`, or to the file's end. False when the file does not reach so far."""
+        """Deliver everything up to `stop` or the file's end. False when the file does not reach so far."""
         ledger = self._delivery.ledger
         start, lines = ledger.position, ledger.lines
         if start is None or (stop is not None and stop < start) or not await self._follows(start):

@@ -37,7 +37,7 @@ class Session:
         self._delivery = delivery
         self._origin = origin
         self._pace = pace
-        self._intake = Intake(delivery, origin)
+        self.intake = Intake(delivery, origin)
         self._backoff = Backoff(pace.reconnect, pace.reconnect_cap)
         self._retry_after = 0.0
         self._container = origin.cursor.container if origin.cursor else None
@@ -68,7 +68,7 @@ class Session:
             return None
         self.missing_answers = 0
         self.reconnects += follow
-        self._intake.begin(feed)
+        self.intake.begin(feed)
         return feed
 
     async def read(self, feed: Feed, limit: float) -> bytes:
@@ -88,7 +88,7 @@ class Session:
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what is new. Raises `Misaligned`."""
-        await self._intake.take(feed, chunk)
+        await self.intake.take(feed, chunk)
         if feed.brought_new:
             self._backoff.reset()
 

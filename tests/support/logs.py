@@ -1,0 +1,62 @@
+"""Sinks for the follower's tests, and a way to run it against the model."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace
+from tests.support.kubelet import KubeletLog
+
+
+@dataclass(slots=True)
+class Heard:
+    """A sink that keeps what it heard."""
+
+    out: bytearray = field(default_factory=bytearray)
+    blocks: list[bytes] = field(default_factory=list)
+    err: bytearray = field(default_factory=bytearray)
+    notices: list[Notice] = field(default_factory=list)
+    pause: float = 0.0
+    """Seconds each block takes."""
+    fails: bool = False
+
+    async def stdout(self, block: bytes) -> None:
+        self.out += block
+        self.blocks.append(block)
+        if self.pause:
+            await asyncio.sleep(self.pause)
+        if self.fails:
+            raise OSError("the host's log is full")
+
+    async def stderr(self, block: bytes) -> None:
+        self.err += block
+
+    async def notice(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def gaps(self) -> list[Gap]:
+        return [notice for notice in self.notices if isinstance(notice, Gap)]
+
+    def filled(self) -> list[GapFilled]:
+        return [notice for notice in self.notices if isinstance(notice, GapFilled)]
+
+
+@dataclass(slots=True)
+class RelayFile:
+    """The relay's file of stdout; `shown` bytes of it can be seen from here."""
+
+    content: bytearray = field(default_factory=bytearray)
+    fails: bool = False
+
+    async def read(self, start: int, stop: int) -> bytes:
+        if self.fails:
+            raise OSError("the volume is gone")
+        return bytes(self.content[start:stop])
+
+
+async def follow(
+    log: KubeletLog, sink: Heard, origin: Origin | None = None, pace: Pace | None = None
+) -> LogReport:
+    """Follow a log whose container has ended already."""
+    ended = asyncio.Event()
+    ended.set()
+    return await Follower(log, sink, origin, pace=pace).run(ended)

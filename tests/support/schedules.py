@@ -1,0 +1,266 @@
+"""Random lives of a container's log, reproducible from a seed, and what a correct follower makes of them."""
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, Origin, Totals
+from tests.support.kubelet import NANO, Fault, KubeletLog, Refusal
+from tests.support.logs import Heard, RelayFile
+
+NONCE = "0badc0de"
+BOOKMARK_EVERY = 20.0
+HOSTILE = (b"", b"\r", b"\0\0", "\u2028\u0085\ufeff".encode(), b"\xff\xfe", b"\x1e", b"{", b'"}', "é漢🙂".encode() * 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What kind of life a seed stands for."""
+
+    seed: int
+    relay: bool
+    """A relay marks the log, counts it, and keeps a file."""
+    filler: bool
+    """The relay's file can be read here."""
+    rotates: bool
+    drains: bool
+    inner_stamps: bool
+    twins: bool
+    """Some lines are equal, in text and in time."""
+    steps: bool
+    """The node's clock is stepped."""
+    restarts: bool
+    stray: bool
+    """stderr is stored between stdout lines, a little out of order."""
+    zone: int
+
+    @classmethod
+    def of(cls, seed: int) -> "Life":
+        dice = random.Random(seed)
+        relay = dice.random() < 0.5
+        rotates = dice.random() < 0.5
+        inner = dice.random() < 0.4
+        return cls(
+            seed,
+            relay=relay,
+            filler=relay and dice.random() < 0.5,
+            rotates=rotates,
+            drains=not relay or dice.random() < 0.7,
+            inner_stamps=inner,
+            twins=not rotates and dice.random() < 0.7,
+            steps=dice.random() < 0.2,
+            restarts=rotates and dice.random() < 0.1,
+            stray=not relay and not rotates and dice.random() < 0.5,
+            zone=dice.choice((0, 0, 180, -570)),
+        )
+
+
+@dataclass(slots=True)
+class Written:
+    """One line that the container wrote."""
+
+    text: bytes
+    time: int
+    files: set[int] = field(default_factory=set)
+    """Which of the log's files hold its records."""
+
+
+class Writer:
+    """Plays a life: the agent, the relay and the runtime in one."""
+
+    def __init__(self, life: Life, heard: Heard) -> None:
+        self.life = life
+        self._heard = heard
+        self.dice = random.Random(life.seed + 1)
+        self.log = KubeletLog(
+            inner_stamps=life.inner_stamps, drains=life.drains, zone=life.zone, dice=random.Random(life.seed + 2)
+        )
+        self.log.faults = [self._fault() for _ in range(self.dice.randrange(12))]
+        self.lines: list[Written] = []
+        self.stdout = RelayFile()
+        self.stderr = bytearray()
+        self._count = 0
+        self._quiet = 0.0
+        self._restarted = False
+
+    def _fault(self) -> Fault | Refusal | None:
+        dice = self.dice
+        match dice.randrange(8):
+            case 0:
+                return Refusal(dice.choice((0, 400, 429, 500, 503)), dice.choice((None, 1.0)))
+            case 1 | 2 | 3 | 4:
+                how = dice.choice(("eof", "broken", "hang", "apology"))
+                return Fault(how, dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000))))
+            case 5:
+                how = dice.choice(("eof", "broken", "hang", "apology"))
+                return Fault(how, after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100)))
+            case _:
+                return None
+
+    async def play(self) -> None:
+        for _ in range(self.dice.randrange(1, 25)):
+            await self._step()
+        if self.dice.random() < 0.3:
+            self._last_line_without_newline()
+        self.log.terminate()
+
+    async def _step(self) -> None:
+        match self.dice.randrange(11):
+            case 0 | 1 | 2:
+                self._say(self._text())
+            case 3:
+                for _ in range(self.dice.choice((5, 50, 300))):
+                    self._say(self._text())
+            case 4:
+                await self._long_line()
+            case 5 | 6 | 7:
+                await self._wait(self.dice.choice((0.001, 0.1, 0.7, 1.5, 4.0)))
+            case 8:
+                await self._wait(self.dice.choice((10.0, 40.0, 130.0)))
+            case 9:
+                self._rotate_or_restart()
+            case _:
+                self._step_clock_or_stray()
+
+    def _text(self) -> bytes:
+        self._count += 1
+        if self.life.twins and self.dice.random() < 0.4:
+            return b'{"same":true}'
+        if not self.life.rotates and self.dice.random() < 0.3:
+            return self.dice.choice(HOSTILE) + (b"" if self.life.twins else b"%d" % self._count)
+        pad = "x" * self.dice.choice((0, 30, 200, 2000))
+        return json.dumps({"n": self._count, "pad": pad}).encode()
+
+    def _say(self, text: bytes, end: bytes = b"\n") -> None:
+        self._record(text + end)
+        self._wrote(text + end, self.log.now())
+
+    def _wrote(self, line: bytes, time: int) -> None:
+        first = len(self.log.files) - 1
+        self.lines.append(Written(line, time, {first}))
+        self.stdout.content += line
+        self._quiet = 0.0
+
+    def _record(self, text: bytes, time: int | None = None) -> None:
+        self.log.write(text, time)
+
+    async def _long_line(self) -> None:
+        """A line of many records; they may spread over seconds and over two files."""
+        size = self.dice.choice((16384, 16385, 20000, 49152, 100_000))
+        self._count += 1
+        text = json.dumps({"n": self._count, "pad": "y" * size}).encode() + b"\n"
+        slow = self.dice.random() < 0.5
+        turn = self._may_rotate() and self.dice.random() < 0.4
+        time, files = self.log.now(), set()
+        self.stdout.content += text
+        for at in range(0, len(text), 16384):
+            self.log.record(text[at : at + 16384])
+            files.add(len(self.log.files) - 1)
+            if turn and at == 16384:
+                self.log.rotate()
+            if slow:
+                await asyncio.sleep(self.dice.choice((0.0, 0.3, 1.2, 3.0)))
+        self.lines.append(Written(text, time, files))
+        self._quiet = 0.0
+
+    async def _wait(self, seconds: float) -> None:
+        while seconds > 0:
+            step = min(seconds, BOOKMARK_EVERY - self._quiet) if self.life.relay else seconds
+            await asyncio.sleep(step)
+            seconds -= step
+            self._quiet += step
+            if self.life.relay and self._quiet >= BOOKMARK_EVERY:
+                self._mark(b"b %d %d" % (len(self.stdout.content), self.stdout.content.count(b"\n")))
+                self._quiet = 0.0
+
+    def _mark(self, text: bytes) -> None:
+        self._record(b"\x1e" + NONCE.encode() + b" " + text + b"\n")
+
+    def _rotate_or_restart(self) -> None:
+        if self.life.restarts and self._may_rotate() and not self._restarted:
+            self._restarted = True
+            self.log.restart()
+        elif self._may_rotate():
+            self.log.rotate()
+
+    def _may_rotate(self) -> bool:
+        """Without a file nobody can tell what a log began with that was rotated before it was ever read."""
+        return self.life.rotates and (self.life.filler or len(self._heard.out) > 0)
+
+    def _step_clock_or_stray(self) -> None:
+        if self.life.steps:
+            self.log.clock_offset += self.dice.choice((-3600, -90, -3, 5, 1800)) * NANO
+        elif self.life.relay:
+            self.stderr += b"warning %d\n" % self._count
+            self._mark(b"e warning %d" % self._count)
+        elif self.life.stray:
+            text = b"stderr %d\n" % self._count
+            time = self.log.now() - self.dice.randrange(NANO)
+            self._record(text, time)
+            self._wrote(text, time)
+
+    def _last_line_without_newline(self) -> None:
+        text = self._text() or b"end"
+        if self.life.relay:
+            self._record(text + b"\x1e" + NONCE.encode() + b" n\n")
+            self._wrote(text, self.log.now())
+        else:
+            self._say(text, end=b"")
+
+    def totals(self) -> Totals | None:
+        content = bytes(self.stdout.content)
+        if not self.life.relay:
+            return None
+        return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    writer: Writer
+    heard: Heard
+    report: LogReport
+
+
+async def play(seed: int) -> Played:
+    """Run one life and follow it to its end."""
+    life = Life.of(seed)
+    heard, ended = Heard(), asyncio.Event()
+    writer = Writer(life, heard)
+    dice = random.Random(seed + 3)
+    heard.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
+    origin = Origin(
+        nonce=NONCE if life.relay else None,
+        expected=lambda: writer.totals() if ended.is_set() else None,
+        container=lambda: str(writer.log.container),
+        filler=writer.stdout if life.filler else None,
+        began_unseen=life.filler,
+    )
+    random.seed(seed)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(writer.log, heard, origin).run(ended))
+        await writer.play()
+        await asyncio.sleep(dice.choice((0.0, 0.05, 1.0, 3.0)))
+        ended.set()
+    assert not writer.log.open_answers
+    return Played(writer, heard, following.result())
+
+
+def missing(played: Played) -> list[Written]:
+    """Lines that were written and not delivered. Asserts that all others came once, whole and in order."""
+    delivered = bytes(played.heard.out).split(b"\n")
+    rest = delivered.pop()
+    got = [line + b"\n" for line in delivered] + ([rest] if rest else [])
+    lost, at = [], 0
+    for line in played.writer.lines:
+        if at < len(got) and got[at] == line.text:
+            at += 1
+        else:
+            lost.append(line)
+    assert at == len(got), f"line {at} is not what was written: {got[at][:80]!r}"
+    return lost
+
+
+def covered(line: Written, gaps: tuple[Gap, ...]) -> bool:
+    return any((g.since is None or g.since <= line.time) and (g.until is None or line.time <= g.until) for g in gaps)
