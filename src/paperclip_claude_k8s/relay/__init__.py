@@ -1,0 +1,73 @@
+"""The in-pod relay: its script, the env variables it reads, and the summary it leaves behind (SPEC 3)."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+
+DIR = "PAPERCLIP_RELAY_DIR"
+"""Folder of the relay's own files, on an emptyDir."""
+PROMPT = "PAPERCLIP_RELAY_PROMPT"
+"""File the agent gets as its stdin."""
+OUT = "PAPERCLIP_RELAY_OUT"
+"""File that takes the agent's stdout; its folder is made, mode 0700."""
+NONCE = "PAPERCLIP_RELAY_NONCE"
+"""Eight hex digits that stand in every marked line."""
+LIMIT = "PAPERCLIP_RELAY_LIMIT"
+"""Bytes of stdout or stderr at which the agent is ended; 0 is none."""
+MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
+"""File of the container's termination message."""
+BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
+"""Seconds of quiet after which a bookmark is written; 20 where it is not set."""
+
+
+@cache
+def script() -> str:
+    """The relay as text for `sh -c TEXT relay COMMAND...`, without its comments: it goes into every Job."""
+    lines = files(__package__).joinpath("relay.sh").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySummary:
+    """What the relay counted: stdout's bytes, newlines and digest, and the last result's facts."""
+
+    bytes: int
+    lines: int
+    sha256: str | None
+    exit_code: int
+    session_id: str | None = None
+    subtype: str | None = None
+    is_error: bool | None = None
+    cost_usd: float | None = None
+    limit_hit: bool = False
+
+
+def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
+    """The summary in a termination message; None for any other text, such as a runtime's own. Never raises."""
+    try:
+        told = orjson.loads(message or "")
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(told, dict) or told.get("relay") != nonce:
+        return None
+    counts = [told.get(key) for key in ("bytes", "lines", "exit")]
+    if not all(isinstance(count, int) for count in counts):
+        return None
+    return RelaySummary(
+        *counts[:2],  # type: ignore[arg-type]  # checked above
+        _of(told, "sha256", str),
+        counts[2],  # type: ignore[arg-type]
+        session_id=_of(told, "session", str),
+        subtype=_of(told, "subtype", str),
+        is_error=_of(told, "is_error", bool),
+        cost_usd=_of(told, "cost", (int, float)),
+        limit_hit=told.get("limit") is True,
+    )
+
+
+def _of(told: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401  # of that kind
+    value = told.get(key)
+    return value if isinstance(value, kind) else None
