@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from tests.support.schedules import Life, Played, covered, missing, play
 
 SCHEDULES = int(os.environ.get("PODLOG_SCHEDULES", "300"))

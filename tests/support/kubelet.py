@@ -156,7 +156,7 @@ class Answer:
         self._log = log
         self._since = None if since is None else since // NANO * NANO
         self._fault = fault
-        self._follow = follow
+        self.follows = follow
         self._file = log.files[-1]
         self._at = 0
         self._line_start = True
@@ -183,7 +183,7 @@ class Answer:
         """Read on in the files as far as there is something."""
         while True:
             newest = self._log.files[-1]
-            moves = newest is not self._file and newest.container == self._file.container and self._follow
+            moves = newest is not self._file and newest.container == self._file.container and self.follows
             if moves and not self._log.drains:
                 self._file, self._at = newest, 0
             while self._at < len(self._file.records):
@@ -202,7 +202,7 @@ class Answer:
 
     def _over(self) -> bool:
         newest = self._log.files[-1]
-        return not self._follow or self._log.terminated or newest.container != self._file.container
+        return not self.follows or self._log.terminated or newest.container != self._file.container
 
     def _take(self) -> bytes:
         size = len(self._out)

@@ -3,8 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace
 from tests.support.kubelet import KubeletLog
+
+from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from paperclip_claude_k8s.podlog.session import Session
 
 ALL = 10**10
 """Further back than any log reaches, seconds."""
-CHEAP = 16 * 1024 * 1024
-"""A log of so few bytes is read once more in full where its last stream brought nothing new."""
+CHEAP = 4 * 1024 * 1024
+"""A log of so few bytes is read once more in full where lines with early times may have been left out."""
 GONE_AFTER = 2
 """Answers 404 in a row after which a log is gone, with its Pod."""
 
@@ -26,10 +26,10 @@ class Completion:
         self._pace = pace
         self._torso = b""
 
-    async def run(self, *, barren: bool) -> None:
-        """Complete the log. `barren`: the last stream brought nothing but what was known."""
+    async def run(self, *, may_hide: bool) -> None:
+        """Complete the log. `may_hide`: the last stream may have left out lines with early times."""
         read_all = await self._read_rest(0)
-        cheap = barren and self._delivery.ledger.bytes <= CHEAP
+        cheap = may_hide and self._delivery.ledger.bytes <= CHEAP
         if read_all and not self._session.proven() and (cheap or self._origin.expected()):
             read_all = await self._read_rest(ALL)  # the node's clock may have been set back meanwhile
         if self._torso and not self._session.proven():
@@ -54,11 +54,12 @@ class Completion:
     async def _read_rest(self, further_back: int) -> bool:
         """Read until a whole answer brings nothing new; False when the log could not be had to its end."""
         clock = asyncio.get_running_loop().time
-        progress_at, self._torso = clock(), b""
+        progress_at, self._torso, empty = clock(), b"", 0
         while not self._session.proven():
             read = await self._session.read_through(further_back)
             if read and read.aligned:
-                if not read.new and (not read.torso or read.torso == self._torso):
+                empty += not (read.new or read.torso or self._delivery.trail.beginning)
+                if not read.new and (not read.torso or read.torso == self._torso) and empty != 1:
                     return True
                 self._torso = read.torso
             elif read:

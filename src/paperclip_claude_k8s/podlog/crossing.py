@@ -52,9 +52,9 @@ class Crossing:
         if self._delivery.trail.ends_with(first):
             self._delivery.trail.add(run.only_first())
             return run.after(1)
-        headless = self._delivery.event_lines and not _is_event(first.text)
-        text = first.text + b"\n" if headless else block
-        if not await self._mend(text, first.time, headless=headless):
+        line = block[: block.find(b"\n") + 1] or block
+        headless = self._delivery.event_lines and not _is_event(line)
+        if not await self._mend(line if headless else block, first.time, headless=headless):
             self._delivery.ledger.suspect(self._since, first.time)
             if not self._counted:
                 await self._delivery.tell(self._delivery.ledger.concede())

@@ -164,6 +164,8 @@ class Trail:
     """What was delivered, as far back as a resume can need it. Memory does not grow with the log."""
 
     def __init__(self) -> None:
+        self.beginning: Key | None = None
+        """The first line ever delivered; not known in a trail that was restored."""
         self._head: int | None = None
         self._pruned: int | None = None
         self._seconds: dict[int, Second] = {}
@@ -178,6 +180,8 @@ class Trail:
     def add(self, run: Run) -> None:
         """Lines of an answer that are dealt with: delivered, or read as marks."""
         second = run.second
+        if self._head is None:
+            self.beginning = run.first().key()
         known = self._seconds.get(second)
         if known is None:
             self._seconds[second] = Second(run.count, run.first().key())

@@ -10,7 +10,11 @@ from paperclip_claude_k8s.podlog.records import Run
 from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, TooShort
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
-SCANS = 6
+AGREEING = 3
+"""Looks that must find nothing of ours before it is believed: a wrong belief would repeat the whole log."""
+SCAN_PAUSE = 0.2
+"""Seconds between two looks; what garbles answers passes by."""
+SCANS = 10
 """Looks at an answer before the server counts as broken: it keeps ending early or changing its mind."""
 
 
@@ -36,23 +40,24 @@ class Dialer:
         return feed
 
     async def _look(self, plan: Plan) -> Plan:
-        """Find our last line in what the server has, or make sure twice that it is gone."""
-        earlier: NotThere | None = None
+        """Find our last line in what the server has, or make sure that it is gone."""
+        doubts: list[NotThere] = []
         for _ in range(SCANS):
             match await self._scan(plan):
                 case Found(found):
                     return found
                 case NotThere() as finding:
-                    if finding.confirms(earlier):
-                        return replace(plan, count=0, opening=None, tail=(), lost=True)
-                    earlier = finding
+                    doubts = [*doubts, finding] if all(map(finding.confirms, doubts)) else [finding]
+                    if len(doubts) == AGREEING:
+                        return Plan(None, 0, lost=True)  # what the server has was all written after it
                 case TooShort():
-                    earlier = None
+                    doubts = []
+            await asyncio.sleep(SCAN_PAUSE)
         raise LogBroken("the log ended early each time it was read")
 
     async def _scan(self, plan: Plan) -> Finding:
         """Read what the server has from the plan's time on, keeping nothing."""
-        scan = Scan(plan)
+        scan = Scan(plan, self._trail.beginning)
         feed = await self._open(replace(plan, count=0), follow=False)
         try:
             while chunk := await self._read(feed):
@@ -61,7 +66,7 @@ class Dialer:
                         scan.feed(item)
         finally:
             await feed.close()
-        return scan.finding()
+        return TooShort() if feed.ends_strangely else scan.finding()
 
     async def _read(self, feed: Feed) -> bytes:
         try:

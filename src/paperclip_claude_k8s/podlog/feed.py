@@ -7,6 +7,7 @@ from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import LineReader, Run, Stray
 from paperclip_claude_k8s.podlog.resume import Replay
 from paperclip_claude_k8s.podlog.source import ByteStream, LogSource
+from paperclip_claude_k8s.podlog.stamps import read_stamp
 
 
 class Feed:
@@ -36,9 +37,24 @@ class Feed:
         await self._stack.aclose()
 
     @property
+    def is_barren(self) -> bool:
+        """Whether this is a later answer that brought nothing but what was known."""
+        return self.plan.since is not None and not self.brought_new
+
+    @property
+    def may_hide(self) -> bool:
+        """Whether lines with early times would not have come: the node's clock may have been set back."""
+        return self.plan.since is not None or bool(self.torso)
+
+    @property
     def torso(self) -> bytes:
         """The line at the end that has no newline yet."""
         return self._reader.torso
+
+    @property
+    def ends_strangely(self) -> bool:
+        """Whether there is text at the end that is no log: an error that the server put into the answer."""
+        return bool(self.torso) and read_stamp(self.torso) is None
 
     def new(self, chunk: bytes) -> Iterator[Run | Stray]:
         """What the chunk brings that was not delivered. Raises `Misaligned`."""

@@ -52,7 +52,7 @@ class Follower:
         dialer = Dialer(source, self._delivery.trail, governor or Governor(), patience=self._pace.answer)
         self._session = Session(dialer, self._delivery, self._origin, self._pace)
         self._silent: Feed | None = None
-        self._barren = False
+        self._may_hide = True
         self._further_back = 0
 
     @property
@@ -72,7 +72,7 @@ class Follower:
             bell = group.create_task(self._hurry_at(ended))
             try:
                 await self._live(ended)
-                await completion.run(barren=self._barren)
+                await completion.run(may_hide=self._may_hide)
             finally:
                 bell.cancel()
         return completion.report()
@@ -94,7 +94,7 @@ class Follower:
 
     async def _follow(self, feed: Feed, ended: Ended) -> Stop:
         """Read one stream as long as it is of use. A silent one stays open until another has delivered."""
-        stop = Stop.CUT
+        stop, self._may_hide = Stop.CUT, True
         try:
             stop = await self._listen(feed, ended)
         finally:
@@ -118,7 +118,10 @@ class Follower:
             except LogBroken as broken:
                 await self._session.say(str(broken))
                 return Stop.CUT
-            if not chunk or not await self._take(feed, chunk):
+            if not chunk:
+                self._may_hide = feed.may_hide
+                return Stop.CUT
+            if not await self._take(feed, chunk):
                 return Stop.CUT
             probes = 0
         return Stop.FINISHED
@@ -131,7 +134,6 @@ class Follower:
             self._session.doubt()
             return False
         await self._release()
-        self._barren = feed.plan.since is not None and not feed.brought_new
         if feed.brought_new:
             self._further_back = 0
         return True
@@ -154,10 +156,11 @@ class Follower:
             return Stop.CUT
         if self._delivery.bookmarked:
             # a node's clock that was set back hides its lines from a request for later ones
-            self._further_back = ALL if self._barren else 0
+            self._further_back = ALL if feed.is_barren else 0
             await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
             return Stop.SILENT
-        found = await self._session.read_through(STEP_BACK if self._barren and not probes else 0)
+        doubt = feed.is_barren if probes == 0 else feed.may_hide and probes == 1
+        found = await self._session.read_through(STEP_BACK if doubt else 0)
         if found is None or not found.new:
             return None
         await self._session.say("the stream had missed lines that a second read brought")

@@ -19,10 +19,10 @@ class Intake:
         self._crossing: Crossing | None = None
 
     def begin(self, feed: Feed) -> None:
-        """An answer was opened; its plan says whether lines were lost before it."""
-        from_nothing = feed.plan.since is None and self._origin.began_unseen and self._origin.filler
-        lost = feed.plan.lost or bool(from_nothing)
-        self._crossing = Crossing(self._delivery, self._origin) if lost else None
+        """An answer was opened; its plan says whether lines were lost before what is new in it."""
+        unseen = self._delivery.trail.beginning is None and self._origin.began_unseen and self._origin.filler
+        if self._crossing is None and (feed.plan.lost or unseen):
+            self._crossing = Crossing(self._delivery, self._origin)
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""

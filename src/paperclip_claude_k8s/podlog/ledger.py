@@ -72,9 +72,8 @@ class Ledger:
             )
             found = self.concede()
         elif missing > 0 and not self._shifted:
-            first = self._suspicions[0].since if self._suspicions else self._checked
-            until = self._suspicions[-1].until if self._suspicions else time
-            found = self.lose(Gap(first, until, missing, max(lines, 0)))
+            # a kubelet may also lose lines of a stream that was never cut: only counts that agreed are sure
+            found = self.lose(Gap(self._checked, time, missing, max(lines, 0)))
         self._suspicions.clear()
         self._checked = time
         return found

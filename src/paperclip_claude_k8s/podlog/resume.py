@@ -66,13 +66,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotThere:
-    """The answer holds nothing of ours. Believed when a second, no shorter answer says so too."""
+    """The answer holds nothing of ours. Believed when others, no shorter ones, say so too."""
 
     opening: Key | None
     count: int
 
-    def confirms(self, earlier: "NotThere | None") -> bool:
-        return earlier is not None and earlier.opening in (None, self.opening) and earlier.count <= self.count
+    def confirms(self, earlier: "NotThere") -> bool:
+        return earlier.opening in (None, self.opening) and earlier.count <= self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,10 @@ Finding = Found | NotThere | TooShort
 class Scan:
     """Looks for the tail of what was delivered in one whole answer, keeping no more of it than the tail."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, beginning: Key | None) -> None:
+        """`beginning` is the first line that was ever delivered: an answer with it has lost nothing yet."""
         self._plan = plan
+        self._known = {key for key in (plan.opening, beginning) if key}
         self._tail = plan.tail
         self._fallback = _borders(plan.tail)
         self._matched = 0
@@ -113,6 +115,8 @@ class Scan:
             overlap = _overlap(self._tail, self._head[skipped:])
             if overlap:
                 return self._found(skipped + overlap, overlap)
+        if self._head[:1] and self._head[0] in self._known:
+            return TooShort()
         if any(_inside(self._tail, self._head[skipped:]) for skipped in (0, 1)):
             return TooShort()
         return NotThere(self._head[0] if self._head else None, self._count)
