@@ -9,42 +9,39 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.planning import plan_run
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.announce import announce, get_ready
+from paperclip_claude_k8s.run.answer import answer
 from paperclip_claude_k8s.run.launch import launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import find_setting, identity_of, read_config
 from paperclip_claude_k8s.run.tend import tended
-from paperclip_claude_k8s.verdict.outcome import weigh, wants_fresh_session
-from paperclip_claude_k8s.verdict.report import apologize, report
+from paperclip_claude_k8s.verdict.outcome import weigh
+from paperclip_claude_k8s.verdict.report import Asked, apologize
 
 
 async def execute(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult:
     """Run one agent once. Expected failures are results; only cancellation and bugs escape."""
+    asked = Asked(now=process.house.now())
     try:
         ctx = ExecutionContext.read(given)
     except ContextInvalid as error:
-        return apologize(config_invalid(str(error)))
+        return apologize(config_invalid(str(error)), asked)
     say = Narrator(ctx)
     try:
         return await _run(ctx, process, say)
     except RunFailure as stop:
         await say.warn(stop.failure.message)
-        return apologize(stop.failure)
+        return apologize(stop.failure, asked)
 
 
 async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> ExecutionResult:
     who, config = identity_of(ctx), read_config(ctx)
     ports = process.ports(config.kubeconfig)
     await get_ready(ctx, config, say)
-    setting = await find_setting(config, ports, say)
-    plan = plan_run(ctx, who, config, setting)
-    while True:
-        async with ports.turns.of(who.agent):
-            await announce(ctx, plan, say)
-            launched = await launch(plan, ports, say)
-        async with tended(launched, plan, ports, say):
-            sighting = await observe(ctx, plan, launched, ports, say)
-        outcome = weigh(sighting, plan)
-        if not wants_fresh_session(outcome, plan):
-            return report(outcome, sighting, plan)
-        plan = plan_run(ctx, who, config, setting, fresh=True)
+    plan = plan_run(ctx, who, config, await find_setting(config, ports, say))
+    async with ports.turns.of(who.agent):
+        await announce(ctx, plan)
+        launched = await launch(plan, ports, say)
+    async with tended(launched, plan, ports, say):
+        sighting = await observe(ctx, plan, launched, ports, say)
+    return answer(weigh(sighting, config.timeout_sec), sighting, plan, ports.house)

@@ -300,3 +300,7 @@ def no_result(message: str) -> Failure:
 def with_step(failure: Failure, step: str) -> Failure:
     """The seeds' texts are interface; a next step may follow them."""
     return replace(failure, message=f"{failure.message} — {step}")
+
+
+def claude_failed(message: str) -> Failure:
+    return Failure(ErrorCode.FAILED, message)

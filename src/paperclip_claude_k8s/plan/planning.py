@@ -1,7 +1,7 @@
 """All choices of a run, resolved once from what the host, the config and the home pod say."""
 
-from dataclasses import dataclass
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -49,6 +49,7 @@ def plan_run(
         resume=resume,
         home=setting.home,
         attempt=2 if fresh else 1,
+        session_params=_session_params(ctx, workdir),
     )
 
 
@@ -72,3 +73,10 @@ def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
         max_turns=config.max_turns_per_run,
         extra_args=config.extra_args,
     )
+
+
+def _session_params(ctx: ExecutionContext, workdir: str) -> dict[str, str]:
+    workspace = ctx.context.get("paperclipWorkspace")
+    known = workspace if isinstance(workspace, dict) else {}
+    told = {"cwd": workdir, **{key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}}
+    return {key: value for key, value in told.items() if isinstance(value, str) and value}

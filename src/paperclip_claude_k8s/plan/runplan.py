@@ -36,6 +36,8 @@ class RunPlan:
     log_file: str | None = None
     home: HomePod | None = field(default=None, repr=False)
     attempt: int = 1
+    session_params: Mapping[str, str] = field(default_factory=dict)
+    """Stored with the session id, so that the next run can tell whether it may resume."""
 
     @property
     def job_name(self) -> str:

@@ -68,9 +68,9 @@ class Crossing:
         if self._mender is None:
             return False
         for _ in range(FILE_TRIES):
-            stop = await self._mender.find(text, line_start=not headless)
+            stop = await (self._mender.find_rest(text) if headless else self._mender.find_lines(text))
             if stop is not None:
-                return await self._mender.fill(stop + len(text) * headless, self._since, until)
+                return await self._mender.fill(stop, self._since, until)
             await asyncio.sleep(FILE_PAUSE)
         return False
 

@@ -19,17 +19,27 @@ class Mender:
         self._delivery = delivery
         self._filler = filler
 
-    async def find(self, text: bytes, *, line_start: bool) -> int | None:
-        """The first place from here on where the file holds `text`, at a line's start if asked so."""
-        at, pattern = self._delivery.ledger.position, text[:PATTERN]
-        window = b"\n"  # what is searched begins with one byte of what came before
+    async def find_lines(self, text: bytes) -> int | None:
+        """Where from here on these whole lines begin in the file."""
+        found = await self._find(b"\n" + text[:PATTERN])
+        return None if found is None else found + 1
+
+    async def find_rest(self, text: bytes) -> int | None:
+        """Where from here on a line ends that this is the rest of."""
+        ending = text[-PATTERN:]
+        found = await self._find(ending)
+        return None if found is None else found + len(ending)
+
+    async def _find(self, pattern: bytes) -> int | None:
+        """The first place of the pattern in the file, from the byte before our position on."""
+        at, window = self._delivery.ledger.position, b"\n"
         while at is not None and (piece := await self._read(at, at + PIECE)):
             window += piece
             at += len(piece)
-            found = window.find(b"\n" + pattern) if line_start else window.find(pattern, 1) - 1
+            found = window.find(pattern)
             if found >= 0:
-                return at - len(window) + found + 1
-            window = window[-len(pattern) - 1 :]
+                return at - len(window) + found
+            window = window[-len(pattern) :]
         return None
 
     async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:

@@ -53,13 +53,14 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         return None
     if not isinstance(told, dict) or told.get("relay") != nonce:
         return None
-    counts = [told.get(key) for key in ("bytes", "lines", "exit")]
-    if not all(isinstance(count, int) for count in counts):
+    size, lines, code = (told.get(key) for key in ("bytes", "lines", "exit"))
+    if not (isinstance(size, int) and isinstance(lines, int) and isinstance(code, int)):
         return None
     return RelaySummary(
-        *counts[:2],  # type: ignore[arg-type]  # checked above
-        _of(told, "sha256", str),
-        counts[2],  # type: ignore[arg-type]
+        bytes=size,
+        lines=lines,
+        sha256=_of(told, "sha256", str),
+        exit_code=code,
         session_id=_of(told, "session", str),
         subtype=_of(told, "subtype", str),
         is_error=_of(told, "is_error", bool),

@@ -34,17 +34,12 @@ async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
         await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")
 
 
-async def announce(ctx: ExecutionContext, plan: RunPlan, say: Narrator) -> None:
+async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Tell the host what is about to be run; secrets stay out of it."""
     if ctx.on_meta is not None:
         await _tolerate("onMeta", ctx.on_meta(_meta(ctx, plan)))
     if ctx.on_dispatch is not None:
         await _tolerate("onDispatch", ctx.on_dispatch())
-
-
-async def created(plan: RunPlan, say: Narrator) -> None:
-    deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
-    await say.status(f"Created K8s Job: {plan.job_name} in namespace {plan.namespace} (deadline: {deadline})")
 
 
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:

@@ -35,6 +35,7 @@ async def launch(plan: RunPlan, ports: Ports, say: Narrator) -> LaunchedJob:
     Raises:
         RunFailure: what the guard raises, `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`.
     """
+    rival: str | None = None
     for _ in range(ports.house.limits.gate_rounds):
         claim = await claim_agent(plan, ports, say)
         if isinstance(claim, Adopted):
@@ -46,10 +47,14 @@ async def launch(plan: RunPlan, ports: Ports, say: Narrator) -> LaunchedJob:
         rival = await _opened(plan, job, ports, say)
         if rival is None:
             ports.held.add(job.ref.uid)
+            deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
+            await say.status(
+                f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
+            )
             return LaunchedJob(job)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
-    raise RunFailure(failures.run_blocked(rival))
+    raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
 async def _create(plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import assert_never
 
-from paperclip_claude_k8s.podlog import ContainerChanged, Gap, GapFilled, NotLogText, Notice, Reconnecting
+from paperclip_claude_k8s.podlog import ContainerChanged, Gap, GapFilled, Notice, NotLogText, Reconnecting
 
 NANO = 1_000_000_000
 

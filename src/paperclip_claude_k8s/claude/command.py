@@ -1,0 +1,47 @@
+"""Options → the agent's command line (SPEC 3)."""
+
+from dataclasses import dataclass
+
+ROOT_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write"
+"""What an agent that runs as root may use: the CLI refuses to skip permissions for root."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOptions:
+    resume: str | None = None
+    skip_permissions: bool = True
+    as_root: bool = False
+    allowed_tools: tuple[str, ...] = ()
+    model: str | None = None
+    effort: str | None = None
+    max_turns: int = 0
+    system_prompt_file: str | None = None
+    add_dir: str | None = None
+    mcp_config: str | None = None
+    extra_args: tuple[str, ...] = ()
+
+
+def command_line(options: CommandOptions) -> tuple[str, ...]:
+    """The argv; the prompt comes on stdin, so there is no `-`: the CLI would send the dash to the model."""
+    argv = ["claude", "--print", "--output-format", "stream-json", "--verbose"]
+    if options.resume:
+        argv += ["--resume", options.resume]
+    argv += _permissions(options)
+    for flag, value in (("--model", options.model), ("--effort", options.effort)):
+        argv += [flag, value] if value else []
+    if options.max_turns > 0:
+        argv += ["--max-turns", str(options.max_turns)]
+    if options.system_prompt_file and not options.resume:
+        argv += ["--append-system-prompt-file", options.system_prompt_file]
+    if options.add_dir:
+        argv += ["--add-dir", options.add_dir]
+    if options.mcp_config:
+        argv += ["--mcp-config", options.mcp_config, "--strict-mcp-config"]
+    return (*argv, *options.extra_args)
+
+
+def _permissions(options: CommandOptions) -> list[str]:
+    if options.skip_permissions and not options.as_root:
+        return ["--dangerously-skip-permissions"]
+    tools = ",".join(options.allowed_tools) or (ROOT_TOOLS if options.as_root else "")
+    return ["--allowedTools", tools] if tools else []

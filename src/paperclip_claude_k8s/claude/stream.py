@@ -1,0 +1,133 @@
+"""Lines of stream-json, as the host saw them → a Transcript."""
+
+from typing import Any
+
+import orjson
+
+from paperclip_claude_k8s.claude.transcript import HEAD_BYTES, TAIL_BYTES, TokenUsage, Transcript
+
+
+class StreamReader:
+    def __init__(self) -> None:
+        self._session: str | None = None
+        self._init: dict[str, Any] = {}
+        self._model = ""
+        self._result: dict[str, Any] | None = None
+        self._texts: dict[str, list[str]] = {}
+        self._substance = False
+        self._assistants = 0
+        self._errors: list[str] = []
+        self._plain = ""
+        self._stderr = b""
+        self._head = b""
+        self._tail = b""
+        self._bytes = 0
+        self._lines = 0
+
+    def feed(self, block: bytes) -> None:
+        self._bytes += len(block)
+        if len(self._head) < HEAD_BYTES:
+            self._head = (self._head + block)[:HEAD_BYTES]
+        self._tail = (self._tail + block[-TAIL_BYTES:])[-TAIL_BYTES:]
+        for line in block.split(b"\n"):
+            if line:
+                self._lines += 1
+                self._line(line)
+
+    def feed_stderr(self, block: bytes) -> None:
+        self._stderr = (self._stderr + block)[-HEAD_BYTES:]
+
+    def _line(self, line: bytes) -> None:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            event = None
+        if not isinstance(event, dict) or not event.get("type"):
+            self._plain = self._plain or line.decode("utf-8", "replace").strip()
+            return
+        match event["type"], event.get("subtype"):
+            case "system", "init":
+                self._init = event
+                self._session = event.get("session_id")
+            case "assistant", _:
+                self._assistant(event)
+            case "result", _:
+                self._result = event
+
+    def _assistant(self, event: dict[str, Any]) -> None:
+        if event.get("error"):
+            self._errors.append(str(event["error"]))
+        if event.get("parent_tool_use_id"):
+            return
+        self._assistants += 1
+        message = event.get("message") or {}
+        model = message.get("model")
+        if model and model != "<synthetic>":
+            self._model = model
+        blocks = message.get("content") or []
+        texts = [
+            b["text"] for b in blocks if isinstance(b, dict) and b.get("type") == "text" and b.get("text")
+        ]
+        if blocks or (message.get("usage") or {}).get("output_tokens"):
+            self._substance = True
+        if texts:
+            self._texts.setdefault(str(message.get("id")), []).extend(texts)
+
+    def finish(self) -> Transcript:
+        result = self._result
+        return Transcript(
+            session_id=self._session,
+            init_model=str(self._init.get("model") or ""),
+            model=self._model or str(self._init.get("model") or ""),
+            summary=self._summary(),
+            usage=_usage(result),
+            cost_usd=result.get("total_cost_usd") if result else None,
+            result=result,
+            cut_short=result is None and self._substance,
+            empty_reply=result is None and self._assistants > 0 and not self._substance,
+            assistant_errors=tuple(self._errors),
+            first_plain_line=self._plain,
+            stderr_tail=self._stderr.decode("utf-8", "replace"),
+            api_key_source=str(self._init.get("apiKeySource") or ""),
+            excerpt=self._excerpt(),
+            lines=self._lines,
+            bytes=self._bytes,
+        )
+
+    def _summary(self) -> str:
+        last = list(self._texts.values())[-1] if self._texts else []
+        said = (self._result or {}).get("result")
+        if isinstance(said, str) and said:
+            if last and last[-1].strip() == said.strip():
+                return "\n\n".join(last)
+            return said
+        return "\n\n".join(text for texts in self._texts.values() for text in texts)
+
+    def _excerpt(self) -> str:
+        left_out = self._bytes - len(self._head) - len(self._tail)
+        if left_out <= 0:
+            joined = self._head + self._tail[max(len(self._head) + len(self._tail) - self._bytes, 0) :]
+            return joined.decode("utf-8", "replace")
+        note = f"\n[... {left_out} bytes left out ...]\n"
+        return self._head.decode("utf-8", "replace") + note + self._tail.decode("utf-8", "replace")
+
+
+def _usage(result: dict[str, Any] | None) -> TokenUsage | None:
+    if result is None:
+        return None
+    models = result.get("modelUsage") or {}
+    if models:
+        rows = list(models.values())
+        total = lambda key: sum(int(row.get(key) or 0) for row in rows)  # noqa: E731
+        return TokenUsage(
+            total("inputTokens") + total("cacheCreationInputTokens"),
+            total("outputTokens"),
+            total("cacheReadInputTokens"),
+        )
+    usage = result.get("usage") or {}
+    get = lambda key: int(usage.get(key) or 0)  # noqa: E731
+    return TokenUsage(
+        get("input_tokens") + get("cache_creation_input_tokens"),
+        get("output_tokens"),
+        get("cache_read_input_tokens"),
+    )

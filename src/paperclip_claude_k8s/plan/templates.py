@@ -1,0 +1,52 @@
+"""Templates and sections of a prompt, as hosts define them (HOST.md 7.2)."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
+
+
+def render_template(template: str, given: Mapping[str, object]) -> str:
+    """`{{ path.to.value }}` replaced by what it names; other braces stay, nothing is escaped or rendered twice."""
+    return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(given, match[1])), template)
+
+
+def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:
+    """The strings among `sections`, trimmed, the empty ones left out."""
+    trimmed = (section.strip() for section in sections if isinstance(section, str))
+    return separator.join(section for section in trimmed if section)
+
+
+def compact_json(value: object) -> str:
+    """JSON without blanks, as UTF-8 can carry it; dates, ids and other strangers become their text."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _lookup(given: object, path: str) -> object:
+    """Walk through objects only: a list or a scalar ends the walk with nothing."""
+    for part in path.split("."):
+        given = given.get(part) if isinstance(given, Mapping) else None
+    return given
+
+
+def _as_text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))
+        case Mapping() | list() | tuple():
+            return compact_json(value)
+        case _:
+            return str(value)

@@ -1,0 +1,23 @@
+"""From a sighting to the answer: what the verdict needs of plan and house is picked here, nothing is judged."""
+
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.verdict.billing import billing_of
+from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.sighting import Sighting
+
+
+def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
+    billing, biller = billing_of(plan.environment.names, seen.transcript.api_key_source)
+    asked = Asked(
+        now=house.now(),
+        model=plan.config.model or "",
+        session_params=dict(plan.session_params),
+        billing=billing,
+        biller=biller,
+        continuation_marker=plan.config.continuation_marker,
+        clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
+    )
+    return report(failure, seen, asked)

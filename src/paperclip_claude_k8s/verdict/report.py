@@ -1,0 +1,140 @@
+"""Outcome → what the host hears (SPEC 8, HOST.md 4)."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.context import JsonMap, iso
+from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
+from paperclip_claude_k8s.verdict.notices import moment
+from paperclip_claude_k8s.verdict.sighting import Sighting
+
+CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
+"""An internal of today's host (HOST.md 4.3): with it, comments wake the agent after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of the plan the answer needs."""
+
+    now: datetime
+    model: str = ""
+    session_params: JsonMap = field(default_factory=dict)
+    """Stored beside the session id: cwd, workspaceId, repoUrl, repoRef, promptBundleKey, mcpServerIdentity."""
+    billing: BillingType | None = None
+    biller: str | None = None
+    continuation_marker: bool = True
+    clear_session: bool = False
+
+
+def report(failure: Failure | None, seen: Sighting, asked: Asked) -> ExecutionResult:
+    """The whole answer: what happened, and all that was learnt before it did."""
+    learnt = _learnt(seen, asked)
+    if failure is None:
+        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen))
+    return ExecutionResult(**learnt | _failed(failure, asked, _json(seen, with_output=True), seen.exit_code))
+
+
+def apologize(failure: Failure, asked: Asked) -> ExecutionResult:
+    """The answer of a run that ended before there was anything to see."""
+    return ExecutionResult(**_failed(failure, asked, {}, None))
+
+
+def _learnt(seen: Sighting, asked: Asked) -> JsonMap:
+    told = seen.transcript
+    usage = told.usage
+    known: JsonMap = {
+        "provider": "anthropic",
+        "biller": asked.biller,
+        "billing_type": asked.billing,
+        "model": told.model or asked.model or None,
+        "summary": told.summary or None,
+        "cost_usd": told.cost_usd,
+        "usage": usage
+        and Usage(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+        ),
+        "clear_session": asked.clear_session or None,
+        **_session(told.session_id, asked),
+    }
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _session(session_id: str | None, asked: Asked) -> JsonMap:
+    if session_id is None:
+        return {}
+    return {
+        "session_id": session_id,
+        "session_display_id": session_id,
+        "session_params": {"sessionId": session_id, **asked.session_params},
+    }
+
+
+def _failed(failure: Failure, asked: Asked, extra: JsonMap, exit_code: int | None) -> JsonMap:
+    stopped = failure.evidence == "interrupted"
+    fields: JsonMap = {
+        "exit_code": None if stopped else exit_code,
+        "signal": "SIGTERM" if stopped else None,
+        "timed_out": failure.code == "timeout",
+        "error_message": failure.message,
+        "error_code": str(failure.code),
+        "error_family": failure.family,
+        "retry_not_before": failure.retry_not_before,
+        "error_meta": failure.meta or None,
+        "execution_recovery": _recovery(failure),
+        "clear_session": failure.clear_session or None,
+        "result_json": extra | _evidence(failure, asked),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _recovery(failure: Failure) -> JsonMap | None:
+    """HOST.md 4.2: what the host may conclude without asking anybody."""
+    match failure.evidence:
+        case "bootstrap":
+            return {"kind": "bootstrap", "providerWorkStarted": False}
+        case "interrupted":
+            return {
+                "kind": "interrupted",
+                "providerStopped": True,
+                "sessionPreserved": True,
+                "actionOutcomes": "settled",
+            }
+        case _:
+            return None
+
+
+def _evidence(failure: Failure, asked: Asked) -> JsonMap:
+    if failure.evidence == "interrupted":
+        acknowledged = {"state": "acknowledged", "acknowledgedAt": iso(asked.now), "forced": False}
+        return {"executionCancellation": acknowledged}
+    if failure.evidence == "continuation" and asked.continuation_marker:
+        return dict(CONTINUATION)
+    return {}
+
+
+def _json(seen: Sighting, *, with_output: bool = False) -> JsonMap:
+    """The result event as the CLI printed it, and beside it what the adapter knows."""
+    told = seen.transcript
+    ours: JsonMap = {
+        "containerExitCode": seen.exit_code,
+        "log": _log(seen),
+        "phases": dict(seen.phases) or None,
+        "warnings": list(told.warnings) or None,
+        "stdout": told.excerpt or None if with_output else None,
+        "stderr": told.stderr_tail or None if with_output else None,
+    }
+    return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}
+
+
+def _log(seen: Sighting) -> JsonMap | None:
+    """Whether the host has every line: proven by the relay's counts, refuted, or not known (null)."""
+    log = seen.log
+    if log is None:
+        return None
+    gaps = [asdict(gap) | {"since": moment(gap.since), "until": moment(gap.until)} for gap in log.gaps]
+    counts: dict[str, Any] = {"bytes": log.bytes, "lines": log.lines, "reconnects": log.reconnects}
+    return {"complete": log.complete, **counts, "gaps": gaps}
