@@ -167,11 +167,6 @@ def home_pod_unavailable(which: str, why: str) -> Failure:
     )
 
 
-def cluster_unreachable(why: str) -> Failure:
-    """The kubeconfig, not the cluster, is at fault: nothing heals by itself."""
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}")
-
-
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -86,7 +86,7 @@ class Credentials:
 
 
 def _unusable(why: str) -> ClusterError:
-    return ClusterError(None, "Kubeconfig", f"{why}; set `kubeconfig` to a file that kubectl can use")
+    return ClusterError(None, UNUSABLE_CREDENTIALS, f"{why}; set `kubeconfig` to a file that kubectl can use")
 
 
 def _parsed(path: str) -> dict[str, Any]:

@@ -35,6 +35,10 @@ Propagation = Literal["Background", "Foreground"]
 Labels = Mapping[str, str]
 
 
+UNUSABLE_CREDENTIALS = "Kubeconfig"
+"""Reason of a `ClusterError` that no retry heals: there is no usable way to reach a cluster at all."""
+
+
 class ClusterError(Exception):
     """A call that failed. `message` is the API server's own sentence; it never holds a secret's value."""
 

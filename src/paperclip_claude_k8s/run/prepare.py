@@ -40,8 +40,8 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     Raises:
         RunFailure: `k8s_home_pod_unavailable`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
-    env = ports.house.env
-    own = env.get("PAPERCLIP_NAMESPACE") or env.get("POD_NAMESPACE") or await _default_namespace(ports)
+    env, default = ports.house.env, await _default_namespace(ports)
+    own = env.get("PAPERCLIP_NAMESPACE") or env.get("POD_NAMESPACE") or default
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
     return Setting(config.namespace or own, image, home, env, secrets.token_hex(4))
@@ -51,7 +51,7 @@ async def _default_namespace(ports: Ports) -> str:
     try:
         return await ports.cluster.default_namespace() or "default"
     except ClusterError as error:
-        raise RunFailure(failures.cluster_unreachable(str(error))) from None
+        raise RunFailure(failures.config_invalid(error.message)) from None
 
 
 async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Narrator) -> HomePod | None:

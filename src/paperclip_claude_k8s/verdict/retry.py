@@ -1,13 +1,15 @@
 """Is this cluster error worth another try of the same call?"""
 
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def worth_retrying(error: ClusterError) -> bool:
     """No answer, overload, or a fault of the server; a refusal stays one however often it is asked."""
-    return error.status is None or error.status in _TRANSIENT
+    if error.status is None:
+        return error.reason != UNUSABLE_CREDENTIALS
+    return error.status in _TRANSIENT
 
 
 def maybe_done(error: ClusterError) -> bool:

@@ -1,0 +1,56 @@
+"""Where the journeys happen: the development cluster always, a real one where there is one."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.runs import Site, capture, capture_file
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.ports import House
+
+REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
+IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
+"""On the real cluster the adapter plays the host in its Pod, so that Jobs inherit image, volume and env."""
+
+on_a_real_cluster = [
+    pytest.mark.real,
+    pytest.mark.skipif(not REAL, reason="KUBECONFIG_FOR_TESTS names no real cluster"),
+]
+
+
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=on_a_real_cluster)])
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    if request.param == "real":
+        config = {"kubeconfig": REAL, "imagePullPolicy": "Never"}
+        async with _open("real", config, "paperclip", IN_HOME_POD, capture_file) as real:
+            yield real
+        return
+
+    def on_disk(name: str) -> str:
+        path = tmp_path / capture_file(name)
+        path.write_bytes(capture(name))
+        return str(path)
+
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415
+
+    async with DevCluster.start() as cluster:
+        config = {"kubeconfig": str(cluster.kubeconfig), "image": "local/agent:1"}
+        async with _open("devcluster", config, cluster.namespace, {}, on_disk) as dev:
+            yield dev
+
+
+@asynccontextmanager
+async def _open(
+    name: str, config: dict[str, Any], namespace: str, env: dict[str, str], capture_ref: Any
+) -> AsyncIterator[Site]:
+    adapter, gateway = Adapter(House(env=env)), Gateway(config["kubeconfig"])
+    try:
+        yield Site(name, adapter, gateway, namespace, config, capture_ref)
+    finally:
+        await adapter.shutdown()
+        await gateway.close()

@@ -1,0 +1,53 @@
+"""Input that cannot be used: one clear sentence, the right code, nothing created."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.runs import Site
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [
+        ({"runId": None}, "k8s_config_invalid", "ctx.runId"),
+        ({"agent": {"id": "///"}}, "k8s_agent_id_invalid", "letter or digit"),
+        ({"config": {"timeoutSec": "soon"}}, "k8s_config_invalid", "config.timeoutSec"),
+        (
+            {"config": {"kubeconfig": "/nowhere/config"}},
+            "k8s_config_invalid",
+            "/nowhere/config does not exist",
+        ),
+    ],
+)
+async def test_what_cannot_be_used_is_named_with_the_next_step(
+    site: Site, given: dict[str, object], code: str, told: str
+) -> None:
+    result, _ = await site.run(**given)
+    assert result.error_code == code
+    assert told in (result.error_message or "")
+    assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert await site.leftovers() == []
+
+
+async def test_a_kubeconfig_that_is_none_is_named(site: Site, tmp_path: Path) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("clusters: [", encoding="utf-8")
+    result, _ = await site.run(config={"kubeconfig": str(broken), "image": "x"})
+    assert result.error_code == "k8s_config_invalid"
+    assert f"{broken} is not YAML" in (result.error_message or "")
+
+
+async def test_an_unknown_key_is_said_once_and_has_no_effect(site: Site) -> None:
+    result, heard = await site.run({"CLAUDE_CAPTURE": site.capture_ref("01")}, config={"tiemoutSec": 5})
+    assert result.error_message is None
+    assert heard.status.count("tiemoutSec") == 1
+
+
+async def test_an_image_that_cannot_be_pulled_is_told_in_the_kubelets_words(site: Site) -> None:
+    config = {"image": "missing.invalid/nope:1", "imagePullPolicy": "IfNotPresent", "imagePullTimeoutSec": 4}
+    result, heard = await site.run(config=config)
+    assert result.error_code == "k8s_pod_schedule_failed"
+    assert "missing.invalid/nope:1" in (result.error_message or "")
+    assert "imagePullTimeoutSec" in (result.error_message or "")
+    assert "ErrImagePull" in heard.status or "ImagePullBackOff" in heard.status
+    assert await site.leftovers() == []

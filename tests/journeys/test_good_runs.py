@@ -1,0 +1,79 @@
+"""Runs that end well: every byte arrives, every fact is found, nothing is left behind."""
+
+import hashlib
+
+import pytest
+from tests.support.runs import Site, capture, sidecar
+
+CAPTURES = {
+    "01": "Hello from the fake API. Nothing to do.",
+    "02": "First part: notes.txt holds two lines.\n\nSecond part: alpha and beta.",
+    "05": None,
+    "13a": None,
+    "13b": None,
+    "15a": None,
+}
+"""Capture → its summary where the sidecar does not say it in one field."""
+
+
+@pytest.mark.parametrize("name", list(CAPTURES))
+async def test_a_capture_arrives_byte_for_byte_with_all_its_facts(site: Site, name: str) -> None:
+    told = sidecar(name)
+    final, code = told["facts"]["final_result"], told["exit_code"]
+    result, heard = await site.run(
+        {
+            "CLAUDE_CAPTURE": site.capture_ref(name),
+            "CLAUDE_EXIT": str(code),
+            "ANTHROPIC_API_KEY": "canary-key",
+        }
+    )
+    assert heard.stdout.encode() == capture(name)
+    assert result.result_json is not None
+    log = result.result_json["log"]
+    assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(capture(name)), [])
+
+    facts = told["facts"]
+    assert result.session_id == facts["session_ids"][0]
+    assert result.result_json["is_error"] is final["is_error"]
+    assert result.cost_usd == pytest.approx(facts["total_cost_usd"])
+    usage = result.usage
+    assert usage is not None
+    rows = final["modelUsage"].values()
+    assert usage.input_tokens == sum(row["inputTokens"] + row["cacheCreationInputTokens"] for row in rows)
+    assert usage.output_tokens == sum(row["outputTokens"] for row in rows)
+    assert usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
+    assert (result.error_message is None) is (not final["is_error"])
+    assert result.exit_code == code
+    if CAPTURES[name] is not None:
+        assert result.summary == CAPTURES[name]
+    elif final["result"] is not None:
+        assert result.summary is not None
+        assert result.summary.endswith(final["result"].strip())
+    assert await site.leftovers() == []
+
+
+@pytest.mark.parametrize("turn", range(20))
+async def test_a_3_mb_last_line_right_before_exit_arrives_whole(site: Site, turn: int) -> None:
+    script = (
+        'printf \'%s\' \'{"type":"x","n":' + str(turn) + ',"text":"\';'
+        "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
+    )
+    _, heard = await site.run({"CLAUDE_SCRIPT": script})
+    expected = f'{{"type":"x","n":{turn},"text":"' + "a" * 3_000_000 + '"}\n'
+    assert len(heard.stdout) == len(expected)
+    assert hashlib.sha256(heard.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
+
+
+async def test_a_last_line_without_newline_stays_without_one_and_stderr_stays_apart(site: Site) -> None:
+    _, heard = await site.run({"CLAUDE_SCRIPT": "echo one; echo warned >&2; printf two; exit 3"})
+    assert heard.stdout == "one\ntwo"
+    assert heard.stderr == "warned\n"
+
+
+async def test_no_secret_shows_in_job_pod_or_anything_the_host_hears(site: Site) -> None:
+    result, heard = await site.run(
+        {"CLAUDE_SCRIPT": 'sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', "MY_TOKEN": "canary-config-env"}
+    )
+    said = "".join(text for _, text in heard.chunks) + str(heard.meta) + str(result.to_wire())
+    assert "canary" not in said
+    assert heard.stdout.strip() == str(len("canary-auth-token"))

@@ -1,0 +1,130 @@
+"""Whole runs for journeys: a recording host, and what a run leaves behind."""
+
+import asyncio
+import gzip
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
+STATUS = "[paperclip] "
+SMALL = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
+
+
+def _path(number: str) -> Path:
+    (path,) = CAPTURES.glob(f"{number}-*.ndjson*")
+    return path
+
+
+def capture(number: str) -> bytes:
+    """The bytes of a recorded stdout."""
+    path = _path(number)
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def capture_file(number: str) -> str:
+    """Its file name, uncompressed."""
+    return _path(number).name.removesuffix(".gz")
+
+
+def sidecar(name: str) -> dict[str, Any]:
+    """What a parser must find in that capture."""
+    stem = capture_file(name).removesuffix(".ndjson")
+    loaded: dict[str, Any] = json.loads((CAPTURES / f"{stem}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@dataclass(slots=True)
+class Heard:
+    """Everything a host heard of one run."""
+
+    chunks: list[tuple[str, str]] = field(default_factory=list)
+    meta: list[dict[str, Any]] = field(default_factory=list)
+    spawned: list[dict[str, Any]] = field(default_factory=list)
+
+    async def on_log(self, stream: str, text: str) -> None:
+        self.chunks.append((stream, text))
+
+    async def on_meta(self, meta: dict[str, Any]) -> None:
+        self.meta.append(meta)
+
+    async def on_spawn(self, told: dict[str, Any]) -> None:
+        self.spawned.append(told)
+
+    @property
+    def stdout(self) -> str:
+        """The agent's own output: every chunk that is no status line of the adapter."""
+        return "".join(
+            text for stream, text in self.chunks if stream == "stdout" and not text.startswith(STATUS)
+        )
+
+    @property
+    def stderr(self) -> str:
+        return "".join(
+            text for stream, text in self.chunks if stream == "stderr" and not text.startswith(STATUS)
+        )
+
+    @property
+    def status(self) -> str:
+        return "".join(text for _, text in self.chunks if text.startswith(STATUS))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A cluster to run on, and an adapter that lives there."""
+
+    name: str
+    adapter: Adapter
+    gateway: Gateway
+    namespace: str
+    config: Mapping[str, Any]
+    capture_ref: Callable[[str], str]
+    """Capture's number → what CLAUDE_CAPTURE must be for the stand-in of this cluster to play it."""
+
+    async def run(
+        self, env: Mapping[str, str] | None = None, *, heard: Heard | None = None, **more: Any
+    ) -> tuple[ExecutionResult, Heard]:
+        """One run of a stand-in agent, scripted through its env; `config` among `more` is laid over ours."""
+        heard = heard or Heard()
+        config = {**self.config, **SMALL, "env": dict(env or {}), **more.pop("config", {})}
+        ctx = {
+            "runId": str(uuid.uuid4()),
+            "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
+            "config": config,
+            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Say hello."},
+            "authToken": "canary-auth-token",
+            "onLog": heard.on_log,
+            "onMeta": heard.on_meta,
+            "onSpawn": heard.on_spawn,
+            **more,
+        }
+        return await self.adapter.execute(ctx), heard
+
+    async def leftovers(self, within: float = 40.0) -> list[str]:
+        """What of ours is still there once the garbage collector had its time, in seconds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while (left := await self._ours()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+            await asyncio.sleep(0.25)
+        return left
+
+    async def _ours(self) -> list[str]:
+        labels = {"paperclip.io/adapter-type": "claude_k8s"}
+        jobs = await self.gateway.list_jobs(self.namespace, labels)
+        pods = await self.gateway.list_pods(self.namespace, labels)
+        leases = await self.gateway.list_leases(self.namespace, labels)
+        names = [job.ref.name for job in jobs.items]
+        secrets = [name for name in names if await self.gateway.secret_exists(self.namespace, name)]
+        return [
+            *(f"job {name}" for name in names),
+            *(f"pod {pod.name}" for pod in pods.items),
+            *(f"secret {name}" for name in secrets),
+            *(f"lease {lease.name}" for lease in leases.items),
+        ]
