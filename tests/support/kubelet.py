@@ -66,7 +66,12 @@ class KubeletLog:
     """The log of one container: a `LogSource` for the follower, and a pen for the test."""
 
     def __init__(
-        self, *, inner_stamps: bool = False, drains: bool = True, zone: int = 0, dice: random.Random | None = None
+        self,
+        *,
+        inner_stamps: bool = False,
+        drains: bool = True,
+        zone: int = 0,
+        dice: random.Random | None = None,
     ) -> None:
         """`zone` is the node's, in minutes east of UTC; `dice` cut the answers at any byte."""
         self.inner_stamps = inner_stamps
@@ -163,6 +168,11 @@ class Answer:
         self._out = bytearray()
         self._given = 0
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether this is a healthy connection that leaves nothing out."""
+        return self.follows and self._since is None and self._fault is None
 
     async def read(self) -> bytes:
         while True:

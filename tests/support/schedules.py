@@ -13,7 +13,17 @@ from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, Origin, Totals
 
 NONCE = "0badc0de"
 BOOKMARK_EVERY = 20.0
-HOSTILE = (b"", b"\r", b"\0\0", "\u2028\u0085\ufeff".encode(), b"\xff\xfe", b"\x1e", b"{", b'"}', "é漢🙂".encode() * 50)
+HOSTILE = (
+    b"",
+    b"\r",
+    b"\0\0",
+    "\u2028\u0085\ufeff".encode(),
+    b"\xff\xfe",
+    b"\x1e",
+    b"{",
+    b'"}',
+    "é漢🙂".encode() * 50,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,10 @@ class Writer:
         self._heard = heard
         self.dice = random.Random(life.seed + 1)
         self.log = KubeletLog(
-            inner_stamps=life.inner_stamps, drains=life.drains, zone=life.zone, dice=random.Random(life.seed + 2)
+            inner_stamps=life.inner_stamps,
+            drains=life.drains,
+            zone=life.zone,
+            dice=random.Random(life.seed + 2),
         )
         self.log.faults = [self._fault() for _ in range(self.dice.randrange(12))]
         self.lines: list[Written] = []
@@ -205,7 +218,7 @@ class Writer:
 
     def _may_step(self) -> bool:
         """Without counts nobody can know of lines stored with early times while nobody listened."""
-        return self.life.relay or any(answer.follows for answer in self.log.open_answers)
+        return self.life.relay or any(answer.sees_all for answer in self.log.open_answers)
 
     def _last_line_without_newline(self) -> None:
         text = self._text() or b"end"
@@ -269,4 +282,6 @@ def missing(played: Played) -> list[Written]:
 
 
 def covered(line: Written, gaps: tuple[Gap, ...]) -> bool:
-    return any((g.since is None or g.since <= line.time) and (g.until is None or line.time <= g.until) for g in gaps)
+    return any(
+        (g.since is None or g.since <= line.time) and (g.until is None or line.time <= g.until) for g in gaps
+    )

@@ -55,9 +55,11 @@ class Completion:
         """Read until a whole answer brings nothing new; False when the log could not be had to its end."""
         clock = asyncio.get_running_loop().time
         progress_at, self._torso, empty = clock(), b"", 0
-        while not self._session.proven():
+        while not self._session.closed():
             read = await self._session.read_through(further_back)
             if read and read.aligned:
+                if self._session.proven():
+                    return True
                 empty += not (read.new or read.torso or self._delivery.trail.beginning)
                 if not read.new and (not read.torso or read.torso == self._torso) and empty != 1:
                     return True

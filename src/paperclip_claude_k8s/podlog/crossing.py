@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.marks import Bookmark, Stdout
-from paperclip_claude_k8s.podlog.mending import Mender
+from paperclip_claude_k8s.podlog.mending import Mender, Place
 from paperclip_claude_k8s.podlog.origin import Origin
 from paperclip_claude_k8s.podlog.records import Run
 
@@ -54,7 +54,10 @@ class Crossing:
             return run.after(1)
         line = block[: block.find(b"\n") + 1] or block
         headless = self._delivery.event_lines and not _is_event(line)
-        if not await self._mend(line if headless else block, first.time, headless=headless):
+        place = await self._look_up(block, line if headless else None)
+        if place and self._mender and await self._mender.fill(place.stop, self._since, first.time):
+            headless = not place.before
+        else:
             self._delivery.ledger.suspect(self._since, first.time)
             if not self._counted:
                 await self._delivery.tell(self._delivery.ledger.concede())
@@ -63,16 +66,16 @@ class Crossing:
         self._delivery.trail.add(run.only_first())
         return run.after(1)
 
-    async def _mend(self, text: bytes, until: int, *, headless: bool) -> bool:
-        """Fill up to where the file has this text; a line that lost its head is filled as a whole."""
+    async def _look_up(self, block: bytes, rest: bytes | None) -> Place | None:
+        """Where in the file these lines stand, or the line of which only the `rest` came."""
         if self._mender is None:
-            return False
+            return None
         for _ in range(FILE_TRIES):
-            stop = await (self._mender.find_rest(text) if headless else self._mender.find_lines(text))
-            if stop is not None:
-                return await self._mender.fill(stop, self._since, until)
+            place = await self._mender.find(block, rest)
+            if place is not None:
+                return place
             await asyncio.sleep(FILE_PAUSE)
-        return False
+        return None
 
 
 def _is_event(line: bytes) -> bool:

@@ -106,7 +106,7 @@ class Follower:
 
     async def _listen(self, feed: Feed, ended: Ended) -> Stop:
         probes = 0
-        while not (ended.is_set() and self._session.proven()):
+        while not (ended.is_set() and self._session.closed()):
             try:
                 chunk = await self._session.read(feed, self._patience(feed, ended, probes))
             except TimeoutError:

@@ -1,6 +1,7 @@
 """Filling a gap from the relay's own file, which holds exactly the container's stdout."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.report import GapFilled, Totals
@@ -12,6 +13,15 @@ PATTERN = 64 * 1024
 """How much of the text after a gap is looked for in the file; more would not make it more certain."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Up to where the file is to be delivered."""
+
+    stop: int
+    before: bool
+    """Whether that is before the line that came, or after it."""
+
+
 class Mender:
     """Delivers from the file what the log lost, beginning where the delivery stands."""
 
@@ -19,16 +29,14 @@ class Mender:
         self._delivery = delivery
         self._filler = filler
 
-    async def find_lines(self, text: bytes) -> int | None:
-        """Where from here on these whole lines begin in the file."""
-        found = await self._find(b"\n" + text[:PATTERN])
-        return None if found is None else found + 1
-
-    async def find_rest(self, text: bytes) -> int | None:
-        """Where from here on a line ends that this is the rest of."""
-        ending = text[-PATTERN:]
-        found = await self._find(ending)
-        return None if found is None else found + len(ending)
+    async def find(self, block: bytes, rest: bytes | None) -> Place | None:
+        """From here on, the place before these lines; or after the line that has this `rest`."""
+        found = await self._find(b"\n" + block[:PATTERN])
+        if found is not None:
+            return Place(found + 1, before=True)
+        ending = (rest or b"")[-PATTERN:]
+        found = await self._find(ending) if ending else None
+        return None if found is None else Place(found + len(ending), before=False)
 
     async def _find(self, pattern: bytes) -> int | None:
         """The first place of the pattern in the file, from the byte before our position on."""

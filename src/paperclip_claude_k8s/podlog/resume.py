@@ -1,10 +1,16 @@
 """Taking an answer up again: which of its lines were delivered. No awaiting; `cursor` explains the rule."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import Key, Run
+
+
+CONTEXT = 64
+"""Lines by which our last line is known where the whole tail does not stand in one piece."""
 
 
 class Misaligned(Exception):
@@ -91,39 +97,59 @@ class Scan:
         self._plan = plan
         self._known = {key for key in (plan.opening, beginning) if key}
         self._tail = plan.tail
-        self._fallback = _borders(plan.tail)
+        self._borders = _borders(plan.tail)
         self._matched = 0
-        self._end: int | None = None
+        self._end = 0
         self._count = 0
         self._head: list[Key] = []
+        self._recent: deque[Key] = deque(maxlen=CONTEXT)
+        self._likeness = (0, 0)
 
     def feed(self, run: Run) -> None:
         for line in run.lines():
-            key = line.key()
-            self._count += 1
-            if len(self._head) <= len(self._tail):
-                self._head.append(key)
-            if self._end is None:
-                self._matched = _advance(self._tail, self._fallback, self._matched, key)
-                if self._matched == len(self._tail):
-                    self._end = self._count
+            self._line(line.key())
+
+    def _line(self, key: Key) -> None:
+        self._count += 1
+        if len(self._head) <= len(self._tail):
+            self._head.append(key)
+        if not self._end:
+            self._matched = _advance(self._tail, self._borders, self._matched, key)
+            self._end = self._count if self._matched == len(self._tail) else 0
+        self._recent.append(key)
+        if key == self._tail[-1]:
+            alike = _common_end(self._tail, self._recent)
+            if alike > self._likeness[0]:
+                self._likeness = (alike, self._count)
 
     def finding(self) -> Finding:
-        if self._end is not None:
+        """What the answer, now at its end, says about our last line."""
+        if self._end:
             return self._found(self._end, len(self._tail))
+        begun = bool(self._head) and self._head[0] in self._known
         for skipped in (0, 1):  # the first line may be the rest of one that began in an earlier file
-            overlap = _overlap(self._tail, self._head[skipped:])
+            rest = self._head[skipped:]
+            overlap = 0 if begun else _overlap(self._tail, rest)
+            if _inside(self._tail, rest) and overlap < len(rest):
+                return TooShort()
             if overlap:
                 return self._found(skipped + overlap, overlap)
-        if self._head[:1] and self._head[0] in self._known:
-            return TooShort()
-        if any(_inside(self._tail, self._head[skipped:]) for skipped in (0, 1)):
+        if self._likeness[0]:
+            # lines stand among ours that were never sent to us: a clock set back had hidden them
+            found = self._found(self._likeness[1], self._likeness[0])
+            return Found(replace(found.plan, lost=True))
+        if begun:
             return TooShort()
         return NotThere(self._head[0] if self._head else None, self._count)
 
     def _found(self, end: int, known: int) -> Found:
-        plan = replace(self._plan, count=end, opening=self._head[0], tail=self._tail[-known:])
-        return Found(plan)
+        return Found(replace(self._plan, count=end, opening=self._head[0], tail=self._tail[-known:]))
+
+
+def _common_end(one: Sequence[Key], other: Sequence[Key]) -> int:
+    """How many keys two sequences have in common at their ends."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _borders(pattern: Sequence[Key]) -> list[int]:
