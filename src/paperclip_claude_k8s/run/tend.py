@@ -9,6 +9,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
@@ -43,8 +44,9 @@ async def _tidy(ref: JobRef, kept: str | None, ports: Ports, say: Narrator) -> N
         await say.status(f"Retaining job {ref.name}: {kept}")
         return
     try:
+        call = Caller(ports.house.timings, say)
         async with asyncio.timeout(ports.house.timings.tidy):
-            await ports.cluster.delete_job(ref, "Background")
+            await call("delete job", lambda: ports.cluster.delete_job(ref, "Background"))
     except (ClusterError, TimeoutError) as error:
         words = str(error) or f"no answer within {ports.house.timings.tidy:g}s"
         await say.warn(f"Warning: failed to cleanup job {ref.name}: {words}; its TTL will remove it")
