@@ -85,6 +85,8 @@ class KubeletLog:
         self.requests: list[Request] = []
         self.open_answers: list[Answer] = []
         self.terminated = False
+        self.cut_quietly = False
+        """Whether the last stream came to a clean end though the container went on."""
         self._change = asyncio.Event()
 
     # the pen ------------------------------------------------------------------------------------
@@ -167,6 +169,7 @@ class Answer:
         self._line_start = True
         self._out = bytearray()
         self._given = 0
+        log.cut_quietly &= not follow
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
 
     @property
@@ -228,6 +231,7 @@ class Answer:
     async def _fail(self, fault: Fault) -> bytes:
         match fault.how:
             case "eof":
+                self._log.cut_quietly = self.follows
                 return b""
             case "broken":
                 raise LogBroken("connection reset")

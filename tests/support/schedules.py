@@ -95,6 +95,8 @@ class Writer:
         self.lines: list[Written] = []
         self.stdout = RelayFile()
         self.stderr = bytearray()
+        self.calm_end = True
+        """Whether no connection was disturbed after the container's end."""
         self._count = 0
         self._quiet = 0.0
         self._restarted = False
@@ -118,6 +120,7 @@ class Writer:
             await self._step()
         if self.dice.random() < 0.3:
             self._last_line_without_newline()
+        self.calm_end = not self.log.faults
         del self.log.faults[2:]  # more would outlast any budget of the completion
         self.log.terminate()
 

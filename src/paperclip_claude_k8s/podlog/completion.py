@@ -6,12 +6,14 @@ from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
 from paperclip_claude_k8s.podlog.report import LogReport
-from paperclip_claude_k8s.podlog.session import Session
+from paperclip_claude_k8s.podlog.session import Pass, Session
 
 ALL = 10**10
 """Further back than any log reaches, seconds."""
 CHEAP = 4 * 1024 * 1024
 """A log of so few bytes is read once more in full where lines with early times may have been left out."""
+EMPTY_READS = 2
+"""Empty answers of a log of which nothing was ever seen, after which it counts as empty."""
 GONE_AFTER = 2
 """Answers 404 in a row after which a log is gone, with its Pod."""
 
@@ -25,9 +27,16 @@ class Completion:
         self._origin = origin
         self._pace = pace
         self._torso = b""
+        self._empty = 0
 
-    async def run(self, *, may_hide: bool) -> None:
-        """Complete the log. `may_hide`: the last stream may have left out lines with early times."""
+    async def run(self, *, may_hide: bool, cut_short: bool) -> None:
+        """Complete the log.
+
+        `may_hide`: the last stream may have left out lines with early times. `cut_short`: it did not come to
+        an end of its own, so that stderr may be missing even where stdout is proven.
+        """
+        if self._session.proven() and not cut_short:
+            return
         read_all = await self._read_rest(0)
         cheap = may_hide and self._delivery.ledger.bytes <= CHEAP
         if read_all and not self._session.proven() and (cheap or self._origin.expected()):
@@ -54,25 +63,28 @@ class Completion:
     async def _read_rest(self, further_back: int) -> bool:
         """Read until a whole answer brings nothing new; False when the log could not be had to its end."""
         clock = asyncio.get_running_loop().time
-        progress_at, self._torso, empty = clock(), b"", 0
-        while not self._session.closed():
+        progress_at, self._torso, self._empty = clock(), b"", 0
+        while True:
             read = await self._session.read_through(further_back)
-            if read and read.aligned:
-                if self._session.proven():
-                    return True
-                empty += not (read.new or read.torso or self._delivery.trail.beginning)
-                if not read.new and (not read.torso or read.torso == self._torso) and empty != 1:
-                    return True
-                self._torso = read.torso
-            elif read:
-                self._session.doubt()
+            if self._session.proven() or (read and self._is_end(read)):
+                return True
             if read and read.new:
                 progress_at = clock()
             elif self._gone() or clock() - progress_at > self._pace.completion:
                 return False
-            elif not (read and read.torso):
+            else:
                 await self._session.pause()
-        return True
+
+    def _is_end(self, read: Pass) -> bool:
+        """Whether a bounded read shows that nothing is left. What could be a cut has to come out twice."""
+        if not read.aligned:
+            self._session.doubt()
+            return False
+        unchanged, self._torso = read.torso == self._torso, read.torso
+        if read.new or (read.torso and not unchanged):
+            return False
+        self._empty += 1
+        return self._delivery.trail.beginning is not None or self._empty == EMPTY_READS
 
     def _gone(self) -> bool:
         return self._session.missing_answers >= GONE_AFTER

@@ -49,6 +49,7 @@ with the relay's totals by bytes and lines only. An adopted run has its log read
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,6 +66,8 @@ FEW = 4
 """Lines in a run that make it one of long lines."""
 ENDING_BYTES = 64 * 1024
 """How much of the end of a long line is kept, to know the rest of it again after a rotation."""
+STAMP_BYTES = 31
+"""What a stamp takes in front of a line, nearly always."""
 STORED_KEYS = 1000
 """Last lines in a stored position; keeps it below 100 KB."""
 
@@ -144,20 +147,20 @@ class _Kept(NamedTuple):
 
     second: int
     size: int
-    raw: bytes
-    keys: tuple[Key, ...] = ()
+    raw: Sequence[bytes]
+    keys: Sequence[Key] = ()
     ending: bytes = b""
 
-    def recall(self) -> tuple[Key, ...]:
-        return self.keys or tuple(line.key() for line in lines_of(self.raw))
+    def recall(self) -> Sequence[Key]:
+        return self.keys or [line.key() for line in lines_of(self.raw)]
 
 
 def _kept(run: Run) -> _Kept:
-    if len(run.raw) <= BULKY or (run.count > FEW and len(run.raw) <= 2 * TAIL_BYTES):
-        return _Kept(run.second, len(run.raw), run.raw)
-    lines = run.lines()
-    ending = lines[-1].text[-ENDING_BYTES:]
-    return _Kept(run.second, len(ending), b"", tuple(line.key() for line in lines), ending)
+    size = len(run.text) + STAMP_BYTES * run.count
+    if size <= BULKY or (run.count > FEW and size <= 2 * TAIL_BYTES):
+        return _Kept(run.second, size, run.raw)
+    ending = run.last().text[-ENDING_BYTES:]
+    return _Kept(run.second, len(ending), (), run.recall(), ending)
 
 
 class Trail:
@@ -219,7 +222,7 @@ class Trail:
         if not self._kept or not rest.text:
             return False
         kept = self._kept[-1]
-        last = kept.ending or (lines_of(kept.raw)[-1].text if kept.raw else b"")
+        last = kept.ending or (lines_of(kept.raw[-1:])[0].text if kept.raw else b"")
         if len(rest.text) < len(last):
             return last.endswith(rest.text)
         return len(last) == ENDING_BYTES and rest.text.endswith(last)
@@ -237,5 +240,5 @@ class Trail:
         trail._head, trail._pruned = cursor.head, cursor.pruned
         trail._seconds = dict(cursor.seconds)
         if cursor.tail:
-            trail._kept.append(_Kept(cursor.tail[-1].time // NANO, 0, b"", cursor.tail))
+            trail._kept.append(_Kept(cursor.tail[-1].time // NANO, 0, (), cursor.tail))
         return trail

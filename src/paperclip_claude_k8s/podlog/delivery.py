@@ -25,8 +25,6 @@ class Delivery:
         self.ledger = Ledger(stored.bytes, stored.lines, stored.missing) if stored else Ledger()
         self.marks = Marks(origin.nonce)
         self.bookmarked = False
-        self.closed = False
-        """Whether the last thing that came was a bookmark: the relay writes one when it has nothing else."""
         self.ending = b""
         self.event_lines = True
         self.sink_failures = 0
@@ -48,7 +46,6 @@ class Delivery:
         """Deliver lines of stdout, from wherever they were had."""
         self.ledger.add(block, lines)
         self.ending = block[-ENDING:]
-        self.closed = False
         self.event_lines = block.startswith(b"{")
         await self._guarded(self._sink.stdout(block))
 
@@ -61,7 +58,6 @@ class Delivery:
             await self._guarded(self._sink.notice(notice))
 
     async def _part(self, part: Part, run: Run) -> None:
-        self.closed = isinstance(part, Bookmark)
         match part:
             case Stdout(block, count):
                 await self.stdout(block, count)

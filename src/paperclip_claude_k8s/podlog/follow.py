@@ -53,6 +53,7 @@ class Follower:
         self._session = Session(dialer, self._delivery, self._origin, self._pace)
         self._silent: Feed | None = None
         self._may_hide = True
+        self._cut_short = True
         self._further_back = 0
 
     @property
@@ -72,7 +73,7 @@ class Follower:
             bell = group.create_task(self._hurry_at(ended))
             try:
                 await self._live(ended)
-                await completion.run(may_hide=self._may_hide)
+                await completion.run(may_hide=self._may_hide, cut_short=self._cut_short)
             finally:
                 bell.cancel()
         return completion.report()
@@ -94,7 +95,7 @@ class Follower:
 
     async def _follow(self, feed: Feed, ended: Ended) -> Stop:
         """Read one stream as long as it is of use. A silent one stays open until another has delivered."""
-        stop, self._may_hide = Stop.CUT, True
+        stop, self._may_hide, self._cut_short = Stop.CUT, True, True
         try:
             stop = await self._listen(feed, ended)
         finally:
@@ -106,7 +107,7 @@ class Follower:
 
     async def _listen(self, feed: Feed, ended: Ended) -> Stop:
         probes = 0
-        while not (ended.is_set() and self._session.closed()):
+        while True:
             try:
                 chunk = await self._session.read(feed, self._patience(feed, ended, probes))
             except TimeoutError:
@@ -119,12 +120,11 @@ class Follower:
                 await self._session.say(str(broken))
                 return Stop.CUT
             if not chunk:
-                self._may_hide = feed.may_hide
+                self._may_hide, self._cut_short = feed.may_hide, False
                 return Stop.CUT
             if not await self._take(feed, chunk):
                 return Stop.CUT
             probes = 0
-        return Stop.FINISHED
 
     async def _take(self, feed: Feed, chunk: bytes) -> bool:
         """Deliver a chunk; False when the answer is not what it should be."""

@@ -5,6 +5,7 @@ the first record of a line only, older ones before every record: both come out a
 A line is only believed at its newline, so that chunks may be cut anywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -45,33 +46,35 @@ class Run:
     """Consecutive lines of one second, kept together so that nothing is done line by line without need."""
 
     second: int
-    count: int
     text: bytes
     """The lines as written, each with its newline."""
-    raw: bytes
-    """The same as the server sent them."""
+    raw: Sequence[bytes]
+    """The same as the server sent them, one by one, without newlines."""
     dropped: int = 0
     """Bytes of a line above the limit; then `text` is empty and `raw` holds nothing but the stamp."""
 
-    def lines(self) -> list[Line]:
-        return lines_of(self.raw)
+    @property
+    def count(self) -> int:
+        return len(self.raw)
+
+    def recall(self, start: int = 0, stop: int | None = None) -> list[Key]:
+        return [line.key() for line in lines_of(self.raw[start:stop])]
 
     def first(self) -> Line:
-        return lines_of(self.raw[: self.raw.index(b"\n") + 1])[0]
+        return lines_of(self.raw[:1])[0]
+
+    def last(self) -> Line:
+        return lines_of(self.raw[-1:])[0]
 
     def only_first(self) -> "Run":
-        line = self.first()
-        return Run(self.second, 1, line.text + b"\n", self.raw[: self.raw.index(b"\n") + 1], self.dropped)
+        return Run(self.second, self.first().text + b"\n", self.raw[:1], self.dropped)
 
     def after(self, count: int) -> "Run | None":
         """The run without its first `count` lines; None when nothing is left."""
         if not count:
             return self
-        if count >= self.count:
-            return None
-        raw = self.raw.split(b"\n", count)[count]
-        text = b"".join([line.text + b"\n" for line in lines_of(raw)])
-        return Run(self.second, self.count - count, text, raw)
+        raw = self.raw[count:]
+        return Run(self.second, b"".join([line.text + b"\n" for line in lines_of(raw)]), raw) if raw else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,9 @@ class Stray:
     text: bytes
 
 
-def lines_of(raw: bytes) -> list[Line]:
-    """Raw lines, each with its newline, that are known to carry stamps."""
-    return [line for line in map(read_line, raw.split(b"\n")[:-1]) if line]
+def lines_of(raw: Sequence[bytes]) -> list[Line]:
+    """Raw lines that are known to carry stamps."""
+    return [line for line in map(read_line, raw) if line]
 
 
 def read_line(raw: bytes) -> Line | None:
@@ -118,7 +121,7 @@ def run_of(raw: bytes) -> Run | Stray:
     line = read_line(raw)
     if line is None:
         return Stray(raw)
-    return Run(line.time // NANO, 1, line.text + b"\n", raw + b"\n")
+    return Run(line.time // NANO, line.text + b"\n", (raw,))
 
 
 def oversize(head: bytes, size: int) -> Run | Stray:
@@ -127,7 +130,7 @@ def oversize(head: bytes, size: int) -> Run | Stray:
     time = moment(stamp) if stamp else None
     if stamp is None or time is None:
         return Stray(head[:RECORD_BYTES])
-    return Run(time // NANO, 1, b"", stamp.group() + b"\n", dropped=size - stamp.end() + 1)
+    return Run(time // NANO, b"", (stamp.group(),), dropped=size - stamp.end() + 1)
 
 
 class LineReader:
@@ -137,6 +140,7 @@ class LineReader:
         self._limit = line_limit
         self._rest: list[bytes] = []
         self._held = 0
+        self._second = 0
         self._width = 0
         self._proven = 0
         self._whole_records = False
@@ -148,23 +152,25 @@ class LineReader:
 
     def feed(self, chunk: bytes) -> list[Run | Stray]:
         """The lines that this chunk completes."""
-        end = chunk.rfind(b"\n") + 1
-        if not end:
+        end = chunk.rfind(b"\n")
+        if end < 0:
             self._keep(chunk)
             return []
+        lines = chunk.split(b"\n")
+        torso = lines.pop()
         out: list[Run | Stray] = []
-        start = 0
+        sound = self._held + len(chunk) <= self._limit
         if self._held > self._limit:
-            start = chunk.index(b"\n") + 1
-            out.append(oversize(self.torso, self._held + start - 1))
-            self._rest.clear()
-        self._rest.append(chunk[start:end])
-        block = b"".join(self._rest)
+            out.append(oversize(self.torso, self._held + len(lines.pop(0))))
+        elif self._held:
+            lines[0] = self.torso + lines[0]
         self._rest, self._held = [], 0
-        self._keep(chunk[end:])
-        if block:
-            out.extend(self._uniform(block) or self._mixed(block))
-        return out
+        self._keep(torso)
+        if sound and self._is_uniform(lines, chunk, end):
+            width = self._width
+            text = b"\n".join([line[width:] for line in lines] + [b""])
+            return [Run(self._second, text, lines)]
+        return out + self._mixed(lines)
 
     def _keep(self, piece: bytes) -> None:
         self._held += len(piece)
@@ -173,41 +179,41 @@ class LineReader:
         elif self._held - len(piece) <= self._limit:
             self._rest = [(self.torso + piece)[:RECORD_BYTES]]
 
-    def _uniform(self, block: bytes) -> list[Run | Stray]:
-        """A block whose lines all have stamps of one second and one width, the usual case; else nothing."""
-        stamp = STAMP.match(block)
+    def _is_uniform(self, lines: list[bytes], chunk: bytes, end: int) -> bool:
+        """Whether all lines have stamps of one second and one width, and no others inside: the usual case."""
+        stamp = STAMP.match(lines[0])
         time = moment(stamp) if stamp else None
-        if stamp is None or time is None or len(block) > self._limit:
-            return []
-        lines = block.split(b"\n")
-        lines.pop()
-        width = stamp.end()
-        if block.count(b"\n" + block[:SECOND_BYTES]) != len(lines) - 1 or not self._same_width(lines, width):
-            return []
-        if not self._whole_records and max(map(len, lines)) > width + RECORD_BYTES:
-            if any(join_records(time, line[width:]) for line in lines):
-                return []
-            self._whole_records = True
-        lines = [line[width:] for line in lines]
-        lines.append(b"")
-        return [Run(time // NANO, len(lines) - 1, b"\n".join(lines), block)]
+        if stamp is None or time is None:
+            return False
+        if chunk.count(b"\n" + lines[0][:SECOND_BYTES], 0, end) != len(lines) - 1:
+            return False
+        self._second = time // NANO
+        return self._same_width(lines, stamp.end()) and self._only_outer_stamps(lines, time)
 
     def _same_width(self, lines: list[bytes], width: int) -> bool:
         """Whether every stamp ends where the first one does."""
         if width != self._width:
             self._width, self._proven = width, 0
         if self._proven < TRUSTED_AFTER:
-            mark = lines[0][SECOND_BYTES + 9 : width]
-            if {line[SECOND_BYTES + 9 : width] for line in lines} != {mark} or not mark:
+            zone = lines[0][SECOND_BYTES + 9 : width]
+            if not zone or {line[SECOND_BYTES + 9 : width] for line in lines} != {zone}:
                 return False
             self._proven += len(lines)
         return True
 
-    def _mixed(self, block: bytes) -> list[Run | Stray]:
-        """A block line by line; neighbours of one second become one run again."""
+    def _only_outer_stamps(self, lines: list[bytes], time: int) -> bool:
+        """Whether long lines have no stamps before their later records; a kubelet does it always or never."""
+        if not self._whole_records and max(map(len, lines)) > self._width + RECORD_BYTES:
+            if any(join_records(time, line[self._width :]) for line in lines):
+                return False
+            self._whole_records = True
+        return True
+
+    def _mixed(self, lines: list[bytes]) -> list[Run | Stray]:
+        """Line by line; neighbours of one second become one run again."""
         out: list[Run | Stray] = []
         group: list[Run] = []
-        for raw in block.split(b"\n")[:-1]:
+        for raw in lines:
             item = run_of(raw) if len(raw) <= self._limit else oversize(raw, len(raw))
             if group and (isinstance(item, Stray) or item.dropped or item.second != group[0].second):
                 out.append(_merged(group))
@@ -216,14 +222,9 @@ class LineReader:
                 out.append(item)
             else:
                 group.append(item)
-        if group:
-            out.append(_merged(group))
-        return out
+        return [*out, _merged(group)] if group else out
 
 
 def _merged(runs: list[Run]) -> Run:
-    if len(runs) == 1:
-        return runs[0]
     text = b"".join([run.text for run in runs])
-    raw = b"".join([run.raw for run in runs])
-    return Run(runs[0].second, len(runs), text, raw)
+    return Run(runs[0].second, text, [line for run in runs for line in run.raw])

@@ -8,7 +8,6 @@ from itertools import takewhile
 from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import Key, Run
 
-
 CONTEXT = 64
 """Lines by which our last line is known where the whole tail does not stand in one piece."""
 
@@ -40,7 +39,7 @@ class Replay:
         old = self._rest_of_an_old_line(run)
         taken = min(run.count - old, self._count - self._at)
         if self._at == 0 or self._at + taken > self._unseen:
-            self._compare([line.key() for line in run.lines()[old : old + taken]])
+            self._compare(run.recall(old, old + taken))
         self._at += taken
         return run.after(old + taken)
 
@@ -106,8 +105,8 @@ class Scan:
         self._likeness = (0, 0)
 
     def feed(self, run: Run) -> None:
-        for line in run.lines():
-            self._line(line.key())
+        for key in run.recall():
+            self._line(key)
 
     def _line(self, key: Key) -> None:
         self._count += 1

@@ -53,10 +53,6 @@ class Session:
         """Whether the relay's totals are known and met."""
         return self._delivery.ledger.proves(self._origin.expected())
 
-    def closed(self) -> bool:
-        """Whether that is proven, and of stderr nothing can be missing either."""
-        return self._delivery.closed and self.proven()
-
     async def dial(self, *, follow: bool, further_back: int = 0) -> Feed | None:
         """Open the log where the delivery stands; None when that failed, which was noted."""
         await self._note_container()
@@ -86,8 +82,7 @@ class Session:
     def hurry(self) -> None:
         """The container has ended: a read under way waits no longer than is of use now."""
         if self._scope is not None:
-            now = asyncio.get_running_loop().time()
-            limit = now if self.closed() else now + self._pace.linger
+            limit = asyncio.get_running_loop().time() + self._pace.linger
             self._scope.reschedule(min(limit, self._scope.when() or limit))
 
     async def take(self, feed: Feed, chunk: bytes) -> None:

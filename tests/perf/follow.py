@@ -1,0 +1,117 @@
+"""MB/s of the log follower next to a bare loop that reads, splits and strips. Run it; it asserts nothing.
+
+    python tests/perf/follow.py [MB]
+
+The bare loop is the floor of anything written in Python. It is also shown with the SHA-256 of the output,
+which the follower computes as well. Peak memory is told for a stream of the given size and one five times as
+long: it must not grow with the length.
+"""
+
+import asyncio
+import hashlib
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.podlog import Follower, Notice
+
+CHUNK = 256 * 1024
+LINES_PER_SECOND = 50_000
+
+
+def stamped(size: int) -> bytes:
+    """About 16 MB of lines of so many bytes, as a kubelet would send them."""
+    count = 16_000_000 // (size + 32)
+    text = b"x" * (size - 1)
+    return b"".join(
+        b"2026-01-01T00:%02d:%02d.%09dZ %b\n"
+        % (*divmod(n // LINES_PER_SECOND, 60), n % LINES_PER_SECOND * 20_000, text)
+        for n in range(count)
+    )
+
+
+def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
+    for _ in range(max(1, megabytes * 1_000_000 // len(block))):
+        for at in range(0, len(block), CHUNK):
+            yield block[at : at + CHUNK]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A log that is there already."""
+
+    pieces: Iterator[bytes]
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self) -> bytes:
+        piece = next(self.pieces, b"")
+        if not piece:
+            self.done.set()
+        return piece
+
+    @asynccontextmanager
+    async def open(self, *, since: int | None, follow: bool) -> AsyncIterator["Stored"]:
+        yield self
+
+
+@dataclass(slots=True)
+class Counted:
+    size: int = 0
+
+    async def stdout(self, block: bytes) -> None:
+        self.size += len(block)
+
+    async def stderr(self, block: bytes) -> None: ...
+
+    async def notice(self, notice: Notice) -> None: ...
+
+
+def bare(pieces: Iterator[bytes], *, digest: bool) -> int:
+    rest, size, sha256 = b"", 0, hashlib.sha256()
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        block = b"\n".join([line[31:] for line in lines]) + b"\n"
+        size += len(block)
+        if digest:
+            sha256.update(block)
+    return size
+
+
+async def followed(pieces: Iterator[bytes]) -> None:
+    """Follow to the end of the stream; the completion after it asks for more and is not of interest here."""
+    log = Stored(pieces)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, Counted()).run(asyncio.Event()))
+        await log.done.wait()
+        following.cancel()
+
+
+def rate(megabytes: int, seconds: float) -> str:
+    return f"{megabytes / seconds:7.0f} MB/s"
+
+
+def main() -> None:
+    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    print("bytes per line   bare loop     with sha256   follower")
+    for size in (170, 1000, 10_000):
+        block, shown = stamped(size), []
+        for run in (
+            lambda pieces: bare(pieces, digest=False),
+            lambda pieces: bare(pieces, digest=True),
+            lambda pieces: asyncio.run(followed(pieces)),
+        ):
+            start = time.perf_counter()
+            run(chunks(block, megabytes))
+            shown.append(rate(megabytes, time.perf_counter() - start))
+        print(f"{size:14}   " + "  ".join(shown))
+    for factor in (1, 5):
+        asyncio.run(followed(chunks(block, megabytes * factor)))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"peak memory after {megabytes * factor} MB: {peak} MB")
+
+
+if __name__ == "__main__":
+    main()
