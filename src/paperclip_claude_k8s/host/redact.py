@@ -10,29 +10,34 @@ _SECRET_WORDS = re.compile(r"key|token|secret|password|passwd|authorization|cook
 _KNOWN_VALUE_CHARS = 8
 """Shorter values are too common to be masked wherever they occur."""
 
-_VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
-"""One shell word: quoted and bare pieces together. An open quote reaches to the end, so that nothing slips out."""
+_NAMED_SO = r"(?=[\w.-]*?(?:key|token|secret|password|passwd|authorization|cookie))"
+"""Looks ahead into one name, once: names that promise nothing are passed over, however long they are."""
 
-_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\s*:\s*)(?!\s)[^\r\n\"']+")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[^\s\"',;]+")
-_OPTION = re.compile(rf"(?s)(?<![\w-])(-{{1,2}}[A-Za-z][\w.-]*)(\s+)(?!--)({_VALUE})")
-_ASSIGNMENT = re.compile(rf"(?s)(?<![\w.-])([\w.-]+)([\"']?\s*[=:]\s*)({_VALUE})")
-_SHAPES = re.compile(
-    r"\bsk-[\w-]{8,}"
-    r"|\bgh[a-z]_\w{8,}|\bgithub_pat_\w{8,}"
-    r"|\beyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*"
+_VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
+"""One shell word: quoted and bare pieces together. An open quote reaches to the end: nothing slips out."""
+
+_BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
+_USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
+_SHAPES = re.compile(r"\b(?:sk-[\w-]{8,}|gh[a-z]_\w{8,}|github_pat_\w{8,}|eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)")
+_MASKS = (
+    (re.compile(r"\b((?:authorization|cookie)\s*:\s*)[^\s\"'][^\r\n\"']*", re.IGNORECASE), rf"\1{MASK}"),
+    (_BEARER, rf"\1{MASK}"),
+    (_USERINFO, rf"\1{MASK}"),
+    (_SHAPES, MASK),
+    (re.compile(rf"(?is)(?<![\w.-]){_NAMED_SO}([\w.-]++[\"']?\s*[=:]\s*){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(?is)(?<![\w-])(-{{1,2}}{_NAMED_SO}[\w.-]++\s+)(?!--){_VALUE}"), rf"\1{MASK}"),
 )
-_URL_PASSWORD = re.compile(r"(://)[^\s/@\"']*:[^\s/@\"']+(?=@)")
+"""In this order: headers, bearer tokens, URL credentials, well-known shapes, NAME=value, --option value."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Does the name of a variable, option or header promise a secret? MONKEY does too: better masked than told."""
+    """Does the name of a variable, option or header promise a secret? MONKEY does: rather too much masked."""
     return _SECRET_WORDS.search(name) is not None
 
 
 def holds_secret(text: str) -> bool:
     """Does the text carry something that is a credential by its very shape, whatever it is called?"""
-    return any(shape.search(text) for shape in (_SHAPES, _URL_PASSWORD, _BEARER))
+    return any(shape.search(text) for shape in (_SHAPES, _USERINFO, _BEARER))
 
 
 def redact_env(env: Mapping[str, str]) -> dict[str, str]:
@@ -41,13 +46,10 @@ def redact_env(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def redact_text(text: str) -> str:
-    """A command line or message without its credentials. Idempotent; masks rather too much than too little."""
-    text = _HEADER.sub(rf"\1\2{MASK}", text)
-    text = _BEARER.sub(rf"\1\2{MASK}", text)
-    text = _URL_PASSWORD.sub(rf"\1{MASK}", text)
-    text = _SHAPES.sub(MASK, text)
-    text = _ASSIGNMENT.sub(_masked_if_named_so, text)
-    return _OPTION.sub(_masked_if_named_so, text)
+    """A command line or message without its credentials; masks rather too much than too little."""
+    for pattern, masked in _MASKS:
+        text = pattern.sub(masked, text)
+    return text
 
 
 def redact_command(argv: Iterable[str]) -> list[str]:
@@ -61,16 +63,11 @@ def redact_command(argv: Iterable[str]) -> list[str]:
 
 
 def mask_values(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every known secret value masked, wherever it stands; longest first, since one may hold another."""
+    """`text` with every known secret value masked; longest first, since one may hold another."""
     known = sorted({value for value in secrets if len(value) >= _KNOWN_VALUE_CHARS}, key=len, reverse=True)
     for value in known:
         text = text.replace(value, MASK)
     return text
-
-
-def _masked_if_named_so(match: re.Match[str]) -> str:
-    name, between = match[1], match[2]
-    return f"{name}{between}{MASK}" if is_secret_name(name) else match[0]
 
 
 def _redact_argument(part: str) -> str:

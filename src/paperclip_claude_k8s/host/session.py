@@ -67,7 +67,7 @@ SESSION_CODEC = SessionCodec()
 
 @dataclass(frozen=True, slots=True)
 class ResumeWish:
-    """The session to go on with. Without one, `why_not` says what spoke against the host's wish, if it had one."""
+    """The session to go on with; without one, `why_not` says what spoke against the host's wish."""
 
     session_id: str | None = None
     why_not: str | None = None

@@ -1,0 +1,155 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.host.redact import (
+    MASK,
+    holds_secret,
+    is_secret_name,
+    mask_values,
+    redact_command,
+    redact_env,
+    redact_text,
+)
+
+CANARY = "c4n4ry-v4lue"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("ANTHROPIC_API_KEY", True),
+        ("MONKEY", True),
+        ("github_token", True),
+        ("DbPassWord", True),
+        ("HTTP_COOKIE", True),
+        ("PROXY_AUTHORIZATION", True),
+        ("SECRETS_DIR", True),
+        ("MYSQL_PASSWD", True),
+        ("PATH", False),
+        ("PAPERCLIP_RUN_ID", False),
+        ("PASS", False),
+    ],
+)
+def test_a_name_promises_a_secret_by_the_words_in_it(name: str, secret: bool) -> None:  # noqa: FBT001
+    assert is_secret_name(name) is secret
+    assert redact_env({name: "value"}) == {name: MASK if secret else "value"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"claude --api-key {CANARY} --model m",
+        f"claude --api-key={CANARY}",
+        f"claude --auth-token '{CANARY} and more {CANARY}'",
+        f'claude -x -token "{CANARY}" end',
+        f"ANTHROPIC_API_KEY={CANARY} claude",
+        f'export DB_PASSWORD="a {CANARY}"',
+        f"DB_PASSWORD='a {CANARY}",
+        f'DB_PASSWORD=a"b c {CANARY}"d',
+        f"DB_PASSWORD=a\\ {CANARY}",
+        f"env: TOKEN={CANARY}",
+        f"ARGS=API_KEY={CANARY}",
+        f"https://api/x?access_token={CANARY}&y=1",
+        f"curl -H 'Authorization: Basic {CANARY}'",
+        f"curl -H 'authorization: Bearer {CANARY}'",
+        f'curl -H "X-Api-Key: {CANARY}"',
+        f"Cookie: a=b; session={CANARY}",
+        f"Set-Cookie: {CANARY}",
+        f"got bearer {CANARY} from host",
+        f'{{"apiKey": "{CANARY}", "url": "x"}}',
+        f"{{'token': '{CANARY}'}}",
+        f"https://user:{CANARY}@github.com/a/b.git",
+        f"https://{CANARY}@github.com/a/b.git",
+        f"use sk-ant-api03-{CANARY} please",
+        "ghp_c4n4ryc4n4ry is mine",
+        f"jwt {JWT}",
+    ],
+)
+def test_no_secret_of_a_command_line_is_shown(text: str) -> None:
+    shown = redact_text(text)
+    assert MASK in shown
+    assert all(part not in shown for part in (CANARY, "c4n4ry", JWT))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "claude --print --output-format stream-json --verbose --max-turns 5",
+        "--allowedTools Bash,Edit --model claude-x",
+        "PATH=/usr/bin HOME=/paperclip npm test",
+        "see https://example.com:8080/a@b for details",
+        "git log --oneline",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact_text(text) == text
+
+
+def test_an_options_value_is_masked_but_not_the_option_after_it() -> None:
+    assert redact_text("--use-token --verbose x") == "--use-token --verbose x"
+
+
+def test_arguments_are_masked_one_by_one() -> None:
+    argv = [
+        "--model",
+        "m",
+        "--api-key",
+        "two words",
+        "--token=a b",
+        "-H",
+        f"Authorization: Bearer {CANARY}",
+        "x",
+    ]
+    assert redact_command(argv) == [
+        "--model",
+        "m",
+        "--api-key",
+        MASK,
+        f"--token={MASK}",
+        "-H",
+        f"Authorization: {MASK}",
+        "x",
+    ]
+    assert redact_command(["--use-token", "--verbose"]) == ["--use-token", "--verbose"]
+    assert redact_command(["tool run --token x"]) == [f"tool run --token {MASK}"]
+
+
+@given(st.text())
+def test_masking_never_fails_and_what_was_named_a_secret_is_gone(noise: str) -> None:
+    assert CANARY not in redact_text(f"{noise}\n--api-key {CANARY}")
+    redact_command([noise, noise])
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "key", "key-", '"', "'", "=", "\\", "://", "://a:", "eyJaaaa.", "- --", "=a "]
+)
+def test_masking_takes_time_in_proportion_to_the_text(piece: str) -> None:
+    text = piece * (120_000 // len(piece))
+    began = time.perf_counter()
+    redact_text(text)
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("postgres://u:p@db/x", True),
+        ("Bearer abc", True),
+        (JWT, True),
+        ("ghp_0123456789", True),
+        ("http://paperclip:3100", False),
+        ("plain", False),
+        ("", False),
+    ],
+)
+def test_some_values_are_secret_by_their_shape(text: str, secret: bool) -> None:  # noqa: FBT001
+    assert holds_secret(text) is secret
+
+
+def test_known_values_are_masked_wherever_they_stand() -> None:
+    text = f"x{CANARY}y {CANARY}-longer no"
+    assert mask_values(text, [CANARY, f"{CANARY}-longer", "no", ""]) == f"x{MASK}y {MASK} no"

@@ -1,0 +1,128 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.session import (
+    SESSION_CODEC,
+    ResumeWish,
+    deserialize,
+    display_id,
+    resume_wish,
+    serialize,
+)
+
+SESSION = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+STORED = st.dictionaries(
+    st.sampled_from(["sessionId", "session_id", "cwd", "workdir", "folder", "repoUrl", "repo_ref", "other"]),
+    JSON,
+)
+
+
+async def on_log(stream: str, text: str) -> None:
+    pass
+
+
+def context(session: str | None = None, **params: Any) -> ExecutionContext:
+    stored = {"sessionId": session, **params} if params else None
+    runtime = {"sessionId": session, "sessionParams": stored}
+    return ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "runtime": runtime, "onLog": on_log})
+
+
+@pytest.mark.parametrize(
+    ("raw", "params"),
+    [
+        ({"sessionId": " s "}, {"sessionId": "s"}),
+        ({"session_id": "s", "workdir": "/w"}, {"sessionId": "s", "cwd": "/w"}),
+        ({"sessionId": "s", "folder": "/f"}, {"sessionId": "s", "cwd": "/f"}),
+        ({"sessionId": "s", "cwd": " ", "workdir": "/w", "folder": "/f"}, {"sessionId": "s", "cwd": "/w"}),
+        ({"sessionId": "", "session_id": "s"}, {"sessionId": "s"}),
+        (
+            {"sessionId": "s", "repo_url": "u", "repoRef": "main"},
+            {"sessionId": "s", "repoUrl": "u", "repoRef": "main"},
+        ),
+        (
+            {"sessionId": "s", "promptBundleKey": "k", "mcpServerIdentity": "m", "workspaceId": "w"},
+            {"sessionId": "s", "promptBundleKey": "k", "mcpServerIdentity": "m", "workspaceId": "w"},
+        ),
+        ({"sessionId": "s", "cwd": 3, "unknown": "x", "__paperclipHost": "y"}, {"sessionId": "s"}),
+        ({"cwd": "/w"}, None),
+        ({"sessionId": "  "}, None),
+        ({"sessionId": 7}, None),
+        ({}, None),
+        (None, None),
+        ("s", None),
+        (["s"], None),
+    ],
+)
+def test_a_stored_session_is_read_in_every_spelling(raw: object, params: dict[str, str] | None) -> None:
+    assert deserialize(raw) == params
+    assert serialize(raw) == params
+    assert display_id(raw) == (params["sessionId"] if params else None)
+
+
+@given(STORED | JSON)
+def test_reading_what_was_written_changes_nothing(raw: object) -> None:
+    params = deserialize(raw)
+    assert deserialize(serialize(params)) == params
+    assert serialize(serialize(params)) == params
+
+
+def test_the_codec_answers_to_the_wires_names() -> None:
+    raw = {"session_id": "s"}
+    assert SESSION_CODEC.deserialize(raw) == SESSION_CODEC.serialize(raw) == {"sessionId": "s"}
+    assert SESSION_CODEC.getDisplayId(raw) == SESSION_CODEC.get_display_id(raw) == "s"
+    assert SESSION_CODEC.getDisplayId(None) is None
+
+
+def test_without_a_session_nothing_is_wished_and_nothing_has_to_be_explained() -> None:
+    assert resume_wish(context(), cwd="/w") == ResumeWish(None, None)
+
+
+@pytest.mark.parametrize(
+    "ctx",
+    [
+        context(SESSION),
+        context(SESSION.upper()),
+        context(SESSION, cwd="/w"),
+        context(SESSION, cwd="/w/"),
+        context(SESSION, cwd="/w/x/.."),
+        context(SESSION, cwd="/w", promptBundleKey="key"),
+    ],
+)
+def test_a_session_that_fits_is_resumed(ctx: ExecutionContext) -> None:
+    assert resume_wish(ctx, cwd="/w", prompt_bundle_key="key").session_id == ctx.runtime.session_id
+
+
+@pytest.mark.parametrize(
+    ("ctx", "why_not"),
+    [
+        (context("main"), "not a UUID"),
+        (context(f"{SESSION} --help"), "not a UUID"),
+        (context(SESSION, cwd="/elsewhere"), "(/elsewhere, now /w)"),
+        (context(SESSION, promptBundleKey="old"), "bundle changed"),
+        (context(SESSION, mcpServerIdentity="old"), "MCP servers changed"),
+    ],
+)
+def test_a_session_that_does_not_fit_is_left_with_a_reason(ctx: ExecutionContext, why_not: str) -> None:
+    wish = resume_wish(ctx, cwd="/w", prompt_bundle_key="key")
+    assert wish.session_id is None
+    assert wish.why_not is not None
+    assert why_not in wish.why_not
+
+
+def test_an_unknown_mcp_set_means_none_and_a_new_one_is_a_change() -> None:
+    assert resume_wish(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
+    assert resume_wish(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
+    same = context(SESSION, cwd="/w", mcpServerIdentity="m")
+    assert resume_wish(same, cwd="/w", mcp_identity="m").session_id == SESSION
+
+
+def test_a_bundle_that_is_gone_counts_as_changed() -> None:
+    assert resume_wish(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None
