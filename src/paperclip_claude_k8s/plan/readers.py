@@ -13,8 +13,9 @@ def as_text(value: object, default: str = "") -> str:
 
 def as_number(value: object, default: float) -> float:
     """A finite number; the text of one is not one."""
-    real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return value if real else default  # type: ignore[return-value]  # `real` has told
+    if isinstance(value, float):
+        return value if math.isfinite(value) else default
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def as_flag(value: object, *, default: bool = False) -> bool:

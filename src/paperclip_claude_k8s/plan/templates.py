@@ -8,7 +8,7 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
 def render_template(template: str, given: Mapping[str, object]) -> str:
-    """`{{ path.to.value }}` replaced by what it names; other braces stay, nothing is escaped or rendered twice."""
+    """`{{ path.to.value }}` replaced by what it names; other braces stay, nothing is escaped or nested."""
     return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(given, match[1])), template)
 
 

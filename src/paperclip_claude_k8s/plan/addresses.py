@@ -1,0 +1,67 @@
+"""The host's API address as a Pod can reach it (HOST.md 7.6)."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+API_URL = "PAPERCLIP_API_URL"
+
+_FALLBACK_URL = "PAPERCLIP_RUNTIME_API_URL"
+_DEFAULT_PORT = "3100"
+_ANY_HOST = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  # recognized, not bound
+_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+def choose_api_url(process_env: Mapping[str, str], home: Mapping[str, str], wished: str = "") -> str:
+    """The first address that is not this machine's own, else the first at all; "" is never the answer.
+
+    Asked in this order: our own environment, the home pod's, the config's. The server sets its own loopback
+    address where nothing was configured, and that one names the Pod itself when seen from a Pod.
+    """
+    own, inherited = process_env.get(API_URL, ""), home.get(API_URL, "")
+    others = (process_env.get(_FALLBACK_URL, ""), home.get(_FALLBACK_URL, ""), wished)
+    given = [url.strip() for url in (own, inherited, *others) if url.strip()]
+    candidates = given or [_listen_url(process_env)]
+    return next((url for url in candidates if not is_loopback(url)), candidates[0])
+
+
+def is_loopback(url: str) -> bool:
+    """Does this address mean "the machine I am on", so that it means another one in a Pod?"""
+    parts = _split(url)
+    host = (parts.hostname or "") if parts else ""
+    if host in _ANY_HOST or host in _LOCAL_NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def rebase(url: str, api_url: str) -> str:
+    """An address of the host itself, moved to where Pods reach the host; any other address as it is."""
+    if url.startswith("/"):
+        return api_url.rstrip("/") + url
+    parts, base = _split(url), _split(api_url)
+    if parts is None or base is None or not is_loopback(url) or is_loopback(api_url):
+        return url
+    return urlunsplit(parts._replace(scheme=base.scheme, netloc=base.netloc))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts if parts.scheme and parts.hostname else None
+
+
+def _listen_url(env: Mapping[str, str]) -> str:
+    host = _first(env, ("PAPERCLIP_LISTEN_HOST", "HOST"), "localhost")
+    port = _first(env, ("PAPERCLIP_LISTEN_PORT", "PORT"), _DEFAULT_PORT)
+    if host in _ANY_HOST:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
+
+
+def _first(env: Mapping[str, str], names: Iterable[str], default: str) -> str:
+    return next((text for name in names if (text := env.get(name, "").strip())), default)

@@ -1,0 +1,66 @@
+import pytest
+
+from paperclip_claude_k8s.plan.addresses import choose_api_url, is_loopback, rebase
+
+LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://pc.example"
+
+
+@pytest.mark.parametrize(
+    ("process", "home", "wished", "chosen"),
+    [
+        ({"PAPERCLIP_API_URL": REAL}, {"PAPERCLIP_API_URL": OTHER}, "", REAL),
+        ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
+        ({}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
+        ({"PAPERCLIP_API_URL": LOCAL, "PAPERCLIP_RUNTIME_API_URL": REAL}, {}, "", REAL),
+        ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": "http://127.0.0.1:1"}, OTHER, OTHER),
+        ({"PAPERCLIP_API_URL": REAL}, {}, OTHER, REAL),
+        ({"PAPERCLIP_API_URL": LOCAL}, {}, "", LOCAL),
+        ({"PAPERCLIP_API_URL": "  "}, {}, "", "http://localhost:3100"),
+        ({}, {}, "", "http://localhost:3100"),
+        ({"HOST": "0.0.0.0", "PORT": "80"}, {}, "", "http://localhost:80"),  # noqa: S104
+        ({"PAPERCLIP_LISTEN_HOST": "::", "PORT": "80"}, {}, "", "http://localhost:80"),
+        ({"PAPERCLIP_LISTEN_HOST": "fd00::1", "HOST": "x"}, {}, "", "http://[fd00::1]:3100"),
+        ({"PAPERCLIP_LISTEN_PORT": "8", "HOST": "pc"}, {}, "", "http://pc:8"),
+        ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),
+    ],
+)
+def test_the_api_is_where_a_pod_can_reach_it(
+    process: dict[str, str], home: dict[str, str], wished: str, chosen: str
+) -> None:
+    assert choose_api_url(process, home, wished) == chosen
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        (LOCAL, True),
+        ("http://LOCALHOST", True),
+        ("http://pc.localhost:1", True),
+        ("http://127.0.0.53:1/x", True),
+        ("http://[::1]:3100", True),
+        ("http://0.0.0.0:3100", True),
+        ("http://[::]:3100", True),
+        (REAL, False),
+        ("http://10.0.0.1", False),
+        ("http://localhost.example.com", False),
+        ("http://[broken", False),
+        ("localhost", False),
+        ("", False),
+    ],
+)
+def test_an_address_of_this_machine_is_told_from_others(url: str, loopback: bool) -> None:  # noqa: FBT001
+    assert is_loopback(url) is loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "api", "moved"),
+    [
+        ("http://127.0.0.1:3100/api/mcp?x=1", OTHER, "https://pc.example/api/mcp?x=1"),
+        ("/api/mcp", f"{OTHER}/", "https://pc.example/api/mcp"),
+        ("https://broker.example/x", OTHER, "https://broker.example/x"),
+        ("http://localhost:1/x", LOCAL, "http://localhost:1/x"),
+        ("not a url", OTHER, "not a url"),
+    ],
+)
+def test_an_address_of_the_host_itself_moves_with_its_api(url: str, api: str, moved: str) -> None:
+    assert rebase(url, api) == moved

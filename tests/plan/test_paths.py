@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
+
+
+@pytest.mark.parametrize(
+    ("path", "shared", "translated"),
+    [
+        ("/data/pc/ws/a", "/data/pc", "/paperclip/ws/a"),
+        ("/data/pc/ws/a", "/data/pc/", "/paperclip/ws/a"),
+        ("/data/pc", "/data/pc", "/paperclip"),
+        ("/data/pc/", "/data/pc", "/paperclip"),
+        ("//data//pc/./x", "/data/pc", "/paperclip/x"),
+        ("/paperclip/x", "/paperclip", "/paperclip/x"),
+        ("/x", "/", "/paperclip/x"),
+        ("/", "/", "/paperclip"),
+        ("/data/pc/../secret", "/data/pc", None),
+        ("/data/pc-other/x", "/data/pc", None),
+        ("/home/me", "/data/pc", None),
+        ("data/pc/x", "/data/pc", None),
+        ("/data/pc/x\0y", "/data/pc", None),
+        ("", "/data/pc", None),
+        ("/data/pc", "", None),
+    ],
+)
+def test_a_path_on_the_shared_volume_is_found_again_in_the_pod(
+    path: str, shared: str, translated: str | None
+) -> None:
+    assert to_pod_path(path, shared) == translated
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "b c"]), max_size=8))
+def test_no_path_leaves_the_volume(parts: list[str]) -> None:
+    found = to_pod_path("/".join(["/mnt/shared", *parts]), "/mnt/shared")
+    assert found is None or (found == POD_HOME or found.startswith(f"{POD_HOME}/"))
+    assert found is None or ".." not in found.split("/")
