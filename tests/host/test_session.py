@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
 
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import (
@@ -15,10 +16,6 @@ from paperclip_claude_k8s.host.session import (
 )
 
 SESSION = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-)
 STORED = st.dictionaries(
     st.sampled_from(["sessionId", "session_id", "cwd", "workdir", "folder", "repoUrl", "repo_ref", "other"]),
     JSON,
@@ -67,7 +64,7 @@ def test_a_stored_session_is_read_in_every_spelling(raw: object, params: dict[st
     assert display_id(raw) == (params["sessionId"] if params else None)
 
 
-@given(STORED | JSON)
+@given(STORED | ANY_JSON)
 def test_reading_what_was_written_changes_nothing(raw: object) -> None:
     params = deserialize(raw)
     assert deserialize(serialize(params)) == params

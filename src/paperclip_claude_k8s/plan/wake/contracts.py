@@ -1,0 +1,107 @@
+"""How the agent is to behave on this wake: heading, and one contract at most."""
+
+from paperclip_claude_k8s.plan.readers import as_label
+from paperclip_claude_k8s.plan.wake.view import WakeView
+
+_FRESH = (
+    "## Paperclip Wake Payload\n\n"
+    "This is why you were started; it outranks any general routine. Stay with the issue named here, and "
+    "start from what stands below instead of asking the API for it again. Load the comment thread only if a "
+    "fallback fetch is said to be needed."
+)
+_RESUMED = (
+    "## Paperclip Resume Delta\n\n"
+    "You know this issue from before; this is what is new, and it outranks any general routine. Go on from "
+    "where you were, stay with this issue, and load the comment thread only if a fallback fetch is said to "
+    "be needed."
+)
+_ACKNOWLEDGE = "Begin by answering to the latest comment: say how it changes what you are going to do."
+
+EXECUTION_CONTRACT = (
+    "### How to end this run\n\n"
+    "Act now: make real progress on the issue, not only a plan for it. Before you stop, leave the issue in a "
+    "status that tells everybody who moves next:\n"
+    "- `done`: finished, and checked by you;\n"
+    "- `in_review`: finished as far as you can, and somebody named has to look;\n"
+    "- `blocked`: you cannot go on; name what is missing and who can bring it;\n"
+    "- delegated: sub-issues exist that carry the rest;\n"
+    "- `in_progress`: only if something that is already under way will wake you again.\n\n"
+    "If writing a status or comment fails twice, stop trying, and put what you wanted to write into your "
+    "last message."
+)
+_CHAT_CONTRACT = (
+    "### This is a chat\n\n"
+    "Somebody waits for your answer in {provider}. Write the answer itself as your last message, short and "
+    "complete: it is delivered for you, so post no comment with the same text. Do quick work at once; for "
+    "longer work say what you are going to do. Do not change the issue's status unless you were asked to."
+)
+_RECOVERY_CONTRACT = (
+    "### Recover an earlier run\n\n"
+    "{cause} First look at what is there (files, comments, status), then do only what is needed to bring the "
+    "issue back to a clear state: finish it, or hand it on with the reason. Repeat no action that already "
+    "had its effect."
+)
+_CAUSES = {
+    "process_lost": "The earlier run vanished while it was working, so its last steps may be half done.",
+    "successful_run_missing_state": "The earlier run ended well but left the issue without a clear status.",
+    "successful_run_missing_issue_disposition": "The earlier run left open what becomes of the issue.",
+    "provider_quota": "A usage limit of the model provider stopped the earlier run; it has passed by now.",
+    "codex_output_inactivity_monitor": "The earlier run was ended for showing no output for too long.",
+    "workspace_validation_failed": "The earlier run could not use its workspace: check that first.",
+}
+_OTHER_CAUSE = "An earlier run on this issue did not end as it should have."
+
+_CHAT_REASONS = frozenset({"External chat message received", "external_chat_message", "issue_commented"})
+_CHAT_WORK_MODES = frozenset({None, "standard", "ask"})
+_NOT_JUST_CHAT = (
+    "recovery",
+    "executionStage",
+    "taskWatchdog",
+    "livenessContinuation",
+    "activeTreeHold",
+    "checkboxSelection",
+    "planReviewContext",
+    "documentReviewContext",
+    "annotationDeltas",
+    "agentMessage",
+    "skillTest",
+)
+
+
+def heading(wake: WakeView) -> str:
+    if wake.resumed:
+        return _RESUMED
+    return f"{_FRESH} {_ACKNOWLEDGE}" if wake.payload["comments"] else _FRESH
+
+
+def external_answer(wake: WakeView) -> str:
+    """An interaction that was opened outside of Paperclip has got its answer."""
+    payload = wake.payload
+    if not payload["externalInteractionContinuation"]:
+        return ""
+    if payload["interactionStatus"] not in {"answered", "accepted"}:
+        return ""
+    return (
+        f"The question you were waiting for was {payload['interactionStatus']}. "
+        "Take that as given, do not ask it again, and go on with what depended on it."
+    )
+
+
+def contract(wake: WakeView) -> str:
+    if is_chat_turn(wake):
+        return _CHAT_CONTRACT.format(provider=wake.payload["externalChatProvider"])
+    if wake.recovery:
+        cause = as_label((wake.payload["recovery"] or {}).get("cause")) or ""
+        return _RECOVERY_CONTRACT.format(cause=_CAUSES.get(cause, _OTHER_CAUSE))
+    general = not wake.conversation and (wake.resumed or wake.include_execution_contract)
+    return EXECUTION_CONTRACT if general else ""
+
+
+def is_chat_turn(wake: WakeView) -> bool:
+    """A message from an outside chat, and nothing else that waits to be settled."""
+    payload = wake.payload
+    bound = payload["externalChatExecutionBound"] or payload["checkedOutByHarness"]
+    if not payload["externalChatProvider"] or not bound or payload["reason"] not in _CHAT_REASONS:
+        return False
+    mode = (payload["issue"] or {}).get("workMode")
+    return mode in _CHAT_WORK_MODES and not any(payload[name] for name in _NOT_JUST_CHAT)
