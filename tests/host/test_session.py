@@ -18,7 +18,7 @@ from paperclip_claude_k8s.host.session import (
 SESSION = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
 STORED = st.dictionaries(
     st.sampled_from(["sessionId", "session_id", "cwd", "workdir", "folder", "repoUrl", "repo_ref", "other"]),
-    JSON,
+    ANY_JSON,
 )
 
 
