@@ -13,6 +13,11 @@ REAL_LIMIT = 600.0
 """The same for tests on a real cluster, whose kubelet takes its time."""
 
 
+def pytest_configure() -> None:
+    """Say that there is no loop: else looptime asks for one, and nobody closes what Python makes then."""
+    asyncio.set_event_loop(None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):

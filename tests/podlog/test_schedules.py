@@ -26,7 +26,9 @@ def judge(played: Played) -> None:
     lost = missing(played)
     newest = len(writer.log.files) - 1
     for line in lost:
-        assert life.steps or line.files != {newest}, f"lost though the server still had it: {line.text[:60]!r}"
+        assert life.steps or line.files != {newest}, (
+            f"lost though the server still had it: {line.text[:60]!r}"
+        )
         assert life.steps or covered(line, report.gaps), f"lost and not told: {line}, {report.gaps}"
     assert not lost or report.gaps
     assert report.complete is not True or not lost

@@ -1,10 +1,11 @@
 """A model of how a kubelet serves a container's log: records, not lines, with everything that can go wrong.
 
-It follows the reader in the kubelet. A line is stored as records of at most 16 KiB, each with a time and a tag
-for "partial". `since` is applied to each record and cut to whole seconds. One flag says whether output stands
-at the start of a line, for both streams together, and a stamp is written only there (or, by old kubelets,
-before every record). A new reader sees the newest file only. An attached reader moves to the newest file after
-a rotation, on some kubelets without reading the old one to its end. An error becomes text in the answer.
+It follows the reader in the kubelet. A line is stored as records of at most 16 KiB, each with a time and a
+tag for "partial". `since` is applied to each record and cut to whole seconds. One flag says whether output
+stands at the start of a line, for both streams together, and a stamp is written only there (or, by old
+kubelets, before every record). A new reader sees the newest file only. An attached reader moves to the newest
+file after a rotation, on some kubelets without reading the old one to its end. An error becomes text in the
+answer.
 """
 
 import asyncio

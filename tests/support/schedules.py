@@ -1,10 +1,13 @@
 """Random lives of a container's log, reproducible from a seed, and what a correct follower makes of them."""
 
+# ruff: noqa: S311 - dice, not secrets
+
 import asyncio
 import json
 import random
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Literal
 
 from tests.support.kubelet import NANO, Fault, KubeletLog, Refusal
 from tests.support.logs import Heard, RelayFile
@@ -13,6 +16,7 @@ from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, Origin, Totals
 
 NONCE = "0badc0de"
 BOOKMARK_EVERY = 20.0
+HOW: tuple[Literal["eof", "broken", "hang", "apology"], ...] = ("eof", "broken", "hang", "apology")
 HOSTILE = (
     b"",
     b"\r",
@@ -107,11 +111,9 @@ class Writer:
             case 0:
                 return Refusal(dice.choice((0, 400, 429, 500, 503)), dice.choice((None, 1.0)))
             case 1 | 2 | 3 | 4:
-                how = dice.choice(("eof", "broken", "hang", "apology"))
-                return Fault(how, dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000))))
+                return Fault(dice.choice(HOW), dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000))))
             case 5:
-                how = dice.choice(("eof", "broken", "hang", "apology"))
-                return Fault(how, after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100)))
+                return Fault(dice.choice(HOW), after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100)))
             case _:
                 return None
 
@@ -152,7 +154,7 @@ class Writer:
         return json.dumps({"n": self._count, "pad": pad}).encode()
 
     def _say(self, text: bytes, end: bytes = b"\n") -> None:
-        self._record(text + end)
+        self.log.write(text + end)
         self._wrote(text + end, self.log.now())
 
     def _wrote(self, line: bytes, time: int) -> None:
@@ -161,14 +163,11 @@ class Writer:
         self.stdout.content += line
         self._quiet = 0.0
 
-    def _record(self, text: bytes, time: int | None = None) -> None:
-        self.log.write(text, time)
-
     async def _long_line(self) -> None:
         """A line of many records; they may spread over seconds and over two files."""
         size = self.dice.choice((16384, 16385, 20000, 49152, 100_000))
         self._count += 1
-        text = json.dumps({"n": self._count, "pad": ("%d," % self._count) * (size // 3)}).encode() + b"\n"
+        text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.life.drains and self.dice.random() < 0.5
         turn = self._may_rotate() and self.life.drains and self.dice.random() < 0.4
         time, files = self.log.now(), set()
@@ -194,7 +193,7 @@ class Writer:
                 self._quiet = 0.0
 
     def _mark(self, text: bytes) -> None:
-        self._record(b"\x1e" + NONCE.encode() + b" " + text + b"\n")
+        self.log.write(b"\x1e" + NONCE.encode() + b" " + text + b"\n")
 
     def _rotate_or_restart(self) -> None:
         if self.life.restarts and self._may_rotate() and not self._restarted:
@@ -216,7 +215,7 @@ class Writer:
         elif self.life.stray:
             text = b"stderr %d\n" % self._count
             time = self.log.now() - self.dice.randrange(NANO)
-            self._record(text, time)
+            self.log.write(text, time)
             self._wrote(text, time)
 
     def _may_step(self) -> bool:
@@ -226,7 +225,7 @@ class Writer:
     def _last_line_without_newline(self) -> None:
         text = self._text() or b"end"
         if self.life.relay:
-            self._record(text + b"\x1e" + NONCE.encode() + b" n\n")
+            self.log.write(text + b"\x1e" + NONCE.encode() + b" n\n")
             self._wrote(text, self.log.now())
         else:
             self._say(text, end=b"")
