@@ -1,9 +1,9 @@
 import pytest
+from tests.support.kubelet import NANO, stamp
 
 from paperclip_claude_k8s.podlog.cursor import TAIL_BYTES, Cursor, Trail
 from paperclip_claude_k8s.podlog.records import Run, run_of
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
-from tests.support.kubelet import NANO, stamp
 
 BASE = 1_790_000_000
 

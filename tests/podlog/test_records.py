@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.kubelet import NANO, stamp
 
 from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run, Stray
-from tests.support.kubelet import NANO, stamp
 
 TIME = 1_790_000_000 * NANO
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))

@@ -111,9 +111,13 @@ class Writer:
             case 0:
                 return Refusal(dice.choice((0, 400, 429, 500, 503)), dice.choice((None, 1.0)))
             case 1 | 2 | 3 | 4:
-                return Fault(dice.choice(HOW), dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000))))
+                return Fault(
+                    dice.choice(HOW), dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000)))
+                )
             case 5:
-                return Fault(dice.choice(HOW), after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100)))
+                return Fault(
+                    dice.choice(HOW), after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100))
+                )
             case _:
                 return None
 

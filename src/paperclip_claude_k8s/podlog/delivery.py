@@ -30,6 +30,7 @@ class Delivery:
         self.sink_failures = 0
         self.first_sink_error: Exception | None = None
         self._sink = sink
+        self._last_stray = b""
 
     async def accept(self, run: Run) -> None:
         """Deliver lines that are new."""
@@ -50,8 +51,10 @@ class Delivery:
         await self._guarded(self._sink.stdout(block))
 
     async def stray(self, text: bytes) -> None:
-        """Report text of an answer that no container wrote."""
-        await self.tell(NotLogText(text[:QUOTED].decode("utf-8", "replace")))
+        """Report text of an answer that no container wrote, once if it keeps coming."""
+        if text != self._last_stray:
+            self._last_stray = text
+            await self.tell(NotLogText(text[:QUOTED].decode("utf-8", "replace")))
 
     async def tell(self, notice: Notice | None) -> None:
         if notice is not None:

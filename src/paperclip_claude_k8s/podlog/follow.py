@@ -120,7 +120,9 @@ class Follower:
                 await self._session.say(str(broken))
                 return Stop.CUT
             if not chunk:
-                self._may_hide, self._cut_short = feed.may_hide, False
+                self._may_hide, self._cut_short = feed.may_hide, feed.ends_strangely
+                if feed.ends_strangely:
+                    await self._delivery.stray(feed.torso)
                 return Stop.CUT
             if not await self._take(feed, chunk):
                 return Stop.CUT
