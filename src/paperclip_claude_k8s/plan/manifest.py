@@ -4,8 +4,9 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.labels import user_labels
-from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
-from paperclip_claude_k8s.plan.volumes import RUN_DIR, SCRATCH_DIR, mounts, volumes
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.volumes import SCRATCH_DIR, mounts, volumes
 
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 TERMINATION_LOG = "/dev/termination-log"

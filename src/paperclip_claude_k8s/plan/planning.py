@@ -10,9 +10,9 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import resume_wish
 from paperclip_claude_k8s.plan.environment import layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.paths import to_pod_path
+from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
-from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan, wake_digest
+from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
 
 
 @dataclass(frozen=True, slots=True)

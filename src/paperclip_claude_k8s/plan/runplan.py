@@ -13,9 +13,6 @@ from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.prompt import Prompt
 
-POD_HOME = "/paperclip"
-"""Where the shared volume is mounted in the agent's Pod; also its HOME."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:

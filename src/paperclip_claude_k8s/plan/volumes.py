@@ -1,10 +1,8 @@
 """The volumes of an agent's Pod and where they are mounted."""
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
-from paperclip_claude_k8s.plan.runplan import POD_HOME, RunPlan
-
-RUN_DIR = "/var/run/paperclip/run"
-"""Where the run Secret's files are: prompt.txt and what else the plan put into it."""
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.runplan import RunPlan
 
 SCRATCH_DIR = "/var/run/paperclip/scratch"
 """The relay's own folder: the agent's stdout and stderr lie here while they are copied."""

@@ -1,0 +1,47 @@
+"""Variables that mean something on the host's machine only (HOST.md 0.4)."""
+
+import re
+
+from paperclip_claude_k8s.plan.addresses import rebase
+from paperclip_claude_k8s.plan.paths import to_pod_path
+
+_PATH_NAMES = re.compile(r"TMPDIR|TEMP|TMP|PAPERCLIP_TMPDIR|PAPERCLIP_(\w*_)?SCRATCH_DIR|GH_CONFIG_DIR")
+_PREFIXES = ("PAPERCLIP_GITHUB_", "PAPERCLIP_RUNNER_")
+_PATH_LIST = "PAPERCLIP_GIT_METADATA_ROOTS"
+_IN_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # named by others, not used by us
+
+SERVER_SECRETS = frozenset(
+    {"BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"}
+)
+"""What makes the host the host: with these an agent could sign any agent's token or read the database."""
+
+RUN_NAME = re.compile(
+    r"AGENT_HOME$|PAPERCLIP_(AGENT_ID|COMPANY_ID|RUN_ID|TASK_ID|LINKED_ISSUE_IDS)$"
+    r"|PAPERCLIP_(ISSUE_|WAKE_|APPROVAL_|WORKSPACES?_|RUNTIME_SERVICE|RUNTIME_TOOLS_|RUNTIME_PRIMARY_URL)"
+)
+"""What a run says of itself: in the home pod's environment it can only be about something else."""
+
+
+def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) -> str | None:
+    """The value as it is right inside a Pod, or None for one that names nothing there.
+
+    `shared_dir` is where the shared volume is mounted here, None when the Pod has none.
+    """
+    if _PATH_NAMES.fullmatch(name):
+        return _pod_path(value, shared_dir)
+    if name == _PATH_LIST:
+        roots = [_pod_path(root, shared_dir) for root in value.split(":")]
+        return ":".join(root for root in roots if root) if all(roots) else None
+    if not name.startswith(_PREFIXES):
+        return value
+    if value.startswith("/"):
+        return _pod_path(value, shared_dir)
+    if "://" in value:
+        return rebase(value, api_url)
+    return value if name.startswith("PAPERCLIP_GITHUB_") else None
+
+
+def _pod_path(value: str, shared_dir: str | None) -> str | None:
+    if value.rstrip("/") in _IN_EVERY_POD:
+        return value
+    return to_pod_path(value, shared_dir) if shared_dir else None

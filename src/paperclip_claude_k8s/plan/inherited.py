@@ -1,0 +1,65 @@
+"""What Jobs inherit from the home pod's environment, as Kubernetes would have resolved it there."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
+from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
+from paperclip_claude_k8s.plan.hostonly import RUN_NAME, SERVER_SECRETS
+
+_REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The home container's variables: values, and entries only Kubernetes can resolve."""
+
+    literals: Mapping[str, str] = field(default_factory=dict, repr=False)
+    value_from: tuple[JsonObject, ...] = ()
+    env_from: tuple[JsonObject, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def inherited_environment(home: HomePod | None) -> Inherited:
+    """Everything but what is the server's own, or says of another run what ours says of itself."""
+    if home is None:
+        return Inherited()
+    literals: dict[str, str] = {}
+    referring: dict[str, JsonObject] = {}
+    dropped: set[str] = set()
+    for entry in home.env:
+        name = str(entry.get("name") or "")
+        if name in SERVER_SECRETS or RUN_NAME.match(name):
+            dropped.add(name)
+        elif "valueFrom" in entry:
+            literals.pop(name, None)
+            referring[name] = dict(entry)
+        else:
+            written = str(entry.get("value") or "")
+            literals.pop(name, None)
+            referring.pop(name, None)
+            if _refers(written, referring) and not (is_secret_name(name) or holds_secret(written)):
+                referring[name] = {"name": name, "value": _expand(written, literals, raw=True)}
+            else:
+                literals[name] = _expand(written, literals)
+    return Inherited(literals, tuple(referring.values()), tuple(home.env_from), tuple(sorted(dropped)))
+
+
+def _refers(value: str, names: Mapping[str, JsonObject]) -> bool:
+    return any(match[1] in names for match in _REFERENCE.finditer(value) if match[1])
+
+
+def _expand(value: str, known: Mapping[str, str], *, raw: bool = False) -> str:
+    """Kubernetes' rule: `$(NAME)` of an earlier variable, `$$` for one dollar; the unknown stays as written.
+
+    `raw` leaves the text one that Kubernetes will expand once more.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$$" if raw else "$"
+        found = known.get(match[1], match[0])
+        return found.replace("$", "$$") if raw and match[1] in known else found
+
+    return _REFERENCE.sub(one, value)

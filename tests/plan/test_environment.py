@@ -1,0 +1,471 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
+from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.redact import is_secret_name
+from paperclip_claude_k8s.plan.environment import Environment, layer_environment
+from paperclip_claude_k8s.plan.paths import RUN_DIR
+
+API = "http://paperclip:3100"
+TOKEN = "c4n4ry-auth-token"
+IDENTITY = {
+    "PAPERCLIP_AGENT_ID": "agent-1",
+    "PAPERCLIP_COMPANY_ID": "company-1",
+    "PAPERCLIP_RUN_ID": "run-1",
+    "PAPERCLIP_TASK_ID": "issue-1",
+    "PAPERCLIP_API_URL": API,
+    "PAPERCLIP_API_KEY": TOKEN,
+    "HOME": "/paperclip",
+}
+
+
+async def on_log(stream: str, text: str) -> None:
+    pass
+
+
+def environment(
+    context: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+    home: HomePod | None = None,
+    *,
+    process: dict[str, str] | None = None,
+    **more: Any,
+) -> Environment:
+    ctx = ExecutionContext.read(
+        {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "company-1"},
+            "context": {"issueId": "issue-1", **(context or {})},
+            "authToken": TOKEN,
+            "onLog": on_log,
+            **more,
+        }
+    )
+    given = {"PAPERCLIP_API_URL": API} if process is None else process
+    return layer_environment(
+        ctx, AdapterConfig(env=env or {}), home, workdir="/paperclip/ws", process_env=given
+    )
+
+
+def home_pod(*env: JsonObject, claim: str = "claim", env_from: tuple[JsonObject, ...] = ()) -> HomePod:
+    return HomePod("ns", "home", "image", env=env, env_from=env_from, claim_name=claim)
+
+
+def literal(name: str, value: str) -> JsonObject:
+    return {"name": name, "value": value}
+
+
+def referring(name: str) -> JsonObject:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": name}}}
+
+
+def seen(env: Environment) -> dict[str, str]:
+    return {**env.literals, **env.secrets}
+
+
+def test_a_bare_run_says_who_it_is() -> None:
+    env = environment()
+    assert seen(env).items() >= IDENTITY.items()
+    assert env.secrets["PAPERCLIP_API_KEY"] == TOKEN
+    assert seen(env)["ANTHROPIC_CUSTOM_HEADERS"] == "X-Anthropic-Agent-Id: agent-1"
+    assert (env.value_from, env.env_from, env.files, env.dropped, env.overruled) == ((), (), {}, (), ())
+
+
+def test_every_fact_of_a_run_has_its_variable() -> None:
+    env = environment(
+        {
+            "taskId": "task-1",
+            "wakeReason": "issue_commented",
+            "wakeCommentId": "c1",
+            "approvalId": "a1",
+            "approvalStatus": "approved",
+            "issueIds": ["i1", " ", "i2"],
+            "paperclipIssue": {"workMode": "planning"},
+            "paperclipWake": {"issue": {"id": "i1"}, "unknown": 1},
+            "paperclipWorkspace": {
+                "cwd": "/data/ws",
+                "source": "project",
+                "strategy": "worktree",
+                "workspaceId": "w1",
+                "repoUrl": "https://github.com/a/b",
+                "repoRef": "main",
+                "branchName": "feat/x",
+                "worktreePath": "/paperclip/wt",
+                "agentHome": "/paperclip/agents/a",
+            },
+            "paperclipWorkspaces": [{"id": "w1", "cwd": "/paperclip/ws"}, {"id": "w2", "cwd": "/elsewhere"}],
+            "paperclipRuntimeServiceIntents": [{"name": "db"}],
+            "paperclipRuntimeServices": [{"name": "web"}],
+            "paperclipRuntimePrimaryUrl": "http://web:80",
+        },
+        home=home_pod(),
+    )
+    told = seen(env)
+    expected = {
+        "TASK_ID": "task-1",
+        "ISSUE_WORK_MODE": "planning",
+        "WAKE_REASON": "issue_commented",
+        "WAKE_COMMENT_ID": "c1",
+        "APPROVAL_ID": "a1",
+        "APPROVAL_STATUS": "approved",
+        "LINKED_ISSUE_IDS": "i1,i2",
+        "WORKSPACE_CWD": "/paperclip/ws",
+        "WORKSPACE_SOURCE": "project",
+        "WORKSPACE_STRATEGY": "worktree",
+        "WORKSPACE_ID": "w1",
+        "WORKSPACE_REPO_URL": "https://github.com/a/b",
+        "WORKSPACE_REPO_REF": "main",
+        "WORKSPACE_BRANCH": "feat/x",
+        "WORKSPACE_WORKTREE_PATH": "/paperclip/wt",
+        "WORKSPACES_JSON": '[{"id":"w1","cwd":"/paperclip/ws"},{"id":"w2"}]',
+        "RUNTIME_SERVICE_INTENTS_JSON": '[{"name":"db"}]',
+        "RUNTIME_SERVICES_JSON": '[{"name":"web"}]',
+        "RUNTIME_PRIMARY_URL": "http://web:80",
+    }
+    assert told.items() >= {f"PAPERCLIP_{name}": value for name, value in expected.items()}.items()
+    assert told["AGENT_HOME"] == "/paperclip/agents/a"
+    assert "unknown" not in told["PAPERCLIP_WAKE_PAYLOAD_JSON"]
+    assert json.loads(told["PAPERCLIP_WAKE_PAYLOAD_JSON"])["issue"]["id"] == "i1"
+
+
+def test_paths_of_the_host_are_left_out_where_no_volume_is_shared() -> None:
+    workspace = {"worktreePath": "/paperclip/wt", "agentHome": "/paperclip/agents/a"}
+    for home in (None, home_pod(claim="")):
+        told = seen(environment({"paperclipWorkspace": workspace}, home=home))
+        assert not told.keys() & {"PAPERCLIP_WORKSPACE_WORKTREE_PATH", "AGENT_HOME"}
+
+
+@pytest.mark.parametrize(
+    "order", [("home", "config"), ("config",), ("home",)], ids=["both", "config only", "home only"]
+)
+def test_layers_lie_home_then_run_then_config(order: tuple[str, ...]) -> None:
+    home = home_pod(literal("X", "home"), literal("PAPERCLIP_RUN_ID", "home"), literal("Y", "home"))
+    env = environment(
+        env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in order else {},
+        home=home if "home" in order else None,
+    )
+    assert env.literals["X"] == order[-1]
+    assert env.literals["PAPERCLIP_RUN_ID"] == "run-1"
+    assert env.literals.get("Y") == ("home" if "home" in order else None)
+
+
+def test_the_config_may_add_paperclip_variables_but_not_change_the_runs() -> None:
+    env = environment(
+        env={
+            "PAPERCLIP_API_KEY": "stolen",
+            "PAPERCLIP_AGENT_ID": "other",
+            "PAPERCLIP_WAKE_PAYLOAD_FILE": "/x",
+            "PAPERCLIP_WAKE_REASON": "because",
+            "PAPERCLIP_MINE": "1",
+            "HOME": "/root",
+        }
+    )
+    assert (
+        seen(env).items() >= {**IDENTITY, "PAPERCLIP_WAKE_REASON": "because", "PAPERCLIP_MINE": "1"}.items()
+    )
+    assert env.overruled == ("HOME", "PAPERCLIP_AGENT_ID", "PAPERCLIP_API_KEY", "PAPERCLIP_WAKE_PAYLOAD_FILE")
+    assert "stolen" not in seen(env).values()
+
+
+def test_no_api_key_comes_from_the_config_even_without_a_token() -> None:
+    env = environment(env={"PAPERCLIP_API_KEY": "stolen"}, authToken=None)
+    assert "PAPERCLIP_API_KEY" not in env.names
+    assert env.overruled == ("PAPERCLIP_API_KEY",)
+
+
+NAMES = st.sampled_from(
+    [*IDENTITY, "PAPERCLIP_API_KEY", "API_TOKEN", "X", "TMPDIR", "1x", "a-b", "ANTHROPIC_CUSTOM_HEADERS"]
+)
+VALUES = st.text(max_size=20) | st.sampled_from([TOKEN, f"x{TOKEN}", "/tmp", "/paperclip/t"])  # noqa: S108
+
+
+@given(
+    st.dictionaries(NAMES, VALUES),
+    st.lists(st.tuples(NAMES, VALUES)),
+    st.dictionaries(st.text(), ANY_JSON, max_size=3),
+)
+def test_nothing_overrides_the_identity_and_no_secret_is_a_literal(
+    config: dict[str, str], home: list[tuple[str, str]], context: dict[str, Any]
+) -> None:
+    pod = home_pod(*(literal(*entry) for entry in home))
+    env = environment({**context, "issueId": "issue-1", "taskId": None}, config, pod)
+    assert seen(env).items() >= IDENTITY.items()
+    assert not [name for name in env.literals if is_secret_name(name)]
+    assert not [value for value in env.literals.values() if TOKEN in value]
+    assert not env.literals.keys() & env.secrets.keys()
+    assert TOKEN not in repr(env)
+
+
+@given(st.permutations(["B", "A_TOKEN", "C", "TMPDIR", "1bad", "PAPERCLIP_RUN_ID"]))
+def test_the_order_of_settings_does_not_matter(names: list[str]) -> None:
+    def made(order: list[str]) -> tuple[Any, ...]:
+        env = environment(env=dict.fromkeys(order, "v"))
+        return list(env.literals.items()), list(env.secrets.items()), env.dropped, env.overruled
+
+    assert made(names) == made(sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "pod_value"),
+    [
+        ("TMPDIR", "/var/folders/x", None),
+        ("TMPDIR", "/tmp", "/tmp"),  # noqa: S108
+        ("TEMP", "/tmp/", "/tmp/"),  # noqa: S108
+        ("TMP", "/tmp/run-1", None),  # noqa: S108
+        ("TMPDIR", "/paperclip/tmp", "/paperclip/tmp"),
+        ("PAPERCLIP_TMPDIR", "/x", None),
+        ("PAPERCLIP_SCRATCH_DIR", "/x", None),
+        ("PAPERCLIP_RUN_SCRATCH_DIR", "/paperclip/s", "/paperclip/s"),
+        ("GH_CONFIG_DIR", "/root/.config/gh", None),
+        ("PAPERCLIP_GITHUB_LAUNCHER", "/host/bin/gh", None),
+        ("PAPERCLIP_GITHUB_AUTH_MODE", "managed", "managed"),
+        ("PAPERCLIP_GITHUB_BROKER_URL", "http://127.0.0.1:3100/b", f"{API}/b"),
+        ("PAPERCLIP_GITHUB_BROKER_TOKEN", "t0ken", "t0ken"),
+        ("PAPERCLIP_RUNNER_SOCKET", "/run/x.sock", None),
+        ("PAPERCLIP_RUNNER_ID", "r", None),
+        ("PAPERCLIP_RUNNER_URL", "http://localhost:3100/r", f"{API}/r"),
+        ("PAPERCLIP_GIT_METADATA_ROOTS", "/paperclip/a:/paperclip/b", "/paperclip/a:/paperclip/b"),
+        ("PAPERCLIP_GIT_METADATA_ROOTS", "/paperclip/a:/x", None),
+        ("TMPDIRS", "/x", "/x"),
+        ("MY_TMPDIR", "/x", "/x"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["config", "home"])
+def test_what_only_the_hosts_machine_knows_is_dropped(
+    layer: str, name: str, value: str, pod_value: str | None
+) -> None:
+    if layer == "config":
+        env = environment(env={name: value}, home=home_pod())
+    else:
+        env = environment(home=home_pod(literal(name, value)))
+    assert seen(env).get(name) == pod_value
+    assert env.dropped == ((name,) if pod_value is None else ())
+
+
+def test_paths_are_translated_from_where_the_volume_is_mounted_here() -> None:
+    ctx = ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "onLog": on_log})
+    config = AdapterConfig(env={"TMPDIR": "/mnt/pc/tmp"}, shared_volume_dir="/mnt/pc")
+    env = layer_environment(ctx, config, home_pod(), workdir="/paperclip", process_env={})
+    assert env.literals["TMPDIR"] == "/paperclip/tmp"
+
+
+@pytest.mark.parametrize("name", ["1X", "A B", "A=B", "", "A\nB", "ü", "A" * 300, "A.B"])
+def test_names_no_shell_takes_are_dropped_and_named_in_one_line(name: str) -> None:
+    env = environment(env={name: "v", "OK": "v"})
+    assert env.literals["OK"] == "v"
+    assert name not in seen(env)
+    (named,) = env.dropped
+    assert named.isprintable()
+    assert len(named) <= 90
+
+
+def test_a_value_no_process_can_take_is_dropped_or_mended() -> None:
+    env = environment(env={"NUL": "a\0b", "HALF": "a\ud800"})
+    assert env.dropped == ("NUL",)
+    assert env.literals["HALF"] == "a?"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MY_KEY", "v"),
+        ("DB_PASSWORD", ""),
+        ("DSN", "postgres://u:pw@db/x"),
+        ("CURL_ARGS", f"--header {TOKEN}"),
+        ("SETTINGS_JSON", "{}"),
+        ("ANTHROPIC_CUSTOM_HEADERS", "x-gateway: abc"),
+        ("ECHO", "of my-s3cret-value!"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["config", "home"])
+def test_what_may_be_secret_travels_in_the_run_secret(layer: str, name: str, value: str) -> None:
+    given = {name: value, "OTHER_SECRET": "my-s3cret-value"}
+    if layer == "config":
+        env = environment(env=given)
+    else:
+        env = environment(home=home_pod(*(literal(*entry) for entry in given.items())))
+    assert env.secrets[name].startswith(value)
+    assert name not in env.literals
+
+
+def test_the_wake_payload_is_nobodys_literal() -> None:
+    env = environment({"paperclipWake": {"comments": [{"body": "my password is c4n4ry"}]}})
+    assert "c4n4ry" in env.secrets["PAPERCLIP_WAKE_PAYLOAD_JSON"]
+    assert "c4n4ry" not in str(env.literals)
+
+
+def test_a_long_wake_payload_becomes_a_file_and_a_variable_that_names_it() -> None:
+    env = environment({"paperclipWake": {"comments": [{"id": "c", "body": "ü" * 60_000}]}})
+    assert "PAPERCLIP_WAKE_PAYLOAD_JSON" not in env.names
+    assert env.literals["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"{RUN_DIR}/wake-payload.json"
+    assert json.loads(env.files["wake-payload.json"])["comments"][0]["body"] == "ü" * 60_000
+    assert env.oversized == ("PAPERCLIP_WAKE_PAYLOAD_JSON",)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_string_goes_to_a_file_only_above_the_limit(over: int) -> None:
+    value = "x" * (Limits().env_string_bytes - len("BIG=") + over)
+    env = environment(env={"BIG": value, "BIG_FILE": "mine"})
+    assert env.oversized == (("BIG",) if over else ())
+    assert env.files == ({"env-BIG": value} if over else {})
+    assert env.literals["BIG_FILE"] == (f"{RUN_DIR}/env-BIG" if over else "mine")
+    assert ("BIG" in env.literals) is not bool(over)
+
+
+@given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
+def test_no_environment_string_exceeds_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
+    env = environment(env={name: "x" * size for name, size in sizes.items()})
+    assert all(
+        len(f"{name}={value}".encode()) <= Limits().env_string_bytes for name, value in seen(env).items()
+    )
+    assert all(len(seen(env).get(name) or env.files[f"env-{name}"]) == size for name, size in sizes.items())
+
+
+def test_references_of_home_are_kept_where_no_literal_has_their_name() -> None:
+    home = home_pod(
+        referring("ANTHROPIC_API_KEY"),
+        referring("MINE"),
+        referring("PAPERCLIP_API_KEY"),
+        env_from=({"secretRef": {}},),
+    )
+    env = environment(env={"MINE": "literal"}, home=home)
+    assert [entry["name"] for entry in env.value_from] == ["ANTHROPIC_API_KEY"]
+    assert env.env_from == ({"secretRef": {}},)
+    assert env.names >= {"ANTHROPIC_API_KEY", "MINE", "PAPERCLIP_API_KEY"}
+    assert env.literals["MINE"] == "literal"
+
+
+def test_the_servers_own_secrets_never_reach_an_agent() -> None:
+    home = home_pod(literal("DATABASE_URL", "postgres://u:p@db"), referring("BETTER_AUTH_SECRET"))
+    env = environment(home=home)
+    assert not env.names & {"DATABASE_URL", "BETTER_AUTH_SECRET"}
+    assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
+
+
+def test_what_a_whole_secret_of_home_would_bring_of_them_is_blanked() -> None:
+    env = environment(home=home_pod(env_from=({"secretRef": {"name": "all"}},)))
+    assert env.secrets["BETTER_AUTH_SECRET"] == env.secrets["DATABASE_URL"] == ""
+    assert not env.names & {"BETTER_AUTH_SECRET", "DATABASE_URL"}
+    wished = environment(
+        env={"DATABASE_URL": "mine"}, home=home_pod(env_from=({"secretRef": {"name": "all"}},))
+    )
+    assert seen(wished)["DATABASE_URL"] == "mine"
+
+
+def test_facts_of_another_run_are_not_inherited() -> None:
+    home = home_pod(literal("PAPERCLIP_WAKE_COMMENT_ID", "stale"), referring("PAPERCLIP_APPROVAL_ID"))
+    env = environment(home=home)
+    assert not env.names & {"PAPERCLIP_WAKE_COMMENT_ID", "PAPERCLIP_APPROVAL_ID"}
+
+
+def test_references_inside_homes_values_mean_what_they_meant_there() -> None:
+    env = environment(
+        home=home_pod(
+            literal("BASE", "http://a$$b"),
+            literal("URL", "$(BASE)/x $(NOWHERE) $$(BASE) $HOME"),
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            literal("LISTEN", "$(BASE) $(POD_IP):80 $$5"),
+        )
+    )
+    assert env.literals["BASE"] == "http://a$b"
+    assert env.literals["URL"] == "http://a$b/x $(NOWHERE) $(BASE) $HOME"
+    assert [entry["name"] for entry in env.value_from] == ["POD_IP", "LISTEN"]
+    assert env.value_from[1] == {"name": "LISTEN", "value": "http://a$$b $(POD_IP):80 $$5"}
+
+
+def test_the_last_of_two_entries_of_one_name_counts() -> None:
+    env = environment(home=home_pod(referring("X"), literal("X", "1"), literal("Y", "1"), referring("Y")))
+    assert env.literals["X"] == "1"
+    assert [entry["name"] for entry in env.value_from] == ["Y"]
+    assert "Y" not in env.literals
+
+
+LOCAL = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
+
+
+@pytest.mark.parametrize(
+    ("home", "env", "url"),
+    [
+        (home_pod(literal("PAPERCLIP_API_URL", API)), {}, API),
+        (home_pod(literal("PAPERCLIP_API_URL", API)), {"PAPERCLIP_API_URL": "http://wished"}, API),
+        (home_pod(referring("PAPERCLIP_API_URL")), {}, None),
+        (None, {"PAPERCLIP_API_URL": "http://wished"}, "http://wished"),
+        (None, {}, "http://127.0.0.1:3100"),
+    ],
+)
+def test_a_loopback_address_gives_way_to_any_other(
+    home: HomePod | None, env: dict[str, str], url: str | None
+) -> None:
+    found = environment(env=env, home=home, process=LOCAL)
+    assert found.literals.get("PAPERCLIP_API_URL") == url
+    assert (url is None) is bool(found.value_from)
+
+
+TOOLS = {
+    "version": 1,
+    "guidance": "ask first",
+    "mcpEndpoint": "http://127.0.0.1:3100/mcp",
+    "rest": {
+        "connectionsSearch": "/api/search",
+        "connectionRequest": {"method": "POST", "url": f"{API}/request"},
+    },
+    "bearerToken": "c4n4ry-tools-token",
+    "expiresAt": "2026-01-01T00:00:00Z",
+    "tools": ["a", {"name": "b"}],
+}
+
+
+@pytest.mark.parametrize("given_as", ["runtimeTools", "context"])
+def test_runtime_tools_arrive_as_variables(given_as: str) -> None:
+    if given_as == "context":
+        env = environment({"paperclipRuntimeTools": TOOLS}, env={"CMD": "use c4n4ry-tools-token"})
+    else:
+        env = environment(runtimeTools=TOOLS, env={"CMD": "use c4n4ry-tools-token"})
+    told = {name.removeprefix("PAPERCLIP_RUNTIME_TOOLS_"): value for name, value in seen(env).items()}
+    assert (
+        told.items()
+        >= {
+            "MCP_URL": f"{API}/mcp",
+            "TOKEN": "c4n4ry-tools-token",
+            "EXPIRES_AT": "2026-01-01T00:00:00Z",
+            "CONNECTIONS_SEARCH_URL": f"{API}/api/search",
+            "CONNECTION_REQUEST_URL": f"{API}/request",
+            "AVAILABLE": "a,b",
+            "GUIDANCE": "ask first",
+        }.items()
+    )
+    assert "c4n4ry-tools-token" not in str(env.literals)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ("", "X-Anthropic-Agent-Id: agent-1"),
+        ("x-a: 1\n", "x-a: 1\nX-Anthropic-Agent-Id: agent-1"),
+        ("x-anthropic-AGENT-id : other", "x-anthropic-AGENT-id : other"),
+    ],
+)
+def test_the_agent_is_named_to_the_models_api_once(headers: str, told: str) -> None:
+    assert seen(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == told
+
+
+@pytest.mark.parametrize(
+    "home", [home_pod(referring("ANTHROPIC_CUSTOM_HEADERS")), home_pod(env_from=({"a": 1},))]
+)
+def test_headers_only_the_cluster_knows_are_not_hidden(home: HomePod) -> None:
+    assert "ANTHROPIC_CUSTOM_HEADERS" not in seen(environment(home=home))
+
+
+def test_tokens_of_mcp_servers_are_no_literals() -> None:
+    env = environment(
+        env={"CMD": "x c4n4ry-mcp"}, runtimeMcp={"servers": [{"name": "s", "token": "c4n4ry-mcp"}]}
+    )
+    assert "CMD" in env.secrets
