@@ -296,6 +296,14 @@ def test_what_may_be_secret_travels_in_the_run_secret(layer: str, name: str, val
     assert name not in env.literals
 
 
+def test_home_stays_a_literal_whatever_is_a_password_elsewhere() -> None:
+    pod = home_pod(literal("HOME", "/root" * 30_000), literal("DB_PASSWORD", "paperclip"))
+    env = environment(home=pod)
+    assert env.literals["HOME"] == "/paperclip"
+    assert "HOME" not in env.secrets
+    assert env.files == {}
+
+
 def test_the_wake_payload_is_nobodys_literal() -> None:
     env = environment({"paperclipWake": {"comments": [{"body": "my password is c4n4ry"}]}})
     assert "c4n4ry" in env.secrets["PAPERCLIP_WAKE_PAYLOAD_JSON"]

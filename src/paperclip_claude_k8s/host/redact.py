@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 
 MASK = "***REDACTED***"
 
-_SECRET_WORDS = re.compile(r"key|token|secret|password|passwd|authorization|cookie", re.IGNORECASE)
+_SECRET_WORDS = "key|token|secret|password|passwd|authorization|cookie"
+_SECRET_NAME = re.compile(_SECRET_WORDS, re.IGNORECASE)
 
 _KNOWN_VALUE_CHARS = 8
 """Shorter values are too common to be masked wherever they occur."""
 
-_NAMED_SO = r"(?=[\w.-]*?(?:key|token|secret|password|passwd|authorization|cookie))"
+_NAMED_SO = rf"(?=[\w.-]*?(?:{_SECRET_WORDS}))"
 """Looks ahead into one name, once: names that promise nothing are passed over, however long they are."""
 
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
@@ -32,7 +33,7 @@ _MASKS = (
 
 def is_secret_name(name: str) -> bool:
     """Does the name of a variable, option or header promise a secret? MONKEY does: rather too much masked."""
-    return _SECRET_WORDS.search(name) is not None
+    return _SECRET_NAME.search(name) is not None
 
 
 def holds_secret(text: str) -> bool:

@@ -80,8 +80,9 @@ def layer_environment(
     if is_loopback(api_url) and API_URL in _names(inherited.value_from):
         del own[API_URL]  # only the cluster knows it, and it cannot be worse than our own loopback
     usable, dropped = _usable({**inherited.literals, **wished}, shared_dir, api_url)
+    usable.pop("HOME", None)  # home's own HOME; the Pod's is fixed
     on_top = {name: usable[name] for name in wished if name in usable}
-    merged = _with_agent_header({**usable, **own, **on_top, "HOME": POD_HOME}, ctx, inherited)
+    merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
     travelling = _sorted_out(merged, inherited, bearer_tokens(ctx))
     return replace(
         travelling,
@@ -131,10 +132,10 @@ def _sorted_out(variables: Mapping[str, str], inherited: Inherited, tokens: froz
     """Decide for each variable how it travels."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
     large = {name: value for name, value in variables.items() if _bytes(name, value) > _STRING_BYTES}
-    pointers = {_pointer(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}
-    small = {name: value for name, value in variables.items() if name not in large and name not in pointers}
+    fixed = {"HOME": POD_HOME, **{_pointer(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
+    small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
     secrets = hidden | _secret_ones(small, tokens)
-    literals = {name: value for name, value in small.items() if name not in secrets} | pointers
+    literals = {name: value for name, value in small.items() if name not in secrets} | fixed
     known = {*literals, *secrets, *large}
     return Environment(
         literals=dict(sorted(literals.items())),

@@ -15,7 +15,7 @@ _RESUMED = (
     "where you were, stay with this issue, and load the comment thread only if a fallback fetch is said to "
     "be needed."
 )
-_ACKNOWLEDGE = "Begin by answering to the latest comment: say how it changes what you are going to do."
+_ACKNOWLEDGE = "Begin by answering the latest comment: say how it changes what you are going to do."
 
 EXECUTION_CONTRACT = (
     "### How to end this run\n\n"
