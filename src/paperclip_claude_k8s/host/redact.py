@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 
 MASK = "***REDACTED***"
 
-_SECRET_WORDS = "key|token|secret|password|passwd|authorization|cookie"
-_SECRET_NAME = re.compile(_SECRET_WORDS, re.IGNORECASE)
+_TELLTALES = "key|token|secret|password|passwd|authorization|cookie"
+_SECRET_NAME = re.compile(_TELLTALES, re.IGNORECASE)
 
 _KNOWN_VALUE_CHARS = 8
 """Shorter values are too common to be masked wherever they occur."""
 
-_NAMED_SO = rf"(?=[\w.-]*?(?:{_SECRET_WORDS}))"
+_NAMED_SO = rf"(?=[\w.-]*?(?:{_TELLTALES}))"
 """Looks ahead into one name, once: names that promise nothing are passed over, however long they are."""
 
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
