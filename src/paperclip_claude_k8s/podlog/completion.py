@@ -2,14 +2,13 @@
 
 import asyncio
 
+from paperclip_claude_k8s.podlog.cursor import EVER
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.podlog.session import Pass, Session
 
-ALL = 10**10
-"""Further back than any log reaches, seconds."""
 CHEAP = 4 * 1024 * 1024
 """A log of so few bytes is read once more in full where lines with early times may have been left out."""
 EMPTY_READS = 2
@@ -40,7 +39,7 @@ class Completion:
         read_all = await self._read_rest(0)
         cheap = may_hide and self._delivery.ledger.bytes <= CHEAP
         if read_all and not self._session.proven() and (cheap or self._origin.expected()):
-            read_all = await self._read_rest(ALL)  # the node's clock may have been set back meanwhile
+            read_all = await self._read_rest(EVER)  # the node's clock may have been set back meanwhile
         if self._torso and not self._session.proven():
             await self._session.intake.last_words(self._torso)
         await self._settle(read_all=read_all)

@@ -58,12 +58,16 @@ from paperclip_claude_k8s.podlog.stamps import NANO
 
 OVERLAP = 2
 """Seconds before the newest one from which a stream is taken up again: room for lines out of order."""
-TAIL_BYTES = 1024 * 1024
+EVER = 10**10
+"""Further back than any log reaches, seconds."""
+TAIL_BYTES = 256 * 1024
 """How much of the last lines is kept to recognise them by; more would cost every quiet run memory."""
-BULKY = 256 * 1024
-"""A run above this is kept as digests at once where that is cheap, because its lines are long."""
+BULKY = 64 * 1024
+"""A run above this is kept as digests at once if it has few lines, so that this costs next to nothing."""
 FEW = 4
-"""Lines in a run that make it one of long lines."""
+"""Lines up to which a bulky run has few."""
+HUGE = 2 * 1024 * 1024
+"""A run above this is kept as digests in any case."""
 ENDING_BYTES = 64 * 1024
 """How much of the end of a long line is kept, to know the rest of it again after a rotation."""
 STAMP_BYTES = 31
@@ -157,7 +161,7 @@ class _Kept(NamedTuple):
 
 def _kept(run: Run) -> _Kept:
     size = len(run.text) + STAMP_BYTES * run.count
-    if size <= BULKY or (run.count > FEW and size <= 2 * TAIL_BYTES):
+    if size <= BULKY or (run.count > FEW and size <= HUGE):
         return _Kept(run.second, size, run.raw)
     ending = run.last().text[-ENDING_BYTES:]
     return _Kept(run.second, len(ending), (), run.recall(), ending)

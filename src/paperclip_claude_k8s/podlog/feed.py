@@ -1,12 +1,12 @@
 """One open answer: bytes in, the lines of it that are new out."""
 
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import LineReader, Run, Stray
 from paperclip_claude_k8s.podlog.resume import Replay
-from paperclip_claude_k8s.podlog.source import ByteStream, LogSource
+from paperclip_claude_k8s.podlog.source import ByteStream, LogBroken, LogSource
 from paperclip_claude_k8s.podlog.stamps import read_stamp
 
 
@@ -34,7 +34,8 @@ class Feed:
 
     async def close(self) -> None:
         self._stream = None
-        await self._stack.aclose()
+        with suppress(LogBroken):  # it may be why we close it
+            await self._stack.aclose()
 
     @property
     def is_barren(self) -> bool:

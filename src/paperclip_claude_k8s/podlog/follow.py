@@ -8,7 +8,7 @@ import asyncio
 from enum import Enum, auto
 
 from paperclip_claude_k8s.podlog.completion import Completion
-from paperclip_claude_k8s.podlog.cursor import Cursor
+from paperclip_claude_k8s.podlog.cursor import EVER, Cursor
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.feed import Feed
@@ -22,8 +22,6 @@ from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
 STEP_BACK = 3600
 """Seconds a node's clock may be set back while we are cut off, and its lines are still found soon."""
-ALL = 10**10
-"""Further back than any log reaches, seconds."""
 
 
 class Stop(Enum):
@@ -158,7 +156,7 @@ class Follower:
             return Stop.CUT
         if self._delivery.bookmarked:
             # a node's clock that was set back hides its lines from a request for later ones
-            self._further_back = ALL if feed.is_barren else 0
+            self._further_back = EVER if feed.is_barren else 0
             await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
             return Stop.SILENT
         doubt = feed.is_barren if probes == 0 else feed.may_hide and probes == 1

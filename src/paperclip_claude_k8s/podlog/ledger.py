@@ -62,7 +62,11 @@ class Ledger:
         self._suspicions.append(Suspicion(since, until))
 
     def check(self, counts: Bookmark | Totals, time: int | None) -> Gap | None:
-        """Compare with what the relay had written by now; `time` is when, None for the end of the log."""
+        """Compare with what the relay had written by now; `time` is when, None for the end of the log.
+
+        What is missing is sought where something was suspected, else since the counts agreed last: a kubelet
+        can lose lines at a rotation even of a stream that was never cut.
+        """
         missing = counts.bytes - self.bytes - self.missing
         lines = counts.lines - self.lines - self._missing_lines
         found = None
@@ -72,8 +76,9 @@ class Ledger:
             )
             found = self.concede()
         elif missing > 0 and not self._shifted:
-            # a kubelet may also lose lines of a stream that was never cut: only counts that agreed are sure
-            found = self.lose(Gap(self._checked, time, missing, max(lines, 0)))
+            since = self._suspicions[0].since if self._suspicions else self._checked
+            until = self._suspicions[-1].until if self._suspicions else time
+            found = self.lose(Gap(since, until, missing, max(lines, 0)))
         self._suspicions.clear()
         self._checked = time
         return found
