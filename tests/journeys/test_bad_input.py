@@ -1,6 +1,7 @@
 """Input that cannot be used: one clear sentence, the right code, nothing created."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.runs import Site
@@ -20,7 +21,7 @@ from tests.support.runs import Site
     ],
 )
 async def test_what_cannot_be_used_is_named_with_the_next_step(
-    site: Site, given: dict[str, object], code: str, told: str
+    site: Site, given: dict[str, Any], code: str, told: str
 ) -> None:
     result, _ = await site.run(**given)
     assert result.error_code == code

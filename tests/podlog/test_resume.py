@@ -2,7 +2,7 @@ from tests.support.kubelet import NANO, stamp
 
 from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import Key, Run, run_of
-from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, TooShort
+from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
 
 BASE = 1_790_000_000 * NANO
 
@@ -65,9 +65,15 @@ def test_an_answer_that_has_the_beginning_of_all_was_cut() -> None:
 
 def test_strange_lines_between_ours_are_a_loss_that_is_told() -> None:
     finding = scanned("abcxyz", "abc?xyznew")
-    assert isinstance(finding, Found)
+    assert isinstance(finding, Scattered)
     assert finding.plan.count == 7
     assert finding.plan.lost
+    assert finding.confirms(scanned("abcxyz", "abc?xyznewer"))
+    assert not finding.confirms(scanned("abcxyz", "abc??xyznew"))
+
+
+def test_an_answer_that_was_cut_inside_our_lines_says_nothing_even_if_one_looks_like_the_last() -> None:
+    assert scanned("xyxyz", "zabcxyx") == TooShort()
 
 
 def test_only_answers_that_are_no_shorter_confirm_a_loss() -> None:

@@ -1,10 +1,22 @@
 """Lines of stream-json, as the host saw them → a Transcript."""
 
+import json
 from typing import Any
 
 import orjson
 
 from paperclip_claude_k8s.claude.transcript import HEAD_BYTES, TAIL_BYTES, TokenUsage, Transcript
+
+
+def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """The line's value, or None where it is no JSON. Lone surrogates are real and only json takes them."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(line)
+        except ValueError:
+            return None
 
 
 class StreamReader:
@@ -38,10 +50,7 @@ class StreamReader:
         self._stderr = (self._stderr + block)[-HEAD_BYTES:]
 
     def _line(self, line: bytes) -> None:
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            event = None
+        event = read_json(line)
         if not isinstance(event, dict) or not event.get("type"):
             self._plain = self._plain or line.decode("utf-8", "replace").strip()
             return
@@ -117,17 +126,10 @@ def _usage(result: dict[str, Any] | None) -> TokenUsage | None:
         return None
     models = result.get("modelUsage") or {}
     if models:
+        names = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
         rows = list(models.values())
-        total = lambda key: sum(int(row.get(key) or 0) for row in rows)  # noqa: E731
-        return TokenUsage(
-            total("inputTokens") + total("cacheCreationInputTokens"),
-            total("outputTokens"),
-            total("cacheReadInputTokens"),
-        )
-    usage = result.get("usage") or {}
-    get = lambda key: int(usage.get(key) or 0)  # noqa: E731
-    return TokenUsage(
-        get("input_tokens") + get("cache_creation_input_tokens"),
-        get("output_tokens"),
-        get("cache_read_input_tokens"),
-    )
+    else:
+        names = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
+        rows = [result.get("usage") or {}]
+    fresh, created, written, cached = (sum(int(row.get(name) or 0) for row in rows) for name in names)
+    return TokenUsage(fresh + created, written, cached)

@@ -55,12 +55,18 @@ class Nursery:
         self._root: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
         self._children: set[asyncio.Task[Any]] = set()
+        self._opened = asyncio.Event()
         self._empty = asyncio.Event()
 
     async def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Run `work` beside everything else until it ends, is cancelled, or `close` is called."""
-        group = await self._opened()
-        child = group.create_task(work, name=name)
+        if self._root is None or self._root.done() or self._empty.is_set():
+            self._opened, self._empty = asyncio.Event(), asyncio.Event()
+            live = self._live(self._opened, self._empty)
+            self._root = asyncio.create_task(live, name="nursery")  # noqa: TID251  # the root of all others
+        await self._opened.wait()
+        assert self._group is not None  # noqa: S101  # set before `_opened`
+        child = self._group.create_task(work, name=name)
         self._children.add(child)
         child.add_done_callback(self._left)
         return child
@@ -72,15 +78,6 @@ class Nursery:
             child.cancel()
         if root is not None:
             await asyncio.wait([root])
-
-    async def _opened(self) -> asyncio.TaskGroup:
-        if self._root is None or self._root.done() or self._empty.is_set():
-            opened = asyncio.Event()
-            self._empty = asyncio.Event()
-            self._root = asyncio.create_task(self._live(opened, self._empty), name="nursery")  # noqa: TID251  # the root
-            await opened.wait()
-        assert self._group is not None  # noqa: S101  # set before `opened`
-        return self._group
 
     async def _live(self, opened: asyncio.Event, empty: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:

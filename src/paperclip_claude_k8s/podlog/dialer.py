@@ -7,14 +7,14 @@ from paperclip_claude_k8s.podlog.cursor import Plan, Trail
 from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.governor import Governor
 from paperclip_claude_k8s.podlog.records import Run
-from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, TooShort
+from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
 AGREEING = 3
 """Looks that must find nothing of ours before it is believed: a wrong belief would repeat the whole log."""
 SCAN_PAUSE = 0.2
 """Seconds between two looks; what garbles answers passes by."""
-SCANS = 10
+SCANS = 6
 """Looks at an answer before the server counts as broken: it keeps ending early or changing its mind."""
 
 
@@ -41,17 +41,17 @@ class Dialer:
 
     async def _look(self, plan: Plan) -> Plan:
         """Find our last line in what the server has, or make sure that it is gone."""
-        doubts: list[NotThere] = []
+        doubts: list[Scattered | NotThere] = []
         for _ in range(SCANS):
             match await self._scan(plan):
                 case Found(found):
                     return found
-                case NotThere() as finding:
-                    doubts = [*doubts, finding] if all(map(finding.confirms, doubts)) else [finding]
-                    if len(doubts) == AGREEING:
-                        return Plan(None, 0, lost=True)  # what the server has was all written after it
                 case TooShort():
                     doubts = []
+                case doubt:
+                    doubts = [*doubts, doubt] if all(map(doubt.confirms, doubts)) else [doubt]
+                    if len(doubts) == AGREEING:
+                        return _accepted(doubt)
             await asyncio.sleep(SCAN_PAUSE)
         raise LogBroken("the log ended early each time it was read")
 
@@ -87,3 +87,8 @@ class Dialer:
             await feed.close()
             raise LogBroken(f"no answer within {self._patience:.0f} s") from None
         return feed
+
+
+def _accepted(doubt: Scattered | NotThere) -> Plan:
+    """The plan for a loss that is sure. What a server has that has not our last line, was written after it."""
+    return doubt.plan if isinstance(doubt, Scattered) else Plan(None, 0, lost=True)

@@ -70,13 +70,28 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Scattered:
+    """Our last line is there, but lines stand among ours that were never sent: a clock set back hid them.
+
+    Believed when others say the same.
+    """
+
+    plan: Plan
+
+    def confirms(self, earlier: "Scattered | NotThere") -> bool:
+        return self == earlier
+
+
+@dataclass(frozen=True, slots=True)
 class NotThere:
     """The answer holds nothing of ours. Believed when others, no shorter ones, say so too."""
 
     opening: Key | None
     count: int
 
-    def confirms(self, earlier: "NotThere") -> bool:
+    def confirms(self, earlier: "Scattered | NotThere") -> bool:
+        if isinstance(earlier, Scattered):
+            return False
         return earlier.opening in (None, self.opening) and earlier.count <= self.count
 
 
@@ -85,7 +100,7 @@ class TooShort:
     """The answer ended before our last line could come: it was cut."""
 
 
-Finding = Found | NotThere | TooShort
+Finding = Found | Scattered | NotThere | TooShort
 
 
 class Scan:
@@ -133,11 +148,10 @@ class Scan:
                 return TooShort()
             if overlap:
                 return self._found(skipped + overlap, overlap)
-        if self._likeness[0]:
-            # lines stand among ours that were never sent to us: a clock set back had hidden them
+        if self._likeness[0] and not self._matched:
             found = self._found(self._likeness[1], self._likeness[0])
-            return Found(replace(found.plan, lost=True))
-        if begun:
+            return Scattered(replace(found.plan, lost=True))
+        if begun or self._matched:
             return TooShort()
         return NotThere(self._head[0] if self._head else None, self._count)
 

@@ -46,7 +46,7 @@ class RelaySummary:
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
-    """The summary in a termination message; None for any other text, such as a runtime's own. Never raises."""
+    """The summary in a termination message; None for any other text, such as a runtime's own."""
     try:
         told = orjson.loads(message or "")
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""From a sighting to the answer: what the verdict needs of plan and house is picked here, nothing is judged."""
+"""From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
 
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.result import ExecutionResult

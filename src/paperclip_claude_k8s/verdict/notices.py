@@ -15,9 +15,11 @@ def describe_notice(notice: Notice) -> str:
             tries = f" ({attempts} tries)" if attempts > 1 else ""
             return f"Log stream: {why} — reconnecting{tries}"
         case Gap(since, until, size, lines):
-            return f"Log stream: {_amount(size, lines)} lost {_between(since, until)}; the cluster has them no more"
+            what = f"{_amount(size, lines)} lost {_between(since, until)}"
+            return f"Log stream: {what}; the cluster has them no more"
         case GapFilled(since, until, size, lines):
-            return f"Log stream: {_amount(size, lines)} {_between(since, until)} filled in from the shared volume"
+            what = f"{_amount(size, lines)} {_between(since, until)}"
+            return f"Log stream: {what} filled in from the shared volume"
         case NotLogText(text):
             return f"Log stream: the cluster says: {text[:500]}"
         case ContainerChanged(earlier, now):

@@ -21,7 +21,7 @@ class Asked:
     now: datetime
     model: str = ""
     session_params: JsonMap = field(default_factory=dict)
-    """Stored beside the session id: cwd, workspaceId, repoUrl, repoRef, promptBundleKey, mcpServerIdentity."""
+    """Stored beside the session id: cwd, workspace, repository, bundle key, MCP identity."""
     billing: BillingType | None = None
     biller: str | None = None
     continuation_marker: bool = True

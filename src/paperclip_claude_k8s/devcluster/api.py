@@ -1,0 +1,197 @@
+"""Requests → the store, with the rules of the API server."""
+
+from collections.abc import Callable
+from typing import Any
+
+from paperclip_claude_k8s.devcluster import patching, problems
+from paperclip_claude_k8s.devcluster.controller import FOREGROUND, mark_deleted
+from paperclip_claude_k8s.devcluster.discovery import discover
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.devcluster.kubelet import Kubelet
+from paperclip_claude_k8s.devcluster.mischief import Mischief
+from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
+from paperclip_claude_k8s.devcluster.store import Store, now
+from paperclip_claude_k8s.devcluster.tables import table
+from paperclip_claude_k8s.devcluster.target import Target, missing_path
+from paperclip_claude_k8s.devcluster.validation import admitted
+
+Object = dict[str, Any]
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+USER = "system:serviceaccount:paperclip:paperclip"
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Request:
+    """One request, as far as its meaning goes."""
+
+    def __init__(self, method: str, query: dict[str, str], body: Any, content_type: str, accept: str) -> None:  # noqa: ANN401
+        self.method = method
+        self.query = query
+        self.body = body
+        self.content_type = content_type
+        self.wants_table = "as=Table" in accept
+
+    @property
+    def dry_run(self) -> bool:
+        return self.query.get("dryRun") == "All"
+
+
+class Api:
+    def __init__(self, store: Store, kubelet: Kubelet, mischief: Mischief) -> None:
+        self.store = store
+        self.kubelet = kubelet
+        self.mischief = mischief
+
+    def answer(self, path: str, target: Target | str, request: Request) -> tuple[Object, int]:
+        """The answer's body and status, or a raised `Problem`."""
+        if isinstance(target, str):
+            return self._other(path, request)
+        verb = verb_of(request.method, target, watch=False)
+        self.admit(target, verb)
+        works: dict[str, Callable[[Target, Request], Object]] = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._change,
+            "patch": self._change,
+            "delete": self._delete,
+            "deletecollection": self._delete_all,
+        }
+        if verb not in works:
+            raise problems.Problem(405, "MethodNotAllowed", f"{request.method} is not supported on this path")
+        return works[verb](target, request), 201 if verb == "create" else 200
+
+    def admit(self, target: Target, verb: str) -> None:
+        """Access and mischief, before anything is looked at."""
+        if (verb, target.resource) in self.mischief.denied:
+            raise problems.forbidden(target.resource, target.namespace, verb, USER)
+        self.mischief.check(verb, target.resource)
+
+    def matches(self, query: dict[str, str]) -> Match:
+        labels = label_match(query.get("labelSelector", ""))
+        fields = field_match(query.get("fieldSelector", ""))
+        return lambda obj: labels(obj) and fields(obj)
+
+    def _other(self, path: str, request: Request) -> tuple[Object, int]:
+        if path == REVIEWS and request.method == "POST":
+            return self._review(request.body or {}), 201
+        found = discover(path) if request.method == "GET" else None
+        if found is None:
+            raise missing_path()
+        return found, 200
+
+    def _review(self, review: Object) -> Object:
+        asked = review.get("spec", {}).get("resourceAttributes") or {}
+        resource = asked.get("resource", "")
+        if asked.get("subresource"):
+            resource = f"{resource}/{asked['subresource']}"
+        allowed = (asked.get("verb"), resource) not in self.mischief.denied
+        return {**review, "status": {"allowed": allowed}}
+
+    def _get(self, target: Target, request: Request) -> Object:
+        obj = self.store.get(target.kind, target.namespace, target.name)
+        return table(target.kind, [obj], str(self.store.version)) if request.wants_table else obj
+
+    def _list(self, target: Target, request: Request) -> Object:
+        match = self.matches(request.query)
+        items = [obj for obj in self.store.list(target.kind, target.namespace) if match(obj)]
+        version = str(self.store.version)
+        if request.wants_table:
+            return table(target.kind, items, version)
+        return {
+            "kind": f"{target.kind.kind}List",
+            "apiVersion": target.kind.api_version,
+            "metadata": {"resourceVersion": version},
+            "items": items,
+        }
+
+    def _create(self, target: Target, request: Request) -> Object:
+        obj = admitted(target.kind, target.namespace, request.body or {})
+        taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
+        if taken is not None:
+            raise problems.already_exists(target.kind.plural, target.kind.group, obj["metadata"]["name"])
+        if request.dry_run:
+            obj["metadata"].update(uid="00000000-0000-4000-8000-000000000000", creationTimestamp=now())
+            return obj
+        return self.store.create(target.kind, obj)
+
+    def _change(self, target: Target, request: Request) -> Object:
+        def change(found: Object) -> Object:
+            if request.method == "PUT":
+                after = admitted(target.kind, target.namespace, request.body or {})
+            else:
+                after = patching.patched(found, request.body, request.content_type)
+            self._check_version(target, found, after["metadata"].get("resourceVersion"))
+            return after
+
+        return self.store.update(target.kind, target.namespace, target.name, change)
+
+    def _check_version(self, target: Target, found: Object, wanted: str | None) -> None:
+        if wanted and wanted != found["metadata"]["resourceVersion"]:
+            raise problems.modified(target.kind.plural, target.kind.group, target.name)
+
+    # Deletion -----------------------------------------------------------------------------------------
+
+    def _delete(self, target: Target, request: Request) -> Object:
+        options, query = request.body or {}, request.query
+        obj = self.store.get(target.kind, target.namespace, target.name)
+        self._check_preconditions(target, obj, options.get("preconditions") or {})
+        policy = options.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
+        grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+        if target.kind == PODS:
+            return self._delete_pod(obj, None if grace is None else float(grace))
+        if target.kind == JOBS and policy == "Foreground":
+            return self._mark_foreground(target)
+        if policy == "Orphan":
+            self._orphan(obj)
+        self.store.remove(target.kind, target.namespace, target.name)
+        return obj
+
+    def _check_preconditions(self, target: Target, obj: Object, wanted: Object) -> None:
+        for name, label in (("uid", "UID"), ("resourceVersion", "resourceVersion")):
+            expected, found = wanted.get(name), obj["metadata"][name]
+            if expected and expected != found:
+                held = f"{label} in precondition: {expected}, {label} in object meta: {found}"
+                why = f"Precondition failed: {held}"
+                raise problems.conflict(target.kind.plural, target.kind.group, target.name, why)
+
+    def _delete_pod(self, pod: Object, grace: float | None) -> Object:
+        if grace == 0:
+            self.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self.kubelet.kill(pod["metadata"]["uid"])
+            return pod
+        return mark_deleted(self.store, pod, grace)
+
+    def _mark_foreground(self, target: Target) -> Object:
+        def change(found: Object) -> None:
+            found["metadata"].setdefault("deletionTimestamp", now())
+            found["metadata"]["finalizers"] = [FOREGROUND]
+
+        return self.store.update(target.kind, target.namespace, target.name, change)
+
+    def _orphan(self, owner: Object) -> None:
+        uid = owner["metadata"]["uid"]
+
+        def release(found: Object) -> None:
+            owners = found["metadata"].get("ownerReferences") or []
+            found["metadata"]["ownerReferences"] = [o for o in owners if o["uid"] != uid]
+
+        for pod in self.store.list(PODS, owner["metadata"]["namespace"]):
+            self.store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], release)
+
+    def _delete_all(self, target: Target, request: Request) -> Object:
+        match = self.matches(request.query)
+        for obj in list(self.store.list(target.kind, target.namespace)):
+            if match(obj):
+                one = Target(target.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+                self._delete(one, request)
+        return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+
+
+def verb_of(method: str, target: Target, *, watch: bool) -> str:
+    """The RBAC verb of a request."""
+    if method == "GET":
+        return "watch" if watch else ("get" if target.name else "list")
+    if method == "DELETE" and not target.name:
+        return "deletecollection"
+    return _VERBS.get(method, method.lower())

@@ -1,0 +1,64 @@
+"""Enough of API discovery for kubectl to know what can be asked."""
+
+from typing import Any
+
+from paperclip_claude_k8s.devcluster.kinds import ALL, VERBS
+
+VERSION: dict[str, Any] = {
+    "major": "1",
+    "minor": "30",
+    "gitVersion": "v1.30.0-devcluster",
+    "gitCommit": "devcluster",
+    "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "none",
+    "platform": "linux/amd64",
+}
+_GROUPS = sorted({kind.group for kind in ALL if kind.group} | {"authorization.k8s.io"})
+
+
+def discover(path: str) -> dict[str, Any] | None:
+    """The answer to a discovery path, or None when it is none."""
+    return _PAGES.get(path.rstrip("/"))
+
+
+def _group(name: str) -> dict[str, Any]:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        "name": name,
+        "versions": [version],
+        "preferredVersion": version,
+    }
+
+
+def _resources(group: str, group_version: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = [
+        {
+            "name": kind.plural,
+            "singularName": kind.kind.lower(),
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": list(VERBS),
+            **({"shortNames": list(kind.short)} if kind.short else {}),
+        }
+        for kind in ALL
+        if kind.group == group
+    ]
+    if not group:
+        found.append(
+            {"name": "pods/log", "singularName": "", "namespaced": True, "kind": "Pod", "verbs": ["get"]}
+        )
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
+
+
+_PAGES: dict[str, dict[str, Any]] = {
+    "/version": VERSION,
+    "/api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in _GROUPS]},
+    "/api/v1": _resources("", "v1"),
+    **{f"/apis/{name}": _group(name) for name in _GROUPS},
+    **{f"/apis/{name}/v1": _resources(name, f"{name}/v1") for name in _GROUPS},
+}

@@ -1,0 +1,33 @@
+"""The resources this API server knows."""
+
+from dataclasses import dataclass
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    group: str
+    version: str
+    plural: str
+    kind: str
+    short: tuple[str, ...] = ()
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+JOBS = Kind("batch", "v1", "jobs", "Job")
+PODS = Kind("", "v1", "pods", "Pod", ("po",))
+SECRETS = Kind("", "v1", "secrets", "Secret")
+EVENTS = Kind("", "v1", "events", "Event", ("ev",))
+CLAIMS = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", ("pvc",))
+ACCOUNTS = Kind("", "v1", "serviceaccounts", "ServiceAccount", ("sa",))
+NAMESPACES = Kind("", "v1", "namespaces", "Namespace", ("ns",), namespaced=False)
+NODES = Kind("", "v1", "nodes", "Node", ("no",), namespaced=False)
+LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+
+ALL = (JOBS, PODS, SECRETS, EVENTS, CLAIMS, ACCOUNTS, NAMESPACES, NODES, LEASES)
+BY_PLURAL = {(kind.group, kind.plural): kind for kind in ALL}

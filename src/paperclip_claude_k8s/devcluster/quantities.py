@@ -1,0 +1,40 @@
+"""Does a Pod fit on the one node there is?"""
+
+from typing import Any
+
+NODE_CPU, NODE_MEMORY = 64.0, 256 * 1024.0**3
+NODE_LABELS = {"kubernetes.io/hostname": "devnode", "kubernetes.io/os": "linux"}
+_UNITS = {
+    "Ki": 1024.0,
+    "Mi": 1024.0**2,
+    "Gi": 1024.0**3,
+    "Ti": 1024.0**4,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+}
+
+
+def fits(spec: dict[str, Any]) -> str | None:
+    """Why the node will not take this Pod, in the scheduler's words; None when it will."""
+    wanted = spec.get("nodeSelector") or {}
+    if any(NODE_LABELS.get(key) != value for key, value in wanted.items()):
+        return "node(s) didn't match Pod's node affinity/selector"
+    requests = [(c.get("resources") or {}).get("requests") or {} for c in spec.get("containers") or []]
+    if sum(amount(request.get("cpu", "0")) for request in requests) > NODE_CPU:
+        return "Insufficient cpu"
+    if sum(amount(request.get("memory", "0")) for request in requests) > NODE_MEMORY:
+        return "Insufficient memory"
+    return None
+
+
+def amount(quantity: object) -> float:
+    """A Kubernetes quantity as a plain number."""
+    text = str(quantity)
+    if text.endswith("m"):
+        return float(text[:-1]) / 1000
+    for unit, factor in _UNITS.items():
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * factor
+    return float(text)

@@ -1,0 +1,55 @@
+"""Label and field selectors."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from paperclip_claude_k8s.devcluster import problems
+
+Object = dict[str, Any]
+Match = Callable[[Object], bool]
+_SET = re.compile(r"^\s*(\S+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
+_PART = re.compile(r",(?![^(]*\))")
+
+
+def label_match(selector: str) -> Match:
+    """`a=b,c!=d,e in (f,g),!h,i`: all of them must hold."""
+    tests = [_requirement(part.strip()) for part in _PART.split(selector) if part.strip()]
+    return lambda obj: all(test(obj.get("metadata", {}).get("labels") or {}) for test in tests)
+
+
+def _requirement(part: str) -> Callable[[dict[str, str]], bool]:
+    if found := _SET.match(part):
+        key, wanted = found[1], {value.strip() for value in found[3].split(",")}
+        if found[2] == "in":
+            return lambda labels: labels.get(key) in wanted
+        return lambda labels: labels.get(key) not in wanted
+    if "!=" in part:
+        key, value = (side.strip() for side in part.split("!=", 1))
+        return lambda labels: labels.get(key) != value
+    if "=" in part:
+        key, value = (side.strip("= ") for side in part.split("=", 1))
+        return lambda labels: labels.get(key) == value
+    if part.startswith("!"):
+        return lambda labels: part[1:].strip() not in labels
+    return lambda labels: part in labels
+
+
+def field_match(selector: str) -> Match:
+    """`metadata.name=x,involvedObject.uid!=y`: paths through the object."""
+    tests = [_field(part) for part in selector.split(",") if part]
+    return lambda obj: all(test(obj) for test in tests)
+
+
+def _field(part: str) -> Match:
+    path, operator, value = re.split(r"(!=|==?)", part, maxsplit=1) if "=" in part else ("", "", "")
+    if not operator:
+        raise problems.bad_request(f"invalid field selector {part!r}")
+
+    def test(obj: Object) -> bool:
+        found: Any = obj
+        for step in path.strip().split("."):
+            found = found.get(step) if isinstance(found, dict) else None
+        return (str(found or "") == value.strip()) is not (operator == "!=")
+
+    return test

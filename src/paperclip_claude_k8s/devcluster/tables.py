@@ -1,0 +1,103 @@
+"""The tables that `kubectl get` prints."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, SECRETS, Kind
+
+Object = dict[str, Any]
+Row = Callable[[Object], list[Any]]
+
+
+def table(kind: Kind, objects: Iterable[Object], version: str) -> Object:
+    """A `Table` with the columns kubectl users know."""
+    columns, row = _COLUMNS.get(kind, (["Name", "Age"], lambda obj: [_name(obj), _age(obj)]))
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": version},
+        "columnDefinitions": [
+            {
+                "name": name,
+                "type": "string",
+                "format": "name" if name == "Name" else "",
+                "description": name,
+                "priority": 0,
+            }
+            for name in columns
+        ],
+        "rows": [{"cells": row(obj), "object": _partial(obj)} for obj in objects],
+    }
+
+
+def _partial(obj: Object) -> Object:
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
+
+
+def _age(obj: Object, since: str | None = None, until: str | None = None) -> str:
+    start = since or obj["metadata"].get("creationTimestamp")
+    if not start:
+        return "<unknown>"
+    end = datetime.fromisoformat(until) if until else datetime.now(UTC)
+    seconds = int((end - datetime.fromisoformat(start)).total_seconds())
+    if seconds < 120:
+        return f"{seconds}s"
+    return f"{seconds // 60}m" if seconds < 7200 else f"{seconds // 3600}h"
+
+
+def _job(job: Object) -> list[Any]:
+    status = job.get("status", {})
+    started = status.get("startTime")
+    duration = _age(job, started, status.get("completionTime")) if started else ""
+    return [_name(job), f"{status.get('succeeded', 0)}/1", duration, _age(job)]
+
+
+def _pod(pod: Object) -> list[Any]:
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    ready = sum(1 for status in statuses if status.get("ready"))
+    total = len(pod["spec"].get("containers") or [])
+    return [_name(pod), f"{ready}/{total}", _pod_status(pod, statuses), "0", _age(pod)]
+
+
+def _pod_status(pod: Object, statuses: list[Object]) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    if reason := pod.get("status", {}).get("reason"):
+        return str(reason)
+    for status in statuses:
+        for state in ("waiting", "terminated"):
+            if reason := status.get("state", {}).get(state, {}).get("reason"):
+                return str(reason)
+    return str(pod.get("status", {}).get("phase", "Unknown"))
+
+
+def _event(event: Object) -> list[Any]:
+    about = event["involvedObject"]
+    seen = _age(event, event.get("lastTimestamp"))
+    return [
+        seen,
+        event["type"],
+        event["reason"],
+        f"{about['kind'].lower()}/{about['name']}",
+        event["message"],
+    ]
+
+
+_COLUMNS: dict[Kind, tuple[list[str], Row]] = {
+    JOBS: (["Name", "Completions", "Duration", "Age"], _job),
+    PODS: (["Name", "Ready", "Status", "Restarts", "Age"], _pod),
+    EVENTS: (["Last Seen", "Type", "Reason", "Object", "Message"], _event),
+    SECRETS: (
+        ["Name", "Type", "Data", "Age"],
+        lambda obj: [_name(obj), obj.get("type", "Opaque"), len(obj.get("data") or {}), _age(obj)],
+    ),
+    LEASES: (
+        ["Name", "Holder", "Age"],
+        lambda obj: [_name(obj), obj.get("spec", {}).get("holderIdentity", ""), _age(obj)],
+    ),
+}

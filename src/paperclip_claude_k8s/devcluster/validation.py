@@ -1,0 +1,74 @@
+"""What the API server refuses to store, in its words: names, labels, and a Job's bare necessities."""
+
+import base64
+import copy
+import re
+from typing import Any
+
+from paperclip_claude_k8s.devcluster import problems
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind
+
+Object = dict[str, Any]
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+_LABEL = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+SECRET_LIMIT = 1024 * 1024
+
+
+def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
+    """The object as the server would store it, defaults and all, or a 422."""
+    obj = copy.deepcopy(obj)
+    meta = obj.setdefault("metadata", {})
+    if kind.namespaced:
+        meta["namespace"] = namespace
+    _check_meta(kind, meta)
+    if kind == SECRETS:
+        _fold_string_data(kind, obj)
+    if kind in {JOBS, PODS}:
+        spec = (
+            obj.get("spec", {}).get("template", {}).get("spec", {}) if kind == JOBS else obj.get("spec", {})
+        )
+        _check_pod_spec(kind, meta["name"], spec)
+        obj.setdefault("status", {})
+    return obj
+
+
+def _check_meta(kind: Kind, meta: Object) -> None:
+    name = meta.get("name")
+    if not name:
+        raise problems.invalid(
+            kind.kind, "", "metadata.name: Required value: name or generateName is required"
+        )
+    if not _NAME.match(name) or len(name) > 253:
+        why = f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must'
+        raise problems.invalid(
+            kind.kind, name, f"{why} consist of lower case alphanumeric characters, '-' or '.'"
+        )
+    for key, value in (meta.get("labels") or {}).items():
+        if not isinstance(value, str) or len(value) > 63 or not _LABEL.match(value):
+            why = f'metadata.labels: Invalid value: "{value}": a valid label must be an empty'
+            raise problems.invalid(
+                kind.kind, name, f"{why} string or consist of alphanumeric characters ({key})"
+            )
+
+
+def _fold_string_data(kind: Kind, obj: Object) -> None:
+    data = obj.setdefault("data", {})
+    for key, value in (obj.pop("stringData", None) or {}).items():
+        data[key] = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+    if sum(len(value) * 3 // 4 for value in data.values()) > SECRET_LIMIT:
+        why = "data: Too long: must have at most 1048576 bytes"
+        raise problems.invalid(kind.kind, obj["metadata"]["name"], why)
+
+
+def _check_pod_spec(kind: Kind, name: str, spec: Object) -> None:
+    where = "spec.template.spec" if kind == JOBS else "spec"
+    if not spec.get("containers"):
+        raise problems.invalid(kind.kind, name, f"{where}.containers: Required value")
+    if kind == JOBS and spec.get("restartPolicy") not in {"Never", "OnFailure"}:
+        why = f'{where}.restartPolicy: Unsupported value: "{spec.get("restartPolicy", "Always")}"'
+        raise problems.invalid(kind.kind, name, f'{why}: supported values: "OnFailure", "Never"')
+    for container in spec["containers"]:
+        if not container.get("name") or not container.get("image"):
+            raise problems.invalid(kind.kind, name, f"{where}.containers[0].image: Required value")
+    if any("hostPath" in volume for volume in spec.get("volumes") or []):
+        raise problems.invalid(kind.kind, name, f"{where}.volumes: hostPath volumes are not offered here")
