@@ -65,7 +65,7 @@ class Life:
             drains=not relay or dice.random() < 0.7,
             inner_stamps=inner,
             twins=not rotates and dice.random() < 0.7,
-            steps=dice.random() < 0.2,
+            steps=not inner and dice.random() < 0.2,
             restarts=rotates and dice.random() < 0.1,
             stray=not relay and not rotates and dice.random() < 0.5,
             zone=dice.choice((0, 0, 180, -570)),

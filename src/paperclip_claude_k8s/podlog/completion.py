@@ -98,5 +98,5 @@ class Completion:
         if self._session.proven():
             return
         if not read_all or self._session.intake.lost:
-            ledger.suspect(self._delivery.trail.last_time, None)
+            ledger.suspect(self._session.intake.sound_until, None)
         await self._delivery.tell(ledger.check(totals, None) if totals else ledger.concede())

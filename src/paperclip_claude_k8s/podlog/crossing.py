@@ -24,7 +24,8 @@ class Crossing:
         self._delivery = delivery
         self._mender = Mender(delivery, origin.filler) if origin.filler else None
         self._counted = origin.nonce is not None
-        self._since = delivery.trail.last_time
+        self.since = delivery.trail.last_time
+        """Time of the last line before the loss."""
 
     async def take(self, run: Run) -> Run | None:
         """Deal with the first lines after the loss; what is left of the run goes the usual way."""
@@ -41,7 +42,7 @@ class Crossing:
             case Bookmark() as bookmark:
                 self.over = True
                 if self._mender:
-                    await self._mender.fill(bookmark.bytes, self._since, run.first().time)
+                    await self._mender.fill(bookmark.bytes, self.since, run.first().time)
                 return run  # the bookmark itself tells what is missing still
             case _:  # a line of stderr tells nothing about stdout
                 await self._delivery.accept(run.only_first())
@@ -55,10 +56,10 @@ class Crossing:
         line = block[: block.find(b"\n") + 1] or block
         headless = self._delivery.event_lines and not _is_event(line)
         place = await self._look_up(block, line if headless else None)
-        if place and self._mender and await self._mender.fill(place.stop, self._since, first.time):
+        if place and self._mender and await self._mender.fill(place.stop, self.since, first.time):
             headless = not place.before
         else:
-            self._delivery.ledger.suspect(self._since, first.time)
+            self._delivery.ledger.suspect(self.since, first.time)
             if not self._counted:
                 await self._delivery.tell(self._delivery.ledger.concede())
         if not headless:

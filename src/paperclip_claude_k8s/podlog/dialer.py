@@ -90,5 +90,5 @@ class Dialer:
 
 
 def _accepted(doubt: Scattered | NotThere) -> Plan:
-    """The plan for a loss that is sure. What a server has that has not our last line, was written after it."""
+    """The plan for a loss that is sure. What a server has without our last line was written after it."""
     return doubt.plan if isinstance(doubt, Scattered) else Plan(None, 0, lost=True)

@@ -37,6 +37,11 @@ class Intake:
         """Whether lines were lost and nothing came since that would tell how many."""
         return self._crossing is not None
 
+    @property
+    def sound_until(self) -> int | None:
+        """Time of the last line up to which nothing is known to be missing."""
+        return self._crossing.since if self._crossing else self._delivery.trail.last_time
+
     async def last_words(self, torso: bytes) -> None:
         """Deliver the end of a log that has no newline, once it is known to be the end."""
         log, apology, rest = torso.partition(APOLOGY)

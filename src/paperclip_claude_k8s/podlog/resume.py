@@ -144,14 +144,14 @@ class Scan:
         for skipped in (0, 1):  # the first line may be the rest of one that began in an earlier file
             rest = self._head[skipped:]
             overlap = 0 if begun else _overlap(self._tail, rest)
-            if _inside(self._tail, rest) and overlap < len(rest):
+            if overlap < self._matched or (overlap < len(rest) and _inside(self._tail, rest)):
                 return TooShort()
             if overlap:
                 return self._found(skipped + overlap, overlap)
-        if self._likeness[0] and not self._matched:
+        if self._likeness[0]:
             found = self._found(self._likeness[1], self._likeness[0])
             return Scattered(replace(found.plan, lost=True))
-        if begun or self._matched:
+        if begun:
             return TooShort()
         return NotThere(self._head[0] if self._head else None, self._count)
 
