@@ -15,7 +15,6 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import find_setting, identity_of, read_config
 from paperclip_claude_k8s.run.tend import tended
-from paperclip_claude_k8s.verdict.outcome import weigh
 from paperclip_claude_k8s.verdict.report import Asked, apologize
 
 
@@ -44,4 +43,4 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
         launched = await launch(plan, ports, say)
     async with tended(launched, plan, ports, say):
         sighting = await observe(ctx, plan, launched, ports, say)
-    return answer(weigh(sighting, config.timeout_sec), sighting, plan, ports.house)
+    return answer(sighting, plan, ports.house)

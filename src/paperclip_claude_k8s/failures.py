@@ -11,11 +11,12 @@ A message says what happened to what, the cluster's own words, and the next step
         └── the agent may have run disrupted, deleted, timeout, Claude's own ends    evidence: continuation
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
+from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.result import ErrorFamily
 
@@ -292,10 +293,43 @@ def no_result(message: str) -> Failure:
     return Failure(ErrorCode.NO_RESULT, message)
 
 
-def with_step(failure: Failure, step: str) -> Failure:
-    """The seeds' texts are interface; a next step may follow them."""
-    return replace(failure, message=f"{failure.message} — {step}")
+def complained(said: Classified, message: str) -> Failure:
+    """A result that is no success: what the CLI complains of decides code, family and next step."""
+    code, step = _COMPLAINTS[said.complaint]
+    return Failure(
+        code,
+        f"{message} — {step}",
+        "none" if said.complaint is Complaint.MAX_TURNS else "continuation",
+        _FAMILIES.get(said.complaint),
+        clear_session=said.complaint in _SESSION_LOST,
+        retry_not_before=said.retry_at,
+        meta={"loginUrl": said.login_url} if said.login_url else {},
+    )
 
 
-def claude_failed(message: str) -> Failure:
-    return Failure(ErrorCode.FAILED, message)
+_COMPLAINTS: dict[Complaint, tuple[ErrorCode, str]] = {
+    Complaint.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "renew the agent's credentials"),
+    Complaint.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
+    Complaint.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again in a while"),
+    Complaint.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),
+    Complaint.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or ask for access to it"),
+    Complaint.PROMPT_TOO_LONG: (ErrorCode.CLAUDE_PROMPT_TOO_LONG, "start a fresh session or send less"),
+    Complaint.MAX_BUDGET: (ErrorCode.MAX_BUDGET, "raise the budget given in extraArgs"),
+    Complaint.MAX_OUTPUT: (ErrorCode.MAX_OUTPUT, "ask for less at once"),
+    Complaint.REFUSAL: (ErrorCode.REFUSAL, "rephrase the task"),
+    Complaint.MAX_TURNS: (
+        ErrorCode.MAX_TURNS,
+        "the host continues it; raise maxTurnsPerRun for more at once",
+    ),
+    Complaint.SESSION_UNAVAILABLE: (ErrorCode.SESSION_UNAVAILABLE, "the next run starts a fresh session"),
+    Complaint.POISONED_SESSION: (ErrorCode.POISONED_SESSION, "the next run starts a fresh session"),
+    Complaint.EMPTY_REPLY: (ErrorCode.LLM_API_ERROR, "try again; look at the model's gateway if it stays so"),
+    Complaint.OTHER: (ErrorCode.FAILED, "the output holds more"),
+}
+_FAMILIES: dict[Complaint, ErrorFamily] = {
+    Complaint.QUOTA: "provider_quota",
+    Complaint.TRANSIENT: "transient_upstream",
+    Complaint.EMPTY_REPLY: "transient_upstream",
+    Complaint.REFUSAL: "model_refusal",
+}
+_SESSION_LOST = frozenset({Complaint.SESSION_UNAVAILABLE, Complaint.POISONED_SESSION})

@@ -1,6 +1,7 @@
 """Lines of stream-json, as the host saw them → a Transcript."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ class StreamReader:
         self._substance = False
         self._assistants = 0
         self._errors: list[str] = []
+        self._rate_limit: dict[str, Any] | None = None
         self._plain = ""
         self._stderr = b""
         self._head = b""
@@ -62,6 +64,8 @@ class StreamReader:
                 self._assistant(event)
             case "result", _:
                 self._result = event
+            case "rate_limit_event", _:
+                self._rate_limit = event.get("rate_limit_info")
 
     def _assistant(self, event: dict[str, Any]) -> None:
         if event.get("error"):
@@ -93,15 +97,24 @@ class StreamReader:
             cost_usd=result.get("total_cost_usd") if result else None,
             result=result,
             cut_short=result is None and self._substance,
-            empty_reply=result is None and self._assistants > 0 and not self._substance,
+            empty_reply=self._empty_reply(),
+            warnings=tuple(_warnings(result)),
             assistant_errors=tuple(self._errors),
             first_plain_line=self._plain,
             stderr_tail=self._stderr.decode("utf-8", "replace"),
             api_key_source=str(self._init.get("apiKeySource") or ""),
+            rate_limit=self._rate_limit,
             excerpt=self._excerpt(),
             lines=self._lines,
             bytes=self._bytes,
         )
+
+    def _empty_reply(self) -> bool:
+        """Only empty assistant events and no result, or the CLI's own diagnosis and no event at all."""
+        if self._result is None:
+            return self._assistants > 0 and not self._substance
+        completed = self._result.get("terminal_reason") == "completed"
+        return completed and self._result.get("subtype") == "error_during_execution" and not self._assistants
 
     def _summary(self) -> str:
         last = list(self._texts.values())[-1] if self._texts else []
@@ -119,6 +132,16 @@ class StreamReader:
             return joined.decode("utf-8", "replace")
         note = f"\n[... {left_out} bytes left out ...]\n"
         return self._head.decode("utf-8", "replace") + note + self._tail.decode("utf-8", "replace")
+
+
+def _warnings(result: dict[str, Any] | None) -> Iterator[str]:
+    """What makes a success suspicious (EVENTS.md 3): told with it, never a failure."""
+    if result is None or result.get("is_error") or result.get("subtype") != "success":
+        return
+    if result.get("result") == "":
+        yield "the result is empty"
+    if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):
+        yield "stop_reason is null: the answer may have been cut in mid-stream"
 
 
 def _usage(result: dict[str, Any] | None) -> TokenUsage | None:

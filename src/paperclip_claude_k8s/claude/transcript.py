@@ -29,6 +29,8 @@ class Transcript:
     first_plain_line: str = ""
     stderr_tail: str = ""
     api_key_source: str = ""
+    rate_limit: dict[str, Any] | None = None
+    """The last `rate_limit_info`, as the CLI printed it."""
     excerpt: str = ""
     lines: int = 0
     bytes: int = 0

@@ -232,7 +232,7 @@ class PodRun:
                 self._paths.add(mount["mountPath"], folder)
 
     def _volume(self, volume: Object) -> Path:
-        folder = self._folder / "volumes" / volume["name"]
+        folder: Path = self._folder / "volumes" / volume["name"]
         if claim := volume.get("persistentVolumeClaim"):
             return self._kubelet.claim_folder(self._meta["namespace"], claim["claimName"])
         if secret := volume.get("secret"):

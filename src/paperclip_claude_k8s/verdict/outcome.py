@@ -1,53 +1,132 @@
 """Sighting → what it means: an ordered list of questions, the first with an answer decides (SPEC 8)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.claude.complaints import Classified, classify, stderr_complaint
+from paperclip_claude_k8s.claude.words import (
+    describe_claude_failure,
+    describe_truncation_cause,
+    partial_run_message,
+    pod_cause,
+    truncated_message,
+)
+from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Disrupted, JobGone, NotStarted, Stopped
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
-Question = Callable[[Sighting, float], Failure | None]
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of the plan and the moment a judgement needs. `timeout` in seconds, `now` an aware time."""
+
+    now: datetime
+    timeout: float = 0.0
+    log_limit: str = ""
 
 
-def weigh(seen: Sighting, timeout_sec: float) -> Failure | None:
-    """None is a success."""
-    for question in _FIRST:
-        if (failure := question(seen, timeout_sec)) is not None:
-            return failure
+Question = Callable[[Sighting, Terms], Failure | None]
+
+
+def weigh(seen: Sighting, terms: Terms) -> Failure | None:
+    """The failure, or None for a success: a result of subtype success without is_error, whatever else."""
+    questions = _WITHOUT_RESULT
+    if is_success(seen):
+        questions = _BEFORE_SUCCESS
+    elif seen.transcript.result is not None:
+        questions = _BEFORE_SUCCESS + _WITH_RESULT
+    return next((failure for ask in questions if (failure := ask(seen, terms)) is not None), None)
+
+
+def is_success(seen: Sighting) -> bool:
     result = seen.transcript.result
-    if result is not None and not result.get("is_error") and result.get("subtype") == "success":
-        return None
-    for question in _WITH_RESULT if result is not None else _WITHOUT_RESULT:
-        if (failure := question(seen, timeout_sec)) is not None:
-            return failure
-    raise AssertionError("the last question always has an answer")
+    return result is not None and not result.get("is_error") and result.get("subtype") == "success"
 
 
-def _not_started(seen: Sighting, _: float) -> Failure | None:
+# ── asked of every run ───────────────────────────────────────────────────────────────────────────
+
+
+def _not_started(seen: Sighting, _: Terms) -> Failure | None:
     return seen.ending.failure if isinstance(seen.ending, NotStarted) else None
 
 
-def _timed_out(seen: Sighting, timeout_sec: float) -> Failure | None:
-    return failures.timeout(timeout_sec) if isinstance(seen.ending, DeadlinePassed) else None
+def _timed_out(seen: Sighting, terms: Terms) -> Failure | None:
+    return failures.timeout(terms.timeout) if isinstance(seen.ending, DeadlinePassed) else None
 
 
-def _cancelled(seen: Sighting, _: float) -> Failure | None:
+def _cancelled(seen: Sighting, _: Terms) -> Failure | None:
     return failures.cancelled(proven=seen.ending.proven) if isinstance(seen.ending, Stopped) else None
 
 
-def _log_limit(seen: Sighting, _: float) -> Failure | None:
+# ── asked of runs without a result ───────────────────────────────────────────────────────────────
+
+
+def _session_refused(seen: Sighting, _: Terms) -> Failure | None:
+    complaint = stderr_complaint(seen.transcript.stderr_tail)
+    if complaint is None:
+        return None
+    said = seen.transcript.stderr_tail.strip()
+    return failures.complained(Classified(complaint, said), f"Claude refused the session: {said}")
+
+
+def _log_limit(seen: Sighting, terms: Terms) -> Failure | None:
     hit = seen.relay is not None and seen.relay.limit_hit
-    return failures.log_limit_exceeded("") if hit else None
+    return failures.log_limit_exceeded(terms.log_limit) if hit else None
 
 
-def _deleted(seen: Sighting, _: float) -> Failure | None:
+def _deleted(seen: Sighting, _: Terms) -> Failure | None:
     if not isinstance(seen.ending, JobGone):
         return None
     return failures.job_deleted_externally(_forensics(seen, seen.ending.seen_by))
 
 
+def _disrupted(seen: Sighting, _: Terms) -> Failure | None:
+    end = seen.ending
+    if not isinstance(end, Disrupted):
+        return None
+    return failures.pod_disrupted(end.pod, end.reason, end.words, started=True)
+
+
+def _empty_reply(seen: Sighting, _: Terms) -> Failure | None:
+    if not seen.transcript.empty_reply:
+        return None
+    model = seen.transcript.model
+    named = f" (model: {model})" if model else ""
+    return failures.empty_reply(
+        f"Claude's model answered with nothing{named} — try again, look at its gateway"
+    )
+
+
+def _truncated(seen: Sighting, _: Terms) -> Failure | None:
+    if not seen.transcript.cut_short:
+        return None
+    cause = describe_truncation_cause(_end(seen), pod_missing=seen.facts.pod_gone, phase=seen.facts.pod_phase)
+    return failures.truncated(truncated_message(seen.transcript.model, cause))
+
+
+def _partial(seen: Sighting, _: Terms) -> Failure | None:
+    told = seen.transcript
+    init = bool(told.init_model)
+    words = told.first_plain_line or told.stderr_tail.strip().partition("\n")[0]
+    message = partial_run_message(seen.exit_code, told.init_model, words, started=told.lines > 0, init=init)
+    if seen.exit_code != 0:
+        message += pod_cause(_end(seen))
+    return failures.init_failed(message) if init and not words else failures.no_result(message)
+
+
+def _end(seen: Sighting) -> Terminated | None:
+    """How the container ended, in words of its own: the relay's summary is not the agent's message."""
+    how = seen.how
+    if how is None:
+        return None
+    return Terminated(how.exit_code, how.reason, seen.own_words, how.signal)
+
+
 def _forensics(seen: Sighting, seen_by: str) -> str:
+    """What tells a TTL, a self-delete and a stranger apart without a look at the cluster."""
     facts = seen.facts
     told = ",".join(f"{c.type}={c.status}" + (f"({c.reason})" if c.reason else "") for c in facts.conditions)
     parts = [f"detected_via={seen_by}", f"job={facts.job}", f"ns={facts.namespace}"]
@@ -59,24 +138,25 @@ def _forensics(seen: Sighting, seen_by: str) -> str:
     return ", ".join(parts)
 
 
-def _disrupted(seen: Sighting, _: float) -> Failure | None:
-    end = seen.ending
-    if not isinstance(end, Disrupted):
+# ── asked of a result that is no success ─────────────────────────────────────────────────────────
+
+
+def _complaint(seen: Sighting, terms: Terms) -> Failure | None:
+    result = seen.transcript.result
+    if result is None:
         return None
-    return failures.pod_disrupted(end.pod, end.reason, end.words, started=True)
+    return failures.complained(classify(seen.transcript, terms.now), describe_claude_failure(result))
 
 
-def _no_result(seen: Sighting, _: float) -> Failure | None:
-    return failures.no_result(f"Claude exited with code {seen.exit_code}: {seen.transcript.first_plain_line}")
-
-
-def _error_result(seen: Sighting, _: float) -> Failure | None:
-    result = seen.transcript.result or {}
-    return failures.claude_failed(
-        f"Claude run failed: subtype={result.get('subtype')}: {result.get('result')}"
-    )
-
-
-_FIRST: tuple[Question, ...] = (_not_started, _timed_out, _cancelled)
-_WITHOUT_RESULT: tuple[Question, ...] = (_log_limit, _deleted, _disrupted, _no_result)
-_WITH_RESULT: tuple[Question, ...] = (_error_result,)
+_BEFORE_SUCCESS: tuple[Question, ...] = (_not_started, _timed_out, _cancelled)
+_WITH_RESULT: tuple[Question, ...] = (_complaint,)
+_WITHOUT_RESULT: tuple[Question, ...] = (
+    *_BEFORE_SUCCESS,
+    _session_refused,
+    _log_limit,
+    _deleted,
+    _disrupted,
+    _empty_reply,
+    _truncated,
+    _partial,
+)
