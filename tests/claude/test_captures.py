@@ -1,4 +1,4 @@
-"""Every recorded run of the CLI, read in one piece and byte by byte: all facts of its sidecar come out right."""
+"""Every recorded run of the CLI, in one piece and byte by byte: all facts of its sidecar come out right."""
 
 import gzip
 import json

@@ -11,19 +11,15 @@ from tests.support.runs import Site, capture, capture_file
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.ports import House
 
 REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
 """On the real cluster the adapter plays the host in its Pod, so that Jobs inherit image, volume and env."""
 
-on_a_real_cluster = [
-    pytest.mark.real,
-    pytest.mark.skipif(not REAL, reason="KUBECONFIG_FOR_TESTS names no real cluster"),
-]
 
-
-@pytest.fixture(params=["devcluster", pytest.param("real", marks=on_a_real_cluster)])
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     if request.param == "real":
         config = {"kubeconfig": REAL, "imagePullPolicy": "Never"}
@@ -35,8 +31,6 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         path = tmp_path / capture_file(name)
         path.write_bytes(capture(name))
         return str(path)
-
-    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415
 
     async with DevCluster.start() as cluster:
         config = {"kubeconfig": str(cluster.kubeconfig), "image": "local/agent:1"}

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import aiohttp
 import orjson
 
 from paperclip_claude_k8s.cluster import reading
@@ -22,7 +21,7 @@ from paperclip_claude_k8s.cluster.model import (
     Seen,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
-from paperclip_claude_k8s.cluster.transport import Request, Transport, translated
+from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire, translated
 from paperclip_claude_k8s.ground.aio import jittered
 from paperclip_claude_k8s.ground.settings import Timings
 
@@ -34,16 +33,17 @@ NOT_FOUND, CONFLICT = 404, 409
 class Gateway:
     """Kubernetes behind HTTP. Nothing is opened before the first call."""
 
-    def __init__(self, kubeconfig: str | None = None, timings: Timings | None = None) -> None:
+    def __init__(
+        self, kubeconfig: str | None = None, timings: Timings | None = None, wire: Wire | None = None
+    ) -> None:
         self._timings = timings or Timings()
-        self._http = Transport(kubeconfig, self._timings)
+        self._http = wire or Transport(kubeconfig, self._timings)
 
     async def close(self) -> None:
         await self._http.close()
 
     async def default_namespace(self) -> str | None:
-        await self._http.credentials.load()
-        return self._http.credentials.namespace
+        return await self._http.default_namespace()
 
     async def server_version(self) -> tuple[int, int]:
         told = await self._http.call(Request("GET", "/version"))
@@ -218,7 +218,7 @@ class Gateway:
 
 
 class _LogBytes:
-    def __init__(self, request: Request, content: aiohttp.StreamReader) -> None:
+    def __init__(self, request: Request, content: Chunks) -> None:
         self._request = request
         self._content = content
 
@@ -242,10 +242,10 @@ def _watch_event(line: bytes, read: Callable[[Any], S]) -> Seen[S] | Bookmark:
             return Seen(read(thing), gone=kind == "DELETED")
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(content: Chunks) -> AsyncIterator[bytes]:
     """Whole lines of any length; an unfinished one at the end is no event."""
     rest = b""
-    async for chunk in content.iter_any():
+    while chunk := await content.readany():
         *whole, rest = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
         for line in whole:
             if line:

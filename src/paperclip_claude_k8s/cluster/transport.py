@@ -6,9 +6,9 @@ time limit (PEERS 0.5).
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import aiohttp
 import orjson
@@ -39,11 +39,33 @@ class Request:
         return f"{self.method} {self.path}"
 
 
+class Chunks(Protocol):
+    """The body of an answer that stays open."""
+
+    async def readany(self) -> bytes:
+        """The next bytes as they came; b"" at the end."""
+        ...
+
+
+class Wire(Protocol):
+    """What the gateway asks of HTTP; the unit tests' cluster answers it without sockets."""
+
+    async def call(self, request: Request) -> dict[str, Any]: ...
+
+    def stream(
+        self, request: Request, *, silence: float | None = None
+    ) -> AbstractAsyncContextManager[Chunks]: ...
+
+    async def default_namespace(self) -> str | None: ...
+
+    async def close(self) -> None: ...
+
+
 class Transport:
     """One API server. Connects at the first call; belongs to the event loop of that call."""
 
     def __init__(self, kubeconfig: str | None, timings: Timings) -> None:
-        self.credentials = Credentials(kubeconfig)
+        self._credentials = Credentials(kubeconfig)
         self._timings = timings
         self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
@@ -63,13 +85,15 @@ class Transport:
             raise ClusterError(None, "BrokenAnswer", f"{request} gave no JSON") from None
 
     @asynccontextmanager
-    async def stream(
-        self, request: Request, *, silence: float | None = None
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    async def stream(self, request: Request, *, silence: float | None = None) -> AsyncIterator[Chunks]:
         """An answer that stays open; `silence` seconds without a byte break it."""
         limits = aiohttp.ClientTimeout(sock_connect=self._timings.connect, sock_read=silence)
         async with self._answer(request, limits) as answer:
             yield answer.content
+
+    async def default_namespace(self) -> str | None:
+        await self._credentials.load()
+        return self._credentials.namespace
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -85,7 +109,7 @@ class Transport:
             answer = await self._send(request, limits)
             if answer.status == UNAUTHORIZED:
                 answer.close()
-                await self.credentials.reload()
+                await self._credentials.reload()
                 answer = await self._send(request, limits)
             async with answer:
                 if answer.status not in OK:
@@ -94,26 +118,26 @@ class Transport:
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         session = await self._opened()
-        headers = await self.credentials.headers()
+        headers = await self._credentials.headers()
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         return await session.request(
             request.method,
-            f"{self.credentials.server}{request.path}",
+            f"{self._credentials.server}{request.path}",
             params=request.query,
             data=None if request.body is None else orjson.dumps(request.body),
             headers=headers,
             timeout=limits,
-            proxy=self.credentials.proxy,
-            server_hostname=self.credentials.server_hostname,
+            proxy=self._credentials.proxy,
+            server_hostname=self._credentials.server_hostname,
             allow_redirects=False,
         )
 
     async def _opened(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._session is None:
-                await self.credentials.load()
-                connector = aiohttp.TCPConnector(limit=0, ssl=self.credentials.ssl_context())
+                await self._credentials.load()
+                connector = aiohttp.TCPConnector(limit=0, ssl=self._credentials.ssl_context())
                 self._session = aiohttp.ClientSession(
                     connector=connector, read_bufsize=READ_BUFFER, trust_env=True
                 )

@@ -64,7 +64,7 @@ class DevCluster:
         store, mischief, token = Store(), Mischief(), secrets.token_urlsafe(24)
         kubelet = Kubelet(store, folder, _binaries(folder, claude), mischief)
         server = Server(Api(store, kubelet, mischief), token)
-        _furnish(store)
+        furnish(store)
         cluster = cls(folder, server, store, mischief, token)
         await server.start(port)
         _write_kubeconfig(cluster)
@@ -113,7 +113,8 @@ def _binaries(folder: Path, claude: Path | None) -> Path:
     return binaries
 
 
-def _furnish(store: Store) -> None:
+def furnish(store: Store) -> None:
+    """What is there before anybody creates anything."""
     store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
     store.create(NODES, {"metadata": {"name": NODE, "labels": NODE_LABELS}, "status": {"conditions": []}})
     store.create(ACCOUNTS, {"metadata": {"name": "default", "namespace": NAMESPACE}})

@@ -7,7 +7,7 @@ for both streams that says whether the answer stands at the start of a line.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,9 @@ BLOCK = 256 * 1024
 class LogFile:
     """One container's log. Writers append records; readers follow; rotation starts a new file."""
 
-    def __init__(self, path: Path, rotate_at: int = 0) -> None:
+    def __init__(self, path: Path, rotate_at: int = 0, clock: Callable[[], int] = time.time_ns) -> None:
         self.path = path
+        self.clock = clock
         self.generation = 0
         self.ended = False
         self._rotate_at = rotate_at
@@ -86,7 +87,7 @@ class StreamWriter:
         return [*parts, self._record(line[last:], b"F")]
 
     def _record(self, text: bytes, tag: bytes) -> bytes:
-        return b"%s %s %s %s\n" % (_stamp(time.time_ns()), self._stream, tag, text)
+        return b"%s %s %s %s\n" % (_stamp(self._log.clock()), self._stream, tag, text)
 
 
 def _stamp(nanos: int) -> bytes:

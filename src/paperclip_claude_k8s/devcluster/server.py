@@ -1,13 +1,15 @@
 """The HTTP face: who may ask, what was asked, and the answer. Meaning lives in `api`."""
 
 import hmac
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import orjson
 from aiohttp import web
 
 from paperclip_claude_k8s.devcluster.api import Api, Request
 from paperclip_claude_k8s.devcluster.problems import Problem
-from paperclip_claude_k8s.devcluster.streams import stream_log, stream_watch
+from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 OPEN_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
@@ -73,10 +75,13 @@ class Server:
         if path in {"/healthz", "/livez", "/readyz"}:
             return web.Response(text="ok")
         target = parse_target(path)
+        query = dict(request.query)
         if isinstance(target, Target) and target.subresource == "log":
-            return await stream_log(self._api, target, request)
-        if isinstance(target, Target) and request.query.get("watch") in {"true", "1"}:
-            return await stream_watch(self._api, target, request)
+            return await self._stream(request, open_log(self._api, target, query), "text/plain", cut=True)
+        if isinstance(target, Target) and query.get("watch") in {"true", "1"}:
+            as_table = "as=Table" in request.headers.get("Accept", "")
+            events = open_watch(self._api, target, query, as_table=as_table)
+            return await self._stream(request, events, "application/json")
         body = await request.read()
         try:
             given = orjson.loads(body) if body else None
@@ -84,13 +89,46 @@ class Server:
             raise Problem(400, "BadRequest", "the body is not JSON") from None
         wanted = Request(
             request.method,
-            dict(request.query),
+            query,
             given,
             request.headers.get("Content-Type", ""),
             request.headers.get("Accept", ""),
         )
         answer, code = self._api.answer(path, target, wanted)
         return _json(answer, code)
+
+    async def _stream(
+        self,
+        request: web.Request,
+        chunks: AsyncGenerator[bytes, None],
+        content_type: str,
+        *,
+        cut: bool = False,
+    ) -> web.StreamResponse:
+        """Headers at once, then bytes as they come; `cut` lets mischief break it off."""
+        answer = web.StreamResponse(headers={"Content-Type": content_type})
+        await answer.prepare(request)
+        breaker = _breaker(request)
+        if cut:
+            self._api.mischief.streams.add(breaker)
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    await answer.write(chunk)
+            await answer.write_eof()
+        except ConnectionError:
+            pass  # the reader went away, or was sent away
+        finally:
+            self._api.mischief.streams.discard(breaker)
+        return answer
+
+
+def _breaker(request: web.Request) -> Callable[[], None]:
+    def cut() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    return cut
 
 
 def _json(answer: object, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:

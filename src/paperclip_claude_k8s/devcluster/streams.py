@@ -1,10 +1,9 @@
-"""Answers that stay open: logs and watches."""
+"""Answers that stay open, as chunks of bytes: logs and watches."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Iterator
 
 import orjson
-from aiohttp import web
 
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.api import Api, verb_of
@@ -19,41 +18,27 @@ BOOKMARK_EVERY = 10.0
 """Seconds; a real API server sends one a minute or so."""
 TRUE = frozenset({"true", "1"})
 
+Query = dict[str, str]
 
-async def stream_log(api: Api, target: Target, request: web.Request) -> web.StreamResponse:
-    """A container's log: headers at once, then bytes as they are written."""
+
+def open_log(api: Api, target: Target, query: Query) -> AsyncGenerator[bytes, None]:
+    """A container's log; what speaks against serving it is raised before the first byte."""
     api.admit(target, "get")
-    log, wish = _log_of(api, target, dict(request.query)), _wish(api, dict(request.query))
-    answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
-    await answer.prepare(request)
-    cut = _breaker(request)
-    api.mischief.streams.add(cut)
-    try:
-        left = wish.limit
-        async for block in read_log(log, wish):
-            await api.mischief.heard()
-            piece = block if left is None else block[:left]
-            await answer.write(piece)
-            left = None if left is None else left - len(piece)
-            if left == 0:
-                break
-        await answer.write_eof()
-    except ConnectionError:
-        pass  # the reader went away, or was sent away
-    finally:
-        api.mischief.streams.discard(cut)
-    return answer
+    return _log_bytes(api, _log_of(api, target, query), _wish(api, query))
 
 
-def _breaker(request: web.Request) -> Callable[[], None]:
-    def cut() -> None:
-        if request.transport is not None:
-            request.transport.abort()
+async def _log_bytes(api: Api, log: LogFile, wish: Wish) -> AsyncGenerator[bytes, None]:
+    left = wish.limit
+    async for block in read_log(log, wish):
+        await api.mischief.heard()
+        piece = block if left is None else block[:left]
+        yield piece
+        left = None if left is None else left - len(piece)
+        if left == 0:
+            return
 
-    return cut
 
-
-def _log_of(api: Api, target: Target, query: dict[str, str]) -> LogFile:
+def _log_of(api: Api, target: Target, query: Query) -> LogFile:
     pod = api.store.get(PODS, target.namespace, target.name)
     names = [c["name"] for c in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]]
     name = query.get("container") or names[-1]
@@ -78,7 +63,7 @@ def _waiting_reason(pod: dict[str, object], name: str) -> str:
     return "ContainerCreating"
 
 
-def _wish(api: Api, query: dict[str, str]) -> Wish:
+def _wish(api: Api, query: Query) -> Wish:
     since = query.get("sinceTime", "")
     return Wish(
         follow=query.get("follow") in TRUE,
@@ -90,86 +75,86 @@ def _wish(api: Api, query: dict[str, str]) -> Wish:
     )
 
 
-async def stream_watch(api: Api, target: Target, request: web.Request) -> web.StreamResponse:
+def open_watch(
+    api: Api, target: Target, query: Query, *, as_table: bool = False
+) -> AsyncGenerator[bytes, None]:
     """Changes after a version, bookmarks between them, until the time is over."""
     api.admit(target, verb_of("GET", target, watch=True))
-    query = dict(request.query)
     if target.name:
-        query["fieldSelector"] = f"metadata.name={target.name}"
-    answer = web.StreamResponse(headers={"Content-Type": "application/json"})
-    watch = _Watch(api, target, query, as_table="as=Table" in request.headers.get("Accept", ""))
-    api.mischief.watches.add(watch.close)
-    await answer.prepare(request)
-    try:
-        async with asyncio.timeout(float(query.get("timeoutSeconds", 1800))):
-            await watch.feed(answer)
-    except (TimeoutError, ConnectionError):
-        pass
-    except Problem as problem:
-        await answer.write(orjson.dumps({"type": "ERROR", "object": problem.status()}) + b"\n")
-    finally:
-        api.mischief.watches.discard(watch.close)
-    return answer
+        query = {**query, "fieldSelector": f"metadata.name={target.name}"}
+    return _Watch(api, target, query, as_table=as_table).events()
 
 
 class _Watch:
-    def __init__(self, api: Api, target: Target, query: dict[str, str], *, as_table: bool) -> None:
+    def __init__(self, api: Api, target: Target, query: Query, *, as_table: bool) -> None:
         self._api = api
         self._target = target
         self._matches = api.matches(query)
         self._bookmarks = query.get("allowWatchBookmarks") in TRUE
         self._as_table = as_table
+        self._seconds = float(query.get("timeoutSeconds", 1800))
         given = query.get("resourceVersion", "")
         self._fresh = given in {"", "0"}
         self._version = api.store.version if self._fresh else int(given)
         self._closing = asyncio.Event()
 
-    def close(self) -> None:
-        self._closing.set()
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        self._api.mischief.watches.add(self._closing.set)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._seconds
+        try:
+            for event in self._already_there():
+                yield event
+            while not self._closing.is_set() and loop.time() < end:
+                moved = self._api.store.next_move()
+                for event in self._since_then():
+                    yield event
+                rest = min(BOOKMARK_EVERY, end - loop.time())
+                if not await self._news(moved, rest) and self._bookmarks:
+                    yield self._bookmark()
+        except Problem as problem:
+            yield orjson.dumps({"type": "ERROR", "object": problem.status()}) + b"\n"
+        finally:
+            self._api.mischief.watches.discard(self._closing.set)
 
-    async def feed(self, answer: web.StreamResponse) -> None:
-        if self._fresh:
-            for obj in self._api.store.list(self._target.kind, self._target.namespace):
-                if self._matches(obj):
-                    await self._write(answer, "ADDED", obj)
-        while not self._closing.is_set():
-            moved = self._api.store.next_move()
-            for change in self._api.store.changes_after(self._version):
-                self._version = change.version
-                if self._concerns(change):
-                    await self._write(answer, change.type, change.object)
-            if not await self._rest(moved) and self._bookmarks:
-                await self._bookmark(answer)
+    def _already_there(self) -> Iterator[bytes]:
+        """A watch without a version begins with everything there is."""
+        for obj in self._api.store.list(self._target.kind, self._target.namespace) if self._fresh else ():
+            if self._matches(obj):
+                yield self._event("ADDED", obj)
+
+    def _since_then(self) -> Iterator[bytes]:
+        for change in self._api.store.changes_after(self._version):
+            self._version = change.version
+            if self._concerns(change):
+                yield self._event(change.type, change.object)
 
     def _concerns(self, change: Change) -> bool:
         namespace = self._target.namespace
         there = namespace in {"", change.object["metadata"].get("namespace", "")}
         return change.kind == self._target.kind and there and self._matches(change.object)
 
-    async def _rest(self, moved: asyncio.Event) -> bool:
-        """Wait for news or the end; False when it is time for a bookmark."""
+    async def _news(self, moved: asyncio.Event, within: float) -> bool:
+        """Wait for a change or the order to close; False when neither came in time."""
         try:
-            async with asyncio.timeout(BOOKMARK_EVERY), asyncio.TaskGroup() as group:
-                news = group.create_task(moved.wait())
-                end = group.create_task(self._closing.wait())
-                await asyncio.wait([news, end], return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-                end.cancel()
+            async with asyncio.timeout(within), asyncio.TaskGroup() as group:
+                waits = [group.create_task(event.wait()) for event in (moved, self._closing)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
         except TimeoutError:
             return False
         return True
 
-    async def _bookmark(self, answer: web.StreamResponse) -> None:
+    def _bookmark(self) -> bytes:
         kind = self._target.kind
         mark: dict[str, object] = {
             "kind": kind.kind,
             "apiVersion": kind.api_version,
             "metadata": {"resourceVersion": str(self._version), "creationTimestamp": None},
         }
-        await self._write(answer, "BOOKMARK", mark)
+        return orjson.dumps({"type": "BOOKMARK", "object": mark}) + b"\n"
 
-    async def _write(self, answer: web.StreamResponse, kind: str, obj: dict[str, object]) -> None:
-        shown: object = obj
-        if self._as_table and kind != "BOOKMARK":
-            shown = table(self._target.kind, [obj], str(self._version))
-        await answer.write(orjson.dumps({"type": kind, "object": shown}) + b"\n")
+    def _event(self, kind: str, obj: dict[str, object]) -> bytes:
+        shown: object = table(self._target.kind, [obj], str(self._version)) if self._as_table else obj
+        return orjson.dumps({"type": kind, "object": shown}) + b"\n"

@@ -1,0 +1,25 @@
+"""One suite, three clusters: in memory on virtual time, the development cluster, and a real one."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.worlds import World, dev_world, memory_world, real_world
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("memory", marks=pytest.mark.looptime),
+        "devcluster",
+        pytest.param("real", marks=pytest.mark.real),
+    ]
+)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    opened = {
+        "memory": lambda: memory_world(tmp_path),
+        "devcluster": dev_world,
+        "real": lambda: real_world(os.environ["KUBECONFIG_FOR_TESTS"]),
+    }
+    async with opened[request.param]() as world:
+        yield world

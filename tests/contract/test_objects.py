@@ -1,0 +1,184 @@
+"""Jobs, Secrets, Leases: what creating, reading, changing and deleting promise."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.support.worlds import World
+
+from paperclip_claude_k8s.cluster.model import JobRef
+from paperclip_claude_k8s.cluster.port import Access, ClusterError
+
+
+async def test_what_does_not_exist_is_none_or_false(world: World) -> None:
+    cluster, ns = world.cluster, world.namespace
+    assert await cluster.read_job(ns, "nobody") is None
+    assert await cluster.read_pod(ns, "nobody") is None
+    assert await cluster.read_lease(ns, "nobody") is None
+    assert await cluster.secret_exists(ns, "nobody") is False
+    assert await cluster.claim_access_modes(ns, "nobody") is None
+    assert await cluster.home_pod(ns, "nobody", "x") is None
+    ref = JobRef(ns, "nobody", "00000000-0000-4000-8000-000000000000")
+    assert await cluster.delete_job(ref, "Background") is False
+    assert await cluster.delete_secret(ns, "nobody") is False
+    assert await cluster.delete_lease(ns, "nobody", "1") is False
+    assert await cluster.patch_job(ref, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}]) is None
+
+
+async def test_a_created_job_is_read_back_as_it_was_made(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("made"))
+    there = await world.cluster.read_job(world.namespace, made.ref.name)
+    assert there is not None
+    assert there.ref == made.ref
+    assert there.labels.items() >= world.labels.items()
+    assert there.image == world.image
+    assert there.created is not None
+    assert not there.deleting
+
+
+async def test_a_taken_name_is_a_conflict(world: World) -> None:
+    await world.cluster.create_job(world.namespace, world.job("twice"))
+    with pytest.raises(ClusterError) as caught:
+        await world.cluster.create_job(world.namespace, world.job("twice"))
+    assert caught.value.status == 409
+    assert "already exists" in caught.value.message
+
+
+async def test_a_refusal_carries_the_servers_own_words(world: World) -> None:
+    broken = world.job("broken")
+    broken["metadata"]["labels"]["bad"] = "not a label!"
+    with pytest.raises(ClusterError) as caught:
+        await world.cluster.create_job(world.namespace, broken)
+    assert caught.value.status == 422
+    assert "not a label!" in caught.value.message
+
+
+async def test_a_dry_run_creates_nothing(world: World) -> None:
+    await world.cluster.create_job(world.namespace, world.job("dry"), dry_run=True)
+    assert await world.cluster.read_job(world.namespace, world.name("dry")) is None
+
+
+async def test_labels_select(world: World) -> None:
+    await world.cluster.create_job(world.namespace, world.job("one"))
+    await world.cluster.create_job(world.namespace, world.job("two"))
+    listing = await world.cluster.list_jobs(world.namespace, world.labels)
+    assert {job.ref.name for job in listing.items} == {world.name("one"), world.name("two")}
+    assert listing.resource_version
+    assert (await world.cluster.list_jobs(world.namespace, {"contract-test": "nobody"})).items == ()
+
+
+async def test_deleting_another_jobs_namesake_leaves_it_alone(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("namesake", runs=5))
+    stale = JobRef(made.ref.namespace, made.ref.name, "00000000-0000-4000-8000-000000000000")
+    assert await world.cluster.delete_job(stale, "Background") is False
+    assert await world.cluster.read_job(world.namespace, made.ref.name) is not None
+    assert await world.cluster.delete_job(made.ref, "Background") is True
+
+
+async def test_a_patch_whose_test_fails_changes_nothing(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("patched", runs=5))
+    change = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
+    stale = {"op": "test", "path": "/metadata/labels/contract-test", "value": "somebody else's"}
+    with pytest.raises(ClusterError) as caught:
+        await world.cluster.patch_job(made.ref, [stale, change])
+    assert caught.value.status in {409, 422}
+    mine = {**stale, "value": world.mark}
+    patched = await world.cluster.patch_job(made.ref, [mine, change])
+    assert patched is not None
+    assert patched.labels["relabelled"] == "yes"
+
+
+async def test_a_secret_goes_with_the_job_that_owns_it(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("owner", runs=30))
+    name = world.name("secret")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
+    meta = {"name": name, "namespace": world.namespace, "ownerReferences": [owner]}
+    secret: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": meta,
+        "stringData": {"a": "b"},
+    }
+    await world.cluster.create_secret(world.namespace, secret)
+    assert await world.cluster.secret_exists(world.namespace, name)
+    with pytest.raises(ClusterError) as caught:
+        await world.cluster.create_secret(world.namespace, secret)
+    assert caught.value.status == 409
+    await world.cluster.delete_job(made.ref, "Background")
+
+    async def gone() -> bool:
+        return not await world.cluster.secret_exists(world.namespace, name)
+
+    await world.until(gone)
+
+
+async def test_an_error_about_a_secret_does_not_quote_it(world: World) -> None:
+    meta = {"name": "Not A Name", "namespace": world.namespace}
+    secret: dict[str, Any] = {
+        "kind": "Secret",
+        "apiVersion": "v1",
+        "metadata": meta,
+        "stringData": {"k": "canary"},
+    }
+    with pytest.raises(ClusterError) as caught:
+        await world.cluster.create_secret(world.namespace, secret)
+    assert "canary" not in str(caught.value)
+
+
+async def test_of_two_writers_of_a_lease_one_loses(world: World) -> None:
+    name = world.name("lease")
+    meta = {"name": name, "namespace": world.namespace, "labels": dict(world.labels)}
+    lease: dict[str, Any] = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": meta,
+        "spec": {"holderIdentity": "first", "leaseDurationSeconds": 60},
+    }
+    made = await world.cluster.create_lease(world.namespace, lease)
+    with pytest.raises(ClusterError) as taken:
+        await world.cluster.create_lease(world.namespace, lease)
+    assert taken.value.status == 409
+
+    def written_by(holder: str) -> dict[str, Any]:
+        versioned = {**meta, "resourceVersion": made.resource_version}
+        return {**lease, "metadata": versioned, "spec": {**lease["spec"], "holderIdentity": holder}}
+
+    newer = await world.cluster.replace_lease(world.namespace, written_by("second"))
+    assert newer.holder == "second"
+    with pytest.raises(ClusterError) as lost:
+        await world.cluster.replace_lease(world.namespace, written_by("third"))
+    assert lost.value.status == 409
+    assert [
+        found.holder for found in (await world.cluster.list_leases(world.namespace, world.labels)).items
+    ] == ["second"]
+    assert await world.cluster.delete_lease(world.namespace, name, made.resource_version) is False
+    assert await world.cluster.delete_lease(world.namespace, name, newer.resource_version) is True
+
+
+async def test_rights_can_be_asked_for(world: World) -> None:
+    assert await world.cluster.may(world.namespace, Access("create", "jobs", "batch"))
+    assert await world.cluster.may(world.namespace, Access("get", "pods", subresource="log"))
+
+
+async def test_the_server_tells_its_version(world: World) -> None:
+    major, minor = await world.cluster.server_version()
+    assert major == 1
+    assert minor >= 20
+
+
+async def test_events_tell_of_an_object(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("told"))
+
+    async def told() -> bool:
+        events = await world.cluster.list_events(world.namespace, made.ref.uid)
+        return any(event.reason == "SuccessfulCreate" for event in events)
+
+    await world.until(told)
+
+
+async def test_cancelling_a_call_leaves_the_cluster_usable(world: World) -> None:
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(world.cluster.list_jobs(world.namespace, {}))
+        await asyncio.sleep(0)
+        call.cancel()
+    assert await world.cluster.read_job(world.namespace, "nobody") is None

@@ -1,0 +1,138 @@
+"""Pods, their logs, and watching: what the adapter builds on."""
+
+import asyncio
+import re
+
+import pytest
+from tests.support.worlds import World
+
+from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Seen, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
+
+STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")
+
+
+async def read_all(world: World, pod: PodSnapshot, **more: object) -> bytes:
+    request = LogRequest(world.namespace, pod.name, "claude", **more)  # type: ignore[arg-type]
+    whole = b""
+    async with world.cluster.log(request) as log:
+        while chunk := await log.read():
+            whole += chunk
+    return whole
+
+
+def unstamped(raw: bytes) -> bytes:
+    lines = raw.split(b"\n")[:-1]
+    assert all(STAMP.match(line) for line in lines), raw[:200]
+    return b"".join(STAMP.sub(b"", line) + b"\n" for line in lines)
+
+
+async def test_a_pod_belongs_to_its_job_by_uid_and_ends_with_its_exit_code(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("exits", code=7))
+    pod, how = await world.ended(made)
+    assert pod.job_uid == made.ref.uid
+    assert isinstance(how, Terminated)
+    assert how.exit_code == 7
+
+    async def failed() -> JobSnapshot | None:
+        job = await world.cluster.read_job(world.namespace, made.ref.name)
+        return job if job and job.finished else None
+
+    finished = (await world.until(failed)).finished
+    assert finished is not None
+    assert finished.type == "Failed"
+
+
+async def test_a_followed_log_brings_every_line_stamped_and_ends_with_the_container(world: World) -> None:
+    output = b"".join(b"line %d\n" % number for number in range(200))
+    made = await world.cluster.create_job(world.namespace, world.job("follow", output, runs=1))
+    pod = await world.running(made)
+    async with asyncio.timeout(30):
+        assert unstamped(await read_all(world, pod, follow=True)) == output
+
+
+async def test_a_log_can_be_read_again_from_a_moment_on(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("since", b"a\nb\n"))
+    pod, _ = await world.ended(made)
+    assert unstamped(await read_all(world, pod, follow=False)) == b"a\nb\n"
+    assert await read_all(world, pod, follow=False, since=4_000_000_000_000_000_000) == b""
+    assert unstamped(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
+
+
+async def test_a_log_that_cannot_be_had_is_refused_not_empty(world: World) -> None:
+    with pytest.raises(ClusterError) as caught:
+        async with world.cluster.log(LogRequest(world.namespace, "nobody", "claude")):
+            pass
+    assert caught.value.status == 404
+    job = world.job("gated", secret=world.name("not-there"))
+    made = await world.cluster.create_job(world.namespace, job)
+
+    async def scheduled() -> PodSnapshot | None:
+        pod = await world.pod_of(made)
+        return pod if pod and pod.container("claude") else None
+
+    pod = await world.until(scheduled)
+    with pytest.raises(ClusterError) as creating:
+        async with world.cluster.log(LogRequest(world.namespace, pod.name, "claude")):
+            pass
+    assert creating.value.status == 400
+
+
+async def test_a_pod_waits_for_its_secret(world: World) -> None:
+    secret = world.name("gate")
+    made = await world.cluster.create_job(world.namespace, world.job("waits", secret=secret))
+    await asyncio.sleep(1)
+    pod = await world.pod_of(made)
+    assert pod is None or pod.phase == "Pending"
+    meta = {
+        "name": secret,
+        "namespace": world.namespace,
+        "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
+        ],
+    }
+    await world.cluster.create_secret(
+        world.namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": "b"}}
+    )
+    _, how = await world.ended(made)
+    assert how.exit_code == 0
+
+
+async def test_a_watch_goes_on_from_a_list_and_misses_nothing(world: World) -> None:
+    listing = await world.cluster.list_pods(world.namespace, world.labels)
+    made = await world.cluster.create_job(world.namespace, world.job("watched"))
+    phases: list[str] = []
+    async with asyncio.timeout(60):
+        async for event in world.cluster.watch_pods(world.namespace, world.labels, listing.resource_version):
+            if isinstance(event, Bookmark):
+                continue
+            assert event.snapshot.job_uid == made.ref.uid
+            phases.append(event.snapshot.phase)
+            if event.snapshot.phase == "Succeeded":
+                break
+    assert phases[0] == "Pending"
+
+
+async def test_a_watch_tells_that_an_object_is_gone(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("leaves", runs=30))
+    listing = await world.cluster.list_jobs(world.namespace, world.labels)
+    await world.cluster.delete_job(made.ref, "Background")
+    async with asyncio.timeout(30):
+        async for event in world.cluster.watch_jobs(world.namespace, world.labels, listing.resource_version):
+            if isinstance(event, Seen) and event.gone:
+                assert event.snapshot.ref == made.ref
+                break
+
+
+async def test_a_job_deleted_in_the_foreground_stays_until_its_pod_is_gone(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("foreground", runs=60))
+    await world.running(made)
+    await world.cluster.delete_job(made.ref, "Foreground")
+    there = await world.cluster.read_job(world.namespace, made.ref.name)
+    assert there is None or there.deleting
+
+    async def gone() -> bool:
+        return await world.cluster.read_job(world.namespace, made.ref.name) is None
+
+    await world.until(gone)
+    assert await world.pod_of(made) is None

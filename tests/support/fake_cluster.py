@@ -1,0 +1,326 @@
+"""A cluster in memory, on the loop's own (virtual) time.
+
+The gateway is the real one; its wire ends in the development cluster's API without a socket, and the kubelet
+is a script: each Pod lives the `Life` that the test gave it.
+"""
+
+import asyncio
+import copy
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.transport import Request as WireRequest
+from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
+from paperclip_claude_k8s.devcluster.cluster import furnish
+from paperclip_claude_k8s.devcluster.controller import Controller
+from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
+from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
+from paperclip_claude_k8s.devcluster.mischief import Mischief
+from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.store import Store, now
+from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
+from paperclip_claude_k8s.devcluster.target import Target, parse_target
+
+NAMESPACE = "paperclip"
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a Pod does, once it is scheduled and its Secrets are there. Times in seconds from its start."""
+
+    waiting: tuple[tuple[float, str, str], ...] = ()
+    """(for how long, reason, message) before the container starts; the last may last for ever."""
+    output: tuple[tuple[float, bytes], ...] = ()
+    """(when, bytes) on stdout."""
+    ends_at: float = 1.0
+    exit_code: int = 0
+    reason: str = ""
+    on_sigterm: int | None = 143
+    """Exit code when it is deleted; None ignores SIGTERM until it is killed."""
+    evicted_at: float | None = None
+    summarized: bool = True
+    """Whether a relay left its summary in the termination message."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """Every request: verb, resource, name."""
+
+    made: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def count(self, verb: str, resource: str = "") -> int:
+        return sum(1 for v, r, _ in self.made if v == verb and resource in {"", r})
+
+
+class FakeCluster:
+    """Use as `async with FakeCluster.start(folder, life) as fake:`; `fake.gateway` is a `Cluster`."""
+
+    def __init__(self, folder: Path, life: Callable[[Object], Life]) -> None:
+        self.store = Store()
+        self.mischief = Mischief()
+        self.calls = Calls()
+        self.down_until = 0.0
+        self.kubelet = _Kubelet(self, folder, life)
+        self.api = Api(self.store, self.kubelet, self.mischief)  # type: ignore[arg-type]  # the part Api uses
+        self.gateway = Gateway(wire=_Wire(self))
+        furnish(self.store)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, folder: Path, life: Life | Callable[[Object], Life] | None = None
+    ) -> AsyncIterator["FakeCluster"]:
+        given = life if callable(life) else (lambda _: life or Life())
+        fake = cls(folder, given)
+        async with asyncio.TaskGroup() as group:
+            work = [
+                group.create_task(Controller(fake.store, fake.mischief).run()),
+                group.create_task(fake.kubelet.run(group)),
+            ]
+            try:
+                yield fake
+            finally:
+                for task in (*work, *fake.kubelet.lives):
+                    task.cancel()
+                fake.kubelet.close_logs()
+
+    def go_down(self, seconds: float) -> None:
+        """No answer to anything for so long, and every open answer breaks."""
+        self.down_until = asyncio.get_running_loop().time() + seconds
+        self.mischief.drop_log_streams()
+        self.mischief.close_watches()
+
+
+class _Wire:
+    """Requests go straight into the API; refusals come back as the gateway's own errors."""
+
+    def __init__(self, fake: FakeCluster) -> None:
+        self._fake = fake
+
+    async def call(self, request: WireRequest) -> Object:
+        await self._reach(request)
+        wanted = Request(
+            request.method, dict(request.query), copy.deepcopy(request.body), request.content_type, ""
+        )
+        try:
+            answer, _ = self._fake.api.answer(request.path, parse_target(request.path), wanted)
+        except Problem as problem:
+            raise _error(problem) from None
+        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it had crossed a wire
+
+    @asynccontextmanager
+    async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Chunks"]:
+        await self._reach(request)
+        target = parse_target(request.path)
+        assert isinstance(target, Target)
+        is_log = target.subresource == "log"
+        try:
+            opener = open_log if is_log else open_watch
+            chunks = opener(self._fake.api, target, dict(request.query))
+        except Problem as problem:
+            raise _error(problem) from None
+        broken = asyncio.Event()
+        if is_log:
+            self._fake.mischief.streams.add(broken.set)
+        try:
+            async with aclosing(chunks):
+                yield _Chunks(chunks, broken, silence)
+        finally:
+            self._fake.mischief.streams.discard(broken.set)
+
+    async def default_namespace(self) -> str | None:
+        return NAMESPACE
+
+    async def close(self) -> None:
+        pass
+
+    async def _reach(self, request: WireRequest) -> None:
+        await asyncio.sleep(0.001)
+        target = parse_target(request.path)
+        if isinstance(target, Target):
+            verb = verb_of(request.method, target, watch=request.query.get("watch") == "true")
+            self._fake.calls.made.append((verb, target.resource, target.name))
+        if asyncio.get_running_loop().time() < self._fake.down_until:
+            raise ClusterError(None, "Unreachable", f"{request}: connection refused")
+
+
+class _Chunks:
+    """An open answer; a read that is cancelled has taken nothing."""
+
+    def __init__(
+        self, chunks: AsyncGenerator[bytes, None], broken: asyncio.Event, silence: float | None
+    ) -> None:
+        self._chunks = chunks
+        self._broken = broken
+        self._silence = silence
+        self._next: asyncio.Task[bytes] | None = None
+
+    async def readany(self) -> bytes:
+        self._next = self._next or asyncio.ensure_future(self._read())  # noqa: TID251  # outlives a cancelled read
+        broken = asyncio.ensure_future(self._broken.wait())  # noqa: TID251  # cancelled below
+        try:
+            done, _ = await asyncio.wait(
+                {self._next, broken}, timeout=self._silence, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            broken.cancel()
+        if self._next in done:
+            read, self._next = self._next, None
+            return read.result()
+        self._next.cancel()
+        raise ClusterError(None, "Broken", "the connection broke")
+
+    async def _read(self) -> bytes:
+        return await anext(self._chunks, b"")
+
+
+def _error(problem: Problem) -> ClusterError:
+    return ClusterError(problem.code, problem.reason, problem.message, retry_after=problem.retry_after)
+
+
+class _Kubelet:
+    """Plays each Pod's life on the loop's time."""
+
+    def __init__(self, fake: FakeCluster, folder: Path, life: Callable[[Object], Life]) -> None:
+        self._fake = fake
+        self._folder = folder
+        self._life = life
+        self._logs: dict[tuple[str, str], LogFile] = {}
+        self._known: set[str] = set()
+        self.lives: list[asyncio.Task[None]] = []
+
+    def log_of(self, pod_uid: str, container: str) -> LogFile | None:
+        return self._logs.get((pod_uid, container))
+
+    def close_logs(self) -> None:
+        for log in self._logs.values():
+            log.end()
+
+    def kill(self, pod_uid: str) -> None:
+        """A Pod deleted with force is gone; its life ends with the object."""
+
+    async def run(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            moved = self._fake.store.next_move()
+            for pod in self._fake.store.list(PODS):
+                uid = pod["metadata"]["uid"]
+                if pod["spec"].get("nodeName") and uid not in self._known:
+                    self._known.add(uid)
+                    self.lives.append(group.create_task(self._live(pod)))
+            await moved.wait()
+
+    async def _live(self, pod: Object) -> None:
+        life, work = self._life(pod), None
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self._play(pod, life))
+            deleted = group.create_task(self._deleted(pod))
+            await asyncio.wait({work, deleted}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await self._stop(pod, life)
+            else:
+                await deleted
+        meta = pod["metadata"]
+        self._fake.store.remove(PODS, meta["namespace"], meta["name"])
+
+    async def _deleted(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        while True:
+            moved = self._fake.store.next_move()
+            there = self._fake.store.find(PODS, meta["namespace"], meta["name"])
+            if there is None or there["metadata"].get("deletionTimestamp"):
+                return
+            await moved.wait()
+
+    async def _stop(self, pod: Object, life: Life) -> None:
+        log = self._logs.get((pod["metadata"]["uid"], "claude"))
+        if log is None:
+            return
+        grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+        await asyncio.sleep(0.1 if life.on_sigterm is not None else grace)
+        log.end()
+        code = life.on_sigterm if life.on_sigterm is not None else 137
+        self._terminated(pod, code, "Error", "")
+        await asyncio.sleep(0.1)
+
+    async def _play(self, pod: Object, life: Life) -> None:
+        await self._secrets(pod)
+        for seconds, reason, message in life.waiting:
+            self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+            await asyncio.sleep(seconds)
+        log = LogFile(self._folder / f"{pod['metadata']['uid']}.log", clock=_loop_nanos)
+        self._logs[pod["metadata"]["uid"], "claude"] = log
+        self._status(pod, "Running", {"running": {"startedAt": now()}})
+        began = asyncio.get_running_loop().time()
+        writer, told = StreamWriter(log, "stdout"), b""
+        for when, chunk in life.output:
+            await asyncio.sleep(began + when - asyncio.get_running_loop().time())
+            writer.feed(chunk)
+            told += chunk
+        end = life.ends_at if life.evicted_at is None else life.evicted_at
+        await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
+        writer.close()
+        log.end()
+        if life.evicted_at is not None:
+            self._evict(pod)
+            return
+        await asyncio.sleep(self._fake.mischief.status_delay)
+        message = _summary(pod, told, life) if life.summarized else ""
+        reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
+        self._terminated(pod, life.exit_code, reason, message)
+
+    async def _secrets(self, pod: Object) -> None:
+        """The gate: a Pod waits in ContainerCreating until its Secrets exist."""
+        wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
+        self._status(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
+        while True:
+            moved = self._fake.store.next_move()
+            if all(self._fake.store.find(SECRETS, NAMESPACE, name) for name in wanted):
+                return
+            await moved.wait()
+
+    def _terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
+        state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+        self._status(pod, "Failed" if code else "Succeeded", state)
+
+    def _evict(self, pod: Object) -> None:
+        def change(found: Object) -> None:
+            target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+            found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+            found["status"].setdefault("conditions", []).append(target)
+
+        meta = pod["metadata"]
+        self._fake.store.update(PODS, meta["namespace"], meta["name"], change)
+
+    def _status(self, pod: Object, phase: str, state: Object) -> None:
+        def change(found: Object) -> None:
+            statuses = [
+                {"name": "claude", "state": state, "containerID": f"fake://{found['metadata']['uid']}"}
+            ]
+            found["status"] |= {"phase": phase, "containerStatuses": statuses}
+
+        meta = pod["metadata"]
+        try:
+            self._fake.store.update(PODS, meta["namespace"], meta["name"], change)
+        except Problem:
+            return  # deleted with force
+
+
+def _loop_nanos() -> int:
+    """Log stamps on virtual time, from some day in 2026."""
+    return 1_790_000_000_000_000_000 + int(asyncio.get_running_loop().time() * 1_000_000_000)
+
+
+def _summary(pod: Object, stdout: bytes, life: Life) -> str:
+    env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
+    counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
+    told = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
+    return json.dumps({**told, "sha256": hashlib.sha256(stdout).hexdigest(), "limit": False})

@@ -1,0 +1,135 @@
+"""The three clusters that must keep the same promises."""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.fake_cluster import FakeCluster, Life
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.devcluster import DevCluster
+
+T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds: a real kubelet pulls, mounts and starts in its own time."""
+LOOK_AGAIN = 0.1
+
+
+@dataclass(slots=True)
+class World:
+    """A cluster, and how to make a Pod in it that behaves."""
+
+    cluster: Cluster
+    namespace: str
+    image: str = "local/agent:1"
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    """Labels everything of one test, so that tests beside each other do not meet."""
+    lives: dict[str, Life] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return {"contract-test": self.mark}
+
+    def name(self, what: str) -> str:
+        return f"contract-{what}-{self.mark}"
+
+    def job(
+        self, what: str, output: bytes = b"hello\n", *, runs: float = 0.0, code: int = 0, secret: str = ""
+    ) -> dict[str, Any]:
+        """A Job whose Pod prints `output`, lives for `runs` seconds more, and exits with `code`."""
+        name = self.name(what)
+        self.lives[name] = Life(output=((0.0, output),), ends_at=runs, exit_code=code, summarized=False)
+        text = base64.b64encode(output).decode()
+        script = f"echo {text} | base64 -d; sleep {runs}; exit {code}"
+        container: dict[str, Any] = {
+            "name": "claude",
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", f"trap 'exit 143' TERM; {script} & wait $!"],
+        }
+        spec: dict[str, Any] = {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 3,
+            "containers": [container],
+        }
+        if secret:
+            spec["volumes"] = [{"name": "run", "secret": {"secretName": secret}}]
+            container["volumeMounts"] = [{"name": "run", "mountPath": "/run/secret"}]
+        meta = {"name": name, "namespace": self.namespace, "labels": dict(self.labels)}
+        template = {"metadata": {"labels": dict(self.labels)}, "spec": spec}
+        body = {"backoffLimit": 0, "ttlSecondsAfterFinished": 600, "template": template}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": body}
+
+    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
+        """Look again and again until there is something; a contract holds within `PATIENCE`."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = await look()
+                if found:
+                    return found
+                await asyncio.sleep(LOOK_AGAIN)
+
+    async def pod_of(self, job: JobSnapshot) -> PodSnapshot | None:
+        pods = await self.cluster.list_pods(self.namespace, self.labels)
+        return next((pod for pod in pods.items if pod.job_uid == job.ref.uid), None)
+
+    async def running(self, job: JobSnapshot) -> PodSnapshot:
+        """Its Pod, once the container runs or has run."""
+
+        async def look() -> PodSnapshot | None:
+            pod = await self.pod_of(job)
+            agent = pod.container("claude") if pod else None
+            return pod if agent and isinstance(agent.now, (Running, Terminated)) else None
+
+        return await self.until(look)
+
+    async def ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
+        async def look() -> tuple[PodSnapshot, Terminated] | None:
+            pod = await self.pod_of(job)
+            agent = pod.container("claude") if pod else None
+            return (pod, agent.now) if pod and agent and isinstance(agent.now, Terminated) else None
+
+        return await self.until(look)
+
+    async def clean(self) -> None:
+        for job in (await self.cluster.list_jobs(self.namespace, self.labels)).items:
+            await self.cluster.delete_job(job.ref, "Background")
+
+
+@asynccontextmanager
+async def memory_world(folder: Path) -> AsyncIterator[World]:
+    lives: dict[str, Life] = {}
+    async with FakeCluster.start(folder, lambda pod: lives[pod["metadata"]["labels"]["job-name"]]) as fake:
+        yield World(fake.gateway, "paperclip", lives=lives)
+
+
+@asynccontextmanager
+async def dev_world() -> AsyncIterator[World]:
+    async with DevCluster.start() as dev, _gateway(str(dev.kubeconfig)) as gateway:
+        yield World(gateway, dev.namespace)
+
+
+@asynccontextmanager
+async def real_world(kubeconfig: str) -> AsyncIterator[World]:
+    async with _gateway(kubeconfig) as gateway:
+        world = World(gateway, await gateway.default_namespace() or "paperclip")
+        try:
+            yield world
+        finally:
+            await world.clean()
+
+
+@asynccontextmanager
+async def _gateway(kubeconfig: str) -> AsyncIterator[Gateway]:
+    gateway = Gateway(kubeconfig)
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
