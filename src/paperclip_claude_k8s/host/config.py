@@ -51,6 +51,25 @@ ZERO_MEANS_DEFAULT = frozenset(
 )
 """A form writes 0 for a number nobody entered (HOST.md 6.4); for these, 0 makes no sense."""
 
+WITHOUT_EFFECT = frozenset(
+    {
+        "instructionsFilePath",
+        "mcpServers",
+        "podTemplate",
+        "concurrencyWaitSec",
+        "promptDelivery",
+        "sharedVolumeDir",
+        "teeRunLog",
+        "retainRunLogs",
+        "enableRtk",
+        "rtkMaxOutputBytes",
+        "enableDocker",
+        "dockerImage",
+        "quotaGateUrl",
+    }
+)
+"""Keys that are read and checked, and not acted upon yet: a run that sets one says so."""
+
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 """Older or form-given names; the name on the right wins where both are given."""
 
@@ -171,6 +190,17 @@ def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
     known = {field.alias or name for name, field in AdapterConfig.model_fields.items()}
     known |= {*AdapterConfig.model_fields, *HOST_KEYS, *_ALIASES, *_RESOURCE_KEYS, "resources"}
     return tuple(sorted(key for key in given if key not in known and not key.startswith("paperclip")))
+
+
+def keys_without_effect(config: AdapterConfig) -> tuple[str, ...]:
+    """Keys this config sets to something other than the default and that nothing acts upon yet, sorted."""
+    defaults = AdapterConfig()
+    found = [
+        field.alias or name
+        for name, field in AdapterConfig.model_fields.items()
+        if getattr(config, name) != getattr(defaults, name)
+    ]
+    return tuple(sorted(WITHOUT_EFFECT.intersection(found)))
 
 
 def _known_names(given: Mapping[str, Any]) -> JsonMap:

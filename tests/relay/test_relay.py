@@ -1,0 +1,278 @@
+"""The relay script under every shell there is: nothing lost, nothing delayed, exit code and signals kept."""
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from paperclip_claude_k8s import relay
+
+NONCE = "0123abcd"
+MARK = b"\x1e" + NONCE.encode()
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
+SHELLS = {
+    "dash": ["dash"],
+    "bash": ["bash", "--posix"],
+    "busybox": ["busybox", "sh"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    log: bytes
+    message: str
+
+    @property
+    def stdout(self) -> bytes:
+        """The log without marked lines and without the mark of a missing newline."""
+        lines = [line for line in self.log.split(b"\n") if not line.startswith(MARK + b" ")]
+        return b"\n".join(lines).replace(MARK + b" n\n", b"")
+
+    @property
+    def stderr(self) -> list[bytes]:
+        prefix = MARK + b" e "
+        return [line.removeprefix(prefix) for line in self.log.split(b"\n") if line.startswith(prefix)]
+
+    @property
+    def bookmarks(self) -> list[bytes]:
+        return [line for line in self.log.split(b"\n") if line.startswith(MARK + b" b ")]
+
+
+class Pod:
+    """Runs the relay with one shell, its paths in a folder of the test."""
+
+    def __init__(self, shell: list[str], folder: Path, path: str) -> None:
+        self._shell = shell
+        self._folder = folder
+        self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}
+        (folder / "prompt").write_text("the prompt\n", encoding="utf-8")
+
+    @asynccontextmanager
+    async def started(
+        self, *command: str, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        settings = {
+            relay.DIR: str(self._folder / "scratch"),
+            relay.PROMPT: str(self._folder / "prompt"),
+            relay.NONCE: NONCE,
+            relay.MESSAGE: str(self._folder / "message"),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *self._shell,
+            "-c",
+            relay.script(),
+            "relay",
+            *command,
+            env={**self._env, **settings, **(env or {})},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def ended(self, process: asyncio.subprocess.Process) -> Ended:
+        async with asyncio.timeout(40):
+            log, noise = await process.communicate()
+        assert noise == b""
+        message = self._folder / "message"
+        text = message.read_text(encoding="utf-8") if message.exists() else ""
+        return Ended(process.returncode or 0, log, text)
+
+    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> Ended:
+        async with self.started(*command, env=env) as process:
+            return await self.ended(process)
+
+
+@pytest.fixture(params=sorted(SHELLS))
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
+    shell = SHELLS[request.param]
+    found = shutil.which(shell[0])
+    if found is None:
+        pytest.skip(f"{shell[0]} is not on this machine")
+    path = os.environ["PATH"]
+    if request.param == "busybox":  # nothing but busybox: its dd, grep, sed, sleep and sha256sum
+        applets = tmp_path / "applets"
+        applets.mkdir()
+        for name in (
+            "cat",
+            "dd",
+            "grep",
+            "head",
+            "mkdir",
+            "sha256sum",
+            "sh",
+            "sleep",
+            "tail",
+            "tr",
+            "wc",
+            "env",
+        ):
+            (applets / name).symlink_to(found)
+        path = str(applets)
+    return Pod([found, *shell[1:]], tmp_path, path)
+
+
+def summary(ended: Ended) -> relay.RelaySummary:
+    told = relay.read_summary(ended.message, NONCE)
+    assert told is not None, ended.message
+    return told
+
+
+async def test_stdin_stdout_stderr_and_exit_code_are_the_agents(pod: Pod) -> None:
+    ended = await pod.run("sh", "-c", "cat; echo out; printf '%s\\n' 'bad  %s \\n thing' >&2; exit 3")
+    assert ended.code == 3
+    assert ended.stdout == b"the prompt\nout\n"
+    assert ended.stderr == [b"bad  %s \\n thing"]
+    assert summary(ended).exit_code == 3
+
+
+async def test_any_bytes_arrive_as_they_are_with_counts_and_digest(pod: Pod, tmp_path: Path) -> None:
+    output = random.Random(1).randbytes(300_000).replace(b"\x1e", b"\n") + b"\n"  # noqa: S311
+    (tmp_path / "output").write_bytes(output)
+    ended = await pod.run("cat", str(tmp_path / "output"))
+    assert ended.log == output
+    told = summary(ended)
+    assert (told.bytes, told.lines) == (len(output), output.count(b"\n"))
+    assert told.sha256 == hashlib.sha256(output).hexdigest()
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_3_mb_printed_right_before_exit_are_not_lost(pod: Pod, *, slow: bool) -> None:
+    async with pod.started("sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 0") as process:
+        if slow:
+            await asyncio.sleep(0.5)
+        ended = await pod.ended(process)
+    assert ended.log == b"x" * 3_000_000 + b"\n"
+
+
+async def test_a_missing_last_newline_is_marked_not_invented(pod: Pod) -> None:
+    ended = await pod.run("sh", "-c", "echo one; printf two")
+    assert ended.log == b"one\ntwo" + MARK + b" n\n"
+    assert (summary(ended).bytes, summary(ended).lines) == (7, 1)
+
+
+async def test_stderr_never_cuts_a_line_of_stdout(pod: Pod) -> None:
+    ended = await pod.run("sh", "-c", "printf 'begin '; echo oops >&2; sleep 0.5; echo end; printf last >&2")
+    assert ended.stdout == b"begin end\n"
+    assert ended.stderr == [b"oops", b"last"]
+    assert ended.log.startswith(b"begin end\n")
+
+
+async def test_a_flood_on_stderr_does_not_starve_stdout(pod: Pod) -> None:
+    ended = await pod.run(
+        "sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done; echo out"
+    )
+    assert ended.stdout == b"out\n"
+    assert len(ended.stderr) == 2000
+
+
+async def test_sigterm_reaches_the_agent_and_its_exit_code_counts(pod: Pod) -> None:
+    script = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    async with pod.started("sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        process.terminate()
+        ended = await pod.ended(process)
+    assert ended.code == 9
+    assert ended.log == b"bye\n"
+
+
+async def test_sigterm_is_passed_on_while_nobody_reads_the_log(pod: Pod, tmp_path: Path) -> None:
+    told = f"trap 'echo stopped > {tmp_path}/told; exit 0' TERM"
+    script = f"{told}; head -c 1000000 /dev/zero; echo; sleep 30 & wait"
+    async with pod.started("sh", "-c", script) as process:
+        await asyncio.sleep(0.6)
+        process.terminate()
+        async with asyncio.timeout(1):
+            while not (tmp_path / "told").exists():  # noqa: ASYNC110  # another process writes it
+                await asyncio.sleep(0.02)
+        await pod.ended(process)
+
+
+@pytest.mark.parametrize(("signal", "code"), [("KILL", 137), ("TERM", 143)])
+async def test_an_agent_ended_by_a_signal_gives_128_and_its_number(pod: Pod, signal: str, code: int) -> None:
+    assert (await pod.run("sh", "-c", f"kill -{signal} $$")).code == code
+
+
+async def test_quiet_is_marked_with_counts_that_fit_each_other(pod: Pod) -> None:
+    ended = await pod.run("sh", "-c", "echo a; echo b; sleep 2", env={relay.BOOKMARK_SEC: "1"})
+    assert ended.bookmarks
+    assert set(ended.bookmarks) == {MARK + b" b 4 2"}
+
+
+async def test_a_command_that_is_not_there_is_told_in_the_shells_words(pod: Pod) -> None:
+    ended = await pod.run("no-such-command")
+    assert ended.code == 127
+    assert any(b"no-such-command" in line for line in ended.stderr)
+
+
+async def test_a_prompt_that_is_not_there_is_told_with_what_to_check(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "prompt").unlink()
+    ended = await pod.run("cat")
+    assert ended.code == 66
+    assert any(b"check the run Secret" in line for line in ended.stderr)
+
+
+async def test_an_agent_that_prints_too_much_is_ended_and_that_is_said(pod: Pod) -> None:
+    ended = await pod.run(
+        "sh", "-c", "while :; do echo xxxxxxxxxxxxxxxxxxxx; done", env={relay.LIMIT: "100000"}
+    )
+    assert summary(ended).limit_hit
+    assert ended.code == 143
+
+
+async def test_something_left_in_the_background_holds_nothing_up(pod: Pod) -> None:
+    async with asyncio.timeout(5):
+        assert (await pod.run("sh", "-c", "sleep 20 & echo done")).stdout == b"done\n"
+
+
+async def test_the_agent_sees_its_own_environment_and_none_of_the_relays(pod: Pod) -> None:
+    ended = await pod.run("env")
+    assert b"KEEP=kept" in ended.stdout
+    assert b"PAPERCLIP_RELAY" not in ended.stdout
+
+
+async def test_output_goes_to_the_shared_volume_or_says_why_not(pod: Pod, tmp_path: Path) -> None:
+    shared = tmp_path / "logs" / "agent" / "run.ndjson"
+    assert (await pod.run("echo", "hi", env={relay.OUT: str(shared)})).stdout == b"hi\n"
+    assert shared.read_bytes() == b"hi\n"
+    assert shared.parent.stat().st_mode & 0o777 == 0o700
+    ended = await pod.run("echo", "hi", env={relay.OUT: "/proc/nowhere/run.ndjson"})
+    assert ended.stdout == b"hi\n"
+    assert any(b"/proc/nowhere" in line for line in ended.stderr)
+
+
+@pytest.mark.parametrize("name", ["01-plain-text", "05-max-turns", "13a-unicode", "18-permission-denied"])
+async def test_the_last_result_is_told_in_the_termination_message(pod: Pod, name: str) -> None:
+    sidecar = json.loads((CAPTURES / f"{name}.json").read_text(encoding="utf-8"))
+    final = sidecar["facts"]["final_result"]
+    told = summary(await pod.run("cat", str(CAPTURES / f"{name}.ndjson")))
+    assert told.session_id == final["session_id"]
+    assert told.subtype == final["subtype"]
+    assert told.is_error is final["is_error"]
+    assert told.cost_usd == pytest.approx(final["total_cost_usd"])
+
+
+def test_the_script_is_sent_without_its_comments() -> None:
+    assert not any(line.lstrip().startswith("#") for line in relay.script().splitlines())
+    assert len(relay.script()) < 8000
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "OOMKilled", "{", "[]", '{"relay":"other","bytes":1,"lines":1,"exit":0}']
+)
+def test_any_other_termination_message_is_no_summary(text: str | None) -> None:
+    assert relay.read_summary(text, NONCE) is None
