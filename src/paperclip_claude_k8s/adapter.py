@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC
 from paperclip_claude_k8s.ports import House
-from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.process import Connect, Process, connect
 
 
 class Adapter:
@@ -30,8 +30,9 @@ class Adapter:
     runtime_tool_delivery = "environment"
     has_out_of_process_liveness = True
 
-    def __init__(self, house: House | None = None) -> None:
+    def __init__(self, house: House | None = None, connect: Connect = connect) -> None:
         self._house = house or House(env=os.environ)
+        self._connect = connect
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Process] = WeakKeyDictionary()
 
     async def execute(self, ctx: ExecutionContext | Mapping[str, Any]) -> ExecutionResult:
@@ -47,5 +48,5 @@ class Adapter:
     def _process(self) -> Process:
         loop = asyncio.get_running_loop()
         if loop not in self._processes:
-            self._processes[loop] = Process(self._house)
+            self._processes[loop] = Process(self._house, self._connect)
         return self._processes[loop]

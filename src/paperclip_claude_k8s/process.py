@@ -1,14 +1,25 @@
 """What all runs of one event loop share: connections, shared watches, locks, caps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ground.aio import Nursery, Turns
+from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import House, Ports
+
+
+Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
+
+
+def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
+    """The cluster of a kubeconfig, or the one we live in; nothing is opened before its first call."""
+    return Gateway(kubeconfig, timings)
 
 
 @dataclass(slots=True)
@@ -16,6 +27,7 @@ class Process:
     """The neighbours of every run of one event loop; connections and locks belong to their loop."""
 
     house: House
+    connect: Connect = connect
     nursery: Nursery = field(default_factory=Nursery)
     turns: Turns = field(default_factory=Turns)
     governor: Governor = field(default_factory=Governor)
@@ -27,7 +39,7 @@ class Process:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
         cluster = self._clusters.get(kubeconfig)
         if cluster is None:
-            cluster = self._clusters[kubeconfig] = Gateway(kubeconfig, timings=self.house.timings)
+            cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
         informer = partial(self._informer, kubeconfig, cluster)
         return Ports(cluster, informer, self.house, self.governor, self.turns, self.held)
 

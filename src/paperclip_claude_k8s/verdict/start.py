@@ -98,14 +98,19 @@ def _never_started(pod: PodSnapshot) -> StartVerdict:
     return Preempted(pod.name, reason, pod.message or (disruption(pod) or ("", ""))[1])
 
 
+TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
+"""Reasons of a Pod's status that mean somebody took it away; newer servers add a condition."""
+
+
 def disruption(pod: PodSnapshot) -> tuple[str, str] | None:
     """Reason and words of who took the Pod away, if somebody did."""
     target = pod.condition("DisruptionTarget")
+    named = [pod.reason] if pod.reason in TAKEN_AWAY else []
+    words = pod.message
     if target is not None and target.is_true:
-        return target.reason or "DisruptionTarget", target.message
-    if pod.reason in {"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"}:
-        return pod.reason, pod.message
-    return None
+        named.append(target.reason or "DisruptionTarget")
+        words = words or target.message
+    return (", ".join(named), words) if named else None
 
 
 def _init_trouble(pod: PodSnapshot) -> StartVerdict | None:

@@ -1,0 +1,274 @@
+"""The life of a run on virtual time: every ending, and what the host hears of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.runs import Heard, capture
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House
+
+pytestmark = pytest.mark.looptime
+GOOD = Life(output=((0.0, capture("02")),), ends_at=2.0)
+QUIET = Life(output=((0.0, capture("02").split(b"\n", 1)[0] + b"\n"), (200.0, capture("02"))), ends_at=201.0)
+TORSO = capture("02")[: capture("02").index(b'{"type":"result"')]
+
+Run = Callable[..., Awaitable[tuple[ExecutionResult, Heard]]]
+
+
+@asynccontextmanager
+async def living(folder: Path, life: Life) -> AsyncIterator[tuple[FakeCluster, Run]]:
+    """A cluster whose Pods live like that, and a way to run an agent on it."""
+    async with FakeCluster.start(folder, life) as fake:
+        adapter = Adapter(House(), lambda _kubeconfig, _timings: fake.gateway)
+
+        async def run(heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
+            heard = heard or Heard()
+            config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
+            ctx = {
+                "runId": "run-1",
+                "agent": {"id": "agent-1", "companyId": "co"},
+                "config": config,
+                "context": {"taskId": "task-1"},
+                "onLog": heard.on_log,
+                "onSpawn": heard.on_spawn,
+                **more,
+            }
+            return await adapter.execute(ctx), heard
+
+        try:
+            yield fake, run
+        finally:
+            await adapter.shutdown()
+
+
+def jobs_of(fake: FakeCluster) -> int:
+    return sum(1 for _ in fake.store.list(JOBS))
+
+
+async def test_a_good_run_costs_few_requests_and_leaves_nothing(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        result, heard = await run()
+        assert result.exit_code == 0
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+        assert len(fake.calls.made) <= 10, fake.calls.made
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs_of(fake) == 0
+
+
+async def test_a_quiet_agent_is_kept_alive_ever_more_slowly(tmp_path: Path) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        result, heard = await run()
+        assert result.error_message is None
+        said = [line for line in heard.status.splitlines() if "keepalive" in line]
+        assert [line.partition("(")[2].partition("s")[0] for line in said] == [
+            "15",
+            "30",
+            "45",
+            "60",
+            "120",
+            "180",
+        ]
+        assert [told["processGroupId"] for told in heard.spawned] == [None, None]
+        assert fake.calls.count("get", "jobs") == 0
+
+
+async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_path: Path) -> None:
+    life = Life(output=((0.0, TORSO),), exit_code=137, reason="OOMKilled", summarized=False)
+    async with living(tmp_path, life) as (_, run):
+        result, _ = await run()
+        assert result.error_code == "claude_truncated"
+        assert "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled" in (result.error_message or "")
+        assert result.session_id is not None
+        assert result.result_json is not None
+        assert result.result_json["conversationContinuation"] == "continue_conversation_v1"
+
+
+async def test_an_evicted_pod_is_a_disruption_the_host_may_retry(tmp_path: Path) -> None:
+    async with living(tmp_path, Life(output=((0.0, TORSO),), evicted_at=3.0)) as (_, run):
+        result, _ = await run()
+        assert result.error_code == "k8s_pod_disrupted"
+        assert result.error_family == "transient_upstream"
+        assert "Evicted" in (result.error_message or "")
+        assert "low on memory" in (result.error_message or "")
+
+
+async def test_a_job_deleted_by_somebody_else_is_told_with_all_that_was_known(tmp_path: Path) -> None:
+    async with living(tmp_path, Life(output=((0.0, TORSO),), ends_at=600.0)) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run())
+            await asyncio.sleep(20)
+            (job,) = fake.store.list(JOBS)
+            fake.store.remove(JOBS, "paperclip", job["metadata"]["name"])
+        result, _ = going.result()
+        assert result.error_code == "k8s_job_deleted_externally"
+        assert "detected_via=" in (result.error_message or "")
+        assert "stdout_nonempty_lines=15" in (result.error_message or "")
+
+
+async def test_the_time_limit_counts_from_the_containers_start(tmp_path: Path) -> None:
+    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, TORSO),), ends_at=9999.0)
+    async with living(tmp_path, slow) as (fake, run):
+        began = asyncio.get_running_loop().time()
+        result, _ = await run(config={"timeoutSec": 30})
+        assert result.timed_out
+        assert (result.error_code, result.error_message) == ("timeout", "Timed out after 30s")
+        assert 130 < asyncio.get_running_loop().time() - began < 135
+        assert jobs_of(fake) == 0
+
+
+async def test_a_stop_is_acknowledged_once_the_pod_is_gone(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    async with living(tmp_path, Life(output=((0.0, TORSO),), ends_at=9999.0)) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(signal=stop))
+            await asyncio.sleep(20)
+            stop.set()
+        result, _ = going.result()
+        assert result.error_code == "cancelled"
+        assert (result.exit_code, result.signal) == (None, "SIGTERM")
+        assert result.result_json is not None
+        assert result.result_json["executionCancellation"]["state"] == "acknowledged"
+        assert result.execution_recovery is not None
+        assert result.execution_recovery["kind"] == "interrupted"
+        assert result.session_id is not None
+        assert jobs_of(fake) == 0
+
+
+async def test_a_run_stopped_before_it_began_creates_nothing(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with living(tmp_path, GOOD) as (fake, run):
+        result, _ = await run(signal=stop)
+        assert result.error_code == "cancelled"
+        assert fake.calls.count("create") == 0
+
+
+async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_path: Path) -> None:
+    late = Life(output=((0.0, TORSO), (700.0, capture("02")[len(TORSO) :])), ends_at=701.0)
+    async with living(tmp_path, late) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run())
+            await asyncio.sleep(30)
+            fake.go_down(600)
+        result, heard = going.result()
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+        assert result.result_json is not None
+        assert result.result_json["log"]["complete"] is True
+        assert "API server out of reach" in heard.status
+
+
+async def test_a_host_that_goes_down_leaves_the_job_for_the_next(tmp_path: Path) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run())
+            await asyncio.sleep(30)
+            going.cancel()
+        assert jobs_of(fake) == 1
+
+
+async def test_a_second_run_of_an_agent_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run())
+            await asyncio.sleep(20)
+            second, _ = await run(runId="run-2")
+        assert second.error_code == "k8s_concurrent_run_blocked"
+        assert second.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+        assert first.result()[0].error_message is None
+        assert fake.calls.count("create", "jobs") == 1
+
+
+@pytest.mark.parametrize(
+    ("life", "config", "told"),
+    [
+        (
+            Life(waiting=((9e9, "ErrImagePull", "no such image"),)),
+            {"imagePullTimeoutSec": 90},
+            "imagePullTimeoutSec is 90",
+        ),
+        (Life(waiting=((9e9, "InvalidImageName", "not a name"),)), {}, "InvalidImageName"),
+        (
+            Life(waiting=((9e9, "CreateContainerConfigError", "no key"),)),
+            {"startTimeoutSec": 7},
+            "startTimeoutSec is 7",
+        ),
+    ],
+)
+async def test_a_pod_that_never_starts_is_told_with_its_budget(
+    tmp_path: Path, life: Life, config: dict[str, Any], told: str
+) -> None:
+    async with living(tmp_path, life) as (fake, run):
+        result, _ = await run(config=config)
+        assert result.error_code == "k8s_pod_schedule_failed"
+        assert told in (result.error_message or "")
+        assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+        assert jobs_of(fake) == 0
+
+
+async def test_an_unschedulable_pod_is_tolerated_inside_its_budget_and_explained(tmp_path: Path) -> None:
+    config = {"resources.requests.cpu": "9000", "scheduleTimeoutSec": 50}
+    async with living(tmp_path, GOOD) as (_, run):
+        result, heard = await run(config=config)
+        assert "Insufficient cpu" in (result.error_message or "")
+        assert "scheduleTimeoutSec is 50" in (result.error_message or "")
+        assert "FailedScheduling" in heard.status
+
+
+async def test_a_guard_that_cannot_look_stays_closed(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.denied.add(("list", "jobs"))
+        result, _ = await run()
+        assert result.error_code == "k8s_concurrency_guard_unreachable"
+        assert fake.calls.count("create") == 0
+
+
+async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.denied.add(("create", "secrets"))
+        result, _ = await run()
+        assert result.error_code == "k8s_prompt_secret_create_failed"
+        assert "cannot create" in (result.error_message or "")
+        assert jobs_of(fake) == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("list", "jobs"), ("create", "jobs"), ("create", "secrets"), ("delete", "jobs")]
+)
+async def test_a_bad_moment_of_the_api_server_is_waited_out(tmp_path: Path, verb: str, resource: str) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.refuse(verb, resource, 503, times=2, retry_after=1)
+        result, heard = await run()
+        assert result.error_message is None
+        assert heard.status.count("trying again") <= 1
+        assert jobs_of(fake) == 0
+
+
+async def test_a_host_whose_onlog_raises_gets_its_result_all_the_same(tmp_path: Path) -> None:
+    async def broken(stream: str, text: str) -> None:
+        raise ValueError(stream)
+
+    async with living(tmp_path, GOOD) as (_, run):
+        result, _ = await run(onLog=broken)
+        assert result.exit_code == 0
+        assert result.summary
+
+
+async def test_no_secret_stands_in_the_job(tmp_path: Path) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(authToken="canary-1", config={"env": {"MY_TOKEN": "canary-2"}}))
+            await asyncio.sleep(20)
+            (job,) = fake.store.list(JOBS)
+            assert "canary" not in json.dumps(job)
+        assert "canary" not in json.dumps(going.result()[0].to_wire())
