@@ -163,8 +163,8 @@ class _Chunks:
         self._silence = silence
         self._next: asyncio.Task[bytes] | None = None
 
-    async def readany(self) -> bytes:
-        self._next = self._next or asyncio.ensure_future(self._read())  # noqa: TID251  # outlives a cancelled read
+    async def read(self) -> bytes:
+        self._next = self._next or asyncio.ensure_future(self._take())  # noqa: TID251  # outlives a cancelled read
         broken = asyncio.ensure_future(self._broken.wait())  # noqa: TID251  # cancelled below
         try:
             done, _ = await asyncio.wait(
@@ -178,7 +178,7 @@ class _Chunks:
         self._next.cancel()
         raise ClusterError(None, "Broken", "the connection broke")
 
-    async def _read(self) -> bytes:
+    async def _take(self) -> bytes:
         return await anext(self._chunks, b"")
 
 

@@ -1,92 +1,121 @@
 """Where the API server is and who we are there, by kubernetes_asyncio's loaders, imported at first use."""
 
+import asyncio
+import inspect
 import os
 import ssl
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.cluster.proxies import proxy_for
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+LOADER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
+"""What the loaders raise beside their own exception: base64, missing keys, asserts, plugins, files."""
 
 
 class Credentials:
-    """Server, certificates and token of a kubeconfig, or of the cluster we live in."""
+    """Server, certificates and token of a kubeconfig, or of the cluster we live in.
+
+    `version` counts how often they were read; `server`, `proxy` and `tls` are empty before the first time.
+    """
 
     def __init__(self, kubeconfig: str | None) -> None:
         self._kubeconfig = kubeconfig
         self._configuration: Any = None
+        self._reading = asyncio.Lock()
+        self.version = 0
         self.namespace: str | None = None
+        self.server = ""
+        self.server_hostname: str | None = None
+        self.proxy: str | None = None
+        self.tls: ssl.SSLContext | None = None
 
     async def load(self) -> None:
-        """Read everything.
+        """Read everything, once.
 
         Raises:
             ClusterError: status None, reason "Kubeconfig"; says which file and what is wrong with it.
         """
-        if self._configuration is None:
-            await self.reload()
+        if self.version == 0:
+            await self.renew(0)
 
-    async def reload(self) -> None:
-        """Read everything again: tokens expire, certificates are renewed."""
+    async def renew(self, stale: int) -> None:
+        """Read everything again, unless somebody did since version `stale`: tokens expire."""
+        async with self._reading:
+            if self.version == stale:
+                await self._read()
+                self.version += 1
+
+    async def headers(self) -> dict[str, str]:
+        """The authorization header; the cluster's own token is read again from its file by the minute."""
+        configuration = self._configuration
+        if configuration.refresh_api_key_hook is not None:
+            refreshed = configuration.refresh_api_key_hook(configuration)
+            if inspect.isawaitable(refreshed):
+                await refreshed
+        bearer = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
+        return {"Authorization": str(bearer).strip()} if bearer else {}
+
+    async def _read(self) -> None:
         from kubernetes_asyncio import client, config  # noqa: PLC0415  # 0.4 s and 70 MB, only when needed
 
-        configuration = client.Configuration()
+        configuration: Any = client.Configuration()
         if self._kubeconfig is None:
             try:
                 config.load_incluster_config(client_configuration=configuration)
-            except config.ConfigException as error:
+            except (config.ConfigException, OSError) as error:
                 raise _unusable(f"no kubeconfig is set and this is no Pod ({error})") from None
             self.namespace = _read_namespace()
         else:
-            loaded = _parsed(self._kubeconfig)
-            self.namespace = _context_namespace(loaded)
+            self.namespace = _context_namespace(_parsed(self._kubeconfig))
             try:
                 await config.load_kube_config(self._kubeconfig, client_configuration=configuration)
-            except (config.ConfigException, KeyError, TypeError, OSError) as error:
-                raise _unusable(f"kubeconfig {self._kubeconfig} cannot be used: {error}") from None
+            except (config.ConfigException, aiohttp.ClientError, *LOADER_FAULTS) as error:
+                raise _unusable(f"kubeconfig {self._kubeconfig} cannot be used: {_outline(error)}") from None
+        self._take(configuration)
+
+    def _take(self, configuration: Any) -> None:  # noqa: ANN401  # the library is not typed
+        server = str(configuration.host).rstrip("/")
+        if not server.startswith(("http://", "https://")):
+            raise _unusable(f"{self._source} names a server that is no http or https address")
+        try:
+            self.tls = _tls(configuration) if server.startswith("https") else None
+        except (OSError, ValueError) as error:
+            raise _unusable(f"{self._source} has a certificate or key that is not valid: {error}") from None
+        self.server = server
+        self.server_hostname = getattr(configuration, "tls_server_name", None)
+        self.proxy = getattr(configuration, "proxy", None) or proxy_for(server, os.environ)
         self._configuration = configuration
 
     @property
-    def server(self) -> str:
-        return str(self._configuration.host).rstrip("/")
+    def _source(self) -> str:
+        return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
-    @property
-    def proxy(self) -> str | None:
-        proxy: str | None = self._configuration.proxy
-        return proxy
 
-    @property
-    def server_hostname(self) -> str | None:
-        hostname: str | None = self._configuration.tls_server_name
-        return hostname
-
-    async def headers(self) -> dict[str, str]:
-        """The authorization header; loaders refresh a token of the cluster's own by themselves."""
-        bearer = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if bearer:
-            return {"Authorization": str(bearer)}
-        if self._configuration.username:
-            return {"Authorization": str(self._configuration.get_basic_auth_token())}
-        return {}
-
-    def ssl_context(self) -> ssl.SSLContext:
-        configuration = self._configuration
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-        if not configuration.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        # clusters with certificates from before 2020 fail OpenSSL's strict reading of RFC 5280
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
+def _tls(configuration: Any) -> ssl.SSLContext:  # noqa: ANN401  # the library is not typed
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    # clusters with certificates from before 2020 fail OpenSSL's strict reading of RFC 5280
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def _unusable(why: str) -> ClusterError:
     return ClusterError(None, UNUSABLE_CREDENTIALS, f"{why}; set `kubeconfig` to a file that kubectl can use")
+
+
+def _outline(error: Exception) -> str:
+    """The loader's words without the piece of the file it quotes, which may hold a token."""
+    return str(error).partition("{")[0].rstrip() or type(error).__name__
 
 
 def _parsed(path: str) -> dict[str, Any]:
@@ -109,9 +138,11 @@ def _parsed(path: str) -> dict[str, Any]:
 
 
 def _context_namespace(loaded: dict[str, Any]) -> str | None:
-    for named in loaded.get("contexts") or []:
-        if named.get("name") == loaded.get("current-context"):
-            namespace = (named.get("context") or {}).get("namespace")
+    contexts = loaded.get("contexts")
+    for named in contexts if isinstance(contexts, list) else ():
+        if isinstance(named, dict) and named.get("name") == loaded["current-context"]:
+            context = named.get("context")
+            namespace = context.get("namespace") if isinstance(context, dict) else None
             return str(namespace) if namespace else None
     return None
 

@@ -1,11 +1,10 @@
 """The `Cluster` protocol on a real API server."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-
-import orjson
+from urllib.parse import quote
 
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.model import (
@@ -21,7 +20,8 @@ from paperclip_claude_k8s.cluster.model import (
     Seen,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
-from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire, translated
+from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire
+from paperclip_claude_k8s.cluster.watching import lines, watch_event
 from paperclip_claude_k8s.ground.aio import jittered
 from paperclip_claude_k8s.ground.settings import Timings
 
@@ -46,9 +46,7 @@ class Gateway:
         return await self._http.default_namespace()
 
     async def server_version(self) -> tuple[int, int]:
-        told = await self._http.call(Request("GET", "/version"))
-        digits = ["".join(c for c in str(told.get(key, "")) if c.isdigit()) for key in ("major", "minor")]
-        return int(digits[0] or 0), int(digits[1] or 0)
+        return reading.server_version(await self._http.call(Request("GET", "/version")))
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
         pod = await self._read(_core(namespace, "pods", name))
@@ -85,7 +83,7 @@ class Gateway:
 
     def watch_jobs(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncIterator[Seen[JobSnapshot] | Bookmark]:
+    ) -> AsyncGenerator[Seen[JobSnapshot] | Bookmark, None]:
         return self._watch(_jobs(namespace), labels, version, reading.job_snapshot)
 
     # Pods ---------------------------------------------------------------------------------------
@@ -99,24 +97,26 @@ class Gateway:
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncIterator[Seen[PodSnapshot] | Bookmark]:
+    ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
         return self._watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
 
     @asynccontextmanager
-    async def log(self, request: LogRequest) -> AsyncIterator["_LogBytes"]:
+    async def log(self, request: LogRequest) -> AsyncIterator[Chunks]:
         query = {"container": request.container, "timestamps": "true"}
         if request.follow:
             query["follow"] = "true"
         if request.since is not None:
             query["sinceTime"] = _rfc3339(request.since)
         wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
-        async with self._http.stream(wanted) as content:
-            yield _LogBytes(wanted, content)
+        silence = None if request.follow else self._timings.request  # a quiet agent is no broken stream
+        async with self._http.stream(wanted, silence=silence) as answer:
+            yield answer
 
     # Everything else ------------------------------------------------------------------------------
 
     async def create_secret(self, namespace: str, manifest: JsonObject) -> None:
-        await self._http.call(Request("POST", _core(namespace, "secrets"), body=manifest))
+        path = _core(namespace, "secrets")
+        await self._http.call(Request("POST", path, body=manifest, confidential=True))
 
     async def delete_secret(self, namespace: str, name: str) -> bool:
         return await self._delete(_core(namespace, "secrets", name), {})
@@ -128,13 +128,12 @@ class Gateway:
         claim = await self._read(_core(namespace, "persistentvolumeclaims", name))
         if claim is None:
             return None
-        return tuple(claim.get("spec", {}).get("accessModes") or ())
+        return reading.access_modes(claim)
 
     async def list_events(self, namespace: str, about_uid: str) -> tuple[EventSnapshot, ...]:
         query = {"fieldSelector": f"involvedObject.uid={about_uid}"}
         answer = await self._http.call(Request("GET", _core(namespace, "events"), query))
-        events = [reading.event_snapshot(item) for item in answer.get("items") or ()]
-        return tuple(sorted(events, key=lambda event: event.seen or datetime.min.replace(tzinfo=UTC)))
+        return reading.events_in_order(answer)
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
         lease = await self._read(_leases(namespace, name))
@@ -172,7 +171,7 @@ class Gateway:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         answer = await self._http.call(Request("POST", path, body=review))
-        return bool(answer.get("status", {}).get("allowed"))
+        return reading.is_allowed(answer)
 
     # The shapes all of the above share --------------------------------------------------------------
 
@@ -185,12 +184,12 @@ class Gateway:
             raise
 
     async def _delete(self, path: str, options: Mapping[str, object]) -> bool:
-        """A precondition that does not hold means the object we meant is not there any more."""
+        """A precondition that does not hold means: the object we meant is not there any more."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))
         except ClusterError as error:
-            if error.status in {NOT_FOUND, CONFLICT}:
+            if error.status == NOT_FOUND or (error.status == CONFLICT and "preconditions" in options):
                 return False
             raise
         return True
@@ -198,12 +197,11 @@ class Gateway:
     async def _list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
         """Without a resourceVersion the answer is a quorum read, not one from the watch cache."""
         answer = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
-        items = tuple(read(item) for item in answer.get("items") or ())
-        return Listing(items, str(answer.get("metadata", {}).get("resourceVersion", "")))
+        return reading.listing(answer, read)
 
     async def _watch(
         self, path: str, labels: Labels, version: str, read: Callable[[Any], S]
-    ) -> AsyncIterator[Seen[S] | Bookmark]:
+    ) -> AsyncGenerator[Seen[S] | Bookmark, None]:
         query = {
             "watch": "true",
             "labelSelector": _selector(labels),
@@ -212,44 +210,10 @@ class Gateway:
             "timeoutSeconds": str(int(jittered(self._timings.watch))),
         }
         wanted = Request("GET", path, query)
-        async with self._http.stream(wanted, silence=self._timings.watch_silence) as content:
-            async for line in _lines(content):
-                yield _watch_event(line, read)
-
-
-class _LogBytes:
-    def __init__(self, request: Request, content: Chunks) -> None:
-        self._request = request
-        self._content = content
-
-    async def read(self) -> bytes:
-        with translated(self._request):
-            return await self._content.readany()
-
-
-def _watch_event(line: bytes, read: Callable[[Any], S]) -> Seen[S] | Bookmark:
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise ClusterError(None, "BrokenAnswer", "a watch event is not JSON") from None
-    thing = event.get("object") or {}
-    match event.get("type"):
-        case "ERROR":
-            raise ClusterError(thing.get("code"), thing.get("reason", ""), thing.get("message", ""))
-        case "BOOKMARK":
-            return Bookmark(str(thing.get("metadata", {}).get("resourceVersion", "")))
-        case kind:
-            return Seen(read(thing), gone=kind == "DELETED")
-
-
-async def _lines(content: Chunks) -> AsyncIterator[bytes]:
-    """Whole lines of any length; an unfinished one at the end is no event."""
-    rest = b""
-    while chunk := await content.readany():
-        *whole, rest = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
-        for line in whole:
-            if line:
-                yield line
+        silence = self._timings.watch_silence
+        async with self._http.stream(wanted, silence=silence) as answer, aclosing(lines(answer)) as told:
+            async for line in told:
+                yield watch_event(line, read)
 
 
 def _rfc3339(nanos: int) -> str:
@@ -262,12 +226,18 @@ def _selector(labels: Labels) -> str:
 
 
 def _core(namespace: str, plural: str, name: str = "") -> str:
-    return f"/api/v1/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+    return _path("/api/v1", namespace, plural, name)
 
 
 def _jobs(namespace: str, name: str = "") -> str:
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs" + (f"/{name}" if name else "")
+    return _path("/apis/batch/v1", namespace, "jobs", name)
 
 
 def _leases(namespace: str, name: str = "") -> str:
-    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases" + (f"/{name}" if name else "")
+    return _path("/apis/coordination.k8s.io/v1", namespace, "leases", name)
+
+
+def _path(root: str, namespace: str, plural: str, name: str) -> str:
+    """Names come from configuration: none of them may turn into another path."""
+    path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
+    return f"{path}/{quote(name, safe='')}" if name else path

@@ -13,7 +13,7 @@ Rules that hold for every call:
 * Cancelling the calling task leaves nothing open.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -117,8 +117,12 @@ class Cluster(Protocol):
 
     def watch_jobs(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncIterator[Seen[JobSnapshot] | Bookmark]:
-        """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410."""
+    ) -> AsyncGenerator[Seen[JobSnapshot] | Bookmark, None]:
+        """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410.
+
+        `gone` also means: it does not carry all these labels any more. A watch that brought nothing, not even
+        a bookmark, for `Timings.watch_silence` is a `ClusterError` with status None.
+        """
         ...
 
     # Pods ---------------------------------------------------------------------------------------
@@ -131,12 +135,17 @@ class Cluster(Protocol):
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncIterator[Seen[PodSnapshot] | Bookmark]:
+    ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
         """As `watch_jobs`, for Pods."""
         ...
 
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[LogBytes]:
-        """Open a container's log with timestamps. A refusal (any status but 200) is `ClusterError`."""
+        """Open a container's log with timestamps. A refusal (any status but 200) is `ClusterError`.
+
+        Entering a followed log may last until the container writes its first byte: kubelets send no headers
+        before it. Nothing bounds the silence of a followed log; one that is not followed obeys
+        `Timings.request` between bytes.
+        """
         ...
 
     # Everything else ------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Kubernetes' JSON → snapshots: tolerant of whatever is missing."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeVar
 
 from paperclip_claude_k8s.cluster.model import (
     Condition,
@@ -13,6 +13,7 @@ from paperclip_claude_k8s.cluster.model import (
     JobRef,
     JobSnapshot,
     LeaseSnapshot,
+    Listing,
     PodSnapshot,
     Running,
     SecretVolume,
@@ -21,9 +22,9 @@ from paperclip_claude_k8s.cluster.model import (
 )
 
 Json: TypeAlias = Mapping[str, Any]
+S = TypeVar("S")
 SHARED_MOUNT = "/paperclip"
 """Where the home container mounts the shared volume (SPEC 3)."""
-
 
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
 """Where older clusters mount the service account's token: the host's own, never an agent's."""
@@ -36,8 +37,8 @@ def job_snapshot(job: Json) -> JobSnapshot:
         ref=JobRef(_text(meta, "namespace"), _text(meta, "name"), _text(meta, "uid")),
         resource_version=_text(meta, "resourceVersion"),
         created=moment(meta.get("creationTimestamp")),
-        labels=_map(meta, "labels"),
-        annotations=_map(meta, "annotations"),
+        labels=_texts(meta, "labels"),
+        annotations=_texts(meta, "annotations"),
         conditions=_conditions(_map(job, "status")),
         image=_text(containers[0], "image") if containers else "",
         deleting=bool(meta.get("deletionTimestamp")),
@@ -63,7 +64,7 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         message=_text(status, "message"),
         node=_text(spec, "nodeName"),
         created=moment(meta.get("creationTimestamp")),
-        labels=_map(meta, "labels"),
+        labels=_texts(meta, "labels"),
         conditions=_conditions(status),
         init=tuple(_container(c, sidecars) for c in _list(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in _list(status, "containerStatuses")),
@@ -72,8 +73,13 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
 
 
 def event_snapshot(event: Json) -> EventSnapshot:
-    about = _map(event, "involvedObject")
-    seen = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
+    about, series = _map(event, "involvedObject"), _map(event, "series")
+    seen = (
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event.get("firstTimestamp")
+    )
     return EventSnapshot(
         uid=_text(_map(event, "metadata"), "uid"),
         kind=_text(event, "type"),
@@ -81,7 +87,7 @@ def event_snapshot(event: Json) -> EventSnapshot:
         message=_text(event, "message"),
         about=f"{_text(about, 'kind')}/{_text(about, 'name')}",
         seen=moment(seen),
-        count=int(event.get("count") or 1),
+        count=_number(series, "count") or _number(event, "count") or 1,
     )
 
 
@@ -92,8 +98,8 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         name=_text(meta, "name"),
         resource_version=_text(meta, "resourceVersion"),
         holder=_text(spec, "holderIdentity"),
-        labels=_map(meta, "labels"),
-        annotations=_map(meta, "annotations"),
+        labels=_texts(meta, "labels"),
+        annotations=_texts(meta, "annotations"),
         renewed=moment(spec.get("renewTime")),
     )
 
@@ -113,7 +119,7 @@ def home_pod(pod: Json, container_name: str) -> HomePod:
         image_pull_secrets=_list(spec, "imagePullSecrets"),
         dns_policy=_text(spec, "dnsPolicy"),
         dns_config=dict(_map(spec, "dnsConfig")) or None,
-        node_selector=_map(spec, "nodeSelector"),
+        node_selector=_texts(spec, "nodeSelector"),
         tolerations=_list(spec, "tolerations"),
         affinity=dict(_map(spec, "affinity")) or None,
         claim_name=_claim_name(spec, home),
@@ -121,14 +127,44 @@ def home_pod(pod: Json, container_name: str) -> HomePod:
     )
 
 
+def listing(answer: Json, read: Callable[[Json], S]) -> Listing[S]:
+    """The answer of a list call."""
+    items = tuple(read(item) for item in _list(answer, "items"))
+    return Listing(items, _text(_map(answer, "metadata"), "resourceVersion"))
+
+
+def events_in_order(answer: Json) -> tuple[EventSnapshot, ...]:
+    """The Events of a list call, oldest first."""
+    unknown = datetime.min.replace(tzinfo=UTC)
+    events = (event_snapshot(item) for item in _list(answer, "items"))
+    return tuple(sorted(events, key=lambda event: event.seen or unknown))
+
+
+def server_version(answer: Json) -> tuple[int, int]:
+    """Major and minor; some providers write the minor as "29+"."""
+    digits = ["".join(c for c in _text(answer, key) if c.isdecimal()) for key in ("major", "minor")]
+    return int(digits[0] or 0), int(digits[1] or 0)
+
+
+def access_modes(claim: Json) -> tuple[str, ...]:
+    modes = _map(claim, "spec").get("accessModes")
+    return tuple(mode for mode in modes if isinstance(mode, str)) if isinstance(modes, list) else ()
+
+
+def is_allowed(review: Json) -> bool:
+    """The answer of an access review."""
+    return _map(review, "status").get("allowed") is True
+
+
 def moment(text: object) -> datetime | None:
-    """An RFC 3339 time; None where there is none or it cannot be read."""
+    """An RFC 3339 time, in UTC where it names no zone; None where there is none or it cannot be read."""
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text)
+        read = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
 
 
 def _text(source: Json, key: str) -> str:
@@ -139,6 +175,15 @@ def _text(source: Json, key: str) -> str:
 def _map(source: Json, key: str) -> dict[str, Any]:
     value = source.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _texts(source: Json, key: str) -> dict[str, str]:
+    return {name: value for name, value in _map(source, key).items() if isinstance(value, str)}
+
+
+def _number(source: Json, key: str) -> int | None:
+    value = source.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _list(source: Json, key: str) -> list[dict[str, Any]]:
@@ -164,7 +209,7 @@ def _container(status: Json, sidecars: set[str]) -> ContainerSnapshot:
         now=_now(_map(status, "state")),
         container_id=_text(status, "containerID"),
         image=_text(status, "image"),
-        restarts=int(status.get("restartCount") or 0),
+        restarts=_number(status, "restartCount") or 0,
         sidecar=_text(status, "name") in sidecars,
     )
 
@@ -173,10 +218,10 @@ def _now(state: Json) -> ContainerCondition | None:
     if "terminated" in state:
         end = _map(state, "terminated")
         return Terminated(
-            exit_code=end.get("exitCode"),
+            exit_code=_number(end, "exitCode"),
             reason=_text(end, "reason"),
             message=_text(end, "message"),
-            signal=end.get("signal"),
+            signal=_number(end, "signal") or None,
             started=moment(end.get("startedAt")),
             finished=moment(end.get("finishedAt")),
         )
@@ -215,7 +260,7 @@ def _secret_volumes(spec: Json, container: Json) -> Sequence[SecretVolume]:
                     mount_path=mounts[name],
                     optional=secret.get("optional") is True,
                     items=_list(secret, "items"),
-                    default_mode=secret.get("defaultMode"),
+                    default_mode=_number(secret, "defaultMode"),
                 )
             )
     return found

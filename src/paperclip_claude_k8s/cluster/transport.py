@@ -5,20 +5,21 @@ time limit (PEERS 0.5).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.refusals import read_refusal, translated
 from paperclip_claude_k8s.ground.settings import Timings
 
-QUOTED = 256
-"""Characters quoted of a body that is no Status: enough to recognise a proxy's page, too few to leak much."""
+USER_AGENT = "paperclip-adapter-claude-k8s"
 READ_BUFFER = 256 * 1024
 """Bytes: log answers come in large pieces; the default of 64 KiB would double the number of wake-ups."""
 UNAUTHORIZED = 401
@@ -27,13 +28,17 @@ OK = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `body` is sent as JSON."""
+    """One HTTP request; `path` is percent-encoded, `body` is sent as JSON.
+
+    A `confidential` body is never quoted in an error, not even where the server quotes it.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
     content_type: str = "application/json"
+    confidential: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -42,8 +47,12 @@ class Request:
 class Chunks(Protocol):
     """The body of an answer that stays open."""
 
-    async def readany(self) -> bytes:
-        """The next bytes as they came; b"" at the end."""
+    async def read(self) -> bytes:
+        """The next bytes as they came, or b"" once the server has ended the answer.
+
+        Raises:
+            ClusterError: status None; the connection broke or stayed silent for too long.
+        """
         ...
 
 
@@ -61,35 +70,56 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
+class OpenAnswer:
+    def __init__(self, request: Request, content: aiohttp.StreamReader) -> None:
+        self._request = request
+        self._content = content
+
+    async def read(self) -> bytes:
+        with translated(str(self._request)):
+            return await self._content.readany()
+
+
 class Transport:
     """One API server. Connects at the first call; belongs to the event loop of that call."""
 
     def __init__(self, kubeconfig: str | None, timings: Timings) -> None:
         self._credentials = Credentials(kubeconfig)
         self._timings = timings
-        self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, request: Request) -> dict[str, Any]:
-        """The JSON answer of one short call.
+        """The JSON object that answers one short call, all of it within `Timings.request`.
 
         Raises:
             ClusterError: a refusal, or status None when no whole answer came.
         """
-        limits = aiohttp.ClientTimeout(total=self._timings.request, sock_connect=self._timings.connect)
-        async with self._answer(request, limits) as answer:
-            body = await answer.read()
+        with translated(str(request)):
+            async with asyncio.timeout(self._timings.request):
+                answer = await self._accepted(request, aiohttp.ClientTimeout(connect=self._timings.connect))
+                async with answer:
+                    body = await answer.read()
         try:
-            return orjson.loads(body)  # type: ignore[no-any-return]
+            told = orjson.loads(body)
         except orjson.JSONDecodeError:
-            raise ClusterError(None, "BrokenAnswer", f"{request} gave no JSON") from None
+            told = None
+        if not isinstance(told, dict):
+            raise ClusterError(None, "BrokenAnswer", f"{request} was not answered with a JSON object")
+        return told
 
     @asynccontextmanager
     async def stream(self, request: Request, *, silence: float | None = None) -> AsyncIterator[Chunks]:
-        """An answer that stays open; `silence` seconds without a byte break it."""
-        limits = aiohttp.ClientTimeout(sock_connect=self._timings.connect, sock_read=silence)
-        async with self._answer(request, limits) as answer:
-            yield answer.content
+        """An answer that stays open; `silence` seconds without a byte break it.
+
+        Entering waits for the server's headers, which a kubelet sends with the first byte of a log.
+        """
+        limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
+        with translated(str(request)):
+            answer = await self._accepted(request, limits)
+        try:
+            yield OpenAnswer(request, answer.content)
+        finally:
+            answer.close()
 
     async def default_namespace(self) -> str | None:
         await self._credentials.load()
@@ -100,86 +130,47 @@ class Transport:
         if session is not None:
             await session.close()
 
-    @asynccontextmanager
-    async def _answer(
-        self, request: Request, limits: aiohttp.ClientTimeout
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A good answer; anything else is raised. A 401 reloads the credentials once."""
-        with translated(request):
+    async def _accepted(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """A good answer; anything else is raised. A 401 renews the credentials once."""
+        async with asyncio.timeout(self._timings.request):
+            await self._credentials.load()
+        used = self._credentials.version
+        answer = await self._send(request, limits)
+        if answer.status == UNAUTHORIZED:
+            answer.close()
+            async with asyncio.timeout(self._timings.request):
+                await self._credentials.renew(used)
             answer = await self._send(request, limits)
-            if answer.status == UNAUTHORIZED:
-                answer.close()
-                await self._credentials.reload()
-                answer = await self._send(request, limits)
-            async with answer:
-                if answer.status not in OK:
-                    raise await _refusal(request, answer)
-                yield answer
+        if answer.status in OK:
+            return answer
+        async with asyncio.timeout(self._timings.request), answer:
+            raise await read_refusal(str(request), answer, request.body if request.confidential else None)
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        session = await self._opened()
-        headers = await self._credentials.headers()
+        credentials = self._credentials
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json, */*"}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        return await session.request(
+        headers |= await credentials.headers()
+        return await self._opened().request(
             request.method,
-            f"{self._credentials.server}{request.path}",
+            URL(f"{credentials.server}{request.path}", encoded=True),
             params=request.query,
             data=None if request.body is None else orjson.dumps(request.body),
             headers=headers,
             timeout=limits,
-            proxy=self._credentials.proxy,
-            server_hostname=self._credentials.server_hostname,
+            proxy=credentials.proxy,
+            ssl=credentials.tls or True,
+            server_hostname=credentials.server_hostname,
             allow_redirects=False,
         )
 
-    async def _opened(self) -> aiohttp.ClientSession:
-        async with self._opening:
-            if self._session is None:
-                await self._credentials.load()
-                connector = aiohttp.TCPConnector(limit=0, ssl=self._credentials.ssl_context())
-                self._session = aiohttp.ClientSession(
-                    connector=connector, read_bufsize=READ_BUFFER, trust_env=True
-                )
+    def _opened(self) -> aiohttp.ClientSession:
+        """One session; no limit on connections, since each followed log holds one."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=READ_BUFFER,
+            )
         return self._session
-
-
-@contextmanager
-def translated(request: Request) -> Iterator[None]:
-    """The one door for aiohttp's exceptions: each is a `ClusterError` without a status."""
-    try:
-        yield
-    except aiohttp.ClientSSLError as error:
-        raise ClusterError(None, "Certificate", f"{request}: {error}") from None
-    except aiohttp.ClientConnectorError as error:
-        raise ClusterError(None, "Unreachable", f"{request}: {error}") from None
-    except TimeoutError:
-        raise ClusterError(None, "Timeout", f"{request}: no answer in time") from None
-    except (aiohttp.ClientError, OSError) as error:
-        words = str(error) or type(error).__name__
-        raise ClusterError(None, "Broken", f"{request}: the connection broke: {words}") from None
-
-
-async def _refusal(request: Request, answer: aiohttp.ClientResponse) -> ClusterError:
-    """A `Status` in the server's own words; the beginning of anything else, such as a proxy's page."""
-    body = await answer.read()
-    try:
-        status = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        reason, message = str(status.get("reason") or answer.reason), str(status.get("message") or "")
-    else:
-        reason, message = str(answer.reason), f"{request}: {body[:QUOTED].decode('utf-8', 'replace').strip()}"
-    return ClusterError(answer.status, reason, message, retry_after=_retry_after(answer, status))
-
-
-def _retry_after(answer: aiohttp.ClientResponse, status: object) -> float | None:
-    details = status.get("details") if isinstance(status, dict) else None
-    told = answer.headers.get("Retry-After") or (
-        details.get("retryAfterSeconds") if isinstance(details, dict) else None
-    )
-    try:
-        return float(told) if told is not None else None
-    except ValueError:
-        return None  # an HTTP date: the caller's own pause will do

@@ -1,0 +1,96 @@
+"""What went wrong with a request, as `ClusterError`: the server's refusals and the network's faults."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+
+from paperclip_claude_k8s.cluster.port import ClusterError
+
+QUOTED = 256
+"""Characters quoted of a body that is no Status: enough to recognise a proxy's page, too few to leak much."""
+BODY_LIMIT = 1024 * 1024
+"""Bytes read of a refusal; the longest honest one names every field of one object."""
+BAD_REQUEST = 400
+WITHHELD = "the server could not read what was sent; its words may quote it and are withheld"
+SHORTEST_SECRET = 4
+"""Characters: shorter values stand in any text by chance."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """The one door for aiohttp's exceptions: each is a `ClusterError` without a status."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError:
+        raise ClusterError(None, "Timeout", f"{what}: the server could not be connected to in time") from None
+    except TimeoutError:
+        raise ClusterError(None, "Timeout", f"{what}: the server did not answer in time") from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
+        raise ClusterError(None, "Certificate", f"{what}: {why}") from None
+    except aiohttp.ClientConnectorError as error:
+        why = error.os_error.strerror or str(error.os_error)
+        kind = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
+        raise ClusterError(None, kind, f"{what}: no connection to {error.host}:{error.port}: {why}") from None
+    except (aiohttp.ClientError, OSError) as error:
+        words = str(error) or type(error).__name__
+        raise ClusterError(None, "Broken", f"{what}: the connection broke: {words}") from None
+
+
+async def read_refusal(what: str, answer: aiohttp.ClientResponse, confidential: object) -> ClusterError:
+    """A `Status` in the server's own words; the beginning of anything else, such as a proxy's page.
+
+    `confidential` is a body that was sent and must not be quoted.
+    """
+    body = await _beginning(answer)
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    else:
+        status = {}
+        reason, message = "", f"{what}: {body.decode('utf-8', 'replace').strip()[:QUOTED]}"
+    if confidential is not None:
+        message = _discreet(message, answer.status, status, confidential)
+    reason = reason or answer.reason or "Refused"
+    return ClusterError(answer.status, reason, message, retry_after=_retry_after(answer, status))
+
+
+async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while len(body) < BODY_LIMIT and (block := await answer.content.readany()):
+        body += block
+    return bytes(body[:BODY_LIMIT])
+
+
+def _discreet(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
+    """Words about a body that must not be quoted: decoders quote the place where they stumbled."""
+    if code == BAD_REQUEST or not status:
+        return WITHHELD
+    for value in sorted(_values(sent), key=len, reverse=True):
+        message = message.replace(value, "***")
+    return message
+
+
+def _values(sent: object) -> Iterator[str]:
+    """The contents of a Secret, as they were sent."""
+    for part in ("data", "stringData"):
+        contents = sent.get(part) if isinstance(sent, dict) else None
+        for value in contents.values() if isinstance(contents, dict) else ():
+            if len(str(value)) >= SHORTEST_SECRET:
+                yield str(value)
+
+
+def _retry_after(answer: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
+    """Seconds, from the header or the Status; None where neither has a plain number of them."""
+    details = status.get("details")
+    told = answer.headers.get("Retry-After")
+    if told is None and isinstance(details, dict):
+        told = details.get("retryAfterSeconds")
+    text = str(told or "").strip()
+    return float(text) if text.isdecimal() else None
