@@ -131,8 +131,8 @@ class _Wire:
         if is_log:
             self._fake.mischief.streams.add(broken.set)
         try:
-            async with aclosing(chunks):
-                yield _Chunks(chunks, broken, silence)
+            async with aclosing(chunks), aclosing(_Chunks(chunks, broken, silence)) as answer:
+                yield answer
         finally:
             self._fake.mischief.streams.discard(broken.set)
 
@@ -175,8 +175,12 @@ class _Chunks:
         if self._next in done:
             read, self._next = self._next, None
             return read.result()
-        self._next.cancel()
         raise ClusterError(None, "Broken", "the connection broke")
+
+    async def aclose(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.wait([self._next])
 
     async def _take(self) -> bytes:
         return await anext(self._chunks, b"")
