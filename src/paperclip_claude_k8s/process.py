@@ -13,7 +13,6 @@ from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import House, Ports
 
-
 Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
 

@@ -16,10 +16,11 @@ from tests.support.worlds import World, dev_world, memory_world, real_world
     ]
 )
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    opened = {
-        "memory": lambda: memory_world(tmp_path),
-        "devcluster": dev_world,
-        "real": lambda: real_world(os.environ["KUBECONFIG_FOR_TESTS"]),
-    }
-    async with opened[request.param]() as world:
+    if request.param == "memory":
+        opened = memory_world(tmp_path)
+    elif request.param == "devcluster":
+        opened = dev_world()
+    else:
+        opened = real_world(os.environ["KUBECONFIG_FOR_TESTS"])
+    async with opened as world:
         yield world

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.worlds import World
 
-from paperclip_claude_k8s.cluster.model import JobRef
+from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.cluster.port import Access, ClusterError
 
 
@@ -77,8 +77,8 @@ async def test_deleting_another_jobs_namesake_leaves_it_alone(world: World) -> N
 
 async def test_a_patch_whose_test_fails_changes_nothing(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("patched", runs=5))
-    change = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
-    stale = {"op": "test", "path": "/metadata/labels/contract-test", "value": "somebody else's"}
+    change: JsonObject = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
+    stale: JsonObject = {"op": "test", "path": "/metadata/labels/contract-test", "value": "somebody else's"}
     with pytest.raises(ClusterError) as caught:
         await world.cluster.patch_job(made.ref, [stale, change])
     assert caught.value.status in {409, 422}

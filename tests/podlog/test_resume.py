@@ -68,8 +68,11 @@ def test_strange_lines_between_ours_are_a_loss_that_is_told() -> None:
     assert isinstance(finding, Scattered)
     assert finding.plan.count == 7
     assert finding.plan.lost
-    assert finding.confirms(scanned("abcxyz", "abc?xyznewer"))
-    assert not finding.confirms(scanned("abcxyz", "abc??xyznew"))
+    again, other = scanned("abcxyz", "abc?xyznewer"), scanned("abcxyz", "abc??xyznew")
+    assert isinstance(again, Scattered)
+    assert isinstance(other, Scattered)
+    assert finding.confirms(again)
+    assert not finding.confirms(other)
 
 
 def test_an_answer_that_was_cut_inside_our_lines_says_nothing_even_if_one_looks_like_the_last() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ GOOD = Life(output=((0.0, capture("02")),), ends_at=2.0)
 QUIET = Life(output=((0.0, capture("02").split(b"\n", 1)[0] + b"\n"), (200.0, capture("02"))), ends_at=201.0)
 TORSO = capture("02")[: capture("02").index(b'{"type":"result"')]
 
-Run = Callable[..., Awaitable[tuple[ExecutionResult, Heard]]]
+Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
 
 
 @asynccontextmanager
