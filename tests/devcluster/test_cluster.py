@@ -1,0 +1,194 @@
+"""The development cluster by itself: who may ask, what it runs, and what kubectl sees."""
+
+import asyncio
+import json
+import shutil
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
+from paperclip_claude_k8s.devcluster.podfiles import expand
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on this machine")
+
+
+@pytest.fixture
+async def dev() -> AsyncIterator[DevCluster]:
+    async with DevCluster.start() as cluster:
+        yield cluster
+
+
+def job(name: str, script: str, **container: Any) -> dict[str, Any]:
+    """Every `$` is doubled: Kubernetes expands commands."""
+    agent = {"name": "claude", "image": "x", "command": ["sh", "-c", script.replace("$", "$$")], **container}
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "containers": [agent],
+        "terminationGracePeriodSeconds": 1,
+    }
+    meta = {"name": name, "namespace": "paperclip"}
+    return {"metadata": meta, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
+
+
+async def ended(dev: DevCluster) -> dict[str, Any]:
+    """The state of the only Pod's container once it has ended."""
+    async with asyncio.timeout(20):
+        while True:
+            moved = dev.store.next_move()
+            for pod in dev.store.list(PODS):
+                for status in pod["status"].get("containerStatuses") or []:
+                    if "terminated" in status["state"]:
+                        found: dict[str, Any] = status["state"]["terminated"]
+                        return found
+            await moved.wait()
+
+
+async def kubectl(dev: DevCluster, *args: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "kubectl",
+        "--kubeconfig",
+        str(dev.kubeconfig),
+        *args,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
+async def test_nobody_without_the_token_is_let_in(dev: DevCluster) -> None:
+    base, _, token = dev.server_url.rpartition("/")
+    path = "/api/v1/namespaces/paperclip/pods"
+    async with aiohttp.ClientSession() as session:
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            async with session.get(f"{base}{path}", headers=headers) as answer:
+                assert answer.status == 401
+        async with session.get(f"{base}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
+            assert answer.status == 200
+        foreign = {"Authorization": f"Bearer {token}", "Host": "evil.example"}
+        async with session.get(f"{base}{path}", headers=foreign) as answer:
+            assert answer.status == 403
+
+
+async def test_it_listens_on_loopback_and_its_kubeconfig_is_its_owners_alone(dev: DevCluster) -> None:
+    assert dev.server_url.startswith("http://127.0.0.1:")
+    assert stat.S_IMODE(dev.kubeconfig.stat().st_mode) == 0o600
+
+
+async def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    async with DevCluster.start() as cluster:
+        folder = cluster.folder
+        cluster.store.create(
+            JOBS, job("sleeper", f"echo $$ > {told}.new; mv {told}.new {told}; exec sleep 300")
+        )
+        async with asyncio.timeout(10):
+            while not told.exists():  # noqa: ASYNC110  # another process writes it
+                await asyncio.sleep(0.02)
+    assert not folder.exists()
+    assert not (Path("/proc") / told.read_text(encoding="utf-8").strip()).exists()
+
+
+async def test_a_pod_gets_its_own_environment_and_nothing_of_ours(dev: DevCluster) -> None:
+    env = [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "$(A)$$(A)$(NOBODY)"},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+    ]
+    message = "/dev/termination-log"
+    wanted = [{"name": "MESSAGE", "value": message}, *env]
+    dev.store.create(JOBS, job("env", 'echo "$A|$B|$NAME|$(env | grep -c PYTEST)" > "$MESSAGE"', env=wanted))
+    assert (await ended(dev))["message"] == "1|1$(A)$(NOBODY)|paperclip|0\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "reason"),
+    [("exit 0", 0, "Completed"), ("exit 7", 7, "Error"), ("kill -9 $$", 137, "Error")],
+)
+async def test_a_containers_end_is_told_as_a_kubelet_tells_it(
+    dev: DevCluster, script: str, code: int, reason: str
+) -> None:
+    dev.store.create(JOBS, job("ends", script))
+    how = await ended(dev)
+    assert (how["exitCode"], how["reason"]) == (code, reason)
+
+
+async def test_a_failure_without_a_message_shows_the_end_of_its_log(dev: DevCluster) -> None:
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    dev.store.create(JOBS, job("fallback", "echo last words; exit 1", **policy))
+    assert (await ended(dev))["message"] == "last words"
+
+
+async def test_a_job_past_its_deadline_fails_and_its_pod_goes(dev: DevCluster) -> None:
+    late = job("late", "sleep 60")
+    late["spec"]["activeDeadlineSeconds"] = 1
+    dev.store.create(JOBS, late)
+    async with asyncio.timeout(20):
+        while True:
+            moved = dev.store.next_move()
+            conditions = dev.store.get(JOBS, "paperclip", "late").get("status", {}).get("conditions") or []
+            if conditions and not list(dev.store.list(PODS)):
+                break
+            await moved.wait()
+    assert conditions[0]["reason"] == "DeadlineExceeded"
+
+
+async def test_a_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> None:
+    held = job("held", "true")
+    held["spec"]["suspend"] = True
+    dev.store.create(JOBS, held)
+    await asyncio.sleep(0.2)
+    assert list(dev.store.list(PODS)) == []
+
+    def resume(found: dict[str, Any]) -> None:
+        found["spec"]["suspend"] = False
+
+    dev.store.update(JOBS, "paperclip", "held", resume)
+    assert (await ended(dev))["exitCode"] == 0
+
+
+async def test_an_image_that_is_not_there_is_told_and_retried(dev: DevCluster) -> None:
+    dev.store.create(JOBS, job("pull", "true", image="missing/image:1"))
+    async with asyncio.timeout(10):
+        while not any(event["reason"] == "Failed" for event in dev.store.list(EVENTS)):
+            await dev.store.next_move().wait()
+    (pod,) = dev.store.list(PODS)
+    assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
+
+
+@needs_kubectl
+async def test_kubectl_sees_jobs_pods_logs_and_can_delete(dev: DevCluster) -> None:
+    dev.store.create(JOBS, job("seen", "echo hello from the pod; sleep 30"))
+    async with asyncio.timeout(20):
+        while "Running" not in await kubectl(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as people look
+            await asyncio.sleep(0.05)
+    table = await kubectl(dev, "get", "jobs,pods")
+    assert "job.batch/seen" in table
+    assert "COMPLETIONS" in table
+    assert "READY" in table
+    assert "Created pod: seen-" in await kubectl(dev, "describe", "job", "seen")
+    assert "hello from the pod" in await kubectl(dev, "logs", "job/seen")
+    (pod,) = json.loads(await kubectl(dev, "get", "pods", "-o", "json"))["items"]
+    assert pod["metadata"]["labels"]["job-name"] == "seen"
+    await kubectl(dev, "delete", "job", "seen")
+    assert list(dev.store.list(JOBS)) == []
+
+
+@needs_kubectl
+async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
+    dev.store.create(JOBS, job("counts", "for n in 1 2 3; do echo $n; sleep 0.2; done"))
+    async with asyncio.timeout(10):
+        while not any(pod["status"].get("phase") == "Running" for pod in dev.store.list(PODS)):
+            await dev.store.next_move().wait()
+    assert await kubectl(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
+
+
+def test_references_are_expanded_as_kubernetes_does() -> None:
+    assert expand("$(A) $$(A) $(B) $A $$$$", {"A": "x"}) == "x $(A) $(B) $A $$"
