@@ -3,7 +3,14 @@
 from datetime import UTC, datetime
 from typing import assert_never
 
-from paperclip_claude_k8s.podlog import ContainerChanged, Gap, GapFilled, Notice, NotLogText, Reconnecting
+from paperclip_claude_k8s.podlog.report import (
+    ContainerChanged,
+    Gap,
+    GapFilled,
+    Notice,
+    NotLogText,
+    Reconnecting,
+)
 
 NANO = 1_000_000_000
 

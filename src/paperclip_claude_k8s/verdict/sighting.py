@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.cluster.model import Condition, Terminated
-from paperclip_claude_k8s.podlog import LogReport
+from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import Ending
 
