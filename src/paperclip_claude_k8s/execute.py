@@ -6,14 +6,13 @@ from typing import Any
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.plan.planning import plan_run
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.announce import announce, get_ready
 from paperclip_claude_k8s.run.answer import answer
 from paperclip_claude_k8s.run.launch import launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
-from paperclip_claude_k8s.run.prepare import find_setting, identity_of, read_config
+from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
 from paperclip_claude_k8s.run.tend import tended
 from paperclip_claude_k8s.verdict.report import Asked, apologize
 
@@ -37,7 +36,7 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
     who, config = identity_of(ctx), read_config(ctx)
     ports = process.ports(config.kubeconfig)
     await get_ready(ctx, config, say)
-    plan = plan_run(ctx, who, config, await find_setting(config, ports, say))
+    plan = await prepare(ctx, who, config, ports, say)
     async with ports.turns.of(who.agent):
         await announce(ctx, plan)
         launched = await launch(plan, ports, say)

@@ -31,7 +31,7 @@ class ErrorCode(StrEnum):
     AGENT_ID_INVALID = "k8s_agent_id_invalid"
     """Give the agent an id with at least one letter or digit."""
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
-    """Shorten the prompt or mount the shared volume here."""
+    """Shorten the prompt, or put long texts on the shared volume."""
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
     """Set `image`, or let the service account read its own Pod."""
     GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
@@ -153,9 +153,9 @@ def agent_id_invalid(agent_id: str) -> Failure:
 
 
 def prompt_too_large(size: int, limit: int) -> Failure:
-    text = f"The prompt has {size} bytes; a Secret holds {limit} and no shared volume is mounted here"
+    text = f"The prompt and what goes with it have {size} bytes; the run Secret holds {limit}"
     return _bootstrap(
-        ErrorCode.PROMPT_TOO_LARGE, f"{text} — shorten it, or mount the shared volume and set sharedVolumeDir"
+        ErrorCode.PROMPT_TOO_LARGE, f"{text} — shorten it, or put long texts on the shared volume"
     )
 
 

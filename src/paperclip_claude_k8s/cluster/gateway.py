@@ -68,8 +68,9 @@ class Gateway:
         return await self._list(_jobs(namespace), labels, reading.job_snapshot)
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
-        path = _jobs(ref.namespace, ref.name)
-        request = Request("PATCH", path, body=list(patch), content_type="application/json-patch+json")
+        ours = {"op": "test", "path": "/metadata/uid", "value": ref.uid}
+        path, body = _jobs(ref.namespace, ref.name), [ours, *patch]
+        request = Request("PATCH", path, body=body, content_type="application/json-patch+json")
         try:
             return reading.job_snapshot(await self._http.call(request))
         except ClusterError as error:

@@ -108,7 +108,10 @@ class Cluster(Protocol):
         ...
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
-        """Apply a JSON patch (RFC 6902). A failed `test` operation is `ClusterError` 409 or 422."""
+        """Apply a JSON patch (RFC 6902) to exactly this Job.
+
+        A failed `test` operation is `ClusterError` 409 or 422; so is another uid.
+        """
         ...
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
@@ -142,9 +145,8 @@ class Cluster(Protocol):
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[LogBytes]:
         """Open a container's log with timestamps. A refusal (any status but 200) is `ClusterError`.
 
-        Entering a followed log may last until the container writes its first byte: kubelets send no headers
-        before it. Nothing bounds the silence of a followed log; one that is not followed obeys
-        `Timings.request` between bytes.
+        Nothing bounds the silence of a followed log, before its first byte or later; one that is not followed
+        obeys `Timings.request` between bytes. A Pod that has no node yet may answer with an empty log.
         """
         ...
 

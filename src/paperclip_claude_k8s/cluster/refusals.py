@@ -1,5 +1,6 @@
 """What went wrong with a request, as `ClusterError`: the server's refusals and the network's faults."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,12 +33,18 @@ def translated(what: str) -> Iterator[None]:
         why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
         raise ClusterError(None, "Certificate", f"{what}: {why}") from None
     except aiohttp.ClientConnectorError as error:
-        why = error.os_error.strerror or str(error.os_error)
+        why = _reason(error.os_error)
         kind = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
         raise ClusterError(None, kind, f"{what}: no connection to {error.host}:{error.port}: {why}") from None
     except (aiohttp.ClientError, OSError) as error:
         words = str(error) or type(error).__name__
         raise ClusterError(None, "Broken", f"{what}: the connection broke: {words}") from None
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; asyncio puts its own in their place, and resolvers use negative numbers."""
+    known = error.errno is not None and error.errno > 0
+    return os.strerror(error.errno) if known else error.strerror or str(error)
 
 
 async def read_refusal(what: str, answer: aiohttp.ClientResponse, confidential: object) -> ClusterError:

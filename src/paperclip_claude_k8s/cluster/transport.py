@@ -109,10 +109,7 @@ class Transport:
 
     @asynccontextmanager
     async def stream(self, request: Request, *, silence: float | None = None) -> AsyncIterator[Chunks]:
-        """An answer that stays open; `silence` seconds without a byte break it.
-
-        Entering waits for the server's headers, which a kubelet sends with the first byte of a log.
-        """
+        """An answer that stays open; `silence` seconds without a byte break it."""
         limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
         with translated(str(request)):
             answer = await self._accepted(request, limits)

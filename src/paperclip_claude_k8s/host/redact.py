@@ -1,7 +1,8 @@
 """Masking of secrets in what is shown: by name, by shape, and by known value (HOST.md 7.6)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 MASK = "***REDACTED***"
 
@@ -69,6 +70,17 @@ def mask_values(text: str, secrets: Iterable[str]) -> str:
     for value in known:
         text = text.replace(value, MASK)
     return text
+
+
+def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
+    """The JSON value with `mask_values` applied to every string in it."""
+    if isinstance(value, str):
+        return mask_values(value, secrets)
+    if isinstance(value, dict):
+        return {key: mask_tree(item, secrets) for key, item in value.items()}
+    if isinstance(value, list):
+        return [mask_tree(item, secrets) for item in value]
+    return value
 
 
 def _redact_argument(part: str) -> str:

@@ -1,14 +1,14 @@
 """All choices of a run, resolved once from what the host, the config and the home pod say."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.host.session import resume_wish
-from paperclip_claude_k8s.plan.environment import layer_environment
+from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
+from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
@@ -31,7 +31,11 @@ def plan_run(
 ) -> RunPlan:
     """Resolve everything. `fresh` leaves the wished session out: the second attempt after a lost session."""
     workdir = working_dir(ctx, config)
-    resume = None if fresh else resume_wish(ctx, cwd=workdir).session_id
+    wish = resume_wish(ctx, cwd=workdir)
+    resume = None if fresh else wish.session_id
+    environment = layer_environment(
+        ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
+    )
     return RunPlan(
         identity=who,
         namespace=setting.namespace,
@@ -39,9 +43,7 @@ def plan_run(
         image=setting.image,
         argv=command_line(_options(config, resume)),
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
-        environment=layer_environment(
-            ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
-        ),
+        environment=environment,
         workdir=workdir,
         nonce=setting.nonce,
         wake_digest=wake_digest(ctx),
@@ -50,7 +52,17 @@ def plan_run(
         home=setting.home,
         attempt=2 if fresh else 1,
         session_params=_session_params(ctx, workdir),
+        notes=tuple(_notes(wish, environment)),
     )
+
+
+def _notes(wish: ResumeWish, environment: Environment) -> Iterator[str]:
+    if wish.why_not:
+        yield f"Starting a fresh session: {wish.why_not}"
+    if environment.overruled:
+        yield f"Config env that the run itself sets, ignored: {', '.join(environment.overruled)}"
+    if environment.oversized:
+        yield f"Too long for the environment, delivered as files: {', '.join(environment.oversized)}"
 
 
 def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:

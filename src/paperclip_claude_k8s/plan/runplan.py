@@ -33,6 +33,8 @@ class RunPlan:
     log_file: str | None = None
     home: HomePod | None = field(default=None, repr=False)
     attempt: int = 1
+    notes: tuple[str, ...] = ()
+    """What the host should know about choices that are not what it wished for."""
     session_params: Mapping[str, str] = field(default_factory=dict)
     """Stored with the session id, so that the next run can tell whether it may resume."""
 
@@ -49,6 +51,12 @@ class RunPlan:
     def files(self) -> Mapping[str, str]:
         """File name → text: what the run Secret brings into the Pod as files."""
         return {"prompt.txt": self.prompt.text, **self.environment.files}
+
+    @property
+    def secret_bytes(self) -> int:
+        """Size of the run Secret's contents; etcd bounds it."""
+        contents = (*self.files.values(), *self.environment.secrets.values())
+        return sum(len(text.encode("utf-8", "surrogatepass")) for text in contents)
 
     @property
     def deadline(self) -> int | None:

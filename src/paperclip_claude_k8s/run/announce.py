@@ -8,7 +8,7 @@ from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
-from paperclip_claude_k8s.host.redact import redact_command
+from paperclip_claude_k8s.host.redact import mask_tree, mask_values, redact_command
 from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -48,6 +48,7 @@ async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
     """As the seeds word it; the context loses the part that holds a token (HOST.md 3.3)."""
     timeout = plan.config.timeout_sec
+    secrets = plan.environment.secrets.values()
     return {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",
@@ -58,10 +59,14 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
             f"Namespace: {plan.namespace}",
             f"Timeout: {timeout:g}s",
         ],
-        "prompt": plan.prompt.text,
+        "prompt": mask_values(plan.prompt.text, secrets),
         "promptMetrics": dict(plan.prompt.metrics),
-        "context": {key: value for key, value in ctx.context.items() if key != "paperclipRuntimeTools"},
+        "context": mask_tree(_without_tokens(ctx.context), secrets),
     }
+
+
+def _without_tokens(context: JsonMap) -> JsonMap:
+    return {key: value for key, value in context.items() if key != "paperclipRuntimeTools"}
 
 
 async def _tolerate(name: str, call: Awaitable[None]) -> None:

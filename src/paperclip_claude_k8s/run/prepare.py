@@ -9,7 +9,8 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import Identity, identify
-from paperclip_claude_k8s.plan.planning import Setting
+from paperclip_claude_k8s.plan.planning import Setting, plan_run
+from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -32,6 +33,23 @@ def identity_of(ctx: ExecutionContext) -> Identity:
     if who is None:
         raise RunFailure(failures.agent_id_invalid(ctx.agent.id))
     return who
+
+
+async def prepare(
+    ctx: ExecutionContext, who: Identity, config: AdapterConfig, ports: Ports, say: Narrator
+) -> RunPlan:
+    """Find out where the run happens, make every choice, and say which are not what was wished.
+
+    Raises:
+        RunFailure: `k8s_prompt_too_large`, and what `find_setting` raises.
+    """
+    plan = plan_run(ctx, who, config, await find_setting(config, ports, say))
+    for note in plan.notes:
+        await say.status(note)
+    limit = ports.house.limits.secret_prompt_bytes
+    if plan.secret_bytes > limit:
+        raise RunFailure(failures.prompt_too_large(plan.secret_bytes, limit))
+    return plan
 
 
 async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Setting:
