@@ -1,4 +1,4 @@
-"""`claude-k8s run` as an operator starts it: one JSON object on stdout, people on stderr, a true exit code."""
+"""`claude-k8s run` as operators start it: one JSON object on stdout, people on stderr, a true exit code."""
 
 import asyncio
 import json

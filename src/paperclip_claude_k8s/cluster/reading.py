@@ -259,7 +259,7 @@ def _secret_volumes(spec: Json, container: Json) -> Sequence[SecretVolume]:
                     secret=_text(secret, "secretName"),
                     mount_path=mounts[name],
                     optional=secret.get("optional") is True,
-                    items=_list(secret, "items"),
+                    items=tuple(_list(secret, "items")),
                     default_mode=_number(secret, "defaultMode"),
                 )
             )

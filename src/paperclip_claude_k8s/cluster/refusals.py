@@ -43,8 +43,8 @@ def translated(what: str) -> Iterator[None]:
 
 def _reason(error: OSError) -> str:
     """The system's words; asyncio puts its own in their place, and resolvers use negative numbers."""
-    known = error.errno is not None and error.errno > 0
-    return os.strerror(error.errno) if known else error.strerror or str(error)
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 async def read_refusal(what: str, answer: aiohttp.ClientResponse, confidential: object) -> ClusterError:

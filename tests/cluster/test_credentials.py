@@ -1,0 +1,234 @@
+"""Kubeconfigs that work, that do not, and credentials that expire."""
+
+import asyncio
+import base64
+import json
+import stat
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.support.apiserver import BRISK, a_kubeconfig, serving
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+
+
+@asynccontextmanager
+async def opened(kubeconfig: str | None) -> AsyncIterator[Gateway]:
+    gateway = Gateway(kubeconfig, timings=BRISK)
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
+
+
+async def complaint(kubeconfig: str | None) -> str:
+    """What a gateway says of a kubeconfig that is of no use."""
+    async with opened(kubeconfig) as gateway:
+        with pytest.raises(ClusterError) as caught:
+            await gateway.read_job("ns", "job")
+    assert caught.value.status is None
+    assert caught.value.reason == UNUSABLE_CREDENTIALS
+    return caught.value.message
+
+
+class Tokens:
+    """A server that accepts one token at a time, and counts how often it was asked."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.heard: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.heard.append(request.headers.get("Authorization", ""))
+        good = self.heard[-1] == f"Bearer {self.token}"
+        await asyncio.sleep(0.01)
+        return web.json_response({"items": []}) if good else web.json_response({}, status=401)
+
+
+def a_plugin(folder: Path, script: str) -> dict[str, Any]:
+    """A user whose credentials come from a program."""
+    program = folder / "plugin"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program)}}
+
+
+def granting(command: str) -> str:
+    """A plugin's script that grants the token which `command` prints."""
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    head = json.dumps(credential)[:-1]
+    return f"""printf '%s, "status": {{"token": "%s"}}}}' '{head}' "$({command})" """
+
+
+async def test_outside_of_a_cluster_a_kubeconfig_is_asked_for() -> None:
+    said = await complaint(None)
+    assert "no kubeconfig is set and this is no Pod" in said
+    assert "set `kubeconfig`" in said
+
+
+async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "nowhere does not exist" in await complaint(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: [b", "is not YAML"),
+        ("", "names no cluster"),
+        ("just words", "names no cluster"),
+        ("clusters: [{name: a}]", "has no current-context"),
+        ("{clusters: [{name: a}], current-context: b, contexts: [], users: []}", "cannot be used"),
+        ("{clusters: 7, current-context: b}", "cannot be used"),
+        ("{clusters: [7], current-context: b, contexts: [7], users: 7}", "cannot be used"),
+    ],
+)
+async def test_a_file_of_the_wrong_shape_is_explained(text: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text, encoding="utf-8")
+    said = await complaint(str(path))
+    assert str(path) in said
+    assert why in said
+
+
+async def test_a_folder_or_a_list_of_files_is_no_kubeconfig(tmp_path: Path) -> None:
+    assert "cannot be read" in await complaint(str(tmp_path))
+    assert "names several files" in await complaint(f"{tmp_path}/a:{tmp_path}/b")
+
+
+async def test_a_context_without_a_cluster_is_explained(tmp_path: Path) -> None:
+    said = await complaint(a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}]))
+    assert "object with name x" in said
+
+
+async def test_a_server_must_be_a_web_address(tmp_path: Path) -> None:
+    assert "no http or https address" in await complaint(a_kubeconfig(tmp_path, "api.example:6443"))
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        {"certificate-authority-data": "not base64, not at all"},
+        {"certificate-authority-data": base64.b64encode(b"no certificate").decode()},
+        {"certificate-authority": "/nowhere/ca.crt"},
+    ],
+)
+async def test_a_certificate_that_is_none_is_explained(cluster: dict[str, str], tmp_path: Path) -> None:
+    said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
+    assert str(tmp_path / "kubeconfig") in said
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"token": "canary", "exec": {"args": ["canary"]}},
+        {"auth-provider": {"name": "oidc", "config": {"refresh-token": "canary"}}},
+        {"auth-provider": {"name": "oidc", "config": {"id-token": "canary"}}},
+        {"client-certificate-data": base64.b64encode(b"canary").decode()},
+    ],
+)
+async def test_a_complaint_never_quotes_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
+    said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
+    assert "canary" not in said
+    assert "Y2FuYXJ5" not in said
+
+
+async def test_a_plugin_that_fails_is_quoted(tmp_path: Path) -> None:
+    user = a_plugin(tmp_path, "echo please log in >&2; exit 3")
+    said = await complaint(a_kubeconfig(tmp_path, user=user))
+    assert "please log in" in said
+
+
+async def test_a_plugin_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
+    assert "no-such-plugin" in await complaint(a_kubeconfig(tmp_path, user=user))
+
+
+async def test_a_plugin_that_hangs_is_given_up(tmp_path: Path) -> None:
+    user = a_plugin(tmp_path, "exec sleep 0.8")
+    async with opened(a_kubeconfig(tmp_path, user=user)) as gateway, asyncio.timeout(0.7):
+        with pytest.raises(ClusterError, match="in time"):
+            await gateway.read_job("ns", "job")
+    await asyncio.sleep(0.5)  # the library leaves the program to itself
+
+
+@pytest.mark.parametrize("context", [{}, {"namespace": "agents"}])
+async def test_the_namespace_is_the_contexts(context: dict[str, str], tmp_path: Path) -> None:
+    async with opened(a_kubeconfig(tmp_path, context=context)) as gateway:
+        assert await gateway.default_namespace() == context.get("namespace")
+
+
+async def test_a_token_is_sent_and_an_expired_one_is_read_again(tmp_path: Path) -> None:
+    server = Tokens("first")
+    async with (
+        serving(server) as url,
+        opened(a_kubeconfig(tmp_path, url, user={"token": "first"})) as gateway,
+    ):
+        await gateway.list_jobs("ns", {})
+        server.token = "second"
+        a_kubeconfig(tmp_path, url, user={"token": "second"})
+        await gateway.list_jobs("ns", {})
+    assert server.heard == ["Bearer first", "Bearer first", "Bearer second"]
+
+
+async def test_a_second_refusal_is_reported(tmp_path: Path) -> None:
+    server = Tokens("another")
+    async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway:
+        with pytest.raises(ClusterError) as caught:
+            await gateway.list_jobs("ns", {})
+    assert caught.value.status == 401
+    assert len(server.heard) == 2
+
+
+async def test_a_crowd_with_an_expired_token_asks_the_plugin_once(tmp_path: Path) -> None:
+    asked, server = tmp_path / "asked", Tokens("1")
+    user = a_plugin(tmp_path, f"echo x >> {asked}\n" + granting(f"grep -c x {asked}"))
+    async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user=user)) as gateway:
+        await gateway.list_jobs("ns", {})
+        server.token = "2"
+        async with asyncio.TaskGroup() as crowd:
+            for _ in range(30):
+                crowd.create_task(gateway.list_jobs("ns", {}))
+    assert asked.read_text(encoding="utf-8").count("x") == 2
+
+
+async def test_a_server_whose_certificate_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    context = _server_tls(tmp_path)
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with opened(a_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
+            with pytest.raises(ClusterError, match="is not trusted") as caught:
+                await gateway.read_job("ns", "job")
+    assert (caught.value.status, caught.value.reason) == (None, "Certificate")
+
+
+def _server_tls(folder: Path) -> Any:
+    import ssl  # noqa: PLC0415  # for this test alone
+
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]  # noqa: RUF005  # two lines
+        + ["-keyout", str(folder / "key"), "-out", str(folder / "crt")],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "crt", folder / "key")
+    return context
+
+
+async def test_the_kubeconfig_is_left_as_it_was(tmp_path: Path) -> None:
+    async with serving(Tokens("first")) as url:
+        path = a_kubeconfig(tmp_path, url, user={"token": "first"})
+        before = await asyncio.to_thread(Path(path).read_bytes)
+        async with opened(path) as gateway:
+            await gateway.list_jobs("ns", {})
+        assert await asyncio.to_thread(Path(path).read_bytes) == before

@@ -1,0 +1,480 @@
+"""The gateway over real sockets: what it sends, and what becomes of every bad answer."""
+
+import asyncio
+import gzip
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.support.apiserver import BRISK, Handler, gateway_to, refusing, silent
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, Seen
+from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
+
+REF = JobRef("ns", "job", "uid-1")
+LOG = LogRequest("ns", "pod", "claude")
+STAMPED = b"2026-01-02T03:04:05.000000001Z "
+
+
+class Recorder:
+    """Remembers what was asked, and answers each request with an empty object."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.asked: list[web.Request] = []
+        self.bodies: list[Any] = []
+        self._answer = {} if answer is None else answer
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.asked.append(request)
+        self.bodies.append(await request.json() if request.can_read_body else None)
+        return web.json_response(self._answer)
+
+    @property
+    def last(self) -> web.Request:
+        return self.asked[-1]
+
+
+async def failure(call: Awaitable[object]) -> ClusterError:
+    with pytest.raises(ClusterError) as caught:
+        await call
+    return caught.value
+
+
+async def read_log(gateway: Gateway, request: LogRequest = LOG) -> bytes:
+    whole = b""
+    async with gateway.log(request) as log:
+        while block := await log.read():
+            whole += block
+    return whole
+
+
+def test_importing_the_gateway_does_not_import_the_client_library() -> None:
+    check = "import paperclip_claude_k8s.cluster.gateway, sys; sys.exit('kubernetes_asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+# What is sent -----------------------------------------------------------------------------------------
+
+
+async def test_a_list_is_a_quorum_read_of_the_labels(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        await gateway.list_jobs("ns", {"b": "2", "a": "1"})
+    assert server.last.path == "/apis/batch/v1/namespaces/ns/jobs"
+    assert dict(server.last.query) == {"labelSelector": "a=1,b=2"}
+
+
+async def test_a_job_is_deleted_by_its_uid(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        assert await gateway.delete_job(REF, "Foreground") is True
+    assert server.bodies[-1] == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Foreground",
+        "preconditions": {"uid": "uid-1"},
+    }
+
+
+async def test_a_patch_is_a_json_patch_of_exactly_this_job(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        await gateway.patch_job(REF, [{"op": "remove", "path": "/x"}])
+    assert server.last.method == "PATCH"
+    assert server.last.content_type == "application/json-patch+json"
+    assert server.bodies[-1] == [
+        {"op": "test", "path": "/metadata/uid", "value": "uid-1"},
+        {"op": "remove", "path": "/x"},
+    ]
+
+
+async def test_a_dry_run_says_so_to_the_server(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        await gateway.create_job("ns", {}, dry_run=True)
+        assert dict(server.last.query) == {"dryRun": "All"}
+        await gateway.create_job("ns", {})
+        assert dict(server.last.query) == {}
+
+
+@pytest.mark.parametrize(
+    ("since", "sent"),
+    [
+        (None, None),
+        (1_767_323_045_000_000_000, "2026-01-02T03:04:05.000000000Z"),
+        (1_767_323_045_123_456_789, "2026-01-02T03:04:05.123456789Z"),
+        (0, "1970-01-01T00:00:00.000000000Z"),
+    ],
+)
+async def test_a_log_is_asked_from_a_moment_in_utc(
+    since: int | None, sent: str | None, tmp_path: Path
+) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        await read_log(gateway, LogRequest("ns", "pod", "claude", since=since, follow=False))
+    query = {"container": "claude", "timestamps": "true"}
+    assert dict(server.last.query) == (query if sent is None else {**query, "sinceTime": sent})
+
+
+async def test_a_watch_asks_for_bookmarks_and_an_end(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        assert await anext(gateway.watch_pods("ns", {"a": "1"}, "7"), None) is None
+    query = dict(server.last.query)
+    assert 1 <= int(query.pop("timeoutSeconds")) <= 2.5
+    assert query == {
+        "watch": "true",
+        "labelSelector": "a=1",
+        "resourceVersion": "7",
+        "allowWatchBookmarks": "true",
+    }
+
+
+async def test_a_name_cannot_turn_into_another_path(tmp_path: Path) -> None:
+    server = Recorder()
+    async with gateway_to(server, tmp_path) as gateway:
+        await gateway.read_job("../../kube-system", "a/b?c=d#e")
+    assert server.last.raw_path == ("/apis/batch/v1/namespaces/..%2F..%2Fkube-system/jobs/a%2Fb%3Fc%3Dd%23e")
+
+
+async def test_an_access_review_names_what_it_asks_about(tmp_path: Path) -> None:
+    server = Recorder({"status": {"allowed": True}})
+    async with gateway_to(server, tmp_path) as gateway:
+        assert await gateway.may("ns", Access("get", "pods", subresource="log")) is True
+    assert server.bodies[-1]["spec"]["resourceAttributes"] == {
+        "namespace": "ns",
+        "verb": "get",
+        "resource": "pods",
+        "subresource": "log",
+    }
+
+
+# Bad answers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda gateway: gateway.list_jobs("ns", {}), id="call"),
+        pytest.param(read_log, id="log"),
+        pytest.param(lambda gateway: anext(gateway.watch_jobs("ns", {}, "1")), id="watch"),
+    ],
+)
+@pytest.mark.parametrize("code", [400, 403, 404, 410, 429, 500, 503])
+async def test_every_refusal_is_raised_with_the_servers_words(
+    code: int, call: Callable[[Gateway], Awaitable[object]], tmp_path: Path
+) -> None:
+    async with gateway_to(refusing(code, "SomeReason", "some words"), tmp_path) as gateway:
+        error = await failure(call(gateway))
+    assert (error.status, error.reason, error.message) == (code, "SomeReason", "some words")
+    assert error.retry_after is None
+
+
+async def test_an_html_page_of_a_proxy_is_cut_short(tmp_path: Path) -> None:
+    async def proxy(_: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>Bad Gateway " + "x" * 5000, content_type="text/html")
+
+    async with gateway_to(proxy, tmp_path) as gateway:
+        error = await failure(gateway.read_job("ns", "job"))
+    assert error.status == 502
+    assert error.reason == "Bad Gateway"
+    assert error.message.startswith("GET /apis/batch/v1/namespaces/ns/jobs/job: <html>Bad Gateway")
+    assert len(error.message) < 350
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("inf", None), ("-1", None), ("", None)],
+)
+async def test_the_server_may_say_when_to_come_back(
+    header: str, seconds: float | None, tmp_path: Path
+) -> None:
+    busy = refusing(429, "TooManyRequests", "busy", **{"Retry-After": header})
+    async with gateway_to(busy, tmp_path) as gateway:
+        error = await failure(gateway.list_pods("ns", {}))
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("body", ["<html>welcome</html>", "[]", '"ok"', "", "{"])
+async def test_a_good_status_without_a_json_object_is_a_broken_answer(body: str, tmp_path: Path) -> None:
+    async def portal(_: web.Request) -> web.Response:
+        return web.Response(text=body)
+
+    async with gateway_to(portal, tmp_path) as gateway:
+        error = await failure(gateway.list_jobs("ns", {}))
+    assert error.status is None
+    assert error.reason == "BrokenAnswer"
+
+
+async def test_a_redirect_is_not_followed_with_our_token(tmp_path: Path) -> None:
+    async def login(request: web.Request) -> web.Response:
+        raise web.HTTPFound("/login") if request.path != "/login" else AssertionError("followed")
+
+    async with gateway_to(login, tmp_path) as gateway:
+        assert (await failure(gateway.list_jobs("ns", {}))).status == 302
+
+
+async def test_a_conflict_without_a_precondition_is_an_error(tmp_path: Path) -> None:
+    async with gateway_to(refusing(409, "Conflict", "busy"), tmp_path) as gateway:
+        assert (await failure(gateway.delete_secret("ns", "secret"))).status == 409
+        assert await gateway.delete_job(REF, "Background") is False
+        assert await gateway.delete_lease("ns", "lease", "1") is False
+
+
+# What the server says about a Secret it could not decode, word for word, and what others might say.
+DECODER = (
+    'Secret in version "v1" cannot be handled as a Secret: v1.Secret.Data: decode base64: illegal base64 '
+    'data at input byte 5, error found in #10 byte of ...|t-base64!"}}|..., bigger context '
+    '...|ame":"bad"},"data":{"a":"plain-canary-not-base64!"}}|...'
+)
+SECRET: dict[str, Any] = {
+    "data": {"a": "plain-canary-not-base64!"},
+    "stringData": {"b": "canary\nof two lines", "c": "no"},
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusing(400, "BadRequest", DECODER),
+        refusing(403, "Forbidden", "a webhook refused plain-canary-not-base64! and canary\nof two lines"),
+        refusing(422, "Invalid", 'data[a]: Invalid value: "plain-canary-not-base64!"'),
+    ],
+)
+async def test_no_error_about_a_secret_quotes_it(answer: Handler, tmp_path: Path) -> None:
+    async with gateway_to(answer, tmp_path) as gateway:
+        error = await failure(gateway.create_secret("ns", SECRET))
+    assert error.message
+    assert "canary" not in str(error)
+    assert "base64" not in str(error)
+
+
+async def test_a_proxy_that_echoes_a_secret_is_not_quoted(tmp_path: Path) -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(status=500, body=await request.read())
+
+    async with gateway_to(echo, tmp_path) as gateway:
+        error = await failure(gateway.create_secret("ns", SECRET))
+    assert error.status == 500
+    assert "canary" not in str(error)
+
+
+async def test_a_refused_secret_keeps_the_servers_words_otherwise(tmp_path: Path) -> None:
+    async with gateway_to(refusing(403, "Forbidden", "secrets is forbidden"), tmp_path) as gateway:
+        error = await failure(gateway.create_secret("ns", SECRET))
+    assert str(error) == "Forbidden: secrets is forbidden"
+
+
+# No answer at all -------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with gateway_to(silent, tmp_path) as gateway:
+        pass
+    error = await failure(gateway.list_jobs("ns", {}))
+    await gateway.close()
+    assert error.status is None
+    assert error.reason == "Unreachable"
+    assert "no connection to 127.0.0.1:" in error.message
+    assert error.message.endswith("Connection refused")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda gateway: gateway.read_job("ns", "job"), id="call"),
+        pytest.param(lambda gateway: read_log(gateway, LogRequest("ns", "p", "c", follow=False)), id="log"),
+        pytest.param(lambda gateway: anext(gateway.watch_jobs("ns", {}, "1")), id="watch"),
+    ],
+)
+async def test_a_server_that_never_answers_is_given_up(
+    call: Callable[[Gateway], Awaitable[object]], tmp_path: Path
+) -> None:
+    async with gateway_to(silent, tmp_path) as gateway, asyncio.timeout(5):
+        error = await failure(call(gateway))
+    assert (error.status, error.reason) == (None, "Timeout")
+
+
+async def test_a_server_that_stops_in_the_middle_of_a_refusal_is_given_up(tmp_path: Path) -> None:
+    async def stuck(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=500)
+        await answer.prepare(request)
+        await answer.write(b"half a ")
+        return await silent(request)
+
+    async with gateway_to(stuck, tmp_path) as gateway, asyncio.timeout(5):
+        assert (await failure(read_log(gateway))).reason == "Timeout"
+
+
+async def test_a_connection_that_is_reset_is_an_error_without_a_status(tmp_path: Path) -> None:
+    async def reset(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with gateway_to(reset, tmp_path) as gateway:
+        error = await failure(gateway.create_job("ns", {}))
+    assert (error.status, error.reason) == (None, "Broken")
+
+
+async def test_a_log_that_breaks_off_is_told_from_one_that_ends(tmp_path: Path) -> None:
+    async def torn(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(STAMPED + b"one\n")
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        if request.query.get("follow"):
+            request.transport.abort()
+        return answer
+
+    async with gateway_to(torn, tmp_path) as gateway:
+        assert (await failure(read_log(gateway))).status is None
+        assert await read_log(gateway, LogRequest("ns", "p", "c", follow=False)) == STAMPED + b"one\n"
+
+
+async def test_a_watch_that_falls_silent_is_an_error_without_a_status(tmp_path: Path) -> None:
+    async def hushed(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
+        return await silent(request)
+
+    async with gateway_to(hushed, tmp_path) as gateway, asyncio.timeout(5):
+        watch = gateway.watch_jobs("ns", {}, "1")
+        assert await anext(watch) == Bookmark("5")
+        assert (await failure(anext(watch))).reason == "Timeout"
+
+
+async def test_a_quiet_agent_is_no_broken_stream(tmp_path: Path) -> None:
+    async def quiet(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await asyncio.sleep(3 * BRISK.request)
+        await answer.write(STAMPED + b"at last\n")
+        return answer
+
+    async with gateway_to(quiet, tmp_path) as gateway:
+        assert await read_log(gateway) == STAMPED + b"at last\n"
+
+
+async def test_the_callers_own_trouble_is_not_the_servers(tmp_path: Path) -> None:
+    async with gateway_to(Recorder(), tmp_path) as gateway:
+        with pytest.raises(OSError, match="our disk is full"):
+            async with gateway.log(LOG):
+                raise OSError("our disk is full")
+        with pytest.raises(TimeoutError):
+            async with gateway.log(LOG), asyncio.timeout(0.01):
+                await asyncio.sleep(1)
+
+
+# Streams ----------------------------------------------------------------------------------------------
+
+
+async def test_a_log_that_looks_like_json_comes_as_it_is(tmp_path: Path) -> None:
+    body = b'{"type": "result", "ok": true}\nnull\n'
+
+    async def looks_like_json(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    async with gateway_to(looks_like_json, tmp_path) as gateway:
+        assert await read_log(gateway) == body
+
+
+async def test_a_compressed_list_is_read(tmp_path: Path) -> None:
+    async def zipped(_: web.Request) -> web.Response:
+        body = gzip.compress(b'{"metadata":{"resourceVersion":"9"},"items":[]}')
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+    async with gateway_to(zipped, tmp_path) as gateway:
+        assert (await gateway.list_pods("ns", {})).resource_version == "9"
+
+
+async def test_a_watch_brings_objects_larger_than_any_buffer(tmp_path: Path) -> None:
+    note = "x" * 3_000_000
+
+    async def large(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for kind in ("ADDED", "DELETED"):
+            pod = f'{{"metadata":{{"name":"pod","labels":{{"note":"{note}"}}}}}}'
+            await answer.write(f'{{"type":"{kind}","object":{pod}}}\n'.encode())
+        return answer
+
+    async with gateway_to(large, tmp_path) as gateway:
+        events = [event async for event in gateway.watch_pods("ns", {}, "1")]
+    assert [isinstance(event, Seen) and event.gone for event in events] == [False, True]
+    assert all(isinstance(event, Seen) and event.snapshot.labels["note"] == note for event in events)
+
+
+class Crowd:
+    """Counts the log streams that are open at the server."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.endswith("/log"):
+            return web.json_response({"items": []})
+        self.open += 1
+        try:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            await answer.write(STAMPED + b"here\n")
+            return await silent(request)
+        finally:
+            self.open -= 1
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.open != count:  # noqa: ASYNC110  # the server counts, it does not signal
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[Crowd]:
+    crowd = Crowd()
+    yield crowd
+    await crowd.until(0)
+
+
+async def test_hundreds_of_follows_leave_room_for_a_call(tmp_path: Path, crowd: Crowd) -> None:
+    async with gateway_to(crowd, tmp_path) as gateway, AsyncExitStack() as open_logs:
+        for _ in range(220):
+            log = await open_logs.enter_async_context(gateway.log(LOG))
+            assert await log.read() == STAMPED + b"here\n"
+        await crowd.until(220)
+        assert (await gateway.list_jobs("ns", {})).items == ()
+
+
+async def test_cancelling_a_follow_leaves_nothing_open(tmp_path: Path, crowd: Crowd) -> None:
+    async with gateway_to(crowd, tmp_path) as gateway:
+        async with asyncio.TaskGroup() as group:
+            follow = group.create_task(read_log(gateway))
+            await crowd.until(1)
+            follow.cancel()
+        await crowd.until(0)
+
+
+async def test_leaving_a_watch_leaves_nothing_open(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def watched(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'{"type":"BOOKMARK","object":{}}\n')
+        try:
+            return await silent(request)
+        finally:
+            ended.set()
+
+    async with gateway_to(watched, tmp_path) as gateway, asyncio.timeout(5):
+        async with aclosing(gateway.watch_jobs("ns", {}, "1")) as watch:
+            assert await anext(watch) == Bookmark("")
+        await ended.wait()

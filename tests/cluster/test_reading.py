@@ -1,0 +1,233 @@
+"""Recorded objects of a real API server, and objects with anything missing or of another type."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.cluster import reading
+from paperclip_claude_k8s.cluster.model import (
+    Condition,
+    ContainerCondition,
+    Running,
+    SecretVolume,
+    Terminated,
+    Waiting,
+)
+
+RECORDED = Path(__file__).parents[2] / "fixtures" / "kubernetes"
+STARTED = datetime(2026, 11, 21, 5, 13, 55, tzinfo=UTC)
+
+
+def recorded(name: str) -> Any:
+    return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "finished"),
+    [
+        ("complete", Condition("Complete", "True")),
+        (
+            "failed",
+            Condition(
+                "Failed", "True", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+            ),
+        ),
+        (
+            "deadline",
+            Condition("Failed", "True", "DeadlineExceeded", "Job was active longer than specified deadline"),
+        ),
+        ("running", None),
+    ],
+)
+def test_a_job_is_finished_by_its_condition(name: str, finished: Condition | None) -> None:
+    job = reading.job_snapshot(recorded(f"job-{name}"))
+    assert job.finished == finished
+    assert job.ref.name == f"rec-{name}"
+    assert job.ref.uid
+    assert job.resource_version.isdecimal()
+    assert job.created == datetime(2026, 11, 21, 5, 13, 50, tzinfo=UTC)
+    assert job.labels["which"] == name
+    assert job.annotations == {"paperclip.io/relay-nonce": "0123abcd"}
+    assert job.image == "local/agent:1"
+    assert not job.deleting
+    assert not job.suspended
+
+
+def test_a_job_with_a_deletion_timestamp_is_being_deleted() -> None:
+    assert reading.job_snapshot(recorded("job-deleting")).deleting
+
+
+def test_a_suspended_job_says_so() -> None:
+    assert reading.job_snapshot({"spec": {"suspend": True}}).suspended
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "now"),
+    [
+        ("complete", "Succeeded", Terminated(0, "Completed", "done\n", None, STARTED, STARTED)),
+        ("failed", "Failed", Terminated(7, "Error", "", None, STARTED, STARTED)),
+        ("running", "Running", Running(STARTED)),
+        ("gated", "Pending", Waiting("ContainerCreating")),
+        ("no-key", "Pending", Waiting("CreateContainerConfigError", 'secret "not-there" not found')),
+        (
+            "no-image",
+            "Pending",
+            Waiting("ImagePullBackOff", 'Back-off pulling image "localhost:1/missing:1"'),
+        ),
+        ("init-fails", "Failed", Waiting("PodInitializing")),
+    ],
+)
+def test_a_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerCondition) -> None:
+    pod = reading.pod_snapshot(recorded(f"pod-{name}"))
+    agent = pod.container("claude")
+    assert agent is not None
+    assert agent.now == now
+    assert pod.phase == phase
+    assert pod.node == "node1"
+    assert pod.container("nobody") is None
+
+
+@pytest.mark.parametrize("name", ["complete", "failed", "running"])
+def test_a_pod_belongs_to_the_job_that_controls_it(name: str) -> None:
+    job, pod = reading.job_snapshot(recorded(f"job-{name}")), reading.pod_snapshot(recorded(f"pod-{name}"))
+    assert pod.job_uid == job.ref.uid
+
+
+def test_an_owner_that_does_not_control_a_pod_does_not_own_its_run() -> None:
+    owners = [{"kind": "Job", "uid": "someone's"}, {"kind": "ReplicaSet", "uid": "rs", "controller": True}]
+    assert reading.pod_snapshot({"metadata": {"ownerReferences": owners}}).job_uid == ""
+
+
+def test_a_pod_without_a_node_says_why() -> None:
+    pod = reading.pod_snapshot(recorded("pod-nowhere"))
+    assert pod.node == ""
+    assert pod.containers == ()
+    scheduled = pod.condition("PodScheduled")
+    assert scheduled is not None
+    assert not scheduled.is_true
+    assert scheduled.reason == "Unschedulable"
+    assert "node affinity" in scheduled.message
+
+
+def test_a_failed_init_container_shows_its_exit_code() -> None:
+    (setup,) = reading.pod_snapshot(recorded("pod-init-fails")).init
+    assert setup.name == "setup"
+    assert isinstance(setup.now, Terminated)
+    assert setup.now.exit_code == 3
+    assert not setup.sidecar
+
+
+def test_an_init_container_that_always_restarts_is_a_sidecar() -> None:
+    spec = {"initContainers": [{"name": "dind", "restartPolicy": "Always"}, {"name": "setup"}]}
+    status = {"initContainerStatuses": [{"name": "dind"}, {"name": "setup"}]}
+    dind, setup = reading.pod_snapshot({"spec": spec, "status": status}).init
+    assert dind.sidecar
+    assert not setup.sidecar
+    assert dind.now is None
+
+
+def test_a_signal_and_a_count_of_restarts_are_numbers() -> None:
+    state = {"terminated": {"exitCode": 137, "signal": 9, "reason": "OOMKilled"}}
+    status = {"containerStatuses": [{"name": "claude", "restartCount": 2, "state": state}]}
+    (agent,) = reading.pod_snapshot({"status": status}).containers
+    assert agent.restarts == 2
+    assert agent.now == Terminated(137, "OOMKilled", signal=9)
+
+
+def test_events_come_oldest_first_with_their_newest_time() -> None:
+    scheduled, mount = reading.events_in_order(recorded("events-gated"))
+    assert (scheduled.reason, scheduled.kind, scheduled.count) == ("Scheduled", "Normal", 1)
+    assert (mount.reason, mount.kind, mount.count) == ("FailedMount", "Warning", 6)
+    assert mount.about.startswith("Pod/rec-gated-")
+    assert mount.seen == datetime(2026, 11, 21, 5, 14, 10, tzinfo=UTC)
+
+
+def test_an_event_of_the_newer_api_counts_in_its_series() -> None:
+    series = {"count": 5, "lastObservedTime": "2026-01-02T00:00:00.5Z"}
+    event = reading.event_snapshot({"series": series, "eventTime": "2026-01-01T00:00:00Z"})
+    assert event.count == 5
+    assert event.seen == datetime(2026, 1, 2, 0, 0, 0, 500_000, tzinfo=UTC)
+
+
+def test_a_lease_has_a_holder_and_a_time_to_the_microsecond() -> None:
+    lease = reading.lease_snapshot(recorded("lease"))
+    assert (lease.namespace, lease.name, lease.holder) == ("paperclip", "rec-lease", "me")
+    assert lease.renewed == datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+    assert lease.labels == {"recorded": "yes"}
+
+
+def test_a_home_pod_gives_what_jobs_inherit_and_keeps_its_own_token() -> None:
+    home = reading.home_pod(recorded("pod-home"), "paperclip")
+    assert (home.namespace, home.name, home.image) == ("paperclip", "paperclip-0", "local/agent:1")
+    assert [entry["name"] for entry in home.env] == ["PAPERCLIP_API_URL", "ANTHROPIC_API_KEY", "DEPLOY_ENV"]
+    assert home.claim_name == "paperclip-data"
+    assert home.secret_volumes == (
+        SecretVolume("provider", "paperclip-secrets", "/etc/provider", default_mode=0o644),
+    )
+    assert home.dns_policy == "ClusterFirst"
+    assert home.affinity is None
+
+
+def test_a_home_pod_without_the_named_container_gives_its_first() -> None:
+    pod = {"spec": {"containers": [{"name": "web", "image": "a"}, {"name": "db", "image": "b"}]}}
+    assert reading.home_pod(pod, "paperclip").image == "a"
+    assert reading.home_pod(pod, "db").image == "b"
+    assert reading.home_pod({}, "paperclip").image == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        ({"major": "1", "minor": "29"}, (1, 29)),
+        ({"major": "1", "minor": "27+"}, (1, 27)),
+        ({}, (0, 0)),
+    ],
+)
+def test_a_version_is_two_numbers(told: dict[str, str], version: tuple[int, int]) -> None:
+    assert reading.server_version(told) == version
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123_456, tzinfo=UTC)),
+        ("2026-01-02T06:04:05+03:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("yesterday", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_a_moment_is_read_with_any_fraction_and_zone(text: object, time: datetime | None) -> None:
+    assert reading.moment(text) == time
+
+
+_WORDS = sorted(
+    {key for path in RECORDED.glob("*.json") for key in re.findall(r'"(\w+)":', path.read_text("utf-8"))}
+)
+ODD_OBJECTS = st.recursive(
+    ANY_JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(st.sampled_from(_WORDS), ODD_OBJECTS, max_size=5))
+def test_nothing_that_is_missing_or_odd_breaks_a_reader(odd: dict[str, Any]) -> None:
+    reading.job_snapshot(odd)
+    reading.pod_snapshot(odd)
+    reading.event_snapshot(odd)
+    reading.lease_snapshot(odd)
+    reading.home_pod(odd, "paperclip")
+    reading.listing(odd, reading.job_snapshot)
+    reading.events_in_order(odd)
+    reading.access_modes(odd)
+    assert reading.is_allowed(odd) in {True, False}

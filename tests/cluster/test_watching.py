@@ -1,0 +1,66 @@
+"""A watch's bytes, however they are cut."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.cluster.model import Bookmark, Seen
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.watching import lines, watch_event
+
+
+class Pieces:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+
+    async def read(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda b: b.strip() and b"\n" not in b)), st.data())
+async def test_lines_are_the_same_however_the_bytes_are_cut(whole: list[bytes], data: st.DataObject) -> None:
+    raw = b"".join(line + b"\n" for line in whole) + b'{"cut off'
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    assert [line async for line in lines(Pieces(pieces))] == whole
+
+
+def event(kind: str, thing: Any) -> bytes:
+    return json.dumps({"type": kind, "object": thing}).encode()
+
+
+@pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
+def test_an_object_is_seen_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
+    assert watch_event(event(kind, {"a": 1}), dict) == Seen({"a": 1}, gone=gone)
+
+
+def test_a_bookmark_names_the_version_up_to_which_all_is_told() -> None:
+    assert watch_event(event("BOOKMARK", {"metadata": {"resourceVersion": "7"}}), dict) == Bookmark("7")
+
+
+def test_an_error_event_carries_its_code_and_words() -> None:
+    status = {
+        "kind": "Status",
+        "code": 410,
+        "reason": "Expired",
+        "message": "too old resource version: 1 (7)",
+    }
+    with pytest.raises(ClusterError, match="Expired: too old resource version") as caught:
+        watch_event(event("ERROR", status), dict)
+    assert caught.value.status == 410
+
+
+def test_an_error_event_without_words_is_still_an_error() -> None:
+    with pytest.raises(ClusterError, match="the watch failed") as caught:
+        watch_event(event("ERROR", {"code": "strange"}), dict)
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize("line", [b"not json", b"[]", b'"x"', b"{}", b'{"type": "ADDED", "object": 7}'])
+def test_what_is_no_event_is_an_error_without_a_status(line: bytes) -> None:
+    with pytest.raises(ClusterError) as caught:
+        watch_event(line, dict)
+    assert caught.value.status is None

@@ -1,0 +1,81 @@
+"""A small HTTP server that answers as a test wants, and kubeconfigs that lead to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.ground.settings import Timings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BRISK = Timings(connect=1.0, request=0.5, watch=2.0, watch_silence=0.4)
+"""Limits that a test can wait for."""
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """A server on loopback for the length of the block; its address."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await handler(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port: int = runner.addresses[0][1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def gateway_to(handler: Handler, folder: Path, timings: Timings = BRISK) -> AsyncIterator[Gateway]:
+    """A gateway whose API server is this handler."""
+    async with serving(handler) as url:
+        gateway = Gateway(a_kubeconfig(folder, url), timings=timings)
+        try:
+            yield gateway
+        finally:
+            await gateway.close()
+
+
+def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) -> str:
+    """A kubeconfig file; `user`, `cluster` and `context` fill in its parts, the rest its top level."""
+    user, cluster, context = more.pop("user", {}), more.pop("cluster", {}), more.pop("context", {})
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": server, **cluster}}],
+        "users": [{"name": "me", "user": user}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me", **context}}],
+        **more,
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return str(path)
+
+
+def refusing(code: int, reason: str, message: str, **headers: str) -> Handler:
+    """Answers everything with a `Status`."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        status = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
+        return web.json_response(status, status=code, headers=headers)
+
+    return refuse
+
+
+async def silent(_: web.Request) -> web.Response:
+    """Never answers."""
+    await asyncio.Event().wait()
+    return web.Response()
