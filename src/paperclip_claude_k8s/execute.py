@@ -13,6 +13,7 @@ from paperclip_claude_k8s.run.launch import launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
+from paperclip_claude_k8s.run.runlog import put_away
 from paperclip_claude_k8s.run.tend import tended
 from paperclip_claude_k8s.verdict.report import Asked, apologize
 
@@ -42,4 +43,6 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
         launched = await launch(plan, ports, say)
     async with tended(launched, plan, ports, say):
         sighting = await observe(ctx, plan, launched, ports, say)
-    return answer(sighting, plan, ports.house)
+    result = answer(sighting, plan, ports.house)
+    await put_away(plan, ports.house, succeeded=result.error_code is None)
+    return result

@@ -17,6 +17,7 @@ ADAPTER_LABEL = f"{PREFIX}adapter-type"
 NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
 WAKE_ANNOTATION = f"{PREFIX}wake-digest"
 TAKEN_ANNOTATION = f"{PREFIX}result-taken"
+RUN_LOG_ANNOTATION = f"{PREFIX}run-log"
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}

@@ -66,12 +66,15 @@ def _labels(plan: RunPlan) -> dict[str, str]:
 
 
 def _annotations(plan: RunPlan) -> dict[str, str]:
-    named = {names.AGENT_NAME_ANNOTATION: plan.agent_name} if plan.agent_name else {}
+    optional = {
+        names.AGENT_NAME_ANNOTATION: plan.agent_name,
+        names.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
+    }
     return {
         names.ADAPTER_LABEL: names.ADAPTER_TYPE,
         names.NONCE_ANNOTATION: plan.nonce,
         names.WAKE_ANNOTATION: plan.wake_digest,
-        **named,
+        **{key: value for key, value in optional.items() if value},
     }
 
 
@@ -178,7 +181,7 @@ def _relay_env(plan: RunPlan) -> dict[str, str]:
     return {
         relay.DIR: SCRATCH_DIR,
         relay.PROMPT: f"{RUN_DIR}/prompt.txt",
-        relay.OUT: plan.log_file or f"{SCRATCH_DIR}/stdout",
+        relay.OUT: plan.run_log.in_pod if plan.run_log else f"{SCRATCH_DIR}/stdout",
         relay.NONCE: plan.nonce,
         relay.LIMIT: str(plan.config.log_limit_bytes),
         relay.MESSAGE: TERMINATION_LOG,

@@ -12,6 +12,7 @@ from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
+from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
 
 
@@ -24,6 +25,8 @@ class Setting:
     home: HomePod | None
     process_env: Mapping[str, str]
     nonce: str
+    volume_here: str | None = None
+    """Where the shared volume is mounted in this process's own file system; None where it is not."""
 
 
 def plan_run(
@@ -33,6 +36,8 @@ def plan_run(
     workdir = working_dir(ctx, config)
     wish = resume_wish(ctx, cwd=workdir)
     resume = None if fresh else wish.session_id
+    attempt = 2 if fresh else 1
+    claim = setting.home.claim_name if setting.home else ""
     environment = layer_environment(
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
@@ -49,10 +54,12 @@ def plan_run(
         wake_digest=wake_digest(ctx),
         agent_name=ctx.agent.name or "",
         resume=resume,
+        run_log=plan_run_log(config, who, claim, setting.volume_here, attempt),
+        volume_here=setting.volume_here,
         home=setting.home,
-        attempt=2 if fresh else 1,
+        attempt=attempt,
         session_params=_session_params(ctx, workdir),
-        notes=tuple(_notes(wish, environment)),
+        notes=(*_notes(wish, environment), *why_without_effect(config, claim, setting.volume_here)),
     )
 
 

@@ -12,6 +12,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.prompt import Prompt
+from paperclip_claude_k8s.plan.runlog import RunLogPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class RunPlan:
     wake_digest: str
     agent_name: str = ""
     resume: str | None = None
-    log_file: str | None = None
+    run_log: RunLogPlan | None = None
+    """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
+    volume_here: str | None = None
+    """Where the shared volume is mounted in this process's own file system; None where it is not."""
     home: HomePod | None = field(default=None, repr=False)
     attempt: int = 1
     notes: tuple[str, ...] = ()

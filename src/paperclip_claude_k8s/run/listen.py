@@ -6,24 +6,28 @@ from contextlib import asynccontextmanager
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.cluster.informer import Vigil
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
 from paperclip_claude_k8s.podlog import Follower, LogBroken, LogRefused, LogReport, Notice, Origin, Totals
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.runlog import run_log_of
 from paperclip_claude_k8s.verdict.notices import describe_notice
 
 
 class Ears:
     """Follows one agent container. `report` and `summary` are None until they are known."""
 
-    def __init__(self, ports: Ports, say: Narrator, vigil: Vigil) -> None:
+    def __init__(self, ports: Ports, say: Narrator, vigil: Vigil, volume: str | None) -> None:
+        """`volume`: where the shared volume is mounted here."""
         job = vigil.known.job
         self._ports = ports
         self._vigil = vigil
-        self._nonce = job.annotations.get(NONCE_ANNOTATION) if job is not None else None
+        annotations = job.annotations if job is not None else {}
+        self._nonce = annotations.get(NONCE_ANNOTATION)
+        self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
         self._sink = _Sink(say)
         self._ended = asyncio.Event()
         self.report: LogReport | None = None
@@ -31,7 +35,9 @@ class Ears:
 
     async def follow(self, pod: PodSnapshot) -> None:
         """Read the log from its very beginning until it is complete after `container_ended`."""
-        origin = Origin(nonce=self._nonce, expected=self._expected, container=self._container)
+        origin = Origin(
+            nonce=self._nonce, expected=self._expected, container=self._container, filler=self._filler
+        )
         source = ClusterLog(self._ports.cluster, pod)
         follower = Follower(source, self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)

@@ -42,7 +42,7 @@ async def observe(
 ) -> Sighting:
     """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
     async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
-        crew = _Crew(ctx, plan, ports, say, vigil, Ears(ports, say, vigil))
+        crew = _Crew(ctx, plan, ports, say, vigil, Ears(ports, say, vigil, plan.volume_here))
         async with asyncio.TaskGroup() as group:
             log = group.create_task(_listen(crew), name="log")
             others = [group.create_task(work, name=name) for name, work in _watchers(crew)]

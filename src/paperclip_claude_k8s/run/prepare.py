@@ -1,6 +1,8 @@
 """From what the host handed in to a plan: everything is resolved before anything is created."""
 
+import asyncio
 import secrets
+from pathlib import Path
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -9,6 +11,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import Identity, identify
+from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.plan.planning import Setting, plan_run
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
@@ -62,7 +65,15 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     own = env.get("PAPERCLIP_NAMESPACE") or env.get("POD_NAMESPACE") or default
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
-    return Setting(config.namespace or own, image, home, env, secrets.token_hex(4))
+    volume = await asyncio.to_thread(_volume_here, config.shared_volume_dir, home)
+    return Setting(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
+
+
+def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
+    """The shared volume in our own file system: where the config says, else where the home pod mounts it."""
+    inherited = POD_HOME if home is not None and home.claim_name else None
+    volume = configured or inherited
+    return volume if volume is not None and Path(volume).is_dir() else None
 
 
 async def _default_namespace(ports: Ports) -> str:

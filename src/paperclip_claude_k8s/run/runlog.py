@@ -1,0 +1,81 @@
+"""The run log on the shared volume, read and removed from here.
+
+Agents write on that volume: no path below it is followed through a symbolic link, or an agent could have us
+read or remove a file of the host.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+
+from paperclip_claude_k8s.plan.runlog import FOLDER
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import House
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""Age at which the log of a run that did not end well is removed (SPEC 5)."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class RunLogFile:
+    """The relay's file; fills gaps in a container's log."""
+
+    def __init__(self, volume: str, path: str) -> None:
+        self._volume = volume
+        self._path = path
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of the agent's stdout; fewer where the file ends. Raises `OSError`."""
+        return await asyncio.to_thread(self._read, start, stop)
+
+    def _read(self, start: int, stop: int) -> bytes:
+        with _folder_of(self._volume, self._path) as (folder, name):
+            file = os.open(name, _FILE, dir_fd=folder)
+            try:
+                return os.pread(file, stop - start, start)
+            finally:
+                os.close(file)
+
+
+def run_log_of(volume: str | None, annotated: str | None) -> RunLogFile | None:
+    """The file that a Job's annotation names, where it can be reached; none if the path leads elsewhere."""
+    if volume is None or annotated is None:
+        return None
+    parts = PurePosixPath(annotated).parts
+    return RunLogFile(volume, annotated) if parts[:1] == (FOLDER,) and ".." not in parts else None
+
+
+async def put_away(plan: RunPlan, house: House, *, succeeded: bool) -> None:
+    """Remove the log of a run that ended well, and old ones beside it; what the volume refuses stays."""
+    log = plan.run_log
+    if log is None or log.volume_here is None or plan.config.retain_run_logs:
+        return
+    oldest = house.now().timestamp() - KEPT_SECONDS
+    with suppress(OSError):
+        await asyncio.to_thread(_remove, log.volume_here, log.path, oldest, own=succeeded)
+
+
+def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
+    with _folder_of(volume, path) as (folder, name), os.scandir(folder) as entries:
+        for entry in entries:
+            old = entry.stat(follow_symlinks=False).st_mtime < oldest
+            if own if entry.name == name else old:
+                os.unlink(entry.name, dir_fd=folder)
+
+
+@contextmanager
+def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
+    """The opened folder in which the file lies, and the file's name."""
+    *folders, name = PurePosixPath(path).parts
+    at = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            below = os.open(folder, _FOLDER, dir_fd=at)
+            os.close(at)
+            at = below
+        yield at, name
+    finally:
+        os.close(at)
