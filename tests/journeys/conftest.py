@@ -22,9 +22,8 @@ IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     if request.param == "real":
-        config = {"kubeconfig": REAL, "imagePullPolicy": "Never"}
-        async with _open("real", config, "paperclip", IN_HOME_POD, capture_file) as real:
-            yield real
+        async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as over_there:
+            yield over_there
         return
 
     def on_disk(name: str) -> str:
@@ -48,3 +47,14 @@ async def _open(
     finally:
         await adapter.shutdown()
         await gateway.close()
+
+
+@pytest.fixture
+async def real() -> AsyncIterator[Site]:
+    """The real cluster alone, for journeys that need a kubelet to kill."""
+    async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as site:
+        yield site
+
+
+def _on_real() -> dict[str, Any]:
+    return {"kubeconfig": REAL, "imagePullPolicy": "Never"}

@@ -1,0 +1,262 @@
+"""Runs on a real cluster that breaks underneath them: every byte arrives, or the gap is told."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.flaky import FlakyWire, flaky_wire
+from tests.support.runs import Heard, Site
+
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+pytestmark = pytest.mark.real
+CTL = os.environ.get("CLUSTER_CTL", "")
+VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
+RESULT = (
+    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
+)
+
+
+@pytest.fixture
+def ctl() -> "Ctl":
+    assert CTL, "CLUSTER_CTL must name the script that starts and stops the cluster's parts"
+    return ctl_of(CTL)
+
+
+Ctl = Callable[..., Awaitable[None]]
+
+
+def ctl_of(script: str) -> Ctl:
+    async def call(*words: str, **env: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            script, *words, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await process.wait() == 0, words
+
+    return call
+
+
+@asynccontextmanager
+async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire, dict[str, Any]]]:
+    """A wire that the adapter's every connection takes, and the config that makes it do so."""
+    async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
+        yield wire, {"kubeconfig": kubeconfig}
+
+
+Told = tuple[ExecutionResult, Heard]
+
+
+async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any, None]) -> Told:
+    """The run, with trouble in the middle of it."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run)
+        group.create_task(trouble)
+    return running.result()
+
+
+async def has_heard(heard: Heard, text: str, within: float = 60.0) -> None:
+    async with asyncio.timeout(within):
+        while text not in heard.stdout + heard.status:  # noqa: ASYNC110  # a host's callback sets no event
+            await asyncio.sleep(0.1)
+
+
+def numbered(count: int, step: float) -> tuple[str, str]:
+    """A script that prints so many numbered lines, one each `step` seconds, and what it prints."""
+    loop = (
+        f"i=1; while [ $i -le {count} ]; do echo line-$i-of-{count}; i=$((i+1)); sleep {step}; done; {RESULT}"
+    )
+    return loop, "".join(f"line-{i}-of-{count}\n" for i in range(1, count + 1))
+
+
+def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> dict[str, Any]:
+    """Everything that was expected came, in order and once, and the log was proven complete."""
+    got = heard.stdout
+    pairs = enumerate(zip(got, expected, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), len(got))
+    assert got.startswith(expected), f"differs at {same}: {got[same : same + 200]!r}"
+    assert got.count("\n") <= expected.count("\n") + 1
+    assert result.error_message is None, result.error_message
+    assert result.result_json is not None
+    log: dict[str, Any] = result.result_json["log"]
+    assert log["complete"] is True, log
+    assert log["gaps"] == []
+    return log
+
+
+async def test_the_api_server_is_killed_three_times(real: Site, ctl: Ctl) -> None:
+    heard = Heard()
+    script, expected = numbered(600, 0.1)
+
+    async def killed_three_times() -> None:
+        for line in (50, 200, 350):
+            await has_heard(heard, f"line-{line}-of")
+            await ctl("kill", "apiserver")
+            await asyncio.sleep(2)
+            await ctl("start", "apiserver")
+
+    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard), killed_three_times())
+    log = assert_whole(result, heard, expected)
+    assert log["reconnects"] >= 3
+    assert await real.leftovers() == []
+
+
+async def test_the_kubelet_is_killed_and_started_again(real: Site, ctl: Ctl) -> None:
+    heard = Heard()
+    script, expected = numbered(300, 0.1)
+
+    async def killed() -> None:
+        await has_heard(heard, "line-50-of")
+        await ctl("kill", "kubelet")
+        await asyncio.sleep(5)
+        await ctl("start", "kubelet")
+
+    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard), killed())
+    assert_whole(result, heard, expected)
+    assert await real.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "cuts"),
+    [
+        (40_000, 60, [20_000, 45_000, 90_000, 30_000, 150_000, 300_000]),
+        (3_000_000, 3, [40_000, 1_500_000, 2_900_000, 3_100_000, 200_000]),
+    ],
+)
+async def test_long_lines_come_whole_across_reconnects(
+    real: Site, tmp_path: Path, length: int, count: int, cuts: list[int]
+) -> None:
+    """Cut anywhere inside them, also inside the 16 KiB pieces in which the runtime stores them."""
+    body = f"head -c {length - 10} /dev/zero | tr '\\0' a"
+    line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
+    script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
+    expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
+    async with over_a_wire(real, tmp_path) as (wire, config):
+        heard = Heard()
+
+        async def cut() -> None:
+            await has_heard(heard, "Pod running")
+            wire.cuts += cuts
+
+        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
+        assert wire.broken >= len(cuts) - 1
+    assert_whole(result, heard, expected)
+
+
+async def test_5000_lines_in_one_second_and_lines_that_are_all_the_same(real: Site, tmp_path: Path) -> None:
+    burst = "seq 1 5000 | sed 's/^/burst line /'"
+    same = "yes the-same-line | head -n 3000"
+    script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
+    lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
+    expected = lines + "the-same-line\n" * 6000 + lines
+    async with over_a_wire(real, tmp_path) as (wire, config):
+        heard = Heard()
+
+        async def cut() -> None:
+            await has_heard(heard, "burst line 1\n")
+            wire.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
+
+        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
+        assert wire.broken >= 2
+    assert_whole(result, heard, expected)
+
+
+async def test_a_log_without_a_last_newline_is_cut_at_its_end(real: Site, tmp_path: Path) -> None:
+    script, expected = numbered(50, 0.05)
+    async with over_a_wire(real, tmp_path) as (wire, config):
+        heard = Heard()
+
+        async def cut() -> None:
+            await has_heard(heard, "line-50-of")
+            wire.cut()
+
+        ended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf torso"
+        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": ended}, heard=heard, config=config), cut())
+        assert wire.broken
+    assert heard.stdout.startswith(f"{expected}unended{{")
+    assert heard.stdout.endswith("}\ntorso")
+    assert result.result_json is not None
+    assert result.result_json["log"]["complete"] is True
+
+
+async def test_a_connection_that_goes_silent_is_noticed_within_90_seconds(real: Site, tmp_path: Path) -> None:
+    """Nothing is closed and nothing refused: packets just stop coming, as behind a dead firewall."""
+    script, expected = numbered(1100, 0.1)
+    async with over_a_wire(real, tmp_path) as (wire, config):
+        heard = Heard()
+        noticed: list[float] = []
+
+        async def silenced() -> None:
+            await has_heard(heard, "line-50-of")
+            wire.silence()
+            loop = asyncio.get_running_loop()
+            since = loop.time()
+            await asyncio.sleep(2)
+            known = len(heard.stdout)
+            while len(heard.stdout) == known:  # noqa: ASYNC110  # a host's callback sets no event
+                await asyncio.sleep(0.1)
+            noticed.append(loop.time() - since)
+
+        result, _ = await meanwhile(
+            real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), silenced()
+        )
+    assert_whole(result, heard, expected)
+    assert noticed[0] <= 90
+
+
+@pytest.fixture
+async def small_logs(ctl: Ctl) -> AsyncIterator[None]:
+    """A kubelet that rotates a container's log at 64 KiB."""
+    await ctl("stop", "kubelet")
+    await ctl("start", "kubelet", CONTAINER_LOG_MAX_SIZE="64Ki")
+    yield
+    await ctl("stop", "kubelet")
+    await ctl("start", "kubelet")
+
+
+@pytest.mark.usefixtures("small_logs")
+@pytest.mark.parametrize("tee", [True, False])
+async def test_what_was_rotated_away_is_filled_from_the_volume_or_told(
+    real: Site,
+    tmp_path: Path,
+    tee: bool,  # noqa: FBT001
+) -> None:
+    assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
+    script, expected = numbered(600, 0.1)
+    wide = script.replace("echo line", "echo wide-$(head -c 1500 /dev/zero | tr '\\0' w)-line")
+    expected = expected.replace("line", f"wide-{'w' * 1500}-line")
+    async with over_a_wire(real, tmp_path) as (wire, config):
+        heard = Heard()
+
+        async def unplugged() -> None:
+            await has_heard(heard, "line-30-of")
+            wire.unplug()
+            await asyncio.sleep(35)
+            wire.plug_in()
+
+        config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
+        result, _ = await meanwhile(
+            real.run({"CLAUDE_SCRIPT": wide}, heard=heard, config=config), unplugged()
+        )
+    if tee:
+        assert_whole(result, heard, expected)
+        assert "filled" in heard.status
+    else:
+        assert_gap_told(result, heard, expected)
+
+
+def assert_gap_told(result: ExecutionResult, heard: Heard, expected: str) -> None:
+    """One gap, with the times on both sides and its exact size; everything around it came in order."""
+    assert result.result_json is not None
+    log = result.result_json["log"]
+    assert log["complete"] is False
+    (gap,) = log["gaps"]
+    assert gap["since"] < gap["until"]
+    assert gap["since"][:19] in heard.status
+    got = heard.stdout.splitlines()[:-1]
+    assert [line for line in expected.splitlines() if line in set(got)] == got
+    missing = len(expected) - sum(len(line) + 1 for line in got)
+    assert gap["bytes"] == missing

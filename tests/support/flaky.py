@@ -1,0 +1,132 @@
+"""A wire to an API server that can be cut, silenced and unplugged: raw TCP, so TLS passes through."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+PIECE = 16 * 1024
+
+
+@dataclass(slots=True)
+class FlakyWire:
+    """Forwards connections. `cuts`: bytes of answers after which a connection is reset, one per entry."""
+
+    host: str
+    port: int
+    cuts: list[int] = field(default_factory=list)
+    broken: int = 0
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
+    _silenced: set[asyncio.Task[None]] = field(default_factory=set)
+    _unplugged: bool = False
+
+    def cut(self) -> None:
+        """Reset every connection that is open now."""
+        for task in list(self._open):
+            self.broken += 1
+            task.cancel()
+
+    def silence(self) -> None:
+        """Nothing passes over the connections that are open now, and nobody is told; new ones are well."""
+        self._silenced |= self._open
+
+    def unplug(self) -> None:
+        self._unplugged = True
+        self.cut()
+
+    def plug_in(self) -> None:
+        self._unplugged = False
+
+    async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._unplugged:
+            _reset(answer)
+            return
+        self._open.add(task)
+        far, request = await asyncio.open_connection(self.host, self.port)
+        over = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as ways:
+                up = ways.create_task(_until_over(over, self._questions(task, near, request)))
+                down = ways.create_task(_until_over(over, self._answers(task, far, answer)))
+                await over.wait()
+                up.cancel()
+                down.cancel()
+        finally:
+            self._open.discard(task)
+            self._silenced.discard(task)
+            _reset(answer)
+            request.close()
+
+    async def _questions(
+        self, task: asyncio.Task[None], near: asyncio.StreamReader, request: asyncio.StreamWriter
+    ) -> None:
+        while piece := await near.read(PIECE):
+            await self._hold(task)
+            request.write(piece)
+            await request.drain()
+
+    async def _answers(
+        self, task: asyncio.Task[None], far: asyncio.StreamReader, answer: asyncio.StreamWriter
+    ) -> None:
+        passed = 0
+        while piece := await far.read(PIECE):
+            passed += len(piece)
+            if self.cuts and passed > self.cuts[0]:
+                self.cuts.pop(0)
+                self.broken += 1
+                return
+            await self._hold(task)
+            answer.write(piece)
+            await answer.drain()
+
+    async def _hold(self, task: asyncio.Task[None]) -> None:
+        while task in self._silenced:  # noqa: ASYNC110  # for ever, mostly
+            await asyncio.sleep(0.2)
+
+
+async def _until_over(over: asyncio.Event, way: Awaitable[None]) -> None:
+    try:
+        with suppress(OSError):
+            await way
+    finally:
+        over.set()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        connection: socket.socket | None = writer.get_extra_info("socket")
+        if connection is not None:
+            linger_none = b"\1\0\0\0\0\0\0\0"  # close sends RST
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_none)
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def flaky_wire(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[FlakyWire, str]]:
+    """The wire, and a kubeconfig like the one given that leads over it."""
+    config: dict[str, Any] = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig).read_text, "utf-8"))
+    cluster = config["clusters"][0]["cluster"]
+    server = urlsplit(cluster["server"])
+    assert server.hostname is not None
+    assert server.port is not None
+    wire = FlakyWire(server.hostname, server.port)
+    listening = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    cluster["server"] = f"{server.scheme}://127.0.0.1:{port}{server.path}"
+    path = folder / "flaky-kubeconfig"
+    await asyncio.to_thread(path.write_text, yaml.safe_dump(config), "utf-8")
+    try:
+        yield wire, str(path)
+    finally:
+        listening.close()
+        wire.cut()
+        await asyncio.sleep(0.1)
+        await listening.wait_closed()
