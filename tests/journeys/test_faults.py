@@ -16,6 +16,8 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
 VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
+CTL_TRIES = 3
+"""The script itself fails now and then, in a race of its own with grep."""
 RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
 )
@@ -32,10 +34,13 @@ Ctl = Callable[..., Awaitable[None]]
 
 def ctl_of(script: str) -> Ctl:
     async def call(*words: str, **env: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            script, *words, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
-        )
-        assert await process.wait() == 0, words
+        for _ in range(CTL_TRIES):
+            process = await asyncio.create_subprocess_exec(
+                script, *words, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
+            )
+            if await process.wait() == 0:
+                return
+        raise AssertionError(f"{words} failed {CTL_TRIES} times")
 
     return call
 

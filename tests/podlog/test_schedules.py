@@ -26,9 +26,7 @@ def judge(played: Played) -> None:
     lost = missing(played)
     newest = len(writer.log.files) - 1
     for line in lost:
-        assert life.steps or line.files != {newest}, (
-            f"lost though the server still had it: {line.text[:60]!r}"
-        )
+        assert line.files != {newest}, f"lost though the server still had it: {line.text[:60]!r}"
         assert life.steps or not life.drains or covered(line, report.gaps), (
             f"lost and not told: {line}, {report.gaps}"
         )

@@ -22,15 +22,16 @@ class FlakyWire:
     port: int
     cuts: list[int] = field(default_factory=list)
     broken: int = 0
-    _open: set[asyncio.Task[None]] = field(default_factory=set)
-    _silenced: set[asyncio.Task[None]] = field(default_factory=set)
+    _open: set[asyncio.Event] = field(default_factory=set)
+    """One per connection, set when it is over."""
+    _silenced: set[asyncio.Event] = field(default_factory=set)
     _unplugged: bool = False
 
     def cut(self) -> None:
         """Reset every connection that is open now."""
-        for task in list(self._open):
+        for over in self._open:
             self.broken += 1
-            task.cancel()
+            over.set()
 
     def silence(self) -> None:
         """Nothing passes over the connections that are open now, and nobody is told; new ones are well."""
@@ -44,37 +45,35 @@ class FlakyWire:
         self._unplugged = False
 
     async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         if self._unplugged:
             _reset(answer)
             return
-        self._open.add(task)
-        far, request = await asyncio.open_connection(self.host, self.port)
         over = asyncio.Event()
+        self._open.add(over)
+        far, request = await asyncio.open_connection(self.host, self.port)
         try:
             async with asyncio.TaskGroup() as ways:
-                up = ways.create_task(_until_over(over, self._questions(task, near, request)))
-                down = ways.create_task(_until_over(over, self._answers(task, far, answer)))
+                up = ways.create_task(_until_over(over, self._questions(over, near, request)))
+                down = ways.create_task(_until_over(over, self._answers(over, far, answer)))
                 await over.wait()
                 up.cancel()
                 down.cancel()
         finally:
-            self._open.discard(task)
-            self._silenced.discard(task)
+            self._open.discard(over)
+            self._silenced.discard(over)
             _reset(answer)
             request.close()
 
     async def _questions(
-        self, task: asyncio.Task[None], near: asyncio.StreamReader, request: asyncio.StreamWriter
+        self, over: asyncio.Event, near: asyncio.StreamReader, request: asyncio.StreamWriter
     ) -> None:
         while piece := await near.read(PIECE):
-            await self._hold(task)
+            await self._hold(over)
             request.write(piece)
             await request.drain()
 
     async def _answers(
-        self, task: asyncio.Task[None], far: asyncio.StreamReader, answer: asyncio.StreamWriter
+        self, over: asyncio.Event, far: asyncio.StreamReader, answer: asyncio.StreamWriter
     ) -> None:
         passed = 0
         while piece := await far.read(PIECE):
@@ -83,12 +82,12 @@ class FlakyWire:
                 self.cuts.pop(0)
                 self.broken += 1
                 return
-            await self._hold(task)
+            await self._hold(over)
             answer.write(piece)
             await answer.drain()
 
-    async def _hold(self, task: asyncio.Task[None]) -> None:
-        while task in self._silenced:  # noqa: ASYNC110  # for ever, mostly
+    async def _hold(self, over: asyncio.Event) -> None:
+        while over in self._silenced:  # noqa: ASYNC110  # for ever, mostly
             await asyncio.sleep(0.2)
 
 

@@ -36,9 +36,11 @@ class Completion:
         """
         if self._session.proven() and not cut_short:
             return
-        read_all = await self._read_rest(0)
+        totals = self._origin.expected()
+        missed_and_small = totals is not None and not self._session.proven() and totals.bytes <= CHEAP
+        read_all = await self._read_rest(EVER if missed_and_small else 0)
         cheap = may_hide and self._delivery.ledger.bytes <= CHEAP
-        if read_all and not self._session.proven() and (cheap or self._origin.expected()):
+        if read_all and not self._session.proven() and (cheap or totals):
             read_all = await self._read_rest(EVER)  # the node's clock may have been set back meanwhile
         if self._torso and not self._session.proven():
             await self._session.intake.last_words(self._torso)

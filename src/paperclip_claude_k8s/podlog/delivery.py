@@ -1,6 +1,6 @@
 """The one pass over what is new: to the sink in order, entered in the books and in the trail."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from paperclip_claude_k8s.podlog.cursor import Trail
 from paperclip_claude_k8s.podlog.ledger import Ledger
@@ -16,6 +16,9 @@ QUOTED = 500
 """Bytes quoted of text that is no log."""
 
 
+Fill = Callable[[int, int | None, int | None], Awaitable[bool]]
+
+
 class Delivery:
     """Hands lines to the sink. A sink that raises is counted, never passed on."""
 
@@ -25,6 +28,8 @@ class Delivery:
         self.ledger = Ledger(stored.bytes, stored.lines, stored.missing) if stored else Ledger()
         self.marks = Marks(origin.nonce)
         self.bookmarked = False
+        self.fill: Fill | None = None
+        """Delivers from the relay's file up to a count of bytes; None where that file cannot be reached."""
         self.ending = b""
         self.event_lines = True
         self.sink_failures = 0
@@ -68,6 +73,8 @@ class Delivery:
                 await self._guarded(self._sink.stderr(block))
             case Bookmark():
                 self.bookmarked = True
+                if self.ledger.lacks(part) and self.fill is not None:
+                    await self.fill(part.bytes, self.trail.last_time, run.first().time)
                 await self.tell(self.ledger.check(part, run.first().time))
 
     async def _guarded(self, call: Awaitable[None]) -> None:

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.governor import Governor
+from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.podlog.resume import Misaligned
@@ -47,6 +48,8 @@ class Follower:
         self._origin = origin or Origin()
         self._pace = pace or Pace()
         self._delivery = Delivery(sink, self._origin)
+        if self._origin.filler:
+            self._delivery.fill = Mender(self._delivery, self._origin.filler).fill
         dialer = Dialer(source, self._delivery.trail, governor or Governor(), patience=self._pace.answer)
         self._session = Session(dialer, self._delivery, self._origin, self._pace)
         self._silent: Feed | None = None

@@ -61,6 +61,10 @@ class Ledger:
         """Lines may be missing between these times."""
         self._suspicions.append(Suspicion(since, until))
 
+    def lacks(self, counts: Bookmark) -> bool:
+        """Whether the relay had written more by now than was delivered or is known to be missing."""
+        return not self._shifted and counts.bytes > self.bytes + self.missing
+
     def check(self, counts: Bookmark | Totals, time: int | None) -> Gap | None:
         """Compare with what the relay had written by now; `time` is when, None for the end of the log.
 
