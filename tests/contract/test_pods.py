@@ -59,6 +59,13 @@ async def test_a_log_can_be_read_again_from_a_moment_on(world: World) -> None:
     assert unstamped(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
 
 
+async def test_the_last_lines_of_a_log_can_be_had_alone(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("tail", b"a\nb\nc\nd\n"))
+    pod, _ = await world.ended(made)
+    assert unstamped(await read_all(world, pod, follow=False, tail=2)) == b"c\nd\n"
+    assert unstamped(await read_all(world, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
+
+
 async def test_a_log_that_cannot_be_had_is_refused_not_empty(world: World) -> None:
     with pytest.raises(ClusterError) as caught:
         async with world.cluster.log(LogRequest(world.namespace, "nobody", "claude")):

@@ -53,7 +53,9 @@ class Stored:
         return piece
 
     @asynccontextmanager
-    async def open(self, *, since: int | None, follow: bool) -> AsyncIterator["Stored"]:
+    async def open(
+        self, *, since: int | None, follow: bool, tail: int | None = None
+    ) -> AsyncIterator["Stored"]:
         yield self
 
 

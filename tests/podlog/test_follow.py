@@ -441,3 +441,39 @@ async def test_a_cancelled_follower_leaves_nothing_open(step: int) -> None:
         acting.cancel()
     assert following.cancelled() or scene.ended.is_set()
     assert not scene.log.open_answers
+
+
+def bulky(lines: int = 6000) -> list[str]:
+    return [f'{{"n": {n}, "pad": "{"x" * 1000}"}}' for n in range(lines)]
+
+
+async def test_a_bulky_log_without_a_relay_is_not_read_twice_when_its_last_lines_are_the_delivered_ones() -> (
+    None
+):
+    scene, lines = Scene(), bulky()
+    async with scene.running():
+        scene.say(*lines)
+        await asyncio.sleep(1)
+    assert scene.out == "\n".join([*lines, ""])
+    assert [(request.follow, request.tail) for request in scene.log.requests] == [(True, None), (False, 64)]
+
+
+async def test_lines_that_come_after_a_clean_end_of_a_bulky_stream_are_still_had() -> None:
+    scene, lines = Scene(), bulky()
+    async with scene.running():
+        scene.say(*lines)
+        await asyncio.sleep(1)
+        scene.log.open_answers[0].end()
+        scene.say("late")
+        scene.log.faults = [Fault("eof"), None, None]
+    assert scene.out == "\n".join([*lines, "late", ""])
+
+
+async def test_last_lines_that_are_all_the_same_prove_nothing() -> None:
+    """The server may have more of them than came; only a second read tells."""
+    scene, lines = Scene(), [*bulky(), *["same"] * 100]
+    async with scene.running():
+        scene.say(*lines)
+        await asyncio.sleep(1)
+    assert scene.out == "\n".join([*lines, ""])
+    assert scene.log.requests[-1].tail is None

@@ -61,6 +61,7 @@ class Request(NamedTuple):
     at: float
     since: int | None
     follow: bool
+    tail: int | None = None
 
 
 class KubeletLog:
@@ -99,7 +100,7 @@ class KubeletLog:
     def record(self, text: bytes, time: int | None = None) -> None:
         """Store one record as it is."""
         self.files[-1].records.append(Record(self.now() if time is None else time, text))
-        self._changed()
+        self.wake()
 
     def write(self, text: bytes, time: int | None = None) -> None:
         """Store output as a runtime does, all of it with one time."""
@@ -113,19 +114,19 @@ class KubeletLog:
 
     def rotate(self) -> None:
         self.files.append(LogFile(self.container))
-        self._changed()
+        self.wake()
 
     def restart(self) -> None:
         """The container is started again; its earlier log is served no longer."""
         self.container += 1
         self.files.append(LogFile(self.container))
-        self._changed()
+        self.wake()
 
     def terminate(self) -> None:
         self.terminated = True
-        self._changed()
+        self.wake()
 
-    def _changed(self) -> None:
+    def wake(self) -> None:
         if self.drains:
             for answer in self.open_answers:
                 answer.pull()
@@ -137,12 +138,14 @@ class KubeletLog:
 
     # the server ---------------------------------------------------------------------------------
 
-    def open(self, *, since: int | None, follow: bool) -> AbstractAsyncContextManager["Answer"]:
-        self.requests.append(Request(asyncio.get_running_loop().time(), since, follow))
-        return self._answer(since, follow=follow)
+    def open(
+        self, *, since: int | None, follow: bool, tail: int | None = None
+    ) -> AbstractAsyncContextManager["Answer"]:
+        self.requests.append(Request(asyncio.get_running_loop().time(), since, follow, tail))
+        return self._answer(since, follow=follow, tail=tail)
 
     @asynccontextmanager
-    async def _answer(self, since: int | None, *, follow: bool) -> AsyncIterator["Answer"]:
+    async def _answer(self, since: int | None, *, follow: bool, tail: int | None) -> AsyncIterator["Answer"]:
         fault = self.faults.pop(0) if self.faults else None
         await asyncio.sleep(0.005)
         if isinstance(fault, Refusal):
@@ -150,6 +153,7 @@ class KubeletLog:
                 raise LogBroken("connection refused")
             raise LogRefused(fault.status, "no log here", fault.retry_after)
         answer = Answer(self, since, fault, follow=follow)
+        answer.skip_to_last(tail)
         self.open_answers.append(answer)
         try:
             yield answer
@@ -172,6 +176,17 @@ class Answer:
         self._given = 0
         log.cut_quietly &= not follow
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
+
+    def end(self) -> None:
+        """The server ends this answer now, though the container goes on."""
+        self.pull()
+        self._fault = Fault("eof", self._given + len(self._out))
+        self._broken_at = 0.0
+        self._log.wake()
+
+    def skip_to_last(self, records: int | None) -> None:
+        if records is not None:
+            self._at = max(len(self._file.records) - records, 0)
 
     @property
     def sees_all(self) -> bool:

@@ -108,6 +108,8 @@ class Gateway:
             query["follow"] = "true"
         if request.since is not None:
             query["sinceTime"] = _rfc3339(request.since)
+        if request.tail is not None:
+            query["tailLines"] = str(request.tail)
         wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
         silence = None if request.follow else self._timings.request  # a quiet agent is no broken stream
         async with self._http.stream(wanted, silence=silence) as answer:

@@ -61,6 +61,8 @@ class LogRequest:
     container: str
     since: int | None = None
     follow: bool = True
+    tail: int | None = None
+    """Only the last so many records; a line above 16 KiB is stored as several."""
 
 
 class LogBytes(Protocol):

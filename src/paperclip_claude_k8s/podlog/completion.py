@@ -37,6 +37,10 @@ class Completion:
         if self._session.proven() and not cut_short:
             return
         totals = self._origin.expected()
+        ended_well = not (cut_short or totals)
+        if ended_well and self._delivery.ledger.bytes > CHEAP and await self._session.ends_as_delivered():
+            await self._settle(read_all=True)
+            return
         missed_and_small = totals is not None and not self._session.proven() and totals.bytes <= CHEAP
         read_all = await self._read_rest(EVER if missed_and_small else 0)
         cheap = may_hide and self._delivery.ledger.bytes <= CHEAP

@@ -210,6 +210,11 @@ class Trail:
         while len(self._kept) > 1 and (self._kept[0].second < since or self._size > TAIL_BYTES):
             self._size -= self._kept.popleft().size
 
+    def ends_like(self, lines: Sequence[Key]) -> bool:
+        """Whether these last lines are those delivered last, and no later ones that look like them."""
+        ours = [key for kept in self._kept for key in kept.recall()][-len(lines) :] if lines else []
+        return bool(ours) and ours == list(lines) and ours.count(ours[-1]) == 1
+
     def plan(self, further_back: int = 0) -> Plan:
         """How to go on from here, asking up to so many seconds further back than usual."""
         if self._head is None:

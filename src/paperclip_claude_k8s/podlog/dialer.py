@@ -1,12 +1,13 @@
 """Opening a log at the right place, with a look at it first where counting alone cannot tell the place."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from paperclip_claude_k8s.podlog.cursor import Plan, Trail
 from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.governor import Governor
-from paperclip_claude_k8s.podlog.records import Run
+from paperclip_claude_k8s.podlog.records import Key, Run
 from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
@@ -75,14 +76,26 @@ class Dialer:
         except TimeoutError:
             raise LogBroken(f"nothing for {self._patience:.0f} s in a bounded read") from None
 
-    async def _open(self, plan: Plan, *, follow: bool) -> Feed:
+    async def tail(self, records: int) -> Sequence[Key] | None:
+        """The lines among the last records; None where it ends in a torn one. Raises as `dial` does."""
+        feed = await self._open(Plan(None, 0), follow=False, tail=records)
+        keys: list[Key] = []
+        try:
+            while chunk := await self._read(feed):
+                for item in feed.new(chunk):
+                    keys += item.recall() if isinstance(item, Run) else ()
+        finally:
+            await feed.close()
+        return None if feed.torso else keys
+
+    async def _open(self, plan: Plan, *, follow: bool, tail: int | None = None) -> Feed:
         if self._dialled:
             await self._governor.turn()
         self._dialled = True
         feed = Feed(plan)
         try:
             async with asyncio.timeout(self._patience):
-                await feed.open(self._source, follow=follow)
+                await feed.open(self._source, follow=follow, tail=tail)
         except TimeoutError:
             await feed.close()
             raise LogBroken(f"no answer within {self._patience:.0f} s") from None

@@ -22,9 +22,9 @@ class Feed:
         self._stack = AsyncExitStack()
         self._stream: ByteStream | None = None
 
-    async def open(self, source: LogSource, *, follow: bool) -> None:
+    async def open(self, source: LogSource, *, follow: bool, tail: int | None = None) -> None:
         """Send the request. Raises `LogRefused` or `LogBroken`."""
-        answer = source.open(since=self.plan.since_time, follow=follow)
+        answer = source.open(since=self.plan.since_time, follow=follow, tail=tail)
         self._stream = await self._stack.enter_async_context(answer)
 
     async def read(self) -> bytes:

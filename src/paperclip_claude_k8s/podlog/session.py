@@ -14,6 +14,9 @@ from paperclip_claude_k8s.podlog.resume import Misaligned
 from paperclip_claude_k8s.podlog.sink import Ended
 from paperclip_claude_k8s.podlog.source import LogBroken, LogRefused
 
+TAIL_RECORDS = 64
+"""The last records to compare with what was delivered: 1 MiB at most, where a whole read may be many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pass:
@@ -108,6 +111,14 @@ class Session:
         finally:
             await feed.close()
         return Pass(feed.brought_new, feed.replay.over, feed.torso)
+
+    async def ends_as_delivered(self) -> bool:
+        """Whether the server's last lines are those delivered last: a cheap look, not always conclusive."""
+        try:
+            lines = await self._dialer.tail(TAIL_RECORDS)
+        except (LogBroken, LogRefused):
+            return False
+        return self._delivery.trail.ends_like(lines[1:] if lines else ())  # the first may be torn
 
     def doubt(self) -> None:
         """The server has something else than expected: look before the next answer is believed."""

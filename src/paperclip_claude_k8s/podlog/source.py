@@ -33,12 +33,14 @@ class ByteStream(Protocol):
 class LogSource(Protocol):
     """The log of one container, with timestamps."""
 
-    def open(self, *, since: int | None, follow: bool) -> AbstractAsyncContextManager[ByteStream]:
+    def open(
+        self, *, since: int | None, follow: bool, tail: int | None = None
+    ) -> AbstractAsyncContextManager[ByteStream]:
         """Open the log.
 
         `since` is UTC nanoseconds, always a whole second here because the API server cuts it to one: only
         records at or after it are sent; None is the beginning of what is kept. `follow` keeps the answer
-        open for lines to come; without it the answer ends with what there is. Entering raises `LogRefused`
-        or `LogBroken`.
+        open for lines to come; without it the answer ends with what there is. `tail` asks for the last so
+        many records only; a long line is several. Entering raises `LogRefused` or `LogBroken`.
         """
         ...

@@ -88,8 +88,11 @@ class ClusterLog:
         self._pod = pod
 
     @asynccontextmanager
-    async def open(self, *, since: int | None, follow: bool) -> AsyncIterator["_Stream"]:
-        request = LogRequest(self._pod.namespace, self._pod.name, AGENT_CONTAINER, since=since, follow=follow)
+    async def open(
+        self, *, since: int | None, follow: bool, tail: int | None = None
+    ) -> AsyncIterator["_Stream"]:
+        pod = self._pod
+        request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, since=since, follow=follow, tail=tail)
         try:
             async with self._cluster.log(request) as answer:
                 yield _Stream(answer)

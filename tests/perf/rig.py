@@ -1,0 +1,66 @@
+"""The measuring rig against this adapter.
+
+    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails unless each is exact and right
+    python tests/perf/rig.py PHASE [ARGS...]   one phase beside the rig's own probe client, as a table
+
+`RIG` names the folder of the rig. Phases: cold, overhead, throughput, faults, scale, quiet, cancel.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+RIG = Path(os.environ.get("RIG", Path(__file__).parents[3] / "shared" / "rig"))
+MUST_BE_ZERO = ("lost", "dup", "reordered", "mangled", "late_chunks", "stopped_early", "jobs_left")
+SCENARIOS = 46
+"""How many the rig has: fewer results mean that it did not run them all."""
+
+
+def measure(out: Path, *words: str) -> int:
+    return subprocess.run(
+        [sys.executable, str(RIG / "measure.py"), "--out", str(out), *words], check=False
+    ).returncode
+
+
+def breaches(scenario: str, cell: dict[str, Any]) -> list[str]:
+    """What is wrong in one scenario."""
+    wrong = [f"{key} {cell[key]:g}" for key in MUST_BE_ZERO if cell.get(key)]
+    done, _, wanted = str(cell.get("right", "0/1")).partition("/")
+    if done != wanted:
+        wrong.append(f"right {cell.get('right')}: {json.dumps(cell.get('example'), default=str)[:600]}")
+    return [f"{scenario}: {what}" for what in wrong]
+
+
+def faults(only: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "results.json"
+        narrowed = ["--only", only[0]] if only else []
+        code = measure(
+            out, "--driver", f"py=py:{sys.executable}", "--phases", "faults", "--reps", "1", *narrowed
+        )
+        found = json.loads(out.read_text(encoding="utf-8"))["drivers"]["py"]["faults"] if code == 0 else {}
+    cells = {name: cell for name, cell in found.items() if not name.startswith("_")}
+    wrong = [what for name, cell in cells.items() for what in breaches(name, cell)]
+    if not only and len(cells) != SCENARIOS:
+        wrong.append(f"{len(cells)} of {SCENARIOS} scenarios have a result")
+    print(*wrong, sep="\n")
+    print(f"rig: {len(cells)} scenarios, {len({what.partition(':')[0] for what in wrong})} wrong")
+    return 1 if wrong or code else 0
+
+
+def beside_the_probe(phase: str, more: list[str]) -> int:
+    drivers = [f"py=py:{sys.executable}", f"probe=py:{sys.executable}:probe_adapter:create"]
+    with tempfile.TemporaryDirectory() as folder:
+        named = [word for driver in drivers for word in ("--driver", driver)]
+        return measure(Path(folder) / "results.json", *named, "--phases", phase, *more)
+
+
+if __name__ == "__main__":
+    if not (RIG / "measure.py").exists():
+        sys.exit(f"there is no rig at {RIG}; set RIG to its folder")
+    words = sys.argv[1:] or sys.exit(str(__doc__))
+    sys.exit(faults(words[1:]) if words[0] == "faults" else beside_the_probe(words[0], words[1:]))
