@@ -469,6 +469,17 @@ async def test_lines_that_come_after_a_clean_end_of_a_bulky_stream_are_still_had
     assert scene.out == "\n".join([*lines, "late", ""])
 
 
+async def test_the_last_lines_are_compared_as_far_as_they_are_kept() -> None:
+    """Of a bulky ending only a few lines are remembered."""
+    scene, lines = Scene(), bulky()
+    async with scene.running():
+        for first in range(0, len(lines), 12):
+            scene.say(*lines[first : first + 12])
+            await asyncio.sleep(0.5)
+    assert scene.out == "\n".join([*lines, ""])
+    assert scene.log.requests[-1].tail == 64
+
+
 async def test_last_lines_that_are_all_the_same_prove_nothing() -> None:
     """The server may have more of them than came; only a second read tells."""
     scene, lines = Scene(), [*bulky(), *["same"] * 100]

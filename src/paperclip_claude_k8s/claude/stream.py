@@ -8,6 +8,9 @@ import orjson
 
 from paperclip_claude_k8s.claude.transcript import HEAD_BYTES, TAIL_BYTES, TokenUsage, Transcript
 
+TEXT_LIMIT = 256 * 1024
+"""Characters of the agent's own texts that are kept for a summary."""
+
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
     """The line's value, or None where it is no JSON. Lone surrogates are real and only json takes them."""
@@ -27,6 +30,7 @@ class StreamReader:
         self._model = ""
         self._result: dict[str, Any] | None = None
         self._texts: dict[str, list[str]] = {}
+        self._kept = 0
         self._substance = False
         self._assistants = 0
         self._errors: list[str] = []
@@ -84,7 +88,15 @@ class StreamReader:
         if blocks or (message.get("usage") or {}).get("output_tokens"):
             self._substance = True
         if texts:
-            self._texts.setdefault(str(message.get("id")), []).extend(texts)
+            self._keep(str(message.get("id")), texts)
+
+    def _keep(self, message: str, texts: list[str]) -> None:
+        """For the summary; the oldest messages of a long run go, since nobody reads so long a summary."""
+        self._texts.setdefault(message, []).extend(texts)
+        self._kept += sum(map(len, texts))
+        while self._kept > TEXT_LIMIT and len(self._texts) > 1:
+            oldest = self._texts.pop(next(iter(self._texts)))
+            self._kept -= sum(map(len, oldest))
 
     def finish(self) -> Transcript:
         result = self._result

@@ -212,8 +212,9 @@ class Trail:
 
     def ends_like(self, lines: Sequence[Key]) -> bool:
         """Whether these last lines are those delivered last, and no later ones that look like them."""
-        ours = [key for kept in self._kept for key in kept.recall()][-len(lines) :] if lines else []
-        return bool(ours) and ours == list(lines) and ours.count(ours[-1]) == 1
+        ours = [key for kept in self._kept for key in kept.recall()]
+        known = min(len(ours), len(lines))
+        return known > 0 and ours[-known:] == list(lines[-known:]) and list(lines).count(ours[-1]) == 1
 
     def plan(self, further_back: int = 0) -> Plan:
         """How to go on from here, asking up to so many seconds further back than usual."""
