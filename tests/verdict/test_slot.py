@@ -1,7 +1,9 @@
 from datetime import UTC, datetime
 
+import pytest
 from tests.support.objects import a_job, finished
 
+from paperclip_claude_k8s.cluster.labels import RUN_LABEL, SESSION_LABEL, TASK_LABEL
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, Taken, judge_slot
 
 WE = Claimant(run="run-1", task="task-1")
@@ -12,11 +14,13 @@ def test_no_job_means_the_slot_is_free() -> None:
 
 
 def test_finished_jobs_do_not_hold_the_slot() -> None:
-    assert judge_slot([a_job(run="other", conditions=finished())], WE) == Free()
+    job = a_job(run="other", conditions=finished())
+    assert judge_slot([job], WE) == Free(unclaimed=(job,))
 
 
 def test_a_living_job_of_another_run_blocks_and_is_named() -> None:
-    verdict = judge_slot([a_job("their-job", run="other")], WE)
+    job = a_job("their-job", run="other")
+    verdict = judge_slot([job], WE, {job.ref.uid})
     assert isinstance(verdict, Taken)
     assert "their-job" in verdict.failure.message
 
@@ -24,7 +28,7 @@ def test_a_living_job_of_another_run_blocks_and_is_named() -> None:
 def test_our_own_earlier_attempt_is_adopted_newest_first() -> None:
     older = a_job("older")
     newer = a_job("newer", created=datetime(2026, 2, 1, tzinfo=UTC))
-    assert judge_slot([older, newer], WE) == Adopt(newer)
+    assert judge_slot([older, newer], WE) == Adopt(newer, own=True)
 
 
 def test_a_job_this_process_runs_already_is_never_adopted() -> None:
@@ -39,5 +43,97 @@ def test_a_job_under_deletion_is_waited_for() -> None:
 
 def test_other_tasks_do_not_count_when_the_scope_is_the_task() -> None:
     other = a_job(run="other", task="task-2")
-    assert judge_slot([other], Claimant("run-1", "task-1", only_task=True)) == Free()
+    assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), {other.ref.uid}) == Free()
     assert isinstance(judge_slot([other], WE), Taken)
+
+
+SESSIONS = ("s1", "s2", None)
+
+
+@pytest.mark.parametrize("theirs", SESSIONS)
+@pytest.mark.parametrize("ours", SESSIONS)
+def test_an_orphan_of_our_task_is_adopted_unless_both_have_a_session_and_they_differ(
+    theirs: str | None, ours: str | None
+) -> None:
+    labels = {RUN_LABEL: "other", TASK_LABEL: "task-1"} | ({SESSION_LABEL: theirs} if theirs else {})
+    job = a_job(labels=labels)
+    verdict = judge_slot([job], Claimant("run-1", "task-1", ours))
+    if theirs and ours and theirs != ours:
+        assert isinstance(verdict, Taken)
+        assert verdict.failure.code == "k8s_orphan_session_mismatch"
+        assert theirs in verdict.failure.message
+        assert ours in verdict.failure.message
+    else:
+        assert verdict == Adopt(job, own=False)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "code"),
+    [
+        (None, "task-1", "k8s_orphan_task_unknown"),
+        ("task-1", None, "k8s_orphan_task_unknown"),
+        (None, None, "k8s_orphan_task_unknown"),
+        ("task-2", "task-1", "k8s_concurrent_run_blocked"),
+    ],
+)
+def test_an_orphan_of_another_or_an_unknown_task_is_left_alone(
+    theirs: str | None, ours: str | None, code: str
+) -> None:
+    job = a_job(labels={RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {}))
+    verdict = judge_slot([job], Claimant("run-1", ours))
+    assert isinstance(verdict, Taken)
+    assert verdict.failure.code == code
+
+
+def test_orphans_are_left_alone_when_the_config_says_so() -> None:
+    verdict = judge_slot([a_job(run="other")], Claimant("run-1", "task-1", adopts_orphans=False))
+    assert isinstance(verdict, Taken)
+    assert verdict.failure.code == "k8s_concurrent_run_blocked"
+
+
+def test_a_second_living_orphan_means_that_nothing_is_adopted() -> None:
+    jobs = [a_job("one", run="other"), a_job("two", run="another")]
+    assert isinstance(judge_slot(jobs, WE), Taken)
+
+
+def test_our_own_job_goes_before_a_newer_orphan_and_both_together_block() -> None:
+    ours, newer = a_job("ours"), a_job("newer", run="other", created=datetime(2026, 2, 1, tzinfo=UTC))
+    verdict = judge_slot([ours, newer], WE)
+    assert isinstance(verdict, Taken)
+    assert "newer" in verdict.failure.message
+
+
+WAKE = {"paperclip.io/wake-digest": "d1"}
+
+
+@pytest.mark.parametrize(
+    ("run", "annotations", "adopted"),
+    [
+        ("run-1", {}, True),
+        ("retried", {}, True),
+        ("other", WAKE, True),
+        ("other", {"paperclip.io/wake-digest": "d2"}, False),
+        ("other", {}, False),
+        ("run-1", {"paperclip.io/result-taken": "yes"}, False),
+        ("other", WAKE | {"paperclip.io/result-taken": "yes"}, False),
+    ],
+)
+def test_a_finished_job_is_adopted_only_if_it_answers_this_wake(
+    run: str,
+    annotations: dict[str, str],
+    adopted: bool,  # noqa: FBT001
+) -> None:
+    job = a_job(run=run, annotations=annotations, conditions=finished())
+    verdict = judge_slot([job], Claimant("run-1", "task-1", retry_of="retried", wake="d1"))
+    if adopted:
+        assert verdict == Adopt(job, own=run == "run-1")
+    else:
+        taken = "paperclip.io/result-taken" in annotations
+        assert verdict == Free(() if taken else (job,))
+
+
+def test_a_living_job_goes_before_a_finished_one() -> None:
+    done = a_job("done", annotations=WAKE, conditions=finished())
+    assert judge_slot([done, a_job("live")], Claimant("run-1", "task-1", wake="d1")) == Adopt(
+        a_job("live"), own=True
+    )

@@ -84,6 +84,8 @@ _TRANSIENT = re.compile(
 _LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
 _DISABLED = "belongs to a disabled organization"
 SERVER_ERRORS = range(500, 600)
+FAR_FUTURE = 4_102_444_800
+"""2100-01-01 in epoch seconds: what lies beyond is no time of a reset."""
 
 
 def classify(told: Transcript, now: datetime) -> Classified:
@@ -94,8 +96,14 @@ def classify(told: Transcript, now: datetime) -> Classified:
     if complaint in {Complaint.TRANSIENT, Complaint.OTHER} and _is_quota(told, text):
         complaint = Complaint.QUOTA
     retry_at = _retry_at(told, text, now) if complaint is Complaint.QUOTA else None
-    found = _LOGIN_URL.search(f"{text}\n{told.stderr_tail}") if complaint is Complaint.AUTH_REQUIRED else None
-    return Classified(complaint, text, retry_at, found[0] if found else None)
+    found = find_login_url(f"{text}\n{told.stderr_tail}") if complaint is Complaint.AUTH_REQUIRED else None
+    return Classified(complaint, text, retry_at, found)
+
+
+def find_login_url(text: str) -> str | None:
+    """The first address in the text that is for logging in."""
+    found = _LOGIN_URL.search(text)
+    return found[0].rstrip(".,;:)]}'\"") if found else None
 
 
 def stderr_complaint(text: str) -> Complaint | None:
@@ -141,6 +149,6 @@ def _is_quota(told: Transcript, text: str) -> bool:
 
 def _retry_at(told: Transcript, text: str, now: datetime) -> datetime | None:
     resets = (told.rate_limit or {}).get("resetsAt")
-    if isinstance(resets, (int, float)):
+    if isinstance(resets, (int, float)) and 0 < resets < FAR_FUTURE:
         return datetime.fromtimestamp(resets, UTC)
     return reset_time(text, now)

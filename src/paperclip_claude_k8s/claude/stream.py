@@ -1,170 +1,226 @@
-"""Lines of stream-json, as the host saw them → a Transcript."""
+"""Output of the CLI → a Transcript: one pass, any chunks, bounded memory (SPEC 7, EVENTS.md).
 
-import json
-from collections.abc import Iterator
-from typing import Any
+Most bytes of a run are tool results and answers whose content says nothing about the run: such lines are
+told by how they begin and not parsed. Everything else goes through the table at the end of this file.
+"""
 
-import orjson
+from collections.abc import Callable, Iterator
 
-from paperclip_claude_k8s.claude.transcript import HEAD_BYTES, TAIL_BYTES, TokenUsage, Transcript
+from paperclip_claude_k8s.claude.answers import Answers
+from paperclip_claude_k8s.claude.events import Event, count, inner, items, number, read_event, text
+from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, Excerpt
+from paperclip_claude_k8s.claude.transcript import ModelChange, TokenUsage, Transcript
 
-TEXT_LIMIT = 256 * 1024
-"""Characters of the agent's own texts that are kept for a summary."""
-
-
-def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The line's value, or None where it is no JSON. Lone surrogates are real and only json takes them."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(line)
-        except ValueError:
-            return None
+QUIET = (
+    b'{"type":"user",',
+    b'{"type":"stream_event",',
+    b'{"type":"system","subtype":"thinking_tokens",',
+    b'{"type":"tool_progress",',
+)
+"""Beginnings of events that say nothing about how the run went."""
+_ANSWER = b'{"type":"assistant",'
+_OF_MAIN_AGENT = b'"parent_tool_use_id":null'
+_TELLING = (b'"error":', b'"supersedes":')
+"""Fields of an answer that make it more than an answer; inside of strings their quotes would be escaped."""
+_TORN = b'{"type":"'
+PLAIN_CHARS = 2000
+"""Of a plain line that an error quotes."""
+FEW = 100
+"""Errors and model changes kept: the last ones count."""
 
 
 class StreamReader:
+    """Feed it all that the CLI printed, in any pieces; `finish` may be called at any time."""
+
     def __init__(self) -> None:
-        self._session: str | None = None
-        self._init: dict[str, Any] = {}
-        self._model = ""
-        self._result: dict[str, Any] | None = None
-        self._texts: dict[str, list[str]] = {}
-        self._kept = 0
-        self._substance = False
-        self._assistants = 0
-        self._errors: list[str] = []
-        self._rate_limit: dict[str, Any] | None = None
+        self.session_id: str | None = None
+        self.init: Event = {}
+        self.result: Event | None = None
+        self.answers = Answers()
+        self.substance = False
+        """The main agent said something: a content block, or tokens."""
+        self.main_events = 0
+        self.errors: list[str] = []
+        self.rate_limit: Event | None = None
+        self.retries = 0
+        self.compactions = 0
+        self.model_changes: list[ModelChange] = []
         self._plain = ""
         self._stderr = b""
-        self._head = b""
-        self._tail = b""
-        self._bytes = 0
+        self._rest: list[bytes] = []
+        self._excerpt = Excerpt()
         self._lines = 0
 
     def feed(self, block: bytes) -> None:
-        self._bytes += len(block)
-        if len(self._head) < HEAD_BYTES:
-            self._head = (self._head + block)[:HEAD_BYTES]
-        self._tail = (self._tail + block[-TAIL_BYTES:])[-TAIL_BYTES:]
-        for line in block.split(b"\n"):
-            if line:
-                self._lines += 1
-                self._line(line)
+        self._excerpt.add(block)
+        lines = block.split(b"\n")
+        rest = lines.pop()
+        if lines and self._rest:
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest = []
+        for line in lines:
+            self._line(line)
+        if rest:
+            self._rest.append(rest)
 
     def feed_stderr(self, block: bytes) -> None:
         self._stderr = (self._stderr + block)[-HEAD_BYTES:]
 
-    def _line(self, line: bytes) -> None:
-        event = read_json(line)
-        if not isinstance(event, dict) or not event.get("type"):
-            self._plain = self._plain or line.decode("utf-8", "replace").strip()
-            return
-        match event["type"], event.get("subtype"):
-            case "system", "init":
-                self._init = event
-                self._session = event.get("session_id")
-            case "assistant", _:
-                self._assistant(event)
-            case "result", _:
-                self._result = event
-            case "rate_limit_event", _:
-                self._rate_limit = event.get("rate_limit_info")
-
-    def _assistant(self, event: dict[str, Any]) -> None:
-        if event.get("error"):
-            self._errors.append(str(event["error"]))
-        if event.get("parent_tool_use_id"):
-            return
-        self._assistants += 1
-        message = event.get("message") or {}
-        model = message.get("model")
-        if model and model != "<synthetic>":
-            self._model = model
-        blocks = message.get("content") or []
-        texts = [
-            b["text"] for b in blocks if isinstance(b, dict) and b.get("type") == "text" and b.get("text")
-        ]
-        if blocks or (message.get("usage") or {}).get("output_tokens"):
-            self._substance = True
-        if texts:
-            self._keep(str(message.get("id")), texts)
-
-    def _keep(self, message: str, texts: list[str]) -> None:
-        """For the summary; the oldest messages of a long run go, since nobody reads so long a summary."""
-        self._texts.setdefault(message, []).extend(texts)
-        self._kept += sum(map(len, texts))
-        while self._kept > TEXT_LIMIT and len(self._texts) > 1:
-            oldest = self._texts.pop(next(iter(self._texts)))
-            self._kept -= sum(map(len, oldest))
-
     def finish(self) -> Transcript:
-        result = self._result
+        """What was fed makes this; a last line without newline counts."""
+        rest, self._rest = b"".join(self._rest), []
+        self._line(rest)
+        result, announced = self.result, text(self.init, "model")
         return Transcript(
-            session_id=self._session,
-            init_model=str(self._init.get("model") or ""),
-            model=self._model or str(self._init.get("model") or ""),
-            summary=self._summary(),
+            session_id=self.session_id,
+            init_model=announced,
+            model=self.answers.model() or announced,
+            summary=self.answers.summary(result),
             usage=_usage(result),
-            cost_usd=result.get("total_cost_usd") if result else None,
+            cost_usd=number(result, "total_cost_usd") if result is not None else None,
             result=result,
-            cut_short=result is None and self._substance,
-            empty_reply=self._empty_reply(),
-            warnings=tuple(_warnings(result)),
-            assistant_errors=tuple(self._errors),
+            cut_short=result is None and self.substance,
+            empty_reply=self._is_empty_reply(),
+            warnings=tuple(_warnings(result, self.model_changes)),
+            assistant_errors=tuple(self.errors),
+            retries=self.retries,
+            compactions=self.compactions,
+            model_changes=tuple(self.model_changes),
             first_plain_line=self._plain,
             stderr_tail=self._stderr.decode("utf-8", "replace"),
-            api_key_source=str(self._init.get("apiKeySource") or ""),
-            rate_limit=self._rate_limit,
-            excerpt=self._excerpt(),
+            api_key_source=text(self.init, "apiKeySource"),
+            rate_limit=self.rate_limit,
+            excerpt=str(self._excerpt),
             lines=self._lines,
-            bytes=self._bytes,
+            bytes=self._excerpt.bytes,
         )
 
-    def _empty_reply(self) -> bool:
-        """Only empty assistant events and no result, or the CLI's own diagnosis and no event at all."""
-        if self._result is None:
-            return self._assistants > 0 and not self._substance
-        completed = self._result.get("terminal_reason") == "completed"
-        return completed and self._result.get("subtype") == "error_during_execution" and not self._assistants
+    def _line(self, line: bytes) -> None:
+        if not line or line.isspace():
+            return
+        self._lines += 1
+        if line.endswith(b"}"):
+            if line.startswith(QUIET):
+                return
+            if self.substance and line.startswith(_ANSWER) and _is_mere_answer(line):
+                self.main_events += 1
+                self.answers.keep(line, has_text=b'"type":"text"' in line)
+                return
+        event = read_event(line)
+        if event is None:
+            self._no_event(line)
+            return
+        read = _READERS.get((text(event, "type"), text(event, "subtype")))
+        if read is None:
+            read = _READERS.get((text(event, "type"), ""))
+        if read is not None:
+            read(self, event, line)
 
-    def _summary(self) -> str:
-        last = list(self._texts.values())[-1] if self._texts else []
-        said = (self._result or {}).get("result")
-        if isinstance(said, str) and said:
-            if last and last[-1].strip() == said.strip():
-                return "\n\n".join(last)
-            return said
-        return "\n\n".join(text for texts in self._texts.values() for text in texts)
+    def _no_event(self, line: bytes) -> None:
+        """Plain text, or an event that was torn: the CLI drops what a pipe has not taken when it exits."""
+        if line.startswith(_ANSWER):
+            self.substance |= _OF_MAIN_AGENT in line or b'"parent_tool_use_id"' not in line
+        elif not self._plain and not line.startswith(_TORN):
+            self._plain = line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS]
 
-    def _excerpt(self) -> str:
-        left_out = self._bytes - len(self._head) - len(self._tail)
-        if left_out <= 0:
-            joined = self._head + self._tail[max(len(self._head) + len(self._tail) - self._bytes, 0) :]
-            return joined.decode("utf-8", "replace")
-        note = f"\n[... {left_out} bytes left out ...]\n"
-        return self._head.decode("utf-8", "replace") + note + self._tail.decode("utf-8", "replace")
+    def _is_empty_reply(self) -> bool:
+        """Only empty main events and no result, or the CLI's own diagnosis and no event at all."""
+        if self.result is None:
+            return self.main_events > 0 and not self.substance
+        completed = self.result.get("terminal_reason") == "completed"
+        diagnosed = self.result.get("subtype") == "error_during_execution"
+        return completed and diagnosed and not self.main_events
 
 
-def _warnings(result: dict[str, Any] | None) -> Iterator[str]:
+def _is_mere_answer(line: bytes) -> bool:
+    return _OF_MAIN_AGENT in line and not any(field in line for field in _TELLING)
+
+
+# ── one small reader per frame ───────────────────────────────────────────────────────────────────
+
+
+def _init(fold: StreamReader, event: Event, _: bytes) -> None:
+    """Background tasks make the CLI print several; they name the same session."""
+    fold.init = event
+    fold.session_id = text(event, "session_id") or fold.session_id
+
+
+def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
+    if error := text(event, "error"):
+        fold.errors = [*fold.errors[1 - FEW :], error]
+    fold.answers.retract(items(event, "supersedes"))
+    if event.get("parent_tool_use_id"):
+        return
+    message = inner(event, "message")
+    blocks = items(message, "content")
+    fold.main_events += 1
+    fold.substance |= bool(blocks) or count(inner(message, "usage"), "output_tokens") > 0
+    fold.answers.keep(line, has_text=any(isinstance(b, dict) and b.get("type") == "text" for b in blocks))
+
+
+def _result(fold: StreamReader, event: Event, _: bytes) -> None:
+    """The last one counts: a background task that ends makes the CLI go on (EVENTS.md 0)."""
+    fold.result = event
+
+
+def _rate_limit(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.rate_limit = inner(event, "rate_limit_info")
+
+
+def _retry(fold: StreamReader, _event: Event, _line: bytes) -> None:
+    fold.retries += 1
+
+
+def _compaction(fold: StreamReader, _event: Event, _line: bytes) -> None:
+    fold.compactions += 1
+
+
+def _model_change(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.answers.retract(items(event, "retracted_message_uuids"))
+    names = ("original_model", "fallback_model", "trigger")
+    change = ModelChange(*(text(event, name) for name in names))
+    fold.model_changes = [*fold.model_changes[1 - FEW :], change]
+
+
+_READERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = {
+    ("system", "init"): _init,
+    ("system", "api_retry"): _retry,
+    ("system", "compact_boundary"): _compaction,
+    ("system", "model_fallback"): _model_change,
+    ("system", "model_refusal_fallback"): _model_change,
+    ("assistant", ""): _assistant,
+    ("result", ""): _result,
+    ("rate_limit_event", ""): _rate_limit,
+}
+
+
+def _warnings(result: Event | None, changes: list[ModelChange]) -> Iterator[str]:
     """What makes a success suspicious (EVENTS.md 3): told with it, never a failure."""
+    for change in changes:
+        why = f" ({change.why})" if change.why else ""
+        yield f"the CLI went on with model {change.took} instead of {change.asked}{why}"
     if result is None or result.get("is_error") or result.get("subtype") != "success":
         return
     if result.get("result") == "":
         yield "the result is empty"
     if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):
         yield "stop_reason is null: the answer may have been cut in mid-stream"
+    denials = [denial for denial in items(result, "permission_denials") if isinstance(denial, dict)]
+    denied = {text(denial, "tool_name") for denial in denials}
+    if denied - {""}:
+        yield f"the agent was denied: {', '.join(sorted(denied - {''}))}"
 
 
-def _usage(result: dict[str, Any] | None) -> TokenUsage | None:
+_PER_MODEL = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
+_OF_MAIN_LOOP = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
+
+
+def _usage(result: Event | None) -> TokenUsage | None:
+    """`modelUsage` is complete and cumulative, `usage` is the main loop's only (EVENTS.md 4)."""
     if result is None:
         return None
-    models = result.get("modelUsage") or {}
-    if models:
-        names = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
-        rows = list(models.values())
-    else:
-        names = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
-        rows = [result.get("usage") or {}]
-    fresh, created, written, cached = (sum(int(row.get(name) or 0) for row in rows) for name in names)
+    rows = [row for row in inner(result, "modelUsage").values() if isinstance(row, dict)]
+    names = _PER_MODEL if rows else _OF_MAIN_LOOP
+    rows = rows or [dict(inner(result, "usage"))]
+    fresh, created, written, cached = (sum(count(row, name) for row in rows) for name in names)
     return TokenUsage(fresh + created, written, cached)

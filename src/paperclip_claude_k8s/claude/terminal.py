@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from paperclip_claude_k8s.claude.stream import read_json
+from paperclip_claude_k8s.claude.events import read_json
 
 SHOWN = 400
 """Characters of one block that are shown; the rest is in the output itself."""

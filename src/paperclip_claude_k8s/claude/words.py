@@ -1,9 +1,16 @@
 """Sentences about a run that ended without a result. Hosts and operators match them: they are interface."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from paperclip_claude_k8s.claude.stream import read_json
+from paperclip_claude_k8s.claude.events import read_json
 
+QUOTED_CHARS = 4000
+"""Of the CLI's words that an error quotes; a message is for people."""
+EMPTY_REPLY = (
+    "LLM API returned an empty response (stop_reason: null, output_tokens: 0) — the upstream model API may "
+    "be degraded or misconfigured"
+)
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
 
 
@@ -113,7 +120,7 @@ def truncated_message(model: str, cause: str) -> str:
     )
 
 
-def describe_claude_failure(result: dict[str, object]) -> str:
+def describe_claude_failure(result: Mapping[str, Any]) -> str:
     """`Claude run failed: subtype=S: text`, text being the result's or its errors'."""
     subtype = result.get("subtype")
     named = f": subtype={subtype}" if subtype else ""
@@ -121,10 +128,11 @@ def describe_claude_failure(result: dict[str, object]) -> str:
     return f"Claude run failed{named}: {text}" if text else f"Claude run failed{named}"
 
 
-def terminal_text(result: dict[str, object]) -> str:
+def terminal_text(result: Mapping[str, Any]) -> str:
     """What the CLI itself says of the failure: `result`, else the joined `errors`."""
     said = result.get("result")
     if isinstance(said, str) and said.strip():
-        return said.strip()
+        return said.strip()[:QUOTED_CHARS]
     errors = result.get("errors")
-    return "; ".join(str(error) for error in errors) if isinstance(errors, list) else ""
+    words = "; ".join(error for error in errors if isinstance(error, str)) if isinstance(errors, list) else ""
+    return words[:QUOTED_CHARS]

@@ -55,7 +55,8 @@ async def claim_agent(plan: RunPlan, ports: Ports, say: Narrator) -> Claim:
 async def look(plan: RunPlan, ports: Ports, say: Narrator) -> SlotVerdict:
     """One quorum list of the agent's Jobs, judged. Cannot be listed means closed, never free."""
     who = plan.identity
-    claimant = Claimant(who.run, who.task, only_task=plan.config.concurrency_scope == "task")
+    only_task = plan.config.concurrency_scope == "task"
+    claimant = Claimant(who.run, who.task, who.session, only_task=only_task, adopts_orphans=False)
     call = Caller(ports.house.timings, say)
     try:
         listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, who.selector))

@@ -18,6 +18,7 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import hear_host, mind_deadline, obey
 from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Order, judge_ending
+from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
 
@@ -138,4 +139,5 @@ def _sighting(crew: _Crew, ending: Ending) -> Sighting:
         pod_phase=known.pod.phase if known.pod is not None else "",
         pod_gone=known.pod_gone,
     )
-    return Sighting(ending, crew.ears.transcript(), crew.ears.report, crew.ears.summary, facts)
+    told = salvage(crew.ears.transcript(), crew.ears.summary)
+    return Sighting(ending, told, crew.ears.report, crew.ears.summary, facts)

@@ -7,6 +7,7 @@ from datetime import datetime
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude.complaints import Classified, classify, stderr_complaint
 from paperclip_claude_k8s.claude.words import (
+    EMPTY_REPLY,
     describe_claude_failure,
     describe_truncation_cause,
     partial_run_message,
@@ -93,11 +94,7 @@ def _disrupted(seen: Sighting, _: Terms) -> Failure | None:
 def _empty_reply(seen: Sighting, _: Terms) -> Failure | None:
     if not seen.transcript.empty_reply:
         return None
-    model = seen.transcript.model
-    named = f" (model: {model})" if model else ""
-    return failures.empty_reply(
-        f"Claude's model answered with nothing{named} — try again, look at its gateway"
-    )
+    return failures.empty_reply(EMPTY_REPLY)
 
 
 def _truncated(seen: Sighting, _: Terms) -> Failure | None:

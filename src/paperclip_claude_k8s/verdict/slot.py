@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
+from paperclip_claude_k8s.cluster.labels import (
+    RUN_LABEL,
+    SESSION_LABEL,
+    TAKEN_ANNOTATION,
+    TASK_LABEL,
+    WAKE_ANNOTATION,
+)
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.failures import Failure
 
@@ -15,23 +21,33 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who asks for the slot: label values, and whether only the same task counts."""
+    """Who asks for the slot, in label values; `only_task`: Jobs of other tasks do not count."""
 
     run: str | None
     task: str | None = None
+    session: str | None = None
+    retry_of: str | None = None
+    """The run that this one repeats, as the host says."""
+    wake: str | None = None
+    """Digest of what this run was woken for."""
     only_task: bool = False
+    adopts_orphans: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """Nobody works here."""
+    """Nobody works here. `unclaimed`: finished Jobs whose results answer another wake; mark them taken."""
+
+    unclaimed: tuple[JobSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """A living Job that is our own earlier attempt."""
+    """A Job that takes the place of a new one: living, or finished with a result nobody has taken."""
 
     job: JobSnapshot
+    own: bool
+    """Made by an earlier attempt of this very run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +66,71 @@ SlotVerdict: TypeAlias = Free | Adopt | Leaving | Taken
 
 
 def judge_slot(
-    jobs: Sequence[JobSnapshot], who: Claimant, held_here: Collection[str] = frozenset()
+    jobs: Sequence[JobSnapshot], who: Claimant, held: Collection[str] = frozenset()
 ) -> SlotVerdict:
-    """What the agent's Jobs say about starting one more. `held_here`: uids of Jobs this process runs."""
+    """What the slot's Jobs say about starting one more. `held`: uids of Jobs whose holder is alive."""
     ours = [job for job in jobs if not who.only_task or job.labels.get(TASK_LABEL) == who.task]
-    leaving = tuple(job for job in ours if job.deleting)
     live = sorted((job for job in ours if is_live(job)), key=_created, reverse=True)
-    blocking = [job for job in live if job.labels.get(RUN_LABEL) != who.run or job.ref.uid in held_here]
-    if blocking:
-        return Taken(failures.run_blocked(", ".join(job.ref.name for job in blocking)))
+    alive = [job for job in live if job.ref.uid in held]
+    if alive:
+        return Taken(failures.run_blocked(_names(alive)))
     if live:
-        return Adopt(live[0])
-    return Leaving(leaving) if leaving else Free()
+        return _orphan(live, who)
+    leaving = tuple(job for job in ours if job.deleting)
+    if leaving:
+        return Leaving(leaving)
+    return _finished([job for job in ours if job.finished is not None and not job.deleting], who)
+
+
+def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:
+    """Why a living Job without a living holder may not be adopted by this run; None: it may."""
+    if job.labels.get(RUN_LABEL) == who.run:
+        return None
+    if not who.adopts_orphans:
+        return failures.run_blocked(
+            job.ref.name, "of an earlier host process is still running for this agent"
+        )
+    task, session = job.labels.get(TASK_LABEL), job.labels.get(SESSION_LABEL)
+    if task is None or who.task is None:
+        return failures.orphan_task_unknown(job.ref.name)
+    if task != who.task:
+        return failures.run_blocked(job.ref.name, f"is still running for this agent, on task {task}")
+    if session is not None and who.session is not None and session != who.session:
+        return failures.orphan_session_mismatch(job.ref.name, session, who.session)
+    return None
 
 
 def is_live(job: JobSnapshot) -> bool:
     return job.finished is None and not job.deleting
 
 
+def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
+    """Our own first, then the newest; beside it no other run's may live, or two Pods would share a slot."""
+    own = [job for job in live if job.labels.get(RUN_LABEL) == who.run]
+    chosen = own[0] if own else live[0]
+    failure = classify_orphan(chosen, who)
+    if failure is not None:
+        return Taken(failure)
+    others = [job for job in live if job is not chosen and job not in own]
+    return Taken(failures.run_blocked(_names(others))) if others else Adopt(chosen, own=bool(own))
+
+
+def _finished(jobs: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
+    """A result that nobody took answers this run only if it was made for the same wake."""
+    untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
+    for job in sorted(untaken, key=_created, reverse=True):
+        run = job.labels.get(RUN_LABEL)
+        same_wake = who.wake is not None and job.annotations.get(WAKE_ANNOTATION) == who.wake
+        if run is not None and run in {who.run, who.retry_of}:
+            return Adopt(job, own=run == who.run)
+        if same_wake:
+            return Adopt(job, own=False)
+    return Free(tuple(untaken))
+
+
 def _created(job: JobSnapshot) -> datetime:
     return job.created or _LONG_AGO
+
+
+def _names(jobs: Sequence[JobSnapshot]) -> str:
+    return ", ".join(job.ref.name for job in jobs)

@@ -1,0 +1,82 @@
+"""The judgements of the adapter as plain functions, for hosts and for people who replay captured output.
+
+Names and texts are those by which the adapters of this family are known; the texts are interface.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.complaints import Complaint, find_login_url, stderr_complaint
+from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.claude.words import (
+    build_partial_run_error,
+    describe_claude_failure,
+    describe_truncation_cause,
+    terminal_text,
+)
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.plan.identity import label_value as sanitize_label_value
+from paperclip_claude_k8s.verdict.slot import classify_orphan
+
+__all__ = [
+    "LogLineDedupFilter",
+    "build_partial_run_error",
+    "classify_orphan",
+    "describe_claude_failure",
+    "describe_pod_terminated_error",
+    "describe_truncation_cause",
+    "extract_claude_login_url",
+    "is_claude_max_turns_result",
+    "is_claude_unknown_session_error",
+    "is_k8s_404",
+    "parse_claude_stream_json",
+    "sanitize_label_value",
+    "should_abort_for_cancellation",
+]
+
+NOT_FOUND = 404
+
+
+def is_k8s_404(error: object) -> bool:
+    """Whether an API call failed because the object is not there."""
+    return isinstance(error, ClusterError) and error.status == NOT_FOUND
+
+
+def should_abort_for_cancellation(status: str | None) -> bool:
+    """Whether the host's word for a run means: stop it. Everything else may be stale or in passing."""
+    return status in {"cancelled", "cancelling"}
+
+
+def describe_pod_terminated_error(pod: str, phase: str, containers: Sequence[ContainerSnapshot]) -> str:
+    """How a Pod ended that never could be listened to."""
+    agent = next((container for container in containers if container.name == "claude"), None)
+    text = f"Pod {pod} reached phase={phase}"
+    if agent is None or not isinstance(agent.now, Terminated):
+        return text
+    code = "unknown" if agent.now.exit_code is None else agent.now.exit_code
+    return f"{text}: claude exited {code} ({agent.now.reason or agent.now.message or 'no reason'})"
+
+
+def parse_claude_stream_json(stdout: str | bytes) -> Transcript:
+    """All that a captured output says."""
+    reader = StreamReader()
+    reader.feed(stdout.encode("utf-8", "surrogatepass") if isinstance(stdout, str) else stdout)
+    return reader.finish()
+
+
+def is_claude_max_turns_result(result: Mapping[str, Any] | None) -> bool:
+    """Whether the CLI stopped because `--max-turns` was reached: the host continues such a run."""
+    told = result or {}
+    return told.get("subtype") == "error_max_turns" or told.get("terminal_reason") == "max_turns"
+
+
+def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
+    """Whether the CLI could not resume the session it was given."""
+    return stderr_complaint(terminal_text(result or {})) is Complaint.SESSION_UNAVAILABLE
+
+
+def extract_claude_login_url(text: str) -> str | None:
+    """The address at which a person can log in, where the text names one."""
+    return find_login_url(text)

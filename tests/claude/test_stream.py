@@ -1,0 +1,271 @@
+"""The fold of the CLI's events: what is found, what is not believed, and that no input breaks it."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.claude.test_captures import NAMES, recorded
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.complaints import Complaint, classify, stderr_complaint
+from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.helpers import parse_claude_stream_json
+from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+BULKY = 500_000
+"""Bytes above which a capture is not fed byte by byte."""
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "nobody_knows_this")
+SUBTYPES = (
+    "init",
+    "success",
+    "error_during_execution",
+    "api_retry",
+    "model_fallback",
+    "compact_boundary",
+    "new",
+)
+FIELDS = (
+    *(
+        "message",
+        "content",
+        "usage",
+        "result",
+        "errors",
+        "modelUsage",
+        "is_error",
+        "model",
+        "session_id",
+        "uuid",
+    ),
+    *("error", "supersedes", "parent_tool_use_id", "rate_limit_info", "total_cost_usd"),
+    *("permission_denials", "resetsAt", "id", "text"),
+    *(
+        "stop_reason",
+        "terminal_reason",
+        "api_error_status",
+        "retracted_message_uuids",
+        "resetsAt",
+        "id",
+        "text",
+    ),
+)
+ODD = st.recursive(
+    ANY_JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=15,
+)
+EVENTS = st.builds(
+    lambda kind, sub, rest: {"type": kind, "subtype": sub, **rest},
+    st.sampled_from(TYPES) | ANY_JSON,
+    st.sampled_from(SUBTYPES) | ANY_JSON,
+    st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=6),
+)
+
+
+def read(*lines: dict[str, Any] | str) -> Transcript:
+    return parse_claude_stream_json("".join(_line(line) for line in lines))
+
+
+def _line(line: dict[str, Any] | str) -> str:
+    return (line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))) + "\n"
+
+
+def judged(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
+    """The answer that a run with this output would have given the host, as the host stores it."""
+    reader = StreamReader()
+    reader.feed(stdout)
+    reader.feed_stderr(stderr)
+    seen = Sighting(Exited(Terminated(exit_code, "")), reader.finish(), None, None, Facts("job", "ns"))
+    wire: dict[str, Any] = report(weigh(seen, Terms(NOW)), seen, Asked(NOW)).to_wire()
+    return wire
+
+
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "asked"}
+SUCCESS = {"type": "result", "subtype": "success", "is_error": False, "session_id": "s", "result": "done"}
+
+
+def said(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
+    body = {"id": message, "model": "took", "content": [{"type": "text", "text": text}], "usage": {}}
+    return {"type": "assistant", "message": body, "parent_tool_use_id": None, "uuid": text, **more}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_chunks_of_a_capture_say_the_same(name: str) -> None:
+    stdout, _ = recorded(name)
+    step = 1 if len(stdout) < BULKY else 997
+    whole, pieces = StreamReader(), StreamReader()
+    whole.feed(stdout)
+    for at in range(0, len(stdout), step):
+        pieces.feed(stdout[at : at + step])
+    assert pieces.finish() == whole.finish()
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_a_replay_with_any_cut_and_overlap_is_told_once(data: st.DataObject) -> None:
+    stdout = recorded(data.draw(st.sampled_from(NAMES)))[0][:100_000].decode("utf-8", "replace")
+    lines = stdout.split("\n")[:-1] or ["x"]
+    cut = data.draw(st.integers(0, len(lines)))
+    back = data.draw(st.integers(0, cut))
+    events = [line for line in lines if line.startswith("{")]
+    replayed = "\n".join([*lines[:cut], *lines[back:], ""])
+    step = data.draw(st.integers(1, 5000))
+    sieve = LogLineDedupFilter()
+    out = (
+        "".join(sieve.filter(replayed[at : at + step]) for at in range(0, len(replayed), step))
+        + sieve.flush()
+    )
+    assert [line for line in out.split("\n") if line.startswith("{")] == list(dict.fromkeys(events))
+
+
+def test_events_of_one_message_are_several_events_and_plain_lines_always_pass() -> None:
+    one, two = (json.dumps(said(text) | {"uuid": None}) for text in ("one", "two"))
+    sieve = LogLineDedupFilter()
+    assert sieve.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
+
+
+def test_the_summary_is_the_whole_last_message_when_the_result_is_its_last_text() -> None:
+    told = read(INIT, said("First.", "m1"), said("Second.", "m2"), said("done", "m2"), SUCCESS)
+    assert told.summary == "Second.\n\ndone"
+
+
+def test_without_a_result_the_summary_is_all_that_the_main_agent_said() -> None:
+    told = read(INIT, said("One.", "m1"), said("hidden", "m2", parent_tool_use_id="t"), said("Two.", "m3"))
+    assert told.summary == "One.\n\nTwo."
+
+
+def test_what_was_taken_back_is_not_in_the_summary() -> None:
+    told = read(INIT, said("wrong", "m1"), said("right", "m2", supersedes=["wrong"]))
+    assert told.summary == "right"
+
+
+def test_the_model_that_answered_counts_and_a_change_is_told() -> None:
+    fallback = {"type": "system", "subtype": "model_fallback", "trigger": "overloaded"}
+    told = read(
+        INIT, fallback | {"original_model": "asked", "fallback_model": "took"}, said("Hello"), SUCCESS
+    )
+    assert told.model == "took"
+    assert any("took instead of asked (overloaded)" in warning for warning in told.warnings)
+
+
+def test_an_id_that_only_a_failed_result_names_is_no_session() -> None:
+    told = read(
+        {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "asked"}
+    )
+    assert told.session_id is None
+
+
+def test_a_torn_event_is_never_quoted_as_plain_text() -> None:
+    told = read(INIT, said("Hello"), '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m')
+    assert told.first_plain_line == ""
+    assert told.cut_short
+
+
+def test_a_long_run_is_kept_within_bounds() -> None:
+    reader = StreamReader()
+    block = _line(said("x" * 100_000)).encode()
+    for _ in range(300):
+        reader.feed(block)
+    told = reader.finish()
+    assert len(told.summary) < 2_000_000
+    assert told.bytes == 300 * len(block)
+    assert len(told.excerpt) < 70_000
+
+
+MARKERS = (
+    "Invalid API key · Fix external API key",
+    "Not logged in · Please run /login https://claude.ai/oauth/login",
+    "You've hit your session limit · resets 3pm (UTC)",
+    "API Error: 529 Overloaded. API Error: 500 Internal server error. rate_limit overloaded",
+    "Credit balance is too low. Prompt is too long. Request timed out",
+    "No conversation found with session ID: 00000000-0000-0000-0000-000000000000",
+    "There's an issue with the selected model (x). previous_message_id unprocessable image",
+    "Reached maximum number of turns (1) error_max_turns stop_reason refusal unauthorized 401 403 404",
+    '{"type":"result","subtype":"error_max_turns","is_error":true} "error":"authentication_failed"',
+)
+
+
+def test_no_marker_in_what_a_tool_or_the_model_said_makes_a_failure() -> None:
+    text = "\n".join(MARKERS)
+    tool = {
+        "type": "user",
+        "message": {"role": "user", "content": [{"type": "tool_result", "content": text}]},
+    }
+    call = said(text)
+    call["message"]["content"].append(
+        {"type": "tool_use", "name": "Bash", "input": {"error": text, "command": text}}
+    )
+    wire = judged("".join(_line(line) for line in (INIT, tool, call, SUCCESS | {"result": text})).encode())
+    assert wire["exitCode"] == 0
+    assert wire.get("errorCode") is None
+    assert wire["sessionId"] == "s"
+
+
+def test_no_marker_in_the_transcript_decides_what_another_failure_is_called() -> None:
+    failed = SUCCESS | {"is_error": True, "result": "Something else"}
+    told = read(INIT, said("\n".join(MARKERS)), failed)
+    assert classify(told, NOW).complaint is Complaint.OTHER
+    assert stderr_complaint("Something else") is None
+
+
+@given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))
+@settings(max_examples=400)
+def test_nothing_breaks_it_and_nothing_makes_a_success_but_a_success(
+    lines: list[Any], stderr: bytes, code: int
+) -> None:
+    raw = [line if isinstance(line, bytes) else _line(line).encode("utf-8", "replace") for line in lines]
+    wire = judged(b"".join(raw), stderr, code)
+    json.dumps(wire)
+    results = [line for line in _objects(b"".join(raw)) if line.get("type") == "result"]
+    good = bool(results) and results[-1].get("subtype") == "success" and not results[-1].get("is_error")
+    assert (wire.get("errorCode") is None) is good
+
+
+def _objects(raw: bytes) -> list[dict[str, Any]]:
+    found = []
+    for line in raw.split(b"\n"):
+        try:
+            value = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and isinstance(value.get("type"), str):
+            found.append(value)
+    return found
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_a_mutated_capture_is_never_a_success_without_a_success_result(data: st.DataObject) -> None:
+    stdout = recorded(data.draw(st.sampled_from(NAMES)))[0][:100_000]
+    lines = [line for line in stdout.split(b"\n") if line]
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, max(len(lines) - 1, 0)))
+        match data.draw(st.sampled_from(("drop", "cut", "twice", "swap", "flip"))):
+            case "drop":
+                del lines[at : at + 1]
+            case "cut" if lines:
+                lines[at] = lines[at][: data.draw(st.integers(0, len(lines[at])))]
+            case "twice" if lines:
+                lines.insert(at, lines[at])
+            case "swap" if lines:
+                lines[0], lines[at] = lines[at], lines[0]
+            case "flip" if lines and lines[at]:
+                where = data.draw(st.integers(0, len(lines[at]) - 1))
+                lines[at] = (
+                    lines[at][:where] + data.draw(st.binary(min_size=1, max_size=2)) + lines[at][where + 1 :]
+                )
+    mutated = b"\n".join(lines)
+    wire = judged(mutated, exit_code=data.draw(st.sampled_from((0, 1, 137))))
+    if wire.get("errorCode") is None:
+        last = [line for line in _objects(mutated) if line["type"] == "result"][-1]
+        assert last["subtype"] == "success"
+        assert not last.get("is_error")

@@ -1,0 +1,148 @@
+"""The helpers under the names hosts know them by, with the texts hosts and operators match."""
+
+import json
+
+import pytest
+from tests.support.objects import a_job
+
+from paperclip_claude_k8s import helpers
+from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.verdict.slot import Claimant
+
+MODEL = "claude-sonnet-4-6"
+INIT = json.dumps({"type": "system", "subtype": "init", "model": MODEL}, separators=(",", ":"))
+AFTER_INIT = (
+    f"Claude exited immediately after init (model: {MODEL}) (exit code 1) — the model may be unsupported or "
+    "the session may have been rejected before producing output"
+)
+
+
+NO_RESULT = (
+    "Claude started but did not produce a result (model: other) — check API credentials, model support, and "
+    "adapter config"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "model", "stdout", "state", "text"),
+    [
+        (0, MODEL, INIT, None, "Failed to parse Claude JSON output"),
+        (None, "", "", None, "Claude exited with code -1"),
+        (2, "", "", None, "Claude exited with code 2"),
+        (1, MODEL, INIT, None, AFTER_INIT),
+        (1, MODEL, f"{INIT}\nError: bad request\n", None, "Claude exited with code 1: Error: bad request"),
+        (1, MODEL, f'{INIT}\n{{"type":"result","result":"x"}}', None, AFTER_INIT),
+        (1, "x", f"\n\n  real error line  \n{INIT}", None, "Claude exited with code 1: real error line"),
+        (
+            1,
+            MODEL,
+            INIT,
+            Terminated(1, "Error", "no such model"),
+            f"{AFTER_INIT} [pod: reason=Error, message=no such model]",
+        ),
+        (
+            137,
+            "",
+            "",
+            Terminated(137, "OOMKilled"),
+            "Claude exited with code 137 [pod: reason=OOMKilled, SIGKILL (commonly OOMKilled)]",
+        ),
+        (1, "", "", Terminated(1, "", "", 9), "Claude exited with code 1 [pod: signal=9]"),
+        (
+            1,
+            "other",
+            INIT,
+            None,
+            NO_RESULT,
+        ),
+    ],
+)
+def test_a_partial_run_is_told(
+    code: int | None, model: str, stdout: str, state: Terminated | None, text: str
+) -> None:
+    assert helpers.build_partial_run_error(code, model, stdout, state) == text
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (
+            Terminated(137, "OOMKilled", "out of memory"),
+            "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled, message=out of memory",
+        ),
+        (Terminated(143), "exit code 143, SIGTERM"),
+        (Terminated(None, "Error"), "no exit code, reason=Error"),
+        (Terminated(1, signal=9), "exit code 1, signal 9"),
+        (None, "pod state unavailable — exit cause unknown"),
+    ],
+)
+def test_a_truncation_has_a_cause(state: Terminated | None, text: str) -> None:
+    assert helpers.describe_truncation_cause(state) == text
+
+
+def test_a_truncation_nobody_saw_says_what_was_seen() -> None:
+    gone = helpers.describe_truncation_cause(None, pod_missing=True)
+    assert gone.startswith("pod is gone — Job pod was removed (eviction, preemption, or external delete)")
+    late = helpers.describe_truncation_cause(None, pod_missing=False, phase="Running")
+    assert late.startswith("container terminated state not yet observable (pod phase=Running) — kubelet")
+
+
+@pytest.mark.parametrize(
+    ("status", "aborts"),
+    [
+        ("cancelled", True),
+        ("cancelling", True),
+        *((word, False) for word in ("succeeded", "failed", "completed")),
+    ]
+    + [(word, False) for word in ("running", "queued", "pending", "unknown", "", None)],
+)
+def test_only_a_cancellation_aborts(status: str | None, aborts: bool) -> None:  # noqa: FBT001
+    assert helpers.should_abort_for_cancellation(status) is aborts
+
+
+def test_a_404_is_known() -> None:
+    assert helpers.is_k8s_404(ClusterError(404, "NotFound", "no such job"))
+    assert not helpers.is_k8s_404(ClusterError(None, "Timeout", "404"))
+    assert not helpers.is_k8s_404(ValueError("404"))
+
+
+def test_a_pod_that_ended_unheard_is_described() -> None:
+    ended = ContainerSnapshot("claude", Terminated(1, "Error"))
+    sidecar = ContainerSnapshot("dind", Terminated(0, "Completed"))
+    tell = helpers.describe_pod_terminated_error
+    assert tell("p", "Failed", [sidecar, ended]) == "Pod p reached phase=Failed: claude exited 1 (Error)"
+    assert tell("p", "Failed", [sidecar]) == "Pod p reached phase=Failed"
+    silent = ContainerSnapshot("claude", Terminated(None))
+    assert tell("p", "Failed", [silent]) == "Pod p reached phase=Failed: claude exited unknown (no reason)"
+
+
+@pytest.mark.parametrize(
+    ("who", "code"),
+    [
+        (Claimant("run-2", "task-1"), None),
+        (Claimant("run-1", None, adopts_orphans=False), None),
+        (Claimant("run-2", "task-1", adopts_orphans=False), "k8s_concurrent_run_blocked"),
+        (Claimant("run-2", None), "k8s_orphan_task_unknown"),
+        (Claimant("run-2", "task-2"), "k8s_concurrent_run_blocked"),
+    ],
+)
+def test_an_orphan_is_judged_by_its_labels(who: Claimant, code: str | None) -> None:
+    failure = helpers.classify_orphan(a_job(run="run-1", task="task-1"), who)
+    assert (None if failure is None else str(failure.code)) == code
+
+
+def test_results_are_told_apart() -> None:
+    assert helpers.is_claude_max_turns_result({"subtype": "error_max_turns"})
+    assert helpers.is_claude_max_turns_result({"terminal_reason": "max_turns"})
+    assert not helpers.is_claude_max_turns_result({"subtype": "success"})
+    assert not helpers.is_claude_max_turns_result(None)
+    unknown = {"errors": ["No conversation found with session ID: x"]}
+    assert helpers.is_claude_unknown_session_error(unknown)
+    assert not helpers.is_claude_unknown_session_error({"result": "fine"})
+
+
+def test_a_login_address_is_found_without_what_stands_around_it() -> None:
+    text = "Please visit (https://claude.ai/oauth/authorize?x=1). Thanks, https://example.com/other"
+    assert helpers.extract_claude_login_url(text) == "https://claude.ai/oauth/authorize?x=1"
+    assert helpers.extract_claude_login_url("see https://example.com") is None

@@ -1,0 +1,172 @@
+"""What every mixture of output and ending means: one test per cell."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.relay import RelaySummary
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Disrupted,
+    Ending,
+    Exited,
+    JobGone,
+    Order,
+    Stopped,
+)
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.salvage import salvage
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
+OK = "ok"
+
+
+def answer(**message: Any) -> dict[str, Any]:
+    body = {"id": "msg", "model": "m", "stop_reason": None, "usage": {"output_tokens": 1}, **message}
+    return {"type": "assistant", "parent_tool_use_id": None, "session_id": "s", "message": body}
+
+
+def result(subtype: str = "success", *, error: bool = False, **more: Any) -> dict[str, Any]:
+    told = {"type": "result", "subtype": subtype, "is_error": error, "session_id": "s", **more}
+    return {"terminal_reason": "completed", "stop_reason": "end_turn", **told}
+
+
+SPEAKS = answer(content=[{"type": "text", "text": "Hello"}])
+HOLLOW = answer(content=[], usage={"output_tokens": 0})
+OUTPUTS: dict[str, list[dict[str, Any] | str]] = {
+    "nothing": [],
+    "plain text": ["sh: claude: not found"],
+    "init only": [INIT],
+    "empty reply": [INIT, HOLLOW],
+    "cut short": [INIT, SPEAKS],
+    "torn answer": [
+        INIT,
+        '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m","content":[{"ty',
+    ],
+    "success": [INIT, SPEAKS, result(result="Hello")],
+    "success, stop_reason null": [INIT, SPEAKS, result(result="Hello", stop_reason=None)],
+    "success, empty": [INIT, result(result="")],
+    "success, then more": [INIT, SPEAKS, result(result="Hello"), INIT, SPEAKS],
+    "is_error, api 500": [INIT, result(error=True, result="API Error: 500 x", api_error_status=500)],
+    "is_error, no class": [INIT, result(error=True, result="Something else")],
+    "max turns": [INIT, SPEAKS, result("error_max_turns", error=True, errors=["Reached maximum"])],
+    "error_during_execution": [INIT, SPEAKS, result("error_during_execution", error=True, errors=["boom"])],
+    "failure, then success": [
+        INIT,
+        result(error=True, result="API Error: 500"),
+        INIT,
+        result(result="Hello"),
+    ],
+    "success, then failure": [INIT, result(result="Hello"), INIT, result("error_max_turns", error=True)],
+}
+ENDINGS: dict[str, Ending] = {
+    "exit 0": Exited(Terminated(0, "Completed")),
+    "exit 1": Exited(Terminated(1, "Error")),
+    "SIGKILL": Exited(Terminated(137, "Error")),
+    "OOM": Exited(Terminated(137, "OOMKilled")),
+    "SIGTERM": Exited(Terminated(143, "Error")),
+    "exit unknown": Exited(Terminated(None, "ContainerStatusUnknown")),
+    "evicted": Disrupted("pod", "Evicted", "The node was low on memory"),
+    "job deleted": JobGone("watch"),
+    "deadline": DeadlinePassed(),
+    "cancelled": Stopped(Order.CANCEL, proven=True),
+}
+EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM"))]
+RESULTS = {
+    "success": OK,
+    "success, stop_reason null": OK,
+    "success, empty": OK,
+    "success, then more": OK,
+    "is_error, api 500": "claude_transient_upstream",
+    "is_error, no class": "claude_failed",
+    "max turns": "max_turns_exhausted",
+    "error_during_execution": "claude_failed",
+    "failure, then success": OK,
+    "success, then failure": "max_turns_exhausted",
+}
+"""A result event decides, whatever became of the container, the Pod and the Job."""
+WITHOUT_RESULT = {
+    "nothing": "claude_no_result",
+    "plain text": "claude_no_result",
+    "init only": "claude_init_failed",
+    "empty reply": "llm_api_error",
+    "cut short": "claude_truncated",
+    "torn answer": "claude_truncated",
+}
+"""Without one, when the container ended by itself."""
+FIRST = {"deadline": "timeout", "cancelled": "cancelled"}
+"""Ours to decide: asked before anything else."""
+TAKEN = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"}
+
+
+def expected(output: str, ending: str) -> str:
+    if ending in FIRST:
+        return FIRST[ending]
+    return RESULTS.get(output) or TAKEN.get(ending) or WITHOUT_RESULT[output]
+
+
+def seen(output: list[dict[str, Any] | str], ending: Ending, relay: RelaySummary | None = None) -> Sighting:
+    reader = StreamReader()
+    for line in output:
+        text = line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))
+        reader.feed(text.encode() + b"\n")
+    told = salvage(reader.finish(), relay)
+    return Sighting(ending, told, None, relay, Facts("job", "ns", seconds_running=5.0))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_cell(output: str, ending: str) -> None:
+    failure = weigh(seen(OUTPUTS[output], ENDINGS[ending]), Terms(NOW, 60))
+    assert (OK if failure is None else str(failure.code)) == expected(output, ending)
+    if failure is not None:
+        assert failure.message
+        assert '{"type"' not in failure.message
+        assert "Hello" not in failure.message
+
+
+def test_the_table_is_complete() -> None:
+    assert {*RESULTS, *WITHOUT_RESULT} == set(OUTPUTS)
+    assert {*EXITS, *FIRST, *TAKEN} == set(ENDINGS)
+
+
+@pytest.mark.parametrize("ending", EXITS)
+def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> None:
+    relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
+    sighting = seen(OUTPUTS["cut short"], ENDINGS[ending], relay)
+    assert weigh(sighting, Terms(NOW)) is None
+    assert sighting.transcript.session_id == "s"
+    assert sighting.transcript.cost_usd == 0.5
+    assert any("lost with the log" in warning for warning in sighting.transcript.warnings)
+
+
+def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
+    relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
+    sighting = seen([], ENDINGS["exit 1"], relay)
+    failure = weigh(sighting, Terms(NOW))
+    assert failure is not None
+    assert failure.code == "max_turns_exhausted"
+    assert sighting.transcript.session_id is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        ("OOM", "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled"),
+        ("SIGTERM", "exit code 143, SIGTERM, reason=Error"),
+        ("exit unknown", "no exit code, reason=ContainerStatusUnknown"),
+    ],
+)
+def test_a_truncated_run_says_how_its_container_ended(ending: str, words: str) -> None:
+    failure = weigh(seen(OUTPUTS["cut short"], ENDINGS[ending]), Terms(NOW))
+    assert failure is not None
+    assert failure.message == (
+        "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
+        f"arrived; {words}"
+    )
