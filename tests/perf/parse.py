@@ -1,0 +1,104 @@
+"""MB/s of the reader of the CLI's events next to a bare `orjson.loads` per line. Run it; it asserts nothing.
+
+    python tests/perf/parse.py [FILE] [MB]
+
+FILE is a captured stdout, played again and again; without one a made-up run serves, shaped as long runs are:
+mostly tool results and answers, a result at the end. Peak memory is told after MB and five times MB.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+
+from paperclip_claude_k8s.claude import StreamReader
+
+CHUNK = 256 * 1024
+
+
+def made_up() -> bytes:
+    """About 2 MB: 1,000 turns of an answer, a tool call and its result."""
+
+    def line(kind: str, content: dict[str, object], turn: int) -> bytes:
+        message = {"id": f"msg_{turn}", "model": "m", "role": kind, "content": [content], "stop_reason": None}
+        event = {
+            "type": kind,
+            "message": message,
+            "parent_tool_use_id": None,
+            "session_id": "s",
+            "uuid": f"{turn}{kind}",
+        }
+        return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+    init = b'{"type":"system","subtype":"init","session_id":"s","model":"m"}\n'
+    turns = [
+        line("assistant", {"type": "text", "text": "I look at the next file. " * 8}, turn)
+        + line(
+            "assistant",
+            {"type": "tool_use", "id": f"t{turn}", "name": "Read", "input": {"file": "a.py"}},
+            turn,
+        )
+        + line(
+            "user",
+            {"type": "tool_result", "tool_use_id": f"t{turn}", "content": "def f(x):\n    return x\n" * 40},
+            turn,
+        )
+        for turn in range(1000)
+    ]
+    return init + b"".join(turns) + b'{"type":"result","subtype":"success","is_error":false,"result":"ok"}\n'
+
+
+def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
+    for _ in range(max(1, megabytes * 1_000_000 // len(block))):
+        for at in range(0, len(block), CHUNK):
+            yield block[at : at + CHUNK]
+
+
+def bare(block: bytes, megabytes: int) -> None:
+    rest = b""
+    for chunk in chunks(block, megabytes):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            orjson.loads(line)
+
+
+def ours(block: bytes, megabytes: int) -> None:
+    reader = StreamReader()
+    for chunk in chunks(block, megabytes):
+        reader.feed(chunk)
+    reader.finish()
+
+
+def speed(work: Callable[[bytes, int], None], block: bytes, megabytes: int) -> float:
+    """MB/s, the best of three."""
+    best = 0.0
+    for _ in range(3):
+        began = time.perf_counter()
+        work(block, megabytes)
+        size = max(1, megabytes * 1_000_000 // len(block)) * len(block)
+        best = max(best, size / 1e6 / (time.perf_counter() - began))
+    return best
+
+
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    given = [word for word in sys.argv[1:] if not word.isdigit()]
+    megabytes = int(next((word for word in sys.argv[1:] if word.isdigit()), "200"))
+    block = Path(given[0]).read_bytes() if given else made_up()
+    one, other = speed(bare, block, megabytes), speed(ours, block, megabytes)
+    print(f"bare orjson.loads per line: {one:6.0f} MB/s")
+    print(f"StreamReader:               {other:6.0f} MB/s   ratio {other / one:.2f}")
+    for size in (megabytes, 5 * megabytes):
+        ours(block, size)
+        print(f"peak memory after {size} MB: {peak():.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
