@@ -37,13 +37,18 @@ class Adapter:
 
     async def execute(self, ctx: ExecutionContext | Mapping[str, Any]) -> ExecutionResult:
         """Run one agent once. Expected failures are results; only cancellation and bugs escape."""
-        return await execute(ctx, self._process())
+        process = self._process()
+        with process.running():
+            return await execute(ctx, process)
 
     async def shutdown(self) -> None:
-        """Close what runs share. Call it when no run is under way any more; Jobs are left alone."""
+        """The host goes down: runs under way are cancelled, their Jobs stay for the next process to adopt.
+
+        Says so to each run's host, gives all Leases back within two seconds, and closes what runs share.
+        """
         process = self._processes.pop(asyncio.get_running_loop(), None)
         if process is not None:
-            await process.close()
+            await process.shut_down()
 
     def _process(self) -> Process:
         loop = asyncio.get_running_loop()

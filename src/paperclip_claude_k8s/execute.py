@@ -6,16 +6,22 @@ from typing import Any
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.planning import Planner
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.announce import announce, get_ready
-from paperclip_claude_k8s.run.answer import answer
+from paperclip_claude_k8s.run.answer import answer, verdict_on, wants_fresh_session
 from paperclip_claude_k8s.run.launch import launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
 from paperclip_claude_k8s.run.runlog import put_away
+from paperclip_claude_k8s.run.slot import slot_held
+from paperclip_claude_k8s.run.stop import unless_stopped
 from paperclip_claude_k8s.run.tend import tended
 from paperclip_claude_k8s.verdict.report import Asked, apologize
+from paperclip_claude_k8s.verdict.sighting import Sighting
 
 
 async def execute(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult:
@@ -37,12 +43,24 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
     who, config = identity_of(ctx), read_config(ctx)
     ports = process.ports(config.kubeconfig)
     await get_ready(ctx, config, say)
-    plan = await prepare(ctx, who, config, ports, say)
-    async with ports.turns.of(who.agent):
+    planner, plan = await prepare(ctx, who, config, ports, say)
+    async with slot_held(ctx, plan, ports, say) as held:
+        seen, plan = await _attempt(planner, plan, held, ports, say)
+        failure = verdict_on(seen, plan, ports.house)
+        if wants_fresh_session(failure, plan):
+            await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
+            seen, plan = await _attempt(planner, planner.plan(fresh=True), held, ports, say)
+            failure = verdict_on(seen, plan, ports.house)
+    await put_away(plan, ports.house, succeeded=failure is None)
+    return answer(failure, seen, plan, ports.house)
+
+
+async def _attempt(
+    planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
+) -> tuple[Sighting, RunPlan]:
+    ctx = planner.ctx
+    async with ports.turns.of(held.slot):
         await announce(ctx, plan)
-        launched = await launch(plan, ports, say)
-    async with tended(launched, plan, ports, say):
-        sighting = await observe(ctx, plan, launched, ports, say)
-    result = answer(sighting, plan, ports.house)
-    await put_away(plan, ports.house, succeeded=result.error_code is None)
-    return result
+        launched = await unless_stopped(ctx.signal, launch(planner, plan, held, ports, say))
+    async with tended(launched, held, ports, say):
+        return await observe(ctx, launched, held, ports, say), launched.plan

@@ -183,6 +183,17 @@ def run_blocked(jobs: str, why: str = "is still running for this agent") -> Fail
     return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
 
 
+def slot_held(run: str) -> Failure:
+    text = f"Concurrent run blocked: run {run or '(unknown)'} is still running for this agent"
+    step = "wait for it, cancel it, or set concurrencyWaitSec"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+
+
+def slot_may_clear(failure: Failure) -> bool:
+    """Whether waiting may help: a run that works ends, a Job nobody understands stays."""
+    return failure.code == ErrorCode.RUN_BLOCKED
+
+
 def orphan_task_unknown(job: str) -> Failure:
     text = f"Concurrent run blocked: orphaned Job {job} still runs and its task is unknown"
     return _bootstrap(
@@ -223,15 +234,20 @@ def _refusal_step(error: ClusterError) -> str:
 # ── never started ────────────────────────────────────────────────────────────────────────────────
 
 
-def pod_schedule_failed(why: str, *, heals: bool, reattached: bool = False) -> Failure:
-    if reattached:
-        return pod_reattach_failed(why)
+def pod_schedule_failed(why: str, *, heals: bool) -> Failure:
     return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why}", heals=heals)
 
 
 def pod_reattach_failed(why: str) -> Failure:
     text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
     return Failure(ErrorCode.POD_REATTACH_FAILED, text)
+
+
+def of_adopted(failure: Failure) -> Failure:
+    """The same of a Job that was adopted: it may have done work, so nobody may start over unasked."""
+    if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
+        return failure
+    return pod_reattach_failed(failure.message.removeprefix("Pod scheduling failed: "))
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────

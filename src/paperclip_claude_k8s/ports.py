@@ -1,10 +1,13 @@
 """Everything outside a run that it may touch, in one record."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ground.aio import Turns
 from paperclip_claude_k8s.ground.settings import Limits, Timings
@@ -25,6 +28,39 @@ class House:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+class Voice(Protocol):
+    """Says one line to the host."""
+
+    async def status(self, text: str) -> None: ...
+
+    async def warn(self, text: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Tenure:
+    """One slot that a run holds. `fenced`: a Lease keeps other processes out; else only the gate does."""
+
+    slot: str
+    run: str
+    fenced: bool = False
+    version: str = ""
+
+
+class Slots(Protocol):
+    """Who may work where, across processes; `run.tenancy` does it with Leases."""
+
+    @property
+    def me(self) -> ProcessId: ...
+
+    def tenure(self, slot: str, run: str, patience: float, say: Voice) -> AbstractAsyncContextManager[Tenure]:
+        """Hold a slot for the length of the block, after waiting up to `patience` seconds for it."""
+        ...
+
+    async def still_ours(self, held: Tenure) -> bool:
+        """False once another process took the slot over, while ours could not be heard of."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The neighbours of a run. Shared by all runs of one process that use the same cluster."""
@@ -32,6 +68,8 @@ class Ports:
     cluster: Cluster
     informer: Callable[[str], Informer]
     """Namespace → its shared watch."""
+    slots: Callable[[str], Slots]
+    """Namespace → who works there."""
     house: House
     governor: Governor
     """Cap on log reconnects per second, for the whole process."""

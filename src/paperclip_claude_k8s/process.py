@@ -1,18 +1,25 @@
 """What all runs of one event loop share: connections, shared watches, locks, caps."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ground.aio import Nursery, Turns
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import House, Ports
+from paperclip_claude_k8s.run.tenancy import Landlord
+from paperclip_claude_k8s.run.whoami import this_process
 
+SHUTDOWN = 2.0
+"""Seconds that each part of going down may take: hosts are killed soon after their SIGTERM."""
 Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
 
@@ -31,8 +38,11 @@ class Process:
     turns: Turns = field(default_factory=Turns)
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
+    me: ProcessId = field(default_factory=this_process)
+    _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
+    _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
@@ -40,7 +50,8 @@ class Process:
         if cluster is None:
             cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
         informer = partial(self._informer, kubeconfig, cluster)
-        return Ports(cluster, informer, self.house, self.governor, self.turns, self.held)
+        slots = partial(self._landlord, kubeconfig, cluster)
+        return Ports(cluster, informer, slots, self.house, self.governor, self.turns, self.held)
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
         key = (kubeconfig, namespace)
@@ -48,9 +59,40 @@ class Process:
             self._informers[key] = Informer(cluster, namespace, self.nursery, self.house.timings)
         return self._informers[key]
 
+    def _landlord(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Landlord:
+        key = (kubeconfig, namespace)
+        if key not in self._landlords:
+            self._landlords[key] = Landlord(cluster, namespace, self.me, self.house, self.nursery)
+        return self._landlords[key]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The calling task executes a run for the length of the block."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # an async function is run by a task
+        self._runs.add(task)
+        try:
+            yield
+        finally:
+            self._runs.discard(task)
+
+    async def shut_down(self) -> None:
+        """End what is under way as if the host had cancelled it: Jobs stay, Leases go, within two seconds."""
+        runs = self._runs - {asyncio.current_task()}
+        for run in runs:
+            run.cancel("the adapter is shut down")
+        if runs:
+            await asyncio.wait(runs, timeout=SHUTDOWN)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN):
+                for landlord in self._landlords.values():
+                    await landlord.release_all()
+        await self.close()
+
     async def close(self) -> None:
         await self.nursery.close()
         for cluster in self._clusters.values():
             await cluster.close()
         self._clusters.clear()
         self._informers.clear()
+        self._landlords.clear()

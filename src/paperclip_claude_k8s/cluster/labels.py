@@ -17,6 +17,8 @@ ADAPTER_LABEL = f"{PREFIX}adapter-type"
 NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
 WAKE_ANNOTATION = f"{PREFIX}wake-digest"
 TAKEN_ANNOTATION = f"{PREFIX}result-taken"
+HOLDER_ANNOTATION = f"{PREFIX}holder"
+HOLDER_SEEN_ANNOTATION = f"{PREFIX}holder-seen"
 RUN_LOG_ANNOTATION = f"{PREFIX}run-log"
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 

@@ -1,5 +1,7 @@
 """RunPlan → the Job and its Secret, as the plain dicts the API server takes (SPEC 3)."""
 
+from typing import Any
+
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
@@ -12,7 +14,7 @@ SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 TERMINATION_LOG = "/dev/termination-log"
 
 
-def job_manifest(plan: RunPlan) -> JsonObject:
+def job_manifest(plan: RunPlan) -> dict[str, Any]:
     """The Job: one Pod, one try, one agent container."""
     config = plan.config
     spec: JsonObject = {

@@ -1,7 +1,7 @@
 """All choices of a run, resolved once from what the host, the config and the home pod say."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -29,13 +29,37 @@ class Setting:
     """Where the shared volume is mounted in this process's own file system; None where it is not."""
 
 
-def plan_run(
-    ctx: ExecutionContext, who: Identity, config: AdapterConfig, setting: Setting, *, fresh: bool = False
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """All that a plan of this run is made of; another attempt may need another plan."""
+
+    ctx: ExecutionContext = field(repr=False)
+    who: Identity
+    config: AdapterConfig = field(repr=False)
+    setting: Setting = field(repr=False)
+
+    def plan(self, *, fresh: bool = False, session: str | None = None) -> RunPlan:
+        """As `plan_run`."""
+        return plan_run(self.ctx, self.who, self.config, self.setting, fresh=fresh, session=session)
+
+
+def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
+    ctx: ExecutionContext,
+    who: Identity,
+    config: AdapterConfig,
+    setting: Setting,
+    *,
+    fresh: bool = False,
+    session: str | None = None,
 ) -> RunPlan:
-    """Resolve everything. `fresh` leaves the wished session out: the second attempt after a lost session."""
+    """Resolve everything.
+
+    `fresh` leaves the wished session out: the second attempt after a lost session. `session` takes another
+    one's place: that of a finished run of this agent whose result nobody took.
+    """
     workdir = working_dir(ctx, config)
     wish = resume_wish(ctx, cwd=workdir)
-    resume = None if fresh else wish.session_id
+    resume = None if fresh else session or wish.session_id
     attempt = 2 if fresh else 1
     claim = setting.home.claim_name if setting.home else ""
     environment = layer_environment(
@@ -54,6 +78,7 @@ def plan_run(
         wake_digest=wake_digest(ctx),
         agent_name=ctx.agent.name or "",
         resume=resume,
+        retry_of=_retry_of(ctx),
         run_log=plan_run_log(config, who, claim, setting.volume_here, attempt),
         volume_here=setting.volume_here,
         home=setting.home,
@@ -61,6 +86,11 @@ def plan_run(
         session_params=_session_params(ctx, workdir),
         notes=(*_notes(wish, environment), *why_without_effect(config, claim, setting.volume_here)),
     )
+
+
+def _retry_of(ctx: ExecutionContext) -> str | None:
+    run = ctx.context.get("retryOfRunId")
+    return run if isinstance(run, str) and run else None
 
 
 def _notes(wish: ResumeWish, environment: Environment) -> Iterator[str]:

@@ -31,6 +31,8 @@ class RunPlan:
     wake_digest: str
     agent_name: str = ""
     resume: str | None = None
+    retry_of: str | None = None
+    """The run that this one repeats, as the host says."""
     run_log: RunLogPlan | None = None
     """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
     volume_here: str | None = None

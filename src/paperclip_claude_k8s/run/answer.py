@@ -1,5 +1,6 @@
 """From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
 
+from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
@@ -9,9 +10,18 @@ from paperclip_claude_k8s.verdict.report import Asked, report
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 
-def answer(seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
+def verdict_on(seen: Sighting, plan: RunPlan, house: House) -> Failure | None:
+    """What went wrong, or None."""
+    return weigh(seen, Terms(house.now(), plan.config.timeout_sec, plan.config.log_size_limit))
+
+
+def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
+    """Whether one more attempt without the session may succeed: it was resumed, and cannot be (SPEC 6)."""
+    return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
+
+
+def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
     config = plan.config
-    failure = weigh(seen, Terms(house.now(), config.timeout_sec, config.log_size_limit))
     billing, biller = billing_of(plan.environment.names, seen.transcript.api_key_source)
     asked = Asked(
         now=house.now(),

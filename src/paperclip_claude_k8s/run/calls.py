@@ -7,7 +7,7 @@ from typing import TypeVar
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.ground.aio import Backoff
 from paperclip_claude_k8s.ground.settings import Timings
-from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.ports import Voice
 from paperclip_claude_k8s.verdict.retry import worth_retrying
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Caller:
     """Repeats safe calls: jittered pauses, Retry-After honoured, one budget, one line per outage."""
 
-    def __init__(self, timings: Timings, say: Narrator) -> None:
+    def __init__(self, timings: Timings, say: Voice) -> None:
         self._timings = timings
         self._say = say
 

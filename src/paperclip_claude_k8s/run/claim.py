@@ -7,68 +7,127 @@ from typing import TypeAlias
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.failures import Failure, RunFailure
+from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.adopt import adopt, pass_over
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.holder import held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, SlotVerdict, Taken, judge_slot
 
 LOOK_AGAIN = 1.0
-"""Seconds between two looks at a Job that is being deleted."""
+"""Seconds between two looks at a slot that is taken or being left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The slot is free: a Job may be created."""
+    """The slot is free: a Job may be created. `session`: where a finished run of our task left off."""
+
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A living Job takes the place of a new one."""
+    """A Job that takes the place of a new one; `own`: an earlier attempt of this very run made it."""
 
     job: JobSnapshot
+    own: bool
 
 
 Claim: TypeAlias = Fresh | Adopted
 
 
-async def claim_agent(plan: RunPlan, ports: Ports, say: Narrator) -> Claim:
-    """List the agent's Jobs and step back unless the slot is free or ours.
+async def claim_slot(plan: RunPlan, ports: Ports, say: Narrator) -> Claim:
+    """List the agent's Jobs and step back unless the slot is free or a Job in it may be adopted.
 
     Raises:
-        RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`.
+        RunFailure: `k8s_concurrent_run_blocked`, `k8s_orphan_task_unknown`, `k8s_orphan_session_mismatch`,
+            `k8s_concurrency_guard_unreachable`.
     """
-    deadline = asyncio.get_running_loop().time() + plan.config.terminating_wait_sec
-    while True:
-        match await look(plan, ports, say):
-            case Free():
-                return Fresh()
-            case Adopt(job):
-                return Adopted(job)
+    return await _Guard(plan, ports, say).claim()
+
+
+class _Guard:
+    def __init__(self, plan: RunPlan, ports: Ports, say: Narrator) -> None:
+        self._plan = plan
+        self._ports = ports
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._told = False
+
+    async def claim(self) -> Claim:
+        while True:
+            claim = await self._settled(await self._look())
+            if claim is not None:
+                return claim
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _settled(self, verdict: SlotVerdict) -> Claim | None:
+        """What the verdict allows; None to look again."""
+        match verdict:
+            case Free(unclaimed):
+                return Fresh(await pass_over(unclaimed, self._plan, self._ports, self._say))
+            case Adopt(job, own):
+                ours = job if own else await adopt(job, self._plan, self._ports, self._say)
+                return None if ours is None else Adopted(ours, own)
             case Taken(failure):
-                raise RunFailure(failure)
+                clears = failures.slot_may_clear(failure)
+                await self._wait(failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
+                return None
             case Leaving(jobs):
-                await _let_them_leave(jobs, deadline, say)
+                return await self._let_them_leave(jobs)
+
+    async def _let_them_leave(self, jobs: tuple[JobSnapshot, ...]) -> Claim | None:
+        """A Job under deletion counts as long as a Pod of it is there: it would write beside us."""
+        if not await self._pods_of(jobs):
+            return Fresh()
+        names = ", ".join(job.ref.name for job in jobs)
+        failure = failures.run_blocked(names, "is being deleted and its Pod has not gone")
+        await self._wait(failure, self._plan.config.terminating_wait_sec)
+        return None
+
+    async def _wait(self, failure: Failure, patience: float) -> None:
+        """Nothing while there is patience left; said once."""
+        if self._loop.time() - self._began >= patience:
+            raise RunFailure(failure)
+        if not self._told:
+            self._told = True
+            await self._say.status(f"Waiting up to {patience:g}s for the slot: {failure.message}")
+
+    async def _look(self) -> SlotVerdict:
+        """One quorum list of the agent's Jobs, judged. Cannot be listed means closed, never free."""
+        plan, ports = self._plan, self._ports
+        call = Caller(ports.house.timings, self._say)
+        selector = plan.identity.selector
+        try:
+            listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
+        except ClusterError as error:
+            raise RunFailure(failures.guard_unreachable(error)) from None
+        return judge_slot(listing.items, _claimant(plan), held_jobs(listing.items, ports))
+
+    async def _pods_of(self, jobs: tuple[JobSnapshot, ...]) -> bool:
+        plan, ports = self._plan, self._ports
+        call = Caller(ports.house.timings, self._say)
+        selector = plan.identity.selector
+        try:
+            pods = await call("list pods", lambda: ports.cluster.list_pods(plan.namespace, selector))
+        except ClusterError as error:
+            raise RunFailure(failures.guard_unreachable(error)) from None
+        uids = {job.ref.uid for job in jobs}
+        return any(pod.job_uid in uids for pod in pods.items)
 
 
-async def look(plan: RunPlan, ports: Ports, say: Narrator) -> SlotVerdict:
-    """One quorum list of the agent's Jobs, judged. Cannot be listed means closed, never free."""
-    who = plan.identity
-    only_task = plan.config.concurrency_scope == "task"
-    claimant = Claimant(who.run, who.task, who.session, only_task=only_task, adopts_orphans=False)
-    call = Caller(ports.house.timings, say)
-    try:
-        listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, who.selector))
-    except ClusterError as error:
-        raise RunFailure(failures.guard_unreachable(error)) from None
-    return judge_slot(listing.items, claimant, ports.held)
-
-
-async def _let_them_leave(jobs: tuple[JobSnapshot, ...], deadline: float, say: Narrator) -> None:
-    """A Job under deletion still runs until its Pod is gone: it would write beside us."""
-    names = ", ".join(job.ref.name for job in jobs)
-    if asyncio.get_running_loop().time() > deadline:
-        raise RunFailure(failures.run_blocked(names, "is being deleted and its Pod has not gone"))
-    await say.status(f"Waiting for Job {names}, which is being deleted")
-    await asyncio.sleep(LOOK_AGAIN)
+def _claimant(plan: RunPlan) -> Claimant:
+    who, config = plan.identity, plan.config
+    return Claimant(
+        run=who.run,
+        task=who.task,
+        session=label_value(plan.resume),
+        retry_of=label_value(plan.retry_of),
+        wake=plan.wake_digest,
+        only_task=config.concurrency_scope == "task",
+        adopts_orphans=config.reattach_orphaned_jobs,
+    )

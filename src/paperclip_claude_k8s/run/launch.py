@@ -9,10 +9,12 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
+from paperclip_claude_k8s.plan.planning import Planner
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.calls import Caller
-from paperclip_claude_k8s.run.claim import Adopted, claim_agent
+from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
+from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.slot import is_live
 
@@ -23,13 +25,14 @@ STEP_BACK = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class LaunchedJob:
-    """A Job of ours that exists, and whether an earlier attempt made it."""
+    """A Job of ours that exists, the plan by which it is run, and whether another run or attempt made it."""
 
     job: JobSnapshot
+    plan: RunPlan
     adopted: bool = False
 
 
-async def launch(plan: RunPlan, ports: Ports, say: Narrator) -> LaunchedJob:
+async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
     """Guard and create, until exactly one Job of the slot is ours.
 
     Raises:
@@ -37,30 +40,33 @@ async def launch(plan: RunPlan, ports: Ports, say: Narrator) -> LaunchedJob:
     """
     rival: str | None = None
     for _ in range(ports.house.limits.gate_rounds):
-        claim = await claim_agent(plan, ports, say)
-        if isinstance(claim, Adopted):
-            await say.status(
-                f"Reattaching to in-flight K8s Job {claim.job.ref.name}, our own earlier attempt"
-            )
-            return LaunchedJob(claim.job, adopted=True)
-        job = await _create(plan, ports, say)
+        match await claim_slot(plan, ports, say):
+            case Adopted(job, own):
+                whose = "our own earlier attempt" if own else "an earlier host process left it"
+                await say.status(f"Reattaching to in-flight K8s Job {job.ref.name}, {whose}")
+                return LaunchedJob(job, plan, adopted=True)
+            case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
+                await say.status(f"Going on with session {session}, where the agent's last run ended")
+                plan = planner.plan(session=session)
+        job = await _create(plan, held, ports, say)
         rival = await _opened(plan, job, ports, say)
         if rival is None:
-            ports.held.add(job.ref.uid)
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
             await say.status(
                 f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
             )
-            return LaunchedJob(job)
+            return LaunchedJob(job, plan)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
-async def _create(plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot:
+async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot:
     """A taken name is our own earlier try whose answer was lost, or an earlier attempt of this very run."""
     call = Caller(ports.house.timings, say)
     manifest = job_manifest(plan)
+    if not held.fenced:
+        manifest["metadata"]["annotations"] |= holder_note(ports, plan.namespace)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
     except ClusterError as error:

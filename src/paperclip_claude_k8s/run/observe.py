@@ -10,7 +10,8 @@ from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import keep_alive, refresh_spawn
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears
@@ -28,6 +29,8 @@ class _Crew:
 
     ctx: ExecutionContext
     plan: RunPlan
+    launched: LaunchedJob
+    held: Tenure
     ports: Ports
     say: Narrator
     vigil: Vigil
@@ -39,11 +42,13 @@ class _Crew:
 
 
 async def observe(
-    ctx: ExecutionContext, plan: RunPlan, launched: LaunchedJob, ports: Ports, say: Narrator
+    ctx: ExecutionContext, launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator
 ) -> Sighting:
     """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
+    plan = launched.plan
     async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
-        crew = _Crew(ctx, plan, ports, say, vigil, Ears(ports, say, vigil, plan.volume_here))
+        ears = Ears(ports, say, vigil, plan.volume_here)
+        crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears)
         async with asyncio.TaskGroup() as group:
             log = group.create_task(_listen(crew), name="log")
             others = [group.create_task(work, name=name) for name, work in _watchers(crew)]
@@ -58,6 +63,8 @@ def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
     yield "life", _live(crew)
     yield "stop", _stop(crew)
     yield "keepalive", _keep_alive(crew)
+    if not crew.held.fenced:
+        yield "holder", keep_noting(crew.vigil.ref, crew.held, crew.ports)
     if crew.ctx.signal is not None:
         yield "signal", hear_host(crew.ctx.signal, crew.orders)
     if crew.plan.config.timeout_sec:
@@ -68,7 +75,9 @@ def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 async def _live(crew: _Crew) -> None:
     """Wait for the container, then for its end."""
-    started = await wait_for_pod(crew.vigil, crew.plan.config, crew.ports, crew.say)
+    started = await wait_for_pod(
+        crew.vigil, crew.plan.config, crew.ports, crew.say, reattached=crew.launched.adopted
+    )
     if isinstance(started, Failure):
         _offer(crew, NotStarted(started))
         return

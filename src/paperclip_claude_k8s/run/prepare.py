@@ -12,7 +12,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.plan.planning import Setting, plan_run
+from paperclip_claude_k8s.plan.planning import Planner, Setting
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
@@ -40,19 +40,20 @@ def identity_of(ctx: ExecutionContext) -> Identity:
 
 async def prepare(
     ctx: ExecutionContext, who: Identity, config: AdapterConfig, ports: Ports, say: Narrator
-) -> RunPlan:
+) -> tuple[Planner, RunPlan]:
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
         RunFailure: `k8s_prompt_too_large`, and what `find_setting` raises.
     """
-    plan = plan_run(ctx, who, config, await find_setting(config, ports, say))
+    planner = Planner(ctx, who, config, await find_setting(config, ports, say))
+    plan = planner.plan()
     for note in plan.notes:
         await say.status(note)
     limit = ports.house.limits.secret_prompt_bytes
     if plan.secret_bytes > limit:
         raise RunFailure(failures.prompt_too_large(plan.secret_bytes, limit))
-    return plan
+    return planner, plan
 
 
 async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Setting:

@@ -54,10 +54,11 @@ class _Clock:
 
 
 async def wait_for_pod(
-    vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator
+    vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator, *, reattached: bool = False
 ) -> PodSnapshot | Failure:
     """The Pod once its agent container runs or has run, or why that will not happen."""
-    return await _Waiting(vigil, config, ports, say).until_listening()
+    seen = await _Waiting(vigil, config, ports, say).until_listening()
+    return failures.of_adopted(seen) if reattached and isinstance(seen, Failure) else seen
 
 
 class _Waiting:

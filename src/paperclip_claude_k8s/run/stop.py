@@ -1,9 +1,14 @@
 """Orders to stop the agent, and the proof that it stopped (HOST.md 4.5)."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
+from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
@@ -11,6 +16,7 @@ from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Ending, Order, Stopped, agent_end
 
+T = TypeVar("T")
 LOOK_AGAIN = 0.5
 """Seconds between two direct looks at a Pod whose end the watch has not told yet."""
 
@@ -60,6 +66,46 @@ async def _not_found(name: str, uid: str, vigil: Vigil, ports: Ports) -> bool:
     except ClusterError:
         return False  # not observed is not gone
     return there is None or there.uid != uid
+
+
+async def unless_stopped(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, or its cancellation as soon as the host stops the run.
+
+    Raises:
+        RunFailure: what `work` raises; `cancelled`, once `work` has tidied up after itself.
+    """
+    if signal is None:
+        return await work
+    ended: FirstWord[Callable[[], T]] = FirstWord()
+    async with asyncio.TaskGroup() as group:
+        hearing = group.create_task(_stopped(signal, ended))
+        working = group.create_task(_done(work, ended))
+        outcome = await ended.heard()
+        hearing.cancel()
+        working.cancel()
+    return outcome()
+
+
+async def _stopped(signal: StopSignal, ended: "FirstWord[Callable[[], T]]") -> None:
+    await signal.wait()
+    ended.offer(_cancelled)
+
+
+def _cancelled() -> NoReturn:
+    raise RunFailure(failures.cancelled(proven=True))
+
+
+async def _done(work: Coroutine[Any, Any, T], ended: "FirstWord[Callable[[], T]]") -> None:
+    try:
+        result = await work
+    except RunFailure as failure:
+        ended.offer(partial(_raise, failure))
+    else:
+        ended.offer(lambda: result)
+
+
+def _raise(failure: RunFailure) -> NoReturn:
+    raise failure
 
 
 async def hear_host(signal: StopSignal, orders: FirstWord[Order]) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Literal, TypeAlias
 
-Leaving: TypeAlias = Literal["done", "unclear", "shutdown", "bug"]
-"""How the scope of a Job is left: the run ended, its end is not established, the host goes down, our bug."""
+Leaving: TypeAlias = Literal["done", "unclear", "lost", "shutdown", "bug"]
+"""How a Job is left: it ended, its end is not known, another host has it, our host goes down, a bug."""
 
 
 def keeps_job(how: Leaving, *, retain: bool) -> str | None:
@@ -11,6 +11,8 @@ def keeps_job(how: Leaving, *, retain: bool) -> str | None:
     match how:
         case "shutdown":
             return "the host is going down; the next process adopts it"
+        case "lost":
+            return "another host process took it over while this one could not be heard of"
         case "unclear":
             return "its end could not be established"
         case "done" | "bug":

@@ -1,0 +1,100 @@
+"""Our Leases: one per process, renewed, and one per slot, written once and deleted with the run (SPEC 2)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PREFIX
+from paperclip_claude_k8s.cluster.model import LeaseSnapshot
+
+KIND_LABEL = f"{PREFIX}lease"
+PROCESS_ANNOTATION = f"{PREFIX}process"
+PROCESS_LEASES: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE, KIND_LABEL: "process"}
+"""Finds the Lease of every process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process, told apart from every other one that ever ran. `uuid` is its name in Leases."""
+
+    uuid: str
+    host: str = ""
+    boot: str = ""
+    """The kernel's boot id."""
+    namespace: str = ""
+    """The pid namespace; a pid means something only inside of it."""
+    pid: int = 0
+    started: str = ""
+    """Start time in clock ticks since boot: pids are used again."""
+
+    def to_map(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_map(cls, told: Mapping[str, object]) -> "ProcessId":
+        texts = {key: value if isinstance(value, str) else "" for key, value in told.items()}
+        pid = texts.get("pid", "")
+        known = {key: texts.get(key, "") for key in ("uuid", "host", "boot", "namespace", "started")}
+        return cls(**known, pid=int(pid) if pid.isdecimal() else 0)
+
+
+def process_lease_name(uuid: str) -> str:
+    return f"ac-process-{uuid}"
+
+
+def slot_lease_name(slot: str) -> str:
+    """`slot` is the agent, or agent and task; any text makes a legal name."""
+    return f"ac-slot-{hashlib.sha256(slot.encode()).hexdigest()[:16]}"
+
+
+def process_lease(namespace: str, who: ProcessId, now: datetime, seconds: int) -> dict[str, Any]:
+    """`seconds`: after so long without a renewal others may take the process for dead."""
+    lease = _lease(namespace, process_lease_name(who.uuid), "process", who, now)
+    lease["spec"] |= {"holderIdentity": who.uuid, "leaseDurationSeconds": seconds}
+    return lease
+
+
+def slot_lease(namespace: str, slot: str, run: str, who: ProcessId, now: datetime) -> dict[str, Any]:
+    lease = _lease(namespace, slot_lease_name(slot), "slot", who, now)
+    lease["spec"] |= {"holderIdentity": f"{who.uuid}/{run}"}
+    return lease
+
+
+def over(lease: dict[str, Any], version: str) -> dict[str, Any]:
+    """The same, to be written over that version and no other."""
+    return {**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}
+
+
+def _lease(namespace: str, name: str, kind: str, who: ProcessId, now: datetime) -> dict[str, Any]:
+    time = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {ADAPTER_LABEL: ADAPTER_TYPE, KIND_LABEL: kind},
+            "annotations": {PROCESS_ANNOTATION: json.dumps(who.to_map(), sort_keys=True)},
+        },
+        "spec": {"acquireTime": time, "renewTime": time},
+    }
+
+
+def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
+    """The process that wrote a slot's Lease, and the run it was written for."""
+    uuid, _, run = lease.holder.partition("/")
+    return read_process(lease.annotations.get(PROCESS_ANNOTATION, ""), uuid), run
+
+
+def read_process(text: str, uuid: str) -> ProcessId:
+    """What an annotation tells of a process; `uuid` where its name is known otherwise."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        return ProcessId(uuid)
+    return ProcessId.from_map({**told, "uuid": uuid or told.get("uuid")})

@@ -1,0 +1,87 @@
+"""Jobs that other attempts and other host processes left behind: made ours, or passed over."""
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.labels import (
+    AGENT_CONTAINER,
+    NONCE_ANNOTATION,
+    RUN_LABEL,
+    SESSION_LABEL,
+    TAKEN_ANNOTATION,
+    TASK_LABEL,
+)
+from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnapshot, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.host.context import iso
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.relay import read_summary
+from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.narrate import Narrator
+
+LOST_RACE = frozenset({409, 422})
+"""Answers to a patch whose test failed: somebody changed the Job since we saw it."""
+
+
+async def adopt(job: JobSnapshot, plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot | None:
+    """Make the Job ours by its labels; None when somebody else was faster, or it is gone.
+
+    Raises:
+        RunFailure: `k8s_pod_reattach_failed`.
+    """
+    ours = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
+    patch: list[JsonObject] = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": job.resource_version},
+        *(_added("labels", key, value) for key, value in ours.items() if value),
+    ]
+    call = Caller(ports.house.timings, say)
+    try:
+        return await call("patch job", lambda: ports.cluster.patch_job(job.ref, patch))
+    except ClusterError as error:
+        if error.status in LOST_RACE:
+            return None
+        why = f"Job {job.ref.name} cannot be relabelled: {error}"
+        raise RunFailure(failures.pod_reattach_failed(why)) from None
+
+
+async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, say: Narrator) -> str | None:
+    """Mark results that answer another wake as taken; the newest session of our task, to go on from."""
+    session: str | None = None
+    for job in sorted(jobs, key=lambda job: str(job.created)):
+        if await mark_taken(job, ports):
+            await say.status(f"Job {job.ref.name} finished unheard; its result answers another wake")
+        if plan.identity.task is not None and job.labels.get(TASK_LABEL) == plan.identity.task:
+            session = await _session_of(job, ports) or session
+    return session
+
+
+async def mark_taken(job: JobSnapshot, ports: Ports) -> bool:
+    """Note on a Job that its result was answered; False where that could not be done."""
+    try:
+        noted = _added("annotations", TAKEN_ANNOTATION, iso(ports.house.now()))
+        return await ports.cluster.patch_job(job.ref, [noted]) is not None
+    except ClusterError:
+        return False  # it will be passed over once more; nothing worse
+
+
+async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
+    """The session that a finished Job's relay noted; None where nothing is known or it failed."""
+    nonce = job.annotations.get(NONCE_ANNOTATION)
+    try:
+        pods = await ports.cluster.list_pods(job.ref.namespace, {"job-name": job.ref.name})
+    except ClusterError:
+        return None
+    ours = [pod for pod in pods.items if pod.job_uid == job.ref.uid]
+    summary = read_summary(_message(ours[0]), nonce) if ours and nonce else None
+    return summary.session_id if summary is not None and summary.is_error is False else None
+
+
+def _message(pod: PodSnapshot) -> str:
+    agent = pod.container(AGENT_CONTAINER)
+    return agent.now.message if agent is not None and isinstance(agent.now, Terminated) else ""
+
+
+def _added(field: str, key: str, value: str) -> JsonObject:
+    """One entry of a JSON patch; labels and annotations have slashes in their names."""
+    pointer = key.replace("~", "~0").replace("/", "~1")
+    return {"op": "add", "path": f"/metadata/{field}/{pointer}", "value": value}

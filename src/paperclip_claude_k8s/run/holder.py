@@ -1,0 +1,66 @@
+"""What a Job says of the process that runs it: the fence where Leases are forbidden (SPEC 2)."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from paperclip_claude_k8s.cluster.labels import HOLDER_ANNOTATION, HOLDER_SEEN_ANNOTATION
+from paperclip_claude_k8s.cluster.leases import read_process
+from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.reading import moment
+from paperclip_claude_k8s.host.context import iso
+from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.whoami import start_of
+from paperclip_claude_k8s.verdict.holder import Fate, fate_here
+from paperclip_claude_k8s.verdict.slot import is_live
+
+STEP = 60.0
+"""Seconds between two notes that the holder lives."""
+UNSEEN = timedelta(seconds=180)
+"""A holder that was not seen for so long is dead: three notes are missing. Clocks may differ by a minute."""
+
+
+def holder_note(ports: Ports, namespace: str) -> dict[str, str]:
+    """Annotations of a Job that this process runs without a Lease."""
+    me = ports.slots(namespace).me
+    return {
+        HOLDER_ANNOTATION: json.dumps(me.to_map(), sort_keys=True),
+        HOLDER_SEEN_ANNOTATION: iso(ports.house.now()),
+    }
+
+
+async def keep_noting(ref: JobRef, held: Tenure, ports: Ports) -> None:
+    """Say on the Job that its holder lives, for as long as this runs; nothing to do where a Lease does it."""
+    while not held.fenced:
+        await asyncio.sleep(STEP)
+        seen: JsonObject = {
+            "op": "add",
+            "path": f"/metadata/annotations/{HOLDER_SEEN_ANNOTATION.replace('/', '~1')}",
+            "value": iso(ports.house.now()),
+        }
+        with suppress(ClusterError):
+            await ports.cluster.patch_job(ref, [seen])
+
+
+def held_jobs(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
+    """Uids of live Jobs whose holder is alive, as far as they say: runs of this process, and fresh notes."""
+    return {
+        job.ref.uid
+        for job in jobs
+        if is_live(job) and (job.ref.uid in ports.held or _holder_lives(job, ports))
+    }
+
+
+def _holder_lives(job: JobSnapshot, ports: Ports) -> bool:
+    noted = job.annotations.get(HOLDER_ANNOTATION)
+    if noted is None:
+        return False
+    holder, me = read_process(noted, ""), ports.slots(job.ref.namespace).me
+    fate = fate_here(holder, me, start_of)
+    if fate is Fate.UNKNOWN:
+        seen = moment(job.annotations.get(HOLDER_SEEN_ANNOTATION))
+        return seen is not None and ports.house.now() - seen < UNSEEN
+    return fate is Fate.ALIVE

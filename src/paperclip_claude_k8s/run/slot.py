@@ -1,0 +1,26 @@
+"""The slot of a run: one agent, or one agent and task, across all processes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.stop import unless_stopped
+
+
+@asynccontextmanager
+async def slot_held(
+    ctx: ExecutionContext, plan: RunPlan, ports: Ports, say: Narrator
+) -> AsyncIterator[Tenure]:
+    """Hold the run's slot for the length of the block, both attempts included.
+
+    Raises:
+        RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`, `cancelled`.
+    """
+    who, config = plan.identity, plan.config
+    slot = f"{who.agent}:{who.task}" if config.concurrency_scope == "task" and who.task else who.agent
+    tenure = ports.slots(plan.namespace).tenure(slot, who.run_id, config.concurrency_wait_sec, say)
+    async with AsyncExitStack() as stack:
+        yield await unless_stopped(ctx.signal, stack.enter_async_context(tenure))

@@ -1,0 +1,304 @@
+"""Who may work in a slot, across processes: Leases, taken, watched and given back (SPEC 2).
+
+Leases keep two writers apart. They never authorise ending somebody's Job.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.leases import (
+    PROCESS_LEASES,
+    ProcessId,
+    holder_of,
+    over,
+    process_lease,
+    process_lease_name,
+    slot_lease,
+    slot_lease_name,
+)
+from paperclip_claude_k8s.cluster.model import LeaseSnapshot
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.ground.aio import Nursery
+from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.ports import House, Tenure, Voice
+from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.whoami import start_of
+from paperclip_claude_k8s.verdict.holder import Fate, Watched, fate_by_lease, fate_here
+
+FORBIDDEN = frozenset({403, 404, 405})
+"""Answers that mean: no Leases here. Runs are then fenced by the gate and by what Jobs say of holders."""
+CONFLICT = 409
+LOOK_AGAIN = 2.0
+"""Seconds between two looks at the Lease of a process whose fate is unknown."""
+LINGER = 1.0
+"""Seconds a process keeps its Lease after its last run: the next run often follows at once."""
+FORGOTTEN = timedelta(hours=1)
+"""Age at which the Lease of a process that died is swept."""
+
+
+class Rival(Exception):
+    """The slot's holder is alive."""
+
+    def __init__(self, holder: str, run: str) -> None:
+        super().__init__(holder)
+        self.run = run
+
+
+@dataclass(slots=True)
+class Landlord:
+    """All slots that runs of this process hold in one namespace."""
+
+    cluster: Cluster
+    namespace: str
+    me: ProcessId
+    house: House
+    nursery: Nursery
+    forbidden: bool = False
+    _held: dict[str, Tenure] = field(default_factory=dict)
+    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _version: str = ""
+    _renewing: asyncio.Task[None] | None = None
+    _renewed: float = 0.0
+    _swept: bool = False
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _watched: dict[str, Watched] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def tenure(self, slot: str, run: str, patience: float, say: Voice) -> AsyncIterator[Tenure]:
+        """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
+
+        Raises:
+            RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
+        """
+        held = await self._patiently(slot, run, patience, say)
+        try:
+            yield held
+        finally:
+            await self._give_back(held)
+
+    async def still_ours(self, held: Tenure) -> bool:
+        """Whether nobody took the slot over; asked only where our own Lease was not renewed for too long."""
+        if not held.fenced or self._now() - self._renewed < self._timings.lease_expiry / 2:
+            return True
+        try:
+            lease = await self.cluster.read_lease(self.namespace, slot_lease_name(held.slot))
+        except ClusterError:
+            return True  # not observed is not lost; the Job's uid guards what is done to it
+        return lease is not None and lease.holder == f"{self.me.uuid}/{held.run}"
+
+    async def release_all(self) -> None:
+        """The host goes down: say that we hold nothing any more. Bounded by the caller."""
+        for held in tuple(self._held.values()):
+            await self._give_back(held)
+        await self._leave()
+
+    # taking a slot ------------------------------------------------------------------------------
+
+    async def _patiently(self, slot: str, run: str, patience: float, say: Voice) -> Tenure:
+        deadline, told = self._now() + patience, False
+        while True:
+            try:
+                return await self._take(slot, run, say)
+            except Rival as rival:
+                if self._now() >= deadline:
+                    raise RunFailure(failures.slot_held(rival.run)) from None
+            except ClusterError as error:
+                raise RunFailure(failures.guard_unreachable(error)) from None
+            if not told:
+                await say.status(f"Waiting up to {patience:g}s for the agent's slot, which another run holds")
+                told = True
+            await asyncio.sleep(min(LOOK_AGAIN, max(deadline - self._now(), 0.0)))
+
+    async def _take(self, slot: str, run: str, say: Voice) -> Tenure:
+        """Raises `Rival` or `ClusterError`."""
+        if slot in self._held:
+            raise Rival(self.me.uuid, self._held[slot].run)
+        held = self._held[slot] = Tenure(slot, run)  # at once: others of this process see it
+        self._idle.clear()
+        try:
+            await self._attend(say)
+            if not self.forbidden:
+                held.version = await self._win(slot, run, say)
+                held.fenced = True
+        except BaseException:
+            self._vacate(slot)
+            raise
+        return held
+
+    async def _win(self, slot: str, run: str, say: Voice) -> str:
+        """The version of the slot's Lease once it is ours."""
+        call = Caller(self._timings, say)
+        while True:
+            wish = slot_lease(self.namespace, slot, run, self.me, self.house.now())
+            try:
+                made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, wish))  # noqa: B023
+            except ClusterError as error:
+                if error.status != CONFLICT:
+                    raise
+            else:
+                return made.resource_version
+            there = await call(
+                "read lease", lambda: self.cluster.read_lease(self.namespace, slot_lease_name(slot))
+            )
+            if there is not None and (version := await self._inherit(there, slot, run, say)):
+                return version
+
+    async def _inherit(self, lease: LeaseSnapshot, slot: str, run: str, say: Voice) -> str | None:
+        """Take the slot over from a holder that is dead; None when somebody was faster."""
+        holder, their_run = holder_of(lease)
+        if holder.uuid != self.me.uuid and await self._fate(holder, say) is Fate.ALIVE:
+            raise Rival(holder.uuid, their_run)
+        wish = over(slot_lease(self.namespace, slot, run, self.me, self.house.now()), lease.resource_version)
+        try:
+            return (await self.cluster.replace_lease(self.namespace, wish)).resource_version
+        except ClusterError as error:
+            if error.status in {CONFLICT, 404}:
+                return None
+            raise
+
+    async def _fate(self, holder: ProcessId, say: Voice) -> Fate:
+        """Alive or dead, after waiting as long as it takes to know."""
+        fate = fate_here(holder, self.me, start_of)
+        told = False
+        while fate is Fate.UNKNOWN:
+            fate = await self._fate_by_lease(holder.uuid)
+            if fate is not Fate.UNKNOWN:
+                break
+            if not told:
+                wait = self._timings.lease_expiry
+                await say.status(
+                    f"Waiting up to {wait:g}s to learn whether this agent's last host process lives"
+                )
+                told = True
+            await asyncio.sleep(LOOK_AGAIN)
+        return fate
+
+    async def _fate_by_lease(self, uuid: str) -> Fate:
+        try:
+            lease = await self.cluster.read_lease(self.namespace, process_lease_name(uuid))
+        except ClusterError:
+            return Fate.UNKNOWN
+        version = lease.resource_version if lease is not None else None
+        first = self._watched.setdefault(uuid, Watched(version or "", self._now()))
+        fate = fate_by_lease(first, version, self._now(), self._timings.lease_expiry)
+        if fate is not Fate.UNKNOWN:
+            del self._watched[uuid]
+        return fate
+
+    # giving it back -----------------------------------------------------------------------------
+
+    async def _give_back(self, held: Tenure) -> None:
+        """Bounded; what stays is a Lease whose holder will be dead."""
+        if self._held.get(held.slot) is not held:
+            return
+        self._vacate(held.slot)
+        if held.fenced:
+            with suppress(ClusterError, TimeoutError):
+                async with asyncio.timeout(self._timings.tidy):
+                    name = slot_lease_name(held.slot)
+                    await self.cluster.delete_lease(self.namespace, name, held.version)
+
+    def _vacate(self, slot: str) -> None:
+        del self._held[slot]
+        if not self._held:
+            self._idle.set()
+
+    # our own Lease ------------------------------------------------------------------------------
+
+    async def _attend(self, say: Voice) -> None:
+        """See to it that our own Lease is there and renewed."""
+        async with self._taking:
+            if self.forbidden or (self._renewing is not None and not self._renewing.done()):
+                return
+            call = Caller(self._timings, say)
+            try:
+                made = await call(
+                    "create lease", lambda: self.cluster.create_lease(self.namespace, self._mine())
+                )
+            except ClusterError as error:
+                if error.status not in FORBIDDEN:
+                    raise
+                self.forbidden = True
+                await say.warn(
+                    f"Leases cannot be used ({error}): two host processes are kept apart by what Jobs say of "
+                    "their holder; `claude-k8s rbac` prints the Role that allows them"
+                )
+                return
+            self._version, self._renewed = made.resource_version, self._now()
+            self._renewing = await self.nursery.start(self._renew(), name=f"lease {self.namespace}")
+
+    async def _renew(self) -> None:
+        """Until a while after the last slot was given back; then the Lease goes."""
+        try:
+            await self._sweep()
+            while self._held:
+                try:
+                    async with asyncio.timeout(self._timings.lease_renewal):
+                        await self._idle.wait()
+                except TimeoutError:
+                    await self._renew_once()
+                else:
+                    await asyncio.sleep(LINGER)
+        finally:
+            self._renewing = None
+        await self._leave()
+
+    async def _renew_once(self) -> None:
+        try:
+            made = await self.cluster.replace_lease(self.namespace, over(self._mine(), self._version))
+        except ClusterError as error:
+            if error.status not in {CONFLICT, 404}:
+                return  # out of reach: the next turn tries again
+            await self._write_again()
+        else:
+            self._version, self._renewed = made.resource_version, self._now()
+
+    async def _write_again(self) -> None:
+        """An answer was lost, or somebody swept us: what is there now is ours to write over."""
+        with suppress(ClusterError):
+            there = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
+            if there is None:
+                made = await self.cluster.create_lease(self.namespace, self._mine())
+            else:
+                made = await self.cluster.replace_lease(
+                    self.namespace, over(self._mine(), there.resource_version)
+                )
+            self._version, self._renewed = made.resource_version, self._now()
+
+    async def _leave(self) -> None:
+        """Delete our own Lease: whoever waits for us to prove dead need not wait any more."""
+        version, self._version = self._version, ""
+        if version and not self._held:
+            with suppress(ClusterError, TimeoutError):
+                async with asyncio.timeout(self._timings.tidy):
+                    name = process_lease_name(self.me.uuid)
+                    if not await self.cluster.delete_lease(self.namespace, name, version):
+                        there = await self.cluster.read_lease(self.namespace, name)
+                        if there is not None:
+                            await self.cluster.delete_lease(self.namespace, name, there.resource_version)
+
+    async def _sweep(self) -> None:
+        """Leases of processes that died long ago; by the clocks, which differ by less than an hour."""
+        if self._swept:
+            return
+        self._swept = True
+        with suppress(ClusterError):
+            for lease in (await self.cluster.list_leases(self.namespace, PROCESS_LEASES)).items:
+                if lease.renewed is not None and self.house.now() - lease.renewed > FORGOTTEN:
+                    await self.cluster.delete_lease(self.namespace, lease.name, lease.resource_version)
+
+    def _mine(self) -> dict[str, Any]:
+        return process_lease(self.namespace, self.me, self.house.now(), int(self._timings.lease))
+
+    @property
+    def _timings(self) -> Timings:
+        return self.house.timings
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
