@@ -26,6 +26,8 @@ class House:
     limits: Limits = field(default_factory=Limits)
     now: Callable[[], datetime] = utc_now
     env: Mapping[str, str] = field(default_factory=dict)
+    me: ProcessId | None = None
+    """Which process this is; None finds out."""
 
 
 class Voice(Protocol):
@@ -44,6 +46,8 @@ class Tenure:
     run: str
     fenced: bool = False
     version: str = ""
+    doubtful: bool = False
+    """Our process was unheard of for so long that another one may have taken the slot over."""
 
 
 class Slots(Protocol):

@@ -38,11 +38,14 @@ class Process:
     turns: Turns = field(default_factory=Turns)
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
-    me: ProcessId = field(default_factory=this_process)
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
     _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
+    _me: ProcessId = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._me = self.house.me or this_process()
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
@@ -62,7 +65,7 @@ class Process:
     def _landlord(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Landlord:
         key = (kubeconfig, namespace)
         if key not in self._landlords:
-            self._landlords[key] = Landlord(cluster, namespace, self.me, self.house, self.nursery)
+            self._landlords[key] = Landlord(cluster, namespace, self._me, self.house, self.nursery)
         return self._landlords[key]
 
     @contextmanager

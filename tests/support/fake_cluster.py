@@ -70,7 +70,7 @@ class FakeCluster:
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, life)
         self.api = Api(self.store, self.kubelet, self.mischief)  # type: ignore[arg-type]  # the part Api uses
-        self.gateway = Gateway(wire=_Wire(self))
+        self.gateway = Gateway(wire=HostLine(self))
         furnish(self.store)
 
     @classmethod
@@ -99,11 +99,24 @@ class FakeCluster:
         self.mischief.close_watches()
 
 
-class _Wire:
-    """Requests go straight into the API; refusals come back as the gateway's own errors."""
+class HostLine:
+    """Requests go straight into the API; refusals come back as the gateway's own errors.
+
+    Each host process has a line of its own, which can be cut while the cluster and other hosts go on.
+    """
 
     def __init__(self, fake: FakeCluster) -> None:
         self._fake = fake
+        self._open: set[asyncio.Event] = set()
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for broken in self._open:
+            broken.set()
+
+    def mend(self) -> None:
+        self.is_cut = False
 
     async def call(self, request: WireRequest) -> Object:
         await self._reach(request)
@@ -130,11 +143,13 @@ class _Wire:
         broken = asyncio.Event()
         if is_log:
             self._fake.mischief.streams.add(broken.set)
+        self._open.add(broken)
         try:
             async with aclosing(chunks), aclosing(_Chunks(chunks, broken, silence)) as answer:
                 yield answer
         finally:
             self._fake.mischief.streams.discard(broken.set)
+            self._open.discard(broken)
 
     async def default_namespace(self) -> str | None:
         return NAMESPACE
@@ -148,7 +163,7 @@ class _Wire:
         if isinstance(target, Target):
             verb = verb_of(request.method, target, watch=request.query.get("watch") == "true")
             self._fake.calls.made.append((verb, target.resource, target.name))
-        if asyncio.get_running_loop().time() < self._fake.down_until:
+        if self.is_cut or asyncio.get_running_loop().time() < self._fake.down_until:
             raise ClusterError(None, "Unreachable", f"{request}: connection refused")
 
 
@@ -323,8 +338,17 @@ def _loop_nanos() -> int:
     return 1_790_000_000_000_000_000 + int(asyncio.get_running_loop().time() * 1_000_000_000)
 
 
+def _result(stdout: bytes) -> Object:
+    """What the relay notes of the last result."""
+    lines = [line for line in stdout.split(b"\n") if line.startswith(b'{"type":"result"')]
+    told = json.loads(lines[-1]) if lines else {}
+    keys = {"session": "session_id", "subtype": "subtype", "is_error": "is_error", "cost": "total_cost_usd"}
+    return {ours: told.get(theirs) for ours, theirs in keys.items()}
+
+
 def _summary(pod: Object, stdout: bytes, life: Life) -> str:
     env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
     told = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
-    return json.dumps({**told, "sha256": hashlib.sha256(stdout).hexdigest(), "limit": False})
+    digest = hashlib.sha256(stdout).hexdigest()
+    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False})

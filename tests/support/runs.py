@@ -48,9 +48,12 @@ class Heard:
     chunks: list[tuple[str, str]] = field(default_factory=list)
     meta: list[dict[str, Any]] = field(default_factory=list)
     spawned: list[dict[str, Any]] = field(default_factory=list)
+    times: list[tuple[float, str]] = field(default_factory=list)
+    """(loop time, text) of every chunk."""
 
     async def on_log(self, stream: str, text: str) -> None:
         self.chunks.append((stream, text))
+        self.times.append((asyncio.get_running_loop().time(), text[:200]))
 
     async def on_meta(self, meta: dict[str, Any]) -> None:
         self.meta.append(meta)

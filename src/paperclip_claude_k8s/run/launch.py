@@ -16,7 +16,7 @@ from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.slot import is_live
+from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
 HTTP_CONFLICT = 409
 STEP_BACK = (1.0, 3.0)
@@ -103,7 +103,7 @@ async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -
         listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
     except ClusterError as error:
         raise RunFailure(failures.guard_unreachable(error)) from None
-    rivals = [other for other in listing.items if other.ref.uid != job.ref.uid and is_live(other)]
+    rivals = rivals_of(job, listing.items, only_task=plan.config.concurrency_scope == "task")
     return rivals[0].ref.name if rivals else None
 
 

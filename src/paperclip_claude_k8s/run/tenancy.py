@@ -84,7 +84,7 @@ class Landlord:
 
     async def still_ours(self, held: Tenure) -> bool:
         """Whether nobody took the slot over; asked only where our own Lease was not renewed for too long."""
-        if not held.fenced or self._now() - self._renewed < self._timings.lease_expiry / 2:
+        if not held.fenced or not (held.doubtful or self._was_unheard()):
             return True
         try:
             lease = await self.cluster.read_lease(self.namespace, slot_lease_name(held.slot))
@@ -257,7 +257,17 @@ class Landlord:
                 return  # out of reach: the next turn tries again
             await self._write_again()
         else:
-            self._version, self._renewed = made.resource_version, self._now()
+            self._renewed_as(made.resource_version)
+
+    def _renewed_as(self, version: str) -> None:
+        if self._was_unheard():
+            for held in self._held.values():
+                held.doubtful = True
+        self._version, self._renewed = version, self._now()
+
+    def _was_unheard(self) -> bool:
+        """Whether others may have taken us for dead meanwhile."""
+        return self._now() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
     async def _write_again(self) -> None:
         """An answer was lost, or somebody swept us: what is there now is ours to write over."""
@@ -269,7 +279,7 @@ class Landlord:
                 made = await self.cluster.replace_lease(
                     self.namespace, over(self._mine(), there.resource_version)
                 )
-            self._version, self._renewed = made.resource_version, self._now()
+            self._renewed_as(made.resource_version)
 
     async def _leave(self) -> None:
         """Delete our own Lease: whoever waits for us to prove dead need not wait any more."""

@@ -104,6 +104,13 @@ def is_live(job: JobSnapshot) -> bool:
     return job.finished is None and not job.deleting
 
 
+def rivals_of(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task: bool) -> list[JobSnapshot]:
+    """Other living Jobs of the slot, whatever their age."""
+    task = job.labels.get(TASK_LABEL)
+    others = [other for other in jobs if other.ref.uid != job.ref.uid and is_live(other)]
+    return [other for other in others if not only_task or other.labels.get(TASK_LABEL) == task]
+
+
 def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
     """Our own first, then the newest; beside it no other run's may live, or two Pods would share a slot."""
     own = [job for job in live if job.labels.get(RUN_LABEL) == who.run]

@@ -1,0 +1,373 @@
+"""Several host processes, and what becomes of runs when one of them goes away: on virtual time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import FakeCluster, HostLine, Life
+from tests.support.runs import Heard, capture
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House
+
+pytestmark = pytest.mark.looptime
+WHOLE = capture("02")
+HALF = WHOLE[: WHOLE.index(b'{"type":"result"')]
+LONG = Life(output=((0.0, HALF), (300.0, WHOLE[len(HALF) :])), ends_at=301.0)
+SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+UNKNOWN_SESSION = (
+    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
+    b'"errors":["No conversation found with session ID: asked"]}\n'
+)
+
+
+class Host:
+    """A host process of its own: its identity, its line to the API server, its adapter."""
+
+    def __init__(self, fake: FakeCluster, name: str) -> None:
+        self.line = HostLine(fake)
+        gateway = Gateway(wire=self.line)
+        self.adapter = Adapter(House(now=virtual_now, me=ProcessId(name)), lambda _k, _t: gateway)
+
+    async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
+        heard = heard or Heard()
+        config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
+        ctx = {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "co"},
+            "config": config,
+            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
+            "onLog": heard.on_log,
+            **more,
+        }
+        return await self.adapter.execute(ctx), heard
+
+    def vanish(self) -> None:
+        """No packet comes from it any more; what it ran it believes to go on."""
+        self.line.cut()
+
+
+def virtual_now() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def two_hosts(
+    folder: Path, life: Life | Callable[[Any], Life]
+) -> AsyncIterator[tuple[FakeCluster, Host, Host]]:
+    async with FakeCluster.start(folder, life) as fake:
+        one, two = Host(fake, "host-one"), Host(fake, "host-two")
+        try:
+            yield fake, one, two
+        finally:
+            one.line.mend()
+            await one.adapter.shutdown()
+            await two.adapter.shutdown()
+
+
+@asynccontextmanager
+async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
+    """A run that has been going for so long when the block begins; ended with it."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(host.run(**more))
+        await asyncio.sleep(seconds)
+        try:
+            yield task
+        finally:
+            task.cancel()
+
+
+def leases(fake: FakeCluster, kind: str) -> list[str]:
+    return [
+        lease["spec"]["holderIdentity"]
+        for lease in fake.store.list(LEASES)
+        if lease["metadata"]["labels"]["paperclip.io/lease"] == kind
+    ]
+
+
+def jobs(fake: FakeCluster) -> list[Any]:
+    return list(fake.store.list(JOBS))
+
+
+def assert_whole(result: ExecutionResult, heard: Heard) -> None:
+    assert result.error_message is None
+    assert heard.stdout.encode() == WHOLE
+    assert result.session_id is not None
+
+
+async def test_a_run_holds_its_slot_and_gives_everything_back(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        async with started(one) as task:
+            assert leases(fake, "slot") == ["host-one/run-1"]
+            assert leases(fake, "process") == ["host-one"]
+            await task
+        await asyncio.sleep(5)
+        assert leases(fake, "slot") + leases(fake, "process") == []
+        assert jobs(fake) == []
+
+
+async def test_a_long_run_renews_one_lease_and_nothing_else(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one):
+        before = fake.calls.count("update", "leases")
+        await asyncio.sleep(200)
+        assert fake.calls.count("update", "leases") - before == 10
+        assert len(leases(fake, "slot")) == 1
+
+
+async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as task:
+            await one.adapter.shutdown()
+            assert task.cancelled()
+            assert leases(fake, "slot") + leases(fake, "process") == []
+            began = asyncio.get_running_loop().time()
+            result, heard = await two.run()
+        assert_whole(result, heard)
+        assert "our own earlier attempt" in heard.status
+        assert asyncio.get_running_loop().time() - began < 290
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs(fake) == []
+
+
+async def test_another_run_of_the_same_task_adopts_the_orphan_and_relabels_it(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as first:
+            first.cancel()
+            await asyncio.sleep(1)
+            async with started(two, 5, runId="run-2") as second:
+                (job,) = jobs(fake)
+                assert job["metadata"]["labels"]["paperclip.io/run-id"] == "run-2"
+                result, heard = await second
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_an_adopted_run_is_cancelled_like_any_other(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as first:
+            first.cancel()
+            async with started(two, 5, runId="run-2", signal=stop) as second:
+                stop.set()
+                result, heard = await second
+        assert result.error_code == "cancelled"
+        assert heard.stdout.encode() == HALF
+        assert jobs(fake) == []
+
+
+async def test_a_process_that_vanished_is_waited_for_and_then_its_run_adopted(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one):
+            one.vanish()
+            began = asyncio.get_running_loop().time()
+            async with started(two, 60) as second:
+                assert len(jobs(fake)) == 1
+                assert not second.done()
+                await asyncio.sleep(10)
+                result, heard = await second
+            assert "learn whether" in heard.status
+            adopted_after = next(float(at) for at, text in heard.times if "Reattaching" in text) - began
+            assert 60 < adopted_after <= 70
+            assert_whole(result, heard)
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_a_process_that_comes_back_leaves_the_job_it_lost_alone(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        lost = Heard()
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(one.run(lost))
+            await asyncio.sleep(30)
+            one.vanish()
+            second = group.create_task(two.run())
+            await asyncio.sleep(100)
+            one.line.mend()
+        result, heard = second.result()
+        assert_whole(result, heard)
+        assert first.result()[0].error_message is None
+        assert "another host process took it over" in lost.status
+        assert fake.calls.count("create", "jobs") == 1
+
+
+@pytest.mark.parametrize("run", ["run-1", "run-2"])
+async def test_while_the_holder_lives_nobody_adopts(tmp_path: Path, run: str) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as first:
+            result, _ = await two.run(runId=run)
+            assert result.error_code == "k8s_concurrent_run_blocked"
+            assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+            assert "run-1" in (result.error_message or "")
+            assert_whole(*await first)
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_a_run_waits_for_its_slot_as_long_as_it_was_told(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one):
+            result, heard = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
+        assert_whole(result, heard)
+        assert heard.status.count("Waiting up to 1000s") == 1
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_other_tasks_of_an_agent_may_run_at_once_if_the_scope_is_the_task(
+    tmp_path: Path,
+) -> None:
+    config = {"concurrencyScope": "task"}
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one, config=config):
+            other = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
+            result, heard = await two.run(runId="run-2", config=config, context=other)
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def finished_unheard(fake: FakeCluster, one: Host) -> None:
+    """A run whose host went away before it ended."""
+    async with started(one) as task:
+        task.cancel()
+    await asyncio.sleep(300)
+    (job,) = jobs(fake)
+    assert any(condition["type"] == "Complete" for condition in job["status"]["conditions"])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"runId": "run-2"}, {"runId": "run-2", "context": {"taskId": "task-1", "retryOfRunId": "run-1"}}],
+)
+async def test_a_result_nobody_took_answers_the_same_wake(tmp_path: Path, more: dict[str, Any]) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        began = asyncio.get_running_loop().time()
+        result, heard = await two.run(**more)
+        assert_whole(result, heard)
+        assert asyncio.get_running_loop().time() - began < 5
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs(fake) == []
+
+
+async def test_a_new_wake_gets_a_new_run_that_goes_on_with_the_session(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        context = {"taskId": "task-1", "paperclipTaskMarkdown": "Something new."}
+        async with started(two, 5, runId="run-2", context=context) as second:
+            new = next(
+                job for job in jobs(fake) if job["metadata"]["labels"]["paperclip.io/run-id"] == "run-2"
+            )
+            old = next(job for job in jobs(fake) if job is not new and "run-1" in json.dumps(job["metadata"]))
+            assert "paperclip.io/result-taken" in old["metadata"]["annotations"]
+            command = new["spec"]["template"]["spec"]["containers"][0]["command"]
+            result, heard = await second
+        assert_whole(result, heard)
+        assert command[command.index("--resume") + 1] == result.session_id
+        assert "answers another wake" in heard.status
+
+
+async def test_a_session_that_cannot_be_resumed_is_tried_once_more_afresh(tmp_path: Path) -> None:
+    def life(pod: Any) -> Life:
+        resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+        return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
+
+    async with two_hosts(tmp_path, life) as (fake, one, _):
+        runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+        result, heard = await one.run(runtime=runtime)
+        assert result.error_message is None
+        assert result.session_id is not None
+        assert result.session_id != "asked"
+        assert "trying once more with a fresh one" in heard.status
+        names = {name for verb, what, name in fake.calls.made if (verb, what) == ("delete", "jobs")}
+        assert len(names) == 2
+        assert fake.calls.count("create", "leases") == 2
+        assert jobs(fake) == []
+
+
+async def test_a_fresh_session_that_fails_too_is_told_and_not_tried_again(tmp_path: Path) -> None:
+    life = Life(output=((0.0, UNKNOWN_SESSION),), exit_code=1)
+    async with two_hosts(tmp_path, life) as (fake, one, _):
+        result, _ = await one.run(runtime={"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}})
+        assert result.error_code == "session_unavailable"
+        assert result.clear_session is True
+        assert fake.calls.count("create", "jobs") == 2
+
+
+@pytest.mark.parametrize("verb", ["create", "update"])
+async def test_without_the_right_to_leases_it_is_said_once_and_the_job_names_its_holder(
+    tmp_path: Path, verb: str
+) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.denied.add(("create", "leases"))
+        if verb == "update":
+            fake.mischief.denied.add(("update", "leases"))
+        heard = Heard()
+        async with started(one, heard=heard) as first:
+            (job,) = jobs(fake)
+            noted = job["metadata"]["annotations"]
+            assert "host-one" in noted["paperclip.io/holder"]
+            blocked, _ = await two.run(runId="run-2")
+            assert blocked.error_code == "k8s_concurrent_run_blocked"
+            await asyncio.sleep(130)
+            (job,) = jobs(fake)
+            assert (
+                job["metadata"]["annotations"]["paperclip.io/holder-seen"] > noted["paperclip.io/holder-seen"]
+            )
+            assert_whole(*await first)
+        assert heard.status.count("Leases cannot be used") == 1
+
+
+async def test_without_leases_an_orphan_is_adopted_after_three_minutes_unseen(
+    tmp_path: Path,
+) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.denied.add(("create", "leases"))
+        async with started(one) as first:
+            first.cancel()
+            blocked, _ = await two.run(runId="run-2")
+            assert blocked.error_code == "k8s_concurrent_run_blocked"
+            await asyncio.sleep(190)
+            result, heard = await two.run(runId="run-2")
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_a_cancel_while_waiting_for_the_slot_ends_the_wait(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one):
+        async with started(two, 5, runId="run-2", signal=stop, config={"concurrencyWaitSec": 900}) as second:
+            stop.set()
+            result, _ = await second
+        assert result.error_code == "cancelled"
+        assert leases(fake, "slot") == ["host-one/run-1"]
+        assert fake.calls.count("create", "jobs") == 1
+
+
+@pytest.mark.parametrize("after", [0.0005, 0.0015, 0.0025, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075])
+async def test_a_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, after: float) -> None:
+    stop = asyncio.Event()
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(one.run(signal=stop))
+            await asyncio.sleep(after)
+            stop.set()
+        assert running.result()[0].error_code == "cancelled"
+        await asyncio.sleep(30)
+        assert jobs(fake) == []
+        assert leases(fake, "slot") == []
+
+
+async def test_old_leases_of_processes_that_died_are_swept(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
+        one.vanish()
+        first.cancel()
+        await asyncio.sleep(4000)
+        assert leases(fake, "process") == ["host-one"]
+        async with started(two, 5, agent={"id": "another"}):
+            assert leases(fake, "process") == ["host-two"]
