@@ -33,7 +33,8 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
         return apologize(config_invalid(str(error)), asked)
     say = Narrator(ctx)
     try:
-        return await _run(ctx, process, say)
+        async with process.poller.heeding(ctx) as heeding:
+            return await _run(heeding, process, say)
     except RunFailure as stop:
         await say.warn(stop.failure.message)
         return apologize(stop.failure, asked)

@@ -18,6 +18,7 @@ from paperclip_claude_k8s.claude.words import (
 from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.plan.identity import label_value as sanitize_label_value
+from paperclip_claude_k8s.run.polling import STOPPED
 from paperclip_claude_k8s.verdict.slot import classify_orphan
 
 __all__ = [
@@ -46,7 +47,7 @@ def is_k8s_404(error: object) -> bool:
 
 def should_abort_for_cancellation(status: str | None) -> bool:
     """Whether the host's word for a run means: stop it. Everything else may be stale or in passing."""
-    return status in {"cancelled", "cancelling"}
+    return status in STOPPED
 
 
 def describe_pod_terminated_error(pod: str, phase: str, containers: Sequence[ContainerSnapshot]) -> str:

@@ -15,6 +15,7 @@ from paperclip_claude_k8s.ground.aio import Nursery, Turns
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import House, Ports
+from paperclip_claude_k8s.run.polling import HostPoller
 from paperclip_claude_k8s.run.tenancy import Landlord
 from paperclip_claude_k8s.run.whoami import this_process
 
@@ -42,10 +43,12 @@ class Process:
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
     _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
+    poller: HostPoller = field(init=False)
     _me: ProcessId = field(init=False)
 
     def __post_init__(self) -> None:
         self._me = self.house.me or this_process()
+        self.poller = HostPoller(self.house, self.nursery)
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""

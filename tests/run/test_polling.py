@@ -1,0 +1,98 @@
+"""A host without a signal: its API is asked, and only a clear word stops a run. On a real loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.support.apiserver import serving
+from tests.support.plans import a_context
+
+from paperclip_claude_k8s.ground.aio import Nursery
+from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.run.polling import HostPoller
+
+
+class HostApi:
+    """Answers questions about runs as a test wants, and remembers them."""
+
+    def __init__(self, answer: Any, status: int = 200) -> None:
+        self.answer, self.status = answer, status
+        self.asked: list[tuple[str, str]] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.asked.append((request.path, request.headers.get("Authorization", "")))
+        if isinstance(self.answer, str):
+            return web.Response(text=self.answer, status=self.status)
+        return web.json_response(self.answer, status=self.status)
+
+
+@asynccontextmanager
+async def poller(url: str) -> AsyncIterator[HostPoller]:
+    nursery = Nursery()
+    house = House(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url})
+    try:
+        yield HostPoller(house, nursery)
+    finally:
+        await nursery.close()
+
+
+@pytest.mark.parametrize("word", ["cancelled", "cancelling"])
+async def test_a_cancelled_run_is_stopped(word: str) -> None:
+    api = HostApi({"status": word})
+    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context()) as ctx:
+        assert ctx.signal is not None
+        async with asyncio.timeout(5):
+            await ctx.signal.wait()
+    assert api.asked[0] == ("/api/heartbeat-runs/run-1", "Bearer canary-token")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"status": "running"}, 200),
+        ({"status": "succeeded"}, 200),
+        ({"status": "failed"}, 200),
+        ({"status": "cancelled"}, 500),
+        ({"status": "cancelled"}, 404),
+        ({"status": ["cancelled"]}, 200),
+        ("cancelled", 200),
+        ([], 200),
+    ],
+)
+async def test_anything_else_lets_it_run(answer: Any, status: int) -> None:
+    api = HostApi(answer, status)
+    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context()) as ctx:
+        assert ctx.signal is not None
+        await asyncio.sleep(0.3)
+        assert not ctx.signal.is_set()
+    assert len(api.asked) >= 2
+
+
+async def test_a_host_that_cannot_be_reached_has_not_cancelled() -> None:
+    async with poller("http://127.0.0.1:1") as asking, asking.heeding(a_context()) as ctx:
+        assert ctx.signal is not None
+        await asyncio.sleep(0.3)
+        assert not ctx.signal.is_set()
+
+
+async def test_one_poller_asks_for_all_runs_and_stops_with_the_last() -> None:
+    api = HostApi({"status": "running"})
+    async with serving(api) as url, poller(url) as asking:
+        async with asking.heeding(a_context(runId="a")), asking.heeding(a_context(runId="b/c")):
+            await asyncio.sleep(0.3)
+        before = len(api.asked)
+        await asyncio.sleep(0.2)
+        assert len(api.asked) == before
+    assert {path for path, _ in api.asked} == {"/api/heartbeat-runs/a", "/api/heartbeat-runs/b/c"}
+
+
+async def test_a_host_with_a_signal_of_its_own_is_not_asked() -> None:
+    api, stop = HostApi({"status": "cancelled"}), asyncio.Event()
+    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context(signal=stop)) as ctx:
+        await asyncio.sleep(0.2)
+        assert ctx.signal is stop
+    assert api.asked == []
