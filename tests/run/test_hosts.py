@@ -371,3 +371,15 @@ async def test_old_leases_of_processes_that_died_are_swept(tmp_path: Path) -> No
         assert leases(fake, "process") == ["host-one"]
         async with started(two, 5, agent={"id": "another"}):
             assert leases(fake, "process") == ["host-two"]
+
+
+async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.refuse("create", "secrets", 503, times=10_000)
+        async with started(one, 5):
+            one.vanish()
+            fake.mischief.refusals.clear()
+            result, heard = await two.run(runId="run-2")
+        assert_whole(result, heard)
+        assert "was left before it could start" in heard.status
+        assert fake.calls.count("create", "jobs") == 2

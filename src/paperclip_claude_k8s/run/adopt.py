@@ -24,11 +24,15 @@ LOST_RACE = frozenset({409, 422})
 
 
 async def adopt(job: JobSnapshot, plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot | None:
-    """Make the Job ours by its labels; None when somebody else was faster, or it is gone.
+    """Make the Job ours by its labels; None when it is gone, changed meanwhile, or was never opened.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
     """
+    if job.finished is None and not await _was_opened(job, ports, say):
+        return None
+    if job.labels.get(RUN_LABEL) == plan.identity.run:
+        return job
     ours = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
     patch: list[JsonObject] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": job.resource_version},
@@ -42,6 +46,19 @@ async def adopt(job: JobSnapshot, plan: RunPlan, ports: Ports, say: Narrator) ->
             return None
         why = f"Job {job.ref.name} cannot be relabelled: {error}"
         raise RunFailure(failures.pod_reattach_failed(why)) from None
+
+
+async def _was_opened(job: JobSnapshot, ports: Ports, say: Narrator) -> bool:
+    """Whether its Secret is there; without it no Pod ever started, and with its holder dead none will."""
+    ref = job.ref
+    try:
+        if await ports.cluster.secret_exists(ref.namespace, ref.name):
+            return True
+        await ports.cluster.delete_job(ref, "Background")
+    except ClusterError:
+        return True  # what cannot be looked at is believed to run
+    await say.status(f"Job {ref.name} was left before it could start; deleted")
+    return False
 
 
 async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, say: Narrator) -> str | None:

@@ -71,7 +71,7 @@ class _Guard:
             case Free(unclaimed):
                 return Fresh(await pass_over(unclaimed, self._plan, self._ports, self._say))
             case Adopt(job, own):
-                ours = job if own else await adopt(job, self._plan, self._ports, self._say)
+                ours = await adopt(job, self._plan, self._ports, self._say)
                 return None if ours is None else Adopted(ours, own)
             case Taken(failure):
                 clears = failures.slot_may_clear(failure)

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from paperclip_claude_k8s.cluster.labels import HOLDER_ANNOTATION, HOLDER_SEEN_ANNOTATION
+from paperclip_claude_k8s.cluster.labels import (
+    HOLDER_ANNOTATION,
+    HOLDER_SEEN_ANNOTATION,
+    TAKEN_ANNOTATION,
+)
 from paperclip_claude_k8s.cluster.leases import read_process
 from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -15,7 +19,6 @@ from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.whoami import start_of
 from paperclip_claude_k8s.verdict.holder import Fate, fate_here
-from paperclip_claude_k8s.verdict.slot import is_live
 
 STEP = 60.0
 """Seconds between two notes that the holder lives."""
@@ -46,12 +49,9 @@ async def keep_noting(ref: JobRef, held: Tenure, ports: Ports) -> None:
 
 
 def held_jobs(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
-    """Uids of live Jobs whose holder is alive, as far as they say: runs of this process, and fresh notes."""
-    return {
-        job.ref.uid
-        for job in jobs
-        if is_live(job) and (job.ref.uid in ports.held or _holder_lives(job, ports))
-    }
+    """Uids of Jobs whose holder is alive, as far as they say: runs of this process, and fresh notes."""
+    untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
+    return {job.ref.uid for job in untaken if job.ref.uid in ports.held or _holder_lives(job, ports)}
 
 
 def _holder_lives(job: JobSnapshot, ports: Ports) -> bool:

@@ -68,10 +68,13 @@ SlotVerdict: TypeAlias = Free | Adopt | Leaving | Taken
 def judge_slot(
     jobs: Sequence[JobSnapshot], who: Claimant, held: Collection[str] = frozenset()
 ) -> SlotVerdict:
-    """What the slot's Jobs say about starting one more. `held`: uids of Jobs whose holder is alive."""
+    """What the slot's Jobs say about starting one more.
+
+    `held`: uids of Jobs whose holder is alive, also of finished ones: it is about to take their results.
+    """
     ours = [job for job in jobs if not who.only_task or job.labels.get(TASK_LABEL) == who.task]
     live = sorted((job for job in ours if is_live(job)), key=_created, reverse=True)
-    alive = [job for job in live if job.ref.uid in held]
+    alive = [job for job in ours if not job.deleting and job.ref.uid in held]
     if alive:
         return Taken(failures.run_blocked(_names(alive)))
     if live:

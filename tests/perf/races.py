@@ -1,0 +1,252 @@
+"""Many host processes call `execute()` for one agent at the same moment; one of them may be killed.
+
+    python tests/perf/races.py [--processes 2,4,8] [--rounds 20] [--seed N] [--kubeconfig F --namespace N]
+
+Without a kubeconfig it happens on a development cluster of its own. Each round is a fresh agent: all of them
+start a run of it, and in every third round one is killed (SIGKILL) at a random point. Then a survivor runs
+it once more. Fails when two Pods of an agent ever lived at once, a loser had no clear code, nobody won, or
+anything of the agent is left. `--without-leases` forbids them there: only the gate keeps runs apart.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, AGENT_LABEL
+from paperclip_claude_k8s.cluster.model import Bookmark, Running
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.ports import House
+
+RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
+SCRIPT = f"sleep 0.5; printf '%s\\n' '{RESULT}'"
+CLEAR = {"k8s_concurrent_run_blocked"}
+LEFT_WITHIN = 40.0
+"""Seconds: the garbage collector and a kubelet take their time."""
+
+
+async def work(kubeconfig: str, namespace: str) -> None:
+    """A host process: one line of JSON on stdin is a run, one on stdout its result."""
+    adapter = Adapter(House(env={}))
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while order := await lines.readline():
+        told = json.loads(order)
+
+        async def hear(stream: str, text: str) -> None:
+            pass
+
+        await asyncio.sleep(max(told["at"] - time.monotonic(), 0))
+        result = await adapter.execute(
+            {
+                "runId": told["run"],
+                "agent": {"id": told["agent"], "companyId": "races"},
+                "context": {"taskId": "task-1", "paperclipTaskMarkdown": told["agent"]},
+                "config": {
+                    "kubeconfig": kubeconfig,
+                    "namespace": namespace,
+                    "image": "local/agent:1",
+                    "imagePullPolicy": "Never",
+                    "resources.requests.cpu": "1m",
+                    "resources.requests.memory": "8Mi",
+                    "env": {"CLAUDE_SCRIPT": SCRIPT},
+                },
+                "onLog": hear,
+            }
+        )
+        print(json.dumps({"code": result.error_code, "message": result.error_message}), flush=True)
+    await adapter.shutdown()
+
+
+@dataclass(slots=True)
+class Racer:
+    """A host process, as the referee sees it."""
+
+    process: asyncio.subprocess.Process
+
+    @classmethod
+    async def start(cls, kubeconfig: str, namespace: str) -> "Racer":
+        words = ("--work", "--kubeconfig", kubeconfig, "--namespace", namespace)
+        pipe = asyncio.subprocess.PIPE
+        return cls(
+            await asyncio.create_subprocess_exec(sys.executable, __file__, *words, stdin=pipe, stdout=pipe)
+        )
+
+    async def run(self, agent: str, at: float) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(
+            json.dumps({"agent": agent, "run": str(uuid.uuid4()), "at": at}).encode() + b"\n"
+        )
+        line = await self.process.stdout.readline()
+        told: dict[str, Any] = json.loads(line) if line else {"code": "killed"}
+        return told
+
+    async def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.wait()
+
+
+@dataclass(slots=True)
+class Referee:
+    """Watches all Pods, and counts how many of one agent live at once."""
+
+    gateway: Gateway
+    namespace: str
+    alive: dict[str, set[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        while True:
+            with suppress(ClusterError):
+                labels = {"paperclip.io/company-id": "races"}
+                version = (await self.gateway.list_pods(self.namespace, labels)).resource_version
+                async for event in self.gateway.watch_pods(self.namespace, labels, version):
+                    if not isinstance(event, Bookmark):
+                        self._see(event.snapshot, gone=event.gone)
+
+    def _see(self, pod: Any, *, gone: bool) -> None:
+        agent = pod.labels.get(AGENT_LABEL, "")
+        container = pod.container(AGENT_CONTAINER)
+        lives = not gone and container is not None and isinstance(container.now, Running)
+        alive = self.alive.setdefault(agent, set())
+        (alive.add if lives else alive.discard)(pod.uid)
+        if len(alive) > 1:
+            self.wrong.append(f"{agent}: {len(alive)} Pods lived at once")
+
+    async def left(self, agent: str) -> list[str]:
+        """What is still there of this agent once everybody had time to tidy."""
+        deadline = time.monotonic() + LEFT_WITHIN
+        while True:
+            labels = {AGENT_LABEL: agent}
+            jobs = await self.gateway.list_jobs(self.namespace, labels)
+            pods = await self.gateway.list_pods(self.namespace, labels)
+            names = [job.ref.name for job in jobs.items] + [pod.name for pod in pods.items]
+            if not names or time.monotonic() > deadline:
+                return names
+            await asyncio.sleep(0.1)
+
+
+@dataclass(slots=True)
+class Race:
+    """Rounds of so many processes against one cluster."""
+
+    kubeconfig: str
+    referee: Referee
+    dice: random.Random
+    after_one_another: bool = False
+    """Whether losers come again, since nobody knows at once that another one holds the slot."""
+    tally: Counter[str] = field(default_factory=Counter)
+
+    async def rounds(self, processes: int, count: int) -> None:
+        racers = [await self._racer() for _ in range(processes)]
+        try:
+            for number in range(count):
+                await self._round(
+                    f"race-{processes}-{number}-{uuid.uuid4().hex[:6]}", racers, kill=number % 3 == 0
+                )
+        finally:
+            for racer in racers:
+                await racer.stop()
+
+    async def _racer(self) -> Racer:
+        return await Racer.start(self.kubeconfig, self.referee.namespace)
+
+    async def _round(self, agent: str, racers: list[Racer], *, kill: bool) -> None:
+        start = time.monotonic() + 0.3
+        victim = self.dice.randrange(len(racers)) if kill else None
+        async with asyncio.TaskGroup() as group:
+            runs = [group.create_task(racer.run(agent, start)) for racer in racers]
+            if victim is not None:
+                group.create_task(self._kill(racers[victim], start))
+        codes = Counter(str(run.result()["code"] or "won") for run in runs)
+        self.tally.update(codes)
+        if victim is not None:
+            racers[victim] = await self._racer()
+        survivor = racers[0 if victim != 0 else 1]
+        again = await survivor.run(agent, time.monotonic())
+        self.tally["again: " + str(again["code"] or "won")] += 1
+        left = await self.referee.left(agent)
+        self._judge(agent, codes, again, left)
+
+    async def _kill(self, racer: Racer, start: float) -> None:
+        await asyncio.sleep(max(start - time.monotonic(), 0) + self.dice.uniform(0, 1.5))
+        with suppress(ProcessLookupError):
+            racer.process.kill()
+
+    def _judge(self, agent: str, codes: Counter[str], again: dict[str, Any], left: list[str]) -> None:
+        wrong = self.referee.wrong
+        unclear = set(codes) - CLEAR - {"won", "killed"}
+        if unclear:
+            wrong.append(f"{agent}: unclear codes {unclear}")
+        if codes["won"] > 1 and not self.after_one_another:
+            wrong.append(f"{agent}: {codes['won']} runs won")
+        if not codes["won"] and not codes["killed"]:
+            wrong.append(f"{agent}: nobody won: {dict(codes)}")
+        if again["code"] is not None:
+            wrong.append(f"{agent}: the agent could not run once more: {again}")
+        if left:
+            wrong.append(f"{agent}: left behind: {left}")
+
+
+@asynccontextmanager
+async def cluster(given: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+    if given.kubeconfig is not None:
+        yield given.kubeconfig, given.namespace
+        return
+    async with DevCluster.start() as dev:
+        if given.without_leases:
+            dev.mischief.denied.add(("create", "leases"))
+        yield str(dev.kubeconfig), dev.namespace
+
+
+async def main(given: argparse.Namespace) -> int:
+    async with cluster(given) as (kubeconfig, namespace):
+        gateway = Gateway(kubeconfig)
+        referee = Referee(gateway, namespace)
+        dice = random.Random(given.seed)  # noqa: S311  # dice, not secrets
+        race = Race(kubeconfig, referee, dice, given.without_leases)
+        sizes = [int(size) for size in given.processes.split(",")]
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(referee.watch())
+            for number, size in enumerate(sizes):
+                share = given.rounds // len(sizes) + (number < given.rounds % len(sizes))
+                await race.rounds(size, share)
+                print(f"{size} processes, {share} rounds: {dict(race.tally)}", flush=True)
+                race.tally.clear()
+            watching.cancel()
+        await gateway.close()
+    print(*referee.wrong, sep="\n")
+    print(f"races: {given.rounds} rounds, {len(referee.wrong)} wrong, seed {given.seed}")
+    return 1 if referee.wrong else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--processes", default="2,4,8")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="in all, shared among the numbers of processes"
+    )
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--kubeconfig")
+    parser.add_argument("--namespace", default="paperclip")
+    parser.add_argument("--without-leases", action="store_true")
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        asyncio.run(work(options.kubeconfig, options.namespace))
+        sys.exit()
+    sys.exit(asyncio.run(main(options)))
