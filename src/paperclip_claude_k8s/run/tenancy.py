@@ -152,8 +152,10 @@ class Landlord:
     async def _inherit(self, lease: LeaseSnapshot, slot: str, run: str, say: Voice) -> str | None:
         """Take the slot over from a holder that is dead; None when somebody was faster."""
         holder, their_run = holder_of(lease)
-        if holder.uuid != self.me.uuid and await self._fate(holder, say) is Fate.ALIVE:
-            raise Rival(holder.uuid, their_run)
+        if holder.uuid != self.me.uuid:
+            if await self._fate(holder, say) is Fate.ALIVE:
+                raise Rival(holder.uuid, their_run)
+            await self._delete(process_lease_name(holder.uuid))
         wish = over(slot_lease(self.namespace, slot, run, self.me, self.house.now()), lease.resource_version)
         try:
             return (await self.cluster.replace_lease(self.namespace, wish)).resource_version
@@ -285,13 +287,17 @@ class Landlord:
         """Delete our own Lease: whoever waits for us to prove dead need not wait any more."""
         version, self._version = self._version, ""
         if version and not self._held:
-            with suppress(ClusterError, TimeoutError):
-                async with asyncio.timeout(self._timings.tidy):
-                    name = process_lease_name(self.me.uuid)
-                    if not await self.cluster.delete_lease(self.namespace, name, version):
-                        there = await self.cluster.read_lease(self.namespace, name)
-                        if there is not None:
-                            await self.cluster.delete_lease(self.namespace, name, there.resource_version)
+            await self._delete(process_lease_name(self.me.uuid), version)
+
+    async def _delete(self, name: str, version: str = "") -> None:
+        """The Lease as it is now, `version` as we think; one that cannot be deleted is swept some day."""
+        with suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(self._timings.tidy):
+                if version and await self.cluster.delete_lease(self.namespace, name, version):
+                    return
+                there = await self.cluster.read_lease(self.namespace, name)
+                if there is not None:
+                    await self.cluster.delete_lease(self.namespace, name, there.resource_version)
 
     async def _sweep(self) -> None:
         """Leases of processes that died long ago; by the clocks, which differ by less than an hour."""

@@ -1,0 +1,150 @@
+"""Host processes that die in the middle of a paid run, and the next one that takes it up."""
+
+import asyncio
+import json
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.journeys.conftest import IN_HOME_POD
+from tests.support.runs import SMALL, Heard, Site
+
+RESULT = (
+    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
+)
+NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
+ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
+"""Words before a command that make it live where our process table does not reach."""
+
+
+def a_run(site: Site, seconds: float) -> dict[str, Any]:
+    """What a host hands in for a run that prints for so long; the same for each host."""
+    script = f"for n in $(seq 100); do echo line $n; sleep {seconds / 100}; done; {RESULT}"
+    return {
+        "runId": str(uuid.uuid4()),
+        "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},
+        "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Count."},
+        "config": {**site.config, **SMALL, "env": {"CLAUDE_SCRIPT": script}},
+    }
+
+
+@asynccontextmanager
+async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = ()) -> AsyncIterator[Any]:
+    """A host process of its own, once its agent has said something."""
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        sys.executable,
+        str(Path(__file__).parents[1] / "support" / "host_process.py"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    env = IN_HOME_POD if site.name == "real" else {}
+    process.stdin.write(json.dumps({"ctx": ctx, "env": env}).encode() + b"\n")
+    try:
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"started\n"
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_run_whose_host_died_is_adopted_at_once_and_told_from_its_first_byte(
+    site: Site, how: signal.Signals
+) -> None:
+    ctx, heard = a_run(site, 10), Heard()
+    async with another_host(site, ctx) as process:
+        process.send_signal(how)
+        await process.wait()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        result = await site.adapter.execute({**ctx, "onLog": heard.on_log})
+    adopted = next(at for at, text in heard.times if "Reattaching" in text)
+    assert adopted - began <= 5
+    assert result.error_message is None
+    assert heard.stdout.startswith(NUMBERED)
+    assert await site.leftovers() == []
+
+
+async def test_a_run_that_ended_while_no_host_looked_gives_its_result_to_the_next(site: Site) -> None:
+    ctx, heard = a_run(site, 3), Heard()
+    async with another_host(site, ctx) as process:
+        process.kill()
+        await process.wait()
+    await asyncio.sleep(8)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    result = await site.adapter.execute({**ctx, "runId": "another", "onLog": heard.on_log})
+    assert loop.time() - began <= 5
+    assert result.error_message is None
+    assert result.summary == "done"
+    assert heard.stdout.startswith(NUMBERED)
+    assert await site.leftovers() == []
+
+
+async def test_while_the_other_host_lives_its_run_is_left_alone(site: Site) -> None:
+    ctx = a_run(site, 8)
+    async with another_host(site, ctx) as process:
+        result = await site.adapter.execute({**ctx, "runId": "another", "onLog": Heard().on_log})
+        assert result.error_code == "k8s_concurrent_run_blocked"
+        told = json.loads(await process.stdout.readline())
+        assert told["exitCode"] == 0
+    assert await site.leftovers() == []
+
+
+@pytest.mark.real
+async def test_a_host_that_vanished_elsewhere_is_waited_for_then_its_run_adopted(real: Site) -> None:
+    ctx, heard, stop = a_run(real, 120), Heard(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with another_host(real, ctx, ELSEWHERE) as process:
+        process.kill()
+        await process.wait()
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(real.adapter.execute({**ctx, "onLog": heard.on_log, "signal": stop}))
+            async with asyncio.timeout(100):
+                while "line 1\n" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+                    await asyncio.sleep(0.1)
+            assert loop.time() - began <= 75
+            stop.set()
+    result = running.result()
+    adopted = next(at for at, text in heard.times if "Reattaching" in text)
+    assert 55 <= adopted - began <= 70
+    assert result.error_code == "cancelled"
+    assert heard.stdout.startswith(NUMBERED[:50])
+    assert await real.leftovers() == []
+
+
+async def test_a_cancelled_agent_gets_sigterm_and_keeps_its_session_and_usage(site: Site) -> None:
+    init = '{"type":"system","subtype":"init","session_id":"kept","model":"m"}'
+    script = f"trap 'echo got-sigterm; exit 143' TERM; echo '{init}'; while :; do sleep 0.1; done"
+    heard, stop = Heard(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(site.run({"CLAUDE_SCRIPT": script}, heard=heard, signal=stop))
+        async with asyncio.timeout(60):
+            while "kept" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+                await asyncio.sleep(0.05)
+        cancelled = loop.time()
+        stop.set()
+    result, _ = running.result()
+    seen = next(at for at, text in heard.times if "got-sigterm" in text)
+    assert seen - cancelled <= 2
+    assert loop.time() - cancelled <= 10
+    assert result.error_code == "cancelled"
+    assert result.session_id == "kept"
+    assert result.execution_recovery is not None
+    assert result.execution_recovery["kind"] == "interrupted"
+    assert result.result_json is not None
+    assert result.result_json["executionCancellation"]["state"] == "acknowledged"
+    assert await site.leftovers() == []
