@@ -63,5 +63,7 @@ async def _attempt(
     async with ports.turns.of(held.slot):
         await announce(ctx, plan)
         launched = await unless_stopped(ctx.signal, launch(planner, plan, held, ports, say))
-    async with tended(launched, held, ports, say):
-        return await observe(ctx, launched, held, ports, say), launched.plan
+    async with tended(launched, held, ports, say) as care:
+        seen = await observe(ctx, launched, held, ports, say)
+        care.end_unknown = seen.end_unknown
+        return seen, launched.plan

@@ -114,14 +114,18 @@ class Failure:
     retry_not_before: datetime | None = None
     meta: JsonMap = field(default_factory=dict)
 
+    @property
+    def keeps_job(self) -> bool:
+        """Whatever runs in the cluster is left alone: nobody knows what it does."""
+        return self.code == ErrorCode.JOB_STATE_MISMATCH
+
 
 class RunFailure(Exception):
-    """Ends a run from inside a room. `keep_job`: whatever runs in the cluster is left alone."""
+    """Ends a run from inside a room."""
 
-    def __init__(self, failure: Failure, *, keep_job: bool = False) -> None:
+    def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.code}: {failure.message}")
         self.failure = failure
-        self.keep_job = keep_job
 
 
 def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure:
@@ -235,7 +239,8 @@ def _refusal_step(error: ClusterError) -> str:
 
 
 def pod_schedule_failed(why: str, *, heals: bool) -> Failure:
-    return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why}", heals=heals)
+    step = "the cluster may get over it" if heals else "correct what is named, then run again"
+    return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", heals=heals)
 
 
 def pod_reattach_failed(why: str) -> Failure:
@@ -247,7 +252,7 @@ def of_adopted(failure: Failure) -> Failure:
     """The same of a Job that was adopted: it may have done work, so nobody may start over unasked."""
     if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
         return failure
-    return pod_reattach_failed(failure.message.removeprefix("Pod scheduling failed: "))
+    return pod_reattach_failed(failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0])
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
@@ -283,7 +288,8 @@ def log_limit_exceeded(limit: str) -> Failure:
 
 
 def timeout(seconds: float) -> Failure:
-    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s")
+    step = "raise timeoutSec, or give the agent less to do at once; its session can be resumed"
+    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s — {step}")
 
 
 def cancelled(*, proven: bool) -> Failure:

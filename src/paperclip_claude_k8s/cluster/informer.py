@@ -27,6 +27,7 @@ from paperclip_claude_k8s.ground.settings import Timings
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 HTTP_GONE = 410
+REFUSED = frozenset({401, 403})
 QUICK_WATCH = 1.0
 """Seconds: a server that ends watches sooner than this is not asked again at once."""
 
@@ -38,6 +39,8 @@ class Vigil:
         self.ref: JobRef = job.ref
         self.known = Known(job=job)
         self.silent_since: float | None = None
+        self.refused: ClusterError | None = None
+        """Why we may not look at Jobs or Pods, once the server has kept saying so."""
         self._news = asyncio.Event()
         self._news.set()
 
@@ -55,6 +58,10 @@ class Vigil:
         ours = self.known.pod
         if ours is None or ours.uid == pod.uid:
             self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
+
+    def learn_refusal(self, error: ClusterError) -> None:
+        self.refused = error
+        self._news.set()
 
     def _learn(self, known: Known) -> None:
         if known != self.known:
@@ -171,7 +178,7 @@ class Informer:
                 await self._watch_on(shelf, listing.resource_version, backoff)
             except ClusterError as error:
                 if error.status != HTTP_GONE:
-                    self._unheard()
+                    self._unheard(error)
             await asyncio.sleep(backoff.pause())
 
     async def _watch_on(self, shelf: _Shelf[S], version: str, backoff: Backoff) -> None:
@@ -198,11 +205,14 @@ class Informer:
         for vigil in self._vigils.values():
             vigil.silent_since = None
 
-    def _unheard(self) -> None:
+    def _unheard(self, error: ClusterError) -> None:
+        """Out of reach is waited out; a refusal that stays is told, since nothing will be seen any more."""
         now = asyncio.get_running_loop().time()
         for vigil in self._vigils.values():
             if vigil.silent_since is None:
                 vigil.silent_since = now
+            elif error.status in REFUSED and now - vigil.silent_since > self._timings.retry_budget:
+                vigil.learn_refusal(error)
 
 
 def _noted(shelf: _Shelf[S], event: Seen[S] | Bookmark) -> str:

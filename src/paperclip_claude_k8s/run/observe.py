@@ -18,7 +18,7 @@ from paperclip_claude_k8s.run.listen import Ears
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import hear_host, mind_deadline, obey
-from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Order, judge_ending
+from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Order, Untrackable, judge_ending
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
@@ -86,6 +86,9 @@ async def _live(crew: _Crew) -> None:
     await crew.say.status(f"Pod running: {started.name}")
     known = crew.vigil.known
     while (ending := judge_ending(known)) is None:
+        if crew.vigil.refused is not None:
+            ending = Untrackable(str(crew.vigil.refused))
+            break
         known = await crew.vigil.news()
     _offer(crew, ending)
 
@@ -130,7 +133,7 @@ async def _refresh_spawn(crew: _Crew) -> None:
 
 async def _drain(crew: _Crew, ending: Ending, log: asyncio.Task[None]) -> None:
     """The log is completed by a last read from where it stopped; without a container there is none."""
-    if not crew.pod.is_set():
+    if not crew.pod.is_set() or isinstance(ending, Untrackable):
         log.cancel()
         return
     crew.ears.container_ended(ending.how)

@@ -75,6 +75,8 @@ class _Waiting:
     async def until_listening(self) -> PodSnapshot | Failure:
         known = self._vigil.known
         while True:
+            if self._vigil.refused is not None:
+                return failures.job_state_mismatch(self._vigil.ref.name, str(self._vigil.refused))
             if known.job_gone:
                 return failures.job_deleted_externally(f"job={self._vigil.ref}, detected_via={known.seen_by}")
             verdict = judge_start(known.job, known.pod)

@@ -15,29 +15,32 @@ from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
 
 
 @asynccontextmanager
-async def tended(launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator) -> AsyncIterator[None]:
+async def tended(launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator) -> AsyncIterator["Care"]:
     """Own this Job until the block is left; then delete it, unless `verdict.leftovers` says to keep it."""
-    ref, how = launched.job.ref, _Left()
+    ref, how = launched.job.ref, Care()
     ports.held.add(ref.uid)
     try:
-        yield
-        how.leaving = "done"
+        yield how
+        how.leaving = "unclear" if how.end_unknown else "done"
     except asyncio.CancelledError:
         how.leaving = "shutdown"
         raise
-    except RunFailure as failure:
-        how.leaving = "unclear" if failure.keep_job else "done"
+    except RunFailure:
+        how.leaving = "done"
         raise
     finally:
         ports.held.discard(ref.uid)
         await _tidy(launched, how, held, ports, say)
 
 
-class _Left:
+class Care:
+    """How the Job is to be left."""
+
     leaving: Leaving = "bug"
+    end_unknown = False
 
 
-async def _tidy(launched: LaunchedJob, how: _Left, held: Tenure, ports: Ports, say: Narrator) -> None:
+async def _tidy(launched: LaunchedJob, how: Care, held: Tenure, ports: Ports, say: Narrator) -> None:
     """Bounded, and never a reason for another result."""
     ref, namespace = launched.job.ref, launched.job.ref.namespace
     try:

@@ -16,7 +16,14 @@ from paperclip_claude_k8s.claude.words import (
 )
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Disrupted, JobGone, NotStarted, Stopped
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Disrupted,
+    JobGone,
+    NotStarted,
+    Stopped,
+    Untrackable,
+)
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 
@@ -52,6 +59,12 @@ def is_success(seen: Sighting) -> bool:
 
 def _not_started(seen: Sighting, _: Terms) -> Failure | None:
     return seen.ending.failure if isinstance(seen.ending, NotStarted) else None
+
+
+def _untrackable(seen: Sighting, _: Terms) -> Failure | None:
+    if not isinstance(seen.ending, Untrackable):
+        return None
+    return failures.job_state_mismatch(seen.facts.job, seen.ending.why)
 
 
 def _timed_out(seen: Sighting, terms: Terms) -> Failure | None:
@@ -145,7 +158,7 @@ def _complaint(seen: Sighting, terms: Terms) -> Failure | None:
     return failures.complained(classify(seen.transcript, terms.now), describe_claude_failure(result))
 
 
-_BEFORE_SUCCESS: tuple[Question, ...] = (_not_started, _timed_out, _cancelled)
+_BEFORE_SUCCESS: tuple[Question, ...] = (_not_started, _untrackable, _timed_out, _cancelled)
 _WITH_RESULT: tuple[Question, ...] = (_complaint,)
 _WITHOUT_RESULT: tuple[Question, ...] = (
     *_BEFORE_SUCCESS,

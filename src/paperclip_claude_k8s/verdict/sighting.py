@@ -6,7 +6,7 @@ from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.cluster.model import Condition, Terminated
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
-from paperclip_claude_k8s.verdict.ending import Ending
+from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Untrackable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,12 @@ class Sighting:
     relay: RelaySummary | None
     facts: Facts
     phases: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def end_unknown(self) -> bool:
+        """Nobody knows whether the agent still works: its Job is nobody's to delete."""
+        failed = self.ending.failure if isinstance(self.ending, NotStarted) else None
+        return isinstance(self.ending, Untrackable) or (failed is not None and failed.keeps_job)
 
     @property
     def how(self) -> Terminated | None:

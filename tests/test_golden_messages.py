@@ -1,0 +1,259 @@
+"""Every error code's message, word for word: what happened to what, the cluster's own words, the next step."""
+
+import pytest
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.claude.complaints import Classified, Complaint
+from paperclip_claude_k8s.claude.words import EMPTY_REPLY, build_partial_run_error, truncated_message
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import ErrorCode, Failure
+
+FORBIDDEN = ClusterError(403, "Forbidden", 'User "sa" cannot create resource "jobs" in API group "batch"')
+QUOTA = ClusterError(
+    403, "Forbidden", "exceeded quota: small, requested: pods=1, used: pods=4, limited: pods=4"
+)
+INVALID = ClusterError(422, "Invalid", "spec.template.spec.tolerations[0].operator: Invalid value")
+DOWN = ClusterError(None, "Unreachable", "GET /apis/batch/v1/namespaces/ns/jobs: Connection refused")
+FAILED = "Claude run failed: subtype=success: "
+
+
+def said(complaint: Complaint, words: str) -> Failure:
+    return failures.complained(Classified(complaint, words), FAILED + words)
+
+
+GOLDEN: list[tuple[Failure, str]] = [
+    (
+        failures.config_invalid("config.timeoutSec: expected a number of seconds, got 'soon'"),
+        (
+            "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — "
+            "correct it and run again"
+        ),
+    ),
+    (
+        failures.agent_id_invalid("///"),
+        (
+            "Agent id '///' has no character that a Kubernetes label can hold — "
+            "use an id with at least one letter or digit"
+        ),
+    ),
+    (
+        failures.prompt_too_large(1_000_000, 921_600),
+        (
+            "The prompt and what goes with it have 1000000 bytes; the run Secret holds 921600 — "
+            "shorten it, or put long texts on the shared volume"
+        ),
+    ),
+    (
+        failures.home_pod_unavailable("ns/paperclip-0", "there is no such Pod"),
+        (
+            "The home pod ns/paperclip-0 could not be read: there is no such Pod — "
+            "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with "
+            "HOSTNAME and the right to get pods"
+        ),
+    ),
+    (
+        failures.guard_unreachable(DOWN),
+        (
+            "Concurrency guard unreachable: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
+            "no Job was created; check the API server and the right to list jobs"
+        ),
+    ),
+    (
+        failures.run_blocked("ac-ada-1"),
+        (
+            "Concurrent run blocked: Job ac-ada-1 is still running for this agent — "
+            "wait for it, cancel its run, or set concurrencyWaitSec"
+        ),
+    ),
+    (
+        failures.slot_held("run-1"),
+        (
+            "Concurrent run blocked: run run-1 is still running for this agent — "
+            "wait for it, cancel it, or set concurrencyWaitSec"
+        ),
+    ),
+    (
+        failures.orphan_task_unknown("ac-ada-1"),
+        (
+            "Concurrent run blocked: orphaned Job ac-ada-1 still runs and its task is unknown — "
+            "let it end, or delete it if nobody needs its work"
+        ),
+    ),
+    (
+        failures.orphan_session_mismatch("ac-ada-1", "s1", "s2"),
+        (
+            "Concurrent run blocked: orphaned Job ac-ada-1 works in session s1, this run wants s2 — "
+            "let it end, or delete it"
+        ),
+    ),
+    (
+        failures.job_create_failed("ac-ada-1", FORBIDDEN),
+        (
+            'Failed to create Kubernetes Job: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group '
+            '"batch" — Job ac-ada-1 was refused; give the service account the right named above '
+            "(`claude-k8s rbac` prints the Role)"
+        ),
+    ),
+    (
+        failures.job_create_failed("ac-ada-1", QUOTA),
+        (
+            "Failed to create Kubernetes Job: HTTP 403 Forbidden: exceeded quota: small, requested: pods=1, used: "
+            "pods=4, limited: pods=4 — Job ac-ada-1 was refused; free some of the namespace's quota or lower `resources`"
+        ),
+    ),
+    (
+        failures.job_create_failed("ac-ada-1", INVALID),
+        (
+            "Failed to create Kubernetes Job: HTTP 422 Invalid: spec.template.spec.tolerations[0].operator: Invalid "
+            "value — Job ac-ada-1 was refused; correct the setting behind the named field"
+        ),
+    ),
+    (
+        failures.secret_create_failed("ac-ada-1", FORBIDDEN),
+        (
+            'Failed to create prompt Secret: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group '
+            '"batch" — Job ac-ada-1 was taken back; give the service account the right named above '
+            "(`claude-k8s rbac` prints the Role)"
+        ),
+    ),
+    (
+        failures.pod_schedule_failed("0/3 nodes are available: insufficient cpu", heals=True),
+        "Pod scheduling failed: 0/3 nodes are available: insufficient cpu — the cluster may get over it",
+    ),
+    (
+        failures.pod_schedule_failed('Image pull failed for "claude" (InvalidImageName): x!', heals=False),
+        (
+            'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — '
+            "correct what is named, then run again"
+        ),
+    ),
+    (
+        failures.of_adopted(failures.pod_schedule_failed("it has no Pod", heals=True)),
+        "Pod reattach failed: it has no Pod — the adopted Job may have done work; look at it first",
+    ),
+    (
+        failures.pod_disrupted("pod-1", "Evicted", "The node was low on memory", started=True),
+        "Pod pod-1 was disrupted (Evicted): The node was low on memory — its session can be resumed",
+    ),
+    (
+        failures.pod_disrupted("pod-1", "Preempting", "", started=False),
+        "Pod pod-1 was disrupted (Preempting) — the agent had not started, so nothing is lost",
+    ),
+    (
+        failures.job_deleted_externally("detected_via=watch, job=ac-ada-1, ns=agents"),
+        (
+            "K8s Job was deleted externally before Claude could complete [detected_via=watch, job=ac-ada-1, ns=agents] "
+            "— look for who deletes Jobs there; the session can be resumed"
+        ),
+    ),
+    (
+        failures.job_state_mismatch("ac-ada-1", "403 Forbidden: pods is forbidden"),
+        (
+            "Job ac-ada-1 did not complete cleanly (403 Forbidden: pods is forbidden) — "
+            "it was left alone for the next run to adopt"
+        ),
+    ),
+    (
+        failures.log_limit_exceeded("10Gi"),
+        "The agent printed more than logSizeLimit 10Gi and was ended — find out why, or raise logSizeLimit",
+    ),
+    (
+        failures.timeout(60),
+        "Timed out after 60s — raise timeoutSec, or give the agent less to do at once; its session can be resumed",
+    ),
+    (failures.cancelled(proven=True), "Run cancelled"),
+    (failures.empty_reply(EMPTY_REPLY), EMPTY_REPLY),
+    (
+        failures.truncated(truncated_message("m", "exit code 137, SIGKILL (commonly OOMKilled)")),
+        (
+            "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event arrived; "
+            "exit code 137, SIGKILL (commonly OOMKilled)"
+        ),
+    ),
+    (
+        failures.init_failed(
+            build_partial_run_error(1, "m", '{"type":"system","subtype":"init","model":"m"}')
+        ),
+        (
+            "Claude exited immediately after init (model: m) (exit code 1) — the model may be unsupported or the "
+            "session may have been rejected before producing output"
+        ),
+    ),
+    (
+        failures.no_result(
+            build_partial_run_error(127, "", "sh: claude: not found", Terminated(127, "Error"))
+        ),
+        "Claude exited with code 127: sh: claude: not found [pod: reason=Error]",
+    ),
+    (
+        said(Complaint.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
+        f"{FAILED}Invalid API key · Fix external API key — renew the agent's credentials",
+    ),
+    (
+        said(Complaint.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),
+        (
+            f"{FAILED}You've hit your weekly limit · resets 3pm (UTC) — "
+            "wait until the limit resets, or use another account"
+        ),
+    ),
+    (
+        said(Complaint.TRANSIENT, "API Error: 529 Overloaded."),
+        f"{FAILED}API Error: 529 Overloaded. — try again in a while",
+    ),
+    (
+        said(Complaint.CREDIT_EXHAUSTED, "Credit balance is too low"),
+        f"{FAILED}Credit balance is too low — add credit to the API account",
+    ),
+    (
+        said(Complaint.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
+        f"{FAILED}There's an issue with the selected model (x). — correct `model`, or ask for access to it",
+    ),
+    (
+        said(Complaint.PROMPT_TOO_LONG, "Prompt is too long"),
+        f"{FAILED}Prompt is too long — start a fresh session or send less",
+    ),
+    (
+        said(Complaint.MAX_BUDGET, "Reached maximum budget ($1)"),
+        f"{FAILED}Reached maximum budget ($1) — raise the budget given in extraArgs",
+    ),
+    (
+        said(Complaint.MAX_OUTPUT, "exceeded 32000 tokens"),
+        f"{FAILED}exceeded 32000 tokens — ask for less at once",
+    ),
+    (said(Complaint.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
+    (
+        said(Complaint.MAX_TURNS, "Reached maximum number of turns (2)"),
+        (
+            f"{FAILED}Reached maximum number of turns (2) — "
+            "the host continues it; raise maxTurnsPerRun for more at once"
+        ),
+    ),
+    (
+        said(Complaint.SESSION_UNAVAILABLE, "No conversation found with session ID: x"),
+        f"{FAILED}No conversation found with session ID: x — the next run starts a fresh session",
+    ),
+    (
+        said(Complaint.POISONED_SESSION, "previous_message_id"),
+        f"{FAILED}previous_message_id — the next run starts a fresh session",
+    ),
+    (
+        said(Complaint.EMPTY_REPLY, "[ede_diagnostic]"),
+        f"{FAILED}[ede_diagnostic] — try again; look at the model's gateway if it stays so",
+    ),
+    (said(Complaint.OTHER, "boom"), f"{FAILED}boom — the output holds more"),
+]
+
+
+@pytest.mark.parametrize(("failure", "message"), GOLDEN, ids=lambda value: getattr(value, "code", None))
+def test_a_message_reads_like_this(failure: Failure, message: str) -> None:
+    assert failure.message == message
+
+
+def test_every_code_has_a_golden_message() -> None:
+    assert {failure.code for failure, _ in GOLDEN} == set(ErrorCode)
+
+
+@pytest.mark.parametrize("failure", [failure for failure, _ in GOLDEN], ids=lambda failure: str(failure.code))
+def test_every_message_names_the_next_step(failure: Failure) -> None:
+    assert " — " in failure.message or failure.code in {ErrorCode.CANCELLED, ErrorCode.NO_RESULT}
