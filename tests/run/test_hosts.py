@@ -383,3 +383,26 @@ async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(t
         assert_whole(result, heard)
         assert "was left before it could start" in heard.status
         assert fake.calls.count("create", "jobs") == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"),
+    [
+        ("create", "jobs"),
+        ("create", "secrets"),
+        ("create", "leases"),
+        ("delete", "jobs"),
+        ("delete", "leases"),
+    ],
+)
+async def test_a_create_whose_answer_was_lost_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        one.line.loses_answer_of = (verb, resource)
+        result, heard = await one.run()
+        assert_whole(result, heard)
+        assert one.line.loses_answer_of is None
+        names = {job for verb_, what, job in fake.calls.made if (verb_, what) == ("delete", "jobs")}
+        assert len(names) == 1
+        await asyncio.sleep(5)
+        assert jobs(fake) == []
+        assert leases(fake, "slot") == []

@@ -109,6 +109,8 @@ class HostLine:
         self._fake = fake
         self._open: set[asyncio.Event] = set()
         self.is_cut = False
+        self.loses_answer_of: tuple[str, str] | None = None
+        """(verb, resource) of a call that is carried out once, and whose answer is lost."""
 
     def cut(self) -> None:
         self.is_cut = True
@@ -127,6 +129,13 @@ class HostLine:
             answer, _ = self._fake.api.answer(request.path, parse_target(request.path), wanted)
         except Problem as problem:
             raise _error(problem) from None
+        target = parse_target(request.path)
+        if isinstance(target, Target) and self.loses_answer_of == (
+            verb_of(request.method, target, watch=False),
+            target.resource,
+        ):
+            self.loses_answer_of = None
+            raise ClusterError(None, "Timeout", f"{request} got no answer in time")
         return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it had crossed a wire
 
     @asynccontextmanager

@@ -1,0 +1,24 @@
+"""The table of failures names tests that exist, and every row of the catalogue."""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROWS = {"W": 11, "S": 12, "E": 12, "D": 7, "H": 13}
+
+
+def test_every_test_named_in_the_table_exists() -> None:
+    named = set(re.findall(r"\btest_\w+", (TESTS / "FAILURES.md").read_text(encoding="utf-8")))
+    there = {
+        name
+        for path in TESTS.rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert named - there - {"test_failures_table"} == set()
+
+
+def test_no_row_is_left_out() -> None:
+    found = re.findall(
+        r"^\| ([WSEDH]\d+) \|", (TESTS / "FAILURES.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert found == [f"{letter}{number}" for letter, count in ROWS.items() for number in range(1, count + 1)]
