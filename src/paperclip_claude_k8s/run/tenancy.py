@@ -218,11 +218,8 @@ class Landlord:
         async with self._taking:
             if self.forbidden or (self._renewing is not None and not self._renewing.done()):
                 return
-            call = Caller(self._timings, say)
             try:
-                made = await call(
-                    "create lease", lambda: self.cluster.create_lease(self.namespace, self._mine())
-                )
+                await self._appear(say)
             except ClusterError as error:
                 if error.status not in FORBIDDEN:
                     raise
@@ -232,8 +229,18 @@ class Landlord:
                     "their holder; `claude-k8s rbac` prints the Role that allows them"
                 )
                 return
-            self._version, self._renewed = made.resource_version, self._now()
             self._renewing = await self.nursery.start(self._renew(), name=f"lease {self.namespace}")
+
+    async def _appear(self, say: Voice) -> None:
+        call = Caller(self._timings, say)
+        try:
+            made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, self._mine()))
+        except ClusterError as error:
+            if error.status != CONFLICT:
+                raise
+            await self._write_again()  # our own, from a call whose answer was lost
+        else:
+            self._version, self._renewed = made.resource_version, self._now()
 
     async def _renew(self) -> None:
         """Until a while after the last slot was given back; then the Lease goes."""
