@@ -138,7 +138,7 @@ async def test_a_cancelled_agent_gets_sigterm_and_keeps_its_session_and_usage(si
         async with asyncio.timeout(60):
             while "kept" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(2)  # a kubelet that has just started a container looks at its Pod again only then
+        await asyncio.sleep(3)  # a kubelet that has just started a container looks at its Pod again only then
         cancelled, uptime = loop.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
         stop.set()
     result, _ = running.result()

@@ -56,7 +56,6 @@ WITHOUT_EFFECT = frozenset(
         "instructionsFilePath",
         "mcpServers",
         "podTemplate",
-        "concurrencyWaitSec",
         "promptDelivery",
         "enableRtk",
         "rtkMaxOutputBytes",
