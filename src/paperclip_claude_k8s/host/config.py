@@ -57,8 +57,6 @@ WITHOUT_EFFECT = frozenset(
         "mcpServers",
         "podTemplate",
         "promptDelivery",
-        "enableRtk",
-        "rtkMaxOutputBytes",
         "enableDocker",
         "dockerImage",
         "quotaGateUrl",

@@ -12,6 +12,7 @@ from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
+from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
 
@@ -120,7 +121,7 @@ def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
         model=config.model,
         effort=config.effort,
         max_turns=config.max_turns_per_run,
-        extra_args=config.extra_args,
+        extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
 

@@ -12,6 +12,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.prompt import Prompt
+from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.runlog import RunLogPlan
 
 
@@ -56,7 +57,7 @@ class RunPlan:
     @property
     def files(self) -> Mapping[str, str]:
         """File name → text: what the run Secret brings into the Pod as files."""
-        return {"prompt.txt": self.prompt.text, **self.environment.files}
+        return {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.environment.files}
 
     @property
     def secret_bytes(self) -> int:

@@ -1,0 +1,48 @@
+// Shortens what a tool gave back before the model reads it: a PostToolUse hook of the CLI.
+// stdin: the hook's payload; stdout: the same tool response with long texts cut, or nothing when all is short.
+// argv[2]: bytes of text that one response may hold.
+"use strict";
+
+const limit = Number(process.argv[2]) || 50000;
+
+// The first `bytes` of a text in UTF-8, never a part of a character.
+function head(text, bytes) {
+  const whole = Buffer.from(text, "utf8");
+  let end = Math.min(bytes, whole.length);
+  while (end > 0 && end < whole.length && (whole[end] & 0xc0) === 0x80) end--;
+  return { kept: whole.subarray(0, end).toString("utf8"), cut: whole.length - end };
+}
+
+// The same value with its texts cut to what is left; images and other encoded data stay whole.
+function shorten(value, left) {
+  if (typeof value === "string") {
+    const { kept, cut } = head(value, left.bytes);
+    left.bytes -= Buffer.byteLength(kept, "utf8");
+    if (!cut) return value;
+    left.cut += cut;
+    return `${kept}\n[${cut} bytes cut]`;
+  }
+  if (Array.isArray(value)) return value.map((item) => shorten(item, left));
+  if (value === null || typeof value !== "object") return value;
+  if (value.type === "image" || value.type === "base64" || value.isImage === true) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shorten(item, left)]));
+}
+
+function answer(payload) {
+  const left = { bytes: limit, cut: 0 };
+  const output = shorten(payload.tool_response, left);
+  if (!left.cut) return null;
+  const name = String(payload.tool_name || "").startsWith("mcp__") ? "updatedMCPToolOutput" : "updatedToolOutput";
+  return { hookSpecificOutput: { hookEventName: "PostToolUse", [name]: output } };
+}
+
+const chunks = [];
+process.stdin.on("data", (chunk) => chunks.push(chunk));
+process.stdin.on("end", () => {
+  try {
+    const told = answer(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    if (told) process.stdout.write(JSON.stringify(told));
+  } catch (error) {
+    process.stderr.write(`rtk hook: ${error.message}\n`); // the tool's output stays as it was
+  }
+});

@@ -1,0 +1,134 @@
+"""The hook that cuts tool output, run by node as the CLI runs it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+from tests.support.plans import a_plan
+
+from paperclip_claude_k8s.plan import rtk
+
+NODE = shutil.which("node")
+SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
+needs_node = pytest.mark.skipif(NODE is None, reason="node is not on this machine")
+COMMON = {
+    "session_id": "s",
+    "transcript_path": "/paperclip/.claude/projects/x/s.jsonl",
+    "cwd": "/paperclip",
+    "permission_mode": "bypassPermissions",
+    "hook_event_name": "PostToolUse",
+    "tool_use_id": "toolu_1",
+}
+BASH = {
+    "stdout": "line\n" * 1000,
+    "stderr": "",
+    "interrupted": False,
+    "isImage": False,
+    "noOutputExpected": False,
+}
+READ = {
+    "type": "text",
+    "file": {"filePath": "/a.py", "content": "x = 1\n" * 900, "numLines": 900, "startLine": 1},
+}
+MCP = [{"type": "text", "text": "é漢🙂" * 400}, {"type": "image", "source": {"data": "A" * 9000}}]
+
+
+def hook(payload: Any, limit: int) -> dict[str, Any] | None:
+    assert NODE is not None
+    ran = subprocess.run(
+        [NODE, str(SCRIPT), str(limit)],
+        input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
+        capture_output=True,
+        check=True,
+    )
+    told: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
+    return told
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("tool", "response", "where"),
+    [
+        ("Bash", BASH, "updatedToolOutput"),
+        ("Read", READ, "updatedToolOutput"),
+        ("mcp__x__y", MCP, "updatedMCPToolOutput"),
+    ],
+)
+def test_a_long_output_keeps_its_structure_and_says_what_was_cut(
+    tool: str, response: Any, where: str
+) -> None:
+    told = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
+    assert told is not None
+    assert told["hookEventName"] == "PostToolUse"
+    output = told[where]
+    assert shape(output) == shape(response)
+    assert "bytes cut]" in json.dumps(output)
+    assert sum(len(text.encode()) for text in texts(output)) <= 1000 + 40 * len(texts(output)) + 9000 * (
+        tool[0] == "m"
+    )
+
+
+@needs_node
+@pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
+def test_an_output_within_the_limit_is_left_as_it_is(response: Any) -> None:
+    assert hook({**COMMON, "tool_name": "Bash", "tool_response": response}, 100_000) is None
+
+
+@needs_node
+@pytest.mark.parametrize("limit", range(1, 12))
+def test_no_character_is_cut_in_two(limit: int) -> None:
+    told = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
+    if told is not None:
+        kept = told["updatedToolOutput"].split("\n[")[0]
+        assert "é漢🙂é".startswith(kept)
+        assert len(kept.encode()) <= limit
+        assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in told["updatedToolOutput"]
+
+
+@needs_node
+@pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b"null", b'"x"'])
+def test_an_odd_payload_changes_nothing(payload: bytes) -> None:
+    assert hook(payload, 10) is None
+
+
+@needs_node
+@given(ANY_JSON, st.integers(1, 60))
+@settings(max_examples=15, deadline=None)
+def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:
+    told = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
+    if told is not None:
+        assert shape(told["updatedToolOutput"]) == shape(response)
+
+
+def test_the_run_brings_its_own_settings_and_nothing_when_it_is_off() -> None:
+    plan = a_plan(enableRtk=True, rtkMaxOutputBytes=1234)
+    told = json.loads(plan.files["settings.json"])
+    (entry,) = told["hooks"]["PostToolUse"]
+    assert entry["hooks"][0]["command"].count("rtk-hook.cjs 1234") == 1
+    assert plan.argv[plan.argv.index("--settings") + 1] == "/var/run/paperclip/run/settings.json"
+    off = a_plan()
+    assert "settings.json" not in off.files
+    assert "--settings" not in off.argv
+
+
+def shape(value: Any) -> Any:
+    """The same with every text left out."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return "text" if isinstance(value, str) else value
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) else []
