@@ -10,7 +10,7 @@ from paperclip_claude_k8s.plan.planning import Planner
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.announce import announce, get_ready
+from paperclip_claude_k8s.run.announce import get_ready
 from paperclip_claude_k8s.run.answer import answer, verdict_on, wants_fresh_session
 from paperclip_claude_k8s.run.launch import launch
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -44,7 +44,7 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
     who, config = identity_of(ctx), read_config(ctx)
     ports = process.ports(config.kubeconfig)
     await get_ready(ctx, config, say)
-    planner, plan = await prepare(ctx, who, config, ports, say)
+    planner, plan = await unless_stopped(ctx.signal, prepare(ctx, who, config, ports, say))
     async with slot_held(ctx, plan, ports, say) as held:
         seen, plan = await _attempt(planner, plan, held, ports, say)
         failure = verdict_on(seen, plan, ports.house)
@@ -61,9 +61,9 @@ async def _attempt(
 ) -> tuple[Sighting, RunPlan]:
     ctx = planner.ctx
     async with ports.turns.of(held.slot):
-        await announce(ctx, plan)
         launched = await unless_stopped(ctx.signal, launch(planner, plan, held, ports, say))
     async with tended(launched, held, ports, say) as care:
+        await say.status(launched.headline)
         seen = await observe(ctx, launched, held, ports, say)
-        care.end_unknown = seen.end_unknown
+        care.end_unknown, care.agent_ended = seen.end_unknown, seen.agent_ended
         return seen, launched.plan

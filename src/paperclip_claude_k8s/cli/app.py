@@ -68,3 +68,19 @@ def run(
         quiet=quiet,
     )
     raise typer.Exit(run_to_end(wish))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A captured stdout of the CLI, plain or gzipped.")],
+    exit_code: Annotated[int | None, typer.Option(help="Exit code of its container; 0 if not given.")] = None,
+    pod_state: Annotated[
+        str | None,
+        typer.Option(help='JSON: how its container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No transcript on stderr.")] = False,
+) -> None:
+    """Print the transcript of a captured output, and the result a run would have had."""
+    from paperclip_claude_k8s.cli import replay as work  # noqa: PLC0415
+
+    raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet)))

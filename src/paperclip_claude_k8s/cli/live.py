@@ -29,10 +29,11 @@ class Live:
     async def on_log(self, stream: str, text: str) -> None:
         """The host's callback."""
         for line in text.removesuffix("\n").split("\n"):
-            self._lines += 1
-            self._tell(stream, line)
+            self.tell(stream, line)
 
-    def _tell(self, stream: str, line: str) -> None:
+    def tell(self, stream: str, line: str) -> None:
+        """One line of the agent's output, or of the adapter's own."""
+        self._lines += 1
         if line.startswith(STATUS):
             self._doing = line.removeprefix(STATUS)
             self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))

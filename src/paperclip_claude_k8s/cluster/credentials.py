@@ -130,6 +130,8 @@ def _parsed(path: str) -> dict[str, Any]:
         raise _unusable(f"kubeconfig {path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise _unusable(f"kubeconfig {path} is not YAML") from None
+    except (RuntimeError, ValueError) as error:
+        raise _unusable(f"kubeconfig {path!r} is no path: {error}") from None
     if not isinstance(loaded, dict) or not loaded.get("clusters"):
         raise _unusable(f"kubeconfig {path} names no cluster")
     if not loaded.get("current-context"):

@@ -5,6 +5,7 @@ time limit (PEERS 0.5).
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -153,7 +154,7 @@ class Transport:
             request.method,
             URL(f"{credentials.server}{request.path}", encoded=True),
             params=request.query,
-            data=None if request.body is None else orjson.dumps(request.body),
+            data=None if request.body is None else _encoded(request.body),
             headers=headers,
             timeout=limits,
             proxy=credentials.proxy,
@@ -171,3 +172,11 @@ class Transport:
                 read_bufsize=READ_BUFFER,
             )
         return self._session
+
+
+def _encoded(body: object) -> bytes:
+    """JSON; lone surrogates and very long integers, which only the standard library takes, go as escapes."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        return json.dumps(body).encode()

@@ -70,12 +70,12 @@ def _labels(plan: RunPlan) -> dict[str, str]:
 def _annotations(plan: RunPlan) -> dict[str, str]:
     optional = {
         names.AGENT_NAME_ANNOTATION: plan.agent_name,
+        names.WAKE_ANNOTATION: plan.wake_digest,
         names.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
     }
     return {
         names.ADAPTER_LABEL: names.ADAPTER_TYPE,
         names.NONCE_ANNOTATION: plan.nonce,
-        names.WAKE_ANNOTATION: plan.wake_digest,
         **{key: value for key, value in optional.items() if value},
     }
 

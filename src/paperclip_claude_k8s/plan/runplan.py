@@ -1,10 +1,9 @@
 """Every choice of one run, made once."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import orjson
 
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -29,7 +28,7 @@ class RunPlan:
     environment: Environment = field(repr=False)
     workdir: str
     nonce: str
-    wake_digest: str
+    wake_digest: str | None
     agent_name: str = ""
     resume: str | None = None
     retry_of: str | None = None
@@ -75,10 +74,14 @@ class RunPlan:
         return int(waiting + config.timeout_sec + config.grace_sec)
 
 
-def wake_digest(ctx: ExecutionContext) -> str:
-    """What this run was woken for: sha256 of wake payload and task markdown, run id left out."""
+def wake_digest(ctx: ExecutionContext) -> str | None:
+    """What this run was woken for: sha256 of wake payload and task markdown, run id left out.
+
+    None for a wake that says nothing: two of them need not be about the same.
+    """
     wake = ctx.context.get("paperclipWake")
     told = {key: value for key, value in wake.items() if key != "runId"} if isinstance(wake, dict) else wake
     text = ctx.context.get("paperclipTaskMarkdown")
-    seen = orjson.dumps([told, text], option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
-    return hashlib.sha256(seen).hexdigest()
+    if not told and not text:
+        return None
+    return hashlib.sha256(json.dumps([told, text], sort_keys=True, default=str).encode()).hexdigest()

@@ -1,5 +1,7 @@
 """Jobs that other attempts and other host processes left behind: made ours, or passed over."""
 
+from collections.abc import Collection, Sequence
+
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import (
     AGENT_CONTAINER,
@@ -14,29 +16,34 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.relay import read_summary
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.slot import is_live
 
 LOST_RACE = frozenset({409, 422})
 """Answers to a patch whose test failed: somebody changed the Job since we saw it."""
 
 
-async def adopt(job: JobSnapshot, plan: RunPlan, ports: Ports, say: Narrator) -> JobSnapshot | None:
-    """Make the Job ours by its labels; None when it is gone, changed meanwhile, or was never opened.
+async def adopt(
+    job: JobSnapshot, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
+) -> JobSnapshot | None:
+    """Make the Job ours by its labels; None when it is gone or changed meanwhile.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
     """
-    if job.finished is None and not await _was_opened(job, ports, say):
-        return None
-    if job.labels.get(RUN_LABEL) == plan.identity.run:
-        return job
     ours = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
+    changed = {key: value for key, value in ours.items() if value and job.labels.get(key) != value}
+    note = {} if held.fenced else holder_note(ports, plan.namespace)
+    if not changed and not note:
+        return job
     patch: list[JsonObject] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": job.resource_version},
-        *(_added("labels", key, value) for key, value in ours.items() if value),
+        *(_added("labels", key, value) for key, value in changed.items()),
+        *(_added("annotations", key, value) for key, value in note.items()),
     ]
     call = Caller(ports.house.timings, say)
     try:
@@ -48,8 +55,24 @@ async def adopt(job: JobSnapshot, plan: RunPlan, ports: Ports, say: Narrator) ->
         raise RunFailure(failures.pod_reattach_failed(why)) from None
 
 
-async def _was_opened(job: JobSnapshot, ports: Ports, say: Narrator) -> bool:
-    """Whether its Secret is there; without it no Pod ever started, and with its holder dead none will."""
+async def clear_unopened(
+    jobs: Sequence[JobSnapshot], held: Collection[str], ports: Ports, say: Narrator
+) -> list[JobSnapshot]:
+    """Delete living Jobs that were left before their Secret was there; the others.
+
+    Without it no Pod ever started, and with its holder dead none will. `held`: uids whose holder is alive.
+    """
+    kept = []
+    for job in jobs:
+        orphaned = is_live(job) and job.ref.uid not in held
+        if not orphaned or await _was_opened(job, ports):
+            kept.append(job)
+        else:
+            await say.status(f"Job {job.ref.name} was left before it could start; deleted")
+    return kept
+
+
+async def _was_opened(job: JobSnapshot, ports: Ports) -> bool:
     ref = job.ref
     try:
         if await ports.cluster.secret_exists(ref.namespace, ref.name):
@@ -57,7 +80,6 @@ async def _was_opened(job: JobSnapshot, ports: Ports, say: Narrator) -> bool:
         await ports.cluster.delete_job(ref, "Background")
     except ClusterError:
         return True  # what cannot be looked at is believed to run
-    await say.status(f"Job {ref.name} was left before it could start; deleted")
     return False
 
 

@@ -1,7 +1,8 @@
 """What the host is told, and asked, before anything is created."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
@@ -23,7 +24,7 @@ async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
         RunFailure: `cancelled`, when the host has stopped the run already.
     """
     if ctx.on_cancellation_ready is not None:
-        await _tolerate("onCancellationReady", ctx.on_cancellation_ready())
+        await _tolerate("onCancellationReady", ctx.on_cancellation_ready)
     if ctx.signal is not None and ctx.signal.is_set():
         raise RunFailure(failures.cancelled(proven=True))
     unknown = unknown_keys(ctx.config)
@@ -40,9 +41,9 @@ async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Tell the host what is about to be run; secrets stay out of it."""
     if ctx.on_meta is not None:
-        await _tolerate("onMeta", ctx.on_meta(_meta(ctx, plan)))
+        await _tolerate("onMeta", partial(ctx.on_meta, _meta(ctx, plan)))
     if ctx.on_dispatch is not None:
-        await _tolerate("onDispatch", ctx.on_dispatch())
+        await _tolerate("onDispatch", ctx.on_dispatch)
 
 
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
@@ -69,9 +70,9 @@ def _without_tokens(context: JsonMap) -> JsonMap:
     return {key: value for key, value in context.items() if key != "paperclipRuntimeTools"}
 
 
-async def _tolerate(name: str, call: Awaitable[None]) -> None:
+async def _tolerate(name: str, call: Callable[[], Awaitable[None]]) -> None:
     """A callback of the host that raises is the host's bug; the run goes on."""
     try:
-        await call
+        await call()
     except Exception as error:  # noqa: BLE001  # the host's bug must not end a run
         log.warning("%s raised %r; the run goes on", name, error)

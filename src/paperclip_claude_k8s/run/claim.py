@@ -10,8 +10,8 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.adopt import adopt, pass_over
+from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.holder import held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -39,19 +39,20 @@ class Adopted:
 Claim: TypeAlias = Fresh | Adopted
 
 
-async def claim_slot(plan: RunPlan, ports: Ports, say: Narrator) -> Claim:
+async def claim_slot(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> Claim:
     """List the agent's Jobs and step back unless the slot is free or a Job in it may be adopted.
 
     Raises:
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_orphan_task_unknown`, `k8s_orphan_session_mismatch`,
             `k8s_concurrency_guard_unreachable`.
     """
-    return await _Guard(plan, ports, say).claim()
+    return await _Guard(plan, held, ports, say).claim()
 
 
 class _Guard:
-    def __init__(self, plan: RunPlan, ports: Ports, say: Narrator) -> None:
+    def __init__(self, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> None:
         self._plan = plan
+        self._held = held
         self._ports = ports
         self._say = say
         self._loop = asyncio.get_running_loop()
@@ -71,7 +72,7 @@ class _Guard:
             case Free(unclaimed):
                 return Fresh(await pass_over(unclaimed, self._plan, self._ports, self._say))
             case Adopt(job, own):
-                ours = await adopt(job, self._plan, self._ports, self._say)
+                ours = await adopt(job, self._plan, self._held, self._ports, self._say)
                 return None if ours is None else Adopted(ours, own)
             case Taken(failure):
                 clears = failures.slot_may_clear(failure)
@@ -106,7 +107,9 @@ class _Guard:
             listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
-        return judge_slot(listing.items, _claimant(plan), held_jobs(listing.items, ports))
+        alive = held_jobs(listing.items, ports)
+        jobs = await clear_unopened(listing.items, alive, ports, self._say)
+        return judge_slot(jobs, _claimant(plan), alive)
 
     async def _pods_of(self, jobs: tuple[JobSnapshot, ...]) -> bool:
         plan, ports = self._plan, self._ports

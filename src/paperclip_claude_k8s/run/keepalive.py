@@ -37,12 +37,14 @@ def _unreachable(vigil: Vigil, now: float) -> str:
     )
 
 
-async def refresh_spawn(ctx: ExecutionContext, ports: Ports, pid: int) -> None:
-    """Tell the host that the run lives: at its start and every `Timings.spawn_refresh` seconds."""
+async def tell_spawn(ctx: ExecutionContext, ports: Ports, pid: int, *, again: bool) -> None:
+    """Tell the host that the run lives: at its start, and `again` every `Timings.spawn_refresh` seconds."""
     started = iso(ports.house.now())
     while ctx.on_spawn is not None:
         try:
             await ctx.on_spawn({"pid": pid, "processGroupId": None, "startedAt": started})
         except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
             log.warning("onSpawn of run %s raised %r; the run goes on", ctx.run_id, error)
+        if not again:
+            return
         await asyncio.sleep(ports.house.timings.spawn_refresh)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paperclip_claude_k8s import failures
@@ -11,11 +12,13 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.planning import Planner
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.ports import House, Ports, Tenure
+from paperclip_claude_k8s.run.announce import announce
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
 HTTP_CONFLICT = 409
@@ -29,36 +32,47 @@ class LaunchedJob:
 
     job: JobSnapshot
     plan: RunPlan
+    headline: str
     adopted: bool = False
 
 
 async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
     """Guard and create, until exactly one Job of the slot is ours.
 
+    Nothing is awaited between a Job's opening or adoption and the return: whoever cancels this either gets
+    the Job or finds it taken back.
+
     Raises:
-        RunFailure: what the guard raises, `k8s_job_create_failed`, `k8s_prompt_secret_create_failed`.
+        RunFailure: what the guard raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
+            `k8s_prompt_secret_create_failed`.
     """
     rival: str | None = None
     for _ in range(ports.house.limits.gate_rounds):
-        match await claim_slot(plan, ports, say):
+        match await claim_slot(plan, held, ports, say):
             case Adopted(job, own):
                 whose = "our own earlier attempt" if own else "an earlier host process left it"
-                await say.status(f"Reattaching to in-flight K8s Job {job.ref.name}, {whose}")
-                return LaunchedJob(job, plan, adopted=True)
+                line = f"Reattaching to in-flight K8s Job {job.ref.name}, {whose}"
+                return LaunchedJob(job, plan, line, adopted=True)
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
+        _check_size(plan, ports.house)
+        await announce(planner.ctx, plan)
         job = await _create(plan, held, ports, say)
         rival = await _opened(plan, job, ports, say)
         if rival is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
-            await say.status(
-                f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            )
-            return LaunchedJob(job, plan)
+            line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
+            return LaunchedJob(job, plan, line)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
+
+
+def _check_size(plan: RunPlan, house: House) -> None:
+    limit = house.limits.secret_prompt_bytes
+    if plan.secret_bytes > limit:
+        raise RunFailure(failures.prompt_too_large(plan.secret_bytes, limit))
 
 
 async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot:
@@ -69,12 +83,39 @@ async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> J
         manifest["metadata"]["annotations"] |= holder_note(ports, plan.namespace)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
+    except asyncio.CancelledError:
+        await _take_back_unanswered(plan, ports)
+        raise
     except ClusterError as error:
-        if error.status == HTTP_CONFLICT:
-            there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
-            if there is not None and is_live(there) and _is_ours(there, plan):
-                return there
+        there = await _answered_late(error, plan, ports, say)
+        if there is not None:
+            return there
+        if maybe_done(error):
+            await _take_back_unanswered(plan, ports)
         raise RunFailure(failures.job_create_failed(plan.job_name, error)) from None
+
+
+async def _answered_late(
+    error: ClusterError, plan: RunPlan, ports: Ports, say: Narrator
+) -> JobSnapshot | None:
+    """The Job of a try whose answer was lost, when a later one was told that the name is taken."""
+    if error.status != HTTP_CONFLICT:
+        return None
+    call = Caller(ports.house.timings, say)
+    try:
+        there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
+    except ClusterError:
+        return None
+    return there if there is not None and is_live(there) and _is_ours(there, plan) else None
+
+
+async def _take_back_unanswered(plan: RunPlan, ports: Ports) -> None:
+    """A Job that may have been created although we were not told; it has no Secret, so it never started."""
+    with suppress(ClusterError, TimeoutError):
+        async with asyncio.timeout(ports.house.timings.tidy):
+            there = await ports.cluster.read_job(plan.namespace, plan.job_name)
+            if there is not None and _is_ours(there, plan):
+                await ports.cluster.delete_job(there.ref, "Background")
 
 
 def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.ground.aio import FirstWord
@@ -12,7 +13,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.holder import keep_noting
-from paperclip_claude_k8s.run.keepalive import keep_alive, refresh_spawn
+from paperclip_claude_k8s.run.keepalive import keep_alive, tell_spawn
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -69,8 +70,7 @@ def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
         yield "signal", hear_host(crew.ctx.signal, crew.orders)
     if crew.plan.config.timeout_sec:
         yield "deadline", _mind_deadline(crew)
-    if crew.plan.config.refresh_on_spawn:
-        yield "spawn", _refresh_spawn(crew)
+    yield "spawn", _tell_spawn(crew)
 
 
 async def _live(crew: _Crew) -> None:
@@ -119,16 +119,16 @@ async def _mind_deadline(crew: _Crew) -> None:
 
 def _already_running(crew: _Crew) -> float:
     """Seconds an adopted container has run before we looked, by the node's clock and ours."""
-    pod = crew.vigil.known.pod
-    agent = pod.container("claude") if pod is not None else None
+    pod = crew.vigil.known.pod if crew.launched.adopted else None
+    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
     if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
         return 0.0
     return max((crew.ports.house.now() - agent.now.started).total_seconds(), 0.0)
 
 
-async def _refresh_spawn(crew: _Crew) -> None:
+async def _tell_spawn(crew: _Crew) -> None:
     await crew.pod.heard()
-    await refresh_spawn(crew.ctx, crew.ports, os.getpid())
+    await tell_spawn(crew.ctx, crew.ports, os.getpid(), again=crew.plan.config.refresh_on_spawn)
 
 
 async def _drain(crew: _Crew, ending: Ending, log: asyncio.Task[None]) -> None:

@@ -44,15 +44,12 @@ async def prepare(
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
-        RunFailure: `k8s_prompt_too_large`, and what `find_setting` raises.
+        RunFailure: what `find_setting` raises.
     """
     planner = Planner(ctx, who, config, await find_setting(config, ports, say))
     plan = planner.plan()
     for note in plan.notes:
         await say.status(note)
-    limit = ports.house.limits.secret_prompt_bytes
-    if plan.secret_bytes > limit:
-        raise RunFailure(failures.prompt_too_large(plan.secret_bytes, limit))
     return planner, plan
 
 

@@ -1,9 +1,8 @@
 """Orders to stop the agent, and the proof that it stopped (HOST.md 4.5)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import Vigil
@@ -69,43 +68,39 @@ async def _not_found(name: str, uid: str, vigil: Vigil, ports: Ports) -> bool:
 
 
 async def unless_stopped(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, or its cancellation as soon as the host stops the run.
+    """The result of `work`, which is cancelled when the host stops the run meanwhile.
+
+    A result that comes all the same is given: what it stands for exists, and somebody has to care for it.
 
     Raises:
         RunFailure: what `work` raises; `cancelled`, once `work` has tidied up after itself.
     """
     if signal is None:
         return await work
-    ended: FirstWord[Callable[[], T]] = FirstWord()
     async with asyncio.TaskGroup() as group:
-        hearing = group.create_task(_stopped(signal, ended))
-        working = group.create_task(_done(work, ended))
-        outcome = await ended.heard()
+        hearing = group.create_task(_hear(signal))
+        working = group.create_task(_kept(work))
+        await asyncio.wait([hearing, working], return_when=asyncio.FIRST_COMPLETED)
         hearing.cancel()
         working.cancel()
-    return outcome()
+    if working.cancelled():
+        raise RunFailure(failures.cancelled(proven=True))
+    result = working.result()
+    if isinstance(result, RunFailure):
+        raise result
+    return result
 
 
-async def _stopped(signal: StopSignal, ended: "FirstWord[Callable[[], T]]") -> None:
+async def _hear(signal: StopSignal) -> None:
     await signal.wait()
-    ended.offer(_cancelled)
 
 
-def _cancelled() -> NoReturn:
-    raise RunFailure(failures.cancelled(proven=True))
-
-
-async def _done(work: Coroutine[Any, Any, T], ended: "FirstWord[Callable[[], T]]") -> None:
+async def _kept(work: Coroutine[Any, Any, T]) -> T | RunFailure:
+    """A failure as a value: a group would wrap it."""
     try:
-        result = await work
+        return await work
     except RunFailure as failure:
-        ended.offer(partial(_raise, failure))
-    else:
-        ended.offer(lambda: result)
-
-
-def _raise(failure: RunFailure) -> NoReturn:
-    raise failure
+        return failure
 
 
 async def hear_host(signal: StopSignal, orders: FirstWord[Order]) -> None:

@@ -38,6 +38,8 @@ class Care:
 
     leaving: Leaving = "bug"
     end_unknown = False
+    agent_ended = False
+    """Only what ended by itself may be retained: nobody would listen to what goes on."""
 
 
 async def _tidy(launched: LaunchedJob, how: Care, held: Tenure, ports: Ports, say: Narrator) -> None:
@@ -47,7 +49,7 @@ async def _tidy(launched: LaunchedJob, how: Care, held: Tenure, ports: Ports, sa
         async with asyncio.timeout(ports.house.timings.tidy):
             if how.leaving == "done" and not await ports.slots(namespace).still_ours(held):
                 how.leaving = "lost"
-            kept = keeps_job(how.leaving, retain=launched.plan.config.retain_jobs)
+            kept = keeps_job(how.leaving, retain=launched.plan.config.retain_jobs and how.agent_ended)
             if kept is None:
                 call = Caller(ports.house.timings, say)
                 await call("delete job", lambda: ports.cluster.delete_job(ref, "Background"))

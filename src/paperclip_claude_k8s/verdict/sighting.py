@@ -6,7 +6,7 @@ from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.cluster.model import Condition, Terminated
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
-from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Untrackable
+from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone, NotStarted, Untrackable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Sighting:
         """Nobody knows whether the agent still works: its Job is nobody's to delete."""
         failed = self.ending.failure if isinstance(self.ending, NotStarted) else None
         return isinstance(self.ending, Untrackable) or (failed is not None and failed.keeps_job)
+
+    @property
+    def agent_ended(self) -> bool:
+        """The agent's container ran and ended, by itself or with its Pod."""
+        return isinstance(self.ending, (Exited, Disrupted, JobGone))
 
     @property
     def how(self) -> Terminated | None:

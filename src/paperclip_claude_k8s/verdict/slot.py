@@ -104,7 +104,8 @@ def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:
 
 
 def is_live(job: JobSnapshot) -> bool:
-    return job.finished is None and not job.deleting
+    """Whether an agent may still work there; conditions come late, an answered Job says so itself."""
+    return job.finished is None and not job.deleting and TAKEN_ANNOTATION not in job.annotations
 
 
 def rivals_of(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task: bool) -> list[JobSnapshot]:

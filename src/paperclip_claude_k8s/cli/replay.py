@@ -1,0 +1,104 @@
+"""`claude-k8s replay`: what a run would have told with this output, from a file."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.ports import utc_now
+from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+FAILED = 1
+USAGE = 2
+PIECE = 256 * 1024
+
+
+class ReplayInvalid(Exception):
+    """What cannot be replayed; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A captured stdout, and how its container ended."""
+
+    file: Path
+    exit_code: int | None = None
+    pod_state: str | None = None
+    """JSON with any of exitCode, reason, message, signal, deleted (bool), disrupted (a reason)."""
+    quiet: bool = False
+
+
+def replay(recording: Recording) -> int:
+    """Transcript on stderr, one JSON object on stdout; 0 is a success, 1 a failed run, 2 bad input."""
+    try:
+        seen = _sighting(recording)
+    except ReplayInvalid as error:
+        return _print({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
+    failure = weigh(seen, Terms(utc_now()))
+    result = report(failure, seen, Asked(utc_now())).to_wire()
+    status = "succeeded" if failure is None else "failed"
+    return _print({"status": status, "result": result}, 0 if failure is None else FAILED)
+
+
+def _sighting(recording: Recording) -> Sighting:
+    ending = _ending(recording)
+    reader = StreamReader()
+    live = Live(Console(stderr=True, highlight=False), quiet=recording.quiet)
+    try:
+        with _opened(recording.file) as source:
+            rest = b""
+            while piece := source.read(PIECE):
+                reader.feed(piece)
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    live.tell("stdout", line.decode("utf-8", "replace"))
+            live.tell("stdout", rest.decode("utf-8", "replace"))
+    except (OSError, EOFError) as error:
+        raise ReplayInvalid(f"{recording.file} cannot be read: {error}") from None
+    return Sighting(ending, reader.finish(), None, None, Facts("(replay)", "(replay)"))
+
+
+def _opened(path: Path) -> Any:  # noqa: ANN401  # either kind of file
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _ending(recording: Recording) -> Ending:
+    told = _state(recording.pod_state)
+    code = recording.exit_code if recording.exit_code is not None else told.get("exitCode")
+    if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
+        raise ReplayInvalid("--pod-state: exitCode must be a whole number")
+    words = {key: str(told.get(key) or "") for key in ("reason", "message", "disrupted")}
+    signal = told.get("signal") if isinstance(told.get("signal"), int) else None
+    known = code is not None or words["reason"] or words["message"] or not told
+    how = Terminated(code if told or code is not None else 0, words["reason"], words["message"], signal)
+    if told.get("deleted"):
+        return JobGone("replay", how if known else None)
+    if words["disrupted"]:
+        return Disrupted("(replay)", words["disrupted"], words["message"], how if known else None)
+    return Exited(how)
+
+
+def _state(text: str | None) -> dict[str, Any]:
+    try:
+        told = json.loads(text) if text is not None else {}
+    except ValueError as error:
+        raise ReplayInvalid(f"--pod-state is not JSON: {error}") from None
+    if not isinstance(told, dict):
+        raise ReplayInvalid(
+            '--pod-state must be a JSON object, such as {"exitCode": 137, "reason": "OOMKilled"}'
+        )
+    return told
+
+
+def _print(answer: dict[str, Any], code: int) -> int:
+    print(json.dumps(answer, indent=2, ensure_ascii=False))  # noqa: T201  # stdout is this one object
+    return code

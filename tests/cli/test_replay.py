@@ -1,0 +1,72 @@
+"""`claude-k8s replay` on recorded runs: transcript on stderr, the result a run would have had on stdout."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.claude.test_captures import NAMES, recorded
+from typer.testing import CliRunner
+
+from paperclip_claude_k8s.cli.app import app
+
+CLI = CliRunner()
+
+
+def replayed(tmp_path: Path, stdout: bytes, *words: str) -> tuple[int, dict[str, object], str]:
+    file = tmp_path / "captured.ndjson"
+    file.write_bytes(stdout)
+    ran = CLI.invoke(app, ["replay", str(file), *words])
+    answer: dict[str, object] = json.loads(ran.stdout)
+    return ran.exit_code, answer, ran.stderr
+
+
+@pytest.mark.parametrize("name", NAMES[::7])
+def test_a_recorded_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None:
+    stdout, told = recorded(name)
+    code, answer, _ = replayed(tmp_path, stdout, "--exit-code", str(told["exit_code"] or 0))
+    good = told["facts"]["expected_class"].startswith("ok")
+    assert (code, answer["status"]) == ((0, "succeeded") if good else (1, "failed"))
+
+
+def test_the_transcript_is_for_people_and_quiet_leaves_it_out(tmp_path: Path) -> None:
+    stdout, _ = (
+        recorded("02-text-tools-multiblock") if "02-text-tools-multiblock" in NAMES else recorded(NAMES[1])
+    )
+    _, _, shown = replayed(tmp_path, stdout)
+    assert shown.strip()
+    assert '{"type"' not in shown
+    _, _, hidden = replayed(tmp_path, stdout, "--quiet")
+    assert hidden == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        ({"exitCode": 137, "reason": "OOMKilled"}, "claude_truncated", "SIGKILL (commonly OOMKilled)"),
+        ({"deleted": True}, "k8s_job_deleted_externally", "detected_via=replay"),
+        ({"disrupted": "Evicted", "message": "low on memory"}, "k8s_pod_disrupted", "low on memory"),
+    ],
+)
+def test_the_state_of_the_pod_decides_what_a_cut_output_means(
+    state: dict[str, object], code: str, words: str, tmp_path: Path
+) -> None:
+    stdout, _ = recorded(next(name for name in NAMES if name.startswith("02")))
+    torso = stdout[: stdout.index(b'{"type":"result"')]
+    exit_code, answer, _ = replayed(tmp_path, torso, "--pod-state", json.dumps(state), "-q")
+    result = answer["result"]
+    assert isinstance(result, dict)
+    assert (exit_code, result["errorCode"]) == (1, code)
+    assert words in result["errorMessage"]
+
+
+@pytest.mark.parametrize("state", ["not json", "[]", '{"exitCode": "x"}'])
+def test_a_state_that_makes_no_sense_is_told(state: str, tmp_path: Path) -> None:
+    code, answer, _ = replayed(tmp_path, b"", "--pod-state", state)
+    assert (code, answer["error"]) == (2, "usage")
+    assert "--pod-state" in str(answer["detail"])
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    ran = CLI.invoke(app, ["replay", str(tmp_path / "nowhere")])
+    assert ran.exit_code == 2
+    assert "nowhere cannot be read" in json.loads(ran.stdout)["detail"]
