@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -12,7 +13,7 @@ from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.announce import get_ready
 from paperclip_claude_k8s.run.answer import answer, verdict_on, wants_fresh_session
-from paperclip_claude_k8s.run.launch import launch
+from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
@@ -46,19 +47,21 @@ async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> Execut
     await get_ready(ctx, config, say)
     planner, plan = await unless_stopped(ctx.signal, prepare(ctx, who, config, ports, say))
     async with slot_held(ctx, plan, ports, say) as held:
-        seen, plan = await _attempt(planner, plan, held, ports, say)
-        failure = verdict_on(seen, plan, ports.house)
-        if wants_fresh_session(failure, plan):
-            await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
-            seen, plan = await _attempt(planner, planner.plan(fresh=True), held, ports, say)
-            failure = verdict_on(seen, plan, ports.house)
-    await put_away(plan, ports.house, succeeded=failure is None)
-    return answer(failure, seen, plan, ports.house)
+        seen, launched = await _attempt(planner, plan, held, ports, say)
+        failure = verdict_on(seen, launched.plan, ports.house)
+        if wants_fresh_session(failure, launched.plan):
+            lost = launched.plan.resume
+            await say.status(f"Session {lost} cannot be resumed; trying once more with a fresh one")
+            seen, launched = await _attempt(planner, planner.plan(fresh=True), held, ports, say)
+            failure = verdict_on(seen, launched.plan, ports.house)
+    log_path = launched.job.annotations.get(RUN_LOG_ANNOTATION)
+    await put_away(launched.plan, log_path, ports.house, succeeded=failure is None)
+    return answer(failure, seen, launched.plan, ports.house)
 
 
 async def _attempt(
     planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
-) -> tuple[Sighting, RunPlan]:
+) -> tuple[Sighting, LaunchedJob]:
     ctx = planner.ctx
     async with ports.turns.of(held.slot):
         launched = await unless_stopped(ctx.signal, launch(planner, plan, held, ports, say))
@@ -66,4 +69,4 @@ async def _attempt(
         await say.status(launched.headline)
         seen = await observe(ctx, launched, held, ports, say)
         care.end_unknown, care.agent_ended = seen.end_unknown, seen.agent_ended
-        return seen, launched.plan
+        return seen, launched

@@ -1,7 +1,6 @@
 """The run log on the shared volume: read for gaps, removed in time, and no way out of the volume."""
 
 import os
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from tests.support.plans import a_plan
 
-from paperclip_claude_k8s.plan.runlog import RunLogPlan
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House, utc_now
 from paperclip_claude_k8s.run.runlog import put_away, run_log_of
@@ -26,7 +24,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def plan(volume: Path, **config: Any) -> RunPlan:
-    return replace(a_plan(**config), run_log=RunLogPlan(PATH, str(volume)))
+    return a_plan(volume_here=str(volume), **config)
 
 
 async def test_any_piece_can_be_read(volume: Path) -> None:
@@ -53,19 +51,19 @@ async def test_no_link_of_an_agent_is_followed(link: str, volume: Path) -> None:
     assert file is not None
     with pytest.raises(OSError, match=r"\[Errno"):
         await file.read(0, 10)
-    await put_away(plan(volume), House(), succeeded=True)
+    await put_away(plan(volume), PATH, House(), succeeded=True)
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
 async def test_a_success_removes_it_and_a_failure_keeps_it(volume: Path) -> None:
-    await put_away(plan(volume), House(), succeeded=False)
+    await put_away(plan(volume), PATH, House(), succeeded=False)
     assert (volume / PATH).exists()
-    await put_away(plan(volume), House(), succeeded=True)
+    await put_away(plan(volume), PATH, House(), succeeded=True)
     assert not (volume / PATH).exists()
 
 
 async def test_it_can_be_retained(volume: Path) -> None:
-    await put_away(plan(volume, retainRunLogs=True), House(), succeeded=True)
+    await put_away(plan(volume, retainRunLogs=True), PATH, House(), succeeded=True)
     assert (volume / PATH).exists()
 
 
@@ -75,9 +73,9 @@ async def test_what_failures_left_goes_after_a_week(volume: Path) -> None:
         file.write_bytes(b"x")
         then = (utc_now() - timedelta(days=days)).timestamp()
         os.utime(file, (then, then))
-    await put_away(plan(volume), House(), succeeded=False)
+    await put_away(plan(volume), PATH, House(), succeeded=False)
     assert [old.exists(), young.exists(), (volume / PATH).exists()] == [False, True, True]
 
 
 async def test_a_volume_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
-    await put_away(plan(tmp_path / "gone"), House(), succeeded=True)
+    await put_away(plan(tmp_path / "gone"), PATH, House(), succeeded=True)

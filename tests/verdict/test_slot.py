@@ -137,3 +137,9 @@ def test_a_living_job_goes_before_a_finished_one() -> None:
     assert judge_slot([done, a_job("live")], Claimant("run-1", "task-1", wake="d1")) == Adopt(
         a_job("live"), own=True
     )
+
+
+@pytest.mark.parametrize("task", ["task-1", "task-2"])
+def test_an_answered_job_whose_condition_is_late_is_nobodys_orphan(task: str) -> None:
+    job = a_job(run="other", task=task, annotations={"paperclip.io/result-taken": "yes"})
+    assert judge_slot([job], WE) == Free()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
-from paperclip_claude_k8s.cluster.labels import ALL_OURS
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, ALL_OURS
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     JobRef,
@@ -19,7 +19,9 @@ from paperclip_claude_k8s.cluster.model import (
     Known,
     Listing,
     PodSnapshot,
+    Running,
     Seen,
+    Terminated,
 )
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, Labels
 from paperclip_claude_k8s.ground.aio import Backoff, Nursery
@@ -54,10 +56,12 @@ class Vigil:
         self._learn(replace(self.known, job=job, job_gone=self.known.job_gone or gone))
 
     def learn_pod(self, pod: PodSnapshot, *, gone: bool) -> None:
-        """The first Pod seen is ours; a replacement the Job controller may start is not this run."""
+        """The first Pod seen is ours; a replacement is only if the first was gone before its agent began."""
         ours = self.known.pod
         if ours is None or ours.uid == pod.uid:
             self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
+        elif self.known.pod_gone and not _began(ours):
+            self._learn(replace(self.known, pod=pod, pod_gone=gone))
 
     def learn_refusal(self, error: ClusterError) -> None:
         self.refused = error
@@ -67,6 +71,11 @@ class Vigil:
         if known != self.known:
             self.known = known
             self._news.set()
+
+
+def _began(pod: PodSnapshot) -> bool:
+    agent = pod.container(AGENT_CONTAINER)
+    return agent is not None and isinstance(agent.now, (Running, Terminated))
 
 
 class _List(Protocol[S]):
@@ -87,6 +96,10 @@ class _Shelf(Generic[S]):
     tell: Callable[[str, S, bool], None]
     there: dict[str, S] = field(default_factory=dict)
     gone: dict[str, S] = field(default_factory=dict)
+    silent_since: float | None = None
+    """When the server stopped answering about these, for whatever reason."""
+    refused_since: float | None = None
+    """Since when every answer has been a refusal."""
 
     def put(self, snapshot: S) -> None:
         uid = self.job_uid(snapshot)
@@ -130,6 +143,7 @@ class Informer:
         self._timings = timings
         self._vigils: dict[str, Vigil] = {}
         self._work: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._jobs = _Shelf(cluster.list_jobs, cluster.watch_jobs, lambda job: job.ref.uid, self._tell_job)
         self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, lambda pod: pod.job_uid, self._tell_pod)
 
@@ -144,9 +158,10 @@ class Informer:
             vigil.learn_pod(last_pod, gone=gone)
         self._vigils[uid] = vigil
         try:
-            if self._work is None or self._work.done():
-                self._jobs.there[uid] = job
-                self._work = await self._nursery.start(self._run(), name=f"informer {self._namespace}")
+            async with self._starting:
+                if self._work is None or self._work.done():
+                    self._jobs.there[uid] = job
+                    self._work = await self._nursery.start(self._run(), name=f"informer {self._namespace}")
             yield vigil
         finally:
             del self._vigils[uid]
@@ -161,6 +176,7 @@ class Informer:
         for shelf in (self._jobs, self._pods):
             shelf.there.clear()
             shelf.gone.clear()
+            shelf.silent_since = shelf.refused_since = None
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -174,11 +190,11 @@ class Informer:
             try:
                 listing = await shelf.list(self._namespace, ALL_OURS)
                 shelf.replace_all(listing)
-                self._heard(backoff)
+                self._heard(shelf)
                 await self._watch_on(shelf, listing.resource_version, backoff)
             except ClusterError as error:
                 if error.status != HTTP_GONE:
-                    self._unheard(error)
+                    self._unheard(shelf, error)
             await asyncio.sleep(backoff.pause())
 
     async def _watch_on(self, shelf: _Shelf[S], version: str, backoff: Backoff) -> None:
@@ -188,7 +204,9 @@ class Informer:
             began = loop.time()
             async for event in shelf.watch(self._namespace, ALL_OURS, version):
                 version = _noted(shelf, event)
-                self._heard(backoff)
+                self._heard(shelf)
+                if loop.time() - began >= QUICK_WATCH:
+                    backoff.reset()  # only a watch that holds: lists may work where watches are refused
             if loop.time() - began < QUICK_WATCH:
                 await asyncio.sleep(backoff.pause())
 
@@ -200,19 +218,28 @@ class Informer:
         if uid in self._vigils:
             self._vigils[uid].learn_pod(pod, gone=gone)
 
-    def _heard(self, backoff: Backoff) -> None:
-        backoff.reset()
-        for vigil in self._vigils.values():
-            vigil.silent_since = None
+    def _heard(self, shelf: _Shelf[S]) -> None:
+        if shelf.silent_since is not None:
+            shelf.silent_since = shelf.refused_since = None
+            self._tell_silence()
 
-    def _unheard(self, error: ClusterError) -> None:
+    def _unheard(self, shelf: _Shelf[S], error: ClusterError) -> None:
         """Out of reach is waited out; a refusal that stays is told, since nothing will be seen any more."""
         now = asyncio.get_running_loop().time()
-        for vigil in self._vigils.values():
-            if vigil.silent_since is None:
-                vigil.silent_since = now
-            elif error.status in REFUSED and now - vigil.silent_since > self._timings.retry_budget:
+        shelf.silent_since = shelf.silent_since if shelf.silent_since is not None else now
+        if error.status not in REFUSED:
+            shelf.refused_since = None
+        elif shelf.refused_since is None:
+            shelf.refused_since = now
+        elif now - shelf.refused_since > self._timings.retry_budget:
+            for vigil in self._vigils.values():
                 vigil.learn_refusal(error)
+        self._tell_silence()
+
+    def _tell_silence(self) -> None:
+        since = [s for s in (self._jobs.silent_since, self._pods.silent_since) if s is not None]
+        for vigil in self._vigils.values():
+            vigil.silent_since = min(since, default=None)
 
 
 def _noted(shelf: _Shelf[S], event: Seen[S] | Bookmark) -> str:

@@ -46,11 +46,12 @@ between() {
   [ -n "$edge" ]
 }
 
-# Copies what is there; sets moved when it was something.
+# Copies what is there, at most 4 MiB; sets moved when it was something, and full when there may be more.
 copy() {
-  dd bs=64k <&3 2>/dev/null
+  dd bs=64k count=64 <&3 2>/dev/null
   offset 3
-  moved=
+  moved= full=
+  [ "$((pos - sent))" -lt 4194304 ] || full=1
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
 
@@ -93,7 +94,7 @@ writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
-  sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0
+  sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full=
   while :; do
     # looked at before the last copy, so that nothing can come after it
     last=
@@ -102,6 +103,7 @@ writer() {
     busy=$moved
     complain 200
     stop_at_limit
+    [ -z "$full" ] || continue
     [ -z "$last" ] || break
     if [ -n "$moved$busy" ]; then
       quiet=0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.informer import Vigil
@@ -40,6 +41,8 @@ class _Crew:
     orders: FirstWord[Order] = field(default_factory=FirstWord)
     pod: FirstWord[PodSnapshot] = field(default_factory=FirstWord)
     running_since: float | None = None
+    began: float = 0.0
+    ended: float = 0.0
 
 
 async def observe(
@@ -50,10 +53,12 @@ async def observe(
     async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
         crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears)
+        crew.began = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             log = group.create_task(_listen(crew), name="log")
             others = [group.create_task(work, name=name) for name, work in _watchers(crew)]
             ending = await crew.endings.heard()
+            crew.ended = asyncio.get_running_loop().time()
             for watcher in others:
                 watcher.cancel()
             await _drain(crew, ending, log)
@@ -152,4 +157,11 @@ def _sighting(crew: _Crew, ending: Ending) -> Sighting:
         pod_gone=known.pod_gone,
     )
     told = salvage(crew.ears.transcript(), crew.ears.summary)
-    return Sighting(ending, told, crew.ears.report, crew.ears.summary, facts)
+    return Sighting(ending, told, crew.ears.report, crew.ears.summary, facts, tuple(_phases(crew, now)))
+
+
+def _phases(crew: _Crew, now: float) -> Iterator[tuple[str, int]]:
+    """Milliseconds: until the container ran, until the end was seen, until the log was complete."""
+    started = crew.running_since if crew.running_since is not None else crew.ended
+    times = (("start", crew.began, started), ("run", started, crew.ended), ("complete", crew.ended, now))
+    return ((name, round((end - begin) * 1000)) for name, begin, end in times)

@@ -37,6 +37,7 @@ class HostPoller:
         self._nursery = nursery
         self._runs: set[_Asked] = set()
         self._work: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     @asynccontextmanager
     async def heeding(self, ctx: ExecutionContext) -> AsyncIterator[ExecutionContext]:
@@ -46,8 +47,9 @@ class HostPoller:
             return
         asked = _Asked(ctx.run_id, ctx.auth_token)
         with self._known(asked):
-            if self._work is None or self._work.done():
-                self._work = await self._nursery.start(self._ask_on(), name="host poller")
+            async with self._starting:
+                if self._work is None or self._work.done():
+                    self._work = await self._nursery.start(self._ask_on(), name="host poller")
             yield ctx.model_copy(update={"signal": asked.stopped})
 
     @contextmanager

@@ -48,14 +48,18 @@ def run_log_of(volume: str | None, annotated: str | None) -> RunLogFile | None:
     return RunLogFile(volume, annotated) if parts[:1] == (FOLDER,) and ".." not in parts else None
 
 
-async def put_away(plan: RunPlan, house: House, *, succeeded: bool) -> None:
-    """Remove the log of a run that ended well, and old ones beside it; what the volume refuses stays."""
-    log = plan.run_log
-    if log is None or log.volume_here is None or plan.config.retain_run_logs:
+async def put_away(plan: RunPlan, annotated: str | None, house: House, *, succeeded: bool) -> None:
+    """Remove the log of a run that ended well, and old ones beside it; what the volume refuses stays.
+
+    `annotated`: what the Job says of its log's path; an adopted one was made by another run.
+    """
+    if plan.volume_here is None or plan.config.retain_run_logs:
+        return
+    if annotated is None or run_log_of(plan.volume_here, annotated) is None:
         return
     oldest = house.now().timestamp() - KEPT_SECONDS
     with suppress(OSError):
-        await asyncio.to_thread(_remove, log.volume_here, log.path, oldest, own=succeeded)
+        await asyncio.to_thread(_remove, plan.volume_here, annotated, oldest, own=succeeded)
 
 
 def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.reasons import explain_events
+from paperclip_claude_k8s.verdict.reasons import describe_event, events_worth_telling
 from paperclip_claude_k8s.verdict.start import (
     Budget,
     GiveUp,
@@ -22,6 +22,9 @@ from paperclip_claude_k8s.verdict.start import (
     describe_pod,
     judge_start,
 )
+
+LOOK_AGAIN = 1.0
+"""Least seconds between two looks once a budget is spent and nothing can be seen."""
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class _Waiting:
         self._clock = _Clock.of(config)
         self._limits = self._clock.limits
         self._said = ""
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._loop = asyncio.get_running_loop()
 
     async def until_listening(self) -> PodSnapshot | Failure:
@@ -79,15 +82,17 @@ class _Waiting:
                 return failures.job_state_mismatch(self._vigil.ref.name, str(self._vigil.refused))
             if known.job_gone:
                 return failures.job_deleted_externally(f"job={self._vigil.ref}, detected_via={known.seen_by}")
-            verdict = judge_start(known.job, known.pod)
+            verdict = judge_start(known.job, known.pod, pod_gone=known.pod_gone)
             if not isinstance(verdict, Wait):
                 return _settled(verdict)
             await self._narrate(known, verdict)
-            self._clock.turn_to(verdict.budget, self._loop.time())
+            # what nobody can see costs no budget: the agent may be at work already
+            unseen = self._vigil.silent_since is not None
+            self._clock.turn_to(Budget.NONE if unseen else verdict.budget, self._loop.time())
             left = self._clock.left(self._loop.time())
-            if left is not None and left <= 0:
-                return await self._spent(verdict)
-            known = await self._next(left)
+            if left is not None and left <= 0 and (spent := await self._spent()) is not None:
+                return spent
+            known = await self._next(None if left is None else max(left, LOOK_AGAIN))
 
     async def _next(self, left: float | None) -> Known:
         """News, or the moment to look at the Events, or the end of the budget."""
@@ -115,20 +120,44 @@ class _Waiting:
                 events = await self._ports.cluster.list_events(self._vigil.ref.namespace, uid)
             except ClusterError:
                 continue  # events only explain; not being allowed to read them must not cost the run
-            for line in explain_events(events):
-                newest = line
-                if line not in self._told:
-                    self._told.add(line)
+            for event in events_worth_telling(events):
+                line = describe_event(event)
+                newest = line if event.kind == "Warning" else newest
+                if (event.reason, event.message) not in self._told:
+                    self._told.add((event.reason, event.message))
                     await self._say.status(line)
         return newest
 
-    async def _spent(self, verdict: Wait) -> Failure:
+    async def _spent(self) -> PodSnapshot | Failure | None:
+        """The end of a budget, after one direct look; None when that look failed, which proves nothing."""
+        if not await self._look():
+            return None
+        known = self._vigil.known
+        verdict = judge_start(known.job, known.pod, pod_gone=known.pod_gone)
+        if not isinstance(verdict, Wait):
+            return _settled(verdict)
         newest = await self._tell_events()
-        limit = self._limits[verdict.budget]
+        limit = self._limits.get(verdict.budget)
+        if limit is None:
+            return None
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"
-        return failures.pod_schedule_failed(
-            f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})", heals=True
-        )
+        text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
+        return failures.pod_schedule_failed(text, heals=True)
+
+    async def _look(self) -> bool:
+        """A quorum read of Job and Pod, told to the vigil; False when the server did not give it."""
+        ref, cluster = self._vigil.ref, self._ports.cluster
+        try:
+            job = await cluster.read_job(ref.namespace, ref.name)
+            pods = await cluster.list_pods(ref.namespace, {"job-name": ref.name})
+        except ClusterError:
+            return False
+        if job is not None and job.ref.uid == ref.uid:
+            self._vigil.learn_job(job, gone=False)
+        for pod in pods.items:
+            if pod.job_uid == ref.uid:
+                self._vigil.learn_pod(pod, gone=False)
+        return True
 
 
 def _settled(verdict: StartVerdict) -> PodSnapshot | Failure:

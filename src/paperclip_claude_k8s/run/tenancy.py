@@ -34,6 +34,8 @@ from paperclip_claude_k8s.verdict.holder import Fate, Watched, fate_by_lease, fa
 FORBIDDEN = frozenset({403, 404, 405})
 """Answers that mean: no Leases here. Runs are then fenced by the gate and by what Jobs say of holders."""
 CONFLICT = 409
+STALE = frozenset({404, 409, 422})
+"""Answers that mean: the version we think ours to have is not there."""
 LOOK_AGAIN = 2.0
 """Seconds between two looks at the Lease of a process whose fate is unknown."""
 LINGER = 1.0
@@ -127,6 +129,8 @@ class Landlord:
                 held.version = await self._win(slot, run, say)
                 held.fenced = True
         except BaseException:
+            if not self.forbidden:
+                await self._delete_if_ours(held)  # it may have been created without our hearing of it
             self._vacate(slot)
             raise
         return held
@@ -238,7 +242,7 @@ class Landlord:
         except ClusterError as error:
             if error.status != CONFLICT:
                 raise
-            await self._write_again()  # our own, from a call whose answer was lost
+            await call("write lease", self._write_again)  # our own, from a call whose answer was lost
         else:
             self._version, self._renewed = made.resource_version, self._now()
 
@@ -259,12 +263,17 @@ class Landlord:
         await self._leave()
 
     async def _renew_once(self) -> None:
+        """Out of reach, or refused for a moment: the next turn tries again."""
         try:
+            if not self._version:
+                await self._write_again()
+                return
             made = await self.cluster.replace_lease(self.namespace, over(self._mine(), self._version))
         except ClusterError as error:
-            if error.status not in {CONFLICT, 404}:
-                return  # out of reach: the next turn tries again
-            await self._write_again()
+            if error.status in STALE:
+                self._version = ""
+                with suppress(ClusterError):
+                    await self._write_again()
         else:
             self._renewed_as(made.resource_version)
 
@@ -280,21 +289,27 @@ class Landlord:
 
     async def _write_again(self) -> None:
         """An answer was lost, or somebody swept us: what is there now is ours to write over."""
-        with suppress(ClusterError):
-            there = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
-            if there is None:
-                made = await self.cluster.create_lease(self.namespace, self._mine())
-            else:
-                made = await self.cluster.replace_lease(
-                    self.namespace, over(self._mine(), there.resource_version)
-                )
-            self._renewed_as(made.resource_version)
+        there = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
+        if there is None:
+            made = await self.cluster.create_lease(self.namespace, self._mine())
+        else:
+            wish = over(self._mine(), there.resource_version)
+            made = await self.cluster.replace_lease(self.namespace, wish)
+        self._renewed_as(made.resource_version)
 
     async def _leave(self) -> None:
         """Delete our own Lease: whoever waits for us to prove dead need not wait any more."""
         version, self._version = self._version, ""
         if version and not self._held:
             await self._delete(process_lease_name(self.me.uuid), version)
+
+    async def _delete_if_ours(self, held: Tenure) -> None:
+        with suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(self._timings.tidy):
+                name = slot_lease_name(held.slot)
+                there = await self.cluster.read_lease(self.namespace, name)
+                if there is not None and there.holder == f"{self.me.uuid}/{held.run}":
+                    await self.cluster.delete_lease(self.namespace, name, there.resource_version)
 
     async def _delete(self, name: str, version: str = "") -> None:
         """The Lease as it is now, `version` as we think; one that cannot be deleted is swept some day."""

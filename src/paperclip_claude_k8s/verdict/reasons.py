@@ -8,9 +8,11 @@ ROUTINE = frozenset({"Scheduled", "Pulled", "Created", "Started", "SuccessfulCre
 """What happens in every good start needs no line."""
 
 
-def explain_events(events: Sequence[EventSnapshot]) -> Iterator[str]:
-    """One line per Event worth reading, oldest first; warnings and whatever is not routine."""
-    for event in events:
-        if event.kind == "Warning" or event.reason not in ROUTINE:
-            again = f" (x{event.count})" if event.count > 1 and event.kind == "Warning" else ""
-            yield f"{event.reason}: {event.message}{again}"
+def events_worth_telling(events: Sequence[EventSnapshot]) -> Iterator[EventSnapshot]:
+    """Warnings and whatever is not routine, oldest first."""
+    return (event for event in events if event.kind == "Warning" or event.reason not in ROUTINE)
+
+
+def describe_event(event: EventSnapshot) -> str:
+    again = f" (x{event.count})" if event.count > 1 and event.kind == "Warning" else ""
+    return f"{event.reason}: {event.message}{again}"

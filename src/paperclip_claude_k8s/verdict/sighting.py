@@ -30,7 +30,8 @@ class Sighting:
     log: LogReport | None
     relay: RelaySummary | None
     facts: Facts
-    phases: tuple[tuple[str, float], ...] = ()
+    phases: tuple[tuple[str, int], ...] = ()
+    """Name → milliseconds, in order."""
 
     @property
     def end_unknown(self) -> bool:

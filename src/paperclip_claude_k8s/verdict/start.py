@@ -68,13 +68,17 @@ class Preempted:
 StartVerdict: TypeAlias = Wait | Listen | GiveUp | Preempted
 
 
-def judge_start(job: JobSnapshot | None, pod: PodSnapshot | None) -> StartVerdict:
-    """What the last known Job and Pod say about listening."""
+def judge_start(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool = False) -> StartVerdict:
+    """What the last known Job and Pod say about listening. `pod_gone`: that Pod was seen to be deleted."""
     if pod is None:
         return _without_pod(job)
     agent = pod.container(AGENT_CONTAINER)
     if agent is not None and isinstance(agent.now, (Running, Terminated)):
         return Listen(pod)
+    if pod_gone:
+        if job is not None and job.suspended:
+            return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
+        return Preempted(pod.name, "PodDeleted", "it was deleted before the agent began")
     if pod.phase in {"Failed", "Succeeded"}:
         return _never_started(pod)
     return _init_trouble(pod) or _not_running_yet(pod, agent)

@@ -1,0 +1,193 @@
+"""What a second reader broke: each once more, so that it stays mended."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_hosts import LONG, assert_whole, jobs, leases, started, two_hosts
+from tests.support.fake_cluster import Life
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.devcluster.kinds import PODS
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.mark.parametrize("word", ["Created K8s Job", "Reattaching"])
+async def test_a_stop_while_the_host_takes_in_the_launch_stops_the_agent(tmp_path: Path, word: str) -> None:
+    stop = asyncio.Event()
+
+    class Slow(Heard):
+        async def on_log(self, stream: str, text: str) -> None:
+            await super().on_log(stream, text)
+            if word in text:
+                stop.set()
+                await asyncio.sleep(3)
+
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        if word == "Reattaching":
+            async with started(one) as first:
+                first.cancel()
+        result, _ = await two.run(Slow(), signal=stop)
+        assert result.error_code == "cancelled"
+        assert jobs(fake) == []
+        assert list(fake.store.list(PODS)) == []
+
+
+async def test_an_outage_before_the_start_costs_no_budget(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(one.run(config={"scheduleTimeoutSec": 30}))
+            while not jobs(fake):  # noqa: ASYNC110  # the moment after the create
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            one.vanish()
+            await asyncio.sleep(121)
+            one.line.mend()
+        assert_whole(*running.result())
+
+
+async def test_two_wakes_that_say_nothing_are_not_the_same(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        bare: dict[str, Any] = {"context": {"taskId": "task-1"}}
+        async with started(one, **bare) as first:
+            first.cancel()
+        await asyncio.sleep(300)
+        result, _ = await two.run(runId="run-2", **bare)
+        assert result.error_message is None
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_a_job_that_never_opened_blocks_no_other_task(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.refuse("create", "secrets", 503, times=10_000)
+        async with started(one, 5):
+            one.vanish()
+            fake.mischief.refusals.clear()
+            context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
+            result, _ = await two.run(runId="run-2", context=context)
+        assert result.error_message is None
+
+
+async def test_a_create_nobody_ever_answers_leaves_no_job(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        fake.mischief.denied.add(("get", "jobs"))
+        one.line.loses_answer_of = ("create", "jobs")
+        result, _ = await one.run()
+        assert result.error_code == "k8s_job_create_failed"
+        fake.mischief.denied.clear()
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"taskId": "t", "paperclipTaskMarkdown": "broken \ud800 text"},
+        {"taskId": "t", "paperclipWake": {"comments": [{"body": "\ud800", "n": 2**70}]}},
+    ],
+)
+async def test_lone_surrogates_and_huge_numbers_are_no_reason_to_raise(
+    tmp_path: Path, context: dict[str, Any]
+) -> None:
+    async with two_hosts(tmp_path, LONG) as (_, one, _two):
+        result, heard = await one.run(context=context, agent={"id": "a", "name": "N\ud800"})
+        assert_whole(result, heard)
+
+
+@pytest.mark.parametrize("path", ["~nouser-here/x", "a\0b"])
+async def test_a_kubeconfig_that_is_no_path_is_told(path: str) -> None:
+    from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # with real credentials, unlike all else here
+
+    adapter = Adapter()
+    ctx = {"runId": "r", "agent": {"id": "a"}, "config": {"kubeconfig": path, "image": "x"}}
+    result = await adapter.execute({**ctx, "onLog": Heard().on_log})
+    assert result.error_code == "k8s_config_invalid"
+    await adapter.shutdown()
+
+
+async def test_retained_jobs_have_ended(tmp_path: Path) -> None:
+    stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
+    async with two_hosts(tmp_path, stuck) as (fake, one, _):
+        result, _ = await one.run(config={"retainJobs": True, "imagePullTimeoutSec": 60})
+        assert result.error_code == "k8s_pod_schedule_failed"
+        assert jobs(fake) == []
+
+
+async def test_without_leases_an_adopted_job_names_its_new_holder(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.denied.add(("create", "leases"))
+        async with started(one) as first:
+            first.cancel()
+            await asyncio.sleep(190)
+            async with started(two, 5, runId="run-2") as second:
+                (job,) = jobs(fake)
+                assert "host-two" in job["metadata"]["annotations"]["paperclip.io/holder"]
+                assert_whole(*await second)
+
+
+async def test_a_pod_deleted_before_its_start_is_told_at_once(tmp_path: Path) -> None:
+    stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
+    async with two_hosts(tmp_path, stuck) as (fake, one, _):
+        loop = asyncio.get_running_loop()
+        async with started(one, 20) as task:
+            (pod,) = fake.store.list(PODS)
+            fake.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            began = loop.time()
+            result, _ = await task
+        assert result.error_code in {"k8s_pod_disrupted", "k8s_pod_schedule_failed"}
+        assert loop.time() - began < 10
+
+
+async def test_a_moment_of_403_after_an_outage_ends_nothing(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one) as task:
+        one.vanish()
+        await asyncio.sleep(70)
+        one.line.mend()
+        for verb in ("list", "watch"):
+            fake.mischief.denied |= {(verb, "jobs"), (verb, "pods")}
+        await asyncio.sleep(10)
+        fake.mischief.denied.clear()
+        assert_whole(*await task)
+
+
+async def test_a_stop_while_the_slots_lease_is_being_made_leaves_none(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(one.run(signal=stop))
+            while fake.calls.count("create", "leases") < 2:  # noqa: ASYNC110  # the moment of the second one
+                await asyncio.sleep(0.0001)
+            stop.set()
+        assert running.result()[0].error_code == "cancelled"
+        await asyncio.sleep(5)
+        assert leases(fake, "slot") == []
+
+
+async def test_an_on_meta_that_raises_when_called_does_not_end_the_run(tmp_path: Path) -> None:
+    def broken(_meta: Any) -> Any:
+        raise ValueError("not even async")
+
+    async with two_hosts(tmp_path, LONG) as (_, one, _two):
+        result, heard = await one.run(onMeta=broken)
+        assert_whole(result, heard)
+
+
+async def test_a_blocked_run_is_not_announced(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def dispatched() -> None:
+        told.append("dispatched")
+
+    async with two_hosts(tmp_path, LONG) as (_, one, two), started(one):
+        result, _ = await two.run(runId="run-2", onDispatch=dispatched)
+        assert result.error_code == "k8s_concurrent_run_blocked"
+        assert told == []
+
+
+async def test_a_result_tells_how_long_each_part_took(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (_, one, _two):
+        result, _ = await one.run()
+        assert result.result_json is not None
+        phases = result.result_json["phases"]
+        assert list(phases) == ["start", "run", "complete"]
+        assert 300_000 <= phases["run"] <= 303_000
