@@ -13,13 +13,16 @@ TEXT_LIMIT = 256 * 1024
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The line's value, or None where it is no JSON. Lone surrogates are real and only json takes them."""
+    """The line's value, or None where it is no JSON, or nested deeper than anyone can follow.
+
+    Lone surrogates are real and only json takes them.
+    """
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
             return json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

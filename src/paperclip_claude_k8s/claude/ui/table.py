@@ -25,7 +25,7 @@ def _silent(_event: Json) -> list[Entry]:
     return []
 
 
-_TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
+TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("assistant", None): assistant_entries,
     ("user", None): user_entries,
     ("result", None): others.result_entries,
@@ -68,7 +68,7 @@ _TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
 def event_entries(event: Json) -> list[Entry]:
     """Entries without `ts`. An unknown event is one short line, whatever is in it."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
-    tell = _TABLE.get((kind, subtype)) or _TABLE.get((kind, None)) or _unknown
+    tell = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
     return tell(event)
 
 
