@@ -20,16 +20,20 @@ class LogLineDedupFilter:
 
     def __init__(self) -> None:
         self._seen: dict[bytes, None] = {}
-        self._rest = ""
+        self._rest: list[str] = []
 
     def filter(self, text: str) -> str:
         """What of this chunk is new, in whole lines; the begun last line is held back."""
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, rest = text.split("\n")
+        if lines:
+            lines[0] = "".join([*self._rest, lines[0]])
+            self._rest = []
+        self._rest.append(rest)
         return "".join(f"{line}\n" for line in lines if self._is_new(line))
 
     def flush(self) -> str:
         """The last line, where it had no newline and is new."""
-        rest, self._rest = self._rest, ""
+        rest, self._rest = "".join(self._rest), []
         return rest if rest and self._is_new(rest) else ""
 
     def _is_new(self, line: str) -> bool:

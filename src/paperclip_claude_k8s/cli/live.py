@@ -9,7 +9,7 @@ from rich.live import Live as RichLive
 from rich.spinner import Spinner
 from rich.text import Text
 
-from paperclip_claude_k8s.claude.terminal import format_line
+from paperclip_claude_k8s.claude.terminal import format_line, neutral
 
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
@@ -35,10 +35,10 @@ class Live:
         """One line of the agent's output, or of the adapter's own."""
         self._lines += 1
         if line.startswith(STATUS):
-            self._doing = line.removeprefix(STATUS)
+            self._doing = neutral(line.removeprefix(STATUS))
             self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
         elif stream == "stderr":
-            self._print(Text(line, style="red"))
+            self._print(Text(neutral(line), style="red"))
         else:
             for shown in format_line(line, colour=self._console.is_terminal):
                 self._print(Text.from_ansi(shown))

@@ -1,8 +1,10 @@
 """The HTTP face: who may ask, what was asked, and the answer. Meaning lives in `api`."""
 
 import hmac
+import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -137,7 +139,7 @@ def _json(answer: object, code: int = 200, headers: dict[str, str] | None = None
     )
 
 
-def _as_go_reads(body: bytes) -> Any:  # any JSON
+def _as_go_reads(body: bytes) -> Any:  # noqa: ANN401  # any JSON
     """The body's JSON; a real server replaces lone surrogates, which have no bytes in UTF-8."""
     try:
         return orjson.loads(body)

@@ -1,0 +1,705 @@
+// A line of the agent's stdout -> transcript entries, for the host's page (HOST.md 6.5). The Python package
+// `claude.ui` is the same parser; tests hold the two together. Plain script: no imports, nothing global.
+
+// ---- fields of an event, whatever their shape ------------------------------------------------------
+
+const LARGEST = 1e15;
+const LAST_SECOND = 253402300799;
+const SHORT = 200;
+const LONG = 500;
+const WORDS = ["content", "text", "message", "summary", "description", "error", "reason"];
+
+const own = (given, key) => (Object.prototype.hasOwnProperty.call(given, key) ? given[key] : undefined);
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+function textOf(given, key) {
+  const value = own(given, key);
+  return typeof value === "string" ? value : "";
+}
+
+function recordOf(given, key) {
+  const value = own(given, key);
+  return isRecord(value) ? value : {};
+}
+
+function itemsOf(given, key) {
+  const value = own(given, key);
+  return Array.isArray(value) ? value : [];
+}
+
+const recordsOf = (given, key) => itemsOf(given, key).filter(isRecord);
+
+function numberOf(given, key) {
+  const value = own(given, key);
+  return typeof value === "number" && value >= 0 && value <= LARGEST ? value : null;
+}
+
+const amountOf = (given, key) => numberOf(given, key) || 0;
+
+function firstText(given, ...keys) {
+  for (const key of keys) {
+    const text = stripped(textOf(given, key));
+    if (text) return text;
+  }
+  return "";
+}
+
+const words = (event) => firstText(event, ...WORDS);
+const nameOf = (event, key) => short(textOf(event, key)) || "?";
+const joined = (separator, parts) => parts.filter(Boolean).join(separator);
+const labelled = (label, said) => joined(": ", [label, said]);
+
+// ---- texts and numbers -----------------------------------------------------------------------------
+
+const isBlank = (char) => char === " " || char === "\t" || char === "\r" || char === "\n";
+
+function withoutEnd(text, matches) {
+  let end = text.length;
+  while (end > 0 && matches(text[end - 1])) end -= 1;
+  return text.slice(0, end);
+}
+
+function stripped(text) {
+  let start = 0;
+  while (start < text.length && isBlank(text[start])) start += 1;
+  return withoutEnd(text.slice(start), isBlank);
+}
+
+const withoutPrefix = (text, prefix) => (text.startsWith(prefix) ? text.slice(prefix.length) : text);
+const withoutSuffix = (text, suffix) => (text.endsWith(suffix) ? text.slice(0, text.length - suffix.length) : text);
+
+// In one line, at most `limit` characters; the slice is long enough to count them.
+function short(text, limit = SHORT) {
+  const flat = stripped(text.replace(/[ \t\r\n]+/g, " "));
+  if (flat.length <= limit) return flat;
+  const characters = Array.from(flat.slice(0, 2 * limit + 2));
+  return characters.length <= limit ? flat : characters.slice(0, limit - 1).join("") + "…";
+}
+
+const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
+const whole = (value) => grouped(Math.floor(value + 0.5));
+
+function counted(value, noun) {
+  const number = whole(value);
+  return number === "1" ? `${number} ${noun}` : `${number} ${noun}s`;
+}
+
+function tenths(value) {
+  const all = Math.floor(value * 10 + 0.5);
+  const full = Math.floor(all / 10);
+  const rest = all % 10;
+  return rest ? `${grouped(full)}.${rest}` : grouped(full);
+}
+
+function duration(milliseconds) {
+  if (milliseconds < 1000) return `${whole(milliseconds)} ms`;
+  if (milliseconds < 60000) return `${tenths(milliseconds / 1000)} s`;
+  const seconds = Math.floor(milliseconds / 1000);
+  return `${grouped(Math.floor(seconds / 60))} min ${seconds % 60} s`;
+}
+
+function size(count) {
+  if (count < 1000) return counted(count, "byte");
+  return count < 1e6 ? `${whole(count / 1000)} kB` : `${tenths(count / 1e6)} MB`;
+}
+
+function moment(seconds) {
+  if (seconds === null || seconds > LAST_SECOND) return "";
+  const iso = new Date(Math.floor(seconds) * 1000).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;
+}
+
+// ---- entries ---------------------------------------------------------------------------------------
+
+const system = (text) => ({ kind: "system", text });
+const stderr = (text) => ({ kind: "stderr", text });
+
+// ---- messages --------------------------------------------------------------------------------------
+
+const SYNTHETIC = "<synthetic>";
+const LOCAL_COMMAND = ["<local-command-stdout>", "</local-command-stdout>"];
+const TASK_CHARS = 60;
+
+function assistantEntries(event) {
+  const message = recordOf(event, "message");
+  const synthetic = textOf(message, "model") === SYNTHETIC;
+  const error = textOf(event, "error") ? ` (${short(textOf(event, "error"))})` : "";
+  let kind = "assistant";
+  if (synthetic) kind = textOf(event, "error") ? "stderr" : "system";
+  let entries = blocksOf(message).flatMap((block) => saidBlock(block, kind));
+  if (synthetic) {
+    entries = entries.map((entry) => ({ ...entry, text: `Claude Code: ${entry.text}${error}` }));
+  } else if (textOf(event, "error")) {
+    entries.push(stderr(`Claude Code reports an error${error}`));
+  }
+  const withdrawn = itemsOf(event, "supersedes").length;
+  if (withdrawn) entries.push(system(`this replaces ${counted(withdrawn, "earlier message")}`));
+  return marked(event, entries);
+}
+
+function userEntries(event) {
+  const fromCli = own(event, "isSynthetic") === true || own(event, "isMeta") === true;
+  let entries = blocksOf(recordOf(event, "message")).flatMap(toldBlock);
+  if (fromCli) {
+    entries = entries.map((entry) =>
+      entry.kind === "user" ? system(`Claude Code tells the agent: ${entry.text}`) : entry,
+    );
+  }
+  return marked(event, entries);
+}
+
+function blocksOf(message) {
+  const content = own(message, "content");
+  if (typeof content === "string") return [{ type: "text", text: content }];
+  return recordsOf(message, "content");
+}
+
+function saidBlock(block, kind) {
+  const what = textOf(block, "type");
+  if (what === "text" || kind !== "assistant") {
+    const text = textOf(block, "text");
+    return stripped(text) ? [{ kind, text }] : [];
+  }
+  if (what === "thinking") {
+    const text = textOf(block, "thinking");
+    return stripped(text) ? [{ kind: "thinking", text }] : [];
+  }
+  if (what === "redacted_thinking") return [{ kind: "thinking", text: "[redacted thinking]" }];
+  if (what.endsWith("tool_use")) return [callEntry(block)];
+  if (what.endsWith("tool_result")) return [resultOfTool(block)];
+  return [{ kind: "assistant", text: partText(block) }];
+}
+
+function toldBlock(block) {
+  const what = textOf(block, "type");
+  if (what.endsWith("tool_result")) return [resultOfTool(block)];
+  const text = what === "text" ? textOf(block, "text") : partText(block);
+  const bare = stripped(text);
+  if (bare.startsWith(LOCAL_COMMAND[0])) {
+    const output = stripped(withoutSuffix(withoutPrefix(bare, LOCAL_COMMAND[0]), LOCAL_COMMAND[1]));
+    return output ? [system(output)] : [];
+  }
+  return bare ? [{ kind: "user", text }] : [];
+}
+
+function callEntry(block) {
+  const input = own(block, "input");
+  const call = {
+    kind: "tool_call",
+    name: firstText(block, "name") || "tool",
+    input: input === undefined || input === null ? {} : input,
+  };
+  const identity = textOf(block, "id");
+  return identity ? { ...call, toolUseId: identity } : call;
+}
+
+function resultOfTool(block) {
+  const content = own(block, "content");
+  const failed = isRecord(content) && Boolean(textOf(content, "error_code"));
+  const entry = {
+    kind: "tool_result",
+    toolUseId: textOf(block, "tool_use_id"),
+    content: contentText(content),
+    isError: own(block, "is_error") === true || failed,
+  };
+  const serverTool = withoutSuffix(withoutSuffix(textOf(block, "type"), "tool_result"), "_");
+  return serverTool ? { ...entry, toolName: serverTool } : entry;
+}
+
+function contentText(content) {
+  if (typeof content === "string") return content;
+  const parts = Array.isArray(content) ? content : [content];
+  return joined("\n", parts.map((part) => (typeof part === "string" ? part : partText(part))));
+}
+
+function partText(part) {
+  if (!isRecord(part)) return "";
+  const text = textOf(part, "text");
+  if (text) return text;
+  const source = recordOf(part, "source");
+  const what = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), TASK_CHARS);
+  const data = textOf(source, "data") || textOf(part, "data");
+  const facts = [
+    what || "something without a name",
+    data ? size(Math.floor((data.length * 3) / 4)) : "",
+    short(firstText(part, "title", "tool_name", "name", "file_id")),
+    short(firstText(part, "url") || firstText(source, "url")),
+    short(firstText(part, "error_code")),
+  ];
+  const details = joined("\n", ["stdout", "stderr"].map((key) => stripped(textOf(part, key))));
+  return joined("\n", [what === "text" ? "" : `[${joined(", ", facts)}]`, details]);
+}
+
+function marked(event, entries) {
+  const parent = textOf(event, "parent_tool_use_id");
+  if (!parent) return entries;
+  const who = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), TASK_CHARS)]);
+  const task = short(firstText(event, "task_description"), TASK_CHARS);
+  const mark = `[${joined(" · ", [who, task])}] `;
+  return entries.map((entry) => ({ ...withMark(entry, who, mark), parentToolUseId: parent }));
+}
+
+function withMark(entry, who, mark) {
+  if (entry.kind === "tool_call") return { ...entry, name: `${entry.name} (${who})` };
+  return "text" in entry ? { ...entry, text: mark + entry.text } : entry;
+}
+
+// ---- type `system` ---------------------------------------------------------------------------------
+
+function initEntries(event) {
+  const model = textOf(event, "model") || "unknown";
+  const entries = [{ kind: "init", model, sessionId: textOf(event, "session_id") }];
+  for (const server of recordsOf(event, "mcp_servers")) {
+    const status = short(textOf(server, "status"));
+    if (status !== "connected") {
+      entries.push(system(`MCP server ${nameOf(server, "name")}: ${status || "status unknown"}`));
+    }
+  }
+  const broken = itemsOf(event, "plugin_errors").length;
+  if (broken) entries.push(system(`${counted(broken, "plugin")} could not be loaded`));
+  return entries;
+}
+
+const apiErrorEntries = (event) => [
+  stderr(labelled("API error", words(event) || words(recordOf(event, "error")))),
+];
+
+function apiRetry(event) {
+  const status = numberOf(event, "error_status");
+  const error = short(textOf(event, "error"));
+  const facts = [status === null ? "no answer" : String(Math.trunc(status)), error === "unknown" ? "" : error];
+  const [turn, most, delay] = ["attempt", "max_retries", "retry_delay_ms"].map((key) => numberOf(event, key));
+  const tries = joined(" of ", [turn === null ? "" : whole(turn), most === null ? "" : whole(most)]);
+  const when = delay === null ? "" : `in ${duration(delay)}`;
+  return `API error (${joined(", ", facts)}): ${joined(" ", ["retry", tries, when])}`;
+}
+
+function statusLine(event) {
+  const status = textOf(event, "status");
+  const outcome = textOf(event, "compact_result");
+  if (status === "compacting") return "compacting the conversation";
+  if (outcome) return labelled(`compaction: ${short(outcome)}`, short(textOf(event, "compact_error")));
+  if (status && status !== "requesting") return `status: ${short(status)}`;
+  const mode = short(textOf(event, "permissionMode"));
+  return mode ? `permission mode: ${mode}` : "";
+}
+
+function compactBoundary(event) {
+  const facts = recordOf(event, "compact_metadata");
+  const before = numberOf(facts, "pre_tokens");
+  const after = numberOf(facts, "post_tokens");
+  const trigger = short(textOf(facts, "trigger"));
+  const took = numberOf(facts, "duration_ms");
+  let tokens = before === null ? "" : counted(before, "token");
+  if (after !== null) tokens = `${tokens || "an unknown number of tokens"} became ${whole(after)}`;
+  const how = took === null ? "" : `in ${duration(took)}`;
+  const named = trigger ? `conversation compacted (${trigger})` : "conversation compacted";
+  return labelled(named, joined(" ", [tokens, how]));
+}
+
+function kindOfTask(event) {
+  if (textOf(event, "task_type") === "local_bash") return "background command";
+  const agent = short(textOf(event, "subagent_type"));
+  if (agent || textOf(event, "task_type") === "local_agent") return joined(" ", ["sub-agent", agent]);
+  return joined(" ", ["task", short(textOf(event, "task_id"))]);
+}
+
+const taskStarted = (event) => labelled(`${kindOfTask(event)} started`, short(textOf(event, "description")));
+
+function taskProgress(event) {
+  const said = short(textOf(event, "description")) || short(textOf(event, "last_tool_name"));
+  return labelled(kindOfTask(event), said) + effort(event);
+}
+
+function taskUpdated(event) {
+  const patch = recordOf(event, "patch");
+  const said = joined(": ", [short(textOf(patch, "status")), short(textOf(patch, "error"))]);
+  return said ? `${kindOfTask(event)}: ${said}` : "";
+}
+
+function taskNotification(event) {
+  const status = short(textOf(event, "status")) || "ended";
+  const output = short(textOf(event, "output_file"));
+  const summary = short(textOf(event, "summary"), LONG);
+  const told = labelled(`${kindOfTask(event)} ${status}`, summary) + effort(event);
+  return output ? `${told}, output in ${output}` : told;
+}
+
+function effort(event) {
+  const usage = recordOf(event, "usage");
+  if (Object.keys(usage).length === 0) return "";
+  const facts = [
+    counted(amountOf(usage, "tool_uses"), "tool use"),
+    counted(amountOf(usage, "total_tokens"), "token"),
+    duration(amountOf(usage, "duration_ms")),
+  ];
+  return ` (${joined(", ", facts)})`;
+}
+
+const hookName = (event) => short(firstText(event, "hook_name", "hook_event")) || "without a name";
+const hookOutput = (event) => short(firstText(event, "output", "stdout", "stderr"), LONG);
+
+function hookResponse(event) {
+  const outcome = short(textOf(event, "outcome")) || "ended";
+  const code = numberOf(event, "exit_code");
+  const how = code ? ` (exit code ${whole(code)})` : "";
+  return labelled(`hook ${hookName(event)}: ${outcome}${how}`, hookOutput(event));
+}
+
+function informational(event) {
+  const level = short(textOf(event, "level"));
+  const said = labelled(level === "info" ? "" : level, words(event));
+  return joined(" ", [said, own(event, "prevent_continuation") === true ? "(the run does not go on)" : ""]);
+}
+
+function modelChange(event) {
+  const trigger = short(textOf(event, "trigger"));
+  const named = `${nameOf(event, "fallback_model")} answers instead of ${nameOf(event, "original_model")}`;
+  const withdrawn = itemsOf(event, "retracted_message_uuids").length;
+  const gone = withdrawn ? `; ${counted(withdrawn, "earlier message")} withdrawn` : "";
+  return labelled(trigger ? `${named} (${trigger})${gone}` : named + gone, words(event));
+}
+
+function modelRefusal(event) {
+  const category = short(textOf(event, "api_refusal_category"));
+  const named = `${nameOf(event, "original_model")} refused to answer`;
+  const said = firstText(event, "api_refusal_explanation") || words(event);
+  return labelled(category ? `${named} (${category})` : named, said);
+}
+
+function permissionDenied(event) {
+  const said = firstText(event, "message", "decision_reason", "decision_reason_type");
+  return labelled(`permission denied: ${nameOf(event, "tool_name")}`, short(said, LONG));
+}
+
+function pluginInstall(event) {
+  const said = joined(": ", [short(textOf(event, "status")), short(textOf(event, "error"))]);
+  return labelled(`plugin ${nameOf(event, "name")}`, said);
+}
+
+function filesPersisted(event) {
+  const lost = itemsOf(event, "failed").length;
+  const saved = `${counted(itemsOf(event, "files").length, "file")} saved`;
+  return lost ? `${saved}, ${whole(lost)} failed` : saved;
+}
+
+function memoryRecall(event) {
+  const mode = short(textOf(event, "mode"));
+  const recalled = `memories recalled: ${whole(itemsOf(event, "memories").length)}`;
+  return mode ? `${recalled} (${mode})` : recalled;
+}
+
+function turnDuration(event) {
+  const took = numberOf(event, "duration_ms");
+  return took === null ? "" : `this turn took ${duration(took)}`;
+}
+
+const localCommand = (event) =>
+  stripped(withoutSuffix(withoutPrefix(words(event), LOCAL_COMMAND[0]), LOCAL_COMMAND[1]));
+
+const withLabel = (label) => (event) => labelled(label, short(words(event), LONG));
+
+const SYSTEM_LINES = {
+  agents_killed: withLabel("the sub-agents were stopped"),
+  api_retry: apiRetry,
+  away_summary: words,
+  commands_changed: withLabel("the list of commands changed"),
+  compact_boundary: compactBoundary,
+  elicitation_complete: (event) => `MCP server ${nameOf(event, "mcp_server_name")}: the question is answered`,
+  files_persisted: filesPersisted,
+  hook_progress: (event) => labelled(`hook ${hookName(event)}`, hookOutput(event)),
+  hook_response: hookResponse,
+  hook_started: (event) => `hook ${hookName(event)} started`,
+  informational,
+  local_command_output: localCommand,
+  memory_recall: memoryRecall,
+  memory_saved: withLabel("memory saved"),
+  mirror_error: withLabel("the transcript could not be mirrored"),
+  model_consent_fallback: modelChange,
+  model_fallback: modelChange,
+  model_refusal_fallback: modelChange,
+  model_refusal_no_fallback: modelRefusal,
+  notification: words,
+  permission_denied: permissionDenied,
+  permission_retry: withLabel("permission is asked for again"),
+  plugin_install: pluginInstall,
+  post_turn_summary: words,
+  scheduled_task_fire: withLabel("a scheduled task begins"),
+  session_state_changed: (event) => labelled("session", short(textOf(event, "state"))),
+  status: statusLine,
+  stop_hook_summary: withLabel("stop hooks ran"),
+  task_notification: taskNotification,
+  task_progress: taskProgress,
+  task_started: taskStarted,
+  task_summary: words,
+  task_updated: taskUpdated,
+  turn_duration: turnDuration,
+  worker_shutting_down: withLabel("Claude Code is shutting down"),
+};
+
+// ---- other types -----------------------------------------------------------------------------------
+
+const LIMITS = { allowed: "within bounds", allowed_warning: "nearly reached", rejected: "reached" };
+const MOST_TOKENS = 1e12;
+
+function resultEntries(event) {
+  const subtype = textOf(event, "subtype");
+  const denied = recordsOf(event, "permission_denials");
+  const [fresh, written, cached] = usageOf(event);
+  const result = {
+    kind: "result",
+    text: textOf(event, "result"),
+    inputTokens: fresh,
+    outputTokens: written,
+    cachedTokens: cached,
+    costUsd: amountOf(event, "total_cost_usd"),
+    subtype,
+    isError: own(event, "is_error") === true || subtype.startsWith("error"),
+    errors: itemsOf(event, "errors").map(errorText).filter(Boolean),
+  };
+  if (denied.length === 0) return [result];
+  const names = joined(", ", denied.map((denial) => short(textOf(denial, "tool_name"))));
+  return [system(short(`denied in this run: ${names}`, LONG)), result];
+}
+
+const countOf = (given, key) => Math.trunc(Math.min(amountOf(given, key), MOST_TOKENS));
+
+function usageOf(event) {
+  let rows = Object.values(recordOf(event, "modelUsage")).filter(isRecord);
+  let keys = ["inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens"];
+  if (rows.length === 0) {
+    rows = [recordOf(event, "usage")];
+    keys = ["input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens"];
+  }
+  const [fresh, created, written, cached] = keys.map((key) =>
+    rows.reduce((total, row) => total + countOf(row, key), 0),
+  );
+  return [fresh + created, written, cached];
+}
+
+function errorText(error) {
+  if (isRecord(error)) return firstText(error, "message", "error", "code");
+  return typeof error === "string" ? error : "";
+}
+
+function streamEntries(event) {
+  const inner = recordOf(event, "event");
+  if (textOf(event, "parent_tool_use_id")) return [];
+  if (textOf(inner, "type") === "error") return [stderr(labelled("API error", words(recordOf(inner, "error"))))];
+  const delta = recordOf(inner, "delta");
+  const what = textOf(delta, "type");
+  if (what === "text_delta" && textOf(delta, "text")) {
+    return [{ kind: "assistant", text: textOf(delta, "text"), delta: true }];
+  }
+  if (what === "thinking_delta" && textOf(delta, "thinking")) {
+    return [{ kind: "thinking", text: textOf(delta, "thinking"), delta: true }];
+  }
+  return [];
+}
+
+function streamlinedEntries(event) {
+  const text = textOf(event, "text");
+  return text ? [{ kind: "assistant", text }] : [];
+}
+
+function authEntries(event) {
+  const error = firstText(event, "error");
+  if (error) return [stderr(`signing in failed: ${error}`)];
+  const said = joined(" ", itemsOf(event, "output").filter((line) => typeof line === "string"));
+  const busy = own(event, "isAuthenticating") === true ? "signing in" : "signed in";
+  return [system(labelled(busy, short(said, LONG)))];
+}
+
+function rateLimit(event) {
+  const info = recordOf(event, "rate_limit_info");
+  const status = textOf(info, "status");
+  const used = numberOf(info, "utilization");
+  const name = joined(" ", ["rate limit", short(textOf(info, "rateLimitType")).replace(/_/g, " ")]);
+  const resets = moment(numberOf(info, "resetsAt"));
+  const overage = short(textOf(info, "overageStatus"));
+  const facts = [
+    own(LIMITS, status) || short(status) || "status unknown",
+    used === null ? "" : `${whole(Math.min(used, 1e6) * 100)} % used`,
+    resets ? `resets ${resets}` : "",
+    overage ? `overage ${overage}` : "",
+    own(info, "isUsingOverage") === true ? "using overage" : "",
+    short(firstText(info, "overageDisabledReason", "errorCode")),
+  ];
+  return `${name}: ${joined(", ", facts)}`;
+}
+
+function toolProgress(event) {
+  const seconds = numberOf(event, "elapsed_time_seconds");
+  const since = seconds === null ? "" : `for ${duration(Math.min(seconds, 1e12) * 1000)}`;
+  return joined(" ", [short(textOf(event, "tool_name")) || "a tool", "has been running", since]);
+}
+
+function suggestion(event) {
+  const said = short(textOf(event, "suggestion"), LONG);
+  return said ? `suggested next prompt: ${said}` : "";
+}
+
+function controlRequest(event) {
+  const request = recordOf(event, "request");
+  const asked = [short(textOf(request, "subtype")), short(textOf(request, "tool_name"))];
+  return labelled("Claude Code asks its caller", joined(" ", asked));
+}
+
+// ---- which function tells which event --------------------------------------------------------------
+
+const LABEL = 40;
+
+const silent = () => [];
+
+const line = (tell) => (event) => {
+  const text = tell(event);
+  return text ? [system(text)] : [];
+};
+
+const SYSTEM = new Map([
+  ["init", initEntries],
+  ["api_error", apiErrorEntries],
+  ...Object.entries(SYSTEM_LINES).map(([subtype, tell]) => [subtype, line(tell)]),
+  ...["thinking_tokens", "thinking", "file_snapshot"].map((subtype) => [subtype, silent]),
+]);
+
+const TYPES = new Map([
+  ["assistant", assistantEntries],
+  ["user", userEntries],
+  ["result", resultEntries],
+  ["stream_event", streamEntries],
+  ["streamlined_text", streamlinedEntries],
+  ["auth_status", authEntries],
+  ["rate_limit_event", line(rateLimit)],
+  ["tool_progress", line(toolProgress)],
+  ["tool_use_summary", line(words)],
+  ["streamlined_tool_use_summary", line(words)],
+  ["prompt_suggestion", line(suggestion)],
+  ["os_notification", line(words)],
+  ["conversation_reset", line(() => "the conversation was reset")],
+  ["refusal_continuation", line(withLabel("the conversation goes on after a refusal"))],
+  ["control_request", line(controlRequest)],
+  ...[
+    "active_goal",
+    "api_metrics",
+    "attachment",
+    "command_lifecycle",
+    "compact_progress",
+    "control_cancel_request",
+    "control_response",
+    "keep_alive",
+    "response_length",
+    "stream_mode",
+    "tombstone",
+    "transcript_mirror",
+  ].map((type) => [type, silent]),
+]);
+
+function unknownEntries(event) {
+  const parts = ["type", "subtype"].map((key) => short(textOf(event, key), LABEL));
+  return [system(labelled(`event ${joined("/", parts)}`, short(words(event))))];
+}
+
+function eventEntries(event) {
+  const type = textOf(event, "type");
+  const tell = type === "system" ? SYSTEM.get(textOf(event, "subtype")) : TYPES.get(type);
+  return (tell || unknownEntries)(event);
+}
+
+// ---- what a line is --------------------------------------------------------------------------------
+
+const STATUS = "[paperclip] ";
+const DEEPEST = 200;
+const HEAD = /^\{"type":"([A-Za-z_]{1,40})"/;
+const SESSION = /"session_id":"[0-9a-f-]{36}"/;
+const UUID = /"uuid":"[0-9a-f-]{36}"/;
+
+function readJson(text) {
+  try {
+    const value = JSON.parse(text);
+    return tooDeep(value) ? null : value;
+  } catch {
+    return null;
+  }
+}
+
+function tooDeep(value) {
+  let level = [value];
+  for (let depth = 0; depth < DEEPEST; depth += 1) {
+    const next = [];
+    for (const outer of level) {
+      if (typeof outer === "object" && outer !== null) for (const inner of Object.values(outer)) next.push(inner);
+    }
+    if (next.length === 0) return false;
+    level = next;
+  }
+  return true;
+}
+
+function entriesOf(whole) {
+  const text = withoutEnd(whole, (char) => char === "\r" || char === "\n");
+  const bare = stripped(text);
+  if (!bare) return [];
+  if (text.startsWith(STATUS)) return [system(text)];
+  const value = bare.startsWith("{") ? readJson(bare) : null;
+  if (isRecord(value)) return textOf(value, "type") ? eventEntries(value) : [{ kind: "stdout", text }];
+  const head = HEAD.exec(bare);
+  if (head) return pieceEntries(head[1], bare);
+  if (SESSION.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
+  return [{ kind: "stdout", text }];
+}
+
+// ---- what can be saved of an event that was cut ----------------------------------------------------
+
+const REST = "\n[the rest of this line is missing]";
+const CALL = /\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":/;
+const BLOCKS = [
+  ["assistant", '[{"type":"text","text":"'],
+  ["thinking", '[{"type":"thinking","thinking":"'],
+];
+
+function pieceEntries(type, text) {
+  const said = type === "assistant" ? saidSoFar(text) : null;
+  if (said) return [said];
+  const call = type === "user" ? CALL.exec(text) : null;
+  if (call) {
+    const content = openedContent(text, call.index + call[0].length) + REST;
+    return [{ kind: "tool_result", toolUseId: call[1], content, isError: false }];
+  }
+  const what = type ? `a broken line of type ${type}` : "a piece of a broken line";
+  return [system(`${what} (${counted(text.length, "character")})`)];
+}
+
+function saidSoFar(text) {
+  const content = text.indexOf('"content":[');
+  const start = content + '"content":'.length;
+  const found = content < 0 ? undefined : BLOCKS.find(([, opening]) => text.startsWith(opening, start));
+  const said = found ? stringBody(text, start + found[1].length) : "";
+  return said ? { kind: found[0], text: said + REST } : null;
+}
+
+function openedContent(text, start) {
+  const opening = ['"', BLOCKS[0][1]].find((each) => text.startsWith(each, start));
+  return opening ? stringBody(text, start + opening.length) : "";
+}
+
+// A JSON string's characters up to its end or to where the line was cut; a loop, since a pattern could
+// run out of stack on a megabyte.
+function stringBody(text, start) {
+  const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+  let end = start;
+  while (end < text.length && text[end] !== '"' && text.charCodeAt(end) >= 32) {
+    if (text[end] === "\\") {
+      escape.lastIndex = end;
+      if (!escape.test(text)) break;
+      end = escape.lastIndex;
+    } else {
+      end += 1;
+    }
+  }
+  return JSON.parse(`"${text.slice(start, end)}"`);
+}
+
+exports.parseStdoutLine = function parseStdoutLine(line, ts) {
+  return entriesOf(line).map(({ kind, ...rest }) => ({ kind, ts, ...rest }));
+};

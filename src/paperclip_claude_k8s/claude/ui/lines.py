@@ -1,0 +1,97 @@
+"""What a line is: an event, a piece of one that was cut, or plain text."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Never
+
+from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
+
+STATUS = "[paperclip] "
+"""How the adapter's own lines begin."""
+DEEPEST = 200
+"""Levels of nesting that are read. No event is deeper, and Python cannot follow all that JavaScript can."""
+EXACT_DIGITS = 15
+"""Longer whole numbers are read as floats, as JavaScript has them."""
+
+_HEAD = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
+_SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
+_UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Text that is no event; `status`: the adapter's own."""
+
+    text: str
+    status: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of an event: the CLI was killed in mid-line, or the host shortened the chunk (HOST.md 3.2).
+
+    `type` is the event's, or empty for a later part.
+    """
+
+    type: str
+    text: str
+
+
+def read_line(line: str) -> Json | Piece | Plain:
+    """Never raises. An event is an object with a non-empty `type` text; other JSON is plain text."""
+    text = line.rstrip("\r\n")
+    bare = text.strip(BLANKS)
+    if not bare:
+        return Plain("")
+    if text.startswith(STATUS):
+        return Plain(text, status=True)
+    value = _read_json(bare) if bare.startswith("{") else None
+    if isinstance(value, dict):
+        kind = value.get("type")
+        return value if isinstance(kind, str) and kind else Plain(text)
+    head = _HEAD.match(bare)
+    if head:
+        return Piece(head[1], bare)
+    if _SESSION.search(bare) and _UUID.search(bare):
+        return Piece("", bare)
+    return Plain(text)
+
+
+def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
+    """As JavaScript reads it: no NaN, and no number beyond its own."""
+    try:
+        value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return None if _too_deep(value) else value
+
+
+def _whole(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= EXACT_DIGITS else _real(digits)
+
+
+def _real(digits: str) -> float | None:
+    """None beyond the largest float: JSON has no word for infinity."""
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+def _refuse(word: str) -> Never:
+    raise ValueError(word)
+
+
+def _too_deep(value: object) -> bool:
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -1,0 +1,178 @@
+"""Messages: what the agent and its sub-agents say, the tools they call and what comes back."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from paperclip_claude_k8s.claude.ui.values import (
+    BLANKS,
+    Entry,
+    Json,
+    counted,
+    first_text,
+    items_of,
+    joined,
+    record_of,
+    short,
+    size,
+    text_of,
+    units,
+)
+
+SYNTHETIC = "<synthetic>"
+"""The model of messages that the CLI wrote itself: an API error's text, or a local command's output."""
+_LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
+_TASK_CHARS = 60
+"""Of a sub-agent's task, in the mark of its entries."""
+
+
+def assistant_entries(event: Json) -> list[Entry]:
+    message = record_of(event, "message")
+    synthetic = text_of(message, "model") == SYNTHETIC
+    kind = _own_kind(event) if synthetic else "assistant"
+    entries = [entry for block in _blocks(message) for entry in _said(block, kind)]
+    if synthetic:
+        entries = [{**entry, "text": f"Claude Code: {entry['text']}{_error(event)}"} for entry in entries]
+    elif text_of(event, "error"):
+        entries.append({"kind": "stderr", "text": f"Claude Code reports an error{_error(event)}"})
+    withdrawn = len(items_of(event, "supersedes"))
+    if withdrawn:
+        text = f"this replaces {counted(withdrawn, 'earlier message')}"
+        entries.append({"kind": "system", "text": text})
+    return _marked(event, entries)
+
+
+def user_entries(event: Json) -> list[Entry]:
+    """Tool results, a sub-agent's prompt, and what the CLI tells the agent in a person's name."""
+    from_cli = event.get("isSynthetic") is True or event.get("isMeta") is True
+    entries = [entry for block in _blocks(record_of(event, "message")) for entry in _told(block)]
+    if from_cli:
+        entries = [_not_a_person(entry) for entry in entries]
+    return _marked(event, entries)
+
+
+def _own_kind(event: Json) -> str:
+    return "stderr" if text_of(event, "error") else "system"
+
+
+def _error(event: Json) -> str:
+    error = short(text_of(event, "error"))
+    return f" ({error})" if error else ""
+
+
+def _not_a_person(entry: Entry) -> Entry:
+    if entry["kind"] != "user":
+        return entry
+    return {"kind": "system", "text": f"Claude Code tells the agent: {entry['text']}"}
+
+
+def _blocks(message: Json) -> list[Json]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [block for block in items_of(message, "content") if isinstance(block, dict)]
+
+
+def _said(block: Json, kind: str) -> Iterator[Entry]:
+    """Blocks of an assistant message. A synthetic one speaks in texts only."""
+    what = text_of(block, "type")
+    if what == "text" or kind != "assistant":
+        text = text_of(block, "text")
+        if text.strip(BLANKS):
+            yield {"kind": kind, "text": text}
+    elif what == "thinking":
+        text = text_of(block, "thinking")
+        if text.strip(BLANKS):
+            yield {"kind": "thinking", "text": text}
+    elif what == "redacted_thinking":
+        yield {"kind": "thinking", "text": "[redacted thinking]"}
+    elif what.endswith("tool_use"):
+        yield _call(block)
+    elif what.endswith("tool_result"):
+        yield _result(block)
+    else:
+        yield {"kind": "assistant", "text": _part(block)}
+
+
+def _told(block: Json) -> Iterator[Entry]:
+    """Blocks of a user message."""
+    what = text_of(block, "type")
+    if what.endswith("tool_result"):
+        yield _result(block)
+        return
+    text = text_of(block, "text") if what == "text" else _part(block)
+    opening, closing = _LOCAL_COMMAND
+    bare = text.strip(BLANKS)
+    if bare.startswith(opening):
+        output = bare.removeprefix(opening).removesuffix(closing).strip(BLANKS)
+        if output:
+            yield {"kind": "system", "text": output}
+    elif bare:
+        yield {"kind": "user", "text": text}
+
+
+def _call(block: Json) -> Entry:
+    name = first_text(block, "name") or "tool"
+    given = block.get("input")
+    call: Entry = {"kind": "tool_call", "name": name, "input": {} if given is None else given}
+    identity = text_of(block, "id")
+    return {**call, "toolUseId": identity} if identity else call
+
+
+def _result(block: Json) -> Entry:
+    """A tool's own, or a server tool's, whose type names it: `web_search_tool_result`."""
+    content = block.get("content")
+    failed = isinstance(content, dict) and bool(text_of(content, "error_code"))
+    entry: Entry = {
+        "kind": "tool_result",
+        "toolUseId": text_of(block, "tool_use_id"),
+        "content": _content(content),
+        "isError": block.get("is_error") is True or failed,
+    }
+    server_tool = text_of(block, "type").removesuffix("tool_result").removesuffix("_")
+    return {**entry, "toolName": server_tool} if server_tool else entry
+
+
+def _content(content: Any) -> str:  # noqa: ANN401  # whatever a tool gave
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts = (part if isinstance(part, str) else _part(part) for part in parts if part is not None)
+    return joined("\n", texts)
+
+
+def _part(part: Any) -> str:  # noqa: ANN401  # whatever a tool gave
+    """One part as text; what is not text is named in brackets, with its size where that is known."""
+    if not isinstance(part, dict):
+        return ""
+    text = text_of(part, "text")
+    if text:
+        return text
+    source = record_of(part, "source")
+    what = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _TASK_CHARS)
+    data = text_of(source, "data") or text_of(part, "data")
+    facts = (
+        what or "something without a name",
+        size(units(data) * 3 // 4) if data else "",
+        short(first_text(part, "title", "tool_name", "name", "file_id")),
+        short(first_text(part, "url") or first_text(source, "url")),
+        short(first_text(part, "error_code")),
+    )
+    details = "\n".join(text for key in ("stdout", "stderr") if (text := text_of(part, key).strip(BLANKS)))
+    return joined("\n", ("" if what == "text" else f"[{joined(', ', facts)}]", details))
+
+
+def _marked(event: Json, entries: list[Entry]) -> list[Entry]:
+    """Entries of a sub-agent say so, and whose: the id is the call that started it."""
+    parent = text_of(event, "parent_tool_use_id")
+    if not parent:
+        return entries
+    kind, task = first_text(event, "subagent_type"), first_text(event, "task_description")
+    who = joined(" ", ("sub-agent", short(kind, _TASK_CHARS)))
+    mark = f"[{joined(' · ', (who, short(task, _TASK_CHARS)))}] "
+    return [{**_with_mark(entry, who, mark), "parentToolUseId": parent} for entry in entries]
+
+
+def _with_mark(entry: Entry, who: str, mark: str) -> Entry:
+    if entry["kind"] == "tool_call":
+        return {**entry, "name": f"{entry['name']} ({who})"}
+    return {**entry, "text": mark + entry["text"]} if "text" in entry else entry

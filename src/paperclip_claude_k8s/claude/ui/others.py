@@ -1,0 +1,137 @@
+"""Events that are neither messages nor of type `system`."""
+
+from typing import Any
+
+from paperclip_claude_k8s.claude.ui.values import (
+    LONG,
+    Entry,
+    Json,
+    amount_of,
+    duration,
+    first_text,
+    items_of,
+    joined,
+    moment,
+    number_of,
+    record_of,
+    records_of,
+    short,
+    text_of,
+    whole,
+    words,
+)
+
+_LIMITS = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
+_DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
+_MOST_TOKENS = 1e12
+"""Of one model; sums of larger numbers are not exact in JavaScript."""
+
+
+def result_entries(event: Json) -> list[Entry]:
+    """A run can have several; the tokens are those of the whole process so far (EVENTS.md 4)."""
+    subtype, denied = text_of(event, "subtype"), records_of(event, "permission_denials")
+    fresh, written, cached = _usage(event)
+    result: Entry = {
+        "kind": "result",
+        "text": text_of(event, "result"),
+        "inputTokens": fresh,
+        "outputTokens": written,
+        "cachedTokens": cached,
+        "costUsd": amount_of(event, "total_cost_usd"),
+        "subtype": subtype,
+        "isError": event.get("is_error") is True or subtype.startswith("error"),
+        "errors": [text for error in items_of(event, "errors") if (text := _error(error))],
+    }
+    if not denied:
+        return [result]
+    names = joined(", ", (short(text_of(denial, "tool_name")) for denial in denied))
+    return [{"kind": "system", "text": short(f"denied in this run: {names}", LONG)}, result]
+
+
+def _usage(event: Json) -> tuple[int, int, int]:
+    models = [row for row in record_of(event, "modelUsage").values() if isinstance(row, dict)]
+    if models:
+        fresh = sum(_count(row, "inputTokens") + _count(row, "cacheCreationInputTokens") for row in models)
+        written = sum(_count(row, "outputTokens") for row in models)
+        return fresh, written, sum(_count(row, "cacheReadInputTokens") for row in models)
+    usage = record_of(event, "usage")
+    fresh = _count(usage, "input_tokens") + _count(usage, "cache_creation_input_tokens")
+    return fresh, _count(usage, "output_tokens"), _count(usage, "cache_read_input_tokens")
+
+
+def _count(given: Json, key: str) -> int:
+    return int(min(amount_of(given, key), _MOST_TOKENS))
+
+
+def _error(error: Any) -> str:  # noqa: ANN401  # a text by contract, an object in other versions
+    if isinstance(error, dict):
+        return first_text(error, "message", "error", "code")
+    return error if isinstance(error, str) else ""
+
+
+def stream_entries(event: Json) -> list[Entry]:
+    """Text as it is written, with --include-partial-messages. A sub-agent's comes whole."""
+    inner = record_of(event, "event")
+    if text_of(event, "parent_tool_use_id"):
+        return []
+    if text_of(inner, "type") == "error":
+        return [{"kind": "stderr", "text": joined(": ", ("API error", words(record_of(inner, "error"))))}]
+    delta = record_of(inner, "delta")
+    kind, field = _DELTAS.get(text_of(delta, "type"), ("", ""))
+    text = text_of(delta, field)
+    return [{"kind": kind, "text": text, "delta": True}] if text else []
+
+
+def streamlined_entries(event: Json) -> list[Entry]:
+    text = text_of(event, "text")
+    return [{"kind": "assistant", "text": text}] if text else []
+
+
+def auth_entries(event: Json) -> list[Entry]:
+    error = first_text(event, "error")
+    if error:
+        return [{"kind": "stderr", "text": f"signing in failed: {error}"}]
+    said = joined(" ", (line for line in items_of(event, "output") if isinstance(line, str)))
+    busy = "signing in" if event.get("isAuthenticating") is True else "signed in"
+    return [{"kind": "system", "text": joined(": ", (busy, short(said, LONG)))}]
+
+
+def rate_limit(event: Json) -> str:
+    info = record_of(event, "rate_limit_info")
+    status, used = text_of(info, "status"), number_of(info, "utilization")
+    name = joined(" ", ("rate limit", short(text_of(info, "rateLimitType")).replace("_", " ")))
+    resets, overage = moment(number_of(info, "resetsAt")), short(text_of(info, "overageStatus"))
+    facts = (
+        _LIMITS.get(status) or short(status) or "status unknown",
+        "" if used is None else f"{whole(min(used, 1e6) * 100)} % used",
+        f"resets {resets}" if resets else "",
+        f"overage {overage}" if overage else "",
+        "using overage" if info.get("isUsingOverage") is True else "",
+        short(first_text(info, "overageDisabledReason", "errorCode")),
+    )
+    return f"{name}: {joined(', ', facts)}"
+
+
+def tool_progress(event: Json) -> str:
+    seconds = number_of(event, "elapsed_time_seconds")
+    since = "" if seconds is None else f"for {duration(min(seconds, 1e12) * 1000)}"
+    return joined(" ", (short(text_of(event, "tool_name")) or "a tool", "has been running", since))
+
+
+def suggestion(event: Json) -> str:
+    said = short(text_of(event, "suggestion"), LONG)
+    return f"suggested next prompt: {said}" if said else ""
+
+
+def conversation_reset(_event: Json) -> str:
+    return "the conversation was reset"
+
+
+def control_request(event: Json) -> str:
+    request = record_of(event, "request")
+    asked = (short(text_of(request, "subtype")), short(text_of(request, "tool_name")))
+    return joined(": ", ("Claude Code asks its caller", joined(" ", asked)))
+
+
+def refusal_continuation(event: Json) -> str:
+    return joined(": ", ("the conversation goes on after a refusal", short(words(event), LONG)))

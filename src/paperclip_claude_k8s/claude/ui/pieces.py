@@ -1,0 +1,49 @@
+"""What can be saved of an event that was cut: its text so far, or at least a word about it."""
+
+import json
+import re
+
+from paperclip_claude_k8s.claude.ui.lines import Piece
+from paperclip_claude_k8s.claude.ui.values import Entry, counted, units
+
+REST = "\n[the rest of this line is missing]"
+
+_BODY = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
+_CALL = re.compile(r'\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":')
+_BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"thinking","thinking":"'))
+
+
+def piece_entries(piece: Piece) -> list[Entry]:
+    """The text that came is kept whole; a result's is in the message before it."""
+    if piece.type == "assistant" and (said := _said(piece.text)):
+        return [said]
+    if piece.type == "user" and (call := _CALL.search(piece.text)):
+        content = _opened(piece.text, call.end())
+        return [{"kind": "tool_result", "toolUseId": call[1], "content": content + REST, "isError": False}]
+    length = counted(units(piece.text), "character")
+    what = f"a broken line of type {piece.type}" if piece.type else "a piece of a broken line"
+    return [{"kind": "system", "text": f"{what} ({length})"}]
+
+
+def _said(line: str) -> Entry | None:
+    content = line.find('"content":[')
+    for kind, opening in _BLOCKS:
+        start = content + len('"content":')
+        if content >= 0 and line.startswith(opening, start):
+            text = _body(line, start + len(opening))
+            return {"kind": kind, "text": text + REST} if text else None
+    return None
+
+
+def _opened(line: str, start: int) -> str:
+    """A tool's output: a text, or a list that begins with one."""
+    for opening in ('"', _BLOCKS[0][1]):
+        if line.startswith(opening, start):
+            return _body(line, start + len(opening))
+    return ""
+
+
+def _body(line: str, start: int) -> str:
+    """A JSON string's characters from `start` up to its end or to where the line was cut."""
+    body = _BODY.match(line, start)
+    return str(json.loads(f'"{body[0]}"')) if body else ""

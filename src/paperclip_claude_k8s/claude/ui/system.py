@@ -1,0 +1,183 @@
+"""Events of type `system` in words. Each function gives one line; empty where there is no news."""
+
+from collections.abc import Callable, Mapping
+
+from paperclip_claude_k8s.claude.ui import tasks
+from paperclip_claude_k8s.claude.ui.values import (
+    BLANKS,
+    LONG,
+    Entry,
+    Json,
+    counted,
+    duration,
+    first_text,
+    items_of,
+    joined,
+    labelled,
+    name_of,
+    number_of,
+    record_of,
+    records_of,
+    short,
+    text_of,
+    whole,
+    words,
+)
+
+
+def init_entries(event: Json) -> list[Entry]:
+    model = text_of(event, "model") or "unknown"
+    entries: list[Entry] = [{"kind": "init", "model": model, "sessionId": text_of(event, "session_id")}]
+    for server in records_of(event, "mcp_servers"):
+        status = short(text_of(server, "status"))
+        if status != "connected":
+            text = f"MCP server {name_of(server, 'name')}: {status or 'status unknown'}"
+            entries.append({"kind": "system", "text": text})
+    broken = len(items_of(event, "plugin_errors"))
+    if broken:
+        entries.append({"kind": "system", "text": f"{counted(broken, 'plugin')} could not be loaded"})
+    return entries
+
+
+def api_error_entries(event: Json) -> list[Entry]:
+    said = words(event) or words(record_of(event, "error"))
+    return [{"kind": "stderr", "text": labelled("API error", said)}]
+
+
+def _api_retry(event: Json) -> str:
+    status = number_of(event, "error_status")
+    error = short(text_of(event, "error"))
+    facts = ("no answer" if status is None else str(int(status)), "" if error == "unknown" else error)
+    turn, most, delay = (number_of(event, key) for key in ("attempt", "max_retries", "retry_delay_ms"))
+    tries = joined(" of ", ("" if turn is None else whole(turn), "" if most is None else whole(most)))
+    when = "" if delay is None else f"in {duration(delay)}"
+    return f"API error ({joined(', ', facts)}): {joined(' ', ('retry', tries, when))}"
+
+
+def _status(event: Json) -> str:
+    status, outcome = text_of(event, "status"), text_of(event, "compact_result")
+    if status == "compacting":
+        return "compacting the conversation"
+    if outcome:
+        return labelled(f"compaction: {short(outcome)}", short(text_of(event, "compact_error")))
+    if status and status != "requesting":
+        return f"status: {short(status)}"
+    mode = short(text_of(event, "permissionMode"))
+    return f"permission mode: {mode}" if mode else ""
+
+
+def _compact_boundary(event: Json) -> str:
+    facts = record_of(event, "compact_metadata")
+    before, after = number_of(facts, "pre_tokens"), number_of(facts, "post_tokens")
+    trigger, took = short(text_of(facts, "trigger")), number_of(facts, "duration_ms")
+    tokens = "" if before is None else counted(before, "token")
+    if after is not None:
+        tokens = f"{tokens or 'an unknown number of tokens'} became {whole(after)}"
+    how = "" if took is None else f"in {duration(took)}"
+    named = f"conversation compacted ({trigger})" if trigger else "conversation compacted"
+    return labelled(named, joined(" ", (tokens, how)))
+
+
+def _informational(event: Json) -> str:
+    level = short(text_of(event, "level"))
+    said = labelled("" if level == "info" else level, words(event))
+    ends = event.get("prevent_continuation") is True
+    return joined(" ", (said, "(the run does not go on)" if ends else ""))
+
+
+def _model_change(event: Json) -> str:
+    trigger = short(text_of(event, "trigger"))
+    named = f"{name_of(event, 'fallback_model')} answers instead of {name_of(event, 'original_model')}"
+    withdrawn = len(items_of(event, "retracted_message_uuids"))
+    gone = f"; {counted(withdrawn, 'earlier message')} withdrawn" if withdrawn else ""
+    return labelled(f"{named} ({trigger}){gone}" if trigger else named + gone, words(event))
+
+
+def _model_refusal(event: Json) -> str:
+    category = short(text_of(event, "api_refusal_category"))
+    named = f"{name_of(event, 'original_model')} refused to answer"
+    said = first_text(event, "api_refusal_explanation") or words(event)
+    return labelled(f"{named} ({category})" if category else named, said)
+
+
+def _permission_denied(event: Json) -> str:
+    said = first_text(event, "message", "decision_reason", "decision_reason_type")
+    return labelled(f"permission denied: {name_of(event, 'tool_name')}", short(said, LONG))
+
+
+def _plugin_install(event: Json) -> str:
+    said = joined(": ", (short(text_of(event, "status")), short(text_of(event, "error"))))
+    return labelled(f"plugin {name_of(event, 'name')}", said)
+
+
+def _files_persisted(event: Json) -> str:
+    lost = len(items_of(event, "failed"))
+    saved = f"{counted(len(items_of(event, 'files')), 'file')} saved"
+    return f"{saved}, {whole(lost)} failed" if lost else saved
+
+
+def _memory_recall(event: Json) -> str:
+    mode = short(text_of(event, "mode"))
+    recalled = f"memories recalled: {whole(len(items_of(event, 'memories')))}"
+    return f"{recalled} ({mode})" if mode else recalled
+
+
+def _elicitation_complete(event: Json) -> str:
+    return f"MCP server {name_of(event, 'mcp_server_name')}: the question is answered"
+
+
+def _turn_duration(event: Json) -> str:
+    took = number_of(event, "duration_ms")
+    return "" if took is None else f"this turn took {duration(took)}"
+
+
+def _local_command(event: Json) -> str:
+    said = words(event).removeprefix("<local-command-stdout>").removesuffix("</local-command-stdout>")
+    return said.strip(BLANKS)
+
+
+def _labelled(label: str) -> Callable[[Json], str]:
+    """The label, and what the event itself says."""
+
+    def told(event: Json) -> str:
+        return labelled(label, short(words(event), LONG))
+
+    return told
+
+
+def _session_state(event: Json) -> str:
+    return labelled("session", short(text_of(event, "state")))
+
+
+LINES: Mapping[str, Callable[[Json], str]] = {
+    **tasks.LINES,
+    "agents_killed": _labelled("the sub-agents were stopped"),
+    "api_retry": _api_retry,
+    "away_summary": words,
+    "commands_changed": _labelled("the list of commands changed"),
+    "compact_boundary": _compact_boundary,
+    "elicitation_complete": _elicitation_complete,
+    "files_persisted": _files_persisted,
+    "informational": _informational,
+    "local_command_output": _local_command,
+    "memory_recall": _memory_recall,
+    "memory_saved": _labelled("memory saved"),
+    "mirror_error": _labelled("the transcript could not be mirrored"),
+    "model_consent_fallback": _model_change,
+    "model_fallback": _model_change,
+    "model_refusal_fallback": _model_change,
+    "model_refusal_no_fallback": _model_refusal,
+    "notification": words,
+    "permission_denied": _permission_denied,
+    "permission_retry": _labelled("permission is asked for again"),
+    "plugin_install": _plugin_install,
+    "post_turn_summary": words,
+    "scheduled_task_fire": _labelled("a scheduled task begins"),
+    "session_state_changed": _session_state,
+    "status": _status,
+    "stop_hook_summary": _labelled("stop hooks ran"),
+    "task_summary": words,
+    "turn_duration": _turn_duration,
+    "worker_shutting_down": _labelled("Claude Code is shutting down"),
+}
+"""Every subtype of EVENTS.md that is one line; `init` and `api_error` give entries of other kinds."""

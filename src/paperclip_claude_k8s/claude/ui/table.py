@@ -1,0 +1,78 @@
+"""Which function tells which event. EVENTS.md 1 and 1b; a type without subtype stands for all of them."""
+
+from collections.abc import Callable, Mapping
+
+from paperclip_claude_k8s.claude.ui import others, system
+from paperclip_claude_k8s.claude.ui.messages import assistant_entries, user_entries
+from paperclip_claude_k8s.claude.ui.values import Entry, Json, joined, short, text_of, words
+
+LABEL = 40
+"""Characters of an unknown type that are shown."""
+
+
+def _line(tell: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
+    """A `system` entry of the text, or nothing where it is empty."""
+
+    def told(event: Json) -> list[Entry]:
+        text = tell(event)
+        return [{"kind": "system", "text": text}] if text else []
+
+    return told
+
+
+def _silent(_event: Json) -> list[Entry]:
+    """Bookkeeping between the CLI and its caller: no news for a reader."""
+    return []
+
+
+TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
+    ("assistant", None): assistant_entries,
+    ("user", None): user_entries,
+    ("result", None): others.result_entries,
+    ("stream_event", None): others.stream_entries,
+    ("streamlined_text", None): others.streamlined_entries,
+    ("auth_status", None): others.auth_entries,
+    ("rate_limit_event", None): _line(others.rate_limit),
+    ("tool_progress", None): _line(others.tool_progress),
+    ("tool_use_summary", None): _line(words),
+    ("streamlined_tool_use_summary", None): _line(words),
+    ("prompt_suggestion", None): _line(others.suggestion),
+    ("os_notification", None): _line(words),
+    ("conversation_reset", None): _line(others.conversation_reset),
+    ("refusal_continuation", None): _line(others.refusal_continuation),
+    ("control_request", None): _line(others.control_request),
+    ("system", "init"): system.init_entries,
+    ("system", "api_error"): system.api_error_entries,
+    **{("system", subtype): _line(tell) for subtype, tell in system.LINES.items()},
+    **{("system", subtype): _silent for subtype in ("thinking_tokens", "thinking", "file_snapshot")},
+    **{
+        (kind, None): _silent
+        for kind in (
+            "active_goal",
+            "api_metrics",
+            "attachment",
+            "command_lifecycle",
+            "compact_progress",
+            "control_cancel_request",
+            "control_response",
+            "keep_alive",
+            "response_length",
+            "stream_mode",
+            "tombstone",
+            "transcript_mirror",
+        )
+    },
+}
+
+
+def event_entries(event: Json) -> list[Entry]:
+    """Entries without `ts`. An unknown event is one short line, whatever is in it."""
+    kind, subtype = text_of(event, "type"), text_of(event, "subtype")
+    tell = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
+    return tell(event)
+
+
+def _unknown(event: Json) -> list[Entry]:
+    parts = (short(text_of(event, key), LABEL) for key in ("type", "subtype"))
+    text = joined(": ", (f"event {joined('/', parts)}", short(words(event))))
+    return [{"kind": "system", "text": text}]

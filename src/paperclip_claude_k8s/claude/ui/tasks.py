@@ -1,0 +1,98 @@
+"""Background tasks, sub-agents and hooks in words: one line each, empty where there is no news."""
+
+from collections.abc import Callable, Mapping
+
+from paperclip_claude_k8s.claude.ui.values import (
+    LONG,
+    Json,
+    amount_of,
+    counted,
+    duration,
+    first_text,
+    joined,
+    labelled,
+    number_of,
+    record_of,
+    short,
+    text_of,
+    whole,
+)
+
+
+def _kind_of_task(event: Json) -> str:
+    if text_of(event, "task_type") == "local_bash":
+        return "background command"
+    agent = short(text_of(event, "subagent_type"))
+    if agent or text_of(event, "task_type") == "local_agent":
+        return joined(" ", ("sub-agent", agent))
+    return joined(" ", ("task", short(text_of(event, "task_id"))))
+
+
+def _task_started(event: Json) -> str:
+    return labelled(f"{_kind_of_task(event)} started", short(text_of(event, "description")))
+
+
+def _task_progress(event: Json) -> str:
+    said = short(text_of(event, "description")) or short(text_of(event, "last_tool_name"))
+    return labelled(_kind_of_task(event), said) + _effort(event)
+
+
+def _task_updated(event: Json) -> str:
+    patch = record_of(event, "patch")
+    status = short(text_of(patch, "status"))
+    said = joined(": ", (status, short(text_of(patch, "error"))))
+    return f"{_kind_of_task(event)}: {said}" if said else ""
+
+
+def _task_notification(event: Json) -> str:
+    status = short(text_of(event, "status")) or "ended"
+    output = short(text_of(event, "output_file"))
+    told = labelled(f"{_kind_of_task(event)} {status}", short(text_of(event, "summary"), LONG)) + _effort(
+        event
+    )
+    return f"{told}, output in {output}" if output else told
+
+
+def _effort(event: Json) -> str:
+    usage = record_of(event, "usage")
+    if not usage:
+        return ""
+    facts = (
+        counted(amount_of(usage, "tool_uses"), "tool use"),
+        counted(amount_of(usage, "total_tokens"), "token"),
+        duration(amount_of(usage, "duration_ms")),
+    )
+    return f" ({joined(', ', facts)})"
+
+
+def _hook_started(event: Json) -> str:
+    return f"hook {_hook(event)} started"
+
+
+def _hook_progress(event: Json) -> str:
+    return labelled(f"hook {_hook(event)}", _hook_output(event))
+
+
+def _hook_response(event: Json) -> str:
+    outcome, code = short(text_of(event, "outcome")) or "ended", number_of(event, "exit_code")
+    how = f" (exit code {whole(code)})" if code else ""
+    return labelled(f"hook {_hook(event)}: {outcome}{how}", _hook_output(event))
+
+
+def _hook(event: Json) -> str:
+    return short(first_text(event, "hook_name", "hook_event")) or "without a name"
+
+
+def _hook_output(event: Json) -> str:
+    return short(first_text(event, "output", "stdout", "stderr"), LONG)
+
+
+LINES: Mapping[str, Callable[[Json], str]] = {
+    "hook_progress": _hook_progress,
+    "hook_response": _hook_response,
+    "hook_started": _hook_started,
+    "task_notification": _task_notification,
+    "task_progress": _task_progress,
+    "task_started": _task_started,
+    "task_updated": _task_updated,
+}

@@ -1,0 +1,130 @@
+"""Fields of an event, whatever their shape, and numbers in words; the same as in JavaScript."""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+Entry: TypeAlias = dict[str, Any]
+"""A transcript entry; its `ts` is set last."""
+
+BLANKS = " \t\r\n"
+"""What counts as blank: the two languages disagree about all others."""
+LARGEST = 1e15
+"""Numbers beyond it are no counts, and are written differently in each language."""
+LAST_SECOND = 253402300799
+"""9999-12-31T23:59:59Z."""
+SHORT = 200
+"""Characters of a text that is put into a line."""
+
+WORDS = ("content", "text", "message", "summary", "description", "error", "reason")
+"""Where an event may say in words what it is about."""
+
+LONG = 500
+"""The same for a text that is most of the line."""
+
+_BLANK_RUN = re.compile(f"[{BLANKS}]+")
+
+
+def text_of(given: Json, key: str) -> str:
+    value = given.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def record_of(given: Json, key: str) -> Json:
+    value = given.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def items_of(given: Json, key: str) -> list[Any]:
+    value = given.get(key)
+    return value if isinstance(value, list) else []
+
+
+def records_of(given: Json, key: str) -> list[Json]:
+    return [item for item in items_of(given, key) if isinstance(item, dict)]
+
+
+def number_of(given: Json, key: str) -> float | None:
+    """A number from 0 to `LARGEST`; anything else is unknown."""
+    value = given.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= LARGEST else None
+
+
+def amount_of(given: Json, key: str) -> float:
+    return number_of(given, key) or 0.0
+
+
+def first_text(given: Json, *keys: str) -> str:
+    return next((text for key in keys if (text := text_of(given, key).strip(BLANKS))), "")
+
+
+def words(event: Json) -> str:
+    return first_text(event, *WORDS)
+
+
+def name_of(event: Json, key: str) -> str:
+    return short(text_of(event, key)) or "?"
+
+
+def labelled(label: str, said: str) -> str:
+    return joined(": ", (label, said))
+
+
+def joined(separator: str, parts: Iterable[str]) -> str:
+    return separator.join(part for part in parts if part)
+
+
+def short(text: str, limit: int = SHORT) -> str:
+    """In one line, at most `limit` characters. Halves of one character that met are counted as one."""
+    flat = _BLANK_RUN.sub(" ", text).strip(BLANKS)
+    if len(flat) <= limit:
+        return flat
+    flat = flat.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def units(text: str) -> int:
+    """Its length as JavaScript counts."""
+    return len(text) + sum(1 for char in text if char > "\uffff") if not text.isascii() else len(text)
+
+
+def whole(value: float) -> str:
+    return f"{math.floor(value + 0.5):,}"
+
+
+def counted(value: float, noun: str) -> str:
+    """`1 token`, `1,019 tokens`."""
+    number = whole(value)
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
+
+
+def tenths(value: float) -> str:
+    full, rest = divmod(math.floor(value * 10 + 0.5), 10)
+    return f"{full:,}.{rest}" if rest else f"{full:,}"
+
+
+def duration(milliseconds: float) -> str:
+    if milliseconds < 1000:
+        return f"{whole(milliseconds)} ms"
+    if milliseconds < 60_000:
+        return f"{tenths(milliseconds / 1000)} s"
+    minutes, seconds = divmod(math.floor(milliseconds / 1000), 60)
+    return f"{minutes:,} min {seconds} s"
+
+
+def size(count: float) -> str:
+    if count < 1000:
+        return counted(count, "byte")
+    return f"{whole(count / 1000)} kB" if count < 1e6 else f"{tenths(count / 1e6)} MB"
+
+
+def moment(seconds: float | None) -> str:
+    """`2026-11-18 11:06 UTC`; empty for what is no time."""
+    if seconds is None or seconds > LAST_SECOND:
+        return ""
+    return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,173 @@
+"""What an operator's terminal shows of a run, and that the agent cannot do anything to that terminal."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.events import ANY_LINE, ANY_TEXT, recorded_lines
+
+from paperclip_claude_k8s.claude.terminal import (
+    SHOWN,
+    SHOWN_INPUT,
+    SHOWN_LINES,
+    SHOWN_OUTPUT,
+    format_line,
+    neutral,
+)
+
+COLOUR = re.compile(r"\x1b\[(?:2|3[126])m|\x1b\[0m")
+"""The only escape sequences that are ours."""
+ACTED_UPON = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal acts upon, apart from a tab."""
+
+
+def plain(line: str) -> list[str]:
+    return format_line(line, colour=False)
+
+
+def of(kind: str, *blocks: Any, **fields: Any) -> str:
+    return json.dumps({"type": kind, "message": {"content": list(blocks)}, **fields})
+
+
+def said(text: str) -> str:
+    return of("assistant", {"type": "text", "text": text})
+
+
+def called(given: Any, name: str = "Bash") -> str:
+    return of("assistant", {"type": "tool_use", "id": "t", "name": name, "input": given})
+
+
+def returned(content: Any, **fields: Any) -> str:
+    return of("user", {"type": "tool_result", "tool_use_id": "t", "content": content, **fields})
+
+
+RESULT = {
+    "type": "result",
+    "subtype": "success",
+    "result": "Done.",
+    "total_cost_usd": 0.0123,
+    "usage": {"input_tokens": 3412, "output_tokens": 17},
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('{"type":"system","subtype":"init","model":"m","session_id":"s"}', ["session s · m"]),
+        ('{"type":"system","subtype":"status","status":"compacting"}', ["· compacting the conversation"]),
+        ('{"type":"system","subtype":"thinking_tokens"}', []),
+        (said("One.\nTwo.\n"), ["One.", "Two."]),
+        (of("assistant", {"type": "thinking", "thinking": "Hm."}), ["Hm."]),
+        (of("user", {"type": "text", "text": "Go\non."}), ["» Go", "  on."]),
+        (called({"command": "ls\n-l", "timeout": 5}), ["→ Bash command=ls -l, timeout=5"]),
+        (called({}), ["→ Bash"]),
+        (called(["a", 1]), ['→ Bash ["a", 1]']),
+        (returned("a\nb"), ["← a b"]),
+        (returned(""), ["← (no output)"]),
+        (of("assistant", {"type": "text", "text": "x"}, error="rate_limit"), [
+            "x",
+            "! Claude Code reports an error (rate_limit)",
+        ]),
+        (json.dumps(RESULT), ["done · 3,412 tokens in, 17 out · $0.0123"]),
+        (json.dumps({**RESULT, "is_error": True, "result": "API Error: 529"}), [
+            "failed: API Error: 529 · 3,412 tokens in, 17 out · $0.0123",
+        ]),
+        (json.dumps({**RESULT, "subtype": "error_max_turns", "result": None, "errors": ["a", "b"]}), [
+            "failed (error_max_turns): a; b · 3,412 tokens in, 17 out · $0.0123",
+        ]),
+        ("plain text", ["plain text"]),
+        ("[paperclip] keepalive", ["· [paperclip] keepalive"]),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_a_line_is_shown_so_that_a_person_can_read_it(line: str, shown: list[str]) -> None:
+    assert plain(line) == shown
+
+
+def test_colour_adds_nothing_but_colour() -> None:
+    for _, line in recorded_lines():
+        painted = format_line(line, colour=True)
+        assert [COLOUR.sub("", shown) for shown in painted] == plain(line)
+
+
+def test_failures_are_red_and_results_green() -> None:
+    assert format_line(returned("no", is_error=True), colour=True) == ["\x1b[31m← no\x1b[0m"]
+    assert format_line(json.dumps(RESULT), colour=True)[0].startswith("\x1b[32mdone")
+    assert format_line(json.dumps({**RESULT, "is_error": True}), colour=True)[0].startswith("\x1b[31mfailed")
+    assert format_line(said("as it is"), colour=True) == ["as it is"]
+
+
+def test_a_part_of_a_text_is_not_shown_since_the_whole_follows() -> None:
+    delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hel"}}
+    assert plain(json.dumps({"type": "stream_event", "event": delta})) == []
+
+
+def test_long_contents_are_abbreviated() -> None:
+    [shown] = plain(called({"command": "x" * 10_000, "more": "y"}))
+    assert len(shown) == len("→ Bash ") + SHOWN_INPUT
+    assert shown.endswith("…")
+    [output] = plain(returned("word " * 100_000))
+    assert len(output) <= len("← ") + SHOWN_OUTPUT
+    assert output.endswith("…")
+    lines = plain(said("line\n" * 100))
+    assert lines == ["line"] * SHOWN_LINES + [f"… {100 - SHOWN_LINES} more lines"]
+    assert len(plain(said("x" * 5000))[0]) == SHOWN
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "\x1b]0;title\x07",  # names the window
+        "\x1b[2J\x1b[H",  # clears the screen
+        "\x1bP+q544e\x1b\\",  # asks the terminal, which answers on its stdin
+        "\x9b31m",  # the same in one byte
+        "\x1b]52;c;ZWNobyBoaQ==\x07",  # writes the clipboard
+        "harmless\rrm -rf /",
+        "a\x08b\x7fc\x0cd",
+        "\u202egnp.exe",
+        "\U000e0041hidden",
+    ],
+)
+@pytest.mark.parametrize("colour", [True, False])
+def test_no_control_sequence_of_the_agent_reaches_the_terminal(attack: str, *, colour: bool) -> None:
+    everywhere = [
+        attack,
+        f"[paperclip] {attack}",
+        said(attack),
+        of("assistant", {"type": "thinking", "thinking": attack}),
+        called({attack: attack}, name=f"n{attack}"),
+        called({"nested": [attack]}),
+        returned(attack),
+        json.dumps({**RESULT, "is_error": True, "result": attack, "subtype": attack, "errors": [attack]}),
+        json.dumps({"type": "system", "subtype": "init", "model": attack, "session_id": attack}),
+        json.dumps({"type": attack, "subtype": attack, "text": attack}),
+    ]
+    for line in everywhere:
+        for shown in format_line(line, colour=colour):
+            assert ACTED_UPON.search(COLOUR.sub("", shown)) is None
+            assert "\U000e0041" not in shown
+
+
+@given(ANY_LINE, st.booleans())
+def test_any_line_is_harmless(line: str, colour: bool) -> None:  # noqa: FBT001  # drawn
+    for shown in format_line(line, colour=colour):
+        assert ACTED_UPON.search(COLOUR.sub("", shown)) is None
+        shown.encode()
+
+
+@given(ANY_TEXT)
+def test_what_was_neutralised_stays_visible_and_in_its_place(text: str) -> None:
+    safe = neutral(text)
+    assert len(safe) == len(text)
+    assert neutral(safe) == safe
+    assert ACTED_UPON.search(safe.replace("\n", "")) is None
+
+
+def test_every_recorded_run_is_shown_in_short_lines_without_json() -> None:
+    for name, line in recorded_lines():
+        for shown in plain(line):
+            assert len(shown) <= SHOWN + 200, name
+            assert '"session_id"' not in shown, name

@@ -1,0 +1,139 @@
+"""The Python and the JavaScript parser tell the same of every line, and neither ever fails."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.events import ANY_LINE, recorded_lines
+from tests.support.uiparser import TS, as_json, told_by_javascript
+
+from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
+
+KINDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "assistant": {"text": str},
+    "thinking": {"text": str},
+    "user": {"text": str},
+    "system": {"text": str},
+    "stderr": {"text": str},
+    "stdout": {"text": str},
+    "tool_call": {"name": str},
+    "tool_result": {"toolUseId": str, "content": str, "isError": bool},
+    "init": {"model": str, "sessionId": str},
+    "result": {
+        "text": str,
+        "inputTokens": int,
+        "outputTokens": int,
+        "cachedTokens": int,
+        "costUsd": (int, float),
+        "subtype": str,
+        "isError": bool,
+        "errors": list,
+    },
+}
+OPTIONAL = {"toolUseId": str, "toolName": str, "delta": bool, "parentToolUseId": str}
+
+
+def told(line: str) -> list[dict[str, Any]]:
+    return parse_stdout_line(line, TS)
+
+
+def assert_well_formed(entry: dict[str, Any]) -> None:
+    wanted = KINDS[entry["kind"]]
+    assert entry["ts"] == TS
+    for field, kind in wanted.items():
+        assert isinstance(entry[field], kind), field
+    further = set(entry) - set(wanted) - {"kind", "ts", "input"}
+    for field in further:
+        assert isinstance(entry[field], OPTIONAL[field]), field
+    json.dumps(entry, allow_nan=False)
+
+
+def test_every_recorded_line_is_told_the_same_by_both() -> None:
+    lines = [line for _, line in recorded_lines()]
+    for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
+        assert as_json(told(line)) == theirs
+
+
+def test_every_recorded_line_cut_anywhere_is_told_the_same_by_both() -> None:
+    """A killed CLI, or a host that shortens a chunk, cuts anywhere."""
+    lines = [line for _, line in recorded_lines() if len(line) < 100_000]
+    cut = [line[: len(line) * part // 12] for line in lines for part in range(1, 12)]
+    cut += [line[len(line) * part // 12 :] for line in lines for part in range(1, 12)]
+    for line, theirs in zip(cut, told_by_javascript(cut), strict=True):
+        ours = told(line)
+        assert as_json(ours) == theirs
+        assert all('"session_id"' not in str(entry.get("text")) or '"uuid"' not in line for entry in ours)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ANY_LINE, max_size=60))
+def test_any_line_is_told_the_same_by_both(lines: list[str]) -> None:
+    for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
+        assert as_json(told(line)) == theirs
+
+
+@given(ANY_LINE)
+def test_any_line_has_well_formed_entries(line: str) -> None:
+    for entry in told(line):
+        assert_well_formed(entry)
+
+
+def test_every_recorded_line_has_well_formed_entries() -> None:
+    for _, line in recorded_lines():
+        for entry in told(line):
+            assert_well_formed(entry)
+
+
+def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
+    for name, line in recorded_lines():
+        for entry in told(line):
+            texts = [value for value in entry.values() if isinstance(value, str)]
+            assert not any(text.lstrip().startswith('{"type":') for text in texts), name
+            assert line not in texts or not line.startswith("{"), name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type":"x","a":' + "[" * 100_000,
+        '{"type":"x","a":' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"type":"x","a":' + "[" * 198 + "]" * 198 + "}",
+        '{"type":"x","a":' + "[" * 199 + "]" * 199 + "}",
+        '{"type":"x","a":' + "[" * 200 + "]" * 200 + "}",
+        '{"type":"tool_progress","elapsed_time_seconds":' + "9" * 5000 + "}",
+        '{"type":"tool_progress","elapsed_time_seconds":1e999}',
+        '{"type":"tool_progress","elapsed_time_seconds":NaN}',
+        '{"type":"tool_progress","elapsed_time_seconds":-0.0,"tool_name":"\\ud83d"}',
+        '{"type":"tool_progress","tool_name":"' + "\ud83d\\ude00" * 300 + '"}',
+        '{"type":"tool_progress","tool_name":"' + "😀" * 201 + '"}',
+        '{"type":"tool_progress","tool_name":"' + "😀" * 200 + '"}',
+        '{"type":"result","modelUsage":{"b":{"inputTokens":1.9},"1":{"inputTokens":1e15}}}',
+        '{"type":"result","total_cost_usd":12345678901234567890}',
+        '{"type":"rate_limit_event","rate_limit_info":{"resetsAt":253402300799,"utilization":0.285}}',
+        '{"type":"rate_limit_event","rate_limit_info":{"resetsAt":253402300800,"status":"constructor"}}',
+        '{"type":"__proto__","subtype":"toString"}',
+        '{"type":"system","subtype":"__proto__","__proto__":{"text":"x"}}',
+        '\ufeff{"type":"system"}',
+        '  {"type":"system","subtype":"status","status":"compacting"}\t\r\n',
+        '{"type":"assistant","message":{"content":[{"type":"tool_use","name":"T","input":[1e400]}]}}',
+    ],
+)
+def test_the_edges_of_both_languages_are_told_the_same(line: str) -> None:
+    assert as_json(told(line)) == told_by_javascript([line])[0]
+
+
+def test_the_parser_needs_nothing_that_the_host_takes_away() -> None:
+    """HOST.md 6.5: no import, no export, none of the removed globals; it loads with all of them undefined."""
+    source = ui_parser_source()
+    gone = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
+    assert [word for word in gone if word in source.replace("// ", "")] == []
+    shadowed = "const fetch = undefined, URL = undefined, Buffer = undefined, process = undefined;"
+    line = '{"type":"system","subtype":"status","status":"compacting"}'
+    assert told_by_javascript([line], shadowed + source) == [as_json(told(line))]
+
+
+def test_a_line_is_told_the_same_however_often() -> None:
+    lines = [line for _, line in recorded_lines() if len(line) < 10_000][:200]
+    assert told_by_javascript([*lines, *lines])[len(lines) :] == told_by_javascript(lines)

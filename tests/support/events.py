@@ -1,0 +1,106 @@
+"""Lines like those of the CLI: every recorded one, and made-up events of known types with any fields."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.claude.ui.table import TABLE
+
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
+
+
+def recorded_lines() -> Iterator[tuple[str, str]]:
+    """Capture and line, without its newline."""
+    for path in sorted([*CAPTURES.glob("*.ndjson"), *CAPTURES.glob("*.ndjson.gz")]):
+        packed = path.suffix == ".gz"
+        stdout = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+        for line in stdout.decode("utf-8").split("\n"):
+            if line:
+                yield path.name, line
+
+
+def _keys_and_words(value: Any) -> Iterator[tuple[str, str]]:
+    """Names of fields, and short texts: block types, states, ids."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield "key", key
+            yield from _keys_and_words(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys_and_words(inner)
+    elif isinstance(value, str) and len(value) < 40:
+        yield "word", value
+
+
+def _vocabulary() -> tuple[list[str], list[str]]:
+    found: set[tuple[str, str]] = set()
+    for _, line in recorded_lines():
+        if len(line) < 10_000:
+            try:
+                found.update(_keys_and_words(json.loads(line)))
+            except ValueError:
+                continue
+    kinds = ({text for kind, text in found if kind == which} for which in ("key", "word"))
+    keys, words = (sorted(texts) for texts in kinds)
+    return keys, words
+
+
+_KEYS, _WORDS = _vocabulary()
+_MORE_KEYS = [
+    *("decision_reason", "errorCode", "error_code", "file_id", "files", "failed", "isMeta", "level"),
+    *("memories", "mimeType", "mode", "output", "overageStatus", "plugin_errors", "request", "state"),
+    *("suggestion", "supersedes", "retracted_message_uuids", "title", "tool_name", "url", "utilization"),
+    *("elapsed_time_seconds", "isAuthenticating", "permissionMode", "__proto__", "constructor", "1", "0"),
+]
+_MORE_WORDS = [
+    "<synthetic>",
+    "mcp_tool_result",
+    "document",
+    "<local-command-stdout>x",
+    "\ufeff",
+    "\x85",
+    "  ",
+]
+TEXTS = st.sampled_from([*_WORDS, *_MORE_WORDS]) | st.text(st.characters(exclude_categories=[]))
+NUMBERS = (
+    st.booleans() | st.integers() | st.floats() | st.integers(0, 10**6) | st.floats(0, 1e6) | st.just(10**400)
+)
+KEYS = st.sampled_from([*_KEYS, *_MORE_KEYS]) | TEXTS
+VALUES = st.recursive(
+    st.none() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=15,
+)
+_BLOCK = st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from(["text", "thinking", "tool_use", "tool_result", "image", "web_search_tool_result"]),
+    st.dictionaries(KEYS, VALUES, max_size=5)
+    | st.fixed_dictionaries({"text": TEXTS, "content": VALUES, "source": VALUES, "name": TEXTS}),
+)
+_MESSAGE = st.fixed_dictionaries(
+    {"content": st.lists(_BLOCK, max_size=3) | VALUES, "model": st.sampled_from(["m", "<synthetic>"])}
+)
+
+
+def _event(names: tuple[str, str | None], message: Any, fields: dict[str, Any]) -> str:
+    kind, subtype = names
+    event = {"type": kind, **({} if subtype is None else {"subtype": subtype}), "message": message, **fields}
+    return json.dumps(event, ensure_ascii=False)
+
+
+KNOWN_EVENTS = st.builds(
+    _event,
+    st.sampled_from(sorted(TABLE, key=str)) | st.tuples(TEXTS, TEXTS),
+    _MESSAGE | VALUES,
+    st.dictionaries(KEYS, VALUES, max_size=8),
+)
+"""Lines of any event, with fields of any shape under names that mean something."""
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[]))
+ANY_JSON = VALUES.map(json.dumps)
+CUT_EVENTS = st.builds(lambda line, end: line[: max(1, int(end * len(line)))], KNOWN_EVENTS, st.floats(0, 1))
+ANY_LINE = KNOWN_EVENTS | CUT_EVENTS | ANY_TEXT | ANY_JSON

@@ -1,0 +1,38 @@
+"""The packaged JavaScript parser, run as the host's worker runs it: one process for any number of lines."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.claude.ui import ui_parser_source
+
+TS = "2026-11-21T00:00:00.000Z"
+_WORKER = """
+const { source, lines, ts } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const exports_ = {}, module_ = { exports: exports_ };
+new Function("exports", "module", "self", "globalThis", '"use strict";{' + source + "}")(
+  exports_, module_, undefined, undefined);
+const parse = module_.exports.parseStdoutLine;
+process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
+"""
+
+
+def told_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
+    """The entries of each line; skips the test where there is no node."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: the JavaScript parser cannot be run")
+    given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
+    done = subprocess.run([node, "-e", _WORKER], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told: list[list[dict[str, Any]]] = json.loads(done.stdout)
+    return told
+
+
+def as_json(value: Any) -> Any:
+    """As it is once sent and received: halves of a character that met are one."""
+    return json.loads(json.dumps(value))
