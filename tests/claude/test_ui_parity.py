@@ -113,6 +113,11 @@ def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
         '{"type":"result","total_cost_usd":12345678901234567890}',
         '{"type":"rate_limit_event","rate_limit_info":{"resetsAt":253402300799,"utilization":0.285}}',
         '{"type":"rate_limit_event","rate_limit_info":{"resetsAt":253402300800,"status":"constructor"}}',
+        '{"type":"prompt_suggestion","suggestion":"' + "x" * 501 + '"}',
+        '{"type":"prompt_suggestion","suggestion":"' + "x" * 500 + '"}',
+        '{"type":"user","parent_tool_use_id":"t","message":{"content":"x"},"task_description":"'
+        + "x" * 61
+        + '"}',
         '{"type":"__proto__","subtype":"toString"}',
         '{"type":"system","subtype":"__proto__","__proto__":{"text":"x"}}',
         '\ufeff{"type":"system"}',

@@ -89,12 +89,15 @@ _MESSAGE = st.fixed_dictionaries(
 def _event(names: tuple[str, str | None], message: Any, fields: dict[str, Any]) -> str:
     kind, subtype = names
     event = {"type": kind, **({} if subtype is None else {"subtype": subtype}), "message": message, **fields}
-    return json.dumps(event, ensure_ascii=False)
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 
 
+_MESSAGES: list[tuple[str, str | None]] = [("assistant", None), ("user", None), ("result", None)]
+_NAMES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
+"""Messages and results as often as all others together: most of a run is these."""
 KNOWN_EVENTS = st.builds(
     _event,
-    st.sampled_from(sorted(TABLE, key=str)) | st.tuples(TEXTS, TEXTS),
+    st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),
     _MESSAGE | VALUES,
     st.dictionaries(KEYS, VALUES, max_size=8),
 )
@@ -103,4 +106,4 @@ KNOWN_EVENTS = st.builds(
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 ANY_JSON = VALUES.map(json.dumps)
 CUT_EVENTS = st.builds(lambda line, end: line[: max(1, int(end * len(line)))], KNOWN_EVENTS, st.floats(0, 1))
-ANY_LINE = KNOWN_EVENTS | CUT_EVENTS | ANY_TEXT | ANY_JSON
+ANY_LINE = KNOWN_EVENTS | KNOWN_EVENTS | KNOWN_EVENTS | CUT_EVENTS | ANY_TEXT | ANY_JSON
