@@ -45,10 +45,11 @@ async def test_an_unknown_key_is_said_once_and_has_no_effect(site: Site) -> None
 
 
 async def test_an_image_that_cannot_be_pulled_is_told_in_the_kubelets_words(site: Site) -> None:
-    config = {"image": "localhost:1/nope:1", "imagePullPolicy": "IfNotPresent", "imagePullTimeoutSec": 4}
+    image = "localhost:1/nope:1" if site.name == "real" else "missing.invalid/nope:1"
+    config = {"image": image, "imagePullPolicy": "IfNotPresent", "imagePullTimeoutSec": 4}
     result, heard = await site.run(config=config)
     assert result.error_code == "k8s_pod_schedule_failed"
-    assert "localhost:1/nope:1" in (result.error_message or "")
+    assert image in (result.error_message or "")
     assert "imagePullTimeoutSec" in (result.error_message or "")
     assert "ErrImagePull" in heard.status or "ImagePullBackOff" in heard.status
     assert await site.leftovers() == []

@@ -18,6 +18,8 @@ mark=$(printf '\036%s' "$nonce")
 newline='
 '
 mkdir -p "$dir"
+# what an earlier container of the same folder left would tell of its end, not of ours
+rm -f "$ended" "$dir/limit" "$dir/counts" "$dir/result"
 : >"$err"
 # what this shell complains about, such as a command that is not there, is the agent's stderr
 exec 2>>"$err"
