@@ -217,6 +217,27 @@ def test_no_marker_in_the_transcript_decides_what_another_failure_is_called() ->
     assert stderr_complaint("Something else") is None
 
 
+@pytest.mark.parametrize(
+    ("result", "error", "complaint"),
+    [
+        ({"result": "API Error: 400 previous_message_id is not valid"}, None, Complaint.POISONED_SESSION),
+        ({"result": "x", "api_error_status": 402}, None, Complaint.CREDIT_EXHAUSTED),
+        ({"result": "x", "api_error_status": 413}, None, Complaint.PROMPT_TOO_LONG),
+        ({"result": "x", "api_error_status": 503}, None, Complaint.TRANSIENT),
+        ({"result": "x"}, "oauth_org_not_allowed", Complaint.AUTH_REQUIRED),
+        ({"result": "You've hit your Opus limit · resets 3pm (UTC)"}, "rate_limit", Complaint.QUOTA),
+        ({"result": "Request timed out"}, None, Complaint.TRANSIENT),
+        ({"result": "x", "stop_reason": "refusal"}, "invalid_request", Complaint.REFUSAL),
+    ],
+)
+def test_a_failure_without_a_capture_is_told_by_its_fields(
+    result: dict[str, Any], error: str | None, complaint: Complaint
+) -> None:
+    synthetic = [said("x", error=error)] if error else []
+    told = read(INIT, *synthetic, SUCCESS | {"is_error": True} | result)
+    assert classify(told, NOW).complaint is complaint
+
+
 @given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))
 @settings(max_examples=400)
 def test_nothing_breaks_it_and_nothing_makes_a_success_but_a_success(
