@@ -20,8 +20,6 @@ from paperclip_claude_k8s.verdict.outcome import Terms, weigh
 from paperclip_claude_k8s.verdict.report import Asked, report
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
-BULKY = 500_000
-"""Bytes above which a capture is not fed byte by byte."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "nobody_knows_this")
 SUBTYPES = (
@@ -101,11 +99,10 @@ def said(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("name", NAMES)
 def test_any_chunks_of_a_capture_say_the_same(name: str) -> None:
     stdout, _ = recorded(name)
-    step = 1 if len(stdout) < BULKY else 997
     whole, pieces = StreamReader(), StreamReader()
     whole.feed(stdout)
-    for at in range(0, len(stdout), step):
-        pieces.feed(stdout[at : at + step])
+    for at in range(len(stdout)):
+        pieces.feed(stdout[at : at + 1])
     assert pieces.finish() == whole.finish()
 
 
