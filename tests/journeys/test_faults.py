@@ -50,6 +50,9 @@ async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire
     """A wire that the adapter's every connection takes, and the config that makes it do so."""
     async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
         yield wire, {"kubeconfig": kubeconfig}
+        assert (
+            await real.leftovers() == []
+        )  # also the Lease of a process that has gone idle goes over the wire
 
 
 Told = tuple[ExecutionResult, Heard]
