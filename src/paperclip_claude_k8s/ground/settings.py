@@ -52,6 +52,12 @@ class Timings:
     tidy: float = 10.0
     """Bound on tidying up; a Job left behind has a TTL and an owner for its Secret."""
 
+    anthropic: float = 5.0
+    """One question to the model API: its list of models, or what a subscription has used."""
+
+    models_known: float = 60.0
+    """How long the live list of models is believed before it is asked for again."""
+
     lease: float = 60.0
     """Duration written into a Lease of ours."""
 
