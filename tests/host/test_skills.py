@@ -89,6 +89,24 @@ def test_an_entry_without_a_key_goes_by_its_name_and_one_without_a_source_is_non
     assert [(skill.key, skill.runtime_name) for skill in read_library(config)] == [("n", "n")]
 
 
+def test_python_s_spelling_is_read_too() -> None:
+    config = {
+        "paperclip_runtime_skills": [
+            {
+                "key": "k",
+                "runtime_name": "r",
+                "source": "/s",
+                "source_status": "missing",
+                "missing_detail": "w",
+            }
+        ],
+        "paperclip_skill_sync": {"desired_skills": [{"key": "r", "version_id": "v"}]},
+    }
+    (skill,) = read_library(config)
+    assert (skill.runtime_name, skill.missing) == ("r", "w")
+    assert [(wish.key, wish.version_id) for wish in read_wishes(config, (skill,))] == [("k", "v")]
+
+
 def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apart() -> None:
     shown = told(
         a_config(

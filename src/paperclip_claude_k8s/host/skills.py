@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic.alias_generators import to_snake
+
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
@@ -37,15 +39,15 @@ Wishes = tuple[Wish, ...]
 
 def read_library(config: Mapping[str, object]) -> Library:
     """`paperclipRuntimeSkills`; entries without key, runtime name or source are none."""
-    given = config.get("paperclipRuntimeSkills")
+    given = _get(config, "paperclipRuntimeSkills")
     found = map(_skill, given) if isinstance(given, (list, tuple)) else ()
     return tuple({skill.key: skill for skill in found if skill is not None}.values())
 
 
 def read_wishes(config: Mapping[str, object], library: Library) -> Wishes:
     """What `paperclipSkillSync` asks for, after the operational skill; in order, each once."""
-    sync = config.get("paperclipSkillSync")
-    desired = sync.get("desiredSkills") if isinstance(sync, Mapping) else None
+    sync = _get(config, "paperclipSkillSync")
+    desired = _get(sync, "desiredSkills") if isinstance(sync, Mapping) else None
     return resolve(desired if isinstance(desired, (list, tuple)) else (), library)
 
 
@@ -103,20 +105,20 @@ def _skill(item: object) -> Skill | None:
     given = item if isinstance(item, Mapping) else {}
     name = _text(given.get("name"))
     key = _text(given.get("key")) or name
-    runtime_name = _text(given.get("runtimeName")) or name
+    runtime_name = _text(_get(given, "runtimeName")) or name
     source = _text(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
-    gone = given.get("sourceStatus") == "missing"
-    why = _text(given.get("missingDetail")) or "its folder is missing on the host"
-    version, current = _text(given.get("versionId")), _text(given.get("currentVersionId"))
+    gone = _get(given, "sourceStatus") == "missing"
+    why = _text(_get(given, "missingDetail")) or "its folder is missing on the host"
+    version, current = _text(_get(given, "versionId")), _text(_get(given, "currentVersionId"))
     return Skill(key, runtime_name, source, version, current, why if gone else None)
 
 
 def _reference(item: object) -> Wish | None:
     if isinstance(item, Mapping):
         key = _text(item.get("key"))
-        return None if key is None else Wish(key, _text(item.get("versionId")))
+        return None if key is None else Wish(key, _text(_get(item, "versionId")))
     name = _text(item)
     return None if name is None else Wish(name)
 
@@ -210,6 +212,11 @@ def _foreign_entry(name: str, path: str) -> JsonMap:
         "targetPath": path,
         "detail": "Every agent of this volume sees it.",
     }
+
+
+def _get(given: Mapping[str, object], name: str) -> object:
+    """By the wire's name, else by Python's."""
+    return given[name] if name in given else given.get(to_snake(name))
 
 
 def _text(value: object) -> str | None:
