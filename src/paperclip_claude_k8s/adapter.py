@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from paperclip_claude_k8s.checks.checkup import test_environment
 from paperclip_claude_k8s.execute import execute
+from paperclip_claude_k8s.host.checkup import Checkup, CheckupContext
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC
@@ -38,6 +40,10 @@ class Adapter:
     async def execute(self, ctx: ExecutionContext | Mapping[str, Any]) -> ExecutionResult:
         """Run one agent once. Expected failures are results; only cancellation and bugs escape."""
         return await execute(ctx, self._process())
+
+    async def test_environment(self, ctx: CheckupContext | Mapping[str, Any]) -> Checkup:
+        """Whether runs with this config would work here, and what would not: SPEC 10. Never raises."""
+        return await test_environment(ctx, self._process())
 
     async def shutdown(self) -> None:
         """Close what runs share. Call it when no run is under way any more; Jobs are left alone."""

@@ -1,4 +1,4 @@
-"""Every right the adapter makes use of, once: the access check asks for them, the printed Role grants them."""
+"""Every right the adapter makes use of, once: the access check asks for them, the Role grants them."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,6 +1,7 @@
 """The least a service account needs, as Kubernetes objects: `claude-k8s rbac` prints them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import yaml
 
@@ -17,12 +18,34 @@ _LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
 """The clouds' metadata services live there, and hand a node's credentials to whoever asks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The service account the host runs under."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def read(cls, text: str, namespace: str) -> "Account":
+        """`name`, or `namespace:name` where the host lives in another namespace than its Jobs."""
+        its, _, name = text.rpartition(":")
+        return cls(its or namespace, name)
+
+
 def access_objects(
-    namespace: str, service_account: str, *, network_policy: bool = False
+    namespace: str, account: Account, *, network_policy: bool = False
 ) -> tuple[JsonObject, ...]:
-    """Role and RoleBinding in that namespace; on wish the NetworkPolicy of the agents' Pods."""
-    policy = (agent_policy(namespace),) if network_policy else ()
-    return (role(namespace), _binding(namespace, service_account), *policy)
+    """Role and RoleBinding where Jobs run; on wish the NetworkPolicy of the agents' Pods.
+
+    A host that lives elsewhere also gets the right to read its own Pod there, from which Jobs inherit.
+    """
+    objects = [role(namespace), _binding(namespace, account)]
+    if account.namespace != namespace:
+        at_home = [right for right in RIGHTS if right.label == "get pods"]
+        objects += [role(account.namespace, at_home), _binding(account.namespace, account)]
+    if network_policy:
+        objects.append(agent_policy(namespace, account.namespace))
+    return tuple(objects)
 
 
 def to_yaml(objects: Iterable[JsonObject]) -> str:
@@ -42,18 +65,19 @@ def role(namespace: str, rights: Iterable[Right] = RIGHTS) -> JsonObject:
     return {"apiVersion": f"{RBAC_GROUP}/v1", "kind": "Role", "metadata": _meta(namespace), "rules": rules}
 
 
-def _binding(namespace: str, service_account: str) -> JsonObject:
+def _binding(namespace: str, account: Account) -> JsonObject:
     return {
         "apiVersion": f"{RBAC_GROUP}/v1",
         "kind": "RoleBinding",
         "metadata": _meta(namespace),
-        "subjects": [{"kind": "ServiceAccount", "name": service_account, "namespace": namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace}],
         "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": NAME},
     }
 
 
-def agent_policy(namespace: str) -> JsonObject:
-    """Nobody may call an agent; it may ask for names, use HTTPS outside, and talk to the host beside it."""
+def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
+    """Nobody may call an agent; it may ask for names, use HTTPS outside, and talk to the host."""
+    host = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": host_namespace}}}
     outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _LINK_LOCAL.items()]
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -66,7 +90,7 @@ def agent_policy(namespace: str) -> JsonObject:
             "egress": [
                 {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
                 {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]},
-                {"to": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": HOST_PORT}]},
+                {"to": [host], "ports": [{"protocol": "TCP", "port": HOST_PORT}]},
             ],
         },
     }

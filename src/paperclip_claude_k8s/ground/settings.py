@@ -52,6 +52,12 @@ class Timings:
     tidy: float = 10.0
     """Bound on tidying up; a Job left behind has a TTL and an owner for its Secret."""
 
+    check: float = 10.0
+    """One look of the environment test: an operator waits for all of them at once."""
+
+    probe: float = 120.0
+    """How long the environment test's own Job may take, image pull included."""
+
     lease: float = 60.0
     """Duration written into a Lease of ours."""
 

@@ -4,8 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler
-from pydantic import ValidationError, field_serializer, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    model_serializer,
+)
 from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText, iso
@@ -15,7 +23,10 @@ Status: TypeAlias = Literal["pass", "warn", "fail"]
 
 
 class CheckupContext(BaseModel):
-    """What is to be tested: the draft of a config, secrets resolved. `probe` starts a Job that is removed again."""
+    """What is to be tested: the draft of a config, secrets resolved.
+
+    `probe` also starts a Job that really runs, and removes it.
+    """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
