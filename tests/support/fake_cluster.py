@@ -80,17 +80,19 @@ class FakeCluster:
     ) -> AsyncIterator["FakeCluster"]:
         given = life if callable(life) else (lambda _: life or Life())
         fake = cls(folder, given)
-        async with asyncio.TaskGroup() as group:
-            work = [
-                group.create_task(Controller(fake.store, fake.mischief).run()),
-                group.create_task(fake.kubelet.run(group)),
-            ]
-            try:
-                yield fake
-            finally:
-                for task in (*work, *fake.kubelet.lives):
-                    task.cancel()
-                fake.kubelet.close_logs()
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = [
+                    group.create_task(Controller(fake.store, fake.mischief).run()),
+                    group.create_task(fake.kubelet.run(group)),
+                ]
+                try:
+                    yield fake
+                finally:
+                    for task in (*work, *fake.kubelet.lives):
+                        task.cancel()
+        finally:
+            fake.kubelet.close_logs()
 
     def go_down(self, seconds: float) -> None:
         """No answer to anything for so long, and every open answer breaks."""

@@ -47,7 +47,7 @@ class Mischief:
     watches: set[Callable[[], None]] = field(default_factory=set)
     """How to end each open watch."""
 
-    def refuse(  # noqa: PLR0913  # one knob for each part of the answer
+    def refuse(  # noqa: PLR0913, PLR0917  # one knob for each part of the answer
         self,
         verb: str,
         resource: str,
