@@ -35,7 +35,8 @@ def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
 
 async def use_everything(gateway: Gateway) -> None:
     """Every call of the port, whatever it answers."""
-    job, secret = {"metadata": {"name": "x"}}, {"metadata": {"name": "s"}}
+    job: dict[str, object] = {"metadata": {"name": "x"}}
+    secret: dict[str, object] = {"metadata": {"name": "s"}}
     ref = JobRef(NAMESPACE, "nobody", "uid")
     for call in (
         lambda: gateway.home_pod(NAMESPACE, "nobody", "c"),
@@ -61,7 +62,7 @@ async def use_everything(gateway: Gateway) -> None:
         lambda: gateway.delete_lease(NAMESPACE, "s", "1"),
     ):
         try:
-            await call()  # type: ignore[no-untyped-call]
+            await call()
         except (ClusterError, StopAsyncIteration):
             continue
 
