@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import yaml
-from tests.environment.bench import complaints, found
-from tests.support.runs import SMALL, Heard
+from tests.environment.bench import complaints, found, open_bench
+from tests.support.fake_cluster import Life
+from tests.support.runs import SMALL, Heard, capture
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import ALL, JOBS, PODS, SECRETS, VERBS
@@ -67,3 +70,27 @@ async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None
     finally:
         await adapter.shutdown()
     assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
+)
+async def test_a_run_goes_through_without_a_right_that_is_only_warned_of(
+    tmp_path: Path, right: Right
+) -> None:
+    life = Life(output=((0.0, capture("02")),), ends_at=2.0)
+    async with open_bench(tmp_path, life) as bench:
+        bench.fake.mischief.denied.add((right.access.verb, right.resource))
+        heard = Heard()
+        result = await bench.adapter.execute(
+            {
+                "runId": "run-1",
+                "agent": {"id": "ada"},
+                "config": {"kubeconfig": "fake", "image": "x"},
+                "onLog": heard.on_log,
+            }
+        )
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+        assert list(bench.fake.store.list(JOBS)) == []
