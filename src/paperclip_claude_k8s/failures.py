@@ -211,10 +211,16 @@ def secret_create_failed(name: str, error: ClusterError) -> Failure:
     return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", heals=can_heal(error))
 
 
+_POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
+"""How a refusal by a policy begins: it has status 403 as well, and no right heals it."""
+
+
 def refusal_step(error: ClusterError) -> str:
     """What to do about an object that the API server did not take."""
     if "exceeded quota" in error.message:
         return "free some of the namespace's quota or lower `resources`"
+    if any(words in error.message for words in _POLICY_WORDS):
+        return "change what the policy objects to, or ask whoever keeps it"
     if error.status == 403:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.status in {400, 422}:

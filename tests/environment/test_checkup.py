@@ -93,7 +93,7 @@ async def test_an_api_that_is_down_is_one_line(bench: Bench) -> None:
 async def test_rights_that_cannot_be_asked_for_are_one_line(tmp_path: Path) -> None:
     """A server without access reviews: everything else is looked at all the same."""
     async with open_bench(tmp_path) as bench:
-        refused = _Reviewless(wire=bench.fake.gateway._http)  # noqa: SLF001  # the same wire
+        refused = _Reviewless(wire=bench.fake.wire)
         adapter = Adapter(House(env={}), lambda _kubeconfig, _timings: refused)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
@@ -131,7 +131,7 @@ class _Silent(Gateway):
 async def test_a_server_that_falls_silent_costs_one_limit_not_one_for_each_check(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         bench.settle()
-        silent = _Silent(wire=bench.fake.gateway._http)  # noqa: SLF001  # the same wire
+        silent = _Silent(wire=bench.fake.wire)
         adapter = Adapter(
             House(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}), lambda *_: silent
         )
@@ -221,7 +221,7 @@ async def test_a_namespace_that_is_not_there_is_one_line(bench: Bench) -> None:
     ("status", "words", "hint"),
     [
         (403, "exceeded quota: small, requested: count/jobs.batch=1, used: 5, limited: 5", "quota"),
-        (403, 'admission webhook "policy.example" denied the request: no', "rbac"),
+        (403, 'admission webhook "policy.example" denied the request: no', "policy"),
         (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "named field"),
     ],
 )
@@ -240,6 +240,22 @@ async def test_a_webhook_that_knows_no_dry_runs_leaves_the_question_open(bench: 
     bench.fake.mischief.refuse("create", "jobs", 400, message=words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
+
+
+async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> None:
+    words = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
+    bench.fake.mischief.warnings.append(words)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_job_warning", "warn")
+    assert words in line.message
+    assert "refused" in (line.hint or "")
+
+
+async def test_a_home_pod_that_cannot_be_read_in_time_tells_what_was_answered(bench: Bench) -> None:
+    bench.fake.mischief.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
+    line = found(await bench.test(), "k8s_home_pod_unavailable")
+    assert "no good answer within 10s" in line.message
+    assert "etcd is on fire" in line.message
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(600, "ahead of"), (-600, "behind")])
@@ -278,7 +294,7 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
             async def server_version(self) -> tuple[int, int]:
                 return (1, 23)
 
-        old = Old(wire=bench.fake.gateway._http)  # noqa: SLF001  # the same wire
+        old = Old(wire=bench.fake.wire)
         adapter = Adapter(House(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})

@@ -72,6 +72,19 @@ async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None
     assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
 
 
+async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevCluster) -> None:
+    words = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
+    strict.mischief.warnings.extend(words)
+    adapter = Adapter(House(env={}))
+    try:
+        config = {"kubeconfig": str(strict.kubeconfig), "image": "x"}
+        checkup = await adapter.test_environment({"config": config})
+    finally:
+        await adapter.shutdown()
+    told = [check.message for check in checkup.checks if check.code == "k8s_job_warning"]
+    assert told == [f"The API server warns of the Job: {text}" for text in words]
+
+
 @pytest.mark.looptime
 @pytest.mark.parametrize(
     "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code

@@ -16,6 +16,7 @@ from typing import Any
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
 from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
 from paperclip_claude_k8s.devcluster.cluster import furnish
@@ -70,7 +71,8 @@ class FakeCluster:
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, life)
         self.api = Api(self.store, self.kubelet, self.mischief)  # type: ignore[arg-type]  # the part Api uses
-        self.gateway = Gateway(wire=_Wire(self))
+        self.wire = _Wire(self)
+        self.gateway = Gateway(wire=self.wire)
         furnish(self.store)
 
     @classmethod
@@ -106,6 +108,10 @@ class _Wire:
 
     def __init__(self, fake: FakeCluster) -> None:
         self._fake = fake
+
+    async def answer(self, request: WireRequest) -> Answer:
+        body = await self.call(request)
+        return Answer(body, tuple(self._fake.mischief.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
         await self._reach(request)

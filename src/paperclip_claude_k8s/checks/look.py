@@ -19,8 +19,8 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planning import Setting, plan_run
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import House, Ports
-from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
 from paperclip_claude_k8s.run.prepare import find_setting, identity_of
 
 T = TypeVar("T")
@@ -56,8 +56,9 @@ async def look_at_rights(namespace: str, ports: Ports) -> Granted:
 
 async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Ports) -> Place | Failure:
     """Plan a run as a run would be planned, and see whether the cluster would take it."""
-    ctx = ExecutionContext.read(_imagined(given))
-    setting = await _setting(ctx, config, ports)
+    said: list[str] = []
+    ctx = ExecutionContext.read(_imagined(given, said))
+    setting = await _setting(ctx, config, ports, said)
     if isinstance(setting, Failure):
         return setting
     plan = plan_run(ctx, identity_of(ctx), config, setting)
@@ -76,21 +77,23 @@ async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Por
     )
 
 
-def _imagined(given: CheckupContext) -> dict[str, object]:
-    """A run nobody asked for: fresh, of an agent of its own."""
+def _imagined(given: CheckupContext, said: list[str]) -> dict[str, object]:
+    """A run nobody asked for: fresh, of an agent of its own; what it would say is kept in `said`."""
+
+    async def on_log(_stream: str, text: str) -> None:
+        said.append(text.removeprefix(PREFIX).strip())
+
     return {
         "runId": str(uuid.uuid4()),
         "agent": {"id": AGENT, "name": AGENT, "companyId": given.company_id},
         "config": given.config,
-        "onLog": _unheard,
+        "onLog": on_log,
     }
 
 
-async def _unheard(_stream: str, _text: str) -> None:
-    """What a run would say while it is planned is judged here, not told."""
-
-
-async def _setting(ctx: ExecutionContext, config: AdapterConfig, ports: Ports) -> Setting | Failure:
+async def _setting(
+    ctx: ExecutionContext, config: AdapterConfig, ports: Ports, said: list[str]
+) -> Setting | Failure:
     limit = ports.house.timings.check
     try:
         async with asyncio.timeout(limit):
@@ -98,11 +101,8 @@ async def _setting(ctx: ExecutionContext, config: AdapterConfig, ports: Ports) -
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:
-        return failures.home_pod_unavailable(_home_name(ports.house), f"no answer within {limit:g}s")
-
-
-def _home_name(house: House) -> str:
-    return house.env.get("HOSTNAME", "")
+        why = "; ".join([f"no good answer within {limit:g}s", *said])
+        return failures.home_pod_unavailable(ports.house.env.get("HOSTNAME", ""), why)
 
 
 async def _rehearse(plan: RunPlan, manifest: JsonObject, ports: Ports) -> Rehearsal:

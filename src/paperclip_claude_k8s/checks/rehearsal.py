@@ -43,8 +43,9 @@ def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
             code="k8s_job_dry_run",
             level="info",
             message="The API server would take the Job (dry run)",
-            hint="quota and Pod Security also speak when the Pod is made; a probe Job finds out",
+            hint="CPU and memory quota is judged when the Pod is made; a probe Job finds out",
         )
+        yield from map(_judge_warning, answer.job.warnings)
     elif _is_missing(answer) or _LEAVING in answer.message or granted.lacks("create", "jobs"):
         return
     elif answer.status is None or answer.status >= 500 or "does not support dry run" in answer.message:
@@ -54,6 +55,16 @@ def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
         text = f"The API server would refuse Job {name}: {words_of(answer)}"
         hint = refusal_step(answer)
         yield Check(code="k8s_job_dry_run_refused", level="error", message=text, hint=hint)
+
+
+def _judge_warning(text: str) -> Check:
+    """Pod Security refuses Pods only; of a Job it warns, where the namespace asks for warnings."""
+    pod_security = (
+        "where this level is enforced the Pod is refused: lower the namespace's level or adapt the Pod"
+    )
+    hint = pod_security if "PodSecurity" in text else None
+    message = f"The API server warns of the Job: {text}"
+    return Check(code="k8s_job_warning", level="warn", message=message, hint=hint)
 
 
 def judge_clock(answer: Seen[Rehearsal]) -> Iterator[Check]:

@@ -40,6 +40,8 @@ class Mischief:
     refusals: list[Refusal] = field(default_factory=list)
     denied: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) pairs that RBAC refuses, subresources as "pods/log"."""
+    warnings: list[str] = field(default_factory=list)
+    """What the server warns of in the answer to every create, as Pod Security does."""
     talking: asyncio.Event = field(default_factory=_set_event)
     """Cleared, open log streams bring nothing any more, and do not end."""
     streams: set[Callable[[], None]] = field(default_factory=set)
