@@ -9,11 +9,13 @@ from weakref import WeakKeyDictionary
 
 from pydantic.alias_generators import to_snake
 
+from paperclip_claude_k8s.checks.checkup import test_environment
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.proxies import proxy_for
 from paperclip_claude_k8s.execute import execute
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
+from paperclip_claude_k8s.host.checkup import Checkup, CheckupContext
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.form import config_schema
 from paperclip_claude_k8s.host.guide import agent_configuration_doc
@@ -58,6 +60,10 @@ class Adapter:
         process = self._process()
         with process.running():
             return await execute(ctx, process)
+
+    async def test_environment(self, ctx: CheckupContext | Mapping[str, Any]) -> Checkup:
+        """Whether runs with this config would work here, and what would not: SPEC 10. Never raises."""
+        return await test_environment(ctx, self._process())
 
     async def shutdown(self) -> None:
         """The host goes down: runs under way are cancelled, their Jobs stay for the next process to adopt.

@@ -57,6 +57,11 @@ class Timings:
 
     models_known: float = 60.0
     """How long the live list of models is believed before it is asked for again."""
+    check: float = 10.0
+    """One look of the environment test: an operator waits for all of them at once."""
+
+    probe: float = 120.0
+    """How long the environment test's own Job may take, image pull included."""
 
     lease: float = 60.0
     """Duration written into a Lease of ours."""
