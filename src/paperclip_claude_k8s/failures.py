@@ -139,7 +139,8 @@ def can_heal(error: ClusterError) -> bool:
     return error.status == 403 and "exceeded quota" in error.message
 
 
-def _words(error: ClusterError) -> str:
+def words_of(error: ClusterError) -> str:
+    """Status, reason and the cluster's own sentence."""
     status = f"HTTP {error.status} " if error.status else ""
     return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
 
@@ -176,7 +177,7 @@ def home_pod_unavailable(which: str, why: str) -> Failure:
 
 
 def guard_unreachable(error: ClusterError) -> Failure:
-    text = f"Concurrency guard unreachable: {_words(error)}"
+    text = f"Concurrency guard unreachable: {words_of(error)}"
     step = "no Job was created; check the API server and the right to list jobs"
     return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — {step}", heals=True)
 
@@ -211,23 +212,30 @@ def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
 
 
 def job_create_failed(name: str, error: ClusterError) -> Failure:
-    text = f"Failed to create Kubernetes Job: {_words(error)}"
+    text = f"Failed to create Kubernetes Job: {words_of(error)}"
     return _bootstrap(
         ErrorCode.JOB_CREATE_FAILED,
-        f"{text} — Job {name} was refused; {_refusal_step(error)}",
+        f"{text} — Job {name} was refused; {refusal_step(error)}",
         heals=can_heal(error),
     )
 
 
 def secret_create_failed(name: str, error: ClusterError) -> Failure:
-    text = f"Failed to create prompt Secret: {_words(error)}"
-    step = f"Job {name} was taken back; {_refusal_step(error)}"
+    text = f"Failed to create prompt Secret: {words_of(error)}"
+    step = f"Job {name} was taken back; {refusal_step(error)}"
     return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", heals=can_heal(error))
 
 
-def _refusal_step(error: ClusterError) -> str:
+_POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
+"""How a refusal by a policy begins: it has status 403 as well, and no right heals it."""
+
+
+def refusal_step(error: ClusterError) -> str:
+    """What to do about an object that the API server did not take."""
     if "exceeded quota" in error.message:
         return "free some of the namespace's quota or lower `resources`"
+    if any(words in error.message for words in _POLICY_WORDS):
+        return "change what the policy objects to, or ask whoever keeps it"
     if error.status == 403:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.status in {400, 422}:

@@ -7,22 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.commands import claude_k8s
 
 from paperclip_claude_k8s import __version__
-
-
-async def claude_k8s(*args: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "paperclip_claude_k8s",
-        *args,
-        env={"PATH": "/usr/bin:/bin", **(env or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 async def answered(*args: str) -> tuple[int, dict[str, Any], str]:

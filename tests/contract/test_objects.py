@@ -54,7 +54,8 @@ async def test_a_refusal_carries_the_servers_own_words(world: World) -> None:
 
 
 async def test_a_dry_run_creates_nothing(world: World) -> None:
-    await world.cluster.create_job(world.namespace, world.job("dry"), dry_run=True)
+    dry = await world.cluster.create_job(world.namespace, world.job("dry"), dry_run=True)
+    assert dry.created is not None, "the environment test reads the server's clock from it"
     assert await world.cluster.read_job(world.namespace, world.name("dry")) is None
 
 

@@ -192,3 +192,27 @@ async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
 
 def test_references_are_expanded_as_kubernetes_does() -> None:
     assert expand("$(A) $$(A) $(B) $A $$$$", {"A": "x"}) == "x $(A) $(B) $A $$"
+
+
+async def post(dev: DevCluster, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    async with aiohttp.ClientSession() as session, session.post(f"{dev.server_url}{path}", json=body) as told:
+        return told.status, await told.json()
+
+
+async def test_nothing_can_be_made_in_a_namespace_that_is_not_there(dev: DevCluster) -> None:
+    body = job("lost", "true")
+    status, told = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
+    assert (status, told["message"]) == (404, 'namespaces "elsewhere" not found')
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "allowed"),
+    [("batch", "jobs", True), ("", "jobs", False), ("batch", "leases", False), ("", "pods", False)],
+)
+async def test_an_access_review_looks_at_group_and_rights(
+    dev: DevCluster, group: str, resource: str, *, allowed: bool
+) -> None:
+    dev.mischief.denied.add(("get", "pods"))
+    asked = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
+    status, told = await post(dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": asked})
+    assert (status, told["status"]["allowed"]) == (201, allowed)

@@ -15,6 +15,7 @@ from typing import Any
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
 from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
 from paperclip_claude_k8s.devcluster.cluster import furnish
@@ -69,7 +70,8 @@ class FakeCluster:
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, life)
         self.api = Api(self.store, self.kubelet, self.mischief)  # type: ignore[arg-type]  # the part Api uses
-        self.gateway = Gateway(wire=HostLine(self))
+        self.wire = HostLine(self)
+        self.gateway = Gateway(wire=self.wire)
         furnish(self.store)
 
     @classmethod
@@ -79,17 +81,19 @@ class FakeCluster:
     ) -> AsyncIterator["FakeCluster"]:
         given = life if callable(life) else (lambda _: life or Life())
         fake = cls(folder, given)
-        async with asyncio.TaskGroup() as group:
-            work = [
-                group.create_task(Controller(fake.store, fake.mischief).run()),
-                group.create_task(fake.kubelet.run(group)),
-            ]
-            try:
-                yield fake
-            finally:
-                for task in (*work, *fake.kubelet.lives):
-                    task.cancel()
-                fake.kubelet.close_logs()
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = [
+                    group.create_task(Controller(fake.store, fake.mischief).run()),
+                    group.create_task(fake.kubelet.run(group)),
+                ]
+                try:
+                    yield fake
+                finally:
+                    for task in (*work, *fake.kubelet.lives):
+                        task.cancel()
+        finally:
+            fake.kubelet.close_logs()
 
     def go_down(self, seconds: float) -> None:
         """No answer to anything for so long, and every open answer breaks."""
@@ -118,6 +122,10 @@ class HostLine:
 
     def mend(self) -> None:
         self.is_cut = False
+
+    async def answer(self, request: WireRequest) -> Answer:
+        body = await self.call(request)
+        return Answer(body, tuple(self._fake.mischief.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
         await self._reach(request)

@@ -84,3 +84,55 @@ def replay(
     from paperclip_claude_k8s.cli import replay as work  # noqa: PLC0415
 
     raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet)))
+
+
+@app.command()
+def check(
+    devcluster: Annotated[
+        bool, typer.Option("--devcluster", help="Use the embedded development cluster.")
+    ] = False,
+    kubeconfig: Annotated[Path | None, typer.Option(envvar="KUBECONFIG", help="The cluster to use.")] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where Jobs would run.")] = None,
+    image: Annotated[str | None, typer.Option(help="Image with the Claude CLI in it.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with further settings of the adapter.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also start a Job that runs `claude --version`, and remove it.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table on stderr.")] = False,
+) -> None:
+    """Would runs work here? A table on stderr, one JSON object on stdout; exit code 1 when they would not."""
+    from paperclip_claude_k8s.cli.check import Question, check  # noqa: PLC0415
+
+    question = Question(
+        devcluster=devcluster,
+        kubeconfig=kubeconfig,
+        namespace=namespace,
+        image=image,
+        config=config,
+        probe=probe,
+        quiet=quiet,
+    )
+    raise typer.Exit(check(question))
+
+
+@app.command()
+def rbac(
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where Jobs run.")],
+    service_account: Annotated[
+        str,
+        typer.Option(
+            "--service-account", "-s", help="The host's account; NAMESPACE:NAME if it is elsewhere."
+        ),
+    ] = "paperclip",
+    network_policy: Annotated[
+        bool, typer.Option("--network-policy", help="Also a NetworkPolicy for the agents' Pods.")
+    ] = False,
+) -> None:
+    """Print the least a service account needs, as YAML for `kubectl apply -f -`."""
+    from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml  # noqa: PLC0415
+
+    account = Account.read(service_account, namespace)
+    objects = access_objects(namespace, account, network_policy=network_policy)
+    typer.echo(to_yaml(objects), nl=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -56,9 +57,8 @@ class Gateway:
 
     async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
         query = {"dryRun": "All"} if dry_run else {}
-        return reading.job_snapshot(
-            await self._http.call(Request("POST", _jobs(namespace), query, body=manifest))
-        )
+        told = await self._http.answer(Request("POST", _jobs(namespace), query, body=manifest))
+        return replace(reading.job_snapshot(told.body), warnings=told.warnings)
 
     async def read_job(self, namespace: str, name: str) -> JobSnapshot | None:
         job = await self._read(_jobs(namespace, name))

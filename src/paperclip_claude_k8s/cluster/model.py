@@ -48,6 +48,8 @@ class JobSnapshot:
     image: str = ""
     deleting: bool = False
     suspended: bool = False
+    warnings: tuple[str, ...] = ()
+    """The server's own, in the answer to a create; never stored."""
 
     @property
     def finished(self) -> Condition | None:

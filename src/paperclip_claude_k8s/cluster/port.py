@@ -100,7 +100,10 @@ class Cluster(Protocol):
     # Jobs ---------------------------------------------------------------------------------------
 
     async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
-        """Create a Job. A taken name is `ClusterError` 409; a refusal carries the server's words."""
+        """Create a Job. A taken name is `ClusterError` 409; a refusal carries the server's words.
+
+        What the server warned of while it took it (Pod Security, policies) stands in `warnings`.
+        """
         ...
 
     async def read_job(self, namespace: str, name: str) -> JobSnapshot | None: ...

@@ -6,7 +6,8 @@ time limit (PEERS 0.5).
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -45,6 +46,15 @@ class Request:
         return f"{self.method} {self.path}"
 
 
+_WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
+
+
+def warnings_of(headers: Iterable[str]) -> tuple[str, ...]:
+    """The texts of `Warning: 299 - "..."` headers (RFC 7234 5.5), as Kubernetes sends them."""
+    quoted = (text for header in headers for text in _WARNING.findall(header))
+    return tuple(re.sub(r"\\(.)", r"\1", text) for text in quoted)
+
+
 class Chunks(Protocol):
     """The body of an answer that stays open."""
 
@@ -57,10 +67,20 @@ class Chunks(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The JSON object that answers a call, and what the server warned of while it took the request."""
+
+    body: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
 class Wire(Protocol):
     """What the gateway asks of HTTP; the unit tests' cluster answers it without sockets."""
 
     async def call(self, request: Request) -> dict[str, Any]: ...
+
+    async def answer(self, request: Request) -> Answer: ...
 
     def stream(
         self, request: Request, *, silence: float | None = None
@@ -90,7 +110,11 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, request: Request) -> dict[str, Any]:
-        """The JSON object that answers one short call, all of it within `Timings.request`.
+        """As `answer`, where nobody asks for warnings."""
+        return (await self.answer(request)).body
+
+    async def answer(self, request: Request) -> Answer:
+        """What answers one short call, all of it within `Timings.request`.
 
         Raises:
             ClusterError: a refusal, or status None when no whole answer came.
@@ -106,7 +130,7 @@ class Transport:
             told = None
         if not isinstance(told, dict):
             raise ClusterError(None, "BrokenAnswer", f"{request} was not answered with a JSON object")
-        return told
+        return Answer(told, warnings_of(answer.headers.getall("Warning", ())))
 
     @asynccontextmanager
     async def stream(self, request: Request, *, silence: float | None = None) -> AsyncIterator[Chunks]:

@@ -6,7 +6,7 @@ from typing import Any
 from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.controller import FOREGROUND, mark_deleted
 from paperclip_claude_k8s.devcluster.discovery import discover
-from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.mischief import Mischief
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
@@ -85,7 +85,8 @@ class Api:
         resource = asked.get("resource", "")
         if asked.get("subresource"):
             resource = f"{resource}/{asked['subresource']}"
-        allowed = (asked.get("verb"), resource) not in self.mischief.denied
+        known = (asked.get("group", ""), asked.get("resource", "")) in BY_PLURAL
+        allowed = known and (asked.get("verb"), resource) not in self.mischief.denied
         return {**review, "status": {"allowed": allowed}}
 
     def _get(self, target: Target, request: Request) -> Object:
@@ -106,6 +107,8 @@ class Api:
         }
 
     def _create(self, target: Target, request: Request) -> Object:
+        if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
+            raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
         obj = admitted(target.kind, target.namespace, request.body or {})
         taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
         if taken is not None:

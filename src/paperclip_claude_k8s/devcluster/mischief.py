@@ -22,6 +22,7 @@ class Refusal:
     code: int
     times: int = 1
     retry_after: int | None = None
+    message: str = "mischief was asked for"
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Mischief:
     refusals: list[Refusal] = field(default_factory=list)
     denied: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) pairs that RBAC refuses, subresources as "pods/log"."""
+    warnings: list[str] = field(default_factory=list)
+    """What the server warns of in the answer to every create, as Pod Security does."""
     talking: asyncio.Event = field(default_factory=_set_event)
     """Cleared, open log streams bring nothing any more, and do not end."""
     streams: set[Callable[[], None]] = field(default_factory=set)
@@ -46,10 +49,16 @@ class Mischief:
     watches: set[Callable[[], None]] = field(default_factory=set)
     """How to end each open watch."""
 
-    def refuse(
-        self, verb: str, resource: str, code: int, times: int = 1, retry_after: int | None = None
+    def refuse(  # noqa: PLR0913, PLR0917  # one knob for each part of the answer
+        self,
+        verb: str,
+        resource: str,
+        code: int,
+        times: int = 1,
+        retry_after: int | None = None,
+        message: str = "mischief was asked for",
     ) -> None:
-        self.refusals.append(Refusal(verb, resource, code, times, retry_after))
+        self.refusals.append(Refusal(verb, resource, code, times, retry_after, message))
 
     async def heard(self) -> None:
         """Hold a log stream back for as long as streams are to be silent."""
@@ -69,6 +78,11 @@ class Mischief:
         for refusal in self.refusals:
             if (refusal.verb, refusal.resource) == (verb, resource) and refusal.times > 0:
                 refusal.times -= 1
-                reasons = {429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+                reasons = {
+                    403: "Forbidden",
+                    429: "TooManyRequests",
+                    500: "InternalError",
+                    503: "ServiceUnavailable",
+                }
                 reason = reasons.get(refusal.code, "Unknown")
-                raise Problem(refusal.code, reason, "mischief was asked for", retry_after=refusal.retry_after)
+                raise Problem(refusal.code, reason, refusal.message, retry_after=refusal.retry_after)

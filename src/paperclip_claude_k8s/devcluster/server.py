@@ -15,6 +15,7 @@ from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 OPEN_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
+CREATED = 201
 BODY_LIMIT = 8 * 1024 * 1024
 GRACE = 1.0
 """Seconds that open answers get when the server stops."""
@@ -97,7 +98,11 @@ class Server:
             request.headers.get("Accept", ""),
         )
         answer, code = self._api.answer(path, target, wanted)
-        return _json(answer, code)
+        response = _json(answer, code)
+        for text in self._api.mischief.warnings if code == CREATED else ():
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{quoted}"')
+        return response
 
     async def _stream(
         self,

@@ -52,6 +52,17 @@ class Timings:
     tidy: float = 10.0
     """Bound on tidying up; a Job left behind has a TTL and an owner for its Secret."""
 
+    anthropic: float = 5.0
+    """One question to the model API: its list of models, or what a subscription has used."""
+
+    models_known: float = 60.0
+    """How long the live list of models is believed before it is asked for again."""
+    check: float = 10.0
+    """One look of the environment test: an operator waits for all of them at once."""
+
+    probe: float = 120.0
+    """How long the environment test's own Job may take, image pull included."""
+
     lease: float = 60.0
     """Duration written into a Lease of ours."""
 
@@ -74,6 +85,15 @@ class Limits:
 
     secret_prompt_bytes: int = 900 * 1024
     """etcd refuses objects above 1 MiB or so; a longer prompt is staged on the shared volume."""
+
+    instructions_bytes: int = 512 * 1024
+    """An agent's instructions: they may have to share the run Secret with the prompt."""
+
+    bundle_bytes: int = 32 * 1024 * 1024
+    """All skills of one run, which are held in memory while they are copied."""
+
+    bundle_entries: int = 2000
+    """Files and folders of all skills of one run: network volumes take milliseconds for each."""
 
     excerpt_head_bytes: int = 4 * 1024
     """Start of the output that a failure keeps in `resultJson.stdout`."""

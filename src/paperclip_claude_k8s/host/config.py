@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_camel, to_snake
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.readers import (
+    AutoFlag,
     Flag,
     Object,
     Objects,
@@ -18,6 +19,7 @@ from paperclip_claude_k8s.host.readers import (
     TextMap,
     Whole,
     choice,
+    text_map,
 )
 
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
@@ -66,6 +68,9 @@ WITHOUT_EFFECT = frozenset(
 
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 """Older or form-given names; the name on the right wins where both are given."""
+
+FORM_ENV = "envVars"
+"""`env` as a form can give it, laid below `env`: the host takes that key as an object only and adds to it."""
 
 _RESOURCE_KEYS = tuple(
     f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
@@ -147,7 +152,7 @@ class AdapterConfig(BaseModel):
     prompt_delivery: Annotated[Literal["secret", "init"], choice("secret", "init")] = "secret"
 
     shared_volume_dir: Str | None = None
-    tee_run_log: Flag | None = None
+    tee_run_log: AutoFlag = None
     retain_run_logs: Flag = False
     log_size_limit: Bytes = "10Gi"
 
@@ -160,7 +165,9 @@ class AdapterConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _tidy_input(cls, given: Any) -> Any:  # noqa: ANN401  # whatever the host stored
-        return _present(_resources_flat(_known_names(given))) if isinstance(given, Mapping) else given
+        if not isinstance(given, Mapping):
+            return given
+        return _present(_with_form_env(_resources_flat(_known_names(given))))
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "AdapterConfig":
@@ -182,8 +189,13 @@ class AdapterConfig(BaseModel):
 def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
     """Keys nobody reads, sorted; the host's own and the nested `resources` are not among them."""
     known = {field.alias or name for name, field in AdapterConfig.model_fields.items()}
-    known |= {*AdapterConfig.model_fields, *HOST_KEYS, *_ALIASES, *_RESOURCE_KEYS, "resources"}
+    known |= {*AdapterConfig.model_fields, *HOST_KEYS, *_ALIASES, *_RESOURCE_KEYS, "resources", FORM_ENV}
     return tuple(sorted(key for key in given if key not in known and not key.startswith("paperclip")))
+
+
+def other_names(key: str) -> tuple[str, ...]:
+    """Under which other names this setting is read too."""
+    return tuple(old for old, new in _ALIASES.items() if new == key)
 
 
 def keys_without_effect(config: AdapterConfig) -> tuple[str, ...]:
@@ -224,6 +236,21 @@ def _resources_flat(given: JsonMap) -> JsonMap:
     return flat
 
 
+def _with_form_env(given: JsonMap) -> JsonMap:
+    """`envVars` of a form below `env`; an `env` that cannot be read is left for its own reader to name."""
+    lines = given.get(FORM_ENV)
+    if lines is None or lines == "":
+        return given
+    try:
+        below = text_map(lines)
+    except ValueError as error:
+        raise ValueError(f"{FORM_ENV}: expected {error}") from None
+    try:
+        return given | {"env": below | text_map(given.get("env") or {})}
+    except ValueError:
+        return given
+
+
 def _present(given: JsonMap) -> JsonMap:
     """Without what a form writes for "nothing": null, blank text, and 0 where 0 makes no sense."""
     return {key: value for key, value in given.items() if not _is_nothing(key, value)}
@@ -242,10 +269,11 @@ def _explain(error: ValidationError) -> str:
         return f"config.{expected}"
     key = str(first["loc"][0])
     shown = "(value not shown)" if key in SECRET_KEYS else f"got {_short(first['input'])}"
-    return f"config.{_operator_name(key)}: expected {expected}, {shown}"
+    return f"config.{operator_name(key)}: expected {expected}, {shown}"
 
 
-def _operator_name(key: str) -> str:
+def operator_name(key: str) -> str:
+    """A setting's name as an operator writes it: resources by their dotted keys."""
     for dotted in _RESOURCE_KEYS:
         _, kind, what = dotted.split(".")
         if key == f"{what}{kind.removesuffix('s').capitalize()}":

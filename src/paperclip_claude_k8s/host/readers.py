@@ -58,7 +58,8 @@ def _scalar_text(value: object, expected: str) -> str:
     return str(value)
 
 
-def _text_map(value: object) -> object:
+def text_map(value: object) -> dict[str, str]:
+    """An object of strings, as itself, as its JSON text or as `key=value` lines."""
     expected = "an object of strings, its JSON text, or key=value lines"
     if isinstance(value, str):
         value = _from_json(value, expected) if value.lstrip().startswith("{") else _pairs(value, expected)
@@ -83,6 +84,16 @@ def _json_objects(value: object) -> object:
     return tuple(dict(item) for item in value)
 
 
+def _auto_flag(value: object) -> object:
+    """A form has no toggle with three positions: its select writes words."""
+    words = {"auto": None, "true": True, "false": False}
+    if isinstance(value, str) and value.strip() in words:
+        return words[value.strip()]
+    if not isinstance(value, bool) and value is not None:
+        raise ValueError("true, false or auto")
+    return value
+
+
 def choice(*names: str) -> BeforeValidator:
     """One of these words, spelled exactly."""
     return _expect("one of " + ", ".join(names), lambda value: value in names)
@@ -90,9 +101,10 @@ def choice(*names: str) -> BeforeValidator:
 
 Str: TypeAlias = Annotated[str, _expect("a string", lambda value: isinstance(value, str))]
 Flag: TypeAlias = Annotated[bool, _expect("true or false", lambda value: isinstance(value, bool))]
+AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_auto_flag)]
 Whole: TypeAlias = Annotated[int, _expect("a whole number, 0 or more", _is_whole)]
 Seconds: TypeAlias = Annotated[float, _expect("a number of seconds, 0 or more", _is_number)]
-TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(_text_map)]
+TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(text_map)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_string_list)]
 Object: TypeAlias = Annotated[JsonMap, BeforeValidator(_json_object)]
 Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_json_objects)]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "sessionId": ("sessionId", "session_id"),
@@ -63,6 +63,18 @@ class SessionCodec:
 
 
 SESSION_CODEC = SessionCodec()
+
+SESSION_MANAGEMENT: JsonMap = {
+    "supportsSessionResume": True,
+    "nativeContextManagement": "confirmed",
+    "defaultSessionCompaction": {
+        "enabled": True,
+        "maxSessionRuns": 0,
+        "maxRawInputTokens": 0,
+        "maxSessionAgeHours": 0,
+    },
+}
+"""The CLI compacts its conversations itself: no threshold (0) makes the host start a new session."""
 
 
 @dataclass(frozen=True, slots=True)

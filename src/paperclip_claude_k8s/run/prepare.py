@@ -59,8 +59,7 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     Raises:
         RunFailure: `k8s_home_pod_unavailable`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
-    env, default = ports.house.env, await _default_namespace(ports)
-    own = env.get("PAPERCLIP_NAMESPACE") or env.get("POD_NAMESPACE") or default
+    env, own = ports.house.env, await own_namespace(ports)
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
     volume = await asyncio.to_thread(_volume_here, config.shared_volume_dir, home)
@@ -74,11 +73,16 @@ def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
     return volume if volume is not None and Path(volume).is_dir() else None
 
 
-async def _default_namespace(ports: Ports) -> str:
+async def own_namespace(ports: Ports) -> str:
+    """Where the home pod lives; Jobs run there too unless the config says otherwise (SPEC 3).
+
+    Raises RunFailure `k8s_config_invalid`: the kubeconfig cannot be used.
+    """
     try:
-        return await ports.cluster.default_namespace() or "default"
+        default = await ports.cluster.default_namespace() or "default"
     except ClusterError as error:
         raise RunFailure(failures.config_invalid(error.message)) from None
+    return ports.house.env.get("PAPERCLIP_NAMESPACE") or ports.house.env.get("POD_NAMESPACE") or default
 
 
 async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Narrator) -> HomePod | None:

@@ -1,0 +1,100 @@
+"""The least a service account needs, as Kubernetes objects: `claude-k8s rbac` prints them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import yaml
+
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right
+from paperclip_claude_k8s.cluster.labels import ALL_OURS
+from paperclip_claude_k8s.cluster.model import JsonObject
+
+NAME = "paperclip-claude-k8s"
+RBAC_GROUP = "rbac.authorization.k8s.io"
+HOST_PORT = 3100
+"""Where the host listens unless told otherwise (HOST.md 7.6)."""
+
+_LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
+"""The clouds' metadata services live there, and hand a node's credentials to whoever asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The service account the host runs under."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def read(cls, text: str, namespace: str) -> "Account":
+        """`name`, or `namespace:name` where the host lives in another namespace than its Jobs."""
+        its, _, name = text.rpartition(":")
+        return cls(its or namespace, name)
+
+
+def access_objects(
+    namespace: str, account: Account, *, network_policy: bool = False
+) -> tuple[JsonObject, ...]:
+    """Role and RoleBinding where Jobs run; on wish the NetworkPolicy of the agents' Pods.
+
+    A host that lives elsewhere also gets the right to read its own Pod there, from which Jobs inherit.
+    """
+    objects = [role(namespace), _binding(namespace, account)]
+    if account.namespace != namespace:
+        at_home = [right for right in RIGHTS if right.label == "get pods"]
+        objects += [role(account.namespace, at_home), _binding(account.namespace, account)]
+    if network_policy:
+        objects.append(agent_policy(namespace, account.namespace))
+    return tuple(objects)
+
+
+def to_yaml(objects: Iterable[JsonObject]) -> str:
+    """One document per object, as `kubectl apply -f -` takes them."""
+    return yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True)
+
+
+def role(namespace: str, rights: Iterable[Right] = RIGHTS) -> JsonObject:
+    """Grants exactly these rights: one rule for each resource."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for right in rights:
+        verbs.setdefault((right.access.group, right.resource), []).append(right.access.verb)
+    rules: list[JsonObject] = [
+        {"apiGroups": [group], "resources": [resource], "verbs": allowed}
+        for (group, resource), allowed in verbs.items()
+    ]
+    return {"apiVersion": f"{RBAC_GROUP}/v1", "kind": "Role", "metadata": _meta(namespace), "rules": rules}
+
+
+def _binding(namespace: str, account: Account) -> JsonObject:
+    return {
+        "apiVersion": f"{RBAC_GROUP}/v1",
+        "kind": "RoleBinding",
+        "metadata": _meta(namespace),
+        "subjects": [{"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace}],
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": NAME},
+    }
+
+
+def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
+    """Nobody may call an agent; it may ask for names, use HTTPS outside, and talk to the host."""
+    host = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": host_namespace}}}
+    outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _LINK_LOCAL.items()]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _meta(namespace),
+        "spec": {
+            "podSelector": {"matchLabels": dict(ALL_OURS)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [
+                {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+                {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]},
+                {"to": [host], "ports": [{"protocol": "TCP", "port": HOST_PORT}]},
+            ],
+        },
+    }
+
+
+def _meta(namespace: str) -> JsonObject:
+    return {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "paperclip"}}

@@ -1,0 +1,108 @@
+"""Which models an agent can be given: fixed lists, the live list, the one in use (HOST.md 2, 8)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from paperclip_claude_k8s.host.context import JsonMap
+
+MODEL_VARIABLE = "ANTHROPIC_MODEL"
+
+_YES = frozenset({"1", "true", "yes", "on"})
+"""How the CLI reads the variables that switch a provider on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One choice of the host's picker."""
+
+    id: str
+    label: str
+
+    def to_wire(self) -> JsonMap:
+        return {"id": self.id, "label": self.label}
+
+
+Models: TypeAlias = tuple[Model, ...]
+
+DIRECT: Models = (
+    Model("claude-opus-5", "Claude Opus 5"),
+    Model("claude-sonnet-5", "Claude Sonnet 5"),
+    Model("claude-fable-5", "Claude Fable 5"),
+    Model("claude-opus-4-8", "Claude Opus 4.8"),
+    Model("claude-opus-4-7", "Claude Opus 4.7"),
+    Model("claude-opus-4-6", "Claude Opus 4.6"),
+    Model("claude-sonnet-4-6", "Claude Sonnet 4.6"),
+    Model("claude-sonnet-4-5", "Claude Sonnet 4.5"),
+    Model("claude-haiku-4-5", "Claude Haiku 4.5"),
+)
+"""What the Anthropic API and a subscription know; with an API key the live list says what is new."""
+
+BEDROCK: Models = (
+    Model("global.anthropic.claude-opus-4-8", "Bedrock Claude Opus 4.8"),
+    Model("global.anthropic.claude-opus-4-6-v1", "Bedrock Claude Opus 4.6"),
+    Model("global.anthropic.claude-sonnet-4-6", "Bedrock Claude Sonnet 4.6"),
+    Model("global.anthropic.claude-sonnet-4-5-20250929-v1:0", "Bedrock Claude Sonnet 4.5"),
+    Model("global.anthropic.claude-haiku-4-5-20251001-v1:0", "Bedrock Claude Haiku 4.5"),
+)
+"""Global inference profiles: they work from every region."""
+
+
+def uses_bedrock(env: Mapping[str, str]) -> bool:
+    """Does this environment send the CLI to Amazon Bedrock?"""
+    switched_on = env.get("CLAUDE_CODE_USE_BEDROCK", "").strip().lower() in _YES
+    return switched_on or bool(env.get("ANTHROPIC_BEDROCK_BASE_URL", "").strip())
+
+
+def known_models(env: Mapping[str, str]) -> Models:
+    """The fixed list for this environment, with the model it names itself in front."""
+    return _unique((*_named_by(env), *(BEDROCK if uses_bedrock(env) else DIRECT)))
+
+
+def with_live(env: Mapping[str, str], live: Iterable[Model]) -> Models:
+    """What the API has just listed, newest first as it says, then what only the fixed list knows."""
+    return _unique((*_named_by(env), *live, *DIRECT))
+
+
+def read_live_list(body: object) -> Models:
+    """`GET /v1/models` → models; anything of another shape is none at all."""
+    items = body.get("data") if isinstance(body, Mapping) else None
+    found = (_live_model(item) for item in items) if isinstance(items, list) else ()
+    return tuple(model for model in found if model is not None)
+
+
+def detect(env: Mapping[str, str]) -> JsonMap | None:
+    """The model that agents get whose config names none: `{model, provider, source, candidates}`.
+
+    None where the environment names none either: then the CLI chooses, and only it knows.
+    """
+    named = _named_by(env)
+    if not named:
+        return None
+    return {
+        "model": named[0].id,
+        "provider": "bedrock" if uses_bedrock(env) else "anthropic",
+        "source": MODEL_VARIABLE,
+        "candidates": [model.id for model in known_models(env)],
+    }
+
+
+def _named_by(env: Mapping[str, str]) -> Models:
+    name = env.get(MODEL_VARIABLE, "").strip()
+    labels = {model.id: model.label for model in (*DIRECT, *BEDROCK)}
+    return (Model(name, labels.get(name, name)),) if name else ()
+
+
+def _live_model(item: object) -> Model | None:
+    given = item if isinstance(item, Mapping) else {}
+    name, label = given.get("id"), given.get("display_name")
+    if not isinstance(name, str) or not name.strip():
+        return None
+    return Model(name.strip(), label.strip() if isinstance(label, str) and label.strip() else name.strip())
+
+
+def _unique(models: Iterable[Model]) -> Models:
+    first: dict[str, Model] = {}
+    for model in models:
+        first.setdefault(model.id, model)
+    return tuple(first.values())

@@ -1,0 +1,76 @@
+"""`claude-k8s check` and `claude-k8s rbac` as operators start them."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.apiserver import a_kubeconfig
+from tests.support.commands import claude_k8s
+
+from paperclip_claude_k8s.checks.rights import RIGHTS
+
+
+async def checked(*args: str) -> tuple[int, dict[str, Any], str]:
+    code, out, err = await claude_k8s("check", *args)
+    told: dict[str, Any] = json.loads(out)
+    return code, told, err
+
+
+async def test_a_usable_cluster_exits_0_with_a_table_and_json(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"env": {"ANTHROPIC_API_KEY": "canary-key"}}), encoding="utf-8")
+    code, told, err = await checked("--devcluster", "--config", str(config))
+    assert (code, told["status"]) == (0, "warn")
+    assert [c["code"] for c in told["checks"] if c["level"] != "info"] == ["k8s_pvc_not_detected"]
+    assert all(check["code"] in err for check in told["checks"])
+    assert err.rstrip().endswith("environment test: warn")
+    assert "\x1b[" not in err
+    assert "canary" not in err + json.dumps(told)
+
+
+async def test_a_probe_is_started_on_wish_only() -> None:
+    _, told, _ = await checked("--devcluster", "--quiet")
+    assert not [c for c in told["checks"] if c["code"].startswith("k8s_probe")]
+    _, told, err = await checked("--devcluster", "--probe", "--quiet")
+    assert [c["level"] for c in told["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
+    assert err == ""
+
+
+async def test_a_cluster_out_of_reach_exits_1(tmp_path: Path) -> None:
+    code, told, err = await checked("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
+    assert (code, told["status"]) == (1, "fail")
+    assert [check["code"] for check in told["checks"]] == ["k8s_api_unreachable"]
+    assert "k8s_api_unreachable" in err
+
+
+async def test_options_that_make_no_sense_are_told_in_json() -> None:
+    code, told, _ = await checked("--config", "/nowhere.json")
+    assert (code, told["error"]) == (2, "usage")
+    assert "/nowhere.json cannot be read" in told["detail"]
+
+
+async def test_rbac_prints_yaml_that_names_the_account() -> None:
+    code, out, err = await claude_k8s("rbac", "--namespace", "agents", "--service-account", "runner")
+    assert (code, err) == (0, "")
+    role, binding = yaml.safe_load_all(out)
+    assert sum(len(rule["verbs"]) for rule in role["rules"]) == len(RIGHTS)
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "agents"}]
+
+
+async def test_rbac_adds_the_network_policy_on_wish() -> None:
+    _, out, _ = await claude_k8s("rbac", "-n", "agents", "--network-policy")
+    assert [doc["kind"] for doc in yaml.safe_load_all(out)] == ["Role", "RoleBinding", "NetworkPolicy"]
+
+
+@pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "rich"])
+async def test_printing_the_role_loads_nothing_heavy(heavy: str) -> None:
+    check = (
+        "import sys; from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml;"
+        f"to_yaml(access_objects('n', Account('n', 's'))); sys.exit({heavy!r} in sys.modules)"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", check)
+    assert await process.wait() == 0

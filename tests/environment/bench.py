@@ -1,0 +1,82 @@
+"""The environment test on a cluster in memory."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
+from paperclip_claude_k8s.host.checkup import Check, Checkup
+from paperclip_claude_k8s.ports import House, utc_now
+
+HOME_ENV = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+Object = dict[str, Any]
+
+
+def home_spec() -> Object:
+    """A host's Pod with everything that Jobs inherit."""
+    container: Object = {
+        "name": "paperclip",
+        "image": "home/image:1",
+        "env": [{"name": "ANTHROPIC_API_KEY", "value": "canary-key-0123456789"}],
+        "envFrom": [{"secretRef": {"name": "paperclip-secrets"}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/paperclip"}],
+    }
+    return {
+        "containers": [container],
+        "imagePullSecrets": [{"name": "registry"}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "paperclip-data"}}],
+    }
+
+
+@dataclass(slots=True)
+class Bench:
+    """`home` may be changed before `settle`; Secrets that exist are in `secrets`."""
+
+    fake: FakeCluster
+    adapter: Adapter
+    home: Object = field(default_factory=home_spec)
+    secrets: tuple[str, ...] = ("paperclip-secrets", "registry")
+
+    def settle(self) -> None:
+        meta = {"name": "paperclip-0", "namespace": NAMESPACE}
+        self.fake.store.create(PODS, {"metadata": meta, "spec": self.home, "status": {}})
+        for name in self.secrets:
+            self.fake.store.create(SECRETS, {"metadata": {"name": name, "namespace": NAMESPACE}, "data": {}})
+
+    async def test(self, config: Object | None = None, **more: Any) -> Checkup:
+        if self.fake.store.find(PODS, NAMESPACE, "paperclip-0") is None:
+            self.settle()
+        asked = {"companyId": "co", "adapterType": "claude_k8s", "config": config or {}, **more}
+        return await self.adapter.test_environment(asked)
+
+
+@asynccontextmanager
+async def open_bench(
+    folder: Path,
+    life: Life | Callable[[Object], Life] | None = None,
+    now: Callable[[], datetime] = utc_now,
+    cluster: Cluster | None = None,
+) -> AsyncIterator[Bench]:
+    async with FakeCluster.start(folder, life) as fake:
+        adapter = Adapter(House(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway)
+        try:
+            yield Bench(fake, adapter)
+        finally:
+            await adapter.shutdown()
+
+
+def found(checkup: Checkup, code: str) -> Check:
+    """The one check with that code."""
+    (one,) = (check for check in checkup.checks if check.code == code)
+    return one
+
+
+def complaints(checkup: Checkup) -> list[Check]:
+    return [check for check in checkup.checks if check.level != "info"]

@@ -1,0 +1,326 @@
+"""The environment test as hosts see it: what is wrong is said once, with what to do, and nothing is left."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.environment.bench import Bench, complaints, found, open_bench
+from tests.support.anyjson import ANY_JSON
+from tests.support.fake_cluster import NAMESPACE
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS
+from paperclip_claude_k8s.ports import House, utc_now
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_cluster_as_it_should_be_passes_and_nothing_is_created(bench: Bench) -> None:
+    checkup = await bench.test()
+    assert (checkup.status, complaints(checkup)) == ("pass", [])
+    codes = {check.code for check in checkup.checks}
+    assert {right.code for right in RIGHTS} <= codes
+    assert {"k8s_api_reachable", "k8s_namespace_exists", "k8s_pvc_rwx", "k8s_job_dry_run"} <= codes
+    assert {"k8s_secret_exists", "k8s_image_pull_secret_exists", "k8s_clock_skew"} <= codes
+    assert list(bench.fake.store.list(JOBS)) == []
+
+
+async def test_the_answer_is_json_of_the_hosts_shape_and_holds_no_secret(bench: Bench) -> None:
+    wire = (await bench.test({"env": {"MY_TOKEN": "canary-token-0123"}})).to_wire()
+    text = json.dumps(wire)
+    assert wire["adapterType"] == "claude_k8s"
+    assert wire["testedAt"].endswith("Z")
+    assert "canary" not in text
+    for check in wire["checks"]:
+        assert {"code", "level", "message"} <= check.keys() <= {"code", "level", "message", "detail", "hint"}
+        assert check["level"] in {"info", "warn", "error"}
+        assert None not in check.values()
+
+
+@pytest.mark.parametrize("right", [r for r in RIGHTS if r.label != "get pods"], ids=lambda right: right.code)
+async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Right) -> None:
+    bench.fake.mischief.denied.add((right.access.verb, right.resource))
+    checkup = await bench.test()
+    (line,) = complaints(checkup)
+    assert (line.code, line.level) == (right.code, right.level)
+    assert right.lost in line.message
+    assert (right.instead or "nothing takes its place") in line.message
+    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
+    assert checkup.status == ("fail" if right.level == "error" else "warn")
+
+
+async def test_without_reading_pods_the_home_pod_ends_every_run_and_is_told_beside_the_right(
+    bench: Bench,
+) -> None:
+    bench.fake.mischief.denied.add(("get", "pods"))
+    checkup = await bench.test()
+    assert {check.code for check in complaints(checkup)} == {"k8s_rbac_pod_get", "k8s_home_pod_unavailable"}
+    assert checkup.status == "fail"
+
+
+async def test_without_need_of_a_home_pod_reading_pods_is_only_a_warning(bench: Bench) -> None:
+    bench.fake.mischief.denied.add(("get", "pods"))
+    config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
+    checkup = await bench.test(config)
+    assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_get", "k8s_pvc_not_detected"]
+    assert checkup.status == "warn"
+
+
+async def test_all_missing_rights_are_told_at_once(bench: Bench) -> None:
+    missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
+    bench.fake.mischief.denied |= missing
+    checkup = await bench.test()
+    assert [check.code for check in complaints(checkup)] == [
+        right.code for right in RIGHTS if right.label != "get pods"
+    ]
+
+
+async def test_an_api_that_is_down_is_one_line(bench: Bench) -> None:
+    bench.settle()
+    bench.fake.go_down(1000)
+    checkup = await bench.test()
+    assert [check.code for check in checkup.checks] == ["k8s_api_unreachable"]
+    assert "connection refused" in checkup.checks[0].message
+    assert checkup.status == "fail"
+
+
+async def test_rights_that_cannot_be_asked_for_are_one_line(tmp_path: Path) -> None:
+    """A server without access reviews: everything else is looked at all the same."""
+    async with open_bench(tmp_path) as bench:
+        refused = _Reviewless(wire=bench.fake.wire)
+        adapter = Adapter(House(env={}), lambda _kubeconfig, _timings: refused)
+        checkup = await adapter.test_environment(
+            {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
+        )
+        line, claim = complaints(checkup)
+        assert (line.code, line.level) == ("k8s_rbac_check_failed", "warn")
+        assert claim.code == "k8s_pvc_not_detected"
+        assert found(checkup, "k8s_job_dry_run").level == "info"
+
+
+class _Reviewless(Gateway):
+    async def may(self, *_: Any) -> bool:
+        msg = "reviews are not offered"
+        raise RuntimeError(msg)
+
+
+class _Silent(Gateway):
+    """Says its version, and nothing more for ever."""
+
+    async def may(self, *_: Any) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    async def create_job(self, *_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def claim_access_modes(self, *_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def secret_exists(self, *_: Any) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+
+async def test_a_server_that_falls_silent_costs_one_limit_not_one_for_each_check(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.settle()
+        silent = _Silent(wire=bench.fake.wire)
+        adapter = Adapter(
+            House(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}), lambda *_: silent
+        )
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        checkup = await adapter.test_environment({"config": {}})
+        assert loop.time() - began < 2 * House().timings.check
+        assert checkup.status == "warn"
+        assert "no answer within 10s" in found(checkup, "k8s_job_dry_run_failed").message
+
+
+# What a Job inherits ---------------------------------------------------------------------------------
+
+
+async def test_a_secret_the_pod_needs_and_that_is_not_there_fails(bench: Bench) -> None:
+    bench.secrets = ("registry",)
+    checkup = await bench.test()
+    (line,) = complaints(checkup)
+    assert (line.code, line.level) == ("k8s_secret_missing", "error")
+    assert "paperclip-secrets" in line.message
+
+
+async def test_an_optional_secret_may_be_absent(bench: Bench) -> None:
+    bench.secrets = ("registry",)
+    bench.home["containers"][0]["envFrom"][0]["secretRef"]["optional"] = True
+    assert (await bench.test()).status == "pass"
+
+
+async def test_a_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
+    bench.secrets = ("paperclip-secrets",)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_image_pull_secret_missing", "warn")
+
+
+@pytest.mark.parametrize(
+    ("modes", "level", "words"),
+    [
+        (["ReadWriteOnce"], "warn", "only run on the node"),
+        (["ReadWriteOncePod"], "error", "only one Pod at a time"),
+        (["ReadOnlyMany"], "error", "cannot write"),
+    ],
+)
+async def test_a_volume_that_is_not_shared_is_told_with_what_that_means(
+    bench: Bench, modes: list[str], level: str, words: str
+) -> None:
+    def narrow(claim: dict[str, Any]) -> None:
+        claim["spec"]["accessModes"] = modes
+
+    bench.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_pvc_not_rwx", level)
+    assert words in line.message
+    assert modes[0] in line.message
+
+
+async def test_a_claim_that_does_not_exist_fails(bench: Bench) -> None:
+    bench.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
+    assert [check.code for check in complaints(await bench.test())] == ["k8s_pvc_missing"]
+
+
+async def test_an_agent_without_any_credential_is_a_warning(bench: Bench) -> None:
+    checkup = await bench.test({"kubeconfig": "fake", "image": "x"})
+    assert found(checkup, "claude_credentials_missing").level == "warn"
+
+
+async def test_no_home_pod_where_one_is_needed_is_told_by_the_runs_own_code(bench: Bench) -> None:
+    bench.home = {"containers": []}
+    checkup = await Adapter(House(env={}), lambda *_: bench.fake.gateway).test_environment({"config": {}})
+    line = found(checkup, "k8s_home_pod_unavailable")
+    assert (line.level, checkup.status) == ("error", "fail")
+    assert line.hint
+    assert {right.code for right in RIGHTS} <= {check.code for check in checkup.checks}
+
+
+# What the dry run tells ------------------------------------------------------------------------------
+
+
+async def test_a_namespace_that_is_not_there_is_one_line(bench: Bench) -> None:
+    checkup = await bench.test({"namespace": "elsewhere"})
+    line = found(checkup, "k8s_namespace_missing")
+    assert line.level == "error"
+    assert "elsewhere" in line.message
+    assert not [check for check in checkup.checks if check.code.startswith("k8s_job_dry_run")]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "hint"),
+    [
+        (403, "exceeded quota: small, requested: count/jobs.batch=1, used: 5, limited: 5", "quota"),
+        (403, 'admission webhook "policy.example" denied the request: no', "policy"),
+        (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "named field"),
+    ],
+)
+async def test_a_job_that_would_be_refused_fails_in_the_servers_words(
+    bench: Bench, status: int, words: str, hint: str
+) -> None:
+    bench.fake.mischief.refuse("create", "jobs", status, message=words)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_job_dry_run_refused", "error")
+    assert words in line.message
+    assert hint in (line.hint or "")
+
+
+async def test_a_webhook_that_knows_no_dry_runs_leaves_the_question_open(bench: Bench) -> None:
+    words = 'admission webhook "x" does not support dry run'
+    bench.fake.mischief.refuse("create", "jobs", 400, message=words)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
+
+
+async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> None:
+    words = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
+    bench.fake.mischief.warnings.append(words)
+    (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_job_warning", "warn")
+    assert words in line.message
+    assert "refused" in (line.hint or "")
+
+
+async def test_a_home_pod_that_cannot_be_read_in_time_tells_what_was_answered(bench: Bench) -> None:
+    bench.fake.mischief.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
+    line = found(await bench.test(), "k8s_home_pod_unavailable")
+    assert "no good answer within 10s" in line.message
+    assert "etcd is on fire" in line.message
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(600, "ahead of"), (-600, "behind")])
+async def test_a_clock_that_is_wrong_is_told_with_its_direction(
+    tmp_path: Path, ahead: int, words: str
+) -> None:
+    def now() -> datetime:
+        return utc_now() + timedelta(seconds=ahead)
+
+    async with open_bench(tmp_path, now=now) as bench:
+        (line,) = complaints(await bench.test())
+    assert (line.code, line.level) == ("k8s_clock_skew", "warn")
+    assert words in line.message
+
+
+# What is asked ---------------------------------------------------------------------------------------
+
+
+async def test_a_setting_of_the_wrong_type_is_one_line_naming_it(bench: Bench) -> None:
+    checkup = await bench.test({"timeoutSec": "soon"})
+    (line,) = checkup.checks
+    assert (line.code, line.level) == ("k8s_config_invalid", "error")
+    assert "timeoutSec" in line.message
+
+
+async def test_settings_nobody_reads_are_told(bench: Bench) -> None:
+    checkup = await bench.test({"timeoutSecs": 5, "queueName": "q"})
+    line = found(checkup, "k8s_config_unknown")
+    assert (line.level, "timeoutSecs" in line.message) == ("warn", True)
+
+
+async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+
+        class Old(Gateway):
+            async def server_version(self) -> tuple[int, int]:
+                return (1, 23)
+
+        old = Old(wire=bench.fake.wire)
+        adapter = Adapter(House(env={}), lambda *_: old)
+        config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
+        checkup = await adapter.test_environment({"config": config})
+        told = [check.message for check in checkup.checks if check.code == "k8s_version_too_old"]
+        assert told == [
+            "enableDocker needs Kubernetes 1.29; this one is 1.23",
+            "queueName needs Kubernetes 1.24; this one is 1.23",
+        ]
+
+
+@pytest.mark.parametrize("asked", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
+async def test_whatever_is_asked_there_is_an_answer(bench: Bench, asked: Any) -> None:
+    bench.settle()
+    checkup = await bench.adapter.test_environment(asked)
+    assert checkup.status in {"pass", "fail"}
+    assert checkup.checks
+    assert checkup.tested_at <= datetime.now(UTC)
+
+
+@pytest.mark.looptime(enabled=False)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(ANY_JSON)
+def test_any_json_as_context_gets_an_answer(tmp_path: Path, asked: Any) -> None:
+    async def ask() -> str:
+        async with open_bench(tmp_path) as bench:
+            bench.settle()
+            return (await bench.adapter.test_environment(asked)).status
+
+    assert asyncio.run(ask()) in {"pass", "warn", "fail"}

@@ -1,0 +1,84 @@
+"""The pure parts: clocks beside each other, and what a manifest refers to."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+from tests.support.objects import a_job
+from tests.support.plans import a_plan, the_job
+
+from paperclip_claude_k8s.checks.observations import Rehearsal
+from paperclip_claude_k8s.checks.references import References, references
+from paperclip_claude_k8s.checks.rehearsal import skew_of
+
+SECONDS = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@given(
+    ahead=SECONDS,
+    before=st.floats(min_value=0, max_value=60),
+    after=st.floats(min_value=0, max_value=60),
+    start=st.floats(min_value=0, max_value=1),
+)
+def test_the_skew_told_is_never_more_than_the_true_one_and_misses_it_by_little(
+    ahead: float, before: float, after: float, start: float
+) -> None:
+    """Our clock is right, the server's is `ahead`; it stamps `before` s after the question."""
+    asked = NOON + timedelta(seconds=start)
+    stamped = (asked + timedelta(seconds=before + ahead)).replace(microsecond=0)
+    answered = asked + timedelta(seconds=before + after)
+    skew = skew_of(Rehearsal(a_job(created=stamped), asked, answered))
+    assert skew is not None
+    told, slack = skew.total_seconds(), 1e-3
+    assert abs(told) <= abs(ahead) + slack
+    assert told * ahead >= 0 or abs(told) <= slack
+    assert abs(told - ahead) <= before + after + 1 + slack
+
+
+def test_a_job_without_a_time_tells_no_skew() -> None:
+    assert skew_of(Rehearsal(a_job(created=None), NOON, NOON)) is None
+
+
+def _refers(**spec: Any) -> References:
+    return references({"spec": {"template": {"spec": spec}}}, "own")
+
+
+def test_what_a_job_refers_to_is_found_wherever_it_stands() -> None:
+    container = {
+        "envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": "no-secret"}}],
+        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "one", "key": "k"}}}],
+    }
+    volumes = [
+        {"name": "a", "secret": {"secretName": "files"}},
+        {"name": "b", "projected": {"sources": [{"secret": {"name": "part"}}]}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "d", "emptyDir": {}},
+    ]
+    found = _refers(
+        containers=[container],
+        initContainers=[{"envFrom": [{"secretRef": {"name": "early"}}]}],
+        volumes=volumes,
+        imagePullSecrets=[{"name": "registry"}],
+    )
+    assert found == References(("all", "early", "files", "one", "part"), ("registry",), ("data",))
+
+
+def test_the_run_secret_and_optional_ones_are_not_asked_for() -> None:
+    env = [
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
+    ]
+    assert _refers(containers=[{"env": env}]).secrets == ()
+
+
+def test_a_plans_own_job_refers_to_no_secret_but_its_own() -> None:
+    plan = a_plan(home=None)
+    assert references(the_job(home=None), plan.secret_name) == References()
+
+
+@given(ANY_JSON)
+def test_any_manifest_can_be_read(spec: Any) -> None:
+    references({"spec": {"template": {"spec": spec}}}, "own")

@@ -1,0 +1,116 @@
+"""The probe Job: really started, judged by how it ended, and always removed."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.environment.bench import complaints, found, open_bench
+from tests.support.fake_cluster import NAMESPACE, Life
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
+from paperclip_claude_k8s.host.checkup import Checkup
+from paperclip_claude_k8s.ports import House
+
+NEVER = 1e9
+
+
+def a_life(probe: Life) -> Callable[[dict[str, Any]], Life]:
+    """The home pod lives on; the probe's Pod lives like that."""
+    return lambda pod: probe if "job-name" in pod["metadata"].get("labels", {}) else Life(ends_at=NEVER)
+
+
+async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lambda _: None) -> Checkup:
+    """The test with a probe on such a cluster; afterwards nothing of the probe is left."""
+    async with open_bench(folder, a_life(life)) as bench:
+        prepare(bench.fake)
+        checkup = await bench.test(probe=True)
+        await asyncio.sleep(60)
+        assert list(bench.fake.store.list(JOBS)) == []
+        assert [pod["metadata"]["name"] for pod in bench.fake.store.list(PODS)] == ["paperclip-0"]
+        left = {secret["metadata"]["name"] for secret in bench.fake.store.list(SECRETS)}
+        assert left == {"paperclip-secrets", "registry"}
+        assert list(bench.fake.store.list(LEASES)) == []
+        return checkup
+
+
+@pytest.mark.looptime
+async def test_an_image_with_the_cli_passes_and_tells_its_version(tmp_path: Path) -> None:
+    output = ((0.1, b"2.1.251 (Claude Code)\n"), (0.2, b"\x1e0123abcd b 22 1\n"))
+    checkup = await probed(tmp_path, Life(output=output))
+    assert (checkup.status, complaints(checkup)) == ("pass", [])
+    assert found(checkup, "k8s_probe_passed").message.endswith("2.1.251 (Claude Code)")
+
+
+@pytest.mark.looptime
+async def test_an_image_without_the_cli_fails_with_what_the_shell_said(tmp_path: Path) -> None:
+    said = b"\x1e0123abcd e sh: claude: not found\n"
+    checkup = await probed(tmp_path, Life(output=((0.1, said),), exit_code=127))
+    (line,) = complaints(checkup)
+    assert (line.code, line.level) == ("k8s_probe_failed", "error")
+    assert "exit code 127: sh: claude: not found" in line.message
+    assert "PATH" in (line.hint or "")
+
+
+@pytest.mark.looptime
+async def test_an_image_that_is_never_pulled_says_what_it_waits_for(tmp_path: Path) -> None:
+    waiting = ((NEVER, "ImagePullBackOff", "Back-off pulling image"),)
+    checkup = await probed(tmp_path, Life(waiting=waiting))
+    (line,) = complaints(checkup)
+    assert (line.code, line.level) == ("k8s_probe_timeout", "warn")
+    assert "ImagePullBackOff" in line.message
+
+
+@pytest.mark.looptime
+async def test_an_image_that_cannot_have_that_name_fails_at_once(tmp_path: Path) -> None:
+    waiting = ((NEVER, "InvalidImageName", "couldn't parse image reference"),)
+    checkup = await probed(tmp_path, Life(waiting=waiting))
+    (line,) = complaints(checkup)
+    assert (line.code, line.level) == ("k8s_probe_failed", "error")
+    assert "InvalidImageName" in line.message
+
+
+@pytest.mark.looptime
+async def test_a_secret_that_is_refused_takes_the_probe_back(tmp_path: Path) -> None:
+    def refuse(fake: Any) -> None:
+        fake.mischief.refuse("create", "secrets", 403, message="exceeded quota: secrets")
+
+    checkup = await probed(tmp_path, Life(), refuse)
+    (line,) = complaints(checkup)
+    assert line.code == "k8s_probe_failed"
+    assert "exceeded quota: secrets" in line.message
+
+
+@pytest.mark.looptime
+async def test_where_a_run_could_not_start_no_probe_is_started(tmp_path: Path) -> None:
+    def deny(fake: Any) -> None:
+        fake.mischief.denied.add(("create", "secrets"))
+
+    checkup = await probed(tmp_path, Life(), deny)
+    assert found(checkup, "k8s_probe_skipped").level == "info"
+
+
+@pytest.mark.looptime
+async def test_a_test_that_is_cancelled_takes_its_probe_along(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, a_life(Life(ends_at=NEVER))) as bench:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(bench.test(probe=True))
+            await asyncio.sleep(5)
+            assert len(list(bench.fake.store.list(JOBS))) == 1
+            task.cancel()
+        assert list(bench.fake.store.list(JOBS)) == []
+
+
+async def test_on_the_development_cluster_the_relay_runs_the_command() -> None:
+    async with DevCluster.start() as cluster:
+        adapter = Adapter(House(env={}))
+        config = {"kubeconfig": str(cluster.kubeconfig), "image": "x", "namespace": NAMESPACE}
+        try:
+            checkup = await adapter.test_environment({"config": config, "probe": True})
+        finally:
+            await adapter.shutdown()
+        assert found(checkup, "k8s_probe_passed").message.endswith("0.0.0 (stand-in)")
+        assert list(cluster.store.list(JOBS)) == []

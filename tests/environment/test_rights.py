@@ -1,0 +1,133 @@
+"""One table of rights: what the gateway asks for is what it names, and the Role grants just that."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.fake_cluster import NAMESPACE, FakeCluster
+
+from paperclip_claude_k8s.checks.rights import RIGHTS
+from paperclip_claude_k8s.checks.role import NAME, Account, access_objects, to_yaml
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.model import JobRef
+from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
+from paperclip_claude_k8s.devcluster.target import Target, parse_target
+
+NEEDED = {(right.access.group, right.resource, right.access.verb) for right in RIGHTS}
+
+
+def documents(*, account: str = "paperclip", network_policy: bool = False) -> list[dict[str, Any]]:
+    objects = access_objects("agents", Account.read(account, "agents"), network_policy=network_policy)
+    return list(yaml.safe_load_all(to_yaml(objects)))
+
+
+def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
+    return Counter(
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+
+
+async def use_everything(gateway: Gateway) -> None:
+    """Every call of the port, whatever it answers."""
+    job: dict[str, object] = {"metadata": {"name": "x"}}
+    secret: dict[str, object] = {"metadata": {"name": "s"}}
+    ref = JobRef(NAMESPACE, "nobody", "uid")
+    for call in (
+        lambda: gateway.home_pod(NAMESPACE, "nobody", "c"),
+        lambda: gateway.create_job(NAMESPACE, job),
+        lambda: gateway.read_job(NAMESPACE, "nobody"),
+        lambda: gateway.list_jobs(NAMESPACE, {}),
+        lambda: gateway.patch_job(ref, []),
+        lambda: gateway.delete_job(ref, "Background"),
+        lambda: anext(gateway.watch_jobs(NAMESPACE, {}, "-1")),
+        lambda: gateway.read_pod(NAMESPACE, "nobody"),
+        lambda: gateway.list_pods(NAMESPACE, {}),
+        lambda: anext(gateway.watch_pods(NAMESPACE, {}, "-1")),
+        lambda: gateway.log(LogRequest(NAMESPACE, "nobody", "c")).__aenter__(),
+        lambda: gateway.create_secret(NAMESPACE, secret),
+        lambda: gateway.secret_exists(NAMESPACE, "s"),
+        lambda: gateway.delete_secret(NAMESPACE, "s"),
+        lambda: gateway.claim_access_modes(NAMESPACE, "nobody"),
+        lambda: gateway.list_events(NAMESPACE, "uid"),
+        lambda: gateway.read_lease(NAMESPACE, "nobody"),
+        lambda: gateway.list_leases(NAMESPACE, {}),
+        lambda: gateway.create_lease(NAMESPACE, secret),
+        lambda: gateway.replace_lease(NAMESPACE, secret),
+        lambda: gateway.delete_lease(NAMESPACE, "s", "1"),
+    ):
+        try:
+            await call()
+        except (ClusterError, StopAsyncIteration):
+            continue
+
+
+@pytest.mark.looptime
+async def test_the_table_names_every_right_the_gateway_makes_use_of_and_no_other(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        await use_everything(fake.gateway)
+        assert {(verb, resource) for verb, resource, _ in fake.calls.made} == {
+            (verb, resource) for _, resource, verb in NEEDED
+        }
+
+
+@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
+def test_each_right_names_a_resource_by_its_own_group(right: Any) -> None:
+    root = f"/apis/{right.access.group}/v1" if right.access.group else "/api/v1"
+    target = parse_target(f"{root}/namespaces/ns/{right.access.resource}")
+    assert isinstance(target, Target)
+
+
+def test_codes_are_unique_and_those_of_the_typescript_adapter_are_kept() -> None:
+    codes = [right.code for right in RIGHTS]
+    assert len(set(codes)) == len(codes)
+    theirs = {f"k8s_rbac_{what}" for what in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")}
+    assert theirs <= set(codes)
+    assert {right.level for right in RIGHTS if right.code in theirs} == {"error"}
+
+
+def test_the_role_grants_everything_the_table_needs_once_and_nothing_else() -> None:
+    role, _ = documents()
+    assert granted(role) == Counter(NEEDED)
+
+
+def test_nothing_is_granted_with_a_wildcard_or_beyond_the_namespace() -> None:
+    for text in (to_yaml(documents()), to_yaml(documents(account="host:paperclip", network_policy=True))):
+        assert "*" not in text
+        assert "Cluster" not in text
+
+
+def test_the_binding_gives_the_role_to_the_account() -> None:
+    role, binding = documents(account="runner")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "agents"}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] == NAME
+    assert {doc["metadata"]["namespace"] for doc in (role, binding)} == {"agents"}
+
+
+def test_a_host_elsewhere_may_also_read_its_own_pod_and_nothing_more_there() -> None:
+    _, binding, at_home, home_binding = documents(account="host:runner")
+    assert binding["subjects"][0] == home_binding["subjects"][0]
+    assert binding["subjects"][0]["namespace"] == "host"
+    assert at_home["metadata"]["namespace"] == "host"
+    assert granted(at_home) == Counter({("", "pods", "get"): 1})
+
+
+def test_the_network_policy_lets_nobody_call_an_agent_and_keeps_the_metadata_service_away() -> None:
+    policy = documents(network_policy=True)[-1]
+    assert policy["kind"] == "NetworkPolicy"
+    spec = policy["spec"]
+    assert spec["podSelector"]["matchLabels"] == {"paperclip.io/adapter-type": "claude_k8s"}
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == []
+    blocks = [peer["ipBlock"] for rule in spec["egress"] for peer in rule.get("to", []) if "ipBlock" in peer]
+    assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
+    assert all(rule["ports"] for rule in spec["egress"])
+
+
+def test_without_the_wish_there_is_no_network_policy() -> None:
+    assert [doc["kind"] for doc in documents()] == ["Role", "RoleBinding"]

@@ -1,0 +1,109 @@
+"""The printed Role is all a run needs: with just that granted, runs and environment tests go through."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.environment.bench import complaints, found, open_bench
+from tests.support.fake_cluster import Life
+from tests.support.runs import SMALL, Heard, capture
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right
+from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import ALL, JOBS, PODS, SECRETS, VERBS
+from paperclip_claude_k8s.ports import House
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[DevCluster]:
+    """A cluster that allows what the printed Role grants, and refuses everything else."""
+    async with DevCluster.start() as cluster:
+        text = to_yaml(access_objects(cluster.namespace, Account(cluster.namespace, "paperclip")))
+        (role,) = (doc for doc in yaml.safe_load_all(text) if doc["kind"] == "Role")
+        granted = {(v, r) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
+        everything = {(verb, name) for name in (*(k.plural for k in ALL), "pods/log") for verb in VERBS}
+        cluster.mischief.denied |= everything - granted
+        assert cluster.mischief.denied
+        yield cluster
+
+
+async def test_a_run_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
+    adapter, heard = Adapter(House(env={})), Heard()
+    try:
+        result = await adapter.execute(
+            {
+                "runId": str(uuid.uuid4()),
+                "agent": {"id": "ada"},
+                "config": {**SMALL, "kubeconfig": str(strict.kubeconfig), "image": "x"},
+                "onLog": heard.on_log,
+            }
+        )
+    finally:
+        await adapter.shutdown()
+    assert result.error_message is None
+    assert "forbidden" not in heard.status
+    assert [list(strict.store.list(kind)) for kind in (JOBS, PODS)] == [[], []]
+    assert list(strict.store.list(SECRETS)) == []
+
+
+async def test_the_environment_test_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
+    adapter = Adapter(House(env={}))
+    config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
+    try:
+        checkup = await adapter.test_environment({"config": config, "probe": True})
+    finally:
+        await adapter.shutdown()
+    assert [check.code for check in complaints(checkup)] == ["k8s_pvc_not_detected"]
+    assert found(checkup, "k8s_probe_passed")
+
+
+async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None:
+    strict.mischief.denied.add(("watch", "pods"))
+    adapter = Adapter(House(env={}))
+    config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
+    try:
+        checkup = await adapter.test_environment({"config": config})
+    finally:
+        await adapter.shutdown()
+    assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
+
+
+async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevCluster) -> None:
+    words = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
+    strict.mischief.warnings.extend(words)
+    adapter = Adapter(House(env={}))
+    try:
+        config = {"kubeconfig": str(strict.kubeconfig), "image": "x"}
+        checkup = await adapter.test_environment({"config": config})
+    finally:
+        await adapter.shutdown()
+    told = [check.message for check in checkup.checks if check.code == "k8s_job_warning"]
+    assert told == [f"The API server warns of the Job: {text}" for text in words]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
+)
+async def test_a_run_goes_through_without_a_right_that_is_only_warned_of(
+    tmp_path: Path, right: Right
+) -> None:
+    life = Life(output=((0.0, capture("02")),), ends_at=2.0)
+    async with open_bench(tmp_path, life) as bench:
+        bench.fake.mischief.denied.add((right.access.verb, right.resource))
+        heard = Heard()
+        result = await bench.adapter.execute(
+            {
+                "runId": "run-1",
+                "agent": {"id": "ada"},
+                "config": {"kubeconfig": "fake", "image": "x"},
+                "onLog": heard.on_log,
+            }
+        )
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+        assert list(bench.fake.store.list(JOBS)) == []

@@ -1,0 +1,114 @@
+"""What a host finds on the adapter object: SPEC 1's names, HOST.md's shapes, both spellings."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic.alias_generators import to_camel
+from tests.support.apiserver import serving
+
+from paperclip_claude_k8s import create_server_adapter
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.ports import House
+
+MEMBERS = (
+    "type",
+    "label",
+    "execute",
+    "session_codec",
+    "session_management",
+    "models",
+    "list_models",
+    "refresh_models",
+    "detect_model",
+    "list_skills",
+    "sync_skills",
+    "get_config_schema",
+    "get_quota_windows",
+    "agent_configuration_doc",
+    "supports_local_agent_jwt",
+    "supports_instructions_bundle",
+    "instructions_path_key",
+    "requires_materialized_runtime_skills",
+    "runtime_tool_delivery",
+    "has_out_of_process_liveness",
+)
+
+
+def an_adapter(**env: str) -> Any:
+    return Adapter(House(env=env))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_every_member_is_there_under_both_spellings(name: str) -> None:
+    adapter: Any = create_server_adapter()
+    assert getattr(adapter, name) == getattr(adapter, to_camel(name))
+
+
+def test_a_name_nobody_has_is_an_attribute_error() -> None:
+    adapter = an_adapter()
+    for name in ("nothing", "noSuchThing", "_private", "__wrapped__"):
+        assert not hasattr(adapter, name)
+    assert copy.copy(adapter).type == "claude_k8s"
+
+
+def test_the_flags_are_those_of_the_contract() -> None:
+    adapter = an_adapter()
+    assert adapter.supports_local_agent_jwt is True
+    assert adapter.supports_instructions_bundle is True
+    assert adapter.instructions_path_key == "instructionsFilePath"
+    assert adapter.requires_materialized_runtime_skills is False
+    assert adapter.has_out_of_process_liveness is True
+    assert adapter.runtime_tool_delivery == "environment"
+    assert adapter.session_management["supportsSessionResume"] is True
+
+
+def test_what_is_plain_data_can_be_sent_to_another_process() -> None:
+    adapter = an_adapter()
+    for name in ("session_management", "models", "agent_configuration_doc"):
+        assert json.loads(json.dumps(getattr(adapter, name))) == getattr(adapter, name)
+    assert json.dumps(adapter.get_config_schema())
+
+
+async def test_the_environment_of_the_process_decides_models_and_form() -> None:
+    adapter = an_adapter(ANTHROPIC_MODEL="eu.anthropic.own", CLAUDE_CODE_USE_BEDROCK="1")
+    assert (await adapter.detect_model())["model"] == "eu.anthropic.own"
+    assert await adapter.list_models() == adapter.models == await adapter.refreshModels()
+    assert adapter.models[0]["id"] == "eu.anthropic.own"
+    fields = {field["key"]: field for field in adapter.get_config_schema()["fields"]}
+    assert fields["model"]["options"][0]["value"] == "eu.anthropic.own"
+    assert (await adapter.get_quota_windows())["source"] == "bedrock"
+
+
+async def test_the_live_list_comes_through_the_adapter() -> None:
+    async def list_models(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "claude-next", "display_name": "Next"}]})
+
+    async with serving(list_models) as url:
+        adapter = Adapter(House(env={"ANTHROPIC_API_KEY": "k"}), anthropic=url)
+        assert (await adapter.refresh_models())[0] == {"id": "claude-next", "label": "Next"}
+
+
+async def test_skills_are_listed_and_a_sync_shows_the_new_choice(tmp_path: Path) -> None:
+    (tmp_path / ".claude/skills/manual").mkdir(parents=True)
+    config = {
+        "sharedVolumeDir": str(tmp_path),
+        "paperclipRuntimeSkills": [
+            {"key": "a", "runtimeName": "a", "source": "/s/a"},
+            {"key": "b", "runtimeName": "b", "source": "/s/b"},
+        ],
+        "paperclipSkillSync": {"desiredSkills": ["a"]},
+    }
+    ctx = {"agentId": "ada", "companyId": "co", "adapterType": "claude_k8s", "config": config}
+    adapter = an_adapter()
+    listed = await adapter.list_skills(ctx)
+    assert [(e["key"], e["state"]) for e in listed["entries"]] == [
+        ("a", "configured"),
+        ("b", "available"),
+        ("manual", "external"),
+    ]
+    assert (await adapter.sync_skills(ctx, ["b"]))["desiredSkills"] == ["b"]
+    assert (await adapter.list_skills({}))["entries"] == []

@@ -1,0 +1,122 @@
+"""The host's form and the agents' guide: one table, and no setting missing from it."""
+
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.host.config import (
+    FORM_ENV,
+    WITHOUT_EFFECT,
+    AdapterConfig,
+    other_names,
+    unknown_keys,
+)
+from paperclip_claude_k8s.host.fields import SETTINGS, Setting
+from paperclip_claude_k8s.host.form import config_schema, default_of
+from paperclip_claude_k8s.host.guide import agent_configuration_doc
+from paperclip_claude_k8s.host.models import DIRECT
+
+FIELDS: list[dict[str, Any]] = config_schema(DIRECT)["fields"]
+GUIDE = agent_configuration_doc()
+_EMPTY = {"toggle": False, "number": 0, "text": "", "textarea": ""}
+
+
+def as_created(field: dict[str, Any]) -> Any:
+    """What the host writes into a new agent's config for a field nobody touched (HOST.md 6.4)."""
+    if "default" in field:
+        return field["default"]
+    if field["type"] == "select":
+        return field["options"][0]["value"]
+    return _EMPTY.get(field["type"])
+
+
+def test_every_setting_that_is_read_has_one_field_and_no_field_is_unread() -> None:
+    assert sorted(setting.name for setting in SETTINGS) == sorted(AdapterConfig.model_fields)
+    keys = [field["key"] for field in FIELDS]
+    assert len(set(keys)) == len(keys)
+    assert unknown_keys(dict.fromkeys(keys)) == ()
+
+
+def test_a_new_agent_nobody_configured_runs_with_the_documented_defaults_and_a_bound_on_turns() -> None:
+    created = {field["key"]: as_created(field) for field in FIELDS if as_created(field) != ""}
+    assert AdapterConfig.read(created) == AdapterConfig(max_turns_per_run=1000)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_default_is_the_config_s_own_but_for_the_turns(setting: Setting) -> None:
+    field = next(field for field in FIELDS if field["key"] == (setting.form_key or setting.key))
+    written = as_created(field)
+    assert written == default_of(setting) or (written is None and default_of(setting) == "")
+    default = getattr(AdapterConfig(), setting.name)
+    wanted = 1000 if setting.name == "max_turns_per_run" else default
+    given = {} if written in {None, ""} else {field["key"]: written}
+    assert getattr(AdapterConfig.read(given), setting.name) == wanted
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field["key"])
+def test_every_field_is_of_a_shape_the_form_knows(field: dict[str, Any]) -> None:
+    assert field["type"] in {"text", "select", "toggle", "number", "textarea", "combobox"}
+    assert field["label"]
+    assert field["hint"]
+    assert field["group"]
+    if field["type"] in {"toggle", "number"}:
+        assert isinstance(field["default"], bool if field["type"] == "toggle" else (int, float))
+    if field["type"] == "select":
+        assert field["default"] in [option["value"] for option in field["options"]]
+    for option in field.get("options", []):
+        assert set(option) == {"label", "value"}
+
+
+@pytest.mark.parametrize("field", [f for f in FIELDS if f["type"] == "select"], ids=lambda f: f["key"])
+def test_every_choice_of_a_select_is_one_the_config_takes(field: dict[str, Any]) -> None:
+    for option in field["options"]:
+        AdapterConfig.read({field["key"]: option["value"]})
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "name", "read"),
+    [
+        ("allowedTools", "Bash Read", "allowed_tools", ("Bash", "Read")),
+        ("extraArgs", '["--a", "b c"]', "extra_args", ("--a", "b c")),
+        ("envVars", "A=1\nB=x=y", "env", {"A": "1", "B": "x=y"}),
+        ("mcpServers", '{"s": {"url": "u"}}', "mcp_servers", {"s": {"url": "u"}}),
+        ("nodeSelector", "disk=ssd", "node_selector", {"disk": "ssd"}),
+        ("tolerations", '[{"key": "a"}]', "tolerations", ({"key": "a"},)),
+        ("podTemplate", '{"spec": {}}', "pod_template", {"spec": {}}),
+        ("teeRunLog", "true", "tee_run_log", True),
+        ("teeRunLog", "auto", "tee_run_log", None),
+        ("resources.limits.cpu", "2", "cpu_limit", "2"),
+    ],
+)
+def test_what_a_person_types_into_a_field_is_read(key: str, typed: str, name: str, read: object) -> None:
+    assert any(field["key"] == key for field in FIELDS)
+    assert getattr(AdapterConfig.read({key: typed}), name) == read
+
+
+def test_a_form_s_variables_lie_below_those_of_the_host() -> None:
+    assert FORM_ENV == "envVars"
+    config = AdapterConfig.read({"env": {"A": "host"}, "envVars": "A=form\nB=form"})
+    assert config.env == {"A": "host", "B": "form"}
+    with pytest.raises(ValueError, match="config.envVars: expected"):
+        AdapterConfig.read({"envVars": "no equals sign, canary-9"})
+    with pytest.raises(ValueError, match="config.env: expected"):
+        AdapterConfig.read({"env": 3, "envVars": "A=1"})
+
+
+def test_the_models_offered_are_those_given() -> None:
+    (field,) = [field for field in FIELDS if field["key"] == "model"]
+    assert [option["value"] for option in field["options"]] == [model.id for model in DIRECT]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_the_guide_has_a_line_for_every_setting_and_says_which_do_nothing_yet(setting: Setting) -> None:
+    (line,) = [line for line in GUIDE.splitlines() if line.startswith(f"- `{setting.key}`")]
+    assert setting.hint in line
+    assert all(f"`{name}`" in line for name in other_names(setting.key))
+    assert ("without effect" in line) == (setting.key in WITHOUT_EFFECT)
+
+
+def test_the_guide_does_not_take_the_form_s_bound_on_turns_for_the_default() -> None:
+    assert "- `maxTurnsPerRun` (number, default 0)" in GUIDE
+    assert "- `effort` or `thinkingEffort` (string)" in GUIDE
+    assert GUIDE.startswith("# claude_k8s")

@@ -1,0 +1,94 @@
+"""Which models the host's picker offers, and which one the environment names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.host.models import (
+    BEDROCK,
+    DIRECT,
+    Model,
+    detect,
+    known_models,
+    read_live_list,
+    uses_bedrock,
+    with_live,
+)
+
+
+@pytest.mark.parametrize(
+    ("env", "bedrock"),
+    [
+        ({}, False),
+        ({"CLAUDE_CODE_USE_BEDROCK": "1"}, True),
+        ({"CLAUDE_CODE_USE_BEDROCK": " True "}, True),
+        ({"CLAUDE_CODE_USE_BEDROCK": "0"}, False),
+        ({"CLAUDE_CODE_USE_BEDROCK": ""}, False),
+        ({"ANTHROPIC_BEDROCK_BASE_URL": "https://gateway"}, True),
+        ({"ANTHROPIC_BEDROCK_BASE_URL": " "}, False),
+    ],
+)
+def test_the_environment_decides_which_list_is_offered(env: dict[str, str], bedrock: bool) -> None:  # noqa: FBT001
+    assert uses_bedrock(env) is bedrock
+    assert known_models(env) == (BEDROCK if bedrock else DIRECT)
+
+
+def test_bedrock_knows_native_ids_only() -> None:
+    assert all("anthropic." in model.id for model in BEDROCK)
+    assert not any("anthropic." in model.id for model in DIRECT)
+
+
+def test_a_model_of_the_environment_comes_first_and_once() -> None:
+    own = known_models({"ANTHROPIC_MODEL": "house-blend-1"})
+    assert own == (Model("house-blend-1", "house-blend-1"), *DIRECT)
+    listed = known_models({"ANTHROPIC_MODEL": DIRECT[3].id})
+    assert listed[0] == DIRECT[3]
+    assert sorted(model.id for model in listed) == sorted(model.id for model in DIRECT)
+
+
+def test_what_the_api_lists_comes_before_what_only_we_know() -> None:
+    live = (Model("claude-next", "Claude Next"), Model(DIRECT[0].id, "Another label"))
+    models = with_live({}, live)
+    assert models[:2] == live
+    assert models[2:] == DIRECT[1:]
+
+
+def test_a_live_list_is_read_and_an_entry_without_a_label_keeps_its_id() -> None:
+    body = {
+        "data": [
+            {"type": "model", "id": "claude-next", "display_name": "Claude Next", "created_at": "2026-01-01"},
+            {"id": "claude-plain"},
+            {"id": " "},
+            "junk",
+        ],
+        "has_more": False,
+    }
+    assert read_live_list(body) == (
+        Model("claude-next", "Claude Next"),
+        Model("claude-plain", "claude-plain"),
+    )
+
+
+@given(ANY_JSON | st.fixed_dictionaries({"data": ANY_JSON}))
+def test_any_other_answer_is_no_list_and_no_error(body: object) -> None:
+    assert all(model.id.strip() for model in read_live_list(body))
+
+
+def test_the_model_of_the_environment_is_detected() -> None:
+    found = detect({"ANTHROPIC_MODEL": " claude-opus-5 "})
+    assert found is not None
+    assert (found["model"], found["provider"], found["source"]) == (
+        "claude-opus-5",
+        "anthropic",
+        "ANTHROPIC_MODEL",
+    )
+    assert "claude-haiku-4-5" in found["candidates"]
+    on_bedrock = detect({"ANTHROPIC_MODEL": "eu.anthropic.x", "CLAUDE_CODE_USE_BEDROCK": "1"})
+    assert on_bedrock is not None
+    assert on_bedrock["provider"] == "bedrock"
+
+
+def test_without_one_nothing_is_detected_since_the_cli_chooses() -> None:
+    assert detect({}) is None
+    assert detect({"ANTHROPIC_MODEL": " "}) is None

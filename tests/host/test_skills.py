@@ -1,0 +1,187 @@
+"""The skills page: what the library holds, what an agent shall have, and what nobody knows."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.host.skills import (
+    OPERATIONAL_SKILL,
+    chosen,
+    library_manifest,
+    read_library,
+    read_wishes,
+    resolve,
+    snapshot,
+)
+
+
+def an_entry(key: str, **more: Any) -> dict[str, Any]:
+    return {"key": key, "runtimeName": key.rpartition("/")[2], "source": f"/skills/{key}", **more}
+
+
+def a_config(*entries: dict[str, Any], desired: list[Any] | None = None) -> dict[str, Any]:
+    sync = {} if desired is None else {"paperclipSkillSync": {"desiredSkills": desired}}
+    return {"paperclipRuntimeSkills": list(entries), **sync}
+
+
+def keys(config: dict[str, Any]) -> list[str]:
+    return [wish.key for wish in read_wishes(config, read_library(config))]
+
+
+def told(config: dict[str, Any], foreign: dict[str, str] | None = None) -> dict[str, Any]:
+    library = read_library(config)
+    return snapshot("claude_k8s", library, read_wishes(config, library), foreign)
+
+
+def test_references_are_resolved_as_the_host_does_it() -> None:
+    assert keys(a_config(an_entry("a/b/c"), desired=["C", " c ", {"key": "a/b/c"}, "zzz"])) == [
+        "a/b/c",
+        "zzz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ("X/ONE", "x/one"),  # a key, whatever the case
+        ("uno", "x/one"),  # a runtime name
+        ("three", "y/three"),  # the last part of a key
+        ("two", "two"),  # two skills have it: neither
+        ("Nobody", "nobody"),
+    ],
+)
+def test_a_reference_names_one_skill_or_itself(reference: str, found: str) -> None:
+    library = [
+        an_entry("x/one", runtimeName="uno"),
+        an_entry("x/two", runtimeName="dos"),
+        an_entry("y/two", runtimeName="deux"),
+        an_entry("y/three", runtimeName="trois"),
+    ]
+    assert keys(a_config(*library, desired=[reference])) == [found]
+
+
+def test_order_is_kept_and_the_first_of_two_counts() -> None:
+    desired: list[Any] = [
+        "b",
+        {"key": "a", "versionId": "v1"},
+        "b",
+        {"key": "a", "versionId": "v2"},
+        "",
+        None,
+    ]
+    wishes = resolve(desired, read_library(a_config(an_entry("a"), an_entry("b"))))
+    assert [(wish.key, wish.version_id) for wish in wishes] == [("b", None), ("a", "v1")]
+
+
+def test_the_operational_skill_is_always_there_and_first() -> None:
+    library = [an_entry("a"), an_entry(OPERATIONAL_SKILL)]
+    assert keys(a_config(*library)) == [OPERATIONAL_SKILL]
+    assert keys(a_config(*library, desired=["a"])) == [OPERATIONAL_SKILL, "a"]
+    assert keys(a_config(*library, desired=["a", "paperclip"])) == [OPERATIONAL_SKILL, "a"]
+    assert keys(a_config(an_entry("a"), desired=["a"])) == ["a"]
+
+
+def test_an_entry_without_a_key_goes_by_its_name_and_one_without_a_source_is_none() -> None:
+    config = a_config({"name": "n", "source": "/s"}, {"key": "k", "runtimeName": "k"}, desired=[])
+    assert [(skill.key, skill.runtime_name) for skill in read_library(config)] == [("n", "n")]
+
+
+def test_python_s_spelling_is_read_too() -> None:
+    config = {
+        "paperclip_runtime_skills": [
+            {
+                "key": "k",
+                "runtime_name": "r",
+                "source": "/s",
+                "source_status": "missing",
+                "missing_detail": "w",
+            }
+        ],
+        "paperclip_skill_sync": {"desired_skills": [{"key": "r", "version_id": "v"}]},
+    }
+    (skill,) = read_library(config)
+    assert (skill.runtime_name, skill.missing) == ("r", "w")
+    assert [(wish.key, wish.version_id) for wish in read_wishes(config, (skill,))] == [("k", "v")]
+
+
+def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apart() -> None:
+    shown = told(
+        a_config(
+            an_entry("in-use", currentVersionId="v9"),
+            an_entry("idle"),
+            an_entry("gone", sourceStatus="missing", missingDetail="folder was removed"),
+            desired=["in-use", "gone", {"key": "who", "versionId": "v3"}],
+        ),
+        {"manual": "/paperclip/.claude/skills/manual", "idle": "/paperclip/.claude/skills/idle"},
+    )
+    assert (shown["adapterType"], shown["supported"], shown["mode"]) == ("claude_k8s", True, "ephemeral")
+    entries = {entry["key"]: entry for entry in shown["entries"]}
+    assert list(entries) == sorted(entries)
+    states = {key: (e["state"], e["desired"], e["managed"], e["origin"]) for key, e in entries.items()}
+    assert states == {
+        "gone": ("missing", True, True, "company_managed"),
+        "idle": ("available", False, True, "company_managed"),
+        "in-use": ("configured", True, True, "company_managed"),
+        "manual": ("external", False, False, "user_installed"),
+        "who": ("missing", True, True, "external_unknown"),
+    }
+    assert entries["gone"]["detail"] == "folder was removed"
+    assert entries["in-use"]["currentVersionId"] == "v9"
+    assert entries["manual"]["readOnly"] is True
+    assert shown["desiredSkills"] == ["in-use", "gone", "who"]
+    assert shown["desiredSkillEntries"][2] == {"key": "who", "versionId": "v3"}
+    assert shown["warnings"] == ["Skill who is wanted and not in the company's library."]
+
+
+def test_only_wanted_skills_that_are_there_are_chosen() -> None:
+    config = a_config(
+        an_entry("a"), an_entry("b", sourceStatus="missing"), an_entry("c"), desired=["c", "b", "a", "zzz"]
+    )
+    library = read_library(config)
+    assert [skill.key for skill in chosen(library, read_wishes(config, library))] == ["c", "a"]
+
+
+def test_the_manifest_lists_every_skill_of_the_library_once() -> None:
+    config = a_config(
+        an_entry("b"),
+        an_entry("a"),
+        an_entry("c", sourceStatus="missing", missingDetail="line one\nline two " + "x" * 300),
+        desired=["b", "c"],
+    )
+    library = read_library(config)
+    text = library_manifest(library, read_wishes(config, library))
+    assert text is not None
+    heading, blank, *lines = text.splitlines()
+    assert heading.startswith("## ")
+    assert not blank
+    assert lines[0] == "- `a`: installed, not enabled for you"
+    assert lines[1] == "- `b`: enabled"
+    assert lines[2].startswith("- `c`: enabled but unavailable (line one line two x")
+    assert len(lines[2]) < 260
+    assert library_manifest((), ()) is None
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "paperclipRuntimeSkills": ANY_JSON
+            | st.lists(
+                st.fixed_dictionaries(
+                    {"key": st.text(max_size=3), "runtimeName": st.text(max_size=3), "source": st.just("/s")}
+                )
+            ),
+            "paperclipSkillSync": ANY_JSON
+            | st.fixed_dictionaries({"desiredSkills": st.lists(st.text(max_size=3) | ANY_JSON)}),
+        }
+    )
+)
+def test_any_config_gives_a_snapshot_with_each_key_once_and_every_wish_among_them(
+    config: dict[str, Any],
+) -> None:
+    shown = told(config)
+    listed = [entry["key"] for entry in shown["entries"]]
+    assert len(set(listed)) == len(listed)
+    assert set(shown["desiredSkills"]) == {entry["key"] for entry in shown["entries"] if entry["desired"]}

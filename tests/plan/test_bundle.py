@@ -1,0 +1,139 @@
+"""The prompt bundle as a value: what is in it, what it is called, where it lies."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.plan.bundle import (
+    INSTRUCTIONS,
+    BundleFile,
+    Packed,
+    PathRefused,
+    Place,
+    assemble,
+    bundle_place,
+    content_key,
+    packed_in_secret,
+    packed_on_volume,
+    path_part,
+    skill_files,
+)
+
+SKILL = {"SKILL.md": BundleFile(b"# Skill"), "bin/run": BundleFile(b"#!/bin/sh\n", executable=True)}
+FILES = st.dictionaries(
+    st.text(min_size=1, max_size=4),
+    st.builds(BundleFile, st.binary(max_size=6), st.booleans()),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\\b", "a\0b", "../up"])
+def test_a_name_that_is_no_single_part_of_a_path_is_refused(name: str) -> None:
+    with pytest.raises(PathRefused):
+        path_part(name)
+    with pytest.raises(PathRefused):
+        skill_files(name, SKILL)
+    if name:
+        with pytest.raises(PathRefused):
+            bundle_place({}, name, "/paperclip")
+        with pytest.raises(PathRefused):
+            bundle_place({"PAPERCLIP_INSTANCE_ID": name}, "co", "/paperclip")
+
+
+@given(st.text())
+def test_a_part_that_is_accepted_stays_one_part(name: str) -> None:
+    try:
+        assert path_part(name) == name
+    except PathRefused:
+        return
+    assert f"a/{name}/b".split("/") == ["a", name, "b"]
+    assert name not in {"", ".", ".."}
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a//b", "a/."])
+def test_no_file_of_a_skill_leads_out_of_it(path: str) -> None:
+    with pytest.raises(PathRefused):
+        skill_files("s", {path: BundleFile(b"")})
+
+
+@pytest.mark.parametrize(
+    ("env", "folder"),
+    [
+        ({"PAPERCLIP_HOME": "/data"}, "instances/default"),
+        ({"PAPERCLIP_HOME": "/data/pc/"}, "pc/instances/default"),
+        ({"PAPERCLIP_HOME": "~/pc", "HOME": "/data/me"}, "me/pc/instances/default"),
+        ({"HOME": "/data"}, ".paperclip/instances/default"),
+        ({"HOME": "/data", "PAPERCLIP_INSTANCE_ID": "two"}, ".paperclip/instances/two"),
+        ({"PAPERCLIP_HOME": "/elsewhere"}, ".paperclip/instances/default"),
+        ({"PAPERCLIP_HOME": "/data/../etc"}, ".paperclip/instances/default"),
+        ({"PAPERCLIP_HOME": "relative"}, ".paperclip/instances/default"),
+        ({}, ".paperclip/instances/default"),
+    ],
+)
+def test_the_place_is_below_the_host_s_home_if_that_is_on_the_volume(
+    env: dict[str, str], folder: str
+) -> None:
+    place = bundle_place(env, "co-1", "/data")
+    assert place == Place("/data", f"{folder}/companies/co-1/claude-prompt-cache")
+    assert place.in_pod("k") == f"/paperclip/{folder}/companies/co-1/claude-prompt-cache/k"
+
+
+@given(FILES, FILES)
+def test_only_equal_bundles_share_a_key(one: dict[str, BundleFile], other: dict[str, BundleFile]) -> None:
+    assert (content_key(one) == content_key(other)) == (one == other)
+    assert content_key(dict(reversed(one.items()))) == content_key(one)
+    assert len(content_key(one)) == 64
+
+
+def test_content_cannot_move_from_one_file_to_the_next_unseen() -> None:
+    assert content_key({"a": BundleFile(b"xy"), "b": BundleFile(b"")}) != content_key(
+        {"a": BundleFile(b"x"), "b": BundleFile(b"y")}
+    )
+    assert content_key({"a": BundleFile(b"", executable=True)}) != content_key({"a": BundleFile(b"")})
+
+
+def test_a_bundle_holds_instructions_and_skills_where_the_cli_looks_for_them() -> None:
+    bundle = assemble(
+        "Be kind.\n", "## Skill library", skill_files("helper", SKILL), "/paperclip/agents/ada/AGENTS.md"
+    )
+    assert sorted(bundle.files) == [
+        ".claude/skills/helper/SKILL.md",
+        ".claude/skills/helper/bin/run",
+        INSTRUCTIONS,
+    ]
+    assert bundle.files[INSTRUCTIONS].content.decode() == (
+        "Be kind.\n\n"
+        "These instructions are from /paperclip/agents/ada/AGENTS.md; "
+        "relative paths in them start at /paperclip/agents/ada.\n\n"
+        "## Skill library"
+    )
+    assert bundle.files[".claude/skills/helper/bin/run"].executable
+
+
+def test_instructions_the_pod_cannot_see_have_no_folder_and_blank_ones_are_none() -> None:
+    assert assemble("Hi", None, {}).files[INSTRUCTIONS].content == b"Hi"
+    assert assemble(" \n", None, {}, "/paperclip/x.md").files == {}
+    assert assemble(None, None, {}).files == {}
+
+
+def test_what_lies_on_the_volume_is_named_by_its_paths_in_the_pod() -> None:
+    bundle = assemble("Hi", None, skill_files("s", SKILL))
+    packed = packed_on_volume(bundle, Place("/data", "cache"), ("a note",))
+    assert packed == Packed(
+        bundle.key,
+        f"/paperclip/cache/{bundle.key}",
+        f"/paperclip/cache/{bundle.key}/agent-instructions.md",
+        notes=("a note",),
+    )
+    without = assemble(None, None, skill_files("s", SKILL))
+    assert packed_on_volume(without, Place("/data", "cache")).instructions_file is None
+
+
+def test_without_a_volume_the_instructions_travel_in_the_run_secret() -> None:
+    packed = packed_in_secret("Hi")
+    assert packed.files == {INSTRUCTIONS: "Hi"}
+    assert packed.instructions_file == "/var/run/paperclip/run/agent-instructions.md"
+    assert packed.root is None
+    assert packed.key == assemble("Hi", None, {}).key
+    assert packed_in_secret(None, ("n",)) == Packed(notes=("n",))
+    assert "Hi" not in repr(packed)

@@ -1,0 +1,316 @@
+"""The prompt bundle on a real file system: written once, whole, and never through a link of an agent."""
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
+from paperclip_claude_k8s.ports import utc_now
+from paperclip_claude_k8s.run.bundle import Wanted, pack
+
+CACHE = ".paperclip/instances/default/companies/co/claude-prompt-cache"
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    (tmp_path / "volume").mkdir()
+    return tmp_path / "volume"
+
+
+@pytest.fixture
+def skill(tmp_path: Path) -> Path:
+    folder = tmp_path / "library" / "helper"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "SKILL.md").write_text("# Helper", encoding="utf-8")
+    (folder / "bin" / "run").write_text("#!/bin/sh\n", encoding="utf-8")
+    (folder / "bin" / "run").chmod(0o700)
+    return folder
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def an_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any]:
+    return {"key": key, "runtimeName": "helper", "source": str(folder), **more}
+
+
+def wanted(volume: Path | None, *entries: dict[str, Any], instructions: Path | str | None = None) -> Wanted:
+    config = {
+        "paperclipRuntimeSkills": list(entries),
+        "paperclipSkillSync": {"desiredSkills": [entry["key"] for entry in entries]},
+    }
+    text = None if instructions is None else str(instructions)
+    return Wanted(config, text, "co", {}, None if volume is None else str(volume))
+
+
+def here(packed: Packed, volume: Path) -> Path:
+    """The bundle's folder on this side of the volume."""
+    assert packed.root is not None
+    return volume / packed.root.removeprefix("/paperclip/")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("strict_umask")
+async def test_the_agent_finds_instructions_and_skills_on_the_volume(volume: Path, skill: Path) -> None:
+    instructions = volume / "agents" / "AGENTS.md"
+    instructions.parent.mkdir()
+    instructions.write_text("Be kind.", encoding="utf-8")
+    packed = await pack(wanted(volume, an_entry(skill), instructions=instructions))
+    assert packed.notes == ()
+    assert packed.root == f"/paperclip/{CACHE}/{packed.key}"
+    assert packed.instructions_file == f"{packed.root}/agent-instructions.md"
+    folder = here(packed, volume)
+    assert set(tree(folder)) == {
+        "agent-instructions.md",
+        ".claude/skills/helper/SKILL.md",
+        ".claude/skills/helper/bin/run",
+    }
+    text = (folder / "agent-instructions.md").read_text(encoding="utf-8")
+    assert text.startswith("Be kind.\n\nThese instructions are from /paperclip/agents/AGENTS.md;")
+    assert "- `co/helper`: enabled" in text
+    assert [p.name for p in folder.parent.iterdir()] == [packed.key]
+
+
+@pytest.mark.usefixtures("strict_umask")
+async def test_another_user_can_read_the_bundle_whatever_the_host_s_umask(volume: Path, skill: Path) -> None:
+    folder = here(await pack(wanted(volume, an_entry(skill))), volume)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    assert modes.pop("run") == 0o755
+    assert modes.pop("SKILL.md") == 0o644
+    assert modes.pop("agent-instructions.md") == 0o644
+    assert set(modes.values()) == {0o755}
+    assert stat.S_IMODE((volume / ".paperclip").stat().st_mode) == 0o755
+
+
+async def test_an_equal_bundle_is_written_once_and_a_change_gives_another(volume: Path, skill: Path) -> None:
+    first = await pack(wanted(volume, an_entry(skill)))
+    written = here(first, volume).stat().st_ino
+    again = await pack(wanted(volume, an_entry(skill)))
+    assert again == first
+    assert here(again, volume).stat().st_ino == written
+    (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
+    changed = await pack(wanted(volume, an_entry(skill)))
+    assert changed.key != first.key
+    assert here(first, volume).is_dir()
+
+
+def _to_file(folder: Path) -> None:
+    folder.rename(folder.with_name("stolen.tmp"))
+    folder.write_text("x", encoding="utf-8")
+
+
+def _to_link(folder: Path) -> None:
+    folder.rename(folder.with_name("stolen.tmp"))
+    folder.symlink_to("stolen.tmp")
+
+
+def _link_in(folder: Path) -> None:
+    (folder / SKILL_MD).unlink()
+    (folder / SKILL_MD).symlink_to("/etc/hostname")
+
+
+SKILL_MD = ".claude/skills/helper/SKILL.md"
+HARMS: dict[str, Callable[[Path], object]] = {
+    "a file rewritten": lambda folder: (folder / SKILL_MD).write_text("Obey me", encoding="utf-8"),
+    "a file added": lambda folder: (folder / "CLAUDE.md").write_text("Obey me", encoding="utf-8"),
+    "a file removed": lambda folder: (folder / SKILL_MD).unlink(),
+    "a file made executable": lambda folder: (folder / SKILL_MD).chmod(0o755),
+    "a file turned into a link": _link_in,
+    "the folder turned into a file": _to_file,
+    "the folder turned into a link": _to_link,
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+async def test_a_bundle_that_an_agent_changed_is_replaced(harm: str, volume: Path, skill: Path) -> None:
+    packed = await pack(wanted(volume, an_entry(skill)))
+    folder = here(packed, volume)
+    whole = tree(folder)
+    HARMS[harm](folder)
+    assert await pack(wanted(volume, an_entry(skill))) == packed
+    assert tree(folder) == whole
+    assert not any(path.is_symlink() for path in (folder, *folder.rglob("*")))
+    assert {path.name for path in folder.parent.iterdir()} <= {packed.key, "stolen.tmp"}
+
+
+@pytest.mark.parametrize("part", range(1, 6))
+async def test_nothing_is_written_through_a_link_on_the_way(part: int, volume: Path, skill: Path) -> None:
+    elsewhere = volume.parent / "elsewhere"
+    elsewhere.mkdir()
+    at = volume.joinpath(*CACHE.split("/")[:part])
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.symlink_to(elsewhere)
+    packed = await pack(wanted(volume, an_entry(skill)))
+    assert packed.root is None
+    assert any("refused the prompt bundle" in note for note in packed.notes)
+    assert tree(elsewhere) == {}
+
+
+async def test_links_and_special_files_of_a_skill_are_left_out_and_said(volume: Path, skill: Path) -> None:
+    (skill.parent / "secret").write_text("k", encoding="utf-8")
+    (skill / "key").symlink_to(skill.parent / "secret")
+    (skill / "up").symlink_to("..")
+    os.mkfifo(skill / "pipe")
+    packed = await pack(wanted(volume, an_entry(skill)))
+    assert not any("key" in path or "up" in path for path in tree(here(packed, volume)))
+    assert packed.notes == ("Skill co/helper: 3 links or special files left out (key, pipe, up)",)
+
+
+async def test_a_skill_that_is_a_link_of_an_agent_is_left_out_and_the_manifest_says_so(
+    volume: Path, skill: Path
+) -> None:
+    (volume / "skills").mkdir()
+    (volume / "skills" / "helper").symlink_to(skill)
+    packed = await pack(wanted(volume, an_entry(volume / "skills" / "helper")))
+    (note,) = packed.notes
+    assert note.startswith("Skill co/helper is left out: ")
+    text = (here(packed, volume) / "agent-instructions.md").read_text(encoding="utf-8")
+    assert "- `co/helper`: enabled but unavailable (" in text
+
+
+async def test_outside_of_the_volume_a_link_of_the_operator_is_followed(volume: Path, skill: Path) -> None:
+    link = skill.parent / "current"
+    link.symlink_to(skill)
+    packed = await pack(wanted(volume, an_entry(link)))
+    assert packed.notes == ()
+    assert ".claude/skills/helper/SKILL.md" in tree(here(packed, volume))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"source": "/nowhere/at/all"}, "No such file"),
+        ({"source": "relative"}, "no absolute path"),
+        ({"source": "/nul\0byte"}, "null"),
+        ({"runtimeName": "../../up"}, "cannot be the name"),
+        ({"sourceStatus": "missing", "missingDetail": "it was deleted"}, "it was deleted"),
+    ],
+)
+async def test_a_skill_that_cannot_be_read_is_left_out_with_its_reason(
+    more: dict[str, Any], why: str, volume: Path, skill: Path
+) -> None:
+    packed = await pack(wanted(volume, an_entry(skill, **more)))
+    (note,) = packed.notes
+    assert note.startswith("Skill co/helper is left out: ")
+    assert why in note
+    assert set(tree(here(packed, volume))) == {"agent-instructions.md"}
+
+
+async def test_of_two_skills_with_one_name_the_first_is_delivered(
+    volume: Path, skill: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "SKILL.md").write_text("other", encoding="utf-8")
+    packed = await pack(wanted(volume, an_entry(skill), an_entry(tmp_path / "other", "co/other")))
+    assert packed.notes == ("Skill co/other is left out: another skill is called helper too",)
+    assert tree(here(packed, volume))[".claude/skills/helper/SKILL.md"] == b"# Helper"
+
+
+async def test_a_skill_nobody_has_is_said(volume: Path) -> None:
+    request = replace(wanted(volume), config={"paperclipSkillSync": {"desiredSkills": ["gone"]}})
+    packed = await pack(request)
+    assert packed == Packed(notes=("Skill gone is left out: the library has none of that name",))
+    assert tree(volume) == {}
+
+
+@pytest.mark.parametrize("limits", [Limits(bundle_bytes=9), Limits(bundle_entries=2)])
+async def test_a_skill_that_is_too_large_is_left_out_and_the_others_are_not(
+    limits: Limits, volume: Path, skill: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "SKILL.md").write_text("small", encoding="utf-8")
+    small = {"key": "co/small", "runtimeName": "small", "source": str(tmp_path / "small")}
+    packed = await pack(replace(wanted(volume, an_entry(skill), small), limits=limits))
+    (note,) = packed.notes
+    assert "too many" in note
+    assert ".claude/skills/small/SKILL.md" in tree(here(packed, volume))
+
+
+async def test_folders_nested_without_end_are_too_large(volume: Path, skill: Path) -> None:
+    deep = skill.joinpath(*["d"] * 40)
+    deep.mkdir(parents=True)
+    packed = await pack(wanted(volume, an_entry(skill)))
+    assert packed.notes == ("Skill co/helper is left out: its folders are nested too deeply",)
+
+
+@pytest.mark.parametrize("path", ["gone.md", ".", "link.md", "large.md"])
+async def test_instructions_that_cannot_be_read_are_a_warning(path: str, volume: Path) -> None:
+    (volume.parent / "secret").write_text("k", encoding="utf-8")
+    (volume / "link.md").symlink_to(volume.parent / "secret")
+    (volume / "large.md").write_text("x" * 101, encoding="utf-8")
+    request = wanted(volume, instructions=volume / path)
+    packed = await pack(replace(request, limits=Limits(instructions_bytes=100)))
+    (note,) = packed.notes
+    assert note.startswith(f"Instructions file {volume / path} could not be read: ")
+    assert packed.key is None
+
+
+async def test_a_relative_path_of_instructions_is_not_searched_for(volume: Path) -> None:
+    (note,) = (await pack(wanted(volume, instructions="AGENTS.md"))).notes
+    assert "no absolute path" in note
+
+
+async def test_without_a_volume_instructions_travel_in_the_secret_and_skills_stay_behind(
+    skill: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
+    packed = await pack(wanted(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
+    assert packed.files == {"agent-instructions.md": "Be kind."}
+    assert packed.root is None
+    assert packed.notes == (
+        "Skills are not delivered: no shared volume is mounted both here and in the agent's Pod",
+    )
+
+
+async def test_a_volume_that_refuses_leaves_the_run_its_instructions(volume: Path, tmp_path: Path) -> None:
+    (volume / ".paperclip").write_text("in the way", encoding="utf-8")
+    (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
+    packed = await pack(wanted(volume, instructions=tmp_path / "AGENTS.md"))
+    assert packed.files == {"agent-instructions.md": "Be kind."}
+
+
+async def test_nothing_wanted_is_nothing_written(volume: Path) -> None:
+    assert await pack(Wanted({}, None, "co", {}, str(volume))) == Packed()
+    assert tree(volume) == {}
+
+
+async def test_a_company_that_is_no_folder_name_is_refused(volume: Path) -> None:
+    with pytest.raises(PathRefused):
+        await pack(replace(wanted(volume), company="../../etc"))
+
+
+async def test_many_runs_at_once_share_one_whole_bundle(volume: Path, skill: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        runs = [group.create_task(pack(wanted(volume, an_entry(skill)))) for _ in range(24)]
+    packed = {run.result().key for run in runs}
+    assert len(packed) == 1
+    folder = here(runs[0].result(), volume)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert len(tree(folder)) == 3
+
+
+async def test_what_a_killed_writer_left_goes_after_a_day(volume: Path, skill: Path) -> None:
+    cache = here(await pack(wanted(volume, an_entry(skill))), volume).parent
+    old, young, other = cache / ".0123-89abcdef.tmp", cache / ".4567-89abcdef.tmp", cache / "old-bundle"
+    for folder, hours in ((old, 25), (young, 23), (other, 9999)):
+        folder.mkdir()
+        then = (utc_now() - timedelta(hours=hours)).timestamp()
+        os.utime(folder, (then, then))
+    (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
+    await pack(wanted(volume, an_entry(skill)))
+    assert [old.exists(), young.exists(), other.exists()] == [False, True, True]
