@@ -1,9 +1,13 @@
 """The prompt bundle as a value: what is in it, what it is called, where it lies."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.plans import a_context, a_plan
 
+from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import (
     INSTRUCTIONS,
     BundleFile,
@@ -18,6 +22,7 @@ from paperclip_claude_k8s.plan.bundle import (
     path_part,
     skill_files,
 )
+from paperclip_claude_k8s.plan.runplan import RunPlan
 
 SKILL = {"SKILL.md": BundleFile(b"# Skill"), "bin/run": BundleFile(b"#!/bin/sh\n", executable=True)}
 FILES = st.dictionaries(
@@ -137,3 +142,43 @@ def test_without_a_volume_the_instructions_travel_in_the_run_secret() -> None:
     assert packed.key == assemble("Hi", None, {}).key
     assert packed_in_secret(None, ("n",)) == Packed(notes=("n",))
     assert "Hi" not in repr(packed)
+
+
+ON_VOLUME = Packed("k1", "/paperclip/b/k1", "/paperclip/b/k1/agent-instructions.md")
+SESSION = "0b9e4c1e-8a43-4c8b-9f0e-0d2f5e0b7a11"
+
+
+def flags(plan: RunPlan) -> dict[str, str]:
+    return dict(pairwise(plan.argv))
+
+
+def resuming(key: str | None) -> ExecutionContext:
+    known = {"sessionId": SESSION, "cwd": "/paperclip", "promptBundleKey": key}
+    return a_context(runtime={"sessionParams": known})
+
+
+def test_a_fresh_session_is_told_its_instructions_and_a_resumed_one_knows_them() -> None:
+    fresh, resumed = a_plan(packed=ON_VOLUME), a_plan(resuming("k1"), packed=ON_VOLUME)
+    assert flags(fresh)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
+    assert flags(resumed)["--resume"] == SESSION
+    assert "--append-system-prompt-file" not in resumed.argv
+    assert flags(fresh)["--add-dir"] == flags(resumed)["--add-dir"] == ON_VOLUME.root
+    assert fresh.session_params["promptBundleKey"] == "k1"
+
+
+@pytest.mark.parametrize("key", ["k0", "other"])
+def test_a_session_that_was_told_other_instructions_is_not_resumed(key: str) -> None:
+    plan = a_plan(resuming(key), packed=ON_VOLUME)
+    assert plan.resume is None
+    assert any("the prompt bundle changed" in note for note in plan.notes)
+    assert flags(plan)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
+
+
+def test_a_session_from_before_bundles_is_resumed() -> None:
+    assert a_plan(resuming(None), packed=ON_VOLUME).resume == SESSION
+
+
+def test_files_and_notes_of_the_bundle_are_the_plans() -> None:
+    plan = a_plan(packed=packed_in_secret("Hi", ("a note",)))
+    assert plan.files[INSTRUCTIONS] == "Hi"
+    assert "a note" in plan.notes

@@ -6,6 +6,7 @@ from typing import Any
 from paperclip_claude_k8s.cluster.model import HomePod, JobRef
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.planning import Setting, plan_run
@@ -34,6 +35,7 @@ def a_plan(
     *,
     home: HomePod | None = HOME,
     volume_here: str | None = None,
+    packed: Packed | None = None,
     fresh: bool = False,
     **config: Any,
 ) -> RunPlan:
@@ -42,7 +44,7 @@ def a_plan(
     who = identify(ctx)
     assert who is not None
     image = config.get("image", "home/image:1")
-    setting = Setting("ns", image, home, {}, "0123abcd", volume_here)
+    setting = Setting("ns", image, home, {}, "0123abcd", volume_here, packed or Packed())
     return plan_run(ctx, who, AdapterConfig.read(config), setting, fresh=fresh)
 
 

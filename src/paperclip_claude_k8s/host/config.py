@@ -55,7 +55,6 @@ ZERO_MEANS_DEFAULT = frozenset(
 
 WITHOUT_EFFECT = frozenset(
     {
-        "instructionsFilePath",
         "mcpServers",
         "podTemplate",
         "promptDelivery",

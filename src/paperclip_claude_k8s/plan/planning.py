@@ -8,6 +8,7 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
+from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
@@ -28,6 +29,8 @@ class Setting:
     nonce: str
     volume_here: str | None = None
     """Where the shared volume is mounted in this process's own file system; None where it is not."""
+    packed: Packed = field(default_factory=Packed)
+    """The prompt bundle, and where the Pod finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
     one's place: that of a finished run of this agent whose result nobody took.
     """
     workdir = working_dir(ctx, config)
-    wish = resume_wish(ctx, cwd=workdir)
+    packed = setting.packed
+    wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key)
     resume = None if fresh else session or wish.session_id
     attempt = 2 if fresh else 1
     claim = setting.home.claim_name if setting.home else ""
@@ -71,7 +75,7 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, resume)),
+        argv=command_line(_options(config, packed, resume)),
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
         environment=environment,
         workdir=workdir,
@@ -83,9 +87,14 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         run_log=plan_run_log(config, who, claim, setting.volume_here, attempt),
         volume_here=setting.volume_here,
         home=setting.home,
+        bundle_files=packed.files,
         attempt=attempt,
-        session_params=_session_params(ctx, workdir),
-        notes=(*_notes(wish, environment), *why_without_effect(config, claim, setting.volume_here)),
+        session_params=_session_params(ctx, workdir, packed),
+        notes=(
+            *_notes(wish, environment),
+            *packed.notes,
+            *why_without_effect(config, claim, setting.volume_here),
+        ),
     )
 
 
@@ -112,7 +121,7 @@ def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
     return translated or config.cwd or POD_HOME
 
 
-def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
+def _options(config: AdapterConfig, packed: Packed, resume: str | None) -> CommandOptions:
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
@@ -121,12 +130,15 @@ def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
         model=config.model,
         effort=config.effort,
         max_turns=config.max_turns_per_run,
+        system_prompt_file=packed.instructions_file,
+        add_dir=packed.root,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
 
-def _session_params(ctx: ExecutionContext, workdir: str) -> dict[str, str]:
+def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed) -> dict[str, str]:
     workspace = ctx.context.get("paperclipWorkspace")
     known = workspace if isinstance(workspace, dict) else {}
-    told = {"cwd": workdir, **{key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}}
+    workspace_of = {key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}
+    told = {"cwd": workdir, **workspace_of, "promptBundleKey": packed.key}
     return {key: value for key, value in told.items() if isinstance(value, str) and value}

@@ -38,6 +38,8 @@ class RunPlan:
     volume_here: str | None = None
     """Where the shared volume is mounted in this process's own file system; None where it is not."""
     home: HomePod | None = field(default=None, repr=False)
+    bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Instructions that could not lie on the shared volume, as files of the run Secret."""
     attempt: int = 1
     notes: tuple[str, ...] = ()
     """What the host should know about choices that are not what it wished for."""
@@ -56,7 +58,8 @@ class RunPlan:
     @property
     def files(self) -> Mapping[str, str]:
         """File name → text: what the run Secret brings into the Pod as files."""
-        return {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.environment.files}
+        own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.environment.files}
+        return {**own, **self.bundle_files}
 
     @property
     def secret_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from paperclip_claude_k8s import failures
@@ -10,11 +11,13 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.plan.planning import Planner, Setting
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.bundle import Wanted, pack
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -44,9 +47,11 @@ async def prepare(
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
-        RunFailure: what `find_setting` raises.
+        RunFailure: what `find_setting` raises; `k8s_config_invalid` for ids that cannot name a folder.
     """
-    planner = Planner(ctx, who, config, await find_setting(config, ports, say))
+    setting = await find_setting(config, ports, say)
+    setting = replace(setting, packed=await _packed(ctx, config, setting, ports))
+    planner = Planner(ctx, who, config, setting)
     plan = planner.plan()
     for note in plan.notes:
         await say.status(note)
@@ -64,6 +69,17 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     image = config.image or (home.image if home is not None else "")
     volume = await asyncio.to_thread(_volume_here, config.shared_volume_dir, home)
     return Setting(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
+
+
+async def _packed(ctx: ExecutionContext, config: AdapterConfig, setting: Setting, ports: Ports) -> Packed:
+    """Instructions and skills where the Pod finds them: on the shared volume if both sides mount it."""
+    house, in_pod = ports.house, setting.home is not None and setting.home.claim_name
+    volume = setting.volume_here if in_pod else None
+    company, path = ctx.agent.company_id, config.instructions_file_path
+    try:
+        return await pack(Wanted(ctx.config, path, company, house.env, volume, house.limits))
+    except PathRefused as error:
+        raise RunFailure(failures.config_invalid(str(error))) from None
 
 
 def _volume_here(configured: str | None, home: HomePod | None) -> str | None:

@@ -1,0 +1,78 @@
+"""Instructions and skills of a run, from the host's disk to the agent's eyes."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.runs import Site
+
+LOOK = r"""
+while [ $# -gt 0 ]; do case $1 in
+  --append-system-prompt-file) echo "told: $(cat "$2")" ;;
+  --add-dir) cd "$2/.claude/skills/helper" && echo "skill: $(cat SKILL.md)" && ./bin/run ;;
+  --resume) echo "resumes $2" ;;
+esac; shift; done
+printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"%s"}\n' "$SESSION"
+"""
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    """A config with instructions and one skill, as a host would give it."""
+    folder = tmp_path / "helper"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "SKILL.md").write_text("# How to count", encoding="utf-8")
+    (folder / "bin" / "run").write_text("#!/bin/sh\necho the skill runs\n", encoding="utf-8")
+    (folder / "bin" / "run").chmod(0o755)
+    instructions = tmp_path / "AGENTS.md"
+    instructions.write_text("Count calmly. Grüße", encoding="utf-8")
+    return {
+        "instructionsFilePath": str(instructions),
+        "paperclipRuntimeSkills": [{"key": "co/helper", "runtimeName": "helper", "source": str(folder)}],
+        "paperclipSkillSync": {"desiredSkills": ["co/helper"]},
+    }
+
+
+def rewrite(path: str) -> None:
+    Path(path).write_text("Count fast.", encoding="utf-8")
+
+
+@pytest.mark.real
+async def test_instructions_and_skills_come_over_the_shared_volume_and_are_told_once_per_session(
+    real: Site, given: dict[str, Any]
+) -> None:
+    session = str(uuid.uuid4())
+    config = {**given, "sharedVolumeDir": os.environ["SHARED_VOLUME_FOR_TESTS"]}
+    env = {"CLAUDE_SCRIPT": LOOK, "SESSION": session}
+
+    first, heard = await real.run(env, config=config | {"env": env})
+    assert first.error_message is None
+    assert "told: Count calmly. Grüße" in heard.stdout
+    assert "skill: # How to count\nthe skill runs\n" in heard.stdout
+    assert first.session_params is not None
+    assert first.session_params["promptBundleKey"]
+
+    runtime = {"sessionParams": first.session_params}
+    _, again = await real.run(env, config=config | {"env": env}, runtime=runtime)
+    assert f"resumes {session}" in again.stdout
+    assert "told:" not in again.stdout
+    assert "the skill runs" in again.stdout
+
+    rewrite(given["instructionsFilePath"])
+    _, changed = await real.run(env, config=config | {"env": env}, runtime=runtime)
+    assert "Starting a fresh session: the prompt bundle changed" in changed.status
+    assert "told: Count fast." in changed.stdout
+    assert await real.leftovers() == []
+
+
+async def test_without_a_shared_volume_instructions_travel_in_the_run_secret(
+    site: Site, given: dict[str, Any]
+) -> None:
+    env = {"CLAUDE_SCRIPT": LOOK, "SESSION": str(uuid.uuid4())}
+    result, heard = await site.run(config={**given, "env": env})
+    assert result.error_message is None
+    assert "told: Count calmly. Grüße" in heard.stdout
+    assert "Skills are not delivered: no shared volume" in heard.status
+    assert "skill:" not in heard.stdout
