@@ -110,8 +110,11 @@ class Site:
         }
         return await self.adapter.execute(ctx), heard
 
-    async def leftovers(self, within: float = 40.0) -> list[str]:
-        """What of ours is still there once the garbage collector had its time, in seconds."""
+    async def leftovers(self, within: float = 120.0) -> list[str]:
+        """What of ours is still there once the garbage collector and the kubelet had their time, in seconds.
+
+        A kubelet that is in the middle of a failing pull has been seen to need more than 40.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while (left := await self._ours()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
