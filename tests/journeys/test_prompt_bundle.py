@@ -9,6 +9,7 @@ import pytest
 from tests.support.runs import Site
 
 LOOK = r"""
+printf '{"type":"system","subtype":"init","session_id":"%s","model":"m"}\n' "$SESSION"
 while [ $# -gt 0 ]; do case $1 in
   --append-system-prompt-file) echo "told: $(cat "$2")" ;;
   --add-dir) cd "$2/.claude/skills/helper" && echo "skill: $(cat SKILL.md)" && ./bin/run ;;
