@@ -10,6 +10,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
@@ -28,6 +29,8 @@ class Setting:
     nonce: str
     volume_here: str | None = None
     """Where the shared volume is mounted in this process's own file system; None where it is not."""
+    mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """MCP servers by name that every agent of the shared volume gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,23 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
     one's place: that of a finished run of this agent whose result nobody took.
     """
     workdir = working_dir(ctx, config)
-    wish = resume_wish(ctx, cwd=workdir)
-    resume = None if fresh else session or wish.session_id
-    attempt = 2 if fresh else 1
-    claim = setting.home.claim_name if setting.home else ""
     environment = layer_environment(
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
+    mcp = plan_mcp(ctx, config, setting.mcp_baseline, environment.api_url)
+    wish = resume_wish(ctx, cwd=workdir, mcp_identity=mcp.identity)
+    resume = None if fresh else session or wish.session_id
+    attempt = 2 if fresh else 1
+    claim = setting.home.claim_name if setting.home else ""
     return RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, resume)),
+        argv=command_line(_options(config, resume, mcp)),
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
         environment=environment,
+        mcp=mcp,
         workdir=workdir,
         nonce=setting.nonce,
         wake_digest=wake_digest(ctx),
@@ -84,8 +89,8 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         volume_here=setting.volume_here,
         home=setting.home,
         attempt=attempt,
-        session_params=_session_params(ctx, workdir),
-        notes=(*_notes(wish, environment), *why_without_effect(config, claim, setting.volume_here)),
+        session_params=_session_params(ctx, workdir, mcp),
+        notes=(*_notes(wish, environment, mcp), *why_without_effect(config, claim, setting.volume_here)),
     )
 
 
@@ -94,13 +99,15 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(wish: ResumeWish, environment: Environment) -> Iterator[str]:
+def _notes(wish: ResumeWish, environment: Environment, mcp: McpPlan) -> Iterator[str]:
     if wish.why_not:
         yield f"Starting a fresh session: {wish.why_not}"
     if environment.overruled:
         yield f"Config env that the run itself sets, ignored: {', '.join(environment.overruled)}"
     if environment.oversized:
         yield f"Too long for the environment, delivered as files: {', '.join(environment.oversized)}"
+    if mcp.servers:
+        yield f"MCP servers ({len(mcp.servers)}): {', '.join(sorted(mcp.servers))}"
 
 
 def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
@@ -112,7 +119,7 @@ def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
     return translated or config.cwd or POD_HOME
 
 
-def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
+def _options(config: AdapterConfig, resume: str | None, mcp: McpPlan) -> CommandOptions:
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
@@ -121,12 +128,14 @@ def _options(config: AdapterConfig, resume: str | None) -> CommandOptions:
         model=config.model,
         effort=config.effort,
         max_turns=config.max_turns_per_run,
+        mcp_config=mcp.file,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
 
-def _session_params(ctx: ExecutionContext, workdir: str) -> dict[str, str]:
+def _session_params(ctx: ExecutionContext, workdir: str, mcp: McpPlan) -> dict[str, str]:
     workspace = ctx.context.get("paperclipWorkspace")
     known = workspace if isinstance(workspace, dict) else {}
-    told = {"cwd": workdir, **{key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}}
+    place = {key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}
+    told = {"cwd": workdir, "mcpServerIdentity": mcp.identity, **place}
     return {key: value for key, value in told.items() if isinstance(value, str) and value}

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from paperclip_claude_k8s import failures
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.plan.planning import Planner, Setting
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.mcp import hear_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 
 HOME_CONTAINER = "paperclip"
@@ -46,7 +48,9 @@ async def prepare(
     Raises:
         RunFailure: what `find_setting` raises.
     """
-    planner = Planner(ctx, who, config, await find_setting(config, ports, say))
+    ctx, setting = await hear_servers(ctx, say), await find_setting(config, ports, say)
+    baseline = await read_baseline(ctx, config, ports.house.env, setting.volume_here)
+    planner = Planner(ctx, who, config, replace(setting, mcp_baseline=baseline))
     plan = planner.plan()
     for note in plan.notes:
         await say.status(note)
