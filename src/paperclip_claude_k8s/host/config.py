@@ -14,6 +14,7 @@ from paperclip_claude_k8s.host.readers import (
     Object,
     Objects,
     Seconds,
+    Servers,
     Str,
     TextList,
     TextMap,
@@ -55,7 +56,6 @@ ZERO_MEANS_DEFAULT = frozenset(
 
 WITHOUT_EFFECT = frozenset(
     {
-        "mcpServers",
         "podTemplate",
         "promptDelivery",
         "enableDocker",
@@ -110,7 +110,7 @@ class AdapterConfig(BaseModel):
     allowed_tools: TextList = ()
     extra_args: TextList = ()
     env: TextMap = {}
-    mcp_servers: Object = {}
+    mcp_servers: Servers = {}
 
     namespace: Str | None = None
     image: Str | None = None

@@ -84,6 +84,23 @@ def _json_objects(value: object) -> object:
     return tuple(dict(item) for item in value)
 
 
+def _servers(value: object) -> object:
+    """MCP servers by name, or a whole file of them; null takes one away that another place names."""
+    expected = "an object of MCP servers by name, each an object with command or url, or null"
+    value = _from_json(value, expected) if isinstance(value, str) else value
+    if isinstance(value, Mapping) and set(value) == {"mcpServers"}:
+        value = value["mcpServers"]
+    if not isinstance(value, Mapping) or not all(map(_is_server, value.values())):
+        raise ValueError(expected)
+    return {str(name): dict(server) if server else None for name, server in value.items()}
+
+
+def _is_server(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("command", "url"))
+
+
 def _auto_flag(value: object) -> object:
     """A form has no toggle with three positions: its select writes words."""
     words = {"auto": None, "true": True, "false": False}
@@ -107,4 +124,5 @@ Seconds: TypeAlias = Annotated[float, _expect("a number of seconds, 0 or more", 
 TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(text_map)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_string_list)]
 Object: TypeAlias = Annotated[JsonMap, BeforeValidator(_json_object)]
+Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_servers)]
 Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_json_objects)]

@@ -54,6 +54,11 @@ class Environment:
     overruled: tuple[str, ...] = ()
 
     @property
+    def api_url(self) -> str:
+        """The host's address as the Pod reaches it; "" where only the cluster knows it."""
+        return self.literals.get(API_URL) or self.secrets.get(API_URL, "")
+
+    @property
     def names(self) -> frozenset[str]:
         """Variables that hold something, by name; what `env_from` brings is known to the cluster only."""
         held = {name for name, value in {**self.literals, **self.secrets}.items() if value}

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
@@ -31,6 +32,8 @@ class Setting:
     """Where the shared volume is mounted in this process's own file system; None where it is not."""
     packed: Packed = field(default_factory=Packed)
     """The prompt bundle, and where the Pod finds it."""
+    mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """MCP servers by name that every agent of the shared volume gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +65,23 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
     one's place: that of a finished run of this agent whose result nobody took.
     """
     workdir = working_dir(ctx, config)
-    packed = setting.packed
-    wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key)
-    resume = None if fresh else session or wish.session_id
-    attempt = 2 if fresh else 1
-    claim = setting.home.claim_name if setting.home else ""
     environment = layer_environment(
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
+    packed, mcp = setting.packed, plan_mcp(ctx, config, setting.mcp_baseline, environment.api_url)
+    wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key, mcp_identity=mcp.identity)
+    resume = None if fresh else session or wish.session_id
+    attempt = 2 if fresh else 1
+    claim = setting.home.claim_name if setting.home else ""
     return RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, packed, resume)),
+        argv=command_line(_options(config, packed, mcp, resume)),
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
         environment=environment,
+        mcp=mcp,
         workdir=workdir,
         nonce=setting.nonce,
         wake_digest=wake_digest(ctx),
@@ -89,9 +93,9 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         home=setting.home,
         bundle_files=packed.files,
         attempt=attempt,
-        session_params=_session_params(ctx, workdir, packed),
+        session_params=_session_params(ctx, workdir, packed, mcp),
         notes=(
-            *_notes(wish, environment),
+            *_notes(wish, environment, mcp),
             *packed.notes,
             *why_without_effect(config, claim, setting.volume_here),
         ),
@@ -103,13 +107,15 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(wish: ResumeWish, environment: Environment) -> Iterator[str]:
+def _notes(wish: ResumeWish, environment: Environment, mcp: McpPlan) -> Iterator[str]:
     if wish.why_not:
         yield f"Starting a fresh session: {wish.why_not}"
     if environment.overruled:
         yield f"Config env that the run itself sets, ignored: {', '.join(environment.overruled)}"
     if environment.oversized:
         yield f"Too long for the environment, delivered as files: {', '.join(environment.oversized)}"
+    if mcp.servers:
+        yield f"MCP servers ({len(mcp.servers)}): {', '.join(sorted(mcp.servers))}"
 
 
 def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
@@ -121,7 +127,7 @@ def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
     return translated or config.cwd or POD_HOME
 
 
-def _options(config: AdapterConfig, packed: Packed, resume: str | None) -> CommandOptions:
+def _options(config: AdapterConfig, packed: Packed, mcp: McpPlan, resume: str | None) -> CommandOptions:
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
@@ -132,13 +138,14 @@ def _options(config: AdapterConfig, packed: Packed, resume: str | None) -> Comma
         max_turns=config.max_turns_per_run,
         system_prompt_file=packed.instructions_file,
         add_dir=packed.root,
+        mcp_config=mcp.file,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
 
-def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed) -> dict[str, str]:
+def _session_params(ctx: ExecutionContext, workdir: str, packed: Packed, mcp: McpPlan) -> dict[str, str]:
     workspace = ctx.context.get("paperclipWorkspace")
     known = workspace if isinstance(workspace, dict) else {}
-    workspace_of = {key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}
-    told = {"cwd": workdir, **workspace_of, "promptBundleKey": packed.key}
+    place = {key: known.get(key) for key in ("workspaceId", "repoUrl", "repoRef")}
+    told = {"cwd": workdir, "promptBundleKey": packed.key, "mcpServerIdentity": mcp.identity, **place}
     return {key: value for key, value in told.items() if isinstance(value, str) and value}

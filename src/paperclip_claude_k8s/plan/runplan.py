@@ -10,6 +10,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.mcp import McpPlan
 from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.runlog import RunLogPlan
@@ -33,6 +34,7 @@ class RunPlan:
     resume: str | None = None
     retry_of: str | None = None
     """The run that this one repeats, as the host says."""
+    mcp: McpPlan = field(default_factory=McpPlan)
     run_log: RunLogPlan | None = None
     """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
     volume_here: str | None = None
@@ -58,8 +60,13 @@ class RunPlan:
     @property
     def files(self) -> Mapping[str, str]:
         """File name → text: what the run Secret brings into the Pod as files."""
-        own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.environment.files}
-        return {**own, **self.bundle_files}
+        own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
+        return {**own, **self.environment.files, **self.bundle_files}
+
+    @property
+    def secret_values(self) -> frozenset[str]:
+        """What may be shown nowhere, wherever else it turns up."""
+        return frozenset(self.environment.secrets.values()) | self.mcp.secrets
 
     @property
     def secret_bytes(self) -> int:

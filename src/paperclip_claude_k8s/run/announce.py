@@ -49,7 +49,7 @@ async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
     """As the seeds word it; the context loses the part that holds a token (HOST.md 3.3)."""
     timeout = plan.config.timeout_sec
-    secrets = plan.environment.secrets.values()
+    secrets = plan.secret_values
     return {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.bundle import Wanted, pack
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.mcp import hear_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 
 HOME_CONTAINER = "paperclip"
@@ -49,9 +50,10 @@ async def prepare(
     Raises:
         RunFailure: what `find_setting` raises; `k8s_config_invalid` for ids that cannot name a folder.
     """
-    setting = await find_setting(config, ports, say)
-    setting = replace(setting, packed=await _packed(ctx, config, setting, ports))
-    planner = Planner(ctx, who, config, setting)
+    ctx, setting = await hear_servers(ctx, say), await find_setting(config, ports, say)
+    baseline = await read_baseline(ctx, config, ports.house.env, setting.volume_here)
+    packed = await _packed(ctx, config, setting, ports)
+    planner = Planner(ctx, who, config, replace(setting, packed=packed, mcp_baseline=baseline))
     plan = planner.plan()
     for note in plan.notes:
         await say.status(note)

@@ -1,0 +1,161 @@
+"""MCP servers: merged by name, given to the CLI as one file, their tokens in the run Secret only."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.support.plans import HOME, a_context, the_job, the_secret
+
+from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
+from paperclip_claude_k8s.plan.identity import identify
+from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
+from paperclip_claude_k8s.plan.planning import Setting, plan_run
+from paperclip_claude_k8s.plan.runplan import RunPlan
+
+API = "https://pc.example"
+PROJECTS = {
+    "name": "Paperclip projects",
+    "url": "http://127.0.0.1:3100/api/mcp",
+    "token": "c4n4ry-host-mcp",
+    "connectionId": "con-1",
+}
+SESSION = "11111111-2222-3333-4444-555555555555"
+
+
+def mcp(
+    *servers: Mapping[str, Any], baseline: Mapping[str, object] | None = None, **configured: Any
+) -> McpPlan:
+    ctx = a_context(runtimeMcp={"servers": list(servers)})
+    config = AdapterConfig.read({"mcpServers": configured} if configured else {})
+    return plan_mcp(ctx, config, baseline or {}, API)
+
+
+def test_a_server_of_the_host_is_an_http_server_with_its_token_at_an_address_pods_reach() -> None:
+    assert mcp(PROJECTS).servers == {
+        "Paperclip projects": {
+            "type": "http",
+            "url": f"{API}/api/mcp",
+            "headers": {"Authorization": "Bearer c4n4ry-host-mcp"},
+        }
+    }
+
+
+def test_the_config_wins_over_the_host_and_the_host_over_the_baseline() -> None:
+    base = {"a": {"command": "base"}, "b": {"command": "base"}, "c": {"command": "base"}}
+    host = [{"name": name, "url": "https://x.example"} for name in ("b", "c")]
+    merged = mcp(*host, baseline=base, c={"command": "mine"}).servers
+    assert {name: server.get("command", server.get("url")) for name, server in merged.items()} == {
+        "a": "base",
+        "b": "https://x.example",
+        "c": "mine",
+    }
+
+
+def test_null_in_the_config_takes_a_server_away() -> None:
+    assert mcp(baseline={"a": {"command": "x"}}, a=None, b={"command": "y"}).servers == {
+        "b": {"command": "y"}
+    }
+
+
+def test_a_baseline_nobody_adds_to_is_left_to_the_cli() -> None:
+    assert mcp(baseline={"a": {"command": "x"}}) == McpPlan()
+
+
+def test_what_is_no_server_is_left_out() -> None:
+    host: list[dict[str, Any]] = [{"name": "a"}, {"url": "u"}, {"name": " ", "url": "u"}, {"name": 1}]
+    assert mcp(*host).servers == {}
+    assert mcp(PROJECTS, baseline={"odd": "text"}).servers.keys() == {"Paperclip projects"}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({**PROJECTS, "token": "fresh"}, True),
+        ({**PROJECTS, "connectionId": "con-2"}, False),
+        ({**PROJECTS, "url": "https://elsewhere.example"}, False),
+        ({**PROJECTS, "name": "Other"}, False),
+    ],
+)
+def test_the_identity_is_that_of_names_addresses_and_connections(other: dict[str, Any], same: bool) -> None:  # noqa: FBT001
+    assert (mcp(PROJECTS).identity == mcp(other).identity) is same
+
+
+def test_new_values_of_headers_and_variables_make_no_other_set_but_new_arguments_do() -> None:
+    first = mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "old"}}).identity
+    assert mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "new"}}).identity == first
+    assert mcp(a={"command": "x", "args": ["2"], "env": {"KEY": "old"}}).identity != first
+
+
+@pytest.mark.parametrize(
+    "servers",
+    ["no JSON", [], {"a": "text"}, {"a": {}}, {"a": {"args": ["c4n4ry"]}}, {"mcpServers": {"a": 1}}],
+)
+def test_a_server_without_command_or_url_is_refused_without_being_quoted(servers: Any) -> None:
+    with pytest.raises(ConfigInvalid, match="mcpServers: expected an object of MCP servers by name") as bad:
+        AdapterConfig.read({"mcpServers": servers})
+    assert "c4n4ry" not in str(bad.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, json.dumps, lambda s: {"mcpServers": s}])
+def test_servers_may_be_given_as_an_object_its_text_or_a_whole_file(wrap: Any) -> None:
+    servers = {"a": {"url": "https://x.example"}}
+    assert AdapterConfig.read({"mcpServers": wrap(servers)}).mcp_servers == servers
+
+
+# In the Job and its Secret ----------------------------------------------------------------------------
+
+
+def wished(**more: Any) -> dict[str, Any]:
+    headers = {"Authorization": "Bearer c4n4ry-header"}
+    return {"mcpServers": {"mine": {"type": "http", "url": "https://x.example", "headers": headers}}, **more}
+
+
+def test_the_cli_is_given_the_file_and_told_to_look_nowhere_else() -> None:
+    (container,) = the_job(**wished())["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-3:] == [
+        "--mcp-config",
+        "/var/run/paperclip/run/mcp.json",
+        "--strict-mcp-config",
+    ]
+
+
+def test_without_servers_the_cli_looks_for_itself() -> None:
+    assert "--strict-mcp-config" not in json.dumps(the_job())
+
+
+def test_the_file_is_in_the_run_secret_readable_by_the_agent_alone_and_its_tokens_nowhere_else() -> None:
+    job, secret = the_job(**wished()), the_secret(**wished())
+    assert "c4n4ry" not in json.dumps(job)
+    told = json.loads(secret["stringData"]["mcp.json"])
+    assert told["mcpServers"]["mine"]["headers"] == {"Authorization": "Bearer c4n4ry-header"}
+    (run,) = [volume for volume in job["spec"]["template"]["spec"]["volumes"] if volume["name"] == "run"]
+    assert {"key": "mcp.json", "path": "mcp.json"} in run["secret"]["items"]
+    assert run["secret"]["defaultMode"] & 0o337 == 0
+
+
+# Sessions --------------------------------------------------------------------------------------------
+
+
+def plan_of(session_params: Mapping[str, Any], home: HomePod | None = HOME, **config: Any) -> RunPlan:
+    ctx = a_context(runtime={"sessionParams": session_params})
+    who = identify(ctx)
+    assert who is not None
+    return plan_run(ctx, who, AdapterConfig.read(config), Setting("ns", "i", home, {}, "0123abcd"))
+
+
+def test_a_session_is_resumed_with_the_servers_it_began_with_and_no_others() -> None:
+    begun = plan_of({}, **wished()).session_params
+    assert begun["mcpServerIdentity"]
+    stored = {"sessionId": SESSION, **begun}
+    assert plan_of(stored, **wished()).resume == SESSION
+    without = plan_of(stored)
+    assert without.resume is None
+    assert "Starting a fresh session: the set of MCP servers changed" in without.notes
+    assert "mcpServerIdentity" not in without.session_params
+    assert plan_of({"sessionId": SESSION}, **wished()).resume is None
+
+
+def test_the_servers_are_said_by_name() -> None:
+    assert "MCP servers (1): mine" in plan_of({}, **wished()).notes

@@ -1,0 +1,138 @@
+"""Asking the host for its MCP servers, and reading the baseline file of a volume that agents write on."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.plans import a_context
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.run.mcp import BASELINE_BYTES, BASELINE_PATH, hear_servers, read_baseline
+from paperclip_claude_k8s.run.narrate import Narrator
+
+SERVER = {"name": "s", "url": "https://x.example", "token": "t", "connectionId": "c"}
+pytestmark = pytest.mark.looptime
+
+
+@dataclass(slots=True)
+class Server:
+    name: str = "s"
+    url: str = "https://x.example"
+    token: str = "t"
+    connection_id: str = "c"
+
+
+class Asked:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get_servers(self) -> Any:
+        return self.answer
+
+
+class AskedLater:
+    async def getServers(self) -> Any:  # noqa: N802  # the wire's name
+        await asyncio.sleep(1)
+        return [SERVER]
+
+
+class Silent:
+    async def getServers(self) -> Any:  # noqa: N802  # the wire's name
+        await asyncio.sleep(3600)
+
+
+class Broken:
+    def get_servers(self) -> Any:
+        raise RuntimeError("c4n4ry")
+
+
+async def heard_from(source: Any) -> tuple[Any, Heard]:
+    heard = Heard()
+    ctx = a_context(runtimeMcp=source, onLog=heard.on_log)
+    told = await hear_servers(ctx, Narrator(ctx))
+    return told.runtime_mcp, heard
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"servers": [SERVER]},
+        {"getServers": lambda: [SERVER]},
+        [SERVER],
+        Asked([SERVER]),
+        Asked((Server(),)),
+        AskedLater(),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+async def test_every_way_of_naming_servers_is_understood(source: Any) -> None:
+    told, heard = await heard_from(source)
+    assert told == {"servers": [SERVER]}
+    assert heard.status == ""
+
+
+async def test_a_host_without_servers_is_asked_nothing() -> None:
+    assert (await heard_from(None))[0] is None
+    assert (await heard_from({}))[0] == {"servers": []}
+
+
+@pytest.mark.parametrize("source", [Broken(), Silent(), Asked(3)], ids=lambda source: type(source).__name__)
+async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(source: Any) -> None:
+    told, heard = await heard_from(source)
+    assert told == {"servers": []}
+    assert "MCP servers could not be asked for" in heard.status
+    assert "c4n4ry" not in heard.status
+
+
+# The baseline file ------------------------------------------------------------------------------------
+
+WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}}
+BASE = {"mcpServers": {"base": {"command": "b"}}}
+
+
+async def baseline(
+    volume: Path | None, env: Mapping[str, str] | None = None, config: Mapping[str, Any] = WANTED
+) -> Mapping[str, object]:
+    read = AdapterConfig.read(config)
+    return await read_baseline(a_context(), read, env or {}, str(volume) if volume else None)
+
+
+async def test_the_baseline_is_the_file_at_the_volumes_top(tmp_path: Path) -> None:
+    (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
+    assert await baseline(tmp_path) == BASE["mcpServers"]
+
+
+async def test_another_file_or_none_can_be_named_by_its_path_in_the_pod(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps(BASE))
+    assert await baseline(tmp_path, {BASELINE_PATH: "/paperclip/other.json"}) == BASE["mcpServers"]
+    (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
+    assert await baseline(tmp_path, {BASELINE_PATH: ""}) == {}
+    assert await baseline(tmp_path, {BASELINE_PATH: "/etc/passwd"}) == {}
+
+
+async def test_nobody_reads_it_where_no_servers_are_added_or_no_volume_is_here(tmp_path: Path) -> None:
+    (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
+    assert await baseline(tmp_path, config={}) == {}
+    assert await baseline(None) == {}
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"mcpServers": 3}', "x" * (BASELINE_BYTES + 1)])
+async def test_a_file_that_makes_no_sense_is_no_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".mcp.json").write_text(text)
+    assert await baseline(tmp_path) == {}
+
+
+async def test_an_agent_cannot_have_us_read_a_file_of_the_host_through_a_link(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (tmp_path / "secret.json").write_text(json.dumps(BASE))
+    (volume / ".mcp.json").symlink_to(tmp_path / "secret.json")
+    (volume / "up").symlink_to(tmp_path)
+    assert await baseline(volume) == {}
+    assert await baseline(volume, {BASELINE_PATH: "/paperclip/up/secret.json"}) == {}
+    assert await baseline(volume, {BASELINE_PATH: "/paperclip/../secret.json"}) == {}
