@@ -152,6 +152,13 @@ def config_invalid(why: str) -> Failure:
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why} — correct it and run again")
 
 
+def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int]) -> Failure:
+    """An older server would drop the fields it does not know, and the Pod would not be what was asked for."""
+    needs, found = (".".join(map(str, numbers)) for numbers in (least, version))
+    text = f"Invalid configuration: {setting} needs Kubernetes {needs} or newer, this cluster has {found}"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — leave {setting} out, or upgrade the cluster")
+
+
 def agent_id_invalid(agent_id: str) -> Failure:
     text = f"Agent id {agent_id[:80]!r} has no character that a Kubernetes label can hold"
     return _bootstrap(ErrorCode.AGENT_ID_INVALID, f"{text} — use an id with at least one letter or digit")

@@ -5,10 +5,12 @@ from typing import Any
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan.docker import docker_env, sidecars
 from paperclip_claude_k8s.plan.labels import user_labels
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
+from paperclip_claude_k8s.plan.podtemplate import lay_over
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.plan.volumes import SCRATCH_DIR, mounts, volumes
+from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 TERMINATION_LOG = "/dev/termination-log"
@@ -21,10 +23,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
         "ttlSecondsAfterFinished": int(config.ttl_seconds_after_finished),
-        "template": {
-            "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
-            "spec": _pod_spec(plan),
-        },
+        "template": lay_over(pod_template(plan), plan.overlay),
     }
     if plan.deadline is not None:
         spec["activeDeadlineSeconds"] = plan.deadline
@@ -43,6 +42,14 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
     }
 
 
+def pod_template(plan: RunPlan) -> dict[str, Any]:
+    """The Pod as built, before any overlay."""
+    return {
+        "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
+        "spec": _pod_spec(plan),
+    }
+
+
 def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
     """The run Secret: prompt, files and secret values; it goes when its owner, the Job, goes."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
@@ -57,7 +64,7 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
             "labels": dict(plan.identity.labels),
             "ownerReferences": [owner],
         },
-        "stringData": {**plan.files, **values},
+        "stringData": {**plan.files, **values, **plan.overlay.secrets},
     }
 
 
@@ -101,6 +108,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "runtimeClassName": config.runtime_class_name,
         "priorityClassName": config.priority_class_name,
         "securityContext": _pod_security(config.run_as_user),
+        "initContainers": sidecars(config) or None,
         "containers": [_agent_container(plan)],
         "volumes": volumes(plan),
         **_placement(plan),
@@ -166,17 +174,22 @@ def _env(plan: RunPlan) -> list[JsonObject]:
     """Later entries win where a name comes twice, so ours stand last."""
     inherited: list[JsonObject] = list(plan.environment.value_from)
     literals: list[JsonObject] = [
-        {"name": name, "value": unexpanded(value)}
-        for name, value in sorted({**plan.environment.literals, **_relay_env(plan)}.items())
+        {"name": name, "value": unexpanded(value)} for name, value in sorted(_literals(plan).items())
     ]
+    known = _literals(plan).keys()
     secrets: list[JsonObject] = [
         {
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in sorted(plan.environment.secrets)
+        for name in sorted(plan.environment.secrets.keys() - known)
     ]
     return [*inherited, *literals, *secrets]
+
+
+def _literals(plan: RunPlan) -> dict[str, str]:
+    """The agent's plain variables; the Pod's own word on its daemon and its relay counts most."""
+    return {**plan.environment.literals, **docker_env(plan.config), **_relay_env(plan)}
 
 
 def _relay_env(plan: RunPlan) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """All choices of a run, resolved once from what the host, the config and the home pod say."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -10,8 +10,11 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
+from paperclip_claude_k8s.plan.podsecurity import weaknesses
+from paperclip_claude_k8s.plan.podtemplate import read_overlay, what_stayed
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
@@ -70,7 +73,7 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
     resume = None if fresh else session or wish.session_id
     attempt = 2 if fresh else 1
     claim = setting.home.claim_name if setting.home else ""
-    return RunPlan(
+    plan = RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
@@ -79,6 +82,7 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
         environment=environment,
         mcp=mcp,
+        overlay=read_overlay(config.pod_template, who.job_name(attempt)),
         workdir=workdir,
         nonce=setting.nonce,
         wake_digest=wake_digest(ctx),
@@ -92,6 +96,18 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         session_params=_session_params(ctx, workdir, mcp),
         notes=(*_notes(wish, environment, mcp), *why_without_effect(config, claim, setting.volume_here)),
     )
+    return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
+
+
+def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
+    """What an overlay could not change, and each way in which the Pod is weaker than `restricted`."""
+    stayed = what_stayed(pod_template(plan), plan.overlay)
+    if stayed:
+        yield f"podTemplate: what a run cannot do without stays as it is: {', '.join(stayed)}"
+    for found in weaknesses(job_manifest(plan)["spec"]["template"]):
+        yield f"Weaker than the Pod Security Standard `restricted`: {found}"
+    if plan.config.enable_docker:
+        yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"
 
 
 def _retry_of(ctx: ExecutionContext) -> str | None:

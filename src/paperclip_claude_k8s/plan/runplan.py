@@ -11,6 +11,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.mcp import McpPlan
+from paperclip_claude_k8s.plan.podtemplate import Overlay
 from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.runlog import RunLogPlan
@@ -35,6 +36,7 @@ class RunPlan:
     retry_of: str | None = None
     """The run that this one repeats, as the host says."""
     mcp: McpPlan = field(default_factory=McpPlan)
+    overlay: Overlay = field(default_factory=Overlay)
     run_log: RunLogPlan | None = None
     """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
     volume_here: str | None = None
@@ -64,12 +66,14 @@ class RunPlan:
     @property
     def secret_values(self) -> frozenset[str]:
         """What may be shown nowhere, wherever else it turns up."""
-        return frozenset(self.environment.secrets.values()) | self.mcp.secrets
+        return (
+            frozenset({*self.environment.secrets.values(), *self.overlay.secrets.values()}) | self.mcp.secrets
+        )
 
     @property
     def secret_bytes(self) -> int:
         """Size of the run Secret's contents; etcd bounds it."""
-        contents = (*self.files.values(), *self.environment.secrets.values())
+        contents = (*self.files.values(), *self.environment.secrets.values(), *self.overlay.secrets.values())
         return sum(len(text.encode("utf-8", "surrogatepass")) for text in contents)
 
     @property

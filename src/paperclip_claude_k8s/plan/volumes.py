@@ -1,11 +1,9 @@
 """The volumes of an agent's Pod and where they are mounted."""
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.runplan import RunPlan
-
-SCRATCH_DIR = "/var/run/paperclip/scratch"
-"""The relay's own folder: the agent's stdout and stderr lie here while they are copied."""
 
 _HOME_SIZE = "20Gi"
 """HOME of an agent without a shared volume: tools and caches have been seen to take 20 GiB and more."""
@@ -25,6 +23,7 @@ def volumes(plan: RunPlan) -> list[JsonObject]:
         {"name": "run", "secret": secret},
         {"name": "scratch", "emptyDir": scratch},
         {"name": "home", **_home_volume(plan)},
+        *docker_volumes(plan.config),
         *(_secret_volume(volume) for volume in inherited),
     ]
 
@@ -35,6 +34,7 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
         {"name": "run", "mountPath": RUN_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
         {"name": "home", "mountPath": POD_HOME},
+        *docker_mounts(plan.config),
         *(
             {"name": _volume_name(volume), "mountPath": volume.mount_path, "readOnly": True}
             for volume in inherited

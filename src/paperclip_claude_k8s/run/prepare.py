@@ -19,6 +19,7 @@ from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.mcp import hear_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.requirements import check_requirements
 
 HOME_CONTAINER = "paperclip"
 """The host's own container in the home pod; where there is none of that name, the first one."""
@@ -46,8 +47,9 @@ async def prepare(
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
-        RunFailure: what `find_setting` raises.
+        RunFailure: what `find_setting` raises; `k8s_config_invalid` for a server that is too old.
     """
+    await check_requirements(config, ports, say)
     ctx, setting = await hear_servers(ctx, say), await find_setting(config, ports, say)
     baseline = await read_baseline(ctx, config, ports.house.env, setting.volume_here)
     planner = Planner(ctx, who, config, replace(setting, mcp_baseline=baseline))
