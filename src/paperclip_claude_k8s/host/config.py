@@ -57,7 +57,6 @@ ZERO_MEANS_DEFAULT = frozenset(
 WITHOUT_EFFECT = frozenset(
     {
         "instructionsFilePath",
-        "promptDelivery",
         "quotaGateUrl",
     }
 )

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
 from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic import merge
 
-_CONTAINERS = ("initContainers", "containers")
+CONTAINERS = ("initContainers", "containers")
 _FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy")
 """The relay, and where it leaves its summary: without them no run could be judged."""
 _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
@@ -32,7 +32,7 @@ def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
         return Overlay()
     secrets: dict[str, str] = {}
     spec: JsonMap = dict(template.get("spec") or {})
-    for kind in _CONTAINERS:
+    for kind in CONTAINERS:
         if kind in spec:
             spec[kind] = [_hidden(container, secret_name, secrets) for container in spec[kind] or ()]
     return Overlay({**template, "spec": spec}, secrets)
