@@ -31,7 +31,7 @@ class ErrorCode(StrEnum):
     AGENT_ID_INVALID = "k8s_agent_id_invalid"
     """Give the agent an id with at least one letter or digit."""
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
-    """Shorten the prompt, or put long texts on the shared volume."""
+    """Mount the shared volume on the host too (`sharedVolumeDir`), or shorten the prompt."""
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
     """Set `image`, or let the service account read its own Pod."""
     GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
@@ -152,6 +152,13 @@ def config_invalid(why: str) -> Failure:
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why} — correct it and run again")
 
 
+def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int]) -> Failure:
+    """An older server would drop the fields it does not know, and the Pod would not be what was asked for."""
+    needs, found = (".".join(map(str, numbers)) for numbers in (least, version))
+    text = f"Invalid configuration: {setting} needs Kubernetes {needs} or newer, this cluster has {found}"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — leave {setting} out, or upgrade the cluster")
+
+
 def agent_id_invalid(agent_id: str) -> Failure:
     text = f"Agent id {agent_id[:80]!r} has no character that a Kubernetes label can hold"
     return _bootstrap(ErrorCode.AGENT_ID_INVALID, f"{text} — use an id with at least one letter or digit")
@@ -160,8 +167,21 @@ def agent_id_invalid(agent_id: str) -> Failure:
 def prompt_too_large(size: int, limit: int) -> Failure:
     text = f"The prompt and what goes with it have {size} bytes; the run Secret holds {limit}"
     return _bootstrap(
-        ErrorCode.PROMPT_TOO_LARGE, f"{text} — shorten it, or put long texts on the shared volume"
+        ErrorCode.PROMPT_TOO_LARGE,
+        f"{text} — mount the shared volume here too (sharedVolumeDir) to have it staged there, or shorten it",
     )
+
+
+def prompt_not_staged(size: int, why: str) -> Failure:
+    text = f"The prompt has {size} bytes, too many for a Secret, and the shared volume refused it: {why}"
+    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, f"{text} — let this account write to it, or shorten it")
+
+
+def init_needs_leases() -> Failure:
+    """Without its Secret nothing holds a Pod back while two hosts find out which of them works."""
+    text = "Invalid configuration: promptDelivery init needs Leases, which this account may not use"
+    step = "allow them (`claude-k8s rbac` prints the Role), or use promptDelivery secret"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — {step}")
 
 
 def home_pod_unavailable(which: str, why: str) -> Failure:

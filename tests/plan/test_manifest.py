@@ -8,7 +8,7 @@ from tests.support.plans import HOME, a_context, the_job, the_secret
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
-from paperclip_claude_k8s.plan.manifest import unexpanded
+from paperclip_claude_k8s.plan.initfiles import unexpanded
 
 
 def pod_spec(**config: Any) -> dict[str, Any]:

@@ -138,6 +138,19 @@ async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp
         assert jobs(fake) == []
 
 
+async def test_a_living_job_without_a_secret_is_adopted_and_not_taken_for_unopened(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        fake.mischief.denied.add(("create", "secrets"))
+        async with started(one):
+            (job,) = fake.store.list(JOBS)
+            await one.adapter.shutdown()
+        result, heard = await two.run()
+        assert job["metadata"]["annotations"]["paperclip.io/ungated"] == "true"
+        assert result.error_message is None
+        assert heard.stdout.encode() == WHOLE
+        assert "Reattaching" in heard.status
+
+
 async def test_another_run_of_the_same_task_adopts_the_orphan_and_relabels_it(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:

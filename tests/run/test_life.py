@@ -237,7 +237,7 @@ async def test_a_guard_that_cannot_look_stays_closed(tmp_path: Path) -> None:
 
 async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.denied.add(("create", "secrets"))
+        fake.mischief.denied |= {("create", "secrets"), ("create", "leases")}
         result, _ = await run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
         assert "cannot create" in (result.error_message or "")

@@ -52,7 +52,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
         place = group.create_task(look_at_place(ctx, config, ports))
     checks += _judged(rights.result(), place.result(), namespace)
     if ctx.probe:
-        checks += await _probed(checks, place.result(), ports)
+        checks += await _probed(checks, rights.result(), place.result(), ports)
     return checks
 
 
@@ -70,8 +70,11 @@ def _judged(granted: Granted, place: Place | Failure, namespace: str) -> Iterato
     yield from judge_dry_run(place, granted)
 
 
-async def _probed(checks: list[Check], place: Place | Failure, ports: Ports) -> list[Check]:
+async def _probed(checks: list[Check], granted: Granted, place: Place | Failure, ports: Ports) -> list[Check]:
     """A Job that is sure to fail is not started."""
+    if granted.lacks("create", "secrets"):
+        text = "The probe Job was not started: it would need a Secret"
+        return [Check(code="k8s_probe_skipped", level="info", message=text)]
     if isinstance(place, Failure) or overall(tuple(checks)) == "fail":
         text = "The probe Job was not started: the errors above come first"
         return [Check(code="k8s_probe_skipped", level="info", message=text)]

@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from paperclip_claude_k8s.checks.observations import Granted, Place, Seen, Version
+from paperclip_claude_k8s.checks.observations import Granted, Place, Seen
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, words_of
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.requirements import Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
 UNAUTHORIZED = 401
-SIDECARS_SINCE: Version = (1, 29)
-"""Init containers that go on running (`restartPolicy: Always`) are on by default from here."""
-SUSPEND_SINCE: Version = (1, 24)
-"""Suspended Jobs are stable from here."""
 CREDENTIALS = frozenset(
     {
         "ANTHROPIC_API_KEY",
@@ -61,22 +58,14 @@ def judge_server(version: Seen[Version], config: AdapterConfig) -> Iterator[Chec
         return
     number = ".".join(map(str, version))
     yield Check(code="k8s_api_reachable", level="info", message=f"Kubernetes API {number} is reachable")
-    for setting, since in _needs(config):
-        if version < since:
-            least = ".".join(map(str, since))
-            yield Check(
-                code="k8s_version_too_old",
-                level="warn",
-                message=f"{setting} needs Kubernetes {least}; this one is {number}",
-                hint=f"upgrade the cluster, or leave {setting} out",
-            )
-
-
-def _needs(config: AdapterConfig) -> Iterator[tuple[str, Version]]:
-    if config.enable_docker:
-        yield "enableDocker", SIDECARS_SINCE
-    if config.queue_name:
-        yield "queueName", SUSPEND_SINCE
+    for setting, since in unmet(config, version):
+        least = ".".join(map(str, since))
+        yield Check(
+            code="k8s_version_too_old",
+            level="error",
+            message=f"{setting} needs Kubernetes {least}; this one is {number}",
+            hint=f"upgrade the cluster, or leave {setting} out",
+        )
 
 
 # Rights --------------------------------------------------------------------------------------------

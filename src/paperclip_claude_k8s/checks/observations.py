@@ -14,7 +14,6 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 
 T = TypeVar("T")
 Seen: TypeAlias = T | ClusterError
-Version: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

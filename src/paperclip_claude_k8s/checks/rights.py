@@ -94,8 +94,9 @@ RIGHTS: tuple[Right, ...] = (
     ),
     Right(
         Access("create", "secrets"),
-        "error",
-        "the prompt cannot be delivered, and no run can start (k8s_prompt_secret_create_failed)",
+        "warn",
+        "no token, key or other secret can be given to the agent, so it can hardly log in or call the host",
+        "an init container delivers the prompt, readable by who may read Jobs; that needs Leases",
     ),
     Right(
         Access("get", "secrets"),

@@ -20,6 +20,9 @@ TAKEN_ANNOTATION = f"{PREFIX}result-taken"
 HOLDER_ANNOTATION = f"{PREFIX}holder"
 HOLDER_SEEN_ANNOTATION = f"{PREFIX}holder-seen"
 RUN_LOG_ANNOTATION = f"{PREFIX}run-log"
+STAGED_ANNOTATION = f"{PREFIX}staged-files"
+UNGATED_ANNOTATION = f"{PREFIX}ungated"
+"""The Pod starts without a run Secret: its absence does not prove that the Job was never opened."""
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}

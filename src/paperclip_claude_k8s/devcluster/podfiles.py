@@ -76,7 +76,9 @@ class Paths:
         self._mounts: list[tuple[str, str]] = []
 
     def add(self, mount_path: str, folder: Path) -> None:
-        self._mounts.append((mount_path.rstrip("/"), str(folder)))
+        mount = mount_path.rstrip("/")
+        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # the next container has its own
+        self._mounts.append((mount, str(folder)))
         self._mounts.sort(key=lambda pair: -len(pair[0]))
 
     def local(self, text: str) -> str:

@@ -11,8 +11,8 @@ from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
 from paperclip_claude_k8s.host.readers import (
     AutoFlag,
     Flag,
-    Object,
     Objects,
+    PodTemplate,
     Seconds,
     Servers,
     Str,
@@ -56,10 +56,6 @@ ZERO_MEANS_DEFAULT = frozenset(
 
 WITHOUT_EFFECT = frozenset(
     {
-        "podTemplate",
-        "promptDelivery",
-        "enableDocker",
-        "dockerImage",
         "quotaGateUrl",
     }
 )
@@ -129,7 +125,7 @@ class AdapterConfig(BaseModel):
     node_selector: TextMap | None = None
     labels: TextMap = {}
     tolerations: Objects | None = None
-    pod_template: Object | None = None
+    pod_template: PodTemplate | None = None
     run_as_user: Whole = 1000
 
     ttl_seconds_after_finished: Seconds = 3600

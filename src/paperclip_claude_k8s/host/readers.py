@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BeforeValidator
 
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.podtemplate import read_pod_template
 
 
 def _expect(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
@@ -68,14 +69,6 @@ def text_map(value: object) -> dict[str, str]:
     return {str(key): _scalar_text(item, expected) for key, item in value.items() if item is not None}
 
 
-def _json_object(value: object) -> object:
-    expected = "an object, or its JSON text"
-    value = _from_json(value, expected) if isinstance(value, str) else value
-    if not isinstance(value, Mapping):
-        raise ValueError(expected)  # noqa: TRY004
-    return dict(value)
-
-
 def _json_objects(value: object) -> object:
     expected = "a list of objects, or its JSON text"
     value = _from_json(value, expected) if isinstance(value, str) else value
@@ -123,6 +116,6 @@ Whole: TypeAlias = Annotated[int, _expect("a whole number, 0 or more", _is_whole
 Seconds: TypeAlias = Annotated[float, _expect("a number of seconds, 0 or more", _is_number)]
 TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(text_map)]
 TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_string_list)]
-Object: TypeAlias = Annotated[JsonMap, BeforeValidator(_json_object)]
+PodTemplate: TypeAlias = Annotated[JsonMap, BeforeValidator(read_pod_template)]
 Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_servers)]
 Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_json_objects)]

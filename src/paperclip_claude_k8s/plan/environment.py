@@ -28,6 +28,8 @@ _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 """What every shell and every Kubernetes takes, and short enough for a Secret's key."""
 
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+FILE_PREFIX = "env-"
+"""Begins the name of a file that holds a variable too long for the environment."""
 _AGENT_HEADER = "X-Anthropic-Agent-Id"
 _TELLING_CHARS = 8
 """A secret value this long or longer is looked for inside other values."""
@@ -184,4 +186,4 @@ def _pointer(name: str) -> str:
 
 
 def _file_name(name: str) -> str:
-    return "wake-payload.json" if name == WAKE_PAYLOAD else f"env-{name}"
+    return "wake-payload.json" if name == WAKE_PAYLOAD else f"{FILE_PREFIX}{name}"

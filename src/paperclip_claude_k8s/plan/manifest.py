@@ -5,12 +5,14 @@ from typing import Any
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan.docker import docker_env, sidecars
+from paperclip_claude_k8s.plan.initfiles import unexpanded, writing_container
 from paperclip_claude_k8s.plan.labels import user_labels
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.plan.volumes import SCRATCH_DIR, mounts, volumes
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
+from paperclip_claude_k8s.plan.podtemplate import lay_over
+from paperclip_claude_k8s.plan.runplan import SECRET_ENV_PREFIX, RunPlan
+from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
-SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -21,10 +23,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
         "ttlSecondsAfterFinished": int(config.ttl_seconds_after_finished),
-        "template": {
-            "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
-            "spec": _pod_spec(plan),
-        },
+        "template": lay_over(pod_template(plan), plan.overlay),
     }
     if plan.deadline is not None:
         spec["activeDeadlineSeconds"] = plan.deadline
@@ -43,10 +42,17 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
     }
 
 
+def pod_template(plan: RunPlan) -> dict[str, Any]:
+    """The Pod as built, before any overlay."""
+    return {
+        "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
+        "spec": _pod_spec(plan),
+    }
+
+
 def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
     """The run Secret: prompt, files and secret values; it goes when its owner, the Job, goes."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
-    values = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in plan.environment.secrets.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -57,7 +63,7 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
             "labels": dict(plan.identity.labels),
             "ownerReferences": [owner],
         },
-        "stringData": {**plan.files, **values},
+        "stringData": dict(plan.secret_data),
     }
 
 
@@ -72,6 +78,8 @@ def _annotations(plan: RunPlan) -> dict[str, str]:
         names.AGENT_NAME_ANNOTATION: plan.agent_name,
         names.WAKE_ANNOTATION: plan.wake_digest,
         names.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
+        names.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
+        names.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
     }
     return {
         names.ADAPTER_LABEL: names.ADAPTER_TYPE,
@@ -101,6 +109,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "runtimeClassName": config.runtime_class_name,
         "priorityClassName": config.priority_class_name,
         "securityContext": _pod_security(config.run_as_user),
+        "initContainers": [*_writers(plan), *sidecars(config)] or None,
         "containers": [_agent_container(plan)],
         "volumes": volumes(plan),
         **_placement(plan),
@@ -136,17 +145,19 @@ def _pod_security(user: int) -> JsonObject:
     }
 
 
-def _agent_container(plan: RunPlan) -> JsonObject:
+def _writers(plan: RunPlan) -> list[JsonObject]:
+    if not plan.by_init:
+        return []
+    files = plan.delivery
+    return [{**_container(plan), **writing_container(files.init, with_secret=bool(files.secret))}]
+
+
+def _container(plan: RunPlan) -> JsonObject:
+    """What every container of ours has in common."""
     config = plan.config
     return {
-        "name": names.AGENT_CONTAINER,
         "image": plan.image,
         "imagePullPolicy": config.image_pull_policy,
-        "command": [unexpanded(part) for part in ("sh", "-c", relay.script(), "relay", *plan.argv)],
-        "workingDir": plan.workdir,
-        "env": _env(plan),
-        "envFrom": list(plan.environment.env_from),
-        "volumeMounts": mounts(plan),
         "resources": {
             "requests": {"cpu": config.cpu_request, "memory": config.memory_request},
             "limits": {"cpu": config.cpu_limit, "memory": config.memory_limit},
@@ -157,32 +168,46 @@ def _agent_container(plan: RunPlan) -> JsonObject:
     }
 
 
-def unexpanded(text: str) -> str:
-    """Text that Kubernetes leaves alone: in commands and env it expands `$(NAME)` and turns `$$` into `$`."""
-    return text.replace("$", "$$")
+def _agent_container(plan: RunPlan) -> JsonObject:
+    return {
+        **_container(plan),
+        "name": names.AGENT_CONTAINER,
+        "command": [unexpanded(part) for part in ("sh", "-c", relay.script(), "relay", *plan.argv)],
+        "workingDir": plan.workdir,
+        "env": _env(plan),
+        "envFrom": list(plan.environment.env_from),
+        "volumeMounts": mounts(plan),
+    }
 
 
 def _env(plan: RunPlan) -> list[JsonObject]:
     """Later entries win where a name comes twice, so ours stand last."""
     inherited: list[JsonObject] = list(plan.environment.value_from)
     literals: list[JsonObject] = [
-        {"name": name, "value": unexpanded(value)}
-        for name, value in sorted({**plan.environment.literals, **_relay_env(plan)}.items())
+        {"name": name, "value": unexpanded(value)} for name, value in sorted(_literals(plan).items())
     ]
+    known = _literals(plan).keys()
     secrets: list[JsonObject] = [
         {
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in sorted(plan.environment.secrets)
+        for name in sorted(plan.environment.secrets.keys() - known)
     ]
     return [*inherited, *literals, *secrets]
+
+
+def _literals(plan: RunPlan) -> dict[str, str]:
+    """The agent's plain variables; the Pod's own word on its daemon and its relay counts most."""
+    moved = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
+    told = {name: moved.get(value, value) for name, value in plan.environment.literals.items()}
+    return {**told, **docker_env(plan.config), **_relay_env(plan)}
 
 
 def _relay_env(plan: RunPlan) -> dict[str, str]:
     return {
         relay.DIR: SCRATCH_DIR,
-        relay.PROMPT: f"{RUN_DIR}/prompt.txt",
+        relay.PROMPT: plan.delivery.path("prompt.txt"),
         relay.OUT: plan.run_log.in_pod if plan.run_log else f"{SCRATCH_DIR}/stdout",
         relay.NONCE: plan.nonce,
         relay.LIMIT: str(plan.config.log_limit_bytes),

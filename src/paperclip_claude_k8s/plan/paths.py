@@ -9,6 +9,10 @@ RUN_DIR = "/var/run/paperclip/run"
 """Where the run Secret's files are: prompt.txt and what else the plan put into it."""
 
 
+SCRATCH_DIR = "/var/run/paperclip/scratch"
+"""The relay's own folder: the agent's stdout and stderr lie here while they are copied."""
+
+
 def to_pod_path(path: str, shared_dir: str) -> str | None:
     """The same file as the Pod sees it, or None where it does not lie on the shared volume.
 

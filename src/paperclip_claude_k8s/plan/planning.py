@@ -1,7 +1,7 @@
 """All choices of a run, resolved once from what the host, the config and the home pod say."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
@@ -9,14 +9,18 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.bundle import Packed
-from paperclip_claude_k8s.plan.environment import Environment, layer_environment
+from paperclip_claude_k8s.plan.environment import layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
+from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
+from paperclip_claude_k8s.plan.podsecurity import weaknesses
+from paperclip_claude_k8s.plan.podtemplate import read_overlay, what_stayed
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
+from paperclip_claude_k8s.plan.secretless import Parts, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,20 @@ class Planner:
     config: AdapterConfig = field(repr=False)
     setting: Setting = field(repr=False)
 
-    def plan(self, *, fresh: bool = False, session: str | None = None) -> RunPlan:
+    def plan(self, *, fresh: bool = False, session: str | None = None, secretless: bool = False) -> RunPlan:
         """As `plan_run`."""
-        return plan_run(self.ctx, self.who, self.config, self.setting, fresh=fresh, session=session)
+        return plan_run(
+            self.ctx,
+            self.who,
+            self.config,
+            self.setting,
+            fresh=fresh,
+            session=session,
+            secretless=secretless,
+        )
 
 
-def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
+def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to differ
     ctx: ExecutionContext,
     who: Identity,
     config: AdapterConfig,
@@ -58,30 +70,37 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
     *,
     fresh: bool = False,
     session: str | None = None,
+    secretless: bool = False,
 ) -> RunPlan:
     """Resolve everything.
 
     `fresh` leaves the wished session out: the second attempt after a lost session. `session` takes another
-    one's place: that of a finished run of this agent whose result nobody took.
+    one's place: that of a finished run of this agent whose result nobody took. `secretless` leaves out what
+    only a Secret may carry.
     """
     workdir = working_dir(ctx, config)
+    attempt = 2 if fresh else 1
     environment = layer_environment(
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
     packed, mcp = setting.packed, plan_mcp(ctx, config, setting.mcp_baseline, environment.api_url)
-    wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key, mcp_identity=mcp.identity)
+    parts = Parts(environment, mcp, read_overlay(config.pod_template, who.job_name(attempt)))
+    if secretless:
+        parts = without_secrets(parts)
+    wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key, mcp_identity=parts.mcp.identity)
     resume = None if fresh else session or wish.session_id
-    attempt = 2 if fresh else 1
     claim = setting.home.claim_name if setting.home else ""
-    return RunPlan(
+    plan = RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, packed, mcp, resume)),
+        argv=command_line(_options(config, packed, parts.mcp, resume)),
         prompt=assemble_prompt(ctx, config, resumed=resume is not None),
-        environment=environment,
-        mcp=mcp,
+        environment=parts.environment,
+        mcp=parts.mcp,
+        overlay=parts.overlay,
+        secretless=secretless,
         workdir=workdir,
         nonce=setting.nonce,
         wake_digest=wake_digest(ctx),
@@ -93,13 +112,25 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and two ways to differ
         home=setting.home,
         bundle_files=packed.files,
         attempt=attempt,
-        session_params=_session_params(ctx, workdir, packed, mcp),
+        session_params=_session_params(ctx, workdir, packed, parts.mcp),
         notes=(
-            *_notes(wish, environment, mcp),
+            *_notes(wish, parts),
             *packed.notes,
             *why_without_effect(config, claim, setting.volume_here),
         ),
     )
+    return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
+
+
+def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
+    """What an overlay could not change, and each way in which the Pod is weaker than `restricted`."""
+    stayed = what_stayed(pod_template(plan), plan.overlay)
+    if stayed:
+        yield f"podTemplate: what a run cannot do without stays as it is: {', '.join(stayed)}"
+    for found in weaknesses(job_manifest(plan)["spec"]["template"]):
+        yield f"Weaker than the Pod Security Standard `restricted`: {found}"
+    if plan.config.enable_docker:
+        yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"
 
 
 def _retry_of(ctx: ExecutionContext) -> str | None:
@@ -107,7 +138,8 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(wish: ResumeWish, environment: Environment, mcp: McpPlan) -> Iterator[str]:
+def _notes(wish: ResumeWish, parts: Parts) -> Iterator[str]:
+    environment, mcp = parts.environment, parts.mcp
     if wish.why_not:
         yield f"Starting a fresh session: {wish.why_not}"
     if environment.overruled:
@@ -116,6 +148,11 @@ def _notes(wish: ResumeWish, environment: Environment, mcp: McpPlan) -> Iterator
         yield f"Too long for the environment, delivered as files: {', '.join(environment.oversized)}"
     if mcp.servers:
         yield f"MCP servers ({len(mcp.servers)}): {', '.join(sorted(mcp.servers))}"
+    if parts.lost:
+        yield (
+            f"The agent goes without {', '.join(parts.lost)}: no Secret may be created here, and nothing "
+            "secret may stand in a Job; grant `create secrets` (`claude-k8s rbac` prints the Role)"
+        )
 
 
 def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.plan.delivery import FOLDER, Delivery, Room, deliver, is_private, size
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.mcp import McpPlan
+from paperclip_claude_k8s.plan.mcp import FILE, McpPlan
+from paperclip_claude_k8s.plan.podtemplate import Overlay
 from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.runlog import RunLogPlan
+
+SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class RunPlan:
     retry_of: str | None = None
     """The run that this one repeats, as the host says."""
     mcp: McpPlan = field(default_factory=McpPlan)
+    overlay: Overlay = field(default_factory=Overlay)
     run_log: RunLogPlan | None = None
     """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
     volume_here: str | None = None
@@ -43,6 +49,8 @@ class RunPlan:
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Instructions that could not lie on the shared volume, as files of the run Secret."""
     attempt: int = 1
+    secretless: bool = False
+    """Secrets are forbidden here: nothing secret travels, and no gate holds the Pod back."""
     notes: tuple[str, ...] = ()
     """What the host should know about choices that are not what it wished for."""
     session_params: Mapping[str, str] = field(default_factory=dict)
@@ -59,20 +67,55 @@ class RunPlan:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """File name → text: what the run Secret brings into the Pod as files."""
+        """File name → text: what the agent finds in its run folder, whichever way it comes."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.bundle_files}
 
     @property
     def secret_values(self) -> frozenset[str]:
         """What may be shown nowhere, wherever else it turns up."""
-        return frozenset(self.environment.secrets.values()) | self.mcp.secrets
+        return (
+            frozenset({*self.environment.secrets.values(), *self.overlay.secrets.values()}) | self.mcp.secrets
+        )
 
     @property
-    def secret_bytes(self) -> int:
-        """Size of the run Secret's contents; etcd bounds it."""
-        contents = (*self.files.values(), *self.environment.secrets.values())
-        return sum(len(text.encode("utf-8", "surrogatepass")) for text in contents)
+    def delivery(self) -> Delivery:
+        """Which way each file goes; the shared volume only where it is mounted on both sides."""
+        shared = self.volume_here is not None and self.home is not None and self.home.claim_name
+        return deliver(
+            self.files,
+            self.is_private,
+            Room(
+                "init" if self.by_init else "secret",
+                Limits().secret_prompt_bytes,
+                f"{FOLDER}/{self.job_name}" if shared else "",
+                sum(map(size, self._values.values())),
+            ),
+        )
+
+    @property
+    def by_init(self) -> bool:
+        """Whether an init container writes the files: so configured, or Secrets are forbidden."""
+        return self.secretless or self.config.prompt_delivery == "init"
+
+    @property
+    def secret_data(self) -> Mapping[str, str]:
+        """Key → value of the run Secret; empty where the run has none and nothing gates its Pod."""
+        return {**self.delivery.secret, **self._values}
+
+    @property
+    def bulk(self) -> int:
+        """Size of the largest object that carries the run's texts, in bytes; etcd bounds it."""
+        return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
+
+    def is_private(self, name: str, text: str) -> bool:
+        """May this file only travel in the run Secret?"""
+        return (name == FILE and bool(self.mcp.secrets)) or is_private(name, text)
+
+    @property
+    def _values(self) -> Mapping[str, str]:
+        env = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in self.environment.secrets.items()}
+        return {**env, **self.overlay.secrets}
 
     @property
     def deadline(self) -> int | None:

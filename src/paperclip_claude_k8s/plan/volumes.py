@@ -1,14 +1,15 @@
 """The volumes of an agent's Pod and where they are mounted."""
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
-from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
+from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.runplan import RunPlan
-
-SCRATCH_DIR = "/var/run/paperclip/scratch"
-"""The relay's own folder: the agent's stdout and stderr lie here while they are copied."""
 
 _HOME_SIZE = "20Gi"
 """HOME of an agent without a shared volume: tools and caches have been seen to take 20 GiB and more."""
+
+_RUN_SIZE = "16Mi"
+"""The run's files all together are below the size of two Kubernetes objects."""
 
 _GROUP_READABLE = 0o440
 """The Secret's files belong to root and the Pod's fsGroup; the agent reads them through its group."""
@@ -16,15 +17,15 @@ _GROUP_READABLE = 0o440
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """Every emptyDir is bounded: a full node disk kills more than one run."""
-    secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": _items(plan)}
     scratch = {
         "sizeLimit": str(2 * plan.config.log_limit_bytes)
     }  # stdout and stderr may each reach the limit
     inherited = plan.home.secret_volumes if plan.home else ()
     return [
-        {"name": "run", "secret": secret},
+        *_run_volumes(plan),
         {"name": "scratch", "emptyDir": scratch},
         {"name": "home", **_home_volume(plan)},
+        *docker_volumes(plan.config),
         *(_secret_volume(volume) for volume in inherited),
     ]
 
@@ -35,6 +36,7 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
         {"name": "run", "mountPath": RUN_DIR, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_DIR},
         {"name": "home", "mountPath": POD_HOME},
+        *docker_mounts(plan.config),
         *(
             {"name": _volume_name(volume), "mountPath": volume.mount_path, "readOnly": True}
             for volume in inherited
@@ -42,9 +44,16 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
     ]
 
 
-def _items(plan: RunPlan) -> list[JsonObject]:
-    """Files only: the secret env values of the same Secret must not lie in the agent's file system too."""
-    return [{"key": name, "path": name} for name in sorted(plan.files)]
+def _run_volumes(plan: RunPlan) -> list[JsonObject]:
+    """The run's files: a Secret as it is, or a folder that the init container fills, with or without one."""
+    files = plan.delivery.secret
+    # Files only: the secret env values of the same Secret must not lie in the agent's file system too.
+    items = [{"key": name, "path": name} for name in sorted(files)]
+    secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": items}
+    if not plan.by_init:
+        return [{"name": "run", "secret": secret}]
+    written: JsonObject = {"name": "run", "emptyDir": {"sizeLimit": _RUN_SIZE}}
+    return [written, {"name": "run-secret", "secret": secret}] if files else [written]
 
 
 def _home_volume(plan: RunPlan) -> JsonObject:

@@ -10,6 +10,7 @@ from paperclip_claude_k8s.cluster.labels import (
     SESSION_LABEL,
     TAKEN_ANNOTATION,
     TASK_LABEL,
+    UNGATED_ANNOTATION,
 )
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -64,7 +65,8 @@ async def clear_unopened(
     """
     kept = []
     for job in jobs:
-        orphaned = is_live(job) and job.ref.uid not in held
+        gated = UNGATED_ANNOTATION not in job.annotations
+        orphaned = gated and is_live(job) and job.ref.uid not in held
         if not orphaned or await _was_opened(job, ports):
             kept.append(job)
         else:

@@ -18,10 +18,11 @@ from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.staging import stage, unstage
 from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
-HTTP_CONFLICT = 409
+HTTP_CONFLICT, HTTP_FORBIDDEN = 409, 403
 STEP_BACK = (1.0, 3.0)
 """Seconds, drawn at random: two runs that met at the gate must not meet again."""
 
@@ -56,23 +57,70 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
-        _check_size(plan, ports.house)
+        _check(plan, held, ports.house)
         await announce(planner.ctx, plan)
-        job = await _create(plan, held, ports, say)
-        rival = await _opened(plan, job, ports, say)
-        if rival is None:
+        try:
+            made = await _made(plan, held, ports, say)
+        except _SecretsForbidden as refused:
+            plan = await _without_secrets(planner, plan, refused, held, say)
+            continue
+        if isinstance(made, JobSnapshot):
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
-            line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(job, plan, line)
+            line = f"Created K8s Job: {made.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
+            return LaunchedJob(made, plan, line)
+        rival = made
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
-def _check_size(plan: RunPlan, house: House) -> None:
+def _check(plan: RunPlan, held: Tenure, house: House) -> None:
     limit = house.limits.secret_prompt_bytes
-    if plan.secret_bytes > limit:
-        raise RunFailure(failures.prompt_too_large(plan.secret_bytes, limit))
+    if plan.bulk > limit:
+        raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
+    if plan.by_init and not held.fenced:
+        raise RunFailure(failures.init_needs_leases())
+
+
+class _SecretsForbidden(Exception):
+    """The account may not create Secrets; what the API server said of it."""
+
+    def __init__(self, error: ClusterError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _without_secrets(
+    planner: Planner, plan: RunPlan, refused: _SecretsForbidden, held: Tenure, say: Narrator
+) -> RunPlan:
+    """The plan that needs no Secret. Raises RunFailure: only Leases could stand in for the gate."""
+    if not held.fenced:
+        raise RunFailure(failures.secret_create_failed(plan.job_name, refused.error)) from None
+    await say.warn(f"{refused.error}; the prompt goes by an init container instead")
+    other = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=True)
+    for note in other.notes:
+        if note not in plan.notes:
+            await say.warn(note)
+    return other
+
+
+async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot | str:
+    """A Job with its gate open, or the name of a rival; whatever else happens, nothing of it stays.
+
+    Raises:
+        RunFailure: it was refused.
+        _SecretsForbidden: its Secret was.
+    """
+    opened = False
+    try:
+        await stage(plan, ports.house)
+        job = await _create(plan, held, ports, say)
+        rival = await _opened(plan, job, ports, say)
+        opened = rival is None
+        return job if rival is None else rival
+    finally:
+        if not opened and plan.delivery.staged:
+            await unstage(plan.volume_here, plan.job_name)
 
 
 async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot:
@@ -149,6 +197,8 @@ async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -
 
 
 async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> None:
+    if not plan.secret_data:
+        return
     call = Caller(ports.house.timings, say)
     manifest = secret_manifest(plan, job.ref)
     try:
@@ -156,6 +206,8 @@ async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Nar
     except ClusterError as error:
         if error.status == HTTP_CONFLICT:  # the answer to our own earlier try was lost
             return
+        if error.status == HTTP_FORBIDDEN and not failures.can_heal(error):
+            raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 
 

@@ -21,6 +21,7 @@ from paperclip_claude_k8s.run.bundle import Wanted, pack
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.mcp import hear_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.requirements import check_requirements
 
 HOME_CONTAINER = "paperclip"
 """The host's own container in the home pod; where there is none of that name, the first one."""
@@ -48,8 +49,10 @@ async def prepare(
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
-        RunFailure: what `find_setting` raises; `k8s_config_invalid` for ids that cannot name a folder.
+        RunFailure: what `find_setting` raises; `k8s_config_invalid` for ids that cannot name a folder and for
+            a server that is too old.
     """
+    await check_requirements(config, ports, say)
     ctx, setting = await hear_servers(ctx, say), await find_setting(config, ports, say)
     baseline = await read_baseline(ctx, config, ports.house.env, setting.volume_here)
     packed = await _packed(ctx, config, setting, ports)

@@ -11,6 +11,7 @@ from paperclip_claude_k8s.run.adopt import mark_taken
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.staging import unstage_after
 from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
 
 
@@ -55,6 +56,8 @@ async def _tidy(launched: LaunchedJob, how: Care, held: Tenure, ports: Ports, sa
                 await call("delete job", lambda: ports.cluster.delete_job(ref, "Background"))
             elif how.leaving == "done":
                 await mark_taken(launched.job, ports)
+            if kept is None or how.leaving == "done":
+                await unstage_after(launched.job, launched.plan.volume_here)
     except (ClusterError, TimeoutError) as error:
         words = str(error) or f"no answer within {ports.house.timings.tidy:g}s"
         await say.warn(f"Warning: failed to cleanup job {ref.name}: {words}; its TTL will remove it")

@@ -1,0 +1,65 @@
+"""`enableDocker`: a Docker daemon beside the agent, as a native sidecar (Kubernetes 1.29 or newer)."""
+
+from paperclip_claude_k8s.cluster.model import JsonObject
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.plan.paths import POD_HOME
+
+CONTAINER = "docker"
+SOCKET_DIR = "/var/run/paperclip/docker"
+SOCKET = f"unix://{SOCKET_DIR}/docker.sock"
+_DATA_DIR = "/var/lib/docker"
+_DATA_SIZE = "50Gi"
+"""Images and layers of one run; a build of a large image has been seen to take 20 GiB."""
+_START_SECONDS = 60
+"""The daemon is up in a few seconds; a node under load takes longer."""
+
+
+def sidecars(config: AdapterConfig) -> list[JsonObject]:
+    """The daemon's container, privileged as every Docker in Docker; the agent starts once it answers."""
+    if not config.enable_docker:
+        return []
+    probe = {"exec": {"command": ["docker", "--host", SOCKET, "version"]}}
+    security = {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+    container: JsonObject = {
+        "name": CONTAINER,
+        "image": config.docker_image,
+        "imagePullPolicy": config.image_pull_policy,
+        "restartPolicy": "Always",
+        "args": ["dockerd", f"--host={SOCKET}", f"--group={config.run_as_user or 1000}"],
+        "env": [{"name": "DOCKER_TLS_CERTDIR", "value": ""}],
+        "startupProbe": {
+            **probe,
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": _START_SECONDS,
+        },
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"cpu": config.cpu_limit, "memory": config.memory_limit},
+        },
+        "securityContext": {**security, "allowPrivilegeEscalation": True},
+        "volumeMounts": [
+            {"name": "docker", "mountPath": SOCKET_DIR},
+            {"name": "docker-data", "mountPath": _DATA_DIR},
+            {"name": "home", "mountPath": POD_HOME},  # so that `-v` means the same on both sides
+        ],
+    }
+    return [container]
+
+
+def docker_volumes(config: AdapterConfig) -> list[JsonObject]:
+    if not config.enable_docker:
+        return []
+    return [
+        {"name": "docker", "emptyDir": {"sizeLimit": "1Mi"}},
+        {"name": "docker-data", "emptyDir": {"sizeLimit": _DATA_SIZE}},
+    ]
+
+
+def docker_mounts(config: AdapterConfig) -> list[JsonObject]:
+    return [{"name": "docker", "mountPath": SOCKET_DIR}] if config.enable_docker else []
+
+
+def docker_env(config: AdapterConfig) -> dict[str, str]:
+    """Where the agent finds the daemon, unless the config names another one."""
+    return {"DOCKER_HOST": SOCKET} if config.enable_docker and "DOCKER_HOST" not in config.env else {}

@@ -1,0 +1,61 @@
+"""A run where Secrets are forbidden: what is secret stays behind, for who reads Jobs reads all the rest."""
+
+from dataclasses import dataclass, replace
+
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.delivery import is_private
+from paperclip_claude_k8s.plan.environment import Environment
+from paperclip_claude_k8s.plan.mcp import McpPlan
+from paperclip_claude_k8s.plan.paths import RUN_DIR
+from paperclip_claude_k8s.plan.podtemplate import CONTAINERS, Overlay
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of a plan may be secret; `lost` names what was."""
+
+    environment: Environment
+    mcp: McpPlan
+    overlay: Overlay
+    lost: tuple[str, ...] = ()
+
+
+def without_secrets(parts: Parts) -> Parts:
+    """The same parts with nothing in them that only a Secret may carry."""
+    environment, files = _environment(parts.environment)
+    mcp = McpPlan() if parts.mcp.secrets else parts.mcp
+    names = {name for name, value in parts.environment.secrets.items() if value} | files
+    lost = (*sorted(names), *sorted(key.rpartition(".")[2] for key in parts.overlay.secrets))
+    servers = ("its MCP servers",) if mcp is not parts.mcp else ()
+    return Parts(environment, mcp, _overlay(parts.overlay), (*lost, *servers))
+
+
+def _environment(given: Environment) -> tuple[Environment, set[str]]:
+    """The public part, and the variables whose files stay behind; what hides a value of home's goes on to."""
+    files = {name: text for name, text in given.files.items() if not is_private(name, text)}
+    gone = {f"{RUN_DIR}/{name}" for name in given.files.keys() - files.keys()}
+    literals = {name: value for name, value in given.literals.items() if value not in gone}
+    hiding = {name: "" for name, value in given.secrets.items() if not value}
+    lost = {name.removesuffix("_FILE") for name in given.literals.keys() - literals.keys()}
+    return replace(given, literals={**literals, **hiding}, secrets={}, files=files), lost
+
+
+def _overlay(given: Overlay) -> Overlay:
+    """Without the variables whose values were moved into the Secret."""
+    if not given.secrets:
+        return given
+    spec = dict(given.template["spec"])
+    for kind in CONTAINERS:
+        if kind in spec:
+            spec[kind] = [_public(container, given) for container in spec[kind]]
+    return Overlay({**given.template, "spec": spec})
+
+
+def _public(container: JsonMap, given: Overlay) -> JsonMap:
+    env = [entry for entry in container.get("env") or () if _key(entry) not in given.secrets]
+    return {**container, "env": env}
+
+
+def _key(entry: JsonMap) -> str:
+    source = (entry.get("valueFrom") or {}).get("secretKeyRef") or {}
+    return str(source.get("key", ""))

@@ -1,0 +1,57 @@
+"""Prompts that reach the agent in other ways than a small Secret, and the digest it sees of them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.homes import RECEIVED, Home, at_home_on_dev, at_home_on_real
+
+ODD = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
+DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"
+
+
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
+    async with at_home_on_real() if request.param == "real" else at_home_on_dev(tmp_path) as place:
+        yield place
+
+
+async def assert_received(home: Home, text: str, **config: Any) -> None:
+    """The agent has got every byte of what the host was told it would get."""
+    context = {"taskId": "task-1", "paperclipTaskMarkdown": text}
+    result, heard = await home.site.run({"CLAUDE_SCRIPT": DIGEST}, context=context, config=config)
+    prompt = heard.meta[-1]["prompt"]
+    assert text.strip() in prompt
+    assert heard.stdout.strip() == hashlib.sha256(prompt.encode()).hexdigest(), heard.status
+    assert result.result_json is not None
+    assert result.result_json["log"]["complete"] is True
+    assert list((home.volume / "run-files").glob("*")) == []
+    assert await home.site.leftovers() == []
+
+
+async def test_a_prompt_of_two_megabytes_arrives_whole(home: Home) -> None:
+    await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1))
+
+
+async def test_a_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None:
+    await assert_received(home, "x" * 880 * 1024)
+
+
+async def test_an_init_container_delivers_a_prompt_of_many_pieces_to_the_byte(home: Home) -> None:
+    await assert_received(home, ODD * 15_000, promptDelivery="init")
+
+
+async def test_a_prompt_of_two_megabytes_arrives_with_init_as_well(home: Home) -> None:
+    await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1), promptDelivery="init")
+
+
+async def test_files_of_the_run_secret_arrive_by_init_for_the_agent_alone(home: Home) -> None:
+    script = "cd /var/run/paperclip/run 2>/dev/null || cd ${PAPERCLIP_WAKE_PAYLOAD_FILE%/*}; stat -c %a-%n *"
+    wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 200_000}]}
+    config = {"promptDelivery": "init", "mcpServers": {"m": {"command": "x", "env": {"A_KEY": "y"}}}}
+    _, heard = await home.site.run(
+        {"CLAUDE_SCRIPT": script}, context={"taskId": "t", "paperclipWake": wake}, config=config
+    )
+    assert heard.stdout.split() == ["400-mcp.json", "600-prompt.txt", "600-wake-payload.json"]

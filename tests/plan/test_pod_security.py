@@ -1,0 +1,271 @@
+"""Every rule of the Pod Security Standard `restricted`: told when broken, and the built Pod breaks none."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.plans import HOME, a_context, a_plan, the_job
+
+from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
+from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.plan.podsecurity import RULES, weaknesses
+
+Object = dict[str, Any]
+
+SAFE: Object = {
+    "metadata": {},
+    "spec": {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "c",
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }
+        ],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+    },
+}
+
+
+def broken(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
+    """What is told of the safe Pod after `change(spec, container)`."""
+    template = copy.deepcopy(SAFE)
+    spec = template["spec"]
+    change(spec, spec["containers"][0])
+    return weaknesses(template)
+
+
+def context_of(part: Object, **more: Any) -> None:
+    part["securityContext"] = {**part.get("securityContext", {}), **more}
+
+
+HTTP = {"httpGet": {"host": "10.0.0.1", "port": 1}}
+BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
+    "host process, Pod": (
+        lambda s, _: context_of(s, windowsOptions={"hostProcess": True}),
+        "the Pod is a Windows HostProcess",
+    ),
+    "host process": (
+        lambda _, c: context_of(c, windowsOptions={"hostProcess": True}),
+        "container c is a Windows HostProcess",
+    ),
+    "host network": (lambda s, _: s.update(hostNetwork=True), "hostNetwork is on"),
+    "host pid": (lambda s, _: s.update(hostPID=True), "hostPID is on"),
+    "host ipc": (lambda s, _: s.update(hostIPC=True), "hostIPC is on"),
+    "privileged": (lambda _, c: context_of(c, privileged=True), "container c is privileged"),
+    "capability": (
+        lambda _, c: context_of(c, capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE", "NET_RAW"]}),
+        "container c adds capability NET_RAW",
+    ),
+    "no drop": (
+        lambda _, c: context_of(c, capabilities={"drop": ["NET_RAW"]}),
+        "container c does not drop ALL capabilities",
+    ),
+    "host path": (
+        lambda s, _: s["volumes"].append({"name": "h", "hostPath": {"path": "/"}}),
+        "volume h is of type hostPath",
+    ),
+    "nfs": (lambda s, _: s["volumes"].append({"name": "n", "nfs": {}}), "volume n is of type nfs"),
+    "host port": (
+        lambda _, c: c.update(ports=[{"containerPort": 1, "hostPort": 80}]),
+        "container c takes host port 80",
+    ),
+    "probe": (lambda _, c: c.update(livenessProbe=HTTP), "container c has a probe or hook that names a host"),
+    "hook": (
+        lambda _, c: c.update(lifecycle={"preStop": HTTP}),
+        "container c has a probe or hook that names a host",
+    ),
+    "apparmor, Pod": (
+        lambda s, _: context_of(s, appArmorProfile={"type": "Unconfined"}),
+        "the Pod has AppArmor profile Unconfined",
+    ),
+    "apparmor": (
+        lambda _, c: context_of(c, appArmorProfile={"type": "Unconfined"}),
+        "container c has AppArmor profile Unconfined",
+    ),
+    "selinux type": (
+        lambda s, _: context_of(s, seLinuxOptions={"type": "spc_t"}),
+        "the Pod sets SELinux options of its own",
+    ),
+    "selinux user": (
+        lambda _, c: context_of(c, seLinuxOptions={"user": "u"}),
+        "container c sets SELinux options of its own",
+    ),
+    "selinux role": (
+        lambda _, c: context_of(c, seLinuxOptions={"role": "r"}),
+        "container c sets SELinux options of its own",
+    ),
+    "proc": (lambda _, c: context_of(c, procMount="Unmasked"), "container c has procMount Unmasked"),
+    "seccomp": (
+        lambda _, c: context_of(c, seccompProfile={"type": "Unconfined"}),
+        "container c has seccomp profile Unconfined",
+    ),
+    "no seccomp": (
+        lambda s, _: s["securityContext"].pop("seccompProfile"),
+        "container c has seccomp profile none",
+    ),
+    "sysctl": (
+        lambda s, _: context_of(s, sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
+        "sysctl kernel.msgmax is set",
+    ),
+    "escalation": (
+        lambda _, c: c["securityContext"].pop("allowPrivilegeEscalation"),
+        "container c may escalate privileges",
+    ),
+    "root": (
+        lambda s, _: s["securityContext"].pop("runAsNonRoot"),
+        "container c may run as root (runAsNonRoot is not true)",
+    ),
+    "root after all": (
+        lambda _, c: context_of(c, runAsNonRoot=False),
+        "container c may run as root (runAsNonRoot is not true)",
+    ),
+    "user 0, Pod": (lambda s, _: context_of(s, runAsUser=0), "the Pod runs as user 0"),
+    "user 0": (lambda _, c: context_of(c, runAsUser=0), "container c runs as user 0"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), BREAKING.values(), ids=list(BREAKING))
+def test_what_breaks_a_rule_is_told_and_nothing_else(
+    change: Callable[[Object, Object], object], told: str
+) -> None:
+    assert broken(change) == (told,)
+
+
+@pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
+def test_every_kind_of_container_is_held_to_the_rules(kind: str) -> None:
+    told = broken(lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]}))
+    assert told == (
+        "container x is privileged",
+        "container x does not drop ALL capabilities",
+        "container x may escalate privileges",
+    )
+
+
+def test_an_unconfined_apparmor_annotation_is_told() -> None:
+    template = copy.deepcopy(SAFE)
+    key = "container.apparmor.security.beta.kubernetes.io/c"
+    template["metadata"]["annotations"] = {key: "unconfined", "other": "unconfined"}
+    assert weaknesses(template) == ("AppArmor profile of c is unconfined",)
+    template["metadata"]["annotations"] = {key: "localhost/mine"}
+    assert weaknesses(template) == ()
+
+
+def test_what_the_standard_allows_is_not_told() -> None:
+    def allowed(spec: Object, container: Object) -> None:
+        context_of(spec, runAsUser=7, sysctls=[{"name": "net.ipv4.tcp_syncookies"}])
+        context_of(
+            container, capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, procMount="Default"
+        )
+        context_of(container, seLinuxOptions={"type": "container_t"}, seccompProfile={"type": "Localhost"})
+        container.update(livenessProbe={"httpGet": {"port": 1}}, ports=[{"containerPort": 1, "hostPort": 0}])
+        kinds = (
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "ephemeral",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        )
+        spec["volumes"] += [{"name": kind, kind: {}} for kind in kinds]
+
+    assert broken(allowed) == ()
+
+
+def test_every_rule_has_a_case_that_breaks_it() -> None:
+    silent = set(RULES)
+    for change, _ in BREAKING.values():
+        template = copy.deepcopy(SAFE)
+        change(template["spec"], template["spec"]["containers"][0])
+        silent -= {rule for rule in RULES if list(rule(template))}
+    assert {rule.__name__ for rule in silent} == {"_apparmor_annotations"}  # has a test of its own
+
+
+# The Pod as we build it --------------------------------------------------------------------------------
+
+FULL_HOME = HomePod(
+    namespace="ns",
+    name="h",
+    image="i",
+    env=[{"name": "A_KEY", "value": "x"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
+    env_from=[{"secretRef": {"name": "s"}}],
+    claim_name="data",
+    secret_volumes=[SecretVolume("v", "s", "/etc/s", default_mode=0o400)],
+    affinity={"nodeAffinity": {}},
+)
+VARIANTS: dict[str, Object] = {
+    "as it comes": {},
+    "without a home": {"home": None},
+    "a full home": {"home": FULL_HOME},
+    "init": {"promptDelivery": "init"},
+    "init without a home": {"promptDelivery": "init", "home": None},
+    "queue": {"queueName": "night"},
+    "service account": {"serviceAccountName": "sa"},
+    "tools cut": {"enableRtk": True},
+    "mcp": {"mcpServers": {"a": {"url": "https://x.example", "headers": {"Authorization": "Bearer x"}}}},
+    "other user": {"runAsUser": 4711},
+    "classes": {"runtimeClassName": "gvisor", "priorityClassName": "high"},
+    "limits": {"timeoutSec": 5, "logSizeLimit": "1Mi", "resources.limits.cpu": "1"},
+    "tee": {"teeRunLog": True, "volume_here": "/paperclip"},
+    "a sidecar of the operator's": {
+        "podTemplate": {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "proxy",
+                        "image": "p",
+                        "securityContext": {
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }
+                ]
+            }
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("wishes", VARIANTS.values(), ids=list(VARIANTS))
+def test_the_pod_meets_the_standard_whatever_is_configured(wishes: Object) -> None:
+    assert weaknesses(the_job(**wishes)["spec"]["template"]) == ()
+    assert not [note for note in a_plan(**wishes).notes if "Pod Security" in note]
+
+
+HUGE = a_context(
+    context={
+        "paperclipTaskMarkdown": "é$(X)$$" * 60_000,
+        "paperclipWake": {"reason": "r", "comments": [{"id": "1", "body": "é$" * 100_000}]},
+        "paperclipRuntimeServices": ["s" * 200_000],
+    }
+)
+
+
+@pytest.mark.parametrize("wishes", VARIANTS.values(), ids=list(VARIANTS))
+def test_no_string_of_any_containers_environment_exceeds_100_kib(wishes: Object) -> None:
+    env = {"LONG": "x" * 300_000, "LONG_TOKEN": "y" * 300_000, "EDGE": "z" * (100 * 1024 - 5)}
+    spec = the_job(HUGE, env=env, **wishes)["spec"]["template"]["spec"]
+    strings = [
+        f"{entry['name']}={entry.get('value', '')}"
+        for container in (*spec.get("initContainers", ()), *spec["containers"])
+        for entry in container.get("env", ())
+    ]
+    assert max(len(text.encode()) for text in strings) <= Limits().env_string_bytes
+    assert any(text.startswith("EDGE=zz") for text in strings)
+
+
+def test_weaker_settings_are_said_one_by_one() -> None:
+    said = "Weaker than the Pod Security Standard `restricted`: "
+
+    def told(**wishes: Any) -> list[str]:
+        return [note.removeprefix(said) for note in a_plan(**wishes).notes if note.startswith(said)]
+
+    assert told(runAsUser=0) == [
+        "container claude may run as root (runAsNonRoot is not true)",
+        "the Pod runs as user 0",
+    ]
+    assert told(podTemplate={"spec": {"hostNetwork": True}}) == ["hostNetwork is on"]
+    assert "container docker is privileged" in told(enableDocker=True)
+    assert HOME.claim_name

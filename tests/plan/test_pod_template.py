@@ -1,0 +1,221 @@
+"""`podTemplate`: merged as kubectl would, last, around what no run can do without."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.plans import a_plan, the_job, the_secret
+
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
+from paperclip_claude_k8s.plan.strategic import merge
+
+Object = dict[str, Any]
+
+
+def template(overlay: Any, **wishes: Any) -> Object:
+    built: Object = the_job(podTemplate=overlay, **wishes)["spec"]["template"]
+    return built
+
+
+def agent(overlay: Any, **wishes: Any) -> Object:
+    (found,) = [c for c in template(overlay, **wishes)["spec"]["containers"] if c["name"] == "claude"]
+    return dict(found)
+
+
+def notes(overlay: Any) -> str:
+    return "\n".join(a_plan(podTemplate=overlay).notes)
+
+
+# Strategic merge ---------------------------------------------------------------------------------------
+
+MERGES: dict[str, tuple[Object, Object, Object]] = {
+    "maps merge": ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
+    "scalars are replaced": ({"a": 1}, {"a": 2}, {"a": 2}),
+    "null removes": ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
+    "a plain list is replaced": ({"args": [1, 2]}, {"args": [3]}, {"args": [3]}),
+    "tolerations are replaced": ({"tolerations": [{"key": "a"}]}, {"tolerations": []}, {"tolerations": []}),
+    "named items merge in place": (
+        {"containers": [{"name": "a", "image": "1"}, {"name": "b"}]},
+        {"containers": [{"name": "c"}, {"name": "a", "tty": True}]},
+        {"containers": [{"name": "a", "image": "1", "tty": True}, {"name": "b"}, {"name": "c"}]},
+    ),
+    "mounts go by their path": (
+        {"volumeMounts": [{"mountPath": "/a", "name": "x"}]},
+        {"volumeMounts": [{"mountPath": "/a", "readOnly": True}, {"mountPath": "/b", "name": "x"}]},
+        {
+            "volumeMounts": [
+                {"mountPath": "/a", "name": "x", "readOnly": True},
+                {"mountPath": "/b", "name": "x"},
+            ]
+        },
+    ),
+    "an item is deleted": (
+        {"volumes": [{"name": "a"}, {"name": "b"}]},
+        {"volumes": [{"name": "a", "$patch": "delete"}]},
+        {"volumes": [{"name": "b"}]},
+    ),
+    "a list is replaced on demand": (
+        {"env": [{"name": "a", "value": "1"}]},
+        {"env": [{"$patch": "replace"}, {"name": "b", "value": "2"}]},
+        {"env": [{"name": "b", "value": "2"}]},
+    ),
+    "a map is replaced on demand": (
+        {"nodeSelector": {"a": "1"}},
+        {"nodeSelector": {"$patch": "replace", "b": "2"}},
+        {"nodeSelector": {"b": "2"}},
+    ),
+    "a variable has one source": (
+        {"env": [{"name": "a", "valueFrom": {"x": 1}}, {"name": "b", "value": "1"}]},
+        {"env": [{"name": "a", "value": "2"}, {"name": "b", "valueFrom": {"y": 2}}]},
+        {"env": [{"name": "a", "value": "2"}, {"name": "b", "valueFrom": {"y": 2}}]},
+    ),
+    "a volume has one source": (
+        {"volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "x"}}]},
+        {"volumes": [{"name": "a", "emptyDir": {}}]},
+        {"volumes": [{"name": "a", "emptyDir": {}}]},
+    ),
+    "the same source is refined": (
+        {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1Gi"}}]},
+        {"volumes": [{"name": "a", "emptyDir": {"medium": "Memory"}}]},
+        {"volumes": [{"name": "a", "emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}}]},
+    ),
+    "other directives do nothing": ({"a": 1}, {"$setElementOrder/env": [], "b": 2}, {"a": 1, "b": 2}),
+}
+
+
+@pytest.mark.parametrize(("old", "patch", "new"), MERGES.values(), ids=list(MERGES))
+def test_a_merge_is_what_kubectl_makes_of_it(old: Object, patch: Object, new: Object) -> None:
+    before = json.dumps([old, patch])
+    assert merge(old, patch) == new
+    assert json.dumps([old, patch]) == before
+
+
+# Over the Pod ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda spec: {"spec": spec},
+        lambda spec: spec,
+        lambda spec: {"template": {"spec": spec}},
+        lambda spec: json.dumps({"spec": spec}),
+        lambda spec: {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {}, "spec": spec},
+    ],
+    ids=["template", "bare spec", "of a Job", "JSON", "manifest"],
+)
+def test_it_is_laid_over_the_pod_last_however_it_is_written(wrap: Any) -> None:
+    overlay = {"nodeSelector": {"disk": "nvme"}, "containers": [{"name": "claude", "tty": True}]}
+    spec = template(wrap(overlay), nodeSelector={"disk": "ssd", "zone": "a"})["spec"]
+    assert spec["nodeSelector"] == {"disk": "nvme", "zone": "a"}
+    assert spec["containers"][0]["tty"] is True
+    assert notes(wrap(overlay)) == ""
+
+
+def test_labels_and_annotations_are_added_and_ours_stay() -> None:
+    wished = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
+    overlay = {"metadata": {"labels": wished, "annotations": {"paperclip.io/relay-nonce": "y", "note": "z"}}}
+    meta = template(overlay)["metadata"]
+    assert meta["labels"]["team"] == "blue"
+    assert meta["labels"]["paperclip.io/agent-id"] == "ada"
+    assert meta["labels"]["app.kubernetes.io/component"] == "agent-job"
+    assert meta["annotations"]["note"] == "z"
+    assert meta["annotations"]["paperclip.io/relay-nonce"] == "0123abcd"
+    assert "metadata.labels.paperclip.io/agent-id" in notes(overlay)
+
+
+UNTOUCHABLE: dict[str, Object] = {
+    "spec.restartPolicy": {"restartPolicy": "Always"},
+    "spec.containers.claude.command": {"containers": [{"name": "claude", "command": ["sleep"]}]},
+    "spec.containers.claude.args": {"containers": [{"name": "claude", "args": ["x"]}]},
+    "spec.containers.claude.terminationMessagePath": {
+        "containers": [{"name": "claude", "terminationMessagePath": "/x"}]
+    },
+    "spec.containers.claude.env.PAPERCLIP_RUN_ID.value": {
+        "containers": [{"name": "claude", "env": [{"name": "PAPERCLIP_RUN_ID", "value": "other"}]}]
+    },
+    "spec.containers.claude.env.PAPERCLIP_API_KEY.valueFrom": {
+        "containers": [{"name": "claude", "env": [{"name": "PAPERCLIP_API_KEY", "value": ""}]}]
+    },
+    "spec.containers.claude.env.HOME.value": {
+        "containers": [{"name": "claude", "env": [{"name": "HOME", "value": "/root"}]}]
+    },
+    "spec.containers.claude": {"containers": [{"name": "claude", "$patch": "delete"}]},
+    "spec.volumes.run.emptyDir": {"volumes": [{"name": "run", "emptyDir": {}}]},
+    "spec.volumes.run": {"volumes": [{"name": "run", "$patch": "delete"}]},
+}
+
+
+@pytest.mark.parametrize(("path", "overlay"), UNTOUCHABLE.items(), ids=list(UNTOUCHABLE))
+def test_what_no_run_can_do_without_stays_and_is_said(path: str, overlay: Object) -> None:
+    assert _unordered(template(overlay)) == _unordered(template(None))
+    assert "what a run cannot do without stays as it is" in notes(overlay)
+    assert path in notes(overlay)
+
+
+def _unordered(value: Any) -> Any:
+    """Without the order of named items."""
+    if isinstance(value, list):
+        items = [_unordered(item) for item in value]
+        return sorted(items, key=json.dumps) if all(isinstance(item, dict) for item in items) else items
+    return (
+        {key: _unordered(item) for key, item in sorted(value.items())} if isinstance(value, dict) else value
+    )
+
+
+def test_other_variables_images_and_resources_of_the_agent_may_be_changed() -> None:
+    overlay = {
+        "containers": [
+            {
+                "name": "claude",
+                "image": "other:2",
+                "resources": {"limits": {"nvidia.com/gpu": "1"}},
+                "env": [{"name": "MINE", "value": "1"}],
+            }
+        ]
+    }
+    found = agent(overlay)
+    assert found["image"] == "other:2"
+    assert found["resources"]["limits"] == {"cpu": "4000m", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    assert {"name": "MINE", "value": "1"} in found["env"]
+
+
+def test_labels_may_be_called_like_lists() -> None:
+    overlay = {"metadata": {"labels": {"env": "prod"}}, "spec": {"nodeSelector": {"env": "prod"}}}
+    assert template(overlay)["spec"]["nodeSelector"] == {"env": "prod"}
+
+
+def test_secrets_in_the_overlay_travel_in_the_run_secret() -> None:
+    env = [{"name": "MY_TOKEN", "value": "c4n4ry-1"}, {"name": "URL", "value": "https://u:c4n4ry-2@x"}]
+    overlay = {
+        "containers": [{"name": "claude", "env": env}],
+        "initContainers": [{"name": "setup", "image": "x", "env": env[:1]}],
+    }
+    job, secret = the_job(podTemplate=overlay), the_secret(podTemplate=overlay)
+    assert "c4n4ry" not in json.dumps(job)
+    assert secret["stringData"]["pod.claude.MY_TOKEN"] == "c4n4ry-1"
+    assert secret["stringData"]["pod.claude.URL"] == "https://u:c4n4ry-2@x"
+    assert secret["stringData"]["pod.setup.MY_TOKEN"] == "c4n4ry-1"
+    (own,) = [entry for entry in agent(overlay)["env"] if entry["name"] == "MY_TOKEN"]
+    assert own["valueFrom"]["secretKeyRef"]["key"] == "pod.claude.MY_TOKEN"
+    assert "c4n4ry" not in repr(a_plan(podTemplate=overlay))
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [
+        ("no JSON", "a Pod template"),
+        ([], "a Pod template"),
+        ({"spec": []}, "spec as an object"),
+        ({"spec": {"containers": {"name": "claude"}}}, "spec.containers as a list"),
+        ({"spec": {"containers": "claude"}}, "spec.containers as a list"),
+        ({"spec": {"containers": ["claude"]}}, "spec.containers as a list of objects"),
+        ({"spec": {"containers": [{"image": "c4n4ry"}]}}, "spec.containers with name in each item"),
+        ({"spec": {"containers": [{"name": "c", "env": [{"value": "c4n4ry"}]}]}}, "containers.env with name"),
+        ({"spec": {}, "status": {}}, r"not status"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused_without_being_quoted(overlay: Any, expected: str) -> None:
+    with pytest.raises(ConfigInvalid, match=expected) as bad:
+        AdapterConfig.read({"podTemplate": overlay})
+    assert "c4n4ry" not in str(bad.value)

@@ -1,0 +1,80 @@
+"""What an old API server would silently drop ends the run before it starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import FakeCluster
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House
+
+pytestmark = pytest.mark.looptime
+
+
+class Server(Gateway):
+    """Says that it is of this version; None refuses to say."""
+
+    version: tuple[int, int] | None = (1, 28)
+    asked = 0
+
+    async def server_version(self) -> tuple[int, int]:
+        self.asked += 1
+        if self.version is None:
+            raise ClusterError(403, "Forbidden", "no version for you")
+        return self.version
+
+
+async def run_on(
+    folder: Path, version: tuple[int, int] | None, **config: Any
+) -> tuple[ExecutionResult, Heard, Server, int]:
+    async with FakeCluster.start(folder) as fake:
+        server, heard = Server(wire=fake.wire), Heard()
+        server.version = version
+        adapter = Adapter(House(), lambda *_: server)
+        given = {"kubeconfig": "fake", "image": "x", **config}
+        try:
+            ctx = {"runId": "run-1", "agent": {"id": "ada"}, "config": given, "onLog": heard.on_log}
+            result = await adapter.execute(ctx)
+        finally:
+            await adapter.shutdown()
+        return result, heard, server, fake.calls.count("create", JOBS.plural)
+
+
+@pytest.mark.parametrize(
+    ("config", "version", "words"),
+    [
+        (
+            {"enableDocker": True},
+            (1, 28),
+            "enableDocker needs Kubernetes 1.29 or newer, this",
+        ),
+        ({"queueName": "q"}, (1, 23), "queueName needs Kubernetes 1.24 or newer, this"),
+    ],
+)
+async def test_a_server_that_is_too_old_is_refused_in_clear_words(
+    tmp_path: Path, config: dict[str, Any], version: tuple[int, int], words: str
+) -> None:
+    result, _, _, created = await run_on(tmp_path, version, **config)
+    assert result.error_code == "k8s_config_invalid"
+    assert words in (result.error_message or "")
+    assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+    assert created == 0
+
+
+async def test_a_server_that_does_not_say_is_given_the_benefit_of_the_doubt(tmp_path: Path) -> None:
+    result, heard, _, created = await run_on(tmp_path, None, enableDocker=True)
+    assert result.error_code != "k8s_config_invalid"
+    assert created == 1
+    assert "version could not be read" in heard.status
+    assert "enableDocker may have no effect" in heard.status
+
+
+async def test_nobody_is_asked_where_nothing_needs_it(tmp_path: Path) -> None:
+    _, _, server, created = await run_on(tmp_path, (1, 16))
+    assert (server.asked, created) == (0, 1)

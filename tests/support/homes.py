@@ -1,0 +1,79 @@
+"""Sites whose host lives in a Pod with a shared volume that is a folder of this machine too."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.runs import Site
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.ports import House
+
+CLAUDE = """#!/bin/sh
+received=$(mktemp)
+cat >"$received"
+eval "$CLAUDE_SCRIPT"
+code=$?
+rm -f "$received"
+exit $code
+"""
+"""A stand-in that keeps its stdin where its script finds it."""
+RECEIVED = '"${received:-/tmp/prompt.received}"'
+"""That place, as a shell word; the real cluster's stand-in has a place of its own."""
+_MOUNTS = [{"name": "v", "mountPath": "/paperclip"}]
+_VOLUMES = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A site, its shared volume as a folder here, and, where it is ours, the cluster itself."""
+
+    site: Site
+    volume: Path
+    dev: DevCluster | None = None
+
+
+@asynccontextmanager
+async def at_home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) -> AsyncIterator[Home]:
+    """The development cluster; `env` is that of the host's container."""
+    claude = folder / "claude"
+    claude.write_text(CLAUDE)
+    claude.chmod(0o755)
+    async with DevCluster.start(claude) as cluster:
+        container = {"name": "paperclip", "image": "local/agent:1", "volumeMounts": _MOUNTS, "env": env or []}
+        meta = {"name": "paperclip-0", "namespace": cluster.namespace}
+        pod = {"metadata": meta, "spec": {"containers": [container], "volumes": _VOLUMES}, "status": {}}
+        cluster.store.create(PODS, pod)
+        volume = cluster.folder / "claims" / cluster.namespace / "data"
+        volume.mkdir(parents=True, exist_ok=True)
+        config = {"kubeconfig": str(cluster.kubeconfig)}
+        async with _site("devcluster", config, cluster.namespace, volume) as site:
+            yield Home(site, volume, cluster)
+
+
+@asynccontextmanager
+async def at_home_on_real() -> AsyncIterator[Home]:
+    """The real cluster, which has such a Pod already."""
+    volume = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
+    assert volume, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
+    config = {"kubeconfig": os.environ["KUBECONFIG_FOR_TESTS"], "imagePullPolicy": "Never"}
+    async with _site("real", config, "paperclip", Path(volume)) as site:
+        yield Home(site, Path(volume))
+
+
+@asynccontextmanager
+async def _site(name: str, config: dict[str, Any], namespace: str, volume: Path) -> AsyncIterator[Site]:
+    env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": namespace}
+    adapter, gateway = Adapter(House(env=env)), Gateway(config["kubeconfig"])
+    config = {**config, "sharedVolumeDir": str(volume)}
+    try:
+        yield Site(name, adapter, gateway, namespace, config, str)
+    finally:
+        await adapter.shutdown()
+        await gateway.close()
