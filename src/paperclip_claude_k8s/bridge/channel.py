@@ -21,9 +21,12 @@ class LineTooLong(Exception):
 class Channel:
     """Both directions. Writing is immediate and in order; `drained` waits while the pipe is full."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.ReadTransport
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._source = source
 
     @classmethod
     async def over(cls, source: IO[bytes], sink: IO[bytes]) -> "Channel":
@@ -34,11 +37,11 @@ class Channel:
         """
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=LINE_BYTES)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
         transport, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sink
         )
-        return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+        return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop), reading)
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Every whole line until the peer closes; one it was cut off in is dropped.
@@ -79,7 +82,8 @@ class Channel:
             raise HostGone("the host's process is gone") from None
 
     def close(self) -> None:
-        """Send what is still on the way, and nothing after it."""
+        """Read no more; send what is still on the way, and nothing after it."""
+        self._source.close()
         self._writer.close()
 
     async def closed(self) -> None:

@@ -109,6 +109,7 @@ class Connection {
     try {
       message = JSON.parse(line);
     } catch {
+      if (!this.peer) return; // somebody greets people when Python starts
       this.#end(lost("the Python bridge wrote something that is not its protocol"));
       this.#child.kill("SIGTERM");
       return;
