@@ -1,5 +1,6 @@
 """The commands, their options and exit codes. Each command's work is imported when it is called."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -136,3 +137,18 @@ def rbac(
     account = Account.read(service_account, namespace)
     objects = access_objects(namespace, account, network_policy=network_policy)
     typer.echo(to_yaml(objects), nl=False)
+
+
+@app.command(name="node-shim")
+def node_shim(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the package; a new one, or one of ours.")
+    ],
+    python: Annotated[
+        str, typer.Option(help="The interpreter the host starts; it needs this package.")
+    ] = sys.executable,
+) -> None:
+    """Write the npm package through which the Paperclip server (Node) loads this adapter."""
+    from paperclip_claude_k8s.cli import node_shim as work  # noqa: PLC0415
+
+    raise typer.Exit(work.node_shim(out, python))

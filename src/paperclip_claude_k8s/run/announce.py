@@ -11,6 +11,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect,
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.redact import mask_tree, mask_values, redact_command
 from paperclip_claude_k8s.plan.labels import user_labels
+from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -67,7 +68,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
 
 
 def _without_tokens(context: JsonMap) -> JsonMap:
-    return {key: value for key, value in context.items() if key != "paperclipRuntimeTools"}
+    return {key: value for key, value in context.items() if key not in CONTEXT_TOKENS}
 
 
 async def _tolerate(name: str, call: Callable[[], Awaitable[None]]) -> None:

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.holder import keep_noting
-from paperclip_claude_k8s.run.keepalive import keep_alive, tell_spawn
+from paperclip_claude_k8s.run.keepalive import keep_alive, tell_progress, tell_spawn
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -113,6 +113,10 @@ async def _listen(crew: _Crew) -> None:
 
 
 async def _keep_alive(crew: _Crew) -> None:
+    """A host that takes progress and keeps no pid gets that instead of lines (SPEC 9)."""
+    if crew.ctx.on_runtime_progress is not None and crew.ctx.on_spawn is None:
+        await tell_progress(crew.ctx, crew.vigil, crew.ports, crew.say)
+        return
     await crew.pod.heard()
     await keep_alive(crew.vigil, crew.ports, crew.say)
 

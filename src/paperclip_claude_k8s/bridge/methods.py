@@ -1,0 +1,105 @@
+"""What a peer may call: the adapter's members, each with what it takes and gives as JSON."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.bridge.callbacks import Callbacks
+
+
+class ParamsInvalid(ValueError):
+    """A call's params are not what its method takes; the message says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call under way."""
+
+    params: dict[str, Any] = field(repr=False)
+    callbacks: Callbacks
+    stop: asyncio.Event
+
+
+Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
+
+
+async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
+    """No `onSpawn`: the host would probe the pid it names (HOST.md 3.2, 3.4); `onRuntimeProgress` instead."""
+    tell, ask = request.callbacks.tell, request.callbacks.ask
+    told = {name: partial(tell, name) for name in ("onLog", "onMeta", "onEvent", "onRuntimeProgress")}
+    asked = {name: partial(ask, name) for name in ("onDispatch", "onCancellationReady")}
+    ctx = {**_given(request, "ctx"), **told, **asked, "signal": request.stop}
+    return (await adapter.execute(ctx)).to_wire()
+
+
+async def _test_environment(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
+    return (await adapter.test_environment(_given(request, "ctx"))).to_wire()
+
+
+async def _list_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
+    return await adapter.list_skills(_given(request, "ctx"))
+
+
+async def _sync_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
+    desired = request.params.get("desired")
+    if not isinstance(desired, list):
+        raise ParamsInvalid("syncSkills needs a list as params.desired")
+    return await adapter.sync_skills(_given(request, "ctx"), desired)
+
+
+async def _models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return adapter.models
+
+
+async def _list_models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return await adapter.list_models()
+
+
+async def _refresh_models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return await adapter.refresh_models()
+
+
+async def _detect_model(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return await adapter.detect_model()
+
+
+async def _config_schema(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return adapter.get_config_schema()
+
+
+async def _quota_windows(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
+    return await adapter.get_quota_windows()
+
+
+def _on_session(conversion: str) -> Method:
+    async def call(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
+        return getattr(adapter.session_codec, conversion)(request.params.get("value"))
+
+    return call
+
+
+METHODS: Mapping[str, Method] = {
+    "execute": _execute,
+    "testEnvironment": _test_environment,
+    "models": _models,
+    "listModels": _list_models,
+    "refreshModels": _refresh_models,
+    "detectModel": _detect_model,
+    "getConfigSchema": _config_schema,
+    "getQuotaWindows": _quota_windows,
+    "listSkills": _list_skills,
+    "syncSkills": _sync_skills,
+    "sessionCodec.deserialize": _on_session("deserialize"),
+    "sessionCodec.serialize": _on_session("serialize"),
+    "sessionCodec.getDisplayId": _on_session("getDisplayId"),
+}
+
+
+def _given(request: Request, key: str) -> dict[str, Any]:
+    value = request.params.get(key)
+    if not isinstance(value, dict):
+        raise ParamsInvalid(f"params.{key} must be an object")
+    return value

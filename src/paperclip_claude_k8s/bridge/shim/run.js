@@ -1,0 +1,40 @@
+// One run: what the server hands in goes to Python as plain data, its callbacks are served, and whatever goes
+// wrong with the bridge is a result with the evidence the server needs to go on (never a throw, which is none).
+
+const CALLBACKS = ["onLog", "onMeta", "onEvent", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
+const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
+const CONTINUE = "continue_conversation_v1"; // the marker today's server accepts from any adapter
+
+export async function executeBy(bridge, hostTexts, ctx) {
+  let dispatched = false;
+  const callbacks = Object.fromEntries(
+    CALLBACKS.filter((name) => typeof ctx[name] === "function").map((name) => [name, (...args) => ctx[name](...args)]),
+  );
+  const onDispatch = callbacks.onDispatch;
+  callbacks.onDispatch = () => { dispatched = true; return onDispatch?.(); };
+  try {
+    return await bridge.call("execute", { ctx: await asData(ctx, hostTexts) }, { callbacks, signal: ctx.signal });
+  } catch (error) {
+    return failure(error, dispatched, ctx.config ?? {});
+  }
+}
+
+async function asData(ctx, hostTexts) {
+  const data = Object.fromEntries(DATA.filter((key) => ctx[key] !== undefined).map((key) => [key, ctx[key]]));
+  data.context = { ...ctx.context, paperclipHostTexts: await hostTexts(ctx.context ?? {}) };
+  data.runtimeMcp = { servers: ctx.runtimeMcp?.getServers?.() ?? [] };
+  return data;
+}
+
+function failure(error, dispatched, config) {
+  const code = error.code ?? "adapter_failed";
+  const result = { exitCode: null, signal: null, timedOut: false, errorCode: code, errorMessage: error.message, resultJson: {} };
+  if (error.heals) result.errorFamily = "transient_upstream";
+  if (!dispatched) {
+    result.executionRecovery = { kind: "bootstrap", providerWorkStarted: false };
+    return result;
+  }
+  if (error.heals) result.errorMessage += " — the Job goes on in the cluster; the next run of this task adopts it";
+  if (config.continuationMarker !== false) result.resultJson.conversationContinuation = CONTINUE;
+  return result;
+}

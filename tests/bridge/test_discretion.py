@@ -1,0 +1,47 @@
+"""The bridge's stderr: what was handed in as a secret stays in."""
+
+import logging
+import sys
+
+from paperclip_claude_k8s.bridge.discretion import Discretion, secrets_in
+
+TOKEN = "a-token-of-no-known-shape"
+
+
+def formatted(discretion: Discretion, text: str) -> str:
+    return discretion.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
+
+
+def test_every_text_below_a_telling_name_is_a_secret() -> None:
+    params = {
+        "authToken": "one",
+        "config": {
+            "env": {"MY_SECRET": "two", "HOME": "/home"},
+            "mcpServers": {"a": {"headers": {"Cookie": "3"}}},
+        },
+        "runtimeMcp": {"servers": [{"name": "n", "token": "four"}]},
+        "secrets": ["five", {"deep": "six"}],
+        "headers": {"Authorization": "Bearer seven"},
+    }
+    assert set(secrets_in(params)) == {"one", "two", "3", "four", "five", "six", "Bearer seven", "seven"}
+
+
+def test_a_log_line_is_masked() -> None:
+    discretion = Discretion()
+    discretion.learn({"ctx": {"authToken": TOKEN}})
+    told = formatted(discretion, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
+    assert TOKEN not in told
+    assert "u:p" not in told
+    assert "onLog raised OSError" in told
+
+
+def test_a_traceback_is_masked() -> None:
+    discretion = Discretion()
+    discretion.learn({"authToken": TOKEN})
+    try:
+        int(TOKEN)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+    told = discretion.format(record)
+    assert "Traceback" in told
+    assert TOKEN not in told

@@ -1,0 +1,294 @@
+"""The bridge as a process: a handshake, many runs at once on a cluster, Stop, and hosts that go away."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.bridge import Peer, a_bridge, a_context
+from tests.support.commands import SOURCE
+
+from paperclip_claude_k8s import __version__
+from paperclip_claude_k8s.bridge.callbacks import WINDOW_BYTES
+from paperclip_claude_k8s.bridge.wire import PROTOCOL
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import RUN_LABEL
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.run.narrate import CHUNK_BYTES
+
+RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
+LINES = 40_000
+PADDING = "x" * 60
+LOUD = (
+    f"i=0; while [ $i -lt {LINES} ]; do echo line $i {PADDING}; i=$((i+1)); done; printf '%s\\n' '{RESULT}'"
+)
+"""About 3 MB of output: twelve windows."""
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[DevCluster]:
+    async with DevCluster.start() as running:
+        yield running
+
+
+async def jobs(cluster: DevCluster, run: str) -> list[JobSnapshot]:
+    gateway = Gateway(str(cluster.kubeconfig))
+    try:
+        return list((await gateway.list_jobs(cluster.namespace, {RUN_LABEL: run})).items)
+    finally:
+        await gateway.close()
+
+
+async def hello(protocol: object, version: str = __version__) -> tuple[list[dict[str, Any]], int, str]:
+    """What a peer that greets so is told, the exit code, stderr."""
+    async with a_bridge(greet=False) as peer:
+        peer.send({"type": "hello", "protocol": protocol, "version": version})
+        told = [await peer.next()]
+        if protocol != PROTOCOL:
+            told.append(await peer.next())
+        return told, *(await peer.leave())
+
+
+async def test_the_handshake_tells_versions() -> None:
+    (greeting,), code, err = await hello(PROTOCOL, "0.0.9")
+    assert (greeting["protocol"], greeting["version"]) == (PROTOCOL, __version__)
+    assert greeting["python"].startswith("3.")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL + 1, "1", None])
+async def test_another_protocol_is_refused_with_both_versions_and_what_to_do(protocol: object) -> None:
+    (greeting, refusal), code, err = await hello(protocol, "9.9.9")
+    assert greeting["protocol"] == PROTOCOL
+    assert (refusal["kind"], refusal["id"]) == ("version", None)
+    for word in ("9.9.9", __version__, "node-shim --out DIR"):
+        assert word in refusal["message"]
+        assert word in err
+    assert code == 3
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1\n", b'{"type":"call","id":1,"method":"models"}\n'])
+async def test_who_does_not_say_hello_first_is_turned_away(line: bytes) -> None:
+    async with a_bridge(greet=False) as peer:
+        peer.send_raw(line)
+        refusal = await peer.next()
+        assert refusal["kind"] == "protocol"
+        assert "hello" in refusal["message"]
+        assert (await peer.end())[0] == 3
+
+
+async def test_a_malformed_line_is_answered_and_the_next_one_served() -> None:
+    async with a_bridge() as peer:
+        for line in (b"sk-not-json-but-secret\n", b"[]\n", b"\n", b'{"type":"ack","id":99,"n":1}\n'):
+            peer.send_raw(line)
+        call = peer.call("models")
+        answer = await peer.answer(call)
+        assert answer["value"][0]["id"].startswith("claude-")
+        faults = [message for message in peer.heard if message["type"] == "error"]
+        assert [(fault["id"], fault["kind"]) for fault in faults] == [(None, "protocol")] * 2
+        _, err = await peer.leave()
+        assert "sk-not-json" not in json.dumps(peer.heard) + err
+
+
+async def test_a_line_that_was_cut_off_is_nothing() -> None:
+    async with a_bridge() as peer:
+        peer.send_raw(b'{"type":"call","id":1,"meth')
+        assert await peer.leave() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "kind"),
+    [
+        ("fly", {}, "method"),
+        ("execute", {}, "params"),
+        ("execute", {"ctx": "no"}, "params"),
+        ("syncSkills", {"ctx": {}}, "params"),
+    ],
+)
+async def test_a_call_that_cannot_be_served_says_why(method: str, params: Any, kind: str) -> None:
+    async with a_bridge() as peer:
+        answer = await peer.answer(peer.call(method, **params))
+        assert (answer["type"], answer["kind"]) == ("error", kind)
+
+
+async def test_everything_but_runs_is_asked_and_answered() -> None:
+    async with a_bridge({"ANTHROPIC_MODEL": "claude-opus-5", "HOME": "/nonexistent"}) as peer:
+        asked: dict[str, dict[str, Any]] = {
+            "models": {},
+            "listModels": {},
+            "refreshModels": {},
+            "detectModel": {},
+            "getConfigSchema": {},
+            "getQuotaWindows": {},
+            "listSkills": {"ctx": {"agentId": "a", "config": {}}},
+            "syncSkills": {"ctx": {"agentId": "a", "config": {}}, "desired": ["x"]},
+            "testEnvironment": {"ctx": {"config": {"kubeconfig": "/nowhere", "image": "i"}}},
+            "sessionCodec.deserialize": {"value": {"session_id": " s ", "folder": "/w"}},
+            "sessionCodec.getDisplayId": {"value": {"sessionId": "s"}},
+            "sessionCodec.serialize": {"value": None},
+        }
+        calls = {method: peer.call(method, **params) for method, params in asked.items()}
+        told: dict[int, Any] = {}
+        while len(told) < len(calls):
+            message = await peer.next()
+            assert message["type"] == "result", message
+            told[message["id"]] = message["value"]
+        answers = {method: told[call] for method, call in calls.items()}
+        assert answers["models"] == answers["listModels"] == answers["refreshModels"]
+        assert answers["detectModel"]["model"] == "claude-opus-5"
+        assert "image" in [field["key"] for field in answers["getConfigSchema"]["fields"]]
+        assert answers["getQuotaWindows"]["provider"] == "anthropic"
+        assert answers["listSkills"]["mode"] == "ephemeral"
+        assert answers["syncSkills"]["desiredSkills"] == ["x"]
+        assert answers["testEnvironment"]["status"] == "fail"
+        assert answers["sessionCodec.deserialize"] == {"sessionId": "s", "cwd": "/w"}
+        assert answers["sessionCodec.getDisplayId"] == "s"
+        assert answers["sessionCodec.serialize"] is None
+
+
+async def test_two_runs_at_once_each_tell_their_own_story(cluster: DevCluster) -> None:
+    async with a_bridge() as peer:
+        ada = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_LINE_DELAY="0.05"))
+        bob = peer.call("execute", ctx=a_context(cluster, "run-2", "bob", CLAUDE_LINE_DELAY="0.05"))
+        answers: dict[int, Any] = {}
+        while len(answers) < 2:
+            message = await peer.next()
+            if message["type"] != "callback":
+                answers[message["id"]] = message
+        sessions = {answers[call]["value"]["sessionId"] for call in (ada, bob)}
+        assert len(sessions) == 2
+        for call in (ada, bob):
+            assert answers[call]["value"]["exitCode"] == 0
+            numbers = [
+                message["n"]
+                for message in peer.heard
+                if message["type"] == "callback" and message["id"] == call
+            ]
+            assert numbers == list(range(1, len(numbers) + 1))
+            assert answers[call]["value"]["sessionId"] in peer.stdout_of(call)
+            assert len(peer.of(call, "onDispatch")) == 1
+            assert peer.of(call, "onRuntimeProgress")
+            assert peer.of(call, "onSpawn") == []
+            assert "keepalive" not in json.dumps(peer.of(call, "onLog"))
+        first_bob = next(i for i, m in enumerate(peer.heard) if m.get("id") == bob)
+        last_ada = max(i for i, m in enumerate(peer.heard) if m.get("id") == ada)
+        assert first_bob < last_ada
+
+
+async def test_a_host_that_takes_nothing_holds_up_its_run_and_no_other(cluster: DevCluster) -> None:
+    async with a_bridge() as peer:
+        loud = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LOUD))
+        await peer.callback(loud, "onLog", "line 0 ")
+        peer.acknowledges = False
+        held = peer.heard[-1:]
+        await _until_quiet(peer, held)
+        size = sum(len(json.dumps(message)) for message in held)
+        assert WINDOW_BYTES <= size <= WINDOW_BYTES + 2 * CHUNK_BYTES
+        assert "value" in await peer.answer(peer.call("models"))
+        peer.acknowledges = True
+        for message in held[1:]:
+            peer.acknowledge(message)
+        answer = await peer.answer(loud)
+        assert answer["value"]["exitCode"] == 0
+        told = peer.stdout_of(loud).splitlines()
+        assert [line.split()[1] for line in told[:-1]] == [str(n) for n in range(LINES)]
+        assert answer["value"]["resultJson"]["log"]["complete"]
+
+
+async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
+    """Take what comes until nothing has for a second."""
+    while True:
+        try:
+            async with asyncio.timeout(1):
+                held.append(await peer.next())
+        except TimeoutError:
+            return
+
+
+async def test_stop_ends_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:
+    async with a_bridge() as peer:
+        call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SLEEP="300"))
+        await peer.callback(call, "onLog", "result")
+        peer.send({"type": "cancel", "id": call, "reason": "Cancelled by a person"})
+        value = (await peer.answer(call))["value"]
+        assert value["errorCode"] == "cancelled"
+        assert value["resultJson"]["executionCancellation"]["state"] == "acknowledged"
+        assert await jobs(cluster, "run-1") == []
+
+
+async def test_a_stop_that_comes_with_the_run_starts_nothing(cluster: DevCluster) -> None:
+    async with a_bridge() as peer:
+        call = peer.call("execute", ctx=a_context(cluster, "run-1"))
+        peer.send({"type": "cancel", "id": call})
+        value = (await peer.answer(call))["value"]
+        assert value["errorCode"] == "cancelled"
+        assert peer.of(call, "onDispatch") == []
+
+
+@pytest.mark.parametrize("way", ["the pipe closes", "SIGTERM"])
+async def test_a_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevCluster, way: str) -> None:
+    async with a_bridge() as peer:
+        call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3"))
+        await peer.callback(call, "onLog", "init")
+        if way == "SIGTERM":
+            peer.terminate()
+            answer = await peer.answer(call)
+            assert (answer["type"], answer["kind"]) == ("error", "shutdown")
+            assert "the next process adopts it" in json.dumps(peer.of(call, "onLog"))
+            assert (await peer.end())[0] == -15
+        else:
+            assert (await peer.leave())[0] == 0
+    (job,) = await jobs(cluster, "run-1")
+    assert not job.finished
+    async with a_bridge() as heir:
+        call = heir.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
+        value = (await heir.answer(call))["value"]
+        assert value["exitCode"] == 0
+        told = json.dumps(heir.of(call, "onLog"))
+        assert job.ref.name in told
+        assert heir.stdout_of(call).count('"subtype":"init"') == 1
+    assert await jobs(cluster, "run-2") == []
+
+
+def _same_task() -> dict[str, Any]:
+    return {"taskId": "task-of-ada", "paperclipTaskMarkdown": "Say hello."}
+
+
+async def test_stderr_holds_no_secret_even_when_the_host_throws_them_back(cluster: DevCluster) -> None:
+    canaries = {"auth": "canary-auth-5f2c8e", "env": "canary-env-5f2c8e", "mcp": "canary-mcp-5f2c8e"}
+    ctx = a_context(cluster, "run-1", MY_TOKEN=canaries["env"]) | {
+        "authToken": canaries["auth"],
+        "runtimeMcp": {"servers": [{"name": "a", "url": "http://mcp", "token": canaries["mcp"]}]},
+    }
+    async with a_bridge() as peer:
+        peer.acknowledges = False
+        call = peer.call("execute", ctx=ctx)
+        while (message := await peer.next())["type"] == "callback":
+            error = {"error": f"cannot take {' '.join(canaries.values())}"}
+            peer.send({"type": "ack", "id": call, "n": message["n"], **error})
+        assert message["value"]["exitCode"] == 0
+        assert peer.call("execute", ctx={**ctx, "agent": {"id": canaries["auth"]}, "config": {"image": 7}})
+        _, err = await peer.leave()
+        assert "onLog" in err
+        for canary in canaries.values():
+            assert canary not in err
+            assert canary not in json.dumps(peer.heard)
+
+
+NOISE = (
+    "import os, threading; threading.Timer(0.6, lambda: (print('noise'), os.write(1, b'more noise'))).start()"
+)
+
+
+async def test_what_others_print_does_not_disturb_the_protocol(tmp_path: Path) -> None:
+    """Python imports `sitecustomize` at its start, from wherever it finds it."""
+    (tmp_path / "sitecustomize.py").write_text(NOISE, encoding="utf-8")
+    async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
+        await asyncio.sleep(0.7)
+        await peer.answer(peer.call("models"))
+        assert {message["type"] for message in peer.heard} == {"hello", "result"}
+        _, err = await peer.leave()
+        assert err.count("noise") == 2

@@ -1,0 +1,75 @@
+"""The lines between the bridge and its peer: read strictly, written as one line each."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.anyjson import ANY_JSON
+
+from paperclip_claude_k8s.bridge.wire import (
+    Ack,
+    Call,
+    Cancel,
+    Hello,
+    WireInvalid,
+    callback,
+    encode,
+    read_message,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"type":"hello","protocol":1,"version":"0.1.0"}', Hello(1, "0.1.0")),
+        ('{"type":"call","id":7,"method":"models"}', Call(7, "models", {})),
+        ('{"type":"call","id":7,"method":"m","params":{"a":1}}', Call(7, "m", {"a": 1})),
+        ('{"type":"ack","id":7,"n":3}', Ack(7, 3)),
+        ('{"type":"ack","id":7,"n":3,"error":"full"}', Ack(7, 3, "full")),
+        ('{"type":"cancel","id":7}', Cancel(7)),
+        ('{"type":"cancel","id":7,"reason":"Stop","new":true}', Cancel(7, "Stop")),
+    ],
+)
+def test_messages_are_read(line: str, message: object) -> None:
+    assert read_message(line.encode()) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (b"sk-secret-token", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b'["sk-secret-token"]', "not a JSON object"),
+        (b"{}", "no known type"),
+        (b'{"type":"shout","token":"sk-secret-token"}', "no known type"),
+        (b'{"type":"call","id":"sk-secret-token","method":"m"}', "whole number as id"),
+        (b'{"type":"call","id":true,"method":"m"}', "whole number as id"),
+        (b'{"type":"call","id":1,"method":""}', "text as method"),
+        (b'{"type":"call","id":1,"method":"m","params":["sk-secret-token"]}', "object as params"),
+        (b'{"type":"ack","id":1}', "whole number as n"),
+        (b'{"type":"hello","protocol":1}', "text as version"),
+    ],
+)
+def test_a_line_that_is_no_message_says_why_and_is_not_quoted(line: bytes, what: str) -> None:
+    with pytest.raises(WireInvalid, match=what) as caught:
+        read_message(line)
+    assert "sk-secret-token" not in str(caught.value)
+
+
+@given(ANY_JSON)
+def test_any_json_is_read_or_refused(value: Any) -> None:
+    try:
+        read_message(json.dumps(value).encode())
+    except WireInvalid:
+        return
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_travels_as_one_line(text: str) -> None:
+    line = encode(callback(1, 2, "onLog", ("stdout", text)))
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["args"] == ["stdout", text]

@@ -1,0 +1,17 @@
+"""A development cluster while stdin is open: python cluster.py FOLDER. Prints its kubeconfig's path."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from paperclip_claude_k8s.devcluster import DevCluster
+
+
+async def main(folder: Path) -> None:
+    async with DevCluster.start(folder=folder) as cluster:
+        print(cluster.kubeconfig, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,135 @@
+"""A client of the real Paperclip server's API and of the cluster beside it, as an operator would use them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+Json = Any
+OVER = frozenset({"succeeded", "failed", "cancelled", "timed_out", "interrupted"})
+LOOK = 0.2
+"""Seconds between two looks."""
+
+
+class NotSo(Exception):
+    """Something is not as it has to be."""
+
+
+def expect(true: object, what: str, seen: object = None) -> None:
+    """Raises NotSo with what was expected and what was seen instead."""
+    if not true:
+        raise NotSo(what if seen is None else f"{what}; seen: {json.dumps(seen, default=str)[:600]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Paperclip:
+    """One company on the server."""
+
+    http: aiohttp.ClientSession
+    api: str
+    company: str
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, api: str) -> AsyncIterator["Paperclip"]:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as http:
+            bare = cls(http, api, "")
+            company = await bare.call("POST", "/companies", {"name": "Proof"})
+            yield cls(http, api, company["id"])
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
+        """Status and answer, whatever they are."""
+        async with self.http.request(method, self.api + path, json=body) as answer:
+            text = await answer.text()
+        try:
+            return answer.status, json.loads(text)
+        except ValueError:
+            return answer.status, text
+
+    async def call(self, method: str, path: str, body: object = None) -> Json:
+        status, answer = await self.ask(method, path, body)
+        expect(status < 300, f"{method} {path} → {status}", answer)
+        return answer
+
+    async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
+        """An agent's id."""
+        wish = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
+        beat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
+        return str((await self.call("POST", f"/companies/{self.company}/agents", {**wish, **beat}))["id"])
+
+    async def assign(self, agent: str, title: str) -> str:
+        """An issue's id; the assignment wakes the agent."""
+        wish = {"title": title, "description": "Do the thing.", "status": "todo", "priority": "medium"}
+        issue = await self.call(
+            "POST", f"/companies/{self.company}/issues", {**wish, "assigneeAgentId": agent}
+        )
+        return str(issue["id"])
+
+    async def runs(self, agent: str) -> list[Json]:
+        """Oldest first."""
+        runs = await self.call("GET", f"/companies/{self.company}/heartbeat-runs?agentId={agent}")
+        return list(reversed(runs))
+
+    async def run(self, run: str) -> Json:
+        return await self.call("GET", f"/heartbeat-runs/{run}")
+
+    async def log(self, run: str) -> str:
+        """The text of the whole log, both streams."""
+        told = await self.call("GET", f"/heartbeat-runs/{run}/log?limitBytes=1000000")
+        return "".join(json.loads(line)["chunk"] for line in told["content"].splitlines() if line)
+
+    async def nth_run(self, agent: str, n: int, limit: float) -> Json:
+        """The agent's n-th run, whatever its status, once it is there."""
+        runs = await eventually(lambda: self.runs(agent), lambda runs: len(runs) >= n, f"run {n}", limit)
+        return runs[n - 1]
+
+    async def ended(self, run: str, limit: float) -> Json:
+        return await eventually(
+            lambda: self.run(run), lambda it: it["status"] in OVER, "the run's end", limit
+        )
+
+    async def comments(self, issue: str) -> list[str]:
+        return [comment["body"] for comment in await self.call("GET", f"/issues/{issue}/comments")]
+
+
+async def eventually(
+    look: Callable[[], Any], good: Callable[[Json], object], what: str, limit: float
+) -> Json:
+    """The first look that is good; NotSo after `limit` seconds, with the last one."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + limit
+    while not good(seen := await look()):
+        expect(loop.time() < until, f"{what} within {limit:.0f}s", seen)
+        await asyncio.sleep(LOOK)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The Pods and Jobs of the cluster, asked for without any code of ours."""
+
+    http: aiohttp.ClientSession
+    kubeconfig: Path
+
+    async def of_run(self, run: str, kind: str = "pods") -> list[Json]:
+        config = json.loads(self.kubeconfig.read_text())
+        server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
+        group = "/api/v1" if kind == "pods" else "/apis/batch/v1"
+        url = f"{server}{group}/namespaces/paperclip/{kind}"
+        query = {"labelSelector": f"paperclip.io/run-id={run}"}
+        async with self.http.get(url, params=query, headers={"Authorization": f"Bearer {token}"}) as answer:
+            items: list[Json] = (await answer.json())["items"]
+            return items
+
+    async def running(self, run: str, limit: float) -> None:
+        await eventually(
+            lambda: self.of_run(run),
+            lambda pods: any(pod.get("status", {}).get("phase") == "Running" for pod in pods),
+            "a running Pod",
+            limit,
+        )

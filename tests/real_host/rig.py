@@ -1,0 +1,204 @@
+"""The real Paperclip server beside a development cluster, both as a user that is not root, for a while."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+import sysconfig
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+"""The server's database refuses root, and whoever runs the server runs the bridge."""
+BOOT = 240.0
+"""Seconds for installing and starting the server; the first time it fetches 1.5 GB."""
+FAREWELL = 30.0
+"""Seconds the server may take to stop."""
+
+
+class RigFailed(Exception):
+    """The server or the cluster did not come up; the message ends with what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """What is up: the server's API, its bundle, what the driver found on the way, a cluster for the runs."""
+
+    api: str
+    ui_assets: Path
+    found: Mapping[str, Any]
+    kubeconfig: Path
+    process: asyncio.subprocess.Process
+
+    async def stop_server(self) -> None:
+        """SIGTERM to the server, as in a rolling update."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        async with asyncio.timeout(FAREWELL):
+            await self.process.wait()
+
+
+@asynccontextmanager
+async def real_host(folder: Path) -> AsyncIterator[Rig]:
+    """The server of `folder` with our shim in it."""
+    place = _folder_for_all()
+    try:
+        python = await _interpreter()
+        async with _cluster(place / "cluster", python) as kubeconfig:
+            shim = await _shim(place / "shim", python)
+            async with _server(folder, shim, kubeconfig) as rig:
+                yield rig
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _folder_for_all() -> Path:
+    place = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
+    place.chmod(0o755)
+    return place
+
+
+def _make_for_user(folder: Path) -> None:
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+
+
+def pythonpath() -> str:
+    """Finds the project and what it needs from an interpreter that is not this environment's own."""
+    return os.pathsep.join([str(ROOT / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+
+
+def _user() -> dict[str, Any]:
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": pythonpath(), "HOME": "/nonexistent"}
+
+
+async def _interpreter() -> str:
+    """One that the server's user may start and that finds everything."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
+        try:
+            trial = await asyncio.create_subprocess_exec(
+                python,
+                "-c",
+                "import paperclip_claude_k8s.bridge.session",
+                env=_environment(),
+                stderr=-3,
+                **_user(),
+            )
+        except OSError:
+            continue
+        if await trial.wait() == 0:
+            return python
+    raise RigFailed(
+        f"user {NOBODY} can start no {version} that finds this project (tried {sys.executable} too)"
+    )
+
+
+@asynccontextmanager
+async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
+    _make_for_user(folder)
+    script = str(Path(__file__).with_name("cluster.py"))
+    process = await asyncio.create_subprocess_exec(
+        python, script, str(folder), env=_environment(), stdin=-1, stdout=-1, cwd="/", **_user()
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        kubeconfig = (await process.stdout.readline()).decode().strip()
+        if not kubeconfig:
+            raise RigFailed("the development cluster did not start")
+        yield Path(kubeconfig)
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def _shim(folder: Path, python: str) -> Path:
+    command = ("-m", "paperclip_claude_k8s", "node-shim", "--out", str(folder), "--python", python)
+    env = {**os.environ, "PYTHONPATH": pythonpath()}
+    writing = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=-3, env=env)
+    if await writing.wait():
+        raise RigFailed("claude-k8s node-shim failed")
+    return folder
+
+
+@asynccontextmanager
+async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[Rig]:
+    """Closing its stdin, or dying, takes the server down."""
+    config = {"kubeconfig": str(kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
+    cache = Path(os.environ.get("RIG_CACHE") or Path(tempfile.gettempdir()) / "paperclip-rig")
+    port = _free_port()
+    env = {
+        **os.environ,
+        "RIG_CACHE": str(cache),
+        "RIG_NETNS": "0",
+        "RIG_PORT": str(port),
+        "RIG_HOLD": "1",
+        "RIG_TEST_ENV": "1",
+        "RIG_NO_ISSUE": "1",
+        "RIG_ADAPTER": str(shim),
+        "RIG_ADAPTER_CONFIG": json.dumps(config),
+        "RIG_HOST_ENV": f"PYTHONPATH={pythonpath()}",
+    }
+    process = await asyncio.create_subprocess_exec(
+        "bash", str(folder / "up.sh"), env=env, stdin=-1, stdout=-1, stderr=-1
+    )
+    assert process.stdin is not None
+    try:
+        async with asyncio.timeout(BOOT):
+            found = await _found(process)
+        yield Rig(f"http://127.0.0.1:{port}/api", _ui_assets(cache), found, kubeconfig, process)
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+def _ui_assets(cache: Path) -> Path:
+    """The newest server's, should the cache hold several."""
+    return max(cache.glob("host-*/node_modules/@paperclipai/server/ui-dist/assets"))
+
+
+async def _found(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """What the rig's own driver prints, once it holds the server for us."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    told: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        printed = group.create_task(_document(process.stdout))
+        async for line in process.stderr:
+            told.append(line.decode(errors="replace"))
+            if "holding" in told[-1]:
+                break
+        if not told or "holding" not in told[-1]:
+            raise RigFailed("the server did not come up:\n" + "".join(told[-20:]))
+    found: dict[str, Any] = json.loads(printed.result())
+    return found
+
+
+async def _document(stream: asyncio.StreamReader) -> bytes:
+    """One indented JSON object; it ends with the first brace that stands alone."""
+    document = b""
+    async for line in stream:
+        document += line
+        if line.rstrip() == b"}":
+            break
+    return document
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,68 @@
+"""Drives the real Paperclip server with our shim in it and says of each point whether it holds.
+
+    REAL_HOST=FOLDER python -m tests.real_host.run
+
+FOLDER holds `up.sh`, which installs and boots the server. Exit code 1: a point failed; 2: there is no folder.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from tests.real_host.pages import PAGES
+from tests.real_host.paperclip import NotSo, Paperclip, Pods
+from tests.real_host.rig import RigFailed, real_host
+from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
+from tests.real_host.stage import Stage
+
+Point = Callable[[Stage], Awaitable[str]]
+LIMIT = 330.0
+"""Seconds for everything, the installation of the server included."""
+
+
+async def drive(folder: Path) -> list[str]:
+    """The names of the points that failed."""
+    async with asyncio.timeout(LIMIT):
+        async with (
+            real_host(folder) as rig,
+            Paperclip.at(rig.api) as host,
+        ):
+            stage = Stage(rig, host, Pods(host.http, rig.kubeconfig))
+            failed = await _check([*PAGES, *RUNS], stage)
+            return failed + await _check([a_stopped_server_leaves_its_jobs], stage)
+
+
+async def _check(points: Iterable[Point], stage: Stage) -> list[str]:
+    """All at once: the server serves many agents, and its pauses cost their time only once."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {point: group.create_task(_one(point, stage)) for point in points}
+    return [point.__name__ for point, task in tasks.items() if not task.result()]
+
+
+async def _one(point: Point, stage: Stage) -> bool:
+    name = point.__name__.replace("_", " ")
+    try:
+        print(f"ok      {name}: {await point(stage)}", flush=True)
+    except (NotSo, KeyError, ValueError, OSError) as fault:
+        print(f"FAILED  {name}: {type(fault).__name__} {fault}", flush=True)
+        return False
+    return True
+
+
+def main() -> int:
+    folder = Path(os.environ.get("REAL_HOST", ""))
+    if not (folder / "up.sh").is_file():
+        print("REAL_HOST names no folder with an up.sh", file=sys.stderr)
+        return 2
+    try:
+        failed = asyncio.run(drive(folder.resolve()))
+    except (RigFailed, TimeoutError) as fault:
+        print(f"FAILED  {fault or 'not done in time'}")
+        return 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

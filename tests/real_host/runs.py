@@ -1,0 +1,188 @@
+"""What has to be so of runs on the real Paperclip server; each point raises NotSo where it is not."""
+
+import asyncio
+import json
+
+from tests.real_host.paperclip import NotSo, eventually, expect
+from tests.real_host.stage import KIND, SOON, Stage
+
+USED = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
+SAID = "Second part: alpha and beta."
+"""What the stand-in's recorded run used and said."""
+RETRY = 90.0
+"""Seconds: the server waits 30 before a retry, and looks at its clock every 30."""
+CANARY = "sk-canary-5f2c8e1b7a904d63"
+"""A credential of the agent; found nowhere in what the server stored of a run."""
+BROKEN = "; ".join(
+    f"printf '%s\\n' '{json.dumps(event)}'"
+    for event in (
+        {
+            "type": "system",
+            "subtype": "init",
+            "session_id": "11111111-2222-4333-8444-555555555555",
+            "model": "m",
+        },
+        {"type": "result", "subtype": "error_during_execution", "is_error": True, "result": "it broke"},
+    )
+)
+FAILS = f"{BROKEN}; exit 1"
+
+
+async def a_run_succeeds(stage: Stage) -> str:
+    host = stage.host
+    agent = await host.hire("Ada", KIND, stage.config({"ANTHROPIC_API_KEY": CANARY}))
+    issue = await host.assign(agent, "First")
+    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    usage = run["usageJson"] or {}
+    expect(run["status"] == "succeeded", "the run succeeds", run)
+    told = {
+        "input": usage["inputTokens"],
+        "output": usage["outputTokens"],
+        "cached": usage["cachedInputTokens"],
+    }
+    expect(told | {"cost": usage["costUsd"]} == USED, "usage and cost", usage)
+    expect(usage["billingType"] == "metered_api" and usage["usageSource"] == "per_run", "the ledger", usage)
+    expect(run["sessionIdAfter"], "a session", run)
+    bodies = await eventually(lambda: host.comments(issue), len, "a comment", SOON)
+    expect(any(SAID in body for body in bodies), "the answer as a comment", bodies)
+    await eventually(
+        lambda: host.call("GET", f"/companies/{host.company}/costs/summary"),
+        lambda spent: spent["spendCents"] >= round(USED["cost"] * 100),
+        "the cost in the company's ledger",
+        SOON,
+    )
+    await _resumes(stage, agent, issue, run["sessionIdAfter"])
+    stored = json.dumps([await host.run(one["id"]) for one in await host.runs(agent)])
+    events = json.dumps(await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200"))
+    expect(CANARY not in stored + events + await host.log(run["id"]), "no credential in what was stored")
+    return f"usage, cost ${USED['cost']}, comment; a second run resumed session {run['sessionIdAfter'][:8]}…"
+
+
+async def _resumes(stage: Stage, agent: str, issue: str, session: str) -> None:
+    """The server itself queues a second run for a task that was left in progress; a comment does else."""
+    host = stage.host
+    try:
+        second = await host.nth_run(agent, 2, 5)
+    except NotSo:
+        await host.call("POST", f"/issues/{issue}/comments", {"body": "Please go on."})
+        second = await host.nth_run(agent, 2, SOON)
+    run = await host.ended(second["id"], SOON)
+    sessions = (run["sessionIdBefore"], run["sessionIdAfter"])
+    expect(run["status"] == "succeeded" and sessions == (session, session), "the session is resumed", run)
+    expect("Starting a fresh session" not in await host.log(run["id"]), "nothing spoke against resuming")
+
+
+async def stop_is_acknowledged(stage: Stage) -> str:
+    host = stage.host
+    agent = await host.hire("Grace", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
+    issue = await host.assign(agent, "Long")
+    run = (await host.nth_run(agent, 1, SOON))["id"]
+    await stage.pods.running(run, SOON)
+    began = asyncio.get_running_loop().time()
+    status, answer = await host.ask("POST", f"/heartbeat-runs/{run}/cancel", {})
+    took = asyncio.get_running_loop().time() - began
+    expect(status == 200, f"Stop is answered with 200, not {status}", answer)
+    expect(await stage.pods.of_run(run) == [], "the Pod is gone when Stop is answered")
+    expect(await stage.pods.of_run(run, "jobs") == [], "the Job is gone, too")
+    stored = await host.run(run)
+    state = (stored["resultJson"] or {}).get("executionCancellation", {}).get("state")
+    expect(
+        (stored["status"], state) == ("cancelled", "acknowledged"), "a cancelled, acknowledged run", stored
+    )
+    await stage.give(agent)
+    await host.call("POST", f"/issues/{issue}/comments", {"body": "Start over, please."})
+    again = await host.ended((await host.nth_run(agent, 2, SOON))["id"], SOON)
+    expect(again["status"] == "succeeded", "a comment starts the stopped task again", again)
+    return f"HTTP 200 after {took:.1f}s, Pod and Job gone; a comment started the task again"
+
+
+async def an_early_failure_is_retried(stage: Stage) -> str:
+    """Nothing can be scheduled; the cause is mended; the server tries again by itself."""
+    host = stage.host
+    agent = await host.hire("Joan", KIND, stage.config(nodeSelector="disk=none", scheduleTimeoutSec=2))
+    await host.assign(agent, "Unschedulable")
+    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    expect(run["errorCode"] == "k8s_pod_schedule_failed", "the failure's code", run)
+    expect((run["resultJson"] or {}).get("executionRecovery", {}).get("kind") == "bootstrap", "evidence", run)
+    second = await host.nth_run(agent, 2, SOON)
+    expect(second["retryOfRunId"] == run["id"], "a retry of it", second)
+    expect(second["scheduledRetryReason"] == "transient_failure", "scheduled by the server", second)
+    await stage.give(agent)
+    retry = await host.ended(second["id"], RETRY)
+    expect(retry["status"] == "succeeded", "the retry succeeds once the cause is gone", retry)
+    return "k8s_pod_schedule_failed; the server's own retry succeeded"
+
+
+async def a_late_failure_leaves_the_task_wakeable(stage: Stage) -> str:
+    host = stage.host
+    agent = await host.hire("Mary", KIND, stage.config({"CLAUDE_SCRIPT": FAILS}))
+    issue = await host.assign(agent, "Breaks")
+    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    expect((run["status"], run["errorCode"]) == ("failed", "claude_failed"), "the failure's code", run)
+    await _quiet(stage, agent)
+    actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
+    hold = (actions["active"] or {}).get("cause")
+    expect(hold != "legacy_execution_requires_reconciliation", "no hold for reconciliation", actions)
+    await stage.give(agent)
+    known = len(await host.runs(agent))
+    await host.call("POST", f"/issues/{issue}/comments", {"body": "Please try once more."})
+    woken = await host.ended((await host.nth_run(agent, known + 1, SOON))["id"], SOON)
+    expect(woken["status"] == "succeeded", "the comment's run succeeds", woken)
+    return f"claude_failed; a comment started run {known + 1}, which succeeded"
+
+
+async def _quiet(stage: Stage, agent: str) -> None:
+    """No run of it is under way; the server follows a failure up with one more run, at once."""
+    waiting = {"queued", "running"}
+    await asyncio.sleep(2)
+    await eventually(
+        lambda: stage.host.runs(agent),
+        lambda runs: not any(run["status"] in waiting for run in runs),
+        "no run under way",
+        SOON,
+    )
+
+
+async def the_bare_heartbeat_ran(stage: Stage) -> str:
+    """A run without any issue, which the rig's own driver has made."""
+    run = stage.rig.found["run"]
+    expect(run["status"] == "succeeded", "the run succeeds", run)
+    return f"succeeded with session {run['sessionIdAfter'][:8]}…"
+
+
+async def the_prompt_is_the_servers_own(stage: Stage) -> str:
+    """The agent is told what the server's own adapters tell theirs."""
+    host = stage.host
+    agent = await host.hire("Edith", KIND, stage.config())
+    await host.assign(agent, "Worded")
+    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    events = await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200")
+    (meta,) = [event["payload"] for event in events if event["eventType"] == "adapter.invoke"][:1]
+    expect("## Paperclip Wake Payload" in meta["prompt"], "the server's wake prompt", meta["prompt"])
+    expect(
+        "paperclipHostTexts" not in meta["context"], "no means of ours in the event", list(meta["context"])
+    )
+    return f"{meta['promptMetrics']['promptChars']} characters, worded by the server"
+
+
+async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
+    """Last of all: SIGTERM in mid-run."""
+    host = stage.host
+    agent = await host.hire("Radia", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
+    await host.assign(agent, "Outlives")
+    run = (await host.nth_run(agent, 1, SOON))["id"]
+    await stage.pods.running(run, SOON)
+    await stage.rig.stop_server()
+    (pod,) = await stage.pods.of_run(run)
+    expect(pod["status"]["phase"] == "Running", "the Pod goes on", pod["status"])
+    return f"Pod {pod['metadata']['name']} goes on"
+
+
+RUNS = (
+    the_bare_heartbeat_ran,
+    a_run_succeeds,
+    the_prompt_is_the_servers_own,
+    stop_is_acknowledged,
+    an_early_failure_is_retried,
+    a_late_failure_leaves_the_task_wakeable,
+)

@@ -1,0 +1,131 @@
+"""A host's process beside the bridge: speaks its lines, acknowledges when told to."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.commands import SOURCE
+from tests.support.runs import SMALL
+
+from paperclip_claude_k8s import __version__
+from paperclip_claude_k8s.bridge.wire import PROTOCOL
+from paperclip_claude_k8s.devcluster import DevCluster
+
+Json = dict[str, Any]
+
+
+def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> Json:
+    """What a host hands in for one run on that cluster."""
+    config = {"kubeconfig": str(cluster.kubeconfig), "image": "local/agent:1", **SMALL, "env": env}
+    return {
+        "runId": run,
+        "agent": {"id": agent, "companyId": "acme", "name": agent},
+        "runtime": {"sessionId": None, "sessionParams": None},
+        "config": config,
+        "context": {"taskId": f"task-of-{agent}", "paperclipTaskMarkdown": "Say hello."},
+    }
+
+
+@dataclass(slots=True)
+class Peer:
+    """The bridge's process and what it has said."""
+
+    process: asyncio.subprocess.Process
+    heard: list[Json] = field(default_factory=list)
+    acknowledges: bool = True
+    _calls: int = 0
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        self.send_raw(json.dumps(message).encode() + b"\n")
+
+    def send_raw(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+
+    def call(self, method: str, **params: Any) -> int:
+        """Its id."""
+        self._calls += 1
+        self.send({"type": "call", "id": self._calls, "method": method, "params": params})
+        return self._calls
+
+    def acknowledge(self, message: Json) -> None:
+        self.send({"type": "ack", "id": message["id"], "n": message["n"]})
+
+    async def next(self) -> Json:
+        """The next message; callbacks are acknowledged on the way."""
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        assert line, "the bridge has ended"
+        message: Json = json.loads(line)
+        self.heard.append(message)
+        if message["type"] == "callback" and self.acknowledges:
+            self.acknowledge(message)
+        return message
+
+    async def answer(self, call: int | None) -> Json:
+        """The result or error of that call."""
+        while True:
+            message = await self.next()
+            if message["type"] in {"result", "error"} and message["id"] == call:
+                return message
+
+    async def callback(self, call: int, name: str, holding: str = "") -> Json:
+        """The next callback of that name, with a text of its arguments."""
+        while True:
+            message = await self.next()
+            if (message.get("id"), message.get("name")) == (call, name) and holding in str(message["args"]):
+                return message
+
+    def of(self, call: int, name: str) -> list[Json]:
+        return [m for m in self.heard if m["type"] == "callback" and (m["id"], m["name"]) == (call, name)]
+
+    def stdout_of(self, call: int) -> str:
+        """What the host's log of that run would hold of the agent's own output."""
+        chunks = [message["args"] for message in self.of(call, "onLog")]
+        return "".join(
+            text for stream, text in chunks if stream == "stdout" and not text.startswith("[paperclip]")
+        )
+
+    async def leave(self) -> tuple[int, str]:
+        """Close the pipe, as a host that went away; exit code and all of stderr."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return await self.end()
+
+    async def end(self) -> tuple[int, str]:
+        assert self.process.stderr is not None
+        assert self.process.stdout is not None
+        told = (await self.process.stderr.read()).decode()
+        await self.process.stdout.read()
+        return await self.process.wait(), told
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+@asynccontextmanager
+async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) -> AsyncIterator[Peer]:
+    """A bridge that was greeted; ended with the block, if it is still there."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "paperclip_claude_k8s.bridge"),
+        stdin=-1,
+        stdout=-1,
+        stderr=-1,
+        env={**os.environ, "PYTHONPATH": SOURCE, **(env or {})},
+        limit=64 * 1024 * 1024,
+    )
+    peer = Peer(process)
+    try:
+        if greet:
+            peer.send({"type": "hello", "protocol": PROTOCOL, "version": __version__})
+            assert (await peer.next())["type"] == "hello"
+        yield peer
+    finally:
+        if process.returncode is None:
+            await peer.leave()
