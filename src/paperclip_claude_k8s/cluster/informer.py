@@ -6,7 +6,7 @@ changes nothing but `silent_since`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
@@ -62,6 +62,19 @@ class Vigil:
             self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
         elif self.known.pod_gone and not _began(ours):
             self._learn(replace(self.known, pod=pod, pod_gone=gone))
+
+    def learn_look(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
+        """What quorum reads found just now: a Job or Pod of ours that is not among it is gone."""
+        if job is not None and job.ref.uid == self.ref.uid:
+            self.learn_job(job, gone=False)
+        elif not self.known.job_gone:
+            self._learn(replace(self.known, job_gone=True, seen_by="direct read"))
+        found = [pod for pod in pods if pod.job_uid == self.ref.uid]
+        ours = self.known.pod
+        if ours is not None and ours.uid not in {pod.uid for pod in found}:
+            self.learn_pod(ours, gone=True)
+        for pod in found:
+            self.learn_pod(pod, gone=False)
 
     def learn_refusal(self, error: ClusterError) -> None:
         self.refused = error
