@@ -430,14 +430,31 @@ async def test_a_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Pat
         assert leases(fake, "slot") == []
 
 
-async def test_old_leases_of_processes_that_died_are_swept(tmp_path: Path) -> None:
+async def test_old_leases_of_processes_that_died_are_swept_with_their_slots(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         one.vanish()
         first.cancel()
         await asyncio.sleep(4000)
         assert leases(fake, "process") == ["host-one"]
+        assert leases(fake, "slot") == ["host-one/run-1"]
         async with started(two, 5, agent={"id": "another"}):
             assert leases(fake, "process") == ["host-two"]
+            assert leases(fake, "slot") == ["host-two/run-1"]
+
+
+async def test_the_slot_of_a_long_run_is_not_swept(tmp_path: Path) -> None:
+    """It was written once, hours ago; its process renews its own Lease."""
+
+    def age(lease: Any) -> None:
+        long_ago = "2025-12-31T12:00:00.000000Z"
+        lease["spec"] |= {"acquireTime": long_ago, "renewTime": long_ago}
+
+    async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one, 5):
+        (slot,) = (lease for lease in fake.store.list(LEASES) if "slot" in lease["metadata"]["name"])
+        fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], age)
+        async with started(two, 5, agent={"id": "another"}):
+            assert sorted(leases(fake, "slot")) == ["host-one/run-1", "host-two/run-1"]
+            assert sorted(leases(fake, "process")) == ["host-one", "host-two"]
 
 
 async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(tmp_path: Path) -> None:
