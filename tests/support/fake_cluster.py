@@ -29,6 +29,7 @@ from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 NAMESPACE = "paperclip"
+MARK = b"\x1e"
 Object = dict[str, Any]
 
 
@@ -316,7 +317,7 @@ class _Kubelet:
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
-            told += chunk
+            told += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
         end = life.ends_at if life.evicted_at is None else life.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()

@@ -34,6 +34,16 @@ class LaunchedJob:
     plan: RunPlan
     headline: str
     adopted: bool = False
+    seen_at: str | None = None
+    """Version of a list of Jobs that came after this one was created: a watch may go on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What stood in the slot once our Job was there, and the version of that list."""
+
+    rival: str | None
+    version: str
 
 
 async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
@@ -59,11 +69,12 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
         _check_size(plan, ports.house)
         await announce(planner.ctx, plan)
         job = await _create(plan, held, ports, say)
-        rival = await _opened(plan, job, ports, say)
+        look = await _opened(plan, job, ports, say)
+        rival = look.rival
         if rival is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
             line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(job, plan, line)
+            return LaunchedJob(job, plan, line, seen_at=look.version)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
@@ -122,21 +133,21 @@ def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
     return job.labels.items() >= plan.identity.labels.items()
 
 
-async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
     """Open the gate unless a rival stands in it; whatever fails or is cancelled here takes the Job back."""
     opened = False
     try:
-        rival = await _rival(plan, job, ports, say)
-        if rival is None:
+        look = await _look_again(plan, job, ports, say)
+        if look.rival is None:
             await _create_secret(plan, job, ports, say)
             opened = True
-        return rival
+        return look
     finally:
         if not opened:
             await _take_back(job, ports)
 
 
-async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
     """Another live Job of the slot, whatever its age: seen by a quorum list after ours existed."""
     call = Caller(ports.house.timings, say)
     selector = plan.identity.selector
@@ -145,7 +156,7 @@ async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -
     except ClusterError as error:
         raise RunFailure(failures.guard_unreachable(error)) from None
     rivals = rivals_of(job, listing.items, only_task=plan.config.concurrency_scope == "task")
-    return rivals[0].ref.name if rivals else None
+    return _Look(rivals[0].ref.name if rivals else None, listing.resource_version)
 
 
 async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> None:

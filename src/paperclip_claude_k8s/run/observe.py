@@ -50,7 +50,7 @@ async def observe(
 ) -> Sighting:
     """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
     plan = launched.plan
-    async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
+    async with ports.informer(plan.namespace).vigil(launched.job, launched.seen_at) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
         crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears)
         crew.began = asyncio.get_running_loop().time()
