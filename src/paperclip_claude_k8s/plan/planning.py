@@ -19,7 +19,7 @@ from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
-from paperclip_claude_k8s.plan.secretless import Parts, without_secrets
+from paperclip_claude_k8s.plan.secretless import Parts, public_prompt, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +81,19 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
     mcp = plan_mcp(ctx, config, setting.mcp_baseline, environment.api_url)
-    parts = Parts(environment, mcp, read_overlay(config.pod_template, who.job_name(attempt)))
-    if secretless:
-        parts = without_secrets(parts)
+    whole = Parts(environment, mcp, read_overlay(config.pod_template, who.job_name(attempt)))
+    parts = without_secrets(whole) if secretless else whole
     wish = resume_wish(ctx, cwd=workdir, mcp_identity=parts.mcp.identity)
     resume = None if fresh else session or wish.session_id
     claim = setting.home.claim_name if setting.home else ""
+    prompt = assemble_prompt(ctx, config, resumed=resume is not None)
     plan = RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
         argv=command_line(_options(config, resume, parts.mcp)),
-        prompt=assemble_prompt(ctx, config, resumed=resume is not None),
+        prompt=public_prompt(prompt, whole.secrets) if secretless else prompt,
         environment=parts.environment,
         mcp=parts.mcp,
         overlay=parts.overlay,

@@ -17,8 +17,8 @@ the session, which is chosen only here. `promptTemplate` and `conversationTempla
 templates; a template of the config wins over both.
 """
 
-_CONTEXT_TOKENS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
-"""Parts of the context no template may show: a token (HOST.md 3.3), and a means of ours."""
+CONTEXT_TOKENS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
+"""Parts of the context nobody is shown: a token (HOST.md 3.3), and a means of ours."""
 
 _API = (
     "The Paperclip API is at $PAPERCLIP_API_URL; send `Authorization: Bearer $PAPERCLIP_API_KEY`, and with "
@@ -118,5 +118,5 @@ def _template_values(ctx: ExecutionContext) -> JsonMap:
         "company": {"id": ctx.agent.company_id},
         "agent": agent,
         "run": {"id": ctx.run_id, "source": "on_demand"},
-        "context": {key: value for key, value in ctx.context.items() if key not in _CONTEXT_TOKENS},
+        "context": {key: value for key, value in ctx.context.items() if key not in CONTEXT_TOKENS},
     }

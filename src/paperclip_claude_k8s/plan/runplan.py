@@ -9,6 +9,7 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.redact import shows_secret
 from paperclip_claude_k8s.plan.delivery import FOLDER, Delivery, Room, deliver, is_private, size
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
@@ -108,7 +109,11 @@ class RunPlan:
 
     def is_private(self, name: str, text: str) -> bool:
         """May this file only travel in the run Secret?"""
-        return (name == FILE and bool(self.mcp.secrets)) or is_private(name, text)
+        if (name == FILE and self.mcp.secrets) or is_private(name, text):
+            return True
+        # by init a text stands in the Job; one too large for that lies on the volume, as it would anyway
+        small = size(text) <= Limits().secret_prompt_bytes
+        return self.by_init and not self.secretless and small and shows_secret(text, self.secret_values)
 
     @property
     def _values(self) -> Mapping[str, str]:
