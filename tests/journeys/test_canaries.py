@@ -42,6 +42,7 @@ BROKEN_RESULT = json.dumps(
         "session_id": "s",
     }
 )
+HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
 ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
 
 
@@ -105,8 +106,13 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         async with at_home_on_real() as real:
             yield real
         return
-    seed = {"name": "HOME_SECRET", "value": SEEDS["home pod env"]}
-    async with at_home_on_dev(tmp_path, [seed]) as dev:
+    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
+        yield dev
+
+
+@pytest.fixture
+async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
+    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
         yield dev
 
 
@@ -159,8 +165,8 @@ async def _on_real() -> list[dict[str, Any]]:
 
 def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
     def change(home: Home) -> None:
-        if home.dev is not None:
-            home.dev.mischief.denied |= set(what)
+        assert home.dev is not None
+        home.dev.mischief.denied |= set(what)
 
     return change
 
@@ -169,25 +175,23 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
     """A server that quotes what it was sent, as validation does."""
 
     def change(home: Home) -> None:
-        if home.dev is not None:
-            home.dev.mischief.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
+        assert home.dev is not None
+        home.dev.mischief.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
 
     return change
 
 
-def nothing(_home: Home) -> None:
-    """The cluster as it is."""
-
-
-RUNS: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
-    "good": ('sleep 1; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}, nothing),
-    "by init": ('sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}, nothing),
-    "an error": (f"printf '%s\\n' '{BROKEN_RESULT}'; exit 1", {}, nothing),
-    "cut short": ('echo \'{"type":"system","subtype":"init"}\'; kill -9 $$', {}, nothing),
-    "timed out": ("sleep 60", {"timeoutSec": 1}, nothing),
-    "never started": ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 2}, nothing),
-    "a wrong setting": ("true", {"extraArgs": {"a": AUTH}}, nothing),
-    "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}, nothing),
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "good": ('sleep 1; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}),
+    "by init": ('sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}),
+    "an error": (f"printf '%s\\n' '{BROKEN_RESULT}'; exit 1", {}),
+    "cut short": ('echo \'{"type":"system","subtype":"init"}\'; kill -9 $$', {}),
+    "timed out": ("sleep 60", {"timeoutSec": 1}),
+    "never started": ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 2}),
+    "a wrong setting": ("true", {"extraArgs": {"a": AUTH}}),
+    "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}),
+}
+ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
     "secrets forbidden": ("sleep 1", {}, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "no leases": ("sleep 1", {}, denied(("create", "leases"))),
@@ -207,11 +211,23 @@ FAILS = {
 
 @pytest.mark.parametrize("name", list(RUNS))
 async def test_no_seed_shows_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    script, config, change = RUNS[name]
-    if home.dev is None and change is not nothing:
-        pytest.skip("the real cluster is not changed for this")
+    await assert_no_leak(home, name, RUNS[name], caplog)
+
+
+@pytest.mark.parametrize("name", list(ON_A_STRICT_SERVER))
+async def test_no_seed_shows_where_the_server_refuses(
+    on_dev: Home, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    script, config, change = ON_A_STRICT_SERVER[name]
+    change(on_dev)
+    await assert_no_leak(on_dev, name, (script, config), caplog)
+
+
+async def assert_no_leak(
+    home: Home, name: str, run: tuple[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    script, config = run
     caplog.set_level(logging.DEBUG)
-    change(home)
     seen, wish = Seen(), a_wish(script, **config)
     wish |= {"config": {**home.site.config, **wish["config"]}}
     told = {"onLog": seen.heard.on_log, "onMeta": seen.heard.on_meta, "onSpawn": seen.heard.on_spawn}
