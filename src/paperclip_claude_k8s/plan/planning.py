@@ -7,8 +7,9 @@ from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
-from paperclip_claude_k8s.plan.environment import layer_environment
+from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
@@ -92,7 +93,7 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, resume, parts.mcp)),
+        argv=command_line(_options(config, resume, parts)),
         prompt=public_prompt(prompt, whole.secrets) if secretless else prompt,
         environment=parts.environment,
         mcp=parts.mcp,
@@ -109,7 +110,7 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
         home=setting.home,
         attempt=attempt,
         session_params=_session_params(ctx, workdir, parts.mcp),
-        notes=(*_notes(wish, parts), *why_without_effect(config, claim, setting.volume_here)),
+        notes=(*_notes(config, wish, parts), *why_without_effect(config, claim, setting.volume_here)),
     )
     return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
 
@@ -130,8 +131,10 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(wish: ResumeWish, parts: Parts) -> Iterator[str]:
+def _notes(config: AdapterConfig, wish: ResumeWish, parts: Parts) -> Iterator[str]:
     environment, mcp = parts.environment, parts.mcp
+    if config.model and not _model(config, environment):
+        yield f"Model {config.model} is left out: on Bedrock a model goes by Bedrock's own id or ARN"
     if wish.why_not:
         yield f"Starting a fresh session: {wish.why_not}"
     if environment.overruled:
@@ -156,16 +159,22 @@ def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
     return translated or config.cwd or POD_HOME
 
 
-def _options(config: AdapterConfig, resume: str | None, mcp: McpPlan) -> CommandOptions:
+def _model(config: AdapterConfig, environment: Environment) -> str | None:
+    """The configured one, which Bedrock only takes by its own names; else the CLI chooses (HOST.md 8)."""
+    foreign = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
+    return None if foreign else config.model
+
+
+def _options(config: AdapterConfig, resume: str | None, parts: Parts) -> CommandOptions:
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
         as_root=config.run_as_user == 0,
         allowed_tools=config.allowed_tools,
-        model=config.model,
+        model=_model(config, parts.environment),
         effort=config.effort,
         max_turns=config.max_turns_per_run,
-        mcp_config=mcp.file,
+        mcp_config=parts.mcp.file,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 
