@@ -139,6 +139,11 @@ def can_heal(error: ClusterError) -> bool:
     return error.status == 403 and "exceeded quota" in error.message
 
 
+def is_forbidden(error: ClusterError) -> bool:
+    """Whether this account lacks a right; admission, quotas and dying namespaces answer with 403 as well."""
+    return error.status == 403 and " cannot " in error.message
+
+
 def words_of(error: ClusterError) -> str:
     """Status, reason and the cluster's own sentence."""
     status = f"HTTP {error.status} " if error.status else ""
