@@ -182,6 +182,13 @@ def prompt_not_staged(size: int, why: str) -> Failure:
     return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, f"{text} — let this account write to it, or shorten it")
 
 
+def remote_target(transport: str) -> Failure:
+    text = (
+        f"Invalid configuration: the agent's environment is a {transport} target, but this adapter runs Jobs"
+    )
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — choose the local environment for this agent")
+
+
 def init_needs_leases() -> Failure:
     """Without its Secret nothing holds a Pod back while two hosts find out which of them works."""
     text = "Invalid configuration: promptDelivery init needs Leases, which this account may not use"

@@ -27,6 +27,7 @@ TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.config_invalid("x"), "k8s_config_invalid", B, None, False),
     (failures.server_too_old("enableDocker", (1, 29), (1, 20)), "k8s_config_invalid", B, None, False),
+    (failures.remote_target("ssh"), "k8s_config_invalid", B, None, False),
     (failures.init_needs_leases(), "k8s_config_invalid", B, None, False),
     (failures.agent_id_invalid("!"), "k8s_agent_id_invalid", B, None, False),
     (failures.prompt_too_large(9, 8), "k8s_prompt_too_large", B, None, False),
