@@ -32,6 +32,7 @@ SEEDS = {
     "runtime tools": "c4n4ry-tools-0123456789",
     "pod template": "c4n4ry-template-0123456789",
     "prompt": "sk-c4n4ry-prompt-0123456789",
+    "argument": "c4n4ry-argument-0123456789",
 }
 BROKEN_RESULT = json.dumps(
     {
@@ -67,6 +68,7 @@ def a_wish(script: str, **config: Any) -> dict[str, Any]:
                 "web": {"type": "http", "url": "https://x.example", "headers": header},
                 "local": {"command": "x", "env": {"ANYTHING": SEEDS["MCP env"]}},
             },
+            "extraArgs": ["--api-key", SEEDS["argument"], f"--header=Bearer {AUTH}", "--plain", "$(HOME) $$"],
             "podTemplate": {"spec": {"containers": [{"name": "claude", "env": template_env}]}},
             **config,
         },

@@ -20,7 +20,7 @@ from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
-from paperclip_claude_k8s.plan.secretless import Parts, public_prompt, without_secrets
+from paperclip_claude_k8s.plan.secretless import Parts, public_command, public_prompt, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,13 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
     resume = None if fresh else session or wish.session_id
     claim = setting.home.claim_name if setting.home else ""
     prompt = assemble_prompt(ctx, config, resumed=resume is not None)
+    argv = command_line(_options(config, resume, parts))
     plan = RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, resume, parts)),
+        argv=public_command(argv, whole.secrets) if secretless else argv,
         prompt=public_prompt(prompt, whole.secrets) if secretless else prompt,
         environment=parts.environment,
         mcp=parts.mcp,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.host.redact import mask_tree, shows_secret
+from paperclip_claude_k8s.host.redact import MASK, mask_tree, shows_secret
+from paperclip_claude_k8s.plan.arguments import hidden_arguments
 from paperclip_claude_k8s.plan.delivery import is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan
@@ -36,6 +37,12 @@ def without_secrets(parts: Parts) -> Parts:
     lost = (*sorted(names), *sorted(key.rpartition(".")[2] for key in parts.overlay.secrets))
     servers = ("its MCP servers",) if mcp is not parts.mcp else ()
     return Parts(environment, mcp, _overlay(parts.overlay), (*lost, *servers))
+
+
+def public_command(argv: tuple[str, ...], secrets: frozenset[str]) -> tuple[str, ...]:
+    """The command as it may stand in a Job, credentials in it masked."""
+    hidden = hidden_arguments(argv, secrets).values()
+    return tuple(MASK if argument in hidden else argument for argument in argv)
 
 
 def public_prompt(prompt: Prompt, secrets: frozenset[str]) -> Prompt:
