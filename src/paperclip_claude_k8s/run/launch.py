@@ -22,7 +22,7 @@ from paperclip_claude_k8s.run.staging import stage, unstage
 from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
-HTTP_CONFLICT, HTTP_FORBIDDEN = 409, 403
+HTTP_CONFLICT = 409
 STEP_BACK = (1.0, 3.0)
 """Seconds, drawn at random: two runs that met at the gate must not meet again."""
 
@@ -216,7 +216,7 @@ async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Nar
     except ClusterError as error:
         if error.status == HTTP_CONFLICT:  # the answer to our own earlier try was lost
             return
-        if error.status == HTTP_FORBIDDEN and not failures.can_heal(error):
+        if failures.is_forbidden(error):
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 
