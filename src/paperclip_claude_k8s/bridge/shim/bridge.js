@@ -1,8 +1,6 @@
 // One Python process for all calls: started by the first, started anew after it ended, ended when idle.
 import { spawn } from "node:child_process";
 
-const HELLO_MS = 60_000; // a cold start takes a second or two; a busy machine may need many
-const IDLE_MS = 15 * 60_000; // a process without calls is let go: it holds memory and nothing else
 const STDERR_CHARS = 2_000; // the end of its stderr, for the message when it dies
 // Of the server alone; agents are started by that process, and these would make them the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
@@ -58,6 +56,7 @@ class Connection {
     this.#gone = gone;
     this.python = process.env.CLAUDE_K8S_PYTHON || facts.python;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVER_SECRETS.includes(name)));
+    env.PYTHONSAFEPATH = "1"; // what lies in the server's working directory is no module of ours
     this.#child = spawn(this.python, ["-m", "paperclip_claude_k8s.bridge"], { env, stdio: "pipe" });
     this.#child.on("error", (error) => this.#end(unavailable(this.#notStarted(error))));
     this.#child.on("close", (code, signal) => this.#end(this.#closed(code, signal)));
@@ -66,9 +65,9 @@ class Connection {
     this.#child.stderr.on("data", (chunk) => this.#hear(chunk));
     this.#send({ type: "hello", protocol: facts.protocol, version: facts.version });
     this.#late = setTimeout(() => {
-      this.#end(unavailable(`the Python bridge did not answer within ${HELLO_MS / 1000} s. ${this.#said()}`));
+      this.#end(unavailable(`the Python bridge did not answer within ${facts.helloMs / 1000} s. ${this.#said()}`));
       this.#child.kill("SIGKILL");
-    }, HELLO_MS);
+    }, facts.helloMs);
     this.#mindIdling();
   }
 
@@ -161,7 +160,7 @@ class Connection {
     for (const one of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) busy ? one?.ref?.() : one?.unref?.();
     clearTimeout(this.#idle);
     this.#idle = null;
-    if (!busy) this.#idle = setTimeout(() => { this.#gone(this); this.#child.stdin.end(); }, IDLE_MS).unref();
+    if (!busy) this.#idle = setTimeout(() => { this.#gone(this); this.#child.stdin.end(); }, this.#facts.idleMs).unref();
   }
 
   #notStarted(error) {
@@ -173,10 +172,10 @@ class Connection {
   #closed(code, signal) {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
     if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#said()}`.trim());
-    if (/No module named '?paperclip_claude_k8s'?/.test(this.#stderr))
+    if (/No module named '?paperclip_claude_k8s(?!\.)/.test(this.#stderr))
       return unavailable(`The Python package is missing: ${this.python} has none. Install it: ${this.python} -m pip install `
         + `'paperclip-adapter-claude-k8s==${this.#facts.version}', or set CLAUDE_K8S_PYTHON to a Python that has it`);
-    if (/No module named '?paperclip_claude_k8s\.bridge/.test(this.#stderr))
+    if (/No module named '?paperclip_claude_k8s\./.test(this.#stderr))
       return unavailable(`The Python package of ${this.python} is too old to have a bridge. Install version ${this.#facts.version}`);
     return unavailable(`The Python bridge ended ${how} before it was ready. ${this.#said()}`.trim());
   }
