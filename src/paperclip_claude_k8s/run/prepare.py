@@ -24,6 +24,10 @@ HOME_CONTAINER = "paperclip"
 
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
     """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
+    target = ctx.execution_target or {}
+    if target.get("kind") == "remote":
+        told = f"executionTarget is remote ({target.get('transport')}), but agents run in Pods of their own"
+        raise RunFailure(failures.config_invalid(f"{told}; choose the local environment for this agent"))
     try:
         return AdapterConfig.read(ctx.config)
     except ConfigInvalid as error:

@@ -117,7 +117,7 @@ class Connection {
     if (message.type === "hello") this.#greeted(message);
     else if (message.type === "callback" && call) call.chain = call.chain.then(() => this.#callBack(call, message));
     else if (message.type === "result") call?.resolve(message.value);
-    else if (message.type === "error" && call) call.reject(refusal(message));
+    else if (message.type === "error" && call) this.#refused(call, message);
     else if (message.type === "error") this.#fault(message);
   }
 
@@ -130,6 +130,12 @@ class Connection {
   #fault({ kind, message }) {
     if (kind === "version" || !this.peer) this.#end(unavailable(`Shim and Python package do not fit together: ${message}`));
     else console.error(`[${this.#facts.type}] bridge: ${message}`);
+  }
+
+  // What came before is told before: the server takes no line of a run that is over.
+  #refused(call, message) {
+    if (message.kind === "shutdown") this.#gone(this); // the next call needs another process
+    call.chain.then(() => call.reject(refusal(message)));
   }
 
   async #callBack(call, { id, n, name, args }) {
@@ -151,7 +157,7 @@ class Connection {
     this.#gone(this);
     clearTimeout(this.#late);
     clearTimeout(this.#idle);
-    for (const call of this.#calls.values()) call.reject(error);
+    for (const call of this.#calls.values()) call.chain.then(() => call.reject(error));
   }
 
   // The server must be able to exit while nothing is under way; a run keeps it alive.
