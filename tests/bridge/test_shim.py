@@ -103,6 +103,19 @@ async def test_a_bridge_that_dies_costs_no_second_agent_run(shim: Path, cluster:
     assert err == ""
 
 
+async def test_a_server_that_loses_its_hold_on_a_run_ends_no_agent(shim: Path, cluster: DevCluster) -> None:
+    """Its signal fires as for a Stop, while it shuts down for instance; the same process may go on."""
+    ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
+    again = {**ctx, "runId": "run-2"}
+    told, err = await node_host(shim, [a_run("lost", ctx, loseAt='"subtype":"init"'), a_run("again", again)])
+    lost, answer = told["answers"]["lost"], told["answers"]["again"]
+    assert lost["errorCode"] == "k8s_bridge_lost"
+    assert lost["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
+    assert answer["exitCode"] == 0, answer
+    assert "Created K8s Job" not in log_of(told, "again")
+    assert err == ""
+
+
 async def test_the_continuation_marker_is_a_setting(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False

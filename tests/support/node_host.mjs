@@ -32,6 +32,7 @@ function aContext(step) {
       log.log.push([stream, chunk]);
       inside -= 1;
       if (step.stopAt && chunk.includes(step.stopAt)) stop.abort(new Error("Cancelled by a person"));
+      if (step.loseAt && chunk.includes(step.loseAt)) stop.abort(new Error("Legacy controller lease lost"));
       if (step.killAt && chunk.includes(step.killAt)) killBridge();
       if (step.refuse) throw new Error("the log is full");
     },

@@ -1,6 +1,9 @@
 // One Python process for all calls: started by the first, started anew after it ended, ended when idle.
 import { spawn } from "node:child_process";
 
+// The server's word when it could not renew its own lease on a run, which also happens while it shuts down. Nobody
+// asked for the agent's end then.
+const LEASE_LOST = /lease lost/i;
 const STDERR_CHARS = 2_000; // the end of its stderr, for the message when it dies
 // Of the server alone; agents are started by that process, and these would make them the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
@@ -73,7 +76,10 @@ class Connection {
 
   call(method, params, callbacks, signal) {
     const id = ++this.#lastId;
-    const stop = () => this.#send({ type: "cancel", id, reason: String(signal.reason?.message ?? signal.reason ?? "") });
+    const stop = () => {
+      const reason = String(signal.reason?.message ?? signal.reason ?? "");
+      this.#send(LEASE_LOST.test(reason) ? { type: "leave", id } : { type: "cancel", id, reason });
+    };
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
       this.#mindIdling();
@@ -117,7 +123,7 @@ class Connection {
     if (message.type === "hello") this.#greeted(message);
     else if (message.type === "callback" && call) call.chain = call.chain.then(() => this.#callBack(call, message));
     else if (message.type === "result") call?.resolve(message.value);
-    else if (message.type === "error" && call) this.#refused(call, message);
+    else if (message.type === "error" && call) call.chain.then(() => call.reject(refusal(message))); // after its last line
     else if (message.type === "error") this.#fault(message);
   }
 
@@ -130,12 +136,6 @@ class Connection {
   #fault({ kind, message }) {
     if (kind === "version" || !this.peer) this.#end(unavailable(`Shim and Python package do not fit together: ${message}`));
     else console.error(`[${this.#facts.type}] bridge: ${message}`);
-  }
-
-  // What came before is told before: the server takes no line of a run that is over.
-  #refused(call, message) {
-    if (message.kind === "shutdown") this.#gone(this); // the next call needs another process
-    call.chain.then(() => call.reject(refusal(message)));
   }
 
   async #callBack(call, { id, n, name, args }) {
