@@ -4,20 +4,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, HostLine, Life
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import Host, jobs, leases, started
 from tests.support.runs import Heard, capture
 
-from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")
@@ -28,36 +24,6 @@ UNKNOWN_SESSION = (
     b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
-
-
-class Host:
-    """A host process of its own: its identity, its line to the API server, its adapter."""
-
-    def __init__(self, fake: FakeCluster, name: str) -> None:
-        self.line = HostLine(fake)
-        gateway = Gateway(wire=self.line)
-        self.adapter = Adapter(House(now=virtual_now, me=ProcessId(name)), lambda _k, _t: gateway)
-
-    async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
-        heard = heard or Heard()
-        config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-        ctx = {
-            "runId": "run-1",
-            "agent": {"id": "agent-1", "companyId": "co"},
-            "config": config,
-            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
-            "onLog": heard.on_log,
-            **more,
-        }
-        return await self.adapter.execute(ctx), heard
-
-    def vanish(self) -> None:
-        """No packet comes from it any more; what it ran it believes to go on."""
-        self.line.cut()
-
-
-def virtual_now() -> datetime:
-    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
@@ -72,30 +38,6 @@ async def two_hosts(
             one.line.mend()
             await one.adapter.shutdown()
             await two.adapter.shutdown()
-
-
-@asynccontextmanager
-async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """A run that has been going for so long when the block begins; ended with it."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(host.run(**more))
-        await asyncio.sleep(seconds)
-        try:
-            yield task
-        finally:
-            task.cancel()
-
-
-def leases(fake: FakeCluster, kind: str) -> list[str]:
-    return [
-        lease["spec"]["holderIdentity"]
-        for lease in fake.store.list(LEASES)
-        if lease["metadata"]["labels"]["paperclip.io/lease"] == kind
-    ]
-
-
-def jobs(fake: FakeCluster) -> list[Any]:
-    return list(fake.store.list(JOBS))
 
 
 def assert_whole(result: ExecutionResult, heard: Heard) -> None:
