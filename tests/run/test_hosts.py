@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,35 @@ async def test_a_result_that_only_the_volume_still_holds_is_not_lost(tmp_path: P
         assert_whole(result, heard)
         assert fake.calls.count("create", "jobs") == 1
         assert not file.exists()
+        assert jobs(fake) == []
+
+
+async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_path: Path) -> None:
+    """Its host died with the answer; the Job was retained."""
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        first, _ = await one.run(config={"retainJobs": True})
+        result, heard = await two.run()
+        assert_whole(result, heard)
+        assert result.session_id == first.session_id
+        assert "in which this run has ended before" in heard.status
+        assert fake.calls.count("create", "secrets") == 1
+        assert jobs(fake) == []
+
+
+async def test_an_earlier_job_of_this_run_that_is_leaving_is_let_go_first(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        lose_pods(fake)
+        (old,) = jobs(fake)
+        name = old["metadata"]["name"]
+        held = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
+        fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(held))
+        free: dict[str, Any] = {"finalizers": []}
+        let_go = partial(fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free))
+        asyncio.get_running_loop().call_later(10, let_go)
+        result, heard = await two.run()
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "secrets") == 2
         assert jobs(fake) == []
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import StrEnum
 from functools import partial
 from typing import Any, cast
@@ -37,6 +37,7 @@ class Doorway:
         self._heed = heed
         self._counts: Counter[str] = Counter()
         self.calls: list[str] = []
+        self.answered: list[str] = []
         self.died = asyncio.Event()
 
     @classmethod
@@ -54,28 +55,34 @@ class Doorway:
     async def _asking(self, method: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
         name = self._enter(f"{method}{_about(method, args)}")
         try:
-            answer = await call(*args, **more)
-        except ClusterError:
+            return await call(*args, **more)
+        finally:
             self._pass(name, Moment.AFTER)
-            raise
-        self._pass(name, Moment.AFTER)
-        return answer
 
     async def _watching(self, method: str, call: Callable[..., Any], *args: Any) -> AsyncGenerator[Any, None]:
-        name, first = self._enter(method), True
-        async with aclosing(call(*args)) as events:
-            async for event in events:
-                if first:
-                    self._pass(name, Moment.AFTER)
-                    first = False
-                self._must_live()
-                yield event
+        """Answered by its first event, or by its end."""
+        name, heard = self._enter(method), False
+        try:
+            async with aclosing(call(*args)) as events:
+                async for event in events:
+                    if not heard:
+                        heard = True
+                        self._pass(name, Moment.AFTER)
+                    self._must_live()
+                    yield event
+        finally:
+            if not heard:
+                self._note(name, Moment.AFTER)
 
     @asynccontextmanager
     async def _reading(self, call: Callable[..., Any], request: LogRequest) -> AsyncIterator["_Heard"]:
         name = self._enter("log followed" if request.follow else "log read")
-        async with call(request) as answer:
-            self._pass(name, Moment.AFTER)
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(call(request))
+            finally:
+                self._note(name, Moment.AFTER)
+            self._must_live()
             yield _Heard(answer, self._must_live)
 
     def _enter(self, kind: str) -> str:
@@ -88,9 +95,14 @@ class Doorway:
         return name
 
     def _pass(self, name: str, moment: Moment) -> None:
+        self._note(name, moment)
+        self._must_live()
+
+    def _note(self, name: str, moment: Moment) -> None:
+        if moment is Moment.AFTER:
+            self.answered.append(name)
         if self._heed(name, moment):
             self.died.set()
-        self._must_live()
 
     def _must_live(self) -> None:
         if self.died.is_set():
