@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import StrEnum
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from paperclip_claude_k8s.cluster.labels import PREFIX
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
@@ -39,10 +39,6 @@ class Doorway:
         self.calls: list[str] = []
         self.answered: list[str] = []
         self.died = asyncio.Event()
-
-    @classmethod
-    def around(cls, cluster: Cluster, heed: Heed) -> Cluster:
-        return cast("Cluster", cls(cluster, heed))
 
     def __getattr__(self, method: str) -> Any:
         call = getattr(self._cluster, method)
