@@ -284,6 +284,58 @@ async def test_an_earlier_job_of_this_run_that_is_leaving_is_let_go_first(tmp_pa
         assert jobs(fake) == []
 
 
+async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as first:
+            (job,) = jobs(fake)
+            name = job["metadata"]["name"]
+            first.cancel()
+        strange = {"paperclip.io/agent-id": "somebody", "paperclip.io/run-id": "else"}
+        fake.store.update(JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(strange))
+        result, _ = await two.run()
+        assert result.error_code == "k8s_job_create_failed"
+        assert f'"{name}" already exists' in (result.error_message or "")
+        assert [found["metadata"]["name"] for found in jobs(fake)] == [name]
+
+
+@pytest.mark.parametrize("leases_allowed", ["leases", "no leases"])
+async def test_of_two_adopters_at_the_same_moment_one_wins(tmp_path: Path, leases_allowed: str) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        if leases_allowed == "no leases":
+            fake.mischief.denied.add(("create", "leases"))
+        gone = Host(fake, "host-zero")
+        async with started(gone, 5):
+            await gone.adapter.shutdown()
+        await asyncio.sleep(190)  # where Leases are forbidden a holder is dead when unseen for so long
+        async with asyncio.TaskGroup() as group:
+            both = [group.create_task(host.run(runId=f"run-of-{host}")) for host in (one, two)]
+        (winner,) = [told for task in both if (told := task.result())[0].error_code is None]
+        (loser,) = [told for task in both if (told := task.result())[0].error_code is not None]
+        assert_whole(*winner)
+        assert loser[0].error_code == "k8s_concurrent_run_blocked"
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs(fake) == []
+
+
+async def test_a_job_under_deletion_holds_the_slot_as_long_as_its_pod_writes(tmp_path: Path) -> None:
+    stubborn = Life(output=((0.0, HALF), (300.0, WHOLE[len(HALF) :])), ends_at=301.0, on_sigterm=None)
+    lives = iter([stubborn, LONG])
+    async with two_hosts(tmp_path, lambda _pod: next(lives)) as (fake, one, two):
+        async with started(one) as first:
+            first.cancel()
+            await asyncio.sleep(1)
+            (old,) = jobs(fake)
+            leaving = {"deletionTimestamp": "2026-01-01T00:00:31Z", "finalizers": ["foregroundDeletion"]}
+            name = old["metadata"]["name"]
+            fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(leaving))
+            async with started(two, 15, runId="run-2") as second:
+                assert [job["metadata"]["name"] for job in jobs(fake)] == [name]
+                result, heard = await second
+        assert_whole(result, heard)
+        assert "is being deleted and its Pod has not gone" in heard.status
+        assert fake.calls.count("create", "jobs") == 2
+
+
 async def test_a_watch_that_hangs_delays_the_end_by_half_a_minute_at_most(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
