@@ -90,6 +90,7 @@ class RunPlan:
                 Limits().secret_prompt_bytes,
                 f"{FOLDER}/{self.job_name}" if shared else "",
                 sum(map(size, self._values.values())),
+                frozenset({"prompt.txt", *self.environment.files}),
             ),
         )
 
