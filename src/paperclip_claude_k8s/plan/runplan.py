@@ -110,7 +110,7 @@ class RunPlan:
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """May this file only travel in the run Secret? Without Secrets, what might have was left out before."""
+        """May this file only travel in the run Secret? Without Secrets such ones were left out before."""
         if self.secretless:
             return False
         if (name == FILE and self.mcp.secrets) or is_private(name, text):
