@@ -83,7 +83,7 @@ class Chronicle(Protocol):
         ...
 
     async def launched(self, job: JobRef) -> None:
-        """The run has this Job, which can start; what is heard from now on is its output from the beginning."""
+        """The run has this Job, which can start; what is heard next is its output from the beginning."""
         ...
 
     async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:

@@ -10,10 +10,10 @@ from paperclip_claude_k8s.cli.live import Live
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("line", ["\x1b]0;title\x07 x", "[paperclip] \x1b[2J x", '{"type":"\\u001b[2J x"}'])
-async def test_nothing_of_a_run_acts_upon_the_terminal(stream: str, line: str) -> None:
+def test_nothing_of_a_run_acts_upon_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
     live = Live(Console(file=out, force_terminal=False), quiet=False)
-    await live.on_log(stream, f"{line}\n")
+    live.tell(stream, line)
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()
