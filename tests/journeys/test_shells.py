@@ -1,4 +1,4 @@
-"""Shells that are cut off in the middle of a paid run, at any moment, and the next ones that go on with it."""
+"""Shells that are cut off in the middle of a paid run, at any moment, and the next ones that go on."""
 
 import asyncio
 import json

@@ -104,5 +104,5 @@ class _Visit:
 
     def _told(self, answer: Answer, looks: Looks) -> Answer:
         if answer["status"] != "polling":
-            looks.tell(str(answer["status"]).upper(), last=True)
+            looks.tell(str(answer["status"]).upper(), last=True, final=True)
         return answer

@@ -35,12 +35,12 @@ class Looks:
             self.tell(self._word, last=self._look == self._schedule.count)
         self.over.offer(Stop("poll_timeout", f"no end after {self._look} looks; the run goes on"))
 
-    def tell(self, word: str, *, last: bool) -> None:
-        """One line in the manner of seed 001, if this look is one that is told."""
+    def tell(self, word: str, *, last: bool, final: bool = False) -> None:
+        """One line in the manner of seed 001, if this look is told; `final`: the run has ended."""
         if self._tuning.progress and is_told(max(self._look, 1), last=last):
             elapsed = f"[{int(self._live.elapsed())}s]"
             of = f"/{self._schedule.count}" if self._schedule.count else ""
-            look = f"  look={self._look}{of}" if self._look else ""
+            look = f"  look={self._look}{of}" if self._look and not final else ""
             self._live.progress(
                 f"  {elapsed:<5} run={self._run_id}  status={word}  lines={self._live.lines}{look}"
             )

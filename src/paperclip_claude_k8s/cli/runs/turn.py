@@ -26,11 +26,12 @@ from paperclip_claude_k8s.cli.runs.words import (
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.execute import execute, submit
-from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import House, Ports, utc_now
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace
+from paperclip_claude_k8s.verdict.report import Asked, apologize
 
 UNSEEN = Sight(present=False)
 BLOCKED = "k8s_concurrent_run_blocked"
@@ -81,7 +82,9 @@ class Turn:
             return self.record.outcome
         if self._vanished():
             return self._book.end(lost(self.record))
-        await self._find_place()
+        unusable = await self._find_place()
+        if unusable is not None:
+            return self._book.end(outcome_of(self.record.run_id, unusable.to_wire()))
         step = next_step(self.record, await self._look(), utc_now(), once=self._terms.manner != "wait")
         return await self._go(step)
 
@@ -105,19 +108,24 @@ class Turn:
         there = self.record.request["config"].get("kubeconfig")
         return self.record.embedded and not (there and Path(there).exists())
 
-    async def _find_place(self) -> None:
-        """Where a new run goes is written down; a known one must be looked for where it is."""
+    async def _find_place(self) -> ExecutionResult | None:
+        """Where a new run goes is written down; a known one must be looked for where it is.
+
+        For a new run that has no usable way to a cluster: its result.
+        """
         if self._terms.kubeconfig is not None:
             config = {**self.record.request["config"], "kubeconfig": self._terms.kubeconfig}
             self._book.record = replace(self.record, request={**self.record.request, "config": config})
         try:
             here = await find_place(self._kubeconfig, await self._namespace())
         except (ClusterError, RunFailure) as error:
-            if self._fresh:
-                return  # the run itself says it better
-            raise self._stopped(str(error)) from None
+            if not self._fresh:
+                raise self._stopped(str(error)) from None
+            failed = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
+            return apologize(failed, Asked(utc_now()))
         check_place(self.record, here)
         self._book.record = replace(self.record, place=here)
+        return None
 
     async def _namespace(self) -> str:
         pinned = self.record.place.namespace or self.record.request["config"].get("namespace")
