@@ -146,3 +146,27 @@ def test_a_login_address_is_found_without_what_stands_around_it() -> None:
     text = "Please visit (https://claude.ai/oauth/authorize?x=1). Thanks, https://example.com/other"
     assert helpers.extract_claude_login_url(text) == "https://claude.ai/oauth/authorize?x=1"
     assert helpers.extract_claude_login_url("see https://example.com") is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "chunk", "cap", "tail"),
+    [
+        ("aé", "é", 3, "é"),
+        ("aé", "é", 4, "éé"),
+        ("aé", "é", 5, "aéé"),
+        ("ab", "cd", 3, "bcd"),
+        ("", "\U0001f600x", 4, "x"),
+        ("ab", "", 1, "b"),
+        ("ab", "cd", 0, ""),
+    ],
+)
+def test_a_tail_is_kept_at_a_character_s_boundary(kept: str, chunk: str, cap: int, tail: str) -> None:
+    assert helpers.append_with_byte_cap(kept, chunk, cap) == tail
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ('{"a":[]}', {"a": []}), ("null", None), ("{", None), ("", None), ("x", None)],
+)
+def test_any_json_value_is_read_and_anything_else_is_none(text: str, value: object) -> None:
+    assert helpers.parse_json(text) == value

@@ -139,6 +139,11 @@ def can_heal(error: ClusterError) -> bool:
     return error.status == 403 and "exceeded quota" in error.message
 
 
+def is_forbidden(error: ClusterError) -> bool:
+    """Whether this account lacks a right; admission, quotas and dying namespaces answer with 403 as well."""
+    return error.status == 403 and " cannot " in error.message
+
+
 def words_of(error: ClusterError) -> str:
     """Status, reason and the cluster's own sentence."""
     status = f"HTTP {error.status} " if error.status else ""
@@ -175,6 +180,13 @@ def prompt_too_large(size: int, limit: int) -> Failure:
 def prompt_not_staged(size: int, why: str) -> Failure:
     text = f"The prompt has {size} bytes, too many for a Secret, and the shared volume refused it: {why}"
     return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, f"{text} — let this account write to it, or shorten it")
+
+
+def remote_target(transport: str) -> Failure:
+    text = (
+        f"Invalid configuration: the agent's environment is a {transport} target, but this adapter runs Jobs"
+    )
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — choose the local environment for this agent")
 
 
 def init_needs_leases() -> Failure:

@@ -3,6 +3,7 @@
 Names and texts are those by which the adapters of this family are known; the texts are interface.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from paperclip_claude_k8s.verdict.slot import classify_orphan
 
 __all__ = [
     "LogLineDedupFilter",
+    "append_with_byte_cap",
     "build_partial_run_error",
     "classify_orphan",
     "describe_claude_failure",
@@ -33,11 +35,29 @@ __all__ = [
     "is_claude_unknown_session_error",
     "is_k8s_404",
     "parse_claude_stream_json",
+    "parse_json",
     "sanitize_label_value",
     "should_abort_for_cancellation",
 ]
 
 NOT_FOUND = 404
+TAIL_BYTES = 4 * 1024 * 1024
+"""How much of an output hosts keep (HOST.md 7.1)."""
+
+
+def append_with_byte_cap(kept: str, chunk: str, cap: int = TAIL_BYTES) -> str:
+    """Both joined, of which the last `cap` bytes stay; no character is cut in two."""
+    whole = (kept + chunk).encode("utf-8", "replace")
+    tail = whole[max(len(whole) - cap, 0) :] if cap > 0 else b""
+    return tail.decode("utf-8", "ignore")
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
+    """Any JSON value, or None for what is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def is_k8s_404(error: object) -> bool:

@@ -120,6 +120,21 @@ async def test_a_watch_goes_on_from_a_list_and_misses_nothing(world: World) -> N
     assert phases[0] == "Pending"
 
 
+async def test_a_watch_from_version_0_brings_what_is_there_and_then_every_change(world: World) -> None:
+    made = await world.cluster.create_job(world.namespace, world.job("there", runs=2))
+    await world.running(made)
+    phases: list[str] = []
+    async with asyncio.timeout(60):
+        async for event in world.cluster.watch_pods(world.namespace, world.labels, "0"):
+            if isinstance(event, Bookmark):
+                continue
+            assert event.snapshot.job_uid == made.ref.uid
+            phases.append(event.snapshot.phase)
+            if event.snapshot.phase == "Succeeded":
+                break
+    assert phases[0] in {"Pending", "Running"}
+
+
 async def test_a_watch_tells_that_an_object_is_gone(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("leaves", runs=30))
     listing = await world.cluster.list_jobs(world.namespace, world.labels)

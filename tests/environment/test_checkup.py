@@ -287,6 +287,17 @@ async def test_settings_nobody_reads_are_told(bench: Bench) -> None:
     assert (line.level, "timeoutSecs" in line.message) == ("warn", True)
 
 
+async def test_each_weakness_of_the_pod_is_told(bench: Bench) -> None:
+    checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
+    told = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
+    assert [text.rpartition(": ")[2] for text in told] == [
+        "hostNetwork is on",
+        "container claude may run as root (runAsNonRoot is not true)",
+        "the Pod runs as user 0",
+    ]
+    assert checkup.status == "warn"
+
+
 async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
 

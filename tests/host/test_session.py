@@ -114,6 +114,11 @@ def test_a_session_that_does_not_fit_is_left_with_a_reason(ctx: ExecutionContext
     assert why_not in wish.why_not
 
 
+def test_a_host_that_names_the_session_alone_wants_it_resumed_with_whatever_servers_there_are() -> None:
+    wish = resume_wish(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
+    assert wish.session_id == SESSION
+
+
 def test_an_unknown_mcp_set_means_none_and_a_new_one_is_a_change() -> None:
     assert resume_wish(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
     assert resume_wish(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None

@@ -1,6 +1,7 @@
 """Prompts that reach the agent in other ways than a small Secret, and the digest it sees of them."""
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,31 @@ async def test_files_of_the_run_secret_arrive_by_init_for_the_agent_alone(home: 
         {"CLAUDE_SCRIPT": script}, context={"taskId": "t", "paperclipWake": wake}, config=config
     )
     assert heard.stdout.split() == ["400-mcp.json", "600-prompt.txt", "600-wake-payload.json"]
+
+
+async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
+    """The stand-in's script sees the command line of the agent as its own."""
+    script = 'while [ $# -gt 0 ]; do [ "$1" != --mcp-config ] || { cat "$2"; echo; echo "$3"; }; shift; done'
+    baseline = home.volume / ".mcp.json"
+    baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))
+    try:
+        _, heard = await home.site.run(
+            {"CLAUDE_SCRIPT": script},
+            config={"mcpServers": {"both": {"url": "https://mine.example", "headers": {"X-Key": "k3y"}}}},
+            runtimeMcp={"servers": [{"name": "host", "url": "https://host.example/mcp", "token": "t0ken"}]},
+        )
+    finally:
+        baseline.unlink()
+    told, _, flag = heard.stdout.rstrip().rpartition("\n")
+    assert flag == "--strict-mcp-config"
+    assert json.loads(told)["mcpServers"] == {
+        "base": {"command": "b"},
+        "both": {"url": "https://mine.example", "headers": {"X-Key": "k3y"}},
+        "host": {
+            "type": "http",
+            "url": "https://host.example/mcp",
+            "headers": {"Authorization": "Bearer t0ken"},
+        },
+    }
+    assert "MCP servers (3): base, both, host" in heard.status
+    assert "t0ken" not in heard.status + str(heard.meta)

@@ -25,6 +25,7 @@ from typing import Any
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, AGENT_LABEL
+from paperclip_claude_k8s.cluster.leases import slot_lease_name
 from paperclip_claude_k8s.cluster.model import Bookmark, Running
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -108,6 +109,8 @@ class Referee:
     namespace: str
     alive: dict[str, set[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    seen: dict[str, set[str]] = field(default_factory=dict)
+    """Agent → names of its Jobs, which are those of their Secrets too."""
 
     async def watch(self) -> None:
         while True:
@@ -122,6 +125,7 @@ class Referee:
         agent = pod.labels.get(AGENT_LABEL, "")
         container = pod.container(AGENT_CONTAINER)
         lives = not gone and container is not None and isinstance(container.now, Running)
+        self.seen.setdefault(agent, set()).add(pod.labels.get("job-name", ""))
         alive = self.alive.setdefault(agent, set())
         (alive.add if lives else alive.discard)(pod.uid)
         if len(alive) > 1:
@@ -130,14 +134,21 @@ class Referee:
     async def left(self, agent: str) -> list[str]:
         """What is still there of this agent once everybody had time to tidy."""
         deadline = time.monotonic() + LEFT_WITHIN
-        while True:
-            labels = {AGENT_LABEL: agent}
-            jobs = await self.gateway.list_jobs(self.namespace, labels)
-            pods = await self.gateway.list_pods(self.namespace, labels)
-            names = [job.ref.name for job in jobs.items] + [pod.name for pod in pods.items]
-            if not names or time.monotonic() > deadline:
-                return names
+        while (left := await self._there(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # over there
             await asyncio.sleep(0.1)
+        return left
+
+    async def _there(self, agent: str) -> list[str]:
+        labels, names = {AGENT_LABEL: agent}, self.seen.get(agent, ())
+        jobs = await self.gateway.list_jobs(self.namespace, labels)
+        pods = await self.gateway.list_pods(self.namespace, labels)
+        lease = await self.gateway.read_lease(self.namespace, slot_lease_name(agent))
+        return [
+            *(f"job {job.ref.name}" for job in jobs.items),
+            *(f"pod {pod.name}" for pod in pods.items),
+            *[f"secret {name}" for name in names if await self.gateway.secret_exists(self.namespace, name)],
+            *([] if lease is None else [f"lease {lease.name} of {lease.holder}"]),
+        ]
 
 
 @dataclass(slots=True)
@@ -175,6 +186,7 @@ class Race:
         codes = Counter(str(run.result()["code"] or "won") for run in runs)
         self.tally.update(codes)
         if victim is not None:
+            self.tally["kills"] += 1
             racers[victim] = await self._racer()
         survivor = racers[0 if victim != 0 else 1]
         again = await survivor.run(agent, time.monotonic())

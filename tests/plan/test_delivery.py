@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
 from paperclip_claude_k8s.plan.delivery import Room, deliver, size
 from paperclip_claude_k8s.plan.initfiles import SOURCE, TARGET, pieces, unexpanded, writing_container
 from paperclip_claude_k8s.plan.manifest import job_manifest
@@ -156,9 +157,9 @@ def test_a_job_that_needs_no_secret_says_that_nothing_gates_it() -> None:
 # Secrets are forbidden -----------------------------------------------------------------------------------
 
 
-def secretless(ctx: Any = None, **config: Any) -> RunPlan:
+def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
     plan = a_plan(ctx, **config)
-    setting = Setting("ns", plan.image, plan.home, {}, plan.nonce)
+    setting = Setting("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
     return Planner(ctx or a_context(), plan.identity, plan.config, setting).plan(secretless=True)
 
 
@@ -179,6 +180,12 @@ def test_without_secrets_nothing_secret_travels_and_what_is_lacking_is_said() ->
     (note,) = [note for note in plan.notes if "goes without" in note]
     for name in ("PAPERCLIP_API_KEY", "MY_TOKEN", "BIG_TOKEN", "A_KEY", "its MCP servers"):
         assert name in note
+
+
+def test_instructions_go_along_without_the_secrets_that_they_quote() -> None:
+    plan = secretless(packed=packed_in_secret("Use c4n4ry-env wisely."), env={"MY_TOKEN": "c4n4ry-env"})
+    assert "wisely" in plan.delivery.init[INSTRUCTIONS]
+    assert "c4n4ry" not in json.dumps(job_manifest(plan))
 
 
 def test_servers_without_credentials_and_large_plain_values_go_all_the_same() -> None:

@@ -154,7 +154,8 @@ def test_a_session_is_resumed_with_the_servers_it_began_with_and_no_others() -> 
     assert without.resume is None
     assert "Starting a fresh session: the set of MCP servers changed" in without.notes
     assert "mcpServerIdentity" not in without.session_params
-    assert plan_of({"sessionId": SESSION}, **wished()).resume is None
+    assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **wished()).resume is None
+    assert plan_of({"sessionId": SESSION}, **wished()).resume == SESSION
 
 
 def test_the_servers_are_said_by_name() -> None:

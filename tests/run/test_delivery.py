@@ -168,10 +168,18 @@ async def test_where_secrets_are_forbidden_the_run_goes_without_them_and_says_so
         assert list(bench.fake.store.list(JOBS)) == []
 
 
-async def test_a_quota_on_secrets_is_no_ban_and_told_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "family"),
+    [
+        ('secrets "x" is forbidden: exceeded quota: few, requested: secrets=1', "transient_upstream"),
+        ('admission webhook "policy" denied the request: no Secrets by hand', None),
+    ],
+)
+async def test_a_quota_or_a_policy_on_secrets_is_no_ban_and_told_as_it_is(
+    tmp_path: Path, words: str, family: str | None
+) -> None:
     async with opened(tmp_path) as bench:
-        words = 'secrets "x" is forbidden: exceeded quota: few, requested: secrets=1'
         bench.fake.mischief.refuse("create", "secrets", 403, times=1, message=words)
         result, _ = await bench.run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
-        assert result.error_family == "transient_upstream"
+        assert result.error_family == family

@@ -15,7 +15,7 @@ from tests.support.runs import Heard, capture
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.leases import ProcessId
-from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import House
 
@@ -268,6 +268,73 @@ async def test_a_result_nobody_took_answers_the_same_wake(tmp_path: Path, more: 
         assert jobs(fake) == []
 
 
+def lose_pods(fake: FakeCluster) -> None:
+    """The Pod collector was here."""
+    for pod in list(fake.store.list(PODS)):
+        fake.store.remove(PODS, "paperclip", pod["metadata"]["name"])
+
+
+async def test_a_finished_job_whose_pod_is_gone_is_told_at_once(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        lose_pods(fake)
+        began = asyncio.get_running_loop().time()
+        result, _ = await two.run()
+        assert asyncio.get_running_loop().time() - began < 5
+        assert result.error_code == "k8s_pod_reattach_failed"
+        assert "has finished (Complete" in (result.error_message or "")
+        assert "its Pod is gone" in (result.error_message or "")
+        assert result.error_family is None
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs(fake) == []
+
+
+async def test_a_job_that_outlived_its_deadline_unheard_is_a_timeout(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        lose_pods(fake)
+
+        def exceed(job: Any) -> None:
+            for condition in job["status"]["conditions"]:
+                condition |= {"type": "Failed", "reason": "DeadlineExceeded"}
+
+        fake.store.update(JOBS, "paperclip", jobs(fake)[0]["metadata"]["name"], exceed)
+        result, _ = await two.run(config={"timeoutSec": 77})
+        assert result.error_code == "timeout"
+        assert result.timed_out
+        assert jobs(fake) == []
+
+
+async def test_a_result_that_only_the_volume_still_holds_is_not_lost(tmp_path: Path) -> None:
+    file = tmp_path / "volume" / "run-logs" / "co" / "agent-1" / "run-1.ndjson"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(WHOLE)
+    path = str(file.relative_to(tmp_path / "volume"))
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        lose_pods(fake)
+
+        def annotate(job: Any) -> None:
+            job["metadata"]["annotations"]["paperclip.io/run-log"] = path
+
+        fake.store.update(JOBS, "paperclip", jobs(fake)[0]["metadata"]["name"], annotate)
+        result, heard = await two.run(config={"sharedVolumeDir": str(tmp_path / "volume")})
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "jobs") == 1
+        assert not file.exists()
+        assert jobs(fake) == []
+
+
+async def test_a_watch_that_hangs_delays_the_end_by_half_a_minute_at_most(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, _):
+        async with started(one, 280) as first:
+            one.line.hears_watches.clear()
+            result, heard = await first
+            assert asyncio.get_running_loop().time() < 301 + 37
+        assert_whole(result, heard)
+        assert jobs(fake) == []
+
+
 async def test_a_new_wake_gets_a_new_run_that_goes_on_with_the_session(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
@@ -376,14 +443,31 @@ async def test_a_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Pat
         assert leases(fake, "slot") == []
 
 
-async def test_old_leases_of_processes_that_died_are_swept(tmp_path: Path) -> None:
+async def test_old_leases_of_processes_that_died_are_swept_with_their_slots(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         one.vanish()
         first.cancel()
         await asyncio.sleep(4000)
         assert leases(fake, "process") == ["host-one"]
+        assert leases(fake, "slot") == ["host-one/run-1"]
         async with started(two, 5, agent={"id": "another"}):
             assert leases(fake, "process") == ["host-two"]
+            assert leases(fake, "slot") == ["host-two/run-1"]
+
+
+async def test_the_slot_of_a_long_run_is_not_swept(tmp_path: Path) -> None:
+    """It was written once, hours ago; its process renews its own Lease."""
+
+    def age(lease: Any) -> None:
+        long_ago = "2025-12-31T12:00:00.000000Z"
+        lease["spec"] |= {"acquireTime": long_ago, "renewTime": long_ago}
+
+    async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one, 5):
+        (slot,) = (lease for lease in fake.store.list(LEASES) if "slot" in lease["metadata"]["name"])
+        fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], age)
+        async with started(two, 5, agent={"id": "another"}):
+            assert sorted(leases(fake, "slot")) == ["host-one/run-1", "host-two/run-1"]
+            assert sorted(leases(fake, "process")) == ["host-one", "host-two"]
 
 
 async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
 
 
 @asynccontextmanager
-async def living(folder: Path, life: Life) -> AsyncIterator[tuple[FakeCluster, Run]]:
+async def living(folder: Path, life: Life | Callable[[Any], Life]) -> AsyncIterator[tuple[FakeCluster, Run]]:
     """A cluster whose Pods live like that, and a way to run an agent on it."""
     async with FakeCluster.start(folder, life) as fake:
         adapter = Adapter(House(), lambda _kubeconfig, _timings: fake.gateway)

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.plans import a_context
-from tests.support.runs import Heard
+from tests.support.runs import Heard, capture
 
+from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.host.session import SESSION_CODEC
+from paperclip_claude_k8s.ports import House
 from paperclip_claude_k8s.run.mcp import BASELINE_BYTES, BASELINE_PATH, hear_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 
@@ -87,6 +92,44 @@ async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(
     assert told == {"servers": []}
     assert "MCP servers could not be asked for" in heard.status
     assert "c4n4ry" not in heard.status
+
+
+# Whole runs -------------------------------------------------------------------------------------------
+
+
+async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(tmp_path: Path) -> None:
+    commands: list[str] = []
+
+    def life(pod: dict[str, Any]) -> Life:
+        commands.append(" ".join(pod["spec"]["containers"][0]["command"]))
+        return Life(output=((0.0, capture("02")),), ends_at=1.0)
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        adapter = Adapter(House(), lambda *_: fake.gateway)
+
+        async def run(number: int, runtime: Any, *servers: Any) -> tuple[ExecutionResult, Heard]:
+            heard = Heard()
+            ctx = {
+                "runId": f"run-{number}",
+                "agent": {"id": "ada"},
+                "config": {"kubeconfig": "fake", "image": "x"},
+                "runtime": runtime,
+                "runtimeMcp": Asked(list(servers)),
+                "onLog": heard.on_log,
+            }
+            return await adapter.execute(ctx), heard
+
+        try:
+            first, heard = await run(1, {}, SERVER)
+            stored = {"sessionParams": SESSION_CODEC.serialize(first.session_params)}
+            await run(2, stored, {**SERVER, "token": "another"})
+            _, said = await run(3, stored, {**SERVER, "connectionId": "other"})
+        finally:
+            await adapter.shutdown()
+    assert "MCP servers (1): s" in heard.status
+    assert [f"--resume {first.session_id}" in command for command in commands] == [False, True, False]
+    assert all("--strict-mcp-config" in command for command in commands)
+    assert "Starting a fresh session: the set of MCP servers changed" in said.status
 
 
 # The baseline file ------------------------------------------------------------------------------------

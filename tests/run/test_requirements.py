@@ -78,3 +78,30 @@ async def test_a_server_that_does_not_say_is_given_the_benefit_of_the_doubt(tmp_
 async def test_nobody_is_asked_where_nothing_needs_it(tmp_path: Path) -> None:
     _, _, server, created = await run_on(tmp_path, (1, 16))
     assert (server.asked, created) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "refused"),
+    [
+        (None, False),
+        ({}, False),
+        ({"kind": "local", "environmentId": "e"}, False),
+        ({"kind": "remote", "transport": "ssh"}, True),
+        ({"kind": "remote"}, True),
+    ],
+)
+async def test_a_place_of_the_host_s_own_is_refused_and_not_ignored(
+    tmp_path: Path,
+    target: Any,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    async with FakeCluster.start(tmp_path) as fake:
+        adapter, heard = Adapter(House(), lambda *_: fake.gateway), Heard()
+        wish = {"runId": "r", "agent": {"id": "ada"}, "executionTarget": target, "onLog": heard.on_log}
+        try:
+            result = await adapter.execute({**wish, "config": {"kubeconfig": "fake", "image": "x"}})
+        finally:
+            await adapter.shutdown()
+        assert (result.error_code == "k8s_config_invalid") is refused
+        assert fake.calls.count("create", "jobs") == (0 if refused else 1)
+        assert not refused or "choose the local environment" in (result.error_message or "")

@@ -29,6 +29,7 @@ from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 NAMESPACE = "paperclip"
+MARK = b"\x1e"
 Object = dict[str, Any]
 
 
@@ -112,6 +113,9 @@ class HostLine:
         self._fake = fake
         self._open: set[asyncio.Event] = set()
         self.is_cut = False
+        self.hears_watches = asyncio.Event()
+        """Cleared, its watches bring nothing any more, not even an error."""
+        self.hears_watches.set()
         self.loses_answer_of: tuple[str, str] | None = None
         """(verb, resource) of a call that is carried out once, and whose answer is lost."""
 
@@ -156,6 +160,8 @@ class HostLine:
             chunks = opener(self._fake.api, target, dict(request.query))
         except Problem as problem:
             raise _error(problem) from None
+        if not is_log:
+            chunks = self._as_heard(chunks)
         broken = asyncio.Event()
         if is_log:
             self._fake.mischief.streams.add(broken.set)
@@ -166,6 +172,12 @@ class HostLine:
         finally:
             self._fake.mischief.streams.discard(broken.set)
             self._open.discard(broken)
+
+    async def _as_heard(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await self.hears_watches.wait()
+                yield chunk
 
     async def default_namespace(self) -> str | None:
         return NAMESPACE
@@ -305,7 +317,7 @@ class _Kubelet:
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
-            told += chunk
+            told += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
         end = life.ends_at if life.evicted_at is None else life.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()

@@ -1,7 +1,16 @@
 from tests.support.objects import a_job, a_pod, finished
 
 from paperclip_claude_k8s.cluster.model import Condition, Known, Running, Terminated
-from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Disrupted, Exited, JobGone, judge_ending
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Disrupted,
+    Exited,
+    JobGone,
+    NotStarted,
+    PodLost,
+    end_without_pod,
+    judge_ending,
+)
 
 
 def test_nothing_known_ends_nothing() -> None:
@@ -55,3 +64,23 @@ def test_a_pod_that_vanished_under_a_living_job_was_disrupted() -> None:
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Running(), phase="Running"), pod_gone=True))
     assert isinstance(ending, Disrupted)
     assert ending.reason == "PodDeleted"
+
+
+def test_without_a_pod_the_jobs_condition_tells_what_there_is_to_tell() -> None:
+    over, failed, done = (
+        Condition("Failed", "True", "DeadlineExceeded"),
+        Condition("Failed", "True", "BackoffLimitExceeded", "Job has reached the limit"),
+        Condition("Complete", "True"),
+    )
+    assert end_without_pod("j", over, adopted=True) == DeadlinePassed()
+    for condition in (failed, done):
+        lost = end_without_pod("j", condition, adopted=True)
+        assert isinstance(lost, PodLost)
+        assert lost.failure.code == "k8s_pod_reattach_failed"
+        assert f"Job j has finished ({condition.type}" in lost.failure.message
+    fresh = end_without_pod("j", failed, adopted=False)
+    assert isinstance(fresh, NotStarted)
+    assert "failed before it had a Pod" in fresh.failure.message
+    ran = end_without_pod("j", done, adopted=False)
+    assert isinstance(ran, PodLost)
+    assert (ran.failure.code, ran.failure.evidence) == ("k8s_pod_disrupted", "continuation")

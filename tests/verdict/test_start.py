@@ -14,6 +14,7 @@ from paperclip_claude_k8s.verdict.start import (
     GiveUp,
     Listen,
     Preempted,
+    Unseen,
     Wait,
     describe_pod,
     judge_start,
@@ -38,8 +39,12 @@ def test_a_suspended_job_costs_no_budget() -> None:
     assert verdict.budget is Budget.NONE
 
 
-def test_a_job_that_failed_without_a_pod_will_not_start() -> None:
-    assert isinstance(judge_start(a_job(conditions=finished("Failed", "PodFailed")), None), GiveUp)
+@pytest.mark.parametrize("how", ["Failed", "Complete"])
+def test_a_job_that_finished_without_a_known_pod_makes_its_pod_looked_for(how: str) -> None:
+    job = a_job(conditions=finished(how, "Because"))
+    verdict = judge_start(job, None)
+    assert isinstance(verdict, Unseen)
+    assert (verdict.job, verdict.condition.type) == (job.ref.name, how)
 
 
 def test_unschedulable_is_waited_for_and_said_in_the_schedulers_words() -> None:

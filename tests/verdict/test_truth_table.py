@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.relay import RelaySummary
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Exited,
     JobGone,
     Order,
+    PodLost,
     Stopped,
 )
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
@@ -74,6 +76,7 @@ ENDINGS: dict[str, Ending] = {
     "exit unknown": Exited(Terminated(None, "ContainerStatusUnknown")),
     "evicted": Disrupted("pod", "Evicted", "The node was low on memory"),
     "job deleted": JobGone("watch"),
+    "pod gone unheard": PodLost(failures.pod_reattach_failed("Job job has finished and its Pod is gone")),
     "deadline": DeadlinePassed(),
     "cancelled": Stopped(Order.CANCEL, proven=True),
 }
@@ -102,7 +105,9 @@ WITHOUT_RESULT = {
 """Without one, when the container ended by itself."""
 FIRST = {"deadline": "timeout", "cancelled": "cancelled"}
 """Ours to decide: asked before anything else."""
-TAKEN = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"}
+TAKEN = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
+    "pod gone unheard": "k8s_pod_reattach_failed"
+}
 
 
 def expected(output: str, ending: str) -> str:

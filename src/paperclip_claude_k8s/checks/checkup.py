@@ -66,6 +66,7 @@ def _judged(granted: Granted, place: Place | Failure, namespace: str) -> Iterato
     yield from judging.judge_secrets(place, granted)
     yield from judging.judge_volumes(place, granted)
     yield judging.judge_credentials(place)
+    yield from judging.judge_pod_security(place)
     yield from judge_clock(place.rehearsal)
     yield from judge_dry_run(place, granted)
 

@@ -9,6 +9,8 @@ from paperclip_claude_k8s.failures import Failure, words_of
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.podsecurity import weaknesses
 from paperclip_claude_k8s.plan.requirements import Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
@@ -172,6 +174,17 @@ def _exist(
             text = f"Secret {name} does not exist in the Jobs' namespace: {without}"
             hint = "create it there, or take the reference out of the home pod"
             yield Check(code=f"{code}_missing", level=level, message=text, hint=hint)
+
+
+def judge_pod_security(place: Place) -> Iterator[Check]:
+    """Each way in which the configured Pod is weaker than the Pod Security Standard `restricted`."""
+    for found in weaknesses(job_manifest(place.plan)["spec"]["template"]):
+        yield Check(
+            code="k8s_pod_not_restricted",
+            level="warn",
+            message=f"The Pod is weaker than the Pod Security Standard `restricted`: {found}",
+            hint="look at podTemplate, runAsUser and enableDocker; a strict namespace refuses such a Pod",
+        )
 
 
 def judge_credentials(place: Place) -> Check:

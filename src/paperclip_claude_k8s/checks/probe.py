@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
-from paperclip_claude_k8s.failures import Failure, refusal_step, words_of
+from paperclip_claude_k8s.failures import refusal_step, words_of
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
@@ -18,7 +18,14 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
-from paperclip_claude_k8s.verdict.ending import Ending, Exited, judge_ending
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Ending,
+    Exited,
+    NotStarted,
+    PodLost,
+    judge_ending,
+)
 
 COMMAND = ("claude", "--version")
 MARK = "\x1e"
@@ -85,11 +92,12 @@ async def _watch(plan: RunPlan, job: JobSnapshot, ports: Ports, diary: _Diary) -
     say = Narrator(_listener(plan, diary))
     async with ports.informer(plan.namespace).vigil(job) as vigil:
         pod = await wait_for_pod(vigil, plan.config, ports, say)
-        if isinstance(pod, Failure):
-            message, _, hint = pod.message.partition(" — ")
+        if isinstance(pod, NotStarted | PodLost):
+            message, _, hint = pod.failure.message.partition(" — ")
             return Check(code="k8s_probe_failed", level="error", message=message, hint=hint or None)
-        ending = await _end_of(vigil)
-        return _judge(ending, plan, await _answer(pod, ports))
+        if isinstance(pod, DeadlinePassed):
+            return _judge(pod, plan, "")
+        return _judge(await _end_of(vigil), plan, await _answer(pod, ports))
 
 
 def _listener(plan: RunPlan, diary: _Diary) -> ExecutionContext:

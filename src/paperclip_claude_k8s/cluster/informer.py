@@ -6,7 +6,7 @@ changes nothing but `silent_since`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +30,9 @@ from paperclip_claude_k8s.ground.settings import Timings
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 HTTP_GONE = 410
 REFUSED = frozenset({401, 403})
+FROM_NOW = "0"
+"""Version from which a watch first brings what is there, then every change; always from the server's cache,
+which sends bookmarks, and whose age does no harm to somebody who acts on nothing but later changes."""
 QUICK_WATCH = 1.0
 """Seconds: a server that ends watches sooner than this is not asked again at once."""
 
@@ -62,6 +65,19 @@ class Vigil:
             self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
         elif self.known.pod_gone and not _began(ours):
             self._learn(replace(self.known, pod=pod, pod_gone=gone))
+
+    def learn_look(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
+        """What quorum reads found just now: a Job or Pod of ours that is not among it is gone."""
+        if job is not None and job.ref.uid == self.ref.uid:
+            self.learn_job(job, gone=False)
+        elif not self.known.job_gone:
+            self._learn(replace(self.known, job_gone=True, seen_by="direct read"))
+        found = [pod for pod in pods if pod.job_uid == self.ref.uid]
+        ours = self.known.pod
+        if ours is not None and ours.uid not in {pod.uid for pod in found}:
+            self.learn_pod(ours, gone=True)
+        for pod in found:
+            self.learn_pod(pod, gone=False)
 
     def learn_refusal(self, error: ClusterError) -> None:
         self.refused = error
@@ -148,8 +164,12 @@ class Informer:
         self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, lambda pod: pod.job_uid, self._tell_pod)
 
     @asynccontextmanager
-    async def vigil(self, job: JobSnapshot) -> AsyncIterator[Vigil]:
-        """Keep watch over this Job, as it was seen just now, and over its Pod."""
+    async def vigil(self, job: JobSnapshot, seen_at: str | None = None) -> AsyncIterator[Vigil]:
+        """Keep watch over this Job, as it was seen just now, and over its Pod.
+
+        `seen_at`: version of a list of Jobs later than this one, which had no Pod before it was created: so
+        neither kind has to be listed once more.
+        """
         vigil = Vigil(job)
         uid = job.ref.uid
         for last_job, gone in self._jobs.last(uid):
@@ -161,7 +181,8 @@ class Informer:
             async with self._starting:
                 if self._work is None or self._work.done():
                     self._jobs.there[uid] = job
-                    self._work = await self._nursery.start(self._run(), name=f"informer {self._namespace}")
+                    work = self._run(seen_at)
+                    self._work = await self._nursery.start(work, name=f"informer {self._namespace}")
             yield vigil
         finally:
             del self._vigils[uid]
@@ -178,20 +199,27 @@ class Informer:
             shelf.gone.clear()
             shelf.silent_since = shelf.refused_since = None
 
-    async def _run(self) -> None:
+    async def _run(self, seen_at: str | None) -> None:
+        pods_from = None if seen_at is None else FROM_NOW
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_watching(self._jobs), name="watch jobs")
-            group.create_task(self._keep_watching(self._pods), name="watch pods")
+            group.create_task(self._keep_watching(self._jobs, seen_at), name="watch jobs")
+            group.create_task(self._keep_watching(self._pods, pods_from), name="watch pods")
 
-    async def _keep_watching(self, shelf: _Shelf[S]) -> None:
-        """List, watch from there, and start over whenever the watch is lost; never ends by itself."""
+    async def _keep_watching(self, shelf: _Shelf[S], version: str | None) -> None:
+        """List, watch from there, and start over whenever the watch is lost; never ends by itself.
+
+        `version`: where the first watch may begin without a list.
+        """
         backoff = Backoff(self._timings.retry, self._timings.retry_cap)
         while True:
             try:
-                listing = await shelf.list(self._namespace, ALL_OURS)
-                shelf.replace_all(listing)
-                self._heard(shelf)
-                await self._watch_on(shelf, listing.resource_version, backoff)
+                if version is None:
+                    listing = await shelf.list(self._namespace, ALL_OURS)
+                    shelf.replace_all(listing)
+                    self._heard(shelf)
+                    version = listing.resource_version
+                start, version = version, None
+                await self._watch_on(shelf, start, backoff)
             except ClusterError as error:
                 if error.status != HTTP_GONE:
                     self._unheard(shelf, error)

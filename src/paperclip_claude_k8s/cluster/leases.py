@@ -12,8 +12,6 @@ from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 
 KIND_LABEL = f"{PREFIX}lease"
 PROCESS_ANNOTATION = f"{PREFIX}process"
-PROCESS_LEASES: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE, KIND_LABEL: "process"}
-"""Finds the Lease of every process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,16 @@ def _lease(namespace: str, name: str, kind: str, who: ProcessId, now: datetime) 
     }
 
 
+def is_process_lease(lease: LeaseSnapshot) -> bool:
+    return lease.labels.get(KIND_LABEL) == "process"
+
+
+def is_slot_lease(lease: LeaseSnapshot) -> bool:
+    return lease.labels.get(KIND_LABEL) == "slot"
+
+
 def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
-    """The process that wrote a slot's Lease, and the run it was written for."""
+    """The process that wrote the Lease, and the run a slot's was written for."""
     uuid, _, run = lease.holder.partition("/")
     return read_process(lease.annotations.get(PROCESS_ANNOTATION, ""), uuid), run
 

@@ -128,6 +128,8 @@ class Cluster(Protocol):
     ) -> AsyncGenerator[Seen[JobSnapshot] | Bookmark, None]:
         """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410.
 
+        Version "0" brings what is there first, as the server remembers it, and then every change.
+
         `gone` also means: it does not carry all these labels any more. A watch that brought nothing, not even
         a bookmark, for `Timings.watch_silence` is a `ClusterError` with status None.
         """

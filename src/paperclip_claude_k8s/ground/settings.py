@@ -40,8 +40,8 @@ class Timings:
     spawn_refresh: float = 180.0
     """How often `onSpawn` repeats; hosts reap a run that was not touched for five minutes."""
 
-    pod_end_wait: float = 10.0
-    """After the log ended: how long the container's end may take to show before the Pod is read once more."""
+    log_over: float = 30.0
+    """A log that ended and brought nothing for so long is a reason to read Job and Pod once (SPEC 9)."""
 
     cancel_poll: float = 15.0
     """Step of the shared question to the host whether a run was cancelled, where no signal exists."""
@@ -94,12 +94,6 @@ class Limits:
 
     bundle_entries: int = 2000
     """Files and folders of all skills of one run: network volumes take milliseconds for each."""
-
-    excerpt_head_bytes: int = 4 * 1024
-    """Start of the output that a failure keeps in `resultJson.stdout`."""
-
-    excerpt_tail_bytes: int = 60 * 1024
-    """End of the output that a failure keeps."""
 
     gate_rounds: int = 3
     """How often a run steps back from a slot it found taken at the gate before it gives up."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel, to_snake
 
 from paperclip_claude_k8s.host.context import JsonMap
@@ -104,9 +104,9 @@ class AdapterConfig(BaseModel):
     max_turns_per_run: Whole = 0
     dangerously_skip_permissions: Flag = True
     allowed_tools: TextList = ()
-    extra_args: TextList = ()
-    env: TextMap = {}
-    mcp_servers: Servers = {}
+    extra_args: TextList = Field(default=(), repr=False)
+    env: TextMap = Field(default={}, repr=False)
+    mcp_servers: Servers = Field(default={}, repr=False)
 
     namespace: Str | None = None
     image: Str | None = None
@@ -125,7 +125,7 @@ class AdapterConfig(BaseModel):
     node_selector: TextMap | None = None
     labels: TextMap = {}
     tolerations: Objects | None = None
-    pod_template: PodTemplate | None = None
+    pod_template: PodTemplate | None = Field(default=None, repr=False)
     run_as_user: Whole = 1000
 
     ttl_seconds_after_finished: Seconds = 3600

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from paperclip_claude_k8s.host.context import JsonMap
 
 MODEL_VARIABLE = "ANTHROPIC_MODEL"
+BEDROCK_SWITCH = "CLAUDE_CODE_USE_BEDROCK"
 
 _YES = frozenset({"1", "true", "yes", "on"})
 """How the CLI reads the variables that switch a provider on."""
@@ -50,8 +51,13 @@ BEDROCK: Models = (
 
 def uses_bedrock(env: Mapping[str, str]) -> bool:
     """Does this environment send the CLI to Amazon Bedrock?"""
-    switched_on = env.get("CLAUDE_CODE_USE_BEDROCK", "").strip().lower() in _YES
+    switched_on = env.get(BEDROCK_SWITCH, "").strip().lower() in _YES
     return switched_on or bool(env.get("ANTHROPIC_BEDROCK_BASE_URL", "").strip())
+
+
+def is_bedrock_id(model: str) -> bool:
+    """Is this how Bedrock names a model: a model id, an inference profile or an ARN?"""
+    return model.startswith(("arn:", "anthropic.")) or ".anthropic." in model
 
 
 def known_models(env: Mapping[str, str]) -> Models:

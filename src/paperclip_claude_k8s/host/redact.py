@@ -21,6 +21,13 @@ _VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
 _BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
 _SHAPES = re.compile(r"\b(?:sk-[\w-]{8,}|gh[a-z]_\w{8,}|github_pat_\w{8,}|eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)")
+_PLAIN_SHAPES = (
+    (re.compile(r"\b(bearer\s+)(?=[\w.~+/=-]{12})[^\s\"',;]+", re.IGNORECASE), rf"\1{MASK}"),
+    (_USERINFO, rf"\1{MASK}"),
+    (_SHAPES, MASK),
+)
+"""What is no prose: a bearer token that is none by name only, URL credentials, well-known shapes."""
+
 _MASKS = (
     (re.compile(r"\b((?:authorization|cookie)\s*:\s*)[^\s\"'][^\r\n\"']*", re.IGNORECASE), rf"\1{MASK}"),
     (_BEARER, rf"\1{MASK}"),
@@ -40,6 +47,18 @@ def is_secret_name(name: str) -> bool:
 def holds_secret(text: str) -> bool:
     """Does the text carry something that is a credential by its very shape, whatever it is called?"""
     return any(shape.search(text) for shape in (_SHAPES, _USERINFO, _BEARER))
+
+
+def mask_credentials(text: str) -> str:
+    """`text` with every credential masked that shows itself by its shape alone; prose stays as it is."""
+    for pattern, masked in _PLAIN_SHAPES:
+        text = pattern.sub(masked, text)
+    return text
+
+
+def shows_secret(text: str, secrets: Collection[str]) -> bool:
+    """Does the text hold a known secret, or a credential that shows itself by its shape?"""
+    return mask_credentials(mask_values(text, secrets)) != text
 
 
 def redact_env(env: Mapping[str, str]) -> dict[str, str]:
@@ -73,9 +92,9 @@ def mask_values(text: str, secrets: Iterable[str]) -> str:
 
 
 def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
-    """The JSON value with `mask_values` applied to every string in it."""
+    """The JSON value with known secrets, and what is one by its shape, masked in every string of it."""
     if isinstance(value, str):
-        return mask_values(value, secrets)
+        return mask_credentials(mask_values(value, secrets))
     if isinstance(value, dict):
         return {key: mask_tree(item, secrets) for key, item in value.items()}
     if isinstance(value, list):

@@ -95,17 +95,19 @@ def resume_wish(
     """May the host's session be resumed here? `cwd` is the working directory as the Pod sees it.
 
     The CLI keeps transcripts per working directory, and a changed bundle or MCP set would not reach a
-    resumed conversation: so all three must be what they were. Only the bundle key and the cwd may be unknown.
+    resumed conversation: so all three must be what they were. The bundle key and the cwd may be unknown, and
+    all three where the host names nothing but the session: it does so for a run that follows at once.
     """
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id
     if session is None:
         return ResumeWish()
     stored_cwd = params.get("cwd", cwd)
+    stored_mcp = params.get("mcpServerIdentity") if params.keys() - {"sessionId"} else mcp_identity
     objections = (
         (not _UUID.fullmatch(session), "its id is not a UUID"),
         (params.get("promptBundleKey", prompt_bundle_key) != prompt_bundle_key, "the prompt bundle changed"),
-        (params.get("mcpServerIdentity") != (mcp_identity or None), "the set of MCP servers changed"),
+        ((stored_mcp or None) != (mcp_identity or None), "the set of MCP servers changed"),
         (
             posixpath.normpath(stored_cwd) != posixpath.normpath(cwd),
             f"it belongs to another working directory ({stored_cwd}, now {cwd})",

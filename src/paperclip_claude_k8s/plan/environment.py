@@ -8,6 +8,7 @@ from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, is_loopback
 from paperclip_claude_k8s.plan.hostonly import SERVER_SECRETS, pod_value
@@ -59,6 +60,11 @@ class Environment:
     def api_url(self) -> str:
         """The host's address as the Pod reaches it; "" where only the cluster knows it."""
         return self.literals.get(API_URL) or self.secrets.get(API_URL, "")
+
+    @property
+    def on_bedrock(self) -> bool:
+        """Does the agent talk to Amazon Bedrock? A switch only the cluster can read is believed to be on."""
+        return uses_bedrock({**self.literals, **self.secrets}) or BEDROCK_SWITCH in _names(self.value_from)
 
     @property
     def names(self) -> frozenset[str]:

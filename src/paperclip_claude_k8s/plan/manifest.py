@@ -5,6 +5,7 @@ from typing import Any
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan.arguments import referring
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
 from paperclip_claude_k8s.plan.initfiles import unexpanded, writing_container
 from paperclip_claude_k8s.plan.labels import user_labels
@@ -169,10 +170,11 @@ def _container(plan: RunPlan) -> JsonObject:
 
 
 def _agent_container(plan: RunPlan) -> JsonObject:
+    arguments = referring(plan.argv, plan.hidden_arguments)
     return {
         **_container(plan),
         "name": names.AGENT_CONTAINER,
-        "command": [unexpanded(part) for part in ("sh", "-c", relay.script(), "relay", *plan.argv)],
+        "command": ["sh", "-c", unexpanded(relay.script()), "relay", *arguments],
         "workingDir": plan.workdir,
         "env": _env(plan),
         "envFrom": list(plan.environment.env_from),
@@ -192,7 +194,7 @@ def _env(plan: RunPlan) -> list[JsonObject]:
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in sorted(plan.environment.secrets.keys() - known)
+        for name in sorted(plan.secret_env.keys() - known)
     ]
     return [*inherited, *literals, *secrets]
 

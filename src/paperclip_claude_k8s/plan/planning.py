@@ -7,9 +7,10 @@ from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.models import is_bedrock_id
 from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.bundle import Packed
-from paperclip_claude_k8s.plan.environment import layer_environment
+from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
@@ -20,7 +21,13 @@ from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.runplan import RunPlan, wake_digest
-from paperclip_claude_k8s.plan.secretless import Parts, without_secrets
+from paperclip_claude_k8s.plan.secretless import (
+    Parts,
+    public_command,
+    public_files,
+    public_prompt,
+    without_secrets,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +91,20 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
         ctx, config, setting.home, workdir=workdir, process_env=setting.process_env
     )
     packed, mcp = setting.packed, plan_mcp(ctx, config, setting.mcp_baseline, environment.api_url)
-    parts = Parts(environment, mcp, read_overlay(config.pod_template, who.job_name(attempt)))
-    if secretless:
-        parts = without_secrets(parts)
+    whole = Parts(environment, mcp, read_overlay(config.pod_template, who.job_name(attempt)))
+    parts = without_secrets(whole) if secretless else whole
     wish = resume_wish(ctx, cwd=workdir, prompt_bundle_key=packed.key, mcp_identity=parts.mcp.identity)
     resume = None if fresh else session or wish.session_id
     claim = setting.home.claim_name if setting.home else ""
+    prompt = assemble_prompt(ctx, config, resumed=resume is not None)
+    argv = command_line(_options(config, packed, parts, resume))
     plan = RunPlan(
         identity=who,
         namespace=setting.namespace,
         config=config,
         image=setting.image,
-        argv=command_line(_options(config, packed, parts.mcp, resume)),
-        prompt=assemble_prompt(ctx, config, resumed=resume is not None),
+        argv=public_command(argv, whole.secrets) if secretless else argv,
+        prompt=public_prompt(prompt, whole.secrets) if secretless else prompt,
         environment=parts.environment,
         mcp=parts.mcp,
         overlay=parts.overlay,
@@ -110,11 +118,11 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
         run_log=plan_run_log(config, who, claim, setting.volume_here, attempt),
         volume_here=setting.volume_here,
         home=setting.home,
-        bundle_files=packed.files,
+        bundle_files=public_files(packed.files, whole.secrets) if secretless else packed.files,
         attempt=attempt,
         session_params=_session_params(ctx, workdir, packed, parts.mcp),
         notes=(
-            *_notes(wish, parts),
+            *_notes(config, wish, parts),
             *packed.notes,
             *why_without_effect(config, claim, setting.volume_here),
         ),
@@ -138,8 +146,10 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(wish: ResumeWish, parts: Parts) -> Iterator[str]:
+def _notes(config: AdapterConfig, wish: ResumeWish, parts: Parts) -> Iterator[str]:
     environment, mcp = parts.environment, parts.mcp
+    if config.model and not _model(config, environment):
+        yield f"Model {config.model} is left out: on Bedrock a model goes by Bedrock's own id or ARN"
     if wish.why_not:
         yield f"Starting a fresh session: {wish.why_not}"
     if environment.overruled:
@@ -164,18 +174,24 @@ def working_dir(ctx: ExecutionContext, config: AdapterConfig) -> str:
     return translated or config.cwd or POD_HOME
 
 
-def _options(config: AdapterConfig, packed: Packed, mcp: McpPlan, resume: str | None) -> CommandOptions:
+def _model(config: AdapterConfig, environment: Environment) -> str | None:
+    """The configured one, which Bedrock only takes by its own names; else the CLI chooses (HOST.md 8)."""
+    foreign = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
+    return None if foreign else config.model
+
+
+def _options(config: AdapterConfig, packed: Packed, parts: Parts, resume: str | None) -> CommandOptions:
     return CommandOptions(
         resume=resume,
         skip_permissions=config.dangerously_skip_permissions,
         as_root=config.run_as_user == 0,
         allowed_tools=config.allowed_tools,
-        model=config.model,
+        model=_model(config, parts.environment),
         effort=config.effort,
         max_turns=config.max_turns_per_run,
         system_prompt_file=packed.instructions_file,
         add_dir=packed.root,
-        mcp_config=mcp.file,
+        mcp_config=parts.mcp.file,
         extra_args=(*rtk_arguments(config), *config.extra_args),
     )
 

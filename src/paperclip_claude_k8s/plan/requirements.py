@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import JsonMap
 
 Version: TypeAlias = tuple[int, int]
 
@@ -17,6 +18,13 @@ def requirements(config: AdapterConfig) -> tuple[tuple[str, Version], ...]:
     docker = (("enableDocker", SIDECARS_SINCE),) if config.enable_docker else ()
     queue = (("queueName", SUSPEND_SINCE),) if config.queue_name else ()
     return (*docker, *queue)
+
+
+def remote_target(target: JsonMap | None) -> str | None:
+    """What kind of place of the host's own the run was meant for; None for ours, a Job (HOST.md 3.1)."""
+    if not target or target.get("kind") != "remote":
+        return None
+    return str(target.get("transport") or "remote")
 
 
 def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version], ...]:

@@ -9,6 +9,8 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.redact import shows_secret
+from paperclip_claude_k8s.plan.arguments import hidden_arguments
 from paperclip_claude_k8s.plan.delivery import FOLDER, Delivery, Room, deliver, is_private, size
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
@@ -29,7 +31,7 @@ class RunPlan:
     namespace: str
     config: AdapterConfig = field(repr=False)
     image: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = field(repr=False)
     prompt: Prompt = field(repr=False)
     environment: Environment = field(repr=False)
     workdir: str
@@ -110,11 +112,25 @@ class RunPlan:
 
     def is_private(self, name: str, text: str) -> bool:
         """May this file only travel in the run Secret?"""
-        return (name == FILE and bool(self.mcp.secrets)) or is_private(name, text)
+        if (name == FILE and self.mcp.secrets) or is_private(name, text):
+            return True
+        # by init a text stands in the Job; one too large for that lies on the volume, as it would anyway
+        small = size(text) <= Limits().secret_prompt_bytes
+        return self.by_init and not self.secretless and small and shows_secret(text, self.secret_values)
+
+    @property
+    def hidden_arguments(self) -> Mapping[str, str]:
+        """Variable → argument of the agent that must not stand in the Job."""
+        return hidden_arguments(self.argv, self.secret_values) if not self.secretless else {}
+
+    @property
+    def secret_env(self) -> Mapping[str, str]:
+        """Variables of the agent's container whose values come from the run Secret."""
+        return {**self.environment.secrets, **self.hidden_arguments}
 
     @property
     def _values(self) -> Mapping[str, str]:
-        env = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in self.environment.secrets.items()}
+        env = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in self.secret_env.items()}
         return {**env, **self.overlay.secrets}
 
     @property

@@ -9,10 +9,11 @@ from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
-from paperclip_claude_k8s.host.redact import mask_tree, mask_values, redact_command
+from paperclip_claude_k8s.host.redact import mask_tree, redact_command
 from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
 from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.runvariables import bearer_tokens
 from paperclip_claude_k8s.run.narrate import Narrator
 
 log = logging.getLogger("paperclip_claude_k8s")
@@ -50,7 +51,7 @@ async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
     """As the seeds word it; the context loses the part that holds a token (HOST.md 3.3)."""
     timeout = plan.config.timeout_sec
-    secrets = plan.secret_values
+    secrets = plan.secret_values | bearer_tokens(ctx)
     return {
         "adapterType": ADAPTER_TYPE,
         "command": f"kubectl job/{plan.job_name}",
@@ -61,7 +62,7 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
             f"Namespace: {plan.namespace}",
             f"Timeout: {timeout:g}s",
         ],
-        "prompt": mask_values(plan.prompt.text, secrets),
+        "prompt": mask_tree(plan.prompt.text, secrets),
         "promptMetrics": dict(plan.prompt.metrics),
         "context": mask_tree(_without_tokens(ctx.context), secrets),
     }

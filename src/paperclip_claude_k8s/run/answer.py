@@ -22,7 +22,8 @@ def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
 
 def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
     config = plan.config
-    billing, biller = billing_of(plan.environment.names, seen.transcript.api_key_source)
+    environment, source = plan.environment, seen.transcript.api_key_source
+    billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
     asked = Asked(
         now=house.now(),
         model=config.model or "",

@@ -22,7 +22,7 @@ from paperclip_claude_k8s.run.staging import stage, unstage
 from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
-HTTP_CONFLICT, HTTP_FORBIDDEN = 409, 403
+HTTP_CONFLICT = 409
 STEP_BACK = (1.0, 3.0)
 """Seconds, drawn at random: two runs that met at the gate must not meet again."""
 
@@ -35,6 +35,16 @@ class LaunchedJob:
     plan: RunPlan
     headline: str
     adopted: bool = False
+    seen_at: str | None = None
+    """Version of a list of Jobs that came after this one was created: a watch may go on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What stood in the slot once our Job was there, and the version of that list."""
+
+    rival: str | None
+    version: str
 
 
 async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
@@ -62,15 +72,15 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
         _check(plan, held, ports.house)
         await announce(planner.ctx, plan)
         try:
-            made = await _made(plan, held, ports, say)
+            job, look = await _made(plan, held, ports, say)
         except _SecretsForbidden as refused:
             plan = await _without_secrets(planner, plan, refused, held, say)
             continue
-        if isinstance(made, JobSnapshot):
+        rival = look.rival
+        if rival is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
-            line = f"Created K8s Job: {made.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(made, plan, line)
-        rival = made
+            line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
+            return LaunchedJob(job, plan, line, seen_at=look.version)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
@@ -106,8 +116,8 @@ async def _without_secrets(
     return other
 
 
-async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot | str:
-    """A Job with its gate open, or the name of a rival; whatever else happens, nothing of it stays.
+async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tuple[JobSnapshot, _Look]:
+    """A Job with its gate open, unless a rival was seen; whatever else happens, nothing of it stays.
 
     Raises:
         RunFailure: it was refused.
@@ -117,9 +127,9 @@ async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> Job
     try:
         await stage(plan, ports.house)
         job = await _create(plan, held, ports, say)
-        rival = await _opened(plan, job, ports, say)
-        opened = rival is None
-        return job if rival is None else rival
+        look = await _opened(plan, job, ports, say)
+        opened = look.rival is None
+        return job, look
     finally:
         if not opened and plan.delivery.staged:
             await unstage(plan.volume_here, plan.job_name)
@@ -174,21 +184,21 @@ def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
     return job.labels.items() >= plan.identity.labels.items()
 
 
-async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
     """Open the gate unless a rival stands in it; whatever fails or is cancelled here takes the Job back."""
     opened = False
     try:
-        rival = await _rival(plan, job, ports, say)
-        if rival is None:
+        look = await _look_again(plan, job, ports, say)
+        if look.rival is None:
             await _create_secret(plan, job, ports, say)
             opened = True
-        return rival
+        return look
     finally:
         if not opened:
             await _take_back(job, ports)
 
 
-async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> str | None:
+async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
     """Another live Job of the slot, whatever its age: seen by a quorum list after ours existed."""
     call = Caller(ports.house.timings, say)
     selector = plan.identity.selector
@@ -197,7 +207,7 @@ async def _rival(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -
     except ClusterError as error:
         raise RunFailure(failures.guard_unreachable(error)) from None
     rivals = rivals_of(job, listing.items, only_task=plan.config.concurrency_scope == "task")
-    return rivals[0].ref.name if rivals else None
+    return _Look(rivals[0].ref.name if rivals else None, listing.resource_version)
 
 
 async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> None:
@@ -210,7 +220,7 @@ async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Nar
     except ClusterError as error:
         if error.status == HTTP_CONFLICT:  # the answer to our own earlier try was lost
             return
-        if error.status == HTTP_FORBIDDEN and not failures.can_heal(error):
+        if failures.is_forbidden(error):
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 

@@ -16,6 +16,8 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.runlog import run_log_of
 from paperclip_claude_k8s.verdict.notices import describe_notice
 
+NOT_FOUND = 404
+
 
 class Ears:
     """Follows one agent container. `report` and `summary` are None until they are known."""
@@ -28,8 +30,10 @@ class Ears:
         annotations = job.annotations if job is not None else {}
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
+        self._say = say
         self._sink = _Sink(say, ports.chronicle)
         self._ended = asyncio.Event()
+        self._stream_over = asyncio.Event()
         self.report: LogReport | None = None
         self.summary: RelaySummary | None = None
 
@@ -38,9 +42,28 @@ class Ears:
         origin = Origin(
             nonce=self._nonce, expected=self._expected, container=self._container, filler=self._filler
         )
-        source = ClusterLog(self._ports.cluster, pod)
+        source = ClusterLog(self._ports.cluster, pod, self._stream_over)
         follower = Follower(source, self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)
+
+    async def recover(self) -> None:
+        """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
+        if self._filler is None:
+            return
+        self._ended.set()
+        origin = Origin(nonce=self._nonce, filler=self._filler)
+        follower = Follower(NoLog(), self._sink, origin, governor=self._ports.governor)
+        self.report = await follower.run(self._ended)
+
+    async def stream_over(self, quiet: float) -> None:
+        """Until the log ends, or is refused, with no line of it in the last `quiet` seconds."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while True:
+            self._stream_over.clear()
+            await self._stream_over.wait()
+            if clock() - max(self._say.last_output or began, began) >= quiet:
+                return
 
     def container_ended(self, how: Terminated | None) -> None:
         """No more will be written; `how` may carry the relay's totals, which say when the log is complete."""
@@ -86,9 +109,11 @@ class _Sink:
 class ClusterLog:
     """A container's log as the follower wants it: our cluster's errors become its own."""
 
-    def __init__(self, cluster: Cluster, pod: PodSnapshot) -> None:
+    def __init__(self, cluster: Cluster, pod: PodSnapshot, over: asyncio.Event | None = None) -> None:
+        """`over` is set whenever a followed stream ends by itself or is refused."""
         self._cluster = cluster
         self._pod = pod
+        self._over = over or asyncio.Event()
 
     @asynccontextmanager
     async def open(
@@ -98,20 +123,35 @@ class ClusterLog:
         request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, since=since, follow=follow, tail=tail)
         try:
             async with self._cluster.log(request) as answer:
-                yield _Stream(answer)
+                yield _Stream(answer, self._over if follow else None)
         except ClusterError as error:
+            if follow and error.status is not None:
+                self._over.set()
             raise _translated(error) from error
 
 
 class _Stream:
-    def __init__(self, answer: LogBytes) -> None:
+    def __init__(self, answer: LogBytes, over: asyncio.Event | None) -> None:
         self._answer = answer
+        self._over = over
 
     async def read(self) -> bytes:
         try:
-            return await self._answer.read()
+            chunk = await self._answer.read()
         except ClusterError as error:
             raise _translated(error) from error
+        if not chunk and self._over is not None:
+            self._over.set()
+        return chunk
+
+
+class NoLog:
+    """The log of a Pod that is gone."""
+
+    @asynccontextmanager
+    async def open(self, **_: object) -> AsyncIterator[_Stream]:
+        raise LogRefused(NOT_FOUND, "the Pod is gone")
+        yield  # makes it a generator
 
 
 def _translated(error: ClusterError) -> LogRefused | LogBroken:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
-from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.runplan import RunPlan
@@ -17,10 +16,11 @@ from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import keep_alive, tell_progress, tell_spawn
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears
+from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import hear_host, mind_deadline, obey
-from paperclip_claude_k8s.verdict.ending import Ending, NotStarted, Order, Untrackable, judge_ending
+from paperclip_claude_k8s.verdict.ending import Ending, Order, PodLost, Untrackable, judge_ending
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
@@ -50,7 +50,7 @@ async def observe(
 ) -> Sighting:
     """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
     plan = launched.plan
-    async with ports.informer(plan.namespace).vigil(launched.job) as vigil:
+    async with ports.informer(plan.namespace).vigil(launched.job, launched.seen_at) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
         crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears)
         crew.began = asyncio.get_running_loop().time()
@@ -73,6 +73,7 @@ def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
         yield "holder", keep_noting(crew.vigil.ref, crew.held, crew.ports)
     if crew.ctx.signal is not None:
         yield "signal", hear_host(crew.ctx.signal, crew.orders)
+    yield "log's end", _look_when_log_ends(crew)
     if crew.plan.config.timeout_sec:
         yield "deadline", _mind_deadline(crew)
     yield "spawn", _tell_spawn(crew)
@@ -83,8 +84,8 @@ async def _live(crew: _Crew) -> None:
     started = await wait_for_pod(
         crew.vigil, crew.plan.config, crew.ports, crew.say, reattached=crew.launched.adopted
     )
-    if isinstance(started, Failure):
-        _offer(crew, NotStarted(started))
+    if not isinstance(started, PodSnapshot):
+        _offer(crew, started)
         return
     crew.running_since = asyncio.get_running_loop().time()
     crew.pod.offer(started)
@@ -110,6 +111,16 @@ async def _stop(crew: _Crew) -> None:
 
 async def _listen(crew: _Crew) -> None:
     await crew.ears.follow(await crew.pod.heard())
+
+
+async def _look_when_log_ends(crew: _Crew) -> None:
+    """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
+    quiet = crew.ports.house.timings.log_over
+    await crew.pod.heard()
+    while True:
+        await crew.ears.stream_over(quiet)
+        await look(crew.vigil, crew.ports.cluster)
+        await asyncio.sleep(quiet)
 
 
 async def _keep_alive(crew: _Crew) -> None:
@@ -144,6 +155,8 @@ async def _drain(crew: _Crew, ending: Ending, log: asyncio.Task[None]) -> None:
     """The log is completed by a last read from where it stopped; without a container there is none."""
     if not crew.pod.is_set() or isinstance(ending, Untrackable):
         log.cancel()
+        if isinstance(ending, PodLost):
+            await crew.ears.recover()
         return
     crew.ears.container_ended(ending.how)
     await asyncio.wait([log])

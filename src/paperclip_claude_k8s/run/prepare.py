@@ -15,6 +15,7 @@ from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.plan.planning import Planner, Setting
+from paperclip_claude_k8s.plan.requirements import remote_target
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.bundle import Wanted, pack
@@ -29,6 +30,9 @@ HOME_CONTAINER = "paperclip"
 
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
     """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
+    elsewhere = remote_target(ctx.execution_target)
+    if elsewhere is not None:
+        raise RunFailure(failures.remote_target(elsewhere))
     try:
         return AdapterConfig.read(ctx.config)
     except ConfigInvalid as error:

@@ -2,15 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
 from paperclip_claude_k8s.verdict.reasons import describe_event, events_worth_telling
 from paperclip_claude_k8s.verdict.start import (
     Budget,
@@ -18,11 +20,14 @@ from paperclip_claude_k8s.verdict.start import (
     Listen,
     Preempted,
     StartVerdict,
+    Unseen,
     Wait,
     describe_pod,
     judge_start,
 )
 
+Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
+"""The Pod whose agent container can be listened to, or why there will be none."""
 LOOK_AGAIN = 1.0
 """Least seconds between two looks once a budget is spent and nothing can be seen."""
 
@@ -58,33 +63,34 @@ class _Clock:
 
 async def wait_for_pod(
     vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator, *, reattached: bool = False
-) -> PodSnapshot | Failure:
+) -> Settled:
     """The Pod once its agent container runs or has run, or why that will not happen."""
-    seen = await _Waiting(vigil, config, ports, say).until_listening()
-    return failures.of_adopted(seen) if reattached and isinstance(seen, Failure) else seen
+    seen = await _Waiting(vigil, config, ports, say, reattached=reattached).until_listening()
+    if reattached and isinstance(seen, NotStarted):
+        return NotStarted(failures.of_adopted(seen.failure))
+    return seen
 
 
 class _Waiting:
-    def __init__(self, vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator) -> None:
+    def __init__(
+        self, vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator, *, reattached: bool
+    ) -> None:
         self._vigil = vigil
         self._ports = ports
         self._say = say
+        self._reattached = reattached
         self._clock = _Clock.of(config)
         self._limits = self._clock.limits
         self._said = ""
         self._told: set[tuple[str, str]] = set()
         self._loop = asyncio.get_running_loop()
 
-    async def until_listening(self) -> PodSnapshot | Failure:
-        known = self._vigil.known
+    async def until_listening(self) -> Settled:
         while True:
-            if self._vigil.refused is not None:
-                return failures.job_state_mismatch(self._vigil.ref.name, str(self._vigil.refused))
-            if known.job_gone:
-                return failures.job_deleted_externally(f"job={self._vigil.ref}, detected_via={known.seen_by}")
-            verdict = judge_start(known.job, known.pod, pod_gone=known.pod_gone)
+            verdict = await self._judged()
             if not isinstance(verdict, Wait):
-                return _settled(verdict)
+                return verdict
+            known = self._vigil.known
             await self._narrate(known, verdict)
             # what nobody can see costs no budget: the agent may be at work already
             unseen = self._vigil.silent_since is not None
@@ -92,18 +98,37 @@ class _Waiting:
             left = self._clock.left(self._loop.time())
             if left is not None and left <= 0 and (spent := await self._spent()) is not None:
                 return spent
-            known = await self._next(None if left is None else max(left, LOOK_AGAIN))
+            await self._next(None if left is None else max(left, LOOK_AGAIN))
 
-    async def _next(self, left: float | None) -> Known:
+    async def _judged(self) -> Settled | Wait:
+        """What is known by now, which a Job that ended without a known Pod makes worth a direct look."""
+        settled = self._judge()
+        if isinstance(settled, Unseen):
+            if not await look(self._vigil, self._ports.cluster):
+                return Wait(Budget.NONE, "the Job has finished; its Pod cannot be looked for yet")
+            settled = self._judge()
+        if isinstance(settled, Unseen):
+            return end_without_pod(settled.job, settled.condition, adopted=self._reattached)
+        return settled
+
+    def _judge(self) -> Settled | Wait | Unseen:
+        vigil, known = self._vigil, self._vigil.known
+        if vigil.refused is not None:
+            return NotStarted(failures.job_state_mismatch(vigil.ref.name, str(vigil.refused)))
+        if known.job_gone:
+            facts = f"job={vigil.ref}, detected_via={known.seen_by}"
+            return NotStarted(failures.job_deleted_externally(facts))
+        return _settled(judge_start(known.job, known.pod, pod_gone=known.pod_gone))
+
+    async def _next(self, left: float | None) -> None:
         """News, or the moment to look at the Events, or the end of the budget."""
         patience = self._ports.house.timings.events_after
         limit = patience if left is None else min(left, patience)
         try:
             async with asyncio.timeout(limit):
-                return await self._vigil.news()
+                await self._vigil.news()
         except TimeoutError:
             await self._tell_events()
-            return self._vigil.known
 
     async def _narrate(self, known: Known, verdict: Wait) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
@@ -128,45 +153,29 @@ class _Waiting:
                     await self._say.status(line)
         return newest
 
-    async def _spent(self) -> PodSnapshot | Failure | None:
+    async def _spent(self) -> Settled | None:
         """The end of a budget, after one direct look; None when that look failed, which proves nothing."""
-        if not await self._look():
+        if not await look(self._vigil, self._ports.cluster):
             return None
-        known = self._vigil.known
-        verdict = judge_start(known.job, known.pod, pod_gone=known.pod_gone)
+        verdict = await self._judged()
         if not isinstance(verdict, Wait):
-            return _settled(verdict)
+            return verdict
         newest = await self._tell_events()
         limit = self._limits.get(verdict.budget)
         if limit is None:
             return None
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
-        return failures.pod_schedule_failed(text, heals=True)
-
-    async def _look(self) -> bool:
-        """A quorum read of Job and Pod, told to the vigil; False when the server did not give it."""
-        ref, cluster = self._vigil.ref, self._ports.cluster
-        try:
-            job = await cluster.read_job(ref.namespace, ref.name)
-            pods = await cluster.list_pods(ref.namespace, {"job-name": ref.name})
-        except ClusterError:
-            return False
-        if job is not None and job.ref.uid == ref.uid:
-            self._vigil.learn_job(job, gone=False)
-        for pod in pods.items:
-            if pod.job_uid == ref.uid:
-                self._vigil.learn_pod(pod, gone=False)
-        return True
+        return NotStarted(failures.pod_schedule_failed(text, heals=True))
 
 
-def _settled(verdict: StartVerdict) -> PodSnapshot | Failure:
+def _settled(verdict: StartVerdict) -> Settled | Wait | Unseen:
     match verdict:
         case Listen(pod):
             return pod
         case GiveUp(why, heals):
-            return failures.pod_schedule_failed(why, heals=heals)
+            return NotStarted(failures.pod_schedule_failed(why, heals=heals))
         case Preempted(pod_name, reason, words):
-            return failures.pod_disrupted(pod_name, reason, words, started=False)
-        case Wait():
-            raise AssertionError("a Wait is not settled")
+            return NotStarted(failures.pod_disrupted(pod_name, reason, words, started=False))
+        case Wait() | Unseen():
+            return verdict

@@ -7,12 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.leases import (
-    PROCESS_LEASES,
     ProcessId,
     holder_of,
     over,
@@ -28,6 +26,7 @@ from paperclip_claude_k8s.ground.aio import Nursery
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.ports import House, Tenure, Voice
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.sweep import sweep
 from paperclip_claude_k8s.run.whoami import start_of
 from paperclip_claude_k8s.verdict.holder import Fate, Watched, fate_by_lease, fate_here
 
@@ -40,8 +39,6 @@ LOOK_AGAIN = 2.0
 """Seconds between two looks at the Lease of a process whose fate is unknown."""
 LINGER = 1.0
 """Seconds a process keeps its Lease after its last run: the next run often follows at once."""
-FORGOTTEN = timedelta(hours=1)
-"""Age at which the Lease of a process that died is swept."""
 
 
 class Rival(Exception):
@@ -249,7 +246,9 @@ class Landlord:
     async def _renew(self) -> None:
         """Until a while after the last slot was given back; then the Lease goes."""
         try:
-            await self._sweep()
+            if not self._swept:
+                self._swept = True
+                await sweep(self.cluster, self.namespace, self.me, self.house.now())
             while self._held:
                 try:
                     async with asyncio.timeout(self._timings.lease_renewal):
@@ -320,16 +319,6 @@ class Landlord:
                 there = await self.cluster.read_lease(self.namespace, name)
                 if there is not None:
                     await self.cluster.delete_lease(self.namespace, name, there.resource_version)
-
-    async def _sweep(self) -> None:
-        """Leases of processes that died long ago; by the clocks, which differ by less than an hour."""
-        if self._swept:
-            return
-        self._swept = True
-        with suppress(ClusterError):
-            for lease in (await self.cluster.list_leases(self.namespace, PROCESS_LEASES)).items:
-                if lease.renewed is not None and self.house.now() - lease.renewed > FORGOTTEN:
-                    await self.cluster.delete_lease(self.namespace, lease.name, lease.resource_version)
 
     def _mine(self) -> dict[str, Any]:
         return process_lease(self.namespace, self.me, self.house.now(), int(self._timings.lease))

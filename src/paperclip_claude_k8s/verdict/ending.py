@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.start import disruption
+
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PodLost:
+    """The Job finished and its Pod is gone, and with it the log and how the container ended."""
+
+    failure: Failure
+    """What it is without a result; the run log on the shared volume may still hold one."""
+    how: None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Untrackable:
     """Nothing could be established; nothing may be tidied."""
 
@@ -74,7 +87,9 @@ class Untrackable:
     how: Terminated | None = None
 
 
-Ending: TypeAlias = Exited | Disrupted | JobGone | DeadlinePassed | Stopped | NotStarted | Untrackable
+Ending: TypeAlias = (
+    Exited | Disrupted | JobGone | DeadlinePassed | Stopped | NotStarted | PodLost | Untrackable
+)
 
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
@@ -107,9 +122,23 @@ def _pod_is_over(known: Known) -> bool:
     return known.pod is not None and known.pod.phase in {"Failed", "Succeeded"}
 
 
+def end_without_pod(job: str, finished: Condition, *, adopted: bool) -> DeadlinePassed | PodLost | NotStarted:
+    """What a finished Job's condition says where its Pod, and with it every other witness, is gone."""
+    if finished.reason == DEADLINE_EXCEEDED:
+        return DeadlinePassed()
+    words = ": ".join(part for part in (finished.type, finished.reason, finished.message) if part)
+    if adopted:
+        why = f"Job {job} has finished ({words}) and its Pod is gone, with its log and its result"
+        return PodLost(failures.pod_reattach_failed(why))
+    if finished.type == "Failed":
+        why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
+        return NotStarted(failures.pod_schedule_failed(why, heals=False))
+    return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", words, started=True))
+
+
 def _deadline_exceeded(job: JobSnapshot | None) -> bool:
     finished: Condition | None = job.finished if job is not None else None
-    return finished is not None and finished.reason == "DeadlineExceeded"
+    return finished is not None and finished.reason == DEADLINE_EXCEEDED
 
 
 def _pod_words(pod: PodSnapshot | None) -> str:

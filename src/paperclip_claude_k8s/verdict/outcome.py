@@ -21,6 +21,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     JobGone,
     NotStarted,
+    PodLost,
     Stopped,
     Untrackable,
 )
@@ -97,6 +98,10 @@ def _deleted(seen: Sighting, _: Terms) -> Failure | None:
     return failures.job_deleted_externally(_forensics(seen, seen.ending.seen_by))
 
 
+def _pod_lost(seen: Sighting, _: Terms) -> Failure | None:
+    return seen.ending.failure if isinstance(seen.ending, PodLost) else None
+
+
 def _disrupted(seen: Sighting, _: Terms) -> Failure | None:
     end = seen.ending
     if not isinstance(end, Disrupted):
@@ -166,6 +171,7 @@ _WITHOUT_RESULT: tuple[Question, ...] = (
     _log_limit,
     _deleted,
     _disrupted,
+    _pod_lost,
     _empty_reply,
     _truncated,
     _partial,

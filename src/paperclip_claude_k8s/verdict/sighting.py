@@ -6,7 +6,15 @@ from paperclip_claude_k8s.claude import Transcript
 from paperclip_claude_k8s.cluster.model import Condition, Terminated
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
-from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone, NotStarted, Untrackable
+from paperclip_claude_k8s.verdict.ending import (
+    Disrupted,
+    Ending,
+    Exited,
+    JobGone,
+    NotStarted,
+    PodLost,
+    Untrackable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Sighting:
     @property
     def agent_ended(self) -> bool:
         """The agent's container ran and ended, by itself or with its Pod."""
-        return isinstance(self.ending, (Exited, Disrupted, JobGone))
+        return isinstance(self.ending, (Exited, Disrupted, JobGone, PodLost))
 
     @property
     def how(self) -> Terminated | None:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import (
+    Condition,
     ContainerSnapshot,
     JobSnapshot,
     PodSnapshot,
@@ -65,7 +66,15 @@ class Preempted:
     words: str
 
 
-StartVerdict: TypeAlias = Wait | Listen | GiveUp | Preempted
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The Job has finished and no Pod is known that tells how: to be looked for before it is believed."""
+
+    job: str
+    condition: Condition
+
+
+StartVerdict: TypeAlias = Wait | Listen | GiveUp | Preempted | Unseen
 
 
 def judge_start(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool = False) -> StartVerdict:
@@ -87,9 +96,8 @@ def judge_start(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: b
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
     if job is not None and job.suspended:
         return Wait(Budget.NONE, "the Job is suspended; its queue will admit it")
-    failed = job and job.finished
-    if failed and failed.type == "Failed":
-        return GiveUp(f"the Job failed before it had a Pod: {failed.reason}: {failed.message}")
+    if job is not None and job.finished is not None:
+        return Unseen(job.ref.name, job.finished)
     return Wait(Budget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 

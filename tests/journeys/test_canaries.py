@@ -1,0 +1,283 @@
+"""Secrets seeded wherever a host keeps some show up nowhere but in the run Secret and in the agent's Pod."""
+
+import asyncio
+import json
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.commands import claude_k8s
+from tests.support.homes import Home, at_home_on_dev, at_home_on_real
+from tests.support.runs import SMALL, Heard
+
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext
+
+AUTH = "c4n4ry-auth-0123456789"
+SEEDS = {
+    "auth token": AUTH,
+    "config env": "c4n4ry-config-0123456789",
+    "config env, by shape": "c4n4ry-dsn-0123456789",
+    "home pod env": "c4n4ry-home-0123456789",
+    "MCP header": "c4n4ry-header-0123456789",
+    "MCP env": "c4n4ry-mcpenv-0123456789",
+    "host's MCP token": "c4n4ry-runtime-0123456789",
+    "runtime tools": "c4n4ry-tools-0123456789",
+    "pod template": "c4n4ry-template-0123456789",
+    "prompt": "sk-c4n4ry-prompt-0123456789",
+    "argument": "c4n4ry-argument-0123456789",
+}
+BROKEN_RESULT = json.dumps(
+    {
+        "type": "result",
+        "subtype": "error_during_execution",
+        "is_error": True,
+        "result": "no",
+        "session_id": "s",
+    }
+)
+HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
+ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
+
+
+def a_wish(script: str, **config: Any) -> dict[str, Any]:
+    """What a host hands in, with every seed in its place."""
+    header = {"Authorization": f"Bearer {SEEDS['MCP header']}"}
+    tools = {"version": 1, "bearerToken": SEEDS["runtime tools"], "mcpEndpoint": "http://127.0.0.1:3100/mcp"}
+    server = {"name": "projects", "url": "http://127.0.0.1:3100/mcp", "token": SEEDS["host's MCP token"]}
+    template_env = [{"name": "TEMPLATE_KEY", "value": SEEDS["pod template"]}]
+    asked = f"Use {SEEDS['prompt']} and, if that fails, {AUTH}."
+    return {
+        "runId": str(uuid.uuid4()),
+        "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
+        "config": {
+            **SMALL,
+            "env": {
+                "CLAUDE_SCRIPT": script,
+                "MY_TOKEN": SEEDS["config env"],
+                "DATABASE": f"postgres://u:{SEEDS['config env, by shape']}@db/x",
+            },
+            "mcpServers": {
+                "web": {"type": "http", "url": "https://x.example", "headers": header},
+                "local": {"command": "x", "env": {"ANYTHING": SEEDS["MCP env"]}},
+            },
+            "extraArgs": ["--api-key", SEEDS["argument"], f"--header=Bearer {AUTH}", "--plain", "$(HOME) $$"],
+            "podTemplate": {"spec": {"containers": [{"name": "claude", "env": template_env}]}},
+            **config,
+        },
+        "context": {"taskId": "t", "paperclipTaskMarkdown": asked, "paperclipRuntimeTools": tools},
+        "authToken": AUTH,
+        "runtimeMcp": {"servers": [server]},
+        "runtimeTools": tools,
+    }
+
+
+@dataclass(slots=True)
+class Seen:
+    """Everything of the cluster's and the host's that anybody could look at."""
+
+    objects: dict[str, str] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
+    said: list[str] = field(default_factory=list)
+
+    def leaks(self) -> dict[str, list[str]]:
+        """Seed → where it was found."""
+        places = {
+            **self.objects,
+            "onLog": json.dumps(self.heard.chunks),
+            "onMeta": json.dumps(self.heard.meta),
+            "onSpawn": json.dumps(self.heard.spawned),
+            "result and log": "\n".join(self.said),
+        }
+        found = {
+            name: [place for place, text in places.items() if seed in text] for name, seed in SEEDS.items()
+        }
+        return {name: where for name, where in found.items() if where}
+
+
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
+    if request.param == "real":
+        async with at_home_on_real() as real:
+            yield real
+        return
+    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
+        yield dev
+
+
+@pytest.fixture
+async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
+    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
+        yield dev
+
+
+@asynccontextmanager
+async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
+    """Every version of every object that is not a Secret, but for the host's own Pod."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(_watch(home, seen))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def _watch(home: Home, seen: Seen) -> None:
+    while True:
+        objects = _on_dev(home) if home.dev is not None else await _on_real()
+        for each in objects:
+            meta = each["metadata"]
+            if meta["name"] != "paperclip-0":
+                seen.objects[f"{each['kind']} {meta['name']} {meta.get('resourceVersion')}"] = json.dumps(
+                    each
+                )
+        await asyncio.sleep(0.05)
+
+
+def _on_dev(home: Home) -> list[dict[str, Any]]:
+    assert home.dev is not None
+    kinds = {JOBS: "Job", PODS: "Pod", LEASES: "Lease", EVENTS: "Event"}
+    return [{"kind": word, **each} for kind, word in kinds.items() for each in home.dev.store.list(kind)]
+
+
+async def _on_real() -> list[dict[str, Any]]:
+    words = (
+        "kubectl",
+        "--kubeconfig",
+        ADMIN,
+        "-n",
+        "paperclip",
+        "get",
+        "jobs,pods,leases,events",
+        "-o",
+        "json",
+    )
+    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    items: list[dict[str, Any]] = json.loads(told)["items"]
+    return items
+
+
+def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
+    def change(home: Home) -> None:
+        assert home.dev is not None
+        home.dev.mischief.denied |= set(what)
+
+    return change
+
+
+def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
+    """A server that quotes what it was sent, as validation does."""
+
+    def change(home: Home) -> None:
+        assert home.dev is not None
+        home.dev.mischief.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
+
+    return change
+
+
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "good": ('sleep 1; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}),
+    "by init": ('sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}),
+    "an error": (f"printf '%s\\n' '{BROKEN_RESULT}'; exit 1", {}),
+    "cut short": ('echo \'{"type":"system","subtype":"init"}\'; kill -9 $$', {}),
+    "timed out": ("sleep 60", {"timeoutSec": 1}),
+    "never started": ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 2}),
+    "a wrong setting": ("true", {"extraArgs": {"a": AUTH}}),
+    "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}),
+}
+ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
+    "secrets forbidden": ("sleep 1", {}, denied(("create", "secrets"))),
+    "a secret refused": ("true", {}, refused("create", "secrets", 422)),
+    "no leases": ("sleep 1", {}, denied(("create", "leases"))),
+}
+
+
+FAILS = {
+    "an error": "claude_failed",
+    "timed out": "timeout",
+    "never started": "k8s_pod_schedule_failed",
+    "a wrong setting": "k8s_config_invalid",
+    "another wrong setting": "k8s_config_invalid",
+    "a secret refused": "k8s_prompt_secret_create_failed",
+}
+"""The others end without a result event of their own: `claude_no_result`."""
+
+
+@pytest.mark.parametrize("name", list(RUNS))
+async def test_no_seed_shows_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    await assert_no_leak(home, name, RUNS[name], caplog)
+
+
+@pytest.mark.parametrize("name", list(ON_A_STRICT_SERVER))
+async def test_no_seed_shows_where_the_server_refuses(
+    on_dev: Home, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    script, config, change = ON_A_STRICT_SERVER[name]
+    change(on_dev)
+    await assert_no_leak(on_dev, name, (script, config), caplog)
+
+
+async def assert_no_leak(
+    home: Home, name: str, run: tuple[str, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    script, config = run
+    caplog.set_level(logging.DEBUG)
+    seen, wish = Seen(), a_wish(script, **config)
+    wish |= {"config": {**home.site.config, **wish["config"]}}
+    told = {"onLog": seen.heard.on_log, "onMeta": seen.heard.on_meta, "onSpawn": seen.heard.on_spawn}
+    async with watched(home, seen):
+        result = await home.site.adapter.execute({**wish, **told})
+    seen.said += [json.dumps(result.to_wire()), repr(result), caplog.text]
+    assert seen.leaks() == {}
+    assert result.error_code == FAILS.get(name, "claude_no_result")
+    if name in {"good", "by init", "timed out"}:
+        assert {words.split(" ")[0] for words in seen.objects} >= {"Job", "Pod", "Lease"}
+        assert seen.heard.meta
+    if name == "good":
+        seeds = ("auth token", "config env", "pod template")
+        assert seen.heard.stdout.strip() == str(sum(len(SEEDS[seed]) for seed in seeds))
+
+
+async def test_neither_values_nor_errors_of_ours_show_a_seed_when_they_are_printed(home: Home) -> None:
+    wish = a_wish("true", **home.site.config)
+    shown = repr(ExecutionContext.read({**wish, "onLog": Heard().on_log})) + repr(
+        AdapterConfig.read(wish["config"])
+    )
+    assert [name for name, seed in SEEDS.items() if seed in shown] == []
+
+
+async def test_the_environment_test_shows_no_seed(home: Home) -> None:
+    wish = a_wish("true")
+    checkup = await home.site.adapter.test_environment(
+        {"config": {**home.site.config, **wish["config"]}, "probe": True}
+    )
+    shown = json.dumps(checkup.to_wire())
+    assert "k8s_job_dry_run" in shown
+    assert [name for name, seed in SEEDS.items() if seed in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "config"),
+    [
+        ("true", {}),
+        ("exit 3", {}),
+        ("true", {"extraArgs": {"a": AUTH}}),
+        ("true", {"image": "missing/image:1", "imagePullTimeoutSec": 1}),
+    ],
+    ids=["no result", "bad end", "wrong setting", "never started"],
+)
+async def test_the_command_line_prints_no_seed(tmp_path: Path, script: str, config: dict[str, Any]) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**a_wish(script)["config"], **config}))
+    args = ("run", "--devcluster", "--config", str(file), "--prompt", "Say hello.")
+    _, out, err = await claude_k8s(*args, env={"ANTHROPIC_API_KEY": AUTH, "PAPERCLIP_API_KEY": AUTH})
+    assert json.loads(out)["status"] == "failed"
+    assert [name for name, seed in SEEDS.items() if seed in out + err] == []

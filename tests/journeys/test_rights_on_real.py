@@ -1,0 +1,206 @@
+"""Minimal RBAC, proven: each verb of the printed Role is taken away on a real cluster, and only that is lost.
+
+An account of the test's own gets the Role that `claude-k8s rbac` prints, less one right; the environment test
+must name that right in exactly one line, and a run must fare as the table here says.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.support.runs import Heard, Site
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.checks.rights import RIGHTS, Right
+from paperclip_claude_k8s.checks.role import RBAC_GROUP, Account, access_objects, role
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.host.checkup import Check
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House
+
+pytestmark = pytest.mark.real
+ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
+OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
+NAMESPACE, ACCOUNT = "paperclip", "rights-test"
+IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+IMPATIENT = replace(Timings(), retry_budget=4.0)
+"""A right that is missing is missing for good: no need to try for a minute."""
+RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
+SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How a run fares: its error code, what is said, and what only an admin can clean up."""
+
+    code: str | None = None
+    said: str = ""
+    leaves: tuple[str, ...] = ()
+    silent: tuple[str, ...] = field(default=("forbidden",))
+    """What is not said."""
+    summary: str | None = "done"
+
+
+FATES = {
+    "create jobs": Fate("k8s_job_create_failed", "cannot create resource"),
+    "list jobs": Fate("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "delete jobs": Fate(None, "failed to cleanup job", ("jobs",), ()),
+    "get pods": Fate("k8s_home_pod_unavailable", "cannot get resource"),
+    "list pods": Fate("k8s_job_state_mismatch", "cannot list resource", ("jobs",)),
+    "get pods/log": Fate(None, "lost between the beginning and the end", (), (), None),
+    "create secrets": Fate(None, "the prompt goes by an init container instead", (), ()),
+    "create leases": Fate(None, "Leases cannot be used", (), ()),
+    "delete leases": Fate(None, "", ("leases",)),
+}
+"""By the right's label; a run without any other right succeeds and says nothing of it."""
+
+
+def kubectl(*words: str, given: str = "") -> str:
+    flags = ("--kubeconfig", ADMIN, "--namespace", NAMESPACE)
+    done = subprocess.run(
+        ["kubectl", *flags, *words], input=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """That of an account which has the printed Role."""
+    role_of_ours, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
+    meta = {"name": ACCOUNT, "namespace": NAMESPACE}
+    binding["roleRef"] = {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT}
+    role_of_ours["metadata"] = binding["metadata"] = meta
+    token = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/service-account-token",
+        "metadata": {**meta, "annotations": {"kubernetes.io/service-account.name": ACCOUNT}},
+    }
+    own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    items = [own, token, role_of_ours, binding]
+    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    kubectl("apply", "-f", "-", given=everything)
+    try:
+        path = tmp_path_factory.mktemp("rights") / "kubeconfig"
+        path.write_text(_with_token(_token()), encoding="utf-8")
+        path.chmod(0o600)
+        yield str(path)
+    finally:
+        kubectl("delete", "--ignore-not-found", "-f", "-", given=everything)
+
+
+def _token() -> str:
+    for _ in range(100):  # the controller writes it into the Secret in a moment
+        token = kubectl("get", "secret", ACCOUNT, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
+        if token:
+            return base64.b64decode(token).decode()
+    raise AssertionError("the account got no token")
+
+
+def _with_token(token: str) -> str:
+    """The kubeconfig of the cluster's own account, for another one."""
+    config = yaml.safe_load(Path(OWN).read_text(encoding="utf-8"))
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    return str(yaml.safe_dump(config))
+
+
+async def grant_all_but(missing: Right) -> None:
+    """Replace the account's Role and wait until the API server goes by it."""
+    wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
+    wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
+    kubectl("replace", "-f", "-", given=json.dumps(wanted))
+    await asyncio.sleep(0.5)  # the authorizer hears of it by a watch
+
+
+@asynccontextmanager
+async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
+    adapter = Adapter(House(env=IN_HOME_POD, timings=IMPATIENT))
+    gateway = Gateway(OWN)
+    config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
+    try:
+        yield Site("real", adapter, gateway, NAMESPACE, config, str)
+    finally:
+        await adapter.shutdown()
+        await gateway.close()
+
+
+async def complaints(site: Site) -> list[Check]:
+    checkup = await site.adapter.test_environment({"config": dict(site.config)})
+    return [check for check in checkup.checks if check.level != "info"]
+
+
+def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
+    """One line more than with every right, and it is the predicted one."""
+    known = {check.code for check in always}
+    more = [check for check in found if check.code not in known]
+    expected = [right.code, *(["k8s_home_pod_unavailable"] if right.label == "get pods" else [])]
+    assert sorted(check.code for check in more) == sorted(expected)
+    (line,) = [check for check in more if check.code == right.code]
+    assert line.level == right.level
+    assert right.lost in line.message
+    assert (right.instead or "nothing takes its place") in line.message
+    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
+
+
+def assert_fared(fate: Fate, result: ExecutionResult, heard: Heard) -> None:
+    said = heard.status + (result.error_message or "")
+    assert result.error_code == fate.code, said
+    assert fate.said in said
+    for words in fate.silent if fate.code is None else ():
+        assert words not in said
+    if fate.code is None:
+        assert result.summary == fate.summary
+
+
+@pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
+async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Right) -> None:
+    fate = FATES.get(right.label, Fate())
+    async with site_of(OWN) as site:
+        always = await complaints(site)
+    await grant_all_but(right)
+    async with site_of(kubeconfig) as site:
+        assert_told(right, await complaints(site), always)
+        result, heard = await site.run({"CLAUDE_SCRIPT": SCRIPT}, config={"scheduleTimeoutSec": 8})
+    async with site_of(OWN) as site:
+        left = await site.leftovers(within=0 if fate.leaves else 20)
+    try:
+        assert_fared(fate, result, heard)
+        assert set(fate.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
+    finally:
+        if left:
+            kubectl("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
+
+
+async def test_without_patch_an_orphan_is_not_adopted_and_blocks_until_it_ends(kubeconfig: str) -> None:
+    (patch,) = [right for right in RIGHTS if right.label == "patch jobs"]
+    await grant_all_but(patch)
+    agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    script = {"CLAUDE_SCRIPT": f"echo hello; sleep 6; printf '%s\\n' '{RESULT}'"}
+    async with site_of(OWN) as first, asyncio.TaskGroup() as group:
+        heard = Heard()
+        running = group.create_task(first.run(script, heard=heard, agent=agent))
+        while "hello" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+            await asyncio.sleep(0.1)
+        await first.adapter.shutdown()
+        assert running.cancelled()
+    async with site_of(kubeconfig) as second:
+        result, _ = await second.run({}, agent=agent)
+        assert result.error_code == "k8s_pod_reattach_failed"
+        assert "cannot be relabelled" in (result.error_message or "")
+        assert 'cannot patch resource "jobs"' in (result.error_message or "")
+    async with site_of(OWN) as third:
+        result, heard = await third.run({}, agent=agent)
+        assert "Reattaching" in heard.status
+        assert result.summary == "done"
+        assert await third.leftovers() == []

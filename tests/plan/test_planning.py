@@ -1,0 +1,47 @@
+"""Choices of a plan that depend on more than one place."""
+
+from typing import Any
+
+import pytest
+from tests.support.plans import a_plan
+
+from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
+
+ON = {"CLAUDE_CODE_USE_BEDROCK": "1"}
+OFF = {"CLAUDE_CODE_USE_BEDROCK": "0"}
+BASE_URL = {"ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}
+NATIVE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+ARN = "arn:aws:bedrock:eu-west-1:1:inference-profile/x"
+
+
+@pytest.mark.parametrize(
+    ("model", "env", "passed"),
+    [
+        (None, {}, None),
+        (None, ON, None),
+        ("claude-opus-5", {}, "claude-opus-5"),
+        ("claude-opus-5", OFF, "claude-opus-5"),
+        ("claude-opus-5", ON, None),
+        ("claude-opus-5", BASE_URL, None),
+        ("opus", ON, None),
+        (NATIVE, ON, NATIVE),
+        ("anthropic.claude-3-haiku-20240307-v1:0", ON, "anthropic.claude-3-haiku-20240307-v1:0"),
+        (ARN, ON, ARN),
+        (NATIVE, {}, NATIVE),
+    ],
+)
+def test_on_bedrock_only_its_own_names_are_passed(
+    model: str | None, env: dict[str, str], passed: str | None
+) -> None:
+    plan = a_plan(model=model, env=env)
+    flags = dict(zip(plan.argv, plan.argv[1:], strict=False))
+    assert flags.get("--model") == passed
+    told = [note for note in plan.notes if note.startswith("Model ")]
+    assert bool(told) is (model is not None and passed is None)
+
+
+def test_a_switch_that_only_the_cluster_can_read_is_believed_to_be_on() -> None:
+    entry: JsonObject = {"name": "CLAUDE_CODE_USE_BEDROCK", "valueFrom": {"configMapKeyRef": {"name": "c"}}}
+    home = HomePod(namespace="ns", name="h", image="i", env=[entry])
+    wishes: dict[str, Any] = {"home": home, "model": "claude-opus-5"}
+    assert "--model" not in a_plan(**wishes).argv

@@ -1,0 +1,53 @@
+"""What a quiet run costs the API server, counted on virtual time.
+
+Allowed: five requests per minute of the process, ten for the start and end of each run, and one per minute of
+each run, or a fifth of that where bookmarks tell that its log is alive.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_life import living
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.runs import capture
+
+pytestmark = pytest.mark.looptime
+FIRST, REST = capture("02").split(b"\n", 1)
+BOOKMARK_STEP = 20.0
+
+
+def quiet_for(seconds: float, *, bookmarks: bool) -> Any:
+    def life(pod: Any) -> Life:
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        mark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST) + 1} 1\n".encode()
+        times = [BOOKMARK_STEP * n for n in range(1, int(seconds / BOOKMARK_STEP))] if bookmarks else []
+        said = [(0.0, FIRST + b"\n"), *((at, mark) for at in times), (seconds, REST)]
+        return Life(output=tuple(said), ends_at=seconds, summarized=bookmarks)
+
+    return life
+
+
+async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, float]:
+    """How many, and over how many minutes, until nothing of the runs is left."""
+    began = asyncio.get_running_loop().time()
+    async with asyncio.TaskGroup() as group:
+        going = [
+            group.create_task(run(runId=f"run-{n}", agent={"id": f"agent-{n}", "companyId": "co"}))
+            for n in range(runs)
+        ]
+    minutes = (asyncio.get_running_loop().time() - began) / 60
+    assert [task.result()[0].error_message for task in going] == [None] * runs
+    await asyncio.sleep(5)
+    return len(fake.calls.made), minutes
+
+
+@pytest.mark.parametrize("per_run_minute", [pytest.param(0.2, id="bookmarks"), pytest.param(1.0, id="none")])
+@pytest.mark.parametrize(("runs", "seconds"), [(1, 120), (1, 1200), (20, 120)])
+async def test_quiet_runs_stay_within_their_requests(
+    tmp_path: Path, runs: int, seconds: float, per_run_minute: float
+) -> None:
+    async with living(tmp_path, quiet_for(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
+        made, minutes = await requests_of(fake, run, runs)
+    assert made <= 5 * minutes + runs * (10 + per_run_minute * minutes), fake.calls.made

@@ -1,0 +1,27 @@
+"""Who is billed for a run, by what the agent was given to log in with (HOST.md 8)."""
+
+import pytest
+
+from paperclip_claude_k8s.verdict.billing import billing_of
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "on_bedrock", "billing", "biller"),
+    [
+        (set(), "", False, "subscription", "anthropic"),
+        ({"ANTHROPIC_API_KEY"}, "", False, "api", "anthropic"),
+        ({"ANTHROPIC_API_KEY"}, "none", False, "subscription", "anthropic"),
+        ({"CLAUDE_CODE_OAUTH_TOKEN"}, "none", False, "subscription", "anthropic"),
+        (set(), "ANTHROPIC_API_KEY", False, "api", "anthropic"),
+        ({"ANTHROPIC_API_KEY"}, "ANTHROPIC_API_KEY", True, "metered_api", "aws_bedrock"),
+        ({"CLAUDE_CODE_USE_BEDROCK"}, "none", False, "subscription", "anthropic"),
+    ],
+)
+def test_the_cli_s_own_word_counts_and_bedrock_before_it(
+    names: set[str],
+    source: str,
+    on_bedrock: bool,  # noqa: FBT001
+    billing: str,
+    biller: str,
+) -> None:
+    assert billing_of(names, source, on_bedrock=on_bedrock) == (billing, biller)

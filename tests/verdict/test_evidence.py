@@ -1,0 +1,130 @@
+"""What the host may conclude from each bad end: one row per code of the adapter (SPEC 8, HOST.md 4.3)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.claude.complaints import Classified, Complaint
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import ErrorCode, Failure
+from paperclip_claude_k8s.verdict.report import CONTINUATION, Asked, apologize
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DOWN = ClusterError(503, "ServiceUnavailable", "try later")
+REFUSED = ClusterError(403, "Forbidden", 'User "x" cannot create resource "jobs"')
+QUOTA = ClusterError(403, "Forbidden", "exceeded quota: few")
+INVALID = ClusterError(422, "Invalid", "spec is invalid")
+
+
+def complaint(which: Complaint) -> Failure:
+    return failures.complained(Classified(which, "its words"), "Claude run failed")
+
+
+B, C, N = "bootstrap", "continuation", "none"
+TRANSIENT = "transient_upstream"
+ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
+    (failures.config_invalid("x"), "k8s_config_invalid", B, None, False),
+    (failures.server_too_old("enableDocker", (1, 29), (1, 20)), "k8s_config_invalid", B, None, False),
+    (failures.remote_target("ssh"), "k8s_config_invalid", B, None, False),
+    (failures.init_needs_leases(), "k8s_config_invalid", B, None, False),
+    (failures.agent_id_invalid("!"), "k8s_agent_id_invalid", B, None, False),
+    (failures.prompt_too_large(9, 8), "k8s_prompt_too_large", B, None, False),
+    (failures.prompt_not_staged(9, "full"), "k8s_prompt_too_large", B, None, False),
+    (failures.home_pod_unavailable("p", "gone"), "k8s_home_pod_unavailable", B, None, False),
+    (failures.guard_unreachable(DOWN), "k8s_concurrency_guard_unreachable", B, TRANSIENT, False),
+    (failures.run_blocked("j"), "k8s_concurrent_run_blocked", B, TRANSIENT, False),
+    (failures.slot_held("r"), "k8s_concurrent_run_blocked", B, TRANSIENT, False),
+    (failures.orphan_task_unknown("j"), "k8s_orphan_task_unknown", B, None, False),
+    (failures.orphan_session_mismatch("j", "a", "b"), "k8s_orphan_session_mismatch", B, None, False),
+    (failures.job_create_failed("j", DOWN), "k8s_job_create_failed", B, TRANSIENT, False),
+    (failures.job_create_failed("j", QUOTA), "k8s_job_create_failed", B, TRANSIENT, False),
+    (failures.job_create_failed("j", REFUSED), "k8s_job_create_failed", B, None, False),
+    (failures.job_create_failed("j", INVALID), "k8s_job_create_failed", B, None, False),
+    (failures.secret_create_failed("j", DOWN), "k8s_prompt_secret_create_failed", B, TRANSIENT, False),
+    (failures.secret_create_failed("j", REFUSED), "k8s_prompt_secret_create_failed", B, None, False),
+    (failures.pod_schedule_failed("x", heals=True), "k8s_pod_schedule_failed", B, TRANSIENT, False),
+    (failures.pod_schedule_failed("x", heals=False), "k8s_pod_schedule_failed", B, None, False),
+    (failures.pod_reattach_failed("x"), "k8s_pod_reattach_failed", C, None, False),
+    (failures.pod_disrupted("p", "Evicted", "", started=True), "k8s_pod_disrupted", C, TRANSIENT, False),
+    (failures.pod_disrupted("p", "Evicted", "", started=False), "k8s_pod_disrupted", B, TRANSIENT, False),
+    (failures.job_deleted_externally("f"), "k8s_job_deleted_externally", C, None, False),
+    (failures.job_state_mismatch("j", "x"), "k8s_job_state_mismatch", C, None, False),
+    (failures.log_limit_exceeded("1Gi"), "k8s_log_limit_exceeded", C, None, False),
+    (failures.timeout(5), "timeout", C, None, False),
+    (failures.cancelled(proven=True), "cancelled", "interrupted", None, False),
+    (failures.cancelled(proven=False), "cancelled", C, None, False),
+    (failures.empty_reply("x"), "llm_api_error", C, TRANSIENT, False),
+    (failures.truncated("x"), "claude_truncated", C, TRANSIENT, False),
+    (failures.init_failed("x"), "claude_init_failed", C, None, False),
+    (failures.no_result("x"), "claude_no_result", C, None, False),
+    (complaint(Complaint.AUTH_REQUIRED), "claude_auth_required", C, None, False),
+    (complaint(Complaint.QUOTA), "provider_quota", C, "provider_quota", False),
+    (complaint(Complaint.TRANSIENT), "claude_transient_upstream", C, TRANSIENT, False),
+    (complaint(Complaint.CREDIT_EXHAUSTED), "claude_credit_exhausted", C, None, False),
+    (complaint(Complaint.MODEL_NOT_FOUND), "model_not_found", C, None, False),
+    (complaint(Complaint.PROMPT_TOO_LONG), "claude_prompt_too_long", C, None, False),
+    (complaint(Complaint.MAX_BUDGET), "claude_max_budget", C, None, False),
+    (complaint(Complaint.MAX_OUTPUT), "claude_max_output", C, None, False),
+    (complaint(Complaint.REFUSAL), "claude_refusal", C, "model_refusal", False),
+    (complaint(Complaint.MAX_TURNS), "max_turns_exhausted", N, None, False),
+    (complaint(Complaint.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
+    (complaint(Complaint.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
+    (complaint(Complaint.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
+    (complaint(Complaint.OTHER), "claude_failed", C, None, False),
+]
+EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
+    B: ({"kind": "bootstrap", "providerWorkStarted": False}, {}),
+    C: (None, dict(CONTINUATION)),
+    N: (None, {}),
+    "interrupted": (
+        {
+            "kind": "interrupted",
+            "providerStopped": True,
+            "sessionPreserved": True,
+            "actionOutcomes": "settled",
+        },
+        {
+            "executionCancellation": {
+                "state": "acknowledged",
+                "acknowledgedAt": "2026-01-01T00:00:00.000Z",
+                "forced": False,
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "evidence", "family", "clears"),
+    ROWS,
+    ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)],
+)
+def test_the_host_hears_code_family_and_evidence(
+    failure: Failure,
+    code: str,
+    evidence: str,
+    family: str | None,
+    clears: bool,  # noqa: FBT001
+) -> None:
+    wire = apologize(failure, Asked(now=NOW)).to_wire()
+    recovery, told = EVIDENCE[evidence]
+    assert wire["errorCode"] == code
+    assert wire.get("errorFamily") == family
+    assert wire["clearSession"] is clears
+    assert wire.get("executionRecovery") == recovery
+    assert wire["resultJson"] == told
+    assert wire["usageBasis"] == "per_run"
+    assert wire["timedOut"] is (code == "timeout")
+    assert wire["errorMessage"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)])
+def test_the_marker_can_be_switched_off(row: tuple[Failure, str, str, str | None, bool]) -> None:
+    wire = apologize(row[0], Asked(now=NOW, continuation_marker=False)).to_wire()
+    assert "conversationContinuation" not in wire["resultJson"]
+
+
+def test_every_code_has_a_row() -> None:
+    assert {row[1] for row in ROWS} == {str(code) for code in ErrorCode}
