@@ -371,7 +371,7 @@ async def test_an_embedded_cluster_that_was_killed_loses_the_result(tmp_path: Pa
     desk = Desk(tmp_path)
     await desk.killed(signal.SIGKILL, lambda: len(desk.saved()) > 0, "run", "--devcluster", "-p", "Go.")
     record: dict[str, Any] = desk.record() or {}
-    Path(record["request"]["config"]["kubeconfig"]).unlink()
+    await asyncio.to_thread(Path(record["request"]["config"]["kubeconfig"]).unlink)
     code, told, _ = await desk.run("run", "--run-id", record["run_id"])
     assert (code, told["error"]) == (1, "result_lost")
     assert "lived inside of its shell" in told["detail"]

@@ -16,6 +16,7 @@ from paperclip_claude_k8s.claude.terminal import format_line, neutral
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
 STATUS = "[paperclip] "
+KEEPALIVE = "keepalive"
 _ANSWER, _RESULT = b'{"type":"assistant",', b'{"type":"result",'
 _CONTEXT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
@@ -56,12 +57,19 @@ class Live:
         """One line of the agent's output, or of the adapter's own."""
         if line.startswith(STATUS):
             self._doing = neutral(line.removeprefix(STATUS))
-            self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
+            if not (self.moving and self._doing.startswith(KEEPALIVE)):  # the footer says so by itself
+                self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
         elif stream == "stderr":
             self._print(Text(neutral(line), style="red"))
         else:
             for shown in format_line(line, colour=self._console.is_terminal):
-                self._print(Text.from_ansi(shown))
+                text = Text.from_ansi(shown)
+                self._doing = text.plain
+                self._print(text)
+
+    def note(self, text: str) -> None:
+        """Something of ours to remember."""
+        self._print(Text(text, style="bold"))
 
     def progress(self, line: str) -> None:
         """One look at the run; where a footer moves, there is no need of it."""

@@ -183,8 +183,8 @@ async def _attended(book: Ledger, call: Call, wish: Wish) -> Answer:
     assert book.state is not None  # noqa: S101  # set by who calls
     assert book.run_id is not None  # noqa: S101  # set by who calls
     async with live_view(quiet=wish.quiet) as live:
-        if wish.run_id is None and not live.moving:
-            live.progress(f"Run {book.run_id} (resume: --run-id {book.run_id})")
+        if wish.run_id is None:
+            live.note(f"Run {book.run_id}")
         return await attend(book.state, book.run_id, call, live)
 
 
