@@ -38,10 +38,26 @@ GOLDEN: list[tuple[Failure, str]] = [
         ),
     ),
     (
+        failures.server_too_old("enableDocker", (1, 29), (1, 20)),
+        "Invalid configuration: enableDocker needs Kubernetes 1.29 or newer, this cluster has 1.20 — leave enableDocker out, or upgrade the cluster",
+    ),
+    (
+        failures.init_needs_leases(),
+        "Invalid configuration: promptDelivery init needs Leases, which this account may not use — allow them (`claude-k8s rbac` prints the Role), or use promptDelivery secret",
+    ),
+    (
+        failures.remote_target("ssh"),
+        "Invalid configuration: the agent's environment is remote (ssh), but this adapter runs Jobs — choose the local environment for this agent",
+    ),
+    (
+        failures.prompt_not_staged(2_000_000, "Permission denied"),
+        "The prompt has 2000000 bytes, too many for a Secret, and the shared volume refused it: Permission denied — let this account write to it, or shorten it",
+    ),
+    (
         failures.prompt_too_large(1_000_000, 921_600),
         (
             "The prompt and what goes with it have 1000000 bytes; the run Secret holds 921600 — "
-            "shorten it, or put long texts on the shared volume"
+            "mount the shared volume here too (sharedVolumeDir) to have it staged there, or shorten it"
         ),
     ),
     (

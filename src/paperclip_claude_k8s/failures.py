@@ -184,7 +184,7 @@ def prompt_not_staged(size: int, why: str) -> Failure:
 
 def remote_target(transport: str) -> Failure:
     text = (
-        f"Invalid configuration: the agent's environment is a {transport} target, but this adapter runs Jobs"
+        f"Invalid configuration: the agent's environment is remote ({transport}), but this adapter runs Jobs"
     )
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — choose the local environment for this agent")
 

@@ -278,16 +278,23 @@ async def test_stderr_holds_no_secret_even_when_the_host_throws_them_back(cluste
             assert canary not in json.dumps(peer.heard)
 
 
-NOISE = (
-    "import os, threading; threading.Timer(0.6, lambda: (print('noise'), os.write(1, b'more noise'))).start()"
-)
+NOISE = """
+import os, threading, time
+def noise():
+    while os.fstat(1).st_ino != os.fstat(2).st_ino:
+        time.sleep(0.01)
+    print("noise", flush=True)
+    os.write(1, b"noise")
+threading.Thread(target=noise).start()
+"""
+"""Prints both ways, once stdout and stderr are the same."""
 
 
 async def test_what_others_print_does_not_disturb_the_protocol(tmp_path: Path) -> None:
     """Python imports `sitecustomize` at its start, from wherever it finds it."""
     (tmp_path / "sitecustomize.py").write_text(NOISE, encoding="utf-8")
     async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.2)
         await peer.answer(peer.call("models"))
         assert {message["type"] for message in peer.heard} == {"hello", "result"}
         _, err = await peer.leave()

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.bridge.wire import (
     Call,
     Cancel,
     Hello,
+    Leave,
     WireInvalid,
     callback,
     encode,
@@ -23,6 +24,7 @@ from paperclip_claude_k8s.bridge.wire import (
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ('{"type":"leave","id":7}', Leave(7)),
         ('{"type":"hello","protocol":1,"version":"0.1.0"}', Hello(1, "0.1.0")),
         ('{"type":"call","id":7,"method":"models"}', Call(7, "models", {})),
         ('{"type":"call","id":7,"method":"m","params":{"a":1}}', Call(7, "m", {"a": 1})),

@@ -14,6 +14,11 @@ from tests.support.runs import Site
         ({"agent": {"id": "///"}}, "k8s_agent_id_invalid", "letter or digit"),
         ({"config": {"timeoutSec": "soon"}}, "k8s_config_invalid", "config.timeoutSec"),
         (
+            {"executionTarget": {"kind": "remote", "transport": "ssh"}},
+            "k8s_config_invalid",
+            "choose the local environment",
+        ),
+        (
             {"config": {"kubeconfig": "/nowhere/config"}},
             "k8s_config_invalid",
             "/nowhere/config does not exist",

@@ -184,8 +184,8 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
 
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "good": ('sleep 1; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}),
-    "by init": ('sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}),
+    "good": ('sleep 3; printf %s "$PAPERCLIP_API_KEY$MY_TOKEN$TEMPLATE_KEY" | wc -c', {}),
+    "by init": ('sleep 3; printf %s "$PAPERCLIP_API_KEY" | wc -c', {"promptDelivery": "init"}),
     "an error": (f"printf '%s\\n' '{BROKEN_RESULT}'; exit 1", {}),
     "cut short": ('echo \'{"type":"system","subtype":"init"}\'; kill -9 $$', {}),
     "timed out": ("sleep 60", {"timeoutSec": 1}),

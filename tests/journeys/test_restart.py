@@ -20,6 +20,8 @@ RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
 )
 NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
+ROOT = Path(__file__).parents[2]
+HOST_PROCESS = (sys.executable, "-m", "tests.support.host_process")
 ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
 """Words before a command that make it live where our process table does not reach."""
 
@@ -40,8 +42,8 @@ async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = (
     """A host process of its own, once its agent has said something."""
     process = await asyncio.create_subprocess_exec(
         *words,
-        sys.executable,
-        str(Path(__file__).parents[1] / "support" / "host_process.py"),
+        *HOST_PROCESS,
+        cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

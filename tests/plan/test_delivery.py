@@ -18,6 +18,7 @@ from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planning import Planner, Setting
 from paperclip_claude_k8s.plan.runplan import RunPlan
 
+ONLY_PROMPT = frozenset({"prompt.txt"})
 LIMIT = Limits().secret_prompt_bytes
 MIB = 1024 * 1024
 MINE = {"mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}}
@@ -70,6 +71,13 @@ def test_a_wake_payload_too_large_for_environment_and_secret_is_found_on_the_vol
     assert env["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"/paperclip/run-files/{plan.job_name}/wake-payload.json"
 
 
+def test_what_the_command_line_names_stays_where_it_says() -> None:
+    servers = {"big": {"command": "x", "args": ["y" * MIB]}}
+    plan = a_plan(volume_here="/mnt", mcpServers=servers)
+    assert plan.delivery.staged.keys() == {"prompt.txt"}
+    assert plan.bulk > LIMIT
+
+
 def test_what_is_secret_is_never_staged_however_large() -> None:
     wishes: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 200_000}, "volume_here": "/mnt"}
     assert a_plan(**wishes).delivery.staged.keys() == {"prompt.txt"}
@@ -77,7 +85,7 @@ def test_what_is_secret_is_never_staged_however_large() -> None:
 
 
 def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
-    delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, Room("secret", 10, "f", 5))
+    delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, Room("secret", 10, "f", 5, ONLY_PROMPT))
     assert list(delivery.secret) == ["staged.txt"]
 
 
@@ -89,7 +97,7 @@ def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
 def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
     files: dict[str, str], limit: int, how: Literal["secret", "init"]
 ) -> None:
-    room = Room(how, limit, "folder")
+    room = Room(how, limit, "folder", movable=frozenset("abcde"))
     got = deliver(files, lambda name, _: name == "a", room)
     ways = [dict(way) for way in (got.secret, got.init, got.staged)]
     ways[0].pop("staged.txt", None)
@@ -97,6 +105,7 @@ def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
     assert sum(map(len, ways)) == len(files)
     assert "a" not in got.init
     assert "a" not in got.staged
+    assert "f" not in got.staged
     if sum(map(size, files.values())) <= limit:
         assert got.staged == {}
 

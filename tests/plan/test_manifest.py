@@ -39,6 +39,10 @@ def test_it_meets_the_restricted_pod_security_standard() -> None:
     assert kinds <= {"secret", "emptyDir", "persistentVolumeClaim", "configMap", "projected"}
 
 
+def test_a_large_volume_is_not_chowned_file_by_file() -> None:
+    assert pod_spec()["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 def test_one_pod_and_one_try() -> None:
     job = the_job()["spec"]
     assert (job["backoffLimit"], job["podReplacementPolicy"]) == (0, "Failed")

@@ -25,6 +25,14 @@ async def the_adapter_is_loaded(stage: Stage) -> str:
     return f"version {adapter['version']}, {adapter['modelsCount']} models"
 
 
+async def the_package_can_be_reloaded(stage: Stage) -> str:
+    """While runs of the package loaded before go on."""
+    answer = await stage.host.call("POST", f"/adapters/{KIND}/reload", {})
+    models = await stage.host.call("GET", f"{_of(stage)}/models?refresh=1")
+    expect(models, "models from the package loaded anew", answer)
+    return f"reloaded as version {answer['version']}"
+
+
 async def the_environment_test_works(stage: Stage) -> str:
     path = f"{_of(stage)}/test-environment"
     good = await stage.host.call("POST", path, {"adapterConfig": stage.config()})
@@ -95,6 +103,7 @@ async def the_ui_takes_the_parser(stage: Stage) -> str:
 
 PAGES = (
     the_adapter_is_loaded,
+    the_package_can_be_reloaded,
     the_environment_test_works,
     models_work,
     skills_work,

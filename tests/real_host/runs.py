@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 from tests.real_host.paperclip import NotSo, eventually, expect
 from tests.real_host.stage import KIND, SOON, Stage
@@ -9,6 +10,8 @@ from tests.real_host.stage import KIND, SOON, Stage
 USED = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
 SAID = "Second part: alpha and beta."
 """What the stand-in's recorded run used and said."""
+BEFORE_RENEWAL = 7.0
+"""Seconds into a run: the server renews after 10, and drains for 5 when it is stopped."""
 RETRY = 90.0
 """Seconds: the server waits 30 before a retry, and looks at its clock every 30."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
@@ -166,12 +169,14 @@ async def the_prompt_is_the_servers_own(stage: Stage) -> str:
 
 
 async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
-    """Last of all: SIGTERM in mid-run."""
+    """Last of all: SIGTERM in mid-run, so that the server's lease on it is due while it drains."""
     host = stage.host
     agent = await host.hire("Radia", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
     await host.assign(agent, "Outlives")
     run = (await host.nth_run(agent, 1, SOON))["id"]
     await stage.pods.running(run, SOON)
+    started = datetime.fromisoformat((await host.run(run))["startedAt"])
+    await asyncio.sleep(max(0.0, BEFORE_RENEWAL - (datetime.now(UTC) - started).total_seconds()))
     await stage.rig.stop_server()
     (pod,) = await stage.pods.of_run(run)
     expect(pod["status"]["phase"] == "Running", "the Pod goes on", pod["status"])

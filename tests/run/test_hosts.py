@@ -4,20 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, HostLine, Life
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import Host, jobs, leases, started
 from tests.support.runs import Heard, capture
 
-from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")
@@ -28,36 +25,6 @@ UNKNOWN_SESSION = (
     b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
-
-
-class Host:
-    """A host process of its own: its identity, its line to the API server, its adapter."""
-
-    def __init__(self, fake: FakeCluster, name: str) -> None:
-        self.line = HostLine(fake)
-        gateway = Gateway(wire=self.line)
-        self.adapter = Adapter(House(now=virtual_now, me=ProcessId(name)), lambda _k, _t: gateway)
-
-    async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
-        heard = heard or Heard()
-        config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-        ctx = {
-            "runId": "run-1",
-            "agent": {"id": "agent-1", "companyId": "co"},
-            "config": config,
-            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
-            "onLog": heard.on_log,
-            **more,
-        }
-        return await self.adapter.execute(ctx), heard
-
-    def vanish(self) -> None:
-        """No packet comes from it any more; what it ran it believes to go on."""
-        self.line.cut()
-
-
-def virtual_now() -> datetime:
-    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 @asynccontextmanager
@@ -72,30 +39,6 @@ async def two_hosts(
             one.line.mend()
             await one.adapter.shutdown()
             await two.adapter.shutdown()
-
-
-@asynccontextmanager
-async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """A run that has been going for so long when the block begins; ended with it."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(host.run(**more))
-        await asyncio.sleep(seconds)
-        try:
-            yield task
-        finally:
-            task.cancel()
-
-
-def leases(fake: FakeCluster, kind: str) -> list[str]:
-    return [
-        lease["spec"]["holderIdentity"]
-        for lease in fake.store.list(LEASES)
-        if lease["metadata"]["labels"]["paperclip.io/lease"] == kind
-    ]
-
-
-def jobs(fake: FakeCluster) -> list[Any]:
-    return list(fake.store.list(JOBS))
 
 
 def assert_whole(result: ExecutionResult, heard: Heard) -> None:
@@ -323,6 +266,87 @@ async def test_a_result_that_only_the_volume_still_holds_is_not_lost(tmp_path: P
         assert fake.calls.count("create", "jobs") == 1
         assert not file.exists()
         assert jobs(fake) == []
+
+
+async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_path: Path) -> None:
+    """Its host died with the answer; the Job was retained."""
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        first, _ = await one.run(config={"retainJobs": True})
+        result, heard = await two.run()
+        assert_whole(result, heard)
+        assert result.session_id == first.session_id
+        assert "in which this run has ended before" in heard.status
+        assert fake.calls.count("create", "secrets") == 1
+        assert jobs(fake) == []
+
+
+async def test_an_earlier_job_of_this_run_that_is_leaving_is_let_go_first(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        lose_pods(fake)
+        (old,) = jobs(fake)
+        name = old["metadata"]["name"]
+        held = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
+        fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(held))
+        free: dict[str, Any] = {"finalizers": []}
+        let_go = partial(fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free))
+        asyncio.get_running_loop().call_later(10, let_go)
+        result, heard = await two.run()
+        assert_whole(result, heard)
+        assert fake.calls.count("create", "secrets") == 2
+        assert jobs(fake) == []
+
+
+async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one) as first:
+            (job,) = jobs(fake)
+            name = job["metadata"]["name"]
+            first.cancel()
+        strange = {"paperclip.io/agent-id": "somebody", "paperclip.io/run-id": "else"}
+        fake.store.update(JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(strange))
+        result, _ = await two.run()
+        assert result.error_code == "k8s_job_create_failed"
+        assert f'"{name}" already exists' in (result.error_message or "")
+        assert [found["metadata"]["name"] for found in jobs(fake)] == [name]
+
+
+@pytest.mark.parametrize("leases_allowed", ["leases", "no leases"])
+async def test_of_two_adopters_at_the_same_moment_one_wins(tmp_path: Path, leases_allowed: str) -> None:
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        if leases_allowed == "no leases":
+            fake.mischief.denied.add(("create", "leases"))
+        gone = Host(fake, "host-zero")
+        async with started(gone, 5):
+            await gone.adapter.shutdown()
+        await asyncio.sleep(190)  # where Leases are forbidden a holder is dead when unseen for so long
+        async with asyncio.TaskGroup() as group:
+            both = [group.create_task(host.run(runId=f"run-of-{host}")) for host in (one, two)]
+        (winner,) = [told for task in both if (told := task.result())[0].error_code is None]
+        (loser,) = [told for task in both if (told := task.result())[0].error_code is not None]
+        assert_whole(*winner)
+        assert loser[0].error_code == "k8s_concurrent_run_blocked"
+        assert fake.calls.count("create", "jobs") == 1
+        assert jobs(fake) == []
+
+
+async def test_a_job_under_deletion_holds_the_slot_as_long_as_its_pod_writes(tmp_path: Path) -> None:
+    stubborn = Life(output=((0.0, HALF), (300.0, WHOLE[len(HALF) :])), ends_at=301.0, on_sigterm=None)
+    lives = iter([stubborn, LONG])
+    async with two_hosts(tmp_path, lambda _pod: next(lives)) as (fake, one, two):
+        async with started(one) as first:
+            first.cancel()
+            await asyncio.sleep(1)
+            (old,) = jobs(fake)
+            leaving = {"deletionTimestamp": "2026-01-01T00:00:31Z", "finalizers": ["foregroundDeletion"]}
+            name = old["metadata"]["name"]
+            fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(leaving))
+            async with started(two, 15, runId="run-2") as second:
+                assert [job["metadata"]["name"] for job in jobs(fake)] == [name]
+                result, heard = await second
+        assert_whole(result, heard)
+        assert "is being deleted and its Pod has not gone" in heard.status
+        assert fake.calls.count("create", "jobs") == 2
 
 
 async def test_a_watch_that_hangs_delays_the_end_by_half_a_minute_at_most(tmp_path: Path) -> None:

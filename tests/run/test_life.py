@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ async def test_a_quiet_agent_is_kept_alive_ever_more_slowly(tmp_path: Path) -> N
         ]
         assert [told["processGroupId"] for told in heard.spawned] == [None, None]
         assert fake.calls.count("get", "jobs") == 0
+
+
+async def test_a_host_that_keeps_no_pid_hears_progress_instead_of_lines(tmp_path: Path) -> None:
+    told: list[tuple[float, dict[str, Any]]] = []
+    loop = asyncio.get_running_loop()
+
+    async def on_runtime_progress(progress: dict[str, Any]) -> None:
+        told.append((loop.time(), progress))
+        raise RuntimeError("the host's bug")
+
+    async with living(tmp_path, QUIET) as (_, run):
+        result, heard = await run(onSpawn=None, onRuntimeProgress=on_runtime_progress)
+        assert result.error_message is None
+        assert "keepalive" not in heard.status
+        assert heard.spawned == []
+        times = [when for when, _ in told]
+        assert all(later - earlier < 90 for earlier, later in pairwise(times)), "a host forgets it after 90 s"
+        assert "waits for its Pod" in told[0][1]["message"]
+        assert "running (" in told[-1][1]["message"]
+        assert told[-1][1]["lastEventAt"].endswith("Z")
+        assert all(len(progress["message"]) <= 180 for _, progress in told)
 
 
 async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_hosts import LONG, assert_whole, jobs, leases, started, two_hosts
+from tests.run.test_hosts import LONG, assert_whole, two_hosts
 from tests.support.fake_cluster import Life
+from tests.support.hosts import jobs, leases, started
 from tests.support.runs import Heard
 
 from paperclip_claude_k8s.devcluster.kinds import PODS

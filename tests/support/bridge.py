@@ -22,7 +22,12 @@ Json = dict[str, Any]
 
 def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> Json:
     """What a host hands in for one run on that cluster."""
-    config = {"kubeconfig": str(cluster.kubeconfig), "image": "local/agent:1", **SMALL, "env": env}
+    config = {
+        "kubeconfig": str(cluster.kubeconfig),
+        "image": "local/agent:1",
+        **SMALL,
+        "env": {"CLAUDE_LINE_DELAY": "0.01", **env},
+    }
     return {
         "runId": run,
         "agent": {"id": agent, "companyId": "acme", "name": agent},

@@ -341,7 +341,7 @@ class _Kubelet:
             await moved.wait()
 
     def _terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
-        state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+        state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
         self._status(pod, "Failed" if code else "Succeeded", state)
 
     def _evict(self, pod: Object) -> None:

@@ -1,20 +1,45 @@
 """A host process that can be killed: runs the ctx given as JSON on its stdin, and says so on stdout.
 
-Prints `started` once the agent's first line has come, and the wire result at the end.
+Prints `started` once the agent's first line has come, and the wire result at the end. Told where to die, it
+kills itself there, at that call and moment; else its calls come as one more line.
 """
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
+
+from tests.support.doorway import Doorway, Heed, Moment
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.ports import House
 
 
-async def main(ctx: Mapping[str, Any], env: Mapping[str, str]) -> None:
-    adapter, told = Adapter(House(env=env)), False
+def dying_at(call: str, moment: str) -> Heed:
+    def heed(now: str, when: Moment) -> bool:
+        if (now, when) == (call, moment):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    return heed
+
+
+async def main(ctx: Mapping[str, Any], env: Mapping[str, str], more: Mapping[str, Any]) -> None:
+    doors: list[Doorway] = []
+    heed = dying_at(*more.get("dies", ("", "")))
+
+    def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
+        doors.append(Doorway(Gateway(kubeconfig, timings), heed))
+        return cast("Cluster", doors[-1])
+
+    house = House(env=env, timings=Timings(**more.get("timings", {})))
+    adapter, told = Adapter(house, connect), False
 
     async def on_log(stream: str, text: str) -> None:
         nonlocal told
@@ -25,8 +50,9 @@ async def main(ctx: Mapping[str, Any], env: Mapping[str, str]) -> None:
     result = await adapter.execute({**ctx, "onLog": on_log})
     print(json.dumps(result.to_wire()), flush=True)
     await adapter.shutdown()
+    print(json.dumps([call for door in doors for call in door.calls]), flush=True)
 
 
 if __name__ == "__main__":
     given = json.loads(sys.stdin.readline())
-    asyncio.run(main(given["ctx"], given["env"]))
+    asyncio.run(main(given["ctx"], given["env"], given))

@@ -15,6 +15,10 @@ NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
 """Version of the UI parser's contract; the host skips a parser of another major (HOST.md 1)."""
 SOURCES = ("index.js", "bridge.js", "run.js", "session.js", "texts.js", "README.md")
+HELLO_MS = 60_000
+"""How long Python may take to start: a second or two, on a busy machine many."""
+IDLE_MS = 15 * 60_000
+"""A Python process that has nothing under way is let go after so long: it holds memory and nothing else."""
 MEMBERS = (
     "label",
     "sessionManagement",
@@ -80,6 +84,8 @@ def facts(python: str) -> dict[str, Any]:
         "version": __version__,
         "protocol": PROTOCOL,
         "python": python,
+        "helloMs": HELLO_MS,
+        "idleMs": IDLE_MS,
         "members": {name: getattr(adapter, name) for name in MEMBERS},
         "models": adapter.models,
         "configSchema": adapter.get_config_schema(),

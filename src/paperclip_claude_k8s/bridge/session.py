@@ -19,6 +19,7 @@ from paperclip_claude_k8s.bridge.wire import (
     Call,
     Cancel,
     Hello,
+    Leave,
     WireInvalid,
     error,
     hello,
@@ -26,9 +27,7 @@ from paperclip_claude_k8s.bridge.wire import (
     result,
 )
 
-GOING_DOWN = (
-    "the bridge is going down; Jobs go on in the cluster and are adopted by the next run of their task"
-)
+LEFT = "the bridge let go of this call before its end: the host lost its hold on it, or the bridge goes down"
 log = logging.getLogger("paperclip_claude_k8s")
 
 
@@ -40,6 +39,15 @@ class HandshakeFailed(Exception):
 class _Underway:
     request: Request
     task: asyncio.Task[None]
+
+    def heed(self, word: Ack | Cancel | Leave) -> None:
+        match word:
+            case Ack(_, n, refusal):
+                self.request.callbacks.acknowledge(n, refusal)
+            case Cancel():
+                self.request.stop.set()
+            case Leave():
+                self.task.cancel("the host has lost its hold on the run")
 
 
 class Session:
@@ -108,14 +116,11 @@ class Session:
         match read_message(line):
             case Call() as call:
                 self._begin(call, group)
-            case Ack(call, n, refusal):
-                if call in self._underway:
-                    self._underway[call].request.callbacks.acknowledge(n, refusal)
-            case Cancel(call):
-                if call in self._underway:
-                    self._underway[call].request.stop.set()
             case Hello():
                 raise WireInvalid("a second hello")
+            case word:
+                if word.id in self._underway:  # what crosses the answer on its way is late, not wrong
+                    self._underway[word.id].heed(word)
 
     def _begin(self, call: Call, group: asyncio.TaskGroup) -> None:
         if call.id in self._underway:
@@ -129,7 +134,7 @@ class Session:
         try:
             message = await self._outcome(call, request)
         except asyncio.CancelledError:
-            self._channel.write(error(call.id, "shutdown", GOING_DOWN))
+            self._channel.write(error(call.id, "shutdown", LEFT))
             raise
         finally:
             self._underway.pop(call.id, None)
@@ -147,7 +152,7 @@ class Session:
         except ParamsInvalid as fault:
             return error(call.id, "params", str(fault))
         except HostGone:
-            return error(call.id, "shutdown", GOING_DOWN)
+            return error(call.id, "shutdown", LEFT)
         except Exception as bug:
             log.exception("call %d (%s) failed", call.id, call.method)
             return error(call.id, "bug", self._discretion.masked(f"{type(bug).__name__}: {bug}"))

@@ -6,6 +6,7 @@ From the peer:
 - `call {id, method, params}`: many at a time; ids are the peer's
 - `ack {id, n, error?}`: callback n of call id was taken, or refused
 - `cancel {id, reason?}`: Stop; the call goes on until it has stopped its work
+- `leave {id}`: the host has lost its hold on the run; its Job is left to the next one
 
 To the peer:
 
@@ -58,7 +59,12 @@ class Cancel:
     reason: str = ""
 
 
-Message: TypeAlias = Hello | Call | Ack | Cancel
+@dataclass(frozen=True, slots=True)
+class Leave:
+    id: int
+
+
+Message: TypeAlias = Hello | Call | Ack | Cancel | Leave
 
 
 def read_message(line: bytes) -> Message:
@@ -83,7 +89,9 @@ def read_message(line: bytes) -> Message:
             return Ack(_number(given, "id"), _number(given, "n"), None if error is None else str(error))
         case "cancel":
             return Cancel(_number(given, "id"), str(given.get("reason") or ""))
-    raise WireInvalid("a line has no known type; known are hello, call, ack and cancel")
+        case "leave":
+            return Leave(_number(given, "id"))
+    raise WireInvalid("a line has no known type; known are hello, call, ack, cancel and leave")
 
 
 def hello(version: str, python: str) -> dict[str, Any]:

@@ -208,7 +208,8 @@ class Controller:
         if not pods:
 
             def change(found: Object) -> None:
-                found["metadata"]["finalizers"] = []
+                others = [word for word in found["metadata"].get("finalizers") or [] if word != FOREGROUND]
+                found["metadata"]["finalizers"] = others
 
             self._store.update(JOBS, job["metadata"]["namespace"], job["metadata"]["name"], change)
 

@@ -16,6 +16,8 @@ from paperclip_claude_k8s.devcluster.target import Target
 
 BOOKMARK_EVERY = 10.0
 """Seconds; a real API server sends one a minute or so."""
+INSTANT = 0.001
+"""Seconds too few to wait for: clocks have a grain, and what is left may be less."""
 TRUE = frozenset({"true", "1"})
 
 Query = dict[str, str]
@@ -105,12 +107,11 @@ class _Watch:
         try:
             for event in self._already_there():
                 yield event
-            while not self._closing.is_set() and loop.time() < end:
+            while not self._closing.is_set() and (left := end - loop.time()) > INSTANT:
                 moved = self._api.store.next_move()
                 for event in self._since_then():
                     yield event
-                rest = min(BOOKMARK_EVERY, end - loop.time())
-                if not await self._news(moved, rest) and self._bookmarks:
+                if not await self._news(moved, min(BOOKMARK_EVERY, left)) and self._bookmarks:
                     yield self._bookmark()
         except Problem as problem:
             yield orjson.dumps({"type": "ERROR", "object": problem.status()}) + b"\n"

@@ -47,6 +47,8 @@ class Room:
     folder: str = ""
     also_secret: int = 0
     """Bytes that share the Secret: values of variables."""
+    movable: frozenset[str] = frozenset()
+    """Names of the files that may lie elsewhere: whoever reads them is told where."""
 
 
 def deliver(files: Texts, private: Callable[[str, str], bool], room: Room) -> Delivery:
@@ -55,7 +57,7 @@ def deliver(files: Texts, private: Callable[[str, str], bool], room: Room) -> De
     open_ones = {name: text for name, text in files.items() if name not in hidden}
     by_init = room.how == "init"
     taken = 0 if by_init else room.also_secret + sum(map(size, hidden.values()))
-    staged = _too_many(open_ones, room.limit - taken) if room.folder else {}
+    staged = _too_many(open_ones, room.limit - taken, room.movable) if room.folder else {}
     rest = {name: text for name, text in open_ones.items() if name not in staged}
     if by_init:
         return Delivery(hidden, rest, staged, room.folder)
@@ -68,13 +70,15 @@ def size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _too_many(files: Texts, limit: int) -> Texts:
-    """The largest files, as many as it takes for the others to fit."""
+def _too_many(files: Texts, limit: int, movable: frozenset[str]) -> Texts:
+    """The largest that may be moved, as many as it takes for the others to fit."""
     total = sum(map(size, files.values()))
     moved: dict[str, str] = {}
     for name, text in sorted(files.items(), key=lambda item: -size(item[1])):
         if total <= limit:
             break
+        if name not in movable:
+            continue
         moved[name] = text
         total -= size(text)
     return moved

@@ -92,6 +92,7 @@ class RunPlan:
                 Limits().secret_prompt_bytes,
                 f"{FOLDER}/{self.job_name}" if shared else "",
                 sum(map(size, self._values.values())),
+                frozenset({"prompt.txt", *self.environment.files}),
             ),
         )
 
@@ -111,12 +112,14 @@ class RunPlan:
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """May this file only travel in the run Secret?"""
+        """May this file only travel in the run Secret? Without Secrets such ones were left out before."""
+        if self.secretless:
+            return False
         if (name == FILE and self.mcp.secrets) or is_private(name, text):
             return True
         # by init a text stands in the Job; one too large for that lies on the volume, as it would anyway
         small = size(text) <= Limits().secret_prompt_bytes
-        return self.by_init and not self.secretless and small and shows_secret(text, self.secret_values)
+        return self.by_init and small and shows_secret(text, self.secret_values)
 
     @property
     def hidden_arguments(self) -> Mapping[str, str]:

@@ -23,6 +23,8 @@ from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
 
 HTTP_CONFLICT = 409
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a Job that is being deleted."""
 STEP_BACK = (1.0, 3.0)
 """Seconds, drawn at random: two runs that met at the gate must not meet again."""
 
@@ -76,6 +78,9 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
         except _SecretsForbidden as refused:
             plan = await _without_secrets(planner, plan, refused, held, say)
             continue
+        if look is None:
+            line = f"Reattaching to K8s Job {job.ref.name}, in which this run has ended before"
+            return LaunchedJob(job, plan, line, adopted=True)
         rival = look.rival
         if rival is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
@@ -116,8 +121,10 @@ async def _without_secrets(
     return other
 
 
-async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tuple[JobSnapshot, _Look]:
+async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tuple[JobSnapshot, _Look | None]:
     """A Job with its gate open, unless a rival was seen; whatever else happens, nothing of it stays.
+
+    No look was taken at one in which this very run has ended before.
 
     Raises:
         RunFailure: it was refused.
@@ -127,8 +134,8 @@ async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tup
     try:
         await stage(plan, ports.house)
         job = await _create(plan, held, ports, say)
-        look = await _opened(plan, job, ports, say)
-        opened = look.rival is None
+        look = await _opened(plan, job, ports, say) if is_live(job) else None
+        opened = look is None or look.rival is None
         return job, look
     finally:
         if not opened and plan.delivery.staged:
@@ -136,7 +143,7 @@ async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tup
 
 
 async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot:
-    """A taken name is our own earlier try whose answer was lost, or an earlier attempt of this very run."""
+    """The Job, new or as an earlier attempt of this very run left it: then its name is taken (SPEC 2.5)."""
     call = Caller(ports.house.timings, say)
     manifest = job_manifest(plan)
     if not held.fenced:
@@ -149,18 +156,20 @@ async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> J
         await _take_back_unanswered(plan, ports)
         raise
     except ClusterError as error:
-        there = await _answered_late(error, plan, ports, say)
-        if there is not None:
+        there = await _our_namesake(error, plan, ports, say)
+        if there is not None and not there.deleting:
             return there
+        if there is not None and await _has_left(there, plan, ports):
+            return await _create(plan, held, ports, say)
         if maybe_done(error):
             await _take_back_unanswered(plan, ports)
         raise RunFailure(failures.job_create_failed(plan.job_name, error)) from None
 
 
-async def _answered_late(
+async def _our_namesake(
     error: ClusterError, plan: RunPlan, ports: Ports, say: Narrator
 ) -> JobSnapshot | None:
-    """The Job of a try whose answer was lost, when a later one was told that the name is taken."""
+    """The Job that has our name already, where this run made it."""
     if error.status != HTTP_CONFLICT:
         return None
     call = Caller(ports.house.timings, say)
@@ -168,7 +177,20 @@ async def _answered_late(
         there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
     except ClusterError:
         return None
-    return there if there is not None and is_live(there) and _is_ours(there, plan) else None
+    return there if there is not None and _is_ours(there, plan) else None
+
+
+async def _has_left(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
+    """Whether a Job under deletion went while we waited; its Pod has gone before, or the guard had waited."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(plan.config.terminating_wait_sec):
+            while True:
+                with suppress(ClusterError):
+                    there = await ports.cluster.read_job(plan.namespace, plan.job_name)
+                    if there is None or there.ref.uid != job.ref.uid:
+                        return True
+                await asyncio.sleep(LOOK_AGAIN)
+    return False
 
 
 async def _take_back_unanswered(plan: RunPlan, ports: Ports) -> None:

@@ -1,8 +1,9 @@
 // One Python process for all calls: started by the first, started anew after it ended, ended when idle.
 import { spawn } from "node:child_process";
 
-const HELLO_MS = 60_000; // a cold start takes a second or two; a busy machine may need many
-const IDLE_MS = 15 * 60_000; // a process without calls is let go: it holds memory and nothing else
+// The server's word when it could not renew its own lease on a run, which also happens while it shuts down. Nobody
+// asked for the agent's end then.
+const LEASE_LOST = /lease lost/i;
 const STDERR_CHARS = 2_000; // the end of its stderr, for the message when it dies
 // Of the server alone; agents are started by that process, and these would make them the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
@@ -58,6 +59,7 @@ class Connection {
     this.#gone = gone;
     this.python = process.env.CLAUDE_K8S_PYTHON || facts.python;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVER_SECRETS.includes(name)));
+    env.PYTHONSAFEPATH = "1"; // what lies in the server's working directory is no module of ours
     this.#child = spawn(this.python, ["-m", "paperclip_claude_k8s.bridge"], { env, stdio: "pipe" });
     this.#child.on("error", (error) => this.#end(unavailable(this.#notStarted(error))));
     this.#child.on("close", (code, signal) => this.#end(this.#closed(code, signal)));
@@ -66,15 +68,18 @@ class Connection {
     this.#child.stderr.on("data", (chunk) => this.#hear(chunk));
     this.#send({ type: "hello", protocol: facts.protocol, version: facts.version });
     this.#late = setTimeout(() => {
-      this.#end(unavailable(`the Python bridge did not answer within ${HELLO_MS / 1000} s. ${this.#said()}`));
+      this.#end(unavailable(`the Python bridge did not answer within ${facts.helloMs / 1000} s. ${this.#said()}`));
       this.#child.kill("SIGKILL");
-    }, HELLO_MS);
+    }, facts.helloMs);
     this.#mindIdling();
   }
 
   call(method, params, callbacks, signal) {
     const id = ++this.#lastId;
-    const stop = () => this.#send({ type: "cancel", id, reason: String(signal.reason?.message ?? signal.reason ?? "") });
+    const stop = () => {
+      const reason = String(signal.reason?.message ?? signal.reason ?? "");
+      this.#send(LEASE_LOST.test(reason) ? { type: "leave", id } : { type: "cancel", id, reason });
+    };
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
       this.#mindIdling();
@@ -118,7 +123,7 @@ class Connection {
     if (message.type === "hello") this.#greeted(message);
     else if (message.type === "callback" && call) call.chain = call.chain.then(() => this.#callBack(call, message));
     else if (message.type === "result") call?.resolve(message.value);
-    else if (message.type === "error" && call) call.reject(refusal(message));
+    else if (message.type === "error" && call) call.chain.then(() => call.reject(refusal(message))); // after its last line
     else if (message.type === "error") this.#fault(message);
   }
 
@@ -152,7 +157,7 @@ class Connection {
     this.#gone(this);
     clearTimeout(this.#late);
     clearTimeout(this.#idle);
-    for (const call of this.#calls.values()) call.reject(error);
+    for (const call of this.#calls.values()) call.chain.then(() => call.reject(error));
   }
 
   // The server must be able to exit while nothing is under way; a run keeps it alive.
@@ -161,7 +166,7 @@ class Connection {
     for (const one of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) busy ? one?.ref?.() : one?.unref?.();
     clearTimeout(this.#idle);
     this.#idle = null;
-    if (!busy) this.#idle = setTimeout(() => { this.#gone(this); this.#child.stdin.end(); }, IDLE_MS).unref();
+    if (!busy) this.#idle = setTimeout(() => { this.#gone(this); this.#child.stdin.end(); }, this.#facts.idleMs).unref();
   }
 
   #notStarted(error) {
@@ -173,10 +178,10 @@ class Connection {
   #closed(code, signal) {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
     if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#said()}`.trim());
-    if (/No module named '?paperclip_claude_k8s'?/.test(this.#stderr))
+    if (/No module named '?paperclip_claude_k8s(?!\.)/.test(this.#stderr))
       return unavailable(`The Python package is missing: ${this.python} has none. Install it: ${this.python} -m pip install `
         + `'paperclip-adapter-claude-k8s==${this.#facts.version}', or set CLAUDE_K8S_PYTHON to a Python that has it`);
-    if (/No module named '?paperclip_claude_k8s\.bridge/.test(this.#stderr))
+    if (/No module named '?paperclip_claude_k8s\./.test(this.#stderr))
       return unavailable(`The Python package of ${this.python} is too old to have a bridge. Install version ${this.#facts.version}`);
     return unavailable(`The Python bridge ended ${how} before it was ready. ${this.#said()}`.trim());
   }

@@ -1,0 +1,94 @@
+"""`claude-k8s node-shim`: what is written, and what is not overwritten."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.commands import claude_k8s
+from tests.support.uiparser import told_by_javascript
+
+from paperclip_claude_k8s import __version__, create_server_adapter
+from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
+from paperclip_claude_k8s.bridge.wire import PROTOCOL
+from paperclip_claude_k8s.claude.ui import parse_stdout_line
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_the_command_writes_a_package_and_says_how_to_install_it(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "shim"
+    code, out, err = await claude_k8s("node-shim", "--out", str(folder))
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert told["status"] == "written"
+    assert told["install"]["POST /api/adapters/install"] == {"packageName": str(folder), "isLocalPath": True}
+    manifest = read(folder / "package.json")
+    assert manifest["version"] == __version__
+    assert "dependencies" not in manifest
+    assert manifest["type"] == "module"
+    for file in (manifest["exports"]["."], manifest["exports"]["./ui-parser"], *manifest["files"]):
+        assert (folder / file).is_file()
+    assert manifest["paperclip"]["adapterUiParser"].split(".")[0] == "1"
+    assert read(folder / "facts.json")["python"] == sys.executable
+
+
+async def test_an_earlier_package_of_ours_is_written_again(tmp_path: Path) -> None:
+    write_package(tmp_path / "shim", "python3")
+    (tmp_path / "shim" / "index.js").write_text("old", encoding="utf-8")
+    code, _, _ = await claude_k8s("node-shim", "--out", str(tmp_path / "shim"), "--python", "/opt/python")
+    assert code == 0
+    assert "createServerAdapter" in (tmp_path / "shim" / "index.js").read_text(encoding="utf-8")
+    assert read(tmp_path / "shim" / "facts.json")["python"] == "/opt/python"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"package.json": '{"name": "mine"}'}, {"package.json": "["}, {"package.json": "[]"}, {"a.txt": ""}],
+)
+async def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, content: dict[str, str]) -> None:
+    for name, text in content.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    code, out, _ = await claude_k8s("node-shim", "--out", str(tmp_path))
+    assert code == 2
+    assert "name a new folder" in json.loads(out)["detail"]
+    assert names_in(tmp_path) == set(content)
+
+
+async def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    with pytest.raises(FolderTaken):
+        write_package(file, "python3")
+
+
+async def test_a_folder_that_cannot_be_made_is_a_failure_not_a_traceback() -> None:
+    code, out, err = await claude_k8s("node-shim", "--out", "/proc/none/shim")
+    assert (code, err) == (1, "")
+    assert json.loads(out)["error"] == "not_written"
+
+
+def test_the_facts_are_the_adapters_own(tmp_path: Path) -> None:
+    write_package(tmp_path / "shim", "python3")
+    facts, adapter = read(tmp_path / "shim" / "facts.json"), create_server_adapter()
+    assert facts["protocol"] == PROTOCOL
+    assert facts["type"] == adapter.type
+    assert facts["members"]["agentConfigurationDoc"] == adapter.agent_configuration_doc
+    assert facts["members"]["runtimeToolDelivery"] == adapter.runtime_tool_delivery
+    assert facts["members"]["sessionManagement"] == adapter.session_management
+    assert facts["configSchema"]["fields"]
+
+
+def test_the_ui_parser_is_the_one_that_was_tested(tmp_path: Path) -> None:
+    write_package(tmp_path / "shim", "python3")
+    source = (tmp_path / "shim" / "ui-parser.cjs").read_text(encoding="utf-8")
+    line = '{"type":"assistant","message":{"content":[{"type":"text","text":"hi"}]}}'
+    (entries,) = told_by_javascript([line], source)
+    assert entries == parse_stdout_line(line, entries[0]["ts"])

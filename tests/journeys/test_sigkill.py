@@ -1,0 +1,162 @@
+"""Real host processes that SIGKILL themselves before or after each call of a run, and who comes after them.
+
+`tests/run/test_crashes.py` does it on virtual time, with more lives than a good run's.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.doorway import Moment
+from tests.support.runs import SMALL, Heard
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
+from paperclip_claude_k8s.ports import House
+
+ROOT = Path(__file__).parents[2]
+LAST_WORD = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
+SCRIPT = f"for n in $(seq 20); do echo line $n; sleep 0.06; done; printf '%s\\n' '{LAST_WORD}'"
+WHOLE = "".join(f"line {n}\n" for n in range(1, 21)) + LAST_WORD + "\n"
+CALLS = (
+    *("create_lease of process", "create_lease of slot", "list_leases", "list_jobs", "create_job"),
+    *(
+        "list_jobs (2)",
+        "create_secret",
+        "watch_jobs",
+        "watch_pods",
+        "log followed",
+        "replace_lease of process",
+    ),
+    *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
+)
+"""Every call of a good run; renewals come again and again."""
+PAID_TWICE_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
+"""Who dies here, or later, has taken the Job away and told nobody how it ended."""
+AT_ONCE = 5
+"""Processes beside each other: they share the machine's few cores."""
+GONE_WITHIN = 20.0
+
+
+@dataclass(slots=True)
+class Town:
+    """A development cluster, and what was seen of it."""
+
+    cluster: DevCluster
+    adapter: Adapter
+    wrong: list[str] = field(default_factory=list)
+
+    def ctx(self) -> dict[str, Any]:
+        config = {"kubeconfig": str(self.cluster.kubeconfig), "image": "local/agent:1", **SMALL}
+        return {
+            "runId": str(uuid.uuid4()),
+            "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"},
+            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Count."},
+            "config": {**config, "env": {"CLAUDE_SCRIPT": SCRIPT}},
+        }
+
+    def left(self) -> list[str]:
+        """Objects that no living process answers for."""
+        kinds = (JOBS, PODS, SECRETS, LEASES)
+        return [f"{kind.plural}/{obj['metadata']['name']}" for kind in kinds for obj in self._all(kind)]
+
+    def _all(self, kind: Any) -> list[Any]:
+        return list(self.cluster.store.list(kind, self.cluster.namespace))
+
+    def agents_of(self, agent: str) -> int:
+        """How many Pods of this agent ever ran; two at once are wrong."""
+        ran: set[str] = set()
+        living: set[str] = set()
+        for change in self.cluster.store.changes_after(1):
+            meta = change.object["metadata"]
+            if change.kind != PODS or meta["labels"].get("paperclip.io/agent-id") != agent:
+                continue
+            runs = change.type != "DELETED" and change.object["status"].get("phase") == "Running"
+            (living.add if runs else living.discard)(meta["uid"])
+            ran |= living
+            if len(living) > 1:
+                self.wrong.append(f"{agent}: {len(living)} Pods lived at once")
+        return len(ran)
+
+
+@asynccontextmanager
+async def town() -> AsyncIterator[Town]:
+    async with DevCluster.start() as cluster:
+        adapter = Adapter(House(env={}))
+        try:
+            yield Town(cluster, adapter)
+        finally:
+            await adapter.shutdown()
+
+
+async def host_process(ctx: dict[str, Any], **more: Any) -> tuple[int, list[str]]:
+    """Its exit code and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.host_process"),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    given = {"ctx": ctx, "env": {}, "timings": {"lease_renewal": 0.5}, **more}
+    told, _ = await process.communicate(json.dumps(given).encode() + b"\n")
+    assert process.returncode is not None
+    return process.returncode, told.decode().splitlines()
+
+
+async def test_the_table_lists_every_call_of_a_good_run() -> None:
+    async with town() as place:
+        code, told = await host_process(place.ctx())
+        assert code == 0
+        calls = json.loads(told[-1])
+        renewals = {call for call in calls if call.startswith("replace_lease of process (")}
+        assert sorted(set(calls) - renewals) == sorted(CALLS)
+        assert place.left() == []
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("first", range(0, len(CALLS), AT_ONCE))
+async def test_a_host_killed_at_any_call_costs_no_result_and_leaves_nothing(
+    first: int, moment: Moment
+) -> None:
+    async with town() as place:
+        async with asyncio.TaskGroup() as group:
+            for call in CALLS[first : first + AT_ONCE]:
+                group.create_task(_die_and_be_followed(place, call, moment))
+        await _sweep(place)
+        assert place.wrong == []
+
+
+async def _die_and_be_followed(place: Town, call: str, moment: Moment) -> None:
+    ctx, heard = place.ctx(), Heard()
+    code, _ = await host_process(ctx, dies=[call, moment])
+    result = await place.adapter.execute({**ctx, "onLog": heard.on_log})
+    paid = place.agents_of(ctx["agent"]["id"])
+    again = call in PAID_TWICE_AFTER and (moment is Moment.AFTER or call != PAID_TWICE_AFTER[0])
+    found = (code, result.error_code, heard.stdout == WHOLE, paid)
+    if found != (-signal.SIGKILL, None, True, 2 if again else 1):
+        place.wrong.append(f"{moment} {call}: {found} {result.error_message} {heard.status}")
+
+
+async def _sweep(place: Town) -> None:
+    """The next process finds what the dead ones held, since they died on this host."""
+    await place.adapter.shutdown()
+    next_one = Adapter(House(env={}))
+    try:
+        result = await next_one.execute({**place.ctx(), "onLog": Heard().on_log})
+        assert result.error_message is None
+    finally:
+        await next_one.shutdown()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + GONE_WITHIN
+    while (left := place.left()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+        await asyncio.sleep(0.1)
+    place.wrong += left

@@ -1,0 +1,173 @@
+"""A host dies before or after any call of a run's life; the next one gets the result, and nothing is left.
+
+On virtual time with every call; `tests/journeys/test_sigkill.py` does it to real processes. Who dies is cut
+off at its door: no call of it reaches the cluster any more, and that is what a SIGKILL looks like from there.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.doorway import Moment
+from tests.support.fake_cluster import NAMESPACE, FakeCluster
+from tests.support.hosts import Host, jobs, leases
+from tests.support.lives import NOT_OF_A_RUN, STORIES, WHOLE, Story
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+pytestmark = pytest.mark.looptime
+BLOCKED = "k8s_concurrent_run_blocked"
+PATIENCE = 70.0
+"""Seconds after which a host comes again that was told to wait: a dead holder's Lease has expired by then."""
+
+
+@dataclass(slots=True)
+class Rules:
+    """What must hold at every moment, whoever dies."""
+
+    fake: FakeCluster
+    ran: set[str] = field(default_factory=set)
+    """Uids of Pods whose agent ever ran."""
+    broken: list[str] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        while True:
+            moved = self.fake.store.next_move()
+            self._look()
+            await moved.wait()
+
+    def _look(self) -> None:
+        store = self.fake.store
+        for secret in store.list(SECRETS):
+            if not secret["metadata"].get("ownerReferences"):
+                self.broken.append(f"Secret {secret['metadata']['name']} has no owner")
+        living = [pod for pod in store.list(PODS) if self._lives(pod)]
+        self.ran |= {pod["metadata"]["uid"] for pod in living}
+        if len(living) > 1:
+            self.broken.append(f"{len(living)} Pods live at once")
+        for pod in living:
+            name = pod["metadata"]["labels"]["job-name"]
+            owned = store.find(JOBS, NAMESPACE, name) is not None
+            if owned and store.find(SECRETS, NAMESPACE, name) is None:
+                self.broken.append(f"Pod {pod['metadata']['name']} lives without its Secret")
+
+    @staticmethod
+    def _lives(pod: Any) -> bool:
+        return pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+
+
+@asynccontextmanager
+async def under_rules(folder: Path, story: Story) -> AsyncIterator[tuple[FakeCluster, Rules]]:
+    async with FakeCluster.start(folder, story.life) as fake, asyncio.TaskGroup() as group:
+        rules = Rules(fake)
+        watching = group.create_task(rules.watch())
+        await story.past(fake)
+        if story.forbidden:
+            fake.mischief.denied.add(story.forbidden)
+        try:
+            yield fake, rules
+        finally:
+            watching.cancel()
+
+
+async def live(host: Host, story: Story) -> ExecutionResult:
+    stop = asyncio.Event()
+    if story.stopped_after is not None:
+        asyncio.get_running_loop().call_later(story.stopped_after, stop.set)
+    result, _ = await host.run(**story.more, signal=stop)
+    return result
+
+
+async def come_next(host: Host, story: Story) -> tuple[ExecutionResult, Heard]:
+    """The same run once more, and again when it was told to wait."""
+    for _ in range(4):
+        result, heard = await host.run(**story.more)
+        if result.error_code != BLOCKED:
+            break
+        await asyncio.sleep(PATIENCE)
+    return result, heard
+
+
+def deaths() -> Iterator[Any]:
+    for name, story in STORIES.items():
+        for call in story.calls:
+            if not _is_one_of_many(call, story):
+                for moment in Moment:
+                    yield pytest.param(name, call, moment, id=f"{name}, {moment} {call}")
+
+
+def _is_one_of_many(call: str, story: Story) -> bool:
+    """A repetition that is neither among the first two nor the last."""
+    kind, _, nth = call.partition(" (")
+    later = f"{kind} ({int(nth.rstrip(')')) + 1})" if nth else ""
+    return nth not in {"", "2)"} and later in story.calls
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_story_lists_every_call_of_its_life(tmp_path: Path, name: str) -> None:
+    story = STORIES[name]
+    async with under_rules(tmp_path, story) as (_, rules):
+        host = Host(rules.fake, "host-one")
+        await live(host, story)
+        await asyncio.sleep(3)
+        await host.adapter.shutdown()
+        assert sorted(host.door.calls) == sorted(story.calls)
+        assert rules.broken == []
+
+
+def test_every_method_of_the_port_is_called_in_some_story() -> None:
+    methods = {name for name in vars(Cluster) if not name.startswith("_")}
+    called = {re.split(r"[ (]", call)[0] for story in STORIES.values() for call in story.calls}
+    assert methods - NOT_OF_A_RUN == called
+
+
+@pytest.mark.parametrize(("name", "call", "moment"), list(deaths()))
+async def test_a_host_that_dies_costs_no_result_and_leaves_nothing(
+    tmp_path: Path, name: str, call: str, moment: Moment
+) -> None:
+    story = STORIES[name]
+    async with under_rules(tmp_path, story) as (fake, rules), asyncio.TaskGroup() as group:
+        mortal = Host(fake, "host-one", lambda *now: now == (call, moment))
+        going = group.create_task(_until_dead(mortal, story))
+        async with asyncio.timeout(600):
+            await mortal.door.died.wait()
+        if story.granted:
+            fake.mischief.denied.clear()
+        heir = Host(fake, "host-two")
+        result, heard = await come_next(heir, story)
+        going.cancel()
+        last = next((done for done in reversed(mortal.door.answered) if done in story.agents), "")
+        assert result.error_code == (None if last else story.code), result.error_message
+        if result.error_code is None:
+            assert heard.stdout.encode().endswith(WHOLE)
+        await asyncio.sleep(30)
+        await heir.adapter.shutdown()
+        assert left(fake, story) == []
+        assert len(rules.ran) <= story.agents[last]
+        assert rules.broken == []
+
+
+async def _until_dead(host: Host, story: Story) -> None:
+    try:
+        await live(host, story)
+        await asyncio.sleep(3)
+    finally:
+        await host.adapter.shutdown()
+
+
+def left(fake: FakeCluster, story: Story) -> list[str]:
+    """What should not be there any more; a dead process's own Lease may, until somebody sweeps."""
+    kept = {job["metadata"]["name"] for job in jobs(fake) if story.keeps_taken and "result-taken" in str(job)}
+    pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
+    named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
+    pods_left = [pod for pod, job in pods.items() if job not in kept]
+    own = [who for who in leases(fake, "process") if who == "host-two"]
+    return [*sorted(named - kept), *pods_left, *leases(fake, "slot"), *own]

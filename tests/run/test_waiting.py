@@ -1,0 +1,121 @@
+"""What holds a Pod up and then lets it go, on virtual time: it costs time, never the run (PEERS b.3)."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_life import GOOD, jobs_of, living
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.runs import capture
+
+from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.devcluster.kubelet import NODE
+
+pytestmark = pytest.mark.looptime
+WHOLE = capture("02")
+
+
+def held_up(*waits: tuple[float, str, str]) -> Life:
+    return Life(waiting=waits, output=((0.0, WHOLE),), ends_at=2.0)
+
+
+def the_pod(fake: FakeCluster) -> Any:
+    (pod,) = fake.store.list(PODS)
+    return pod
+
+
+def change(fake: FakeCluster, kind: Any, how: Callable[[Any], None]) -> None:
+    (found,) = fake.store.list(kind)
+    fake.store.update(kind, NAMESPACE, found["metadata"]["name"], how)
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param(
+            [(80.0, "ErrImagePull", "registry is away"), (9.0, "ImagePullBackOff", "")], id="registry"
+        ),
+        pytest.param([(600.0, "ContainerCreating", "")], id="an image that is pulled for ten minutes"),
+        pytest.param([(40.0, "CreateContainerConfigError", 'secret "late" not found')], id="late Secret"),
+        pytest.param(
+            [(300.0, "ContainerCreating", ""), (60.0, "CreateContainerError", "busy")], id="in turn"
+        ),
+    ],
+)
+async def test_what_heals_inside_its_own_budget_costs_only_time(
+    tmp_path: Path, waits: list[tuple[float, str, str]]
+) -> None:
+    async with living(tmp_path, held_up(*waits)) as (_, run):
+        result, heard = await run()
+        assert result.error_message is None
+        assert heard.stdout.encode() == WHOLE
+        for _, reason, message in waits:
+            assert reason in heard.status
+            assert message in heard.status
+
+
+async def test_a_node_that_comes_after_a_while_is_waited_for(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+
+        def bind(pod: Any) -> None:
+            pod["spec"]["nodeName"] = NODE
+            pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
+
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(config={"resources.requests.cpu": "9000"}))
+            await asyncio.sleep(100)
+            assert not the_pod(fake)["spec"].get("nodeName")
+            change(fake, PODS, bind)
+        result, heard = going.result()
+        assert result.error_message is None
+        assert heard.status.count("Insufficient cpu") >= 1
+        assert "FailedScheduling" in heard.status
+
+
+async def test_a_queue_may_hold_a_job_back_for_an_hour(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(config={"queueName": "agents", "scheduleTimeoutSec": 30}))
+            await asyncio.sleep(3600)
+            assert list(fake.store.list(PODS)) == []
+            change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
+        result, heard = going.result()
+        assert result.error_message is None
+        assert "the Job is suspended; its queue will admit it" in heard.status
+
+
+async def test_a_volume_that_cannot_be_mounted_is_told_in_the_kubelets_words(tmp_path: Path) -> None:
+    words = "Multi-Attach error for volume: it is attached elsewhere"
+    async with living(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(config={"imagePullTimeoutSec": 90}))
+            await asyncio.sleep(5)
+            Events(fake.store).record(the_pod(fake), "Warning", "FailedAttachVolume", words)
+        result, heard = going.result()
+        assert result.error_code == "k8s_pod_schedule_failed"
+        assert f"FailedAttachVolume: {words}" in heard.status
+        assert words in (result.error_message or "")
+        assert "imagePullTimeoutSec is 90" in (result.error_message or "")
+        assert jobs_of(fake) == 0
+
+
+async def test_an_agent_that_failed_before_anybody_looked_is_heard_to_its_end(tmp_path: Path) -> None:
+    """It was over within a moment; that is no scheduling failure."""
+    quick = Life(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
+    async with living(tmp_path, quick) as (_, run):
+        result, heard = await run()
+        assert result.error_code == "claude_no_result"
+        assert heard.stdout == "claude: no such model\n"
+        assert "Claude exited with code 1: claude: no such model" in (result.error_message or "")
+
+
+async def test_a_jobs_condition_that_never_comes_keeps_no_result_back(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.condition_delay = 1e6
+        began = asyncio.get_running_loop().time()
+        result, _ = await run()
+        assert result.error_message is None
+        assert asyncio.get_running_loop().time() - began < 2 + 3

@@ -1,0 +1,79 @@
+"""Host processes of their own beside each other, on one cluster in memory and on virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from tests.support.doorway import Doorway, Heed, Moment
+from tests.support.fake_cluster import FakeCluster, HostLine
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House
+
+
+def virtual_now() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+class Host:
+    """A host process of its own: its identity, its line to the API server, its adapter."""
+
+    def __init__(self, fake: FakeCluster, name: str, heed: Heed | None = None) -> None:
+        """`heed`: where in its calls it dies."""
+        self.line = HostLine(fake)
+        self.door = Doorway(Gateway(wire=self.line), heed or _lives)
+        door = cast("Cluster", self.door)
+        self.adapter = Adapter(House(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
+
+    async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
+        heard = heard or Heard()
+        config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
+        ctx = {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "co"},
+            "config": config,
+            "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
+            "onLog": heard.on_log,
+            **more,
+        }
+        return await self.adapter.execute(ctx), heard
+
+    def vanish(self) -> None:
+        """No packet comes from it any more; what it ran it believes to go on."""
+        self.line.cut()
+
+
+def _lives(_call: str, _moment: Moment) -> bool:
+    return False
+
+
+@asynccontextmanager
+async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
+    """A run that has been going for so long when the block begins; ended with it."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(host.run(**more))
+        await asyncio.sleep(seconds)
+        try:
+            yield task
+        finally:
+            task.cancel()
+
+
+def leases(fake: FakeCluster, kind: str) -> list[str]:
+    return [
+        lease["spec"]["holderIdentity"]
+        for lease in fake.store.list(LEASES)
+        if lease["metadata"]["labels"]["paperclip.io/lease"] == kind
+    ]
+
+
+def jobs(fake: FakeCluster) -> list[Any]:
+    return list(fake.store.list(JOBS))

@@ -1,0 +1,206 @@
+"""The lives of a run, each with every call it makes: where a host process can die.
+
+A call that is made and not listed fails `tests/run/test_crashes.py`: whoever adds one says so here, and with
+that has it tried with a crash before it and a crash after it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.hosts import Host, started
+from tests.support.runs import capture
+
+from paperclip_claude_k8s.devcluster.kinds import PODS
+
+WHOLE = capture("02")
+HALF = WHOLE[: WHOLE.index(b'{"type":"result"')]
+SHORT = Life(output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0)
+SLOW_START = Life(
+    waiting=((40.0, "ContainerCreating", ""),), output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0
+)
+LONG = Life(output=((0.0, HALF), (200.0, WHOLE[len(HALF) :])), ends_at=201.0)
+SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+UNKNOWN_SESSION = (
+    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
+    b'"errors":["No conversation found with session ID: asked"]}\n'
+)
+
+
+def forgets(pod: Any) -> Life:
+    """The session it is asked to resume is unknown to this agent."""
+    resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+    return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
+
+
+async def nothing(_fake: FakeCluster) -> None:
+    """Nobody ran the agent before."""
+
+
+async def one_left(fake: FakeCluster) -> None:
+    """A host goes down in the middle of its run."""
+    zero = Host(fake, "host-zero")
+    async with started(zero, 10):
+        await zero.adapter.shutdown()
+
+
+async def one_vanished(fake: FakeCluster) -> None:
+    """A host is not heard of any more in the middle of its run."""
+    zero = Host(fake, "host-zero")
+    async with started(zero, 10):
+        zero.vanish()
+    await zero.adapter.shutdown()
+
+
+async def one_vanished_before_its_secret(fake: FakeCluster) -> None:
+    fake.mischief.refuse("create", "secrets", 503, times=10_000)
+    await one_vanished(fake)
+    fake.mischief.refusals.clear()
+
+
+async def one_left_and_it_ended(fake: FakeCluster) -> None:
+    await one_left(fake)
+    await asyncio.sleep(30)
+
+
+async def one_left_and_its_pod_vanished(fake: FakeCluster) -> None:
+    await one_left_and_it_ended(fake)
+    for pod in list(fake.store.list(PODS)):
+        fake.store.remove(PODS, NAMESPACE, pod["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One life of a run. `calls` are all that its host makes, in order."""
+
+    calls: tuple[str, ...]
+    life: Life | Callable[[Any], Life] = SHORT
+    more: dict[str, Any] = field(default_factory=dict)
+    """What the host hands in beside the usual."""
+    past: Callable[[FakeCluster], Awaitable[None]] = nothing
+    stopped_after: float | None = None
+    """Seconds until the run is stopped by its host, if it lives so long."""
+    forbidden: tuple[str, str] | None = None
+    """A right that the hosts do not have, as (verb, resource)."""
+    granted: bool = False
+    """Whether the next host has it."""
+    keeps_taken: bool = False
+    """Whether Jobs whose results were answered stay, until their TTL."""
+    code: str | None = None
+    """The next host's right answer, where it is no success."""
+    agents: dict[str, int] = field(default_factory=lambda: {"": 1})
+    """How many agents are paid for in all: by the last call named here that was answered before the end."""
+
+
+def times(call: str, count: int) -> tuple[str, ...]:
+    """The same call so many times."""
+    return (call, *(f"{call} ({nth})" for nth in range(2, count + 1)))
+
+
+APPEAR = ("create_lease of process", "create_lease of slot", "list_leases")
+GATE = ("list_jobs", "create_job", "list_jobs (2)", "create_secret")
+WATCH = ("watch_jobs", "watch_pods", "log followed")
+LIST_AND_WATCH = ("list_jobs (2)", "list_pods", *WATCH)
+RENEW = "replace_lease of process"
+DONE = "delete_job in the background"
+GIVE_BACK = ("delete_lease of slot", "delete_lease of process")
+WAIT_FOR_EXPIRY = ("read_lease of slot", *times("read_lease of process", 35), "replace_lease of slot")
+INHERIT = (*APPEAR, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
+ONCE_MORE = {"": 1, DONE: 2}
+"""A host that dies between the Job's deletion and its own answer has lost a result; nobody can know."""
+ASKS = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+ELSE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
+
+STORIES: dict[str, Story] = {
+    "a good run": Story(
+        (*APPEAR, *GATE, *times("list_events", 4), *WATCH, *times(RENEW, 3), DONE, *GIVE_BACK),
+        SLOW_START,
+        agents=ONCE_MORE,
+    ),
+    "a stopped run": Story(
+        (
+            *(*APPEAR, *GATE, *WATCH, "delete_job in the foreground"),
+            *(*times("read_pod", 2), *times("log read", 2), DONE, *GIVE_BACK),
+        ),
+        stopped_after=15,
+        agents={"": 1, "delete_job in the foreground": 2},
+    ),
+    "a retained run": Story(
+        (*APPEAR, *GATE, *WATCH, RENEW, "patch_job", *GIVE_BACK),
+        more={"config": {"retainJobs": True}},
+        keeps_taken=True,
+    ),
+    "a lost session": Story(
+        (
+            *(*APPEAR, *GATE, *WATCH, DONE),
+            *("list_jobs (3)", "create_job (2)", "list_jobs (4)", "create_secret (2)"),
+            *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *GIVE_BACK),
+        ),
+        forgets,
+        more={"runtime": ASKS},
+        agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
+    ),
+    "a refused Secret": Story(
+        (*APPEAR, *GATE, DONE, *GIVE_BACK), forbidden=("create", "secrets"), granted=True
+    ),
+    "no right to Leases": Story(
+        ("create_lease of process", *GATE, *times("list_events", 4), *WATCH, "patch_job", DONE),
+        SLOW_START,
+        forbidden=("create", "leases"),
+        agents=ONCE_MORE,
+    ),
+    "an adopting run": Story(
+        (*APPEAR, "list_jobs", "secret_exists", "patch_job", *LIST_AND_WATCH, DONE, *GIVE_BACK),
+        more={"runId": "run-2"},
+        past=one_left,
+        agents=ONCE_MORE,
+    ),
+    "an heir": Story(
+        (
+            *(*INHERIT, "list_jobs", "secret_exists", *LIST_AND_WATCH, *times("log read", 2)),
+            *(*times(RENEW, 9), DONE, "delete_lease of slot"),
+        ),
+        LONG,
+        past=one_vanished,
+        agents=ONCE_MORE,
+    ),
+    "an heir of a Job without Secret": Story(
+        (
+            *(*INHERIT, "list_jobs", "secret_exists", DONE, "create_job", "list_jobs (2)", "create_secret"),
+            *(*WATCH, *times(RENEW, 4), f"{DONE} (2)", "delete_lease of slot"),
+        ),
+        past=one_vanished_before_its_secret,
+        agents={"": 1, f"{DONE} (2)": 2},
+    ),
+    "an unheard result": Story(
+        (*APPEAR, "list_jobs", "read_job", "list_pods (2)", *LIST_AND_WATCH, DONE, *GIVE_BACK),
+        past=one_left_and_it_ended,
+        agents=ONCE_MORE,
+    ),
+    "an unheard result of another wake": Story(
+        (*APPEAR, *GATE, "patch_job", "list_pods", *WATCH, RENEW, DONE, *GIVE_BACK),
+        past=one_left_and_it_ended,
+        more={"runId": "run-2", "context": ELSE},
+        keeps_taken=True,
+        agents={"": 2, DONE: 3},
+    ),
+    "a lost result": Story(
+        (
+            *(*APPEAR, "list_jobs", "read_job", *times("list_pods", 2)),
+            *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *GIVE_BACK),
+        ),
+        past=one_left_and_its_pod_vanished,
+        code="k8s_pod_reattach_failed",
+        agents=ONCE_MORE,
+    ),
+}
+NOT_OF_A_RUN = frozenset(
+    {
+        *("server_version", "claim_access_modes", "may", "delete_secret"),  # the environment test asks them
+        *("home_pod", "default_namespace"),  # before anything is created
+        "close",
+    }
+)
+"""Methods of the port that no run calls once it may leave something behind."""

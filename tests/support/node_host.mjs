@@ -1,0 +1,68 @@
+// A Paperclip-like host in Node, as small as can be: loads a package by its folder and does what it is told.
+// stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {answers, heard, ...}, one JSON object.
+import fs from "node:fs";
+import { pathToFileURL } from "node:url";
+import path from "node:path";
+
+const { folder, steps } = JSON.parse(fs.readFileSync(0, "utf8"));
+const manifest = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"));
+const { createServerAdapter } = await import(pathToFileURL(path.join(folder, manifest.exports["."])).href);
+const adapter = createServerAdapter();
+const heard = {}; // by step
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function aContext(step) {
+  const log = (heard[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, atOnce: 0 });
+  const stop = new AbortController();
+  let inside = 0;
+  let last = 0;
+  return {
+    ...step.ctx,
+    signal: stop.signal,
+    startupTraceContext: { circular: null, get self() { return this; } },
+    runtimeMcp: { getServers: () => step.mcpServers ?? [] },
+    onCancellationReady: async () => { log.order.push("ready"); if (step.stopAtOnce) stop.abort(new Error("stopped before")); },
+    onDispatch: async () => { log.order.push("dispatch"); },
+    onMeta: async (meta) => { log.meta.push(meta); },
+    onRuntimeProgress: async (progress) => { log.progress.push(progress); },
+    onSpawn: async () => { log.spawned += 1; },
+    onLog: async (stream, chunk) => {
+      log.atOnce = Math.max(log.atOnce, ++inside);
+      if (step.slowMs && Date.now() - last > step.slowMs) { await sleep(step.slowMs); last = Date.now(); }
+      log.log.push([stream, chunk]);
+      inside -= 1;
+      if (step.stopAt && chunk.includes(step.stopAt)) stop.abort(new Error("Cancelled by a person"));
+      if (step.loseAt && chunk.includes(step.loseAt)) stop.abort(new Error("Legacy controller lease lost"));
+      if (step.killAt && chunk.includes(step.killAt)) killBridge();
+      if (step.refuse) throw new Error("the log is full");
+    },
+  };
+}
+
+// The only child of this process.
+function killBridge() {
+  const children = fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ");
+  for (const pid of children) if (pid) process.kill(Number(pid), "SIGKILL");
+}
+
+async function take(step) {
+  if (step.method === "execute") return adapter.execute(aContext(step));
+  if (step.method === "codec") return step.values.map((value) => ({
+    deserialize: adapter.sessionCodec.deserialize(value),
+    serialize: adapter.sessionCodec.serialize(value),
+    getDisplayId: adapter.sessionCodec.getDisplayId(value),
+  }));
+  if (step.method === "sleep") return sleep(step.ms);
+  if (step.method === "member") return adapter[step.member] ?? null;
+  return adapter[step.method](...(step.args ?? []));
+}
+
+const answers = {};
+for (const step of steps) {
+  const steps_ = Array.isArray(step) ? step : [step];
+  await Promise.all(steps_.map(async (one) => {
+    answers[one.name] = await take(one).then((value) => value, (error) => ({ thrown: String(error) }));
+  }));
+}
+// No process.exit: that nothing of the package keeps a host alive is part of the test.
+fs.writeSync(1, JSON.stringify({ answers, heard }));
