@@ -331,6 +331,25 @@ async def test_spec_12_a_folder_that_cannot_be_written_is_told_before_anything_s
     assert await place.jobs() == []
 
 
+async def test_a_disk_that_is_full_costs_no_line_and_no_result(place: Place) -> None:
+    words = place.new("-q", CLAUDE_LINE_DELAY="0.05")
+    small_files = [
+        "bash",
+        "-c",
+        'ulimit -f 6; exec "$@"',
+        "-",
+    ]  # in KiB: records fit, the transcript does not
+    env = place.desk.all_env({"PYTHONDONTWRITEBYTECODE": "1"})  # or it would leave torn ones
+    code, out, _ = await claude_k8s(*words, env=env, within=small_files)
+    told = json.loads(out)
+    assert (code, told["error"]) == (1, "state_unwritable")
+    assert "make room and resume" in told["detail"]
+    assert len(await place.jobs()) == 1
+    code, again, _ = await place.desk.run(*told["resume"].split()[1:], "-q")
+    assert (code, again["status"]) == (0, "succeeded")
+    assert place.desk.saved() == WHOLE
+
+
 async def test_spec_12_a_record_of_another_cluster_is_told(place: Place) -> None:
     run_id = await place.submitted(CLAUDE_SLEEP="5")
     async with DevCluster.start() as other:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +26,22 @@ def _env(more: dict[str, str] | None) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "PYTHONPATH": SOURCE, "CLAUDE_K8S_STATE_DIR": STATE, **(more or {})}
 
 
-async def claude_k8s(*args: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+async def claude_k8s(
+    *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    async with shell(*args, env=env) as process:
+    async with shell(*args, env=env, within=within) as process:
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
 @asynccontextmanager
-async def shell(*args: str, env: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command under way; ended with the block, if it has not by itself."""
+async def shell(
+    *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command under way; ended with the block, if it has not by itself. `within`: words in front of it."""
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "paperclip_claude_k8s",
