@@ -7,10 +7,10 @@ from dataclasses import replace
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.options import pointed
 from paperclip_claude_k8s.cli.run import Wish, check, new_record, request_of, run_safely, settings_of
+from paperclip_claude_k8s.cli.runs import gate
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.turn import gate_url
 from paperclip_claude_k8s.cli.runs.words import DONE, FAILED, Answer, Stop, failure, resumable
 
 RUN_TIMEOUT = 3600
@@ -54,7 +54,7 @@ def spawn(wish: Wish) -> int:
         check(replace(wish, submit_only=True))
         config = pointed(settings_of(wish), devcluster=wish.devcluster)
         assert config is not None  # noqa: S101  # `check` has seen to it
-        gate_url(config)
+        gate.url_of(config)
         state = State(state_folder(os.environ))
         return payload(state.write(new_record(request_of(wish, config))))
 

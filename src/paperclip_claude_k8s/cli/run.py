@@ -11,12 +11,12 @@ from typing import Any
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.live import live_view
 from paperclip_claude_k8s.cli.options import WishInvalid, existing, layered, on_cluster, standing_cluster
+from paperclip_claude_k8s.cli.runs import gate
 from paperclip_claude_k8s.cli.runs.attend import Call, attend
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.schedule import Tuning, read_schedule
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.turn import gate_url
 from paperclip_claude_k8s.cli.runs.words import (
     DETACHED_TTL,
     DONE,
@@ -171,7 +171,7 @@ async def _run(wish: Wish, book: Ledger) -> Answer:
         book.run_id = book.state.read(wish.run_id).run_id
         return await _attended(book, call, wish)
     settings = settings_of(wish)
-    gate_url(settings)
+    gate.url_of(settings)
     async with on_cluster(settings, devcluster=wish.devcluster, claude=existing(wish.claude)) as config:
         record = new_record(request_of(wish, config), embedded=is_embedded(wish))
         book.state.write(record)

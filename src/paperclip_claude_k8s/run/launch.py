@@ -69,9 +69,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
-        if not await ports.chronicle.may_create():
-            raise RunFailure(failures.job_gone(plan.job_name))
-        _check(plan, held, ports.house)
+        await _check(plan, held, ports)
         await announce(planner.ctx, plan)
         try:
             job, look = await _made(plan, held, ports, say)
@@ -91,8 +89,11 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
-def _check(plan: RunPlan, held: Tenure, house: House) -> None:
-    limit = house.limits.secret_prompt_bytes
+async def _check(plan: RunPlan, held: Tenure, ports: Ports) -> None:
+    """Raises RunFailure where a Job must not or cannot be made."""
+    if not await ports.chronicle.may_create():
+        raise RunFailure(failures.job_gone(plan.job_name))
+    limit = ports.house.limits.secret_prompt_bytes
     if plan.bulk > limit:
         raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
     if plan.by_init and not held.fenced:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cli.runs.answers import polling
 from paperclip_claude_k8s.cli.runs.looks import Looks
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.schedule import Schedule, Tuning
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.turn import Terms, Turn, polling
+from paperclip_claude_k8s.cli.runs.turn import Terms, Turn
 from paperclip_claude_k8s.cli.runs.words import Answer, Stop, resumable
 from paperclip_claude_k8s.ports import House
 

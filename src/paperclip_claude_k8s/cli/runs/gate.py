@@ -13,6 +13,8 @@ PATIENCE = 10.0
 """Seconds for the whole answer."""
 BODY_BYTES = 64 * 1024
 """Of the answer that are read."""
+KEYS = ("quotaGateUrl", "quota_gate_url")
+"""Of the config: the gate's address."""
 MEMBERSHIP, CREDIT, NO_NUMBER = 60001, 60002, -1
 _LINK = re.compile(r"https://[\w\-.~:/?#\[@!$&'(*+,;=%]+", re.ASCII)
 _TRAILING = ".,;:!?'"
@@ -86,6 +88,12 @@ async def ask(url: str, run_id: str, about: Mapping[str, Any]) -> Told:
         return Told(None, f"no answer within {PATIENCE:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Told(None, f"it cannot be reached ({type(error).__name__})".encode())
+
+
+def url_of(config: Mapping[str, Any]) -> str | None:
+    """Raises `Stop` for an address that is none."""
+    given = next((config[key] for key in KEYS if config.get(key)), None)
+    return checked_url(str(given)) if given else None
 
 
 def checked_url(url: str) -> str:

@@ -1,7 +1,6 @@
 """One shell's turn at a run: it holds the run's lock, and is the only one here that acts for it."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from paperclip_claude_k8s.cli.live import Live
 from paperclip_claude_k8s.cli.runs import gate
+from paperclip_claude_k8s.cli.runs.answers import lost, polling
 from paperclip_claude_k8s.cli.runs.book import Book
 from paperclip_claude_k8s.cli.runs.looks import Looks
 from paperclip_claude_k8s.cli.runs.output import Output
@@ -35,7 +35,6 @@ from paperclip_claude_k8s.verdict.report import Asked, apologize
 
 UNSEEN = Sight(present=False)
 BLOCKED = "k8s_concurrent_run_blocked"
-GATE_KEYS = ("quotaGateUrl", "quota_gate_url")
 STOP_LOOK = 0.5
 """Seconds between two looks for a wish to cancel from another shell."""
 
@@ -144,7 +143,7 @@ class Turn:
         """None: the run may be submitted. The gate is asked for new runs, once, whatever happens."""
         if self.record.gate == "asking":
             return self._refused(gate.unanswered())
-        url = gate_url(self.record.request["config"])
+        url = gate.url_of(self.record.request["config"])
         if self.record.phase == "reserved":
             self._book.write(replace(self.record, phase="submitting", gate="asking" if url else ""))
             if url:
@@ -199,7 +198,7 @@ class Turn:
 
     def _context(self, stop: asyncio.Event) -> dict[str, Any]:
         request = dict(self.record.request)
-        config = {key: value for key, value in request.pop("config").items() if key not in GATE_KEYS}
+        config = {key: value for key, value in request.pop("config").items() if key not in gate.KEYS}
         pinned = self.record.place.namespace
         return {
             **request,
@@ -268,23 +267,3 @@ class Turn:
     @property
     def _files(self) -> RunFiles:
         return self._state.files(self.record.run_id)
-
-
-def gate_url(config: Mapping[str, Any]) -> str | None:
-    """Raises `Stop` for an address that is none."""
-    given = next((config[key] for key in GATE_KEYS if config.get(key)), None)
-    return gate.checked_url(str(given)) if given else None
-
-
-def polling(record: Record) -> Answer:
-    """A run that goes on."""
-    job = record.jobs[-1].name if record.jobs else None
-    answer = {"run_id": record.run_id, "status": "polling", "job": job, "namespace": record.place.namespace}
-    return resumable(answer)
-
-
-def lost(record: Record) -> Answer:
-    why = "the run's Job is gone, and nobody took its result: it was deleted, or its time to live was over"
-    if record.embedded:
-        why = "the development cluster of this run lived inside of its shell, and ended with it"
-    return failure("result_lost", f"{why}; start a new run", record.run_id)
