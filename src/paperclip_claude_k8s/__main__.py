@@ -2,16 +2,23 @@
 
 import sys
 
+from paperclip_claude_k8s.cli.entry import enter
+
 
 def main() -> None:
     """Start the operator's command line; it needs the extra `cli`."""
+    sys.exit(enter(_commands, sys.argv[1:]))
+
+
+def _commands(argv: list[str]) -> int | None:
     try:
         from paperclip_claude_k8s.cli.app import app  # noqa: PLC0415  # typer is an extra
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich"}:
             raise
         sys.exit(f"claude-k8s needs {error.name}: pip install 'paperclip-adapter-claude-k8s[cli]'")
-    app()
+    code: int | None = app(argv, prog_name="claude-k8s", standalone_mode=False)
+    return code
 
 
 if __name__ == "__main__":

@@ -317,6 +317,15 @@ def job_deleted_externally(facts: str) -> Failure:
     )
 
 
+def job_gone(job: str) -> Failure:
+    """The run's own Job is not there any more, and what it did is not known here."""
+    return Failure(
+        ErrorCode.JOB_DELETED_EXTERNALLY,
+        f"Job {job} of this run existed and is gone, and its result was not taken"
+        " — it was deleted, or its TTL removed it; start a new run",
+    )
+
+
 def job_state_mismatch(job: str, why: str) -> Failure:
     text = f"Job {job} did not complete cleanly ({why}) — it was left alone for the next run to adopt"
     return Failure(ErrorCode.JOB_STATE_MISMATCH, text)

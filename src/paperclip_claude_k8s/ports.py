@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ground.aio import Turns
 from paperclip_claude_k8s.ground.settings import Limits, Timings
+from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import Governor
 
 
@@ -65,6 +67,55 @@ class Slots(Protocol):
         ...
 
 
+class Chronicle(Protocol):
+    """Writes down outside of this process how far a run has come, each step before the next is taken.
+
+    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises.
+    """
+
+    @property
+    def detached(self) -> bool:
+        """Whether Jobs are held for their run beyond this process: only a call that names it adopts them."""
+        ...
+
+    async def may_create(self) -> bool:
+        """False where the run's Job existed before: then a missing one must not be made again."""
+        ...
+
+    async def launched(self, job: JobRef) -> None:
+        """The run has this Job, which can start; what is heard next is its output from the beginning."""
+        ...
+
+    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        """Whole lines of the agent, as they were written."""
+        ...
+
+    async def ended(self, result: ExecutionResult | None) -> bool:
+        """The Job's result, before the Job is deleted; None: a second attempt with a fresh session follows.
+
+        False where it could not be written down: the Job is kept.
+        """
+        ...
+
+
+class Unwritten:
+    """The chronicle of a host that keeps its own books."""
+
+    detached = False
+
+    async def may_create(self) -> bool:
+        return True
+
+    async def launched(self, job: JobRef) -> None:
+        """Nothing to write."""
+
+    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        """Nothing to write."""
+
+    async def ended(self, result: ExecutionResult | None) -> bool:  # noqa: ARG002  # as the protocol has it
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The neighbours of a run. Shared by all runs of one process that use the same cluster."""
@@ -81,3 +132,4 @@ class Ports:
     """One agent at a time between guard and create."""
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
+    chronicle: Chronicle = field(default_factory=Unwritten)

@@ -10,11 +10,44 @@ from paperclip_claude_k8s.cli.live import Live
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("line", ["\x1b]0;title\x07 x", "[paperclip] \x1b[2J x", '{"type":"\\u001b[2J x"}'])
-async def test_nothing_of_a_run_acts_upon_the_terminal(stream: str, line: str) -> None:
+def test_nothing_of_a_run_acts_upon_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
     live = Live(Console(file=out, force_terminal=False), quiet=False)
-    await live.on_log(stream, f"{line}\n")
+    live.tell(stream, line)
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()
     assert "\x1b" not in str(live.footer().text)
+
+
+CAPTURED = (
+    b'{"type":"assistant","message":{"content":[],"usage":{"input_tokens":10,"cache_read_input_tokens":2000}}}\n'
+    b'{"type":"result","subtype":"success","total_cost_usd":0.25,"result":"x"}\n'
+)
+
+
+def test_the_footer_tells_time_lines_tokens_cost_and_never_wraps() -> None:
+    live = Live(Console(file=io.StringIO(), width=60, force_terminal=True), quiet=False)
+    live.agent("stdout", CAPTURED, CAPTURED)
+    live.status(f"[paperclip] {'long ' * 40}\n")
+    footer = str(live.footer().text)
+    assert footer.startswith("0:00  2 lines  2.0k tokens  $0.2500  long long")
+    assert len(footer) <= 56
+
+
+def test_lines_that_were_told_before_count_and_are_not_shown_again() -> None:
+    out = io.StringIO()
+    live = Live(Console(file=out), quiet=False)
+    live.agent("stdout", b"first\nsecond\n", b"second\n")
+    assert (live.lines, out.getvalue()) == (2, "second\n")
+    live.agent("stdout", b"third\n", b"")
+    assert (live.lines, out.getvalue()) == (3, "second\n")
+
+
+def test_where_a_footer_moves_signs_of_life_are_its_business() -> None:
+    out = io.StringIO()
+    live = Live(Console(file=out, force_terminal=True), quiet=False)
+    live.status("[paperclip] keepalive — job j running (15s since last output)\n")
+    live.progress("  [15s] run=r  status=RUNNING")
+    assert out.getvalue() == ""
+    assert "keepalive" in str(live.footer().text)

@@ -66,7 +66,7 @@ async def test_a_real_cli_takes_the_place_of_the_stand_in(tmp_path: Path) -> Non
 )
 async def test_options_that_make_no_sense_are_told_in_json(args: list[str], told: str) -> None:
     code, answer, _ = await answered(*args)
-    assert code == 2
+    assert code == 1
     assert answer["status"] == "failed"
     assert told in answer["detail"]
 

@@ -143,3 +143,23 @@ def test_a_living_job_goes_before_a_finished_one() -> None:
 def test_an_answered_job_whose_condition_is_late_is_nobodys_orphan(task: str) -> None:
     job = a_job(run="other", task=task, annotations={"paperclip.io/result-taken": "yes"})
     assert judge_slot([job], WE) == Free()
+
+
+def test_a_job_held_for_another_run_is_in_the_way_while_it_lives() -> None:
+    """SPEC 12: only a call that names the run adopts it, whatever became of the shell that started it."""
+    job = a_job("theirs", run="other", task="task-1")
+    verdict = judge_slot([job], WE, detached={job.ref.uid})
+    assert isinstance(verdict, Taken)
+    assert "theirs" in verdict.failure.message
+
+
+def test_a_finished_job_held_for_another_run_waits_for_it_and_blocks_nobody() -> None:
+    job = a_job(run="other", conditions=finished())
+    again = Claimant(run="run-1", task="task-1", retry_of="other")
+    assert judge_slot([job], WE, detached={job.ref.uid}) == Free()
+    assert judge_slot([job], again, detached={job.ref.uid}) == Free()
+
+
+def test_a_job_held_for_another_run_is_waited_for_while_it_is_deleted() -> None:
+    job = a_job(run="other", deleting=True)
+    assert judge_slot([job], WE, detached={job.ref.uid}) == Leaving((job,))

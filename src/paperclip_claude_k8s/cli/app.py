@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s import __version__
+from paperclip_claude_k8s.cli.app_runs import runs
 
 app = typer.Typer(
     name="claude-k8s",
@@ -23,6 +24,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+app.add_typer(runs)
+
+
 @app.callback()
 def _root(
     version: Annotated[
@@ -30,45 +34,6 @@ def _root(
     ] = False,
 ) -> None:
     """Run Claude Code agents as Kubernetes Jobs."""
-
-
-@app.command()
-def run(
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What the agent is asked; - reads stdin.")],
-    devcluster: Annotated[
-        bool, typer.Option("--devcluster", help="Use the embedded development cluster.")
-    ] = False,
-    claude: Annotated[
-        Path | None, typer.Option(help="A real Claude CLI for --devcluster instead of the stand-in.")
-    ] = None,
-    kubeconfig: Annotated[Path | None, typer.Option(envvar="KUBECONFIG", help="The cluster to use.")] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where Jobs run.")] = None,
-    image: Annotated[str | None, typer.Option(help="Image with the Claude CLI in it.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model to ask for.")] = None,
-    agent: Annotated[str, typer.Option(help="Agent id; one run per agent at a time.")] = "cli",
-    session: Annotated[str | None, typer.Option(help="Session id to resume.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="JSON file with further settings of the adapter.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No transcript on stderr.")] = False,
-) -> None:
-    """Run one agent to its end: transcript on stderr, one JSON object on stdout."""
-    from paperclip_claude_k8s.cli.run import Wish, run_to_end  # noqa: PLC0415
-
-    wish = Wish(
-        prompt=typer.get_text_stream("stdin").read() if prompt == "-" else prompt,
-        devcluster=devcluster,
-        claude=claude,
-        kubeconfig=kubeconfig,
-        namespace=namespace,
-        image=image,
-        model=model,
-        agent=agent,
-        session=session,
-        config=config,
-        quiet=quiet,
-    )
-    raise typer.Exit(run_to_end(wish))
 
 
 @app.command()

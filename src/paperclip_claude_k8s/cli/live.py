@@ -3,7 +3,9 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.spinner import Spinner
@@ -14,46 +16,106 @@ from paperclip_claude_k8s.claude.terminal import format_line, neutral
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
 STATUS = "[paperclip] "
+KEEPALIVE = "keepalive"
+_ANSWER, _RESULT = b'{"type":"assistant",', b'{"type":"result",'
+_CONTEXT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class Live:
-    """The transcript as it comes; on a terminal with a footer of elapsed time, lines and what it is doing."""
+    """The transcript as it comes; on a terminal with a footer of time, lines, tokens, cost and activity."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
         self._began = time.monotonic()
         self._doing = "starting"
-        self._lines = 0
+        self._spinner = Spinner("dots")
+        self.lines = 0
+        self.tokens = 0
+        """Size of the agent's last request: what its context holds."""
+        self.cost: float | None = None
 
-    async def on_log(self, stream: str, text: str) -> None:
-        """The host's callback."""
-        for line in text.removesuffix("\n").split("\n"):
-            self.tell(stream, line)
+    @property
+    def moving(self) -> bool:
+        """Whether there is a footer that tells by itself how the run goes on."""
+        return self._console.is_terminal and not self._quiet
+
+    def status(self, text: str) -> None:
+        """One line of the adapter's own, from the host's callback."""
+        self.tell("stdout", text.removesuffix("\n"))
+
+    def agent(self, stream: str, block: bytes, new: bytes) -> None:
+        """Lines of the agent; of those that were told before, only what they count is taken."""
+        self.lines += block.count(b"\n")
+        if stream == "stdout":
+            for line in block.split(b"\n"):
+                self._count(line)
+        for text in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
+            self.tell(stream, text)
 
     def tell(self, stream: str, line: str) -> None:
         """One line of the agent's output, or of the adapter's own."""
-        self._lines += 1
         if line.startswith(STATUS):
             self._doing = neutral(line.removeprefix(STATUS))
-            self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
+            if not (self.moving and self._doing.startswith(KEEPALIVE)):  # the footer says so by itself
+                self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
         elif stream == "stderr":
             self._print(Text(neutral(line), style="red"))
         else:
             for shown in format_line(line, colour=self._console.is_terminal):
-                self._print(Text.from_ansi(shown))
+                text = Text.from_ansi(shown)
+                self._doing = text.plain
+                self._print(text)
+
+    def note(self, text: str) -> None:
+        """Something of ours to remember."""
+        self._print(Text(text, style="bold"))
+
+    def progress(self, line: str) -> None:
+        """One look at the run; where a footer moves, there is no need of it."""
+        if not self.moving:
+            self._print(Text(line))
+
+    def elapsed(self) -> float:
+        """Seconds since the view was opened."""
+        return time.monotonic() - self._began
+
+    def footer(self) -> Spinner:
+        """Everything that moves, in one line that never wraps."""
+        minutes, seconds = divmod(int(self.elapsed()), 60)
+        parts = [f"{minutes}:{seconds:02d}", f"{self.lines} lines"]
+        if self.tokens:
+            parts.append(f"{_short(self.tokens)} tokens")
+        if self.cost is not None:
+            parts.append(f"${self.cost:.4f}")
+        text = Text("  ".join([*parts, self._doing]), style="cyan", no_wrap=True)
+        text.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
+        self._spinner.update(text=text)
+        return self._spinner
+
+    def _count(self, line: bytes) -> None:
+        if not line.startswith((_ANSWER, _RESULT)):
+            return
+        try:
+            event: dict[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return
+        if line.startswith(_RESULT):
+            cost = event.get("total_cost_usd")
+            self.cost = cost if isinstance(cost, int | float) else self.cost
+            return
+        message = event.get("message")
+        usage = message.get("usage") if isinstance(message, dict) else None
+        counts = [usage.get(name) for name in _CONTEXT] if isinstance(usage, dict) else []
+        self.tokens = sum(count for count in counts if isinstance(count, int)) or self.tokens
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
             self._console.print(text, soft_wrap=not self._console.is_terminal)
 
-    def footer(self) -> Spinner:
-        """Elapsed time and the last thing the adapter said, in one line."""
-        elapsed = time.monotonic() - self._began
-        minutes, seconds = divmod(int(elapsed), 60)
-        text = Text(f"{minutes}:{seconds:02d}  {self._lines} lines  {self._doing}", style="cyan")
-        text.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
-        return Spinner("dots", text)
+
+def _short(count: int) -> str:
+    return f"{count / 1000:.1f}k" if count >= 1000 else str(count)
 
 
 @asynccontextmanager
@@ -61,7 +123,7 @@ async def live_view(*, quiet: bool) -> AsyncIterator[Live]:
     """A view on stderr; colours and footer only where stderr is a terminal."""
     console = Console(stderr=True, highlight=False)
     live = Live(console, quiet=quiet)
-    if quiet or not console.is_terminal:
+    if not live.moving:
         yield live
         return
     with RichLive(get_renderable=live.footer, console=console, refresh_per_second=REFRESH, transient=True):

@@ -1,14 +1,22 @@
 """What several commands share: the config file, the cluster that is meant, and the one answer on stdout."""
 
+import fcntl
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.runs.folders import state_folder
+
 FAILED = 1
 USAGE = 2
+STAND_IN = "devcluster/claude:stand-in"
+DEV_NAMESPACE = "paperclip"
+"""Where a development cluster's Jobs live."""
 
 
 class WishInvalid(Exception):
@@ -17,8 +25,29 @@ class WishInvalid(Exception):
 
 def print_answer(answer: Mapping[str, Any], code: int) -> int:
     """Print the one JSON object that is all of stdout; the exit code goes through."""
-    print(json.dumps(answer, indent=2, ensure_ascii=False))  # noqa: T201  # stdout is this one object
+    say(answer)
     return code
+
+
+def standing_cluster(env: Mapping[str, str]) -> Path | None:
+    """The kubeconfig of the development cluster that `devcluster up` started, while it runs."""
+    folder = state_folder(env) / "devcluster"
+    kubeconfig = folder / "kubeconfig"
+    if not kubeconfig.exists() or not is_locked(folder / "lock"):
+        return None
+    return kubeconfig
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def layered(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
@@ -44,13 +73,28 @@ def _config_file(path: Path) -> dict[str, Any]:
     return given
 
 
+def pointed(
+    settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
+) -> dict[str, Any] | None:
+    """The settings, pointed at the development cluster that is up; None where one has to be started."""
+    if not devcluster:
+        return settings
+    standing = standing_cluster(os.environ)
+    if standing is None:
+        return None
+    if claude is not None:
+        raise WishInvalid("--claude: the development cluster is up already; give it to `devcluster up`")
+    return {"image": STAND_IN, **settings, "kubeconfig": str(standing), "namespace": DEV_NAMESPACE}
+
+
 @asynccontextmanager
 async def on_cluster(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The settings, pointed at the embedded cluster where that is wished."""
-    if not devcluster:
-        yield settings
+    """The settings, pointed at a development cluster where that is wished: at the one that is up, if any."""
+    there = pointed(settings, devcluster=devcluster, claude=claude)
+    if there is not None:
+        yield there
         return
     from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # a server nobody else needs
 
@@ -58,7 +102,7 @@ async def on_cluster(
         if sys.stderr.isatty():
             print(f"development cluster: export KUBECONFIG={cluster.kubeconfig}", file=sys.stderr)  # noqa: T201
         yield {
-            "image": "devcluster/claude:stand-in",
+            "image": STAND_IN,
             **settings,
             "kubeconfig": str(cluster.kubeconfig),
             "namespace": cluster.namespace,

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cli.options import FAILED, USAGE, print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
@@ -17,8 +18,6 @@ from paperclip_claude_k8s.verdict.outcome import Terms, weigh
 from paperclip_claude_k8s.verdict.report import Asked, report
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
-FAILED = 1
-USAGE = 2
 PIECE = 256 * 1024
 
 
@@ -42,11 +41,11 @@ def replay(recording: Recording) -> int:
     try:
         seen = _sighting(recording)
     except ReplayInvalid as error:
-        return _print({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
+        return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     failure = weigh(seen, Terms(utc_now()))
     result = report(failure, seen, Asked(utc_now())).to_wire()
     status = "succeeded" if failure is None else "failed"
-    return _print({"status": status, "result": result}, 0 if failure is None else FAILED)
+    return print_answer({"status": status, "result": result}, 0 if failure is None else FAILED)
 
 
 def _sighting(recording: Recording) -> Sighting:
@@ -97,8 +96,3 @@ def _state(text: str | None) -> dict[str, Any]:
             '--pod-state must be a JSON object, such as {"exitCode": 137, "reason": "OOMKilled"}'
         )
     return told
-
-
-def _print(answer: dict[str, Any], code: int) -> int:
-    print(json.dumps(answer, indent=2, ensure_ascii=False))  # noqa: T201  # stdout is this one object
-    return code

@@ -1,33 +1,55 @@
-"""`claude-k8s run`: one run, from options to a JSON object on stdout."""
+"""`claude-k8s run` and `query`: from options to one answer and an exit code."""
 
 import asyncio
+import os
 import uuid
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cli.live import Live, live_view
-from paperclip_claude_k8s.cli.options import (
+from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.live import live_view
+from paperclip_claude_k8s.cli.options import WishInvalid, existing, layered, on_cluster, standing_cluster
+from paperclip_claude_k8s.cli.runs import gate
+from paperclip_claude_k8s.cli.runs.attend import Call, attend
+from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.schedule import Tuning, read_schedule
+from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.cli.runs.words import (
+    DETACHED_TTL,
+    DONE,
     FAILED,
-    USAGE,
-    WishInvalid,
-    existing,
-    layered,
-    on_cluster,
-    print_answer,
+    Answer,
+    Stop,
+    exit_code,
+    failure,
+    resumable,
 )
-from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
+from paperclip_claude_k8s.host.context import iso
+from paperclip_claude_k8s.ports import House, utc_now
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """The options of one `run`."""
 
-    prompt: str
+    prompt: str | None = None
+    run_id: str | None = None
+    submit_only: bool = False
+    poll_once: bool = False
+    poll_interval: float = 15.0
+    timeout: float | None = None
+    poll_schedule: str | None = None
+    output: Path | None = None
+    print_response: bool = False
     devcluster: bool = False
     claude: Path | None = None
     kubeconfig: Path | None = None
+    kubeconfig_given: bool = False
+    """On the command line, not by the environment: then it counts for a known run too."""
     namespace: str | None = None
     image: str | None = None
     model: str | None = None
@@ -35,64 +57,181 @@ class Wish:
     session: str | None = None
     config: Path | None = None
     quiet: bool = False
+    is_cancel: bool = False
+    """Then a cancelled run is what was wanted."""
 
 
-def run_to_end(wish: Wish) -> int:
-    """Run, print the result, and give the exit code: 0 succeeded, 1 failed, 2 the options make no sense."""
-    run_id = str(uuid.uuid4())
+class Ledger:
+    """What this call is about, for whoever has to tell of it when the call is cut short."""
+
+    run_id: str | None = None
+    embedded = False
+    state: State | None = None
+
+
+def run(wish: Wish) -> int:
+    """Print the answer; its exit code, unless a signal ends this process."""
+    book = Ledger()
+    answer = answered(lambda: _run(wish, book), book)
+    if wish.print_response and "result" in answer:
+        answer = {**answer, "response": answer["result"].get("summary")}
+    if wish.submit_only and answer["status"] == "polling":
+        SIGNALS.stop_hearing()
+        print(answer["run_id"], flush=True)  # noqa: T201  # seed 001: the bare id
+        return DONE
+    say(answer)
+    if SIGNALS.seen is not None:
+        die_of(SIGNALS.seen)
+    if wish.is_cancel:
+        return DONE if answer["status"] == "cancelled" else FAILED
+    return exit_code(answer)
+
+
+def answered(work: Callable[[], Coroutine[Any, Any, Answer]], book: Ledger) -> Answer:
+    """The work's answer; also where it stops, or a signal stops it."""
     try:
-        settings = _settings(wish)
-        result = asyncio.run(_run(wish, settings, run_id))
-    except WishInvalid as error:
-        return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
-    except KeyboardInterrupt:
-        told = "the wait was interrupted; a Job on a cluster goes on"
-        return print_answer(
-            {"run_id": run_id, "status": "failed", "error": "poll_aborted", "detail": told}, FAILED
-        )
-    failed = result.error_message is not None
-    status = "failed" if failed else "succeeded"
-    return print_answer(
-        {"run_id": run_id, "status": status, "result": result.to_wire()}, FAILED if failed else 0
+        return asyncio.run(_interruptible(work()))
+    except (Stop, WishInvalid) as stop:
+        answer = _stopped(stop, book)
+    except (Interrupted, asyncio.CancelledError) as error:
+        name = str(error) or "a signal"
+        goes_on = "" if book.run_id is None else "; a Job on a cluster goes on"
+        answer = _stopped(Stop("poll_aborted", f"the wait was interrupted by {name}{goes_on}"), book)
+    return _known_end(book) or answer
+
+
+def run_safely(work: Callable[[], Answer]) -> Answer:
+    """The answer of work that waits for nothing; also where it stops."""
+    try:
+        return work()
+    except (Stop, WishInvalid) as stop:
+        return _stopped(stop, Ledger())
+
+
+async def _interruptible(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Cancelled by a signal, once; what it is about is told by the caller."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101  # run by asyncio.run
+
+    def cancel(signum: int) -> None:
+        loop.call_soon_threadsafe(task.cancel, str(Interrupted(signum)))
+
+    with SIGNALS.told_to(cancel):
+        return await work
+
+
+def _stopped(stop: Stop | WishInvalid, book: Ledger) -> Answer:
+    if isinstance(stop, WishInvalid):
+        return failure("usage", str(stop))
+    more = {key: value for key, value in stop.more.items() if key != "run_id"}
+    run_id = book.run_id or stop.more.get("run_id")
+    answer = failure(stop.error, stop.detail, run_id, **more)
+    if book.embedded and book.state is not None and book.run_id is not None:
+        return _ended_with_its_cluster(answer, book.state.read(book.run_id), book.state)
+    waits = stop.error in {"poll_timeout", "poll_aborted", "state_unwritable"}
+    return resumable(answer) if run_id is not None and waits else answer
+
+
+def _ended_with_its_cluster(answer: Answer, record: Record, state: State) -> Answer:
+    """There is nothing to resume where the cluster lived inside of this process."""
+    if record.outcome is not None:
+        return record.outcome
+    why = f"{answer['detail']}, and the development cluster ended with this shell"
+    ended = {**answer, "detail": f"{why}; `claude-k8s devcluster up` starts one that stays"}
+    ended.pop("resume", None)
+    state.write(record.ended(ended, tidied=True))
+    return ended
+
+
+def _known_end(book: Ledger) -> Answer | None:
+    """The run may have ended while this call was being cut short."""
+    if book.state is None or book.run_id is None:
+        return None
+    try:
+        return book.state.read(book.run_id).outcome
+    except Stop:
+        return None
+
+
+async def _run(wish: Wish, book: Ledger) -> Answer:
+    check(wish)
+    tuning = Tuning.read(os.environ)
+    schedule = read_schedule(wish.poll_schedule, wish.poll_interval, wish.timeout, tuning)
+    call = Call(
+        schedule,
+        tuning,
+        House(env=os.environ),
+        once=wish.poll_once,
+        submit=wish.submit_only,
+        kubeconfig=str(wish.kubeconfig.absolute()) if wish.kubeconfig_given and wish.kubeconfig else None,
+        output=wish.output,
     )
+    book.state = State(state_folder(os.environ))
+    if wish.run_id is not None:
+        book.run_id = book.state.read(wish.run_id).run_id
+        return await _attended(book, call, wish)
+    settings = settings_of(wish)
+    gate.url_of(settings)
+    async with on_cluster(settings, devcluster=wish.devcluster, claude=existing(wish.claude)) as config:
+        record = new_record(request_of(wish, config), embedded=is_embedded(wish))
+        book.state.write(record)
+        book.run_id, book.embedded = record.run_id, record.embedded
+        return await _attended(book, call, wish)
 
 
-def _settings(wish: Wish) -> dict[str, Any]:
-    """The adapter's config: the file's keys, with what the options say on top."""
-    if not wish.prompt.strip():
-        raise WishInvalid("--prompt is empty: say what the agent should do")
+async def _attended(book: Ledger, call: Call, wish: Wish) -> Answer:
+    assert book.state is not None  # noqa: S101  # set by who calls
+    assert book.run_id is not None  # noqa: S101  # set by who calls
+    async with live_view(quiet=wish.quiet) as live:
+        if wish.run_id is None:
+            live.note(f"Run {book.run_id}")
+        return await attend(book.state, book.run_id, call, live)
+
+
+def check(wish: Wish) -> None:
+    """Raises `WishInvalid`: options that contradict each other."""
+    if wish.run_id is not None and wish.prompt is not None:
+        raise WishInvalid("--prompt starts a new run and --run-id goes on with a known one: give one of them")
+    if wish.run_id is None and wish.poll_once:
+        raise WishInvalid("--poll-once looks at a known run: give its --run-id")
+    if wish.run_id is not None and wish.submit_only:
+        raise WishInvalid("--submit-only starts a new run: it goes with --prompt, not with --run-id")
+    if wish.run_id is None and not (wish.prompt or "").strip():
+        raise WishInvalid("--prompt is empty: say what the agent should do, or give a --run-id to resume")
     if wish.claude and not wish.devcluster:
         raise WishInvalid("--claude only goes with --devcluster: on a cluster the image brings the CLI")
+    if wish.submit_only and is_embedded(wish):
+        raise WishInvalid("--submit-only needs a cluster that stays: `claude-k8s devcluster up` starts one")
+
+
+def is_embedded(wish: Wish) -> bool:
+    """Whether the run's cluster will live inside of this process."""
+    return wish.devcluster and standing_cluster(os.environ) is None
+
+
+def new_record(request: dict[str, Any], *, embedded: bool = False) -> Record:
+    return Record(str(uuid.uuid4()), iso(utc_now()), request, phase="reserved", embedded=embedded)
+
+
+def request_of(wish: Wish, config: dict[str, Any]) -> dict[str, Any]:
+    """What `execute` is asked, as far as it can be written down."""
+    session = {"sessionId": wish.session, "sessionParams": {"sessionId": wish.session}}
+    return {
+        "agent": {"id": wish.agent, "name": wish.agent, "companyId": "local"},
+        "runtime": session if wish.session else {},
+        "config": config,
+        "context": {"prompt": wish.prompt},
+    }
+
+
+def settings_of(wish: Wish) -> dict[str, Any]:
+    """The adapter's config: the file's keys, with what the options say on top."""
     options = {
-        "kubeconfig": str(wish.kubeconfig) if wish.kubeconfig else None,
+        "kubeconfig": str(wish.kubeconfig.expanduser().absolute()) if wish.kubeconfig else None,
         "namespace": wish.namespace,
         "image": wish.image,
         "model": wish.model,
     }
     # the prompt goes through a template whose values are not rendered again: braces in it stay as they are
     asked = {"promptTemplate": "{{context.prompt}}"}
-    return layered(wish.config, {**asked, **options})
-
-
-async def _run(wish: Wish, settings: dict[str, Any], run_id: str) -> ExecutionResult:
-    cluster = on_cluster(settings, devcluster=wish.devcluster, claude=existing(wish.claude))
-    async with cluster as config, live_view(quiet=wish.quiet) as live:
-        adapter = Adapter()
-        try:
-            return await adapter.execute(_context(wish, config, run_id, live))
-        finally:
-            await adapter.shutdown()
-
-
-def _context(wish: Wish, config: dict[str, Any], run_id: str, live: Live) -> dict[str, Any]:
-    return {
-        "runId": run_id,
-        "agent": {"id": wish.agent, "name": wish.agent, "companyId": "local"},
-        "runtime": {
-            "sessionId": wish.session,
-            "sessionParams": {"sessionId": wish.session} if wish.session else None,
-        },
-        "config": config,
-        "context": {"prompt": wish.prompt},
-        "onLog": live.on_log,
-    }
+    return {"ttlSecondsAfterFinished": DETACHED_TTL, **layered(wish.config, {**asked, **options})}

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
 from paperclip_claude_k8s.run.calls import Caller
-from paperclip_claude_k8s.run.holder import held_jobs
+from paperclip_claude_k8s.run.holder import detached_jobs, held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, SlotVerdict, Taken, judge_slot
 
@@ -109,7 +109,7 @@ class _Guard:
             raise RunFailure(failures.guard_unreachable(error)) from None
         alive = held_jobs(listing.items, ports)
         jobs = await clear_unopened(listing.items, alive, ports, self._say)
-        return judge_slot(jobs, _claimant(plan), alive)
+        return judge_slot(jobs, _claimant(plan), alive, detached_jobs(jobs, plan.identity.run))
 
     async def _pods_of(self, jobs: tuple[JobSnapshot, ...]) -> bool:
         plan, ports = self._plan, self._ports

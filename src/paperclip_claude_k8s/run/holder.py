@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from paperclip_claude_k8s.cluster.labels import (
+    DETACHED_ANNOTATION,
     HOLDER_ANNOTATION,
     HOLDER_SEEN_ANNOTATION,
     TAKEN_ANNOTATION,
@@ -16,6 +17,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.reading import moment
 from paperclip_claude_k8s.host.context import iso
+from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.whoami import start_of
 from paperclip_claude_k8s.verdict.holder import Fate, fate_here
@@ -33,6 +35,17 @@ def holder_note(ports: Ports, namespace: str) -> dict[str, str]:
         HOLDER_ANNOTATION: json.dumps(me.to_map(), sort_keys=True),
         HOLDER_SEEN_ANNOTATION: iso(ports.house.now()),
     }
+
+
+def detached_note(who: Identity) -> dict[str, str]:
+    """Annotations of a Job that is held for its run, not for a process (SPEC 12)."""
+    return {DETACHED_ANNOTATION: f"detached:{who.run}"}
+
+
+def detached_jobs(jobs: Sequence[JobSnapshot], run: str | None) -> set[str]:
+    """Uids of Jobs that are held for other runs than this one, whether or not a process looks after them."""
+    mine = {None, f"detached:{run}"}
+    return {job.ref.uid for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in mine}
 
 
 async def keep_noting(ref: JobRef, held: Tenure, ports: Ports) -> None:

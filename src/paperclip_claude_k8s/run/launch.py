@@ -16,7 +16,7 @@ from paperclip_claude_k8s.ports import House, Ports, Tenure
 from paperclip_claude_k8s.run.announce import announce
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
-from paperclip_claude_k8s.run.holder import holder_note
+from paperclip_claude_k8s.run.holder import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.staging import stage, unstage
 from paperclip_claude_k8s.verdict.retry import maybe_done
@@ -57,7 +57,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
 
     Raises:
         RunFailure: what the guard raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
-            `k8s_prompt_secret_create_failed`.
+            `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` where the run had a Job before.
     """
     rival: str | None = None
     for _ in range(ports.house.limits.gate_rounds):
@@ -69,7 +69,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
-        _check(plan, held, ports.house)
+        await _check(plan, held, ports)
         await announce(planner.ctx, plan)
         try:
             job, look = await _made(plan, held, ports, say)
@@ -89,8 +89,11 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
-def _check(plan: RunPlan, held: Tenure, house: House) -> None:
-    limit = house.limits.secret_prompt_bytes
+async def _check(plan: RunPlan, held: Tenure, ports: Ports) -> None:
+    """Raises RunFailure where a Job must not or cannot be made."""
+    if not await ports.chronicle.may_create():
+        raise RunFailure(failures.job_gone(plan.job_name))
+    limit = ports.house.limits.secret_prompt_bytes
     if plan.bulk > limit:
         raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
     if plan.by_init and not held.fenced:
@@ -146,6 +149,8 @@ async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> J
     manifest = job_manifest(plan)
     if not held.fenced:
         manifest["metadata"]["annotations"] |= holder_note(ports, plan.namespace)
+    if ports.chronicle.detached:
+        manifest["metadata"]["annotations"] |= detached_note(plan.identity)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
     except asyncio.CancelledError:

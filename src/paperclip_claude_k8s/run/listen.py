@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATIO
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
 from paperclip_claude_k8s.podlog import Follower, LogBroken, LogRefused, LogReport, Notice, Origin, Totals
-from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.ports import Chronicle, Ports
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.runlog import run_log_of
@@ -31,7 +31,7 @@ class Ears:
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
         self._say = say
-        self._sink = _Sink(say)
+        self._sink = _Sink(say, ports.chronicle)
         self._ended = asyncio.Event()
         self._stream_over = asyncio.Event()
         self.report: LogReport | None = None
@@ -87,16 +87,19 @@ class Ears:
 class _Sink:
     """The parser sees exactly the lines the host sees."""
 
-    def __init__(self, say: Narrator) -> None:
+    def __init__(self, say: Narrator, chronicle: Chronicle) -> None:
         self._say = say
+        self._chronicle = chronicle
         self.reader = StreamReader()
 
     async def stdout(self, block: bytes) -> None:
         self.reader.feed(block)
+        await self._chronicle.heard("stdout", block)
         await self._say.output("stdout", block)
 
     async def stderr(self, block: bytes) -> None:
         self.reader.feed_stderr(block)
+        await self._chronicle.heard("stderr", block)
         await self._say.output("stderr", block)
 
     async def notice(self, notice: Notice) -> None:

@@ -22,7 +22,7 @@ async def tended(launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrato
     ports.held.add(ref.uid)
     try:
         yield how
-        how.leaving = "unclear" if how.end_unknown else "done"
+        how.leaving = "unclear" if how.end_unknown else "done" if how.written else "unwritten"
     except asyncio.CancelledError:
         how.leaving = "shutdown"
         raise
@@ -39,6 +39,8 @@ class Care:
 
     leaving: Leaving = "bug"
     end_unknown = False
+    written = True
+    """Whether the result is where it survives this process, if anywhere is asked for."""
     agent_ended = False
     """Only what ended by itself may be retained: nobody would listen to what goes on."""
 

@@ -2,8 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-Leaving: TypeAlias = Literal["done", "unclear", "lost", "shutdown", "bug"]
-"""How a Job is left: it ended, its end is not known, another host has it, our host goes down, a bug."""
+Leaving: TypeAlias = Literal["done", "unclear", "unwritten", "lost", "shutdown", "bug"]
+"""How a Job is left: it ended, its end is not known, its result could not be written down, another host has
+it, our host goes down, a bug."""
 
 
 def keeps_job(how: Leaving, *, retain: bool) -> str | None:
@@ -15,5 +16,7 @@ def keeps_job(how: Leaving, *, retain: bool) -> str | None:
             return "another host process took it over while this one could not be heard of"
         case "unclear":
             return "its end could not be established"
+        case "unwritten":
+            return "its result could not be written down"
         case "done" | "bug":
             return "retainJobs=true" if retain else None

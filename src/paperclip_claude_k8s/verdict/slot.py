@@ -66,15 +66,21 @@ SlotVerdict: TypeAlias = Free | Adopt | Leaving | Taken
 
 
 def judge_slot(
-    jobs: Sequence[JobSnapshot], who: Claimant, held: Collection[str] = frozenset()
+    jobs: Sequence[JobSnapshot],
+    who: Claimant,
+    held: Collection[str] = frozenset(),
+    detached: Collection[str] = frozenset(),
 ) -> SlotVerdict:
     """What the slot's Jobs say about starting one more.
 
     `held`: uids of Jobs whose holder is alive, also of finished ones: it is about to take their results.
+    `detached`: those held for another run. A finished one waits for the call that names its run, and is in
+    nobody's way.
     """
     ours = [job for job in jobs if not who.only_task or job.labels.get(TASK_LABEL) == who.task]
+    ours = [job for job in ours if job.ref.uid not in detached or is_live(job) or job.deleting]
     live = sorted((job for job in ours if is_live(job)), key=_created, reverse=True)
-    alive = [job for job in ours if not job.deleting and job.ref.uid in held]
+    alive = [job for job in ours if not job.deleting and job.ref.uid in {*held, *detached}]
     if alive:
         return Taken(failures.run_blocked(_names(alive)))
     if live:

@@ -1,0 +1,119 @@
+"""`claude-k8s devcluster`: a development cluster that outlives the shell it was started from."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from paperclip_claude_k8s.cli.options import (
+    DEV_NAMESPACE,
+    FAILED,
+    existing,
+    is_locked,
+    print_answer,
+    standing_cluster,
+)
+from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.runs.words import Answer
+
+PATIENCE = 20.0
+"""Seconds for coming up, and for going down with all Pods."""
+GLANCE = 0.05
+
+
+def up(claude: Path | None) -> int:
+    """Start it unless it runs, and say where it is."""
+    folder = state_folder(os.environ) / "devcluster"
+    existing(claude)
+    if standing_cluster(os.environ) is None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
+        with (folder / "log").open("ab") as log:
+            subprocess.Popen(  # noqa: S603  # ourselves
+                [*command, *(["--claude", str(claude.absolute())] if claude else [])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        asyncio.run(_until(up=True))
+    if standing_cluster(os.environ) is None:
+        return print_answer(
+            {"status": "failed", "error": "not_up", "detail": f"it did not start; see {folder / 'log'}"},
+            FAILED,
+        )
+    return print_answer(_standing(folder), 0)
+
+
+def down() -> int:
+    """End it with all its Pods; fine where it does not run."""
+    folder = state_folder(os.environ) / "devcluster"
+    if is_locked(folder / "lock"):
+        with suppress(OSError, ValueError):
+            os.kill(_pid(folder), signal.SIGTERM)
+        asyncio.run(_until(up=False))
+    if is_locked(folder / "lock"):
+        return print_answer(
+            {"status": "failed", "error": "not_down", "detail": f"it does not end; its pid is in {folder}"},
+            FAILED,
+        )
+    return print_answer({"status": "down"}, 0)
+
+
+def status() -> int:
+    """Exit code 0 up, 1 down."""
+    if standing_cluster(os.environ) is None:
+        return print_answer({"status": "down"}, FAILED)
+    return print_answer(_standing(state_folder(os.environ) / "devcluster"), 0)
+
+
+def serve(claude: Path | None) -> int:
+    """Be the cluster, until a signal ends it. The lock is held for as long as this process lives."""
+    folder = state_folder(os.environ) / "devcluster"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0  # another one was faster
+        (folder / "pid").write_text(json.dumps(os.getpid()), encoding="utf-8")
+        asyncio.run(_serve(folder, claude))
+    return 0
+
+
+async def _serve(folder: Path, claude: Path | None) -> None:
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # a server nobody else needs
+
+    ended = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, ended.set)
+    async with DevCluster.start(claude=claude, folder=folder):
+        await ended.wait()
+
+
+async def _until(*, up: bool) -> None:
+    """Wait for it to come up, or to be gone; not for ever."""
+    lock = state_folder(os.environ) / "devcluster" / "lock"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while (standing_cluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
+                await asyncio.sleep(GLANCE)  # another process: no event tells
+
+
+def _standing(folder: Path) -> Answer:
+    return {
+        "status": "up",
+        "kubeconfig": str(folder / "kubeconfig"),
+        "namespace": DEV_NAMESPACE,
+        "pid": _pid(folder),
+    }
+
+
+def _pid(folder: Path) -> int:
+    """Raises OSError or ValueError."""
+    return int(json.loads((folder / "pid").read_text(encoding="utf-8")))

@@ -1,0 +1,147 @@
+"""`claude-k8s logs`: the agent's output from outside, without any say in the run."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.run import Ledger, answered
+from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.runs.output import PIECE
+from paperclip_claude_k8s.cli.runs.place import labels_of
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.cli.runs.words import DONE, FAILED, Answer, Stop
+from paperclip_claude_k8s.cli.signals import SIGNALS, die_of
+from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.ports import House, Ports, Unwritten
+from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.run.listen import Ears
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
+
+GLANCE = 0.5
+"""Seconds between two looks at a file that another shell writes."""
+
+
+class Spout(Unwritten):
+    """Pours what a run says to stdout, less what was poured before."""
+
+    def __init__(self, poured: int) -> None:
+        self._before = poured
+
+    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        if stream != "stdout":
+            return
+        known = min(self._before, len(block))
+        self._before -= known
+        pour(block[known:])
+
+
+def logs(run_id: str, *, follow: bool) -> int:
+    """Text on stdout; where there is none to be had, one JSON object and exit code 1."""
+    answer = answered(lambda: _logs(run_id, follow=follow), Ledger())
+    if SIGNALS.seen is not None:
+        die_of(SIGNALS.seen)
+    if answer:
+        say(answer)
+        return FAILED
+    return DONE
+
+
+async def _logs(run_id: str, *, follow: bool) -> Answer:
+    state = State(state_folder(os.environ))
+    saved = state.files(run_id).transcript
+    record, at = state.read(run_id), _pour_file(saved, 0)
+    while record.outcome is None:
+        with state.files(run_id).held() as free:
+            pass
+        if free:
+            await _pour_from_cluster(record, at, follow=follow)
+            return {}
+        if not follow:
+            return {}
+        await asyncio.sleep(GLANCE)
+        record = state.read(run_id)
+        at = _pour_file(saved, at)
+    return {}
+
+
+def _pour_file(path: Path, at: int) -> int:
+    """From there to its end; where that is."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(at)
+        while piece := file.read(PIECE):
+            pour(piece)
+        return file.tell()
+    return at
+
+
+async def _pour_from_cluster(record: Record, at: int, *, follow: bool) -> None:
+    """What the Pod has said beyond the file: nobody works on the run at this moment."""
+    if record.phase != "polling":
+        return
+    began = record.jobs[-1].stdout if record.jobs else 0
+    process = Process(House(env=os.environ), chronicle=Spout(at - began))
+    try:
+        config = record.request["config"]
+        ports = process.ports(config.get("kubeconfig"))
+        found = (await ports.cluster.list_jobs(record.place.namespace, labels_of(record.run_id))).items
+        if found:
+            await _listen(found[-1], ports, follow=follow)
+    except ClusterError as error:
+        raise Stop("task_failed", f"the log cannot be read: {error}", run_id=record.run_id) from None
+    finally:
+        await process.shut_down()
+
+
+async def _listen(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
+    async with ports.informer(job.ref.namespace).vigil(job) as vigil:
+        ears = Ears(ports, Narrator(_DEAF), vigil, None)
+        pod = await _started(vigil, follow=follow)
+        if pod is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ears.follow(pod))
+            known = vigil.known
+            while follow and judge_ending(known) is None:
+                known = await vigil.news()
+            ears.container_ended(agent_end(known.pod))
+
+
+async def _started(vigil: Vigil, *, follow: bool) -> PodSnapshot | None:
+    """Its Pod once the agent began; without `follow` as it is after the first list."""
+    known = await vigil.news()
+    while not _began(known.pod):
+        if known.job_gone or judge_ending(known) is not None:
+            return None
+        try:
+            async with asyncio.timeout(None if follow else GLANCE):
+                known = await vigil.news()
+        except TimeoutError:
+            return None
+    return known.pod
+
+
+def _began(pod: PodSnapshot | None) -> bool:
+    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+    return agent is not None and isinstance(agent.now, (Running, Terminated))
+
+
+def pour(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
+
+
+async def _unheard(_stream: str, _text: str) -> None:
+    """What the adapter says is nothing of the agent's."""
+
+
+_DEAF = ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": _unheard})

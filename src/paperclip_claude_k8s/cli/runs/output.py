@@ -1,0 +1,76 @@
+"""What a run leaves where the operator wants it: `--output DIR`."""
+
+import json
+import os
+from pathlib import Path
+
+from paperclip_claude_k8s.cli.runs.state import RunFiles, write_whole
+from paperclip_claude_k8s.cli.runs.words import Answer, Stop
+
+PIECE = 1024 * 1024
+"""Bytes compared or copied at once."""
+
+
+class Output:
+    """result.json, transcript.ndjson and log in one folder; copies of what the state folder holds."""
+
+    def __init__(self, folder: Path, files: RunFiles) -> None:
+        """Raises `Stop` where the folder cannot be written to: found out before anything is paid for."""
+        self._folder = folder.expanduser().absolute()
+        self._copies = [(files.transcript, "transcript.ndjson"), (files.log, "log")]
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self.settle()
+        except OSError as error:
+            raise _unwritable(self._folder, error) from None
+
+    def grow(self) -> None:
+        """Take over what has been added since; only lengths are looked at."""
+        for source, name in self._copies:
+            _append(source, self._folder / name)
+
+    def settle(self) -> None:
+        """Make the copies equal to what they are copies of, whatever they were before."""
+        for source, name in self._copies:
+            _cut_where_different(source, self._folder / name)
+        self.grow()
+
+    def finish(self, answer: Answer) -> None:
+        """Raises `Stop`."""
+        try:
+            self.settle()
+            text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+            write_whole(self._folder / "result.json", text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise _unwritable(self._folder, error) from None
+
+
+def _append(source: Path, target: Path) -> None:
+    with target.open("ab") as copy:
+        if not source.exists():
+            return
+        with source.open("rb") as original:
+            original.seek(copy.tell())
+            while piece := original.read(PIECE):
+                copy.write(piece)
+
+
+def _cut_where_different(source: Path, target: Path) -> None:
+    if not target.exists():
+        return
+    same = _same_bytes(source, target) if source.exists() else 0
+    if target.stat().st_size > same:
+        os.truncate(target, same)
+
+
+def _same_bytes(source: Path, target: Path) -> int:
+    same = 0
+    with source.open("rb") as one, target.open("rb") as other:
+        while (piece := other.read(PIECE)) and one.read(len(piece)) == piece:
+            same += len(piece)
+    return same
+
+
+def _unwritable(folder: Path, error: OSError) -> Stop:
+    why = error.strerror or str(error)
+    return Stop("output_unwritable", f"--output {folder} cannot be written: {why}")

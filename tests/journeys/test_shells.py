@@ -1,0 +1,167 @@
+"""Shells that are cut off in the middle of a paid run, at any moment, and the next ones that go on."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.journeys.conftest import IN_HOME_POD
+from tests.support.commands import Desk
+from tests.support.runs import SMALL, Site, capture
+
+from paperclip_claude_k8s.cluster.port import ClusterError
+
+CAPTURE = "02"
+WHOLE = capture(CAPTURE)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+@pytest.fixture
+def desk(site: Site, tmp_path: Path) -> Desk:
+    return Desk(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
+
+
+def a_run(desk: Desk, site: Site, delay: str = "0.3") -> list[str]:
+    """The words that start it; `delay`: seconds between two of its 16 lines."""
+    env = {"CLAUDE_CAPTURE": site.capture_ref(CAPTURE), "CLAUDE_LINE_DELAY": delay}
+    config = {**site.config, **SMALL, "env": env}
+    (desk.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    out = str(desk.folder / "out")
+    return ["run", "-p", "Go.", "--config", str(desk.folder / "config.json"), "-o", out, "--timeout", "100"]
+
+
+def resumed(desk: Desk) -> list[str]:
+    record = desk.record()
+    assert record is not None
+    return ["run", "--run-id", record["run_id"], "-o", str(desk.folder / "out"), "--timeout", "100"]
+
+
+def phase(desk: Desk, *wanted: str) -> Callable[[], bool]:
+    def seen() -> bool:
+        record = desk.record()
+        return record is not None and record["phase"] in {*wanted, "ended"}
+
+    return seen
+
+
+def share(desk: Desk, part: float) -> Callable[[], bool]:
+    """So much of the output is saved, or the run has ended."""
+    return lambda: len(desk.saved()) >= part * len(WHOLE) or phase(desk)()
+
+
+class Witness:
+    """Looks at the cluster all the while: which Pods of the run ever existed."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.pods: set[str] = set()
+
+    async def look_on(self) -> None:
+        labels = {"paperclip.io/adapter-type": "claude_k8s"}
+        while True:
+            with suppress(ClusterError):
+                pods = await self._site.gateway.list_pods(self._site.namespace, labels)
+                self.pods |= {pod.name for pod in pods.items if any(c.container_id for c in pod.containers)}
+            await asyncio.sleep(0.2)
+
+
+async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_one_result(
+    site: Site, desk: Desk
+) -> None:
+    points = [
+        phase(desk, "reserved"),
+        phase(desk, "submitting"),
+        phase(desk, "polling"),
+        *(share(desk, part) for part in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        phase(desk),
+    ]
+    witness, codes = Witness(site), []
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(witness.look_on())
+        for number, point in enumerate(points):
+            how = SIGNALS[number % 3]
+            words = resumed(desk) if desk.record() else a_run(desk, site, "0.7")
+            code, out, _ = await desk.killed(how, point, *words)
+            codes.append((how, code))
+            if how is not signal.SIGKILL and code == -how:
+                told = json.loads(out)
+                assert told["status"] == "failed" or told["result"], told
+        code, told, _ = await desk.run(*resumed(desk))
+        again, same, _ = await desk.run(*resumed(desk))
+        looking.cancel()
+    assert sum(code == -how for how, code in codes) >= 8, codes
+    assert (code, told["status"]) == (0, "succeeded")
+    assert (again, same) == (0, told)
+    assert len(witness.pods) == 1
+    assert desk.saved() == WHOLE
+    assert (desk.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
+    assert json.loads((desk.folder / "out" / "result.json").read_bytes()) == told
+    assert told["result"]["resultJson"]["log"]["complete"] is True
+    assert await site.leftovers() == []
+
+
+async def test_two_shells_resume_the_same_run_at_once_and_end_with_the_same_result(
+    site: Site, desk: Desk
+) -> None:
+    await desk.killed(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
+    record = desk.record()
+    assert record is not None
+    words = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
+    async with asyncio.TaskGroup() as group:
+        one, other = (
+            group.create_task(desk.run(*words, str(desk.folder / name))) for name in ("one", "other")
+        )
+    (code, told, _), (other_code, other_told, _) = one.result(), other.result()
+    assert (code, other_code) == (0, 0)
+    assert told == other_told
+    for name in ("one", "other"):
+        assert (desk.folder / name / "transcript.ndjson").read_bytes() == WHOLE
+    assert _times_adopted(desk) == 1
+    assert await site.leftovers() == []
+
+
+async def test_a_shell_that_looks_on_takes_over_from_the_one_that_dies(site: Site, desk: Desk) -> None:
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(desk.killed(signal.SIGKILL, share(desk, 0.4), *a_run(desk, site)))
+        await desk.until(phase(desk, "polling"))
+        second = group.create_task(desk.run(*resumed(desk)))
+    assert first.result()[0] == -signal.SIGKILL
+    code, told, _ = second.result()
+    assert (code, told["status"]) == (0, "succeeded")
+    assert desk.saved() == WHOLE
+    assert _times_adopted(desk) == 1
+    assert await site.leftovers() == []
+
+
+async def test_a_run_that_was_submitted_and_left_is_looked_at_until_it_is_done(
+    site: Site, desk: Desk
+) -> None:
+    """Seed 001, pattern 2: submit, then one look at a time, by exit codes 2 and 0."""
+    run_id = await submitted(desk, site)
+    codes: list[int] = []
+    told: dict[str, Any] = {}
+    async with asyncio.timeout(60):
+        while not codes or codes[-1] == 2:
+            out = str(desk.folder / "out")
+            code, told, _ = await desk.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+            codes.append(code)
+            await asyncio.sleep(1)
+    assert set(codes) == {2, 0}
+    assert told["status"] == "succeeded"
+    assert (desk.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
+    assert await site.leftovers() == []
+
+
+async def submitted(desk: Desk, site: Site) -> str:
+    async with asyncio.timeout(60):
+        _, run_id, _ = await desk.killed(signal.SIGTERM, lambda: False, *a_run(desk, site), "--submit-only")
+    return run_id.strip()
+
+
+def _times_adopted(desk: Desk) -> int:
+    (log,) = desk.state.glob("runs/*/log")
+    return log.read_text(encoding="utf-8").count("Reattaching")
