@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.support.apiserver import a_kubeconfig
 
-from paperclip_claude_k8s.cluster.access import TOKEN_AGE, Access, plain_access, service_account
+from paperclip_claude_k8s.cluster.access import TOKEN_AGE, ServerAccess, plain_access, service_account
 
 ENV = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -28,7 +28,7 @@ def parsed(path: str) -> dict[str, Any]:
     return loaded
 
 
-async def told(access: Access) -> tuple[object, ...]:
+async def told(access: ServerAccess) -> tuple[object, ...]:
     """All that an access says, but for where its authority's text stands."""
     return (
         access.server.rstrip("/"),

@@ -28,7 +28,7 @@ Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ServerAccess:
     """Where an API server is, and who we are there."""
 
     server: str
@@ -45,7 +45,7 @@ class Access:
     namespace: str | None = None
 
 
-def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Access:
+def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
     """What the kubelet gives every Pod.
 
     Raises:
@@ -60,7 +60,7 @@ def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> A
         raise LookupError(f"{authority} is empty")
     token = _TokenFile(folder / "token")
     token.read()
-    return Access(
+    return ServerAccess(
         f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         token.authorization,
         ca_file=str(authority),
@@ -89,7 +89,7 @@ class _TokenFile:
         return f"Bearer {self._token}"
 
 
-def plain_access(kubeconfig: Mapping[str, Any]) -> Access | None:
+def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
     """What the current context says, where all of it stands there in plain values; else None."""
     context = _named(kubeconfig, "contexts", kubeconfig.get("current-context"))
     if context is None:
@@ -109,7 +109,7 @@ def plain_access(kubeconfig: Mapping[str, Any]) -> Access | None:
     async def authorization() -> str:
         return header
 
-    return Access(
+    return ServerAccess(
         cluster["server"],
         authorization,
         ca_text=authority or None,

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from paperclip_claude_k8s.cluster.access import Access, Authorization, plain_access, service_account
+from paperclip_claude_k8s.cluster.access import ServerAccess, Authorization, plain_access, service_account
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.cluster.proxies import proxy_for
 
@@ -56,7 +56,7 @@ class Credentials:
         bearer = await self._authorization() if self._authorization is not None else None
         return {"Authorization": bearer} if bearer else {}
 
-    async def _read(self) -> Access:
+    async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
             try:
                 return service_account(os.environ)
@@ -65,7 +65,7 @@ class Credentials:
         parsed = _parsed(self._kubeconfig)
         return plain_access(parsed) or await by_library(self._kubeconfig, _context_namespace(parsed))
 
-    def _take(self, access: Access) -> None:
+    def _take(self, access: ServerAccess) -> None:
         server = access.server.rstrip("/")
         if not server.startswith(("http://", "https://")):
             raise _unusable(f"{self._source} names a server that is no http or https address")
@@ -84,7 +84,7 @@ class Credentials:
         return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
 
-async def by_library(kubeconfig: str, namespace: str | None) -> Access:
+async def by_library(kubeconfig: str, namespace: str | None) -> ServerAccess:
     """Everything a kubeconfig can say: plugins, logins, files."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # 0.2 s and 25 MB, only when needed
 
@@ -102,7 +102,7 @@ async def by_library(kubeconfig: str, namespace: str | None) -> Access:
         bearer = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
         return str(bearer).strip() if bearer else None
 
-    return Access(
+    return ServerAccess(
         str(configuration.host),
         authorization,
         ca_file=configuration.ssl_ca_cert,
@@ -115,7 +115,7 @@ async def by_library(kubeconfig: str, namespace: str | None) -> Access:
     )
 
 
-def _tls(access: Access) -> ssl.SSLContext:
+def _tls(access: ServerAccess) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=access.ca_file, cadata=access.ca_text)
     if access.cert_file:
         context.load_cert_chain(access.cert_file, keyfile=access.key_file)
