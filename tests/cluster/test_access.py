@@ -12,6 +12,7 @@ import yaml
 from tests.support.apiserver import a_kubeconfig
 
 from paperclip_claude_k8s.cluster.access import TOKEN_AGE, ServerAccess, plain_access, service_account
+from paperclip_claude_k8s.cluster.credentials import by_library
 
 ENV = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -91,12 +92,11 @@ async def test_a_pod_without_a_service_account_is_told(missing: str, tmp_path: P
         {"tls-server-name": "api.example", "proxy-url": "http://proxy:3128"},
     ],
 )
+@pytest.mark.parametrize("user", [{}, {"token": ""}, {"token": "canary"}])
 async def test_what_is_read_by_hand_is_what_the_library_reads(
-    cluster: dict[str, Any], tmp_path: Path
+    user: dict[str, str], cluster: dict[str, Any], tmp_path: Path
 ) -> None:
-    from paperclip_claude_k8s.cluster.credentials import by_library  # noqa: PLC0415  # beside what it is compared with
-
-    path = a_kubeconfig(tmp_path, "https://api.example/", user={"token": "canary"}, cluster=cluster)
+    path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
     plain = plain_access(parsed(path))
     assert plain is not None
     assert await told(plain) == await told(await by_library(path, None))
@@ -105,8 +105,6 @@ async def test_what_is_read_by_hand_is_what_the_library_reads(
 @pytest.mark.parametrize(
     "user",
     [
-        {},
-        {"token": ""},
         {"token": 7},
         {"tokenFile": "token"},
         {"token": "canary", "exec": {"command": "plugin"}},

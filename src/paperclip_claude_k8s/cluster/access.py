@@ -96,17 +96,17 @@ def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
         return None
     cluster = _named(kubeconfig, "clusters", context.get("cluster"))
     user = _named(kubeconfig, "users", context.get("user"))
+    if cluster is None or user is None or not cluster.get("server"):
+        return None
     if not (_is_plain(cluster, _PLAIN_CLUSTER) and _is_plain(user, _PLAIN_USER)):
         return None
-    assert cluster is not None  # noqa: S101  # `_is_plain` saw to it
-    assert user is not None  # noqa: S101  # `_is_plain` saw to it
     try:
         authority = base64.b64decode(cluster.get("certificate-authority-data", ""), validate=True).decode()
     except (binascii.Error, ValueError):
         return None
-    header = f"Bearer {user['token'].strip()}"
+    header = f"Bearer {user['token'].strip()}" if user.get("token") else None
 
-    async def authorization() -> str:
+    async def authorization() -> str | None:
         return header
 
     return ServerAccess(
@@ -131,8 +131,6 @@ def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str
     return found[0] if len(found) == 1 and isinstance(found[0], dict) else None
 
 
-def _is_plain(entry: Mapping[str, Any] | None, kinds: Mapping[str, type]) -> bool:
-    """Whether there is nothing in it but such values, the first of them at least."""
-    if entry is None or not entry.get(next(iter(kinds))):
-        return False
-    return all(isinstance(value, kinds.get(key, type(None))) for key, value in entry.items())
+def _is_plain(entry: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    """Whether there is nothing in it but such values."""
+    return all(key in kinds and isinstance(value, kinds[key]) for key, value in entry.items())

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from paperclip_claude_k8s.cluster.access import ServerAccess, Authorization, plain_access, service_account
+from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, plain_access, service_account
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.cluster.proxies import proxy_for
 

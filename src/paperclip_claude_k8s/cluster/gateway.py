@@ -31,7 +31,7 @@ S = TypeVar("S")
 NANO = 1_000_000_000
 NOT_FOUND, CONFLICT = 404, 409
 HOME_KNOWN = 60.0
-"""Seconds the home pod is believed: what Jobs inherit of it is fixed with it, and a crowd of runs asks once."""
+"""Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
 
 
 class Gateway:
