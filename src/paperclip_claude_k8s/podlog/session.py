@@ -124,6 +124,10 @@ class Session:
             return False
         return self._delivery.trail.ends_like(lines[1:] if lines else ())  # the first may be torn
 
+    def excuse(self) -> None:
+        """The last stream ended by itself: what is read next is no reconnect."""
+        self._dialer.excuse()
+
     def doubt(self) -> None:
         """The server has something else than expected: look before the next answer is believed."""
         self._dialer.doubtful = True
