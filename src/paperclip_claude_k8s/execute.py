@@ -63,7 +63,7 @@ async def _attempt(
     planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
 ) -> tuple[Sighting, LaunchedJob]:
     ctx = planner.ctx
-    async with ports.turns.of(held.slot):
+    async with ports.turns.of(held.slot), ports.launches.granted():
         launched = await unless_stopped(ctx.signal, launch(planner, plan, held, ports, say))
     async with tended(launched, held, ports, say) as care:
         await say.status(launched.headline)

@@ -11,10 +11,10 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Nursery, Turns
+from paperclip_claude_k8s.ground.aio import Admission, Nursery, Turns
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
-from paperclip_claude_k8s.ports import House, Ports
+from paperclip_claude_k8s.ports import House, Ports, launch_admission
 from paperclip_claude_k8s.run.polling import HostPoller
 from paperclip_claude_k8s.run.tenancy import Landlord
 from paperclip_claude_k8s.run.whoami import this_process
@@ -39,6 +39,7 @@ class Process:
     turns: Turns = field(default_factory=Turns)
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
+    launches: Admission = field(default_factory=launch_admission)
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
@@ -57,7 +58,8 @@ class Process:
             cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
         informer = partial(self._informer, kubeconfig, cluster)
         slots = partial(self._landlord, kubeconfig, cluster)
-        return Ports(cluster, informer, slots, self.house, self.governor, self.turns, self.held)
+        shared = (self.house, self.governor, self.turns, self.held, self.launches)
+        return Ports(cluster, informer, slots, *shared)
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
         key = (kubeconfig, namespace)

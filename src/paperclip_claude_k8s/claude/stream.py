@@ -90,7 +90,7 @@ class StreamReader:
             stderr_tail=self._stderr.decode("utf-8", "replace"),
             api_key_source=text(self.init, "apiKeySource"),
             rate_limit=self.rate_limit,
-            excerpt=str(self._excerpt),
+            excerpt=bytes(self._excerpt),
             lines=self._lines,
             bytes=self._excerpt.bytes,
         )

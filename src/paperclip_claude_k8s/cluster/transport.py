@@ -154,8 +154,9 @@ class Transport:
 
     async def _accepted(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """A good answer; anything else is raised. A 401 renews the credentials once."""
-        async with asyncio.timeout(self._timings.request):
-            await self._credentials.load()
+        if not self._credentials.version:
+            async with asyncio.timeout(self._timings.request):
+                await self._credentials.load()
         used = self._credentials.version
         answer = await self._send(request, limits)
         if answer.status == UNAUTHORIZED:
