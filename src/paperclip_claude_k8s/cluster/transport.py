@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -41,6 +42,11 @@ class Request:
     body: object = None
     content_type: str = "application/json"
     confidential: bool = False
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go over the wire."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -177,8 +183,7 @@ class Transport:
         headers |= await credentials.headers()
         return await self._opened().request(
             request.method,
-            URL(f"{credentials.server}{request.path}", encoded=True),
-            params=request.query,
+            URL(f"{credentials.server}{request.target}", encoded=True),
             data=None if request.body is None else _encoded(request.body),
             headers=headers,
             timeout=limits,
