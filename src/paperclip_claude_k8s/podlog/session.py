@@ -125,8 +125,9 @@ class Session:
         return self._delivery.trail.ends_like(lines[1:] if lines else ())  # the first may be torn
 
     def excuse(self) -> None:
-        """The last stream ended by itself: what is read next is no reconnect."""
+        """The last stream ended by itself: what is read next is no reconnect, and pauses begin anew."""
         self._dialer.excuse()
+        self._backoff.reset()
 
     def doubt(self) -> None:
         """The server has something else than expected: look before the next answer is believed."""
