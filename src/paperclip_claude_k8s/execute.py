@@ -88,7 +88,7 @@ async def _planned(ctx: ExecutionContext, process: Process, say: Narrator) -> tu
 async def _launched(
     planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
 ) -> LaunchedJob:
-    async with ports.turns.of(held.slot):
+    async with ports.turns.of(held.slot), ports.launches.granted():
         return await unless_stopped(planner.ctx.signal, launch(planner, plan, held, ports, say))
 
 

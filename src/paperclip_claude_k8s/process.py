@@ -11,10 +11,10 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Nursery, Turns
+from paperclip_claude_k8s.ground.aio import Admission, Nursery, Turns
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
-from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten
+from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten, launch_admission
 from paperclip_claude_k8s.run.polling import HostPoller
 from paperclip_claude_k8s.run.tenancy import Landlord
 from paperclip_claude_k8s.run.whoami import this_process
@@ -40,6 +40,7 @@ class Process:
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
     chronicle: Chronicle = field(default_factory=Unwritten)
+    launches: Admission = field(default_factory=launch_admission)
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Process:
             cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
         informer = partial(self._informer, kubeconfig, cluster)
         slots = partial(self._landlord, kubeconfig, cluster)
-        shared = (self.house, self.governor, self.turns, self.held, self.chronicle)
+        shared = (self.house, self.governor, self.turns, self.held, self.chronicle, self.launches)
         return Ports(cluster, informer, slots, *shared)
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 from tests.support.apiserver import BRISK, Handler, gateway_to, refusing, silent
 
-from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.gateway import HOME_KNOWN, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, Seen
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
+from paperclip_claude_k8s.cluster.transport import Request, Transport
 
 REF = JobRef("ns", "job", "uid-1")
 LOG = LogRequest("ns", "pod", "claude")
@@ -478,3 +479,30 @@ async def test_leaving_a_watch_leaves_nothing_open(tmp_path: Path) -> None:
         async with aclosing(gateway.watch_jobs("ns", {}, "1")) as watch:
             assert await anext(watch) == Bookmark("")
         await ended.wait()
+
+
+class HomeWire(Transport):
+    """Answers every call with one Pod, without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__(None, BRISK)
+        self.calls = 0
+
+    async def call(self, request: Request) -> dict[str, Any]:
+        self.calls += 1
+        return {"metadata": {"name": "host-0"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+
+
+@pytest.mark.looptime
+async def test_a_crowd_of_runs_asks_for_the_home_pod_once_a_minute() -> None:
+    wire = HomeWire()
+    gateway = Gateway(wire=wire)
+    first = await gateway.home_pod("ns", "host-0", "c")
+    await asyncio.sleep(HOME_KNOWN - 1)
+    assert await gateway.home_pod("ns", "host-0", "c") == first
+    assert wire.calls == 1
+    await gateway.home_pod("ns", "host-1", "c")
+    assert wire.calls == 2
+    await asyncio.sleep(1)
+    await gateway.home_pod("ns", "host-0", "c")
+    assert wire.calls == 3

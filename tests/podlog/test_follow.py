@@ -179,6 +179,20 @@ async def test_an_outage_is_borne_for_as_long_as_it_lasts_and_said_once_a_minute
         assert scene.out == "one\ntwo\n"
 
 
+async def test_a_server_that_was_away_is_found_within_a_second_of_its_return() -> None:
+    for seconds in range(40, 45):
+        scene = Scene()
+        scene.log.faults = [Fault("broken", after_seconds=1), *[Refusal(0)] * 100]
+        async with scene.running():
+            scene.say("one")
+            await asyncio.sleep(seconds)
+            scene.say("two")
+            assert len(scene.log.requests) < 1.3 * seconds
+            scene.log.faults.clear()
+            await asyncio.sleep(1)
+            assert scene.out == "one\ntwo\n"
+
+
 async def test_the_server_says_when_to_come_back() -> None:
     scene = Scene()
     scene.log.faults = [Refusal(429, retry_after=30.0)]

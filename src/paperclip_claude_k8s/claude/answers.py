@@ -45,8 +45,10 @@ class Answers:
 
     def model(self) -> str:
         """The model of the newest event that a model wrote."""
-        newest = read_event(self._newest) or {}
-        names = [text(inner(newest, "message"), "model"), *(said.model for said in reversed(self._said()))]
+        newest = text(inner(read_event(self._newest) or {}, "message"), "model")
+        if newest and newest != SYNTHETIC:
+            return newest
+        names = (said.model for said in reversed(self._said()))
         return next((name for name in names if name and name != SYNTHETIC), "")
 
     def summary(self, result: Event | None) -> str:

@@ -22,10 +22,8 @@ class Excerpt:
         if len(self._tail) > 2 * TAIL_BYTES:  # rarely, or small pieces would each cost a copy
             del self._tail[:-TAIL_BYTES]
 
-    def __str__(self) -> str:
-        tail = bytes(self._tail[-TAIL_BYTES:])
+    def __bytes__(self) -> bytes:
+        tail = self._tail[-TAIL_BYTES:]
         left_out = self.bytes - len(self._head) - len(tail)
-        if not left_out:
-            return (self._head + tail).decode("utf-8", "replace")
-        note = f"\n[... {left_out} bytes left out ...]\n"
-        return self._head.decode("utf-8", "replace") + note + tail.decode("utf-8", "replace")
+        note = b"\n[... %d bytes left out ...]\n" % left_out if left_out else b""
+        return self._head + note + tail

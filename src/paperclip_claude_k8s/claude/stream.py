@@ -20,7 +20,7 @@ QUIET = (
 """Beginnings of events that say nothing about how the run went."""
 _ANSWER = b'{"type":"assistant",'
 _OF_MAIN_AGENT = b'"parent_tool_use_id":null'
-_TELLING = (b'"error":', b'"supersedes":')
+_ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
 """Fields of an answer that make it more than an answer; inside of strings their quotes would be escaped."""
 _TORN = b'{"type":"'
 PLAIN_CHARS = 2000
@@ -90,7 +90,7 @@ class StreamReader:
             stderr_tail=self._stderr.decode("utf-8", "replace"),
             api_key_source=text(self.init, "apiKeySource"),
             rate_limit=self.rate_limit,
-            excerpt=str(self._excerpt),
+            excerpt=bytes(self._excerpt),
             lines=self._lines,
             bytes=self._excerpt.bytes,
         )
@@ -133,7 +133,7 @@ class StreamReader:
 
 
 def _is_mere_answer(line: bytes) -> bool:
-    return _OF_MAIN_AGENT in line and not any(field in line for field in _TELLING)
+    return line.rfind(_OF_MAIN_AGENT) >= 0 and _ERROR not in line and _SUPERSEDES not in line
 
 
 # ── one small reader per frame ───────────────────────────────────────────────────────────────────

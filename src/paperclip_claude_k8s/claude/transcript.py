@@ -52,7 +52,7 @@ class Transcript:
     stderr_tail: str = ""
     api_key_source: str = ""
     rate_limit: Mapping[str, Any] | None = None
-    excerpt: str = ""
-    """First and last bytes of the output, with a note of what is left out."""
+    excerpt: bytes = b""
+    """First and last bytes of the output, with a note of what is left out; text may take four times it."""
     lines: int = 0
     bytes: int = 0

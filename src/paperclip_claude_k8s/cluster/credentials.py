@@ -1,4 +1,4 @@
-"""Where the API server is and who we are there, by kubernetes_asyncio's loaders, imported at first use."""
+"""Where the API server is and who we are there, by kubernetes_asyncio's loader where nothing less will do."""
 
 import asyncio
 import inspect
@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import yaml
 
+from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, plain_access, service_account
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.cluster.proxies import proxy_for
 
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LOADER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
 """What the loaders raise beside their own exception: base64, missing keys, asserts, plugins, files."""
 
@@ -26,7 +26,7 @@ class Credentials:
 
     def __init__(self, kubeconfig: str | None) -> None:
         self._kubeconfig = kubeconfig
-        self._configuration: Any = None
+        self._authorization: Authorization | None = None
         self._reading = asyncio.Lock()
         self.version = 0
         self.namespace: str | None = None
@@ -48,60 +48,78 @@ class Credentials:
         """Read everything again, unless somebody did since version `stale`: tokens expire."""
         async with self._reading:
             if self.version == stale:
-                await self._read()
+                self._take(await self._read())
                 self.version += 1
 
     async def headers(self) -> dict[str, str]:
         """The authorization header; the cluster's own token is read again from its file by the minute."""
-        configuration = self._configuration
-        if configuration.refresh_api_key_hook is not None:
-            refreshed = configuration.refresh_api_key_hook(configuration)
-            if inspect.isawaitable(refreshed):
-                await refreshed
-        bearer = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
-        return {"Authorization": str(bearer).strip()} if bearer else {}
+        bearer = await self._authorization() if self._authorization is not None else None
+        return {"Authorization": bearer} if bearer else {}
 
-    async def _read(self) -> None:
-        from kubernetes_asyncio import client, config  # noqa: PLC0415  # 0.4 s and 70 MB, only when needed
-
-        configuration: Any = client.Configuration()
+    async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
             try:
-                config.load_incluster_config(client_configuration=configuration)
-            except (config.ConfigException, OSError) as error:
+                return service_account(os.environ)
+            except (LookupError, OSError, ValueError) as error:
                 raise _unusable(f"no kubeconfig is set and this is no Pod ({error})") from None
-            self.namespace = _read_namespace()
-        else:
-            self.namespace = _context_namespace(_parsed(self._kubeconfig))
-            try:
-                await config.load_kube_config(self._kubeconfig, client_configuration=configuration)
-            except (config.ConfigException, aiohttp.ClientError, *LOADER_FAULTS) as error:
-                raise _unusable(f"kubeconfig {self._kubeconfig} cannot be used: {_outline(error)}") from None
-        self._take(configuration)
+        parsed = _parsed(self._kubeconfig)
+        return plain_access(parsed) or await by_library(self._kubeconfig, _context_namespace(parsed))
 
-    def _take(self, configuration: Any) -> None:  # noqa: ANN401  # the library is not typed
-        server = str(configuration.host).rstrip("/")
+    def _take(self, access: ServerAccess) -> None:
+        server = access.server.rstrip("/")
         if not server.startswith(("http://", "https://")):
             raise _unusable(f"{self._source} names a server that is no http or https address")
         try:
-            self.tls = _tls(configuration) if server.startswith("https") else None
+            self.tls = _tls(access) if server.startswith("https") else None
         except (OSError, ValueError) as error:
             raise _unusable(f"{self._source} has a certificate or key that is not valid: {error}") from None
         self.server = server
-        self.server_hostname = getattr(configuration, "tls_server_name", None)
-        self.proxy = getattr(configuration, "proxy", None) or proxy_for(server, os.environ)
-        self._configuration = configuration
+        self.server_hostname = access.server_hostname
+        self.proxy = access.proxy or proxy_for(server, os.environ)
+        self.namespace = access.namespace
+        self._authorization = access.authorization
 
     @property
     def _source(self) -> str:
         return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
 
-def _tls(configuration: Any) -> ssl.SSLContext:  # noqa: ANN401  # the library is not typed
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
+async def by_library(kubeconfig: str, namespace: str | None) -> ServerAccess:
+    """Everything a kubeconfig can say: plugins, logins, files."""
+    from kubernetes_asyncio import client, config  # noqa: PLC0415  # 0.2 s and 25 MB, only when needed
+
+    configuration: Any = client.Configuration()
+    try:
+        await config.load_kube_config(kubeconfig, client_configuration=configuration)
+    except (config.ConfigException, aiohttp.ClientError, *LOADER_FAULTS) as error:
+        raise _unusable(f"kubeconfig {kubeconfig} cannot be used: {_outline(error)}") from None
+
+    async def authorization() -> str | None:
+        if configuration.refresh_api_key_hook is not None:
+            refreshed = configuration.refresh_api_key_hook(configuration)
+            if inspect.isawaitable(refreshed):
+                await refreshed
+        bearer = configuration.api_key.get("BearerToken") or configuration.api_key.get("authorization")
+        return str(bearer).strip() if bearer else None
+
+    return ServerAccess(
+        str(configuration.host),
+        authorization,
+        ca_file=configuration.ssl_ca_cert,
+        cert_file=configuration.cert_file,
+        key_file=configuration.key_file,
+        verify=configuration.verify_ssl,
+        server_hostname=getattr(configuration, "tls_server_name", None),
+        proxy=getattr(configuration, "proxy", None),
+        namespace=namespace,
+    )
+
+
+def _tls(access: ServerAccess) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=access.ca_file, cadata=access.ca_text)
+    if access.cert_file:
+        context.load_cert_chain(access.cert_file, keyfile=access.key_file)
+    if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     # clusters with certificates from before 2020 fail OpenSSL's strict reading of RFC 5280
@@ -147,10 +165,3 @@ def _context_namespace(loaded: dict[str, Any]) -> str | None:
             namespace = context.get("namespace") if isinstance(context, dict) else None
             return str(namespace) if namespace else None
     return None
-
-
-def _read_namespace() -> str | None:
-    try:
-        return NAMESPACE_FILE.read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None

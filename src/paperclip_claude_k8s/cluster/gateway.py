@@ -1,5 +1,6 @@
 """The `Cluster` protocol on a real API server."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -29,6 +30,8 @@ from paperclip_claude_k8s.ground.settings import Timings
 S = TypeVar("S")
 NANO = 1_000_000_000
 NOT_FOUND, CONFLICT = 404, 409
+HOME_KNOWN = 60.0
+"""Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
 
 
 class Gateway:
@@ -39,6 +42,7 @@ class Gateway:
     ) -> None:
         self._timings = timings or Timings()
         self._http = wire or Transport(kubeconfig, self._timings)
+        self._homes: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
 
     async def close(self) -> None:
         await self._http.close()
@@ -50,8 +54,15 @@ class Gateway:
         return reading.server_version(await self._http.call(Request("GET", "/version")))
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
+        key, now = (namespace, name, container), asyncio.get_running_loop().time()
+        if key in self._homes and now - self._homes[key][0] < HOME_KNOWN:
+            return self._homes[key][1]
         pod = await self._read(_core(namespace, "pods", name))
-        return reading.home_pod(pod, container) if pod is not None else None
+        if pod is None:
+            return None
+        home = reading.home_pod(pod, container)
+        self._homes[key] = now, home
+        return home
 
     # Jobs ---------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -41,6 +42,11 @@ class Request:
     body: object = None
     content_type: str = "application/json"
     confidential: bool = False
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go over the wire."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -154,8 +160,9 @@ class Transport:
 
     async def _accepted(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """A good answer; anything else is raised. A 401 renews the credentials once."""
-        async with asyncio.timeout(self._timings.request):
-            await self._credentials.load()
+        if not self._credentials.version:
+            async with asyncio.timeout(self._timings.request):
+                await self._credentials.load()
         used = self._credentials.version
         answer = await self._send(request, limits)
         if answer.status == UNAUTHORIZED:
@@ -176,8 +183,7 @@ class Transport:
         headers |= await credentials.headers()
         return await self._opened().request(
             request.method,
-            URL(f"{credentials.server}{request.path}", encoded=True),
-            params=request.query,
+            URL(f"{credentials.server}{request.target}", encoded=True),
             data=None if request.body is None else _encoded(request.body),
             headers=headers,
             timeout=limits,

@@ -44,6 +44,36 @@ class Turns:
             yield
 
 
+class Admission:
+    """So many inside at once, in the order they came; who stays long no longer counts.
+
+    A crowd that does the same work at the same time would have everybody wait for everybody.
+    """
+
+    def __init__(self, width: int, patience: float) -> None:
+        """`patience`: seconds after which one inside makes room for another, since it must be waiting."""
+        self._room = asyncio.Semaphore(width)
+        self._patience = patience
+
+    @asynccontextmanager
+    async def granted(self) -> AsyncIterator[None]:
+        await self._room.acquire()
+        inside = True
+
+        def make_room() -> None:
+            nonlocal inside
+            if inside:
+                inside = False
+                self._room.release()
+
+        timer = asyncio.get_running_loop().call_later(self._patience, make_room)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            make_room()
+
+
 class Nursery:
     """The parent of what outlives a single run, such as a shared watch.
 

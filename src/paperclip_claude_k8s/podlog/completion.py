@@ -36,6 +36,8 @@ class Completion:
         """
         if self._session.proven() and not cut_short:
             return
+        if not cut_short:
+            self._session.excuse()
         totals = self._origin.expected()
         ended_well = not (cut_short or totals)
         if ended_well and self._delivery.ledger.bytes > CHEAP and await self._session.ends_as_delivered():

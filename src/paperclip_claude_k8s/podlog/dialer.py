@@ -31,6 +31,10 @@ class Dialer:
         self._patience = patience
         self._dialled = False
 
+    def excuse(self) -> None:
+        """The next request follows on nothing that failed: it takes no turn among the reconnects."""
+        self._dialled = False
+
     async def dial(self, *, follow: bool, further_back: int = 0) -> Feed:
         """Open the log where the delivery stands. Raises `LogRefused` or `LogBroken`."""
         plan = self._trail.plan(further_back)

@@ -6,7 +6,7 @@ import asyncio
 class Governor:
     """A token bucket that all followers share. Turns are given in the order asked for."""
 
-    def __init__(self, *, per_second: float = 50.0, burst: int = 50) -> None:
+    def __init__(self, *, per_second: float = 200.0, burst: int = 200) -> None:
         self._step = 1.0 / per_second
         self._slack = (burst - 1) * self._step
         self._next = float("-inf")

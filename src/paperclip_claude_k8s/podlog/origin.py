@@ -33,7 +33,9 @@ class Pace:
     reconnect: float = 0.2
     """First pause before the log is opened again; doubles with jitter, new lines reset it."""
     reconnect_cap: float = 5.0
-    """Longest pause between two tries."""
+    """Longest pause between two tries that are answered."""
+    away_cap: float = 0.9
+    """Longest pause while nobody answers: that burdens no server, and lines wait for its return."""
     silence: float = 65.0
     """With bookmarks every 20 s of quiet, a stream without a byte for so long is dead."""
     probe_after: float = 30.0

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.ground.aio import Backoff
+from paperclip_claude_k8s.ground.aio import Backoff, jittered
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.feed import Feed
@@ -43,6 +43,7 @@ class Session:
         self.intake = Intake(delivery, origin)
         self._backoff = Backoff(pace.reconnect, pace.reconnect_cap)
         self._retry_after = 0.0
+        self._away = False
         self._container = origin.cursor.container if origin.cursor else None
         self._scope: asyncio.Timeout | None = None
         self._tries = 0
@@ -62,13 +63,16 @@ class Session:
         try:
             feed = await self._dialer.dial(follow=follow, further_back=further_back)
         except LogRefused as refusal:
+            self._away = False
             self.missing_answers = self.missing_answers + 1 if refusal.status == 404 else 0
             self._retry_after = refusal.retry_after or 0.0
             await self.say(str(refusal))
             return None
         except LogBroken as broken:
+            self._away = True
             await self.say(str(broken))
             return None
+        self._away = False
         self.missing_answers = 0
         self.reconnects += follow
         self.intake.begin(feed)
@@ -120,13 +124,20 @@ class Session:
             return False
         return self._delivery.trail.ends_like(lines[1:] if lines else ())  # the first may be torn
 
+    def excuse(self) -> None:
+        """The last stream ended by itself: what is read next is no reconnect, and pauses begin anew."""
+        self._dialer.excuse()
+        self._backoff.reset()
+
     def doubt(self) -> None:
         """The server has something else than expected: look before the next answer is believed."""
         self._dialer.doubtful = True
 
     async def pause(self, ended: Ended | None = None) -> None:
         """Stay away for a while, or until the container has ended."""
-        seconds = max(self._backoff.pause(), self._retry_after)
+        step = self._backoff.pause()
+        cap = jittered(self._pace.away_cap, 0.1) if self._away else step
+        seconds = max(min(step, cap), self._retry_after)
         self._retry_after = 0.0
         try:
             async with asyncio.timeout(seconds):

@@ -76,7 +76,7 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     env, own = ports.house.env, await own_namespace(ports)
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
-    volume = await asyncio.to_thread(_volume_here, config.shared_volume_dir, home)
+    volume = await _volume_here(config.shared_volume_dir, home)
     return Setting(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
 
 
@@ -91,11 +91,13 @@ async def _packed(ctx: ExecutionContext, config: AdapterConfig, setting: Setting
         raise RunFailure(failures.config_invalid(str(error))) from None
 
 
-def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
+async def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
     """The shared volume in our own file system: where the config says, else where the home pod mounts it."""
     inherited = POD_HOME if home is not None and home.claim_name else None
     volume = configured or inherited
-    return volume if volume is not None and Path(volume).is_dir() else None
+    if volume is None:
+        return None
+    return volume if await asyncio.to_thread(Path(volume).is_dir) else None
 
 
 async def own_namespace(ports: Ports) -> str:

@@ -124,7 +124,7 @@ def _json(seen: Sighting, *, with_output: bool = False) -> JsonMap:
         "log": _log(seen),
         "phases": dict(seen.phases) or None,
         "warnings": list(told.warnings) or None,
-        "stdout": told.excerpt or None if with_output else None,
+        "stdout": told.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": told.stderr_tail or None if with_output else None,
     }
     return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}

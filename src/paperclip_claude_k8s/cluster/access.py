@@ -1,0 +1,136 @@
+"""The two usual ways in, read by hand: a Pod's service account, and a kubeconfig that says everything itself.
+
+The client library reads these as well, but importing it costs a host 25 MB and a fifth of a second before its
+first run. What needs a program, a login or a file beside the kubeconfig is left to it.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_AGE = 60.0
+"""Seconds after which a Pod's token is read again: the kubelet renews the file long before it expires."""
+_PLAIN_CLUSTER = {
+    "server": str,
+    "certificate-authority-data": str,
+    "insecure-skip-tls-verify": bool,
+    "tls-server-name": str,
+    "proxy-url": str,
+}
+_PLAIN_USER = {"token": str}
+Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAccess:
+    """Where an API server is, and who we are there."""
+
+    server: str
+    authorization: Authorization
+    """The value of the Authorization header; None where a certificate or nobody speaks for us."""
+    ca_file: str | None = None
+    ca_text: str | None = None
+    """PEM. Without any authority the system's are believed."""
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+    server_hostname: str | None = None
+    proxy: str | None = None
+    namespace: str | None = None
+
+
+def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
+    """What the kubelet gives every Pod.
+
+    Raises:
+        LookupError: this is no Pod, or one without a service account; says what is missing.
+        OSError: one of the files cannot be read.
+    """
+    host, port = (env.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+    if not (host and port):
+        raise LookupError("KUBERNETES_SERVICE_HOST and _PORT are not set")
+    authority, namespace = folder / "ca.crt", folder / "namespace"
+    if not authority.read_text(encoding="utf-8"):
+        raise LookupError(f"{authority} is empty")
+    token = _TokenFile(folder / "token")
+    token.read()
+    return ServerAccess(
+        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        token.authorization,
+        ca_file=str(authority),
+        namespace=namespace.read_text(encoding="utf-8").strip() or None if namespace.is_file() else None,
+    )
+
+
+class _TokenFile:
+    """A token that is replaced in its file while we run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = ""
+        self._read_at = 0.0
+
+    def read(self) -> None:
+        self._token = self._path.read_text(encoding="utf-8").strip()
+        if not self._token:
+            raise LookupError(f"{self._path} is empty")
+        self._read_at = asyncio.get_running_loop().time()
+
+    async def authorization(self) -> str:
+        if asyncio.get_running_loop().time() - self._read_at >= TOKEN_AGE:
+            with suppress(OSError, LookupError):  # the server will say when the token we have is of no use
+                self.read()
+        return f"Bearer {self._token}"
+
+
+def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
+    """What the current context says, where all of it stands there in plain values; else None."""
+    context = _named(kubeconfig, "contexts", kubeconfig.get("current-context"))
+    if context is None:
+        return None
+    cluster = _named(kubeconfig, "clusters", context.get("cluster"))
+    user = _named(kubeconfig, "users", context.get("user"))
+    if cluster is None or user is None or not cluster.get("server"):
+        return None
+    if not (_is_plain(cluster, _PLAIN_CLUSTER) and _is_plain(user, _PLAIN_USER)):
+        return None
+    try:
+        authority = base64.b64decode(cluster.get("certificate-authority-data", ""), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    header = f"Bearer {user['token'].strip()}" if user.get("token") else None
+
+    async def authorization() -> str | None:
+        return header
+
+    return ServerAccess(
+        cluster["server"],
+        authorization,
+        ca_text=authority or None,
+        verify=not cluster.get("insecure-skip-tls-verify", False),
+        server_hostname=cluster.get("tls-server-name"),
+        proxy=cluster.get("proxy-url"),
+        namespace=context.get("namespace") or None,
+    )
+
+
+def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
+    """The one entry of that name in a list of a kubeconfig."""
+    entries = kubeconfig.get(plural)
+    found = [
+        entry.get(plural.removesuffix("s"))
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict) and entry.get("name") == name
+    ]
+    return found[0] if len(found) == 1 and isinstance(found[0], dict) else None
+
+
+def _is_plain(entry: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
+    """Whether there is nothing in it but such values."""
+    return all(key in kinds and isinstance(value, kinds[key]) for key, value in entry.items())

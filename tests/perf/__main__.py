@@ -1,0 +1,43 @@
+"""Measures a goal beside the rig's probe client and tells each figure with its target.
+
+    python -m tests.perf GOAL...    from the project's folder; `all` for every goal
+
+`RIG` names the folder of the rig. Fails when a target is missed.
+"""
+
+import sys
+import time
+
+from tests.perf import crowd, latency, leak, recovery, startup, stopping, streams, traffic
+from tests.perf.bench import Bench
+
+GOALS = {
+    "latency": latency.measure,
+    "traffic": traffic.measure,
+    "streams": streams.measure,
+    "crowd": crowd.measure,
+    "leak": leak.measure,
+    "startup": startup.measure,
+    "stopping": stopping.measure,
+    "recovery": recovery.measure,
+}
+
+
+def main(asked: list[str]) -> int:
+    names = list(GOALS) if asked == ["all"] else asked
+    if not names or not set(names) <= set(GOALS):
+        print(f"{__doc__}\nGoals: {', '.join(GOALS)}")
+        return 2
+    missed = 0
+    with Bench.open() as bench:
+        for name in names:
+            began = time.monotonic()
+            for figure in GOALS[name](bench):
+                print(figure, flush=True)
+                missed += not figure.ok
+            print(f"      {name}: {time.monotonic() - began:.0f} s", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""The rig's modules, sessions of runs on its server, and the lines that tell a figure.
+
+Everything is measured for two drivers, ours and the rig's small probe client, in one sitting: ratios between
+them carry over to other machines, absolute times do not.
+"""
+
+import importlib
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.perf.rig import RIG
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+OURS, PROBE = "ours", "probe"
+ADAPTERS = {OURS: "paperclip_claude_k8s:create_server_adapter", PROBE: "probe_adapter:create"}
+NAMESPACE = "paperclip"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number beside its target."""
+
+    what: str
+    seen: float
+    target: float
+    unit: str = ""
+    note: str = ""
+    at_least: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.seen >= self.target if self.at_least else self.seen <= self.target
+
+    def __str__(self) -> str:
+        bound = "≥" if self.at_least else "≤"
+        told = f"{self.what:58} {self.seen:10.4g} {self.unit:5} {bound} {self.target:<7.4g}"
+        return f"{'ok  ' if self.ok else 'MISS'}  {told} {self.note}".rstrip()
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else float("inf")
+
+
+def p95(values: Sequence[float]) -> float:
+    return percentile(values, 95)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one process did with a number of runs. Times in milliseconds, sizes in kB."""
+
+    runs: int
+    right: int
+    exit_to_return: list[float]
+    status_to_return: list[float]
+    running_to_first: list[float]
+    minutes: float
+    """Of all runs together."""
+    cpu: float
+    """Seconds from the adapter's import to the end."""
+    imported_kb: int
+    peak_kb: int
+    samples: list[tuple[float, int, float, int]]
+    """(milliseconds, RSS in kB, CPU seconds, threads), four times a second."""
+    stats: dict[str, Any]
+    """The server's counters."""
+    records: dict[str, Any] = field(repr=False)
+    """The driver's record of each run."""
+    times: dict[str, dict[str, float]] = field(repr=False)
+    """What the server noted of each run: running, exit, status, condition, deleted."""
+    emitted: dict[str, Any] = field(repr=False)
+    """Of a single run: `log_bytes`, `lines` and the connections that read its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The rig, loaded."""
+
+    measure: Any
+    scenarios: Any
+    scratch: str
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator["Bench"]:
+        if not (RIG / "measure.py").exists():
+            sys.exit(f"there is no rig at {RIG}; set RIG to its folder")
+        sys.path.insert(0, str(RIG))
+        paths = [str(ROOT / "src"), str(ROOT), str(RIG / "drivers"), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        with tempfile.TemporaryDirectory(prefix="perf-") as scratch:
+            (Path(scratch) / "home").mkdir()
+            yield cls(importlib.import_module("measure"), importlib.import_module("scenarios"), scratch)
+
+    @contextmanager
+    def server(self) -> Iterator[Any]:
+        """A fresh server of the rig."""
+        fake = self.measure.Fake(self.scratch)
+        try:
+            yield fake
+        finally:
+            fake.close()
+
+    def driver(self, who: str, adapter: str | None = None) -> Any:
+        return self.measure.Driver(f"{who}=py:{sys.executable}:{adapter or ADAPTERS[who]}")
+
+    def session(
+        self,
+        who: str,
+        scenario: dict[str, Any],
+        delays: Sequence[float],
+        *,
+        adapter: str | None = None,
+        **spec: Any,
+    ) -> Session:
+        """Runs of one scenario in one process; `delays` says when each is started, in milliseconds."""
+        with self.server() as fake:
+            fake.call("scenario", scenario)
+            runs = self.measure.runs_for([f"{number:04d}" for number in range(len(delays))], "p")
+            for run, delay in zip(runs, delays, strict=True):
+                run["delay_ms"] = delay
+            records, process = self.measure.drive(self.driver(who, adapter), fake, runs, self.scratch, **spec)
+            times, stats = fake.call("times"), fake.call("stats")
+            right = sum(self._is_right(fake, run, records) for run in times)
+            emitted = fake.call(f"run/{next(iter(times))}") if len(times) == 1 else {}
+        ended = [record for record in records.values() if record["t_end"]]
+        return Session(
+            runs=len(delays),
+            right=right,
+            exit_to_return=_spans(times, records, "exit", "t_end"),
+            status_to_return=_spans(times, records, "status", "t_end"),
+            running_to_first=_spans(times, records, "running", "t_first_pod"),
+            minutes=sum(record["t_end"] - record["t_start"] for record in ended) / 60_000,
+            cpu=process.get("cpu_s", float("inf")),
+            imported_kb=process.get("rss0_kb", 0),
+            peak_kb=process.get("rss_peak_kb", 0),
+            samples=process["samples"],
+            stats=stats,
+            records=records,
+            times=times,
+            emitted=emitted,
+        )
+
+    def _is_right(self, fake: Any, run: str, records: dict[str, Any]) -> bool:
+        emitted = fake.call(f"log/{run}?last=50", raw=True)
+        right: bool = self.measure.judge_result(records.get(run), {}, emitted)[0]
+        return right
+
+
+def _spans(
+    times: dict[str, dict[str, float]], records: dict[str, Any], since: str, until: str
+) -> list[float]:
+    seen = ((times[run], record) for run, record in records.items() if run in times)
+    return [record[until] - at[since] for at, record in seen if record[until] and since in at]
+
+
+def side_by_side(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
+    """Ours and the probe's, in turns, so that a busy minute hits both."""
+    done: dict[str, list[T]] = {OURS: [], PROBE: []}
+    for number in range(times):
+        for who in (OURS, PROBE) if number % 2 == 0 else (PROBE, OURS):
+            done[who].append(work(who))
+    return done[OURS], done[PROBE]
+
+
+def median_of(sessions: Sequence[Session], figure: Callable[[Session], float]) -> float:
+    return statistics.median(figure(session) for session in sessions)
+
+
+def all_right(what: str, sessions: Sequence[Session]) -> Figure:
+    right, runs = sum(one.right for one in sessions), sum(one.runs for one in sessions)
+    return Figure(f"{what}: right results", right, runs, "runs", at_least=True)

@@ -1,0 +1,79 @@
+"""What one process can carry: 500 runs that talk, 1,000 that are quiet (goals 1 and 4)."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.perf.bench import (
+    OURS,
+    PROBE,
+    Bench,
+    Figure,
+    Session,
+    all_right,
+    median_of,
+    p95,
+    percentile,
+    side_by_side,
+)
+
+TALKING, QUIET = 500, 1000
+REPEATS = 3
+STARTED_WITHIN = 2000
+"""Milliseconds over which the talking runs are started, as the rig does it."""
+QUIET_STARTED_WITHIN = 20_000
+SETTLED = 10_000
+"""Milliseconds after the last quiet run was started, until which starting still costs something."""
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    yield from _talking(bench)
+    yield from _quiet(bench)
+
+
+def _talking(bench: Bench) -> Iterator[Figure]:
+    delays = [number * STARTED_WITHIN / TALKING for number in range(TALKING)]
+    ours, probe = side_by_side(REPEATS, lambda who: bench.session(who, bench.scenarios.SCALE, delays))
+    yield all_right("500 runs", ours)
+    mine, theirs = (median_of(side, lambda one: p95(one.exit_to_return)) for side in (ours, probe))
+    yield Figure("500 runs: container exit → returned, p95", mine, 200, "ms", f"probe {theirs:.0f}")
+    mine, theirs = (median_of(side, lambda one: p95(one.running_to_first)) for side in (ours, probe))
+    note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
+    yield Figure("500 runs: running → first chunk, p95, to the probe's", mine / theirs, 2, "x", note)
+    mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
+    yield Figure("500 runs: RSS per run", mine, 100, "kB", f"probe {theirs:.0f}")
+    mine, theirs = (median_of(side, lambda one: one.cpu / one.runs * 1000) for side in (ours, probe))
+    note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
+    yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
+
+
+def _kb_per_run(one: Session) -> float:
+    """As the rig counts it: all that came after the import, the client's own code included."""
+    return (one.peak_kb - one.imported_kb) / one.runs
+
+
+def _quiet(bench: Bench) -> Iterator[Figure]:
+    delays = [number * QUIET_STARTED_WITHIN / QUIET for number in range(QUIET)]
+    seen: dict[str, tuple[float, float]] = {}
+    for who in (OURS, PROBE):
+        file = Path(bench.scratch) / f"lags-{who}"
+        os.environ["PERF_LAGS"] = str(file)
+        adapter = f"tests.perf.observed:{who}"
+        one = bench.session(who, bench.scenarios.QUIET, delays, adapter=adapter, record="count")
+        seen[who] = _load(one, file)
+        if who == OURS:
+            yield all_right("1,000 quiet runs", [one])
+    (cpu, lag), (their_cpu, their_lag) = seen[OURS], seen[PROBE]
+    yield Figure("1,000 quiet runs: share of one core", cpu * 100, 10, "%", f"probe {their_cpu * 100:.1f}")
+    yield Figure("1,000 quiet runs: loop lag, p99", lag, 50, "ms", f"probe {their_lag:.1f}")
+
+
+def _load(one: Session, lags: Path) -> tuple[float, float]:
+    """Share of a core and the 99th percentile of the lag, while every run is there and quiet."""
+    since = max(record["t_start"] for record in one.records.values()) + SETTLED
+    until = min(times["exit"] for times in one.times.values()) - 2000
+    cpu = [(at, used) for at, _, used, _ in one.samples if since < at < until]
+    share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
+    noted = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
+    late = [float(words[1]) for words in noted if len(words) == 2 and since < float(words[0]) < until]
+    return share, percentile(late, 99)

@@ -1,0 +1,36 @@
+"""How soon the first chunk and the result come, at one run and at fifty (goal 1)."""
+
+from collections.abc import Iterator, Sequence
+
+from tests.perf.bench import Bench, Figure, Session, all_right, p95, side_by_side
+
+SHORT = {
+    "log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 3, "interval_ms": 80}, {"seg": "result"}]}
+}
+APART = 2000
+"""Milliseconds between runs that follow one another: each is over before the next begins."""
+TOGETHER = 2000
+"""Milliseconds over which runs are started that live at the same time."""
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    alone = [number * APART for number in range(30)]
+    yield from _figures("1 run", *side_by_side(1, lambda who: bench.session(who, SHORT, alone)))
+    crowd = [number * TOGETHER / 50 for number in range(50)]
+    yield from _figures(
+        "50 runs", *side_by_side(3, lambda who: bench.session(who, bench.scenarios.SCALE, crowd))
+    )
+
+
+def _figures(name: str, ours: Sequence[Session], probe: Sequence[Session]) -> Iterator[Figure]:
+    def pooled(sessions: Sequence[Session], span: str) -> float:
+        return p95([value for one in sessions for value in getattr(one, span)])
+
+    yield all_right(name, ours)
+    for span, words, limit in (
+        ("status_to_return", "Pod status → returned, p95", 50),
+        ("exit_to_return", "container exit → returned, p95", 150),
+        ("running_to_first", "Pod running → first chunk, p95", 50),
+    ):
+        beside = f"probe {pooled(probe, span):.0f}"
+        yield Figure(f"{name}: {words}", pooled(ours, span), limit, "ms", beside)

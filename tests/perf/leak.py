@@ -1,0 +1,107 @@
+"""Memory after ten thousand short runs beside memory after one thousand (goal 5).
+
+The rig's driver keeps a record of every run; these runs have a driver of their own, which keeps nothing.
+"""
+
+import argparse
+import asyncio
+import gc
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.perf.bench import ADAPTERS, NAMESPACE, OURS, PROBE, ROOT, Bench, Figure
+
+RUNS, EARLY, AT_ONCE = 10_000, 1000, 40
+BRIEF = {
+    "log": {"segments": [{"seg": "init"}, {"seg": "turn"}, {"seg": "result"}]},
+    "pod_create_ms": 5,
+    "schedule_ms": 5,
+    "init_ms": 5,
+    "start_ms": 5,
+    "pod_status_lag_ms": 5,
+    "job_condition_lag_ms": 5,
+}
+
+
+def measure(bench: Bench, runs: int = RUNS) -> Iterator[Figure]:
+    seen = {who: _drive(bench, who, runs) for who in (OURS, PROBE)}
+    good = seen[OURS]["good"]
+    yield Figure(f"{runs} short runs: right results", good, runs, "runs", at_least=True)
+    grown = {who: (told["rss"][-1] - told["rss"][0]) / 1024 for who, told in seen.items()}
+    course = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
+    note = f"probe {grown[PROBE]:.1f}; each {EARLY}: {course}"
+    yield Figure(f"{runs} short runs: RSS above that after {EARLY}", grown[OURS], 20, "MB", note)
+
+
+def _drive(bench: Bench, who: str, runs: int) -> dict[str, Any]:
+    with bench.server() as fake:
+        fake.call("scenario", BRIEF)
+        words = ["--adapter", ADAPTERS[who], "--kubeconfig", fake.kubeconfig, "--runs", str(runs)]
+        env = {**os.environ, "HOSTNAME": "paperclip-0", "PAPERCLIP_HOME": bench.scratch}
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.perf.leak", *words],
+            cwd=ROOT,
+            env=env,
+            check=True,
+            capture_output=True,
+        )
+    seen: dict[str, Any] = json.loads(told.stdout)
+    return seen
+
+
+def _rss_kb() -> int:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+async def _hear(stream: str, text: str) -> None: ...
+
+
+def _context(number: int, kubeconfig: str) -> dict[str, Any]:
+    return {
+        "runId": f"leak-{number}",
+        "agent": {"id": f"agent-{number}", "companyId": "co-1", "name": "Brief"},
+        "runtime": {},
+        "config": {"kubeconfig": kubeconfig, "namespace": NAMESPACE},
+        "context": {"taskId": f"task-{number}"},
+        "onLog": _hear,
+        "on_log": _hear,
+    }
+
+
+async def _live(given: argparse.Namespace) -> None:
+    """So many at once, and memory noted after each thousand while none is under way."""
+    module, factory = given.adapter.split(":")
+    adapter = getattr(importlib.import_module(module), factory)()
+    good, rss = 0, []
+
+    async def one_after_the_other(numbers: Iterator[int]) -> None:
+        nonlocal good
+        for number in numbers:
+            result = await adapter.execute(_context(number, given.kubeconfig))
+            told = result if isinstance(result, dict) else result.model_dump(by_alias=True)
+            good += told["exitCode"] == 0 and told["sessionId"] == f"sess-leak-{number}"
+
+    for start in range(0, given.runs, EARLY):
+        numbers = iter(range(start, min(start + EARLY, given.runs)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(one_after_the_other(numbers))
+        rss.append(_rss_kb())
+    print(json.dumps({"good": good, "rss": rss}), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--adapter", required=True)
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--runs", type=int, required=True)
+    asyncio.run(_live(parser.parse_args()))

@@ -1,0 +1,49 @@
+"""An adapter whose process also measures how late its event loop is: for the rig's driver, by name.
+
+`PERF_LAGS` names the file for lines of `milliseconds lag`, both of the monotonic clock.
+"""
+
+import asyncio
+import importlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.perf.bench import ADAPTERS, OURS, PROBE
+
+STEP = 0.05
+"""Seconds between two looks at the clock: finer ones would be a load of their own."""
+
+
+class Observed:
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+        self._watch: asyncio.Task[None] | None = None
+
+    async def execute(self, ctx: Any) -> Any:
+        if self._watch is None:
+            self._watch = asyncio.create_task(_note_lags())  # noqa: TID251  # lives as long as the process
+        return await self._adapter.execute(ctx)
+
+
+async def _note_lags() -> None:
+    with Path(os.environ["PERF_LAGS"]).open("w", encoding="utf-8", buffering=1) as file:  # noqa: ASYNC230  # once
+        while True:
+            due = time.monotonic() + STEP
+            await asyncio.sleep(STEP)
+            now = time.monotonic()
+            file.write(f"{now * 1000:.1f} {(now - due) * 1000:.2f}\n")
+
+
+def _made(who: str) -> Observed:
+    module, factory = ADAPTERS[who].split(":")
+    return Observed(getattr(importlib.import_module(module), factory)())
+
+
+def ours() -> Observed:
+    return _made(OURS)
+
+
+def probe() -> Observed:
+    return _made(PROBE)

@@ -1,0 +1,39 @@
+"""How late the slowest line comes after a cut, and after the API server was away (goal 7)."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from tests.perf.bench import OURS, PROBE, Bench, Figure
+
+CUTS = "^drop_|^same_second_400_drop$|^big_line_drop_inside$|^no_trailing_newline_drop$|^rotated_then_drop$"
+OUTAGES = {"api_down_8s": 8, "api_down_40s": 40}
+"""Scenarios of the rig and how long the API server is away in them, seconds."""
+REPEATS = 3
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    ours, probe = (_played(bench, who, CUTS) for who in (OURS, PROBE))
+    slowest = max(ours, key=lambda name: float(ours[name]["lat_max"]))
+    theirs = max(float(cell["lat_max"]) for cell in probe.values())
+    exact = sum(_is_exact(cell) for cell in ours.values())
+    yield Figure("after a cut: scenarios exact and right", exact, len(ours), "", at_least=True)
+    note = f"{slowest}; probe {theirs:.0f}"
+    yield Figure("after a cut: slowest line", ours[slowest]["lat_max"], 1000, "ms", note)
+    for name, seconds in OUTAGES.items():
+        ours, probe = (_played(bench, who, f"^{name}$") for who in (OURS, PROBE))
+        note = f"probe {probe[name]['lat_max'] / 1000:.1f}"
+        late = ours[name]["lat_max"] / 1000
+        yield Figure(f"after an outage of {seconds} s: slowest line", late, seconds + 1, "s", note)
+
+
+def _played(bench: Bench, who: str, only: str) -> dict[str, dict[str, Any]]:
+    """Each scenario with the medians of its repetitions."""
+    asked = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
+    cells = bench.measure.ph_faults(bench.driver(who), asked)
+    return {name: cell for name, cell in cells.items() if not name.startswith("_")}
+
+
+def _is_exact(cell: dict[str, Any]) -> bool:
+    done, _, wanted = cell["right"].partition("/")
+    return done == wanted and not any(cell[key] for key in ("lost", "dup", "reordered", "mangled"))

@@ -1,0 +1,41 @@
+"""How soon the package is there and the first request is out (goal 6)."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from tests.perf.bench import Bench, Figure, side_by_side
+
+REPEATS = 7
+IMPORT = (
+    "import sys, time, json; t = time.perf_counter(); import {module}; "
+    "print(json.dumps([(time.perf_counter() - t) * 1000, 'kubernetes_asyncio' in sys.modules]))"
+)
+BRIEF = {"log": {"segments": [{"seg": "init"}, {"seg": "result"}]}}
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    tried = [_imported("paperclip_claude_k8s") for _ in range(REPEATS)]
+    yield Figure("import paperclip_claude_k8s", statistics.median(took for took, _ in tried), 250, "ms")
+    heavy = sum(client for _, client in tried)
+    yield Figure("import paperclip_claude_k8s: with kubernetes_asyncio", heavy, 0, "times")
+    took = statistics.median(_imported("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
+    yield Figure("import of all that a run needs", took, 1000, "ms", "no target of its own")
+
+    def start(who: str) -> float:
+        with bench.server() as fake:
+            fake.call("scenario", BRIEF)
+            runs = bench.measure.runs_for(["0"], "p")
+            _, process = bench.measure.drive(bench.driver(who), fake, runs, bench.scratch, linger_ms=0)
+            return float(fake.call("stats")["first_request"] - process["t_spawn"])
+
+    mine, theirs = map(statistics.median, side_by_side(REPEATS, start))
+    yield Figure("process start → first API request", mine, 1000, "ms", f"probe {theirs:.0f}")
+
+
+def _imported(module: str) -> tuple[float, bool]:
+    words = [sys.executable, "-c", IMPORT.format(module=module)]
+    took, client = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return float(took), bool(client)

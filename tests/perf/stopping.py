@@ -1,0 +1,80 @@
+"""How soon a cancelled run's Job is deleted, by the host's signal and by asking the host (goal 7)."""
+
+import asyncio
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from tests.perf.bench import NAMESPACE, OURS, Bench, Figure
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.ports import House
+
+RUNS = 8
+LASTING = {"log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 60, "interval_ms": 500}]}}
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    deleted, acknowledged = asyncio.run(_by_signal(bench))
+    yield Figure("cancel by signal: acknowledged", acknowledged, RUNS, "runs", at_least=True)
+    yield Figure("cancel by signal → Job deleted, slowest", max(deleted), 1000, "ms")
+    polled = bench.measure.ph_cancel(bench.driver(OURS), Namespace(scratch=bench.scratch, tls=None))
+    yield Figure(
+        "cancel by polling: acknowledged", polled["cancelled"], polled["runs"], "runs", at_least=True
+    )
+    yield Figure(
+        "cancel by polling → Job deleted, slowest", polled["cancel_to_delete_ms"]["max"], 16_000, "ms"
+    )
+
+
+async def _by_signal(bench: Bench) -> tuple[list[float], int]:
+    """Milliseconds from the signal to the Job's deletion, of each run, and how many said `cancelled`."""
+    adapter = Adapter(House(env={"HOSTNAME": "paperclip-0"}))
+    with bench.server() as fake:
+        fake.call("scenario", LASTING)
+        runs = [_Run(f"stop-{number}", fake.kubeconfig) for number in range(RUNS)]
+        async with asyncio.TaskGroup() as group:
+            for number, run in enumerate(runs):
+                group.create_task(run.live(adapter, stop_after=1 + number * 0.13))
+        times = await asyncio.to_thread(fake.call, "times")
+    await adapter.shutdown()
+    spans = [times[run.name]["deleted"] - run.stopped_at for run in runs]
+    return spans, sum(run.code == "cancelled" for run in runs)
+
+
+class _Run:
+    def __init__(self, name: str, kubeconfig: str) -> None:
+        self.name = name
+        self.stopped_at = 0.0
+        self.code: str | None = None
+        self._kubeconfig = kubeconfig
+        self._speaking = asyncio.Event()
+        self._signal = asyncio.Event()
+
+    async def live(self, adapter: Any, stop_after: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(self._stop(stop_after))
+            result = await adapter.execute(self._context())
+            stopping.cancel()
+        self.code = result.error_code
+
+    async def _stop(self, after: float) -> None:
+        await self._speaking.wait()
+        await asyncio.sleep(after)
+        self.stopped_at = time.monotonic_ns() / 1e6
+        self._signal.set()
+
+    async def _hear(self, stream: str, text: str) -> None:
+        if text.startswith("{"):
+            self._speaking.set()
+
+    def _context(self) -> dict[str, Any]:
+        return {
+            "runId": self.name,
+            "agent": {"id": f"agent-{self.name}", "companyId": "co-1", "name": "Stopped"},
+            "config": {"kubeconfig": self._kubeconfig, "namespace": NAMESPACE},
+            "context": {"taskId": f"task-{self.name}"},
+            "signal": self._signal,
+            "onLog": self._hear,
+        }

@@ -1,0 +1,57 @@
+"""What quiet runs ask of the API server, and how soon a stream that fell silent is noticed (goal 2)."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+from tests.perf.bench import OURS, PROBE, Bench, Figure, Session, all_right
+
+SIZES = (1, 50)
+SPREAD = 3000
+"""Milliseconds over which the runs are started."""
+HANG = {
+    "log": {
+        "segments": [
+            {"seg": "init"},
+            {"seg": "turn", "repeat": 75, "blocks": 1, "tools": 1, "interval_ms": 500},
+            {"seg": "result"},
+        ]
+    },
+    "faults": [{"type": "hang", "at_line": 12, "cut": "before"}],
+}
+"""Lines go on for nearly two minutes; the stream brings none of them after the first few."""
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    def quiet(who: str, runs: int) -> Session:
+        return bench.session(who, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)])
+
+    # requests are counted, not timed, so that all of it may go on at once
+    with ThreadPoolExecutor() as pool:
+        asked = {(who, runs): pool.submit(quiet, who, runs) for runs in SIZES for who in (OURS, PROBE)}
+        hung = pool.submit(bench.session, OURS, HANG, [0.0])
+    for runs in SIZES:
+        ours, probe = (asked[who, runs].result() for who in (OURS, PROBE))
+        yield all_right(f"{runs} quiet", [ours])
+        yield _requests(runs, ours, probe)
+        if runs > 1:
+            opened, theirs = (one.stats["conn_total"] / runs for one in (ours, probe))
+            yield Figure(f"{runs} quiet: connections opened per run", opened, 1.5, "", f"probe {theirs:.1f}")
+    yield from _hang(hung.result())
+
+
+def _requests(runs: int, ours: Session, probe: Session) -> Figure:
+    """Five per process-minute, one per run-minute, ten for each run's start and end."""
+    life = ours.minutes / runs + SPREAD / 60_000
+    budget = 5 * life + ours.minutes + 10 * runs
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))
+    note = f"probe {probe.stats['total']}; {kinds}"
+    return Figure(f"{runs} quiet for 2 min: API requests", ours.stats["total"], budget, "", note)
+
+
+def _hang(hung: Session) -> Iterator[Figure]:
+    record = next(iter(hung.records.values()))
+    said = [at for at, stream, chunk in record["chunks"] if stream == "stdout" and chunk[:1] == "{"]
+    gap = max(after - before for before, after in pairwise(said)) / 1000
+    yield all_right("a stream that hangs", [hung])
+    yield Figure("a stream that hangs: silence until lines come again", gap, 90, "s")
