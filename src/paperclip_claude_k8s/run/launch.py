@@ -12,7 +12,7 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 from paperclip_claude_k8s.plan.planning import Planner
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import House, Ports, Tenure
+from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.announce import announce
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
