@@ -84,8 +84,8 @@ class Story:
     """Seconds until the run is stopped by its host, if it lives so long."""
     forbidden: tuple[str, str] | None = None
     """A right that the hosts do not have, as (verb, resource)."""
-    granted: bool = False
-    """Whether the next host has it."""
+    refused: tuple[str, str, int] | None = None
+    """What the server refuses as long as the first host lives, as (verb, resource, status)."""
     keeps_taken: bool = False
     """Whether Jobs whose results were answered stay, until their TTL."""
     code: str | None = None
@@ -142,9 +142,7 @@ STORIES: dict[str, Story] = {
         more={"runtime": ASKS},
         agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
     ),
-    "a refused Secret": Story(
-        (*APPEAR, *GATE, DONE, *GIVE_BACK), forbidden=("create", "secrets"), granted=True
-    ),
+    "a refused Secret": Story((*APPEAR, *GATE, DONE, *GIVE_BACK), refused=("create", "secrets", 422)),
     "no right to Leases": Story(
         ("create_lease of process", *GATE, *times("list_events", 4), *WATCH, "patch_job", DONE),
         SLOW_START,

@@ -1,3 +1,4 @@
+import pytest
 from tests.support.objects import a_job, a_pod, finished
 
 from paperclip_claude_k8s.cluster.model import Condition, Known, Running, Terminated
@@ -53,11 +54,21 @@ def test_an_evicted_pod_was_disrupted() -> None:
     )
 
 
-def test_a_drained_pod_is_named_by_its_disruption_condition() -> None:
-    drained = Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting")
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "PreemptionByScheduler",
+        "DeletionByTaintManager",
+        "EvictionByEvictionAPI",
+        "DeletionByPodGC",
+        "TerminationByKubelet",
+    ],
+)
+def test_a_drained_pod_is_named_by_its_disruption_condition(reason: str) -> None:
+    drained = Condition("DisruptionTarget", "True", reason, "somebody wanted it gone")
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Terminated(143), conditions=(drained,))))
     assert isinstance(ending, Disrupted)
-    assert ending.reason == "EvictionByEvictionAPI"
+    assert (ending.reason, ending.words) == (reason, "somebody wanted it gone")
 
 
 def test_a_pod_that_vanished_under_a_living_job_was_disrupted() -> None:
