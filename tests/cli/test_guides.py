@@ -96,11 +96,12 @@ async def test_seed_001_pattern_4_quiet_says_nothing(place: Place) -> None:
 
 async def test_seed_001_pattern_2_exit_code_2_runs_0_done_and_saved(place: Place) -> None:
     run_id = await place.submitted(CLAUDE_SLEEP="2")
-    code, told, _ = await place.desk.run("run", "--run-id", run_id, "--poll-once")
+    out = place.desk.folder / "out"
+    code, told, _ = await place.desk.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
     assert (code, told["status"], told["run_id"]) == (2, "polling", run_id)
+    assert not (out / "result.json").exists()
     assert told["resume"] == f"claude-k8s run --run-id {run_id}"
     await asyncio.sleep(2)
-    out = place.desk.folder / "out"
     code, told, err = await place.desk.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
     assert (code, told["status"]) == (0, "succeeded")
     assert looks(err)[-1] == (run_id, "SUCCEEDED")

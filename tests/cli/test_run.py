@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ async def test_a_kubeconfig_that_is_not_there_is_a_failed_run() -> None:
 
 async def test_the_version_is_the_packages() -> None:
     assert (await claude_k8s("--version"))[1].strip() == __version__
+
+
+async def test_help_is_there_within_300_ms() -> None:
+    """Counted is what this process has to work: how busy the machine is besides is not its business."""
+
+    async def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        await claude_k8s("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert min([await once() for _ in range(3)]) <= 0.3
 
 
 async def test_help_imports_nothing_heavy() -> None:

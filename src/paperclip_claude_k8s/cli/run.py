@@ -95,7 +95,7 @@ def answered(work: Callable[[], Coroutine[Any, Any, Answer]], book: Ledger) -> A
         answer = _stopped(stop, book)
     except (Interrupted, asyncio.CancelledError) as error:
         name = str(error) or "a signal"
-        goes_on = "" if book.run_id is None else "; a Job on a cluster goes on"
+        goes_on = "" if book.run_id is None or book.embedded else "; a Job that was made goes on"
         answer = _stopped(Stop("poll_aborted", f"the wait was interrupted by {name}{goes_on}"), book)
     return _known_end(book) or answer
 

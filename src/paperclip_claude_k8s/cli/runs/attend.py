@@ -48,7 +48,10 @@ async def attend(state: State, run_id: str, call: Call, live: Live) -> Answer:
     except TimeoutError:
         why = f"no end within {call.schedule.timeout:g}s; the run goes on"
         raise Stop("poll_timeout", why, **resumable({"run_id": run_id})) from None
-    if output is not None:
+    finally:
+        if output is not None:
+            output.grow()
+    if output is not None and answer["status"] != "polling":
         output.finish(answer)
     return answer
 
@@ -76,7 +79,7 @@ class _Visit:
                         return self._told(answer, looks)
                     await asyncio.sleep(ELSEWHERE)
             if call.once or call.submit:
-                return polling(record)
+                return record.outcome or polling(record)
             answer = await self._observe(looks)
             if answer is not None:
                 return self._told(answer, looks)

@@ -70,11 +70,11 @@ def _stop(error: Error, detail: str, code: int, **more: str) -> Stop:
     return Stop(error, detail, **stage, **more)
 
 
-async def ask(url: str, run_id: str, about: Mapping[str, Any]) -> Told:
+async def ask(url: str, run_id: str, about: Mapping[str, Any], patience: float = PATIENCE) -> Told:
     """One POST of `{run_id, …about}`; never repeated, and no redirect followed. Raises nothing."""
     import aiohttp  # noqa: PLC0415  # only where there is a gate
 
-    limit = aiohttp.ClientTimeout(total=PATIENCE)
+    limit = aiohttp.ClientTimeout(total=patience)
     headers = {"Idempotency-Key": run_id, "Accept": "application/json"}
     try:
         async with (
@@ -85,7 +85,7 @@ async def ask(url: str, run_id: str, about: Mapping[str, Any]) -> Told:
         ):
             return Told(answer.status, await answer.content.read(BODY_BYTES))
     except TimeoutError:
-        return Told(None, f"no answer within {PATIENCE:g}s".encode())
+        return Told(None, f"no answer within {patience:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Told(None, f"it cannot be reached ({type(error).__name__})".encode())
 

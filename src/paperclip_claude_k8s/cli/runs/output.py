@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from paperclip_claude_k8s.cli.runs.state import RunFiles, write_whole
@@ -25,15 +26,19 @@ class Output:
             raise _unwritable(self._folder, error) from None
 
     def grow(self) -> None:
-        """Take over what has been added since; only lengths are looked at."""
-        for source, name in self._copies:
-            _append(source, self._folder / name)
+        """Take over what has been added since, if it can be; only lengths are looked at."""
+        with suppress(OSError):
+            self._grow()
 
     def settle(self) -> None:
         """Make the copies equal to what they are copies of, whatever they were before."""
         for source, name in self._copies:
             _cut_where_different(source, self._folder / name)
-        self.grow()
+        self._grow()
+
+    def _grow(self) -> None:
+        for source, name in self._copies:
+            _append(source, self._folder / name)
 
     def finish(self, answer: Answer) -> None:
         """Raises `Stop`."""

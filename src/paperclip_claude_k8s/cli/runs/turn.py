@@ -81,6 +81,9 @@ class Turn:
             return self.record.outcome
         if self._vanished():
             return self._book.end(lost(self.record))
+        if self._fresh and self._files.stop.exists():
+            why = "somebody cancelled the run before it was submitted"
+            return self._book.end(failure("cancelled", why, self.record.run_id))
         unusable = await self._find_place()
         if unusable is not None:
             return self._book.end(outcome_of(self.record.run_id, unusable.to_wire()))
