@@ -40,6 +40,8 @@ CALLS = (
     *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
 )
 """Every call of a good run; renewals come again and again."""
+SOMETIMES = {"log read", "list_events"}
+"""Calls of a run on a busy machine: a stream that ended before its container, a Pod that is slow to start."""
 PAID_TWICE_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
 """Who dies here, or later, has taken the Job away and told nobody how it ended."""
 AT_ONCE = 5
@@ -117,9 +119,13 @@ async def test_the_table_lists_every_call_of_a_good_run() -> None:
         code, told = await host_process(place.ctx())
         assert code == 0
         calls = json.loads(told[-1])
-        renewals = {call for call in calls if call.startswith("replace_lease of process (")}
-        assert sorted(set(calls) - renewals) == sorted(CALLS)
+        assert set(CALLS) <= set(calls)
+        assert {_kind(call) for call in calls} <= {_kind(call) for call in CALLS} | SOMETIMES
         assert place.left() == []
+
+
+def _kind(call: str) -> str:
+    return call.partition(" (")[0]
 
 
 @pytest.mark.parametrize("moment", Moment)

@@ -26,9 +26,9 @@ from paperclip_claude_k8s.ground.aio import Nursery
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.ports import House, Tenure, Voice
 from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.run.fates import Fates
 from paperclip_claude_k8s.run.sweep import sweep
-from paperclip_claude_k8s.run.whoami import start_of
-from paperclip_claude_k8s.verdict.holder import Fate, Watched, fate_by_lease, fate_here
+from paperclip_claude_k8s.verdict.holder import Fate
 
 FORBIDDEN = frozenset({403, 404, 405})
 """Answers that mean: no Leases here. Runs are then fenced by the gate and by what Jobs say of holders."""
@@ -36,7 +36,7 @@ CONFLICT = 409
 STALE = frozenset({404, 409, 422})
 """Answers that mean: the version we think ours to have is not there."""
 LOOK_AGAIN = 2.0
-"""Seconds between two looks at the Lease of a process whose fate is unknown."""
+"""Seconds between two tries for a slot that another run holds."""
 LINGER = 1.0
 """Seconds a process keeps its Lease after its last run: the next run often follows at once."""
 
@@ -66,7 +66,10 @@ class Landlord:
     _renewed: float = 0.0
     _swept: bool = False
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
-    _watched: dict[str, Watched] = field(default_factory=dict)
+    _fates: Fates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fates = Fates(self.cluster, self.namespace, self.me, self.house.timings)
 
     @asynccontextmanager
     async def tenure(self, slot: str, run: str, patience: float, say: Voice) -> AsyncIterator[Tenure]:
@@ -154,7 +157,7 @@ class Landlord:
         """Take the slot over from a holder that is dead; None when somebody was faster."""
         holder, their_run = holder_of(lease)
         if holder.uuid != self.me.uuid:
-            if await self._fate(holder, say) is Fate.ALIVE:
+            if await self._fates.of(holder, say) is Fate.ALIVE:
                 raise Rival(holder.uuid, their_run)
             await self._delete(process_lease_name(holder.uuid))
         wish = over(slot_lease(self.namespace, slot, run, self.me, self.house.now()), lease.resource_version)
@@ -164,35 +167,6 @@ class Landlord:
             if error.status in {CONFLICT, 404}:
                 return None
             raise
-
-    async def _fate(self, holder: ProcessId, say: Voice) -> Fate:
-        """Alive or dead, after waiting as long as it takes to know."""
-        fate = fate_here(holder, self.me, start_of)
-        told = False
-        while fate is Fate.UNKNOWN:
-            fate = await self._fate_by_lease(holder.uuid)
-            if fate is not Fate.UNKNOWN:
-                break
-            if not told:
-                wait = self._timings.lease_expiry
-                await say.status(
-                    f"Waiting up to {wait:g}s to learn whether this agent's last host process lives"
-                )
-                told = True
-            await asyncio.sleep(LOOK_AGAIN)
-        return fate
-
-    async def _fate_by_lease(self, uuid: str) -> Fate:
-        try:
-            lease = await self.cluster.read_lease(self.namespace, process_lease_name(uuid))
-        except ClusterError:
-            return Fate.UNKNOWN
-        version = lease.resource_version if lease is not None else None
-        first = self._watched.setdefault(uuid, Watched(version or "", self._now()))
-        fate = fate_by_lease(first, version, self._now(), self._timings.lease_expiry)
-        if fate is not Fate.UNKNOWN:
-            del self._watched[uuid]
-        return fate
 
     # giving it back -----------------------------------------------------------------------------
 
