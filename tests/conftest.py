@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import settings
 
-TEST_LIMIT = 60.0
+TEST_LIMIT = 180.0
 """Seconds after which a hanging test shows where it hangs and ends the session."""
 REAL_LIMIT = 600.0
 """The same for tests on a real cluster, whose kubelet takes its time."""
