@@ -263,7 +263,7 @@ async def test_spec_12_cancel_ends_a_run_and_keeps_what_it_said(
     place: Place,
     watched: bool,  # noqa: FBT001
 ) -> None:
-    words = place.new("-q", CLAUDE_LINE_DELAY="0.3")
+    words = place.new("-q", CLAUDE_LINE_DELAY="0.8")
     if watched:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(place.desk.run(*words))
@@ -275,7 +275,7 @@ async def test_spec_12_cancel_ends_a_run_and_keeps_what_it_said(
         assert watching.result()[1] == ended.result()[1]
         code, told, _ = ended.result()
     else:
-        run_id = await place.submitted(CLAUDE_LINE_DELAY="0.3")
+        run_id = await place.submitted(CLAUDE_LINE_DELAY="0.8")
         await asyncio.sleep(1)
         code, told, _ = await place.desk.run("cancel", "-q", run_id)
     assert (code, told["status"], told["error"]) == (0, "cancelled", "cancelled")
@@ -284,7 +284,7 @@ async def test_spec_12_cancel_ends_a_run_and_keeps_what_it_said(
 
 
 async def test_spec_12_jobs_and_logs_look_without_touching(place: Place) -> None:
-    run_id = await place.submitted("--agent", "ada", CLAUDE_LINE_DELAY="0.1")
+    run_id = await place.submitted("--agent", "ada", CLAUDE_LINE_DELAY="0.4")
     kubeconfig = ["--kubeconfig", str(place.cluster.kubeconfig)]
     code, told, _ = await place.desk.run("jobs", *kubeconfig)
     (job,) = told["jobs"]

@@ -20,6 +20,13 @@ STATE = tempfile.mkdtemp(prefix="claude-k8s-tests-")
 """Records of commands whose test does not care."""
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 GLANCE = 0.005
+HEARING = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes the command that follows: whoever runs these tests in the background ignores both for all of them."""
 
 
 def _env(more: dict[str, str] | None) -> dict[str, str]:
@@ -42,6 +49,9 @@ async def shell(
     """A command under way; ended with the block, if it has not by itself. `within`: words in front of it."""
     process = await asyncio.create_subprocess_exec(
         *within,
+        sys.executable,
+        "-ISc",
+        HEARING,
         sys.executable,
         "-m",
         "paperclip_claude_k8s",
