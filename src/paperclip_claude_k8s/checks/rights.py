@@ -85,7 +85,11 @@ RIGHTS: tuple[Right, ...] = (
         "the home pod cannot be read, nor a stopped agent be proven gone by a look at its Pod",
         "set kubeconfig and image, so that no home pod is needed; a stop is proven by the watch alone",
     ),
-    Right(Access("list", "pods"), "error", "a Job's Pod cannot be found, and its run never seen to start"),
+    Right(
+        Access("list", "pods"),
+        "error",
+        "the Pod of a Job that is adopted cannot be found, nor any Pod once the watch has to begin anew",
+    ),
     Right(Access("watch", "pods"), "warn", "start and end of an agent are not told as they happen", _LISTING),
     Right(
         Access("get", "pods", subresource="log"),
