@@ -26,7 +26,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Becomes the command that follows: who runs these tests in the background has both ignored by all of them."""
+"""Becomes the command that follows: in the background both would be ignored."""
 
 
 def _env(more: dict[str, str] | None) -> dict[str, str]:
