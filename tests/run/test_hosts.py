@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.doorway import Moment
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host, jobs, leases, started
 from tests.support.runs import Heard, capture
@@ -64,6 +65,23 @@ async def test_a_long_run_renews_one_lease_and_nothing_else(tmp_path: Path) -> N
         await asyncio.sleep(200)
         assert fake.calls.count("update", "leases") - before == 10
         assert len(leases(fake, "slot")) == 1
+
+
+async def test_a_run_that_is_cancelled_while_it_gives_its_slot_back_leaves_no_lease(tmp_path: Path) -> None:
+    async with FakeCluster.start(tmp_path, LONG) as fake, asyncio.TaskGroup() as group:
+
+        def cut_off(call: str, moment: Moment) -> bool:
+            if (call, moment) == ("delete_lease of slot", Moment.BEFORE):
+                running.cancel()
+            return False
+
+        host = Host(fake, "host-one", cut_off)
+        running = group.create_task(host.run())
+        await asyncio.wait([running])
+        assert running.cancelled()
+        assert len(leases(fake, "slot")) == 1
+        await host.adapter.shutdown()
+        assert leases(fake, "slot") == leases(fake, "process") == []
 
 
 async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Landlord:
     nursery: Nursery
     forbidden: bool = False
     _held: dict[str, Tenure] = field(default_factory=dict)
+    _owed: list[Tenure] = field(default_factory=list)
+    """Slots that were given back, and whose Leases may still be there."""
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _version: str = ""
     _renewing: asyncio.Task[None] | None = None
@@ -98,6 +100,8 @@ class Landlord:
         """The host goes down: say that we hold nothing any more. Bounded by the caller."""
         for held in tuple(self._held.values()):
             await self._give_back(held)
+        while self._owed:
+            await self._settle(self._owed[0])
         await self._leave()
 
     # taking a slot ------------------------------------------------------------------------------
@@ -176,10 +180,17 @@ class Landlord:
             return
         self._vacate(held.slot)
         if held.fenced:
-            with suppress(ClusterError, TimeoutError):
-                async with asyncio.timeout(self._timings.tidy):
-                    name = slot_lease_name(held.slot)
-                    await self.cluster.delete_lease(self.namespace, name, held.version)
+            self._owed.append(held)
+            await self._settle(held)
+
+    async def _settle(self, held: Tenure) -> None:
+        """Delete the slot's Lease; a run that is cancelled meanwhile still owes that."""
+        with suppress(ClusterError, TimeoutError):
+            async with asyncio.timeout(self._timings.tidy):
+                name = slot_lease_name(held.slot)
+                await self.cluster.delete_lease(self.namespace, name, held.version)
+        with suppress(ValueError):  # two may have paid
+            self._owed.remove(held)
 
     def _vacate(self, slot: str) -> None:
         del self._held[slot]
