@@ -18,7 +18,7 @@ from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
 from tests.real_host.stage import Stage
 
 Point = Callable[[Stage], Awaitable[str]]
-LIMIT = 330.0
+LIMIT = 540.0
 """Seconds for everything, the installation of the server included."""
 
 
