@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ class Container:
     def __init__(self, log: LogFile) -> None:
         self.log = log
         self._process: asyncio.subprocess.Process | None = None
+        self._early: Callable[[], None] | None = None
 
     async def run(self, command: Command) -> int:
         """Start it and wait until it and its output have ended; what it left behind is killed."""
@@ -47,6 +48,8 @@ class Container:
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         self._process = process
         try:
+            if self._early is not None:
+                self._early()
             return await self._ended(process)
         finally:
             self.kill()
@@ -70,14 +73,18 @@ class Container:
         self.log.end()
 
     def terminate(self) -> None:
-        """SIGTERM to the first process alone, as a runtime does."""
-        if self._process is not None and self._process.returncode is None:
+        """SIGTERM to the first process alone, as a runtime does; one that is being started gets it then."""
+        if self._process is None:
+            self._early = self.terminate
+        elif self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL to everything that was started in this container."""
-        if self._process is not None:
+        """SIGKILL to everything that was started in this container, or is just being started."""
+        if self._process is None:
+            self._early = self.kill
+        else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
