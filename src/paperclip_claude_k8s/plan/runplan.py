@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.ground.settings import Limits
@@ -23,7 +24,7 @@ from paperclip_claude_k8s.plan.runlog import RunLogPlan
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what follows from a plan is worked out once, however large its prompt
 class RunPlan:
     """What to ask of the cluster for one attempt of a run. Secret values never show in its repr."""
 
@@ -67,20 +68,20 @@ class RunPlan:
         """The run Secret shares the Job's name: one look tells what belongs together."""
         return self.job_name
 
-    @property
+    @cached_property
     def files(self) -> Mapping[str, str]:
         """File name → text: what the agent finds in its run folder, whichever way it comes."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.bundle_files}
 
-    @property
+    @cached_property
     def secret_values(self) -> frozenset[str]:
         """What may be shown nowhere, wherever else it turns up."""
         return (
             frozenset({*self.environment.secrets.values(), *self.overlay.secrets.values()}) | self.mcp.secrets
         )
 
-    @property
+    @cached_property
     def delivery(self) -> Delivery:
         """Which way each file goes; the shared volume only where it is mounted on both sides."""
         shared = self.volume_here is not None and self.home is not None and self.home.claim_name
@@ -101,12 +102,12 @@ class RunPlan:
         """Whether an init container writes the files: so configured, or Secrets are forbidden."""
         return self.secretless or self.config.prompt_delivery == "init"
 
-    @property
+    @cached_property
     def secret_data(self) -> Mapping[str, str]:
         """Key → value of the run Secret; empty where the run has none and nothing gates its Pod."""
         return {**self.delivery.secret, **self._values}
 
-    @property
+    @cached_property
     def bulk(self) -> int:
         """Size of the largest object that carries the run's texts, in bytes; etcd bounds it."""
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
@@ -121,7 +122,7 @@ class RunPlan:
         small = size(text) <= Limits().secret_prompt_bytes
         return self.by_init and small and shows_secret(text, self.secret_values)
 
-    @property
+    @cached_property
     def hidden_arguments(self) -> Mapping[str, str]:
         """Variable → argument of the agent that must not stand in the Job."""
         return hidden_arguments(self.argv, self.secret_values) if not self.secretless else {}
@@ -131,7 +132,7 @@ class RunPlan:
         """Variables of the agent's container whose values come from the run Secret."""
         return {**self.environment.secrets, **self.hidden_arguments}
 
-    @property
+    @cached_property
     def _values(self) -> Mapping[str, str]:
         env = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in self.secret_env.items()}
         return {**env, **self.overlay.secrets}
