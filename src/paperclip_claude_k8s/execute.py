@@ -1,12 +1,15 @@
 """One run, as a table of contents."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
+from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.planning import Planner
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
@@ -39,7 +42,19 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
     return await _answered(given, process, _submit)
 
 
-_Walk = Callable[[ExecutionContext, Process, Narrator], Awaitable[T]]
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A run that may be launched now; `leave` gives up its place among those that are."""
+
+    ctx: ExecutionContext
+    who: Identity
+    config: AdapterConfig
+    ports: Ports
+    say: Narrator
+    leave: Callable[[], None]
+
+
+_Walk = Callable[[_Start], Awaitable[T]]
 
 
 async def _answered(
@@ -53,54 +68,61 @@ async def _answered(
     say = Narrator(ctx)
     try:
         async with process.poller.heeding(ctx) as heeding:
-            return await walk(heeding, process, say)
+            who, config = identity_of(heeding), read_config(heeding)
+            await get_ready(heeding, config, say)
+            leave = await unless_stopped(heeding.signal, process.launches.enter())
+            try:
+                return await walk(_Start(heeding, who, config, process.ports(config.kubeconfig), say, leave))
+            finally:
+                leave()
     except RunFailure as stop:
         await say.warn(stop.failure.message)
         return apologize(stop.failure, asked)
 
 
-async def _run(ctx: ExecutionContext, process: Process, say: Narrator) -> ExecutionResult:
-    ports, planner, plan = await _planned(ctx, process, say)
+async def _run(start: _Start) -> ExecutionResult:
+    ctx, ports, say = start.ctx, start.ports, start.say
+    planner, plan = await _planned(start)
     async with slot_held(ctx, plan, ports, say) as held:
-        result = await _attempt(planner, plan, held, ports, say)
+        launched = await _launched(planner, plan, held, ports, say)
+        start.leave()
+        result = await _seen_through(ctx, launched, held, ports, say)
         if result is None:
             await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
-            result = await _attempt(planner, planner.plan(fresh=True), held, ports, say)
+            launched = await _launched(planner, planner.plan(fresh=True), held, ports, say)
+            result = await _seen_through(ctx, launched, held, ports, say)
     assert result is not None  # noqa: S101  # a second attempt resumes no session that could be lost
     return result
 
 
-async def _submit(ctx: ExecutionContext, process: Process, say: Narrator) -> None:
-    ports, planner, plan = await _planned(ctx, process, say)
-    async with slot_held(ctx, plan, ports, say) as held:
-        launched = await _launched(planner, plan, held, ports, say)
-        await ports.chronicle.launched(launched.job.ref)
-        await say.status(launched.headline)
+async def _submit(start: _Start) -> None:
+    planner, plan = await _planned(start)
+    async with slot_held(start.ctx, plan, start.ports, start.say) as held:
+        launched = await _launched(planner, plan, held, start.ports, start.say)
+        await start.ports.chronicle.launched(launched.job.ref)
+        await start.say.status(launched.headline)
 
 
-async def _planned(ctx: ExecutionContext, process: Process, say: Narrator) -> tuple[Ports, Planner, RunPlan]:
-    who, config = identity_of(ctx), read_config(ctx)
-    ports = process.ports(config.kubeconfig)
-    await get_ready(ctx, config, say)
-    return ports, *await unless_stopped(ctx.signal, prepare(ctx, who, config, ports, say))
+async def _planned(start: _Start) -> tuple[Planner, RunPlan]:
+    preparing = prepare(start.ctx, start.who, start.config, start.ports, start.say)
+    return await unless_stopped(start.ctx.signal, preparing)
 
 
 async def _launched(
     planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
 ) -> LaunchedJob:
-    async with ports.turns.of(held.slot), ports.launches.granted():
+    async with ports.turns.of(held.slot):
         return await unless_stopped(planner.ctx.signal, launch(planner, plan, held, ports, say))
 
 
-async def _attempt(
-    planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
+async def _seen_through(
+    ctx: ExecutionContext, launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator
 ) -> ExecutionResult | None:
     """The answer; None where the session it should resume is lost, and a fresh one may do."""
-    launched = await _launched(planner, plan, held, ports, say)
     async with tended(launched, held, ports, say) as care:
         await ports.chronicle.launched(launched.job.ref)
         await say.status(launched.headline)
-        seen = await observe(planner.ctx, launched, held, ports, say)
+        seen = await observe(ctx, launched, held, ports, say)
         care.end_unknown, care.agent_ended = seen.end_unknown, seen.agent_ended
         failure = verdict_on(seen, launched.plan, ports.house)
         again = wants_fresh_session(failure, launched.plan)

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Admission, Turns
+from paperclip_claude_k8s.ground.aio import Turns
 from paperclip_claude_k8s.ground.settings import Limits, Timings
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import Governor
@@ -116,16 +116,6 @@ class Unwritten:
         return True
 
 
-LAUNCHES = 50
-"""Runs that launch at once: beyond, each would slow all others, and the first output of those that run."""
-LAUNCH_PATIENCE = 1.0
-"""Seconds after which a launch counts as one that waits for something."""
-
-
-def launch_admission() -> Admission:
-    return Admission(LAUNCHES, LAUNCH_PATIENCE)
-
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The neighbours of a run. Shared by all runs of one process that use the same cluster."""
@@ -143,5 +133,3 @@ class Ports:
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     chronicle: Chronicle = field(default_factory=Unwritten)
-    launches: Admission = field(default_factory=launch_admission)
-    """Keeps a crowd of launches from delaying the runs that are there."""

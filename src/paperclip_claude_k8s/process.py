@@ -14,13 +14,17 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ground.aio import Admission, Nursery, Turns
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
-from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten, launch_admission
+from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten
 from paperclip_claude_k8s.run.polling import HostPoller
 from paperclip_claude_k8s.run.tenancy import Landlord
 from paperclip_claude_k8s.run.whoami import this_process
 
 SHUTDOWN = 2.0
 """Seconds that each part of going down may take: hosts are killed soon after their SIGTERM."""
+LAUNCHES = 4
+"""Runs that launch at once: more would keep this process and the server from the output of those that run."""
+LAUNCH_PATIENCE = 0.1
+"""Seconds after which a launch is one that waits: at least 40 a second begin, however slow the server is."""
 Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
 
@@ -40,7 +44,8 @@ class Process:
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
     chronicle: Chronicle = field(default_factory=Unwritten)
-    launches: Admission = field(default_factory=launch_admission)
+    launches: Admission = field(default_factory=lambda: Admission(LAUNCHES, LAUNCH_PATIENCE))
+    """Keeps a crowd of launches from delaying the runs that are there."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _clusters: dict[str | None, Cluster] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
@@ -59,7 +64,7 @@ class Process:
             cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
         informer = partial(self._informer, kubeconfig, cluster)
         slots = partial(self._landlord, kubeconfig, cluster)
-        shared = (self.house, self.governor, self.turns, self.held, self.chronicle, self.launches)
+        shared = (self.house, self.governor, self.turns, self.held, self.chronicle)
         return Ports(cluster, informer, slots, *shared)
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:

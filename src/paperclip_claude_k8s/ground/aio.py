@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -55,23 +55,20 @@ class Admission:
         self._room = asyncio.Semaphore(width)
         self._patience = patience
 
-    @asynccontextmanager
-    async def granted(self) -> AsyncIterator[None]:
+    async def enter(self) -> Callable[[], None]:
+        """Wait for a place; call what this gives to leave it, as often as you like."""
         await self._room.acquire()
         inside = True
 
-        def make_room() -> None:
+        def leave() -> None:
             nonlocal inside
             if inside:
                 inside = False
+                timer.cancel()
                 self._room.release()
 
-        timer = asyncio.get_running_loop().call_later(self._patience, make_room)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            make_room()
+        timer = asyncio.get_running_loop().call_later(self._patience, leave)
+        return leave
 
 
 class Nursery:
