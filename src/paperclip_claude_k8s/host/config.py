@@ -63,6 +63,7 @@ WITHOUT_EFFECT = frozenset(
 
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 """Older or form-given names; the name on the right wins where both are given."""
+_RENAMED = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
 
 FORM_ENV = "envVars"
 """`env` as a form can give it, laid below `env`: the host takes that key as an object only and adds to it."""
@@ -195,23 +196,18 @@ def other_names(key: str) -> tuple[str, ...]:
 
 def keys_without_effect(config: AdapterConfig) -> tuple[str, ...]:
     """Keys this config sets to something other than the default and that nothing acts upon yet, sorted."""
-    defaults = AdapterConfig()
-    found = [
-        field.alias or name
-        for name, field in AdapterConfig.model_fields.items()
-        if getattr(config, name) != getattr(defaults, name)
-    ]
-    return tuple(sorted(WITHOUT_EFFECT.intersection(found)))
+    fields = AdapterConfig.model_fields
+    idle = {key: to_snake(key) for key in WITHOUT_EFFECT}
+    return tuple(sorted(key for key, name in idle.items() if getattr(config, name) != fields[name].default))
 
 
 def _known_names(given: Mapping[str, Any]) -> JsonMap:
     """One spelling for each setting: the wire's camelCase name."""
-    aliases = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
-    renamed = {aliases[key]: value for key, value in given.items() if key in aliases}
+    renamed = {_RENAMED[key]: value for key, value in given.items() if key in _RENAMED}
     plain = {
         to_camel(key) if key in AdapterConfig.model_fields else key: value
         for key, value in given.items()
-        if key not in aliases
+        if key not in _RENAMED
     }
     return renamed | plain
 

@@ -12,11 +12,11 @@ from paperclip_claude_k8s.host.session import ResumeWish, resume_wish
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.manifest import job_manifest, pod_template
+from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 from paperclip_claude_k8s.plan.podsecurity import weaknesses
-from paperclip_claude_k8s.plan.podtemplate import read_overlay, what_stayed
+from paperclip_claude_k8s.plan.podtemplate import lay_over, read_overlay, what_stayed
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.runlog import plan_run_log, why_without_effect
@@ -132,10 +132,11 @@ def plan_run(  # noqa: PLR0913  # what a plan is made of, and three ways to diff
 
 def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
     """What an overlay could not change, and each way in which the Pod is weaker than `restricted`."""
-    stayed = what_stayed(pod_template(plan), plan.overlay)
+    template = pod_template(plan)
+    stayed = what_stayed(template, plan.overlay)
     if stayed:
         yield f"podTemplate: what a run cannot do without stays as it is: {', '.join(stayed)}"
-    for found in weaknesses(job_manifest(plan)["spec"]["template"]):
+    for found in weaknesses(lay_over(template, plan.overlay)):
         yield f"Weaker than the Pod Security Standard `restricted`: {found}"
     if plan.config.enable_docker:
         yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"

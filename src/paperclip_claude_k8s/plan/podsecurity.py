@@ -3,13 +3,45 @@
 Source: kubernetes.io/docs/concepts/security/pod-security-standards. Rules of `baseline` are part of it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.host.context import JsonMap
 
-Rule: TypeAlias = Callable[[JsonMap], Iterable[str]]
-"""A Pod's template → one short sentence per violation."""
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Pod's template as the rules look at it."""
+
+    annotations: JsonMap
+    spec: JsonMap
+    context: JsonMap
+    """The Pod's own security context."""
+    containers: Sequence[tuple[str, JsonMap, JsonMap]]
+    """Who, the container, its security context."""
+
+    @classmethod
+    def of(cls, template: JsonMap) -> "Pod":
+        spec = _map(template, "spec")
+        annotations = _map(_map(template, "metadata"), "annotations")
+        return cls(annotations, spec, _map(spec, "securityContext"), tuple(_containers(spec)))
+
+    @property
+    def contexts(self) -> Iterator[tuple[str, JsonMap]]:
+        """Who and its security context: the Pod's and each container's."""
+        yield "the Pod", self.context
+        for who, _, context in self.containers:
+            yield who, context
+
+    def effective(self, key: str) -> Iterator[tuple[str, Any]]:
+        """What holds for each container: its own word, else the Pod's."""
+        for who, _, context in self.containers:
+            yield who, context.get(key, self.context.get(key))
+
+
+Rule: TypeAlias = Callable[[Pod], Iterable[str]]
+"""One short sentence per violation."""
 
 _VOLUMES = frozenset(
     {
@@ -49,33 +81,33 @@ _ACTIONS = ("httpGet", "tcpSocket")
 
 def weaknesses(template: JsonMap) -> tuple[str, ...]:
     """Every way in which this Pod falls short of `restricted`, in words; nothing for one that meets it."""
-    return tuple(found for rule in RULES for found in rule(template))
+    pod = Pod.of(template)
+    return tuple(found for rule in RULES for found in rule(pod))
 
 
 # The Pod as a whole ------------------------------------------------------------------------------------
 
 
-def _host_namespaces(template: JsonMap) -> Iterator[str]:
-    spec = _map(template, "spec")
+def _host_namespaces(pod: Pod) -> Iterator[str]:
     for key in ("hostNetwork", "hostPID", "hostIPC"):
-        if spec.get(key):
+        if pod.spec.get(key):
             yield f"{key} is on"
 
 
-def _volume_types(template: JsonMap) -> Iterator[str]:
-    for volume in _maps(_map(template, "spec"), "volumes"):
+def _volume_types(pod: Pod) -> Iterator[str]:
+    for volume in _maps(pod.spec, "volumes"):
         for kind in sorted({*volume} - _VOLUMES - {"name"}):
             yield f"volume {volume.get('name')} is of type {kind}"
 
 
-def _sysctls(template: JsonMap) -> Iterator[str]:
-    for sysctl in _maps(_map(_map(template, "spec"), "securityContext"), "sysctls"):
+def _sysctls(pod: Pod) -> Iterator[str]:
+    for sysctl in _maps(pod.context, "sysctls"):
         if sysctl.get("name") not in _SYSCTLS:
             yield f"sysctl {sysctl.get('name')} is set"
 
 
-def _apparmor_annotations(template: JsonMap) -> Iterator[str]:
-    for key, value in _map(_map(template, "metadata"), "annotations").items():
+def _apparmor_annotations(pod: Pod) -> Iterator[str]:
+    for key, value in pod.annotations.items():
         allowed = value in {"", "runtime/default"} or str(value).startswith("localhost/")
         if key.startswith(_APPARMOR_ANNOTATION) and not allowed:
             yield f"AppArmor profile of {key.removeprefix(_APPARMOR_ANNOTATION)} is {value}"
@@ -84,40 +116,40 @@ def _apparmor_annotations(template: JsonMap) -> Iterator[str]:
 # Pod and containers ------------------------------------------------------------------------------------
 
 
-def _windows(template: JsonMap) -> Iterator[str]:
-    for who, context in _contexts(template):
+def _windows(pod: Pod) -> Iterator[str]:
+    for who, context in pod.contexts:
         if _map(context, "windowsOptions").get("hostProcess"):
             yield f"{who} is a Windows HostProcess"
 
 
-def _selinux(template: JsonMap) -> Iterator[str]:
-    for who, context in _contexts(template):
+def _selinux(pod: Pod) -> Iterator[str]:
+    for who, context in pod.contexts:
         options = _map(context, "seLinuxOptions")
         if options.get("type", "") not in _SELINUX_TYPES or options.get("user") or options.get("role"):
             yield f"{who} sets SELinux options of its own"
 
 
-def _apparmor(template: JsonMap) -> Iterator[str]:
-    for who, context in _contexts(template):
+def _apparmor(pod: Pod) -> Iterator[str]:
+    for who, context in pod.contexts:
         profile = _map(context, "appArmorProfile").get("type")
         if profile is not None and profile not in _PROFILES:
             yield f"{who} has AppArmor profile {profile}"
 
 
-def _run_as_user(template: JsonMap) -> Iterator[str]:
-    for who, context in _contexts(template):
+def _run_as_user(pod: Pod) -> Iterator[str]:
+    for who, context in pod.contexts:
         if context.get("runAsUser") == 0:
             yield f"{who} runs as user 0"
 
 
-def _run_as_non_root(template: JsonMap) -> Iterator[str]:
-    for who, value in _effective(template, "runAsNonRoot"):
+def _run_as_non_root(pod: Pod) -> Iterator[str]:
+    for who, value in pod.effective("runAsNonRoot"):
         if value is not True:
             yield f"{who} may run as root (runAsNonRoot is not true)"
 
 
-def _seccomp(template: JsonMap) -> Iterator[str]:
-    for who, profile in _effective(template, "seccompProfile"):
+def _seccomp(pod: Pod) -> Iterator[str]:
+    for who, profile in pod.effective("seccompProfile"):
         kind = profile.get("type") if isinstance(profile, Mapping) else None
         if kind not in _PROFILES:
             yield f"{who} has seccomp profile {kind or 'none'}"
@@ -126,20 +158,20 @@ def _seccomp(template: JsonMap) -> Iterator[str]:
 # Containers --------------------------------------------------------------------------------------------
 
 
-def _privileged(template: JsonMap) -> Iterator[str]:
-    for who, _, context in _containers(template):
+def _privileged(pod: Pod) -> Iterator[str]:
+    for who, _, context in pod.containers:
         if context.get("privileged"):
             yield f"{who} is privileged"
 
 
-def _escalation(template: JsonMap) -> Iterator[str]:
-    for who, _, context in _containers(template):
+def _escalation(pod: Pod) -> Iterator[str]:
+    for who, _, context in pod.containers:
         if context.get("allowPrivilegeEscalation") is not False:
             yield f"{who} may escalate privileges"
 
 
-def _capabilities(template: JsonMap) -> Iterator[str]:
-    for who, _, context in _containers(template):
+def _capabilities(pod: Pod) -> Iterator[str]:
+    for who, _, context in pod.containers:
         capabilities = _map(context, "capabilities")
         if "ALL" not in (capabilities.get("drop") or ()):
             yield f"{who} does not drop ALL capabilities"
@@ -148,21 +180,21 @@ def _capabilities(template: JsonMap) -> Iterator[str]:
                 yield f"{who} adds capability {added}"
 
 
-def _proc_mount(template: JsonMap) -> Iterator[str]:
-    for who, _, context in _containers(template):
+def _proc_mount(pod: Pod) -> Iterator[str]:
+    for who, _, context in pod.containers:
         if context.get("procMount") not in {None, "", "Default"}:
             yield f"{who} has procMount {context['procMount']}"
 
 
-def _host_ports(template: JsonMap) -> Iterator[str]:
-    for who, container, _ in _containers(template):
+def _host_ports(pod: Pod) -> Iterator[str]:
+    for who, container, _ in pod.containers:
         for port in _maps(container, "ports"):
             if port.get("hostPort"):
                 yield f"{who} takes host port {port['hostPort']}"
 
 
-def _probed_hosts(template: JsonMap) -> Iterator[str]:
-    for who, container, _ in _containers(template):
+def _probed_hosts(pod: Pod) -> Iterator[str]:
+    for who, container, _ in pod.containers:
         asking = [_map(container, probe) for probe in _PROBES]
         asking += [_map(_map(container, "lifecycle"), hook) for hook in _HOOKS]
         if any(_map(asked, action).get("host") for asked in asking for action in _ACTIONS):
@@ -189,26 +221,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _containers(template: JsonMap) -> Iterator[tuple[str, JsonMap, JsonMap]]:
-    """Who, the container, its security context."""
-    spec = _map(template, "spec")
+def _containers(spec: JsonMap) -> Iterator[tuple[str, JsonMap, JsonMap]]:
     for kind in ("initContainers", "containers", "ephemeralContainers"):
         for container in _maps(spec, kind):
             yield f"container {container.get('name')}", container, _map(container, "securityContext")
-
-
-def _contexts(template: JsonMap) -> Iterator[tuple[str, JsonMap]]:
-    """Who and its security context: the Pod's and each container's."""
-    yield "the Pod", _map(_map(template, "spec"), "securityContext")
-    for who, _, context in _containers(template):
-        yield who, context
-
-
-def _effective(template: JsonMap, key: str) -> Iterator[tuple[str, Any]]:
-    """What holds for each container: its own word, else the Pod's."""
-    ours = _map(_map(template, "spec"), "securityContext").get(key)
-    for who, _, context in _containers(template):
-        yield who, context.get(key, ours)
 
 
 def _map(source: Mapping[str, Any], key: str) -> JsonMap:

@@ -59,7 +59,7 @@ class RunPlan:
     session_params: Mapping[str, str] = field(default_factory=dict)
     """Stored with the session id, so that the next run can tell whether it may resume."""
 
-    @property
+    @cached_property
     def job_name(self) -> str:
         return self.identity.job_name(self.attempt)
 

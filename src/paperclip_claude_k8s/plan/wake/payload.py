@@ -23,6 +23,8 @@ _CONTINUATION_VERSION = 1
 def normalize_wake_payload(value: object) -> JsonMap | None:
     """Ids and names trimmed, empty ones None, bodies as they are. Never raises; idempotent."""
     given = as_object(value)
+    if not given:
+        return None
     payload: JsonMap = {name: read(given.get(name)) for name, read in _READERS.items()}
     payload |= _comment_counts(given, payload)
     return payload if any(payload[name] for name in _TELLING) else None
