@@ -1,16 +1,19 @@
 """The beginning and the end of an output of any length."""
 
+from collections import deque
+
 HEAD_BYTES = 4 * 1024
 TAIL_BYTES = 60 * 1024
 
 
 class Excerpt:
-    """Keeps the first 4 KiB and the last 60 KiB (SPEC 5)."""
+    """Keeps the first 4 KiB and the last 60 KiB (SPEC 5): blocks as they came, until it is asked for."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._head = b""
-        self._tail = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._kept = 0
 
     def add(self, block: bytes) -> None:
         self.bytes += len(block)
@@ -18,12 +21,16 @@ class Excerpt:
         if taken:
             self._head += block[:taken]
             block = block[taken:]
-        self._tail += block[-TAIL_BYTES:]
-        if len(self._tail) > 2 * TAIL_BYTES:  # rarely, or small pieces would each cost a copy
-            del self._tail[:-TAIL_BYTES]
+            if not block:
+                return
+        block = block[-TAIL_BYTES:]
+        self._tail.append(block)
+        self._kept += len(block)
+        while self._kept - len(self._tail[0]) >= TAIL_BYTES:
+            self._kept -= len(self._tail.popleft())
 
     def __bytes__(self) -> bytes:
-        tail = self._tail[-TAIL_BYTES:]
+        tail = b"".join(self._tail)[-TAIL_BYTES:]
         left_out = self.bytes - len(self._head) - len(tail)
         note = b"\n[... %d bytes left out ...]\n" % left_out if left_out else b""
         return self._head + note + tail
