@@ -21,9 +21,9 @@ from paperclip_claude_k8s.run.whoami import this_process
 
 SHUTDOWN = 2.0
 """Seconds that each part of going down may take: hosts are killed soon after their SIGTERM."""
-LAUNCHES = 4
+LAUNCHES = 2
 """Runs that launch at once: more would keep this process and the server from the output of those that run."""
-LAUNCH_PATIENCE = 0.1
+LAUNCH_PATIENCE = 0.05
 """Seconds after which a launch is one that waits: at least 40 a second begin, however slow the server is."""
 Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
