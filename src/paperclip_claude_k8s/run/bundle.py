@@ -1,7 +1,6 @@
 """Instructions and skills, gathered on the host and put where the agent's Pod finds them (SPEC 2.4, 6)."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,7 @@ from paperclip_claude_k8s.run.trees import (
     Budget,
     descended,
     made_folder,
+    on_volume,
     opened,
     read_file,
     read_tree,
@@ -179,20 +179,16 @@ def _instructions(wanted: Wanted, notes: list[str]) -> str | None:
 
 def _put(place: Place, bundle: Bundle) -> None:
     """Write the bundle unless it is there already, unchanged. Raises `OSError`."""
-    volume = os.open(place.volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with made_folder(volume, *place.folder.split("/")) as cache:
-            for _ in range(_ROUNDS):
-                if _is_there(cache, bundle):
-                    return
-                with suppress(FileExistsError):
-                    write_tree(cache, bundle.key, bundle.files)
-                    sweep(cache, bundle.key)
-                    return
-                if not _is_there(cache, bundle):
-                    remove_tree(cache, bundle.key)
-    finally:
-        os.close(volume)
+    with on_volume(place.volume) as volume, made_folder(volume, *place.folder.split("/")) as cache:
+        for _ in range(_ROUNDS):
+            if _is_there(cache, bundle):
+                return
+            with suppress(FileExistsError):
+                write_tree(cache, bundle.key, bundle.files)
+                sweep(cache, bundle.key)
+                return
+            if not _is_there(cache, bundle):
+                remove_tree(cache, bundle.key)
     raise OSError(f"others keep changing {place.folder}/{bundle.key}")
 
 

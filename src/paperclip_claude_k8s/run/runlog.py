@@ -13,11 +13,7 @@ from pathlib import PurePosixPath
 from paperclip_claude_k8s.plan.runlog import FOLDER
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
-
-KEPT_SECONDS = 7 * 24 * 3600
-"""Age at which the log of a run that did not end well is removed (SPEC 5)."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from paperclip_claude_k8s.run.trees import FILE, KEPT_SECONDS, descended, opened
 
 
 class RunLogFile:
@@ -32,12 +28,8 @@ class RunLogFile:
         return await asyncio.to_thread(self._read, start, stop)
 
     def _read(self, start: int, stop: int) -> bytes:
-        with _folder_of(self._volume, self._path) as (folder, name):
-            file = os.open(name, _FILE, dir_fd=folder)
-            try:
-                return os.pread(file, stop - start, start)
-            finally:
-                os.close(file)
+        with _folder_of(self._volume, self._path) as (folder, name), descended(folder, name, FILE) as file:
+            return os.pread(file, stop - start, start)
 
 
 def run_log_of(volume: str | None, annotated: str | None) -> RunLogFile | None:
@@ -73,13 +65,6 @@ def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
 @contextmanager
 def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
     """The opened folder in which the file lies, and the file's name."""
-    *folders, name = PurePosixPath(path).parts
-    at = os.open(volume, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for folder in folders:
-            below = os.open(folder, _FOLDER, dir_fd=at)
-            os.close(at)
-            at = below
-        yield at, name
-    finally:
-        os.close(at)
+    whole = PurePosixPath(volume, path)
+    with opened(str(whole.parent), volume) as folder:
+        yield folder, whole.name

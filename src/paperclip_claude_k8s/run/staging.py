@@ -12,11 +12,7 @@ from paperclip_claude_k8s.plan.bundle import BundleFile
 from paperclip_claude_k8s.plan.delivery import FOLDER
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
-from paperclip_claude_k8s.run.trees import made_folder, remove_tree, write_tree
-
-KEPT_SECONDS = 7 * 24 * 3600
-"""Age at which the files of a run that nobody finished are removed, as its log is."""
-_VOLUME = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+from paperclip_claude_k8s.run.trees import KEPT_SECONDS, made_folder, on_volume, remove_tree, write_tree
 
 
 async def stage(plan: RunPlan, house: House) -> None:
@@ -47,23 +43,15 @@ async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
 
 
 def _write(volume: str, name: str, content: dict[str, BundleFile], oldest: float) -> None:
-    at = os.open(volume, _VOLUME)
-    try:
-        with made_folder(at, FOLDER) as folder:
-            with os.scandir(folder) as entries:
-                old = [e.name for e in entries if e.stat(follow_symlinks=False).st_mtime < oldest]
-            for found in old:
-                remove_tree(folder, found)
-            remove_tree(folder, name)
-            write_tree(folder, name, content)
-    finally:
-        os.close(at)
+    with on_volume(volume) as at, made_folder(at, FOLDER) as folder:
+        with os.scandir(folder) as entries:
+            old = [e.name for e in entries if e.stat(follow_symlinks=False).st_mtime < oldest]
+        for found in old:
+            remove_tree(folder, found)
+        remove_tree(folder, name)
+        write_tree(folder, name, content)
 
 
 def _remove(volume: str, name: str) -> None:
-    at = os.open(volume, _VOLUME)
-    try:
-        with made_folder(at, FOLDER) as folder:
-            remove_tree(folder, name)
-    finally:
-        os.close(at)
+    with on_volume(volume) as at, made_folder(at, FOLDER) as folder:
+        remove_tree(folder, name)

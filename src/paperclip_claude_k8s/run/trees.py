@@ -14,10 +14,12 @@ from pathlib import PurePosixPath
 from paperclip_claude_k8s.plan.bundle import BundleFile, Files
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ASIDE = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
 _ABANDONED_SECONDS = 24 * 3600
+KEPT_SECONDS = 7 * 24 * 3600
+"""Age at which what a run left that did not end well is removed from the volume (SPEC 5)."""
 _DEPTH = 32
 """Folders within folders: each holds a descriptor open while it is read."""
 
@@ -65,7 +67,7 @@ def opened(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]
 
 def read_file(path: str, volume: str | None, limit: int) -> bytes:
     """A regular file of at most `limit` bytes. Raises `OSError`, `TooLarge` among them."""
-    with opened(path, volume, _FILE) as file:
+    with opened(path, volume, FILE) as file:
         return _content(file, Budget(limit, 1))
 
 
@@ -86,7 +88,7 @@ def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") ->
             with descended(at, name, _FOLDER) as below:
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
-            with descended(at, name, _FILE) as file:
+            with descended(at, name, FILE) as file:
                 files[path] = BundleFile(_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
             budget.skipped.append(path)
@@ -132,6 +134,16 @@ def sweep(at: int, name: str) -> None:
             mtime = os.stat(found, dir_fd=at, follow_symlinks=False).st_mtime
             if _ASIDE.fullmatch(found) and mtime < oldest:
                 _discard(at, found)
+
+
+@contextmanager
+def on_volume(volume: str) -> Iterator[int]:
+    """The opened volume itself, which may be a link of the operator's. Raises `OSError`."""
+    at = os.open(volume, _FOLDER & ~os.O_NOFOLLOW)
+    try:
+        yield at
+    finally:
+        os.close(at)
 
 
 @contextmanager
