@@ -4,6 +4,7 @@ import os
 import shlex
 from dataclasses import replace
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.options import pointed
 from paperclip_claude_k8s.cli.run import Wish, check, new_record, request_of, run_safely, settings_of
@@ -11,7 +12,7 @@ from paperclip_claude_k8s.cli.runs import gate
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.words import DONE, FAILED, Answer, Stop, failure, resumable
+from paperclip_claude_k8s.cli.runs.words import Answer, Stop, failure, resumable
 
 RUN_TIMEOUT = 3600
 """Seconds an agent host gives the command it starts in the background."""

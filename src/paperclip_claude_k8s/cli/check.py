@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cli.options import FAILED, USAGE, WishInvalid, layered, on_cluster, print_answer
+from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
+from paperclip_claude_k8s.cli.options import WishInvalid, layered, on_cluster, print_answer
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}
@@ -39,7 +40,7 @@ def check(question: Question) -> int:
         return print_answer({"status": "fail", "error": "aborted", "detail": "interrupted"}, FAILED)
     if not question.quiet:
         show(checkup, Console(stderr=True, highlight=False))
-    return print_answer(checkup.to_wire(), FAILED if checkup.status == "fail" else 0)
+    return print_answer(checkup.to_wire(), FAILED if checkup.status == "fail" else DONE)
 
 
 async def _ask(question: Question) -> Checkup:

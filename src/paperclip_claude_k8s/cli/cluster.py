@@ -7,12 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.options import pointed
 from paperclip_claude_k8s.cli.run import Ledger, Wish, answered, run
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.words import DONE, FAILED, Answer, Stop
+from paperclip_claude_k8s.cli.runs.words import Answer, Stop
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError

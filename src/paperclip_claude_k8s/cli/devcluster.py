@@ -10,15 +10,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.options import (
     DEV_NAMESPACE,
-    FAILED,
     existing,
     is_locked,
     print_answer,
     standing_cluster,
 )
-from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.runs.folders import devcluster_folder
 from paperclip_claude_k8s.cli.runs.words import Answer
 
 PATIENCE = 20.0
@@ -28,7 +28,7 @@ GLANCE = 0.05
 
 def up(claude: Path | None) -> int:
     """Start it unless it runs, and say where it is."""
-    folder = state_folder(os.environ) / "devcluster"
+    folder = devcluster_folder(os.environ)
     existing(claude)
     if standing_cluster(os.environ) is None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,12 +47,12 @@ def up(claude: Path | None) -> int:
             {"status": "failed", "error": "not_up", "detail": f"it did not start; see {folder / 'log'}"},
             FAILED,
         )
-    return print_answer(_standing(folder), 0)
+    return print_answer(_standing(folder), DONE)
 
 
 def down() -> int:
     """End it with all its Pods; fine where it does not run."""
-    folder = state_folder(os.environ) / "devcluster"
+    folder = devcluster_folder(os.environ)
     if is_locked(folder / "lock"):
         with suppress(OSError, ValueError):
             os.kill(_pid(folder), signal.SIGTERM)
@@ -62,28 +62,28 @@ def down() -> int:
             {"status": "failed", "error": "not_down", "detail": f"it does not end; its pid is in {folder}"},
             FAILED,
         )
-    return print_answer({"status": "down"}, 0)
+    return print_answer({"status": "down"}, DONE)
 
 
 def status() -> int:
     """Exit code 0 up, 1 down."""
     if standing_cluster(os.environ) is None:
         return print_answer({"status": "down"}, FAILED)
-    return print_answer(_standing(state_folder(os.environ) / "devcluster"), 0)
+    return print_answer(_standing(devcluster_folder(os.environ)), DONE)
 
 
 def serve(claude: Path | None) -> int:
     """Be the cluster, until a signal ends it. The lock is held for as long as this process lives."""
-    folder = state_folder(os.environ) / "devcluster"
+    folder = devcluster_folder(os.environ)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return 0  # another one was faster
+            return DONE  # another one was faster
         (folder / "pid").write_text(json.dumps(os.getpid()), encoding="utf-8")
         asyncio.run(_serve(folder, claude))
-    return 0
+    return DONE
 
 
 async def _serve(folder: Path, claude: Path | None) -> None:
@@ -98,7 +98,7 @@ async def _serve(folder: Path, claude: Path | None) -> None:
 
 async def _until(*, up: bool) -> None:
     """Wait for it to come up, or to be gone; not for ever."""
-    lock = state_folder(os.environ) / "devcluster" / "lock"
+    lock = devcluster_folder(os.environ) / "lock"
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             while (standing_cluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110

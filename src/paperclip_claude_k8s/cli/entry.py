@@ -6,9 +6,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
 
-FAILED, USAGE = 1, 2
 ABOUT_RUNS = frozenset({"run", "query"})
 """Commands whose exit code 2 means that a run goes on, so that misuse of them is 1."""
 
@@ -17,7 +17,7 @@ def enter(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Run the command; the exit code. `commands` raises what it cannot answer itself."""
     SIGNALS.install()
     try:
-        return commands(argv) or 0
+        return commands(argv) or DONE
     except Interrupted as interrupted:
         say({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         die_of(interrupted.signum)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.run import Ledger, answered
 from paperclip_claude_k8s.cli.runs.folders import state_folder
@@ -14,7 +15,7 @@ from paperclip_claude_k8s.cli.runs.output import PIECE
 from paperclip_claude_k8s.cli.runs.place import labels_of
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.words import DONE, FAILED, Answer, Stop
+from paperclip_claude_k8s.cli.runs.words import Answer, Stop
 from paperclip_claude_k8s.cli.signals import SIGNALS, die_of
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER

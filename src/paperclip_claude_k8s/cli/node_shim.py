@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
-from paperclip_claude_k8s.cli.options import FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
+from paperclip_claude_k8s.cli.options import print_answer
 
 
 def node_shim(out: Path, python: str) -> int:
@@ -17,4 +18,4 @@ def node_shim(out: Path, python: str) -> int:
         return print_answer({"status": "failed", "error": "not_written", "detail": str(error)}, FAILED)
     install = {"packageName": str(folder), "isLocalPath": True}
     told = {"status": "written", "name": manifest["name"], "version": manifest["version"], "python": python}
-    return print_answer({**told, "install": {"POST /api/adapters/install": install}}, 0)
+    return print_answer({**told, "install": {"POST /api/adapters/install": install}}, DONE)

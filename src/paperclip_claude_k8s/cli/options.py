@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cli.entry import say
-from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.runs.folders import devcluster_folder
 
-FAILED = 1
-USAGE = 2
 STAND_IN = "devcluster/claude:stand-in"
 DEV_NAMESPACE = "paperclip"
 """Where a development cluster's Jobs live."""
@@ -31,7 +29,7 @@ def print_answer(answer: Mapping[str, Any], code: int) -> int:
 
 def standing_cluster(env: Mapping[str, str]) -> Path | None:
     """The kubeconfig of the development cluster that `devcluster up` started, while it runs."""
-    folder = state_folder(env) / "devcluster"
+    folder = devcluster_folder(env)
     kubeconfig = folder / "kubeconfig"
     if not kubeconfig.exists() or not is_locked(folder / "lock"):
         return None
@@ -84,7 +82,7 @@ def pointed(
         return None
     if claude is not None:
         raise WishInvalid("--claude: the development cluster is up already; give it to `devcluster up`")
-    return {"image": STAND_IN, **settings, "kubeconfig": str(standing), "namespace": DEV_NAMESPACE}
+    return _of_devcluster(settings, standing)
 
 
 @asynccontextmanager
@@ -101,9 +99,8 @@ async def on_cluster(
     async with DevCluster.start(claude=claude) as cluster:
         if sys.stderr.isatty():
             print(f"development cluster: export KUBECONFIG={cluster.kubeconfig}", file=sys.stderr)  # noqa: T201
-        yield {
-            "image": STAND_IN,
-            **settings,
-            "kubeconfig": str(cluster.kubeconfig),
-            "namespace": cluster.namespace,
-        }
+        yield _of_devcluster(settings, cluster.kubeconfig)
+
+
+def _of_devcluster(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
+    return {"image": STAND_IN, **settings, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}

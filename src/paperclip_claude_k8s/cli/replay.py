@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
 from paperclip_claude_k8s.cli.live import Live
-from paperclip_claude_k8s.cli.options import FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.options import print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
@@ -45,7 +46,7 @@ def replay(recording: Recording) -> int:
     failure = weigh(seen, Terms(utc_now()))
     result = report(failure, seen, Asked(utc_now())).to_wire()
     status = "succeeded" if failure is None else "failed"
-    return print_answer({"status": status, "result": result}, 0 if failure is None else FAILED)
+    return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
 
 
 def _sighting(recording: Recording) -> Sighting:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.live import live_view
 from paperclip_claude_k8s.cli.options import WishInvalid, existing, layered, on_cluster, standing_cluster
@@ -19,8 +20,6 @@ from paperclip_claude_k8s.cli.runs.schedule import Tuning, read_schedule
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.runs.words import (
     DETACHED_TTL,
-    DONE,
-    FAILED,
     Answer,
     Stop,
     exit_code,

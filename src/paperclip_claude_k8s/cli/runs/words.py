@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from paperclip_claude_k8s.cli.codes import DONE, FAILED, RUNNING
+
 Answer: TypeAlias = dict[str, Any]
 """The one JSON object that ends stdout."""
 Status = Literal["polling", "succeeded", "failed", "cancelled"]
@@ -24,8 +26,6 @@ Error = Literal[
     "internal",
 ]
 
-DONE, FAILED, RUNNING = 0, 1, 2
-"""Exit codes of `run` and `query`; a shell that dies of a signal has that signal's."""
 DETACHED_TTL = 86400
 """Seconds that a finished Job waits for the call that names its run."""
 
