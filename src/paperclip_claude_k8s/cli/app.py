@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s import __version__
-from paperclip_claude_k8s.cli.app_runs import runs
+from paperclip_claude_k8s.cli.app_runs import Dev, Image, Kubeconfig, Namespace, Settings, runs
 
 app = typer.Typer(
     name="claude-k8s",
@@ -54,15 +54,11 @@ def replay(
 
 @app.command()
 def check(
-    devcluster: Annotated[
-        bool, typer.Option("--devcluster", help="Use the embedded development cluster.")
-    ] = False,
-    kubeconfig: Annotated[Path | None, typer.Option(envvar="KUBECONFIG", help="The cluster to use.")] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Where Jobs would run.")] = None,
-    image: Annotated[str | None, typer.Option(help="Image with the Claude CLI in it.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="JSON file with further settings of the adapter.")
-    ] = None,
+    devcluster: Dev = False,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    image: Image = None,
+    config: Settings = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Also start a Job that runs `claude --version`, and remove it.")
     ] = False,
