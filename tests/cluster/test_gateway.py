@@ -404,14 +404,14 @@ async def test_a_watch_brings_objects_larger_than_any_buffer(tmp_path: Path) -> 
         answer = web.StreamResponse()
         await answer.prepare(request)
         for kind in ("ADDED", "DELETED"):
-            pod = f'{{"metadata":{{"name":"pod","labels":{{"note":"{note}"}}}}}}'
+            pod = f'{{"metadata":{{"name":"pod"}},"status":{{"message":"{note}"}}}}'
             await answer.write(f'{{"type":"{kind}","object":{pod}}}\n'.encode())
         return answer
 
     async with gateway_to(large, tmp_path) as gateway:
         events = [event async for event in gateway.watch_pods("ns", {}, "1")]
     assert [isinstance(event, Seen) and event.gone for event in events] == [False, True]
-    assert all(isinstance(event, Seen) and event.snapshot.labels["note"] == note for event in events)
+    assert all(isinstance(event, Seen) and event.snapshot.message == note for event in events)
 
 
 class Crowd:

@@ -34,7 +34,9 @@ class StreamReader:
 
     def __init__(self) -> None:
         self.session_id: str | None = None
-        self.init: Event = {}
+        self.announced_model = ""
+        """The model that the CLI said it would ask; and, beside it, where its key came from."""
+        self.api_key_source = ""
         self.result: Event | None = None
         self.answers = Answers()
         self.substance = False
@@ -70,7 +72,7 @@ class StreamReader:
         """What was fed makes this; a last line without newline counts."""
         rest, self._rest = b"".join(self._rest), []
         self._line(rest)
-        result, announced = self.result, text(self.init, "model")
+        result, announced = self.result, self.announced_model
         return Transcript(
             session_id=self.session_id,
             init_model=announced,
@@ -88,7 +90,7 @@ class StreamReader:
             model_changes=tuple(self.model_changes),
             first_plain_line=self._plain,
             stderr_tail=self._stderr.decode("utf-8", "replace"),
-            api_key_source=text(self.init, "apiKeySource"),
+            api_key_source=self.api_key_source,
             rate_limit=self.rate_limit,
             excerpt=bytes(self._excerpt),
             lines=self._lines,
@@ -141,7 +143,7 @@ def _is_mere_answer(line: bytes) -> bool:
 
 def _init(fold: StreamReader, event: Event, _: bytes) -> None:
     """Background tasks make the CLI print several; they name the same session."""
-    fold.init = event
+    fold.announced_model, fold.api_key_source = text(event, "model"), text(event, "apiKeySource")
     fold.session_id = text(event, "session_id") or fold.session_id
 
 
