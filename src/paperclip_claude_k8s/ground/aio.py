@@ -14,21 +14,17 @@ class FirstWord(Generic[T]):
     """Several may speak; the first is believed, everybody hears it."""
 
     def __init__(self) -> None:
-        self._spoken = asyncio.Event()
-        self._word: T | None = None
+        self._word: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def offer(self, word: T) -> None:
-        if not self._spoken.is_set():
-            self._word = word
-            self._spoken.set()
+        if not self._word.done():
+            self._word.set_result(word)
 
     def is_set(self) -> bool:
-        return self._spoken.is_set()
+        return self._word.done()
 
     async def heard(self) -> T:
-        await self._spoken.wait()
-        assert self._word is not None  # noqa: S101  # set together with the event
-        return self._word
+        return await asyncio.shield(self._word)
 
 
 class Turns:
