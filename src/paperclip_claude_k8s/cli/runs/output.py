@@ -51,7 +51,9 @@ class Output:
 
 
 def _append(source: Path, target: Path) -> None:
-    with target.open("ab") as copy:
+    """What an agent said is its owner's alone, as the state folder is."""
+    handle = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "ab") as copy:
         if not source.exists():
             return
         with source.open("rb") as original:
