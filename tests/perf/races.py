@@ -26,7 +26,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, AGENT_LABEL
 from paperclip_claude_k8s.cluster.leases import slot_lease_name
-from paperclip_claude_k8s.cluster.model import Bookmark, Running
+from paperclip_claude_k8s.cluster.model import Bookmark, PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.ports import House
@@ -138,7 +138,7 @@ class Referee:
                     if not isinstance(event, Bookmark):
                         self._see(event.snapshot, gone=event.gone)
 
-    def _see(self, pod: Any, *, gone: bool) -> None:
+    def _see(self, pod: PodSnapshot, *, gone: bool) -> None:
         agent = pod.labels.get(AGENT_LABEL, "")
         container = pod.container(AGENT_CONTAINER)
         lives = not gone and container is not None and isinstance(container.now, Running)

@@ -107,6 +107,7 @@ class PodSnapshot:
     message: str = ""
     node: str = ""
     created: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     init: tuple[ContainerSnapshot, ...] = ()
     containers: tuple[ContainerSnapshot, ...] = ()

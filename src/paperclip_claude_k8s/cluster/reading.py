@@ -64,6 +64,7 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         message=_text(status, "message"),
         node=_text(spec, "nodeName"),
         created=moment(meta.get("creationTimestamp")),
+        labels=_texts(meta, "labels"),
         conditions=_conditions(status),
         init=tuple(_container(c, sidecars) for c in _list(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in _list(status, "containerStatuses")),
