@@ -18,7 +18,7 @@ from tests.perf.bench import (
 )
 
 TALKING, QUIET = 500, 1000
-REPEATS = 3
+REPEATS = 5
 STARTED_WITHIN = 2000
 """Milliseconds over which the talking runs are started, as the rig does it."""
 QUIET_STARTED_WITHIN = 20_000
