@@ -170,7 +170,7 @@ async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Righ
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
         assert_told(right, await complaints(site), always)
-        result, heard = await site.run({"CLAUDE_SCRIPT": SCRIPT}, config={"scheduleTimeoutSec": 8})
+        result, heard = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(OWN) as site:
         left = await site.leftovers(within=0 if fate.leaves else 20)
     try:
