@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
+from paperclip_claude_k8s.ground.aio import Place
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -23,7 +24,7 @@ from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
 from paperclip_claude_k8s.run.runlog import put_away
 from paperclip_claude_k8s.run.slot import slot_held
 from paperclip_claude_k8s.run.stop import unless_stopped
-from paperclip_claude_k8s.run.tend import tended
+from paperclip_claude_k8s.run.tend import Care
 from paperclip_claude_k8s.verdict.report import Asked, apologize
 
 T = TypeVar("T")
@@ -44,14 +45,14 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """A run that may be launched now; `leave` gives up its place among those that are."""
+    """A run that may be launched now, and its place among those that are."""
 
     ctx: ExecutionContext
     who: Identity
     config: AdapterConfig
     ports: Ports
     say: Narrator
-    leave: Callable[[], None]
+    place: Place
 
 
 _Walk = Callable[[_Start], Awaitable[T]]
@@ -70,11 +71,11 @@ async def _answered(
         async with process.poller.heeding(ctx) as heeding:
             who, config = identity_of(heeding), read_config(heeding)
             await get_ready(heeding, config, say)
-            leave = await unless_stopped(heeding.signal, process.launches.enter())
+            place = await unless_stopped(heeding.signal, process.launches.enter())
             try:
-                return await walk(_Start(heeding, who, config, process.ports(config.kubeconfig), say, leave))
+                return await walk(_Start(heeding, who, config, process.ports(config.kubeconfig), say, place))
             finally:
-                leave()
+                place.leave()
     except RunFailure as stop:
         await say.warn(stop.failure.message)
         return apologize(stop.failure, asked)
@@ -85,7 +86,7 @@ async def _run(start: _Start) -> ExecutionResult:
     planner, plan = await _planned(start)
     async with slot_held(ctx, plan, ports, say) as held:
         launched = await _launched(planner, plan, held, ports, say)
-        start.leave()
+        start.place.leave()
         result = await _seen_through(ctx, launched, held, ports, say)
         if result is None:
             await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
@@ -119,7 +120,7 @@ async def _seen_through(
     ctx: ExecutionContext, launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator
 ) -> ExecutionResult | None:
     """The answer; None where the session it should resume is lost, and a fresh one may do."""
-    async with tended(launched, held, ports, say) as care:
+    async with Care(launched, held, ports, say) as care:
         await ports.chronicle.launched(launched.job.ref)
         await say.status(launched.headline)
         seen = await observe(ctx, launched, held, ports, say)

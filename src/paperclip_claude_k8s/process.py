@@ -47,7 +47,7 @@ class Process:
     launches: Admission = field(default_factory=lambda: Admission(LAUNCHES, LAUNCH_PATIENCE))
     """Keeps a crowd of launches from delaying the runs that are there."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
-    _clusters: dict[str | None, Cluster] = field(default_factory=dict)
+    _ports: dict[str | None, Ports] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
     _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
@@ -59,13 +59,13 @@ class Process:
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
-        cluster = self._clusters.get(kubeconfig)
-        if cluster is None:
-            cluster = self._clusters[kubeconfig] = self.connect(kubeconfig, self.house.timings)
-        informer = partial(self._informer, kubeconfig, cluster)
-        slots = partial(self._landlord, kubeconfig, cluster)
-        shared = (self.house, self.governor, self.turns, self.held, self.chronicle)
-        return Ports(cluster, informer, slots, *shared)
+        if kubeconfig not in self._ports:
+            cluster = self.connect(kubeconfig, self.house.timings)
+            informer = partial(self._informer, kubeconfig, cluster)
+            slots = partial(self._landlord, kubeconfig, cluster)
+            shared = (self.house, self.governor, self.turns, self.held, self.chronicle)
+            self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
+        return self._ports[kubeconfig]
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
         key = (kubeconfig, namespace)
@@ -105,8 +105,8 @@ class Process:
 
     async def close(self) -> None:
         await self.nursery.close()
-        for cluster in self._clusters.values():
-            await cluster.close()
-        self._clusters.clear()
+        for ports in self._ports.values():
+            await ports.cluster.close()
+        self._ports.clear()
         self._informers.clear()
         self._landlords.clear()

@@ -15,11 +15,11 @@ async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
     start = loop.time()
 
     async def visit(number: int) -> None:
-        leave = await admission.enter()
+        place = await admission.enter()
         entered.append((number, round(loop.time() - start)))
         await asyncio.sleep(10)
-        leave()
-        leave()
+        place.leave()
+        place.leave()
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
@@ -32,10 +32,10 @@ async def test_who_stays_long_makes_room_once() -> None:
     start, entered = loop.time(), list[int]()
 
     async def visit(seconds: float) -> None:
-        leave = await admission.enter()
+        place = await admission.enter()
         entered.append(round(loop.time() - start))
         await asyncio.sleep(seconds)
-        leave()
+        place.leave()
 
     async with asyncio.TaskGroup() as group:
         for seconds in (7, 4, 1, 1):
@@ -47,11 +47,11 @@ async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
     admission = Admission(1, patience=60.0)
 
     async def visit() -> None:
-        leave = await admission.enter()
+        place = await admission.enter()
         try:
             await asyncio.sleep(10)
         finally:
-            leave()
+            place.leave()
 
     async with asyncio.TaskGroup() as group:
         first, second = group.create_task(visit()), group.create_task(visit())

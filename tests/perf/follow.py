@@ -86,7 +86,8 @@ async def followed(pieces: Iterator[bytes]) -> None:
     """Follow to the end of the stream; the completion after it asks for more and is not of interest here."""
     log = Stored(pieces)
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, Counted()).run(asyncio.Event()))
+        never = asyncio.get_running_loop().create_future()
+        following = group.create_task(Follower(log, Counted()).run(never))
         await log.done.wait()
         following.cancel()
 

@@ -32,7 +32,7 @@ class Scene:
 
     log: KubeletLog = field(default_factory=KubeletLog)
     heard: Heard = field(default_factory=Heard)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     origin: Origin = field(default_factory=Origin)
     report: LogReport | None = None
     follower: Follower | None = None
@@ -46,7 +46,7 @@ class Scene:
             yield
             self.log.terminate()
             await asyncio.sleep(0.05)
-            self.ended.set()
+            self.ended.set_result(None)
         self.report = following.result()
 
     def say(self, *lines: str) -> None:
@@ -449,11 +449,11 @@ async def test_a_cancelled_follower_leaves_nothing_open(step: int) -> None:
         acting = group.create_task(_act(scene))
         await asyncio.sleep(step * 0.013 if step < STEPS // 2 else step * 0.31)
         if step % 3 == 0:
-            scene.ended.set()
+            scene.ended.set_result(None)
             await asyncio.sleep(0.003 * step)
         following.cancel()
         acting.cancel()
-    assert following.cancelled() or scene.ended.is_set()
+    assert following.cancelled() or scene.ended.done()
     assert not scene.log.open_answers
 
 

@@ -58,6 +58,6 @@ async def follow(
     log: KubeletLog, sink: Heard, origin: Origin | None = None, pace: Pace | None = None
 ) -> LogReport:
     """Follow a log whose container has ended already."""
-    ended = asyncio.Event()
-    ended.set()
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_result(None)
     return await Follower(log, sink, origin, pace=pace).run(ended)

@@ -251,13 +251,13 @@ class Played:
 async def play(seed: int) -> Played:
     """Run one life and follow it to its end."""
     life = Life.of(seed)
-    heard, ended = Heard(), asyncio.Event()
+    heard, ended = Heard(), asyncio.get_running_loop().create_future()
     writer = Writer(life, heard)
     dice = random.Random(seed + 3)
     heard.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
     origin = Origin(
         nonce=NONCE if life.relay else None,
-        expected=lambda: writer.totals() if ended.is_set() else None,
+        expected=lambda: writer.totals() if ended.done() else None,
         container=lambda: str(writer.log.container),
         filler=writer.stdout if life.filler else None,
         began_unseen=life.filler,
@@ -267,7 +267,7 @@ async def play(seed: int) -> Played:
         following = group.create_task(Follower(writer.log, heard, origin).run(ended))
         await writer.play()
         await asyncio.sleep(dice.choice((0.0, 0.05, 1.0, 3.0)))
-        ended.set()
+        ended.set_result(None)
     assert not writer.log.open_answers
     return Played(writer, heard, following.result())
 

@@ -1,6 +1,5 @@
 """What the main agent said: kept as lines, read only when it is asked for."""
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ class Answers:
     """The last text events of the main agent, without those that were taken back."""
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
         self._size = 0
         self._newest = b""
         self._retracted: set[str] = set()
@@ -37,7 +36,7 @@ class Answers:
             self._lines.append(line)
             self._size += len(line)
             while self._size > KEPT_BYTES and len(self._lines) > 1:
-                self._size -= len(self._lines.popleft())
+                self._size -= len(self._lines.pop(0))
 
     def retract(self, uuids: list[object]) -> None:
         """These events count as if they had not been said (`supersedes`, `retracted_message_uuids`)."""

@@ -1,7 +1,5 @@
 """The beginning and the end of an output of any length."""
 
-from collections import deque
-
 HEAD_BYTES = 4 * 1024
 TAIL_BYTES = 60 * 1024
 
@@ -12,7 +10,7 @@ class Excerpt:
     def __init__(self) -> None:
         self.bytes = 0
         self._head = b""
-        self._tail: deque[bytes] = deque()
+        self._tail: list[bytes] = []
         self._kept = 0
 
     def add(self, block: bytes) -> None:
@@ -27,7 +25,7 @@ class Excerpt:
         self._tail.append(block)
         self._kept += len(block)
         while self._kept - len(self._tail[0]) >= TAIL_BYTES:
-            self._kept -= len(self._tail.popleft())
+            self._kept -= len(self._tail.pop(0))
 
     def __bytes__(self) -> bytes:
         tail = b"".join(self._tail)[-TAIL_BYTES:]

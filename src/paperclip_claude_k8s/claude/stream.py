@@ -42,11 +42,11 @@ class StreamReader:
         self.substance = False
         """The main agent said something: a content block, or tokens."""
         self.main_events = 0
-        self.errors: list[str] = []
+        self.errors: tuple[str, ...] = ()
         self.rate_limit: Event | None = None
         self.retries = 0
         self.compactions = 0
-        self.model_changes: list[ModelChange] = []
+        self.model_changes: tuple[ModelChange, ...] = ()
         self._plain = ""
         self._stderr = b""
         self._rest: list[bytes] = []
@@ -84,10 +84,10 @@ class StreamReader:
             cut_short=result is None and self.substance,
             empty_reply=self._is_empty_reply(),
             warnings=tuple(_warnings(result, self.model_changes)),
-            assistant_errors=tuple(self.errors),
+            assistant_errors=self.errors,
             retries=self.retries,
             compactions=self.compactions,
-            model_changes=tuple(self.model_changes),
+            model_changes=self.model_changes,
             first_plain_line=self._plain,
             stderr_tail=self._stderr.decode("utf-8", "replace"),
             api_key_source=self.api_key_source,
@@ -149,7 +149,7 @@ def _init(fold: StreamReader, event: Event, _: bytes) -> None:
 
 def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
     if error := text(event, "error"):
-        fold.errors = [*fold.errors[1 - FEW :], error]
+        fold.errors = (*fold.errors[1 - FEW :], error)
     fold.answers.retract(items(event, "supersedes"))
     if event.get("parent_tool_use_id"):
         return
@@ -181,7 +181,7 @@ def _model_change(fold: StreamReader, event: Event, _: bytes) -> None:
     fold.answers.retract(items(event, "retracted_message_uuids"))
     names = ("original_model", "fallback_model", "trigger")
     change = ModelChange(*(text(event, name) for name in names))
-    fold.model_changes = [*fold.model_changes[1 - FEW :], change]
+    fold.model_changes = (*fold.model_changes[1 - FEW :], change)
 
 
 _READERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = {
@@ -196,7 +196,7 @@ _READERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = 
 }
 
 
-def _warnings(result: Event | None, changes: list[ModelChange]) -> Iterator[str]:
+def _warnings(result: Event | None, changes: tuple[ModelChange, ...]) -> Iterator[str]:
     """What makes a success suspicious (EVENTS.md 3): told with it, never a failure."""
     for change in changes:
         why = f" ({change.why})" if change.why else ""

@@ -1,8 +1,8 @@
 """The `Cluster` protocol on a real API server."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -112,8 +112,7 @@ class Gateway:
     ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
         return self._watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
 
-    @asynccontextmanager
-    async def log(self, request: LogRequest) -> AsyncIterator[Chunks]:
+    def log(self, request: LogRequest) -> AbstractAsyncContextManager[Chunks]:
         query = {"container": request.container, "timestamps": "true"}
         if request.follow:
             query["follow"] = "true"
@@ -123,8 +122,7 @@ class Gateway:
             query["tailLines"] = str(request.tail)
         wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
         silence = None if request.follow else self._timings.request  # a quiet agent is no broken stream
-        async with self._http.stream(wanted, silence=silence) as answer:
-            yield answer
+        return self._http.stream(wanted, silence=silence)
 
     # Everything else ------------------------------------------------------------------------------
 

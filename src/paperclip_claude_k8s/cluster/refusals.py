@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -20,25 +19,43 @@ SHORTEST_SECRET = 4
 """Characters: shorter values stand in any text by chance."""
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """The one door for aiohttp's exceptions: each is a `ClusterError` without a status."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError:
-        raise ClusterError(None, "Timeout", f"{what}: the server could not be connected to in time") from None
-    except TimeoutError:
-        raise ClusterError(None, "Timeout", f"{what}: the server did not answer in time") from None
-    except aiohttp.ClientConnectorCertificateError as error:
-        why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
-        raise ClusterError(None, "Certificate", f"{what}: {why}") from None
-    except aiohttp.ClientConnectorError as error:
-        why = _reason(error.os_error)
-        kind = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
-        raise ClusterError(None, kind, f"{what}: no connection to {error.host}:{error.port}: {why}") from None
-    except (aiohttp.ClientError, OSError) as error:
-        words = str(error) or type(error).__name__
-        raise ClusterError(None, "Broken", f"{what}: the connection broke: {words}") from None
+class translated:  # noqa: N801  # reads as a word at `with`
+    """The one door for aiohttp's exceptions: each is a `ClusterError` without a status.
+
+    No generator: a followed log goes through here with each read, and stays in here between them.
+    """
+
+    def __init__(self, what: object) -> None:
+        """`what` was asked, as `str` tells it."""
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            known = _told(error)
+            if known is not None:
+                reason, words = known
+                raise ClusterError(None, reason, f"{self._what}: {words}") from None
+
+
+def _told(error: BaseException) -> tuple[str, str] | None:
+    """Kind and words of what the network did; None for anything else."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return "Timeout", "the server could not be connected to in time"
+        case TimeoutError():
+            return "Timeout", "the server did not answer in time"
+        case aiohttp.ClientConnectorCertificateError():
+            why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
+            return "Certificate", why
+        case aiohttp.ClientConnectorError():
+            kind = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
+            return kind, f"no connection to {error.host}:{error.port}: {_reason(error.os_error)}"
+        case aiohttp.ClientError() | OSError():
+            return "Broken", f"the connection broke: {str(error) or type(error).__name__}"
+    return None
 
 
 def _reason(error: OSError) -> str:

@@ -7,10 +7,10 @@ time limit (PEERS 0.5).
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 from urllib.parse import urlencode
 
 import aiohttp
@@ -97,14 +97,31 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
-class OpenAnswer:
-    def __init__(self, request: Request, content: aiohttp.StreamReader) -> None:
+Send = Callable[[Request, aiohttp.ClientTimeout], Awaitable[aiohttp.ClientResponse]]
+
+
+class OpenAnswer(AbstractAsyncContextManager["OpenAnswer"]):
+    """Open for the length of a block."""
+
+    def __init__(self, request: Request, limits: aiohttp.ClientTimeout, send: Send) -> None:
         self._request = request
-        self._content = content
+        self._limits = limits
+        self._send = send
+        self._answer: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Self:
+        with translated(self._request):
+            self._answer = await self._send(self._request, self._limits)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._answer is not None:
+            self._answer.close()
 
     async def read(self) -> bytes:
-        with translated(str(self._request)):
-            return await self._content.readany()
+        assert self._answer is not None  # noqa: S101  # only what was entered is read
+        with translated(self._request):
+            return await self._answer.content.readany()
 
 
 class Transport:
@@ -125,7 +142,7 @@ class Transport:
         Raises:
             ClusterError: a refusal, or status None when no whole answer came.
         """
-        with translated(str(request)):
+        with translated(request):
             async with asyncio.timeout(self._timings.request):
                 answer = await self._accepted(request, aiohttp.ClientTimeout(connect=self._timings.connect))
                 async with answer:
@@ -138,16 +155,10 @@ class Transport:
             raise ClusterError(None, "BrokenAnswer", f"{request} was not answered with a JSON object")
         return Answer(told, warnings_of(answer.headers.getall("Warning", ())))
 
-    @asynccontextmanager
-    async def stream(self, request: Request, *, silence: float | None = None) -> AsyncIterator[Chunks]:
+    def stream(self, request: Request, *, silence: float | None = None) -> OpenAnswer:
         """An answer that stays open; `silence` seconds without a byte break it."""
         limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
-        with translated(str(request)):
-            answer = await self._accepted(request, limits)
-        try:
-            yield OpenAnswer(request, answer.content)
-        finally:
-            answer.close()
+        return OpenAnswer(request, limits, self._accepted)
 
     async def default_namespace(self) -> str | None:
         await self._credentials.load()

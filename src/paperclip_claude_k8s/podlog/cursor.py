@@ -48,7 +48,6 @@ with the relay's totals by bytes and lines only. An adopted run has its log read
 """
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -176,7 +175,7 @@ class Trail:
         self._head: int | None = None
         self._pruned: int | None = None
         self._seconds: dict[int, Second] = {}
-        self._kept: deque[_Kept] = deque()
+        self._kept: list[_Kept] = []
         self._size = 0
 
     @property
@@ -208,7 +207,7 @@ class Trail:
             for second in gone:
                 del self._seconds[second]
         while len(self._kept) > 1 and (self._kept[0].second < since or self._size > TAIL_BYTES):
-            self._size -= self._kept.popleft().size
+            self._size -= self._kept.pop(0).size
 
     def ends_like(self, lines: Sequence[Key]) -> bool:
         """Whether these last lines are those delivered last, and no later ones that look like them."""

@@ -1,7 +1,7 @@
 """One open answer: bytes in, the lines of it that are new out."""
 
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
 
 from paperclip_claude_k8s.podlog.cursor import Plan
 from paperclip_claude_k8s.podlog.records import LineReader, Run, Stray
@@ -19,23 +19,25 @@ class Feed:
         self.brought_new = False
         self.first_stray = plan.since is not None
         self._reader = LineReader()
-        self._stack = AsyncExitStack()
+        self._answer: AbstractAsyncContextManager[ByteStream] | None = None
         self._stream: ByteStream | None = None
 
     async def open(self, source: LogSource, *, follow: bool, tail: int | None = None) -> None:
         """Send the request. Raises `LogRefused` or `LogBroken`."""
         answer = source.open(since=self.plan.since_time, follow=follow, tail=tail)
-        self._stream = await self._stack.enter_async_context(answer)
+        self._stream = await answer.__aenter__()
+        self._answer = answer
 
-    async def read(self) -> bytes:
-        if self._stream is None:
-            return b""
-        return await self._stream.read()
+    def read(self) -> Awaitable[bytes]:
+        """The next bytes of the open answer, b"" at its end. Raises `LogBroken`."""
+        assert self._stream is not None  # noqa: S101  # only an open feed is read
+        return self._stream.read()
 
     async def close(self) -> None:
-        self._stream = None
-        with suppress(LogBroken):  # it may be why we close it
-            await self._stack.aclose()
+        answer, self._answer, self._stream = self._answer, None, None
+        if answer is not None:
+            with suppress(LogBroken):  # it may be why we close it
+                await answer.__aexit__(None, None, None)
 
     @property
     def is_barren(self) -> bool:

@@ -4,7 +4,6 @@ It awaits and asks; what an answer means is decided in `resume`, `crossing` and 
 proves nothing and silence proves nothing: only `ended` ends the reading.
 """
 
-import asyncio
 from enum import Enum, auto
 
 from paperclip_claude_k8s.podlog.completion import Completion
@@ -21,6 +20,7 @@ from paperclip_claude_k8s.podlog.session import Session
 from paperclip_claude_k8s.podlog.sink import Ended, LogSink
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
+USUAL = Pace()
 STEP_BACK = 3600
 """Seconds a node's clock may be set back while we are cut off, and its lines are still found soon."""
 
@@ -46,7 +46,7 @@ class Follower:
         governor: Governor | None = None,
     ) -> None:
         self._origin = origin or Origin()
-        self._pace = pace or Pace()
+        self._pace = pace or USUAL
         self._delivery = Delivery(sink, self._origin)
         if self._origin.filler:
             self._delivery.fill = Mender(self._delivery, self._origin.filler).fill
@@ -65,28 +65,23 @@ class Follower:
         return self._delivery.trail.cursor(self._session.container, counts)
 
     async def run(self, ended: Ended) -> LogReport:
-        """Deliver the log until `ended` is set and everything the server has was read.
+        """Deliver the log until `ended` is done and everything the server has was read.
 
         Raises nothing but what is a bug: refusals, broken connections and a raising sink are borne.
         """
-        completion = Completion(self._session, self._delivery, self._origin, self._pace)
-        async with asyncio.TaskGroup() as group:
-            bell = group.create_task(self._hurry_at(ended))
-            try:
-                await self._live(ended)
-                await completion.run(may_hide=self._may_hide, cut_short=self._cut_short)
-            finally:
-                bell.cancel()
+        ended.add_done_callback(self._session.hurry)
+        try:
+            await self._live(ended)
+            completion = Completion(self._session, self._delivery, self._origin, self._pace)
+            await completion.run(may_hide=self._may_hide, cut_short=self._cut_short)
+        finally:
+            ended.remove_done_callback(self._session.hurry)
         return completion.report()
-
-    async def _hurry_at(self, ended: Ended) -> None:
-        await ended.wait()
-        self._session.hurry()
 
     async def _live(self, ended: Ended) -> None:
         """Keep a stream open while the container runs."""
         try:
-            while not ended.is_set():
+            while not ended.done():
                 feed = await self._session.dial(follow=True, further_back=self._further_back)
                 stop = Stop.CUT if feed is None else await self._follow(feed, ended)
                 if stop is Stop.CUT:
@@ -143,7 +138,7 @@ class Follower:
 
     def _patience(self, feed: Feed, ended: Ended, probes: int) -> float:
         """How long this stream may be silent before something is done about it."""
-        if ended.is_set():
+        if ended.done():
             return self._pace.linger
         if not feed.replay.over:
             return self._pace.settle
@@ -152,7 +147,7 @@ class Follower:
         return self._pace.probe_every if probes else self._pace.probe_after
 
     async def _on_silence(self, feed: Feed, ended: Ended, probes: int) -> Stop | None:
-        if ended.is_set():
+        if ended.done():
             return Stop.FINISHED
         if not feed.replay.over:
             self._session.doubt()

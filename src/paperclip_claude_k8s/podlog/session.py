@@ -86,7 +86,7 @@ class Session:
         finally:
             self._scope = None
 
-    def hurry(self) -> None:
+    def hurry(self, _: Ended) -> None:
         """The container has ended: a read under way waits no longer than is of use now."""
         if self._scope is not None:
             limit = asyncio.get_running_loop().time() + self._pace.linger
@@ -139,11 +139,10 @@ class Session:
         cap = jittered(self._pace.away_cap, 0.1) if self._away else step
         seconds = max(min(step, cap), self._retry_after)
         self._retry_after = 0.0
-        try:
-            async with asyncio.timeout(seconds):
-                await (ended.wait() if ended else asyncio.sleep(seconds))
-        except TimeoutError:
-            return
+        if ended:
+            await asyncio.wait([ended], timeout=seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def say(self, why: str) -> None:
         """Tell that the log is being opened again, at most once per minute."""

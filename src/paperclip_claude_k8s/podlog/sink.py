@@ -1,6 +1,7 @@
 """Where the lines go, and the two other things a follower is given from outside."""
 
-from typing import Protocol
+import asyncio
+from typing import Protocol, TypeAlias
 
 from paperclip_claude_k8s.podlog.report import Notice
 
@@ -29,9 +30,5 @@ class GapFiller(Protocol):
         ...
 
 
-class Ended(Protocol):
-    """Set once the container has terminated; an `asyncio.Event` will do."""
-
-    def is_set(self) -> bool: ...
-
-    async def wait(self) -> object: ...
+Ended: TypeAlias = asyncio.Future[None]
+"""Done once the container has terminated."""

@@ -41,6 +41,6 @@ class LogSource(Protocol):
         `since` is UTC nanoseconds, always a whole second here because the API server cuts it to one: only
         records at or after it are sent; None is the beginning of what is kept. `follow` keeps the answer
         open for lines to come; without it the answer ends with what there is. `tail` asks for the last so
-        many records only; a long line is several. Entering raises `LogRefused` or `LogBroken`.
+        many records only; a long line is several. Opening or entering it raises `LogRefused` or `LogBroken`.
         """
         ...

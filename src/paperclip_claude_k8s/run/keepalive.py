@@ -15,18 +15,32 @@ FIRST_MINUTE = 60.0
 """Seconds of silence after which the keepalive slows down."""
 
 
-async def keep_alive(vigil: Vigil, ports: Ports, say: Narrator) -> None:
-    """Say every now and then that the Job still runs, and since when nothing came."""
-    loop, timings = asyncio.get_running_loop(), ports.house.timings
-    quiet_since, told = loop.time(), 0.0
-    while True:
-        told += timings.keepalive if told < FIRST_MINUTE else timings.keepalive_later
-        await asyncio.sleep(quiet_since + told - loop.time())
-        if say.last_output is not None and say.last_output > quiet_since:
-            quiet_since, told = say.last_output, 0.0
-            continue
-        text = f"keepalive — job {vigil.ref.name} running ({told:.0f}s since last output)"
-        await say.status(text + _unreachable(vigil, loop.time()))
+class KeepAlive:
+    """Says every now and then that the Job still runs, and since when nothing came."""
+
+    def __init__(self, vigil: Vigil, ports: Ports, say: Narrator) -> None:
+        self._vigil = vigil
+        self._timings = ports.house.timings
+        self._say = say
+        self._quiet_since = _clock()
+        self._told = 0.0
+        """Seconds after `_quiet_since` of which the last line told, or the next one will."""
+
+    def pause(self) -> float:
+        """Seconds until the next beat."""
+        early = self._told < FIRST_MINUTE
+        self._told += self._timings.keepalive if early else self._timings.keepalive_later
+        return max(self._quiet_since + self._told - _clock(), 0.0)
+
+    async def beat(self) -> float:
+        heard = self._say.last_output
+        if heard is not None and heard > self._quiet_since:
+            self._quiet_since, self._told = heard, 0.0
+        else:
+            quiet = f"({self._told:.0f}s since last output)"
+            text = f"keepalive — job {self._vigil.ref.name} running {quiet}"
+            await self._say.status(text + _unreachable(self._vigil, _clock()))
+        return self.pause()
 
 
 def _unreachable(vigil: Vigil, now: float) -> str:
@@ -38,24 +52,36 @@ def _unreachable(vigil: Vigil, now: float) -> str:
     )
 
 
-async def tell_progress(ctx: ExecutionContext, vigil: Vigil, ports: Ports, say: Narrator) -> None:
+class Progress:
     """The same for a host that shows progress by itself, and forgets it after 90 s (HOST.md 3.2).
 
     No line of output is made up for it: only output counts as activity there (HOST.md 3.4).
     """
-    loop, timings, began = asyncio.get_running_loop(), ports.house.timings, asyncio.get_running_loop().time()
-    while ctx.on_runtime_progress is not None:
-        heard = say.last_output
-        message = f"job {vigil.ref.name} {_how_it_is(vigil, heard, loop.time())}"
+
+    def __init__(self, ctx: ExecutionContext, vigil: Vigil, ports: Ports, say: Narrator) -> None:
+        self._ctx = ctx
+        self._vigil = vigil
+        self._house = ports.house
+        self._say = say
+        self._began = _clock()
+
+    async def beat(self) -> float | None:
+        if self._ctx.on_runtime_progress is None:
+            return None
+        try:
+            await self._ctx.on_runtime_progress(self._told())
+        except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
+            log.warning("onRuntimeProgress of run %s raised %r; the run goes on", self._ctx.run_id, error)
+        early = _clock() - self._began < FIRST_MINUTE
+        return self._house.timings.keepalive if early else self._house.timings.keepalive_later
+
+    def _told(self) -> dict[str, str]:
+        heard = self._say.last_output
+        message = f"job {self._vigil.ref.name} {_how_it_is(self._vigil, heard, _clock())}"
         progress = {"phase": "adapter_startup", "message": message}
         if heard is not None:
-            progress["lastEventAt"] = iso(ports.house.now() - timedelta(seconds=loop.time() - heard))
-        try:
-            await ctx.on_runtime_progress(progress)
-        except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
-            log.warning("onRuntimeProgress of run %s raised %r; the run goes on", ctx.run_id, error)
-        early = loop.time() - began < FIRST_MINUTE
-        await asyncio.sleep(timings.keepalive if early else timings.keepalive_later)
+            progress["lastEventAt"] = iso(self._house.now() - timedelta(seconds=_clock() - heard))
+        return progress
 
 
 def _how_it_is(vigil: Vigil, heard: float | None, now: float) -> str:
@@ -67,14 +93,23 @@ def _how_it_is(vigil: Vigil, heard: float | None, now: float) -> str:
     return f"running ({now - heard:.0f}s since last output)"
 
 
-async def tell_spawn(ctx: ExecutionContext, ports: Ports, pid: int, *, again: bool) -> None:
-    """Tell the host that the run lives: at its start, and `again` every `Timings.spawn_refresh` seconds."""
-    started = iso(ports.house.now())
-    while ctx.on_spawn is not None:
+class Spawned:
+    """Tells the host that the run lives: at its start, and again after `refresh` seconds, unless None."""
+
+    def __init__(self, ctx: ExecutionContext, ports: Ports, pid: int, refresh: float | None) -> None:
+        self._ctx = ctx
+        self._refresh = refresh
+        self._told = {"pid": pid, "processGroupId": None, "startedAt": iso(ports.house.now())}
+
+    async def beat(self) -> float | None:
+        if self._ctx.on_spawn is None:
+            return None
         try:
-            await ctx.on_spawn({"pid": pid, "processGroupId": None, "startedAt": started})
+            await self._ctx.on_spawn({**self._told})
         except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
-            log.warning("onSpawn of run %s raised %r; the run goes on", ctx.run_id, error)
-        if not again:
-            return
-        await asyncio.sleep(ports.house.timings.spawn_refresh)
+            log.warning("onSpawn of run %s raised %r; the run goes on", self._ctx.run_id, error)
+        return self._refresh
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

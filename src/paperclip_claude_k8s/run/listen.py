@@ -1,8 +1,10 @@
 """From the Pod's log to host and transcript, in one pass."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.cluster.informer import Vigil
@@ -32,17 +34,19 @@ class Ears:
         self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
         self._say = say
         self._sink = _Sink(say, ports.chronicle)
-        self._ended = asyncio.Event()
-        self._stream_over = asyncio.Event()
+        self._ended = asyncio.get_running_loop().create_future()
         self.report: LogReport | None = None
         self.summary: RelaySummary | None = None
 
-    async def follow(self, pod: PodSnapshot) -> None:
-        """Read the log from its very beginning until it is complete after `container_ended`."""
+    async def follow(self, pod: PodSnapshot, on_over: Callable[[], None] | None = None) -> None:
+        """Read the log from its very beginning until it is complete after `container_ended`.
+
+        `on_over` is called whenever a followed stream ends by itself or is refused.
+        """
         origin = Origin(
             nonce=self._nonce, expected=self._expected, container=self._container, filler=self._filler
         )
-        source = ClusterLog(self._ports.cluster, pod, self._stream_over)
+        source = ClusterLog(self._ports.cluster, pod, on_over)
         follower = Follower(source, self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)
 
@@ -50,29 +54,23 @@ class Ears:
         """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
         if self._filler is None:
             return
-        self._ended.set()
+        self._set_ended()
         origin = Origin(nonce=self._nonce, filler=self._filler)
         follower = Follower(NoLog(), self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)
-
-    async def stream_over(self, quiet: float) -> None:
-        """Until the log ends, or is refused, with no line of it in the last `quiet` seconds."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        while True:
-            self._stream_over.clear()
-            await self._stream_over.wait()
-            if clock() - max(self._say.last_output or began, began) >= quiet:
-                return
 
     def container_ended(self, how: Terminated | None) -> None:
         """No more will be written; `how` may carry the relay's totals, which say when the log is complete."""
         if how is not None and self._nonce is not None:
             self.summary = read_summary(how.message, self._nonce)
-        self._ended.set()
+        self._set_ended()
 
     def transcript(self) -> Transcript:
         return self._sink.reader.finish()
+
+    def _set_ended(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def _expected(self) -> Totals | None:
         told = self.summary
@@ -109,49 +107,59 @@ class _Sink:
 class ClusterLog:
     """A container's log as the follower wants it: our cluster's errors become its own."""
 
-    def __init__(self, cluster: Cluster, pod: PodSnapshot, over: asyncio.Event | None = None) -> None:
-        """`over` is set whenever a followed stream ends by itself or is refused."""
+    def __init__(self, cluster: Cluster, pod: PodSnapshot, on_over: Callable[[], None] | None) -> None:
         self._cluster = cluster
         self._pod = pod
-        self._over = over or asyncio.Event()
+        self._on_over = on_over or _nothing
 
-    @asynccontextmanager
-    async def open(
-        self, *, since: int | None, follow: bool, tail: int | None = None
-    ) -> AsyncIterator["_Stream"]:
+    def open(self, *, since: int | None, follow: bool, tail: int | None = None) -> "_Answer":
         pod = self._pod
         request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, since=since, follow=follow, tail=tail)
+        return _Answer(self._cluster.log(request), self._on_over if follow else _nothing)
+
+
+class _Answer(AbstractAsyncContextManager["_Answer"]):
+    """Open for the length of a block."""
+
+    def __init__(self, log: AbstractAsyncContextManager[LogBytes], on_over: Callable[[], None]) -> None:
+        self._log = log
+        self._on_over = on_over
+        self._bytes: LogBytes | None = None
+
+    async def __aenter__(self) -> Self:
         try:
-            async with self._cluster.log(request) as answer:
-                yield _Stream(answer, self._over if follow else None)
+            self._bytes = await self._log.__aenter__()
         except ClusterError as error:
-            if follow and error.status is not None:
-                self._over.set()
+            if error.status is not None:
+                self._on_over()
             raise _translated(error) from error
+        return self
 
-
-class _Stream:
-    def __init__(self, answer: LogBytes, over: asyncio.Event | None) -> None:
-        self._answer = answer
-        self._over = over
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._log.__aexit__(kind, error, trace)
 
     async def read(self) -> bytes:
+        assert self._bytes is not None  # noqa: S101  # only what was entered is read
         try:
-            chunk = await self._answer.read()
+            chunk = await self._bytes.read()
         except ClusterError as error:
             raise _translated(error) from error
-        if not chunk and self._over is not None:
-            self._over.set()
+        if not chunk:
+            self._on_over()
         return chunk
 
 
 class NoLog:
     """The log of a Pod that is gone."""
 
-    @asynccontextmanager
-    async def open(self, **_: object) -> AsyncIterator[_Stream]:
+    def open(self, **_: object) -> _Answer:
         raise LogRefused(NOT_FOUND, "the Pod is gone")
-        yield  # makes it a generator
+
+
+def _nothing() -> None:
+    """Nobody asked."""
 
 
 def _translated(error: ClusterError) -> LogRefused | LogBroken:

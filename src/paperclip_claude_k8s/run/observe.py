@@ -2,27 +2,31 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
-from paperclip_claude_k8s.ground.aio import FirstWord
-from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.ground.aio import Duty
+from paperclip_claude_k8s.host.context import ExecutionContext, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.holder import keep_noting
-from paperclip_claude_k8s.run.keepalive import keep_alive, tell_progress, tell_spawn
+from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears
 from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
-from paperclip_claude_k8s.run.stop import hear_host, mind_deadline, obey
+from paperclip_claude_k8s.run.stop import obey
 from paperclip_claude_k8s.verdict.ending import Ending, Order, PodLost, Untrackable, judge_ending
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+_Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | Duty
 
 
 @dataclass(slots=True)
@@ -37,46 +41,60 @@ class _Crew:
     say: Narrator
     vigil: Vigil
     ears: Ears
-    endings: FirstWord[Ending] = field(default_factory=FirstWord)
-    orders: FirstWord[Order] = field(default_factory=FirstWord)
-    pod: FirstWord[PodSnapshot] = field(default_factory=FirstWord)
+    group: asyncio.TaskGroup
+    began: float
+    ending: asyncio.Future[Ending]
+    others: list[_Watcher] = field(default_factory=list)
+    """Whatever has no purpose any more once the ending is known."""
+    order: Order | None = None
+    log: asyncio.Task[None] | None = None
+    """Reads the agent's log, once there is a container."""
     running_since: float | None = None
-    began: float = 0.0
+    looked: float = 0.0
+    """When a direct look was over, or the container was seen to run."""
     ended: float = 0.0
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self.others.append(self.group.create_task(work, name=name))
+
+    def duty(self, name: str, work: Callable[[], Awaitable[float | None]]) -> Duty:
+        duty = Duty(self.group, name, work)
+        self.others.append(duty)
+        return duty
+
+    def dismiss(self) -> None:
+        while self.others:
+            self.others.pop().cancel()
 
 
 async def observe(
     ctx: ExecutionContext, launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator
 ) -> Sighting:
     """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
-    plan = launched.plan
+    plan, loop = launched.plan, asyncio.get_running_loop()
     async with ports.informer(plan.namespace).vigil(launched.job, launched.seen_at) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
-        crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears)
-        crew.began = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
-            log = group.create_task(_listen(crew), name="log")
-            others = [group.create_task(work, name=name) for name, work in _watchers(crew)]
-            ending = await crew.endings.heard()
-            crew.ended = asyncio.get_running_loop().time()
-            for watcher in others:
-                watcher.cancel()
-            await _drain(crew, ending, log)
-        return _sighting(crew, ending)
+            began, ending = loop.time(), loop.create_future()
+            crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears, group, began, ending)
+            try:
+                _set_out(crew)
+                how = await ending
+            finally:
+                crew.dismiss()
+            crew.ended = loop.time()
+            await _drain(crew, how)
+        return _sighting(crew, how)
 
 
-def _watchers(crew: _Crew):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    yield "life", _live(crew)
-    yield "stop", _stop(crew)
-    yield "keepalive", _keep_alive(crew)
+def _set_out(crew: _Crew) -> None:
+    crew.start("life", _live(crew))
     if not crew.held.fenced:
-        yield "holder", keep_noting(crew.vigil.ref, crew.held, crew.ports)
+        crew.start("holder", keep_noting(crew.vigil.ref, crew.held, crew.ports))
     if crew.ctx.signal is not None:
-        yield "signal", hear_host(crew.ctx.signal, crew.orders)
-    yield "log's end", _look_when_log_ends(crew)
-    if crew.plan.config.timeout_sec:
-        yield "deadline", _mind_deadline(crew)
-    yield "spawn", _tell_spawn(crew)
+        crew.start("signal", _hear_host(crew, crew.ctx.signal))
+    if _shows_progress(crew.ctx):
+        crew.duty("progress", Progress(crew.ctx, crew.vigil, crew.ports, crew.say).beat).call()
 
 
 async def _live(crew: _Crew) -> None:
@@ -85,10 +103,9 @@ async def _live(crew: _Crew) -> None:
         crew.vigil, crew.plan.config, crew.ports, crew.say, reattached=crew.launched.adopted
     )
     if not isinstance(started, PodSnapshot):
-        _offer(crew, started)
+        _tell(crew, started)
         return
-    crew.running_since = asyncio.get_running_loop().time()
-    crew.pod.offer(started)
+    _attend(crew, started)
     await crew.say.status(f"Pod running: {started.name}")
     known = crew.vigil.known
     while (ending := judge_ending(known)) is None:
@@ -96,45 +113,67 @@ async def _live(crew: _Crew) -> None:
             ending = Untrackable(str(crew.vigil.refused))
             break
         known = await crew.vigil.news()
-    _offer(crew, ending)
+    _tell(crew, ending)
 
 
-def _offer(crew: _Crew, ending: Ending) -> None:
-    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
-    if not crew.orders.is_set():
-        crew.endings.offer(ending)
+def _attend(crew: _Crew, pod: PodSnapshot) -> None:
+    """The container runs or has run: listen to it, and let the host know that it lives."""
+    loop, timings, config = asyncio.get_running_loop(), crew.ports.house.timings, crew.plan.config
+    crew.running_since = crew.looked = loop.time()
+    look_at_it = crew.duty("log's end", partial(_look, crew))
+    crew.log = crew.group.create_task(crew.ears.follow(pod, partial(_log_over, crew, look_at_it)), name="log")
+    if crew.ctx.on_spawn is not None:
+        refresh = timings.spawn_refresh if config.refresh_on_spawn else None
+        crew.duty("spawn", Spawned(crew.ctx, crew.ports, os.getpid(), refresh).beat).call()
+    if not _shows_progress(crew.ctx):
+        keepalive = KeepAlive(crew.vigil, crew.ports, crew.say)
+        crew.duty("keepalive", keepalive.beat).call_in(keepalive.pause())
+    if config.timeout_sec:
+        left = config.timeout_sec - _already_running(crew)
+        crew.others.append(loop.call_later(left, _give_order, crew, Order.DEADLINE))
 
 
-async def _stop(crew: _Crew) -> None:
-    crew.endings.offer(await obey(crew.vigil, crew.orders, crew.ports, crew.say))
-
-
-async def _listen(crew: _Crew) -> None:
-    await crew.ears.follow(await crew.pod.heard())
-
-
-async def _look_when_log_ends(crew: _Crew) -> None:
-    """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
-    quiet = crew.ports.house.timings.log_over
-    await crew.pod.heard()
-    while True:
-        await crew.ears.stream_over(quiet)
-        await look(crew.vigil, crew.ports.cluster)
-        await asyncio.sleep(quiet)
-
-
-async def _keep_alive(crew: _Crew) -> None:
+def _shows_progress(ctx: ExecutionContext) -> bool:
     """A host that takes progress and keeps no pid gets that instead of lines (SPEC 9)."""
-    if crew.ctx.on_runtime_progress is not None and crew.ctx.on_spawn is None:
-        await tell_progress(crew.ctx, crew.vigil, crew.ports, crew.say)
-        return
-    await crew.pod.heard()
-    await keep_alive(crew.vigil, crew.ports, crew.say)
+    return ctx.on_runtime_progress is not None and ctx.on_spawn is None
 
 
-async def _mind_deadline(crew: _Crew) -> None:
-    await crew.pod.heard()
-    await mind_deadline(crew.plan.config.timeout_sec - _already_running(crew), crew.orders)
+def _tell(crew: _Crew, ending: Ending) -> None:
+    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
+    if crew.order is None and not crew.ending.done():
+        crew.ending.set_result(ending)
+
+
+async def _hear_host(crew: _Crew, signal: StopSignal) -> None:
+    """The host's Stop button, where it hands us a signal."""
+    await signal.wait()
+    _give_order(crew, Order.CANCEL)
+
+
+def _give_order(crew: _Crew, order: Order) -> None:
+    """The first one counts."""
+    if crew.order is None:
+        crew.order = order
+        crew.start("stop", _stop(crew, order))
+
+
+async def _stop(crew: _Crew, order: Order) -> None:
+    how = await obey(order, crew.vigil, crew.ports, crew.say)
+    if not crew.ending.done():
+        crew.ending.set_result(how)
+
+
+def _log_over(crew: _Crew, look_at_it: Duty) -> None:
+    """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
+    heard = max(crew.say.last_output or 0.0, crew.looked)
+    if asyncio.get_running_loop().time() - heard >= crew.ports.house.timings.log_over:
+        look_at_it.call()
+
+
+async def _look(crew: _Crew) -> None:
+    await look(crew.vigil, crew.ports.cluster)
+    await asyncio.sleep(crew.ports.house.timings.log_over)
+    crew.looked = asyncio.get_running_loop().time()
 
 
 def _already_running(crew: _Crew) -> float:
@@ -146,20 +185,16 @@ def _already_running(crew: _Crew) -> float:
     return max((crew.ports.house.now() - agent.now.started).total_seconds(), 0.0)
 
 
-async def _tell_spawn(crew: _Crew) -> None:
-    await crew.pod.heard()
-    await tell_spawn(crew.ctx, crew.ports, os.getpid(), again=crew.plan.config.refresh_on_spawn)
-
-
-async def _drain(crew: _Crew, ending: Ending, log: asyncio.Task[None]) -> None:
+async def _drain(crew: _Crew, ending: Ending) -> None:
     """The log is completed by a last read from where it stopped; without a container there is none."""
-    if not crew.pod.is_set() or isinstance(ending, Untrackable):
-        log.cancel()
-        if isinstance(ending, PodLost):
-            await crew.ears.recover()
+    if crew.log is not None and not isinstance(ending, Untrackable):
+        crew.ears.container_ended(ending.how)
+        await asyncio.wait([crew.log])
         return
-    crew.ears.container_ended(ending.how)
-    await asyncio.wait([log])
+    if crew.log is not None:
+        crew.log.cancel()
+    if isinstance(ending, PodLost):
+        await crew.ears.recover()
 
 
 def _sighting(crew: _Crew, ending: Ending) -> Sighting:

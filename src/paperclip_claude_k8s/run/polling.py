@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -39,13 +39,14 @@ class HostPoller:
         self._work: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
-    @asynccontextmanager
-    async def heeding(self, ctx: ExecutionContext) -> AsyncIterator[ExecutionContext]:
+    def heeding(self, ctx: ExecutionContext) -> AbstractAsyncContextManager[ExecutionContext]:
         """The context with a signal: the host's own, else one that is set once the API says so."""
         if ctx.signal is not None or not self._url or ctx.auth_token is None:
-            yield ctx
-            return
-        asked = _Asked(ctx.run_id, ctx.auth_token)
+            return nullcontext(ctx)
+        return self._asking(ctx, _Asked(ctx.run_id, ctx.auth_token))
+
+    @asynccontextmanager
+    async def _asking(self, ctx: ExecutionContext, asked: _Asked) -> AsyncIterator[ExecutionContext]:
         with self._known(asked):
             async with self._starting:
                 if self._work is None or self._work.done():

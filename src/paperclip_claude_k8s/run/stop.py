@@ -8,7 +8,6 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
@@ -20,13 +19,12 @@ LOOK_AGAIN = 0.5
 """Seconds between two direct looks at a Pod whose end the watch has not told yet."""
 
 
-async def obey(vigil: Vigil, orders: FirstWord[Order], ports: Ports, say: Narrator) -> Ending:
-    """Wait for an order; then end the agent, kindly, and say how sure we are that it is gone.
+async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator) -> Ending:
+    """End the agent, kindly, and say how sure we are that it is gone.
 
     The Job goes in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible until
     the Pod is gone.
     """
-    order = await orders.heard()
     await say.status(f"{order.value}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
     try:
         call = Caller(ports.house.timings, say)
@@ -101,15 +99,3 @@ async def _kept(work: Coroutine[Any, Any, T]) -> T | RunFailure:
         return await work
     except RunFailure as failure:
         return failure
-
-
-async def hear_host(signal: StopSignal, orders: FirstWord[Order]) -> None:
-    """The host's Stop button, where it hands us a signal."""
-    await signal.wait()
-    orders.offer(Order.CANCEL)
-
-
-async def mind_deadline(seconds: float, orders: FirstWord[Order]) -> None:
-    """`timeoutSec`, counted from the container's start."""
-    await asyncio.sleep(seconds)
-    orders.offer(Order.DEADLINE)

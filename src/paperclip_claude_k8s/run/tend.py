@@ -1,8 +1,8 @@
 """The scope that owns a launched Job and tidies it away."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
@@ -15,54 +15,58 @@ from paperclip_claude_k8s.run.staging import unstage_after
 from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
 
 
-@asynccontextmanager
-async def tended(launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator) -> AsyncIterator["Care"]:
-    """Own this Job until the block is left; then delete it, unless `verdict.leftovers` says to keep it."""
-    ref, how = launched.job.ref, Care()
-    ports.held.add(ref.uid)
-    try:
-        yield how
-        how.leaving = "unclear" if how.end_unknown else "done" if how.written else "unwritten"
-    except asyncio.CancelledError:
-        how.leaving = "shutdown"
-        raise
-    except RunFailure:
-        how.leaving = "done"
-        raise
-    finally:
-        ports.held.discard(ref.uid)
-        await _tidy(launched, how, held, ports, say)
-
-
+@dataclass(slots=True)
 class Care:
-    """How the Job is to be left."""
+    """Own a Job for the length of the block; then delete it, unless `verdict.leftovers` says to keep it."""
 
-    leaving: Leaving = "bug"
-    end_unknown = False
-    written = True
+    launched: LaunchedJob
+    held: Tenure
+    ports: Ports
+    say: Narrator
+    end_unknown: bool = False
+    written: bool = True
     """Whether the result is where it survives this process, if anywhere is asked for."""
-    agent_ended = False
+    agent_ended: bool = False
     """Only what ended by itself may be retained: nobody would listen to what goes on."""
 
+    async def __aenter__(self) -> Self:
+        self.ports.held.add(self.launched.job.ref.uid)
+        return self
 
-async def _tidy(launched: LaunchedJob, how: Care, held: Tenure, ports: Ports, say: Narrator) -> None:
-    """Bounded, and never a reason for another result."""
-    ref, namespace = launched.job.ref, launched.job.ref.namespace
-    try:
-        async with asyncio.timeout(ports.house.timings.tidy):
-            if how.leaving == "done" and not await ports.slots(namespace).still_ours(held):
-                how.leaving = "lost"
-            kept = keeps_job(how.leaving, retain=launched.plan.config.retain_jobs and how.agent_ended)
-            if kept is None:
-                call = Caller(ports.house.timings, say)
-                await call("delete job", lambda: ports.cluster.delete_job(ref, "Background"))
-            elif how.leaving == "done":
-                await mark_taken(launched.job, ports)
-            if kept is None or how.leaving == "done":
-                await unstage_after(launched.job, launched.plan.volume_here)
-    except (ClusterError, TimeoutError) as error:
-        words = str(error) or f"no answer within {ports.house.timings.tidy:g}s"
-        await say.warn(f"Warning: failed to cleanup job {ref.name}: {words}; its TTL will remove it")
-        return
-    if kept is not None:
-        await say.status(f"Retaining job {ref.name}: {kept}")
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.ports.held.discard(self.launched.job.ref.uid)
+        await self._tidy(self._leaving(error))
+
+    def _leaving(self, error: BaseException | None) -> Leaving:
+        match error:
+            case None:
+                return "unclear" if self.end_unknown else "done" if self.written else "unwritten"
+            case RunFailure():
+                return "done"
+            case asyncio.CancelledError():
+                return "shutdown"
+        return "bug"
+
+    async def _tidy(self, how: Leaving) -> None:
+        """Bounded, and never a reason for another result."""
+        job, plan, ports = self.launched.job, self.launched.plan, self.ports
+        try:
+            async with asyncio.timeout(ports.house.timings.tidy):
+                if how == "done" and not await ports.slots(job.ref.namespace).still_ours(self.held):
+                    how = "lost"
+                kept = keeps_job(how, retain=plan.config.retain_jobs and self.agent_ended)
+                if kept is None:
+                    call = Caller(ports.house.timings, self.say)
+                    await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
+                elif how == "done":
+                    await mark_taken(job, ports)
+                if kept is None or how == "done":
+                    await unstage_after(job, plan.volume_here)
+        except (ClusterError, TimeoutError) as error:
+            words = str(error) or f"no answer within {ports.house.timings.tidy:g}s"
+            await self.say.warn(
+                f"Warning: failed to cleanup job {job.ref.name}: {words}; its TTL will remove it"
+            )
+            return
+        if kept is not None:
+            await self.say.status(f"Retaining job {job.ref.name}: {kept}")
