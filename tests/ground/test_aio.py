@@ -1,10 +1,10 @@
-"""A crowd at the door."""
+"""A crowd at the door, and work that comes up now and then."""
 
 import asyncio
 
 import pytest
 
-from paperclip_claude_k8s.ground.aio import Admission
+from paperclip_claude_k8s.ground.aio import Admission, Duty
 
 pytestmark = pytest.mark.looptime
 
@@ -60,3 +60,65 @@ async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
         first.cancel()
     async with asyncio.timeout(1):
         await admission.enter()
+
+
+class Rounds:
+    """A duty that takes 2 s and comes up again 10 s later, so often; when each time began."""
+
+    def __init__(self, times: int) -> None:
+        self.began: list[int] = []
+        self._times = times
+
+    async def work(self) -> float | None:
+        self.began.append(round(asyncio.get_running_loop().time()))
+        await asyncio.sleep(2)
+        return 10.0 if len(self.began) < self._times else None
+
+
+async def test_a_duty_comes_up_again_after_the_seconds_it_gives_and_is_no_task_in_between() -> None:
+    rounds, start = Rounds(3), round(asyncio.get_running_loop().time())
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "rounds", rounds.work)
+        duty.call_in(5)
+        await asyncio.sleep(10)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.sleep(60)
+        duty.call()
+    assert [at - start for at in rounds.began] == [5, 17, 29, 70]
+
+
+async def test_a_duty_that_is_being_done_is_not_done_twice() -> None:
+    rounds = Rounds(1)
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "rounds", rounds.work)
+        duty.call()
+        await asyncio.sleep(1)
+        duty.call()
+    assert len(rounds.began) == 1
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 5.0], ids=["before it began", "in the middle", "in between"])
+async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> None:
+    rounds = Rounds(5)
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "rounds", rounds.work)
+        duty.call()
+        if after:
+            await asyncio.sleep(after)
+        duty.cancel()
+        duty.call()
+        await asyncio.sleep(60)
+    assert len(rounds.began) == (1 if after else 0)
+
+
+async def test_what_a_duty_raises_reaches_its_group() -> None:
+    async def work() -> None:
+        raise KeyError("bug")
+
+    async def scope() -> None:
+        async with asyncio.TaskGroup() as group:
+            Duty(group, "bug", work).call()
+            await asyncio.sleep(60)
+
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await scope()
