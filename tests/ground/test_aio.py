@@ -1,6 +1,8 @@
 """A crowd at the door, and work that comes up now and then."""
 
 import asyncio
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -122,3 +124,57 @@ async def test_what_a_duty_raises_reaches_its_group() -> None:
 
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
         await scope()
+
+
+async def test_the_last_wish_for_a_later_time_counts() -> None:
+    rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "rounds", rounds.work)
+        duty.call_in(60)
+        duty.call()
+        await asyncio.sleep(200)
+    assert [at - start for at in rounds.began] == [0, 12]
+
+
+async def test_work_that_bears_its_cancellation_is_not_done_again_either() -> None:
+    began = list[float]()
+
+    async def work() -> float:
+        began.append(asyncio.get_running_loop().time())
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(9999)
+        return 10.0
+
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "deaf", work)
+        duty.call()
+        await asyncio.sleep(1)
+        duty.cancel()
+        await asyncio.sleep(60)
+    assert len(began) == 1
+
+
+class Eager(asyncio.TaskGroup):
+    """Begins a task at once, as an eager task factory (Python 3.12) does; for work that waits for nothing."""
+
+    def create_task(self, coro: Any, **_: Any) -> Any:
+        done = asyncio.get_running_loop().create_future()
+        with pytest.raises(StopIteration):
+            coro.send(None)
+        done.set_result(None)
+        return done
+
+
+async def test_a_duty_comes_up_again_where_tasks_begin_at_once() -> None:
+    began = list[float]()
+
+    async def work() -> float:
+        began.append(asyncio.get_running_loop().time())
+        return 10.0
+
+    async with Eager() as group:
+        duty = Duty(group, "rounds", work)
+        duty.call()
+        await asyncio.sleep(35)
+        duty.cancel()
+    assert len(began) == 4

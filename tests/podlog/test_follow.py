@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from tests.support.kubelet import APOLOGY, Fault, KubeletLog, Refusal
@@ -21,6 +22,11 @@ from paperclip_claude_k8s.podlog import (
     Reconnecting,
     Totals,
 )
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.dialer import Dialer
+from paperclip_claude_k8s.podlog.governor import Governor
+from paperclip_claude_k8s.podlog.origin import Pace
+from paperclip_claude_k8s.podlog.session import Session
 
 pytestmark = pytest.mark.looptime
 NONCE = "0badc0de"
@@ -103,6 +109,24 @@ async def test_a_silent_stream_is_replaced_after_65_s_and_closed_after_the_new_o
         assert len(scene.log.requests) == 2
         await asyncio.sleep(0.1)
         assert (scene.out, len(scene.log.open_answers)) == ("one\ntwo\n", 1)
+
+
+async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
+    """A busy loop finds both due, and tells the end to a read that is giving up already."""
+    loop, complaints, origin, pace = asyncio.get_running_loop(), list[Any](), Origin(), Pace()
+    loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    delivery = Delivery(Heard(), origin)
+    dialer = Dialer(KubeletLog(), delivery.trail, Governor(), patience=pace.answer)
+    session = Session(dialer, delivery, origin, pace)
+    feed = await session.dial(follow=True)
+    assert feed is not None
+    ended = loop.create_future()
+    ended.add_done_callback(session.hurry)
+    loop.call_later(5, ended.set_result, None)
+    with pytest.raises(TimeoutError):
+        await session.read(feed, 5)
+    await feed.close()
+    assert complaints == []
 
 
 async def test_bookmarks_keep_a_quiet_stream_open_without_any_request() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,36 @@ async def test_a_run_stopped_before_it_began_creates_nothing(tmp_path: Path) -> 
         result, _ = await run(signal=stop)
         assert result.error_code == "cancelled"
         assert fake.calls.count("create") == 0
+
+
+class Placid:
+    """A host's own signal, whose wait returns where it is cancelled."""
+
+    def is_set(self) -> bool:
+        return False
+
+    async def wait(self) -> bool:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(9999)
+        return False
+
+
+async def test_a_signal_that_gives_up_waiting_at_the_end_is_no_order(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        result, heard = await run(signal=Placid(), config={"retainJobs": True})
+        assert result.exit_code == 0
+        assert "deleting Job" not in heard.status
+        assert jobs_of(fake) == 1
+
+
+async def test_a_signal_that_gives_up_waiting_as_the_host_goes_down_leaves_the_job(tmp_path: Path) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(run(signal=Placid()))
+            await asyncio.sleep(20)
+            going.cancel()
+        assert going.cancelled()
+        assert jobs_of(fake) == 1
 
 
 async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_path: Path) -> None:

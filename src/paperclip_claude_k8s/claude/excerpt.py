@@ -24,8 +24,11 @@ class Excerpt:
         block = block[-TAIL_BYTES:]
         self._tail.append(block)
         self._kept += len(block)
-        while self._kept - len(self._tail[0]) >= TAIL_BYTES:
-            self._kept -= len(self._tail.pop(0))
+        gone = 0
+        while self._kept - len(self._tail[gone]) >= TAIL_BYTES:
+            self._kept -= len(self._tail[gone])
+            gone += 1
+        del self._tail[:gone]
 
     def __bytes__(self) -> bytes:
         tail = b"".join(self._tail)[-TAIL_BYTES:]

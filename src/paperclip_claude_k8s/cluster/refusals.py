@@ -22,7 +22,7 @@ SHORTEST_SECRET = 4
 class translated:  # noqa: N801  # reads as a word at `with`
     """The one door for aiohttp's exceptions: each is a `ClusterError` without a status.
 
-    No generator: a followed log goes through here with each read, and stays in here between them.
+    No generator: every followed log waits in here for its next bytes.
     """
 
     def __init__(self, what: object) -> None:

@@ -36,7 +36,7 @@ class Duty:
     def __init__(
         self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`work` gives the seconds until it is due again by itself, or None. `group` is its parent."""
+        """`work` gives the seconds until it is due again by itself, or None; `group` gets its tasks."""
         self._group = group
         self._name = name
         self._work = work
@@ -47,10 +47,13 @@ class Duty:
     def call(self) -> None:
         """Have it done now, unless it is being done, or is over."""
         if self._doing is None and not self._over:
-            self._doing = self._group.create_task(self._do(), name=self._name)
+            task = self._group.create_task(self._do(), name=self._name)
+            self._doing = None if task.done() else task  # done at once: an eager task factory
 
     def call_in(self, seconds: float) -> None:
-        """Have it done later; one such wish at a time."""
+        """Have it done later; the last such wish counts."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
 
     def cancel(self) -> None:
@@ -59,11 +62,12 @@ class Duty:
         for pending in (self._doing, self._timer):
             if pending is not None:
                 pending.cancel()
+        self._doing = self._timer = None  # a cancelled task remembers where it was, and so us
 
     async def _do(self) -> None:
         pause = await self._work()
         self._doing = None
-        if pause is not None:
+        if pause is not None and not self._over:
             self.call_in(pause)
 
 
@@ -98,7 +102,7 @@ class Admission:
 
 
 class Place:
-    """One of those that `Admission` has; whose it is leaves it, as often as it likes."""
+    """A place inside: given up by `leave`, however often, or by itself after `patience` seconds."""
 
     def __init__(self, room: asyncio.Semaphore, patience: float) -> None:
         self._room: asyncio.Semaphore | None = room

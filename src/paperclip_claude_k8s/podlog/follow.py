@@ -21,6 +21,7 @@ from paperclip_claude_k8s.podlog.sink import Ended, LogSink
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
 USUAL = Pace()
+"""Of every follower that is told no other; one for all, since a thousand may follow at once."""
 STEP_BACK = 3600
 """Seconds a node's clock may be set back while we are cut off, and its lines are still found soon."""
 

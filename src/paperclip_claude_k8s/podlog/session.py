@@ -88,7 +88,7 @@ class Session:
 
     def hurry(self, _: Ended) -> None:
         """The container has ended: a read under way waits no longer than is of use now."""
-        if self._scope is not None:
+        if self._scope is not None and not self._scope.expired():
             limit = asyncio.get_running_loop().time() + self._pace.linger
             self._scope.reschedule(min(limit, self._scope.when() or limit))
 
@@ -139,7 +139,7 @@ class Session:
         cap = jittered(self._pace.away_cap, 0.1) if self._away else step
         seconds = max(min(step, cap), self._retry_after)
         self._retry_after = 0.0
-        if ended:
+        if ended is not None:
             await asyncio.wait([ended], timeout=seconds)
         else:
             await asyncio.sleep(seconds)

@@ -24,10 +24,10 @@ class KeepAlive:
         self._say = say
         self._quiet_since = _clock()
         self._told = 0.0
-        """Seconds after `_quiet_since` of which the last line told, or the next one will."""
+        """The silence, in seconds, that the next line will tell."""
 
-    def pause(self) -> float:
-        """Seconds until the next beat."""
+    def next_pause(self) -> float:
+        """Go on to the next beat: seconds until it is due."""
         early = self._told < FIRST_MINUTE
         self._told += self._timings.keepalive if early else self._timings.keepalive_later
         return max(self._quiet_since + self._told - _clock(), 0.0)
@@ -40,7 +40,7 @@ class KeepAlive:
             quiet = f"({self._told:.0f}s since last output)"
             text = f"keepalive — job {self._vigil.ref.name} running {quiet}"
             await self._say.status(text + _unreachable(self._vigil, _clock()))
-        return self.pause()
+        return self.next_pause()
 
 
 def _unreachable(vigil: Vigil, now: float) -> str:
@@ -94,7 +94,10 @@ def _how_it_is(vigil: Vigil, heard: float | None, now: float) -> str:
 
 
 class Spawned:
-    """Tells the host that the run lives: at its start, and again after `refresh` seconds, unless None."""
+    """Tells the host that the run lives: at its start, then every `refresh` seconds, unless None.
+
+    Reapers look for runs that nothing touched for five minutes (HOST.md 3.4).
+    """
 
     def __init__(self, ctx: ExecutionContext, ports: Ports, pid: int, refresh: float | None) -> None:
         self._ctx = ctx

@@ -50,8 +50,8 @@ class _Crew:
     log: asyncio.Task[None] | None = None
     """Reads the agent's log, once there is a container."""
     running_since: float | None = None
-    looked: float = 0.0
-    """When a direct look was over, or the container was seen to run."""
+    silent_from: float = 0.0
+    """When the silence begins that makes the log's end worth a look; later than now after such a look."""
     ended: float = 0.0
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -65,6 +65,11 @@ class _Crew:
     def dismiss(self) -> None:
         while self.others:
             self.others.pop().cancel()
+
+    def end(self, ending: Ending) -> None:
+        """The first one counts."""
+        if not self.ending.done():
+            self.ending.set_result(ending)
 
 
 async def observe(
@@ -98,28 +103,33 @@ def _set_out(crew: _Crew) -> None:
 
 
 async def _live(crew: _Crew) -> None:
+    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
+    ending = await _lived(crew)
+    if crew.order is None:
+        crew.end(ending)
+
+
+async def _lived(crew: _Crew) -> Ending:
     """Wait for the container, then for its end."""
     started = await wait_for_pod(
         crew.vigil, crew.plan.config, crew.ports, crew.say, reattached=crew.launched.adopted
     )
     if not isinstance(started, PodSnapshot):
-        _tell(crew, started)
-        return
+        return started
     _attend(crew, started)
     await crew.say.status(f"Pod running: {started.name}")
     known = crew.vigil.known
     while (ending := judge_ending(known)) is None:
         if crew.vigil.refused is not None:
-            ending = Untrackable(str(crew.vigil.refused))
-            break
+            return Untrackable(str(crew.vigil.refused))
         known = await crew.vigil.news()
-    _tell(crew, ending)
+    return ending
 
 
 def _attend(crew: _Crew, pod: PodSnapshot) -> None:
-    """The container runs or has run: listen to it, and let the host know that it lives."""
+    """The container runs or has run: listen to it, let the host know that it lives, and count its time."""
     loop, timings, config = asyncio.get_running_loop(), crew.ports.house.timings, crew.plan.config
-    crew.running_since = crew.looked = loop.time()
+    crew.running_since = crew.silent_from = loop.time()
     look_at_it = crew.duty("log's end", partial(_look, crew))
     crew.log = crew.group.create_task(crew.ears.follow(pod, partial(_log_over, crew, look_at_it)), name="log")
     if crew.ctx.on_spawn is not None:
@@ -127,7 +137,7 @@ def _attend(crew: _Crew, pod: PodSnapshot) -> None:
         crew.duty("spawn", Spawned(crew.ctx, crew.ports, os.getpid(), refresh).beat).call()
     if not _shows_progress(crew.ctx):
         keepalive = KeepAlive(crew.vigil, crew.ports, crew.say)
-        crew.duty("keepalive", keepalive.beat).call_in(keepalive.pause())
+        crew.duty("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
         left = config.timeout_sec - _already_running(crew)
         crew.others.append(loop.call_later(left, _give_order, crew, Order.DEADLINE))
@@ -138,12 +148,6 @@ def _shows_progress(ctx: ExecutionContext) -> bool:
     return ctx.on_runtime_progress is not None and ctx.on_spawn is None
 
 
-def _tell(crew: _Crew, ending: Ending) -> None:
-    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
-    if crew.order is None and not crew.ending.done():
-        crew.ending.set_result(ending)
-
-
 async def _hear_host(crew: _Crew, signal: StopSignal) -> None:
     """The host's Stop button, where it hands us a signal."""
     await signal.wait()
@@ -151,29 +155,26 @@ async def _hear_host(crew: _Crew, signal: StopSignal) -> None:
 
 
 def _give_order(crew: _Crew, order: Order) -> None:
-    """The first one counts."""
-    if crew.order is None:
+    """The first one counts, and none once the agent has ended or nobody waits for its end."""
+    if crew.order is None and not crew.ending.done():
         crew.order = order
         crew.start("stop", _stop(crew, order))
 
 
 async def _stop(crew: _Crew, order: Order) -> None:
-    how = await obey(order, crew.vigil, crew.ports, crew.say)
-    if not crew.ending.done():
-        crew.ending.set_result(how)
+    crew.end(await obey(order, crew.vigil, crew.ports, crew.say))
 
 
 def _log_over(crew: _Crew, look_at_it: Duty) -> None:
     """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
-    heard = max(crew.say.last_output or 0.0, crew.looked)
-    if asyncio.get_running_loop().time() - heard >= crew.ports.house.timings.log_over:
+    silent_from = max(crew.say.last_output or 0.0, crew.silent_from)
+    if asyncio.get_running_loop().time() - silent_from >= crew.ports.house.timings.log_over:
         look_at_it.call()
 
 
 async def _look(crew: _Crew) -> None:
     await look(crew.vigil, crew.ports.cluster)
-    await asyncio.sleep(crew.ports.house.timings.log_over)
-    crew.looked = asyncio.get_running_loop().time()
+    crew.silent_from = asyncio.get_running_loop().time() + crew.ports.house.timings.log_over
 
 
 def _already_running(crew: _Crew) -> float:

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
 
 @dataclass(slots=True)
 class Care:
-    """Own a Job for the length of the block; then delete it, unless `verdict.leftovers` says to keep it."""
+    """Owns a Job for the length of a block; then deletes it, unless `verdict.leftovers` says to keep it."""
 
     launched: LaunchedJob
     held: Tenure
