@@ -41,10 +41,15 @@ def _talking(bench: Bench) -> Iterator[Figure]:
     note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
     yield Figure("500 runs: running → first chunk, p95, to the probe's", mine / theirs, 2, "x", note)
     mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
-    yield Figure("500 runs: RSS per run", mine, 100, "kB", f"probe {theirs:.0f}")
+    yield Figure(
+        "500 runs: RSS per run, with what the driver records", mine, 100, "kB", f"probe {theirs:.0f}"
+    )
     mine, theirs = (median_of(side, lambda one: one.cpu / one.runs * 1000) for side in (ours, probe))
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
     yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
+    own = {who: bench.session(who, bench.scenarios.SCALE, delays, record="count") for who in (OURS, PROBE)}
+    mine, theirs = (_kb_per_run(own[who]) for who in (OURS, PROBE))
+    yield Figure("500 runs: RSS per run, the driver keeping nothing", mine, 100, "kB", f"probe {theirs:.0f}")
 
 
 def _kb_per_run(one: Session) -> float:
