@@ -33,14 +33,13 @@ class translated:  # noqa: N801  # reads as a word at `with`
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None:
-            known = _told(error)
-            if known is not None:
-                reason, words = known
-                raise ClusterError(None, reason, f"{self._what}: {words}") from None
+        told = _told(error)
+        if told is not None:
+            reason, words = told
+            raise ClusterError(None, reason, f"{self._what}: {words}") from None
 
 
-def _told(error: BaseException) -> tuple[str, str] | None:
+def _told(error: BaseException | None) -> tuple[str, str] | None:
     """Kind and words of what the network did; None for anything else."""
     match error:
         case aiohttp.ConnectionTimeoutError():

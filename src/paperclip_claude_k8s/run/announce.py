@@ -1,7 +1,5 @@
 """What the host is told, and asked, before anything is created."""
 
-import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from paperclip_claude_k8s import failures
@@ -15,8 +13,7 @@ from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.plan.runvariables import bearer_tokens
 from paperclip_claude_k8s.run.narrate import Narrator
-
-log = logging.getLogger("paperclip_claude_k8s")
+from paperclip_claude_k8s.run.tolerate import tolerate
 
 
 async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator) -> None:
@@ -26,7 +23,7 @@ async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
         RunFailure: `cancelled`, when the host has stopped the run already.
     """
     if ctx.on_cancellation_ready is not None:
-        await _tolerate("onCancellationReady", ctx.on_cancellation_ready)
+        await tolerate("onCancellationReady", ctx.on_cancellation_ready)
     if ctx.signal is not None and ctx.signal.is_set():
         raise RunFailure(failures.cancelled(proven=True))
     unknown = unknown_keys(ctx.config)
@@ -43,9 +40,9 @@ async def get_ready(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
     """Tell the host what is about to be run; secrets stay out of it."""
     if ctx.on_meta is not None:
-        await _tolerate("onMeta", partial(ctx.on_meta, _meta(ctx, plan)))
+        await tolerate("onMeta", partial(ctx.on_meta, _meta(ctx, plan)))
     if ctx.on_dispatch is not None:
-        await _tolerate("onDispatch", ctx.on_dispatch)
+        await tolerate("onDispatch", ctx.on_dispatch)
 
 
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
@@ -70,11 +67,3 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
 
 def _without_tokens(context: JsonMap) -> JsonMap:
     return {key: value for key, value in context.items() if key not in CONTEXT_TOKENS}
-
-
-async def _tolerate(name: str, call: Callable[[], Awaitable[None]]) -> None:
-    """A callback of the host that raises is the host's bug; the run goes on."""
-    try:
-        await call()
-    except Exception as error:  # noqa: BLE001  # the host's bug must not end a run
-        log.warning("%s raised %r; the run goes on", name, error)

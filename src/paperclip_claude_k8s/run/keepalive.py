@@ -1,15 +1,13 @@
 """Signs of life for the host while the agent is quiet (SPEC 9)."""
 
 import asyncio
-import logging
 from datetime import timedelta
 
 from paperclip_claude_k8s.cluster.informer import Vigil
-from paperclip_claude_k8s.host.context import ExecutionContext, iso
+from paperclip_claude_k8s.host.context import OnMap, iso
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-
-log = logging.getLogger("paperclip_claude_k8s")
+from paperclip_claude_k8s.run.tolerate import tolerate
 
 FIRST_MINUTE = 60.0
 """Seconds of silence after which the keepalive slows down."""
@@ -58,20 +56,16 @@ class Progress:
     No line of output is made up for it: only output counts as activity there (HOST.md 3.4).
     """
 
-    def __init__(self, ctx: ExecutionContext, vigil: Vigil, ports: Ports, say: Narrator) -> None:
-        self._ctx = ctx
+    def __init__(self, on_progress: OnMap, run: str, vigil: Vigil, ports: Ports, say: Narrator) -> None:
+        self._on_progress = on_progress
+        self._run = run
         self._vigil = vigil
         self._house = ports.house
         self._say = say
         self._began = _clock()
 
-    async def beat(self) -> float | None:
-        if self._ctx.on_runtime_progress is None:
-            return None
-        try:
-            await self._ctx.on_runtime_progress(self._told())
-        except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
-            log.warning("onRuntimeProgress of run %s raised %r; the run goes on", self._ctx.run_id, error)
+    async def beat(self) -> float:
+        await tolerate(f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._told()))
         early = _clock() - self._began < FIRST_MINUTE
         return self._house.timings.keepalive if early else self._house.timings.keepalive_later
 
@@ -99,18 +93,14 @@ class Spawned:
     Reapers look for runs that nothing touched for five minutes (HOST.md 3.4).
     """
 
-    def __init__(self, ctx: ExecutionContext, ports: Ports, pid: int, refresh: float | None) -> None:
-        self._ctx = ctx
+    def __init__(self, on_spawn: OnMap, run: str, ports: Ports, pid: int, refresh: float | None) -> None:
+        self._on_spawn = on_spawn
+        self._run = run
         self._refresh = refresh
         self._told = {"pid": pid, "processGroupId": None, "startedAt": iso(ports.house.now())}
 
     async def beat(self) -> float | None:
-        if self._ctx.on_spawn is None:
-            return None
-        try:
-            await self._ctx.on_spawn({**self._told})
-        except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
-            log.warning("onSpawn of run %s raised %r; the run goes on", self._ctx.run_id, error)
+        await tolerate(f"onSpawn of run {self._run}", lambda: self._on_spawn({**self._told}))
         return self._refresh
 
 

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
 from paperclip_claude_k8s.ground.aio import Duty
-from paperclip_claude_k8s.host.context import ExecutionContext, StopSignal
+from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.holder import keep_noting
@@ -98,8 +98,10 @@ def _set_out(crew: _Crew) -> None:
         crew.start("holder", keep_noting(crew.vigil.ref, crew.held, crew.ports))
     if crew.ctx.signal is not None:
         crew.start("signal", _hear_host(crew, crew.ctx.signal))
-    if _shows_progress(crew.ctx):
-        crew.duty("progress", Progress(crew.ctx, crew.vigil, crew.ports, crew.say).beat).call()
+    on_progress = _on_progress(crew.ctx)
+    if on_progress is not None:
+        progress = Progress(on_progress, crew.ctx.run_id, crew.vigil, crew.ports, crew.say)
+        crew.duty("progress", progress.beat).call()
 
 
 async def _live(crew: _Crew) -> None:
@@ -134,8 +136,9 @@ def _attend(crew: _Crew, pod: PodSnapshot) -> None:
     crew.log = crew.group.create_task(crew.ears.follow(pod, partial(_log_over, crew, look_at_it)), name="log")
     if crew.ctx.on_spawn is not None:
         refresh = timings.spawn_refresh if config.refresh_on_spawn else None
-        crew.duty("spawn", Spawned(crew.ctx, crew.ports, os.getpid(), refresh).beat).call()
-    if not _shows_progress(crew.ctx):
+        spawned = Spawned(crew.ctx.on_spawn, crew.ctx.run_id, crew.ports, os.getpid(), refresh)
+        crew.duty("spawn", spawned.beat).call()
+    if _on_progress(crew.ctx) is None:
         keepalive = KeepAlive(crew.vigil, crew.ports, crew.say)
         crew.duty("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
@@ -143,9 +146,9 @@ def _attend(crew: _Crew, pod: PodSnapshot) -> None:
         crew.others.append(loop.call_later(left, _give_order, crew, Order.DEADLINE))
 
 
-def _shows_progress(ctx: ExecutionContext) -> bool:
+def _on_progress(ctx: ExecutionContext) -> OnMap | None:
     """A host that takes progress and keeps no pid gets that instead of lines (SPEC 9)."""
-    return ctx.on_runtime_progress is not None and ctx.on_spawn is None
+    return ctx.on_runtime_progress if ctx.on_spawn is None else None
 
 
 async def _hear_host(crew: _Crew, signal: StopSignal) -> None:
