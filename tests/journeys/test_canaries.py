@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from tests.support.commands import claude_k8s
 from tests.support.homes import Home, at_home_on_dev, at_home_on_real
 from tests.support.runs import SMALL, Heard
 
-from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, Kind
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 
@@ -118,51 +119,58 @@ async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
         yield dev
 
 
+WATCHED = (JOBS, PODS, LEASES, EVENTS)
+REPLAY = 2
+"""Seconds for which the real server is asked for what has happened; it sends that at once."""
+
+
 @asynccontextmanager
 async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
     """Every version of every object that is not a Secret, but for the host's own Pod."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(_watch(home, seen))
-        try:
-            yield
-        finally:
-            task.cancel()
+    history = _on_dev(home.dev) if home.dev is not None else await _on_real()
+    yield
+    for obj in await history():
+        meta = obj["metadata"]
+        if meta["name"] != "paperclip-0":
+            seen.objects[f"{obj['kind']} {meta['name']} {meta['resourceVersion']}"] = json.dumps(obj)
 
 
-async def _watch(home: Home, seen: Seen) -> None:
-    while True:
-        objects = _on_dev(home) if home.dev is not None else await _on_real()
-        for each in objects:
-            meta = each["metadata"]
-            if meta["name"] != "paperclip-0":
-                seen.objects[f"{each['kind']} {meta['name']} {meta.get('resourceVersion')}"] = json.dumps(
-                    each
-                )
-        await asyncio.sleep(0.05)
+History = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
-def _on_dev(home: Home) -> list[dict[str, Any]]:
-    assert home.dev is not None
-    kinds = {JOBS: "Job", PODS: "Pod", LEASES: "Lease", EVENTS: "Event"}
-    return [{"kind": word, **each} for kind, word in kinds.items() for each in home.dev.store.list(kind)]
+def _on_dev(dev: DevCluster) -> History:
+    begin = dev.store.version
+
+    async def history() -> list[dict[str, Any]]:
+        changes = dev.store.changes_after(begin)
+        return [change.object for change in changes if change.kind in WATCHED]
+
+    return history
 
 
-async def _on_real() -> list[dict[str, Any]]:
-    words = (
-        "kubectl",
-        "--kubeconfig",
-        ADMIN,
-        "-n",
-        "paperclip",
-        "get",
-        "jobs,pods,leases,events",
-        "-o",
-        "json",
-    )
+async def _on_real() -> History:
+    begin = {kind: json.loads(await _asked(kind))["metadata"]["resourceVersion"] for kind in WATCHED}
+
+    async def history() -> list[dict[str, Any]]:
+        async with asyncio.TaskGroup() as group:
+            replays = [group.create_task(_asked(kind, _replay(begin[kind]))) for kind in WATCHED]
+        return [json.loads(line)["object"] for told in replays for line in told.result().splitlines()]
+
+    return history
+
+
+def _replay(begin: str) -> str:
+    return f"watch=1&resourceVersion={begin}&timeoutSeconds={REPLAY}"
+
+
+async def _asked(kind: Kind, query: str = "limit=1") -> bytes:
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    path = f"{root}/namespaces/paperclip/{kind.plural}?{query}"
+    words = ("kubectl", "--kubeconfig", ADMIN, "get", "--raw", path)
     process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     told, _ = await process.communicate()
-    items: list[dict[str, Any]] = json.loads(told)["items"]
-    return items
+    assert process.returncode == 0, path
+    return told
 
 
 def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
