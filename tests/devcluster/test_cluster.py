@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.support.programs import kubectl
 
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.devcluster.podfiles import expand
-
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on this machine")
 
 
 @pytest.fixture
@@ -49,18 +47,8 @@ async def ended(dev: DevCluster) -> dict[str, Any]:
             await moved.wait()
 
 
-async def kubectl(dev: DevCluster, *args: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        "--kubeconfig",
-        str(dev.kubeconfig),
-        *args,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+async def shown(dev: DevCluster, *words: str) -> str:
+    return await kubectl(str(dev.kubeconfig), *words)
 
 
 async def test_nobody_without_the_token_is_let_in(dev: DevCluster) -> None:
@@ -163,31 +151,29 @@ async def test_an_image_that_is_not_there_is_told_and_retried(dev: DevCluster) -
     assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
 
 
-@needs_kubectl
 async def test_kubectl_sees_jobs_pods_logs_and_can_delete(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("seen", "echo hello from the pod; sleep 30"))
     async with asyncio.timeout(20):
-        while "Running" not in await kubectl(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as people look
+        while "Running" not in await shown(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as people look
             await asyncio.sleep(0.05)
-    table = await kubectl(dev, "get", "jobs,pods")
+    table = await shown(dev, "get", "jobs,pods")
     assert "job.batch/seen" in table
     assert "COMPLETIONS" in table
     assert "READY" in table
-    assert "Created pod: seen-" in await kubectl(dev, "describe", "job", "seen")
-    assert "hello from the pod" in await kubectl(dev, "logs", "job/seen")
-    (pod,) = json.loads(await kubectl(dev, "get", "pods", "-o", "json"))["items"]
+    assert "Created pod: seen-" in await shown(dev, "describe", "job", "seen")
+    assert "hello from the pod" in await shown(dev, "logs", "job/seen")
+    (pod,) = json.loads(await shown(dev, "get", "pods", "-o", "json"))["items"]
     assert pod["metadata"]["labels"]["job-name"] == "seen"
-    await kubectl(dev, "delete", "job", "seen")
+    await shown(dev, "delete", "job", "seen")
     assert list(dev.store.list(JOBS)) == []
 
 
-@needs_kubectl
 async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("counts", "for n in 1 2 3; do echo $n; sleep 0.2; done"))
     async with asyncio.timeout(10):
         while not any(pod["status"].get("phase") == "Running" for pod in dev.store.list(PODS)):
             await dev.store.next_move().wait()
-    assert await kubectl(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
+    assert await shown(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
 
 
 def test_references_are_expanded_as_kubernetes_does() -> None:

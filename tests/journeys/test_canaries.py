@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support.commands import claude_k8s
 from tests.support.homes import Home, at_home_on_dev, at_home_on_real
+from tests.support.programs import as_admin
 from tests.support.runs import SMALL, Heard
 
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -45,7 +45,6 @@ BROKEN_RESULT = json.dumps(
     }
 )
 HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
-ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
 
 
 def a_wish(script: str, **config: Any) -> dict[str, Any]:
@@ -163,14 +162,9 @@ def _replay(begin: str) -> str:
     return f"watch=1&resourceVersion={begin}&timeoutSeconds={REPLAY}"
 
 
-async def _asked(kind: Kind, query: str = "limit=1") -> bytes:
+async def _asked(kind: Kind, query: str = "limit=1") -> str:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
-    path = f"{root}/namespaces/paperclip/{kind.plural}?{query}"
-    words = ("kubectl", "--kubeconfig", ADMIN, "get", "--raw", path)
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
-    assert process.returncode == 0, path
-    return told
+    return await as_admin("get", "--raw", f"{root}/namespaces/paperclip/{kind.plural}?{query}")
 
 
 def denied(*what: tuple[str, str]) -> Callable[[Home], None]:

@@ -1,35 +1,20 @@
 """A Job that the server takes and whose Pod it refuses: told in the controller's own words."""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.programs import as_admin
 from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
-ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
-
-
-async def kubectl(*words: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        "--kubeconfig",
-        ADMIN,
-        "--namespace",
-        "paperclip",
-        *words,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0, words
 
 
 @pytest.fixture
 async def no_more_pods() -> AsyncIterator[None]:
     """The host's own Pod takes all that the quota allows."""
-    await kubectl("create", "quota", "no-more", "--hard=pods=1")
+    await as_admin("create", "quota", "no-more", "--hard=pods=1")
     yield
-    await kubectl("delete", "quota", "no-more")
+    await as_admin("delete", "quota", "no-more")
 
 
 @pytest.mark.usefixtures("no_more_pods")

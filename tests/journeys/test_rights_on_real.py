@@ -8,15 +8,16 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import yaml
+from tests.support.programs import as_admin
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -29,7 +30,6 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import House
 
 pytestmark = pytest.mark.real
-ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
 OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 NAMESPACE, ACCOUNT = "paperclip", "rights-test"
 IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
@@ -64,17 +64,8 @@ FATES = {
 """By the right's label; a run without any other right succeeds and says nothing of it."""
 
 
-def kubectl(*words: str, given: str = "") -> str:
-    flags = ("--kubeconfig", ADMIN, "--namespace", NAMESPACE)
-    done = subprocess.run(
-        ["kubectl", *flags, *words], input=given, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """That of an account which has the printed Role."""
     role_of_ours, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
     meta = {"name": ACCOUNT, "namespace": NAMESPACE}
@@ -89,19 +80,19 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
     items = [own, token, role_of_ours, binding]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    kubectl("apply", "-f", "-", given=everything)
+    await as_admin("apply", "-f", "-", given=everything)
     try:
         path = tmp_path_factory.mktemp("rights") / "kubeconfig"
-        path.write_text(_with_token(_token()), encoding="utf-8")
+        path.write_text(_with_token(await _token()), encoding="utf-8")
         path.chmod(0o600)
         yield str(path)
     finally:
-        kubectl("delete", "--ignore-not-found", "-f", "-", given=everything)
+        await as_admin("delete", "--ignore-not-found", "-f", "-", given=everything)
 
 
-def _token() -> str:
+async def _token() -> str:
     for _ in range(100):  # the controller writes it into the Secret in a moment
-        token = kubectl("get", "secret", ACCOUNT, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
+        token = await as_admin("get", "secret", ACCOUNT, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
         if token:
             return base64.b64decode(token).decode()
     raise AssertionError("the account got no token")
@@ -118,7 +109,7 @@ async def grant_all_but(missing: Right) -> None:
     """Replace the account's Role and wait until the API server goes by it."""
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
-    kubectl("replace", "-f", "-", given=json.dumps(wanted))
+    await as_admin("replace", "-f", "-", given=json.dumps(wanted))
     await asyncio.sleep(0.5)  # the authorizer hears of it by a watch
 
 
@@ -178,7 +169,7 @@ async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Righ
         assert set(fate.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
     finally:
         if left:
-            kubectl("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
+            await as_admin("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The hook that cuts tool output, run by node as the CLI runs it."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.anyjson import ANY_JSON
 from tests.support.plans import a_plan
+from tests.support.programs import program
 
 from paperclip_claude_k8s.plan import rtk
 
-NODE = shutil.which("node")
 SCRIPT = Path(rtk.__file__).with_name(rtk.SCRIPT)
-needs_node = pytest.mark.skipif(NODE is None, reason="node is not on this machine")
 COMMON = {
     "session_id": "s",
     "transcript_path": "/paperclip/.claude/projects/x/s.jsonl",
@@ -40,9 +38,8 @@ MCP = [{"type": "text", "text": "é漢🙂" * 400}, {"type": "image", "source": 
 
 
 def hook(payload: Any, limit: int) -> dict[str, Any] | None:
-    assert NODE is not None
     ran = subprocess.run(
-        [NODE, str(SCRIPT), str(limit)],
+        [program("node"), str(SCRIPT), str(limit)],
         input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
         capture_output=True,
         check=True,
@@ -51,7 +48,6 @@ def hook(payload: Any, limit: int) -> dict[str, Any] | None:
     return told
 
 
-@needs_node
 @pytest.mark.parametrize(
     ("tool", "response", "where"),
     [
@@ -74,13 +70,11 @@ def test_a_long_output_keeps_its_structure_and_says_what_was_cut(
     )
 
 
-@needs_node
 @pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
 def test_an_output_within_the_limit_is_left_as_it_is(response: Any) -> None:
     assert hook({**COMMON, "tool_name": "Bash", "tool_response": response}, 100_000) is None
 
 
-@needs_node
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_no_character_is_cut_in_two(limit: int) -> None:
     told = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
@@ -91,13 +85,11 @@ def test_no_character_is_cut_in_two(limit: int) -> None:
         assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in told["updatedToolOutput"]
 
 
-@needs_node
 @pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b"null", b'"x"'])
 def test_an_odd_payload_changes_nothing(payload: bytes) -> None:
     assert hook(payload, 10) is None
 
 
-@needs_node
 @given(ANY_JSON, st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
 def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:

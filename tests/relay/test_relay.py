@@ -5,13 +5,13 @@ import hashlib
 import json
 import os
 import random
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.programs import program
 
 from paperclip_claude_k8s import relay
 
@@ -99,9 +99,7 @@ class Pod:
 @pytest.fixture(params=sorted(SHELLS))
 def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
     shell = SHELLS[request.param]
-    found = shutil.which(shell[0])
-    if found is None:
-        pytest.skip(f"{shell[0]} is not on this machine")
+    found = program(shell[0])
     path = os.environ["PATH"]
     if request.param == "busybox":  # nothing but busybox: its dd, grep, sed, sleep and sha256sum
         applets = tmp_path / "applets"

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support.commands import SOURCE
+from tests.support.programs import program
 
 HOST = Path(__file__).with_name("node_host.mjs")
 PATIENCE = 50.0
@@ -20,11 +19,8 @@ async def node_host(
     folder: Path, steps: Sequence[Any], env: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
     """`{answers, heard}` by the steps' names, and stderr. Steps in a list go at once."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the Node package cannot be run")
     process = await asyncio.create_subprocess_exec(
-        *(node, "--no-warnings", str(HOST)),
+        *(program("node"), "--no-warnings", str(HOST)),
         stdin=-1,
         stdout=-1,
         stderr=-1,

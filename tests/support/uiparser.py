@@ -1,12 +1,11 @@
 """The packaged JavaScript parser, run as the host's worker runs it: one process for any number of lines."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
+from tests.support.programs import program
 
 from paperclip_claude_k8s.claude.ui import ui_parser_source
 
@@ -22,12 +21,10 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 
 
 def told_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
-    """The entries of each line; skips the test where there is no node."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the JavaScript parser cannot be run")
+    """The entries of each line; needs node."""
     given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
-    done = subprocess.run([node, "-e", _WORKER], input=given, capture_output=True, text=True, check=False)
+    node = [program("node"), "-e", _WORKER]
+    done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     told: list[list[dict[str, Any]]] = json.loads(done.stdout)
     return told
