@@ -117,7 +117,7 @@ async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
     loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
     delivery = Delivery(Heard(), origin)
     dialer = Dialer(KubeletLog(), delivery.trail, Governor(), patience=pace.answer)
-    session = Session(dialer, delivery, origin, pace)
+    session = Session(dialer, delivery, origin, pace, None)
     feed = await session.dial(follow=True)
     assert feed is not None
     ended = loop.create_future()

@@ -4,8 +4,8 @@ It follows the reader in the kubelet. A line is stored as records of at most 16 
 tag for "partial". `since` is applied to each record and cut to whole seconds. One flag says whether output
 stands at the start of a line, for both streams together, and a stamp is written only there (or, by old
 kubelets, before every record). A new reader sees the newest file only. An attached reader moves to the newest
-file after a rotation, on some kubelets without reading the old one to its end. An error becomes text in the
-answer.
+file after a rotation, on some kubelets without reading the old one to its end, and before 1.27 sometimes only
+at the next rotation, as it looked for the new file too early. An error becomes text in the answer.
 """
 
 import asyncio
@@ -72,12 +72,14 @@ class KubeletLog:
         *,
         inner_stamps: bool = False,
         drains: bool = True,
+        sticks: bool = False,
         zone: int = 0,
         dice: random.Random | None = None,
     ) -> None:
         """`zone` is the node's, in minutes east of UTC; `dice` cut the answers at any byte."""
         self.inner_stamps = inner_stamps
         self.drains = drains
+        self.sticks = sticks
         self.zone = zone
         self.dice = dice
         self.clock_offset = 0
@@ -213,6 +215,8 @@ class Answer:
         while True:
             newest = self._log.files[-1]
             moves = newest is not self._file and newest.container == self._file.container and self.follows
+            if self._log.sticks and newest is not self._file and self._log.files[-2] is self._file:
+                moves = False
             if moves and not self._log.drains:
                 self._file, self._at = newest, 0
             while self._at < len(self._file.records):

@@ -50,6 +50,8 @@ class Life:
     stray: bool
     """stderr is stored between stdout lines, a little out of order."""
     zone: int
+    sticks: bool
+    """A reader stays at a file that was rotated away, until the next rotation."""
 
     @classmethod
     def of(cls, seed: int) -> "Life":
@@ -69,6 +71,7 @@ class Life:
             restarts=rotates and dice.random() < 0.1,
             stray=not relay and not rotates and dice.random() < 0.5,
             zone=dice.choice((0, 0, 180, -570)),
+            sticks=relay and rotates and dice.random() < 0.3,
         )
 
 
@@ -92,6 +95,7 @@ class Writer:
         self.log = KubeletLog(
             inner_stamps=life.inner_stamps,
             drains=life.drains,
+            sticks=life.sticks,
             zone=life.zone,
             dice=random.Random(life.seed + 2),
         )
@@ -173,7 +177,7 @@ class Writer:
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.life.drains and self.dice.random() < 0.5
-        turn = self._may_rotate() and self.life.drains and self.dice.random() < 0.4
+        turn = self._may_rotate() and self.life.drains and not self.life.sticks and self.dice.random() < 0.4
         time, files = self.log.now(), set()
         self.stdout.content += text
         for at in range(0, len(text), 16384):

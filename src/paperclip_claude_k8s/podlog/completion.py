@@ -20,11 +20,14 @@ GONE_AFTER = 2
 class Completion:
     """Reads on until nothing new comes, the relay's totals are met, or the log is gone."""
 
-    def __init__(self, session: Session, delivery: Delivery, origin: Origin, pace: Pace) -> None:
+    def __init__(
+        self, session: Session, delivery: Delivery, origin: Origin, pace: Pace, mender: Mender | None
+    ) -> None:
         self._session = session
         self._delivery = delivery
         self._origin = origin
         self._pace = pace
+        self._mender = mender
         self._torso = b""
         self._empty = 0
 
@@ -101,8 +104,8 @@ class Completion:
         if self._session.proven():
             return
         totals, ledger = self._origin.expected(), self._delivery.ledger
-        if self._origin.filler:
-            await Mender(self._delivery, self._origin.filler).finish(totals)
+        if self._mender:
+            await self._mender.finish(totals)
         if self._session.proven():
             return
         if not read_all or self._session.intake.lost:

@@ -1,29 +1,23 @@
 """Over a place where the server lost lines: what the relay's file has is put in order, the rest is told."""
 
-import asyncio
 import json
 from contextlib import suppress
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.marks import Bookmark, Stdout
-from paperclip_claude_k8s.podlog.mending import Mender, Place
-from paperclip_claude_k8s.podlog.origin import Origin
+from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.records import Run
-
-FILE_TRIES = 3
-"""The relay writes the file before the log, but a network volume may show it late."""
-FILE_PAUSE = 0.5
-"""Seconds between two looks at a file that does not show yet what the log has shown."""
 
 
 class Crossing:
     """Takes the first lines after a loss, until it is clear what was lost."""
 
-    def __init__(self, delivery: Delivery, origin: Origin) -> None:
+    def __init__(self, delivery: Delivery, mender: Mender | None, *, counted: bool) -> None:
+        """`counted`: there is a relay, whose next count will tell how much was lost."""
         self.over = False
         self._delivery = delivery
-        self._mender = Mender(delivery, origin.filler) if origin.filler else None
-        self._counted = origin.nonce is not None
+        self._mender = mender
+        self._counted = counted
         self.since = delivery.trail.last_time
         """Time of the last line before the loss."""
 
@@ -55,7 +49,7 @@ class Crossing:
             return run.after(1)
         line = block[: block.find(b"\n") + 1] or block
         headless = self._delivery.event_lines and not _is_event(line)
-        place = await self._look_up(block, line if headless else None)
+        place = await self._mender.find(block, line if headless else None) if self._mender else None
         if place and self._mender and await self._mender.fill(place.stop, self.since, first.time):
             headless = not place.before
         else:
@@ -66,17 +60,6 @@ class Crossing:
             return run
         self._delivery.trail.add(run.only_first())
         return run.after(1)
-
-    async def _look_up(self, block: bytes, rest: bytes | None) -> Place | None:
-        """Where in the file these lines stand, or the line of which only the `rest` came."""
-        if self._mender is None:
-            return None
-        for _ in range(FILE_TRIES):
-            place = await self._mender.find(block, rest)
-            if place is not None:
-                return place
-            await asyncio.sleep(FILE_PAUSE)
-        return None
 
 
 def _is_event(line: bytes) -> bool:

@@ -1,6 +1,7 @@
 """The one pass over what is new: to the sink in order, entered in the books and in the trail."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 from paperclip_claude_k8s.podlog.cursor import Trail
 from paperclip_claude_k8s.podlog.ledger import Ledger
@@ -16,7 +17,12 @@ QUOTED = 500
 """Bytes quoted of text that is no log."""
 
 
-Fill = Callable[[int, int | None, int | None], Awaitable[bool]]
+class Restorer(Protocol):
+    """Has what the log lost; `mending` does it with the relay's file."""
+
+    async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool: ...
+
+    async def catch_up(self, block: bytes, until: int) -> bytes: ...
 
 
 class Delivery:
@@ -28,8 +34,8 @@ class Delivery:
         self.ledger = Ledger(stored.bytes, stored.lines, stored.missing) if stored else Ledger()
         self.marks = Marks(origin.nonce)
         self.bookmarked = False
-        self.fill: Fill | None = None
-        """Delivers from the relay's file up to a count of bytes; None where that file cannot be reached."""
+        self.restorer: Restorer | None = None
+        """None where the relay's file cannot be reached."""
         self.ending = b""
         self.event_lines = True
         self.sink_failures = 0
@@ -42,7 +48,7 @@ class Delivery:
         if run.dropped:
             await self.tell(self.ledger.lose(Gap(self.trail.last_time, run.first().time, run.dropped, 1)))
         elif self.marks.none_in(run.text):
-            await self.stdout(run.text, run.count)
+            await self._logged(run.text, run.count, run)
         else:
             for part in self.marks.parts(run.text):
                 await self._part(part, run)
@@ -65,16 +71,24 @@ class Delivery:
         if notice is not None:
             await self._guarded(self._sink.notice(notice))
 
+    async def _logged(self, block: bytes, lines: int, run: Run) -> None:
+        """Deliver lines of the log, after those that it left out before them."""
+        if self.restorer is not None:
+            rest = await self.restorer.catch_up(block, run.first().time)
+            lines -= block.count(b"\n", 0, len(block) - len(rest))
+            block = rest
+        await self.stdout(block, lines)
+
     async def _part(self, part: Part, run: Run) -> None:
         match part:
             case Stdout(block, count):
-                await self.stdout(block, count)
+                await self._logged(block, count, run)
             case Stderr(block):
                 await self._guarded(self._sink.stderr(block))
             case Bookmark():
                 self.bookmarked = True
-                if self.ledger.lacks(part) and self.fill is not None:
-                    await self.fill(part.bytes, self.trail.last_time, run.first().time)
+                if self.ledger.lacks(part) and self.restorer is not None:
+                    await self.restorer.fill(part.bytes, self.trail.last_time, run.first().time)
                 await self.tell(self.ledger.check(part, run.first().time))
 
     async def _guarded(self, call: Awaitable[None]) -> None:

@@ -49,10 +49,10 @@ class Follower:
         self._origin = origin or Origin()
         self._pace = pace or USUAL
         self._delivery = Delivery(sink, self._origin)
-        if self._origin.filler:
-            self._delivery.fill = Mender(self._delivery, self._origin.filler).fill
+        filler = self._origin.filler
+        self._mender = self._delivery.restorer = Mender(self._delivery, filler) if filler else None
         dialer = Dialer(source, self._delivery.trail, governor or Governor(), patience=self._pace.answer)
-        self._session = Session(dialer, self._delivery, self._origin, self._pace)
+        self._session = Session(dialer, self._delivery, self._origin, self._pace, self._mender)
         self._silent: Feed | None = None
         self._may_hide = True
         self._cut_short = True
@@ -73,7 +73,7 @@ class Follower:
         ended.add_done_callback(self._session.hurry)
         try:
             await self._live(ended)
-            completion = Completion(self._session, self._delivery, self._origin, self._pace)
+            completion = Completion(self._session, self._delivery, self._origin, self._pace, self._mender)
             await completion.run(may_hide=self._may_hide, cut_short=self._cut_short)
         finally:
             ended.remove_done_callback(self._session.hurry)

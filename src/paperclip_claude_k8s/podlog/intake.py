@@ -3,6 +3,7 @@
 from paperclip_claude_k8s.podlog.crossing import Crossing
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.feed import Feed
+from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin
 from paperclip_claude_k8s.podlog.records import Run, Stray, run_of
 
@@ -13,16 +14,18 @@ APOLOGY = b"unable to retrieve container logs for "
 class Intake:
     """Takes chunks of one answer at a time."""
 
-    def __init__(self, delivery: Delivery, origin: Origin) -> None:
+    def __init__(self, delivery: Delivery, origin: Origin, mender: Mender | None) -> None:
         self._delivery = delivery
         self._origin = origin
+        self._mender = mender
         self._crossing: Crossing | None = None
 
     def begin(self, feed: Feed) -> None:
         """An answer was opened; its plan says whether lines were lost before what is new in it."""
-        unseen = self._delivery.trail.beginning is None and self._origin.began_unseen and self._origin.filler
+        unseen = self._delivery.trail.beginning is None and self._origin.began_unseen and self._mender
         if self._crossing is None and (feed.plan.lost or unseen):
-            self._crossing = Crossing(self._delivery, self._origin)
+            counted = self._origin.nonce is not None
+            self._crossing = Crossing(self._delivery, self._mender, counted=counted)
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""

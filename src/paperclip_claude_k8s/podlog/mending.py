@@ -1,5 +1,12 @@
-"""Filling a gap from the relay's own file, which holds exactly the container's stdout."""
+"""What the log lost, from the relay's own file, which holds exactly the container's stdout.
 
+A log loses lines at a rotation: while nobody listens, and under a reader too. A kubelet before 1.27 that
+looks for the new file before there is one stays at the old one and goes on with the file after next
+(kubernetes/kubernetes#115701); any may leave out the last lines of the old one. The stream does not show it,
+so lines are compared with the file before they are delivered: later they could not be put in order any more.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -11,6 +18,16 @@ PIECE = 256 * 1024
 """Read from the file at once; bounds memory whatever the size of a gap."""
 PATTERN = 64 * 1024
 """How much of the text after a gap is looked for in the file; more would not make it more certain."""
+FILE_TRIES = 3
+"""The relay writes the file before the log, but a network volume may show it late."""
+FILE_PAUSE = 0.5
+"""Seconds between two looks at a file that does not show yet what the log has shown."""
+PATIENCE = 10.0
+"""Longest wait for a piece of the file, seconds: a volume that hangs must not hold up the log."""
+GLANCE = 1.0
+"""The same while lines wait to be delivered."""
+REST = 60.0
+"""Seconds for which no line waits for a volume that was too slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +45,50 @@ class Mender:
     def __init__(self, delivery: Delivery, filler: GapFiller) -> None:
         self._delivery = delivery
         self._filler = filler
+        self._matches = True
+        """Whether log and file were the same so far; a runtime may store other bytes than were written."""
+        self._rests_until = float("-inf")
+
+    async def catch_up(self, block: bytes, until: int) -> bytes:
+        """Deliver what the log left out before or between these lines, which come next; the rest is returned.
+
+        `until`: their time. A file that does not show them yet, or not in time, says nothing.
+        """
+        since = self._delivery.trail.last_time
+        while (agreed := await self._agreed(block)) < len(block):
+            if agreed:
+                await self._delivery.stdout(block[:agreed], block.count(b"\n", 0, agreed))
+                block = block[agreed:]
+            place = await self.find(block[: block.find(b"\n") + 1] or block, None)
+            if place is None or place.stop == self._delivery.ledger.position:
+                self._matches = False
+            else:
+                self._matches = await self.fill(place.stop, since, until)
+        return block
+
+    async def _agreed(self, block: bytes) -> int:
+        """How many bytes at the block's beginning stand in the file where they belong: whole lines."""
+        start = self._delivery.ledger.position
+        if start is None or not self._matches or asyncio.get_running_loop().time() < self._rests_until:
+            return len(block)
+        seen = await self._read(start, start + len(block), GLANCE)
+        if block.startswith(seen):
+            return len(block)
+        self._matches = await self._follows(start)
+        return _common(block, seen) if self._matches else len(block)
 
     async def find(self, block: bytes, rest: bytes | None) -> Place | None:
         """From here on, the place before these lines; or after the line that has this `rest`."""
-        found = await self._find(b"\n" + block[:PATTERN])
-        if found is not None:
-            return Place(found + 1, before=True)
-        ending = (rest or b"")[-PATTERN:]
-        found = await self._find(ending) if ending else None
-        return None if found is None else Place(found + len(ending), before=False)
+        for _ in range(FILE_TRIES):
+            found = await self._find(b"\n" + block[:PATTERN])
+            if found is not None:
+                return Place(found + 1, before=True)
+            ending = (rest or b"")[-PATTERN:]
+            found = await self._find(ending) if ending else None
+            if found is not None:
+                return Place(found + len(ending), before=False)
+            await asyncio.sleep(FILE_PAUSE)
+        return None
 
     async def _find(self, pattern: bytes) -> int | None:
         """The first place of the pattern in the file, from the byte before our position on."""
@@ -95,8 +147,23 @@ class Mender:
         ending = self._delivery.ending
         return start >= len(ending) and await self._read(start - len(ending), start) == ending
 
-    async def _read(self, start: int, stop: int) -> bytes:
+    async def _read(self, start: int, stop: int, patience: float = PATIENCE) -> bytes:
+        """What the file has of that; nothing where it cannot be read, or not in time."""
         try:
-            return await self._filler.read(start, stop) if stop > start else b""
+            async with asyncio.timeout(patience):
+                return await self._filler.read(start, stop) if stop > start else b""
+        except TimeoutError:  # ours, or the volume's own
+            self._rests_until = asyncio.get_running_loop().time() + REST
         except OSError:
-            return b""
+            pass
+        return b""
+
+
+def _common(block: bytes, seen: bytes) -> int:
+    """How many bytes of whole lines both begin with."""
+    size = 0
+    for line, other in zip(block.split(b"\n")[:-1], seen.split(b"\n")[:-1], strict=False):
+        if line != other:
+            break
+        size += len(line) + 1
+    return size

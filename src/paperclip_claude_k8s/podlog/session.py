@@ -8,6 +8,7 @@ from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.intake import Intake
+from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
 from paperclip_claude_k8s.podlog.report import ContainerChanged, Reconnecting
 from paperclip_claude_k8s.podlog.resume import Misaligned
@@ -32,7 +33,9 @@ class Pass:
 class Session:
     """One follower's dealings with the server."""
 
-    def __init__(self, dialer: Dialer, delivery: Delivery, origin: Origin, pace: Pace) -> None:
+    def __init__(
+        self, dialer: Dialer, delivery: Delivery, origin: Origin, pace: Pace, mender: Mender | None
+    ) -> None:
         self.reconnects = -1
         self.missing_answers = 0
         """Answers 404 in a row."""
@@ -40,7 +43,7 @@ class Session:
         self._delivery = delivery
         self._origin = origin
         self._pace = pace
-        self.intake = Intake(delivery, origin)
+        self.intake = Intake(delivery, origin, mender)
         self._backoff = Backoff(pace.reconnect, pace.reconnect_cap)
         self._retry_after = 0.0
         self._away = False

@@ -1,0 +1,158 @@
+"""What the stream leaves out though nobody cut it: put in order from the relay's file, or left alone."""
+
+import asyncio
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.kubelet import NANO, KubeletLog, stamp
+from tests.support.logs import Heard, RelayFile
+
+from paperclip_claude_k8s.podlog import Follower, GapFilled, Origin, Totals
+from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.mending import Mender
+from paperclip_claude_k8s.podlog.records import LineReader, Run
+
+pytestmark = pytest.mark.looptime
+NONCE = "0badc0de"
+
+
+class Desk:
+    """A delivery with a file to mend from, without a stream."""
+
+    def __init__(self, file: RelayFile) -> None:
+        self.heard = Heard()
+        self.delivery = Delivery(self.heard, Origin(nonce=NONCE))
+        self.mender = self.delivery.restorer = Mender(self.delivery, file)
+        self._reader = LineReader()
+        self._time = NANO
+
+    async def take(self, *lines: bytes) -> None:
+        """One chunk of the log."""
+        self._time += NANO
+        for run in self._reader.feed(b"".join(stamp(self._time) + line + b"\n" for line in lines)):
+            assert isinstance(run, Run)
+            await self.delivery.accept(run)
+
+
+def totals(content: bytes) -> Totals:
+    return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
+
+
+async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() -> None:
+    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
+    ended = asyncio.get_running_loop().create_future()
+    origin = Origin(nonce=NONCE, expected=lambda: totals(bytes(file.content)), filler=file)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, origin).run(ended))
+        for number in range(12):
+            if number in (4, 8):
+                log.rotate()
+            text = f'{{"n": {number}}}\n'.encode()
+            file.content += text
+            log.write(text)
+            await asyncio.sleep(1)
+        assert heard.out == file.content
+        log.terminate()
+        ended.set_result(None)
+    report = following.result()
+    assert (report.complete, report.gaps, report.reconnects) == (True, (), 0)
+    first, last = (log.files[0].records[-1].time, log.files[2].records[0].time)
+    assert heard.filled() == [GapFilled(first, last, 36, 4)]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"", b"a", b"b", b"longer", b'{"n":1}']), st.booleans(), st.booleans()),
+        max_size=40,
+    )
+)
+async def test_whatever_is_left_out_and_however_it_is_cut_all_comes_in_order(
+    lines: list[tuple[bytes, bool, bool]],
+) -> None:
+    """Each line: its text, whether the log has it, and whether a chunk ends after it."""
+    file = RelayFile(bytearray(b"".join(text + b"\n" for text, _, _ in lines)))
+    desk, chunk = Desk(file), []
+    for text, logged, cut in lines:
+        chunk += [text] if logged else []
+        if cut and chunk:
+            await desk.take(*chunk)
+            chunk = []
+    await desk.take(*chunk)
+    await desk.mender.finish(totals(bytes(file.content)))
+    assert desk.heard.out == file.content
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"longer"]), st.booleans()), max_size=20), st.binary())
+async def test_a_file_that_is_something_else_takes_no_line_of_the_log_away(
+    lines: list[tuple[bytes, bool]], content: bytes
+) -> None:
+    desk, chunk = Desk(RelayFile(bytearray(content))), []
+    for text, cut in lines:
+        chunk.append(text)
+        if cut:
+            await desk.take(*chunk)
+            chunk = []
+    await desk.take(*chunk)
+    out = iter(bytes(desk.heard.out).splitlines())
+    assert all(text in out for text, _ in lines)
+
+
+async def test_a_file_that_shows_late_is_not_waited_for() -> None:
+    file = RelayFile(bytearray(b"one\n"))
+    desk = Desk(file)
+    began = asyncio.get_running_loop().time()
+    await desk.take(b"one", b"two")
+    await desk.take(b"three")
+    assert asyncio.get_running_loop().time() == began
+    file.content += b"two\nthree\nfour\nfive\n"
+    await desk.take(b"five")
+    assert desk.heard.out == file.content
+
+
+async def test_a_file_that_differs_is_asked_once() -> None:
+    file = RelayFile(bytearray(b"somebody else's\n" * 10))
+    desk = Desk(file)
+    for number in range(10):
+        await desk.take(b"line %d" % number)
+    assert desk.heard.out == b"".join(b"line %d\n" % number for number in range(10))
+    assert asyncio.get_running_loop().time() < 5
+    assert desk.heard.notices == []
+
+
+class HungVolume(RelayFile):
+    """One whose server does not answer."""
+
+    asked = 0
+
+    async def read(self, start: int, stop: int) -> bytes:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return await super().read(start, stop)
+
+
+async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
+    volume, loop = HungVolume(), asyncio.get_running_loop()
+    desk, waited = Desk(volume), []
+    for number in range(150):
+        began = loop.time()
+        await desk.take(b"line %d" % number)
+        waited.append(loop.time() - began)
+        await asyncio.sleep(1)
+    assert desk.heard.out.count(b"\n") == 150
+    assert max(waited) <= 1
+    assert volume.asked == 3
+
+
+async def test_a_volume_that_hangs_ends_no_completion() -> None:
+    log, heard, volume = KubeletLog(), Heard(), HungVolume()
+    ended = asyncio.get_running_loop().create_future()
+    origin = Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n"), filler=volume)
+    log.write(b"one\n")
+    log.terminate()
+    ended.set_result(None)
+    report = await Follower(log, heard, origin).run(ended)
+    assert heard.out == b"one\n"
+    assert [(gap.bytes, gap.lines) for gap in report.gaps] == [(4, 1)]
+    assert asyncio.get_running_loop().time() < 60
