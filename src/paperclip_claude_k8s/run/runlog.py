@@ -7,13 +7,20 @@ read or remove a file of the host.
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import PurePosixPath
 
 from paperclip_claude_k8s.plan.runlog import FOLDER
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
 from paperclip_claude_k8s.run.trees import FILE, KEPT_SECONDS, descended, opened
+
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
+"""Not those that everybody shares: one that a hung volume keeps comes back late or never."""
+PATIENCE = 10.0
+"""Longest wait for a run's log to be removed, seconds: its result does not hang with the volume."""
 
 
 class RunLogFile:
@@ -25,7 +32,7 @@ class RunLogFile:
 
     async def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of the agent's stdout; fewer where the file ends. Raises `OSError`."""
-        return await asyncio.to_thread(self._read, start, stop)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, self._read, start, stop)
 
     def _read(self, start: int, stop: int) -> bytes:
         with _folder_of(self._volume, self._path) as (folder, name), descended(folder, name, FILE) as file:
@@ -50,8 +57,10 @@ async def put_away(plan: RunPlan, annotated: str | None, house: House, *, succee
     if annotated is None or run_log_of(plan.volume_here, annotated) is None:
         return
     oldest = house.now().timestamp() - KEPT_SECONDS
+    remove = partial(_remove, plan.volume_here, annotated, oldest, own=succeeded)
     with suppress(OSError):
-        await asyncio.to_thread(_remove, plan.volume_here, annotated, oldest, own=succeeded)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.get_running_loop().run_in_executor(_THREADS, remove)
 
 
 def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
