@@ -46,8 +46,8 @@ async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() ->
     origin = Origin(nonce=NONCE, expected=lambda: totals(bytes(file.content)), filler=file)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(Follower(log, heard, origin).run(ended))
-        for number in range(12):
-            if number in (4, 8):
+        for number in range(9):
+            if number in (3, 6):
                 log.rotate()
             text = f'{{"n": {number}}}\n'.encode()
             file.content += text
@@ -59,7 +59,41 @@ async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() ->
     report = following.result()
     assert (report.complete, report.gaps, report.reconnects) == (True, (), 0)
     first, last = (log.files[0].records[-1].time, log.files[2].records[0].time)
-    assert heard.filled() == [GapFilled(first, last, 36, 4)]
+    assert heard.filled() == [GapFilled(first, last, 27, 3)]
+
+
+async def test_a_stream_that_stays_at_an_old_file_is_noticed_by_the_relays_file() -> None:
+    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
+    ended = asyncio.get_running_loop().create_future()
+    origin = Origin(nonce=NONCE, expected=lambda: totals(bytes(file.content)), filler=file)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, origin).run(ended))
+        for text in (b"one\n", b"two\n"):
+            log.rotate()
+            file.content += text
+            log.write(text)
+            await asyncio.sleep(1)
+        assert heard.out == b"one\n"
+        await asyncio.sleep(7)
+        assert heard.out == file.content
+        log.terminate()
+        ended.set_result(None)
+    assert following.result().complete
+
+
+@pytest.mark.parametrize("text", [b"thinking", b"never logged\n"])
+async def test_a_file_that_stays_ahead_causes_one_reconnect_at_most(text: bytes) -> None:
+    log, heard, file = KubeletLog(), Heard(), RelayFile(bytearray(b"one\n" + text))
+    ended = asyncio.get_running_loop().create_future()
+    log.write(b"one\n")
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+        await asyncio.sleep(25)
+        reconnects = [request for request in log.requests[1:] if request.follow]
+        assert len(reconnects) == text.count(b"\n")
+        log.terminate()
+        ended.set_result(None)
+    assert following.result().lines == text.count(b"\n") + 1 + (not text.endswith(b"\n"))
 
 
 @given(

@@ -4,6 +4,7 @@ It awaits and asks; what an answer means is decided in `resume`, `crossing` and 
 proves nothing and silence proves nothing: only `ended` ends the reading.
 """
 
+from contextlib import suppress
 from enum import Enum, auto
 
 from paperclip_claude_k8s.podlog.completion import Completion
@@ -106,7 +107,7 @@ class Follower:
         probes = 0
         while True:
             try:
-                chunk = await self._session.read(feed, self._patience(feed, ended, probes))
+                chunk = await self._next(feed, ended, self._patience(feed, ended, probes))
             except TimeoutError:
                 stop = await self._on_silence(feed, ended, probes)
                 if stop:
@@ -124,6 +125,19 @@ class Follower:
             if not await self._take(feed, chunk):
                 return Stop.CUT
             probes = 0
+
+    async def _next(self, feed: Feed, ended: Ended, limit: float) -> bytes:
+        """The next bytes. Raises `TimeoutError`, or `LogBroken` also where the relay's file has more."""
+        early = self._pace.file_after
+        if self._mender is None or limit <= early:
+            return await self._session.read(feed, limit)
+        with suppress(TimeoutError):
+            return await self._session.read(feed, early)
+        if ended.done():
+            raise TimeoutError
+        if await self._mender.is_ahead():
+            raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
+        return await self._session.read(feed, limit - early)
 
     async def _take(self, feed: Feed, chunk: bytes) -> bool:
         """Deliver a chunk; False when the answer is not what it should be."""

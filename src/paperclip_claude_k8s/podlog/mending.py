@@ -48,6 +48,7 @@ class Mender:
         self._matches = True
         """Whether log and file were the same so far; a runtime may store other bytes than were written."""
         self._rests_until = float("-inf")
+        self._ahead_at: int | None = None
 
     async def catch_up(self, block: bytes, until: int) -> bytes:
         """Deliver what the log left out before or between these lines, which come next; the rest is returned.
@@ -68,14 +69,27 @@ class Mender:
 
     async def _agreed(self, block: bytes) -> int:
         """How many bytes at the block's beginning stand in the file where they belong: whole lines."""
-        start = self._delivery.ledger.position
-        if start is None or not self._matches or asyncio.get_running_loop().time() < self._rests_until:
+        start = self._comparable()
+        if start is None:
             return len(block)
         seen = await self._read(start, start + len(block), GLANCE)
         if block.startswith(seen):
             return len(block)
         self._matches = await self._follows(start)
         return _common(block, seen) if self._matches else len(block)
+
+    async def is_ahead(self) -> bool:
+        """Whether the file has lines that the log did not bring; true but once at each place."""
+        start = self._comparable()
+        if start in (None, self._ahead_at) or b"\n" not in await self._read(start, start + PIECE, GLANCE):
+            return False
+        self._ahead_at = start
+        return True
+
+    def _comparable(self) -> int | None:
+        """Where in the file the next line belongs; None when a look at it would tell nothing."""
+        rests = asyncio.get_running_loop().time() < self._rests_until
+        return self._delivery.ledger.position if self._matches and not rests else None
 
     async def find(self, block: bytes, rest: bytes | None) -> Place | None:
         """From here on, the place before these lines; or after the line that has this `rest`."""
