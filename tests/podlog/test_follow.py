@@ -335,6 +335,19 @@ async def test_a_gap_is_filled_in_order_where_the_relays_file_can_be_read() -> N
     assert [filled.lines for filled in scene.heard.filled()] == [3]
 
 
+async def test_a_server_that_shows_an_empty_log_three_times_has_nothing_told_twice() -> None:
+    scene = Scene()
+    empty = Fault("eof", 0)
+    scene.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), empty, empty, empty]
+    async with scene.running():
+        scene.say("one", "two")
+        await asyncio.sleep(30)
+        scene.say("three")
+        await asyncio.sleep(1)
+    assert scene.out == "one\ntwo\nthree\n"
+    assert scene.heard.gaps() == []
+
+
 @pytest.mark.parametrize("nonce", [None, NONCE])
 async def test_a_gap_that_cannot_be_filled_is_told_with_the_times_on_both_sides(nonce: str | None) -> None:
     scene = Scene(origin=Origin(nonce=nonce, filler=RelayFile(fails=True)))

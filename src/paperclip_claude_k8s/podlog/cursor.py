@@ -96,6 +96,8 @@ class Plan:
     """The last of the lines to pass over, in order."""
     lost: bool = False
     """The server no longer has our last line: what follows it may be incomplete."""
+    disproof: frozenset[Key] = frozenset()
+    """First lines that show that nothing is lost: a server may answer with nothing though it has a log."""
 
     @property
     def since_time(self) -> int | None:

@@ -56,9 +56,16 @@ class Dialer:
                 case doubt:
                     doubts = [*doubts, doubt] if all(map(doubt.confirms, doubts)) else [doubt]
                     if len(doubts) == AGREEING:
-                        return _accepted(doubt)
+                        return self._accepted(doubt, plan)
             await asyncio.sleep(SCAN_PAUSE)
         raise LogBroken("the log ended early each time it was read")
+
+    def _accepted(self, doubt: Scattered | NotThere, plan: Plan) -> Plan:
+        """The plan for a loss that is sure. What a server has without our last line was written after it."""
+        if isinstance(doubt, Scattered):
+            return doubt.plan
+        known = frozenset(key for key in (plan.opening, self._trail.beginning) if key)
+        return Plan(None, 0, lost=True, disproof=known)
 
     async def _scan(self, plan: Plan) -> Finding:
         """Read what the server has from the plan's time on, keeping nothing."""
@@ -104,8 +111,3 @@ class Dialer:
             await feed.close()
             raise LogBroken(f"no answer within {self._patience:.0f} s") from None
         return feed
-
-
-def _accepted(doubt: Scattered | NotThere) -> Plan:
-    """The plan for a loss that is sure. What a server has without our last line was written after it."""
-    return doubt.plan if isinstance(doubt, Scattered) else Plan(None, 0, lost=True)

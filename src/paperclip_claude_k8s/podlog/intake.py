@@ -6,6 +6,7 @@ from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin
 from paperclip_claude_k8s.podlog.records import Run, Stray, run_of
+from paperclip_claude_k8s.podlog.resume import Misaligned
 
 APOLOGY = b"unable to retrieve container logs for "
 """Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
@@ -19,9 +20,11 @@ class Intake:
         self._origin = origin
         self._mender = mender
         self._crossing: Crossing | None = None
+        self._before: Crossing | None = None
 
     def begin(self, feed: Feed) -> None:
         """An answer was opened; its plan says whether lines were lost before what is new in it."""
+        self._before = self._crossing
         unseen = self._delivery.trail.beginning is None and self._origin.began_unseen and self._mender
         if self._crossing is None and (feed.plan.lost or unseen):
             counted = self._origin.nonce is not None
@@ -29,11 +32,16 @@ class Intake:
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""
-        for item in feed.new(chunk):
-            if isinstance(item, Run):
-                await self._run(item)
-            else:
-                await self._delivery.stray(item.text)
+        try:
+            for item in feed.new(chunk):
+                if isinstance(item, Run):
+                    await self._run(item)
+                else:
+                    await self._delivery.stray(item.text)
+        except Misaligned:
+            if not feed.brought_new:
+                self._crossing = self._before  # nothing was lost after all
+            raise
 
     @property
     def lost(self) -> bool:

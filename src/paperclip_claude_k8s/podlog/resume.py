@@ -23,6 +23,7 @@ class Replay:
         self._count = plan.count or 0
         self._opening = plan.opening
         self._tail = plan.tail
+        self._disproof = plan.disproof
         self._unseen = self._count - len(plan.tail)
         self._at = 0
         self._excused = False
@@ -34,6 +35,10 @@ class Replay:
 
     def fresh(self, run: Run) -> Run | None:
         """The part of a run that is new. Raises `Misaligned`."""
+        if self._disproof:
+            if run.first().key() in self._disproof:
+                raise Misaligned
+            self._disproof = frozenset()
         if self.over:
             return run
         old = self._rest_of_an_old_line(run)
