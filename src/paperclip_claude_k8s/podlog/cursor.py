@@ -159,6 +159,9 @@ class _Kept(NamedTuple):
     def recall(self) -> Sequence[Key]:
         return self.keys or [line.key() for line in lines_of(self.raw)]
 
+    def time_of_last(self) -> int:
+        return self.keys[-1].time if self.keys else lines_of(self.raw[-1:])[0].time
+
 
 def _kept(run: Run) -> _Kept:
     size = len(run.text) + STAMP_BYTES * run.count
@@ -183,7 +186,7 @@ class Trail:
     @property
     def last_time(self) -> int | None:
         """Time of the last line delivered."""
-        return self._kept[-1].recall()[-1].time if self._kept else None
+        return self._kept[-1].time_of_last() if self._kept else None
 
     def add(self, run: Run) -> None:
         """Lines of an answer that are dealt with: delivered, or read as marks."""

@@ -55,7 +55,6 @@ class Mender:
 
         `until`: their time. A file that does not show them yet, or not in time, says nothing.
         """
-        since = self._delivery.trail.last_time
         while (agreed := await self._agreed(block)) < len(block):
             if agreed:
                 await self._delivery.stdout(block[:agreed], block.count(b"\n", 0, agreed))
@@ -64,7 +63,7 @@ class Mender:
             if place is None or place.stop == self._delivery.ledger.position:
                 self._matches = False
             else:
-                self._matches = await self.fill(place.stop, since, until)
+                self._matches = await self.fill(place.stop, self._delivery.trail.last_time, until)
         return block
 
     async def _agreed(self, block: bytes) -> int:
