@@ -263,7 +263,7 @@ async def test_what_was_rotated_away_is_filled_from_the_volume_or_told(
 
 @pytest.mark.usefixtures("small_logs")
 async def test_what_a_kubelet_leaves_out_of_streams_at_a_rotation_is_put_in_order(real: Site) -> None:
-    """Kubelets before 1.27 do, when several streams are open: they stay at the old file, or miss its end."""
+    """An old kubelet does so with most of several streams: it stays at the old file, or misses its end."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(400, 0.1)
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}

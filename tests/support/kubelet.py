@@ -4,7 +4,7 @@ It follows the reader in the kubelet. A line is stored as records of at most 16 
 tag for "partial". `since` is applied to each record and cut to whole seconds. One flag says whether output
 stands at the start of a line, for both streams together, and a stamp is written only there (or, by old
 kubelets, before every record). A new reader sees the newest file only. An attached reader moves to the newest
-file after a rotation, on some kubelets without reading the old one to its end, and before 1.27 sometimes only
+file after a rotation, on some kubelets without reading the old one to its end, and on old ones at times only
 at the next rotation, as it looked for the new file too early. An error becomes text in the answer.
 """
 

@@ -1,9 +1,10 @@
 """What the log lost, from the relay's own file, which holds exactly the container's stdout.
 
-A log loses lines at a rotation: while nobody listens, and under a reader too. A kubelet before 1.27 that
-looks for the new file before there is one stays at the old one and goes on with the file after next
-(kubernetes/kubernetes#115701); any may leave out the last lines of the old one. The stream does not show it,
-so lines are compared with the file before they are delivered: later they could not be put in order any more.
+A log loses lines at a rotation: while nobody listens, and under a reader too. An old kubelet that looks for
+the new file before there is one stays at the old one, for ever or until the next rotation (seen with 1.20,
+kubernetes/kubernetes#115701); any may leave out the last lines of the old one. A stream that stays is silent
+while the file grows; one that leaves lines out shows nothing, so lines are compared with the file before they
+are delivered: later those that are missing could not be put in order any more.
 """
 
 import asyncio
