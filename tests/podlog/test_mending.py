@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.kubelet import NANO, KubeletLog, stamp
+from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
 from tests.support.logs import Heard, RelayFile
 
 from paperclip_claude_k8s.podlog import Follower, GapFilled, Origin, Totals
@@ -177,6 +177,19 @@ async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
     assert desk.heard.out.count(b"\n") == 150
     assert max(waited) <= 1
     assert volume.asked == 3
+
+
+async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> None:
+    log, heard, volume = KubeletLog(), Heard(), HungVolume()
+    log.faults = [Fault("hang", after_seconds=1)]
+    ended = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended))
+        await asyncio.sleep(5.5)
+        assert volume.asked == 1
+        log.terminate()
+        ended.set_result(None)
+    assert asyncio.get_running_loop().time() < 30
 
 
 async def test_a_volume_that_hangs_ends_no_completion() -> None:

@@ -133,9 +133,10 @@ class Follower:
             return await self._session.read(feed, limit)
         with suppress(TimeoutError):
             return await self._session.read(feed, early)
-        if ended.done():
+        ahead = not ended.done() and await self._mender.is_ahead()
+        if ended.done():  # nobody hurries a read that begins only now
             raise TimeoutError
-        if await self._mender.is_ahead():
+        if ahead:
             raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
         return await self._session.read(feed, limit - early)
 
