@@ -264,7 +264,6 @@ async def play(seed: int) -> Played:
         expected=lambda: writer.totals() if ended.done() else None,
         container=lambda: str(writer.log.container),
         filler=writer.stdout if life.filler else None,
-        began_unseen=life.filler,
     )
     random.seed(seed)
     async with asyncio.TaskGroup() as group:

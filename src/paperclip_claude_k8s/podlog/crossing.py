@@ -1,8 +1,5 @@
 """Over a place where the server lost lines: what the relay's file has is put in order, the rest is told."""
 
-import json
-from contextlib import suppress
-
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.marks import Bookmark, Stdout
 from paperclip_claude_k8s.podlog.mending import Mender
@@ -48,7 +45,7 @@ class Crossing:
             self._delivery.trail.add(run.only_first())
             return run.after(1)
         line = block[: block.find(b"\n") + 1] or block
-        headless = self._delivery.event_lines and not _is_event(line)
+        headless = self._delivery.is_torn(line)
         place = await self._mender.find(block, line if headless else None) if self._mender else None
         if place and self._mender and await self._mender.fill(place.stop, self.since, first.time):
             headless = not place.before
@@ -60,10 +57,3 @@ class Crossing:
             return run
         self._delivery.trail.add(run.only_first())
         return run.after(1)
-
-
-def _is_event(line: bytes) -> bool:
-    """Whether this is a whole JSON object; no end of one is."""
-    with suppress(ValueError):
-        return line.startswith(b"{") and isinstance(json.loads(line), dict)
-    return False

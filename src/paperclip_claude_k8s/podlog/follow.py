@@ -50,14 +50,15 @@ class Follower:
         self._origin = origin or Origin()
         self._pace = pace or USUAL
         self._delivery = Delivery(sink, self._origin)
-        filler = self._origin.filler
-        self._mender = self._delivery.restorer = Mender(self._delivery, filler) if filler else None
+        self._mender = Mender(self._delivery, self._origin.filler) if self._origin.filler else None
+        self._delivery.restorer = self._mender
         dialer = Dialer(source, self._delivery.trail, governor or Governor(), patience=self._pace.answer)
         self._session = Session(dialer, self._delivery, self._origin, self._pace, self._mender)
         self._silent: Feed | None = None
         self._may_hide = True
         self._cut_short = True
         self._further_back = 0
+        self._reopened_at: int | None = None
 
     @property
     def cursor(self) -> Cursor:
@@ -136,7 +137,11 @@ class Follower:
         ahead = not ended.done() and await self._mender.is_ahead()
         if ended.done():  # nobody hurries a read that begins only now
             raise TimeoutError
-        if ahead:
+        place = self._delivery.ledger.position
+        if (
+            ahead and place != self._reopened_at
+        ):  # once is enough: the log may lack for good what the file has
+            self._reopened_at = place
             raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
         return await self._session.read(feed, limit - early)
 
@@ -174,8 +179,8 @@ class Follower:
             await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
             return Stop.SILENT
         doubt = feed.is_barren if probes == 0 else feed.may_hide and probes == 1
-        found = await self._session.read_through(STEP_BACK if doubt else 0)
-        if found is None or not found.new:
+        await self._session.read_through(STEP_BACK if doubt else 0)
+        if not self._session.read_new:
             return None
         await self._session.say("the stream had missed lines that a second read brought")
         return Stop.CUT

@@ -6,7 +6,6 @@ from paperclip_claude_k8s.podlog.feed import Feed
 from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin
 from paperclip_claude_k8s.podlog.records import Run, Stray, run_of
-from paperclip_claude_k8s.podlog.resume import Misaligned
 
 APOLOGY = b"unable to retrieve container logs for "
 """Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
@@ -20,33 +19,27 @@ class Intake:
         self._origin = origin
         self._mender = mender
         self._crossing: Crossing | None = None
-        self._before: Crossing | None = None
+        self._latest: Feed | None = None
+        self._entered: Feed | None = None
 
     def begin(self, feed: Feed) -> None:
         """An answer was opened; its plan says whether lines were lost before what is new in it."""
-        self._before = self._crossing
-        unseen = self._delivery.trail.beginning is None and self._origin.began_unseen and self._mender
-        if self._crossing is None and (feed.plan.lost or unseen):
-            counted = self._origin.nonce is not None
-            self._crossing = Crossing(self._delivery, self._mender, counted=counted)
+        self._latest = feed
 
     async def take(self, feed: Feed, chunk: bytes) -> None:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""
-        try:
-            for item in feed.new(chunk):
-                if isinstance(item, Run):
-                    await self._run(item)
-                else:
-                    await self._delivery.stray(item.text)
-        except Misaligned:
-            if not feed.brought_new:
-                self._crossing = self._before  # nothing was lost after all
-            raise
+        for item in feed.new(chunk):
+            if isinstance(item, Run):
+                self._enter(feed)
+                await self._run(item)
+            else:
+                await self._delivery.stray(item.text)
 
     @property
     def lost(self) -> bool:
         """Whether lines were lost and nothing came since that would tell how many."""
-        return self._crossing is not None
+        unseen = self._latest is not None and self._latest is not self._entered and self._latest.plan.lost
+        return self._crossing is not None or unseen
 
     @property
     def sound_until(self) -> int | None:
@@ -61,11 +54,24 @@ class Intake:
         end = run_of(log) if log else None
         if isinstance(end, Stray):
             await self._delivery.stray(end.text)
-        elif end and (self._crossing is None or await self._crossing.take(end)):
+        elif end:
+            await self._last_line(end)
+
+    async def _last_line(self, end: Run) -> None:
+        if self._latest:
+            self._enter(self._latest)
+        if self._crossing is None or await self._crossing.take(end):
             self._crossing = None
             text = end.text[:-1]
             if text and self._delivery.marks.none_in(text):
-                await self._delivery.stdout(text, 1)
+                await self._delivery.logged(text, 1, end.first().time)
+
+    def _enter(self, feed: Feed) -> None:
+        """The first line of an answer has come; if it is one after a loss, that is to be crossed now."""
+        if feed.plan.lost and feed is not self._entered:
+            self._entered = feed
+            counted = self._origin.nonce is not None
+            self._crossing = self._crossing or Crossing(self._delivery, self._mender, counted=counted)
 
     async def _run(self, run: Run) -> None:
         rest: Run | None = run

@@ -12,23 +12,24 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.records import RECORD_BYTES
 from paperclip_claude_k8s.podlog.report import GapFilled, Totals
 from paperclip_claude_k8s.podlog.sink import GapFiller
 
 PIECE = 256 * 1024
 """Read from the file at once; bounds memory whatever the size of a gap."""
-PATTERN = 64 * 1024
+PATTERN = 1024 * 1024
 """How much of the text after a gap is looked for in the file; more would not make it more certain."""
 FILE_TRIES = 3
 """The relay writes the file before the log, but a network volume may show it late."""
 FILE_PAUSE = 0.5
 """Seconds between two looks at a file that does not show yet what the log has shown."""
 PATIENCE = 10.0
-"""Longest wait for a piece of the file, seconds: a volume that hangs must not hold up the log."""
-GLANCE = 1.0
-"""The same while lines wait to be delivered."""
+"""Longest wait for one piece of the file, seconds."""
+LOOK = 3.0
+"""Longest time for which lines wait while the file is compared with them, seconds."""
 REST = 60.0
-"""Seconds for which no line waits for a volume that was too slow."""
+"""Seconds for which nothing is compared with a file that could not be read, or not in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,74 +41,112 @@ class Place:
     """Whether that is before the line that came, or after it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Where the log left something out between two lines of a block, or before the first."""
+
+    at: int
+    """Bytes of the block in front of it."""
+    place: Place
+
+
 class Mender:
     """Delivers from the file what the log lost, beginning where the delivery stands."""
 
     def __init__(self, delivery: Delivery, filler: GapFiller) -> None:
         self._delivery = delivery
         self._filler = filler
-        self._matches = True
-        """Whether log and file were the same so far; a runtime may store other bytes than were written."""
+        self._trusted = True
         self._rests_until = float("-inf")
-        self._ahead_at: int | None = None
 
     async def catch_up(self, block: bytes, until: int) -> bytes:
-        """Deliver what the log left out before or between these lines, which come next; the rest is returned.
+        """Deliver what the log left out before or between these lines, which come next.
 
-        `until`: their time. A file that does not show them yet, or not in time, says nothing.
+        Returns those that are left to deliver: a line of which the log had but a part came from the file.
+        A file that does not show them yet, or cannot be read in time, says nothing. `until`: their time.
         """
-        while (agreed := await self._agreed(block)) < len(block):
-            if agreed:
-                await self._delivery.stdout(block[:agreed], block.count(b"\n", 0, agreed))
-                block = block[agreed:]
-            place = await self.find(block[: block.find(b"\n") + 1] or block, None)
-            if place is None or place.stop == self._delivery.ledger.position:
-                self._matches = False
-            else:
-                self._matches = await self.fill(place.stop, self._delivery.trail.last_time, until)
+        while block and (hole := await self._hole_in(block)):
+            if hole.at:
+                await self._delivery.stdout(block[: hole.at], block.count(b"\n", 0, hole.at))
+            block = block[hole.at :]
+            if not await self.fill(hole.place.stop, self._delivery.trail.last_time, until):
+                self._distrust()
+            elif not hole.place.before:
+                block = block[len(_first_line(block)) :]
         return block
 
-    async def _agreed(self, block: bytes) -> int:
-        """How many bytes at the block's beginning stand in the file where they belong: whole lines."""
-        start = self._comparable()
-        if start is None:
-            return len(block)
-        seen = await self._read(start, start + len(block), GLANCE)
-        if block.startswith(seen):
-            return len(block)
-        self._matches = await self._follows(start)
-        return _common(block, seen) if self._matches else len(block)
+    def trust(self) -> None:
+        """The relay's count was compared: we know again where in its file the next line belongs."""
+        self._trusted = True
 
     async def is_ahead(self) -> bool:
-        """Whether the file has lines that the log did not bring; true but once at each place."""
+        """Whether the file has lines that the log did not bring."""
         start = self._comparable()
-        if start in (None, self._ahead_at) or b"\n" not in await self._read(start, start + PIECE, GLANCE):
-            return False
-        self._ahead_at = start
-        return True
+        piece = b"" if start is None else await self._read(start, start + PIECE, LOOK)
+        return b"\n" in piece or len(piece) == PIECE
+
+    async def _hole_in(self, block: bytes) -> Hole | None:
+        """The first place where the file has something else than the block."""
+        start = self._comparable()
+        if start is None:
+            return None
+        try:
+            async with asyncio.timeout(LOOK):
+                seen = await self._read(start, start + len(block))
+                if block.startswith(seen):
+                    return None
+                if await self._follows(start) and (hole := await self._compare(block, seen, start)):
+                    return hole
+        except TimeoutError:
+            self._rest()
+        self._distrust()
+        return None
+
+    async def _compare(self, block: bytes, seen: bytes, start: int) -> Hole | None:
+        """Find in the file what follows a hole; `seen` is what it has at `start` instead of the block."""
+        at = _common(block, seen)
+        line = _first_line(block[at:])
+        rest = _unlike_records(line, seen[at:])
+        torn = len(rest) < len(line) or self._delivery.is_torn(line)
+        place = await self.find(line, rest if torn else None, start + at)
+        return Hole(at, place) if place and place.stop > start + at else None
+
+    def _distrust(self) -> None:
+        """Log and file differ: our place in it is lost, or a runtime stores other bytes than were written."""
+        self._trusted = self._trusted and self._rests  # a file that could not be read proves nothing
+
+    @property
+    def _rests(self) -> bool:
+        return asyncio.get_running_loop().time() < self._rests_until
+
+    def _rest(self) -> None:
+        self._rests_until = asyncio.get_running_loop().time() + REST
 
     def _comparable(self) -> int | None:
         """Where in the file the next line belongs; None when a look at it would tell nothing."""
-        rests = asyncio.get_running_loop().time() < self._rests_until
-        return self._delivery.ledger.position if self._matches and not rests else None
+        return self._delivery.ledger.position if self._trusted and not self._rests else None
 
-    async def find(self, block: bytes, rest: bytes | None) -> Place | None:
-        """From here on, the place before these lines; or after the line that has this `rest`."""
-        for _ in range(FILE_TRIES):
-            found = await self._find(b"\n" + block[:PATTERN])
+    async def find(self, text: bytes, rest: bytes | None, start: int | None = None) -> Place | None:
+        """The place before this text, or after the line that ends so; from `start`, or our own place, on."""
+        start = self._delivery.ledger.position if start is None else start
+        if start is None:
+            return None
+        for attempt in range(FILE_TRIES):
+            if attempt:
+                await asyncio.sleep(FILE_PAUSE)
+            found = await self._find(b"\n" + text[:PATTERN], start)
             if found is not None:
                 return Place(found + 1, before=True)
             ending = (rest or b"")[-PATTERN:]
-            found = await self._find(ending) if ending else None
+            found = await self._find(ending, start) if ending else None
             if found is not None:
                 return Place(found + len(ending), before=False)
-            await asyncio.sleep(FILE_PAUSE)
         return None
 
-    async def _find(self, pattern: bytes) -> int | None:
-        """The first place of the pattern in the file, from the byte before our position on."""
-        at, window = self._delivery.ledger.position, b"\n"
-        while at is not None and (piece := await self._read(at, at + PIECE)):
+    async def _find(self, pattern: bytes, start: int) -> int | None:
+        """The first place of the pattern in the file, from the byte before `start` on."""
+        at, window = start, b"\n"
+        while piece := await self._read(at, at + PIECE):
             window += piece
             at += len(piece)
             found = window.find(pattern)
@@ -117,7 +156,7 @@ class Mender:
         return None
 
     async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to `stop` or the file's end. False when the file does not reach so far."""
+        """Deliver everything up to `stop` or the file's end. False when that could not be had."""
         ledger = self._delivery.ledger
         start, lines = ledger.position, ledger.lines
         if start is None or (stop is not None and stop < start) or not await self._follows(start):
@@ -127,7 +166,7 @@ class Mender:
         filled = (ledger.position or start) - start
         if filled:
             await self._delivery.tell(GapFilled(since, until, filled, ledger.lines - lines))
-        return stop is None or start + filled == stop
+        return not self._rests if stop is None else start + filled == stop
 
     async def finish(self, totals: Totals | None) -> None:
         """Deliver the end of the log from the file, up to what the relay counted or all there is.
@@ -166,11 +205,13 @@ class Mender:
         try:
             async with asyncio.timeout(patience):
                 return await self._filler.read(start, stop) if stop > start else b""
-        except TimeoutError:  # ours, or the volume's own
-            self._rests_until = asyncio.get_running_loop().time() + REST
-        except OSError:
-            pass
+        except OSError:  # a `TimeoutError` is one
+            self._rest()
         return b""
+
+
+def _first_line(block: bytes) -> bytes:
+    return block[: block.find(b"\n") + 1] or block
 
 
 def _common(block: bytes, seen: bytes) -> int:
@@ -181,3 +222,11 @@ def _common(block: bytes, seen: bytes) -> int:
             break
         size += len(line) + 1
     return size
+
+
+def _unlike_records(line: bytes, seen: bytes) -> bytes:
+    """What of a line follows the records that it has in common with the file: it has lost some between."""
+    at = 0
+    while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
+        at += RECORD_BYTES
+    return line[at:]

@@ -20,8 +20,6 @@ class Origin:
     """The runtime's id of the container as last seen; a change is told, since log may be lost with it."""
     filler: GapFiller | None = None
     """The relay's file, to fill gaps from; None where it cannot be reached."""
-    began_unseen: bool = False
-    """The container ran before anybody followed it: the beginning of its log may be rotated away."""
     cursor: Cursor | None = None
     """A stored position to go on from; None streams from the very beginning."""
 

@@ -49,6 +49,8 @@ class Session:
         self._away = False
         self._container = origin.cursor.container if origin.cursor else None
         self._scope: asyncio.Timeout | None = None
+        self.read_new = False
+        """Whether the last bounded read brought lines, however it ended."""
         self._tries = 0
         self._said_at = float("-inf")
 
@@ -103,6 +105,7 @@ class Session:
 
     async def read_through(self, further_back: int = 0) -> Pass | None:
         """One bounded read from where the delivery stands; None when it broke off, which was noted."""
+        self.read_new = False
         feed = await self.dial(follow=False, further_back=further_back)
         if feed is None:
             return None
@@ -116,6 +119,7 @@ class Session:
             self.doubt()
             return None
         finally:
+            self.read_new = feed.brought_new
             await feed.close()
         return Pass(feed.brought_new, feed.replay.over, feed.torso)
 
