@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.support.kubelet import APOLOGY, Fault, KubeletLog, Refusal
+from tests.support.kubelet import APOLOGY, Fault, KubeletLog, Refusal, stamp
 from tests.support.logs import Heard, RelayFile
 
 from paperclip_claude_k8s.podlog import (
@@ -282,6 +282,22 @@ async def test_a_raising_sink_is_counted_and_ends_nothing() -> None:
     assert isinstance(scene.report.first_sink_error, OSError)
 
 
+async def test_a_second_read_that_breaks_off_has_no_line_told_twice() -> None:
+    scene = Scene()
+    async with scene.running():
+        scene.say("one")
+        await asyncio.sleep(1)
+        (stream,) = scene.log.open_answers
+        stream.stalled = True
+        scene.say("two", "three", "four")
+        scene.log.faults = [Fault("broken", after_bytes=len(stamp(0)) * 3 + 4 + 4 + 6)]
+        await asyncio.sleep(40)
+        stream.stalled = False
+        scene.log.wake()
+        await asyncio.sleep(2)
+    assert scene.out == "one\ntwo\nthree\nfour\n"
+
+
 async def test_a_slow_sink_slows_the_reading() -> None:
     scene = Scene(heard=Heard(pause=10.0))
     async with scene.running():
@@ -335,10 +351,11 @@ async def test_a_gap_is_filled_in_order_where_the_relays_file_can_be_read() -> N
     assert [filled.lines for filled in scene.heard.filled()] == [3]
 
 
-async def test_a_server_that_shows_an_empty_log_three_times_has_nothing_told_twice() -> None:
+@pytest.mark.parametrize("answers", [3, 4])
+async def test_a_server_that_shows_an_empty_log_is_told_neither_twice_nor_with_a_gap(answers: int) -> None:
     scene = Scene()
     empty = Fault("eof", 0)
-    scene.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), empty, empty, empty]
+    scene.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), *[empty] * answers]
     async with scene.running():
         scene.say("one", "two")
         await asyncio.sleep(30)
@@ -368,6 +385,21 @@ async def test_a_gap_that_cannot_be_filled_is_told_with_the_times_on_both_sides(
     assert not rest
     assert scene.report
     assert scene.report.complete is False
+
+
+async def test_a_loss_before_a_last_line_without_newline_is_told() -> None:
+    scene = Scene(log=KubeletLog(drains=False))
+    async with scene.running():
+        scene.say("one")
+        await asyncio.sleep(1)
+        scene.log.faults = [Fault("broken"), Refusal(503)]
+        scene.log.open_answers[0].end()
+        scene.say("two")
+        scene.log.rotate()
+        scene.log.write(b"three")
+        await asyncio.sleep(1)
+    assert scene.out == "one\nthree"
+    assert len(scene.heard.gaps()) == 1
 
 
 async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:

@@ -11,8 +11,8 @@ from tests.support.logs import Heard, RelayFile
 
 from paperclip_claude_k8s.podlog import Follower, GapFilled, Origin, Totals
 from paperclip_claude_k8s.podlog.delivery import Delivery
-from paperclip_claude_k8s.podlog.mending import LOOK, Mender
-from paperclip_claude_k8s.podlog.records import LineReader, Run
+from paperclip_claude_k8s.podlog.mending import LOOK, PATIENCE, PATTERN, Mender
+from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run
 
 pytestmark = pytest.mark.looptime
 NONCE = "0badc0de"
@@ -34,6 +34,11 @@ class Desk:
         for run in self._reader.feed(b"".join(stamp(self._time) + line + b"\n" for line in lines)):
             assert isinstance(run, Run)
             await self.delivery.accept(run)
+
+
+def event(number: int, size: int) -> bytes:
+    """A JSON object of about so many bytes, which stays one when records are taken out of its middle."""
+    return b'{"n":%d,"pad":"%s"}\n' % (number, (b"%d," % number * size)[:size])
 
 
 def totals(content: bytes) -> Totals:
@@ -81,6 +86,68 @@ async def test_a_stream_that_stays_at_an_old_file_is_noticed_by_the_relays_file(
     assert following.result().complete
 
 
+async def test_a_long_line_that_did_not_come_is_noticed_as_soon() -> None:
+    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
+    ended = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+        for text in (b"one\n", event(2, 300_000)):
+            log.rotate()
+            file.content += text
+            log.write(text)
+            await asyncio.sleep(1)
+        await asyncio.sleep(7)
+        assert heard.out == file.content
+        log.terminate()
+        ended.set_result(None)
+
+
+@pytest.mark.parametrize("head_was_read", [True, False])
+async def test_a_line_that_lost_records_at_a_rotation_comes_whole_from_the_file(head_was_read: bool) -> None:  # noqa: FBT001
+    log, heard, file = KubeletLog(drains=False), Heard(), RelayFile()
+    ended = asyncio.get_running_loop().create_future()
+    big = event(2, 60_000)
+    head, lost, *others = (big[at : at + RECORD_BYTES] for at in range(0, len(big), RECORD_BYTES))
+    origin = Origin(nonce=NONCE, filler=file, expected=lambda: totals(bytes(file.content)))
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, origin).run(ended))
+        log.write(event(1, 10))
+        await asyncio.sleep(1)
+        file.content += event(1, 10) + big + event(3, 10)
+        log.record(head)
+        await asyncio.sleep(1 if head_was_read else 0)
+        log.record(lost)
+        log.rotate()
+        for record in others:
+            log.record(record)
+        log.write(event(3, 10))
+        await asyncio.sleep(1)
+        assert heard.out == file.content
+        log.terminate()
+        ended.set_result(None)
+    report = following.result()
+    assert (report.complete, report.gaps, report.lines) == (True, (), 3)
+
+
+@pytest.mark.parametrize("torn", [True, False])
+async def test_a_log_that_lost_its_beginning_before_it_was_followed_is_whole(torn: bool) -> None:  # noqa: FBT001
+    log, heard = KubeletLog(), Heard()
+    ended = asyncio.get_running_loop().create_future()
+    first, big, last = event(1, 10), event(2, 40_000), event(3, 10)
+    file = RelayFile(bytearray(first + big + last))
+    log.write(first + big[:RECORD_BYTES] if torn else first)
+    log.rotate()
+    log.write((big[RECORD_BYTES:] if torn else big) + last)
+    origin = Origin(nonce=NONCE, filler=file, expected=lambda: totals(bytes(file.content)))
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, origin).run(ended))
+        await asyncio.sleep(3)
+        assert heard.out == file.content
+        log.terminate()
+        ended.set_result(None)
+    assert following.result().complete
+
+
 @pytest.mark.parametrize("text", [b"thinking", b"never logged\n"])
 async def test_a_file_that_stays_ahead_causes_one_reconnect_at_most(text: bytes) -> None:
     log, heard, file = KubeletLog(), Heard(), RelayFile(bytearray(b"one\n" + text))
@@ -116,6 +183,65 @@ async def test_whatever_is_left_out_and_however_it_is_cut_all_comes_in_order(
     await desk.take(*chunk)
     await desk.mender.finish(totals(bytes(file.content)))
     assert desk.heard.out == file.content
+    assert desk.delivery.ledger.proves(totals(bytes(file.content)))
+    assert desk.delivery.ledger.lines == len(lines)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 40)), max_size=14))
+async def test_a_file_that_shows_late_repeats_no_line_and_turns_none_around(
+    lines: list[tuple[bool, bool, int]],
+) -> None:
+    """Each line: whether it is blank, whether the log has it, and how much of the file is hidden then."""
+    texts = [b"" if blank else b"%d" % number for number, (blank, _, _) in enumerate(lines)]
+    file = RelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
+    desk, file.hidden = Desk(file), len(file.content)
+    for text, (_, logged, hidden) in zip(texts, lines, strict=True):
+        file.hidden = min(file.hidden, hidden)
+        if logged:
+            await desk.take(text)
+    numbers = [int(text) for text in bytes(desk.heard.out).split()]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_place_is_not_proven_by_a_blank_line() -> None:
+    file = RelayFile(bytearray(b"x1\n\nx2\n\nx3\n\nx4\n\n"), hidden=12)
+    desk = Desk(file)
+    for text in (b"x1", b"", b"x3", b""):
+        await desk.take(text)
+    file.hidden = 0
+    await desk.take(b"x4")
+    assert desk.heard.out == b"x1\n\nx3\n\nx4\n"
+    assert asyncio.get_running_loop().time() == 0
+
+
+async def test_long_lines_that_begin_alike_are_told_apart() -> None:
+    one, other = b"x" * 70_000 + b"1", b"x" * 70_000 + b"2"
+    file = RelayFile(bytearray(b"first\n" + one + b"\n" + other + b"\nlast\n"))
+    desk = Desk(file)
+    for text in (b"first", other, b"last"):
+        await desk.take(text)
+    assert desk.heard.out == file.content
+
+
+async def test_longer_lines_that_begin_alike_end_the_mending_and_nothing_else() -> None:
+    one, other = b"x" * PATTERN + b"1", b"x" * PATTERN + b"2"
+    desk = Desk(RelayFile(bytearray(one + b"\n" + other + b"\n")))
+    await desk.take(other)
+    assert desk.heard.out == other + b"\n"
+
+
+async def test_mending_goes_on_once_the_relay_has_counted() -> None:
+    texts = [b"line %03d" % number for number in range(60)]
+    file = RelayFile(bytearray(b"".join(text + b"\n" for text in texts)), hidden=59 * 9)
+    desk = Desk(file)
+    await desk.take(texts[0])
+    await desk.take(texts[5])
+    file.hidden = 0
+    await desk.take(texts[6])
+    await desk.take(b"\x1e0badc0de b %d 7" % (7 * 9))
+    assert [(gap.bytes, gap.lines) for gap in desk.heard.gaps()] == [(4 * 9, 4)]
+    await desk.take(texts[50])
+    assert desk.heard.out == b"".join(text + b"\n" for text in (texts[0], *texts[5:51]))
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"longer"]), st.booleans()), max_size=20), st.binary())
@@ -177,6 +303,42 @@ async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
     assert desk.heard.out.count(b"\n") == 150
     assert max(waited) <= LOOK
     assert volume.asked == 3
+
+
+class FailingVolume(RelayFile):
+    """One whose server stops answering after so many reads."""
+
+    reads = 0
+
+    async def read(self, start: int, stop: int) -> bytes:
+        self.reads -= 1
+        if self.reads < 0:
+            await asyncio.Event().wait()
+        return await super().read(start, stop)
+
+
+@pytest.mark.parametrize("reads", range(1, 8))
+async def test_a_volume_that_hangs_in_the_middle_of_a_look_takes_no_line_away(reads: int) -> None:
+    texts = [b"line %03d" % number for number in range(100)]
+    volume = FailingVolume(bytearray(b"".join(text + b"\n" for text in texts)))
+    desk, volume.reads = Desk(volume), reads
+    await desk.take(texts[0])
+    await desk.take(*texts[50:])
+    out = bytes(desk.heard.out).splitlines()
+    assert out in (texts, [texts[0], *texts[50:]])
+    assert asyncio.get_running_loop().time() <= PATIENCE
+
+
+async def test_a_quiet_stream_is_read_once_more_after_as_long_as_without_a_file() -> None:
+    log, file = KubeletLog(), RelayFile(bytearray(b"one\n"))
+    ended = asyncio.get_running_loop().create_future()
+    log.write(b"one\n")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Follower(log, Heard(), Origin(nonce=NONCE, filler=file)).run(ended))
+        await asyncio.sleep(100)
+        assert [round(request.at) for request in log.requests] == [0, 30, 90]
+        log.terminate()
+        ended.set_result(None)
 
 
 async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> None:

@@ -176,6 +176,8 @@ class Answer:
         self._line_start = True
         self._out = bytearray()
         self._given = 0
+        self.stalled = False
+        """Whether what is written does not get through to the reader."""
         log.cut_quietly &= not follow
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
 
@@ -200,7 +202,7 @@ class Answer:
             self.pull()
             if self._fault and self._given >= self._fault.after_bytes:
                 return await self._fail(self._fault)
-            if self._out:
+            if self._out and not self.stalled:
                 return self._take()
             if self._over():
                 return b""

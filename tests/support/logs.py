@@ -43,15 +43,17 @@ class Heard:
 
 @dataclass(slots=True)
 class RelayFile:
-    """The relay's file of stdout; `shown` bytes of it can be seen from here."""
+    """The relay's file of stdout."""
 
     content: bytearray = field(default_factory=bytearray)
     fails: bool = False
+    hidden: int = 0
+    """Bytes at its end that cannot be seen from here yet."""
 
     async def read(self, start: int, stop: int) -> bytes:
         if self.fails:
             raise OSError("the volume is gone")
-        return bytes(self.content[start:stop])
+        return bytes(self.content[: len(self.content) - self.hidden][start:stop])
 
 
 async def follow(

@@ -177,7 +177,8 @@ class Writer:
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
         slow = self.life.drains and self.dice.random() < 0.5
-        turn = self._may_rotate() and self.life.drains and not self.life.sticks and self.dice.random() < 0.4
+        mends = self.life.filler or (self.life.drains and not self.life.sticks)
+        turn = self._may_rotate() and mends and self.dice.random() < 0.4
         time, files = self.log.now(), set()
         self.stdout.content += text
         for at in range(0, len(text), 16384):
