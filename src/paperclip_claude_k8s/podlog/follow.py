@@ -138,9 +138,8 @@ class Follower:
         if ended.done():  # nobody hurries a read that begins only now
             raise TimeoutError
         place = self._delivery.ledger.position
-        if (
-            ahead and place != self._reopened_at
-        ):  # once is enough: the log may lack for good what the file has
+        if ahead and place != self._reopened_at:
+            # once at each place: the log may lack for good what the file has
             self._reopened_at = place
             raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
         return await self._session.read(feed, limit - early)

@@ -54,13 +54,7 @@ class Intake:
         end = run_of(log) if log else None
         if isinstance(end, Stray):
             await self._delivery.stray(end.text)
-        elif end:
-            await self._last_line(end)
-
-    async def _last_line(self, end: Run) -> None:
-        if self._latest:
-            self._enter(self._latest)
-        if self._crossing is None or await self._crossing.take(end):
+        elif end and (self._crossing is None or await self._crossing.take(end)):
             self._crossing = None
             text = end.text[:-1]
             if text and self._delivery.marks.none_in(text):

@@ -95,7 +95,8 @@ class Mender:
                 seen = await self._read(start, start + len(block))
                 if block.startswith(seen):
                     return None
-                if await self._follows(start) and (hole := await self._compare(block, seen, start)):
+                hole = await self._compare(block, seen, start)
+                if hole is not None:
                     return hole
         except TimeoutError:
             self._rest()
