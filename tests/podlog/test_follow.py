@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.support.kubelet import APOLOGY, Fault, KubeletLog, Refusal, stamp
-from tests.support.logs import Heard, RelayFile
+from tests.support.kubelet import APOLOGY, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
+from tests.support.logs import Heard, HungVolume, RelayFile
 
 from paperclip_claude_k8s.podlog import (
     ContainerChanged,
@@ -400,6 +400,34 @@ async def test_a_loss_before_a_last_line_without_newline_is_told() -> None:
         await asyncio.sleep(1)
     assert scene.out == "one\nthree"
     assert len(scene.heard.gaps()) == 1
+
+
+async def test_a_part_of_a_line_after_a_loss_is_no_last_line() -> None:
+    scene = Scene()
+    scene.log.faults = [Fault("broken", after_seconds=1)]
+    whole, torn = '{"n": 1}', b'{"pad": "' + b"x" * 60_000
+    async with scene.running():
+        scene.say(whole)
+        await asyncio.sleep(1.01)
+        scene.log.record(torn[:RECORD_BYTES])
+        scene.log.rotate()
+        scene.log.record(torn[RECORD_BYTES : 2 * RECORD_BYTES])
+    assert scene.out == whole + "\n"
+    assert len(scene.heard.gaps()) == 1
+
+
+async def test_a_volume_that_hangs_holds_the_lines_after_a_loss_for_seconds() -> None:
+    volume = HungVolume()
+    scene = Scene(origin=Origin(nonce=NONCE, filler=volume))
+    scene.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
+    async with scene.running():
+        scene.say('{"n": 1}')
+        await asyncio.sleep(1.1)
+        scene.say('{"n": 2}')
+        scene.log.rotate()
+        scene.say('"}', '{"n": 3}')
+        await asyncio.sleep(14)
+        assert scene.out.endswith('{"n": 3}\n')
 
 
 async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:

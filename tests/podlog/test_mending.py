@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
-from tests.support.logs import Heard, RelayFile
+from tests.support.logs import Heard, HungVolume, RelayFile
 
 from paperclip_claude_k8s.podlog import Follower, GapFilled, Origin, Totals
 from paperclip_claude_k8s.podlog.delivery import Delivery
@@ -281,17 +281,6 @@ async def test_a_file_that_differs_is_asked_once() -> None:
     assert desk.heard.notices == []
 
 
-class HungVolume(RelayFile):
-    """One whose server does not answer."""
-
-    asked = 0
-
-    async def read(self, start: int, stop: int) -> bytes:
-        self.asked += 1
-        await asyncio.Event().wait()
-        return await super().read(start, stop)
-
-
 async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
     volume, loop = HungVolume(), asyncio.get_running_loop()
     desk, waited = Desk(volume), []
@@ -339,6 +328,73 @@ async def test_a_quiet_stream_is_read_once_more_after_as_long_as_without_a_file(
         assert [round(request.at) for request in log.requests] == [0, 30, 90]
         log.terminate()
         ended.set_result(None)
+
+
+async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment_ahead() -> None:
+    log, heard, file = KubeletLog(), Heard(), RelayFile()
+    ended = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+        for number in range(10):
+            file.content += event(number, 10)
+            await asyncio.sleep(0.2)
+            log.write(event(number, 10))
+            await asyncio.sleep(4.9)
+        log.terminate()
+        ended.set_result(None)
+    assert following.result().reconnects == 0
+    assert heard.notices == []
+
+
+class SlowVolume(RelayFile):
+    """One that takes its time for each read."""
+
+    delay = 0.0
+    asked = 0
+
+    async def read(self, start: int, stop: int) -> bytes:
+        self.asked += 1
+        await asyncio.sleep(self.delay)
+        return await super().read(start, stop)
+
+
+@pytest.mark.parametrize("delay", [0.3, 2.5])
+async def test_a_slow_volume_is_asked_once_a_minute(delay: float) -> None:
+    log, volume = KubeletLog(), SlowVolume()
+    volume.delay = delay
+    for number in range(600):
+        volume.content += event(number, 10)
+        log.write(event(number, 10), log.now() + number * NANO)
+    log.terminate()
+    ended, heard = asyncio.get_running_loop().create_future(), Heard()
+    ended.set_result(None)
+    report = await Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended)
+    assert report.lines == 600
+    assert volume.asked == 3  # one comparison, and two reads for the end that nobody counted
+    assert asyncio.get_running_loop().time() < 10
+
+
+async def test_a_long_beginning_that_was_rotated_away_is_filled_from_a_volume_of_usual_speed() -> None:
+    log, heard, volume = KubeletLog(), Heard(), SlowVolume()
+    volume.delay = 0.2
+    volume.content += event(0, 1_000) * 5_000 + event(1, 10)
+    log.write(event(1, 10))
+    ended = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended))
+        await asyncio.sleep(30)
+        assert heard.out == volume.content
+        log.terminate()
+        ended.set_result(None)
+
+
+async def test_a_deeply_nested_event_after_a_hole_is_an_event_like_others() -> None:
+    deep = b'{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}"
+    file = RelayFile(bytearray(b'{"n":1}\n{"n":2}\n' + deep + b"\n"))
+    desk = Desk(file)
+    for text in (b'{"n":1}', deep):
+        await desk.take(text)
+    assert desk.heard.out == file.content
 
 
 async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> None:

@@ -56,6 +56,18 @@ class RelayFile:
         return bytes(self.content[: len(self.content) - self.hidden][start:stop])
 
 
+@dataclass(slots=True)
+class HungVolume(RelayFile):
+    """One whose server does not answer."""
+
+    asked: int = 0
+
+    async def read(self, start: int, stop: int) -> bytes:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return b""
+
+
 async def follow(
     log: KubeletLog, sink: Heard, origin: Origin | None = None, pace: Pace | None = None
 ) -> LogReport:

@@ -124,6 +124,6 @@ class Delivery:
 
 def _is_event(line: bytes) -> bool:
     """Whether this is a whole JSON object; no end of one is."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return line.startswith(b"{") and isinstance(json.loads(line), dict)
     return False

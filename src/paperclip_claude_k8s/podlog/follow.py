@@ -134,15 +134,19 @@ class Follower:
             return await self._session.read(feed, limit)
         with suppress(TimeoutError):
             return await self._session.read(feed, early)
-        ahead = not ended.done() and await self._mender.is_ahead()
+        place = self._delivery.ledger.position
+        # once at each place: the log may lack for good what the file has
+        behind = not ended.done() and place != self._reopened_at and await self._mender.is_ahead()
         if ended.done():  # nobody hurries a read that begins only now
             raise TimeoutError
-        place = self._delivery.ledger.position
-        if ahead and place != self._reopened_at:
-            # once at each place: the log may lack for good what the file has
-            self._reopened_at = place
-            raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
-        return await self._session.read(feed, limit - early)
+        if not behind:
+            return await self._session.read(feed, limit - early)
+        with suppress(TimeoutError):  # what was written just now may be on its way
+            return await self._session.read(feed, self._pace.linger)
+        if ended.done():
+            raise TimeoutError
+        self._reopened_at = place
+        raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
 
     async def _take(self, feed: Feed, chunk: bytes) -> bool:
         """Deliver a chunk; False when the answer is not what it should be."""

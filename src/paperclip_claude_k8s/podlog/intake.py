@@ -30,8 +30,9 @@ class Intake:
         """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""
         for item in feed.new(chunk):
             if isinstance(item, Run):
-                self._enter(feed)
-                await self._run(item)
+                rest = await self._cross(feed, item)
+                if rest:
+                    await self._delivery.accept(rest)
             else:
                 await self._delivery.stray(item.text)
 
@@ -54,24 +55,20 @@ class Intake:
         end = run_of(log) if log else None
         if isinstance(end, Stray):
             await self._delivery.stray(end.text)
-        elif end and (self._crossing is None or await self._crossing.take(end)):
-            self._crossing = None
+        elif end and self._latest and await self._cross(self._latest, end):
             text = end.text[:-1]
             if text and self._delivery.marks.none_in(text):
                 await self._delivery.logged(text, 1, end.first().time)
 
-    def _enter(self, feed: Feed) -> None:
-        """The first line of an answer has come; if it is one after a loss, that is to be crossed now."""
+    async def _cross(self, feed: Feed, run: Run) -> Run | None:
+        """What is left to deliver of lines of this answer; the first ones may be those after a loss."""
         if feed.plan.lost and feed is not self._entered:
             self._entered = feed
             counted = self._origin.nonce is not None
             self._crossing = self._crossing or Crossing(self._delivery, self._mender, counted=counted)
-
-    async def _run(self, run: Run) -> None:
-        rest: Run | None = run
-        if self._crossing:
-            rest = await self._crossing.take(run)
-            if self._crossing.over:
-                self._crossing = None
-        if rest:
-            await self._delivery.accept(rest)
+        if self._crossing is None:
+            return run
+        rest = await self._crossing.take(run)
+        if self._crossing.over:
+            self._crossing = None
+        return rest

@@ -28,6 +28,8 @@ PATIENCE = 10.0
 """Longest wait for one piece of the file, seconds."""
 LOOK = 3.0
 """Longest time for which lines wait while the file is compared with them, seconds."""
+SLOW = 0.25
+"""A comparison that takes longer, and finds that nothing is missing, is not worth the waiting; seconds."""
 REST = 60.0
 """Seconds for which nothing is compared with a file that could not be read, or not in time."""
 
@@ -90,9 +92,14 @@ class Mender:
         start = self._comparable()
         if start is None:
             return None
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with asyncio.timeout(LOOK):
-                seen = await self._read(start, start + len(block))
+            # what was rotated away before a run was adopted may be long, and its first lines can wait
+            async with asyncio.timeout(LOOK if self._delivery.ledger.bytes else None):
+                seen = await self._read(start, start + len(block), LOOK)
+                if clock() - began > SLOW:
+                    self._rest()
                 if block.startswith(seen):
                     return None
                 hole = await self._compare(block, seen, start)
@@ -139,9 +146,11 @@ class Mender:
             if found is not None:
                 return Place(found + 1, before=True)
             ending = (rest or b"")[-PATTERN:]
-            found = await self._find(ending, start) if ending else None
+            found = await self._find(ending, start) if ending and not self._rests else None
             if found is not None:
                 return Place(found + len(ending), before=False)
+            if self._rests:
+                return None
         return None
 
     async def _find(self, pattern: bytes, start: int) -> int | None:
