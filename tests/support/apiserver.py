@@ -13,7 +13,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.ground.settings import Timings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-BRISK = Timings(connect=1.0, request=0.5, watch=2.0, watch_silence=0.4)
+BRISK = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
 """Limits that a test can wait for."""
 
 
