@@ -76,9 +76,9 @@ class Completion:
         progress_at, self._torso, self._empty = clock(), b"", 0
         while True:
             read = await self._session.read_through(further_back)
-            if self._session.proven() or (read and self._is_end(read)):
+            if self._session.proven() or (read.whole and self._is_end(read)):
                 return True
-            if read and read.new:
+            if read.whole and read.new:
                 progress_at = clock()
             elif self._gone() or clock() - progress_at > self._pace.completion:
                 return False

@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.marks import Bookmark, Stdout
 from paperclip_claude_k8s.podlog.mending import Mender
-from paperclip_claude_k8s.podlog.records import Run
+from paperclip_claude_k8s.podlog.records import Run, first_line
 
 
 class Crossing:
@@ -44,7 +44,7 @@ class Crossing:
         if self._delivery.trail.ends_with(first):
             self._delivery.trail.add(run.only_first())
             return run.after(1)
-        line = block[: block.find(b"\n") + 1] or block
+        line = first_line(block)
         headless = self._delivery.is_torn(line)
         place = await self._mender.find(block, line if headless else None) if self._mender else None
         if place and self._mender and await self._mender.fill(place.stop, self.since, first.time):

@@ -182,8 +182,8 @@ class Follower:
             await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
             return Stop.SILENT
         doubt = feed.is_barren if probes == 0 else feed.may_hide and probes == 1
-        await self._session.read_through(STEP_BACK if doubt else 0)
-        if not self._session.read_new:
+        found = await self._session.read_through(STEP_BACK if doubt else 0)
+        if not found.new:
             return None
         await self._session.say("the stream had missed lines that a second read brought")
         return Stop.CUT

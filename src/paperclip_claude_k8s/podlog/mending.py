@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
-from paperclip_claude_k8s.podlog.records import RECORD_BYTES
+from paperclip_claude_k8s.podlog.records import RECORD_BYTES, first_line
 from paperclip_claude_k8s.podlog.report import GapFilled, Totals
 from paperclip_claude_k8s.podlog.sink import GapFiller
 
@@ -29,9 +29,9 @@ PATIENCE = 10.0
 LOOK = 3.0
 """Longest time for which lines wait while the file is compared with them, seconds."""
 SLOW = 0.25
-"""A comparison that takes longer, and finds that nothing is missing, is not worth the waiting; seconds."""
+"""A file that takes longer to show a few lines is not worth waiting for each time; seconds."""
 REST = 60.0
-"""Seconds for which nothing is compared with a file that could not be read, or not in time."""
+"""Seconds for which nothing is compared with a file that could not be read, or was slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Mender:
             if not await self.fill(hole.place.stop, self._delivery.trail.last_time, until):
                 self._distrust()
             elif not hole.place.before:
-                block = block[len(_first_line(block)) :]
+                block = block[len(first_line(block)) :]
         return block
 
     def trust(self) -> None:
@@ -113,7 +113,7 @@ class Mender:
     async def _compare(self, block: bytes, seen: bytes, start: int) -> Hole | None:
         """Find in the file what follows a hole; `seen` is what it has at `start` instead of the block."""
         at = _common(block, seen)
-        line = _first_line(block[at:])
+        line = first_line(block[at:])
         rest = _unlike_records(line, seen[at:])
         torn = len(rest) < len(line) or self._delivery.is_torn(line)
         place = await self.find(line, rest if torn else None, start + at)
@@ -139,18 +139,19 @@ class Mender:
         start = self._delivery.ledger.position if start is None else start
         if start is None:
             return None
+        wanted = [(b"\n" + text[:PATTERN], 1, True)]
+        if rest:
+            ending = rest[-PATTERN:]
+            wanted.append((ending, len(ending), False))
         for attempt in range(FILE_TRIES):
             if attempt:
                 await asyncio.sleep(FILE_PAUSE)
-            found = await self._find(b"\n" + text[:PATTERN], start)
-            if found is not None:
-                return Place(found + 1, before=True)
-            ending = (rest or b"")[-PATTERN:]
-            found = await self._find(ending, start) if ending and not self._rests else None
-            if found is not None:
-                return Place(found + len(ending), before=False)
-            if self._rests:
-                return None
+            for pattern, beyond, before in wanted:
+                found = await self._find(pattern, start)
+                if found is not None:
+                    return Place(found + beyond, before)
+                if self._rests:
+                    return None
         return None
 
     async def _find(self, pattern: bytes, start: int) -> int | None:
@@ -218,10 +219,6 @@ class Mender:
         except OSError:  # a `TimeoutError` is one
             self._rest()
         return b""
-
-
-def _first_line(block: bytes) -> bytes:
-    return block[: block.find(b"\n") + 1] or block
 
 
 def _common(block: bytes, seen: bytes) -> int:

@@ -89,6 +89,11 @@ def lines_of(raw: Sequence[bytes]) -> list[Line]:
     return [line for line in map(read_line, raw) if line]
 
 
+def first_line(block: bytes) -> bytes:
+    """The first line with its newline, or everything where there is none."""
+    return block[: block.find(b"\n") + 1] or block
+
+
 def read_line(raw: bytes) -> Line | None:
     """A raw line without its newline, or None when no timestamp stands in front."""
     stamp = read_stamp(raw)

@@ -21,13 +21,15 @@ TAIL_RECORDS = 64
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One bounded read that came to its end."""
+    """One bounded read."""
 
     new: bool
-    """It brought lines."""
-    aligned: bool
+    """It brought lines, however it ended."""
+    whole: bool = False
+    """It came to its end; else that was noted, and the rest of this says nothing."""
+    aligned: bool = False
     """All that was delivered before stood in it, so that it says something about what follows."""
-    torso: bytes
+    torso: bytes = b""
 
 
 class Session:
@@ -49,8 +51,6 @@ class Session:
         self._away = False
         self._container = origin.cursor.container if origin.cursor else None
         self._scope: asyncio.Timeout | None = None
-        self.read_new = False
-        """Whether the last bounded read brought lines, however it ended."""
         self._tries = 0
         self._said_at = float("-inf")
 
@@ -103,25 +103,23 @@ class Session:
         if feed.brought_new:
             self._backoff.reset()
 
-    async def read_through(self, further_back: int = 0) -> Pass | None:
-        """One bounded read from where the delivery stands; None when it broke off, which was noted."""
-        self.read_new = False
+    async def read_through(self, further_back: int = 0) -> Pass:
+        """One bounded read from where the delivery stands."""
         feed = await self.dial(follow=False, further_back=further_back)
         if feed is None:
-            return None
+            return Pass(new=False)
         try:
             while chunk := await self.read(feed, self._pace.answer):
                 await self.take(feed, chunk)
         except (LogBroken, TimeoutError) as error:
             await self.say(str(error) or "a bounded read stalled")
-            return None
         except Misaligned:
             self.doubt()
-            return None
+        else:
+            return Pass(feed.brought_new, whole=True, aligned=feed.replay.over, torso=feed.torso)
         finally:
-            self.read_new = feed.brought_new
             await feed.close()
-        return Pass(feed.brought_new, feed.replay.over, feed.torso)
+        return Pass(feed.brought_new)
 
     async def ends_as_delivered(self) -> bool:
         """Whether the server's last lines are those delivered last: a cheap look, not always conclusive."""
