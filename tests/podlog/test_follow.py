@@ -1,15 +1,12 @@
 """The follower against the model of the kubelet, one situation at a time, on virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import pytest
 from tests.support.kubelet import APOLOGY, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
-from tests.support.logs import Heard, HungVolume, RelayFile
+from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, totals
 
 from paperclip_claude_k8s.podlog import (
     ContainerChanged,
@@ -29,49 +26,10 @@ from paperclip_claude_k8s.podlog.origin import Pace
 from paperclip_claude_k8s.podlog.session import Session
 
 pytestmark = pytest.mark.looptime
-NONCE = "0badc0de"
-
-
-@dataclass(slots=True)
-class Scene:
-    """A follower at work on a log."""
-
-    log: KubeletLog = field(default_factory=KubeletLog)
-    heard: Heard = field(default_factory=Heard)
-    ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    origin: Origin = field(default_factory=Origin)
-    report: LogReport | None = None
-    follower: Follower | None = None
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Follow while the body acts; then the container ends and the report is there."""
-        self.follower = Follower(self.log, self.heard, self.origin)
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(self.follower.run(self.ended))
-            yield
-            self.log.terminate()
-            await asyncio.sleep(0.05)
-            self.ended.set_result(None)
-        self.report = following.result()
-
-    def say(self, *lines: str) -> None:
-        self.log.write("".join(line + "\n" for line in lines).encode())
-
-    def mark(self, text: str) -> None:
-        self.log.write(f"\x1e{NONCE} {text}\n".encode())
-
-    @property
-    def out(self) -> str:
-        return self.heard.out.decode()
-
-
-def totals(text: str) -> Totals:
-    return Totals(len(text.encode()), text.count("\n"), sha256(text.encode()).hexdigest())
 
 
 async def test_lines_reach_the_sink_as_they_come_and_the_totals_end_it_without_another_request() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals("one\ntwo\n")))
+    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -79,7 +37,7 @@ async def test_lines_reach_the_sink_as_they_come_and_the_totals_end_it_without_a
         scene.say("two")
         scene.mark("e to stderr")
         await asyncio.sleep(1)
-    assert scene.report == LogReport(True, 8, 2, 0, (), 0, None, totals("one\ntwo\n").sha256)
+    assert scene.report == LogReport(True, 8, 2, 0, (), 0, None, totals(b"one\ntwo\n").sha256)
     assert scene.heard.err == b"to stderr\n"
     assert len(scene.log.requests) == 1
 
@@ -310,7 +268,7 @@ async def test_a_slow_sink_slows_the_reading() -> None:
 
 
 async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals("one\ntwo\n")))
+    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -322,7 +280,7 @@ async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
 async def test_the_end_of_a_log_that_is_gone_comes_from_the_relays_file() -> None:
     text = "one\ntwo\nthree"
     file = RelayFile(bytearray(text.encode()))
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(text), filler=file))
+    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(text.encode()), filler=file))
     scene.log.faults = [Fault("broken", after_seconds=5), *[Refusal(404)] * 5]
     async with scene.running():
         scene.say("one")

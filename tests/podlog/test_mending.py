@@ -1,21 +1,20 @@
 """What the stream leaves out though nobody cut it: put in order from the relay's file, or left alone."""
 
 import asyncio
-from hashlib import sha256
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
-from tests.support.logs import Heard, HungVolume, RelayFile
+from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
 
-from paperclip_claude_k8s.podlog import Follower, GapFilled, Origin, Totals
+from paperclip_claude_k8s.podlog import GapFilled, Origin
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.mending import LOOK, PATIENCE, PATTERN, Mender
 from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run
 
 pytestmark = pytest.mark.looptime
-NONCE = "0badc0de"
 
 
 class Desk:
@@ -41,16 +40,18 @@ def event(number: int, size: int) -> bytes:
     return b'{"n":%d,"pad":"%s"}\n' % (number, (b"%d," % number * size)[:size])
 
 
-def totals(content: bytes) -> Totals:
-    return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
+def beside(file: RelayFile, log: KubeletLog, *, counted: bool = False) -> Scene:
+    """A follower at work with the relay's file at hand; `counted`: the relay tells its totals at the end."""
+    origin = Origin(nonce=NONCE, filler=file)
+    if counted:
+        origin = replace(origin, expected=lambda: totals(bytes(file.content)))
+    return Scene(log=log, origin=origin)
 
 
 async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() -> None:
-    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
-    ended = asyncio.get_running_loop().create_future()
-    origin = Origin(nonce=NONCE, expected=lambda: totals(bytes(file.content)), filler=file)
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, origin).run(ended))
+    log, file = KubeletLog(sticks=True), RelayFile()
+    scene = beside(file, log, counted=True)
+    async with scene.running():
         for number in range(9):
             if number in (3, 6):
                 log.rotate()
@@ -58,59 +59,49 @@ async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() ->
             file.content += text
             log.write(text)
             await asyncio.sleep(1)
-        assert heard.out == file.content
-        log.terminate()
-        ended.set_result(None)
-    report = following.result()
-    assert (report.complete, report.gaps, report.reconnects) == (True, (), 0)
+        assert scene.heard.out == file.content
+    assert scene.report
+    assert (scene.report.complete, scene.report.gaps, scene.report.reconnects) == (True, (), 0)
     first, last = (log.files[0].records[-1].time, log.files[2].records[0].time)
-    assert heard.filled() == [GapFilled(first, last, 27, 3)]
+    assert scene.heard.filled() == [GapFilled(first, last, 27, 3)]
 
 
 async def test_a_stream_that_stays_at_an_old_file_is_noticed_by_the_relays_file() -> None:
-    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
-    ended = asyncio.get_running_loop().create_future()
-    origin = Origin(nonce=NONCE, expected=lambda: totals(bytes(file.content)), filler=file)
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, origin).run(ended))
+    log, file = KubeletLog(sticks=True), RelayFile()
+    scene = beside(file, log, counted=True)
+    async with scene.running():
         for text in (b"one\n", b"two\n"):
             log.rotate()
             file.content += text
             log.write(text)
             await asyncio.sleep(1)
-        assert heard.out == b"one\n"
+        assert scene.heard.out == b"one\n"
         await asyncio.sleep(7)
-        assert heard.out == file.content
-        log.terminate()
-        ended.set_result(None)
-    assert following.result().complete
+        assert scene.heard.out == file.content
+    assert scene.report
+    assert scene.report.complete
 
 
 async def test_a_long_line_that_did_not_come_is_noticed_as_soon() -> None:
-    log, heard, file = KubeletLog(sticks=True), Heard(), RelayFile()
-    ended = asyncio.get_running_loop().create_future()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+    log, file = KubeletLog(sticks=True), RelayFile()
+    scene = beside(file, log)
+    async with scene.running():
         for text in (b"one\n", event(2, 300_000)):
             log.rotate()
             file.content += text
             log.write(text)
             await asyncio.sleep(1)
         await asyncio.sleep(7)
-        assert heard.out == file.content
-        log.terminate()
-        ended.set_result(None)
+        assert scene.heard.out == file.content
 
 
 @pytest.mark.parametrize("head_was_read", [True, False])
 async def test_a_line_that_lost_records_at_a_rotation_comes_whole_from_the_file(head_was_read: bool) -> None:  # noqa: FBT001
-    log, heard, file = KubeletLog(drains=False), Heard(), RelayFile()
-    ended = asyncio.get_running_loop().create_future()
+    log, file = KubeletLog(drains=False), RelayFile()
     big = event(2, 60_000)
     head, lost, *others = (big[at : at + RECORD_BYTES] for at in range(0, len(big), RECORD_BYTES))
-    origin = Origin(nonce=NONCE, filler=file, expected=lambda: totals(bytes(file.content)))
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, origin).run(ended))
+    scene = beside(file, log, counted=True)
+    async with scene.running():
         log.write(event(1, 10))
         await asyncio.sleep(1)
         file.content += event(1, 10) + big + event(3, 10)
@@ -122,45 +113,38 @@ async def test_a_line_that_lost_records_at_a_rotation_comes_whole_from_the_file(
             log.record(record)
         log.write(event(3, 10))
         await asyncio.sleep(1)
-        assert heard.out == file.content
-        log.terminate()
-        ended.set_result(None)
-    report = following.result()
-    assert (report.complete, report.gaps, report.lines) == (True, (), 3)
+        assert scene.heard.out == file.content
+    assert scene.report
+    assert (scene.report.complete, scene.report.gaps, scene.report.lines) == (True, (), 3)
 
 
 @pytest.mark.parametrize("torn", [True, False])
 async def test_a_log_that_lost_its_beginning_before_it_was_followed_is_whole(torn: bool) -> None:  # noqa: FBT001
-    log, heard = KubeletLog(), Heard()
-    ended = asyncio.get_running_loop().create_future()
+    log = KubeletLog()
     first, big, last = event(1, 10), event(2, 40_000), event(3, 10)
     file = RelayFile(bytearray(first + big + last))
     log.write(first + big[:RECORD_BYTES] if torn else first)
     log.rotate()
     log.write((big[RECORD_BYTES:] if torn else big) + last)
-    origin = Origin(nonce=NONCE, filler=file, expected=lambda: totals(bytes(file.content)))
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, origin).run(ended))
+    scene = beside(file, log, counted=True)
+    async with scene.running():
         await asyncio.sleep(3)
-        assert heard.out == file.content
-        log.terminate()
-        ended.set_result(None)
-    assert following.result().complete
+        assert scene.heard.out == file.content
+    assert scene.report
+    assert scene.report.complete
 
 
 @pytest.mark.parametrize("text", [b"thinking", b"never logged\n"])
 async def test_a_file_that_stays_ahead_causes_one_reconnect_at_most(text: bytes) -> None:
-    log, heard, file = KubeletLog(), Heard(), RelayFile(bytearray(b"one\n" + text))
-    ended = asyncio.get_running_loop().create_future()
+    log, file = KubeletLog(), RelayFile(bytearray(b"one\n" + text))
     log.write(b"one\n")
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+    scene = beside(file, log)
+    async with scene.running():
         await asyncio.sleep(25)
         reconnects = [request for request in log.requests[1:] if request.follow]
         assert len(reconnects) == text.count(b"\n")
-        log.terminate()
-        ended.set_result(None)
-    assert following.result().lines == text.count(b"\n") + 1 + (not text.endswith(b"\n"))
+    assert scene.report
+    assert scene.report.lines == text.count(b"\n") + 1 + (not text.endswith(b"\n"))
 
 
 @given(
@@ -320,30 +304,25 @@ async def test_a_volume_that_hangs_in_the_middle_of_a_look_takes_no_line_away(re
 
 async def test_a_quiet_stream_is_read_once_more_after_as_long_as_without_a_file() -> None:
     log, file = KubeletLog(), RelayFile(bytearray(b"one\n"))
-    ended = asyncio.get_running_loop().create_future()
     log.write(b"one\n")
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Follower(log, Heard(), Origin(nonce=NONCE, filler=file)).run(ended))
+    scene = beside(file, log)
+    async with scene.running():
         await asyncio.sleep(100)
         assert [round(request.at) for request in log.requests] == [0, 30, 90]
-        log.terminate()
-        ended.set_result(None)
 
 
 async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment_ahead() -> None:
-    log, heard, file = KubeletLog(), Heard(), RelayFile()
-    ended = asyncio.get_running_loop().create_future()
-    async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=file)).run(ended))
+    log, file = KubeletLog(), RelayFile()
+    scene = beside(file, log)
+    async with scene.running():
         for number in range(10):
             file.content += event(number, 10)
             await asyncio.sleep(0.2)
             log.write(event(number, 10))
             await asyncio.sleep(4.9)
-        log.terminate()
-        ended.set_result(None)
-    assert following.result().reconnects == 0
-    assert heard.notices == []
+    assert scene.report
+    assert scene.report.reconnects == 0
+    assert scene.heard.notices == []
 
 
 class SlowVolume(RelayFile):
@@ -366,26 +345,21 @@ async def test_a_slow_volume_is_asked_once_a_minute(delay: float) -> None:
         volume.content += event(number, 10)
         log.write(event(number, 10), log.now() + number * NANO)
     log.terminate()
-    ended, heard = asyncio.get_running_loop().create_future(), Heard()
-    ended.set_result(None)
-    report = await Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended)
+    report = await follow(log, Heard(), Origin(nonce=NONCE, filler=volume))
     assert report.lines == 600
     assert volume.asked == 3  # one comparison, and two reads for the end that nobody counted
     assert asyncio.get_running_loop().time() < 10
 
 
 async def test_a_long_beginning_that_was_rotated_away_is_filled_from_a_volume_of_usual_speed() -> None:
-    log, heard, volume = KubeletLog(), Heard(), SlowVolume()
+    log, volume = KubeletLog(), SlowVolume()
     volume.delay = 0.2
     volume.content += event(0, 1_000) * 5_000 + event(1, 10)
     log.write(event(1, 10))
-    ended = asyncio.get_running_loop().create_future()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended))
+    scene = beside(volume, log)
+    async with scene.running():
         await asyncio.sleep(30)
-        assert heard.out == volume.content
-        log.terminate()
-        ended.set_result(None)
+        assert scene.heard.out == volume.content
 
 
 async def test_a_deeply_nested_event_after_a_hole_is_an_event_like_others() -> None:
@@ -398,26 +372,21 @@ async def test_a_deeply_nested_event_after_a_hole_is_an_event_like_others() -> N
 
 
 async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> None:
-    log, heard, volume = KubeletLog(), Heard(), HungVolume()
+    log, volume = KubeletLog(), HungVolume()
     log.faults = [Fault("hang", after_seconds=1)]
-    ended = asyncio.get_running_loop().create_future()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Follower(log, heard, Origin(nonce=NONCE, filler=volume)).run(ended))
+    scene = beside(volume, log)
+    async with scene.running():
         await asyncio.sleep(5.5)
         assert volume.asked == 1
-        log.terminate()
-        ended.set_result(None)
     assert asyncio.get_running_loop().time() < 30
 
 
 async def test_a_volume_that_hangs_ends_no_completion() -> None:
     log, heard, volume = KubeletLog(), Heard(), HungVolume()
-    ended = asyncio.get_running_loop().create_future()
     origin = Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n"), filler=volume)
     log.write(b"one\n")
     log.terminate()
-    ended.set_result(None)
-    report = await Follower(log, heard, origin).run(ended)
+    report = await follow(log, heard, origin)
     assert heard.out == b"one\n"
     assert [(gap.bytes, gap.lines) for gap in report.gaps] == [(4, 1)]
     assert asyncio.get_running_loop().time() < 60

@@ -1,11 +1,16 @@
 """Sinks for the follower's tests, and a way to run it against the model."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from tests.support.kubelet import KubeletLog
 
-from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace
+from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace, Totals
+
+NONCE = "0badc0de"
 
 
 @dataclass(slots=True)
@@ -66,6 +71,45 @@ class HungVolume(RelayFile):
         self.asked += 1
         await asyncio.Event().wait()
         return b""
+
+
+@dataclass(slots=True)
+class Scene:
+    """A follower at work on a log."""
+
+    log: KubeletLog = field(default_factory=KubeletLog)
+    heard: Heard = field(default_factory=Heard)
+    ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    origin: Origin = field(default_factory=Origin)
+    report: LogReport | None = None
+    follower: Follower | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow while the body acts; then the container ends and the report is there."""
+        self.follower = Follower(self.log, self.heard, self.origin)
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self.follower.run(self.ended))
+            yield
+            self.log.terminate()
+            await asyncio.sleep(0.05)
+            self.ended.set_result(None)
+        self.report = following.result()
+
+    def say(self, *lines: str) -> None:
+        self.log.write("".join(line + "\n" for line in lines).encode())
+
+    def mark(self, text: str) -> None:
+        self.log.write(f"\x1e{NONCE} {text}\n".encode())
+
+    @property
+    def out(self) -> str:
+        return self.heard.out.decode()
+
+
+def totals(content: bytes) -> Totals:
+    """What the relay counts of this stdout."""
+    return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
 
 
 async def follow(

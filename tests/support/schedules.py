@@ -6,15 +6,13 @@ import asyncio
 import json
 import random
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Literal
 
 from tests.support.kubelet import NANO, Fault, KubeletLog, Refusal
-from tests.support.logs import Heard, RelayFile
+from tests.support.logs import NONCE, Heard, RelayFile, totals
 
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, Origin, Totals
 
-NONCE = "0badc0de"
 BOOKMARK_EVERY = 20.0
 HOW: tuple[Literal["eof", "broken", "hang", "apology"], ...] = ("eof", "broken", "hang", "apology")
 HOSTILE = (
@@ -240,10 +238,7 @@ class Writer:
             self._say(text, end=b"")
 
     def totals(self) -> Totals | None:
-        content = bytes(self.stdout.content)
-        if not self.life.relay:
-            return None
-        return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
+        return totals(bytes(self.stdout.content)) if self.life.relay else None
 
 
 @dataclass(frozen=True, slots=True)
