@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
 from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
 
-from paperclip_claude_k8s.podlog import GapFilled, Origin
+from paperclip_claude_k8s.podlog import GapFilled, Origin, Pace
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.mending import LOOK, PATIENCE, PATTERN, Mender
 from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run
@@ -319,7 +319,7 @@ async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment
             file.content += event(number, 10)
             await asyncio.sleep(0.2)
             log.write(event(number, 10))
-            await asyncio.sleep(4.9)
+            await asyncio.sleep(Pace().file_after - 0.1)
     assert scene.report
     assert scene.report.reconnects == 0
     assert scene.heard.notices == []

@@ -146,7 +146,7 @@ class Follower:
         if ended.done():
             raise TimeoutError
         self._reopened_at = place
-        raise LogBroken(f"no byte for {early:.0f} s, though the agent wrote more")
+        raise LogBroken(f"no byte for {early + self._pace.linger:.0f} s, though the agent wrote more")
 
     async def _take(self, feed: Feed, chunk: bytes) -> bool:
         """Deliver a chunk; False when the answer is not what it should be."""

@@ -40,8 +40,9 @@ class Pace:
     """Without bookmarks: silence after which one bounded read asks whether the stream missed something."""
     probe_every: float = 60.0
     """Step of the bounded reads after the first."""
-    file_after: float = 5.0
-    """Silence after which the relay's file, where it is at hand, is looked at for lines that are missing."""
+    file_after: float = 4.0
+    """Silence after which the relay's file, where it is at hand, is looked at for lines that are missing;
+    with `linger`, which those get to arrive, it is 5 s until a stream counts as stuck."""
     settle: float = 2.0
     """The server sends replays at once; one that stalls for so long is looked at with a bounded read."""
     answer: float = 10.0
