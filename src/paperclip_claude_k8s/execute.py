@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
-from paperclip_claude_k8s.failures import RunFailure, config_invalid
+from paperclip_claude_k8s.failures import RunFailure, config_invalid, run_taken_over
 from paperclip_claude_k8s.ground.aio import Place
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
@@ -124,7 +124,10 @@ async def _seen_through(
         await ports.chronicle.launched(launched.job.ref)
         await say.status(launched.headline)
         seen = await observe(ctx, launched, held, ports, say)
-        care.end_unknown, care.agent_ended = seen.end_unknown, seen.agent_ended
+        care.end_unknown, care.agent_ended, care.last = seen.end_unknown, seen.agent_ended, seen.known
+        if not await care.still_ours():
+            await say.warn((lost := run_taken_over(launched.job.ref.name)).message)
+            return apologize(lost, Asked(now=ports.house.now()))
         failure = verdict_on(seen, launched.plan, ports.house)
         again = wants_fresh_session(failure, launched.plan)
         result = None if again else answer(failure, seen, launched.plan, ports.house)

@@ -11,7 +11,7 @@ A message says what happened to what, the cluster's own words, and the next step
         └── the agent may have run disrupted, deleted, timeout, Claude's own ends    evidence: continuation
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -51,9 +51,11 @@ class ErrorCode(StrEnum):
     POD_REATTACH_FAILED = "k8s_pod_reattach_failed"
     """The adopted Job has no Pod that can be read; delete the Job."""
     POD_DISRUPTED = "k8s_pod_disrupted"
-    """The node or the scheduler took the Pod away; the session can be resumed."""
+    """The Pod was evicted, deleted, preempted, drained or suspended; the session can be resumed."""
     JOB_DELETED_EXTERNALLY = "k8s_job_deleted_externally"
     """Find out who deletes Jobs in this namespace."""
+    RUN_TAKEN_OVER = "k8s_run_taken_over"
+    """Another process took this one for dead and answers the run; look for a host that stalled."""
     JOB_STATE_MISMATCH = "k8s_job_state_mismatch"
     """The run's end could not be observed; look at the Job, which was left alone."""
     LOG_LIMIT_EXCEEDED = "k8s_log_limit_exceeded"
@@ -189,6 +191,15 @@ def remote_target(transport: str) -> Failure:
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — choose the local environment for this agent")
 
 
+def init_needs_version(least: tuple[int, int], version: tuple[int, int]) -> Failure:
+    """An older server replaces a Pod that is being deleted; only a run Secret holds the new one back."""
+    needs, found = (".".join(map(str, numbers)) for numbers in (least, version))
+    text = f"promptDelivery init needs Kubernetes {needs} or newer, this cluster has {found}"
+    why = "an older one starts a second Pod while the agent of a deleted one still works"
+    step = "use promptDelivery secret and let this account create Secrets, or upgrade the cluster"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {text}: {why} — {step}")
+
+
 def init_needs_leases() -> Failure:
     """Without its Secret nothing holds a Pod back while two hosts find out which of them works."""
     text = "Invalid configuration: promptDelivery init needs Leases, which this account may not use"
@@ -217,6 +228,13 @@ def guard_unreachable(error: ClusterError) -> Failure:
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
     text = f"Concurrent run blocked: Job {jobs} {why}"
     step = "wait for it, cancel its run, or set concurrencyWaitSec"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+
+
+def pods_remain(pods: str) -> Failure:
+    """Pods of Jobs that are deleted or were answered, in which an agent may still work."""
+    text = f"Concurrent run blocked: Pod {pods} of an earlier run of this agent has not ended"
+    step = "wait for it, or raise terminatingWaitSec"
     return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
 
 
@@ -298,15 +316,36 @@ def of_adopted(failure: Failure) -> Failure:
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
 
 
-def pod_disrupted(pod: str, reason: str, words: str, *, started: bool) -> Failure:
+_AFTER_DISRUPTION: dict[bool | None, str] = {
+    True: "its session can be resumed",
+    False: "the agent had not started, so nothing is lost",
+    None: "whether its agent had started is not known; its session can be resumed",
+}
+
+
+def pod_disrupted(pod: str, reason: str, words: str, *, started: bool | None) -> Failure:
+    """`started`: whether the agent's container began; None where that was not seen and is not disproven."""
     said = f": {words}" if words else ""
-    step = "its session can be resumed" if started else "the agent had not started, so nothing is lost"
     return Failure(
         ErrorCode.POD_DISRUPTED,
-        f"Pod {pod} was disrupted ({reason}){said} — {step}",
-        "continuation" if started else "bootstrap",
+        f"Pod {pod} was disrupted ({reason}){said} — {_AFTER_DISRUPTION[started]}",
+        "bootstrap" if started is False else "continuation",
         "transient_upstream",
     )
+
+
+def may_have_worked(failure: Failure) -> Failure:
+    """The same where it is not proven that the agent did nothing: nobody may start over unasked."""
+    if failure.evidence != "bootstrap":
+        return failure
+    message = f"{failure.message}; whether its agent had started is not known"
+    return replace(failure, message=message, evidence="continuation")
+
+
+def run_taken_over(job: str) -> Failure:
+    """Another host process held this one for dead and answers the run; two answers would be counted twice."""
+    text = f"Job {job} was taken over by another host process while this one could not be heard of"
+    return Failure(ErrorCode.RUN_TAKEN_OVER, f"{text} — the other process gives this run's result", "none")
 
 
 def job_deleted_externally(facts: str) -> Failure:

@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.support.apiserver import BRISK, Handler, gateway_to, refusing, silent
 
 from paperclip_claude_k8s.cluster.gateway import HOME_KNOWN, Gateway
-from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, Seen
+from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, Seen
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
 from paperclip_claude_k8s.cluster.transport import Request, Transport
 
@@ -221,9 +221,10 @@ async def test_a_redirect_is_not_followed_with_our_token(tmp_path: Path) -> None
         assert (await failure(gateway.list_jobs("ns", {}))).status == 302
 
 
-async def test_a_conflict_without_a_precondition_is_an_error(tmp_path: Path) -> None:
+async def test_a_conflict_of_a_deletion_means_that_what_was_meant_is_not_there(tmp_path: Path) -> None:
     async with gateway_to(refusing(409, "Conflict", "busy"), tmp_path) as gateway:
-        assert (await failure(gateway.delete_secret("ns", "secret"))).status == 409
+        assert await gateway.delete_secret(SecretSnapshot("ns", "secret", "uid")) is False
+        assert await gateway.delete_pod(PodSnapshot("ns", "pod", "uid")) is False
         assert await gateway.delete_job(REF, "Background") is False
         assert await gateway.delete_lease("ns", "lease", "1") is False
 

@@ -61,7 +61,7 @@ class Rules:
 
     @staticmethod
     def _lives(pod: Any) -> bool:
-        return pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+        return bool(pod["status"].get("phase") == "Running")
 
 
 @asynccontextmanager

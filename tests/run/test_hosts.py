@@ -167,7 +167,9 @@ async def test_a_process_that_comes_back_leaves_the_job_it_lost_alone(tmp_path: 
             one.line.mend()
         result, heard = second.result()
         assert_whole(result, heard)
-        assert first.result()[0].error_message is None
+        told = first.result()[0]
+        assert told.error_code == "k8s_run_taken_over"
+        assert (told.usage, told.cost_usd, told.summary) == (None, None, None)
         assert "another host process took it over" in lost.status
         assert fake.calls.count("create", "jobs") == 1
 
@@ -323,6 +325,8 @@ async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path
             first.cancel()
         strange = {"paperclip.io/agent-id": "somebody", "paperclip.io/run-id": "else"}
         fake.store.update(JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(strange))
+        (pod,) = (found["metadata"]["name"] for found in fake.store.list(PODS))
+        fake.store.update(PODS, "paperclip", pod, lambda found: found["metadata"]["labels"].update(strange))
         result, _ = await two.run()
         assert result.error_code == "k8s_job_create_failed"
         assert f'"{name}" already exists' in (result.error_message or "")
@@ -363,7 +367,7 @@ async def test_a_job_under_deletion_holds_the_slot_as_long_as_its_pod_writes(tmp
                 assert [job["metadata"]["name"] for job in jobs(fake)] == [name]
                 result, heard = await second
         assert_whole(result, heard)
-        assert "is being deleted and its Pod has not gone" in heard.status
+        assert "of an earlier run of this agent has not ended" in heard.status
         assert fake.calls.count("create", "jobs") == 2
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, RUN_LABEL, TASK_LABEL
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, CONTROLLER_UID_LABELS, RUN_LABEL, TASK_LABEL
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerCondition,
@@ -37,6 +37,7 @@ def a_pod(now: ContainerCondition | None = None, **more: Any) -> PodSnapshot:
         "job_uid": "uid-job",
         "phase": "Pending",
         "node": "node1",
+        "labels": {CONTROLLER_UID_LABELS[0]: "uid-job"},
         "conditions": (Condition("PodScheduled", "True"),),
         "containers": (ContainerSnapshot(AGENT_CONTAINER, now),),
     }

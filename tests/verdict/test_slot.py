@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.objects import a_job, finished
+from tests.support.objects import a_job, a_pod, finished
 
-from paperclip_claude_k8s.cluster.labels import RUN_LABEL, SESSION_LABEL, TASK_LABEL
+from paperclip_claude_k8s.cluster.labels import RUN_LABEL, SESSION_LABEL, TAKEN_ANNOTATION, TASK_LABEL
+from paperclip_claude_k8s.cluster.model import Running
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, Taken, judge_slot
 
 WE = Claimant(run="run-1", task="task-1")
@@ -36,9 +38,28 @@ def test_a_job_this_process_runs_already_is_never_adopted() -> None:
     assert isinstance(judge_slot([job], WE, {job.ref.uid}), Taken)
 
 
-def test_a_job_under_deletion_is_waited_for() -> None:
-    job = a_job(run="other", deleting=True)
-    assert judge_slot([job], WE) == Leaving((job,))
+def test_a_pod_whose_job_is_deleted_or_gone_is_waited_for_until_it_has_ended() -> None:
+    pod = a_pod(Running())
+    for jobs in ([a_job(run="other", deleting=True)], []):
+        assert judge_slot(jobs, WE, pods=[pod]) == Leaving((pod,))
+        assert judge_slot(jobs, WE, pods=[replace(pod, phase="Failed")]) == Free()
+
+
+def test_the_pod_of_a_job_that_was_answered_early_is_waited_for() -> None:
+    pod = a_pod(Running())
+    taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"}, conditions=finished("Failed"))
+    assert judge_slot([taken], WE, pods=[pod]) == Leaving((pod,))
+
+
+def test_the_pod_of_a_finished_job_that_is_adopted_is_not_waited_for() -> None:
+    ours = a_job(run="run-1", conditions=finished())
+    assert judge_slot([ours], WE, pods=[a_pod(Running())]) == Adopt(ours, own=True)
+
+
+def test_the_pod_of_another_task_is_in_nobodys_way_where_the_scope_is_the_task() -> None:
+    pod = replace(a_pod(Running()), labels={TASK_LABEL: "task-2"})
+    assert judge_slot([], Claimant("run-1", "task-1", only_task=True), pods=[pod]) == Free()
+    assert judge_slot([], Claimant("run-1", "task-2", only_task=True), pods=[pod]) == Leaving((pod,))
 
 
 def test_other_tasks_do_not_count_when_the_scope_is_the_task() -> None:
@@ -161,5 +182,5 @@ def test_a_finished_job_held_for_another_run_waits_for_it_and_blocks_nobody() ->
 
 
 def test_a_job_held_for_another_run_is_waited_for_while_it_is_deleted() -> None:
-    job = a_job(run="other", deleting=True)
-    assert judge_slot([job], WE, detached={job.ref.uid}) == Leaving((job,))
+    job, pod = a_job(run="other", deleting=True), a_pod(Running())
+    assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == Leaving((pod,))

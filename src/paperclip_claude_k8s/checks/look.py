@@ -11,7 +11,7 @@ from paperclip_claude_k8s.checks.observations import Granted, Place, Rehearsal, 
 from paperclip_claude_k8s.checks.references import references
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.cluster.model import JsonObject
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.host.checkup import CheckupContext
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -64,8 +64,8 @@ async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Por
     plan = plan_run(ctx, identity_of(ctx), config, setting)
     manifest, limit, cluster = job_manifest(plan), ports.house.timings.check, ports.cluster
     refers = references(manifest, plan.secret_name)
-    exists = {name: partial(cluster.secret_exists, plan.namespace, name) for name in refers.secrets}
-    pulls = {name: partial(cluster.secret_exists, plan.namespace, name) for name in refers.pull_secrets}
+    exists = {name: partial(_secret_exists, cluster, plan.namespace, name) for name in refers.secrets}
+    pulls = {name: partial(_secret_exists, cluster, plan.namespace, name) for name in refers.pull_secrets}
     modes = {name: partial(cluster.claim_access_modes, plan.namespace, name) for name in refers.claims}
     async with asyncio.TaskGroup() as group:
         rehearsal = group.create_task(seen(partial(_rehearse, plan, manifest, ports), limit))
@@ -75,6 +75,10 @@ async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Por
     return Place(
         setting, plan, refers, rehearsal.result(), secrets.result(), pull_secrets.result(), claims.result()
     )
+
+
+async def _secret_exists(cluster: Cluster, namespace: str, name: str) -> bool:
+    return await cluster.read_secret(namespace, name) is not None
 
 
 def _imagined(given: CheckupContext, said: list[str]) -> dict[str, object]:

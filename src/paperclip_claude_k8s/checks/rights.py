@@ -90,6 +90,12 @@ RIGHTS: tuple[Right, ...] = (
         "error",
         "the Pod of a Job that is adopted cannot be found, nor any Pod once the watch has to begin anew",
     ),
+    Right(
+        Access("delete", "pods"),
+        "warn",
+        "a Pod whose labels somebody changed, so that its Job let go of it, cannot be removed",
+        "it is named, for an operator to delete",
+    ),
     Right(Access("watch", "pods"), "warn", "start and end of an agent are not told as they happen", _LISTING),
     Right(
         Access("get", "pods", subresource="log"),
@@ -109,9 +115,15 @@ RIGHTS: tuple[Right, ...] = (
         "a missing one shows when the Pod does not start",
     ),
     Right(
+        Access("patch", "secrets"),
+        "warn",
+        "before Kubernetes 1.29 the relay of a second Pod cannot know that another one has run the agent",
+        "the run Secret is deleted when its Pod is, so that a host process has to be there at that moment",
+    ),
+    Right(
         Access("delete", "secrets"),
         "warn",
-        "a run Secret cannot be removed before its Job",
+        "a run Secret cannot be removed before its Job, so that a second Pod of it may start",
         "it goes with its owner, the Job",
     ),
     Right(

@@ -19,6 +19,7 @@ from paperclip_claude_k8s.cluster.model import (
     LeaseSnapshot,
     Listing,
     PodSnapshot,
+    SecretSnapshot,
     Seen,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
@@ -33,6 +34,9 @@ NOT_FOUND, CONFLICT = 404, 409
 HOME_KNOWN = 60.0
 """Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
 
+VERSION_KNOWN = 600.0
+"""Seconds the server's version is believed: control planes are upgraded once in a while."""
+
 
 class Gateway:
     """Kubernetes behind HTTP. Nothing is opened before the first call."""
@@ -43,6 +47,7 @@ class Gateway:
         self._timings = timings or Timings()
         self._http = wire or Transport(kubeconfig, self._timings)
         self._homes: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
+        self._version: tuple[float, tuple[int, int]] | None = None
 
     async def close(self) -> None:
         await self._http.close()
@@ -51,7 +56,11 @@ class Gateway:
         return await self._http.default_namespace()
 
     async def server_version(self) -> tuple[int, int]:
-        return reading.server_version(await self._http.call(Request("GET", "/version")))
+        now = asyncio.get_running_loop().time()
+        if self._version is None or now - self._version[0] >= VERSION_KNOWN:
+            told = reading.server_version(await self._http.call(Request("GET", "/version")))
+            self._version = now, told
+        return self._version[1]
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
         key, now = (namespace, name, container), asyncio.get_running_loop().time()
@@ -79,15 +88,8 @@ class Gateway:
         return await self._list(_jobs(namespace), labels, reading.job_snapshot)
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
-        ours = {"op": "test", "path": "/metadata/uid", "value": ref.uid}
-        path, body = _jobs(ref.namespace, ref.name), [ours, *patch]
-        request = Request("PATCH", path, body=body, content_type="application/json-patch+json")
-        try:
-            return reading.job_snapshot(await self._http.call(request))
-        except ClusterError as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+        job = await self._patch(_jobs(ref.namespace, ref.name), ref.uid, patch)
+        return reading.job_snapshot(job) if job is not None else None
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
         options = {"propagationPolicy": propagation, "preconditions": {"uid": ref.uid}}
@@ -112,6 +114,9 @@ class Gateway:
     ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
         return self._watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
 
+    async def delete_pod(self, pod: PodSnapshot) -> bool:
+        return await self._delete(_core(pod.namespace, "pods", pod.name), {"preconditions": {"uid": pod.uid}})
+
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[Chunks]:
         query = {"container": request.container, "timestamps": "true"}
         if request.follow:
@@ -126,15 +131,22 @@ class Gateway:
 
     # Everything else ------------------------------------------------------------------------------
 
-    async def create_secret(self, namespace: str, manifest: JsonObject) -> None:
+    async def create_secret(self, namespace: str, manifest: JsonObject) -> SecretSnapshot:
         path = _core(namespace, "secrets")
-        await self._http.call(Request("POST", path, body=manifest, confidential=True))
+        made = await self._http.call(Request("POST", path, body=manifest, confidential=True))
+        return reading.secret_snapshot(made)
 
-    async def delete_secret(self, namespace: str, name: str) -> bool:
-        return await self._delete(_core(namespace, "secrets", name), {})
+    async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None:
+        secret = await self._read(_core(namespace, "secrets", name))
+        return reading.secret_snapshot(secret) if secret is not None else None
 
-    async def secret_exists(self, namespace: str, name: str) -> bool:
-        return await self._read(_core(namespace, "secrets", name)) is not None
+    async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
+        path = _core(secret.namespace, "secrets", secret.name)
+        return await self._patch(path, secret.uid, patch, confidential=True) is not None
+
+    async def delete_secret(self, secret: SecretSnapshot) -> bool:
+        path = _core(secret.namespace, "secrets", secret.name)
+        return await self._delete(path, {"preconditions": {"uid": secret.uid}})
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
         claim = await self._read(_core(namespace, "persistentvolumeclaims", name))
@@ -195,13 +207,28 @@ class Gateway:
                 return None
             raise
 
+    async def _patch(
+        self, path: str, uid: str, patch: Sequence[JsonObject], *, confidential: bool = False
+    ) -> dict[str, Any] | None:
+        """The object as it is now; None when there is none of that name."""
+        body = [{"op": "test", "path": "/metadata/uid", "value": uid}, *patch]
+        kind = "application/json-patch+json"
+        try:
+            return await self._http.call(
+                Request("PATCH", path, body=body, content_type=kind, confidential=confidential)
+            )
+        except ClusterError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
     async def _delete(self, path: str, options: Mapping[str, object]) -> bool:
         """A precondition that does not hold means: the object we meant is not there any more."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))
         except ClusterError as error:
-            if error.status == NOT_FOUND or (error.status == CONFLICT and "preconditions" in options):
+            if error.status in {NOT_FOUND, CONFLICT}:
                 return False
             raise
         return True

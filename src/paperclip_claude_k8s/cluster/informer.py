@@ -1,17 +1,19 @@
 """One list+watch of our Jobs and Pods per namespace, shared by every run of the process (PEERS W8).
 
 A run holds a `Vigil`: the last that is known of its Job and Pod, and a way to wait for news. Only positive
-observations count: a deletion event, or absence from a quorum list. An API server that cannot be reached
-changes nothing but `silent_since`.
+observations count. A watch with a label selector says DELETED of an object that was deleted and of one that
+only lost a label, and a list leaves out both. So what left the selection is read by its name and uid, every
+few seconds as long as it exists. An API server out of reach changes nothing but `silent_since`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, ALL_OURS
+from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ALL_OURS
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
     JobRef,
@@ -19,15 +21,14 @@ from paperclip_claude_k8s.cluster.model import (
     Known,
     Listing,
     PodSnapshot,
-    Running,
     Seen,
-    Terminated,
 )
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, Labels
 from paperclip_claude_k8s.ground.aio import Backoff, Nursery
 from paperclip_claude_k8s.ground.settings import Timings
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
+T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
 HTTP_GONE = 410
 REFUSED = frozenset({401, 403})
 FROM_NOW = "0"
@@ -46,8 +47,11 @@ class Vigil:
         self.silent_since: float | None = None
         self.refused: ClusterError | None = None
         """Why we may not look at Jobs or Pods, once the server has kept saying so."""
+        self.on_change: Callable[[Known], None] | None = None
+        """Called with each change as it is learnt, before anybody who waits for news."""
         self._news = asyncio.Event()
         self._news.set()
+        self._past: set[str] = set()
 
     async def news(self) -> Known:
         """Wait until something changed since the last call, then what is known now."""
@@ -56,42 +60,73 @@ class Vigil:
         return self.known
 
     def learn_job(self, job: JobSnapshot, *, gone: bool) -> None:
-        self._learn(replace(self.known, job=job, job_gone=self.known.job_gone or gone))
+        stopped = self.known.stopped_by_job or self._stopped_by(job)
+        gone = self.known.job_gone or gone
+        self._learn(replace(self.known, job=job, job_gone=gone, stopped_by_job=stopped))
 
     def learn_pod(self, pod: PodSnapshot, *, gone: bool) -> None:
-        """The first Pod seen is ours; a replacement is only if the first was gone before its agent began."""
+        """The first Pod seen is ours; one that the Job controller made beside it or after it never is."""
         ours = self.known.pod
+        if pod.uid in self._past or not self._may_be_ours(pod):
+            return
         if ours is None or ours.uid == pod.uid:
             self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
-        elif self.known.pod_gone and not _began(ours):
-            self._learn(replace(self.known, pod=pod, pod_gone=gone))
 
     def learn_look(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
-        """What quorum reads found just now: a Job or Pod of ours that is not among it is gone."""
+        """What quorum reads found just now: a Job or Pod of ours that is not among it is gone.
+
+        `pods`: our Pod, read by its name, or all of the Job's where none was known before.
+        """
         if job is not None and job.ref.uid == self.ref.uid:
             self.learn_job(job, gone=False)
         elif not self.known.job_gone:
             self._learn(replace(self.known, job_gone=True, seen_by="direct read"))
-        found = [pod for pod in pods if pod.job_uid == self.ref.uid]
-        ours = self.known.pod
+        found, ours = list(pods), self.known.pod
         if ours is not None and ours.uid not in {pod.uid for pod in found}:
             self.learn_pod(ours, gone=True)
         for pod in found:
             self.learn_pod(pod, gone=False)
 
+    def learn_log_opened(self) -> None:
+        """The Pod's log can be read: its agent container has started."""
+        self._learn(replace(self.known, log_opened=True))
+
     def learn_refusal(self, error: ClusterError) -> None:
         self.refused = error
         self._news.set()
 
+    def await_another_pod(self) -> None:
+        """Our Pod went before its agent began, and may be replaced: the next one seen is ours."""
+        if self.known.pod is not None:
+            self._past.add(self.known.pod.uid)
+        self._learn(replace(self.known, pod=None, pod_gone=False, stopped_by_job=""))
+
+    @property
+    def pod_name(self) -> str | None:
+        """Name of our Pod: as it was seen, or as the Job says of the only one that may run the agent."""
+        if self.known.pod is not None:
+            return self.known.pod.name
+        return self._only_pod.partition("/")[0] or None
+
+    @property
+    def _only_pod(self) -> str:
+        return self.known.job.annotations.get(AGENT_POD_ANNOTATION, "") if self.known.job is not None else ""
+
+    def _may_be_ours(self, pod: PodSnapshot) -> bool:
+        return self._only_pod.partition("/")[2] in {"", pod.uid}
+
+    def _stopped_by(self, job: JobSnapshot) -> Literal["", "suspended", "parallelism"]:
+        """What of the Job makes its controller delete a Pod that is there, unless we asked for it."""
+        if self.known.pod is None or AGENT_POD_ANNOTATION in job.annotations:
+            return ""
+        return "suspended" if job.suspended else "parallelism" if job.parallelism == 0 else ""
+
     def _learn(self, known: Known) -> None:
         if known != self.known:
             self.known = known
+            if self.on_change is not None:
+                self.on_change(known)
             self._news.set()
-
-
-def _began(pod: PodSnapshot) -> bool:
-    agent = pod.container(AGENT_CONTAINER)
-    return agent is not None and isinstance(agent.now, (Running, Terminated))
 
 
 class _List(Protocol[S]):
@@ -102,52 +137,80 @@ class _Watch(Protocol[S]):
     def __call__(self, namespace: str, labels: Labels, version: str) -> AsyncIterator[Seen[S] | Bookmark]: ...
 
 
+class _Learn(Protocol[T_contra]):
+    def __call__(self, snapshot: T_contra, /, *, gone: bool) -> None: ...
+
+
 @dataclass(slots=True)
 class _Shelf(Generic[S]):
-    """The last known objects of one kind, by the uid of their Job; some that are gone stay in mind."""
+    """The last known objects of one kind; some that left the selection stay in mind."""
 
     list: _List[S]
     watch: _Watch[S]
+    uid: Callable[[S], str]
     job_uid: Callable[[S], str]
     tell: Callable[[str, S, bool], None]
-    there: dict[str, S] = field(default_factory=dict)
-    gone: dict[str, S] = field(default_factory=dict)
+    """Called with a Job's uid, one of its objects, and whether that left the selection."""
+    there: dict[str, dict[str, S]] = field(default_factory=dict)
+    """Job's uid → object's uid → object. A Job can have several Pods."""
+    left: dict[str, tuple[str, S]] = field(default_factory=dict)
+    """Object's uid → its Job's uid and itself as it was last."""
     silent_since: float | None = None
     """When the server stopped answering about these, for whatever reason."""
     refused_since: float | None = None
     """Since when every answer has been a refusal."""
+    _job_of: dict[str, str] = field(default_factory=dict)
+    """Object's uid → Job's uid as it was first: a Pod that is released names its Job no more."""
 
     def put(self, snapshot: S) -> None:
-        uid = self.job_uid(snapshot)
-        self.there[uid] = snapshot
-        self.tell(uid, snapshot, False)
+        uid = self.uid(snapshot)
+        job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
+        self.there.setdefault(job_uid, {})[uid] = snapshot
+        self.tell(job_uid, snapshot, False)
 
     def drop(self, snapshot: S) -> None:
-        uid = self.job_uid(snapshot)
-        self.there.pop(uid, None)
-        self.gone[uid] = snapshot
-        while len(self.gone) > _REMEMBERED:
-            del self.gone[next(iter(self.gone))]
-        self.tell(uid, snapshot, True)
+        uid = self.uid(snapshot)
+        job_uid = self._job_of.pop(uid, "") or self.job_uid(snapshot)
+        siblings = self.there.get(job_uid, {})
+        siblings.pop(uid, None)
+        if not siblings:
+            self.there.pop(job_uid, None)
+        self.left[uid] = job_uid, snapshot
+        while len(self.left) > _REMEMBERED:
+            del self.left[next(iter(self.left))]
+        self.tell(job_uid, snapshot, True)
 
     def replace_all(self, listing: Listing[S]) -> None:
-        """A list is complete: what was there before and is not in it is gone."""
-        found = {self.job_uid(snapshot) for snapshot in listing.items}
-        for missing in [snapshot for uid, snapshot in self.there.items() if uid not in found]:
+        """A list is complete: what was there before and is not in it has left the selection."""
+        found = {self.uid(snapshot) for snapshot in listing.items}
+        before = [snapshot for siblings in self.there.values() for snapshot in siblings.values()]
+        for missing in [snapshot for snapshot in before if self.uid(snapshot) not in found]:
             self.drop(missing)
         for snapshot in listing.items:
             self.put(snapshot)
 
-    def last(self, uid: str) -> Iterator[tuple[S, bool]]:
-        """What is known of this Job's object: itself, and whether it is gone."""
-        if uid in self.there:
-            yield self.there[uid], False
-        elif uid in self.gone:
-            yield self.gone[uid], True
+    def shows(self, snapshot: S) -> bool:
+        """Whether the watch tells of this object's changes at this moment."""
+        uid = self.uid(snapshot)
+        return uid in self.there.get(self._job_of.get(uid, ""), {})
+
+    def last(self, job_uid: str) -> Iterator[tuple[S, bool]]:
+        """What is known of this Job's objects: each itself, and whether it left the selection."""
+        for snapshot in tuple(self.there.get(job_uid, {}).values()):
+            yield snapshot, False
+        for of_job, snapshot in tuple(self.left.values()) if self.left else ():
+            if of_job == job_uid:
+                yield snapshot, True
+
+    def forget(self) -> None:
+        self.there.clear()
+        self.left.clear()
+        self._job_of.clear()
+        self.silent_since = self.refused_since = None
 
 
 _REMEMBERED = 1000
-"""Objects that are gone are kept in mind for runs that start to look a moment later; this many are plenty."""
+"""Objects that left are kept in mind for runs that start to look a moment later; this many are plenty."""
 
 
 class Informer:
@@ -160,8 +223,12 @@ class Informer:
         self._vigils: dict[str, Vigil] = {}
         self._work: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._jobs = _Shelf(cluster.list_jobs, cluster.watch_jobs, lambda job: job.ref.uid, self._tell_job)
-        self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, lambda pod: pod.job_uid, self._tell_pod)
+        self._cluster = cluster
+        self._jobs = _Shelf(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._tell_job)
+        self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, _pod_uid, _pods_job, self._tell_pod)
+        self._group: asyncio.TaskGroup | None = None
+        self._reading: set[str] = set()
+        """Uids of the objects that are read by name, since the watch does not show them."""
 
     @asynccontextmanager
     async def vigil(self, job: JobSnapshot, seen_at: str | None = None) -> AsyncIterator[Vigil]:
@@ -172,17 +239,17 @@ class Informer:
         """
         vigil = Vigil(job)
         uid = job.ref.uid
-        for last_job, gone in self._jobs.last(uid):
-            vigil.learn_job(last_job, gone=gone)
-        for last_pod, gone in self._pods.last(uid):
-            vigil.learn_pod(last_pod, gone=gone)
         self._vigils[uid] = vigil
         try:
             async with self._starting:
                 if self._work is None or self._work.done():
-                    self._jobs.there[uid] = job
+                    self._jobs.put(job)
                     work = self._run(seen_at)
                     self._work = await self._nursery.start(work, name=f"informer {self._namespace}")
+            for last_job, left in self._jobs.last(uid):
+                self._tell_job(uid, last_job, left)
+            for last_pod, left in self._pods.last(uid):
+                self._tell_pod(uid, last_pod, left)
             yield vigil
         finally:
             del self._vigils[uid]
@@ -193,15 +260,15 @@ class Informer:
         """Nobody looks: stop watching and forget, since nothing keeps what is known true."""
         if self._work is not None:
             self._work.cancel()
-            self._work = None
+            self._work = self._group = None
+        self._reading.clear()
         for shelf in (self._jobs, self._pods):
-            shelf.there.clear()
-            shelf.gone.clear()
-            shelf.silent_since = shelf.refused_since = None
+            shelf.forget()
 
     async def _run(self, seen_at: str | None) -> None:
         pods_from = None if seen_at is None else FROM_NOW
         async with asyncio.TaskGroup() as group:
+            self._group = group
             group.create_task(self._keep_watching(self._jobs, seen_at), name="watch jobs")
             group.create_task(self._keep_watching(self._pods, pods_from), name="watch pods")
 
@@ -238,13 +305,59 @@ class Informer:
             if loop.time() - began < QUICK_WATCH:
                 await asyncio.sleep(backoff.pause())
 
-    def _tell_job(self, uid: str, job: JobSnapshot, gone: bool) -> None:  # noqa: FBT001
-        if uid in self._vigils:
-            self._vigils[uid].learn_job(job, gone=gone)
+    def _tell_job(self, uid: str, job: JobSnapshot, left: bool) -> None:  # noqa: FBT001
+        vigil = self._vigils.get(uid)
+        if vigil is None:
+            return
+        if left:
+            read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
+            self._read_on(job.ref.uid, self._follow(vigil, self._jobs, job, read, vigil.learn_job))
+        else:
+            vigil.learn_job(job, gone=False)
 
-    def _tell_pod(self, uid: str, pod: PodSnapshot, gone: bool) -> None:  # noqa: FBT001
-        if uid in self._vigils:
-            self._vigils[uid].learn_pod(pod, gone=gone)
+    def _tell_pod(self, uid: str, pod: PodSnapshot, left: bool) -> None:  # noqa: FBT001
+        vigil = self._vigils.get(uid)
+        if vigil is None:
+            return
+        if left:
+            read = partial(self._cluster.read_pod, pod.namespace, pod.name)
+            self._read_on(pod.uid, self._follow(vigil, self._pods, pod, read, vigil.learn_pod))
+        else:
+            vigil.learn_pod(pod, gone=False)
+
+    def _read_on(self, uid: str, work: Coroutine[Any, Any, None]) -> None:
+        """Follow what left the selection by its name, once at a time."""
+        if uid in self._reading or self._group is None:
+            work.close()
+            return
+        self._reading.add(uid)
+        self._group.create_task(work, name=f"read {uid}").add_done_callback(
+            lambda _: self._reading.discard(uid)
+        )
+
+    async def _follow(
+        self,
+        vigil: Vigil,
+        shelf: _Shelf[S],
+        last: S,
+        read: Callable[[], Awaitable[S | None]],
+        learn: _Learn[S],
+    ) -> None:
+        """Read the object by its name until it is gone, the watch shows it again, or nobody asks for it."""
+        while self._vigils.get(vigil.ref.uid) is vigil and not shelf.shows(last):
+            try:
+                there = await read()
+            except ClusterError as error:
+                if error.status not in REFUSED:
+                    await asyncio.sleep(self._timings.retry_cap)
+                    continue
+                there = None  # we may not read by name: the watch's word is all there is
+            if there is None or shelf.uid(there) != shelf.uid(last):
+                learn(last, gone=True)
+                return
+            last = there
+            learn(last, gone=False)
+            await asyncio.sleep(self._timings.look_by_name)
 
     def _heard(self, shelf: _Shelf[S]) -> None:
         if shelf.silent_since is not None:
@@ -268,6 +381,18 @@ class Informer:
         since = [s for s in (self._jobs.silent_since, self._pods.silent_since) if s is not None]
         for vigil in self._vigils.values():
             vigil.silent_since = min(since, default=None)
+
+
+def _job_uid(job: JobSnapshot) -> str:
+    return job.ref.uid
+
+
+def _pod_uid(pod: PodSnapshot) -> str:
+    return pod.uid
+
+
+def _pods_job(pod: PodSnapshot) -> str:
+    return pod.job_uid
 
 
 def _noted(shelf: _Shelf[S], event: Seen[S] | Bookmark) -> str:

@@ -6,6 +6,12 @@ ADAPTER_TYPE = "claude_k8s"
 PREFIX = "paperclip.io/"
 RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
 AGENT_CONTAINER = "claude"
+JOB_NAME_LABEL = "job-name"
+"""Set by the Job controller on each Pod of a Job, by every version of Kubernetes."""
+CONTROLLER_UID_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid")
+"""By these a Job's selector finds its Pods: without them the Job controller releases a Pod."""
+ONLY_POD_KEY = "only-pod"
+"""Key of the run Secret: uid of the only Pod that may start the agent."""
 
 AGENT_LABEL = f"{PREFIX}agent-id"
 RUN_LABEL = f"{PREFIX}run-id"
@@ -25,6 +31,8 @@ RUN_LOG_ANNOTATION = f"{PREFIX}run-log"
 STAGED_ANNOTATION = f"{PREFIX}staged-files"
 UNGATED_ANNOTATION = f"{PREFIX}ungated"
 """The Pod starts without a run Secret: its absence does not prove that the Job was never opened."""
+AGENT_POD_ANNOTATION = f"{PREFIX}agent-pod"
+"""Value `NAME/UID`: the only Pod of the Job that may run the agent, once another must not be started."""
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 
 JsonObject: TypeAlias = dict[str, object]
 """A Kubernetes object as JSON: what manifests are made of."""
@@ -48,6 +50,9 @@ class JobSnapshot:
     image: str = ""
     deleting: bool = False
     suspended: bool = False
+    parallelism: int = 1
+    replacement_policy: str = ""
+    """`podReplacementPolicy` as the server stored it; "" from a server that drops the field (before 1.29)."""
     warnings: tuple[str, ...] = ()
     """The server's own, in the answer to a create; never stored."""
 
@@ -55,6 +60,11 @@ class JobSnapshot:
     def finished(self) -> Condition | None:
         """The `Complete` or `Failed` condition with status True, if the Job has one."""
         return next((c for c in self.conditions if c.type in {"Complete", "Failed"} and c.is_true), None)
+
+    @property
+    def replaces_dying_pods(self) -> bool:
+        """Whether the Job controller starts another Pod while the containers of a deleted one still run."""
+        return self.replacement_policy != "Failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,10 @@ class ContainerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PodSnapshot:
-    """One Pod as the API server showed it once. `job_uid` is the uid of the Job that controls it."""
+    """One Pod as the API server showed it once.
+
+    `job_uid` is the uid of the Job that controls it; empty once the Job controller has released the Pod.
+    """
 
     namespace: str
     name: str
@@ -112,6 +125,13 @@ class PodSnapshot:
     init: tuple[ContainerSnapshot, ...] = ()
     containers: tuple[ContainerSnapshot, ...] = ()
     deleting: bool = False
+    grace: float | None = None
+    """Seconds between SIGTERM and SIGKILL when it is deleted."""
+
+    @property
+    def is_over(self) -> bool:
+        """The kubelet reported that no container of it runs or will run."""
+        return self.phase in {"Succeeded", "Failed"}
 
     def container(self, name: str) -> ContainerSnapshot | None:
         return next((c for c in self.containers if c.name == name), None)
@@ -129,6 +149,22 @@ class Known:
     job_gone: bool = False
     pod_gone: bool = False
     seen_by: str = "watch"
+    log_opened: bool = False
+    """The Pod's log could be opened, so that its agent container has started, whatever the status says."""
+    stopped_by_job: Literal["", "suspended", "parallelism"] = ""
+    """What of the Job, once changed while the Pod was there, made the Job controller delete the Pod."""
+
+    @property
+    def pod_released(self) -> bool:
+        """The Job controller does not count the Pod as the Job's any more: its labels were changed."""
+        job, pod = self.job, self.pod
+        return job is not None and pod is not None and pod.job_uid != job.ref.uid
+
+    @property
+    def agent_began(self) -> bool:
+        """The agent's container was seen to run or to have run."""
+        agent = self.pod.container(AGENT_CONTAINER) if self.pod is not None else None
+        return self.log_opened or (agent is not None and isinstance(agent.now, (Running, Terminated)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +178,16 @@ class EventSnapshot:
     about: str = ""
     seen: datetime | None = None
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSnapshot:
+    """A Secret without its contents. `owners` are the uids in its owner references."""
+
+    namespace: str
+    name: str
+    uid: str
+    owners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

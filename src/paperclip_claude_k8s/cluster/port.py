@@ -28,6 +28,7 @@ from paperclip_claude_k8s.cluster.model import (
     LeaseSnapshot,
     Listing,
     PodSnapshot,
+    SecretSnapshot,
     Seen,
 )
 
@@ -90,7 +91,7 @@ class Cluster(Protocol):
     """Kubernetes as the adapter needs it."""
 
     async def server_version(self) -> tuple[int, int]:
-        """Major and minor version of the API server, such as (1, 29)."""
+        """Major and minor version of the API server, such as (1, 29); asked for once in ten minutes."""
         ...
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
@@ -143,6 +144,10 @@ class Cluster(Protocol):
         """Pods that carry all these labels."""
         ...
 
+    async def delete_pod(self, pod: PodSnapshot) -> bool:
+        """Delete exactly this Pod, with its own grace period; one with another uid is left alone: False."""
+        ...
+
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
     ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
@@ -159,13 +164,19 @@ class Cluster(Protocol):
 
     # Everything else ------------------------------------------------------------------------------
 
-    async def create_secret(self, namespace: str, manifest: JsonObject) -> None:
-        """Create a Secret. Errors never quote its contents."""
+    async def create_secret(self, namespace: str, manifest: JsonObject) -> SecretSnapshot:
+        """Create a Secret; a taken name is `ClusterError` 409. Errors never quote its contents."""
         ...
 
-    async def delete_secret(self, namespace: str, name: str) -> bool: ...
+    async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None: ...
 
-    async def secret_exists(self, namespace: str, name: str) -> bool: ...
+    async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
+        """Apply a JSON patch (RFC 6902) to exactly this Secret; False when it is not there any more."""
+        ...
+
+    async def delete_secret(self, secret: SecretSnapshot) -> bool:
+        """Delete exactly this Secret: one of that name with another uid is left alone and gives False."""
+        ...
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
         """Access modes of a PersistentVolumeClaim, such as ("ReadWriteMany",)."""

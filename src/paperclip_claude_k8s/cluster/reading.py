@@ -16,6 +16,7 @@ from paperclip_claude_k8s.cluster.model import (
     Listing,
     PodSnapshot,
     Running,
+    SecretSnapshot,
     SecretVolume,
     Terminated,
     Waiting,
@@ -43,6 +44,8 @@ def job_snapshot(job: Json) -> JobSnapshot:
         image=_text(containers[0], "image") if containers else "",
         deleting=bool(meta.get("deletionTimestamp")),
         suspended=spec.get("suspend") is True,
+        parallelism=1 if (pods := _number(spec, "parallelism")) is None else pods,
+        replacement_policy=_text(spec, "podReplacementPolicy"),
     )
 
 
@@ -69,6 +72,17 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         init=tuple(_container(c, sidecars) for c in _list(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in _list(status, "containerStatuses")),
         deleting=bool(meta.get("deletionTimestamp")),
+        grace=_number(meta, "deletionGracePeriodSeconds") or _number(spec, "terminationGracePeriodSeconds"),
+    )
+
+
+def secret_snapshot(secret: Json) -> SecretSnapshot:
+    meta = _map(secret, "metadata")
+    return SecretSnapshot(
+        namespace=_text(meta, "namespace"),
+        name=_text(meta, "name"),
+        uid=_text(meta, "uid"),
+        owners=tuple(_text(owner, "uid") for owner in _list(meta, "ownerReferences")),
     )
 
 

@@ -110,6 +110,8 @@ class Api:
         if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
             raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
         obj = admitted(target.kind, target.namespace, request.body or {})
+        if target.kind == JOBS and self.mischief.replaces_dying_pods:
+            obj["spec"].pop("podReplacementPolicy", None)
         taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
         if taken is not None:
             raise problems.already_exists(target.kind.plural, target.kind.group, obj["metadata"]["name"])

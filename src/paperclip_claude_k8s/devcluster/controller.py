@@ -89,25 +89,64 @@ class Controller:
             self._delete_in_foreground(job)
         elif _finished(job):
             self._expire(job)
-        elif not job["spec"].get("suspend"):
+        elif job["spec"].get("suspend"):
+            self._suspend(job)
+        else:
             self._drive(job)
 
+    def _suspend(self, job: Object) -> None:
+        active = _active(self._pods_of(job))
+        for pod in active:
+            self._delete_pod(pod)
+        if active:
+            self._job_events.record(job, "Normal", "Suspended", "Job suspended")
+
     def _drive(self, job: Object) -> None:
+        self._release(job)
         pods = self._pods_of(job)
-        if not pods:
-            self._start(job)
-            return
         if self._overdue(job):
             self._fail(job, "DeadlineExceeded", "Job was active longer than specified deadline")
             for pod in pods:
                 self._delete_pod(pod)
             return
         phases = [pod["status"].get("phase") for pod in pods]
-        self._set_active(job, sum(1 for phase in phases if phase in {"Pending", "Running"}))
         if "Succeeded" in phases:
             self._settle(job, "Complete", "", "")
         elif "Failed" in phases:
             self._settle(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+        else:
+            self._scale(job, pods)
+
+    def _scale(self, job: Object, pods: list[Object]) -> None:
+        """As many Pods as the Job's parallelism says; one that is being deleted counts by its policy."""
+        active, wanted = _active(pods), job["spec"].get("parallelism", 1)
+        waits = job["spec"].get("podReplacementPolicy") == "Failed"
+        had_one = bool(job.get("status", {}).get("active"))
+        for pod in active[wanted:]:
+            self._delete_pod(pod)
+            name = pod["metadata"]["name"]
+            self._job_events.record(job, "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
+        if active or pods:
+            self._set_active(job, len(pods if waits else active[:wanted]))
+        if len(active) >= wanted or (waits and pods):
+            return
+        if waits and had_one:  # it vanished, which counts as a failure
+            self._fail(job, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+            return
+        self._start(job)
+
+    def _release(self, job: Object) -> None:
+        """Let go of the Pods that the Job's selector does not find any more."""
+        uid = job["metadata"]["uid"]
+
+        def change(found: Object) -> None:
+            owners = found["metadata"].get("ownerReferences") or []
+            found["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] != uid]
+
+        for pod in self._pods_of(job):
+            meta = pod["metadata"]
+            if (meta.get("labels") or {}).get("controller-uid") != uid:
+                self._store.update(PODS, meta["namespace"], meta["name"], change)
 
     def _start(self, job: Object) -> None:
         meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
@@ -238,6 +277,16 @@ class Controller:
 
     def _wake_in(self, seconds: float) -> None:
         self._due = seconds if self._due is None else min(self._due, seconds)
+
+
+def _active(pods: list[Object]) -> list[Object]:
+    """Those that run or will run, and are not being deleted."""
+    return [
+        pod
+        for pod in pods
+        if pod["status"].get("phase") in {"Pending", "Running"}
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
 
 
 def mark_deleted(store: Store, pod: Object, grace: float | None) -> Object:

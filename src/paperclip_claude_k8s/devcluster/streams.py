@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
+from typing import Any
 
 import orjson
 
@@ -87,11 +88,17 @@ def open_watch(
     return _Watch(api, target, query, as_table=as_table).events()
 
 
+def _at_version(obj: dict[str, Any], version: str) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
+
+
 class _Watch:
     def __init__(self, api: Api, target: Target, query: Query, *, as_table: bool) -> None:
         self._api = api
         self._target = target
         self._matches = api.matches(query)
+        self._shown: dict[str, dict[str, object]] = {}
+        """Uid → object as it was when it last matched: what stops matching is told as deleted, as it was."""
         self._bookmarks = query.get("allowWatchBookmarks") in TRUE
         self._as_table = as_table
         self._seconds = float(query.get("timeoutSeconds", 1800))
@@ -120,20 +127,36 @@ class _Watch:
 
     def _already_there(self) -> Iterator[bytes]:
         """A watch without a version begins with everything there is."""
-        for obj in self._api.store.list(self._target.kind, self._target.namespace) if self._fresh else ():
+        for obj in self._api.store.list(self._target.kind, self._target.namespace):
             if self._matches(obj):
-                yield self._event("ADDED", obj)
+                self._shown[obj["metadata"]["uid"]] = obj
+                if self._fresh:
+                    yield self._event("ADDED", obj)
 
     def _since_then(self) -> Iterator[bytes]:
         for change in self._api.store.changes_after(self._version):
             self._version = change.version
-            if self._concerns(change):
-                yield self._event(change.type, change.object)
+            if self._is_of_target(change):
+                yield from self._told(change)
 
-    def _concerns(self, change: Change) -> bool:
+    def _told(self, change: Change) -> Iterator[bytes]:
+        """As a real server: an object that begins to match is added, one that stops is deleted."""
+        uid = change.object["metadata"]["uid"]
+        before = self._shown.pop(uid, None)
+        if not self._matches(change.object):
+            if before is not None:
+                meta = change.object["metadata"]["resourceVersion"]
+                yield self._event("DELETED", _at_version(before, meta))
+            return
+        if change.type != "DELETED":
+            self._shown[uid] = change.object
+        kind = "ADDED" if before is None and change.type == "MODIFIED" else change.type
+        yield self._event(kind, change.object)
+
+    def _is_of_target(self, change: Change) -> bool:
         namespace = self._target.namespace
         there = namespace in {"", change.object["metadata"].get("namespace", "")}
-        return change.kind == self._target.kind and there and self._matches(change.object)
+        return change.kind == self._target.kind and there
 
     async def _news(self, moved: asyncio.Event, within: float) -> bool:
         """Wait for a change or the order to close; False when neither came in time."""

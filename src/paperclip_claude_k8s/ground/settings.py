@@ -49,6 +49,12 @@ class Timings:
     stop_proof: float = 45.0
     """After a cancel: how long we wait for proof that the Pod is gone; the host itself waits 60 s."""
 
+    look_by_name: float = 2.0
+    """Step of reading a Job or Pod that lost the labels by which the shared watch finds it."""
+
+    container_end: float = 5.0
+    """What a kubelet may need beyond a Pod's grace period to end the containers of a Pod that is gone."""
+
     tidy: float = 10.0
     """Bound on tidying up; a Job left behind has a TTL and an owner for its Secret."""
 

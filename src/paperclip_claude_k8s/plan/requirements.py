@@ -9,6 +9,8 @@ Version: TypeAlias = tuple[int, int]
 
 SIDECARS_SINCE: Version = (1, 29)
 """Init containers that go on running (`restartPolicy: Always`) are on by default from here."""
+REPLACEMENT_POLICY_SINCE: Version = (1, 29)
+"""`podReplacementPolicy` is on by default from here; older servers drop it and replace dying Pods."""
 SUSPEND_SINCE: Version = (1, 24)
 """Suspended Jobs are stable from here."""
 

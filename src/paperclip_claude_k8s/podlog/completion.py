@@ -63,7 +63,7 @@ class Completion:
             complete=True if proven else False if disproven else None,
             bytes=ledger.bytes,
             lines=ledger.lines,
-            reconnects=max(self._session.reconnects, 0),
+            reconnects=self._session.reconnects,
             gaps=tuple(ledger.gaps),
             sink_failures=delivery.sink_failures,
             first_sink_error=delivery.first_sink_error,

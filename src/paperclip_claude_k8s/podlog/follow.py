@@ -31,6 +31,8 @@ class Stop(Enum):
     """Why an open stream is read no longer."""
 
     FINISHED = auto()
+    OVER = auto()
+    """The server ended it."""
     CUT = auto()
     SILENT = auto()
 
@@ -67,6 +69,10 @@ class Follower:
         counts = (ledger.bytes, ledger.lines, ledger.missing)
         return self._delivery.trail.cursor(self._session.container, counts)
 
+    def hurry(self) -> None:
+        """The container has started, or something else is a reason to try again now."""
+        self._session.wake()
+
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything the server has was read.
 
@@ -84,10 +90,14 @@ class Follower:
     async def _live(self, ended: Ended) -> None:
         """Keep a stream open while the container runs."""
         try:
+            if not self._origin.started:
+                await self._session.pause(ended)
             while not ended.done():
                 feed = await self._session.dial(follow=True, further_back=self._further_back)
                 stop = Stop.CUT if feed is None else await self._follow(feed, ended)
-                if stop is Stop.CUT:
+                if stop is Stop.OVER:
+                    await self._session.pause(ended, least=self._pace.after_end)
+                elif stop is Stop.CUT:
                     await self._session.pause(ended)
         finally:
             await self._release()
@@ -122,7 +132,8 @@ class Follower:
                 self._may_hide, self._cut_short = feed.may_hide, feed.ends_strangely
                 if feed.ends_strangely:
                     await self._delivery.stray(feed.torso)
-                return Stop.CUT
+                    return Stop.CUT
+                return Stop.OVER
             if not await self._take(feed, chunk):
                 return Stop.CUT
             probes = 0

@@ -20,6 +20,8 @@ class Origin:
     """The runtime's id of the container as last seen; a change is told, since log may be lost with it."""
     filler: GapFiller | None = None
     """The relay's file, to fill gaps from; None where it cannot be reached."""
+    started: bool = True
+    """False: the container may not run yet, and its log is tried until it can be opened."""
     cursor: Cursor | None = None
     """A stored position to go on from; None streams from the very beginning."""
 
@@ -32,6 +34,14 @@ class Pace:
     """First pause before the log is opened again; doubles with jitter, new lines reset it."""
     reconnect_cap: float = 5.0
     """Longest pause between two tries that are answered."""
+    after_end: float = 1.0
+    """Pause after a stream that ended by itself: most often its container has ended, which is told soon."""
+    start_step: float = 0.7
+    """Pause between two tries to open the log of a container that may not run yet, at first."""
+    start_share: float = 0.05
+    """The same as a share of the time waited so far, once that is more: an image can take minutes."""
+    start_cap: float = 5.0
+    """Longest pause of that kind."""
     away_cap: float = 0.9
     """Longest pause while nobody answers: that burdens no server, and lines wait for its return."""
     silence: float = 65.0

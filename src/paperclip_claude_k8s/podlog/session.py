@@ -15,6 +15,8 @@ from paperclip_claude_k8s.podlog.resume import Misaligned
 from paperclip_claude_k8s.podlog.sink import Ended
 from paperclip_claude_k8s.podlog.source import LogBroken, LogRefused
 
+NOT_STARTED = 400
+"""Status of the answer to a request for the log of a container that has not started yet."""
 TAIL_RECORDS = 64
 """The last records to compare with what was delivered: 1 MiB at most, where a whole read may be many."""
 
@@ -38,7 +40,8 @@ class Session:
     def __init__(
         self, dialer: Dialer, delivery: Delivery, origin: Origin, pace: Pace, mender: Mender | None
     ) -> None:
-        self.reconnects = -1
+        self.reconnects = 0
+        """Streams opened after one that broke, and after others those that brought something."""
         self.missing_answers = 0
         """Answers 404 in a row."""
         self._dialer = dialer
@@ -50,6 +53,12 @@ class Session:
         self._retry_after = 0.0
         self._away = False
         self._container = origin.cursor.container if origin.cursor else None
+        self._waits_since = None if origin.started else asyncio.get_running_loop().time()
+        """Since when the container was waited for; None once its log was opened."""
+        self._first = True
+        self._broke = False
+        self._brought = True
+        self._nap: asyncio.Future[None] | None = None
         self._scope: asyncio.Timeout | None = None
         self._tries = 0
         self._said_at = float("-inf")
@@ -71,15 +80,19 @@ class Session:
             self._away = False
             self.missing_answers = self.missing_answers + 1 if refusal.status == 404 else 0
             self._retry_after = refusal.retry_after or 0.0
-            await self.say(str(refusal))
+            if self._waits_since is None or refusal.status != NOT_STARTED:
+                await self.say(str(refusal), broke=refusal.status not in {NOT_STARTED, 404})
             return None
         except LogBroken as broken:
             self._away = True
             await self.say(str(broken))
             return None
-        self._away = False
+        self._away, self._waits_since = False, None
         self.missing_answers = 0
-        self.reconnects += follow
+        if follow:
+            self.reconnects += self._broke and not self._first
+            self._brought = self._first or self._broke
+            self._first = self._broke = False
         self.intake.begin(feed)
         return feed
 
@@ -102,6 +115,8 @@ class Session:
         await self.intake.take(feed, chunk)
         if feed.brought_new:
             self._backoff.reset()
+            self.reconnects += not self._brought
+            self._brought = True
 
     async def read_through(self, further_back: int = 0) -> Pass:
         """One bounded read from where the delivery stands."""
@@ -138,19 +153,35 @@ class Session:
         """The server has something else than expected: look before the next answer is believed."""
         self._dialer.doubtful = True
 
-    async def pause(self, ended: Ended | None = None) -> None:
-        """Stay away for a while, or until the container has ended."""
-        step = self._backoff.pause()
-        cap = jittered(self._pace.away_cap, 0.1) if self._away else step
-        seconds = max(min(step, cap), self._retry_after)
+    async def pause(self, ended: Ended | None = None, *, least: float = 0.0) -> None:
+        """Stay away for a while, or until the container has ended, or somebody calls `wake`."""
+        seconds = max(self._next_pause(), self._retry_after, least)
         self._retry_after = 0.0
-        if ended is not None:
-            await asyncio.wait([ended], timeout=seconds)
-        else:
+        if ended is None:
             await asyncio.sleep(seconds)
+            return
+        self._nap = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait([ended, self._nap], timeout=seconds)
+        finally:
+            self._nap = None
 
-    async def say(self, why: str) -> None:
-        """Tell that the log is being opened again, at most once per minute."""
+    def wake(self) -> None:
+        """End a pause under way: there is a reason to try now."""
+        if self._nap is not None and not self._nap.done():
+            self._nap.set_result(None)
+
+    def _next_pause(self) -> float:
+        pace = self._pace
+        if self._waits_since is not None and not self._away:
+            waited = asyncio.get_running_loop().time() - self._waits_since
+            return jittered(min(max(pace.start_step, waited * pace.start_share), pace.start_cap), 0.1)
+        step = self._backoff.pause()
+        return min(step, jittered(pace.away_cap, 0.1)) if self._away else step
+
+    async def say(self, why: str, *, broke: bool = True) -> None:
+        """Tell, at most once per minute, that the log is opened again; `broke`: nobody ended the stream."""
+        self._broke |= broke
         self._tries += 1
         now = asyncio.get_running_loop().time()
         if now - self._said_at >= self._pace.say_every:

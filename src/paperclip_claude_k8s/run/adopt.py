@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import (
     AGENT_CONTAINER,
+    AGENT_POD_ANNOTATION,
+    JOB_NAME_LABEL,
     NONCE_ANNOTATION,
     RUN_LABEL,
     SESSION_LABEL,
@@ -62,10 +64,11 @@ async def clear_unopened(
     """Delete living Jobs that were left before their Secret was there; the others.
 
     Without it no Pod ever started, and with its holder dead none will. `held`: uids whose holder is alive.
+    A Job that names the only Pod which may run its agent had one, and lost the Secret after that.
     """
     kept = []
     for job in jobs:
-        gated = UNGATED_ANNOTATION not in job.annotations
+        gated = UNGATED_ANNOTATION not in job.annotations and AGENT_POD_ANNOTATION not in job.annotations
         orphaned = gated and is_live(job) and job.ref.uid not in held
         if not orphaned or await _was_opened(job, ports):
             kept.append(job)
@@ -77,7 +80,7 @@ async def clear_unopened(
 async def _was_opened(job: JobSnapshot, ports: Ports) -> bool:
     ref = job.ref
     try:
-        if await ports.cluster.secret_exists(ref.namespace, ref.name):
+        if await ports.cluster.read_secret(ref.namespace, ref.name) is not None:
             return True
         await ports.cluster.delete_job(ref, "Background")
     except ClusterError:
@@ -109,7 +112,7 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
     """The session that a finished Job's relay noted; None where nothing is known or it failed."""
     nonce = job.annotations.get(NONCE_ANNOTATION)
     try:
-        pods = await ports.cluster.list_pods(job.ref.namespace, {"job-name": job.ref.name})
+        pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
     except ClusterError:
         return None
     ours = [pod for pod in pods.items if pod.job_uid == job.ref.uid]

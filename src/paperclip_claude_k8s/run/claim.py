@@ -78,17 +78,10 @@ class _Guard:
                 clears = failures.slot_may_clear(failure)
                 await self._wait(failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
                 return None
-            case Leaving(jobs):
-                return await self._let_them_leave(jobs)
-
-    async def _let_them_leave(self, jobs: tuple[JobSnapshot, ...]) -> Claim | None:
-        """A Job under deletion counts as long as a Pod of it is there: it would write beside us."""
-        if not await self._pods_of(jobs):
-            return Fresh()
-        names = ", ".join(job.ref.name for job in jobs)
-        failure = failures.run_blocked(names, "is being deleted and its Pod has not gone")
-        await self._wait(failure, self._plan.config.terminating_wait_sec)
-        return None
+            case Leaving(pods):
+                names = ", ".join(pod.name for pod in pods)
+                await self._wait(failures.pods_remain(names), self._plan.config.terminating_wait_sec)
+                return None
 
     async def _wait(self, failure: Failure, patience: float) -> None:
         """Nothing while there is patience left; said once."""
@@ -99,28 +92,22 @@ class _Guard:
             await self._say.status(f"Waiting up to {patience:g}s for the slot: {failure.message}")
 
     async def _look(self) -> SlotVerdict:
-        """One quorum list of the agent's Jobs, judged. Cannot be listed means closed, never free."""
-        plan, ports = self._plan, self._ports
-        call = Caller(ports.house.timings, self._say)
-        selector = plan.identity.selector
-        try:
-            listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
-        except ClusterError as error:
-            raise RunFailure(failures.guard_unreachable(error)) from None
-        alive = held_jobs(listing.items, ports)
-        jobs = await clear_unopened(listing.items, alive, ports, self._say)
-        return judge_slot(jobs, _claimant(plan), alive, detached_jobs(jobs, plan.identity.run))
+        """Quorum lists of the agent's Jobs and Pods, judged. Cannot be listed means closed, never free.
 
-    async def _pods_of(self, jobs: tuple[JobSnapshot, ...]) -> bool:
+        The Pods come second: one of a Job that was created meanwhile has to wait for the next look.
+        """
         plan, ports = self._plan, self._ports
         call = Caller(ports.house.timings, self._say)
         selector = plan.identity.selector
         try:
-            pods = await call("list pods", lambda: ports.cluster.list_pods(plan.namespace, selector))
+            jobs = (await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))).items
+            pods = (await call("list pods", lambda: ports.cluster.list_pods(plan.namespace, selector))).items
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
-        uids = {job.ref.uid for job in jobs}
-        return any(pod.job_uid in uids for pod in pods.items)
+        alive = held_jobs(jobs, ports)
+        kept = await clear_unopened(jobs, alive, ports, self._say)
+        detached = detached_jobs(kept, plan.identity.run)
+        return judge_slot(kept, _claimant(plan), alive, detached, pods)
 
 
 def _claimant(plan: RunPlan) -> Claimant:

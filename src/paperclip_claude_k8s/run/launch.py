@@ -3,19 +3,21 @@
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
+from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planning import Planner
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.run.announce import announce
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
+from paperclip_claude_k8s.run.gate import open_gate
 from paperclip_claude_k8s.run.holder import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.staging import stage, unstage
@@ -37,6 +39,8 @@ class LaunchedJob:
     plan: RunPlan
     headline: str
     adopted: bool = False
+    secret: SecretSnapshot | None = None
+    """The run Secret, where it was made just now."""
     seen_at: str | None = None
     """Version of a list of Jobs that came after this one was created: a watch may go on from there."""
 
@@ -47,6 +51,7 @@ class _Look:
 
     rival: str | None
     version: str
+    secret: SecretSnapshot | None = None
 
 
 async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
@@ -69,7 +74,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
-        await _check(plan, held, ports)
+        await _check(plan, held, ports, say)
         await announce(planner.ctx, plan)
         try:
             job, look = await _made(plan, held, ports, say)
@@ -83,13 +88,13 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
         if rival is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
             line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(job, plan, line, seen_at=look.version)
+            return LaunchedJob(job, plan, line, secret=look.secret, seen_at=look.version)
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
 
 
-async def _check(plan: RunPlan, held: Tenure, ports: Ports) -> None:
+async def _check(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> None:
     """Raises RunFailure where a Job must not or cannot be made."""
     if not await ports.chronicle.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
@@ -98,6 +103,19 @@ async def _check(plan: RunPlan, held: Tenure, ports: Ports) -> None:
         raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
     if plan.by_init and not held.fenced:
         raise RunFailure(failures.init_needs_leases())
+    if not plan.secret_data:
+        await _check_ungated(ports, say)
+
+
+async def _check_ungated(ports: Ports, say: Narrator) -> None:
+    """Without a run Secret only the server keeps a second Pod from starting beside one that is deleted."""
+    call = Caller(ports.house.timings, say)
+    try:
+        version = await call("read version", ports.cluster.server_version)
+    except ClusterError as error:
+        raise RunFailure(failures.guard_unreachable(error)) from None
+    if version < REPLACEMENT_POLICY_SINCE:
+        raise RunFailure(failures.init_needs_version(REPLACEMENT_POLICY_SINCE, version))
 
 
 class _SecretsForbidden(Exception):
@@ -213,7 +231,7 @@ async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) 
     try:
         look = await _look_again(plan, job, ports, say)
         if look.rival is None:
-            await _create_secret(plan, job, ports, say)
+            look = replace(look, secret=await _open_gate(plan, job, ports, say))
             opened = True
         return look
     finally:
@@ -233,16 +251,10 @@ async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrat
     return _Look(rivals[0].ref.name if rivals else None, listing.resource_version)
 
 
-async def _create_secret(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> None:
-    if not plan.secret_data:
-        return
-    call = Caller(ports.house.timings, say)
-    manifest = secret_manifest(plan, job.ref)
+async def _open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> SecretSnapshot | None:
     try:
-        await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
+        return await open_gate(plan, job, ports, say)
     except ClusterError as error:
-        if error.status == HTTP_CONFLICT:  # the answer to our own earlier try was lost
-            return
         if failures.is_forbidden(error):
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None

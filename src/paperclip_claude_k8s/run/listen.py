@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,22 @@ from paperclip_claude_k8s.verdict.notices import describe_notice
 NOT_FOUND = 404
 
 
+def _nothing() -> None:
+    """Nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeed:
+    """Whom to call about followed streams of a log."""
+
+    opened: Callable[[], None] = _nothing
+    """One was opened: its container has started."""
+    ended: Callable[[], None] = _nothing
+    """One came to an end of its own, as when its container ends."""
+    refused: Callable[[], None] = _nothing
+    """One was refused with a status."""
+
+
 class Ears:
     """Follows one agent container. `report` and `summary` are None until they are known."""
 
@@ -35,20 +52,30 @@ class Ears:
         self._say = say
         self._sink = _Sink(say, ports.chronicle)
         self._ended = asyncio.get_running_loop().create_future()
+        self._follower: Follower | None = None
         self.report: LogReport | None = None
         self.summary: RelaySummary | None = None
 
-    async def follow(self, pod: PodSnapshot, on_over: Callable[[], None] | None = None) -> None:
+    async def follow(self, pod: PodSnapshot, heed: StreamHeed | None = None) -> None:
         """Read the log from its very beginning until it is complete after `container_ended`.
 
-        `on_over` is called whenever a followed stream ends by itself or is refused.
+        It may be called before the container has started: the log is tried until it can be opened.
         """
         origin = Origin(
-            nonce=self._nonce, expected=self._expected, container=self._container, filler=self._filler
+            nonce=self._nonce,
+            expected=self._expected,
+            container=self._container,
+            filler=self._filler,
+            started=self._vigil.known.agent_began,
         )
-        source = ClusterLog(self._ports.cluster, pod, on_over)
-        follower = Follower(source, self._sink, origin, governor=self._ports.governor)
+        source = ClusterLog(self._ports.cluster, pod, heed or StreamHeed())
+        follower = self._follower = Follower(source, self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)
+
+    def container_started(self) -> None:
+        """The API says so: a log that could not be opened yet is tried at once."""
+        if self._follower is not None:
+            self._follower.hurry()
 
     async def recover(self) -> None:
         """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
@@ -107,23 +134,23 @@ class _Sink:
 class ClusterLog:
     """A container's log as the follower wants it: our cluster's errors become its own."""
 
-    def __init__(self, cluster: Cluster, pod: PodSnapshot, on_over: Callable[[], None] | None) -> None:
+    def __init__(self, cluster: Cluster, pod: PodSnapshot, heed: StreamHeed) -> None:
         self._cluster = cluster
         self._pod = pod
-        self._on_over = on_over or _nothing
+        self._heed = heed
 
     def open(self, *, since: int | None, follow: bool, tail: int | None = None) -> "_Answer":
         pod = self._pod
         request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, since=since, follow=follow, tail=tail)
-        return _Answer(self._cluster.log(request), self._on_over if follow else _nothing)
+        return _Answer(self._cluster.log(request), self._heed if follow else StreamHeed())
 
 
 class _Answer(AbstractAsyncContextManager["_Answer"]):
     """Open for the length of a block."""
 
-    def __init__(self, log: AbstractAsyncContextManager[LogBytes], on_over: Callable[[], None]) -> None:
+    def __init__(self, log: AbstractAsyncContextManager[LogBytes], heed: StreamHeed) -> None:
         self._log = log
-        self._on_over = on_over
+        self._heed = heed
         self._bytes: LogBytes | None = None
 
     async def __aenter__(self) -> Self:
@@ -131,8 +158,9 @@ class _Answer(AbstractAsyncContextManager["_Answer"]):
             self._bytes = await self._log.__aenter__()
         except ClusterError as error:
             if error.status is not None:
-                self._on_over()
+                self._heed.refused()
             raise _translated(error) from error
+        self._heed.opened()
         return self
 
     async def __aexit__(
@@ -147,7 +175,7 @@ class _Answer(AbstractAsyncContextManager["_Answer"]):
         except ClusterError as error:
             raise _translated(error) from error
         if not chunk:
-            self._on_over()
+            self._heed.ended()
         return chunk
 
 
@@ -156,10 +184,6 @@ class NoLog:
 
     def open(self, **_: object) -> _Answer:
         raise LogRefused(NOT_FOUND, "the Pod is gone")
-
-
-def _nothing() -> None:
-    """Nobody asked."""
 
 
 def _translated(error: ClusterError) -> LogRefused | LogBroken:

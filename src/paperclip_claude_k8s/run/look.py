@@ -1,6 +1,10 @@
 """A direct look at Job and Pod, where the shared watch has not told enough."""
 
+from collections.abc import Sequence
+
 from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
+from paperclip_claude_k8s.cluster.model import PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 
 
@@ -9,8 +13,18 @@ async def look(vigil: Vigil, cluster: Cluster) -> bool:
     ref = vigil.ref
     try:
         job = await cluster.read_job(ref.namespace, ref.name)
-        pods = await cluster.list_pods(ref.namespace, {"job-name": ref.name})
+        pods = await _our_pods(vigil, cluster)
     except ClusterError:
         return False
-    vigil.learn_look(job, pods.items)
+    vigil.learn_look(job, pods)
     return True
+
+
+async def _our_pods(vigil: Vigil, cluster: Cluster) -> Sequence[PodSnapshot]:
+    """Our Pod by its name where we know it, since it may have lost its labels; else all of the Job's."""
+    ref, name = vigil.ref, vigil.pod_name
+    if name is not None:
+        pod = await cluster.read_pod(ref.namespace, name)
+        return [] if pod is None else [pod]
+    pods = await cluster.list_pods(ref.namespace, {JOB_NAME_LABEL: ref.name})
+    return [pod for pod in pods.items if pod.job_uid == ref.uid]

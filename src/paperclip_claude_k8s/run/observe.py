@@ -3,26 +3,41 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
-from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
+from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Running
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import may_have_worked
 from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.gate import Gate
 from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
 from paperclip_claude_k8s.run.launch import LaunchedJob
-from paperclip_claude_k8s.run.listen import Ears
+from paperclip_claude_k8s.run.listen import Ears, StreamHeed
 from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
-from paperclip_claude_k8s.run.stop import obey
-from paperclip_claude_k8s.verdict.ending import Ending, Order, PodLost, Untrackable, judge_ending
+from paperclip_claude_k8s.run.stop import end_job, obey
+from paperclip_claude_k8s.verdict.disruption import Disruption, explained, never_began
+from paperclip_claude_k8s.verdict.ending import (
+    Disrupted,
+    Ending,
+    JobGone,
+    NotStarted,
+    Order,
+    PodLost,
+    Untrackable,
+    agent_end,
+    judge_ending,
+)
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
@@ -41,6 +56,7 @@ class _Crew:
     say: Narrator
     vigil: Vigil
     ears: Ears
+    gate: Gate
     group: asyncio.TaskGroup
     began: float
     ending: asyncio.Future[Ending]
@@ -48,7 +64,11 @@ class _Crew:
     """Whatever has no purpose any more once the ending is known."""
     order: Order | None = None
     log: asyncio.Task[None] | None = None
-    """Reads the agent's log, once there is a container."""
+    """Reads the agent's log, tried from when its Pod has a node."""
+    log_of: str = ""
+    """Uid of the Pod whose log is read."""
+    log_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the last stream of the log that was opened has come to an end of its own."""
     running_since: float | None = None
     silent_from: float = 0.0
     """When the silence begins that makes the log's end worth a look; later than now after such a look."""
@@ -79,20 +99,26 @@ async def observe(
     plan, loop = launched.plan, asyncio.get_running_loop()
     async with ports.informer(plan.namespace).vigil(launched.job, launched.seen_at) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
+        gate = Gate(launched.job, plan, launched.secret, launched.adopted, ports, say)
         async with asyncio.TaskGroup() as group:
             began, ending = loop.time(), loop.create_future()
-            crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears, group, began, ending)
+            crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears, gate, group, began, ending)
             try:
                 _set_out(crew)
                 how = await ending
+                crew.dismiss()
+                crew.ended = loop.time()
+                how = await _proven(crew, how)
+                await _drain(crew, how)
             finally:
                 crew.dismiss()
-            crew.ended = loop.time()
-            await _drain(crew, how)
+                vigil.on_change = None
         return _sighting(crew, how)
 
 
 def _set_out(crew: _Crew) -> None:
+    crew.vigil.on_change = partial(_on_change, crew)
+    _on_change(crew, crew.vigil.known)
     crew.start("life", _live(crew))
     if not crew.held.fenced:
         crew.start("holder", keep_noting(crew.vigil.ref, crew.held, crew.ports))
@@ -113,27 +139,103 @@ async def _live(crew: _Crew) -> None:
 
 async def _lived(crew: _Crew) -> Ending:
     """Wait for the container, then for its end."""
+    vigil = crew.vigil
+    if vigil.pod_name is not None and vigil.known.pod is None:  # the watch may not show the Job's only Pod
+        await look(vigil, crew.ports.cluster)
+    reopen, adopted = crew.gate.reopen, crew.launched.adopted
     started = await wait_for_pod(
-        crew.vigil, crew.plan.config, crew.ports, crew.say, reattached=crew.launched.adopted
+        vigil, crew.plan.config, crew.ports, crew.say, reattached=adopted, reopen=reopen
     )
     if not isinstance(started, PodSnapshot):
         return started
-    _attend(crew, started)
+    crew.ears.container_started()
+    _attend(crew)
     await crew.say.status(f"Pod running: {started.name}")
-    known = crew.vigil.known
+    known = vigil.known
     while (ending := judge_ending(known)) is None:
-        if crew.vigil.refused is not None:
-            return Untrackable(str(crew.vigil.refused))
-        known = await crew.vigil.news()
+        if vigil.refused is not None:
+            return Untrackable(str(vigil.refused))
+        known = await vigil.news()
+    return await _explained(crew, ending)
+
+
+async def _explained(crew: _Crew, ending: Ending) -> Ending:
+    """The same ending once all is known that can be, where a Pod or Job was taken away."""
+    if not isinstance(ending, (Disrupted, JobGone)):
+        return ending
+    if ending.how is None:
+        await _container_ended(crew)
+    if isinstance(ending, Disrupted) and not ending.named:
+        # who deletes a Job deletes its Pod with it, and the two watches may tell the Pod's end first
+        await look(crew.vigil, crew.ports.cluster)
+        ending = judge_ending(crew.vigil.known) or ending
+    if isinstance(ending, Disrupted) and not ending.named:
+        ending = replace(ending, words=await _told_by_events(crew, ending))
     return ending
 
 
-def _attend(crew: _Crew, pod: PodSnapshot) -> None:
-    """The container runs or has run: listen to it, let the host know that it lives, and count its time."""
+async def _container_ended(crew: _Crew) -> None:
+    """Wait until the container of a Pod that is gone has surely ended.
+
+    A Pod deleted by force is gone at once, and its containers end after that: the log ends with them, and the
+    kubelet gives them no longer than the Pod's grace period.
+    """
+    pod, config = crew.vigil.known.pod, crew.plan.config
+    if agent_end(pod) is not None:
+        return
+    grace = pod.grace if pod is not None and pod.grace is not None else config.stop_grace_sec
+    with suppress(TimeoutError):
+        async with asyncio.timeout(grace + crew.ports.house.timings.container_end):
+            await crew.log_ended.wait()
+
+
+async def _told_by_events(crew: _Crew, ending: Disrupted) -> str:
+    """The words of a disruption with what Events about Pod and Job say; being refused them costs nothing."""
+    found, ref, pod = Disruption(ending.reason, ending.words), crew.vigil.ref, crew.vigil.known.pod
+    events: list[EventSnapshot] = []
+    for uid in (pod.uid, ref.uid) if pod is not None else (ref.uid,):
+        with suppress(ClusterError):
+            events += await crew.ports.cluster.list_events(ref.namespace, uid)
+    return explained(found, events).words
+
+
+def _on_change(crew: _Crew, known: Known) -> None:
+    """What may not wait until somebody judges what is known."""
+    pod = known.pod
+    work = crew.gate.due(known) if crew.order is None and not crew.ending.done() else None
+    if work is not None:
+        crew.group.create_task(_done(work), name="gate")
+    if pod is not None and pod.node and not known.pod_gone and crew.log_of != pod.uid:
+        _listen(crew, pod)
+
+
+async def _done(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def _listen(crew: _Crew, pod: PodSnapshot) -> None:
+    """Try the Pod's log from now on: the API may say much later that its container runs."""
+    if crew.log is not None:
+        crew.log.cancel()  # of a Pod that went before its agent began
+    look_at_it = crew.duty("log's end", partial(_look, crew))
+    heed = StreamHeed(
+        opened=partial(_log_opened, crew),
+        ended=partial(_log_over, crew, look_at_it, by_itself=True),
+        refused=partial(_log_over, crew, look_at_it),
+    )
+    crew.log_of = pod.uid
+    crew.log = crew.group.create_task(crew.ears.follow(pod, heed), name="log")
+
+
+def _log_opened(crew: _Crew) -> None:
+    crew.log_ended.clear()
+    crew.vigil.learn_log_opened()
+
+
+def _attend(crew: _Crew) -> None:
+    """The container runs or has run: let the host know that it lives, and count its time."""
     loop, timings, config = asyncio.get_running_loop(), crew.ports.house.timings, crew.plan.config
     crew.running_since = crew.silent_from = loop.time()
-    look_at_it = crew.duty("log's end", partial(_look, crew))
-    crew.log = crew.group.create_task(crew.ears.follow(pod, partial(_log_over, crew, look_at_it)), name="log")
     if crew.ctx.on_spawn is not None:
         refresh = timings.spawn_refresh if config.refresh_on_spawn else None
         spawned = Spawned(crew.ctx.on_spawn, crew.ctx.run_id, crew.ports, os.getpid(), refresh)
@@ -168,8 +270,12 @@ async def _stop(crew: _Crew, order: Order) -> None:
     crew.end(await obey(order, crew.vigil, crew.ports, crew.say))
 
 
-def _log_over(crew: _Crew, look_at_it: Duty) -> None:
+def _log_over(crew: _Crew, look_at_it: Duty, *, by_itself: bool = False) -> None:
     """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
+    if by_itself:
+        crew.log_ended.set()
+    if crew.running_since is None:
+        return
     silent_from = max(crew.say.last_output or 0.0, crew.silent_from)
     if asyncio.get_running_loop().time() - silent_from >= crew.ports.house.timings.log_over:
         look_at_it.call()
@@ -189,10 +295,31 @@ def _already_running(crew: _Crew) -> float:
     return max((crew.ports.house.now() - agent.now.started).total_seconds(), 0.0)
 
 
+async def _proven(crew: _Crew, ending: Ending) -> Ending:
+    """A run that is given up while its Pod is there: nobody answers before that Pod has ended.
+
+    Else the agent's next run would begin beside it; and whether its agent did anything is only known then.
+    """
+    vigil = crew.vigil
+    if not isinstance(ending, NotStarted) or ending.failure.keeps_job:
+        return ending
+    if vigil.known.pod is None and vigil.known.job_gone:
+        await look(vigil, crew.ports.cluster)  # a Job can be deleted before its Pod was seen
+    if vigil.known.pod is None:
+        return ending
+    if not (vigil.known.pod.is_over or vigil.known.pod_gone):
+        await end_job(vigil, crew.ports, crew.say)
+    if never_began(vigil.known):
+        return ending
+    await _container_ended(crew)
+    return replace(ending, failure=may_have_worked(ending.failure))
+
+
 async def _drain(crew: _Crew, ending: Ending) -> None:
     """The log is completed by a last read from where it stopped; without a container there is none."""
-    if crew.log is not None and not isinstance(ending, Untrackable):
-        crew.ears.container_ended(ending.how)
+    known = crew.vigil.known
+    if crew.log is not None and known.agent_began and not isinstance(ending, Untrackable):
+        crew.ears.container_ended(ending.how or agent_end(known.pod))
         await asyncio.wait([crew.log])
         return
     if crew.log is not None:
@@ -213,7 +340,8 @@ def _sighting(crew: _Crew, ending: Ending) -> Sighting:
         pod_gone=known.pod_gone,
     )
     told = salvage(crew.ears.transcript(), crew.ears.summary)
-    return Sighting(ending, told, crew.ears.report, crew.ears.summary, facts, tuple(_phases(crew, now)))
+    phases = tuple(_phases(crew, now))
+    return Sighting(ending, told, crew.ears.report, crew.ears.summary, facts, known, phases)
 
 
 def _phases(crew: _Crew, now: float) -> Iterator[tuple[str, int]]:

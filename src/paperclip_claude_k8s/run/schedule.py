@@ -1,6 +1,7 @@
 """Wait until the agent's container can be listened to, and say why it takes so long (SPEC 4)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.disruption import never_began
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
 from paperclip_claude_k8s.verdict.reasons import describe_event, events_worth_telling
 from paperclip_claude_k8s.verdict.start import (
@@ -28,6 +30,8 @@ from paperclip_claude_k8s.verdict.start import (
 
 Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
 """The Pod whose agent container can be listened to, or why there will be none."""
+EVENTS_CAP = 30.0
+"""Longest pause between two looks at the Events of a Pod that waits, in seconds; pauses double up to it."""
 LOOK_AGAIN = 1.0
 """Least seconds between two looks once a budget is spent and nothing can be seen."""
 
@@ -61,29 +65,54 @@ class _Clock:
         return None if limit is None else limit - self.spent.get(self.running, 0.0) - (now - self.since)
 
 
-async def wait_for_pod(
-    vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator, *, reattached: bool = False
+Reopen: TypeAlias = Callable[[], Awaitable[bool]]
+"""Lets another Pod start the agent where the first one went before it could; False: it may not."""
+
+
+async def _never() -> bool:
+    return False
+
+
+async def wait_for_pod(  # noqa: PLR0913  # what a wait needs to know
+    vigil: Vigil,
+    config: AdapterConfig,
+    ports: Ports,
+    say: Narrator,
+    *,
+    reattached: bool = False,
+    reopen: Reopen = _never,
 ) -> Settled:
     """The Pod once its agent container runs or has run, or why that will not happen."""
-    seen = await _Waiting(vigil, config, ports, say, reattached=reattached).until_listening()
+    waiting = _Waiting(vigil, config, ports, say, reattached=reattached, reopen=reopen)
+    seen = await waiting.until_listening()
     if reattached and isinstance(seen, NotStarted):
         return NotStarted(failures.of_adopted(seen.failure))
     return seen
 
 
 class _Waiting:
-    def __init__(
-        self, vigil: Vigil, config: AdapterConfig, ports: Ports, say: Narrator, *, reattached: bool
+    def __init__(  # noqa: PLR0913  # what a wait needs to know
+        self,
+        vigil: Vigil,
+        config: AdapterConfig,
+        ports: Ports,
+        say: Narrator,
+        *,
+        reattached: bool,
+        reopen: Reopen,
     ) -> None:
         self._vigil = vigil
         self._ports = ports
         self._say = say
         self._reattached = reattached
+        self._reopen = reopen
         self._clock = _Clock.of(config)
         self._limits = self._clock.limits
         self._said = ""
         self._told: set[tuple[str, str]] = set()
         self._loop = asyncio.get_running_loop()
+        self._events_pause = ports.house.timings.events_after
+        self._events_due = self._loop.time() + self._events_pause
 
     async def until_listening(self) -> Settled:
         while True:
@@ -102,14 +131,25 @@ class _Waiting:
 
     async def _judged(self) -> Settled | Wait:
         """What is known by now, which a Job that ended without a known Pod makes worth a direct look."""
+        await self._let_another_start()
         settled = self._judge()
         if isinstance(settled, Unseen):
             if not await look(self._vigil, self._ports.cluster):
                 return Wait(Budget.NONE, "the Job has finished; its Pod cannot be looked for yet")
             settled = self._judge()
-        if isinstance(settled, Unseen):
-            return end_without_pod(settled.job, settled.condition, adopted=self._reattached)
-        return settled
+        if not isinstance(settled, Unseen):
+            return settled
+        known = self._vigil.known
+        if known.pod is not None and not known.pod_gone:
+            return Wait(Budget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended")
+        return end_without_pod(settled.job, settled.condition, adopted=self._reattached)
+
+    async def _let_another_start(self) -> None:
+        """A queue took the Job back before the agent began: once admitted again, it gets another Pod."""
+        known = self._vigil.known
+        queued = known.job is not None and known.job.suspended
+        if known.pod_gone and queued and never_began(known) and await self._reopen():
+            self._vigil.await_another_pod()
 
     def _judge(self) -> Settled | Wait | Unseen:
         vigil, known = self._vigil, self._vigil.known
@@ -118,17 +158,18 @@ class _Waiting:
         if known.job_gone:
             facts = f"job={vigil.ref}, detected_via={known.seen_by}"
             return NotStarted(failures.job_deleted_externally(facts))
-        return _settled(judge_start(known.job, known.pod, pod_gone=known.pod_gone))
+        return _settled(judge_start(known), known)
 
     async def _next(self, left: float | None) -> None:
         """News, or the moment to look at the Events, or the end of the budget."""
-        patience = self._ports.house.timings.events_after
-        limit = patience if left is None else min(left, patience)
+        until_events = max(self._events_due - self._loop.time(), 0.0)
+        budget_first = left is not None and left < until_events
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(left if budget_first else until_events):
                 await self._vigil.news()
         except TimeoutError:
-            await self._tell_events()
+            if not budget_first:
+                await self._tell_events()
 
     async def _narrate(self, known: Known, verdict: Wait) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
@@ -138,19 +179,21 @@ class _Waiting:
 
     async def _tell_events(self) -> str:
         """Say each Event about our Job and Pod once; the newest complaint, for the message."""
+        self._events_pause = min(self._events_pause * 2, EVENTS_CAP)
+        self._events_due = self._loop.time() + self._events_pause
         known, newest = self._vigil.known, ""
-        about = [known.pod.uid] if known.pod is not None else []
-        for uid in (self._vigil.ref.uid, *about):
-            try:
-                events = await self._ports.cluster.list_events(self._vigil.ref.namespace, uid)
-            except ClusterError:
-                continue  # events only explain; not being allowed to read them must not cost the run
-            for event in events_worth_telling(events):
-                line = describe_event(event)
-                newest = line if event.kind == "Warning" else newest
-                if (event.reason, event.message) not in self._told:
-                    self._told.add((event.reason, event.message))
-                    await self._say.status(line)
+        # a Job that has a Pod is explained by that
+        about = known.pod.uid if known.pod is not None and not known.pod_gone else self._vigil.ref.uid
+        try:
+            events = await self._ports.cluster.list_events(self._vigil.ref.namespace, about)
+        except ClusterError:
+            return ""  # events only explain; not being allowed to read them must not cost the run
+        for event in events_worth_telling(events):
+            line = describe_event(event)
+            newest = line if event.kind == "Warning" else newest
+            if (event.reason, event.message) not in self._told:
+                self._told.add((event.reason, event.message))
+                await self._say.status(line)
         return newest
 
     async def _spent(self) -> Settled | None:
@@ -169,13 +212,14 @@ class _Waiting:
         return NotStarted(failures.pod_schedule_failed(text, heals=True))
 
 
-def _settled(verdict: StartVerdict) -> Settled | Wait | Unseen:
+def _settled(verdict: StartVerdict, known: Known) -> Settled | Wait | Unseen:
     match verdict:
         case Listen(pod):
             return pod
         case GiveUp(why, heals):
             return NotStarted(failures.pod_schedule_failed(why, heals=heals))
         case Preempted(pod_name, reason, words):
-            return NotStarted(failures.pod_disrupted(pod_name, reason, words, started=False))
+            started = False if never_began(known) else None
+            return NotStarted(failures.pod_disrupted(pod_name, reason, words, started=started))
         case Wait() | Unseen():
             return verdict

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s import failures
@@ -15,6 +16,8 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Ending, Order, Stopped, agent_end
 
 T = TypeVar("T")
+LAST_WORD = 2.0
+"""Seconds the watch gets to tell the last state of a Pod that a direct look did not find any more."""
 LOOK_AGAIN = 0.5
 """Seconds between two direct looks at a Pod whose end the watch has not told yet."""
 
@@ -26,19 +29,35 @@ async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator) -> Endin
     the Pod is gone.
     """
     await say.status(f"{order.value}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
+    proven = await end_job(vigil, ports, say)
+    how = agent_end(vigil.known.pod)
+    return DeadlinePassed(how) if order is Order.DEADLINE else Stopped(order, proven, how)
+
+
+async def end_job(vigil: Vigil, ports: Ports, say: Narrator) -> bool:
+    """Delete the Job and its Pod, and wait until the Pod is proven gone; False: it could not be proven."""
     try:
         call = Caller(ports.house.timings, say)
         await call("delete job", lambda: ports.cluster.delete_job(vigil.ref, "Foreground"))
+        await delete_released(vigil, ports)
         async with asyncio.timeout(ports.house.timings.stop_proof):
             await _gone(vigil, ports)
-            proven = True
     except (ClusterError, TimeoutError) as error:
-        await say.warn(
-            f"The end of Job {vigil.ref.name} could not be proven: {error or 'its Pod is still there'}"
-        )
-        proven = False
-    how = agent_end(vigil.known.pod)
-    return DeadlinePassed(how) if order is Order.DEADLINE else Stopped(order, proven, how)
+        why = str(error) or "its Pod is still there"
+        await say.warn(f"The end of Job {vigil.ref.name} could not be proven: {why}")
+        return False
+    return True
+
+
+async def delete_released(vigil: Vigil, ports: Ports) -> None:
+    """Delete a Pod that its Job does not take along, since the Job controller let go of it.
+
+    Raises:
+        ClusterError: it could not be deleted.
+    """
+    known = vigil.known
+    if known.pod is not None and known.pod_released and not known.pod_gone:
+        await ports.cluster.delete_pod(known.pod)
 
 
 async def _gone(vigil: Vigil, ports: Ports) -> None:
@@ -49,12 +68,21 @@ async def _gone(vigil: Vigil, ports: Ports) -> None:
             if vigil.known.job_gone:
                 return
         elif await _not_found(pod.name, pod.uid, vigil, ports):
+            await _last_word(vigil)
             return
         try:
             async with asyncio.timeout(LOOK_AGAIN):
                 await vigil.news()
         except TimeoutError:
             continue
+
+
+async def _last_word(vigil: Vigil) -> None:
+    """The watch may still bring how the Pod was last, and with it whether its agent had started."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORD):
+            while not vigil.known.pod_gone:
+                await vigil.news()
 
 
 async def _not_found(name: str, uid: str, vigil: Vigil, ports: Ports) -> bool:

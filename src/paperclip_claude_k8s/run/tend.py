@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Self
 
+from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.ports import Ports, Tenure
@@ -28,6 +29,16 @@ class Care:
     """Whether the result is where it survives this process, if anywhere is asked for."""
     agent_ended: bool = False
     """Only what ended by itself may be retained: nobody would listen to what goes on."""
+    last: Known | None = None
+    """What was known of Job and Pod at the end; None where nothing was observed."""
+    _ours: bool | None = None
+
+    async def still_ours(self) -> bool:
+        """False where another host process took the run over; asked once."""
+        if self._ours is None:
+            slots = self.ports.slots(self.launched.job.ref.namespace)
+            self._ours = await slots.still_ours(self.held)
+        return self._ours
 
     async def __aenter__(self) -> Self:
         self.ports.held.add(self.launched.job.ref.uid)
@@ -52,12 +63,13 @@ class Care:
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         try:
             async with asyncio.timeout(ports.house.timings.tidy):
-                if how == "done" and not await ports.slots(job.ref.namespace).still_ours(self.held):
+                if how == "done" and not await self.still_ours():
                     how = "lost"
                 kept = keeps_job(how, retain=plan.config.retain_jobs and self.agent_ended)
                 if kept is None:
                     call = Caller(ports.house.timings, self.say)
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
+                    await self._remove_released()
                 elif how == "done":
                     await mark_taken(job, ports)
                 if kept is None or how == "done":
@@ -70,3 +82,16 @@ class Care:
             return
         if kept is not None:
             await self.say.status(f"Retaining job {job.ref.name}: {kept}")
+
+    async def _remove_released(self) -> None:
+        """A Pod that its Job does not take along: the Job controller or an orphaning deletion let go of it."""
+        known = self.last
+        if known is not None and known.pod is not None and known.pod_released and not known.pod_gone:
+            try:
+                await self.ports.cluster.delete_pod(known.pod)
+            except ClusterError as error:
+                name = known.pod.name
+                await self.say.warn(
+                    f"Pod {name} stays: it lost its labels, so its Job let go of it, and it cannot be "
+                    f"deleted ({error}); `kubectl delete pod {name}` removes it"
+                )

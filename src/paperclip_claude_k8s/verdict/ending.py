@@ -8,10 +8,8 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.start import disruption
-
-DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
+from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
+from paperclip_claude_k8s.verdict.start import DEADLINE_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +21,16 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Disrupted:
-    """Eviction, preemption, node loss: the Pod was taken away. `how` where its end was still seen."""
+    """Eviction, preemption, node loss: the Pod was taken away. `how` where its end was still seen.
+
+    `named`: the Pod's own status names the reason; else it was concluded, and Events may say more.
+    """
 
     pod: str
     reason: str
     words: str
     how: Terminated | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,19 @@ def judge_ending(known: Known) -> Ending | None:
     how = agent_end(known.pod)
     if how is None and not _pod_is_over(known):
         return None
-    taken = disruption(known.pod) if known.pod is not None else None
-    if taken is not None and known.pod is not None:
-        return Disrupted(known.pod.name, *taken, how)
+    name = known.pod.name if known.pod is not None else "(never seen)"
+    named = named_disruption(known.pod) if known.pod is not None else None
+    if named is not None:
+        return Disrupted(name, named.reason, named.words, how)
+    # a deadline and a deleted Job delete the Pod as well, so that its deletion alone tells the least
     if _deadline_exceeded(known.job):
         return DeadlinePassed(how)
     if known.job_gone or (known.job is not None and known.job.deleting):
         return JobGone(known.seen_by, how)
-    if how is not None:
-        return Exited(how)
-    name = known.pod.name if known.pod is not None else "(never seen)"
-    return Disrupted(name, "PodDeleted" if known.pod_gone else "PodFailed", _pod_words(known.pod))
+    taken = disruption(known)
+    if taken is not None:
+        return Disrupted(name, taken.reason, taken.words, how, named=False)
+    return Exited(how) if how is not None else Disrupted(name, "PodFailed", _pod_words(known.pod))
 
 
 def _pod_is_over(known: Known) -> bool:

@@ -1,9 +1,9 @@
 """All evidence of one run, gathered before anything is tidied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.claude import Transcript
-from paperclip_claude_k8s.cluster.model import Condition, Terminated
+from paperclip_claude_k8s.cluster.model import Condition, Known, Terminated
 from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import (
@@ -38,6 +38,8 @@ class Sighting:
     log: LogReport | None
     relay: RelaySummary | None
     facts: Facts
+    known: Known = field(default_factory=Known)
+    """The last that was known of Job and Pod."""
     phases: tuple[tuple[str, int], ...] = ()
     """Name → milliseconds, in order."""
 
@@ -63,5 +65,12 @@ class Sighting:
 
     @property
     def own_words(self) -> str:
-        """The container's termination message, unless it is the relay's summary of the run."""
-        return self.how.message if self.how is not None and self.relay is None else ""
+        """The container's termination message, unless it is the relay's summary of the run.
+
+        Of a container without a message Kubernetes takes the end of its log instead
+        (`FallbackToLogsOnError`): then what the agent printed as JSON, and what is left of it, is no message.
+        """
+        if self.how is None or self.relay is not None:
+            return ""
+        lines = self.how.message.splitlines()
+        return "\n".join(line for line in lines if '":' not in line and not line.startswith("\x1e")).strip()

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.cluster.labels import (
     TASK_LABEL,
     WAKE_ANNOTATION,
 )
-from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.failures import Failure
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -52,9 +52,9 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """These Jobs are being deleted; their Pods may still write to the shared volume."""
+    """These Pods of the slot may still run an agent, though none of its Jobs stands for them any more."""
 
-    jobs: tuple[JobSnapshot, ...]
+    pods: tuple[PodSnapshot, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ def judge_slot(
     who: Claimant,
     held: Collection[str] = frozenset(),
     detached: Collection[str] = frozenset(),
+    pods: Sequence[PodSnapshot] = (),
 ) -> SlotVerdict:
-    """What the slot's Jobs say about starting one more.
+    """What the slot's Jobs and Pods say about starting one more.
 
     `held`: uids of Jobs whose holder is alive, also of finished ones: it is about to take their results.
     `detached`: those held for another run. A finished one waits for the call that names its run, and is in
@@ -85,10 +86,17 @@ def judge_slot(
         return Taken(failures.run_blocked(_names(alive)))
     if live:
         return _orphan(live, who)
-    leaving = tuple(job for job in ours if job.deleting)
-    if leaving:
-        return Leaving(leaving)
-    return _finished([job for job in ours if job.finished is not None and not job.deleting], who)
+    verdict = _finished([job for job in ours if job.finished is not None and not job.deleting], who)
+    kept = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
+    adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
+    running = tuple(
+        pod
+        for pod in pods
+        if not pod.is_over
+        and pod.job_uid not in {adopted, *kept}
+        and (not who.only_task or pod.labels.get(TASK_LABEL) == who.task)
+    )
+    return Leaving(running) if running else verdict
 
 
 def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:

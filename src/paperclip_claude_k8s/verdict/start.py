@@ -9,11 +9,16 @@ from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerSnapshot,
     JobSnapshot,
+    Known,
     PodSnapshot,
     Running,
     Terminated,
     Waiting,
 )
+from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
+
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """No time heals these: a name that cannot be one, an image that must be there and is not."""
@@ -77,20 +82,20 @@ class Unseen:
 StartVerdict: TypeAlias = Wait | Listen | GiveUp | Preempted | Unseen
 
 
-def judge_start(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool = False) -> StartVerdict:
-    """What the last known Job and Pod say about listening. `pod_gone`: that Pod was seen to be deleted."""
+def judge_start(known: Known) -> StartVerdict:
+    """What the last that is known of Job and Pod says about listening."""
+    job, pod = known.job, known.pod
     if pod is None:
         return _without_pod(job)
-    agent = pod.container(AGENT_CONTAINER)
-    if agent is not None and isinstance(agent.now, (Running, Terminated)):
+    if known.agent_began:
         return Listen(pod)
-    if pod_gone:
-        if job is not None and job.suspended:
-            return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
-        return Preempted(pod.name, "PodDeleted", "it was deleted before the agent began")
-    if pod.phase in {"Failed", "Succeeded"}:
+    if known.pod_gone:
+        return _gone(known, pod)
+    if pod.is_over:
         return _never_started(pod)
-    return _init_trouble(pod) or _not_running_yet(pod, agent)
+    if job is not None and job.finished is not None:
+        return Unseen(job.ref.name, job.finished)
+    return _init_trouble(pod) or _not_running_yet(pod, pod.container(AGENT_CONTAINER))
 
 
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
@@ -101,28 +106,26 @@ def _without_pod(job: JobSnapshot | None) -> StartVerdict:
     return Wait(Budget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
+def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
+    """A Pod that went before its agent was seen to begin."""
+    job = known.job
+    if job is not None and job.suspended:
+        return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
+    if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
+        return Unseen(job.ref.name, job.finished)
+    taken = disruption(known)
+    return Preempted(pod.name, *((taken.reason, taken.words) if taken else ("PodDeleted", "")))
+
+
 def _never_started(pod: PodSnapshot) -> StartVerdict:
     """A Pod that ended without its agent container: init failed, evicted, or refused by the node."""
     broken = next((c for c in pod.init if isinstance(c.now, Terminated) and c.now.exit_code), None)
     if broken is not None and isinstance(broken.now, Terminated):
         return GiveUp(_init_failed(broken, broken.now))
-    reason = pod.reason or (disruption(pod) or ("", ""))[0] or f"phase={pod.phase}"
-    return Preempted(pod.name, reason, pod.message or (disruption(pod) or ("", ""))[1])
-
-
-TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
-"""Reasons of a Pod's status that mean somebody took it away; newer servers add a condition."""
-
-
-def disruption(pod: PodSnapshot) -> tuple[str, str] | None:
-    """Reason and words of who took the Pod away, if somebody did."""
-    target = pod.condition("DisruptionTarget")
-    named = [pod.reason] if pod.reason in TAKEN_AWAY else []
-    words = pod.message
-    if target is not None and target.is_true:
-        named.append(target.reason or "DisruptionTarget")
-        words = words or target.message
-    return (", ".join(named), words) if named else None
+    named = named_disruption(pod)
+    if named is not None:
+        return Preempted(pod.name, named.reason, named.words)
+    return Preempted(pod.name, pod.reason or f"phase={pod.phase}", pod.message)
 
 
 def _init_trouble(pod: PodSnapshot) -> StartVerdict | None:
@@ -154,6 +157,8 @@ def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdi
 
 
 def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
+    if pod.deleting:
+        return Wait(Budget.NONE, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
         return Wait(Budget.SCHEDULE, _unscheduled(pod))

@@ -1,0 +1,88 @@
+"""Who took a Pod away before its agent was done, as far as Pod, Job and Events tell (SPEC 8)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from paperclip_claude_k8s.cluster.labels import CONTROLLER_UID_LABELS
+from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
+
+TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
+"""Reasons of a Pod's status that mean somebody took it away; newer servers add a condition."""
+
+CAUSES = frozenset(
+    {
+        *("TaintManagerEviction", "Preempted", "Evicted", "NodeNotReady", "NodeShutdown"),  # about the Pod
+        *("Suspended", "Stopped", "EvictedDueToPreempted"),  # about the Job; the last two are Kueue's
+        *("SuccessfulDelete",),  # the Job controller's, when parallelism or suspension made it delete a Pod
+    }
+)
+"""Reasons of Events that say why a Pod was taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disruption:
+    """`reason` is one word as Kubernetes would put it. `named`: the Pod's own status says it."""
+
+    reason: str
+    words: str
+    named: bool = False
+
+
+def named_disruption(pod: PodSnapshot) -> Disruption | None:
+    """What the Pod's status says of who took it away."""
+    target = pod.condition("DisruptionTarget")
+    named = [pod.reason] if pod.reason in TAKEN_AWAY else []
+    words = pod.message
+    if target is not None and target.is_true:
+        named.append(target.reason or "DisruptionTarget")
+        words = words or target.message
+    return Disruption(", ".join(named), words, named=True) if named else None
+
+
+def disruption(known: Known) -> Disruption | None:
+    """Why our Pod is being or was taken away, if it is.
+
+    Kubernetes names evictions and preemptions in the Pod's status, servers before 1.26 only those by the
+    kubelet. A plain deletion, a suspended Job and `parallelism: 0` are named there by no version.
+    """
+    pod = known.pod
+    if pod is None:
+        return None
+    named = named_disruption(pod)
+    if named is not None or not (pod.deleting or known.pod_gone):
+        return named
+    match known.stopped_by_job:
+        case "suspended":
+            return Disruption("JobSuspended", "somebody suspended the Job, so its controller deleted the Pod")
+        case "parallelism":
+            return Disruption("JobScaledDown", "somebody set the Job's parallelism to 0")
+        case "":
+            return Disruption("PodDeleted", "somebody deleted the Pod, evicted it or drained its node")
+
+
+def explained(found: Disruption, events: Iterable[EventSnapshot]) -> Disruption:
+    """The same with what the newest Events about Pod and Job add."""
+    told = {event.reason: event.message for event in events if event.reason in CAUSES}
+    words = "; ".join(f"{reason}: {message}" for reason, message in told.items())
+    return replace(found, words=f"{found.words} ({words})" if words and found.words else words or found.words)
+
+
+def must_not_be_replaced(known: Known) -> bool:
+    """Whether a Job controller may now, or soon, start another Pod while our agent is at work or has been."""
+    pod = known.pod
+    if pod is None:
+        return False
+    lost_its_job = known.pod_released or not any(label in pod.labels for label in CONTROLLER_UID_LABELS)
+    return known.pod_gone or pod.deleting or pod.phase == "Failed" or lost_its_job
+
+
+def never_began(known: Known) -> bool:
+    """Whether it is proven that the Pod's agent container did not start and never will.
+
+    Proof is a Pod that had no node when it went, or the kubelet's last word: the final phase, or the Pod's
+    removal after a graceful deletion, before which the kubelet reports how its containers ended.
+    """
+    pod = known.pod
+    if pod is None or known.agent_began:
+        return False
+    return (known.pod_gone and (not pod.node or pod.deleting)) or pod.is_over
