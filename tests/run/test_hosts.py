@@ -238,7 +238,7 @@ async def test_a_result_of_one_task_is_never_the_answer_of_another(tmp_path: Pat
         other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
         result, heard = await two.run(runId="run-2", context=other)
         assert_whole(result, heard)
-        assert "answers another wake" in heard.status
+        assert "answers another task" in heard.status
         assert fake.calls.count("create", "jobs") == 2
 
 
