@@ -33,9 +33,8 @@ async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator) -> Endin
             await _gone(vigil, ports)
             proven = True
     except (ClusterError, TimeoutError) as error:
-        await say.warn(
-            f"The end of Job {vigil.ref.name} could not be proven: {error or 'its Pod is still there'}"
-        )
+        why = str(error) or f"its Pod was not seen to go within {ports.house.timings.stop_proof:g}s"
+        await say.warn(f"The end of Job {vigil.ref.name} could not be proven: {why}")
         proven = False
     how = agent_end(vigil.known.pod)
     return DeadlinePassed(how) if order is Order.DEADLINE else Stopped(order, proven, how)
