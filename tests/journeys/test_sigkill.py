@@ -46,7 +46,7 @@ PAID_TWICE_AFTER = ("delete_job in the background", "delete_lease of slot", "del
 """Who dies here, or later, has taken the Job away and told nobody how it ended."""
 AT_ONCE = 5
 """Processes beside each other: they share the machine's few cores."""
-GONE_WITHIN = 20.0
+GONE_WITHIN = 60.0
 
 
 @dataclass(slots=True)
