@@ -112,8 +112,9 @@ async def _planned(start: _Start) -> tuple[Planner, RunPlan]:
 async def _launched(
     planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
 ) -> LaunchedJob:
-    async with ports.turns.of(held.slot):
-        return await unless_stopped(planner.ctx.signal, launch(planner, plan, held, ports, say))
+    launched = await unless_stopped(planner.ctx.signal, launch(planner, plan, held, ports, say))
+    held.has_job(launched.job.ref.name)
+    return launched
 
 
 async def _seen_through(

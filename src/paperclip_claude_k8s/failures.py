@@ -238,8 +238,10 @@ def pods_remain(pods: str) -> Failure:
     return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
 
 
-def slot_held(run: str) -> Failure:
-    text = f"Concurrent run blocked: run {run or '(unknown)'} is still running for this agent"
+def slot_held(run: str, job: str = "") -> Failure:
+    """`job`: the run's Job, where it is known."""
+    who = f"{f'Job {job} of ' if job else ''}run {run or '(unknown)'}"
+    text = f"Concurrent run blocked: {who} is still running for this agent"
     step = "wait for it, cancel it, or set concurrencyWaitSec"
     return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
 

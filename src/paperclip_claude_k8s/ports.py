@@ -1,5 +1,6 @@
 """Everything outside a run that it may touch, in one record."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Turns
 from paperclip_claude_k8s.ground.settings import Limits, Timings
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import Governor
@@ -50,6 +50,21 @@ class Tenure:
     version: str = ""
     doubtful: bool = False
     """Our process was unheard of for so long that another one may have taken the slot over."""
+    job: str = ""
+    """Name of the run's Job, once it has one."""
+    preparing: asyncio.Lock | None = None
+    """Held by the run until it has its Job: other runs of this process wait for that."""
+
+    def has_job(self, name: str) -> None:
+        """The run has this Job. Other runs of this process that want the slot are told so from now on."""
+        self.job = name
+        self.prepared()
+
+    def prepared(self) -> None:
+        """The run prepares no longer, whether it has a Job or failed. May be said more than once."""
+        lock, self.preparing = self.preparing, None
+        if lock is not None:
+            lock.release()
 
 
 class Slots(Protocol):
@@ -128,8 +143,6 @@ class Ports:
     house: House
     governor: Governor
     """Cap on log reconnects per second, for the whole process."""
-    turns: Turns = field(default_factory=Turns)
-    """One agent at a time between guard and create."""
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     chronicle: Chronicle = field(default_factory=Unwritten)

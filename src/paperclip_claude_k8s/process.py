@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Admission, Nursery, Turns
+from paperclip_claude_k8s.ground.aio import Admission, Nursery
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten
@@ -40,7 +40,6 @@ class Process:
     house: House
     connect: Connect = connect
     nursery: Nursery = field(default_factory=Nursery)
-    turns: Turns = field(default_factory=Turns)
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
     chronicle: Chronicle = field(default_factory=Unwritten)
@@ -63,7 +62,7 @@ class Process:
             cluster = self.connect(kubeconfig, self.house.timings)
             informer = partial(self._informer, kubeconfig, cluster)
             slots = partial(self._landlord, kubeconfig, cluster)
-            shared = (self.house, self.governor, self.turns, self.held, self.chronicle)
+            shared = (self.house, self.governor, self.held, self.chronicle)
             self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 

@@ -183,8 +183,9 @@ async def test_a_host_that_takes_nothing_holds_up_its_run_and_no_other(cluster: 
         await peer.callback(loud, "onLog", "line 0 ")
         peer.acknowledges = False
         held = peer.heard[-1:]
-        await _until_quiet(peer, held)
-        sizes = [len(encode(message)) for message in held[1:]]  # the first one was acknowledged
+        while sum(sizes := [len(encode(message)) for message in held[1:]]) < WINDOW_BYTES:
+            held.append(await peer.next())  # the first one was acknowledged
+        await _nothing_more(peer)
         assert sum(sizes[:-1]) < WINDOW_BYTES <= sum(sizes)
         assert "value" in await peer.answer(peer.call("models"))
         peer.acknowledges = True
@@ -197,14 +198,11 @@ async def test_a_host_that_takes_nothing_holds_up_its_run_and_no_other(cluster: 
         assert answer["value"]["resultJson"]["log"]["complete"]
 
 
-async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
-    """Take what comes until nothing has for a second."""
-    while True:
-        try:
-            async with asyncio.timeout(1):
-                held.append(await peer.next())
-        except TimeoutError:
-            return
+async def _nothing_more(peer: Peer) -> None:
+    """Nothing comes for a second."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await peer.next()
 
 
 async def test_stop_ends_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.commands import Desk, claude_k8s
 from tests.support.runs import capture, capture_file
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 from paperclip_claude_k8s.devcluster import DevCluster
 
 WHOLE = capture("02")
@@ -48,21 +50,56 @@ class Place:
         assert re.fullmatch(r"[0-9a-f-]{36}\n", out), "seed 001: the bare id, and nothing else"
         return out.strip()
 
-    async def jobs(self) -> list[str]:
+    def held(self) -> dict[str, str]:
+        """Variables of an agent that plays the usual capture and goes on until `let_go`."""
+        played = self.desk.folder / capture_file("02")
+        return {"CLAUDE_SCRIPT": f"cat '{played}'; until [ -e '{self._gate}' ]; do sleep 0.1; done"}
+
+    def let_go(self) -> None:
+        self._gate.touch()
+
+    @property
+    def _gate(self) -> Path:
+        return self.desk.folder / "let-go"
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncIterator[Gateway]:
         gateway = Gateway(str(self.cluster.kubeconfig))
         try:
-            found = await gateway.list_jobs(self.cluster.namespace, {})
-            return [job.ref.name for job in found.items]
+            yield gateway
         finally:
             await gateway.close()
 
+    async def jobs(self) -> list[str]:
+        async with self.gateway() as gateway:
+            found = await gateway.list_jobs(self.cluster.namespace, {})
+            return [job.ref.name for job in found.items]
+
+    async def job_has_ended(self) -> None:
+        """Once the only Job's condition says so."""
+        async with self.gateway() as gateway, asyncio.timeout(60):
+            while True:
+                (job,) = (await gateway.list_jobs(self.cluster.namespace, {})).items
+                if job.finished:
+                    return
+                await asyncio.sleep(0.1)
+
+    async def agent_has_spoken(self) -> None:
+        """Once the only Pod's log can be read and holds something."""
+        async with self.gateway() as gateway, asyncio.timeout(60):
+            while True:
+                for pod in (await gateway.list_pods(self.cluster.namespace, {})).items:
+                    with suppress(ClusterError):
+                        wanted = LogRequest(pod.namespace, pod.name, "claude", follow=False)
+                        async with gateway.log(wanted) as log:
+                            if await log.read():
+                                return
+                await asyncio.sleep(0.1)
+
     async def delete_jobs(self) -> None:
-        gateway = Gateway(str(self.cluster.kubeconfig))
-        try:
+        async with self.gateway() as gateway:
             for job in (await gateway.list_jobs(self.cluster.namespace, {})).items:
                 await gateway.delete_job(job.ref, "Background")
-        finally:
-            await gateway.close()
 
 
 @pytest.fixture
@@ -95,12 +132,13 @@ async def test_seed_001_pattern_4_quiet_says_nothing(place: Place) -> None:
 
 
 async def test_seed_001_pattern_2_exit_code_2_runs_0_done_and_saved(place: Place) -> None:
-    run_id = await place.submitted(CLAUDE_SLEEP="8")  # longer than a busy machine takes for one look
+    run_id = await place.submitted(**place.held())
     out = place.desk.folder / "out"
     code, told, _ = await place.desk.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
     assert (code, told["status"], told["run_id"]) == (2, "polling", run_id)
     assert not (out / "result.json").exists()
     assert told["resume"] == f"claude-k8s run --run-id {run_id}"
+    place.let_go()
     async with asyncio.timeout(60):
         while code == 2:
             words = ("run", "--run-id", run_id, "--poll-once", "--output", str(out))
@@ -115,7 +153,7 @@ async def test_seed_001_pattern_2_exit_code_2_runs_0_done_and_saved(place: Place
 
 async def test_seed_001_pattern_2_exit_code_1_failed(place: Place) -> None:
     run_id = await place.submitted(number="07b", CLAUDE_EXIT="1")
-    await asyncio.sleep(1)
+    await place.job_has_ended()
     code, told, _ = await place.desk.run("run", "--run-id", run_id, "--poll-once")
     assert (code, told["status"], told["error"]) == (1, "failed", "task_failed")
     assert told["error_code"] == "claude_auth_required"
@@ -133,10 +171,11 @@ async def test_seed_001_pattern_3_and_seed_000_query_resume_the_wait(place: Plac
 
 
 async def test_seed_001_timeout_ends_the_wait_with_a_resume_hint_and_not_the_run(place: Place) -> None:
-    words = place.new("--timeout", "4", CLAUDE_SLEEP="10")
+    words = place.new("--timeout", "4", **place.held())
     code, told, _ = await place.desk.run(*words)
     assert (code, told["status"], told["error"]) == (1, "failed", "poll_timeout")
     assert len(await place.jobs()) == 1
+    place.let_go()
     code, again, _ = await place.desk.run(*told["resume"].split()[1:])
     assert (code, again["run_id"]) == (0, told["run_id"])
 
@@ -238,9 +277,8 @@ async def test_spec_12_a_signal_is_answered_in_json_and_died_of(place: Place, ho
     assert how.name in told["detail"]
     assert "run_id" in told
     assert told["resume"] == f"claude-k8s run --run-id {told['run_id']}"
-    gateway = Gateway(str(place.cluster.kubeconfig))
-    leases = await gateway.list_leases(place.cluster.namespace, {})
-    await gateway.close()
+    async with place.gateway() as gateway:
+        leases = await gateway.list_leases(place.cluster.namespace, {})
     assert leases.items == ()
     assert len(await place.jobs()) == 1
 
@@ -248,10 +286,11 @@ async def test_spec_12_a_signal_is_answered_in_json_and_died_of(place: Place, ho
 async def test_spec_12_a_run_that_was_left_is_in_the_way_while_it_lives_and_nobody_elses_afterwards(
     place: Place,
 ) -> None:
-    run_id = await place.submitted(CLAUDE_SLEEP="8")
+    run_id = await place.submitted(**place.held())
     code, blocked, _ = await place.desk.run(*place.new("-q"))
     assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
-    await asyncio.sleep(9)
+    place.let_go()
+    await place.job_has_ended()
     code, other, _ = await place.desk.run(*place.new("-q"))
     assert (code, other["status"]) == (0, "succeeded")
     assert other["run_id"] != run_id
@@ -278,7 +317,7 @@ async def test_spec_12_cancel_ends_a_run_and_keeps_what_it_said(
         code, told, _ = ended.result()
     else:
         run_id = await place.submitted(CLAUDE_LINE_DELAY="0.8")
-        await asyncio.sleep(1)
+        await place.agent_has_spoken()
         code, told, _ = await place.desk.run("cancel", "-q", run_id)
     assert (code, told["status"], told["error"]) == (0, "cancelled", "cancelled")
     assert 0 < len(place.desk.saved()) < len(WHOLE)

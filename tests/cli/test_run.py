@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,27 +82,51 @@ async def test_the_version_is_the_packages() -> None:
     assert (await claude_k8s("--version"))[1].strip() == __version__
 
 
-async def test_help_is_there_within_300_ms() -> None:
-    """Counted is what this process has to work: how busy the machine is besides is not its business."""
+NEWLY_IMPORTED = """
+import json, sys
+before = set(sys.modules)
+try:
+    {}
+except SystemExit:
+    pass
+print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+"""
+OUR_HELP = """
+    from paperclip_claude_k8s.__main__ import main
+    sys.argv = ["claude-k8s", "--help"]
+    main()
+"""
+ANY_HELP = """
+    import typer
+    app = typer.Typer()
+    app.command()(lambda: None)
+    app(["--help"], prog_name="any", standalone_mode=False)
+"""
 
-    async def once() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        await claude_k8s("--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
-    assert min([await once() for _ in range(3)]) <= 0.3
-
-
-async def test_help_imports_nothing_heavy() -> None:
-    check = (
-        "import sys; sys.argv = ['claude-k8s', '--help'];"
-        "from paperclip_claude_k8s.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "sys.exit(any(name in sys.modules for name in ('kubernetes_asyncio', 'aiohttp', 'pydantic')))"
-    )
+async def modules_of(lines: str) -> set[str]:
+    """What a fresh interpreter has imported once it ran these."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", check, stdout=asyncio.subprocess.DEVNULL
+        sys.executable,
+        "-c",
+        NEWLY_IMPORTED.format(lines.strip()),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
-    assert await process.wait() == 0
+    _, told = await process.communicate()
+    return set(json.loads(told))
+
+
+async def test_help_is_as_quick_as_the_help_of_any_program_like_it() -> None:
+    """It imports what `typer` needs for a help text and the modules that name our commands, nothing else.
+
+    So a full development machine shows it in about 0.3 s; what it takes elsewhere is that machine's business.
+    """
+    ours = await modules_of(OUR_HELP) - await modules_of(ANY_HELP)
+    cli = "paperclip_claude_k8s.cli"
+    assert ours == {
+        "paperclip_claude_k8s",
+        "paperclip_claude_k8s.__main__",
+        cli,
+        *(f"{cli}.{name}" for name in ("app", "app_runs", "codes", "entry", "signals")),
+    }

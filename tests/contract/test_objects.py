@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.worlds import World
 
-from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.cluster.model import JobRef, JsonObject, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Access, ClusterError
 
 
@@ -15,12 +15,15 @@ async def test_what_does_not_exist_is_none_or_false(world: World) -> None:
     assert await cluster.read_job(ns, "nobody") is None
     assert await cluster.read_pod(ns, "nobody") is None
     assert await cluster.read_lease(ns, "nobody") is None
-    assert await cluster.secret_exists(ns, "nobody") is False
+    assert await cluster.read_secret(ns, "nobody") is None
     assert await cluster.claim_access_modes(ns, "nobody") is None
     assert await cluster.home_pod(ns, "nobody", "x") is None
     ref = JobRef(ns, "nobody", "00000000-0000-4000-8000-000000000000")
     assert await cluster.delete_job(ref, "Background") is False
-    assert await cluster.delete_secret(ns, "nobody") is False
+    nothing = SecretSnapshot(ns, "nobody", ref.uid)
+    assert await cluster.delete_secret(nothing) is False
+    assert await cluster.patch_secret(nothing, [{"op": "add", "path": "/data/a", "value": ""}]) is False
+    assert await cluster.delete_pod(PodSnapshot(ns, "nobody", ref.uid)) is False
     assert await cluster.delete_lease(ns, "nobody", "1") is False
     assert await cluster.patch_job(ref, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}]) is None
 
@@ -100,15 +103,16 @@ async def test_a_secret_goes_with_the_job_that_owns_it(world: World) -> None:
         "metadata": meta,
         "stringData": {"a": "b"},
     }
-    await world.cluster.create_secret(world.namespace, secret)
-    assert await world.cluster.secret_exists(world.namespace, name)
+    created = await world.cluster.create_secret(world.namespace, secret)
+    assert created.owners == (made.ref.uid,)
+    assert await world.cluster.read_secret(world.namespace, name) == created
     with pytest.raises(ClusterError) as caught:
         await world.cluster.create_secret(world.namespace, secret)
     assert caught.value.status == 409
     await world.cluster.delete_job(made.ref, "Background")
 
     async def gone() -> bool:
-        return not await world.cluster.secret_exists(world.namespace, name)
+        return await world.cluster.read_secret(world.namespace, name) is None
 
     await world.until(gone)
 

@@ -11,7 +11,7 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.checks.role import NAME, Account, access_objects, to_yaml
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.model import JobRef
+from paperclip_claude_k8s.cluster.model import JobRef, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
@@ -51,8 +51,10 @@ async def use_everything(gateway: Gateway) -> None:
         lambda: anext(gateway.watch_pods(NAMESPACE, {}, "-1")),
         lambda: gateway.log(LogRequest(NAMESPACE, "nobody", "c")).__aenter__(),
         lambda: gateway.create_secret(NAMESPACE, secret),
-        lambda: gateway.secret_exists(NAMESPACE, "s"),
-        lambda: gateway.delete_secret(NAMESPACE, "s"),
+        lambda: gateway.delete_pod(PodSnapshot(NAMESPACE, "nobody", "uid")),
+        lambda: gateway.read_secret(NAMESPACE, "s"),
+        lambda: gateway.patch_secret(SecretSnapshot(NAMESPACE, "s", "uid"), []),
+        lambda: gateway.delete_secret(SecretSnapshot(NAMESPACE, "s", "uid")),
         lambda: gateway.claim_access_modes(NAMESPACE, "nobody"),
         lambda: gateway.list_events(NAMESPACE, "uid"),
         lambda: gateway.read_lease(NAMESPACE, "nobody"),

@@ -18,7 +18,10 @@ from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
 
 KEY = "sk-ant-canary-0123456789"
-BRISK = Timings(anthropic=0.3, models_known=60.0)
+USUAL = Timings(anthropic=60.0, models_known=60.0)
+"""However busy this machine is, a server that answers does so in time."""
+BRISK = Timings(anthropic=0.3)
+"""For a server that never answers: a limit that a test can wait for."""
 FIXED = [model.to_wire() for model in DIRECT]
 LISTED = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
 
@@ -46,7 +49,7 @@ class Anthropic:
 @asynccontextmanager
 async def asking(handler: Handler, **env: str) -> AsyncIterator[Catalogue]:
     async with serving(handler) as url:
-        yield Catalogue(env, BRISK, no_proxy, url)
+        yield Catalogue(env, BRISK if handler is silent else USUAL, no_proxy, url)
 
 
 def ids(models: list[dict[str, Any]]) -> list[str]:
@@ -121,12 +124,12 @@ async def elsewhere(_: web.Request) -> web.Response:
     "handler", [silent, broken, endless, elsewhere, Anthropic(LISTED, 401), Anthropic([])]
 )
 async def test_every_failure_falls_back_to_the_fixed_list_in_time(handler: Handler) -> None:
-    async with asking(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(5):
+    async with asking(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(50):
         assert await catalogue.list_models() == FIXED
 
 
 async def test_a_server_that_is_not_there_is_no_reason_to_fail() -> None:
-    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, BRISK, no_proxy, "http://127.0.0.1:1")
+    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, USUAL, no_proxy, "http://127.0.0.1:1")
     assert await catalogue.refresh_models() == FIXED
 
 
@@ -134,7 +137,7 @@ async def test_the_key_of_another_gateway_goes_to_that_gateway_only() -> None:
     public, gateway = Anthropic(LISTED), Anthropic(LISTED)
     async with serving(public) as here, serving(gateway) as there:
         env = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"{there}/"}
-        await Catalogue(env, BRISK, no_proxy, here).list_models()
+        await Catalogue(env, USUAL, no_proxy, here).list_models()
     assert (len(public.asked), len(gateway.asked)) == (0, 1)
 
 
@@ -142,7 +145,7 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
     api = Anthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
     async with serving(api) as url:
         with pytest.raises(AnthropicError) as caught:
-            await AnthropicApi(BRISK, no_proxy).get(f"{url}/v1/models", {"x-api-key": KEY})
+            await AnthropicApi(USUAL, no_proxy).get(f"{url}/v1/models", {"x-api-key": KEY})
     assert caught.value.status == 401
     assert caught.value.refused
     assert not caught.value.heals
@@ -153,7 +156,7 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
 async def test_the_proxy_is_asked_for_the_address() -> None:
     proxy = Anthropic(LISTED)
     async with serving(proxy) as url:
-        api = AnthropicApi(BRISK, lambda address: url if "models.example" in address else None)
+        api = AnthropicApi(USUAL, lambda address: url if "models.example" in address else None)
         assert await api.get("http://models.example/v1/models", {}) == LISTED
     assert proxy.asked[0].host == "models.example"
 

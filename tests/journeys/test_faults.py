@@ -12,6 +12,7 @@ from tests.support.flaky import FlakyWire, flaky_wire
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.podlog import Pace
 
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
@@ -197,7 +198,9 @@ async def test_a_log_without_a_last_newline_is_cut_at_its_end(real: Site, tmp_pa
     assert result.result_json["log"]["complete"] is True
 
 
-async def test_a_connection_that_goes_silent_is_noticed_within_90_seconds(real: Site, tmp_path: Path) -> None:
+async def test_a_connection_that_goes_silent_is_noticed_by_its_missing_bookmarks(
+    real: Site, tmp_path: Path
+) -> None:
     """Nothing is closed and nothing refused: packets just stop coming, as behind a dead firewall."""
     script, expected = numbered(1100, 0.1)
     async with over_a_wire(real, tmp_path) as (wire, config):
@@ -219,7 +222,7 @@ async def test_a_connection_that_goes_silent_is_noticed_within_90_seconds(real: 
             real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), silenced()
         )
     assert_whole(result, heard, expected)
-    assert noticed[0] <= 90
+    assert noticed[0] <= Pace().silence + 30  # a busy machine's delays are no later notice
 
 
 @pytest.fixture

@@ -16,9 +16,16 @@ import pytest
 from tests.journeys.conftest import IN_HOME_POD
 from tests.support.runs import SMALL, Heard, Site
 
+from paperclip_claude_k8s.ground.settings import Timings
+
 RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
 )
+WAITED = "Waiting up to"
+"""Said by whoever has to find out first whether the other host lives, or waits for the slot."""
+EXPIRY = Timings().lease_expiry
+GRACE = 60.0
+"""Seconds that an agent has after SIGTERM here: so many that a busy machine's delays are no killing."""
 NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
 ROOT = Path(__file__).parents[2]
 HOST_PROCESS = (sys.executable, "-m", "tests.support.host_process")
@@ -35,6 +42,17 @@ def a_run(site: Site, seconds: float) -> dict[str, Any]:
         "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Count."},
         "config": {**site.config, **SMALL, "env": {"CLAUDE_SCRIPT": script}},
     }
+
+
+async def job_has_ended(site: Site, ctx: dict[str, Any]) -> None:
+    """Once the condition of the agent's only Job says so."""
+    async with asyncio.timeout(60):
+        while True:
+            labels = {"paperclip.io/agent-id": ctx["agent"]["id"]}
+            (job,) = (await site.gateway.list_jobs(site.namespace, labels)).items
+            if job.finished:
+                return
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -69,11 +87,9 @@ async def test_a_run_whose_host_died_is_adopted_at_once_and_told_from_its_first_
     async with another_host(site, ctx) as process:
         process.send_signal(how)
         await process.wait()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         result = await site.adapter.execute({**ctx, "onLog": heard.on_log})
-    adopted = next(at for at, text in heard.times if "Reattaching" in text)
-    assert adopted - began <= 5
+    assert "Reattaching" in heard.status
+    assert WAITED not in heard.status
     assert result.error_message is None
     assert heard.stdout.startswith(NUMBERED)
     assert await site.leftovers() == []
@@ -84,11 +100,10 @@ async def test_a_run_that_ended_while_no_host_looked_gives_its_result_to_the_nex
     async with another_host(site, ctx) as process:
         process.kill()
         await process.wait()
-    await asyncio.sleep(8)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    await job_has_ended(site, ctx)
     result = await site.adapter.execute({**ctx, "runId": "another", "onLog": heard.on_log})
-    assert loop.time() - began <= 5
+    assert "Taking the result of finished K8s Job" in heard.status
+    assert WAITED not in heard.status
     assert result.error_message is None
     assert result.summary == "done"
     assert heard.stdout.startswith(NUMBERED)
@@ -116,14 +131,14 @@ async def test_a_host_that_vanished_elsewhere_is_waited_for_then_its_run_adopted
         began = loop.time()
         async with asyncio.TaskGroup() as group:
             running = group.create_task(real.adapter.execute({**ctx, "onLog": heard.on_log, "signal": stop}))
-            async with asyncio.timeout(100):
+            async with asyncio.timeout(EXPIRY + 60):
                 while "line 1\n" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                     await asyncio.sleep(0.1)
-            assert loop.time() - began <= 75
             stop.set()
     result = running.result()
     adopted = next(at for at, text in heard.times if "Reattaching" in text)
-    assert 55 <= adopted - began <= 70
+    assert EXPIRY - 10 <= adopted - began <= EXPIRY + 30
+    assert WAITED in heard.status
     assert result.error_code == "cancelled"
     assert heard.stdout.startswith(NUMBERED[:50])
     assert await real.leftovers() == []
@@ -137,7 +152,10 @@ async def test_a_cancelled_agent_gets_sigterm_and_keeps_its_session_and_usage(si
     loop = asyncio.get_running_loop()
 
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(site.run({"CLAUDE_SCRIPT": script}, heard=heard, signal=stop))
+        config = {"stopGraceSec": GRACE}
+        running = group.create_task(
+            site.run({"CLAUDE_SCRIPT": script}, heard=heard, signal=stop, config=config)
+        )
         async with asyncio.timeout(60):
             while "kept" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.05)
@@ -146,8 +164,8 @@ async def test_a_cancelled_agent_gets_sigterm_and_keeps_its_session_and_usage(si
         stop.set()
     result, _ = running.result()
     (seen,) = re.findall(r"got-sigterm ([0-9.]+)", heard.stdout)
-    assert float(seen) - uptime <= 2
-    assert loop.time() - cancelled <= 10
+    assert float(seen) - uptime < GRACE / 2  # it was told at once, and not when something had run out
+    assert loop.time() - cancelled < GRACE  # its own end was heard of, and its killing not waited for
     assert result.error_code == "cancelled"
     assert result.session_id == "kept"
     assert result.execution_recovery is not None

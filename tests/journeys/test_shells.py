@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -164,4 +165,4 @@ async def submitted(desk: Desk, site: Site) -> str:
 
 def _times_adopted(desk: Desk) -> int:
     (log,) = desk.state.glob("runs/*/log")
-    return log.read_text(encoding="utf-8").count("Reattaching")
+    return len(re.findall("Reattaching|Taking the result", log.read_text(encoding="utf-8")))

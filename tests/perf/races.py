@@ -163,7 +163,7 @@ class Referee:
         return [
             *(f"job {job.ref.name}" for job in jobs.items),
             *(f"pod {pod.name}" for pod in pods.items),
-            *[f"secret {name}" for name in names if await self.gateway.secret_exists(self.namespace, name)],
+            *[f"secret {name}" for name in names if await self.gateway.read_secret(self.namespace, name)],
             *([] if lease is None else [f"lease {lease.name} of {lease.holder}"]),
         ]
 

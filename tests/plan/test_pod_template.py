@@ -124,12 +124,21 @@ def test_labels_and_annotations_are_added_and_ours_stay() -> None:
     assert "metadata.labels.paperclip.io/agent-id" in notes(overlay)
 
 
+RESTART_AT_42 = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+RESTART_ALL = {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}
+
 UNTOUCHABLE: dict[str, Object] = {
     "spec.restartPolicy": {"restartPolicy": "Always"},
     "spec.containers.claude.command": {"containers": [{"name": "claude", "command": ["sleep"]}]},
     "spec.containers.claude.args": {"containers": [{"name": "claude", "args": ["x"]}]},
     "spec.containers.claude.terminationMessagePath": {
         "containers": [{"name": "claude", "terminationMessagePath": "/x"}]
+    },
+    "spec.containers.claude.restartPolicy": {
+        "containers": [{"name": "claude", "restartPolicy": "OnFailure"}]
+    },
+    "spec.containers.claude.restartPolicyRules": {
+        "containers": [{"name": "claude", "restartPolicyRules": [RESTART_AT_42]}]
     },
     "spec.containers.claude.env.PAPERCLIP_RUN_ID.value": {
         "containers": [{"name": "claude", "env": [{"name": "PAPERCLIP_RUN_ID", "value": "other"}]}]
@@ -151,6 +160,68 @@ def test_what_no_run_can_do_without_stays_and_is_said(path: str, overlay: Object
     assert _unordered(template(overlay)) == _unordered(template(None))
     assert "what a run cannot do without stays as it is" in notes(overlay)
     assert path in notes(overlay)
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes"),
+    [("docker", {"enableDocker": True}), ("write-prompt", {"promptDelivery": "init"})],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"restartPolicy": "Always", "restartPolicyRules": [RESTART_AT_42]},
+        {"restartPolicy": None, "restartPolicyRules": [RESTART_ALL]},
+        {"restartPolicy": "Never"},
+    ],
+)
+def test_our_own_init_containers_are_started_as_often_as_we_said(
+    name: str, wishes: Object, change: Object
+) -> None:
+    def restarts(overlay: Object | None) -> Object:
+        (found,) = [c for c in template(overlay, **wishes)["spec"]["initContainers"] if c["name"] == name]
+        return {key: value for key, value in found.items() if key.startswith("restart")}
+
+    (ours,) = template(None, **wishes)["spec"]["initContainers"]
+    assert ours["name"] == name
+    assert restarts({"initContainers": [{"name": name, "tty": True, **change}]}) == restarts(None)
+
+
+@pytest.mark.parametrize("kind", ["containers", "initContainers"])
+def test_a_container_beside_the_agent_may_restart_itself_and_not_the_agent(kind: str) -> None:
+    safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+    def rules(*given: Object) -> Any:
+        proxy = {"name": "proxy", "image": "x", "securityContext": safe, "restartPolicyRules": list(given)}
+        overlay = {kind: [proxy]}
+        (found,) = [c for c in template(overlay)["spec"][kind] if c["name"] == "proxy"]
+        return found.get("restartPolicyRules"), notes(overlay)
+
+    assert rules(RESTART_AT_42) == ([RESTART_AT_42], "")
+    kept, told = rules(RESTART_ALL, RESTART_AT_42)
+    assert kept == [RESTART_AT_42]
+    assert f"spec.{kind}.proxy.restartPolicyRules" in told
+    kept, told = rules(RESTART_ALL)
+    assert kept is None
+    assert f"spec.{kind}.proxy.restartPolicyRules" in told
+
+
+def test_the_agent_is_not_started_again_when_its_resources_change() -> None:
+    quiet = {"resourceName": "cpu", "restartPolicy": "NotRequired"}
+    loud = {"resourceName": "memory", "restartPolicy": "RestartContainer"}
+    overlay = {"containers": [{"name": "claude", "resizePolicy": [quiet, loud]}]}
+    assert agent(overlay)["resizePolicy"] == [quiet]
+    assert "spec.containers.claude.resizePolicy" in notes(overlay)
+
+
+def test_probes_hooks_and_a_deadline_start_nothing_again_and_are_the_operators() -> None:
+    probe = {"exec": {"command": ["true"]}}
+    mine = {"livenessProbe": probe, "startupProbe": probe, "lifecycle": {"preStop": probe}}
+    overlay = {"activeDeadlineSeconds": 60, "containers": [{"name": "claude", **mine}]}
+    spec = template(overlay)["spec"]
+    assert spec["activeDeadlineSeconds"] == 60
+    assert spec["restartPolicy"] == "Never"
+    assert agent(overlay).items() >= mine.items()
+    assert notes(overlay) == ""
 
 
 def _unordered(value: Any) -> Any:

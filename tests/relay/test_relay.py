@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -94,6 +95,13 @@ class Pod:
     async def run(self, *command: str, env: Mapping[str, str] | None = None) -> Ended:
         async with self.started(*command, env=env) as process:
             return await self.ended(process)
+
+
+async def there(path: Path) -> None:
+    """Once another process has made it."""
+    async with asyncio.timeout(40):
+        while not path.exists():  # noqa: ASYNC110, ASYNC240  # another process writes it, on a local disk
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(params=sorted(SHELLS))
@@ -190,25 +198,28 @@ async def test_sigterm_reaches_the_agent_and_its_exit_code_counts(pod: Pod) -> N
 
 async def test_sigterm_is_passed_on_while_nobody_reads_the_log(pod: Pod, tmp_path: Path) -> None:
     told = f"trap 'echo stopped > {tmp_path}/told; exit 0' TERM"
-    script = f"{told}; head -c 1000000 /dev/zero; echo; sleep 30 & wait"
+    script = f"{told}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
     async with pod.started("sh", "-c", script) as process:
-        await asyncio.sleep(0.6)
+        await there(tmp_path / "printed")
+        await asyncio.sleep(0.6)  # the relay fills the pipe
         process.terminate()
-        async with asyncio.timeout(1):
-            while not (tmp_path / "told").exists():  # noqa: ASYNC110  # another process writes it
-                await asyncio.sleep(0.02)
+        await there(tmp_path / "told")
         await pod.ended(process)
 
 
-@pytest.mark.parametrize(("signal", "code"), [("KILL", 137), ("TERM", 143)])
-async def test_an_agent_ended_by_a_signal_gives_128_and_its_number(pod: Pod, signal: str, code: int) -> None:
-    assert (await pod.run("sh", "-c", f"kill -{signal} $$")).code == code
+@pytest.mark.parametrize(("name", "code"), [("KILL", 137), ("TERM", 143)])
+async def test_an_agent_ended_by_a_signal_gives_128_and_its_number(pod: Pod, name: str, code: int) -> None:
+    assert (await pod.run("sh", "-c", f"kill -{name} $$")).code == code
 
 
-async def test_quiet_is_marked_with_counts_that_fit_each_other(pod: Pod) -> None:
-    ended = await pod.run("sh", "-c", "echo a; echo b; sleep 2", env={relay.BOOKMARK_SEC: "1"})
-    assert ended.bookmarks
-    assert set(ended.bookmarks) == {MARK + b" b 4 2"}
+async def test_quiet_is_marked_with_counts_that_fit_each_other(pod: Pod, tmp_path: Path) -> None:
+    script = f"echo a; echo b; until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
+    async with pod.started("sh", "-c", script, env={relay.BOOKMARK_SEC: "1"}) as process:
+        assert process.stdout is not None
+        seen = [await process.stdout.readline() for _ in range(4)]
+        (tmp_path / "enough").touch()
+        await pod.ended(process)
+    assert seen == [b"a\n", b"b\n", *[MARK + b" b 4 2\n"] * 2]
 
 
 async def test_a_command_that_is_not_there_is_told_in_the_shells_words(pod: Pod) -> None:
@@ -232,9 +243,10 @@ async def test_an_agent_that_prints_too_much_is_ended_and_that_is_said(pod: Pod)
     assert ended.code == 143
 
 
-async def test_something_left_in_the_background_holds_nothing_up(pod: Pod) -> None:
-    async with asyncio.timeout(5):
-        assert (await pod.run("sh", "-c", "sleep 20 & echo done")).stdout == b"done\n"
+async def test_something_left_in_the_background_holds_nothing_up(pod: Pod, tmp_path: Path) -> None:
+    ended = await pod.run("sh", "-c", f"sleep 100 & echo $! > {tmp_path}/left; echo done")
+    assert ended.stdout == b"done\n"
+    os.kill(int((tmp_path / "left").read_text(encoding="utf-8")), signal.SIGKILL)  # it was still there
 
 
 async def test_the_agent_sees_its_own_environment_and_none_of_the_relays(pod: Pod) -> None:

@@ -226,9 +226,58 @@ async def test_a_result_nobody_took_answers_the_same_wake(tmp_path: Path, more: 
         began = asyncio.get_running_loop().time()
         result, heard = await two.run(**more)
         assert_whole(result, heard)
+        assert "Taking the result of finished K8s Job" in heard.status
+        assert "Reattaching" not in heard.status
         assert asyncio.get_running_loop().time() - began < 5
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
+
+
+async def test_a_result_of_one_task_is_never_the_answer_of_another(tmp_path: Path) -> None:
+    """The wake's text is equal: what differs is the task alone."""
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        await finished_unheard(fake, one)
+        other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
+        result, heard = await two.run(runId="run-2", context=other)
+        assert_whole(result, heard)
+        assert "answers another task" in heard.status
+        assert fake.calls.count("create", "jobs") == 2
+
+
+@pytest.mark.parametrize("task", ["task-1", "task-2"])
+async def test_a_run_whose_id_is_no_label_takes_no_other_such_run_for_its_own(
+    tmp_path: Path, task: str
+) -> None:
+    """No label tells "@@@" from "###"; the names of their Jobs do."""
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one, runId="@@@") as first:
+            first.cancel()
+            await asyncio.sleep(1)
+            context = {"taskId": task, "paperclipTaskMarkdown": "Do it."}
+            async with started(two, 5, runId="###", context=context) as second:
+                result, heard = await second
+        assert "our own earlier attempt" not in heard.status
+        if task == "task-1":  # an orphan of our task, as any other
+            assert_whole(result, heard)
+            assert "an earlier host process left it" in heard.status
+        else:
+            assert result.error_code == "k8s_concurrent_run_blocked"
+        assert fake.calls.count("create", "jobs") == 1
+
+
+@pytest.mark.parametrize("seconds", [1, 300])
+async def test_a_run_whose_id_is_no_label_knows_its_own_earlier_attempt(
+    tmp_path: Path, seconds: float
+) -> None:
+    bare: dict[str, Any] = {"runId": "@@@", "context": {}}
+    async with two_hosts(tmp_path, LONG) as (fake, one, two):
+        async with started(one, **bare) as first:
+            first.cancel()
+        await asyncio.sleep(seconds)
+        result, heard = await two.run(**bare)
+        assert_whole(result, heard)
+        assert "our own earlier attempt" in heard.status
+        assert fake.calls.count("create", "jobs") == 1
 
 
 def lose_pods(fake: FakeCluster) -> None:
@@ -295,6 +344,7 @@ async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_
         result, heard = await two.run()
         assert_whole(result, heard)
         assert result.session_id == first.session_id
+        assert "Taking the result of K8s Job" in heard.status
         assert "in which this run has ended before" in heard.status
         assert fake.calls.count("create", "secrets") == 1
         assert jobs(fake) == []

@@ -177,6 +177,17 @@ async def test_a_run_stopped_before_it_began_creates_nothing(tmp_path: Path) -> 
         assert fake.calls.count("create") == 0
 
 
+async def test_a_stop_whose_end_cannot_be_proven_says_why(tmp_path: Path) -> None:
+    """The Pod outlives the time that we wait for the proof."""
+    deaf = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
+    async with living(tmp_path, deaf) as (_, run):
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(5, stop.set)
+        result, heard = await run(signal=stop, config={"stopGraceSec": 100})
+    assert result.error_code == "cancelled"
+    assert "could not be proven: its Pod was not seen to go within 45s\n" in heard.status
+
+
 class Placid:
     """A host's own signal, whose wait returns where it is cancelled."""
 

@@ -127,7 +127,7 @@ class Site:
         pods = await self.gateway.list_pods(self.namespace, labels)
         leases = await self.gateway.list_leases(self.namespace, labels)
         names = [job.ref.name for job in jobs.items]
-        secrets = [name for name in names if await self.gateway.secret_exists(self.namespace, name)]
+        secrets = [name for name in names if await self.gateway.read_secret(self.namespace, name)]
         return [
             *(f"job {name}" for name in names),
             *(f"pod {pod.name}" for pod in pods.items),

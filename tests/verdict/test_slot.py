@@ -2,11 +2,28 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.objects import a_job, a_pod, finished
 
-from paperclip_claude_k8s.cluster.labels import RUN_LABEL, SESSION_LABEL, TAKEN_ANNOTATION, TASK_LABEL
-from paperclip_claude_k8s.cluster.model import Running
-from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, Taken, judge_slot
+from paperclip_claude_k8s.cluster.labels import (
+    RUN_LABEL,
+    SESSION_LABEL,
+    TAKEN_ANNOTATION,
+    TASK_LABEL,
+    WAKE_ANNOTATION,
+)
+from paperclip_claude_k8s.cluster.model import JobSnapshot, Running
+from paperclip_claude_k8s.verdict.slot import (
+    Adopt,
+    Claimant,
+    Free,
+    Leaving,
+    Taken,
+    classify_orphan,
+    judge_slot,
+    rivals_of,
+)
 
 WE = Claimant(run="run-1", task="task-1")
 
@@ -184,3 +201,104 @@ def test_a_finished_job_held_for_another_run_waits_for_it_and_blocks_nobody() ->
 def test_a_job_held_for_another_run_is_waited_for_while_it_is_deleted() -> None:
     job, pod = a_job(run="other", deleting=True), a_pod(Running())
     assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == Leaving((pod,))
+
+
+NAMELESS = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
+"""A run whose id has no character that a label can hold."""
+
+
+@pytest.mark.parametrize("labels", [{}, {RUN_LABEL: ""}, {TASK_LABEL: "task-2"}])
+def test_a_run_without_a_run_label_does_not_take_another_unlabelled_job_for_its_own(
+    labels: dict[str, str],
+) -> None:
+    verdict = judge_slot([a_job("theirs", labels=labels)], NAMELESS)
+    assert isinstance(verdict, Taken)
+    assert "theirs" in verdict.failure.message
+
+
+@pytest.mark.parametrize("labels", [{}, {TASK_LABEL: "task-1"}])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_run_without_a_run_label_knows_its_own_job_by_its_name(
+    labels: dict[str, str],
+    ended: bool,  # noqa: FBT001
+) -> None:
+    job = a_job("ours", labels=labels, conditions=finished() if ended else ())
+    assert judge_slot([job], NAMELESS) == Adopt(job, own=True)
+
+
+def test_a_job_that_lost_its_run_label_is_still_known_by_its_name() -> None:
+    job = a_job("ours", labels={})
+    assert judge_slot([job], Claimant("run-1", "task-1", names=frozenset({"ours"}))) == Adopt(job, own=True)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("task-2", "task-1"), ("task-2", None), (None, "task-1"), (None, None)]
+)
+@pytest.mark.parametrize("claim", [Claimant("run-1", wake="d1"), Claimant("run-1", retry_of="other")])
+def test_a_finished_job_of_another_or_an_unknown_task_answers_nobody_else(
+    theirs: str | None, ours: str | None, claim: Claimant
+) -> None:
+    labels = {RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {})
+    job = a_job(labels=labels, annotations=WAKE, conditions=finished())
+    assert judge_slot([job], replace(claim, task=ours)) == Free(unclaimed=(job,))
+
+
+def test_a_finished_job_of_our_run_and_another_task_is_no_answer() -> None:
+    job = a_job(task="task-2", annotations=WAKE, conditions=finished())
+    assert judge_slot([job], Claimant("run-1", "task-1", wake="d1")) == Free(unclaimed=(job,))
+
+
+@pytest.mark.parametrize("task", ["task-1", None])
+def test_a_finished_job_of_our_own_run_needs_no_task_to_be_ours(task: str | None) -> None:
+    job = a_job(labels={RUN_LABEL: "run-1"}, conditions=finished())
+    assert judge_slot([job], Claimant("run-1", task)) == Adopt(job, own=True)
+
+
+def test_runs_without_a_task_are_in_each_others_way_where_the_slot_is_a_task() -> None:
+    """Not known to be different is in the way; not known to be the same is not adopted."""
+    one, two = a_job("one", labels={RUN_LABEL: "other"}), a_job("two", labels={})
+    verdict = judge_slot([one], Claimant("run-1", only_task=True))
+    assert isinstance(verdict, Taken)
+    assert verdict.failure.code == "k8s_orphan_task_unknown"
+    assert rivals_of(one, [one, two], only_task=True) == [two]
+
+
+MAYBE = st.sampled_from([None, "", "a", "b"])
+
+
+@st.composite
+def jobs_with_gaps(draw: st.DrawFn) -> JobSnapshot:
+    keys = (RUN_LABEL, TASK_LABEL, SESSION_LABEL, WAKE_ANNOTATION)
+    told = {key: value for key in keys if (value := draw(MAYBE)) is not None}
+    ends = finished() if draw(st.booleans()) else ()
+    return a_job(draw(st.sampled_from(["job", "named"])), labels=told, annotations=told, conditions=ends)
+
+
+CLAIMANTS = st.builds(
+    Claimant,
+    run=MAYBE,
+    task=MAYBE,
+    session=MAYBE,
+    retry_of=MAYBE,
+    wake=MAYBE,
+    only_task=st.booleans(),
+    names=st.just(frozenset({"named"})),
+)
+
+
+@given(jobs_with_gaps(), CLAIMANTS)
+def test_nothing_that_is_missing_ever_decides_that_two_runs_are_the_same(
+    job: JobSnapshot, who: Claimant
+) -> None:
+    """Whatever is adopted is so for a value that both sides have, or for the Job's name."""
+
+    def shared(key: str, value: str | None) -> bool:
+        return value not in {None, ""} and job.labels.get(key) == value
+
+    own = job.ref.name == "named" or shared(RUN_LABEL, who.run)
+    same_wake = shared(WAKE_ANNOTATION, who.wake) or shared(RUN_LABEL, who.retry_of)
+    verdict = judge_slot([job], who)
+    if isinstance(verdict, Adopt):
+        assert verdict.own == own
+        assert own or (shared(TASK_LABEL, who.task) and (same_wake or not job.conditions))
+    assert own or shared(TASK_LABEL, who.task) or classify_orphan(job, who) is not None

@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 from tests.support.objects import a_job, a_pod, finished
 
 from paperclip_claude_k8s.cluster.model import (
     Condition,
+    ContainerCondition,
     ContainerSnapshot,
     JobSnapshot,
     Known,
@@ -100,6 +103,109 @@ def test_a_broken_init_container_fails_at_once_by_name(init: Terminated | Waitin
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, GiveUp)
     assert '"setup"' in verdict.why
+
+
+WORDS = "listen tcp :2376:\n address in use"
+
+
+def sidecar(now: ContainerCondition) -> ContainerSnapshot:
+    return ContainerSnapshot("proxy", now, restarts=1, sidecar=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (Terminated(255, "Error", WORDS), "exit code 255: Error: listen tcp :2376: address in use"),
+        (Terminated(255), "exit code 255: unknown"),
+        (Terminated(0, "Completed"), "exit code 0: Completed"),
+        (Terminated(None, "", "gone"), "gone"),
+        (Waiting("CrashLoopBackOff", "back-off 10s restarting"), "crash loop: back-off 10s restarting"),
+        (Waiting("CrashLoopBackOff"), "crash loop: CrashLoopBackOff"),
+        (Waiting("CreateContainerConfigError", 'secret "x" not found'), 'secret "x" not found'),
+    ],
+)
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_sidecar_that_ends_is_waited_for_inside_the_start_budget_and_says_why(
+    now: ContainerCondition,
+    words: str,
+    deleting: bool,  # noqa: FBT001
+) -> None:
+    pod = a_pod(Waiting("PodInitializing"), init=(sidecar(now),), deleting=deleting)
+    verdict = judged(a_job(), pod)
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is Budget.START
+    assert 'Sidecar "proxy"' in verdict.why
+    assert words in verdict.why
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_crash_loop_says_how_the_container_ended_before(always: bool) -> None:  # noqa: FBT001
+    loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
+    last = Terminated(127, "StartError", 'exec: "dockerd": not found')
+    pod = a_pod(init=(ContainerSnapshot("docker", loop, restarts=2, sidecar=always, last=last),))
+    verdict = judge_start(a_job(), pod)
+    assert isinstance(verdict, Wait if always else GiveUp)
+    assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
+
+
+def test_an_image_that_no_sidecar_can_ever_have_still_fails_at_once() -> None:
+    pod = a_pod(Waiting("PodInitializing"), init=(sidecar(Waiting("InvalidImageName", "no such thing")),))
+    assert isinstance(judged(a_job(), pod), GiveUp)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_init_container_that_failed_is_told_though_a_sidecar_is_started_again(order: int) -> None:
+    init = (sidecar(Terminated(255, "Error")), ContainerSnapshot("setup", Terminated(3, "Error", "no disk")))
+    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init=init[::order]))
+    assert verdict == GiveUp('Init container "setup" failed with exit code 3: Error: no disk')
+
+
+def test_a_missing_secret_of_an_init_container_runs_the_start_budget() -> None:
+    missing = Waiting("CreateContainerConfigError", 'secret "x" not found')
+    verdict = judged(a_job(), a_pod(init=(ContainerSnapshot("setup", missing),)))
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is Budget.START
+    assert 'secret "x" not found' in verdict.why
+
+
+TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"reason": "Evicted", "message": "low on memory"}, "Evicted", "low on memory"),
+    ({"reason": "DeadlineExceeded", "message": "too long"}, "DeadlineExceeded", "too long"),
+    (
+        {"conditions": (Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "evicting"),)},
+        "EvictionByEvictionAPI",
+        "evicting",
+    ),
+    ({"deleting": True}, "PodDeleted", "deleted before the agent began"),
+)
+
+
+@pytest.mark.parametrize(("more", "reason", "words"), TAKEN_FROM_OUTSIDE)
+@pytest.mark.parametrize("phase", ["Failed", "Pending"])
+@pytest.mark.parametrize("code", [1, 137, 143])
+def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
+    more: dict[str, Any], reason: str, words: str, phase: str, code: int
+) -> None:
+    init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
+    pod = a_pod(Waiting("PodInitializing"), phase=phase, init=init, **more)
+    verdict = judged(a_job(), pod)
+    assert isinstance(verdict, Preempted)
+    assert verdict.reason == reason
+    assert words in verdict.words
+
+
+def test_a_pod_that_failed_by_its_init_container_says_so_and_not_what_became_of_its_sidecar() -> None:
+    init = (sidecar(Terminated(137, "Error")), ContainerSnapshot("setup", Terminated(3, "Error")))
+    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init=init))
+    assert verdict == GiveUp('Init container "setup" failed with exit code 3: Error')
+
+
+def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() -> None:
+    pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", WORDS)),))
+    verdict = judged(a_job(), pod)
+    assert isinstance(verdict, Preempted)
+    assert verdict.reason == "phase=Failed"
+    assert 'Sidecar "proxy" failed with exit code 255' in verdict.words
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ class ContainerSnapshot:
     image: str = ""
     restarts: int = 0
     sidecar: bool = False
+    last: Terminated | None = None
+    """How it ended before it was started again, where the kubelet says so."""
 
 
 @dataclass(frozen=True, slots=True)

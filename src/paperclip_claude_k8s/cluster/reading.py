@@ -225,6 +225,7 @@ def _container(status: Json, sidecars: set[str]) -> ContainerSnapshot:
         image=_text(status, "image"),
         restarts=_number(status, "restartCount") or 0,
         sidecar=_text(status, "name") in sidecars,
+        last=last if isinstance(last := _now(_map(status, "lastState")), Terminated) else None,
     )
 
 

@@ -34,7 +34,7 @@ class Mischief:
     condition_delay: float = 0.0
     """How late the Job's condition follows."""
     replaces_dying_pods: bool = False
-    """As a server before 1.29, which drops `podReplacementPolicy`: a Pod that is deleted is replaced at once."""
+    """As a server before 1.29, which drops `podReplacementPolicy`: a deleted Pod is replaced at once."""
     rotate_log_at: int = 0
     """Size at which a container's log is rotated; 0 is never."""
     every_record_stamped: bool = False

@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
-from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 
@@ -69,19 +67,6 @@ class Duty:
         self._doing = None
         if pause is not None and not self._over:
             self.call_in(pause)
-
-
-class Turns:
-    """One lock per key, held by nobody when nobody waits for it: one agent at a time, others at once."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def of(self, key: Hashable) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
 
 
 class Admission:

@@ -20,6 +20,8 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 _LABEL_CHARS = Limits().label_chars
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
+_ATTEMPTS = 2
+"""A run makes at most so many Jobs: a session that is lost is followed by one fresh one."""
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 _NOT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
 _NOT_SLUG = re.compile(r"[^a-z0-9-]+")
@@ -59,6 +61,11 @@ class Identity:
 
     def job_name(self, attempt: int = 1) -> str:
         return job_name(self.agent_id, self.run_id, attempt)
+
+    @property
+    def job_names(self) -> frozenset[str]:
+        """Of every attempt: the first one, and the one with a fresh session."""
+        return frozenset(self.job_name(attempt) for attempt in range(1, _ATTEMPTS + 1))
 
     @property
     def selector(self) -> Mapping[str, str]:

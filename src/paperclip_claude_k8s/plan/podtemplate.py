@@ -11,8 +11,12 @@ from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic import merge
 
 CONTAINERS = ("initContainers", "containers")
-_FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy")
-"""The relay, and where it leaves its summary: without them no run could be judged."""
+_RESTARTS = ("restartPolicy", "restartPolicyRules")
+"""Whether the kubelet starts a container again in its place (Kubernetes 1.34 and newer)."""
+_FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy", *_RESTARTS)
+"""The relay, and where it leaves its summary: without them no run could be judged. No agent runs twice."""
+_RESTART_ALONE = "Restart"
+"""The one action of a restart rule that leaves the other containers of the Pod alone."""
 _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
 _FIXED_VARIABLES = ("PAPERCLIP_", "HOME")
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
@@ -86,28 +90,61 @@ def _spec(ours: JsonMap, merged: JsonMap) -> JsonMap:
     containers = merged.get("containers") or ()
     theirs = next((c for c in containers if c.get("name") == AGENT_CONTAINER), agent)
     others = [container for container in containers if container.get("name") != AGENT_CONTAINER]
+    own_init = {container["name"]: container for container in ours.get("initContainers") or ()}
+    init = [
+        _init(own_init.get(container["name"]), container) for container in merged.get("initContainers") or ()
+    ]
     fixed = [volume for volume in ours["volumes"] if volume["name"] in _FIXED_VOLUMES]
     volumes = [v for v in merged.get("volumes") or () if v.get("name") not in _FIXED_VOLUMES]
     return {
         **merged,
         "restartPolicy": ours["restartPolicy"],
-        "containers": [_agent(agent, theirs), *others],
+        "containers": [_agent(agent, theirs), *map(_restarting_alone, others)],
         "volumes": [*fixed, *volumes],
+        **({"initContainers": init} if init else {}),
     }
+
+
+def _init(ours: JsonMap | None, theirs: JsonMap) -> JsonMap:
+    """An init container or sidecar: one of ours is started as often as we said."""
+    return _restarting_alone(theirs) if ours is None else _with_ours(ours, theirs, _RESTARTS)
+
+
+def _restarting_alone(container: JsonMap) -> JsonMap:
+    """A container of the overlay, without rules by which its end restarts the agent as well."""
+    rules = container.get("restartPolicyRules")
+    if not isinstance(rules, list):
+        return container
+    kept = [rule for rule in rules if isinstance(rule, Mapping) and rule.get("action") == _RESTART_ALONE]
+    rest = {key: value for key, value in container.items() if key != "restartPolicyRules"}
+    return {**rest, "restartPolicyRules": kept} if kept else rest
+
+
+def _with_ours(ours: JsonMap, theirs: JsonMap, keys: tuple[str, ...]) -> JsonMap:
+    """Theirs, but for these keys: each as ours has it, or not at all."""
+    rest = {key: value for key, value in theirs.items() if key not in keys}
+    return {**rest, **{key: ours[key] for key in keys if key in ours}}
 
 
 def _agent(ours: JsonMap, theirs: JsonMap) -> JsonMap:
     """The agent's container: what the relay stands on, and what the run says of itself, are ours."""
-    rest = {key: value for key, value in theirs.items() if key not in _FIXED}
-    fixed = {key: ours[key] for key in _FIXED if key in ours}
     return {
-        **rest,
-        **fixed,
+        **_resized_in_place(_with_ours(ours, theirs, _FIXED)),
         "env": _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable),
         "volumeMounts": _put_back(
             ours["volumeMounts"], theirs.get("volumeMounts") or (), "mountPath", _FIXED_MOUNTS.__contains__
         ),
     }
+
+
+def _resized_in_place(container: JsonMap) -> JsonMap:
+    """Without the wish to be started again when its resources change."""
+    policies = container.get("resizePolicy")
+    if not isinstance(policies, list):
+        return container
+    restarts = {"restartPolicy": "RestartContainer"}.items()
+    kept = [policy for policy in policies if not (isinstance(policy, Mapping) and policy.items() >= restarts)]
+    return {**container, "resizePolicy": kept}
 
 
 def _is_fixed_variable(name: str) -> bool:

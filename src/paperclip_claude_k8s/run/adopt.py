@@ -24,7 +24,7 @@ from paperclip_claude_k8s.relay import read_summary
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.holder import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.slot import is_live
+from paperclip_claude_k8s.verdict.slot import differ, is_live, same
 
 LOST_RACE = frozenset({409, 422})
 """Answers to a patch whose test failed: somebody changed the Job since we saw it."""
@@ -92,9 +92,11 @@ async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, 
     """Mark results that answer another wake as taken; the newest session of our task, to go on from."""
     session: str | None = None
     for job in sorted(jobs, key=lambda job: str(job.created)):
+        theirs = job.labels.get(TASK_LABEL)
         if await mark_taken(job, ports):
-            await say.status(f"Job {job.ref.name} finished unheard; its result answers another wake")
-        if plan.identity.task is not None and job.labels.get(TASK_LABEL) == plan.identity.task:
+            other = "task" if differ(theirs, plan.identity.task) else "wake"
+            await say.status(f"Job {job.ref.name} finished unheard; its result answers another {other}")
+        if same(theirs, plan.identity.task):
             session = await _session_of(job, ports) or session
     return session
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.labels import RUN_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
@@ -34,6 +35,8 @@ class Adopted:
 
     job: JobSnapshot
     own: bool
+    prior_run: str | None = None
+    """Whose the Job was until now, as its label said."""
 
 
 Claim: TypeAlias = Fresh | Adopted
@@ -73,7 +76,7 @@ class _Guard:
                 return Fresh(await pass_over(unclaimed, self._plan, self._ports, self._say))
             case Adopt(job, own):
                 ours = await adopt(job, self._plan, self._held, self._ports, self._say)
-                return None if ours is None else Adopted(ours, own)
+                return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
             case Taken(failure):
                 clears = failures.slot_may_clear(failure)
                 await self._wait(failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
@@ -106,7 +109,7 @@ class _Guard:
             raise RunFailure(failures.guard_unreachable(error)) from None
         alive = held_jobs(jobs, ports)
         kept = await clear_unopened(jobs, alive, ports, self._say)
-        detached = detached_jobs(kept, plan.identity.run)
+        detached = detached_jobs(kept, plan.identity)
         return judge_slot(kept, _claimant(plan), alive, detached, pods)
 
 
@@ -114,6 +117,7 @@ def _claimant(plan: RunPlan) -> Claimant:
     who, config = plan.identity, plan.config
     return Claimant(
         run=who.run,
+        names=who.job_names,
         task=who.task,
         session=label_value(plan.resume),
         retry_of=label_value(plan.retry_of),

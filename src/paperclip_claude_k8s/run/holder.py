@@ -39,13 +39,18 @@ def holder_note(ports: Ports, namespace: str) -> dict[str, str]:
 
 def detached_note(who: Identity) -> dict[str, str]:
     """Annotations of a Job that is held for its run, not for a process (SPEC 12)."""
-    return {DETACHED_ANNOTATION: f"detached:{who.run}"}
+    return {DETACHED_ANNOTATION: _detached_for(who)}
 
 
-def detached_jobs(jobs: Sequence[JobSnapshot], run: str | None) -> set[str]:
+def _detached_for(who: Identity) -> str:
+    """A run whose id has no label value is named by the Job that its first attempt makes."""
+    return f"detached:{who.run or who.job_name()}"
+
+
+def detached_jobs(jobs: Sequence[JobSnapshot], who: Identity) -> set[str]:
     """Uids of Jobs that are held for other runs than this one, whether or not a process looks after them."""
-    mine = {None, f"detached:{run}"}
-    return {job.ref.uid for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in mine}
+    held = [job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in {None, _detached_for(who)}]
+    return {job.ref.uid for job in held if job.ref.name not in who.job_names}
 
 
 async def keep_noting(ref: JobRef, held: Tenure, ports: Ports) -> None:

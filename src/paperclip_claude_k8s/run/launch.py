@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
@@ -22,7 +23,7 @@ from paperclip_claude_k8s.run.holder import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.staging import stage, unstage
 from paperclip_claude_k8s.verdict.retry import maybe_done
-from paperclip_claude_k8s.verdict.slot import is_live, rivals_of
+from paperclip_claude_k8s.verdict.slot import differ, is_live, rivals_of
 
 HTTP_CONFLICT = 409
 LOOK_AGAIN = 1.0
@@ -67,10 +68,8 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
     rival: str | None = None
     for _ in range(ports.house.limits.gate_rounds):
         match await claim_slot(plan, held, ports, say):
-            case Adopted(job, own):
-                whose = "our own earlier attempt" if own else "an earlier host process left it"
-                line = f"Reattaching to in-flight K8s Job {job.ref.name}, {whose}"
-                return LaunchedJob(job, plan, line, adopted=True)
+            case Adopted(job) as found:
+                return LaunchedJob(job, plan, _adoption(found), adopted=True)
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await say.status(f"Going on with session {session}, where the agent's last run ended")
                 plan = planner.plan(session=session)
@@ -82,7 +81,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             plan = await _without_secrets(planner, plan, refused, held, say)
             continue
         if look is None:
-            line = f"Reattaching to K8s Job {job.ref.name}, in which this run has ended before"
+            line = f"Taking the result of K8s Job {job.ref.name}, in which this run has ended before"
             return LaunchedJob(job, plan, line, adopted=True)
         rival = look.rival
         if rival is None:
@@ -92,6 +91,17 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
         await say.status(f"Job {rival} was created at the same moment; stepping back")
         await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
     raise RunFailure(failures.run_blocked(rival or "(unknown)"))
+
+
+def _adoption(found: Adopted) -> str:
+    """The headline of a Job that was there: only what still works is something to re-attach to."""
+    job, prior = found.job.ref, found.prior_run or "unknown"
+    if not is_live(found.job):
+        whose = "our own earlier attempt" if found.own else "an earlier host process"
+        return f"Taking the result of finished K8s Job {job.name} (prior run {prior}), which {whose} left"
+    whose = "our own earlier attempt" if found.own else "an earlier host process left it"
+    where = f"in namespace {job.namespace} (prior run {prior})"
+    return f"Reattaching to in-flight K8s Job {job.name} {where}, {whose}"
 
 
 async def _check(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> None:
@@ -222,7 +232,10 @@ async def _take_back_unanswered(plan: RunPlan, ports: Ports) -> None:
 
 
 def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
-    return job.labels.items() >= plan.identity.labels.items()
+    """Whether this run made the Job that has its name; a label that is missing on a side says nothing."""
+    who, labels = plan.identity, job.labels
+    known = ((labels.get(RUN_LABEL), who.run), (labels.get(TASK_LABEL), who.task))
+    return labels.items() >= who.selector.items() and not any(differ(*pair) for pair in known)
 
 
 async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:

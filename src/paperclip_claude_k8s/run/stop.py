@@ -43,7 +43,7 @@ async def end_job(vigil: Vigil, ports: Ports, say: Narrator) -> bool:
         async with asyncio.timeout(ports.house.timings.stop_proof):
             await _gone(vigil, ports)
     except (ClusterError, TimeoutError) as error:
-        why = str(error) or "its Pod is still there"
+        why = str(error) or f"its Pod was not seen to go within {ports.house.timings.stop_proof:g}s"
         await say.warn(f"The end of Job {vigil.ref.name} could not be proven: {why}")
         return False
     return True

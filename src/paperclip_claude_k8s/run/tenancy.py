@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.leases import (
@@ -42,11 +43,12 @@ LINGER = 1.0
 
 
 class Rival(Exception):
-    """The slot's holder is alive."""
+    """The slot's holder is alive. `job`: its Job, where that is known."""
 
-    def __init__(self, holder: str, run: str) -> None:
+    def __init__(self, holder: str, run: str, job: str = "") -> None:
         super().__init__(holder)
         self.run = run
+        self.job = job
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Landlord:
     _held: dict[str, Tenure] = field(default_factory=dict)
     _owed: list[Tenure] = field(default_factory=list)
     """Slots that were given back, and whose Leases may still be there."""
+    _preparing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """Slot → the lock of whoever is between taking it and having a Job; nobody's when nobody wants it."""
     _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _version: str = ""
     _renewing: asyncio.Task[None] | None = None
@@ -77,6 +81,9 @@ class Landlord:
     async def tenure(self, slot: str, run: str, patience: float, say: Voice) -> AsyncIterator[Tenure]:
         """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
 
+        While another run of this process prepares its Job in the slot we wait, however long: until then
+        nobody knows whether the slot is taken.
+
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
         """
@@ -84,7 +91,10 @@ class Landlord:
         try:
             yield held
         finally:
-            await self._give_back(held)
+            try:
+                await self._give_back(held)
+            finally:
+                held.prepared()
 
     async def still_ours(self, held: Tenure) -> bool:
         """Whether nobody took the slot over; asked only where our own Lease was not renewed for too long."""
@@ -107,24 +117,49 @@ class Landlord:
     # taking a slot ------------------------------------------------------------------------------
 
     async def _patiently(self, slot: str, run: str, patience: float, say: Voice) -> Tenure:
-        deadline, told = self._now() + patience, False
+        """`patience` counts from the moment at which the slot is known to be taken."""
+        lock = self._preparing.setdefault(slot, asyncio.Lock())
+        if lock.locked():
+            await say.status("Waiting while another run of this agent prepares its Job")
+        deadline: float | None = None
         while True:
             try:
-                return await self._take(slot, run, say)
+                return await self._in_turn(lock, slot, run, say)
             except Rival as rival:
+                if deadline is None:
+                    deadline = await self._told_to_wait(patience, say)
                 if self._now() >= deadline:
-                    raise RunFailure(failures.slot_held(rival.run)) from None
+                    raise RunFailure(failures.slot_held(rival.run, rival.job)) from None
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
-            if not told:
-                await say.status(f"Waiting up to {patience:g}s for the agent's slot, which another run holds")
-                told = True
             await asyncio.sleep(min(LOOK_AGAIN, max(deadline - self._now(), 0.0)))
+
+    async def _told_to_wait(self, patience: float, say: Voice) -> float:
+        """When the patience ends that begins now."""
+        deadline = self._now() + patience
+        if patience > 0:
+            await say.status(f"Waiting up to {patience:g}s for the agent's slot, which another run holds")
+        return deadline
+
+    async def _in_turn(self, lock: asyncio.Lock, slot: str, run: str, say: Voice) -> Tenure:
+        """One try, after those who came before; the lock stays taken until the run has its Job or failed.
+
+        Raises `Rival` or `ClusterError`.
+        """
+        await lock.acquire()
+        try:
+            held = await self._take(slot, run, say)
+        except BaseException:
+            lock.release()
+            raise
+        held.preparing = lock
+        return held
 
     async def _take(self, slot: str, run: str, say: Voice) -> Tenure:
         """Raises `Rival` or `ClusterError`."""
         if slot in self._held:
-            raise Rival(self.me.uuid, self._held[slot].run)
+            there = self._held[slot]
+            raise Rival(self.me.uuid, there.run, there.job)
         held = self._held[slot] = Tenure(slot, run)  # at once: others of this process see it
         self._idle.clear()
         try:

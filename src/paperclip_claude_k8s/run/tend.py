@@ -84,7 +84,7 @@ class Care:
             await self.say.status(f"Retaining job {job.ref.name}: {kept}")
 
     async def _remove_released(self) -> None:
-        """A Pod that its Job does not take along: the Job controller or an orphaning deletion let go of it."""
+        """A Pod that its Job does not take along, since the Job controller let go of it."""
         known = self.last
         if known is not None and known.pod is not None and known.pod_released and not known.pod_gone:
             try:

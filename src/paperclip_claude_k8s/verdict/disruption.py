@@ -12,8 +12,7 @@ TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Termin
 CAUSES = frozenset(
     {
         *("TaintManagerEviction", "Preempted", "Evicted", "NodeNotReady", "NodeShutdown"),  # about the Pod
-        *("Suspended", "Stopped", "EvictedDueToPreempted"),  # about the Job; the last two are Kueue's
-        *("SuccessfulDelete",),  # the Job controller's, when parallelism or suspension made it delete a Pod
+        *("Suspended", "Stopped"),  # about the Job; the second is Kueue's
     }
 )
 """Reasons of Events that say why a Pod was taken away."""
@@ -79,10 +78,11 @@ def must_not_be_replaced(known: Known) -> bool:
 def never_began(known: Known) -> bool:
     """Whether it is proven that the Pod's agent container did not start and never will.
 
-    Proof is a Pod that had no node when it went, or the kubelet's last word: the final phase, or the Pod's
-    removal after a graceful deletion, before which the kubelet reports how its containers ended.
+    Proof is a Pod that had no node when it went, or the kubelet's final phase. That a Pod is gone proves
+    nothing else: kubelets before 1.27 remove one that is deleted while it starts without a report of what its
+    containers did meanwhile.
     """
     pod = known.pod
     if pod is None or known.agent_began:
         return False
-    return (known.pod_gone and (not pod.node or pod.deleting)) or pod.is_over
+    return pod.is_over or (known.pod_gone and not pod.node)

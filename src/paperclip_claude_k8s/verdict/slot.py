@@ -32,6 +32,8 @@ class Claimant:
     """Digest of what this run was woken for."""
     only_task: bool = False
     adopts_orphans: bool = True
+    names: Collection[str] = frozenset()
+    """Names of the Jobs that the run's own attempts make: known also where its id has no label value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def judge_slot(
     `detached`: those held for another run. A finished one waits for the call that names its run, and is in
     nobody's way.
     """
-    ours = [job for job in jobs if not who.only_task or job.labels.get(TASK_LABEL) == who.task]
+    ours = [job for job in jobs if not who.only_task or _shares_slot(job.labels.get(TASK_LABEL), who.task)]
     ours = [job for job in ours if job.ref.uid not in detached or is_live(job) or job.deleting]
     live = sorted((job for job in ours if is_live(job)), key=_created, reverse=True)
     alive = [job for job in ours if not job.deleting and job.ref.uid in {*held, *detached}]
@@ -94,27 +96,45 @@ def judge_slot(
         for pod in pods
         if not pod.is_over
         and pod.job_uid not in {adopted, *kept}
-        and (not who.only_task or pod.labels.get(TASK_LABEL) == who.task)
+        and (not who.only_task or _shares_slot(pod.labels.get(TASK_LABEL), who.task))
     )
     return Leaving(running) if running else verdict
 
 
 def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:
     """Why a living Job without a living holder may not be adopted by this run; None: it may."""
-    if job.labels.get(RUN_LABEL) == who.run:
+    if is_own(job, who.run, who.names):
         return None
     if not who.adopts_orphans:
         return failures.run_blocked(
             job.ref.name, "of an earlier host process is still running for this agent"
         )
     task, session = job.labels.get(TASK_LABEL), job.labels.get(SESSION_LABEL)
-    if task is None or who.task is None:
+    if not (task and who.task):
         return failures.orphan_task_unknown(job.ref.name)
     if task != who.task:
         return failures.run_blocked(job.ref.name, f"is still running for this agent, on task {task}")
-    if session is not None and who.session is not None and session != who.session:
+    if session and who.session and session != who.session:
         return failures.orphan_session_mismatch(job.ref.name, session, who.session)
     return None
+
+
+def same(one: str | None, other: str | None) -> bool:
+    """Whether both values are known and equal. What is missing or empty equals nothing, not even itself."""
+    return bool(one) and one == other
+
+
+def differ(one: str | None, other: str | None) -> bool:
+    """Whether both values are known and not equal."""
+    return bool(one and other) and one != other
+
+
+def is_own(job: JobSnapshot, run: str | None, names: Collection[str]) -> bool:
+    """Whether an attempt of this run made the Job or took it over. `names`: those its own attempts give.
+
+    A run whose id has no label value is known by the name alone, which holds a hash of the whole id.
+    """
+    return same(job.labels.get(RUN_LABEL), run) or job.ref.name in names
 
 
 def is_live(job: JobSnapshot) -> bool:
@@ -126,12 +146,20 @@ def rivals_of(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task: bool)
     """Other living Jobs of the slot, whatever their age."""
     task = job.labels.get(TASK_LABEL)
     others = [other for other in jobs if other.ref.uid != job.ref.uid and is_live(other)]
-    return [other for other in others if not only_task or other.labels.get(TASK_LABEL) == task]
+    return [other for other in others if not only_task or _shares_slot(other.labels.get(TASK_LABEL), task)]
+
+
+def _shares_slot(one: str | None, other: str | None) -> bool:
+    """Whether two Jobs are in each other's way where the slot is a task: of the same task, or both of none.
+
+    This only ever keeps Jobs apart. Nothing is adopted for want of a task: see `classify_orphan`.
+    """
+    return same(one, other) or not (one or other)
 
 
 def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
     """Our own first, then the newest; beside it no other run's may live, or two Pods would share a slot."""
-    own = [job for job in live if job.labels.get(RUN_LABEL) == who.run]
+    own = [job for job in live if is_own(job, who.run, who.names)]
     chosen = own[0] if own else live[0]
     failure = classify_orphan(chosen, who)
     if failure is not None:
@@ -141,16 +169,20 @@ def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
 
 
 def _finished(jobs: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
-    """A result that nobody took answers this run only if it was made for the same wake."""
+    """A result that nobody took answers this run only if it was made for the same task and wake."""
     untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(untaken, key=_created, reverse=True):
-        run = job.labels.get(RUN_LABEL)
-        same_wake = who.wake is not None and job.annotations.get(WAKE_ANNOTATION) == who.wake
-        if run is not None and run in {who.run, who.retry_of}:
-            return Adopt(job, own=run == who.run)
-        if same_wake:
-            return Adopt(job, own=False)
+        own = is_own(job, who.run, who.names)
+        if (own and not differ(job.labels.get(TASK_LABEL), who.task)) or _answers(job, who):
+            return Adopt(job, own=own)
     return Free(tuple(untaken))
+
+
+def _answers(job: JobSnapshot, who: Claimant) -> bool:
+    """Whether another run's Job was made for our task, and for our wake or as the run that ours repeats."""
+    repeated = same(job.labels.get(RUN_LABEL), who.retry_of)
+    woken = same(job.annotations.get(WAKE_ANNOTATION), who.wake)
+    return same(job.labels.get(TASK_LABEL), who.task) and (repeated or woken)
 
 
 def _created(job: JobSnapshot) -> datetime:

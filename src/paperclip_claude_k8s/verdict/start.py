@@ -118,32 +118,77 @@ def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
 
 
 def _never_started(pod: PodSnapshot) -> StartVerdict:
-    """A Pod that ended without its agent container: init failed, evicted, or refused by the node."""
-    broken = next((c for c in pod.init if isinstance(c.now, Terminated) and c.now.exit_code), None)
-    if broken is not None and isinstance(broken.now, Terminated):
-        return GiveUp(_init_failed(broken, broken.now))
+    """A Pod that ended without its agent container: taken away, refused by its node, or its init failed."""
+    taken = _taken_away(pod)
+    if taken is not None:
+        return taken
+    broken = next((c for c in pod.init if not c.sidecar and _failed(c)), None)
+    if broken is not None:
+        return GiveUp(_init_failed(broken))
+    told = [_init_failed(c) for c in pod.init if _failed(c)]
+    return Preempted(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *told))))
+
+
+def _taken_away(pod: PodSnapshot) -> Preempted | None:
+    """Who ended the Pod from outside; what its containers' exit codes say only follows from that.
+
+    A Pod has a reason of its own only where its node ended or refused it as a whole.
+    """
     named = named_disruption(pod)
     if named is not None:
         return Preempted(pod.name, named.reason, named.words)
-    return Preempted(pod.name, pod.reason or f"phase={pod.phase}", pod.message)
+    taken = disruption(Known(pod=pod))
+    if pod.reason or taken is None:
+        return Preempted(pod.name, pod.reason, pod.message) if pod.reason else None
+    return Preempted(pod.name, taken.reason, pod.message or taken.words)
 
 
 def _init_trouble(pod: PodSnapshot) -> StartVerdict | None:
-    for container in pod.init:
-        if isinstance(container.now, Terminated) and container.now.exit_code:
-            return GiveUp(_init_failed(container, container.now))
-        if isinstance(container.now, Waiting) and container.now.reason == "CrashLoopBackOff":
-            return GiveUp(f'Init container "{container.name}" crash loop: {container.now.message}')
-        if isinstance(container.now, Waiting):
-            hopeless = _image_verdict(container, container.now)
-            if hopeless is not None:
-                return hopeless
-    return None
+    """What keeps the Pod from its agent; what is final goes before what may heal."""
+    troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, pod)) is not None]
+    final = [trouble for trouble in troubles if not isinstance(trouble, Wait)]
+    return next(iter([*final, *troubles]), None)
 
 
-def _init_failed(container: ContainerSnapshot, end: Terminated) -> str:
-    why = end.reason or end.message or "unknown"
-    return f'Init container "{container.name}" failed with exit code {end.exit_code}: {why}'
+def _trouble_of(container: ContainerSnapshot, pod: PodSnapshot) -> StartVerdict | None:
+    """An init container that failed has failed for good; a sidecar is started again by the kubelet."""
+    if isinstance(container.now, Waiting):
+        return _held_up(container, container.now)
+    if container.sidecar and isinstance(container.now, Terminated):
+        return Wait(Budget.START, f"{_init_failed(container)}; the kubelet starts it again")
+    return (_taken_away(pod) or GiveUp(_init_failed(container))) if _failed(container) else None
+
+
+def _held_up(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
+    if waiting.reason == "CrashLoopBackOff":
+        ended = f"; it ended with {_end(container.last)}" if container.last is not None else ""
+        words = f"{_kind(container)} crash loop: {waiting.message or waiting.reason}{ended}"
+        return Wait(Budget.START, words) if container.sidecar else GiveUp(words)
+    if waiting.reason in CONFIG_TROUBLE:
+        words = f"{_kind(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
+        return Wait(Budget.START, words)
+    return _image_verdict(container, waiting)
+
+
+def _kind(container: ContainerSnapshot) -> str:
+    return f'{"Sidecar" if container.sidecar else "Init container"} "{container.name}"'
+
+
+def _failed(container: ContainerSnapshot) -> bool:
+    return isinstance(container.now, Terminated) and container.now.exit_code not in {None, 0}
+
+
+def _init_failed(container: ContainerSnapshot) -> str:
+    """How it ended, in one line: exit code, reason and its own last words."""
+    if not isinstance(container.now, Terminated):
+        return f"{_kind(container)} has not ended"
+    how = "failed" if container.now.exit_code else "ended"
+    return f"{_kind(container)} {how} with {_end(container.now)}"
+
+
+def _end(end: Terminated) -> str:
+    why = ": ".join(filter(None, (end.reason, " ".join(end.message.split())))) or "unknown"
+    return f"exit code {end.exit_code}: {why}"
 
 
 def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:

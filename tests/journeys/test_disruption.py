@@ -1,0 +1,200 @@
+"""A run's Pod is taken away on a real cluster, in every way there is: one agent at a time, and the true cause.
+
+The agent is slow to die: it works on for ten seconds after SIGTERM, inside its grace period. Each agent writes
+down on the shared volume when it was alive, so that two at once are seen whoever started them. The next run of
+the same agent follows at once.
+"""
+
+import asyncio
+import json
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.journeys.test_faults import RESULT, VOLUME, has_heard
+from tests.support.programs import as_admin
+from tests.support.runs import Heard, Site
+
+from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+pytestmark = pytest.mark.real
+ROUNDS = int(os.environ.get("DISRUPTION_ROUNDS", "1"))
+"""How often each way is tried at each moment; `DISRUPTION_ROUNDS=10` for a long look."""
+DYING = 10.0
+"""Seconds that the agent works on after SIGTERM; less than the grace period of 20 s."""
+TICKS = 300
+"""Signs of life of an agent that is left alone."""
+STEP = 0.2
+"""Seconds between two signs of life."""
+
+
+def agent(stamps: str, seconds: float) -> str:
+    """A script that stamps and prints a line at each step, and ends with a result after so many seconds."""
+    return f"""
+dying=0; n=0; trap 'dying=1' TERM
+while [ $n -lt {int(seconds / STEP)} ]; do
+  n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
+  echo "line $n"
+  if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {int(DYING / STEP)} ] || exit 143; fi
+  sleep {STEP}
+done
+{RESULT}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Where the agents of one test write when they were alive."""
+
+    name: str
+
+    @classmethod
+    def fresh(cls) -> "Stamps":
+        folder = Path(VOLUME) / "stamps"
+        folder.mkdir(mode=0o777, exist_ok=True)
+        folder.chmod(0o777)
+        return cls(uuid.uuid4().hex)
+
+    @property
+    def in_pod(self) -> str:
+        return f"/paperclip/stamps/{self.name}"
+
+    def lives(self) -> dict[str, tuple[float, float]]:
+        """Pod → first and last sign of its agent's life, in seconds of the machine's uptime."""
+        path = Path(VOLUME) / "stamps" / self.name
+        seen: dict[str, list[float]] = defaultdict(list)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            pod, _, when = line.partition(" ")
+            seen[pod].append(float(when))
+        return {pod: (min(times), max(times)) for pod, times in seen.items()}
+
+    def assert_one_at_a_time(self, at_most: int) -> None:
+        spans = sorted((first, last, pod) for pod, (first, last) in self.lives().items())
+        assert len(spans) <= at_most, spans
+        for (_, ended, one), (began, _, other) in zip(spans, spans[1:], strict=False):
+            assert ended < began, f"{other} began {ended - began:.1f} s before {one} ended: {spans}"
+
+
+Act = Callable[[str, str], Awaitable[None]]
+"""What happens to (Pod, Job)."""
+
+
+async def delete(pod: str, _job: str) -> None:
+    await as_admin("delete", "pod", pod, "--wait=false")
+
+
+async def delete_by_force(pod: str, _job: str) -> None:
+    await as_admin("delete", "pod", pod, "--force", "--grace-period=0", "--wait=false")
+
+
+async def evict(pod: str, _job: str) -> None:
+    group = "policy/v1" if await version() >= (1, 22) else "policy/v1beta1"
+    body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": "paperclip"}}
+    path = f"/api/v1/namespaces/paperclip/pods/{pod}/eviction"
+    await as_admin("create", "--raw", path, "-f", "-", given=json.dumps(body))
+
+
+async def scale_down(_pod: str, job: str) -> None:
+    await as_admin("patch", "job", job, "--type=merge", "-p", '{"spec":{"parallelism":0}}')
+
+
+async def suspend(_pod: str, job: str) -> None:
+    await as_admin("patch", "job", job, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+
+
+async def delete_job(_pod: str, job: str) -> None:
+    await as_admin("delete", "job", job, "--wait=false")
+
+
+async def version() -> tuple[int, int]:
+    told = json.loads(await as_admin("get", "--raw", "/version"))
+    return int(told["major"]), int(told["minor"].rstrip("+"))
+
+
+Moment = Callable[[Heard], Awaitable[None]]
+
+
+def heard_of(text: str, seconds: float = 0.0) -> Moment:
+    async def come(heard: Heard) -> None:
+        await has_heard(heard, text)
+        await asyncio.sleep(seconds)
+
+    return come
+
+
+MOMENTS: dict[str, Moment] = {
+    "as its Pod appears": heard_of("Created K8s Job"),
+    "while its Pod starts": heard_of("Created K8s Job", 0.4),
+    "as it is said to run": heard_of("Pod running"),
+    "at its first line": heard_of("line 1\n"),
+    "in the middle": heard_of("line 1\n", 2.0),
+    "after a while": heard_of("line 30\n"),
+}
+
+
+async def pod_of(job: str) -> str:
+    """The first Pod of the Job, once there is one."""
+    while True:
+        told = json.loads(await as_admin("get", "pods", "-l", f"{JOB_NAME_LABEL}={job}", "-o", "json"))
+        if told["items"]:
+            return str(told["items"][0]["metadata"]["name"])
+        await asyncio.sleep(0.05)
+
+
+def job_in(heard: Heard) -> str:
+    return heard.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
+
+
+async def taken_away(real: Site, act: Act, moment: Moment, stamps: Stamps) -> tuple[ExecutionResult, Heard]:
+    """One run to which that happens, and the next run of its agent right after it; the first one's result."""
+    heard, who = Heard(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    async with asyncio.TaskGroup() as group:
+        script = {"CLAUDE_SCRIPT": agent(stamps.in_pod, TICKS * STEP)}
+        running = group.create_task(real.run(script, heard=heard, agent=who))
+        await moment(heard)
+        job = job_in(heard)
+        await act(await pod_of(job), job)
+    result, _ = running.result()
+    again, said = await real.run({"CLAUDE_SCRIPT": agent(stamps.in_pod, 1)}, agent=who)
+    assert again.error_code is None, (again.error_message, said.status)
+    return result, heard
+
+
+WAYS: dict[str, tuple[Act, str]] = {
+    "deleted": (delete, "PodDeleted"),
+    "deleted by force": (delete_by_force, "PodDeleted"),
+    "evicted": (evict, ""),
+}
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_pod_that_is_taken_away_is_the_only_one_whose_agent_runs(real: Site, way: str, when: str) -> None:
+    act, reason = WAYS[way]
+    stamps = [Stamps.fresh() for _ in range(ROUNDS)]
+    limit = asyncio.Semaphore(5)
+
+    async def one(its: Stamps) -> tuple[ExecutionResult, Heard]:
+        async with limit:
+            return await taken_away(real, act, MOMENTS[when], its)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(its)) for its in stamps]
+    for task, its in zip(tasks, stamps, strict=True):
+        result, heard = task.result()
+        its.assert_one_at_a_time(2)
+        if result.error_code is None:  # an old kubelet can miss a deletion while it starts the container
+            assert when in {"as its Pod appears", "while its Pod starts"}
+            assert f"line {TICKS}\n" in heard.stdout
+            continue
+        assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+        assert result.error_family == "transient_upstream"
+        assert reason in (result.error_message or "")
+        began = len(its.lives()) == 2
+        claimed = (result.execution_recovery or {}).get("providerWorkStarted")
+        assert not (began and claimed is False), "what the agent did is denied"
+    assert await real.leftovers() == []

@@ -1,0 +1,215 @@
+"""Several runs of one agent in one host process: who prepares is waited for (SPEC 2.2), on virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_hosts import LONG, SESSION, UNKNOWN_SESSION, WHOLE, assert_whole
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import Host, jobs, leases
+
+from paperclip_claude_k8s.devcluster.kinds import PODS
+
+pytestmark = pytest.mark.looptime
+PREPARES = 10.0
+"""Seconds that a run takes between its guard and its create here: its host is slow to hear of it."""
+WAITS: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}
+Run = asyncio.Task[Any]
+
+
+@asynccontextmanager
+async def one_host(
+    folder: Path, life: Life | Callable[[Any], Life] = LONG
+) -> AsyncIterator[tuple[FakeCluster, Host, asyncio.TaskGroup]]:
+    async with FakeCluster.start(folder, life) as fake:
+        host = Host(fake, "host-one")
+        try:
+            async with asyncio.TaskGroup() as group:
+                yield fake, host, group
+        finally:
+            await host.adapter.shutdown()
+
+
+def takes(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
+    async def on_meta(_: dict[str, Any]) -> None:
+        await asyncio.sleep(seconds)
+
+    return on_meta
+
+
+async def begun(group: asyncio.TaskGroup, host: Host, run: str, **more: Any) -> Run:
+    """A run that has gone as far as it gets by itself within a second."""
+    task = group.create_task(host.run(runId=run, **more))
+    await asyncio.sleep(1)
+    return task
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_run_waits_while_another_one_prepares_and_is_then_told_of_its_job(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        start = now()
+        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
+        second = await begun(group, host, "run-2")
+        assert not second.done()
+        assert jobs(fake) == []
+        result, heard = await second
+        (job,) = jobs(fake)
+        assert PREPARES <= now() - start < PREPARES + 1
+        assert result.error_code == "k8s_concurrent_run_blocked"
+        assert job["metadata"]["name"] in result.error_message
+        assert "run run-1 is still running for this agent" in result.error_message
+        assert "Waiting while another run of this agent prepares its Job" in heard.status
+        assert_whole(*await first)
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_a_run_goes_on_when_the_one_before_it_fails_to_get_a_job(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        fake.mischief.refuse("create", "jobs", 403)
+        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
+        second = await begun(group, host, "run-2")
+        failed, _ = await first
+        assert failed.error_code == "k8s_job_create_failed"
+        assert_whole(*await second)
+        assert fake.calls.count("create", "jobs") == 2
+        assert fake.calls.count("create", "secrets") == 1
+    assert leases(fake, "slot") == []
+
+
+async def test_a_run_that_may_wait_for_the_slot_waits_for_the_whole_run(tmp_path: Path) -> None:
+    """Its patience begins when the slot is known to be taken: preparing takes longer than that here."""
+    wait = {"concurrencyWaitSec": 400}
+    async with one_host(tmp_path) as (fake, host, group):
+        first = await begun(group, host, "run-1", onMeta=takes(500))
+        second = await begun(group, host, "run-2", config=wait)
+        third = await begun(group, host, "run-3", config={"concurrencyWaitSec": 5})
+        assert_whole(*await first)
+        assert_whole(*await second)
+        assert (await third)[0].error_code == "k8s_concurrent_run_blocked"
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_five_runs_at_once_work_one_after_another(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        most = 0
+        start = now()
+        runs = [group.create_task(host.run(runId=f"run-{n}", **WAITS)) for n in range(5)]
+        while not all(run.done() for run in runs):
+            most = max(most, len(list(fake.store.list(PODS))))
+            await asyncio.sleep(0.5)
+        for run in runs:
+            assert_whole(*run.result())
+        assert most == 1
+        assert fake.calls.count("create", "jobs") == 5
+        assert now() - start < 5 * (LONG.ends_at + 10)
+        assert jobs(fake) == []
+
+
+async def test_of_five_runs_at_once_that_may_not_wait_one_works_and_four_are_told_of_it(
+    tmp_path: Path,
+) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        runs = [group.create_task(host.run(runId=f"run-{n}", onMeta=takes(PREPARES))) for n in range(5)]
+        await asyncio.wait(runs)
+        told = [run.result()[0].error_code for run in runs]
+        assert told == [None, *["k8s_concurrent_run_blocked"] * 4]
+        assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_runs_of_other_agents_and_tasks_are_not_held_up(tmp_path: Path) -> None:
+    task: dict[str, Any] = {"config": {"concurrencyScope": "task"}, "agent": {"id": "agent-3"}}
+    async with one_host(tmp_path) as (fake, host, group):
+        slow = [
+            await begun(group, host, "run-1", onMeta=takes(1000)),
+            await begun(group, host, "run-2", onMeta=takes(1000), **task),
+        ]
+        start = now()
+        other = group.create_task(host.run(runId="run-3", agent={"id": "agent-2"}))
+        else_ = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
+        beside = group.create_task(host.run(runId="run-4", context=else_, **task))
+        for run in (other, beside):
+            assert (await run)[0].error_message is None
+        assert now() - start < LONG.ends_at + 10
+        assert not any(run.done() for run in slow)
+        assert fake.calls.count("create", "jobs") == 2
+
+
+@pytest.mark.parametrize("how", ["stopped", "cancelled"])
+async def test_a_run_that_waits_ends_at_once_and_the_next_one_has_its_turn(tmp_path: Path, how: str) -> None:
+    stop = asyncio.Event()
+    async with one_host(tmp_path) as (fake, host, group):
+        fake.mischief.refuse("create", "jobs", 403)
+        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
+        second = await begun(group, host, "run-2", signal=stop)
+        third = await begun(group, host, "run-3")
+        start = now()
+        if how == "stopped":
+            stop.set()
+            assert (await second)[0].error_code == "cancelled"
+        else:
+            second.cancel()
+            await asyncio.wait([second])
+            assert second.cancelled()
+        assert now() - start < 0.1
+        assert not first.done()
+        assert (await first)[0].error_code == "k8s_job_create_failed"
+        assert_whole(*await third)
+
+
+@pytest.mark.parametrize("how", ["stopped", "cancelled"])
+async def test_a_run_that_ends_while_it_prepares_passes_the_turn_on(tmp_path: Path, how: str) -> None:
+    stop = asyncio.Event()
+    async with one_host(tmp_path) as (fake, host, group):
+        first = await begun(group, host, "run-1", onMeta=takes(1000), signal=stop)
+        rest = [await begun(group, host, f"run-{n}") for n in (2, 3, 4)]
+        start = now()
+        if how == "stopped":
+            stop.set()
+        else:
+            first.cancel()
+        await asyncio.wait(rest)
+        assert_whole(*rest[0].result())
+        assert now() - start < LONG.ends_at + 10
+        assert [run.result()[0].error_code for run in rest[1:]] == ["k8s_concurrent_run_blocked"] * 2
+        assert fake.calls.count("create", "jobs") == 1
+
+
+@pytest.mark.parametrize("more", [{}, WAITS], ids=["told", "waiting"])
+async def test_a_second_attempt_launches_again_in_the_slot_its_run_holds(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    def life(pod: Any) -> Life:
+        resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+        return Life(
+            output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), ends_at=5.0, exit_code=int(resumes)
+        )
+
+    runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+    async with one_host(tmp_path, life) as (fake, host, group):
+        first = await begun(group, host, "run-1", runtime=runtime, onMeta=takes(PREPARES))
+        second = await begun(group, host, "run-2", **more)
+        result, heard = await first
+        assert result.error_message is None
+        assert "trying once more with a fresh one" in heard.status
+        if more:
+            assert_whole(*await second)
+        else:
+            assert (await second)[0].error_code == "k8s_concurrent_run_blocked"
+        assert fake.calls.count("create", "jobs") == (3 if more else 2)
+
+
+async def test_a_host_that_goes_down_ends_who_prepares_and_who_waits(tmp_path: Path) -> None:
+    async with one_host(tmp_path) as (fake, host, group):
+        runs = [await begun(group, host, f"run-{n}", onMeta=takes(1000)) for n in (1, 2, 3)]
+        start = now()
+        await host.adapter.shutdown()
+        assert all(run.cancelled() for run in runs)
+        assert now() - start < 1
+        assert jobs(fake) == []
+        assert leases(fake, "slot") == leases(fake, "process") == []
