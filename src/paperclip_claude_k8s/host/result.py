@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 
+from paperclip_claude_k8s.ground.strict_json import readable
 from paperclip_claude_k8s.host.context import JsonMap
 
 ErrorFamily = Literal["transient_upstream", "provider_quota", "model_refusal"]
@@ -68,5 +69,5 @@ class ExecutionResult(_WireModel):
         return {key: value for key, value in wire.items() if key in names}
 
     def to_wire(self) -> JsonMap:
-        """JSON-able, camelCase, without the fields that were not set."""
-        return self.model_dump(mode="json", by_alias=True)
+        """JSON that strict readers take, camelCase, without the fields that were not set."""
+        return dict(readable(self.model_dump(mode="json", by_alias=True)))

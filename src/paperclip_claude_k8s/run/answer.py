@@ -12,7 +12,8 @@ from paperclip_claude_k8s.verdict.sighting import Sighting
 
 def verdict_on(seen: Sighting, plan: RunPlan, house: House) -> Failure | None:
     """What went wrong, or None."""
-    return weigh(seen, Terms(house.now(), plan.config.timeout_sec, plan.config.log_size_limit))
+    config = plan.config
+    return weigh(seen, Terms(house.now(), config.timeout_sec, config.log_size_limit, _resumed(plan)))
 
 
 def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
@@ -32,5 +33,10 @@ def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House)
         biller=biller,
         continuation_marker=config.continuation_marker,
         clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
+        resumed=_resumed(plan),
     )
     return report(failure, seen, asked)
+
+
+def _resumed(plan: RunPlan) -> bool:
+    return plan.resume is not None
