@@ -29,22 +29,23 @@ def readable(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON 
     """The same value with nothing in it that a strict reader refuses; strangers are left as they are."""
     match value:
         case str():
-            return (
-                value
-                if value.isascii()
-                else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            )
-        case bool() | None:
-            return value
-        case int() | float():
+            return _encodable(value)
+        case int() | float() if not isinstance(value, bool):
             return _finite(value)
-        case Mapping() | list() | tuple() if depth >= DEEPEST:
-            return TOO_DEEP
-        case Mapping():
-            return {readable(str(key)): readable(inner, depth + 1) for key, inner in value.items()}
-        case list() | tuple():
-            return [readable(inner, depth + 1) for inner in value]
+        case Mapping() | list() | tuple():
+            return _inside(value, depth + 1) if depth < DEEPEST else TOO_DEEP
     return value
+
+
+def _inside(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:  # noqa: ANN401  # same kind
+    if isinstance(value, Mapping):
+        return {_encodable(str(key)): readable(inner, depth) for key, inner in value.items()}
+    return [readable(inner, depth) for inner in value]
+
+
+def _encodable(text: str) -> str:
+    """Two halves of a pair side by side are one character again; a half alone is none."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _finite(value: float) -> float | None:
