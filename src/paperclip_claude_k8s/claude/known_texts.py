@@ -75,7 +75,7 @@ POISONED_TEXTS = (
     KnownText(_POISONED, r"multiple `?tool_result`? blocks with id", "API"),
     KnownText(_POISONED, r"`?tool_use`? ids must be unique", "API"),
     KnownText(_POISONED, r"tool use concurrency issues", "2.0.30"),
-    KnownText(_POISONED, rf"{_BLOCKS} blocks in the latest assistant message cannot be modified", "API"),
+    KnownText(_POISONED, rf"{_BLOCKS} blocks\b.{{0,60}} cannot be modified", "API"),
     KnownText(_POISONED, rf"expected {_BLOCKS},? but found", "API"),
     KnownText(_POISONED, rf"invalid `?signature`? in {_BLOCKS} block", "API"),
     KnownText(_POISONED, r"final block in an assistant message cannot be `?thinking`?", "API"),
