@@ -83,7 +83,8 @@ def test_a_result_that_is_read_twice_counts_once() -> None:
     accounts.result(event)
     accounts.result(event)
     share = accounts.spent.own(resumed=None)
-    assert (share.usage, share.cost_usd) == (tokens(9), pytest.approx(0.1))
+    assert share.usage == tokens(9)
+    assert share.cost_usd == pytest.approx(0.1)
 
 
 def test_a_run_without_a_result_used_nothing_that_is_known() -> None:

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.complaints import Complaint, classify, stderr_complaint
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.ground.strict_json import strict_json
 from paperclip_claude_k8s.helpers import parse_claude_stream_json
 from paperclip_claude_k8s.verdict.ending import Exited
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
@@ -242,10 +244,22 @@ def test_nothing_breaks_it_and_nothing_makes_a_success_but_a_success(
 ) -> None:
     raw = [line if isinstance(line, bytes) else _line(line).encode("utf-8", "replace") for line in lines]
     wire = judged(b"".join(raw), stderr, code)
-    json.dumps(wire)
-    results = [line for line in _objects(b"".join(raw)) if line.get("type") == "result"]
-    good = bool(results) and results[-1].get("subtype") == "success" and not results[-1].get("is_error")
-    assert (wire.get("errorCode") is None) is good
+    assert (wire.get("errorCode") is None) is _ends_with_a_success(b"".join(raw))
+    orjson.loads(strict_json(wire))
+
+
+def _ends_with_a_success(raw: bytes) -> bool:
+    """The last of init, answers of the main agent and results is a result that tells of no error."""
+    deciding = [event for event in _objects(raw) if _decides(event)]
+    last = deciding[-1] if deciding else {}
+    failed = last.get("is_error") or str(last.get("subtype") or "").startswith("error")
+    return last.get("type") == "result" and not failed
+
+
+def _decides(event: dict[str, Any]) -> bool:
+    main_answer = event["type"] == "assistant" and not event.get("parent_tool_use_id")
+    init = event["type"] == "system" and event.get("subtype") == "init"
+    return main_answer or init or event["type"] == "result"
 
 
 def _objects(raw: bytes) -> list[dict[str, Any]]:
@@ -255,7 +269,7 @@ def _objects(raw: bytes) -> list[dict[str, Any]]:
             value = json.loads(line.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and isinstance(value.get("type"), str):
+        if isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"]:
             found.append(value)
     return found
 
@@ -284,6 +298,4 @@ def test_a_mutated_capture_is_never_a_success_without_a_success_result(data: st.
     mutated = b"\n".join(lines)
     wire = judged(mutated, exit_code=data.draw(st.sampled_from((0, 1, 137))))
     if wire.get("errorCode") is None:
-        last = [line for line in _objects(mutated) if line["type"] == "result"][-1]
-        assert last["subtype"] == "success"
-        assert not last.get("is_error")
+        assert _ends_with_a_success(mutated)

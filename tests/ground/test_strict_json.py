@@ -8,18 +8,12 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.anyjson import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.ground.strict_json import DEEPEST, TOO_DEEP, readable, strict_json
 
-ANY_TEXT = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]), max_size=20)
-ANY_VALUE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
-    max_leaves=20,
-)
 
-
-@given(ANY_VALUE, st.sampled_from((None, 2)))
+@given(ODD_JSON, st.sampled_from((None, 2)))
 @settings(max_examples=300)
 def test_any_value_is_read_by_a_strict_reader_and_means_the_same(value: Any, indent: int | None) -> None:
     text = strict_json(value, indent=indent)

@@ -3,7 +3,14 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.ground.strict_json import readable
@@ -61,6 +68,11 @@ class ExecutionResult(_WireModel):
     summary: str | None = None
     result_json: JsonMap | None = Field(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, given: object) -> object:
+        return readable(given)
+
     @model_serializer(mode="wrap")
     def _only_what_was_set(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         wire: dict[str, Any] = inner(self)
@@ -70,4 +82,4 @@ class ExecutionResult(_WireModel):
 
     def to_wire(self) -> JsonMap:
         """JSON that strict readers take, camelCase, without the fields that were not set."""
-        return dict(readable(self.model_dump(mode="json", by_alias=True)))
+        return self.model_dump(mode="json", by_alias=True)
