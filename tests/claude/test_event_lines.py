@@ -55,6 +55,8 @@ WORDS = [
     b"10%",
     b"(node:1) Deprecation",
     "fertig —".encode(),
+    b'a "b" {c}',
+    b"n:",
     b"\x1b[1mnote\x1b[0m",
 ]
 
@@ -85,6 +87,8 @@ def test_words_on_one_side_cost_nothing_and_on_both_sides_quote(words: bytes, ev
     assert [found for found, _ in events_on(words + b" " + event)] == bare
     assert [found for found, _ in events_on(event + b" " + words)] == bare
     assert list(events_on(b"it printed " + event + b" and went on")) == []
+    wrapped = b'{"level": "info", "message": ' + event
+    assert list(events_on(wrapped)) == list(events_on(wrapped[5:])) == list(events_on(wrapped + b"}")) == []
 
 
 def test_events_without_a_newline_between_them_are_all_read() -> None:

@@ -44,6 +44,29 @@ async def test_a_resumed_session_that_is_refused_for_good_is_tried_afresh(kind: 
         assert fake.calls.count("create", "jobs") == 2
 
 
+async def test_what_the_refused_attempt_used_is_the_run_s_too(tmp_path: Path) -> None:
+    paid = json.loads(REFUSALS["image"][0].split(b"\n")[1]) | {
+        "uuid": "u",
+        "total_cost_usd": 7.0,
+        "model_usage_since_last_result": {"m": {"inputTokens": 1000, "costUSD": 0.5}},
+    }
+
+    def life(pod: Any) -> Life:
+        resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+        return Life(output=((0.0, json.dumps(paid).encode() + b"\n" if resumes else WHOLE),))
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        host = Host(fake, "host-one")
+        fresh, _ = await host.run()
+        both, _ = await host.run(runId="run-2", runtime=RUNTIME)
+        await host.adapter.shutdown()
+        assert fresh.cost_usd is not None
+        assert both.cost_usd == pytest.approx(fresh.cost_usd + 0.5)
+        assert fresh.usage is not None
+        assert both.usage is not None
+        assert both.usage.input_tokens == fresh.usage.input_tokens + 1000
+
+
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_a_fresh_session_that_is_refused_is_told_at_once(kind: str, tmp_path: Path) -> None:
     said, code = REFUSALS[kind]

@@ -150,6 +150,23 @@ def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
     assert told.cost_usd == (0.5 if relay_says else None)
 
 
+def test_a_lost_result_like_the_one_that_was_heard_is_another_one_where_its_total_is() -> None:
+    for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
+        reader = StreamReader()
+        event = EVENTS["success"] | {"total_cost_usd": 0.1}
+        reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
+        relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
+        told = salvage(reader.finish(), relay)
+        assert told.cost_usd == cost
+        assert (LOST in told.warnings) is (total == 0.3)
+
+
+def test_a_lost_result_without_a_subtype_counts() -> None:
+    relay = RelaySummary(10_000, 9, None, 0, is_error=False)
+    told = salvage(read(["init", "answer"]), relay)
+    assert weigh(Sighting(Exited(Terminated(0)), told, None, relay, Facts("job", "ns")), Terms(NOW)) is None
+
+
 @pytest.mark.parametrize("subtype", ["stop", "end_turn", None])
 def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) -> None:
     reader = StreamReader()

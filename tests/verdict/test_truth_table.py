@@ -55,6 +55,12 @@ OUTPUTS: dict[str, list[dict[str, Any] | str]] = {
     "success, then more": [INIT, SPEAKS, result(result="Hello"), INIT, SPEAKS],
     "success, then init": [INIT, SPEAKS, result(result="Hello"), INIT],
     "success, then torn answer": [INIT, SPEAKS, result(result="Hello"), TORN],
+    "success, then torn init": [
+        INIT,
+        SPEAKS,
+        result(result="Hello"),
+        '{"type":"system","subtype":"init","cwd',
+    ],
     "zero turn, then init": [INIT, result(result="", num_turns=0), INIT],
     "failure, then more": [INIT, result(error=True, result="API Error: 500 x"), INIT, SPEAKS],
     "success, then a sub-agent": [INIT, SPEAKS, result(result="Hello"), SPEAKS | {"parent_tool_use_id": "t"}],
@@ -113,6 +119,7 @@ WITHOUT_RESULT = {
     "success, then more": "claude_truncated",
     "success, then init": "claude_truncated",
     "success, then torn answer": "claude_truncated",
+    "success, then torn init": "claude_truncated",
     "zero turn, then init": "claude_truncated",
     "failure, then more": "claude_truncated",
 }

@@ -48,6 +48,17 @@ class Share:
     cost_usd: float | None = None
     warning: str = ""
 
+    def with_earlier(self, other: "Share | None") -> "Share":
+        """Both together; a cost that is not known of one of them is not known of both."""
+        if other is None or other.usage is None:
+            return self
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Share(
+            other.usage + (self.usage or TokenUsage()),
+            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+            self.warning or other.warning,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:

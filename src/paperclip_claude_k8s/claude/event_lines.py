@@ -9,9 +9,9 @@ A healthy line is one JSON object and needs none of this. What may stand beside 
 
 Nothing that a model or a tool said may become an event. The CLI prints it inside of JSON, as a string, where
 each quote is escaped, or as a nested object, such as the input of a tool call. On a line that was torn a
-nested object could pass for an event. Therefore the words beside an event may hold nothing that the JSON
-around a nested object would leave there, and such an event must have what the CLI gives to its own alone: a
-type of the top level, a `uuid` and the `session_id` of the run.
+nested object could pass for an event. Therefore an event among words is the first object of its line, nothing
+directly beside it is what JSON has beside a nested object (`":`, `,`, brackets, braces), and it has what the
+CLI gives to its own events alone: a type of the top level, a `uuid` and the `session_id` of the run.
 """
 
 import json
@@ -82,18 +82,13 @@ def without_control(line: bytes) -> bytes:
 
 
 def _among_words(bare: str) -> list[tuple[Event, str]]:
-    begin = bare.find("{")
+    begin = bare.find('{"')
     found, end = _objects_from(bare, begin)
-    before, after = bare[:begin].lstrip(), bare[end:].rstrip()
-    if (before and after) or _is_of_json(before + after):
+    before, after = bare[:begin].strip(), bare[end:].strip()
+    if before and after:
         return []
-    torn = before.endswith((",", "[")) or before == ":" or after.startswith((",", "]"))
+    torn = before == ":" or before.endswith((",", "[", '":')) or after.startswith((",", "}", "]"))
     return [] if torn else found
-
-
-def _is_of_json(words: str) -> bool:
-    """Whether JSON around a nested object may have left this: it holds a string or another object."""
-    return any(sign in words for sign in '"{}')
 
 
 def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:

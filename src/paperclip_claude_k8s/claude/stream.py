@@ -21,6 +21,7 @@ QUIET = (
     b'{"type":"tool_progress",',
 )
 """Beginnings of events that say nothing about how the run went."""
+_INIT = b'{"type":"system","subtype":"init"'
 _ANSWER = b'{"type":"assistant",'
 _OF_MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
@@ -154,6 +155,8 @@ class StreamReader:
                 self.substance = True
                 self.goes_on()
             return
+        if line.startswith(_INIT):
+            self.goes_on()
         torn = line.startswith(_TORN) and read_json(line) is None
         if line and not torn and len(self._plain) < PLAIN_LINES:
             self._plain += (line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)

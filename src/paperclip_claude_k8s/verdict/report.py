@@ -29,11 +29,13 @@ class Asked:
     clear_session: bool = False
     resumed: bool | None = None
     """Whether the agent was to go on with an earlier session; None where nobody knows."""
+    earlier: Share | None = None
+    """What an attempt before this one used, inside the same run."""
 
 
 def report(failure: Failure | None, seen: Sighting, asked: Asked) -> ExecutionResult:
     """The whole answer: what happened, and all that was learnt before it did."""
-    own = seen.transcript.spent.own(resumed=asked.resumed)
+    own = seen.transcript.spent.own(resumed=asked.resumed).with_earlier(asked.earlier)
     learnt = _learnt(seen, own, asked)
     if failure is None:
         return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own))

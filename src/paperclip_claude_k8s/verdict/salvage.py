@@ -18,9 +18,9 @@ def salvage(told: Transcript, relay: RelaySummary | None) -> Transcript:
     """
     if relay is None or not _may_have_missed_the_end(told, relay):
         return told
-    if relay.subtype is not None and relay.is_error is not None:
+    if relay.is_error is not None:
         return told if _is_the_one_heard(told, relay) else _with_result(told, relay)
-    if told.result is None or relay.is_error is not None:
+    if told.result is None:
         return told
     warnings = (*told.warnings, NOT_THE_END)
     return replace(told, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings)
@@ -37,6 +37,7 @@ def _is_the_one_heard(told: Transcript, relay: RelaySummary) -> bool:
         result is not None
         and result.get("subtype") == relay.subtype
         and bool(result.get("is_error")) is relay.is_error
+        and relay.cost_usd in {None, told.spent.total_cost}
     )
 
 
