@@ -197,6 +197,7 @@ def test_results_are_told_apart() -> None:
     assert helpers.is_claude_unknown_session_error(unknown)
     assert helpers.is_claude_unknown_session_error({"result": "Unknown session abc"})
     assert helpers.is_claude_unknown_session_error({"errors": [{"message": "session abc not found"}]})
+    assert helpers.is_claude_unknown_session_error({"result": "Claude: the session abc was not found"})
     assert not helpers.is_claude_unknown_session_error({"result": "fine"})
 
 

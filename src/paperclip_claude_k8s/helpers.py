@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, find_login_url, stderr_complaint
+from paperclip_claude_k8s.claude.complaints import find_login_url, says_unknown_session
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.words import (
     build_partial_run_error,
     describe_claude_failure,
     describe_truncation_cause,
-    terminal_text,
 )
 from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -113,7 +112,7 @@ def is_claude_max_turns_result(result: Mapping[str, Any] | None) -> bool:
 
 def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
     """Whether the CLI could not resume the session it was given."""
-    return stderr_complaint(terminal_text(result or {})) is Complaint.SESSION_UNAVAILABLE
+    return says_unknown_session(result or {})
 
 
 def extract_claude_login_url(text: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, classify, stderr_complaint
+from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_session
 from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.ending import Exited
@@ -121,7 +121,7 @@ def test_a_failure_is_told_as_what_it_is_and_a_success_is_none(folder: str, name
     result = transcript.result
     if result is None:
         session_in_use = "already in use" in told["stderr"]
-        assert (stderr_complaint(told["stderr"]) is Complaint.SESSION_UNAVAILABLE) is session_in_use
+        assert bool(refused_session(transcript)) is session_in_use
         return
     assert is_success(result) is expected.startswith("ok")
     if not is_success(result):

@@ -133,6 +133,15 @@ def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
     assert any("went on after its last result" in warning for warning in wire["resultJson"]["warnings"])
 
 
+def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result() -> None:
+    reader = StreamReader()
+    call = {"type": "tool_use", "name": "x", "input": {"parent_tool_use_id": None}}
+    event = answer("hidden", "toolu_1") | {"message": {"content": [call]}}
+    lines = printed(["init", "answer", "success"]) + json.dumps(event, separators=(",", ":")).encode() + b"\n"
+    reader.feed(lines)
+    assert reader.finish().result is not None
+
+
 def test_an_old_relay_s_word_for_an_overtaken_result_is_not_taken_where_all_was_heard() -> None:
     names = ["init", "answer", "success", "init", "answer"]
     relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)

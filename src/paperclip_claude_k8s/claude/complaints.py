@@ -4,7 +4,7 @@ What the model or a tool said is never looked at (PEERS E6); the texts are those
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from paperclip_claude_k8s.claude.known_texts import (
     SESSION_TEXTS,
     Complaint,
     complaint_in,
+    line_complaint,
     status_in,
 )
 from paperclip_claude_k8s.claude.quota import reset_time
@@ -27,7 +28,7 @@ __all__ = [
     "classify",
     "find_login_url",
     "refused_session",
-    "stderr_complaint",
+    "says_unknown_session",
 ]
 
 
@@ -91,33 +92,27 @@ def classify(told: Transcript, now: datetime) -> Classified:
     return Classified(complaint, text, retry_at, found)
 
 
+def says_unknown_session(result: Mapping[str, Any]) -> bool:
+    """Whether a failed result says that its session cannot be used."""
+    return complaint_in(terminal_text(result), SESSION_TEXTS) is not None
+
+
 def find_login_url(text: str) -> str | None:
     """The first address in the text that is for logging in."""
     found = _LOGIN_URL.search(text)
     return found[0].rstrip(".,;:)]}'\"") if found else None
 
 
-def stderr_complaint(text: str) -> Complaint | None:
-    """What the CLI says outside of its events: only a session that cannot be used is told there.
-
-    A line counts where it begins with such a sentence, for other programs write to stderr as well.
-    """
-    return Complaint.SESSION_UNAVAILABLE if _session_line(text.split("\n")) else None
-
-
 def refused_session(told: Transcript) -> str:
     """The CLI's sentence that refuses the session, on stderr or as plain text on stdout; else nothing.
 
     The CLI says so before the model is asked: once the agent has answered, such a line is somebody else's.
+    A line counts where it begins with such a sentence, for other programs write to stderr as well.
     """
     if told.substance:
         return ""
-    return _session_line([*told.plain_lines, *told.stderr_tail.split("\n")])
-
-
-def _session_line(lines: Iterable[str]) -> str:
-    stripped = (line.strip() for line in lines)
-    return next((line for line in stripped if complaint_in(line, SESSION_TEXTS)), "")
+    lines = (line.strip() for line in (*told.plain_lines, *told.stderr_tail.split("\n")))
+    return next((line for line in lines if line_complaint(line, SESSION_TEXTS)), "")
 
 
 def _by_fields(result: Mapping[str, Any], told: Transcript) -> Complaint | None:

@@ -46,13 +46,13 @@ class KnownText:
 
 _SESSION = Complaint.SESSION_UNAVAILABLE
 SESSION_TEXTS = (
-    KnownText(_SESSION, r"^(?:error: )?no conversation found with session id\b", "2.1.197"),
-    KnownText(_SESSION, r"^(?:error: )?--resume requires a valid session\b", "2.1.197"),
-    KnownText(_SESSION, r"^(?:error: )?session id \S+ is already in use\b", "2.1.197"),
-    KnownText(_SESSION, r"^(?:error: )?unknown session\b", "reported"),
-    KnownText(_SESSION, r"^(?:error: )?session \S+ (?:was )?not found\b", "reported"),
+    KnownText(_SESSION, r"\bno conversation found with session id\b", "2.1.197"),
+    KnownText(_SESSION, r"--resume requires a valid session\b", "2.1.197"),
+    KnownText(_SESSION, r"\bsession id \S+ is already in use\b", "2.1.197"),
+    KnownText(_SESSION, r"\bunknown session\b", "reported"),
+    KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
 )
-"""The CLI refuses the session before it asks the model anything."""
+"""The CLI refuses the session before it asks the model anything, in a result or outside of its events."""
 
 _POISONED = Complaint.POISONED_SESSION
 _BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
@@ -139,12 +139,20 @@ RESULT_TEXTS = (
 )
 """What a failed result says."""
 
+_PREFIX = "error: "
 _STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
 
 
 def complaint_in(text: str, table: Iterable[KnownText]) -> Complaint | None:
     """The class of the first row that the text matches."""
     return next((known.complaint for known in table if _compiled(known).search(text)), None)
+
+
+def line_complaint(line: str, table: Iterable[KnownText]) -> Complaint | None:
+    """The same for a line that others may have written: it has to begin with the text."""
+    begin = line.strip()
+    begin = begin[len(_PREFIX) :] if begin.lower().startswith(_PREFIX) else begin
+    return next((known.complaint for known in table if _compiled(known).match(begin)), None)
 
 
 def status_in(text: str) -> int | None:

@@ -117,10 +117,9 @@ class StreamReader:
         if line.endswith(b"}"):
             if line.startswith(QUIET):
                 return
-            if self.substance and line.startswith(_ANSWER) and _is_mere_answer(line):
+            no_news = self.substance and self.result is None
+            if no_news and line.startswith(_ANSWER) and _is_mere_answer(line):
                 self.main_events += 1
-                if self.result is not None:
-                    self.goes_on()
                 self.answers.keep(line, has_text=b'"type":"text"' in line)
                 return
         self._read(line)
