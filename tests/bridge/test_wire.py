@@ -76,7 +76,7 @@ def test_any_text_travels_as_one_line(text: str) -> None:
     line = encode(callback(1, 2, "onLog", ("stdout", text)))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert json.loads(line)["args"] == ["stdout", text]
+    assert json.loads(line)["args"] == ["stdout", readable(text)]
 
 
 @given(ANY_TEXT, ANY_TEXT)
