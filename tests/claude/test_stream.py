@@ -14,6 +14,7 @@ from tests.support.anyjson import ANY_JSON
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.complaints import Complaint, classify
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ground.strict_json import strict_json
 from paperclip_claude_k8s.helpers import parse_claude_stream_json
@@ -262,15 +263,17 @@ def _decides(event: dict[str, Any]) -> bool:
 
 
 def _objects(raw: bytes) -> list[dict[str, Any]]:
-    found = []
-    for line in raw.split(b"\n"):
-        try:
-            value = json.loads(line.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"]:
-            found.append(value)
-    return found
+    """The events of a whole output; what makes one beside noise has tests of its own."""
+    return [event for line in raw.split(b"\n") for event in _on_line(line)]
+
+
+def _on_line(line: bytes) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return [dict(event) for event, _ in events_on(line)]
+    is_event = isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"]
+    return [value] if is_event else []
 
 
 @given(st.data())
