@@ -104,7 +104,62 @@ def test_only_a_cancellation_aborts(status: str | None, aborts: bool) -> None:  
 def test_a_404_is_known() -> None:
     assert helpers.is_k8s_404(ClusterError(404, "NotFound", "no such job"))
     assert not helpers.is_k8s_404(ClusterError(None, "Timeout", "404"))
+    assert not helpers.is_k8s_404(ClusterError(500, "InternalError", "HTTP-Code: 404"))
     assert not helpers.is_k8s_404(ValueError("404"))
+    assert not helpers.is_k8s_404(404)
+
+
+class ClientError(Exception):
+    """What another Kubernetes client raises."""
+
+    def __init__(self, message: str = "", **fields: object) -> None:
+        super().__init__(message)
+        self.__dict__.update(fields)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_404"),
+    [
+        (ClientError(status=404), True),
+        (ClientError(statusCode=404), True),
+        (ClientError(status_code=404), True),
+        (ClientError(response=ClientError(status=404)), True),
+        (ClientError(response={"statusCode": 404}), True),
+        (ClientError("HTTP-Code: 404\nMessage: Unknown API Status Code!"), True),
+        (ClientError(status=500), False),
+        (ClientError(response=None), False),
+        (ClientError("HTTP-Code: 4040"), False),
+    ],
+)
+def test_a_404_of_another_client_is_known(error: Exception, is_404: bool) -> None:  # noqa: FBT001
+    assert helpers.is_k8s_404(error) is is_404
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({}, None),
+        ({"subtype": "", "result": "  "}, None),
+        ({"subtype": "error_x"}, "Claude run failed: subtype=error_x"),
+        ({"subtype": "success", "result": " no "}, "Claude run failed: subtype=success: no"),
+        (
+            {"errors": [{"message": "a"}, {"error": "b"}, {"code": "c"}, "d", 5, {}]},
+            "Claude run failed: a; b; c; d",
+        ),
+    ],
+)
+def test_a_failure_is_described_where_it_has_words(result: dict[str, object], text: str | None) -> None:
+    assert helpers.describe_claude_failure(result) == text
+
+
+def test_output_of_another_json_writer_is_known_and_a_signal_is_named() -> None:
+    told = helpers.build_partial_run_error(1, MODEL, json.dumps({"type": "system", "model": MODEL}))
+    assert told == AFTER_INIT
+    killed = helpers.build_partial_run_error(143, MODEL, INIT)
+    assert killed == (
+        "Claude was ended by SIGTERM (exit code 143) after init and before its first answer was whole "
+        f"(model: {MODEL})"
+    )
 
 
 def test_a_pod_that_ended_unheard_is_described() -> None:
@@ -135,10 +190,14 @@ def test_an_orphan_is_judged_by_its_labels(who: Claimant, code: str | None) -> N
 def test_results_are_told_apart() -> None:
     assert helpers.is_claude_max_turns_result({"subtype": "error_max_turns"})
     assert helpers.is_claude_max_turns_result({"terminal_reason": "max_turns"})
+    assert helpers.is_claude_max_turns_result({"stop_reason": "max_turns"})
     assert not helpers.is_claude_max_turns_result({"subtype": "success"})
     assert not helpers.is_claude_max_turns_result(None)
     unknown = {"errors": ["No conversation found with session ID: x"]}
     assert helpers.is_claude_unknown_session_error(unknown)
+    assert helpers.is_claude_unknown_session_error({"result": "Unknown session abc"})
+    assert helpers.is_claude_unknown_session_error({"errors": [{"message": "session abc not found"}]})
+    assert helpers.is_claude_unknown_session_error({"result": "Claude: the session abc was not found"})
     assert not helpers.is_claude_unknown_session_error({"result": "fine"})
 
 

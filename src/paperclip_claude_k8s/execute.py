@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import RunFailure, config_invalid, run_taken_over
 from paperclip_claude_k8s.ground.aio import Place
@@ -16,7 +17,7 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.announce import get_ready
-from paperclip_claude_k8s.run.answer import answer, verdict_on, wants_fresh_session
+from paperclip_claude_k8s.run.answer import answer, used_by, verdict_on, wants_fresh_session
 from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
@@ -81,18 +82,26 @@ async def _answered(
         return apologize(stop.failure, asked)
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One Job of the run, and what the attempt before it used."""
+
+    launched: LaunchedJob
+    earlier: Share | None = None
+
+
 async def _run(start: _Start) -> ExecutionResult:
     ctx, ports, say = start.ctx, start.ports, start.say
     planner, plan = await _planned(start)
     async with slot_held(ctx, plan, ports, say) as held:
         launched = await _launched(planner, plan, held, ports, say)
         start.place.leave()
-        result = await _seen_through(ctx, launched, held, ports, say)
-        if result is None:
+        result = await _seen_through(ctx, _Attempt(launched), held, ports, say)
+        if isinstance(result, Share):
             await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
             launched = await _launched(planner, planner.plan(fresh=True), held, ports, say)
-            result = await _seen_through(ctx, launched, held, ports, say)
-    assert result is not None  # noqa: S101  # a second attempt resumes no session that could be lost
+            result = await _seen_through(ctx, _Attempt(launched, result), held, ports, say)
+    assert isinstance(result, ExecutionResult)  # noqa: S101  # a second attempt resumes nothing that is lost
     return result
 
 
@@ -118,9 +127,10 @@ async def _launched(
 
 
 async def _seen_through(
-    ctx: ExecutionContext, launched: LaunchedJob, held: Tenure, ports: Ports, say: Narrator
-) -> ExecutionResult | None:
-    """The answer; None where the session it should resume is lost, and a fresh one may do."""
+    ctx: ExecutionContext, attempt: _Attempt, held: Tenure, ports: Ports, say: Narrator
+) -> ExecutionResult | Share:
+    """The answer; what was used where the session it should resume is lost, and a fresh one may do."""
+    launched = attempt.launched
     async with Care(launched, held, ports, say) as care:
         await ports.chronicle.launched(launched.job.ref)
         await say.status(launched.headline)
@@ -131,9 +141,9 @@ async def _seen_through(
             return apologize(lost, Asked(now=ports.house.now()))
         failure = verdict_on(seen, launched.plan, ports.house)
         again = wants_fresh_session(failure, launched.plan)
-        result = None if again else answer(failure, seen, launched.plan, ports.house)
+        result = None if again else answer(failure, seen, launched.plan, ports.house, attempt.earlier)
         if not seen.end_unknown:
             care.written = await ports.chronicle.ended(result)
     log_path = launched.job.annotations.get(RUN_LOG_ANNOTATION)
     await put_away(launched.plan, log_path, ports.house, succeeded=failure is None)
-    return result
+    return used_by(seen, launched.plan) if result is None else result

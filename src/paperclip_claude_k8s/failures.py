@@ -405,15 +405,21 @@ def no_result(message: str) -> Failure:
     return Failure(ErrorCode.NO_RESULT, message)
 
 
-def complained(said: Classified, message: str) -> Failure:
-    """A result that is no success: what the CLI complains of decides code, family and next step."""
+def complained(said: Classified, message: str, *, resumed: bool = False) -> Failure:
+    """A result that is no success: what the CLI complains of decides code, family and next step.
+
+    `resumed`: the run went on with an earlier session. One that has become too long is too long for ever.
+    """
     code, step = _COMPLAINTS[said.complaint]
+    outgrown = resumed and said.complaint is Complaint.PROMPT_TOO_LONG
+    if outgrown:
+        step = "the session cannot be resumed any more; the next run starts a fresh one"
     return Failure(
         code,
         f"{message} — {step}",
         "none" if said.complaint is Complaint.MAX_TURNS else "continuation",
         _FAMILIES.get(said.complaint),
-        clear_session=said.complaint in _SESSION_LOST,
+        clear_session=outgrown or said.complaint in _SESSION_LOST,
         retry_not_before=said.retry_at,
         meta={"loginUrl": said.login_url} if said.login_url else {},
     )

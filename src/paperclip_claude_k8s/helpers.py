@@ -4,17 +4,18 @@ Names and texts are those by which the adapters of this family are known; the te
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, find_login_url, stderr_complaint
+from paperclip_claude_k8s.claude.complaints import find_login_url, says_unknown_session
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
+from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.words import (
     build_partial_run_error,
     describe_claude_failure,
     describe_truncation_cause,
-    terminal_text,
 )
 from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 NOT_FOUND = 404
+_STATUS_FIELDS = ("status", "status_code", "statusCode")
+_STATUS_IN_MESSAGE = re.compile(r"HTTP-Code:\s*404\b")
 TAIL_BYTES = 4 * 1024 * 1024
 """How much of an output hosts keep (HOST.md 7.1)."""
 
@@ -61,8 +64,23 @@ def parse_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def is_k8s_404(error: object) -> bool:
-    """Whether an API call failed because the object is not there."""
-    return isinstance(error, ClusterError) and error.status == NOT_FOUND
+    """Whether an API call failed because the object is not there.
+
+    Takes our own `ClusterError`, and exceptions of Kubernetes clients in any language's habit: the status as
+    `status`, `status_code` or `statusCode` of the exception or of its `response`, or in its message.
+    """
+    if isinstance(error, ClusterError):
+        return error.status == NOT_FOUND
+    if not isinstance(error, BaseException):
+        return False
+    holders = (error, getattr(error, "response", None))
+    if any(_field(holder, name) == NOT_FOUND for holder in holders for name in _STATUS_FIELDS):
+        return True
+    return bool(_STATUS_IN_MESSAGE.search(str(error)))
+
+
+def _field(holder: object, name: str) -> object:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
 
 
 def should_abort_for_cancellation(status: str | None) -> bool:
@@ -89,13 +107,12 @@ def parse_claude_stream_json(stdout: str | bytes) -> Transcript:
 
 def is_claude_max_turns_result(result: Mapping[str, Any] | None) -> bool:
     """Whether the CLI stopped because `--max-turns` was reached: the host continues such a run."""
-    told = result or {}
-    return told.get("subtype") == "error_max_turns" or told.get("terminal_reason") == "max_turns"
+    return is_max_turns(result or {})
 
 
 def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
     """Whether the CLI could not resume the session it was given."""
-    return stderr_complaint(terminal_text(result or {})) is Complaint.SESSION_UNAVAILABLE
+    return says_unknown_session(result or {})
 
 
 def extract_claude_login_url(text: str) -> str | None:

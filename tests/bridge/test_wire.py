@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON
+from tests.support.anyjson import ANY_JSON, ANY_TEXT
 
 from paperclip_claude_k8s.bridge.wire import (
     Ack,
@@ -19,6 +20,7 @@ from paperclip_claude_k8s.bridge.wire import (
     encode,
     read_message,
 )
+from paperclip_claude_k8s.ground.strict_json import readable
 
 
 @pytest.mark.parametrize(
@@ -74,4 +76,12 @@ def test_any_text_travels_as_one_line(text: str) -> None:
     line = encode(callback(1, 2, "onLog", ("stdout", text)))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert json.loads(line)["args"] == ["stdout", text]
+    assert json.loads(line)["args"] == ["stdout", readable(text)]
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_text_goes_out_as_utf_8_that_strict_readers_take(key: str, text: str) -> None:
+    line = encode({"type": "result", "id": 1, "value": {key: [text]}})
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert orjson.loads(line)["value"] == {readable(key): [readable(text)]}

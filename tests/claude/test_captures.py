@@ -1,4 +1,4 @@
-"""Every recorded run of the CLI, in one piece and byte by byte: all facts of its sidecar come out right."""
+"""Every recorded run of two versions of the CLI: all facts of its sidecar come out right."""
 
 import gzip
 import json
@@ -9,10 +9,19 @@ from typing import Any
 import pytest
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, classify, stderr_complaint
+from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_session
+from paperclip_claude_k8s.claude.results import is_success
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
-CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
-NAMES = sorted(path.stem for path in CAPTURES.glob("*.json"))
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude"
+OLD, NEW = "captures", "captures-2.1.332"
+"""Folders of the captures of 2.1.197 and of 2.1.332."""
+NAMES = sorted(path.stem for path in (CAPTURES / OLD).glob("*.json"))
+ALL = [(folder, path.stem) for folder in (OLD, NEW) for path in sorted((CAPTURES / folder).glob("*.json"))]
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 CLASSES = {
     "max_turns": Complaint.MAX_TURNS,
@@ -40,11 +49,11 @@ PARTICULAR = {
 }
 
 
-def recorded(name: str) -> tuple[bytes, dict[str, Any]]:
-    plain = CAPTURES / f"{name}.ndjson"
-    packed = CAPTURES / f"{name}.ndjson.gz"
+def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
+    plain = CAPTURES / folder / f"{name}.ndjson"
+    packed = CAPTURES / folder / f"{name}.ndjson.gz"
     stdout = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
-    return stdout, json.loads((CAPTURES / f"{name}.json").read_text(encoding="utf-8"))
+    return stdout, json.loads((CAPTURES / folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def read(stdout: bytes, stderr: str = "") -> Transcript:
@@ -54,47 +63,74 @@ def read(stdout: bytes, stderr: str = "") -> Transcript:
     return reader.finish()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_fact_of_a_capture_is_found(name: str) -> None:
-    stdout, told = recorded(name)
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_every_fact_of_a_capture_is_found(folder: str, name: str) -> None:
+    stdout, told = recorded(name, folder)
     facts, transcript = told["facts"], read(stdout, told["stderr"])
-    final = facts.get("final_result")
-    assert (transcript.result is None) is (final is None)
+    assert (transcript.result is None) is (facts["final_result"] is None)
     if facts["init_count"]:
         assert transcript.session_id == facts["session_ids"][0]
         assert transcript.init_model == facts["models_init"][-1]
     else:
         assert transcript.session_id is None
     assert list(transcript.assistant_errors) == facts["assistant_error_kinds"]
-    if final is not None:
-        assert transcript.cost_usd == pytest.approx(facts["total_cost_usd"])
-        assert transcript.usage is not None
-        rows = list((final.get("modelUsage") or {}).values())
-        fresh = sum(row["inputTokens"] + row["cacheCreationInputTokens"] for row in rows)
-        if rows:
-            assert transcript.usage.input_tokens == fresh
-            assert transcript.usage.output_tokens == sum(row["outputTokens"] for row in rows)
-            assert transcript.usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_failure_is_told_as_what_it_is_and_a_success_is_none(name: str) -> None:
-    stdout, told = recorded(name)
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_usage_and_cost_are_the_run_s_own(folder: str, name: str) -> None:
+    stdout, told = recorded(name, folder)
+    facts, resumed = told["facts"], "--resume" in told["argv"]
+    own = read(stdout, told["stderr"]).spent.own(resumed=resumed)
+    if facts["final_result"] is None:
+        assert (own.usage, own.cost_usd) == (None, None)
+        return
+    usage = facts.get("own_usage") or facts["usage_total_modelUsage"]
+    if not any(usage.values()):  # the CLI told nothing per model
+        of_turns = facts["usage_sum_of_results"]
+        usage = {name: of_turns[f"{name}_tokens"] or 0 for name in ("input", "output")} | {
+            name: of_turns[f"{name}_input_tokens"] or 0 for name in ("cache_read", "cache_creation")
+        }
+    assert own.usage is not None
+    assert own.usage.input_tokens == usage["input"] + usage["cache_creation"]
+    assert own.usage.output_tokens == usage["output"]
+    assert own.usage.cached_input_tokens == usage["cache_read"]
+    assert own.cost_usd == pytest.approx(facts.get("own_cost_usd", facts["total_cost_usd"]))
+    assert own.warning == ""
+
+
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_the_host_hears_the_same(folder: str, name: str) -> None:
+    """Session, own cost and outcome of the answer that a run with this output would have given."""
+    stdout, told = recorded(name, folder)
+    facts, resumed = told["facts"], "--resume" in told["argv"]
+    transcript = read(stdout, told["stderr"])
+    seen = Sighting(Exited(Terminated(told["shell_exit_code"])), transcript, None, None, Facts("job", "ns"))
+    failure = weigh(seen, Terms(NOW, resumed=resumed))
+    wire = report(failure, seen, Asked(NOW, resumed=resumed)).to_wire()
+    assert wire.get("sessionId") == (facts["session_ids"][0] if facts["init_count"] else None)
+    cost = facts.get("own_cost_usd", facts["total_cost_usd"])
+    assert wire.get("costUsd") == (cost if cost is None else pytest.approx(cost))
+    assert (failure is None) is facts["expected_class"].startswith("ok")
+    assert wire["usageBasis"] == "per_run"
+
+
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_a_failure_is_told_as_what_it_is_and_a_success_is_none(folder: str, name: str) -> None:
+    stdout, told = recorded(name, folder)
     transcript, expected = read(stdout, told["stderr"]), told["facts"]["expected_class"]
     result = transcript.result
     if result is None:
         session_in_use = "already in use" in told["stderr"]
-        assert (stderr_complaint(told["stderr"]) is Complaint.SESSION_UNAVAILABLE) is session_in_use
+        assert bool(refused_session(transcript)) is session_in_use
         return
-    good = not result["is_error"] and result["subtype"] == "success"
-    assert good is expected.startswith("ok")
-    if not good:
+    assert is_success(result) is expected.startswith("ok")
+    if not is_success(result):
         assert classify(transcript, NOW).complaint is (PARTICULAR.get(name) or CLASSES[expected])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_cut_answer_is_told_from_an_empty_one(name: str) -> None:
-    stdout, told = recorded(name)
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_a_cut_answer_is_told_from_an_empty_one(folder: str, name: str) -> None:
+    stdout, told = recorded(name, folder)
     transcript, expected = read(stdout), told["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")
     if expected == "result_lost_at_exit":

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from tests.claude.test_captures import NEW, recorded
 
 from paperclip_claude_k8s.cli.live import Live
 
@@ -33,6 +34,27 @@ def test_the_footer_tells_time_lines_tokens_cost_and_never_wraps() -> None:
     footer = str(live.footer().text)
     assert footer.startswith("0:00  2 lines  2.0k tokens  $0.2500  long long")
     assert len(footer) <= 56
+
+
+@pytest.mark.parametrize(
+    ("name", "footer"),
+    [("04a-resume-first", "$0.0115"), ("04b-resume", "$0.0015"), ("04c-resume-tool", "$0.0030")],
+)
+def test_the_footer_tells_the_run_s_own_cost_of_a_resumed_session(name: str, footer: str) -> None:
+    stdout, _ = recorded(name, NEW)
+    live = Live(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
+    live.agent("stdout", stdout, b"")
+    assert f"  {footer}  " in str(live.footer().text)
+
+
+def test_the_footer_tells_no_cost_that_is_not_known() -> None:
+    init = b'{"type":"system","subtype":"init","claude_code_version":"2.1.300"}\n'
+    result = (
+        b'\x1b[?25h{"modelUsage":{"m":{"inputTokens":9}},"total_cost_usd":1.5,"usage":{},"type":"result"}\n'
+    )
+    live = Live(Console(file=io.StringIO(), force_terminal=True), quiet=False)
+    live.agent("stdout", init + result, b"")
+    assert (live.cost, "$" in str(live.footer().text)) == (None, False)
 
 
 def test_lines_that_were_told_before_count_and_are_not_shown_again() -> None:

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from tests.claude.test_captures import NAMES, recorded
 from typer.testing import CliRunner
@@ -12,11 +14,11 @@ from paperclip_claude_k8s.cli.app import app
 CLI = CliRunner()
 
 
-def replayed(tmp_path: Path, stdout: bytes, *words: str) -> tuple[int, dict[str, object], str]:
+def replayed(tmp_path: Path, stdout: bytes, *words: str) -> tuple[int, dict[str, Any], str]:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(stdout)
     ran = CLI.invoke(app, ["replay", str(file), *words])
-    answer: dict[str, object] = json.loads(ran.stdout)
+    answer: dict[str, Any] = json.loads(ran.stdout)
     return ran.exit_code, answer, ran.stderr
 
 
@@ -70,3 +72,44 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     ran = CLI.invoke(app, ["replay", str(tmp_path / "nowhere")])
     assert ran.exit_code == 2
     assert "nowhere cannot be read" in json.loads(ran.stdout)["detail"]
+
+
+CUMULATIVE = (
+    b'{"type":"system","subtype":"init","session_id":"s","model":"m","claude_code_version":"2.1.300"}\n'
+    b'{"type":"result","subtype":"success","is_error":false,"result":"x","total_cost_usd":1.5,'
+    b'"usage":{"input_tokens":7},"modelUsage":{"m":{"inputTokens":90}}}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "cost", "tokens"), [([], None, 7), (["--resumed"], None, 7), (["--fresh"], 1.5, 90)]
+)
+def test_a_cost_that_is_the_session_s_is_not_told_as_the_run_s(
+    words: list[str], cost: float | None, tokens: int, tmp_path: Path
+) -> None:
+    _, answer, _ = replayed(tmp_path, CUMULATIVE, "-q", *words)
+    result = answer["result"]
+    assert (result.get("costUsd"), result["usage"]["inputTokens"]) == (cost, tokens)
+    assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is None)
+
+
+def test_a_prompt_that_is_too_long_ends_a_resumed_session(tmp_path: Path) -> None:
+    stdout, _ = recorded("09d-400-prompt-too-long")
+    told = [
+        replayed(tmp_path, stdout, "-q", "--exit-code", "1", *words)[1]["result"]
+        for words in ([], ["--resumed"])
+    ]
+    assert [(one["errorCode"], one["clearSession"]) for one in told] == [
+        ("claude_prompt_too_long", False),
+        ("claude_prompt_too_long", True),
+    ]
+
+
+def test_half_a_character_in_an_agent_s_text_leaves_the_answer_readable(tmp_path: Path) -> None:
+    file = tmp_path / "captured.ndjson"
+    file.write_bytes(
+        rb'{"type":"result","subtype":"success","session_id":"\udc00","result":"a\ud800b"}' + b"\n"
+    )
+    ran = CLI.invoke(app, ["replay", str(file), "-q"])
+    answer = orjson.loads(ran.stdout_bytes)
+    assert answer["result"]["summary"] == "a\ufffdb"

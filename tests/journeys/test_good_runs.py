@@ -5,6 +5,8 @@ import hashlib
 import pytest
 from tests.support.runs import Site, capture, sidecar
 
+from paperclip_claude_k8s.ground.strict_json import readable
+
 CAPTURES = {
     "01": "Hello from the fake API. Nothing to do.",
     "02": "First part: notes.txt holds two lines.\n\nSecond part: alpha and beta.",
@@ -44,7 +46,7 @@ async def test_a_capture_arrives_byte_for_byte_with_all_its_facts(site: Site, na
     assert usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
     assert (result.error_message is None) is (not final["is_error"])
     assert result.exit_code == code
-    assert result.summary == (CAPTURES[name] or final["result"].strip())
+    assert result.summary == (CAPTURES[name] or readable(final["result"].strip()))
     assert await site.leftovers() == []
 
 

@@ -41,20 +41,32 @@ def result(subtype: str = "success", *, error: bool = False, **more: Any) -> dic
 
 SPEAKS = answer(content=[{"type": "text", "text": "Hello"}])
 HOLLOW = answer(content=[], usage={"output_tokens": 0})
+TORN = '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m","content":[{"ty'
 OUTPUTS: dict[str, list[dict[str, Any] | str]] = {
     "nothing": [],
     "plain text": ["sh: claude: not found"],
     "init only": [INIT],
     "empty reply": [INIT, HOLLOW],
     "cut short": [INIT, SPEAKS],
-    "torn answer": [
-        INIT,
-        '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m","content":[{"ty',
-    ],
+    "torn answer": [INIT, TORN],
     "success": [INIT, SPEAKS, result(result="Hello")],
     "success, stop_reason null": [INIT, SPEAKS, result(result="Hello", stop_reason=None)],
     "success, empty": [INIT, result(result="")],
     "success, then more": [INIT, SPEAKS, result(result="Hello"), INIT, SPEAKS],
+    "success, then init": [INIT, SPEAKS, result(result="Hello"), INIT],
+    "success, then torn answer": [INIT, SPEAKS, result(result="Hello"), TORN],
+    "success, then torn init": [
+        INIT,
+        SPEAKS,
+        result(result="Hello"),
+        '{"type":"system","subtype":"init","cwd',
+    ],
+    "zero turn, then init": [INIT, result(result="", num_turns=0), INIT],
+    "failure, then more": [INIT, result(error=True, result="API Error: 500 x"), INIT, SPEAKS],
+    "success, then a sub-agent": [INIT, SPEAKS, result(result="Hello"), SPEAKS | {"parent_tool_use_id": "t"}],
+    "success of another name": [INIT, SPEAKS, result("end_turn", result="Hello")],
+    "success without a name": [INIT, SPEAKS, result("", result="Hello")],
+    "subtype error, no flag": [INIT, SPEAKS, result("error_of_any_kind")],
     "is_error, api 500": [INIT, result(error=True, result="API Error: 500 x", api_error_status=500)],
     "is_error, no class": [INIT, result(error=True, result="Something else")],
     "max turns": [INIT, SPEAKS, result("error_max_turns", error=True, errors=["Reached maximum"])],
@@ -85,7 +97,10 @@ RESULTS = {
     "success": OK,
     "success, stop_reason null": OK,
     "success, empty": OK,
-    "success, then more": OK,
+    "success, then a sub-agent": OK,
+    "success of another name": OK,
+    "success without a name": OK,
+    "subtype error, no flag": "claude_failed",
     "is_error, api 500": "claude_transient_upstream",
     "is_error, no class": "claude_failed",
     "max turns": "max_turns_exhausted",
@@ -93,7 +108,7 @@ RESULTS = {
     "failure, then success": OK,
     "success, then failure": "max_turns_exhausted",
 }
-"""A result event decides, whatever became of the container, the Pod and the Job."""
+"""A result at the end decides, whatever became of the container, the Pod and the Job."""
 WITHOUT_RESULT = {
     "nothing": "claude_no_result",
     "plain text": "claude_no_result",
@@ -101,6 +116,12 @@ WITHOUT_RESULT = {
     "empty reply": "llm_api_error",
     "cut short": "claude_truncated",
     "torn answer": "claude_truncated",
+    "success, then more": "claude_truncated",
+    "success, then init": "claude_truncated",
+    "success, then torn answer": "claude_truncated",
+    "success, then torn init": "claude_truncated",
+    "zero turn, then init": "claude_truncated",
+    "failure, then more": "claude_truncated",
 }
 """Without one, when the container ended by itself."""
 FIRST = {"deadline": "timeout", "cancelled": "cancelled"}

@@ -23,6 +23,8 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from paperclip_claude_k8s.ground.strict_json import strict_json
+
 PROTOCOL = 1
 """Raised whenever a peer of the version before could misunderstand us."""
 
@@ -111,11 +113,11 @@ def error(call: int | None, kind: ErrorKind, message: str) -> dict[str, Any]:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One line. Halves of a surrogate pair, which JSON escapes can carry and UTF-8 cannot, stay escapes."""
+    """One line. Halves of a surrogate pair, which JSON can spell and UTF-8 cannot hold, become U+FFFD."""
     try:
         return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        return json.dumps(message, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        return strict_json(message) + b"\n"
 
 
 def _number(given: Mapping[str, Any], key: str) -> int:

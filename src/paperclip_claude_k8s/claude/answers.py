@@ -50,6 +50,10 @@ class Answers:
         names = (said.model for said in reversed(self._said()))
         return next((name for name in names if name and name != SYNTHETIC), "")
 
+    def stop_reason(self) -> str | None:
+        """Of the newest event."""
+        return text(inner(read_event(self._newest) or {}, "message"), "stop_reason") or None
+
     def summary(self, result: Event | None) -> str:
         """The last message if the result is its last text, else the result, else all texts (SPEC 7)."""
         said = self._said()

@@ -7,31 +7,29 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum, auto
 from typing import Any
 
+from paperclip_claude_k8s.claude.known_texts import (
+    RESULT_TEXTS,
+    SESSION_TEXTS,
+    Complaint,
+    complaint_in,
+    line_complaint,
+    status_in,
+)
 from paperclip_claude_k8s.claude.quota import reset_time
+from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.transcript import Transcript
 from paperclip_claude_k8s.claude.words import terminal_text
 
-
-class Complaint(Enum):
-    """Each asks for another reaction of the host or the operator."""
-
-    SESSION_UNAVAILABLE = auto()
-    POISONED_SESSION = auto()
-    MAX_TURNS = auto()
-    MAX_BUDGET = auto()
-    MAX_OUTPUT = auto()
-    AUTH_REQUIRED = auto()
-    QUOTA = auto()
-    TRANSIENT = auto()
-    CREDIT_EXHAUSTED = auto()
-    MODEL_NOT_FOUND = auto()
-    PROMPT_TOO_LONG = auto()
-    REFUSAL = auto()
-    EMPTY_REPLY = auto()
-    OTHER = auto()
+__all__ = [
+    "Classified",
+    "Complaint",
+    "classify",
+    "find_login_url",
+    "refused_session",
+    "says_unknown_session",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,21 @@ class Classified:
     login_url: str | None = None
 
 
-_BY_SUBTYPE = {
-    "error_max_turns": Complaint.MAX_TURNS,
-    "error_max_budget_usd": Complaint.MAX_BUDGET,
-}
+_BY_SUBTYPE = {"error_max_budget_usd": Complaint.MAX_BUDGET}
 _BY_TERMINAL_REASON = {
-    "max_turns": Complaint.MAX_TURNS,
+    "budget_exhausted": Complaint.MAX_BUDGET,
     "prompt_too_long": Complaint.PROMPT_TOO_LONG,
 }
+_IMAGE_ERROR = "image_error"
+"""A terminal reason that 413 has as well: a request that is too large, mostly by its images."""
+_BY_API_ERROR = {
+    "usage_limit_reached": Complaint.QUOTA,
+    "long_context_credits_required": Complaint.CREDIT_EXHAUSTED,
+    "org_disabled_credential": Complaint.AUTH_REQUIRED,
+    "connection_failed": Complaint.TRANSIENT,
+    "max_output_tokens": Complaint.MAX_OUTPUT,
+}
+"""`result.api_error`, since 2.1.332."""
 _BY_STATUS = {
     401: Complaint.AUTH_REQUIRED,
     402: Complaint.CREDIT_EXHAUSTED,
@@ -69,20 +74,7 @@ _BY_ERROR = {
     "overloaded": Complaint.TRANSIENT,
     "server_error": Complaint.TRANSIENT,
 }
-_LIMIT = re.compile(r"you'?ve hit your .{0,40}limit", re.IGNORECASE)
-_SESSION = re.compile(
-    r"no conversation found with session id|--resume requires a valid session"
-    r"|session id \S+ is already in use",
-    re.IGNORECASE,
-)
-_POISONED = re.compile(r"previous_message_id|unprocessable image|image could not be processed", re.IGNORECASE)
-_TRANSIENT = re.compile(
-    r"^api error: (internal server error|.*overloaded|unable to connect|connection to the api was lost)"
-    r"|^request timed out|repeated 529",
-    re.IGNORECASE,
-)
 _LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
-_DISABLED = "belongs to a disabled organization"
 SERVER_ERRORS = range(500, 600)
 FAR_FUTURE = 4_102_444_800
 """2100-01-01 in epoch seconds: what lies beyond is no time of a reset."""
@@ -100,18 +92,32 @@ def classify(told: Transcript, now: datetime) -> Classified:
     return Classified(complaint, text, retry_at, found)
 
 
+def says_unknown_session(result: Mapping[str, Any]) -> bool:
+    """Whether a failed result says that its session cannot be used."""
+    return complaint_in(terminal_text(result), SESSION_TEXTS) is not None
+
+
 def find_login_url(text: str) -> str | None:
     """The first address in the text that is for logging in."""
     found = _LOGIN_URL.search(text)
     return found[0].rstrip(".,;:)]}'\"") if found else None
 
 
-def stderr_complaint(text: str) -> Complaint | None:
-    """What a run without any result says on stderr: only a session that cannot be used is told there."""
-    return Complaint.SESSION_UNAVAILABLE if _SESSION.search(text) else None
+def refused_session(told: Transcript) -> str:
+    """The CLI's sentence that refuses the session, on stderr or as plain text on stdout; else nothing.
+
+    The CLI says so before the model is asked: once the agent has answered, such a line is somebody else's.
+    A line counts where it begins with such a sentence, for other programs write to stderr as well.
+    """
+    if told.substance:
+        return ""
+    lines = (line.strip() for line in (*told.plain_lines, *told.stderr_tail.split("\n")))
+    return next((line for line in lines if line_complaint(line, SESSION_TEXTS)), "")
 
 
 def _by_fields(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
+    if is_max_turns(result):
+        return Complaint.MAX_TURNS
     found = _BY_SUBTYPE.get(str(result.get("subtype"))) or _BY_TERMINAL_REASON.get(
         str(result.get("terminal_reason"))
     )
@@ -119,32 +125,41 @@ def _by_fields(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
         return found
     if result.get("stop_reason") == "refusal":
         return Complaint.REFUSAL
-    for error in reversed(told.assistant_errors):
-        if error in _BY_ERROR:
-            return _BY_ERROR[error]
+    return _by_api_error(result, told)
+
+
+def _by_api_error(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
+    """How the API answered, as the CLI noted it in the result and with its last event."""
     status = result.get("api_error_status")
-    if status in SERVER_ERRORS:
-        return Complaint.TRANSIENT
-    return _BY_STATUS.get(status) if isinstance(status, int) else None
+    if result.get("terminal_reason") == _IMAGE_ERROR and status != 413:
+        return Complaint.POISONED_SESSION
+    found = _BY_API_ERROR.get(str(result.get("api_error"))) or next(
+        (_BY_ERROR[error] for error in reversed(told.assistant_errors) if error in _BY_ERROR), None
+    )
+    return found or (_by_status(status) if isinstance(status, int) else None)
+
+
+def _by_status(status: int) -> Complaint | None:
+    return Complaint.TRANSIENT if status in SERVER_ERRORS else _BY_STATUS.get(status)
 
 
 def _by_text(text: str, told: Transcript) -> Complaint | None:
-    if _SESSION.search(text) or _SESSION.search(told.stderr_tail):
+    if complaint_in(text, SESSION_TEXTS) or refused_session(told):
         return Complaint.SESSION_UNAVAILABLE
-    if _POISONED.search(text):
-        return Complaint.POISONED_SESSION
-    if _DISABLED in text:
-        return Complaint.AUTH_REQUIRED
-    if _TRANSIENT.search(text):
-        return Complaint.TRANSIENT
-    return Complaint.EMPTY_REPLY if told.empty_reply else None
+    found = complaint_in(text, RESULT_TEXTS)
+    status = status_in(text)
+    if found is None and status is not None:
+        found = _by_status(status)
+    return found or (Complaint.EMPTY_REPLY if told.empty_reply else None)
 
 
 def _is_quota(told: Transcript, text: str) -> bool:
+    """A limit that resets; a throttle of the same token is told by a rejection that names no such time."""
+    if complaint_in(text, RESULT_TEXTS) is Complaint.QUOTA:
+        return True
     limit = told.rate_limit or {}
-    return bool(_LIMIT.search(text)) or (
-        limit.get("status") == "rejected" and "rate_limit" in told.assistant_errors
-    )
+    rejected = limit.get("status") == "rejected" and bool(limit.get("resetsAt"))
+    return rejected and "rate_limit" in told.assistant_errors
 
 
 def _retry_at(told: Transcript, text: str, now: datetime) -> datetime | None:

@@ -5,7 +5,8 @@ The adapter's own log stream needs no such filter, it goes on by position (`podl
 
 from hashlib import blake2b
 
-from paperclip_claude_k8s.claude.events import Event, inner, read_event, text
+from paperclip_claude_k8s.claude.event_lines import events_on
+from paperclip_claude_k8s.claude.events import Event, inner, text
 
 REMEMBERED = 100_000
 """Events of which a replay is known again; a replay reaches back seconds, not hours."""
@@ -37,10 +38,10 @@ class LogLineDedupFilter:
         return rest if rest and self._is_new(rest) else ""
 
     def _is_new(self, line: str) -> bool:
-        event = read_event(line.encode("utf-8", "surrogatepass")) if line.lstrip().startswith("{") else None
-        if event is None:
+        found = next(events_on(line.encode("utf-8", "surrogatepass")), None) if "{" in line else None
+        if found is None:
             return True
-        key = _key(event)
+        key = _key(found[0])
         if key in self._seen:
             return False
         self._seen[key] = None

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from paperclip_claude_k8s.ground.strict_json import readable
+
 Event: TypeAlias = Mapping[str, Any]
 BEYOND_REASON = 10**15
 BOM = b"\xef\xbb\xbf"
@@ -15,13 +17,13 @@ BOM = b"\xef\xbb\xbf"
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
     """The line's value, or None where it is no JSON.
 
-    Lone surrogates and broken UTF-8 are real (EVENTS.md 0); only the standard library takes them.
+    Lone surrogates and broken UTF-8 are real; only the standard library takes them. They become U+FFFD.
     """
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(line.removeprefix(BOM).decode("utf-8", "replace"))
+            return readable(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
         except (ValueError, RecursionError):
             return None
 

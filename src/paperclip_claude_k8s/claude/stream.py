@@ -6,10 +6,13 @@ told by how they begin and not parsed. Everything else goes through the table at
 
 from collections.abc import Callable, Iterator
 
+from paperclip_claude_k8s.claude.accounting import Accounts
 from paperclip_claude_k8s.claude.answers import Answers
-from paperclip_claude_k8s.claude.events import Event, count, inner, items, number, read_event, text
+from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
+from paperclip_claude_k8s.claude.events import Event, count, inner, items, read_event, read_json, text
 from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, Excerpt
-from paperclip_claude_k8s.claude.transcript import ModelChange, TokenUsage, Transcript
+from paperclip_claude_k8s.claude.results import is_success, odd_subtype
+from paperclip_claude_k8s.claude.transcript import ModelChange, Transcript
 
 QUIET = (
     b'{"type":"user",',
@@ -18,13 +21,16 @@ QUIET = (
     b'{"type":"tool_progress",',
 )
 """Beginnings of events that say nothing about how the run went."""
+_INIT = b'{"type":"system","subtype":"init"'
 _ANSWER = b'{"type":"assistant",'
 _OF_MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
 """Fields of an answer that make it more than an answer; inside of strings their quotes would be escaped."""
-_TORN = b'{"type":"'
+_TORN = b'{"'
 PLAIN_CHARS = 2000
 """Of a plain line that an error quotes."""
+PLAIN_LINES = 20
+"""Plain lines kept: what a CLI says that cannot start fits."""
 FEW = 100
 """Errors and model changes kept: the last ones count."""
 
@@ -38,6 +44,10 @@ class StreamReader:
         """The model that the CLI said it would ask; and, beside it, where its key came from."""
         self.api_key_source = ""
         self.result: Event | None = None
+        """The last one, until the CLI goes on."""
+        self.overtaken = False
+        """The CLI went on after the last result."""
+        self.accounts = Accounts()
         self.answers = Answers()
         self.substance = False
         """The main agent said something: a content block, or tokens."""
@@ -47,7 +57,7 @@ class StreamReader:
         self.retries = 0
         self.compactions = 0
         self.model_changes: tuple[ModelChange, ...] = ()
-        self._plain = ""
+        self._plain: tuple[str, ...] = ()
         self._stderr = b""
         self._rest: list[bytes] = []
         self._excerpt = Excerpt()
@@ -78,17 +88,20 @@ class StreamReader:
             init_model=announced,
             model=self.answers.model() or announced,
             summary=self.answers.summary(result),
-            usage=_usage(result),
-            cost_usd=number(result, "total_cost_usd") if result is not None else None,
+            spent=self.accounts.spent,
             result=result,
-            cut_short=result is None and self.substance,
+            overtaken=self.overtaken,
+            cut_short=result is None and (self.substance or self.overtaken),
+            substance=self.substance,
             empty_reply=self._is_empty_reply(),
-            warnings=tuple(_warnings(result, self.model_changes)),
+            stop_reason=self.answers.stop_reason(),
+            warnings=tuple(_warnings(result, self.model_changes, overtaken=self.overtaken)),
             assistant_errors=self.errors,
             retries=self.retries,
             compactions=self.compactions,
             model_changes=self.model_changes,
-            first_plain_line=self._plain,
+            first_plain_line=self._plain[0] if self._plain else "",
+            plain_lines=self._plain,
             stderr_tail=self._stderr.decode("utf-8", "replace"),
             api_key_source=self.api_key_source,
             rate_limit=self.rate_limit,
@@ -104,14 +117,30 @@ class StreamReader:
         if line.endswith(b"}"):
             if line.startswith(QUIET):
                 return
-            if self.substance and line.startswith(_ANSWER) and _is_mere_answer(line):
+            no_news = self.substance and self.result is None
+            if no_news and line.startswith(_ANSWER) and _is_mere_answer(line):
                 self.main_events += 1
                 self.answers.keep(line, has_text=b'"type":"text"' in line)
                 return
+        self._read(line)
+
+    def _read(self, line: bytes) -> None:
         event = read_event(line)
-        if event is None:
-            self._no_event(line)
+        if event is not None:
+            self._event(event, line)
             return
+        found = list(events_beside(line, self.session_id))
+        for event, source in found:
+            self._event(event, source)
+        if not found:
+            self._no_event(without_control(line))
+
+    def goes_on(self) -> None:
+        """A result before this was not the run's end: it counts for usage and cost, and for nothing else."""
+        self.overtaken = self.overtaken or self.result is not None
+        self.result = None
+
+    def _event(self, event: Event, line: bytes) -> None:
         read = _READERS.get((text(event, "type"), text(event, "subtype")))
         if read is None:
             read = _READERS.get((text(event, "type"), ""))
@@ -121,9 +150,15 @@ class StreamReader:
     def _no_event(self, line: bytes) -> None:
         """Plain text, or an event that was torn: the CLI drops what a pipe has not taken when it exits."""
         if line.startswith(_ANSWER):
-            self.substance |= _OF_MAIN_AGENT in line or b'"parent_tool_use_id"' not in line
-        elif not self._plain and not line.startswith(_TORN):
-            self._plain = line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS]
+            if _OF_MAIN_AGENT in line or b'"parent_tool_use_id"' not in line:
+                self.substance = True
+                self.goes_on()
+            return
+        if line.startswith(_INIT):
+            self.goes_on()
+        torn = line.startswith(_TORN) and read_json(line) is None
+        if line and not torn and len(self._plain) < PLAIN_LINES:
+            self._plain += (line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)
 
     def _is_empty_reply(self) -> bool:
         """Only empty main events and no result, or the CLI's own diagnosis and no event at all."""
@@ -143,6 +178,8 @@ def _is_mere_answer(line: bytes) -> bool:
 
 def _init(fold: StreamReader, event: Event, _: bytes) -> None:
     """Background tasks make the CLI print several; they name the same session."""
+    fold.goes_on()
+    fold.accounts.init(event)
     fold.announced_model, fold.api_key_source = text(event, "model"), text(event, "apiKeySource")
     fold.session_id = text(event, "session_id") or fold.session_id
 
@@ -153,6 +190,7 @@ def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
     fold.answers.retract(items(event, "supersedes"))
     if event.get("parent_tool_use_id"):
         return
+    fold.goes_on()
     message = inner(event, "message")
     blocks = items(message, "content")
     fold.main_events += 1
@@ -162,7 +200,8 @@ def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
 
 def _result(fold: StreamReader, event: Event, _: bytes) -> None:
     """The last one counts: a background task that ends makes the CLI go on (EVENTS.md 0)."""
-    fold.result = event
+    fold.result, fold.overtaken = event, False
+    fold.accounts.result(event)
 
 
 def _rate_limit(fold: StreamReader, event: Event, _: bytes) -> None:
@@ -196,13 +235,17 @@ _READERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = 
 }
 
 
-def _warnings(result: Event | None, changes: tuple[ModelChange, ...]) -> Iterator[str]:
+def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtaken: bool) -> Iterator[str]:
     """What makes a success suspicious (EVENTS.md 3): told with it, never a failure."""
     for change in changes:
         why = f" ({change.why})" if change.why else ""
         yield f"the CLI went on with model {change.took} instead of {change.asked}{why}"
-    if result is None or result.get("is_error") or result.get("subtype") != "success":
+    if overtaken:
+        yield "the CLI went on after its last result: usage and cost are those up to it"
+    if result is None or not is_success(result):
         return
+    if odd := odd_subtype(result):
+        yield f"the result's subtype is {odd} instead of success; no error is flagged, so it counts as one"
     if result.get("result") == "":
         yield "the result is empty"
     if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):
@@ -211,18 +254,3 @@ def _warnings(result: Event | None, changes: tuple[ModelChange, ...]) -> Iterato
     denied = {text(denial, "tool_name") for denial in denials}
     if denied - {""}:
         yield f"the agent was denied: {', '.join(sorted(denied - {''}))}"
-
-
-_PER_MODEL = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
-_OF_MAIN_LOOP = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
-
-
-def _usage(result: Event | None) -> TokenUsage | None:
-    """`modelUsage` is complete and cumulative, `usage` is the main loop's only (EVENTS.md 4)."""
-    if result is None:
-        return None
-    rows = [row for row in inner(result, "modelUsage").values() if isinstance(row, dict)]
-    names = _PER_MODEL if rows else _OF_MAIN_LOOP
-    rows = rows or [dict(inner(result, "usage"))]
-    fresh, created, written, cached = (sum(count(row, name) for row in rows) for name in names)
-    return TokenUsage(fresh + created, written, cached)

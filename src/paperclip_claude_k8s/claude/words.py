@@ -1,9 +1,10 @@
 """Sentences about a run that ended without a result. Hosts and operators match them: they are interface."""
 
+import signal
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from paperclip_claude_k8s.claude.events import read_json
+from paperclip_claude_k8s.claude.event_lines import events_on
 
 QUOTED_CHARS = 4000
 """Of the CLI's words that an error quotes; a message is for people."""
@@ -12,6 +13,8 @@ EMPTY_REPLY = (
     "be degraded or misconfigured"
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
+_FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
+"""Exit codes of a program that a signal ended: 128 and the signal's number."""
 
 
 class ContainerEnd(Protocol):
@@ -31,7 +34,7 @@ def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
     """The message for output without a result event; lines of the protocol are never quoted."""
-    model_seen = f'"model":"{model}"' in stdout
+    model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return partial_run_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
     ) + _pod_cause(exit_code, pod_state)
@@ -47,6 +50,12 @@ def partial_run_message(
     if plain_line:
         return f"Claude exited with code {code}: {plain_line}"
     if init and model and exit_code:
+        killed = signal_name(exit_code)
+        if killed:
+            return (
+                f"Claude was ended by {killed} (exit code {exit_code}) after init and before its first answer"
+                f" was whole (model: {model})"
+            )
         return (
             f"Claude exited immediately after init (model: {model}) (exit code {code}) — the model may be "
             "unsupported or the session may have been rejected before producing output"
@@ -56,7 +65,22 @@ def partial_run_message(
             f"Claude started but did not produce a result (model: {model}) — check API credentials, "
             "model support, and adapter config"
         )
-    return f"Claude exited with code {code}"
+    return exited_message(exit_code)
+
+
+def signal_name(exit_code: int | None) -> str:
+    """The signal that an exit code above 128 stands for; empty for any other code."""
+    if exit_code is None or not _FIRST_SIGNAL <= exit_code <= _LAST_SIGNAL:
+        return ""
+    try:
+        return signal.Signals(exit_code - 128).name
+    except ValueError:
+        return f"signal {exit_code - 128}"
+
+
+def empty_reply_text(stop_reason: str | None) -> str:
+    """The sentence about an answer without content; `stop_reason` is the API's, where it gave one."""
+    return EMPTY_REPLY.replace("stop_reason: null", f"stop_reason: {stop_reason or 'null'}")
 
 
 def _pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
@@ -81,8 +105,7 @@ def first_plain_line(stdout: str) -> str:
     """The first line that is no event of the protocol: no JSON object with a non-empty `type`."""
     for line in stdout.split("\n"):
         text = line.strip()
-        event = read_json(text.encode("utf-8", "surrogatepass")) if text else None
-        if text and not (isinstance(event, dict) and event.get("type")):
+        if text and next(events_on(text.encode("utf-8", "surrogatepass")), None) is None:
             return text
     return ""
 
@@ -120,12 +143,18 @@ def truncated_message(model: str, cause: str) -> str:
     )
 
 
-def describe_claude_failure(result: Mapping[str, Any]) -> str:
-    """`Claude run failed: subtype=S: text`, text being the result's or its errors'."""
+def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
+    """`Claude run failed: subtype=S: text`, text being the result's or its errors'; None without either."""
     subtype = result.get("subtype")
-    named = f": subtype={subtype}" if subtype else ""
     text = terminal_text(result)
-    return f"Claude run failed{named}: {text}" if text else f"Claude run failed{named}"
+    parts = [f"subtype={subtype}" if subtype else "", text]
+    told = ": ".join(part for part in parts if part)
+    return f"Claude run failed: {told}" if told else None
+
+
+def exited_message(exit_code: int | None) -> str:
+    """What is left to say of a failure without words; -1 is an exit code that nobody saw."""
+    return f"Claude exited with code {-1 if exit_code is None else exit_code}"
 
 
 def terminal_text(result: Mapping[str, Any]) -> str:
@@ -134,5 +163,13 @@ def terminal_text(result: Mapping[str, Any]) -> str:
     if isinstance(said, str) and said.strip():
         return said.strip()[:QUOTED_CHARS]
     errors = result.get("errors")
-    words = "; ".join(error for error in errors if isinstance(error, str)) if isinstance(errors, list) else ""
-    return words[:QUOTED_CHARS]
+    words = [_error_words(error) for error in errors] if isinstance(errors, list) else []
+    return "; ".join(word for word in words if word)[:QUOTED_CHARS]
+
+
+def _error_words(error: object) -> str:
+    """An error is a text, or an object with one of three names for it."""
+    if isinstance(error, dict):
+        named = (error.get(key) for key in ("message", "error", "code"))
+        return next((word.strip() for word in named if isinstance(word, str) and word.strip()), "")
+    return error.strip() if isinstance(error, str) else ""

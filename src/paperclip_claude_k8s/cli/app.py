@@ -45,11 +45,18 @@ def replay(
         typer.Option(help='JSON: how its container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No transcript on stderr.")] = False,
+    resumed: Annotated[
+        bool | None,
+        typer.Option(
+            "--resumed/--fresh",
+            help="Whether the run went on with an earlier session; cost and some failures depend on it.",
+        ),
+    ] = None,
 ) -> None:
     """Print the transcript of a captured output, and the result a run would have had."""
     from paperclip_claude_k8s.cli import replay as work  # noqa: PLC0415
 
-    raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet)))
+    raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet, resumed)))
 
 
 @app.command()

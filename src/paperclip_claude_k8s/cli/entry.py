@@ -1,6 +1,5 @@
 """From the command line to an exit code: exactly one JSON object ends stdout, whatever happens (SPEC 12)."""
 
-import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from typing import Any
 
 from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
+from paperclip_claude_k8s.ground.strict_json import strict_json
 
 ABOUT_RUNS = frozenset({"run", "query"})
 """Commands whose exit code 2 means that a run goes on, so that misuse of them is 1."""
@@ -28,8 +28,7 @@ def enter(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
 def say(answer: Mapping[str, Any]) -> None:
     """Print the one object that is all of stdout; from here on no signal comes between."""
     SIGNALS.stop_hearing()
-    text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.write(strict_json(answer, indent=2) + b"\n")
     sys.stdout.flush()
 
 

@@ -3,21 +3,23 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.spinner import Spinner
 from rich.text import Text
 
+from paperclip_claude_k8s.claude.accounting import Accounts
+from paperclip_claude_k8s.claude.event_lines import events_on
+from paperclip_claude_k8s.claude.events import count, inner, text
 from paperclip_claude_k8s.claude.terminal import format_line, neutral
 
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
 STATUS = "[paperclip] "
 KEEPALIVE = "keepalive"
-_ANSWER, _RESULT = b'{"type":"assistant",', b'{"type":"result",'
+_COUNTED = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
+"""What a line holds that may count. Inside of strings its quotes would be escaped."""
 _CONTEXT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -33,7 +35,12 @@ class Live:
         self.lines = 0
         self.tokens = 0
         """Size of the agent's last request: what its context holds."""
-        self.cost: float | None = None
+        self._accounts = Accounts()
+
+    @property
+    def cost(self) -> float | None:
+        """What this run has cost by its last result, in US dollars; None while that is not known."""
+        return self._accounts.spent.own(resumed=None).cost_usd
 
     @property
     def moving(self) -> bool:
@@ -48,10 +55,10 @@ class Live:
         """Lines of the agent; of those that were told before, only what they count is taken."""
         self.lines += block.count(b"\n")
         if stream == "stdout":
-            for line in block.split(b"\n"):
-                self._count(line)
-        for text in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
-            self.tell(stream, text)
+            for printed in block.split(b"\n"):
+                self._count(printed)
+        for line in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
+            self.tell(stream, line)
 
     def tell(self, stream: str, line: str) -> None:
         """One line of the agent's output, or of the adapter's own."""
@@ -86,28 +93,25 @@ class Live:
         parts = [f"{minutes}:{seconds:02d}", f"{self.lines} lines"]
         if self.tokens:
             parts.append(f"{_short(self.tokens)} tokens")
-        if self.cost is not None:
-            parts.append(f"${self.cost:.4f}")
+        if (cost := self.cost) is not None:
+            parts.append(f"${cost:.4f}")
         text = Text("  ".join([*parts, self._doing]), style="cyan", no_wrap=True)
         text.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner
 
     def _count(self, line: bytes) -> None:
-        if not line.startswith((_ANSWER, _RESULT)):
+        if not any(sign in line for sign in _COUNTED):
             return
-        try:
-            event: dict[str, Any] = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return
-        if line.startswith(_RESULT):
-            cost = event.get("total_cost_usd")
-            self.cost = cost if isinstance(cost, int | float) else self.cost
-            return
-        message = event.get("message")
-        usage = message.get("usage") if isinstance(message, dict) else None
-        counts = [usage.get(name) for name in _CONTEXT] if isinstance(usage, dict) else []
-        self.tokens = sum(count for count in counts if isinstance(count, int)) or self.tokens
+        for event, _ in events_on(line):
+            match text(event, "type"), text(event, "subtype"):
+                case "system", "init":
+                    self._accounts.init(event)
+                case "result", _:
+                    self._accounts.result(event)
+                case "assistant", _:
+                    usage = inner(inner(event, "message"), "usage")
+                    self.tokens = sum(count(usage, name) for name in _CONTEXT) or self.tokens
 
     def _print(self, text: Text) -> None:
         if not self._quiet:

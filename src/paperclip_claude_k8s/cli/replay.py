@@ -35,6 +35,8 @@ class Recording:
     pod_state: str | None = None
     """JSON with any of exitCode, reason, message, signal, deleted (bool), disrupted (a reason)."""
     quiet: bool = False
+    resumed: bool | None = None
+    """Whether the run went on with an earlier session; None: not told."""
 
 
 def replay(recording: Recording) -> int:
@@ -43,8 +45,9 @@ def replay(recording: Recording) -> int:
         seen = _sighting(recording)
     except ReplayInvalid as error:
         return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
-    failure = weigh(seen, Terms(utc_now()))
-    result = report(failure, seen, Asked(utc_now())).to_wire()
+    now, resumed = utc_now(), recording.resumed
+    failure = weigh(seen, Terms(now, resumed=resumed))
+    result = report(failure, seen, Asked(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
 

@@ -3,9 +3,17 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from paperclip_claude_k8s.ground.strict_json import readable
 from paperclip_claude_k8s.host.context import JsonMap
 
 ErrorFamily = Literal["transient_upstream", "provider_quota", "model_refusal"]
@@ -60,6 +68,11 @@ class ExecutionResult(_WireModel):
     summary: str | None = None
     result_json: JsonMap | None = Field(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, given: object) -> object:
+        return readable(given)
+
     @model_serializer(mode="wrap")
     def _only_what_was_set(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         wire: dict[str, Any] = inner(self)
@@ -68,5 +81,5 @@ class ExecutionResult(_WireModel):
         return {key: value for key, value in wire.items() if key in names}
 
     def to_wire(self) -> JsonMap:
-        """JSON-able, camelCase, without the fields that were not set."""
+        """JSON that strict readers take, camelCase, without the fields that were not set."""
         return self.model_dump(mode="json", by_alias=True)

@@ -1,5 +1,6 @@
 """From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
 
+from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.runplan import RunPlan
@@ -12,7 +13,8 @@ from paperclip_claude_k8s.verdict.sighting import Sighting
 
 def verdict_on(seen: Sighting, plan: RunPlan, house: House) -> Failure | None:
     """What went wrong, or None."""
-    return weigh(seen, Terms(house.now(), plan.config.timeout_sec, plan.config.log_size_limit))
+    config = plan.config
+    return weigh(seen, Terms(house.now(), config.timeout_sec, config.log_size_limit, _resumed(plan)))
 
 
 def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
@@ -20,7 +22,15 @@ def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
     return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
 
 
-def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
+def used_by(seen: Sighting, plan: RunPlan) -> Share:
+    """What this attempt used, for the answer of the one after it."""
+    return seen.transcript.spent.own(resumed=_resumed(plan))
+
+
+def answer(
+    failure: Failure | None, seen: Sighting, plan: RunPlan, house: House, earlier: Share | None = None
+) -> ExecutionResult:
+    """The whole answer; `earlier` is what an attempt before this one used."""
     config = plan.config
     environment, source = plan.environment, seen.transcript.api_key_source
     billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
@@ -32,5 +42,11 @@ def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House)
         biller=biller,
         continuation_marker=config.continuation_marker,
         clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
+        resumed=_resumed(plan),
+        earlier=earlier,
     )
     return report(failure, seen, asked)
+
+
+def _resumed(plan: RunPlan) -> bool:
+    return plan.resume is not None

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.claude.complaints import Classified, classify, stderr_complaint
+from paperclip_claude_k8s.claude.complaints import Classified, Complaint, classify, refused_session
+from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.claude.words import (
-    EMPTY_REPLY,
     describe_claude_failure,
     describe_truncation_cause,
+    empty_reply_text,
+    exited_message,
     partial_run_message,
     pod_cause,
     truncated_message,
@@ -35,24 +37,22 @@ class Terms:
     now: datetime
     timeout: float = 0.0
     log_limit: str = ""
+    resumed: bool | None = None
+    """Whether the agent was to go on with an earlier session; None where nobody knows."""
 
+
+_EARLIER_TURN = " — an earlier turn ended with a result; the turn after it did not"
 
 Question = Callable[[Sighting, Terms], Failure | None]
 
 
 def weigh(seen: Sighting, terms: Terms) -> Failure | None:
-    """The failure, or None for a success: a result of subtype success without is_error, whatever else."""
-    questions = _WITHOUT_RESULT
-    if is_success(seen):
-        questions = _BEFORE_SUCCESS
-    elif seen.transcript.result is not None:
-        questions = _BEFORE_SUCCESS + _WITH_RESULT
-    return next((failure for ask in questions if (failure := ask(seen, terms)) is not None), None)
-
-
-def is_success(seen: Sighting) -> bool:
+    """The failure, or None for a success: a result at the run's end that tells of no error, whatever else."""
     result = seen.transcript.result
-    return result is not None and not result.get("is_error") and result.get("subtype") == "success"
+    questions = _WITHOUT_RESULT
+    if result is not None:
+        questions = _BEFORE_SUCCESS if is_success(result) else _BEFORE_SUCCESS + _WITH_RESULT
+    return next((failure for ask in questions if (failure := ask(seen, terms)) is not None), None)
 
 
 # ── asked of every run ───────────────────────────────────────────────────────────────────────────
@@ -80,11 +80,11 @@ def _cancelled(seen: Sighting, _: Terms) -> Failure | None:
 
 
 def _session_refused(seen: Sighting, _: Terms) -> Failure | None:
-    complaint = stderr_complaint(seen.transcript.stderr_tail)
-    if complaint is None:
+    said = refused_session(seen.transcript)
+    if not said:
         return None
-    said = seen.transcript.stderr_tail.strip()
-    return failures.complained(Classified(complaint, said), f"Claude refused the session: {said}")
+    complaint = Classified(Complaint.SESSION_UNAVAILABLE, said)
+    return failures.complained(complaint, f"Claude refused the session: {said}")
 
 
 def _log_limit(seen: Sighting, terms: Terms) -> Failure | None:
@@ -112,14 +112,15 @@ def _disrupted(seen: Sighting, _: Terms) -> Failure | None:
 def _empty_reply(seen: Sighting, _: Terms) -> Failure | None:
     if not seen.transcript.empty_reply:
         return None
-    return failures.empty_reply(EMPTY_REPLY)
+    return failures.empty_reply(empty_reply_text(seen.transcript.stop_reason))
 
 
 def _truncated(seen: Sighting, _: Terms) -> Failure | None:
     if not seen.transcript.cut_short:
         return None
     cause = describe_truncation_cause(_end(seen), pod_missing=seen.facts.pod_gone, phase=seen.facts.pod_phase)
-    return failures.truncated(truncated_message(seen.transcript.model, cause))
+    message = truncated_message(seen.transcript.model, cause)
+    return failures.truncated(f"{message}{_EARLIER_TURN}" if seen.transcript.overtaken else message)
 
 
 def _partial(seen: Sighting, _: Terms) -> Failure | None:
@@ -160,7 +161,9 @@ def _complaint(seen: Sighting, terms: Terms) -> Failure | None:
     result = seen.transcript.result
     if result is None:
         return None
-    return failures.complained(classify(seen.transcript, terms.now), describe_claude_failure(result))
+    message = describe_claude_failure(result) or exited_message(seen.exit_code)
+    said = classify(seen.transcript, terms.now)
+    return failures.complained(said, message, resumed=terms.resumed is True)
 
 
 _BEFORE_SUCCESS: tuple[Question, ...] = (_not_started, _untrackable, _timed_out, _cancelled)

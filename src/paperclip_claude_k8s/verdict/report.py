@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
@@ -26,14 +27,20 @@ class Asked:
     biller: str | None = None
     continuation_marker: bool = True
     clear_session: bool = False
+    resumed: bool | None = None
+    """Whether the agent was to go on with an earlier session; None where nobody knows."""
+    earlier: Share | None = None
+    """What an attempt before this one used, inside the same run."""
 
 
 def report(failure: Failure | None, seen: Sighting, asked: Asked) -> ExecutionResult:
     """The whole answer: what happened, and all that was learnt before it did."""
-    learnt = _learnt(seen, asked)
+    own = seen.transcript.spent.own(resumed=asked.resumed).with_earlier(asked.earlier)
+    learnt = _learnt(seen, own, asked)
     if failure is None:
-        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen))
-    return ExecutionResult(**learnt | _failed(failure, asked, _json(seen, with_output=True), seen.exit_code))
+        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own))
+    extra = _json(seen, own, with_output=True)
+    return ExecutionResult(**learnt | _failed(failure, asked, extra, seen.exit_code))
 
 
 def apologize(failure: Failure, asked: Asked) -> ExecutionResult:
@@ -41,16 +48,15 @@ def apologize(failure: Failure, asked: Asked) -> ExecutionResult:
     return ExecutionResult(**_failed(failure, asked, {}, None))
 
 
-def _learnt(seen: Sighting, asked: Asked) -> JsonMap:
-    told = seen.transcript
-    usage = told.usage
+def _learnt(seen: Sighting, own: Share, asked: Asked) -> JsonMap:
+    told, usage = seen.transcript, own.usage
     known: JsonMap = {
         "provider": "anthropic",
         "biller": asked.biller,
         "billing_type": asked.billing,
         "model": told.model or asked.model or None,
         "summary": told.summary or None,
-        "cost_usd": told.cost_usd,
+        "cost_usd": own.cost_usd,
         "usage": usage
         and Usage(
             input_tokens=usage.input_tokens,
@@ -116,14 +122,14 @@ def _evidence(failure: Failure, asked: Asked) -> JsonMap:
     return {}
 
 
-def _json(seen: Sighting, *, with_output: bool = False) -> JsonMap:
+def _json(seen: Sighting, own: Share, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
     ours: JsonMap = {
         "containerExitCode": seen.exit_code,
         "log": _log(seen),
         "phases": dict(seen.phases) or None,
-        "warnings": list(told.warnings) or None,
+        "warnings": [*told.warnings, *filter(None, [own.warning])] or None,
         "stdout": told.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": told.stderr_tail or None if with_output else None,
     }

@@ -1,12 +1,12 @@
 """What a run leaves where the operator wants it: `--output DIR`."""
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from paperclip_claude_k8s.cli.runs.state import RunFiles, write_whole
 from paperclip_claude_k8s.cli.runs.words import Answer, Stop
+from paperclip_claude_k8s.ground.strict_json import strict_json
 
 PIECE = 1024 * 1024
 """Bytes compared or copied at once."""
@@ -44,8 +44,7 @@ class Output:
         """Raises `Stop`."""
         try:
             self.settle()
-            text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
-            write_whole(self._folder / "result.json", text.encode("utf-8", "backslashreplace"))
+            write_whole(self._folder / "result.json", strict_json(answer, indent=2) + b"\n")
         except OSError as error:
             raise _unwritable(self._folder, error) from None
 

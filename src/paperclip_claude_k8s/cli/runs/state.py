@@ -13,6 +13,7 @@ from pathlib import Path
 
 from paperclip_claude_k8s.cli.runs.record import NotARecord, Record, read_record
 from paperclip_claude_k8s.cli.runs.words import Stop
+from paperclip_claude_k8s.ground.strict_json import strict_json
 from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import utc_now
 
@@ -98,8 +99,7 @@ class State:
         files = self.files(record.run_id)
         try:
             self._private(files.folder)
-            text = json.dumps(record.to_json(), indent=2, ensure_ascii=False)
-            write_whole(files.record, text.encode("utf-8", "backslashreplace"))
+            write_whole(files.record, strict_json(record.to_json(), indent=2))
         except OSError as error:
             raise _unwritable(self.folder, error) from None
         return record

@@ -1,0 +1,165 @@
+"""What the CLI was seen to say of a failure: one table of exact texts, each with its class and its version.
+
+The table is asked only where the machine-readable fields of a result are silent. It is matched against the
+CLI's own words (the text of a failed result, its `errors`, stderr, plain lines before the first answer) and
+never against what a model or a tool said. The first row that matches decides.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Complaint(Enum):
+    """Each asks for another reaction of the host or the operator."""
+
+    SESSION_UNAVAILABLE = auto()
+    POISONED_SESSION = auto()
+    MAX_TURNS = auto()
+    MAX_BUDGET = auto()
+    MAX_OUTPUT = auto()
+    AUTH_REQUIRED = auto()
+    QUOTA = auto()
+    TRANSIENT = auto()
+    CREDIT_EXHAUSTED = auto()
+    MODEL_NOT_FOUND = auto()
+    PROMPT_TOO_LONG = auto()
+    REFUSAL = auto()
+    EMPTY_REPLY = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownText:
+    """One sentence of the CLI, or of the API as the CLI repeats it.
+
+    `pattern` is a regular expression, matched without regard to case: `^` is the beginning of the text.
+    `seen_in` names a version of the CLI that printed it, "API" for a text that the model API wrote, or
+    "reported" where reports quote it without a version.
+    """
+
+    complaint: Complaint
+    pattern: str
+    seen_in: str
+
+
+_SESSION = Complaint.SESSION_UNAVAILABLE
+SESSION_TEXTS = (
+    KnownText(_SESSION, r"\bno conversation found with session id\b", "2.1.197"),
+    KnownText(_SESSION, r"--resume requires a valid session\b", "2.1.197"),
+    KnownText(_SESSION, r"\bsession id \S+ is already in use\b", "2.1.197"),
+    KnownText(_SESSION, r"\bunknown session\b", "reported"),
+    KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
+)
+"""The CLI refuses the session before it asks the model anything, in a result or outside of its events."""
+
+_POISONED = Complaint.POISONED_SESSION
+_BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
+POISONED_TEXTS = (
+    KnownText(_POISONED, r"previous_message_id", "API"),
+    KnownText(_POISONED, r"unprocessable image|image could not be processed", "reported"),
+    KnownText(_POISONED, r"could not process image", "API"),
+    KnownText(_POISONED, r"image exceeds \S+ [km]b maximum|image exceeds the maximum", "API"),
+    KnownText(_POISONED, r"image was too large|image (?:file )?(?:size )?is too large", "reported"),
+    KnownText(_POISONED, r"image dimensions exceed", "API"),
+    KnownText(_POISONED, r"exceeds the dimension limit", "reported"),
+    KnownText(_POISONED, r"image (?:source |data )?(?:cannot be|is|was) empty|image\S*: .{0,40}empty", "API"),
+    KnownText(_POISONED, r"too much media|too many images", "API"),
+    KnownText(_POISONED, r"image (?:does not match the provided|was specified using the) .{0,40}", "API"),
+    KnownText(_POISONED, r"image (?:format|media type|data|source).{0,40}(?:invalid|not supported)", "API"),
+    KnownText(_POISONED, r"unable to (?:resize|process|download) (?:the )?image", "reported"),
+    KnownText(_POISONED, r"pdf (?:specified )?(?:was not valid|is password protected|is too large)", "API"),
+    KnownText(_POISONED, r"^(?:pdf too large|invalid pdf)\b", "reported"),
+    KnownText(_POISONED, r"`?tool_use`? ids were found without `?tool_result`? blocks", "API"),
+    KnownText(_POISONED, r"unexpected `?tool_use_id`? found in `?tool_result`? blocks", "API"),
+    KnownText(_POISONED, r"multiple `?tool_result`? blocks with id", "API"),
+    KnownText(_POISONED, r"`?tool_use`? ids must be unique", "API"),
+    KnownText(_POISONED, r"tool use concurrency issues", "reported"),
+    KnownText(_POISONED, rf"{_BLOCKS} blocks\b.{{0,60}} cannot be modified", "API"),
+    KnownText(_POISONED, rf"expected {_BLOCKS},? but found", "API"),
+    KnownText(_POISONED, rf"invalid `?signature`? in {_BLOCKS} block", "API"),
+    KnownText(_POISONED, r"final block in an assistant message cannot be `?thinking`?", "API"),
+    KnownText(_POISONED, r"all messages must have non-empty content|text content blocks must", "API"),
+    KnownText(_POISONED, r"no (?:low|high) surrogate in string", "API"),
+)
+"""The API refuses what the session holds already, and will refuse it again in every run that resumes it."""
+
+_TOO_LONG = Complaint.PROMPT_TOO_LONG
+_AUTH = Complaint.AUTH_REQUIRED
+_CREDIT = Complaint.CREDIT_EXHAUSTED
+_QUOTA = Complaint.QUOTA
+_TRANSIENT = Complaint.TRANSIENT
+RESULT_TEXTS = (
+    *POISONED_TEXTS,
+    KnownText(_TOO_LONG, r"^(?:api error: .{0,200})?prompt is too long\b", "2.1.197"),
+    KnownText(_TOO_LONG, r"input length and `?max_tokens`? exceed context limit", "API"),
+    KnownText(_TOO_LONG, r"^(?:conversation (?:is )?too long|context limit reached)\b", "reported"),
+    KnownText(
+        _TOO_LONG, r"^(?:api error: .{0,200})?request (?:too large|exceeds the maximum size)", "2.1.197"
+    ),
+    KnownText(_TRANSIENT, r"not your usage limit", "2.1.332"),
+    KnownText(_QUOTA, r"^claude ai usage limit reached\b", "1.0"),
+    KnownText(_QUOTA, r"^(?:[\w'.-]+ ){0,4}limit reached\b\s*(?:[∙·|•.]|$)", "2.0"),
+    KnownText(_QUOTA, r"you['\u2019]?ve hit your .{0,40}limit", "2.1.197"),
+    KnownText(_CREDIT, r"^(?:api error: .{0,200})?(?:your )?credit balance is too low\b", "2.1.197"),
+    KnownText(_CREDIT, r"^usage credits required\b", "2.1.332"),
+    KnownText(_AUTH, r"belongs to a disabled organization|organization has been disabled", "2.1.197"),
+    KnownText(_AUTH, r"please run /login\b|please login again\b", "2.1.197"),
+    KnownText(_AUTH, r"^failed to authenticate\b", "2.1.197"),
+    KnownText(
+        _AUTH, r"^(?:login|oauth (?:token|session)) (?:has )?(?:been )?(?:expired|revoked)\b", "reported"
+    ),
+    KnownText(_AUTH, r"^(?:invalid api key|not logged in|invalid bearer token)\b", "2.1.197"),
+    KnownText(
+        Complaint.MAX_OUTPUT,
+        r"^api error: the model has reached its context window limit"
+        r"|^api error: claude's response exceeded the \d+ output token maximum",
+        "2.1.197",
+    ),
+    KnownText(Complaint.REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
+    KnownText(Complaint.REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
+    KnownText(Complaint.MAX_TURNS, r"^reached (?:maximum number of|max) turns\b", "2.1.197"),
+    KnownText(Complaint.MAX_BUDGET, r"^reached maximum budget\b", "2.1.197"),
+    KnownText(Complaint.MODEL_NOT_FOUND, r"^there's an issue with the selected model\b", "2.1.197"),
+    KnownText(
+        Complaint.MODEL_NOT_FOUND,
+        r"^api error(?: \(\S+\))?: the provided model identifier is invalid",
+        "reported",
+    ),
+    KnownText(_TRANSIENT, r"^api error:? .{0,60}overloaded|^api error: repeated 529", "2.1.197"),
+    KnownText(_TRANSIENT, r"^api error: internal server error", "reported"),
+    KnownText(_TRANSIENT, r"^api error: (?:server error|connection lost) mid-response", "2.1.332"),
+    KnownText(_TRANSIENT, r"^api error: connection (?:refused|error|closed|reset)", "2.1.332"),
+    KnownText(_TRANSIENT, r"^api error: (?:unable to connect|connection to the api was lost)", "2.1.197"),
+    KnownText(_TRANSIENT, r"^api error: can't reach the api server", "2.1.332"),
+    KnownText(_TRANSIENT, r"^api error: stream idle timeout", "reported"),
+    KnownText(_TRANSIENT, r"^api error: (?:fetch failed|socket hang up|terminated)", "reported"),
+    KnownText(_TRANSIENT, r"^(?:api error: )?(?:the )?(?:request|operation) timed out", "2.1.197"),
+)
+"""What a failed result says."""
+
+_PREFIX = "error: "
+_STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
+
+
+def complaint_in(text: str, table: Iterable[KnownText]) -> Complaint | None:
+    """The class of the first row that the text matches."""
+    return next((known.complaint for known in table if _compiled(known).search(text)), None)
+
+
+def line_complaint(line: str, table: Iterable[KnownText]) -> Complaint | None:
+    """The same for a line that others may have written: it has to begin with the text."""
+    begin = line.strip()
+    begin = begin[len(_PREFIX) :] if begin.lower().startswith(_PREFIX) else begin
+    return next((known.complaint for known in table if _compiled(known).match(begin)), None)
+
+
+def status_in(text: str) -> int | None:
+    """The HTTP status that the text names where no field does: `API Error: 500 {...}`, as 1.0 prints it."""
+    found = _STATUS_IN_TEXT.match(text)
+    return int(found[1]) if found else None
+
+
+def _compiled(known: KnownText) -> re.Pattern[str]:
+    return re.compile(known.pattern, re.IGNORECASE)

@@ -1,0 +1,132 @@
+"""What is a run's own of the tokens and dollars that a result tells, in every version of the CLI."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.claude.accounting import Accounts, Share, TokenUsage
+
+BEFORE, CUMULATIVE, SINCE = "2.1.197", "2.1.300", "2.1.332"
+
+
+def per_model(tokens: int, cost: float) -> dict[str, Any]:
+    """`tokens` of each kind, split over two models."""
+    kinds = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    return {
+        "big": dict.fromkeys(kinds, tokens - tokens // 2) | {"costUSD": cost * 0.75},
+        "small": dict.fromkeys(kinds, tokens // 2) | {"costUSD": cost * 0.25},
+        "odd": "nobody knows",
+    }
+
+
+def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = None) -> dict[str, Any]:
+    """`turn` tokens of each kind in the main loop, `total` in all so far."""
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    told = {"type": "result", "usage": dict.fromkeys(names, turn), "total_cost_usd": cost}
+    told["modelUsage"] = per_model(total, cost)
+    return told if since is None else told | {"model_usage_since_last_result": since}
+
+
+def own(version: str, *results: dict[str, Any], resumed: bool | None) -> Share:
+    accounts = Accounts()
+    accounts.init({"claude_code_version": version})
+    for number, event in enumerate(results):
+        accounts.result(event | {"uuid": f"{number}"})
+    return accounts.spent.own(resumed=resumed)
+
+
+def tokens(each: int) -> TokenUsage:
+    return TokenUsage(2 * each, each, each)
+
+
+@pytest.mark.parametrize("resumed", [True, False, None])
+def test_an_old_version_begins_at_zero(resumed: bool | None) -> None:  # noqa: FBT001
+    share = own(BEFORE, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
+    assert share == Share(tokens(20), 0.3)
+
+
+@pytest.mark.parametrize("version", [CUMULATIVE, "2.1.285", "2.1.271", "2.2.0", "3.0.1"])
+@pytest.mark.parametrize("resumed", [True, None])
+def test_without_a_way_to_know_only_the_turns_are_certain(version: str, resumed: bool | None) -> None:  # noqa: FBT001
+    share = own(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
+    assert (share.usage, share.cost_usd) == (tokens(12), None)
+    assert version in share.warning
+    assert "not known" in share.warning
+
+
+def test_a_fresh_session_begins_at_zero_in_every_version() -> None:
+    assert own(CUMULATIVE, result(5, 9, 0.1), resumed=False) == Share(tokens(9), 0.1)
+    assert own("", result(5, 9, 0.1), resumed=False) == Share(tokens(9), 0.1)
+
+
+def test_totals_that_equal_the_turns_hold_nothing_from_before() -> None:
+    assert own(CUMULATIVE, result(5, 5, 0.1), resumed=True) == Share(tokens(5), 0.1)
+
+
+def test_the_newest_versions_tell_what_is_new_since_the_last_result() -> None:
+    """The first total holds 90 tokens and 0.9 dollars of earlier runs, a killed one's among them."""
+    first = result(5, 100, 1.0, per_model(10, 0.1))
+    idle = result(0, 100, 1.0, {})
+    second = result(7, 130, 1.3, per_model(30, 0.3))
+    for resumed in (True, False, None):
+        share = own(SINCE, first, idle, second, resumed=resumed)
+        assert share.usage == tokens(40)
+        assert share.cost_usd == pytest.approx(0.4)
+        assert share.warning == ""
+
+
+def test_a_result_that_is_read_twice_counts_once() -> None:
+    accounts = Accounts()
+    event = result(5, 9, 0.1, per_model(9, 0.1)) | {"uuid": "u"}
+    accounts.result(event)
+    accounts.result(event)
+    share = accounts.spent.own(resumed=None)
+    assert share.usage == tokens(9)
+    assert share.cost_usd == pytest.approx(0.1)
+
+
+def test_a_run_without_a_result_used_nothing_that_is_known() -> None:
+    assert own(SINCE, resumed=True) == Share()
+
+
+def test_the_total_of_a_lost_result_counts_where_it_can_be_told_apart() -> None:
+    accounts = Accounts()
+    accounts.init({"claude_code_version": SINCE})
+    unheard = accounts.spent.with_lost_result(0.5)
+    assert unheard.own(resumed=False).cost_usd == 0.5
+    assert unheard.own(resumed=True).cost_usd is None
+    assert unheard.own(resumed=True).warning
+    accounts.result(result(5, 100, 1.0, per_model(10, 0.1)))
+    assert accounts.spent.with_lost_result(1.25).own(resumed=True).cost_usd == pytest.approx(0.35)
+    assert accounts.spent.with_lost_result(None) == accounts.spent
+
+
+RUNS = st.lists(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=4), max_size=5
+)
+
+
+@given(RUNS, st.sampled_from((BEFORE, CUMULATIVE, SINCE)))
+def test_the_shares_of_a_session_s_runs_never_exceed_it(
+    runs: list[list[tuple[int, int]]], version: str
+) -> None:
+    """Each run resumes the session: turns of main-loop tokens and tokens of sub-agents; a token costs 1."""
+    saved, paid, true = 0, 0.0, 0
+    for number, turns in enumerate(runs):
+        begin = 0 if version == BEFORE else saved
+        used, results = 0, []
+        for main, others in turns:
+            used += main + others
+            since = per_model(main + others, main + others) if version == SINCE else None
+            results.append(result(main, begin + used, begin + used, since))
+        share = own(version, *results, resumed=number > 0)
+        assert share.usage is not None
+        assert share.usage.output_tokens <= used
+        if share.cost_usd is not None:
+            assert share.cost_usd == pytest.approx(used)
+        paid += share.cost_usd or 0.0
+        saved += used
+        true += used
+    assert paid <= true + 1e-6

@@ -1,0 +1,316 @@
+"""Texts that versions of the CLI were seen to print, each with what it means and what the host hears."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.complaints import Complaint, classify
+from paperclip_claude_k8s.claude.known_texts import RESULT_TEXTS, SESSION_TEXTS, complaint_in
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+NOW = datetime(2025, 10, 1, 9, 0, tzinfo=UTC)
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
+
+
+def of_api(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
+    """A refusal of the API as versions until 2.1.100 print it."""
+    error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_0"}
+    return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
+
+
+def failed(text: str, **fields: Any) -> Transcript:
+    return read(INIT, {"type": "result", "subtype": "success", "is_error": True, "result": text, **fields})
+
+
+def read(*lines: dict[str, Any] | str, stderr: str = "") -> Transcript:
+    reader = StreamReader()
+    for line in lines:
+        reader.feed(
+            (line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))).encode() + b"\n"
+        )
+    reader.feed_stderr(stderr.encode())
+    return reader.finish()
+
+
+def judged(told: Transcript, *, resumed: bool | None = None) -> Failure:
+    failure = weigh(
+        Sighting(Exited(Terminated(1)), told, None, None, Facts("job", "ns")), Terms(NOW, resumed=resumed)
+    )
+    assert failure is not None
+    return failure
+
+
+IMAGES = [
+    "Could not process image",
+    "messages.5.content.1.image.source.base64: image exceeds 5 MB maximum: 7465044 bytes > 5242880 bytes",
+    (
+        "messages.3.content.50.image.source.base64.data: At least one of the image dimensions exceed max "
+        "size: 8000 pixels"
+    ),
+    (
+        "messages.21.content.91.image.source.base64.data: At least one of the image dimensions exceed max "
+        "size for many-image requests: 2000 pixels"
+    ),
+    "messages.1.content.0.image.source.base64: image cannot be empty",
+    "Too much media: 0 document pages + 101 images > 100",
+    "Image does not match the provided media type image/png",
+    (
+        "messages.1.content.0.image.source.base64.data: The image was specified using the image/jpeg media "
+        "type, but the image appears to be a image/png image"
+    ),
+    "The PDF specified was not valid.",
+]
+BLOCKS = [
+    (
+        "messages.21: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_01. "
+        "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
+    ),
+    (
+        "messages.12.content.0: unexpected `tool_use_id` found in `tool_result` blocks: toolu_01. Each "
+        "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+    ),
+    (
+        "messages.3.content.101: `thinking` or `redacted_thinking` blocks in the latest assistant message "
+        "cannot be modified. These blocks must remain as they were in the original response."
+    ),
+    (
+        "messages.7.content.34: thinking or redacted_thinking blocks in the latest assistant message "
+        "cannot be modified. These blocks must remain as they were in the original response."
+    ),
+    (
+        "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When "
+        "is enabled, a final `assistant` message must start with a thinking block."
+    ),
+    "messages.5.content.0: Invalid `signature` in `thinking` block",
+    "messages.19: The final block in an assistant message cannot be `thinking`.",
+    "previous_message_id is not valid",
+    "The request body is not valid JSON: no low surrogate in string: line 1 column 4711 (char 4710)",
+]
+OF_THE_CLI = [
+    "Image was too large. Double press esc to go back and try again with a smaller image.",
+    (
+        "An image in the conversation exceeds the dimension limit for many-image requests (2000px). Start a "
+        "new session with fewer images."
+    ),
+    "API Error: 400 due to tool use concurrency issues. Run /rewind to recover the conversation.",
+]
+REFUSED_AGAIN = [
+    *OF_THE_CLI,
+    *(of_api(text) for text in IMAGES + BLOCKS),
+    *(f"API Error: 400 {text}" for text in IMAGES + BLOCKS),
+]
+
+
+@pytest.mark.parametrize("text", REFUSED_AGAIN)
+@pytest.mark.parametrize("resumed", [True, False, None])
+def test_a_session_that_the_api_will_refuse_again_is_given_up(text: str, resumed: bool | None) -> None:  # noqa: FBT001
+    failure = judged(failed(text, api_error_status=400), resumed=resumed)
+    assert failure.code == "claude_poisoned_previous_message_id"
+    assert failure.clear_session
+    assert judged(failed(text)).clear_session
+
+
+@pytest.mark.parametrize("text", REFUSED_AGAIN)
+def test_what_was_said_about_such_a_refusal_gives_no_session_up(text: str) -> None:
+    message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": text}]}
+    answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
+    tool = {"type": "user", "message": {"content": [{"type": "tool_result", "content": text}]}}
+    told = read(INIT, answer, tool, text, stderr=f"mcp-server: {text}\n{text}\n")
+    assert not judged(told, resumed=True).clear_session
+    told = read(
+        INIT, answer, tool, {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
+    )
+    assert judged(told, resumed=True).code == "claude_failed"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"result": "Prompt is too long", "terminal_reason": "prompt_too_long"},
+        {"result": "Prompt is too long"},
+        {"result": of_api("prompt is too long: 208310 tokens > 200000 maximum")},
+        {"result": of_api("input length and `max_tokens` exceed context limit: 197202 + 21333 > 200000")},
+        {"result": "Request too large (max 32MB). Try with a smaller file.", "api_error_status": 413},
+        {"result": of_api("Request exceeds the maximum size", 413, "request_too_large")},
+    ],
+)
+def test_a_prompt_that_is_too_long_costs_the_session_only_where_it_was_resumed(
+    result: dict[str, Any],
+) -> None:
+    told = failed(**{"text": "", **result})
+    for resumed in (True, False, None):
+        failure = judged(told, resumed=resumed)
+        assert failure.code == "claude_prompt_too_long"
+        assert failure.clear_session is (resumed is True)
+
+
+UNKNOWN = [
+    "No conversation found with session ID: 0f0e0d0c-1111-4222-8333-444455556666",
+    "Error: No conversation found with session ID: 0f0e0d0c-1111-4222-8333-444455556666",
+    "Unknown session: 0f0e0d0c",
+    "Session 0f0e0d0c not found",
+    "Error: Session ID 0f0e0d0c is already in use.",
+    "Error: --resume requires a valid session ID or session title when used with --print.",
+]
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_an_unknown_session_is_known_by_plain_stdout_stderr_and_errors(text: str) -> None:
+    error = {
+        "type": "result",
+        "subtype": "error_during_execution",
+        "is_error": True,
+        "errors": [{"message": text}],
+    }
+    noted = "[debug] starting"
+    for told in (read(noted, f"\x1b[31m{text}\x1b[0m"), read(stderr=f"{noted}\n{text}\n"), read(error)):
+        failure = judged(told)
+        assert failure.code == "session_unavailable"
+        assert failure.clear_session
+        assert text in failure.message
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_once_the_agent_has_answered_such_a_line_is_somebody_else_s(text: str) -> None:
+    message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}]}
+    answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
+    assert judged(read(INIT, answer, text, stderr=text)).code == "claude_truncated"
+    assert judged(read(INIT, stderr=f"mcp-server: {text}")).code != "session_unavailable"
+
+
+TEXTS: list[tuple[str, Complaint]] = [
+    ("Claude AI usage limit reached|1893456000", Complaint.QUOTA),
+    ("5-hour limit reached ∙ resets 8pm", Complaint.QUOTA),
+    ("Weekly limit reached ∙ resets Oct 7 at 1pm", Complaint.QUOTA),
+    ("Opus weekly limit reached ∙ resets Oct 6, 10am", Complaint.QUOTA),
+    ("You've hit your individual spend limit · ask your admin", Complaint.QUOTA),
+    (of_api("Internal server error", 500, "api_error"), Complaint.TRANSIENT),
+    (of_api("Overloaded", 529, "overloaded_error"), Complaint.TRANSIENT),
+    (of_api("slow down", 429, "rate_limit_error"), Complaint.TRANSIENT),
+    ("API Error: 503 no healthy upstream", Complaint.TRANSIENT),
+    ("API Error: Repeated 529 Overloaded errors. The API is at capacity", Complaint.TRANSIENT),
+    ("API Error: Connection error.", Complaint.TRANSIENT),
+    ("API Error: Connection refused — a firewall or proxy may be blocking it", Complaint.TRANSIENT),
+    ("API Error: Can't reach the API server — check your internet or DNS (ENOTFOUND)", Complaint.TRANSIENT),
+    ("API Error: Unable to connect to API (ECONNRESET)", Complaint.TRANSIENT),
+    ("API Error: Stream idle timeout - no chunks received", Complaint.TRANSIENT),
+    ("API Error: Server error mid-response. The response above may be incomplete.", Complaint.TRANSIENT),
+    ("API Error: Request timed out.", Complaint.TRANSIENT),
+    ("Request timed out", Complaint.TRANSIENT),
+    (
+        "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited",
+        Complaint.TRANSIENT,
+    ),
+    (of_api("invalid x-api-key", 401, "authentication_error"), Complaint.AUTH_REQUIRED),
+    ("Invalid API key · Please run /login", Complaint.AUTH_REQUIRED),
+    ("Login expired · Please run /login", Complaint.AUTH_REQUIRED),
+    ("OAuth token has expired", Complaint.AUTH_REQUIRED),
+    ("Failed to authenticate: OAuth session expired and could not be refreshed", Complaint.AUTH_REQUIRED),
+    ("Your account does not have access to Claude. Please login again", Complaint.AUTH_REQUIRED),
+    ("API Error: 400 This organization has been disabled.", Complaint.AUTH_REQUIRED),
+    ("Credit balance is too low", Complaint.CREDIT_EXHAUSTED),
+    (of_api("Your credit balance is too low to access the Anthropic API."), Complaint.CREDIT_EXHAUSTED),
+    ("Usage credits required for 1M context · turn it off", Complaint.CREDIT_EXHAUSTED),
+    (of_api("model: claude-nope", 404, "not_found_error"), Complaint.MODEL_NOT_FOUND),
+    ("There's an issue with the selected model (x). It may not exist", Complaint.MODEL_NOT_FOUND),
+    ("API Error: The model has reached its context window limit.", Complaint.MAX_OUTPUT),
+    (
+        "API Error: Claude Code is unable to respond to this request, which appears to violate our Policy",
+        Complaint.REFUSAL,
+    ),
+    ("Context limit reached · /compact or /clear to continue", Complaint.PROMPT_TOO_LONG),
+    (of_api("messages.0.content: field required"), Complaint.OTHER),
+    ("The limit reached by the tests is 5", Complaint.OTHER),
+]
+
+
+@pytest.mark.parametrize(("text", "complaint"), TEXTS)
+def test_a_text_alone_tells_its_class(text: str, complaint: Complaint) -> None:
+    assert classify(failed(text), NOW).complaint is complaint
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Claude AI usage limit reached|1893456000", datetime(2030, 1, 1, tzinfo=UTC)),
+        ("5-hour limit reached ∙ resets 8pm", datetime(2025, 10, 1, 20, tzinfo=UTC)),
+        ("Weekly limit reached ∙ resets Oct 7 at 1pm", datetime(2025, 10, 7, 13, tzinfo=UTC)),
+        ("Opus weekly limit reached ∙ resets Oct 6, 10am", datetime(2025, 10, 6, 10, tzinfo=UTC)),
+        ("You've hit your 5-hour limit · resets 11am (Europe/Zurich)", datetime(2025, 10, 2, 9, tzinfo=UTC)),
+        ("Weekly limit reached ∙ resets soon", None),
+    ],
+)
+def test_a_limit_says_when_it_resets(text: str, moment: datetime | None) -> None:
+    assert classify(failed(text), NOW).retry_at == moment
+
+
+def test_a_throttle_of_the_token_is_no_quota() -> None:
+    text = "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
+    event = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "isUsingOverage": False}}
+    answer = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}
+    result = {
+        "type": "result",
+        "subtype": "success",
+        "is_error": True,
+        "result": text,
+        "api_error_status": 429,
+    }
+    assert classify(read(INIT, event, answer, result), NOW).complaint is Complaint.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"api_error": "usage_limit_reached"}, Complaint.QUOTA),
+        ({"api_error": "long_context_credits_required", "api_error_status": 429}, Complaint.CREDIT_EXHAUSTED),
+        ({"api_error": "org_disabled_credential"}, Complaint.AUTH_REQUIRED),
+        ({"api_error": "connection_failed"}, Complaint.TRANSIENT),
+        ({"terminal_reason": "image_error", "api_error_status": 400}, Complaint.POISONED_SESSION),
+        ({"terminal_reason": "image_error", "api_error_status": 413}, Complaint.PROMPT_TOO_LONG),
+        ({"stop_reason": "max_turns"}, Complaint.MAX_TURNS),
+    ],
+)
+def test_fields_of_a_result_tell_its_class(fields: dict[str, Any], complaint: Complaint) -> None:
+    assert classify(failed("x", **fields), NOW).complaint is complaint
+
+
+def test_every_row_names_a_version_and_matches_in_the_order_of_the_table() -> None:
+    for known in (*SESSION_TEXTS, *RESULT_TEXTS):
+        assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
+    assert complaint_in("Error: session abc not found", SESSION_TEXTS) is Complaint.SESSION_UNAVAILABLE
+    assert complaint_in("nothing of it", RESULT_TEXTS) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({}, "Claude exited with code 1"),
+        ({"subtype": "error_x"}, "Claude run failed: subtype=error_x"),
+        ({"errors": [{"message": "boom"}, "bang", {"code": "E1"}, 5]}, "Claude run failed: boom; bang; E1"),
+    ],
+)
+def test_a_failure_says_what_there_is_to_say(result: dict[str, Any], message: str) -> None:
+    failure = judged(read(INIT, {"type": "result", "is_error": True, **result}))
+    assert failure.message.startswith(f"{message} — ")
+
+
+def test_an_empty_reply_names_the_stop_reason_that_was_given() -> None:
+    def hollow(stop_reason: str | None) -> Transcript:
+        message: dict[str, Any] = {
+            "id": "m1",
+            "content": [],
+            "stop_reason": stop_reason,
+            "usage": {"output_tokens": 0},
+        }
+        return read(INIT, {"type": "assistant", "parent_tool_use_id": None, "message": message})
+
+    assert "(stop_reason: null, output_tokens: 0)" in judged(hollow(None)).message
+    assert "(stop_reason: end_turn, output_tokens: 0)" in judged(hollow("end_turn")).message
+    assert judged(hollow("end_turn")).code == "llm_api_error"

@@ -1,0 +1,58 @@
+"""Whatever text an agent or a host had in it: answers, result files and records are strict JSON."""
+
+import io
+import sys
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from tests.support.anyjson import ANY_TEXT, ODD_JSON
+
+from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.runs.output import Output
+from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.state import RunFiles, State
+from paperclip_claude_k8s.ground.strict_json import readable
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+
+def said(answer: dict[str, Any]) -> bytes:
+    stdout, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    try:
+        say(answer)
+        sys.stdout.flush()
+        return sys.stdout.buffer.getvalue()  # type: ignore[no-any-return]
+    finally:
+        sys.stdout = stdout
+
+
+@given(ANY_TEXT, ODD_JSON)
+@settings(max_examples=100)
+def test_an_answer_and_the_result_file_are_strict_json(
+    tmp_path_factory: pytest.TempPathFactory, text: str, value: Any
+) -> None:
+    answer = {"status": "succeeded", "result": {"summary": text, "resultJson": {text: value}}}
+    assert orjson.loads(said(answer)) == readable(answer)
+    folder = tmp_path_factory.mktemp("run")
+    Output(folder / "out", RunFiles(folder)).finish(answer)
+    assert orjson.loads((folder / "out" / "result.json").read_bytes()) == readable(answer)
+
+
+@given(ANY_TEXT)
+@settings(max_examples=50)
+def test_a_record_is_strict_json_and_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    state = State(tmp_path_factory.mktemp("state"))
+    request = {"agent": {"id": "ada"}, "runtime": {}, "config": {}, "context": {"prompt": text}}
+    state.write(Record("r1", "2026-11-21T10:00:00.000Z", request))
+    kept = orjson.loads(state.files("r1").record.read_bytes())
+    assert kept["request"]["context"]["prompt"] == readable(text)
+    assert state.read("r1").request["context"]["prompt"] == readable(text)
+
+
+@given(ANY_TEXT, ODD_JSON)
+def test_what_a_host_gets_is_strict_json(text: str, value: Any) -> None:
+    wire = ExecutionResult(summary=text, result_json={"x": value}).to_wire()
+    assert orjson.loads(orjson.dumps(wire)) == wire

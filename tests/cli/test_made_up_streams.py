@@ -1,0 +1,33 @@
+"""Small made-up streams with their right reading, through `claude-k8s replay` as an operator calls it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from paperclip_claude_k8s.cli.app import app
+
+CLI = CliRunner()
+FILE = Path(__file__).parents[2] / "fixtures" / "claude" / "streams.json"
+STREAMS = [
+    stream
+    for stream in json.loads(FILE.read_text(encoding="utf-8"))
+    if not stream["name"].startswith("fresh")  # these belong to another piece of work
+]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])
+def test_a_made_up_stream_is_read_right(stream: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "stdout.ndjson"
+    file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
+    ran = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
+    answer, want = json.loads(ran.stdout), stream["want"]
+    result = answer["result"]
+    if "codes" in want:
+        assert result["errorCode"] in want["codes"]
+    assert (answer["status"] == "succeeded") is want.get("ok", "codes" not in want)
+    assert want.get("session") in {None, result.get("sessionId")}
+    assert want.get("summary_has", "") in (result.get("summary") or "")
+    assert want.get("retry", "") in str(result.get("retryNotBefore"))

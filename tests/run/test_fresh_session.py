@@ -1,0 +1,79 @@
+"""A session that the API or the CLI will refuse again is given up: one fresh attempt inside of the run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import Host
+from tests.support.runs import capture
+
+pytestmark = pytest.mark.looptime
+WHOLE = capture("02")
+SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+RUNTIME = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+INIT = {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"}
+
+
+def refusal(text: str) -> bytes:
+    result = {"type": "result", "subtype": "success", "is_error": True, "result": text, "session_id": SESSION}
+    return b"".join(json.dumps(event).encode() + b"\n" for event in (INIT, result))
+
+
+REFUSALS = {
+    "prompt too long": (refusal("Prompt is too long"), "claude_prompt_too_long"),
+    "image": (refusal("API Error: 400 Could not process image"), "claude_poisoned_previous_message_id"),
+    "plain stdout": (f"No conversation found with session ID: {SESSION}\n".encode(), "session_unavailable"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_resumed_session_that_is_refused_for_good_is_tried_afresh(kind: str, tmp_path: Path) -> None:
+    def life(pod: Any) -> Life:
+        resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+        return Life(output=((0.0, REFUSALS[kind][0] if resumes else WHOLE),), exit_code=int(resumes))
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        host = Host(fake, "host-one")
+        result, heard = await host.run(runtime=RUNTIME)
+        await host.adapter.shutdown()
+        assert result.error_message is None
+        assert result.session_id not in {None, SESSION}
+        assert "trying once more with a fresh one" in heard.status
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_what_the_refused_attempt_used_is_the_run_s_too(tmp_path: Path) -> None:
+    paid = json.loads(REFUSALS["image"][0].split(b"\n")[1]) | {
+        "uuid": "u",
+        "total_cost_usd": 7.0,
+        "model_usage_since_last_result": {"m": {"inputTokens": 1000, "costUSD": 0.5}},
+    }
+
+    def life(pod: Any) -> Life:
+        resumes = "--resume" in pod["spec"]["containers"][0]["command"]
+        return Life(output=((0.0, json.dumps(paid).encode() + b"\n" if resumes else WHOLE),))
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        host = Host(fake, "host-one")
+        fresh, _ = await host.run()
+        both, _ = await host.run(runId="run-2", runtime=RUNTIME)
+        await host.adapter.shutdown()
+        assert fresh.cost_usd is not None
+        assert both.cost_usd == pytest.approx(fresh.cost_usd + 0.5)
+        assert fresh.usage is not None
+        assert both.usage is not None
+        assert both.usage.input_tokens == fresh.usage.input_tokens + 1000
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_fresh_session_that_is_refused_is_told_at_once(kind: str, tmp_path: Path) -> None:
+    said, code = REFUSALS[kind]
+    async with FakeCluster.start(tmp_path, Life(output=((0.0, said),), exit_code=1)) as fake:
+        host = Host(fake, "host-one")
+        result, _ = await host.run()
+        await host.adapter.shutdown()
+        assert result.error_code == code
+        assert result.clear_session is (kind != "prompt too long")
+        assert fake.calls.count("create", "jobs") == 1

@@ -1,0 +1,199 @@
+"""A result is a run's end only where neither an `init` nor an answer follows it, however the run ended."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.relay import RelaySummary
+from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone, PodLost
+from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.salvage import LOST, NOT_THE_END, salvage
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+USAGE = {"input_tokens": 3, "output_tokens": 5}
+
+
+def answer(text: str, parent: str | None = None) -> dict[str, Any]:
+    message = {"id": text, "model": "m", "content": [{"type": "text", "text": text}]}
+    return {"type": "assistant", "parent_tool_use_id": parent, "message": message, "uuid": text}
+
+
+EVENTS: dict[str, dict[str, Any]] = {
+    "init": {"type": "system", "subtype": "init", "session_id": "s", "model": "m"},
+    "answer": answer("Hello"),
+    "sub-agent": answer("hidden", "toolu_1"),
+    "tool output": {"type": "user", "message": {"content": []}, "parent_tool_use_id": None},
+    "success": {"type": "result", "subtype": "success", "is_error": False, "result": "done", "usage": USAGE},
+    "zero turn": {"type": "result", "subtype": "success", "result": "", "num_turns": 0, "usage": {}},
+    "failure": {"type": "result", "subtype": "success", "is_error": True, "result": "odd", "usage": USAGE},
+}
+RESULTS = ("success", "zero turn", "failure")
+OUT_OF_ORDER = ("sub-agent", "tool output")
+"""They say nothing about whether a turn goes on."""
+ENDINGS: dict[str, tuple[Ending, str | None]] = {
+    "exit 0": (Exited(Terminated(0)), None),
+    "exit 1": (Exited(Terminated(1)), None),
+    "killed": (Exited(Terminated(137, "OOMKilled")), None),
+    "terminated": (Exited(Terminated(143)), None),
+    "unknown": (Exited(Terminated(None)), None),
+    "evicted": (Disrupted("pod", "Evicted", ""), "k8s_pod_disrupted"),
+    "deleted": (JobGone("watch"), "k8s_job_deleted_externally"),
+    "lost": (PodLost(failures.pod_reattach_failed("gone")), "k8s_pod_reattach_failed"),
+}
+ORDERS = st.lists(st.sampled_from(sorted(EVENTS)), max_size=10)
+
+
+def read(names: Sequence[str]) -> Transcript:
+    reader = StreamReader()
+    reader.feed(printed(names))
+    return reader.finish()
+
+
+def printed(names: Sequence[str]) -> bytes:
+    return b"".join(json.dumps(EVENTS[name], separators=(",", ":")).encode() + b"\n" for name in names)
+
+
+def last_word(names: Sequence[str]) -> str:
+    """The last event that decides."""
+    return next((name for name in reversed(names) if name not in OUT_OF_ORDER), "nothing")
+
+
+def without_end(names: Sequence[str]) -> str:
+    """The code of a container that ended by itself before its agent did."""
+    if "answer" in names or any(name in RESULTS for name in names):
+        return "claude_truncated"
+    return "claude_init_failed" if "init" in names else "claude_no_result"
+
+
+@given(ORDERS, st.sampled_from(sorted(ENDINGS)))
+@settings(max_examples=400)
+def test_any_order_of_events_and_any_end(names: list[str], end: str) -> None:
+    ending, code = ENDINGS[end]
+    seen = Sighting(ending, read(names), None, None, Facts("job", "ns"))
+    failure = weigh(seen, Terms(NOW))
+    wire = report(failure, seen, Asked(NOW)).to_wire()
+    match last_word(names):
+        case "success" | "zero turn":
+            assert failure is None
+        case "failure":
+            assert wire["errorCode"] == "claude_failed"
+        case _:
+            assert wire["errorCode"] == (code or without_end(names))
+            assert "result" not in wire["resultJson"]
+            assert ("Hello" in wire.get("summary", "")) is ("answer" in names)
+    turns = sum(name in {"success", "failure"} for name in names)
+    told_usage = any(name in RESULTS for name in names)
+    assert wire.get("usage", {}).get("inputTokens") == (3 * turns if told_usage else None)
+
+
+@given(ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
+@settings(max_examples=400)
+def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, end: str) -> None:
+    """The relay saw everything and goes by the same rule."""
+    whole = printed(names)
+    last = EVENTS.get(last_word(names), {})
+    final = last if last.get("type") == "result" else {}
+    relay = RelaySummary(
+        bytes=len(whole),
+        lines=len(names),
+        sha256=None,
+        exit_code=0,
+        subtype=final.get("subtype"),
+        is_error=bool(final.get("is_error")) if final else None,
+    )
+    told = salvage(read(names[:heard]), relay)
+    seen = Sighting(ENDINGS[end][0], told, None, relay, Facts("job", "ns"))
+    failure = weigh(seen, Terms(NOW))
+    assert (failure is None) is (last_word(names) in {"success", "zero turn"})
+    if last_word(names) == "failure":
+        assert failure is not None
+        assert failure.code == "claude_failed"
+    elif failure is not None and ENDINGS[end][1]:
+        assert failure.code == ENDINGS[end][1]
+
+
+def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
+    told = read(["init", "answer", "success", "init"])
+    seen = Sighting(Exited(Terminated(143)), told, None, None, Facts("job", "ns"))
+    wire = report(weigh(seen, Terms(NOW)), seen, Asked(NOW)).to_wire()
+    assert wire["errorMessage"].startswith("Claude run was truncated mid-stream (model: m)")
+    assert "an earlier turn ended with a result" in wire["errorMessage"]
+    assert wire["usage"]["outputTokens"] == 5
+    assert wire["summary"] == "Hello"
+    assert any("went on after its last result" in warning for warning in wire["resultJson"]["warnings"])
+
+
+def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result() -> None:
+    reader = StreamReader()
+    call = {"type": "tool_use", "name": "x", "input": {"parent_tool_use_id": None}}
+    event = answer("hidden", "toolu_1") | {"message": {"content": [call]}}
+    lines = printed(["init", "answer", "success"]) + json.dumps(event, separators=(",", ":")).encode() + b"\n"
+    reader.feed(lines)
+    assert reader.finish().result is not None
+
+
+def test_an_old_relay_s_word_for_an_overtaken_result_is_not_taken_where_all_was_heard() -> None:
+    names = ["init", "answer", "success", "init", "answer"]
+    relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)
+    assert salvage(read(names), relay).result is None
+
+
+@pytest.mark.parametrize(("relay_says", "warning"), [("success", LOST), (None, NOT_THE_END)])
+def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
+    names = ["init", "answer"] if relay_says else ["init", "answer", "success"]
+    error = None if relay_says is None else False
+    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5)
+    told = salvage(read(names), relay)
+    assert warning in told.warnings
+    assert (told.result is None) is (relay_says is None)
+    assert told.cost_usd == (0.5 if relay_says else None)
+
+
+def test_a_lost_result_like_the_one_that_was_heard_is_another_one_where_its_total_is() -> None:
+    for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
+        reader = StreamReader()
+        event = EVENTS["success"] | {"total_cost_usd": 0.1}
+        reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
+        relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
+        told = salvage(reader.finish(), relay)
+        assert told.cost_usd == cost
+        assert (LOST in told.warnings) is (total == 0.3)
+
+
+def test_a_lost_result_without_a_subtype_counts() -> None:
+    relay = RelaySummary(10_000, 9, None, 0, is_error=False)
+    told = salvage(read(["init", "answer"]), relay)
+    assert weigh(Sighting(Exited(Terminated(0)), told, None, relay, Facts("job", "ns")), Terms(NOW)) is None
+
+
+@pytest.mark.parametrize("subtype", ["stop", "end_turn", None])
+def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) -> None:
+    reader = StreamReader()
+    event = EVENTS["success"] | {"subtype": subtype}
+    reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
+    seen = Sighting(Exited(Terminated(0)), reader.finish(), None, None, Facts("job", "ns"))
+    assert weigh(seen, Terms(NOW)) is None
+    wire = report(None, seen, Asked(NOW)).to_wire()
+    assert any(repr(subtype) in warning for warning in wire["resultJson"]["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
+)
+def test_killed_before_the_first_answer_is_not_blamed_on_the_model(code: int, name: str) -> None:
+    seen = Sighting(Exited(Terminated(code)), read(["init"]), None, None, Facts("job", "ns"))
+    failure = weigh(seen, Terms(NOW))
+    assert failure is not None
+    assert failure.code == "claude_init_failed"
+    assert name in failure.message
+    assert "unsupported" not in failure.message
