@@ -1,8 +1,8 @@
-"""A run's Pod is taken away on a real cluster, in every way there is: one agent at a time, and the true cause.
+"""A run's Pod is taken away on a real cluster, in every way there is: one agent at a time, the true cause.
 
-The agent is slow to die: it works on for ten seconds after SIGTERM, inside its grace period. Each agent writes
-down on the shared volume when it was alive, so that two at once are seen whoever started them. The next run of
-the same agent follows at once.
+The agent is slow to die: it works on for ten seconds after SIGTERM, inside its grace period. Each agent notes
+on the shared volume when it was alive, so that two at once are seen, whoever started them. The next run of the
+same agent follows at once.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ class Stamps:
     def assert_one_at_a_time(self, at_most: int) -> None:
         spans = sorted((first, last, pod) for pod, (first, last) in self.lives().items())
         assert len(spans) <= at_most, spans
-        for (_, ended, one), (began, _, other) in zip(spans, spans[1:], strict=False):
+        for (_, ended, one), (began, _, other) in pairwise(spans):
             assert ended < began, f"{other} began {ended - began:.1f} s before {one} ended: {spans}"
 
 
@@ -173,7 +174,9 @@ WAYS: dict[str, tuple[Act, str]] = {
 
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_pod_that_is_taken_away_is_the_only_one_whose_agent_runs(real: Site, way: str, when: str) -> None:
+async def test_a_pod_that_is_taken_away_is_the_only_one_whose_agent_runs(
+    real: Site, way: str, when: str
+) -> None:
     act, reason = WAYS[way]
     stamps = [Stamps.fresh() for _ in range(ROUNDS)]
     limit = asyncio.Semaphore(5)

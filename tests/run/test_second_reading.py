@@ -126,9 +126,7 @@ async def test_without_leases_an_adopted_job_names_its_new_holder(tmp_path: Path
                 assert_whole(*await second)
 
 
-async def test_a_pod_deleted_by_force_before_its_start_is_told_once_its_container_cannot_run(
-    tmp_path: Path,
-) -> None:
+async def test_a_pod_deleted_before_its_start_is_told_at_once(tmp_path: Path) -> None:
     stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         loop = asyncio.get_running_loop()
@@ -138,7 +136,22 @@ async def test_a_pod_deleted_by_force_before_its_start_is_told_once_its_containe
             began = loop.time()
             result, _ = await task
         assert result.error_code == "k8s_pod_disrupted"
-        assert result.execution_recovery is None, "it had a node: that its agent did nothing is not proven"
+        assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
+        assert loop.time() - began < 10
+
+
+async def test_a_pod_deleted_by_force_while_it_starts_may_have_done_work(tmp_path: Path) -> None:
+    starting = Life(waiting=((9e9, "ContainerCreating", ""),))
+    async with two_hosts(tmp_path, starting) as (fake, one, _):
+        loop = asyncio.get_running_loop()
+        async with started(one, 20) as task:
+            (pod,) = fake.store.list(PODS)
+            fake.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            began = loop.time()
+            result, _ = await task
+        assert result.error_code == "k8s_pod_disrupted"
+        assert "whether its agent had started is not known" in (result.error_message or "")
+        assert result.execution_recovery is None
         assert 20 <= loop.time() - began < 30, "its grace period and what a kubelet needs beyond it"
 
 

@@ -143,7 +143,7 @@ def test_a_crash_loop_says_how_the_container_ended_before(always: bool) -> None:
     loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
     pod = a_pod(init=(ContainerSnapshot("docker", loop, restarts=2, sidecar=always, last=last),))
-    verdict = judge_start(a_job(), pod)
+    verdict = judged(a_job(), pod)
     assert isinstance(verdict, Wait if always else GiveUp)
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
 
@@ -176,7 +176,7 @@ TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
         "EvictionByEvictionAPI",
         "evicting",
     ),
-    ({"deleting": True}, "PodDeleted", "deleted before the agent began"),
+    ({"deleting": True}, "PodDeleted", "somebody deleted the Pod"),
 )
 
 

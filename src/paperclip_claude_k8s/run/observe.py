@@ -26,7 +26,7 @@ from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import end_job, obey
-from paperclip_claude_k8s.verdict.disruption import Disruption, explained, never_began
+from paperclip_claude_k8s.verdict.disruption import Disruption, explained
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     Ending,
@@ -40,6 +40,7 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.start import never_began
 
 _Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | Duty
 

@@ -13,7 +13,6 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.look import look
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.disruption import never_began
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
 from paperclip_claude_k8s.verdict.reasons import describe_event, events_worth_telling
 from paperclip_claude_k8s.verdict.start import (
@@ -26,6 +25,7 @@ from paperclip_claude_k8s.verdict.start import (
     Wait,
     describe_pod,
     judge_start,
+    never_began,
 )
 
 Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed

@@ -73,16 +73,3 @@ def must_not_be_replaced(known: Known) -> bool:
         return False
     lost_its_job = known.pod_released or not any(label in pod.labels for label in CONTROLLER_UID_LABELS)
     return known.pod_gone or pod.deleting or pod.phase == "Failed" or lost_its_job
-
-
-def never_began(known: Known) -> bool:
-    """Whether it is proven that the Pod's agent container did not start and never will.
-
-    Proof is a Pod that had no node when it went, or the kubelet's final phase. That a Pod is gone proves
-    nothing else: kubelets before 1.27 remove one that is deleted while it starts without a report of what its
-    containers did meanwhile.
-    """
-    pod = known.pod
-    if pod is None or known.agent_began:
-        return False
-    return pod.is_over or (known.pod_gone and not pod.node)

@@ -230,6 +230,30 @@ def _unscheduled(pod: PodSnapshot) -> str:
     return "waiting for the scheduler"
 
 
+def never_began(known: Known) -> bool:
+    """Whether it is proven that the Pod's agent container did not start and never will.
+
+    Proof is the kubelet's final phase, a Pod that had no node when it went, and a container that lacked its
+    image, its configuration or an init container before it. That a Pod is gone proves nothing else: kubelets
+    before 1.27 remove one that is deleted while it starts without a report of what its containers did.
+    """
+    pod = known.pod
+    if pod is None or known.agent_began:
+        return False
+    return pod.is_over or (known.pod_gone and (not pod.node or _cannot_begin(pod)))
+
+
+def _cannot_begin(pod: PodSnapshot) -> bool:
+    agent = pod.container(AGENT_CONTAINER)
+    waiting = agent.now if agent is not None and isinstance(agent.now, Waiting) else Waiting()
+    lacks = waiting.reason in HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE
+    return lacks or any(not c.sidecar and not _succeeded(c) for c in pod.init)
+
+
+def _succeeded(container: ContainerSnapshot) -> bool:
+    return isinstance(container.now, Terminated) and container.now.exit_code == 0
+
+
 def describe_pod(pod: PodSnapshot) -> str:
     """`Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)` as the seeds word it."""
     details = [f"phase={pod.phase or 'Unknown'}"]
