@@ -1,8 +1,8 @@
 """A run's Pod is taken away on a real cluster, in every way there is: one agent at a time, the true cause.
 
 The agent is slow to die: it works on for ten seconds after SIGTERM, inside its grace period. Each agent notes
-on the shared volume when it was alive, so that two at once are seen, whoever started them. The next run of the
-same agent follows at once.
+on the shared volume when it was alive, so that two at once are seen, whoever started them. The next run of
+the same agent follows at once.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.journeys.test_faults import RESULT, VOLUME, has_heard
@@ -150,18 +151,21 @@ def job_in(heard: Heard) -> str:
     return heard.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
 
 
-async def taken_away(real: Site, act: Act, moment: Moment, stamps: Stamps) -> tuple[ExecutionResult, Heard]:
+async def taken_away(
+    real: Site, act: Act, moment: Moment, stamps: Stamps, **more: Any
+) -> tuple[ExecutionResult, Heard]:
     """One run to which that happens, and the next run of its agent right after it; the first one's result."""
     heard, who = Heard(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     async with asyncio.TaskGroup() as group:
         script = {"CLAUDE_SCRIPT": agent(stamps.in_pod, TICKS * STEP)}
-        running = group.create_task(real.run(script, heard=heard, agent=who))
+        running = group.create_task(real.run(script, heard=heard, agent=who, **more))
         await moment(heard)
         job = job_in(heard)
         await act(await pod_of(job), job)
     result, _ = running.result()
     again, said = await real.run({"CLAUDE_SCRIPT": agent(stamps.in_pod, 1)}, agent=who)
     assert again.error_code is None, (again.error_message, said.status)
+    assert await real.leftovers(agent=who["id"]) == []
     return result, heard
 
 
@@ -200,4 +204,59 @@ async def test_a_pod_that_is_taken_away_is_the_only_one_whose_agent_runs(
         began = len(its.lives()) == 2
         claimed = (result.execution_recovery or {}).get("providerWorkStarted")
         assert not (began and claimed is False), "what the agent did is denied"
-    assert await real.leftovers() == []
+
+
+async def unlabel_pod(pod: str, _job: str) -> None:
+    """Ours alone: the Job controller still finds the Pod."""
+    await as_admin("label", "pod", pod, "paperclip.io/adapter-type-")
+
+
+async def release_pod(pod: str, _job: str) -> None:
+    """All of them: the Job controller lets go of the Pod."""
+    await as_admin("patch", "pod", pod, "--type=json", "-p", '[{"op":"remove","path":"/metadata/labels"}]')
+
+
+async def relabel_job(_pod: str, job: str) -> None:
+    await as_admin(
+        "label",
+        "job",
+        job,
+        "paperclip.io/adapter-type-",
+        "paperclip.io/agent-id=somebody-else",
+        "--overwrite",
+    )
+
+
+@pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
+@pytest.mark.parametrize("act", [unlabel_pod, relabel_job, release_pod])
+async def test_what_loses_its_labels_is_not_gone(real: Site, act: Act, when: str) -> None:
+    stamps = Stamps.fresh()
+    result, heard = await taken_away(real, act, MOMENTS[when], stamps)
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code is None, (result.error_message, heard.status)
+    assert heard.stdout.startswith("line 1\n")
+    assert f"line {TICKS}\n" in heard.stdout
+    assert (result.result_json or {})["log"]["complete"] is True
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "since"),
+    [(scale_down, "JobScaledDown", (1, 20)), (suspend, "JobSuspended", (1, 24))],
+)
+async def test_a_job_that_is_stopped_in_the_middle_says_so(
+    real: Site, act: Act, reason: str, since: tuple[int, int]
+) -> None:
+    if await version() < since:
+        pytest.skip(f"this server knows no suspended Jobs: they came with {since}")
+    stamps = Stamps.fresh()
+    result, heard = await taken_away(real, act, MOMENTS["in the middle"], stamps)
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert reason in (result.error_message or "")
+
+
+async def test_a_deleted_job_says_so(real: Site) -> None:
+    stamps = Stamps.fresh()
+    result, heard = await taken_away(real, delete_job, MOMENTS["in the middle"], stamps)
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code == "k8s_job_deleted_externally", (result.error_message, heard.status)

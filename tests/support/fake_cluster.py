@@ -5,6 +5,7 @@ is a script: each Pod lives the `Life` that the test gave it.
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
@@ -29,6 +31,8 @@ from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 NAMESPACE = "paperclip"
+OTHER_POD_RAN = 67
+"""Exit code of a relay that may not start the agent."""
 MARK = b"\x1e"
 Object = dict[str, Any]
 
@@ -46,6 +50,10 @@ class Life:
     reason: str = ""
     on_sigterm: int | None = 143
     """Exit code when it is deleted; None ignores SIGTERM until it is killed."""
+    dies_in: float = 0.1
+    """Seconds from SIGTERM to its end."""
+    shown_after: float = 0.0
+    """Seconds after its start until the Pod's status says that it runs; its log can be read at once."""
     evicted_at: float | None = None
     summarized: bool = True
     """Whether a relay left its summary in the termination message."""
@@ -249,6 +257,8 @@ class _Kubelet:
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._known: set[str] = set()
         self.lives: list[asyncio.Task[None]] = []
+        self.started: list[tuple[float, str]] = []
+        """When each agent began, and the name of its Pod."""
 
     def log_of(self, pod_uid: str, container: str) -> LogFile | None:
         return self._logs.get((pod_uid, container))
@@ -298,7 +308,7 @@ class _Kubelet:
         if log is None:
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
-        await asyncio.sleep(0.1 if life.on_sigterm is not None else grace)
+        await asyncio.sleep(life.dies_in if life.on_sigterm is not None else grace)
         log.end()
         code = life.on_sigterm if life.on_sigterm is not None else 137
         self._terminated(pod, code, "Error", "")
@@ -306,13 +316,16 @@ class _Kubelet:
 
     async def _play(self, pod: Object, life: Life) -> None:
         await self._secrets(pod)
+        if not self._may_start(pod):
+            self._terminated(pod, OTHER_POD_RAN, "Error", "")
+            return
         for seconds, reason, message in life.waiting:
             self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
         log = LogFile(self._folder / f"{pod['metadata']['uid']}.log", clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
-        self._status(pod, "Running", {"running": {"startedAt": now()}})
         began = asyncio.get_running_loop().time()
+        self._runs(pod, life)
         writer, told = StreamWriter(log, "stdout"), b""
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
@@ -330,6 +343,12 @@ class _Kubelet:
         reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
         self._terminated(pod, life.exit_code, reason, message)
 
+    def _may_start(self, pod: Object) -> bool:
+        """As the relay reads it: the run Secret may name the only Pod that starts the agent."""
+        secret = self._fake.store.find(SECRETS, NAMESPACE, pod["metadata"]["labels"]["job-name"])
+        only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
+        return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
+
     async def _secrets(self, pod: Object) -> None:
         """The gate: a Pod waits in ContainerCreating until its Secrets exist."""
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
@@ -339,6 +358,14 @@ class _Kubelet:
             if all(self._fake.store.find(SECRETS, NAMESPACE, name) for name in wanted):
                 return
             await moved.wait()
+
+    def _runs(self, pod: Object, life: Life) -> None:
+        loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}
+        self.started.append((loop.time(), pod["metadata"]["name"]))
+        if life.shown_after:
+            loop.call_later(life.shown_after, self._status, pod, "Running", running)
+        else:
+            self._status(pod, "Running", running)
 
     def _terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
         state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}

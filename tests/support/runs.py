@@ -110,19 +110,22 @@ class Site:
         }
         return await self.adapter.execute(ctx), heard
 
-    async def leftovers(self, within: float = 120.0) -> list[str]:
+    async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
         """What of ours is still there once the garbage collector and the kubelet had their time, in seconds.
 
-        A kubelet that is in the middle of a failing pull has been seen to need more than 40.
+        A kubelet that is in the middle of a failing pull has been seen to need more than 40. `agent`: only
+        what belongs to this agent, for tests that run side by side.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
-        while (left := await self._ours()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+        while (left := await self._ours(agent)) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
             await asyncio.sleep(0.25)
         return left
 
-    async def _ours(self) -> list[str]:
+    async def _ours(self, agent: str | None) -> list[str]:
         labels = {"paperclip.io/adapter-type": "claude_k8s"}
+        if agent is not None:
+            labels["paperclip.io/agent-id"] = agent
         jobs = await self.gateway.list_jobs(self.namespace, labels)
         pods = await self.gateway.list_pods(self.namespace, labels)
         leases = await self.gateway.list_leases(self.namespace, labels)

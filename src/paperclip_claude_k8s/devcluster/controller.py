@@ -99,6 +99,7 @@ class Controller:
         for pod in active:
             self._delete_pod(pod)
         if active:
+            self._set_active(job, 0)  # these Pods do not count as failed
             self._job_events.record(job, "Normal", "Suspended", "Job suspended")
 
     def _drive(self, job: Object) -> None:

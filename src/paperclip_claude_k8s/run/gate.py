@@ -23,6 +23,8 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.disruption import must_not_be_replaced
 
 CONFLICT = 409
+_ONLY_POD = f"/metadata/annotations/{AGENT_POD_ANNOTATION.replace('/', '~1')}"
+"""JSON pointer to the Job's word on its only Pod."""
 
 
 async def open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> SecretSnapshot | None:
@@ -55,6 +57,8 @@ class Gate:
     ports: Ports
     say: Narrator
     _closed: bool = False
+    _withdrawn: bool = False
+    """The Job controller was told to make no Pod any more."""
     _pinned: str = ""
 
     def due(self, known: Known) -> Callable[[], Awaitable[None]] | None:
@@ -76,11 +80,17 @@ class Gate:
         if self.adopted or not self._has_secret:
             return False
         try:
+            if self._withdrawn:  # the deletion of the Pod was told before the suspension of its Job
+                patch = [
+                    {"op": "remove", "path": _ONLY_POD},
+                    {"op": "add", "path": "/spec/parallelism", "value": 1},
+                ]
+                await self._cluster.patch_job(self.job.ref, patch)
             self.secret = await open_gate(self.plan, self.job, self.ports, self.say)
         except ClusterError as error:
             await self.say.warn(f"The run Secret could not be created again: {words_of(error)}")
             return False
-        self._closed, self._pinned = False, ""
+        self._closed, self._withdrawn, self._pinned = False, False, ""
         return True
 
     @property
@@ -103,16 +113,15 @@ class Gate:
     async def _close(self, known: Known, pod: PodSnapshot) -> None:
         """The Secret first: it is what holds a Pod back. Then the Job is kept from making one."""
         await self._try("delete secret", self._on_secret(self._cluster.delete_secret))
-        if known.job_gone or pod.phase == "Failed":
+        suspended = known.job is not None and known.job.suspended  # a queue may admit the Job again
+        if known.job_gone or suspended or pod.phase == "Failed":
             return
-        suspended = known.job is not None and known.job.suspended
-        pointer = AGENT_POD_ANNOTATION.replace("/", "~1")
         patch: list[JsonObject] = [
-            {"op": "add", "path": f"/metadata/annotations/{pointer}", "value": f"{pod.name}/{pod.uid}"}
+            {"op": "add", "path": _ONLY_POD, "value": f"{pod.name}/{pod.uid}"},
+            {"op": "add", "path": "/spec/parallelism", "value": 0},
         ]
-        if not suspended:  # a queue may admit the Job again
-            patch.append({"op": "add", "path": "/spec/parallelism", "value": 0})
         await self._try("patch job", lambda: self._cluster.patch_job(self.job.ref, patch))
+        self._withdrawn = True
 
     def _on_secret(self, do: Callable[[SecretSnapshot], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         async def work() -> None:
