@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 JsonMap: TypeAlias = dict[str, Any]
@@ -134,8 +134,13 @@ def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure
 
 def can_heal(error: ClusterError) -> bool:
     """Whether the same call may succeed later: no answer, overload, conflict, quota."""
-    if error.status is None or error.status in {408, 409, 429} or error.status >= 500:
-        return True
+    if error.status is None:
+        return error.reason != UNUSABLE_CREDENTIALS
+    return error.status in {408, 409, 425, 429} or error.status >= 500 or exceeds_quota(error)
+
+
+def exceeds_quota(error: ClusterError) -> bool:
+    """Whether the namespace's quota is used up; the API server answers that with 403, as a missing right."""
     return error.status == 403 and "exceeded quota" in error.message
 
 
@@ -196,13 +201,22 @@ def init_needs_leases() -> Failure:
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — {step}")
 
 
-def home_pod_unavailable(which: str, why: str) -> Failure:
-    return _bootstrap(
-        ErrorCode.HOME_POD_UNAVAILABLE,
-        f"The home pod {which} could not be read: {why} — Jobs inherit image, volume and env from it; "
-        "set `image` (and `namespace`), or run in the cluster with HOSTNAME and the right to get pods",
-        heals=False,
-    )
+def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
+    """`error`: of the call that should have read it; an API server that is out of reach may come back."""
+    heals = error is not None and can_heal(error)
+    text = f"The home pod {which} could not be read: {why}"
+    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", heals=heals)
+
+
+def _home_pod_step(error: ClusterError | None) -> str:
+    if error is not None and can_heal(error):
+        return "no Job was created; check the API server, and run again once it answers"
+    if error is not None and error.status == 401:
+        return "renew the credentials of this process: the API server does not accept them"
+    inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
+    if error is not None and is_forbidden(error):
+        return f"{inherits}give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
+    return f"{inherits}run in the cluster with HOSTNAME and the right to get pods"
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
@@ -210,8 +224,10 @@ def home_pod_unavailable(which: str, why: str) -> Failure:
 
 def guard_unreachable(error: ClusterError) -> Failure:
     text = f"Concurrency guard unreachable: {words_of(error)}"
-    step = "no Job was created; check the API server and the right to list jobs"
-    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — {step}", heals=True)
+    step = "check the API server and the right to list jobs"
+    if exceeds_quota(error):
+        step = "free some of the namespace's quota, or have it raised"
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", heals=True)
 
 
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
@@ -264,7 +280,7 @@ _POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates Pod
 
 def refusal_step(error: ClusterError) -> str:
     """What to do about an object that the API server did not take."""
-    if "exceeded quota" in error.message:
+    if exceeds_quota(error):
         return "free some of the namespace's quota or lower `resources`"
     if any(words in error.message for words in _POLICY_WORDS):
         return "change what the policy objects to, or ask whoever keeps it"
@@ -275,6 +291,17 @@ def refusal_step(error: ClusterError) -> str:
     return "the API server may accept it later"
 
 
+def lease_step(error: ClusterError) -> str:
+    """What to do about Leases that the API server did not take."""
+    if exceeds_quota(error):
+        return "free some of the namespace's quota on Leases, or have it raised"
+    if is_forbidden(error):
+        return "`claude-k8s rbac` prints the Role that allows them"
+    if error.status == 403:
+        return refusal_step(error)
+    return "this API server, or the namespace, has none"
+
+
 # ── never started ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -283,16 +310,26 @@ def pod_schedule_failed(why: str, *, heals: bool) -> Failure:
     return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", heals=heals)
 
 
-def pod_reattach_failed(why: str) -> Failure:
+def pod_reattach_failed(why: str, *, heals: bool = False) -> Failure:
     text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
-    return Failure(ErrorCode.POD_REATTACH_FAILED, text)
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream" if heals else None)
+
+
+def adoption_failed(job: str, error: ClusterError) -> Failure:
+    """A Job that works could not be made ours, and was left alone."""
+    why = f"Job {job} cannot be relabelled: {error}"
+    if not can_heal(error):
+        return pod_reattach_failed(why)
+    text = f"Pod reattach failed: {why} — the Job was left alone, and the next run adopts it"
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream")
 
 
 def of_adopted(failure: Failure) -> Failure:
     """The same of a Job that was adopted: it may have done work, so nobody may start over unasked."""
     if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
         return failure
-    return pod_reattach_failed(failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0])
+    why = failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0]
+    return pod_reattach_failed(why, heals=failure.family is not None)
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────
