@@ -127,7 +127,7 @@ async def _seen_through(
         care.end_unknown, care.agent_ended = seen.end_unknown, seen.agent_ended
         failure = verdict_on(seen, launched.plan, ports.house)
         again = wants_fresh_session(failure, launched.plan)
-        result = None if again else answer(failure, seen, launched.plan, ports.house)
+        result = None if again else answer(failure, seen, launched.plan, ports.house, say.untaken)
         if not seen.end_unknown:
             care.written = await ports.chronicle.ended(result)
     log_path = launched.job.annotations.get(RUN_LOG_ANNOTATION)

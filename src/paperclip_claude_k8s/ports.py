@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
@@ -133,3 +134,5 @@ class Ports:
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     chronicle: Chronicle = field(default_factory=Unwritten)
+    reader: Callable[[], StreamReader] = StreamReader
+    """Makes what reads one agent's output; tests give one that raises."""

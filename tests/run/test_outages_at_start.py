@@ -1,4 +1,4 @@
-"""An API server that is out of reach or overloaded while a run begins: waited for, and never told as for good."""
+"""An API server that is out of reach or overloaded while a run begins: waited for, never told as for good."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -138,7 +138,7 @@ async def test_an_orphan_that_cannot_be_relabelled_for_a_while_is_left_for_the_n
         assert fake.calls.count("create", "jobs") == 1
 
 
-# What is no outage -------------------------------------------------------------------------------------------
+# What is no outage ---------------------------------------------------------------------------------------
 
 
 QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, requested: count/leases=1'

@@ -1,12 +1,15 @@
 """From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
 
+from dataclasses import replace
+
 from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
 from paperclip_claude_k8s.verdict.billing import billing_of
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.report import Asked, HostFailures, report
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 
@@ -20,7 +23,10 @@ def wants_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
     return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
 
 
-def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House) -> ExecutionResult:
+def answer(
+    failure: Failure | None, seen: Sighting, plan: RunPlan, house: House, untaken: HostFailures
+) -> ExecutionResult:
+    """`untaken`: what the run's host did not take so far."""
     config = plan.config
     environment, source = plan.environment, seen.transcript.api_key_source
     billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
@@ -31,6 +37,7 @@ def answer(failure: Failure | None, seen: Sighting, plan: RunPlan, house: House)
         billing=billing,
         biller=biller,
         continuation_marker=config.continuation_marker,
+        host_failures=replace(untaken, first_error=mask_values(untaken.first_error, plan.secret_values)),
         clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
     )
     return report(failure, seen, asked)
