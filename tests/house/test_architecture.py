@@ -63,6 +63,25 @@ def test_every_setting_has_a_readme_row(name: str) -> None:
     assert f"`{dotted}`" in README, f"{dotted} has no row in README.md"
 
 
+WRITES = re.compile(
+    r"os\.(open\((?!.*O_RDONLY)|write|pwrite|truncate|ftruncate|fsync|replace|rename)"
+    r"|\.(write_text|write_bytes|touch|mkdir|rename|chmod|truncate)\(|open\([^)]*[\"'][wax+]"
+)
+
+
+def test_commands_write_files_of_runs_through_one_door() -> None:
+    """So that a test can have every single write fail."""
+    runs = SOURCE / "cli" / "runs"
+    strangers = {
+        f"{path.name}: {line.strip()}"
+        for path in runs.glob("*.py")
+        if path.name != "disk.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if WRITES.search(line)
+    }
+    assert strangers == set()
+
+
 def test_no_file_is_too_long_to_read_at_once() -> None:
     def code_lines(path: Path) -> int:
         lines = path.read_text(encoding="utf-8").splitlines()

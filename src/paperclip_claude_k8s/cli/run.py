@@ -4,7 +4,7 @@ import asyncio
 import os
 import traceback
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from paperclip_claude_k8s.cli.runs.words import (
     Stop,
     exit_code,
     failure,
-    resumable,
+    resume_command,
     unwritten,
 )
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
@@ -87,7 +87,7 @@ class Ledger:
 def run(wish: Wish, means: Means | None = None) -> int:
     """Print the answer; its exit code, unless a signal ends this process."""
     book, used = Ledger(), means or Means()
-    answer = answered(lambda: _run(wish, book, used), book)
+    answer = answered(lambda: answer_to(wish, book, used), book)
     if wish.print_response and "result" in answer:
         answer = {**answer, "response": answer["result"].get("summary")}
     if wish.submit_only and answer["status"] == "polling":
@@ -105,13 +105,19 @@ def run(wish: Wish, means: Means | None = None) -> int:
 def answered(work: Callable[[], Coroutine[Any, Any, Answer]], book: Ledger) -> Answer:
     """The work's answer; also where it stops, or a signal stops it."""
     try:
-        return asyncio.run(_interruptible(work()))
-    except (Stop, WishInvalid) as stop:
-        return _stopped(stop, book)
+        return asyncio.run(_interruptible(told(work(), book)))
     except (Interrupted, asyncio.CancelledError) as error:
         name = str(error) or "a signal"
         goes_on = "" if book.run_id is None or book.embedded else "; a Job that was made goes on"
         return _stopped(Stop("poll_aborted", f"the wait was interrupted by {name}{goes_on}"), book)
+
+
+async def told(work: Awaitable[Answer], book: Ledger) -> Answer:
+    """The work's answer; also where it stops, or meets a bug while it is about a run."""
+    try:
+        return await work
+    except (Stop, WishInvalid) as stop:
+        return _stopped(stop, book)
     except Exception as bug:
         if book.run_id is None:
             raise
@@ -155,7 +161,10 @@ def _stopped(stop: Stop | WishInvalid, book: Ledger) -> Answer:
     if book.embedded and record is not None and record.outcome is None:
         return _ended_with_its_cluster(answer, record, book, stop.outcome)
     waits = stop.error in {*CUT_SHORT, *UNWRITABLE, "internal"}
-    return {**resumable({"run_id": run_id}), **answer} if run_id is not None and waits else answer
+    if run_id is None or not waits:
+        return answer
+    resume = answer.pop("resume", resume_command(run_id))
+    return {**answer, "resume": resume}
 
 
 def _without_id(more: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +198,8 @@ def _known(book: Ledger) -> Record | None:
         return None
 
 
-async def _run(wish: Wish, book: Ledger, means: Means) -> Answer:
+async def answer_to(wish: Wish, book: Ledger, means: Means) -> Answer:
+    """The answer to one `run`. Raises `WishInvalid`, and `Stop` while nothing is known of a run."""
     check(wish)
     tuning = Tuning.read(os.environ)
     schedule = read_schedule(wish.poll_schedule, wish.poll_interval, wish.timeout, tuning)

@@ -10,23 +10,23 @@ PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 class Disk:
     """Writes at once and whole. Every method raises `OSError` as the system does."""
 
-    def before(self, act: str) -> None:
+    def before(self, act: str, file: Path | int) -> None:
         """Called before each act that may change what is on the disk; a test's disk fails here."""
 
     def make_folder(self, folder: Path) -> None:
         """With its parents, unless it is there."""
         if not folder.is_dir():
-            self.before("make a folder")
+            self.before("make a folder", folder)
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
 
     def make_private(self, folder: Path) -> None:
         if folder.stat().st_mode & 0o777 != PRIVATE_FOLDER:
-            self.before("make private")
+            self.before("make private", folder)
             folder.chmod(PRIVATE_FOLDER)
 
     def open(self, path: Path, *, new: bool = False) -> int:
         """A handle to read and write by; `new`: there must be no such file."""
-        self.before("open")
+        self.before("open", path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0)
         return os.open(path, flags, PRIVATE_FILE)
 
@@ -36,21 +36,21 @@ class Disk:
     def write_at(self, handle: int, what: bytes, at: int) -> None:
         """All of it; where that fails, a beginning of it may stand there."""
         while what:
-            self.before("write")
+            self.before("write", handle)
             written = os.pwrite(handle, what, at)
             at, what = at + written, what[written:]
 
     def cut(self, file: Path | int, size: int) -> None:
-        self.before("cut")
+        self.before("cut", file)
         os.truncate(file, size)
 
     def sync(self, handle: int) -> None:
         """Some file systems say only now that there was no room."""
-        self.before("sync")
+        self.before("sync", handle)
         os.fsync(handle)
 
     def replace(self, old: Path, new: Path) -> None:
-        self.before("rename")
+        self.before("rename", new)
         old.replace(new)
 
 
