@@ -1,10 +1,14 @@
 """From the command line to an exit code: exactly one JSON object ends stdout, whatever happens (SPEC 12)."""
 
+import errno
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
@@ -15,22 +19,80 @@ ABOUT_RUNS = frozenset({"run", "query"})
 
 def enter(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Run the command; the exit code. `commands` raises what it cannot answer itself."""
+    _occupy_closed()
     SIGNALS.install()
     try:
         return commands(argv) or DONE
+    except Unprintable:
+        return FAILED
     except Interrupted as interrupted:
         say({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         die_of(interrupted.signum)
     except Exception as error:  # noqa: BLE001  # a bug is told in JSON as well
         return _told(error, argv)
+    finally:
+        _empty_stderr()
+
+
+def _occupy_closed() -> None:
+    """What was closed by whoever started us must not become a file of ours: it would be written to."""
+    for standard in range(3):
+        try:
+            os.fstat(standard)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for as long as we live
+
+
+class Unprintable(Exception):
+    """Stdout is closed or full; what was to be printed is on stderr."""
 
 
 def say(answer: Mapping[str, Any]) -> None:
-    """Print the one object that is all of stdout; from here on no signal comes between."""
+    """Print the one object that is all of stdout. Raises `Unprintable`."""
+    print_out(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def print_out(text: str) -> None:
+    """Print what is all of stdout; from here on no signal comes between. Raises `Unprintable`."""
     SIGNALS.stop_hearing()
-    text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    line = (text + "\n").encode("utf-8", "backslashreplace")
+    try:
+        _write_out(line)
+    except OSError as error:
+        _say_elsewhere(line, error)
+        raise Unprintable from None
+
+
+def _write_out(line: bytes) -> None:
+    if sys.stdout is None:  # closed by whoever started us
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    sys.stdout.buffer.write(line)
     sys.stdout.flush()
+
+
+def _empty_stderr() -> None:
+    """Where it is full, that is nothing that should change the exit code."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Nothing of it is written any more: the interpreter flushes it as it ends, and would fail again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
+
+
+def _say_elsewhere(line: bytes, error: OSError) -> None:
+    if sys.stdout is not None:
+        _discard(sys.stdout)
+    with suppress(OSError):
+        told = f"The answer cannot be printed on stdout ({error.strerror or error}):\n"
+        sys.stderr.buffer.write(told.encode() + line)
+        sys.stderr.flush()
 
 
 def _told(error: Exception, argv: list[str]) -> int:

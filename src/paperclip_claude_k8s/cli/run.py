@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
-from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.entry import print_out, say
 from paperclip_claude_k8s.cli.live import live_view
 from paperclip_claude_k8s.cli.options import WishInvalid, existing, layered, on_cluster, standing_cluster
 from paperclip_claude_k8s.cli.runs import gate
@@ -91,8 +91,7 @@ def run(wish: Wish, means: Means | None = None) -> int:
     if wish.print_response and "result" in answer:
         answer = {**answer, "response": answer["result"].get("summary")}
     if wish.submit_only and answer["status"] == "polling":
-        SIGNALS.stop_hearing()
-        print(answer["run_id"], flush=True)  # noqa: T201  # seed 001: the bare id
+        print_out(str(answer["run_id"]))  # seed 001: the bare id
         return DONE
     say(answer)
     if SIGNALS.seen is not None:
