@@ -33,7 +33,7 @@ class ErrorCode(StrEnum):
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
     """Mount the shared volume on the host too (`sharedVolumeDir`), or shorten the prompt."""
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
-    """Set `image`, or let the service account read its own Pod."""
+    """Set `image`, or let the service account read its own Pod. Try again if the API server was away."""
     GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
     """Look at the API server and at the `list jobs` right."""
     RUN_BLOCKED = "k8s_concurrent_run_blocked"

@@ -292,3 +292,28 @@ async def test_a_stderr_that_takes_nothing_costs_the_run_nothing(place: Place, h
     assert told["result"]["resultJson"]["log"]["complete"] is True
     assert told["result"]["resultJson"]["log"]["hostFailures"] == 0
     assert place.desk.saved() == WHOLE
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_log_that_stdout_does_not_take_ends_with_one_line(
+    place: Place,
+    ended: bool,  # noqa: FBT001
+) -> None:
+    run_id = await place.submitted(CLAUDE_LINE_DELAY="0.01" if ended else "1")
+    if ended:
+        code, _, _ = await place.desk.run("run", "--run-id", run_id, "-q")
+        assert code == 0
+    within = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
+    words = ["logs", "-f", run_id]
+    async with asyncio.timeout(30):
+        code, _, err = await claude_k8s(*words, env=place.desk.all_env(), within=within)
+    assert (code, err) == (1, f"The log cannot be printed on stdout ({NO_ROOM})\n")
+
+
+async def test_a_log_whose_reader_leaves_ends_without_a_word(place: Place) -> None:
+    run_id = await place.submitted(CLAUDE_LINE_DELAY="0.3")
+    within = ["sh", "-c", '"$@" | head -n 1', "-"]
+    async with asyncio.timeout(30):
+        _, out, err = await claude_k8s("logs", "-f", run_id, env=place.desk.all_env(), within=within)
+    assert out.encode() == WHOLE.splitlines(keepends=True)[0]
+    assert err == ""

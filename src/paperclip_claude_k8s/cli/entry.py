@@ -20,18 +20,26 @@ ABOUT_RUNS = frozenset({"run", "query"})
 def enter(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Run the command; the exit code. `commands` raises what it cannot answer itself."""
     _occupy_closed()
+    try:
+        return _entered(commands, argv)
+    except Unprintable:
+        return FAILED
+    finally:
+        _empty_stderr()
+
+
+def _entered(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    """Raises `Unprintable`."""
     SIGNALS.install()
     try:
         return commands(argv) or DONE
     except Unprintable:
-        return FAILED
+        raise
     except Interrupted as interrupted:
         say({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         die_of(interrupted.signum)
     except Exception as error:  # noqa: BLE001  # a bug is told in JSON as well
         return _told(error, argv)
-    finally:
-        _empty_stderr()
 
 
 def _occupy_closed() -> None:
@@ -61,8 +69,8 @@ def print_out(text: str) -> None:
     try:
         _write_out(line)
     except OSError as error:
-        _say_elsewhere(line, error)
-        raise Unprintable from None
+        told = f"The answer cannot be printed on stdout ({error.strerror or error}):\n"
+        raise unprintable(told.encode() + line) from None
 
 
 def _write_out(line: bytes) -> None:
@@ -86,13 +94,14 @@ def _discard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
-def _say_elsewhere(line: bytes, error: OSError) -> None:
+def unprintable(told: bytes) -> Unprintable:
+    """Say on stderr what stdout did not take, or why; to be raised."""
     if sys.stdout is not None:
         _discard(sys.stdout)
     with suppress(OSError):
-        told = f"The answer cannot be printed on stdout ({error.strerror or error}):\n"
-        sys.stderr.buffer.write(told.encode() + line)
+        sys.stderr.buffer.write(told)
         sys.stderr.flush()
+    return Unprintable()
 
 
 def _told(error: Exception, argv: list[str]) -> int:
