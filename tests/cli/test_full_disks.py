@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ async def test_an_output_without_room_is_told_with_the_result_and_can_be_had_lat
     assert told["result"]["exitCode"] == 0
     assert "Traceback" not in err
     assert not (out / "result.json").exists()
+    code, still, _ = await place.desk.run(*resumed(told))
+    assert (code, still) == (1, told)
     disk.make_room()
     code, again, _ = await place.desk.run(*resumed(told))
     assert (code, again["status"]) == (0, "succeeded")
@@ -136,11 +139,16 @@ async def test_an_output_folder_that_is_removed_in_mid_run_is_told(place: Place)
 async def test_one_look_whose_output_cannot_be_written_says_that_the_run_goes_on(
     place: Place, disk: SmallDisk
 ) -> None:
-    run_id = await place.submitted(**SLOW)
+    desk = place.desk
+    await desk.killed(
+        signal.SIGKILL, lambda: len(desk.saved()) > 0.2 * len(WHOLE), *place.new("-q", CLAUDE_LINE_DELAY="1")
+    )
+    record = desk.record()
+    assert record is not None
+    run_id, out = record["run_id"], str(disk.folder / "out")
     disk.fill()
-    out = str(disk.folder / "out")
-    code, told, _ = await place.desk.run("run", "--run-id", run_id, "--poll-once", "-o", out)
-    assert (code, told["error"]) in {(1, "output_unwritable"), (2, None)} or told["status"] == "polling"
+    code, told, _ = await desk.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+    assert (code, told["error"], told["run_status"]) == (1, "output_unwritable", "polling")
     disk.make_room()
     code, told, _ = await place.desk.run("run", "--run-id", run_id, "-q", "-o", out)
     assert code == 0
