@@ -69,6 +69,22 @@ GOLDEN: list[tuple[Failure, str]] = [
         ),
     ),
     (
+        failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),
+        (
+            "The home pod ns/paperclip-0 could not be read: "
+            "Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
+            "no Job was created; check the API server, and run again once it answers"
+        ),
+    ),
+    (
+        failures.adoption_failed("ac-job", DOWN),
+        (
+            "Pod reattach failed: Job ac-job cannot be relabelled: "
+            "Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
+            "the Job was left alone, and the next run adopts it"
+        ),
+    ),
+    (
         failures.guard_unreachable(DOWN),
         (
             "Concurrency guard unreachable: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "

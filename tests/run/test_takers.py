@@ -49,6 +49,10 @@ class FailingReader(StreamReader):
         self._trap.step()
         super().feed(block)
 
+    def feed_stderr(self, block: bytes) -> None:
+        self._trap.step()
+        super().feed_stderr(block)
+
 
 class FailingJournal(Unwritten):
     def __init__(self, trap: Trap) -> None:
@@ -66,7 +70,7 @@ class FailingHost(Heard):
     trap = Trap(lambda _: False)
 
     async def on_log(self, stream: str, text: str) -> None:
-        if stream == "stdout" and not text.startswith(STATUS):
+        if not text.startswith(STATUS):
             self.trap.step()
         await super().on_log(stream, text)
 
@@ -181,6 +185,32 @@ async def test_a_block_that_the_host_does_not_take_is_counted(
         (record,) = [r for r in caplog.records if r.name == LOGGER]
         assert "onLog of run run-1 raised ValueError: it broke" in record.getMessage()
         assert "c4n4ry" not in record.getMessage()
+
+
+@pytest.mark.parametrize("who", ["parser", "journal", "host"])
+async def test_a_line_of_stderr_that_is_not_taken_makes_the_log_incomplete_too(
+    tmp_path: Path, who: str
+) -> None:
+    """The relay proves stdout alone, and stdout is whole here."""
+
+    def life(pod: dict[str, Any]) -> Life:
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        marked = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} e a complaint\n".encode()
+        return Life(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        good = Takers()
+        assert log_of(await good.run(fake))["complete"] is True
+        assert good.heard.stderr == "a complaint\n"
+    (tmp_path / "again").mkdir()
+    async with FakeCluster.start(tmp_path / "again", life) as fake:
+        takers = Takers(**{who: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
+        result = await takers.run(fake)
+        assert takers.heard.stdout.encode() == b"".join(LINES)
+        assert takers.heard.stderr == ("" if who == "host" else "a complaint\n")
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (False, int(who == "host"))
+        assert "it broke" in warnings_of(result)
 
 
 async def test_a_host_that_takes_nothing_at_all_is_counted_chunk_by_chunk(tmp_path: Path) -> None:
