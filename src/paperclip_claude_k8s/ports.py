@@ -71,8 +71,8 @@ class Slots(Protocol):
 class Chronicle(Protocol):
     """Writes down outside of this process how far a run has come, each step before the next is taken.
 
-    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises: what does is a bug. One
-    of `heard` is logged and counted, and the run goes on with a log that is incomplete; others escape.
+    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises: what does is a bug.
+    One of `heard` is logged and counted, and the run goes on with a log that is incomplete; others escape.
     """
 
     @property
