@@ -1,4 +1,4 @@
-"""What is told of a run whose state or output could not be written: both what failed and what became of it."""
+"""A run whose state or output could not be written: told is what failed, and what became of the run."""
 
 import asyncio
 from typing import Any
