@@ -7,7 +7,8 @@ from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.claude.words import EMPTY_REPLY, build_partial_run_error, truncated_message
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import ErrorCode, Failure
+from paperclip_claude_k8s.error_codes import ErrorCode
+from paperclip_claude_k8s.failures import Failure
 
 FORBIDDEN = ClusterError(403, "Forbidden", 'User "sa" cannot create resource "jobs" in API group "batch"')
 QUOTA = ClusterError(
@@ -66,6 +67,22 @@ GOLDEN: list[tuple[Failure, str]] = [
             "The home pod ns/paperclip-0 could not be read: there is no such Pod — "
             "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with "
             "HOSTNAME and the right to get pods"
+        ),
+    ),
+    (
+        failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),
+        (
+            "The home pod ns/paperclip-0 could not be read: "
+            "Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
+            "no Job was created; check the API server, and run again once it answers"
+        ),
+    ),
+    (
+        failures.adoption_failed("ac-job", DOWN),
+        (
+            "Pod reattach failed: Job ac-job cannot be relabelled: "
+            "Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
+            "the Job was left alone, and the next run adopts it"
         ),
     ),
     (
@@ -155,6 +172,35 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.pod_disrupted("pod-1", "Preempting", "", started=False),
         "Pod pod-1 was disrupted (Preempting) — the agent had not started, so nothing is lost",
+    ),
+    (
+        failures.pod_disrupted("pod-1", "PodDeleted", "somebody deleted the Pod", started=None),
+        (
+            "Pod pod-1 was disrupted (PodDeleted): somebody deleted the Pod — whether its agent had started is not "
+            "known; its session can be resumed"
+        ),
+    ),
+    (
+        failures.pods_remain("pod-1"),
+        (
+            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, or raise "
+            "terminatingWaitSec"
+        ),
+    ),
+    (
+        failures.run_taken_over("ac-ada-1"),
+        (
+            "Job ac-ada-1 was taken over by another host process while this one could not be heard of — the other "
+            "process gives this run's result"
+        ),
+    ),
+    (
+        failures.init_needs_version((1, 29), (1, 20)),
+        (
+            "Invalid configuration: promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.20: an "
+            "older one starts a second Pod while the agent of a deleted one still works — use promptDelivery secret "
+            "and let this account create Secrets, or upgrade the cluster"
+        ),
     ),
     (
         failures.job_deleted_externally("detected_via=watch, job=ac-ada-1, ns=agents"),

@@ -141,7 +141,8 @@ async def _seen_through(
             return apologize(lost, Asked(now=ports.house.now()))
         failure = verdict_on(seen, launched.plan, ports.house)
         again = wants_fresh_session(failure, launched.plan)
-        result = None if again else answer(failure, seen, launched.plan, ports.house, attempt.earlier)
+        untaken, earlier = say.untaken, attempt.earlier
+        result = None if again else answer(failure, seen, launched.plan, ports.house, untaken, earlier)
         if not seen.end_unknown:
             care.written = await ports.chronicle.ended(result)
     log_path = launched.job.annotations.get(RUN_LOG_ANNOTATION)

@@ -13,91 +13,14 @@ A message says what happened to what, the cluster's own words, and the next step
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 JsonMap: TypeAlias = dict[str, Any]
-
-
-class ErrorCode(StrEnum):
-    """What hosts and operators match on; the sentence is what an operator should look at first."""
-
-    CONFIG_INVALID = "k8s_config_invalid"
-    """Correct the named setting."""
-    AGENT_ID_INVALID = "k8s_agent_id_invalid"
-    """Give the agent an id with at least one letter or digit."""
-    PROMPT_TOO_LARGE = "k8s_prompt_too_large"
-    """Mount the shared volume on the host too (`sharedVolumeDir`), or shorten the prompt."""
-    HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
-    """Set `image`, or let the service account read its own Pod."""
-    GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
-    """Look at the API server and at the `list jobs` right."""
-    RUN_BLOCKED = "k8s_concurrent_run_blocked"
-    """Wait for the named Job, cancel its run, or set `concurrencyWaitSec`."""
-    ORPHAN_TASK_UNKNOWN = "k8s_orphan_task_unknown"
-    """Look at the named Job; delete it if nobody needs its work."""
-    ORPHAN_SESSION_MISMATCH = "k8s_orphan_session_mismatch"
-    """Let the named Job end, or delete it."""
-    JOB_CREATE_FAILED = "k8s_job_create_failed"
-    """Read the API server's refusal: quota, admission, rights."""
-    SECRET_CREATE_FAILED = "k8s_prompt_secret_create_failed"  # noqa: S105  # a code, not a password
-    """Read the API server's refusal; the `create secrets` right is needed."""
-    POD_SCHEDULE_FAILED = "k8s_pod_schedule_failed"
-    """Read the Pod's events in the message: resources, image, volume, init container."""
-    POD_REATTACH_FAILED = "k8s_pod_reattach_failed"
-    """The adopted Job has no Pod that can be read; delete the Job."""
-    POD_DISRUPTED = "k8s_pod_disrupted"
-    """The Pod was evicted, deleted, preempted, drained or suspended; the session can be resumed."""
-    JOB_DELETED_EXTERNALLY = "k8s_job_deleted_externally"
-    """Find out who deletes Jobs in this namespace."""
-    RUN_TAKEN_OVER = "k8s_run_taken_over"
-    """Another process took this one for dead and answers the run; look for a host that stalled."""
-    JOB_STATE_MISMATCH = "k8s_job_state_mismatch"
-    """The run's end could not be observed; look at the Job, which was left alone."""
-    LOG_LIMIT_EXCEEDED = "k8s_log_limit_exceeded"
-    """Raise `logSizeLimit` or find out why the agent prints so much."""
-    TIMEOUT = "timeout"
-    """Raise `timeoutSec` or give the agent less to do at once."""
-    CANCELLED = "cancelled"
-    """Somebody stopped the run."""
-    AUTH_REQUIRED = "claude_auth_required"
-    """Renew the agent's credentials."""
-    PROVIDER_QUOTA = "provider_quota"
-    """The subscription's limit is reached; it resets at the named time."""
-    TRANSIENT_UPSTREAM = "claude_transient_upstream"
-    """The model API was overloaded or out of reach; the host tries again."""
-    CREDIT_EXHAUSTED = "claude_credit_exhausted"
-    """Add credit to the API account."""
-    MODEL_NOT_FOUND = "model_not_found"
-    """Correct `model`, or ask for access to it."""
-    CLAUDE_PROMPT_TOO_LONG = "claude_prompt_too_long"
-    """Start a fresh session or send less."""
-    MAX_BUDGET = "claude_max_budget"
-    """Raise the budget given in `extraArgs`."""
-    MAX_OUTPUT = "claude_max_output"
-    """Ask for less at once, or set CLAUDE_CODE_MAX_OUTPUT_TOKENS."""
-    REFUSAL = "claude_refusal"
-    """The model refused; rephrase the task."""
-    MAX_TURNS = "max_turns_exhausted"
-    """The host continues the run; raise `maxTurnsPerRun` to allow more at once."""
-    SESSION_UNAVAILABLE = "session_unavailable"
-    """The session is gone; the next run starts a fresh one."""
-    POISONED_SESSION = "claude_poisoned_previous_message_id"
-    """The session cannot be continued; the next run starts a fresh one."""
-    LLM_API_ERROR = "llm_api_error"
-    """The model answered with nothing; try again, look at the model's gateway."""
-    TRUNCATED = "claude_truncated"
-    """The agent was ended in mid-answer; the message says how its container ended."""
-    INIT_FAILED = "claude_init_failed"
-    """Look at credentials, model name and the CLI's version."""
-    NO_RESULT = "claude_no_result"
-    """The agent ended without a result; the output in the result says how far it got."""
-    FAILED = "claude_failed"
-    """Read Claude's own words in the message."""
 
 
 Evidence = Literal["bootstrap", "continuation", "interrupted", "none"]
@@ -136,8 +59,13 @@ def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure
 
 def can_heal(error: ClusterError) -> bool:
     """Whether the same call may succeed later: no answer, overload, conflict, quota."""
-    if error.status is None or error.status in {408, 409, 429} or error.status >= 500:
-        return True
+    if error.status is None:
+        return error.reason != UNUSABLE_CREDENTIALS
+    return error.status in {408, 409, 425, 429} or error.status >= 500 or exceeds_quota(error)
+
+
+def exceeds_quota(error: ClusterError) -> bool:
+    """Whether the namespace's quota is used up; the API server answers that with 403, as a missing right."""
     return error.status == 403 and "exceeded quota" in error.message
 
 
@@ -207,13 +135,22 @@ def init_needs_leases() -> Failure:
     return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — {step}")
 
 
-def home_pod_unavailable(which: str, why: str) -> Failure:
-    return _bootstrap(
-        ErrorCode.HOME_POD_UNAVAILABLE,
-        f"The home pod {which} could not be read: {why} — Jobs inherit image, volume and env from it; "
-        "set `image` (and `namespace`), or run in the cluster with HOSTNAME and the right to get pods",
-        heals=False,
-    )
+def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
+    """`error`: of the call that should have read it; an API server that is out of reach may come back."""
+    heals = error is not None and can_heal(error)
+    text = f"The home pod {which} could not be read: {why}"
+    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", heals=heals)
+
+
+def _home_pod_step(error: ClusterError | None) -> str:
+    if error is not None and can_heal(error):
+        return "no Job was created; check the API server, and run again once it answers"
+    if error is not None and error.status == 401:
+        return "renew the credentials of this process: the API server does not accept them"
+    inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
+    if error is not None and is_forbidden(error):
+        return f"{inherits}give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
+    return f"{inherits}run in the cluster with HOSTNAME and the right to get pods"
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
@@ -221,8 +158,10 @@ def home_pod_unavailable(which: str, why: str) -> Failure:
 
 def guard_unreachable(error: ClusterError) -> Failure:
     text = f"Concurrency guard unreachable: {words_of(error)}"
-    step = "no Job was created; check the API server and the right to list jobs"
-    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — {step}", heals=True)
+    step = "check the API server and the right to list jobs"
+    if exceeds_quota(error):
+        step = "free some of the namespace's quota, or have it raised"
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", heals=True)
 
 
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
@@ -284,7 +223,7 @@ _POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates Pod
 
 def refusal_step(error: ClusterError) -> str:
     """What to do about an object that the API server did not take."""
-    if "exceeded quota" in error.message:
+    if exceeds_quota(error):
         return "free some of the namespace's quota or lower `resources`"
     if any(words in error.message for words in _POLICY_WORDS):
         return "change what the policy objects to, or ask whoever keeps it"
@@ -295,6 +234,17 @@ def refusal_step(error: ClusterError) -> str:
     return "the API server may accept it later"
 
 
+def lease_step(error: ClusterError) -> str:
+    """What to do about Leases that the API server did not take."""
+    if exceeds_quota(error):
+        return "free some of the namespace's quota on Leases, or have it raised"
+    if is_forbidden(error):
+        return "`claude-k8s rbac` prints the Role that allows them"
+    if error.status == 403:
+        return refusal_step(error)
+    return "this API server, or the namespace, has none"
+
+
 # ── never started ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -303,16 +253,26 @@ def pod_schedule_failed(why: str, *, heals: bool) -> Failure:
     return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", heals=heals)
 
 
-def pod_reattach_failed(why: str) -> Failure:
+def pod_reattach_failed(why: str, *, heals: bool = False) -> Failure:
     text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
-    return Failure(ErrorCode.POD_REATTACH_FAILED, text)
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream" if heals else None)
+
+
+def adoption_failed(job: str, error: ClusterError) -> Failure:
+    """A Job that works could not be made ours, and was left alone."""
+    why = f"Job {job} cannot be relabelled: {error}"
+    if not can_heal(error):
+        return pod_reattach_failed(why)
+    text = f"Pod reattach failed: {why} — the Job was left alone, and the next run adopts it"
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream")
 
 
 def of_adopted(failure: Failure) -> Failure:
     """The same of a Job that was adopted: it may have done work, so nobody may start over unasked."""
     if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
         return failure
-    return pod_reattach_failed(failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0])
+    why = failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0]
+    return pod_reattach_failed(why, heals=failure.family is not None)
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
@@ -85,7 +86,8 @@ class Slots(Protocol):
 class Chronicle(Protocol):
     """Writes down outside of this process how far a run has come, each step before the next is taken.
 
-    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises.
+    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises: what does is a bug.
+    One of `heard` is logged and counted, and the run goes on with a log that is incomplete; others escape.
     """
 
     @property
@@ -146,3 +148,5 @@ class Ports:
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     chronicle: Chronicle = field(default_factory=Unwritten)
+    reader: Callable[[], StreamReader] = StreamReader
+    """Makes what reads one agent's output; tests give one that raises."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
 from paperclip_claude_k8s.cluster.leases import ProcessId
@@ -43,6 +44,7 @@ class Process:
     governor: Governor = field(default_factory=Governor)
     held: set[str] = field(default_factory=set)
     chronicle: Chronicle = field(default_factory=Unwritten)
+    reader: Callable[[], StreamReader] = StreamReader
     launches: Admission = field(default_factory=lambda: Admission(LAUNCHES, LAUNCH_PATIENCE))
     """Keeps a crowd of launches from delaying the runs that are there."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -62,7 +64,7 @@ class Process:
             cluster = self.connect(kubeconfig, self.house.timings)
             informer = partial(self._informer, kubeconfig, cluster)
             slots = partial(self._landlord, kubeconfig, cluster)
-            shared = (self.house, self.governor, self.held, self.chronicle)
+            shared = (self.house, self.governor, self.held, self.chronicle, self.reader)
             self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 

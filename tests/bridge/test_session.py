@@ -205,6 +205,43 @@ async def _nothing_more(peer: Peer) -> None:
             await peer.next()
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_chunk_that_the_host_refuses_makes_the_log_incomplete(
+    cluster: DevCluster,
+    late: bool,  # noqa: FBT001
+) -> None:
+    """Also where the refusal comes after the last callback, which could not raise it any more."""
+    async with a_bridge() as peer:
+        peer.acknowledges = False
+        call = peer.call("execute", ctx=a_context(cluster, "run-1"))
+        held: list[dict[str, Any]] = []
+        while (message := await peer.next())["type"] == "callback":
+            if not (message["name"] == "onLog" and '"type":"result"' in message["args"][1]):
+                peer.acknowledge(message)
+                continue
+            held.append(message)
+            if late:
+                await _until_quiet(peer, held)
+            peer.send({"type": "ack", "id": call, "n": held[0]["n"], "error": "its disk is full"})
+            for other in held[1:]:
+                peer.acknowledge(other)
+        assert held
+        log = message["value"]["resultJson"]["log"]
+        assert (log["complete"], log["hostFailures"]) == (False, 1)
+        assert "its disk is full" in log["firstHostError"]
+        assert message["value"]["exitCode"] == 0
+
+
+async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
+    """Take what comes until nothing has for a second."""
+    while True:
+        try:
+            async with asyncio.timeout(1):
+                held.append(await peer.next())
+        except TimeoutError:
+            return
+
+
 async def test_stop_ends_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SLEEP="300"))

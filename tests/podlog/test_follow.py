@@ -14,9 +14,11 @@ from paperclip_claude_k8s.podlog import (
     Follower,
     Gap,
     LogReport,
+    Notice,
     NotLogText,
     Origin,
     Reconnecting,
+    SinkFailed,
     Totals,
 )
 from paperclip_claude_k8s.podlog.delivery import Delivery
@@ -228,16 +230,43 @@ async def test_a_container_that_wrote_nothing_has_an_empty_log() -> None:
     assert scene.report == LogReport(None, 0, 0, 0, (), 0, None, sha256().hexdigest())
 
 
-async def test_a_raising_sink_is_counted_and_ends_nothing() -> None:
-    scene = Scene(heard=Heard(fails=True))
+async def test_a_raising_sink_ends_nothing_and_is_loud(caplog: pytest.LogCaptureFixture) -> None:
+    text = b"0\n1\n2\n"
+    scene = Scene(heard=Heard(fails=True), origin=Origin(nonce=NONCE, expected=lambda: totals(text)))
     async with scene.running():
         for number in range(3):
             scene.say(str(number))
             await asyncio.sleep(1)
-    assert scene.out == "0\n1\n2\n"
+    assert scene.out == text.decode()
     assert scene.report
+    assert scene.report.complete is False
     assert scene.report.sink_failures == 3
     assert isinstance(scene.report.first_sink_error, OSError)
+    (told,) = [notice for notice in scene.heard.notices if isinstance(notice, SinkFailed)]
+    assert told.error is scene.report.first_sink_error
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("paperclip_claude_k8s", "ERROR")
+    assert record.exc_info is not None
+
+
+async def test_a_sink_that_raises_at_everything_it_is_told_is_counted_and_ends_nothing() -> None:
+    class Broken(Heard):
+        async def stdout(self, block: bytes) -> None:
+            raise ValueError
+
+        stderr = stdout
+
+        async def notice(self, notice: Notice) -> None:
+            raise ValueError(notice)
+
+    scene = Scene(heard=Broken(), origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\n")))
+    async with scene.running():
+        scene.say("one")
+        scene.mark("e to stderr")
+        await asyncio.sleep(1)
+    assert scene.report
+    assert scene.report.complete is False
+    assert scene.report.sink_failures == 3
 
 
 async def test_a_second_read_that_breaks_off_has_no_line_told_twice() -> None:

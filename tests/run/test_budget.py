@@ -2,7 +2,7 @@
 
 Allowed: five requests per minute of the process, eleven for the start and end of each run, and one per minute
 of each run, or a fifth of that where bookmarks tell that its log is alive. These runs read no home pod; with
-the relay there is room for that as well. One of the eleven lists the agent's Pods, which can outlive their Jobs.
+the relay there is room for that as well. One of them lists the agent's Pods, which can outlive their Jobs.
 """
 
 import asyncio

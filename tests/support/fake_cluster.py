@@ -345,7 +345,8 @@ class _Kubelet:
 
     def _may_start(self, pod: Object) -> bool:
         """As the relay reads it: the run Secret may name the only Pod that starts the agent."""
-        secret = self._fake.store.find(SECRETS, NAMESPACE, pod["metadata"]["labels"]["job-name"])
+        job = (pod["metadata"].get("labels") or {}).get("job-name", "")
+        secret = self._fake.store.find(SECRETS, NAMESPACE, job)
         only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
         return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
 

@@ -15,16 +15,29 @@ class Gate:
 
     answer: tuple[int, str] = (200, '{"code": 0}')
     delay: float = 0.0
+    in_pieces: bool = False
+    """Whether each byte of the body is sent by itself."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     url: str = ""
 
-    async def serve(self, request: web.Request) -> web.Response:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
         self.keys.append(request.headers.get("Idempotency-Key", ""))
         await asyncio.sleep(self.delay)
         status, body = self.answer
+        if self.in_pieces:
+            return await self._pieces(request)
         return web.Response(status=status, text=body, headers={"Location": self.url})
+
+    async def _pieces(self, request: web.Request) -> web.StreamResponse:
+        status, body = self.answer
+        answer = web.StreamResponse(status=status)
+        await answer.prepare(request)
+        for byte in body.encode():
+            await answer.write(bytes([byte]))
+            await asyncio.sleep(0.01)
+        return answer
 
 
 @asynccontextmanager

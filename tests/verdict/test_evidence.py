@@ -7,14 +7,17 @@ import pytest
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
-from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import ErrorCode, Failure
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.error_codes import ErrorCode
+from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.report import CONTINUATION, Asked, apologize
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOWN = ClusterError(503, "ServiceUnavailable", "try later")
 REFUSED = ClusterError(403, "Forbidden", 'User "x" cannot create resource "jobs"')
 QUOTA = ClusterError(403, "Forbidden", "exceeded quota: few")
+UNANSWERED = ClusterError(None, "Unreachable", "connection refused")
+NO_CREDENTIALS = ClusterError(None, UNUSABLE_CREDENTIALS, "kubeconfig x does not exist")
 INVALID = ClusterError(422, "Invalid", "spec is invalid")
 
 
@@ -33,12 +36,17 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.prompt_too_large(9, 8), "k8s_prompt_too_large", B, None, False),
     (failures.prompt_not_staged(9, "full"), "k8s_prompt_too_large", B, None, False),
     (failures.home_pod_unavailable("p", "gone"), "k8s_home_pod_unavailable", B, None, False),
+    (failures.home_pod_unavailable("p", "x", DOWN), "k8s_home_pod_unavailable", B, TRANSIENT, False),
+    (failures.home_pod_unavailable("p", "x", UNANSWERED), "k8s_home_pod_unavailable", B, TRANSIENT, False),
+    (failures.home_pod_unavailable("p", "x", REFUSED), "k8s_home_pod_unavailable", B, None, False),
+    (failures.home_pod_unavailable("p", "x", NO_CREDENTIALS), "k8s_home_pod_unavailable", B, None, False),
     (failures.guard_unreachable(DOWN), "k8s_concurrency_guard_unreachable", B, TRANSIENT, False),
     (failures.run_blocked("j"), "k8s_concurrent_run_blocked", B, TRANSIENT, False),
     (failures.slot_held("r"), "k8s_concurrent_run_blocked", B, TRANSIENT, False),
     (failures.orphan_task_unknown("j"), "k8s_orphan_task_unknown", B, None, False),
     (failures.orphan_session_mismatch("j", "a", "b"), "k8s_orphan_session_mismatch", B, None, False),
     (failures.job_create_failed("j", DOWN), "k8s_job_create_failed", B, TRANSIENT, False),
+    (failures.job_create_failed("j", NO_CREDENTIALS), "k8s_job_create_failed", B, None, False),
     (failures.job_create_failed("j", QUOTA), "k8s_job_create_failed", B, TRANSIENT, False),
     (failures.job_create_failed("j", REFUSED), "k8s_job_create_failed", B, None, False),
     (failures.job_create_failed("j", INVALID), "k8s_job_create_failed", B, None, False),
@@ -47,6 +55,23 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.pod_schedule_failed("x", heals=True), "k8s_pod_schedule_failed", B, TRANSIENT, False),
     (failures.pod_schedule_failed("x", heals=False), "k8s_pod_schedule_failed", B, None, False),
     (failures.pod_reattach_failed("x"), "k8s_pod_reattach_failed", C, None, False),
+    (failures.pod_reattach_failed("x", heals=True), "k8s_pod_reattach_failed", C, TRANSIENT, False),
+    (failures.adoption_failed("j", UNANSWERED), "k8s_pod_reattach_failed", C, TRANSIENT, False),
+    (failures.adoption_failed("j", REFUSED), "k8s_pod_reattach_failed", C, None, False),
+    (
+        failures.of_adopted(failures.pod_schedule_failed("x", heals=True)),
+        "k8s_pod_reattach_failed",
+        C,
+        TRANSIENT,
+        False,
+    ),
+    (
+        failures.of_adopted(failures.pod_schedule_failed("x", heals=False)),
+        "k8s_pod_reattach_failed",
+        C,
+        None,
+        False,
+    ),
     (failures.pod_disrupted("p", "Evicted", "", started=True), "k8s_pod_disrupted", C, TRANSIENT, False),
     (failures.pod_disrupted("p", "Evicted", "", started=False), "k8s_pod_disrupted", B, TRANSIENT, False),
     (failures.pod_disrupted("p", "PodDeleted", "", started=None), "k8s_pod_disrupted", C, TRANSIENT, False),

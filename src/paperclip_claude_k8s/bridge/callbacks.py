@@ -63,6 +63,12 @@ class Callbacks:
         if refusal is not None:
             raise refusal
 
+    def late_refusals(self) -> list[HostRefused]:
+        """Refusals that no later callback was there to raise; each is given once."""
+        late = list(self._refused)
+        self._refused.clear()
+        return late
+
     async def settled(self) -> None:
         """Wait until every callback was acknowledged.
 

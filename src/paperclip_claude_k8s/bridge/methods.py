@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.bridge.callbacks import Callbacks
+from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
+from paperclip_claude_k8s.verdict.notices import error_text
+from paperclip_claude_k8s.verdict.report import HostFailures, with_host_failures
 
 
 class ParamsInvalid(ValueError):
@@ -32,7 +34,20 @@ async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  
     told = {name: partial(tell, name) for name in ("onLog", "onMeta", "onEvent", "onRuntimeProgress")}
     asked = {name: partial(ask, name) for name in ("onDispatch", "onCancellationReady")}
     ctx = {**_given(request, "ctx"), **told, **asked, "signal": request.stop}
-    return (await adapter.execute(ctx)).to_wire()
+    result = (await adapter.execute(ctx)).to_wire()
+    await request.callbacks.settled()
+    return _with_refusals(result, request.callbacks.late_refusals())
+
+
+def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:
+    """The result, with what the host refused after the last callback that could have raised it."""
+    told = result.get("resultJson") or {}
+    log = told.get("log")
+    if not late or log is None:
+        return result
+    first = str(log.get("firstHostError") or error_text(late[0]))
+    failures = HostFailures(log["hostFailures"] + len(late), first)
+    return {**result, "resultJson": {**told, "log": with_host_failures(log, failures)}}
 
 
 async def _test_environment(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON

@@ -106,7 +106,8 @@ async def _setting(
         return stop.failure
     except TimeoutError:
         why = "; ".join([f"no good answer within {limit:g}s", *said])
-        return failures.home_pod_unavailable(ports.house.env.get("HOSTNAME", ""), why)
+        unheard = ClusterError(None, "Timeout", why)
+        return failures.home_pod_unavailable(ports.house.env.get("HOSTNAME", ""), why, unheard)
 
 
 async def _rehearse(plan: RunPlan, manifest: JsonObject, ports: Ports) -> Rehearsal:

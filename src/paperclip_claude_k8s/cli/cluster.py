@@ -84,10 +84,11 @@ def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool)
     book = Ledger()
 
     async def leave_word() -> Answer:
-        state = State(state_folder(os.environ))
+        book.run_id = run_id
+        book.state = state = State(state_folder(os.environ))
         record = state.read(run_id)
         if record.outcome is None:
-            state.files(run_id).stop.touch()
+            state.wish_stopped(run_id)
         return {}
 
     answer = answered(leave_word, book)

@@ -19,7 +19,8 @@ from paperclip_claude_k8s.cli.options import (
     standing_cluster,
 )
 from paperclip_claude_k8s.cli.runs.folders import devcluster_folder
-from paperclip_claude_k8s.cli.runs.words import Answer
+from paperclip_claude_k8s.cli.runs.state import unwritable
+from paperclip_claude_k8s.cli.runs.words import Answer, failure
 
 PATIENCE = 20.0
 """Seconds for coming up, and for going down with all Pods."""
@@ -31,7 +32,11 @@ def up(claude: Path | None) -> int:
     folder = devcluster_folder(os.environ)
     existing(claude)
     if standing_cluster(os.environ) is None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            stop = unwritable(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
+            return print_answer(failure(stop.error, stop.detail), FAILED)
         command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
         with (folder / "log").open("ab") as log:
             subprocess.Popen(  # noqa: S603  # ourselves

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live as RichLive
@@ -115,7 +115,8 @@ class Live:
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
-            self._console.print(text, soft_wrap=not self._console.is_terminal)
+            with suppress(OSError):  # who closed stderr, or has it on a full disk, still gets the run
+                self._console.print(text, soft_wrap=not self._console.is_terminal)
 
 
 def _short(count: int) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
-from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.entry import Unprintable, say, unprintable
 from paperclip_claude_k8s.cli.run import Ledger, answered
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.output import PIECE
@@ -21,6 +22,7 @@ from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.ports import House, Ports, Unwritten
 from paperclip_claude_k8s.process import Process
@@ -37,13 +39,18 @@ class Spout(Unwritten):
 
     def __init__(self, poured: int) -> None:
         self._before = poured
+        self.stuck: FirstWord[Unprintable] = FirstWord()
+        """Stdout takes no more."""
 
     async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        if stream != "stdout":
+        if stream != "stdout" or self.stuck.is_set():
             return
         known = min(self._before, len(block))
         self._before -= known
-        pour(block[known:])
+        try:
+            pour(block[known:])
+        except Unprintable as error:
+            self.stuck.offer(error)
 
 
 def logs(run_id: str, *, follow: bool) -> int:
@@ -90,17 +97,29 @@ async def _pour_from_cluster(record: Record, at: int, *, follow: bool) -> None:
     if record.phase != "polling":
         return
     began = record.jobs[-1].stdout if record.jobs else 0
-    process = Process(House(env=os.environ), chronicle=Spout(at - began))
+    spout = Spout(at - began)
+    process = Process(House(env=os.environ), chronicle=spout)
     try:
         config = record.request["config"]
         ports = process.ports(config.get("kubeconfig"))
         found = (await ports.cluster.list_jobs(record.place.namespace, labels_of(record.run_id))).items
         if found:
-            await _listen(found[-1], ports, follow=follow)
+            await _unless_stuck(_listen(found[-1], ports, follow=follow), spout)
     except ClusterError as error:
         raise Stop("task_failed", f"the log cannot be read: {error}", run_id=record.run_id) from None
     finally:
         await process.shut_down()
+
+
+async def _unless_stuck(work: Coroutine[Any, Any, None], spout: Spout) -> None:
+    """Raises `Unprintable` as soon as stdout takes no more: nobody reads what is still to come."""
+    async with asyncio.TaskGroup() as group:
+        listening, stuck = group.create_task(work), group.create_task(spout.stuck.heard())
+        await asyncio.wait([listening, stuck], return_when=asyncio.FIRST_COMPLETED)
+        for task in (listening, stuck):
+            task.cancel()
+    if spout.stuck.is_set():
+        raise await spout.stuck.heard()
 
 
 async def _listen(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
@@ -137,8 +156,15 @@ def _began(pod: PodSnapshot | None) -> bool:
 
 
 def pour(text: bytes) -> None:
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    """Raises `Unprintable`; a reader that has left, such as `head`, is no reason to say why."""
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise unprintable(b"") from None
+    except OSError as error:
+        told = f"The log cannot be printed on stdout ({error.strerror or error})\n"
+        raise unprintable(told.encode()) from None
 
 
 async def _unheard(_stream: str, _text: str) -> None:

@@ -2,33 +2,41 @@
 
 import asyncio
 import os
+import traceback
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
-from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.entry import print_out, say
 from paperclip_claude_k8s.cli.live import live_view
 from paperclip_claude_k8s.cli.options import WishInvalid, existing, layered, on_cluster, standing_cluster
 from paperclip_claude_k8s.cli.runs import gate
 from paperclip_claude_k8s.cli.runs.attend import Call, attend
+from paperclip_claude_k8s.cli.runs.disk import DISK, Disk
 from paperclip_claude_k8s.cli.runs.folders import state_folder
-from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.record import Record, run_status_of
 from paperclip_claude_k8s.cli.runs.schedule import Tuning, read_schedule
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.runs.words import (
+    CUT_SHORT,
     DETACHED_TTL,
+    GOES_ON,
+    UNWRITABLE,
     Answer,
     Stop,
     exit_code,
     failure,
-    resumable,
+    resume_command,
+    unwritten,
 )
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
 from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import House, utc_now
+from paperclip_claude_k8s.process import Connect, connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,14 @@ class Wish:
     """Then a cancelled run is what was wanted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a command works with beside its options: the files it writes, and the way to a cluster."""
+
+    disk: Disk = DISK
+    connect: Connect = connect
+
+
 class Ledger:
     """What this call is about, for whoever has to tell of it when the call is cut short."""
 
@@ -68,15 +84,14 @@ class Ledger:
     state: State | None = None
 
 
-def run(wish: Wish) -> int:
+def run(wish: Wish, means: Means | None = None) -> int:
     """Print the answer; its exit code, unless a signal ends this process."""
-    book = Ledger()
-    answer = answered(lambda: _run(wish, book), book)
+    book, used = Ledger(), means or Means()
+    answer = answered(lambda: answer_to(wish, book, used), book)
     if wish.print_response and "result" in answer:
         answer = {**answer, "response": answer["result"].get("summary")}
     if wish.submit_only and answer["status"] == "polling":
-        SIGNALS.stop_hearing()
-        print(answer["run_id"], flush=True)  # noqa: T201  # seed 001: the bare id
+        print_out(str(answer["run_id"]))  # seed 001: the bare id
         return DONE
     say(answer)
     if SIGNALS.seen is not None:
@@ -89,14 +104,24 @@ def run(wish: Wish) -> int:
 def answered(work: Callable[[], Coroutine[Any, Any, Answer]], book: Ledger) -> Answer:
     """The work's answer; also where it stops, or a signal stops it."""
     try:
-        return asyncio.run(_interruptible(work()))
-    except (Stop, WishInvalid) as stop:
-        answer = _stopped(stop, book)
+        return asyncio.run(_interruptible(told(work(), book)))
     except (Interrupted, asyncio.CancelledError) as error:
         name = str(error) or "a signal"
         goes_on = "" if book.run_id is None or book.embedded else "; a Job that was made goes on"
-        answer = _stopped(Stop("poll_aborted", f"the wait was interrupted by {name}{goes_on}"), book)
-    return _known_end(book) or answer
+        return _stopped(Stop("poll_aborted", f"the wait was interrupted by {name}{goes_on}"), book)
+
+
+async def told(work: Awaitable[Answer], book: Ledger) -> Answer:
+    """The work's answer; also where it stops, or meets a bug while it is about a run."""
+    try:
+        return await work
+    except (Stop, WishInvalid) as stop:
+        return _stopped(stop, book)
+    except Exception as bug:
+        if book.run_id is None:
+            raise
+        traceback.print_exception(bug)
+        return _stopped(Stop("internal", f"{type(bug).__name__}: {bug}"), book)
 
 
 def run_safely(work: Callable[[], Answer]) -> Answer:
@@ -120,39 +145,60 @@ async def _interruptible(work: Coroutine[Any, Any, Answer]) -> Answer:
 
 
 def _stopped(stop: Stop | WishInvalid, book: Ledger) -> Answer:
+    """The answer of a call that stopped, and what is known of its run."""
     if isinstance(stop, WishInvalid):
         return failure("usage", str(stop))
-    more = {key: value for key, value in stop.more.items() if key != "run_id"}
+    record = _known(book)
+    if record is not None and record.outcome is not None and stop.error in CUT_SHORT:
+        return record.outcome  # it came to its end while this call was being cut short
     run_id = book.run_id or stop.more.get("run_id")
-    answer = failure(stop.error, stop.detail, run_id, **more)
-    if book.embedded and book.state is not None and book.run_id is not None:
-        return _ended_with_its_cluster(answer, book.state.read(book.run_id), book.state)
-    waits = stop.error in {"poll_timeout", "poll_aborted", "state_unwritable"}
-    return resumable(answer) if run_id is not None and waits else answer
+    if record is not None:
+        stop.about(run_status_of(record), record.outcome)
+    answer = failure(stop.error, stop.detail, run_id, **_without_id(stop.more))
+    if stop.error in UNWRITABLE and (run_id is not None or stop.run_status is not None):
+        answer = unwritten(stop, run_id)
+    if book.embedded and record is not None and record.outcome is None:
+        return _ended_with_its_cluster(answer, record, book, stop.outcome)
+    waits = stop.error in {*CUT_SHORT, *UNWRITABLE, "internal"}
+    if run_id is None or not waits:
+        return answer
+    resume = answer.pop("resume", resume_command(run_id))
+    return {**answer, "resume": resume}
 
 
-def _ended_with_its_cluster(answer: Answer, record: Record, state: State) -> Answer:
-    """There is nothing to resume where the cluster lived inside of this process."""
-    if record.outcome is not None:
-        return record.outcome
-    why = f"{answer['detail']}, and the development cluster ended with this shell"
+def _without_id(more: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in more.items() if key != "run_id"}
+
+
+def _ended_with_its_cluster(answer: Answer, record: Record, book: Ledger, outcome: Answer | None) -> Answer:
+    """There is nothing to resume where the cluster lived inside of this process.
+
+    `outcome`: the run's own, where it had one before that.
+    """
+    why = answer["detail"].removesuffix("; the run goes on").removesuffix(f"; {GOES_ON}")
+    why = f"{why}, and the development cluster ended with this shell"
     ended = {**answer, "detail": f"{why}; `claude-k8s devcluster up` starts one that stays"}
     ended.pop("resume", None)
-    state.write(record.ended(ended, tidied=True))
+    if ended.get("run_status") in {"polling", "unknown"}:
+        ended["run_status"] = "failed"
+    assert book.state is not None  # noqa: S101  # it has the record
+    with suppress(Stop):  # where nothing can be written any more, that is what the answer is about
+        book.state.write(record.ended(outcome or ended, tidied=True))
     return ended
 
 
-def _known_end(book: Ledger) -> Answer | None:
-    """The run may have ended while this call was being cut short."""
+def _known(book: Ledger) -> Record | None:
+    """What is written down of the run, where that can be read."""
     if book.state is None or book.run_id is None:
         return None
     try:
-        return book.state.read(book.run_id).outcome
+        return book.state.read(book.run_id)
     except Stop:
         return None
 
 
-async def _run(wish: Wish, book: Ledger) -> Answer:
+async def answer_to(wish: Wish, book: Ledger, means: Means) -> Answer:
+    """The answer to one `run`. Raises `WishInvalid`, and `Stop` while nothing is known of a run."""
     check(wish)
     tuning = Tuning.read(os.environ)
     schedule = read_schedule(wish.poll_schedule, wish.poll_interval, wish.timeout, tuning)
@@ -164,27 +210,39 @@ async def _run(wish: Wish, book: Ledger) -> Answer:
         submit=wish.submit_only,
         kubeconfig=str(wish.kubeconfig.absolute()) if wish.kubeconfig_given and wish.kubeconfig else None,
         output=wish.output,
+        connect=means.connect,
     )
-    book.state = State(state_folder(os.environ))
+    book.run_id = wish.run_id
+    try:
+        book.state = State(state_folder(os.environ), means.disk)
+    except Stop as stop:
+        raise stop.about("not_submitted" if wish.run_id is None else "unknown") from None
     if wish.run_id is not None:
-        book.run_id = book.state.read(wish.run_id).run_id
+        book.state.read(wish.run_id)
         return await _attended(book, call, wish)
     settings = settings_of(wish)
     gate.url_of(settings)
     async with on_cluster(settings, devcluster=wish.devcluster, claude=existing(wish.claude)) as config:
         record = new_record(request_of(wish, config), embedded=is_embedded(wish))
-        book.state.write(record)
+        try:
+            book.state.write(record)
+        except Stop as stop:
+            return _stopped(stop.about("not_submitted"), book)
         book.run_id, book.embedded = record.run_id, record.embedded
         return await _attended(book, call, wish)
 
 
 async def _attended(book: Ledger, call: Call, wish: Wish) -> Answer:
+    """The answer, also where the call stops: an embedded cluster would wrap what is raised through it."""
     assert book.state is not None  # noqa: S101  # set by who calls
     assert book.run_id is not None  # noqa: S101  # set by who calls
-    async with live_view(quiet=wish.quiet) as live:
-        if wish.run_id is None:
-            live.note(f"Run {book.run_id}")
-        return await attend(book.state, book.run_id, call, live)
+    try:
+        async with live_view(quiet=wish.quiet) as live:
+            if wish.run_id is None:
+                live.note(f"Run {book.run_id}")
+            return await attend(book.state, book.run_id, call, live)
+    except Stop as stop:
+        return _stopped(stop, book)
 
 
 def check(wish: Wish) -> None:

@@ -16,6 +16,7 @@ from paperclip_claude_k8s.podlog.report import (
     Notice,
     NotLogText,
     Reconnecting,
+    SinkFailed,
     Totals,
 )
 from paperclip_claude_k8s.podlog.sink import Ended, GapFiller, LogSink
@@ -41,5 +42,6 @@ __all__ = [
     "Origin",
     "Pace",
     "Reconnecting",
+    "SinkFailed",
     "Totals",
 ]

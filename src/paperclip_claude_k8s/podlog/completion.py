@@ -57,8 +57,9 @@ class Completion:
 
     def report(self) -> LogReport:
         ledger, delivery = self._delivery.ledger, self._delivery
-        proven = self._session.proven()
-        disproven = self._origin.expected() is not None or bool(ledger.gaps)
+        untaken = delivery.sink_failures > 0
+        proven = self._session.proven() and not untaken
+        disproven = self._origin.expected() is not None or bool(ledger.gaps) or untaken
         return LogReport(
             complete=True if proven else False if disproven else None,
             bytes=ledger.bytes,

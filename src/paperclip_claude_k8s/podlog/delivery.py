@@ -1,6 +1,7 @@
 """The one pass over what is new: to the sink in order, entered in the books and in the trail."""
 
 import json
+import logging
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Protocol
@@ -10,13 +11,14 @@ from paperclip_claude_k8s.podlog.ledger import Ledger
 from paperclip_claude_k8s.podlog.marks import Bookmark, Marks, Part, Stderr, Stdout
 from paperclip_claude_k8s.podlog.origin import Origin
 from paperclip_claude_k8s.podlog.records import Run
-from paperclip_claude_k8s.podlog.report import Gap, Notice, NotLogText
+from paperclip_claude_k8s.podlog.report import Gap, Notice, NotLogText, SinkFailed
 from paperclip_claude_k8s.podlog.sink import LogSink
 
 ENDING = 256
 """Bytes kept of what was delivered last, to find the place in the relay's file again."""
 QUOTED = 500
 """Bytes quoted of text that is no log."""
+_log = logging.getLogger("paperclip_claude_k8s")
 
 
 class Restorer(Protocol):
@@ -36,7 +38,15 @@ class Restorer(Protocol):
 
 
 class Delivery:
-    """Hands lines to the sink. A sink that raises is counted, never passed on."""
+    """Hands lines to the sink, and counts what was handed on.
+
+    A sink that raises does not end the reading: what comes next would be lost too. But it is a bug of ours
+    (what a host's callback raises is borne before), and so it is loud: logged with its traceback, told as a
+    notice, counted, and the report of such a log never says that it is complete.
+
+    A call of the sink that is cancelled counts as not made: trail and ledger then stand before what it was to
+    take, and whoever goes on from there tells that again, and nothing else.
+    """
 
     def __init__(self, sink: LogSink, origin: Origin) -> None:
         stored = origin.cursor
@@ -52,17 +62,34 @@ class Delivery:
         self.first_sink_error: Exception | None = None
         self._sink = sink
         self._last_stray = b""
+        self._passed = 0
+        """Lines of the run under way that are dealt with."""
 
     async def accept(self, run: Run) -> None:
         """Deliver lines that are new."""
+        self._passed = 0
+        try:
+            await self._take(run)
+        except BaseException:  # cancelled
+            if self._passed:
+                self.trail.add(run.before(self._passed))
+            raise
+        self.trail.add(run)
+
+    async def _take(self, run: Run) -> None:
         if run.dropped:
-            await self._lost(self.ledger.lose(Gap(self.trail.last_time, run.first().time, run.dropped, 1)))
+            gap = self.ledger.lose(Gap(self.trail.last_time, run.first().time, run.dropped, 1))
+            self.pass_by(1)
+            await self._lost(gap)
         elif self.marks.none_in(run.text):
             await self.logged(run.text, run.count, run.first().time)
         else:
             for part in self.marks.parts(run.text):
                 await self._part(part, run)
-        self.trail.add(run)
+
+    def pass_by(self, lines: int) -> None:
+        """So many more lines of the log are dealt with: handed on, or had from the relay's file."""
+        self._passed += lines
 
     async def logged(self, block: bytes, lines: int, time: int) -> None:
         """Deliver lines of the log, after those that it left out before them."""
@@ -72,13 +99,14 @@ class Delivery:
             block = rest
         if block:
             await self.stdout(block, lines)
+            self.pass_by(lines)
 
     async def stdout(self, block: bytes, lines: int) -> None:
         """Deliver lines of stdout, from wherever they were had."""
+        await self._hand_on(self._sink.stdout(block))
         self.ledger.add(block, lines)
         self.ending = (self.ending + block[-ENDING:])[-ENDING:]
         self.event_lines = block.startswith(b"{")
-        await self._guarded(self._sink.stdout(block))
 
     def is_torn(self, line: bytes) -> bool:
         """Whether this can be a part of a line only: among events, text that is none."""
@@ -92,7 +120,7 @@ class Delivery:
 
     async def tell(self, notice: Notice | None) -> None:
         if notice is not None:
-            await self._guarded(self._sink.notice(notice))
+            await self._hand_on(self._sink.notice(notice))
 
     async def _lost(self, gap: Gap | None) -> None:
         """Tell a gap; what was delivered last does not stand before what comes next then."""
@@ -105,7 +133,8 @@ class Delivery:
             case Stdout(block, count):
                 await self.logged(block, count, run.first().time)
             case Stderr(block):
-                await self._guarded(self._sink.stderr(block))
+                await self._hand_on(self._sink.stderr(block))
+                self.pass_by(1)
             case Bookmark():
                 self.bookmarked = True
                 if self.ledger.lacks(part) and self.restorer is not None:
@@ -113,13 +142,17 @@ class Delivery:
                 await self._lost(self.ledger.check(part, run.first().time))
                 if self.restorer is not None:
                     self.restorer.trust()
+                self.pass_by(1)
 
-    async def _guarded(self, call: Awaitable[None]) -> None:
+    async def _hand_on(self, call: Awaitable[None]) -> None:
         try:
             await call
-        except Exception as error:  # noqa: BLE001 - whatever a sink does, the run goes on
+        except Exception as error:  # noqa: BLE001  # a bug of the sink: loud, and no reason to lose the rest
             self.sink_failures += 1
-            self.first_sink_error = self.first_sink_error or error
+            if self.first_sink_error is None:
+                self.first_sink_error = error
+                _log.error("A bug in the adapter: output was not taken; the reading goes on", exc_info=error)
+                await self.tell(SinkFailed(error))
 
 
 def _is_event(line: bytes) -> bool:

@@ -76,7 +76,8 @@ class Follower:
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything the server has was read.
 
-        Raises nothing but what is a bug: refusals, broken connections and a raising sink are borne.
+        Raises nothing but what is a bug: refusals and broken connections are borne. A sink that raises is
+        logged and counted, and the report then says that the log is not complete.
         """
         ended.add_done_callback(self._session.hurry)
         try:

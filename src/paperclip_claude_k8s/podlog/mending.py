@@ -69,11 +69,14 @@ class Mender:
         """
         while block and (hole := await self._hole_in(block)):
             if hole.at:
-                await self._delivery.stdout(block[: hole.at], block.count(b"\n", 0, hole.at))
+                lines = block.count(b"\n", 0, hole.at)
+                await self._delivery.stdout(block[: hole.at], lines)
+                self._delivery.pass_by(lines)
             block = block[hole.at :]
             if not await self.fill(hole.place.stop, self._delivery.trail.last_time, until):
                 self._distrust()
             elif not hole.place.before:
+                self._delivery.pass_by(1)
                 block = block[len(first_line(block)) :]
         return block
 

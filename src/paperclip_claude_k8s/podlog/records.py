@@ -69,6 +69,13 @@ class Run:
     def only_first(self) -> "Run":
         return Run(self.second, self.first().text + b"\n", self.raw[:1], self.dropped)
 
+    def before(self, count: int) -> "Run":
+        """The run's first `count` lines, of at least one."""
+        if count >= self.count:
+            return self
+        raw = self.raw[:count]
+        return Run(self.second, b"".join([line.text + b"\n" for line in lines_of(raw)]), raw, self.dropped)
+
     def after(self, count: int) -> "Run | None":
         """The run without its first `count` lines; None when nothing is left."""
         if not count:

@@ -60,7 +60,14 @@ class ContainerChanged:
     now: str
 
 
-Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged
+@dataclass(frozen=True, slots=True)
+class SinkFailed:
+    """What takes the lines raised, for the first time: a bug of the program around the follower."""
+
+    error: Exception
+
+
+Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +75,15 @@ class LogReport:
     """How the following went."""
 
     complete: bool | None
-    """True: the relay's totals are met. False: they are not, or a gap was seen. None: nobody can tell."""
+    """True: the relay's totals are met. False: they are not, a gap was seen, or the sink raised. None: nobody
+    can tell."""
     bytes: int
+    """Of stdout, handed on; those that a raising sink was handed are among them. `lines` counts the same."""
     lines: int
     reconnects: int
     gaps: tuple[Gap, ...]
     sink_failures: int
+    """Calls of the sink that raised."""
     first_sink_error: Exception | None
     sha256: str | None
     """Hex digest of the stdout delivered; None when the follower began from a stored position."""

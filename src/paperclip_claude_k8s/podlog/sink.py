@@ -7,7 +7,12 @@ from paperclip_claude_k8s.podlog.report import Notice
 
 
 class LogSink(Protocol):
-    """Takes what the container wrote, in order. A slow sink slows the reading; a raising one is counted."""
+    """Takes what the container wrote, in order.
+
+    A slow sink slows the reading. One that raises is a bug: it is logged, told and counted, and what comes
+    next is handed to it all the same. A call that is cancelled counts as not made, and is made again by
+    whoever goes on from the follower's cursor.
+    """
 
     async def stdout(self, block: bytes) -> None:
         """Whole lines, each with its newline; only the very last line of a log may lack it."""

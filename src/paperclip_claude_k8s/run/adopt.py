@@ -54,8 +54,7 @@ async def adopt(
     except ClusterError as error:
         if error.status in LOST_RACE:
             return None
-        why = f"Job {job.ref.name} cannot be relabelled: {error}"
-        raise RunFailure(failures.pod_reattach_failed(why)) from None
+        raise RunFailure(failures.adoption_failed(job.ref.name, error)) from None
 
 
 async def clear_unopened(

@@ -1,13 +1,16 @@
 """From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
 
+from dataclasses import replace
+
 from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
+from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
 from paperclip_claude_k8s.verdict.billing import billing_of
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
+from paperclip_claude_k8s.verdict.report import Asked, HostFailures, report
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 
@@ -27,10 +30,18 @@ def used_by(seen: Sighting, plan: RunPlan) -> Share:
     return seen.transcript.spent.own(resumed=_resumed(plan))
 
 
-def answer(
-    failure: Failure | None, seen: Sighting, plan: RunPlan, house: House, earlier: Share | None = None
+def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
+    failure: Failure | None,
+    seen: Sighting,
+    plan: RunPlan,
+    house: House,
+    untaken: HostFailures,
+    earlier: Share | None = None,
 ) -> ExecutionResult:
-    """The whole answer; `earlier` is what an attempt before this one used."""
+    """The whole answer.
+
+    `untaken`: what the run's host did not take so far; `earlier`: what an attempt before this one used.
+    """
     config = plan.config
     environment, source = plan.environment, seen.transcript.api_key_source
     billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
@@ -41,6 +52,7 @@ def answer(
         billing=billing,
         biller=biller,
         continuation_marker=config.continuation_marker,
+        host_failures=replace(untaken, first_error=mask_values(untaken.first_error, plan.secret_values)),
         clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
         resumed=_resumed(plan),
         earlier=earlier,

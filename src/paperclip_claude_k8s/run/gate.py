@@ -81,7 +81,7 @@ class Gate:
             return False
         try:
             if self._withdrawn:  # the deletion of the Pod was told before the suspension of its Job
-                patch = [
+                patch: list[JsonObject] = [
                     {"op": "remove", "path": _ONLY_POD},
                     {"op": "add", "path": "/spec/parallelism", "value": 1},
                 ]

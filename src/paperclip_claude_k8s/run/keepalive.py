@@ -11,6 +11,8 @@ from paperclip_claude_k8s.run.tolerate import tolerate
 
 FIRST_MINUTE = 60.0
 """Seconds of silence after which the keepalive slows down."""
+OUTAGE = 1.0
+"""Seconds out of reach from which an outage is told: a shorter one is a watch that is being opened again."""
 
 
 class KeepAlive:
@@ -43,11 +45,9 @@ class KeepAlive:
 
 def _unreachable(vigil: Vigil, now: float) -> str:
     since = vigil.silent_since
-    return (
-        ""
-        if since is None
-        else f"; API server out of reach for {now - since:.0f}s, the Job is believed to go on"
-    )
+    if since is None or now - since < OUTAGE:
+        return ""
+    return f"; API server out of reach for {now - since:.0f}s, the Job is believed to go on"
 
 
 class Progress:
@@ -79,8 +79,8 @@ class Progress:
 
 
 def _how_it_is(vigil: Vigil, heard: float | None, now: float) -> str:
-    if vigil.silent_since is not None:
-        return _unreachable(vigil, now).removeprefix("; ")
+    if unreachable := _unreachable(vigil, now):
+        return unreachable.removeprefix("; ")
     pod = vigil.known.pod
     if heard is None:
         return "waits for its Pod" if pod is None else f"Pod {pod.phase or 'Pending'}, no output yet"

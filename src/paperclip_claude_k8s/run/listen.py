@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.cluster.informer import Vigil
@@ -17,7 +17,7 @@ from paperclip_claude_k8s.ports import Chronicle, Ports
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.runlog import run_log_of
-from paperclip_claude_k8s.verdict.notices import describe_notice
+from paperclip_claude_k8s.verdict.notices import describe_notice, error_text
 
 NOT_FOUND = 404
 
@@ -50,7 +50,7 @@ class Ears:
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
         self._say = say
-        self._sink = _Sink(say, ports.chronicle)
+        self._sink = _Sink(say, ports.chronicle, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
         self._follower: Follower | None = None
         self.report: LogReport | None = None
@@ -109,23 +109,45 @@ class Ears:
         return (agent.container_id or None) if agent is not None else None
 
 
-class _Sink:
-    """The parser sees exactly the lines the host sees."""
+class TakerFailed(Exception):
+    """Something of ours that takes the agent's output raised; the cause is what it raised."""
 
-    def __init__(self, say: Narrator, chronicle: Chronicle) -> None:
+
+class _Sink:
+    """The parser sees exactly the lines the host sees, and what one of them raises the others are spared."""
+
+    def __init__(self, say: Narrator, chronicle: Chronicle, reader: StreamReader) -> None:
         self._say = say
         self._chronicle = chronicle
-        self.reader = StreamReader()
+        self.reader = reader
 
     async def stdout(self, block: bytes) -> None:
-        self.reader.feed(block)
-        await self._chronicle.heard("stdout", block)
-        await self._say.output("stdout", block)
+        await self._hand_on("stdout", block, self.reader.feed)
 
     async def stderr(self, block: bytes) -> None:
-        self.reader.feed_stderr(block)
-        await self._chronicle.heard("stderr", block)
-        await self._say.output("stderr", block)
+        await self._hand_on("stderr", block, self.reader.feed_stderr)
+
+    async def _hand_on(
+        self, stream: Literal["stdout", "stderr"], block: bytes, read: Callable[[bytes], None]
+    ) -> None:
+        """Raises `TakerFailed` once everybody else has the block: a bug, which the follower makes loud.
+
+        It does not end the run: the agent is paid for, the host can still have every line of it, and a next
+        process that adopts the Job would meet the same line and the same bug.
+        """
+        failed: list[tuple[str, Exception]] = []
+        try:
+            read(block)
+        except Exception as error:  # noqa: BLE001  # raised again below
+            failed.append(("parser", error))
+        try:
+            await self._chronicle.heard(stream, block)
+        except Exception as error:  # noqa: BLE001  # raised again below
+            failed.append(("journal", error))
+        await self._say.output(stream, block)
+        if failed:
+            name, first = failed[0]
+            raise TakerFailed(f"the {name} of the agent's output raised {error_text(first)}") from first
 
     async def notice(self, notice: Notice) -> None:
         await self._say.warn(describe_notice(notice))

@@ -5,6 +5,11 @@ import logging
 from collections.abc import Iterator
 
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
+from paperclip_claude_k8s.host.redact import mask_values
+from paperclip_claude_k8s.plan.runvariables import bearer_tokens
+from paperclip_claude_k8s.run.tolerate import bearing_the_host
+from paperclip_claude_k8s.verdict.notices import error_text
+from paperclip_claude_k8s.verdict.report import HostFailures
 
 PREFIX = "[paperclip] "
 CHUNK_BYTES = 60 * 1024
@@ -16,14 +21,15 @@ _log = logging.getLogger("paperclip_claude_k8s")
 class Narrator:
     """Serialises `onLog`: parallel calls could interleave (HOST.md 3.2).
 
-    A host that raises never ends a run: the first error goes to the process's log, all are counted.
+    A host that raises never ends a run: the first error goes to the process's log, and every chunk that was
+    not taken is counted, for `resultJson.log`.
     """
 
     def __init__(self, ctx: ExecutionContext) -> None:
         self._on_log = ctx.on_log
-        self._run_id = ctx.run_id
+        self._ctx = ctx
         self._turn = asyncio.Lock()
-        self.failures = 0
+        self.untaken = HostFailures()
         self.last_output: float | None = None
 
     async def status(self, text: str) -> None:
@@ -41,12 +47,14 @@ class Narrator:
 
     async def _say(self, stream: LogStreamName, text: str) -> None:
         async with self._turn:
-            try:
+            with bearing_the_host(self._not_taken):
                 await self._on_log(stream, text)
-            except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
-                self.failures += 1
-                if self.failures == 1:
-                    _log.warning("onLog of run %s raised %r; the run goes on", self._run_id, error)
+
+    def _not_taken(self, error: Exception) -> None:
+        told = mask_values(error_text(error), bearer_tokens(self._ctx))
+        if not self.untaken.chunks:
+            _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, told)
+        self.untaken = self.untaken.and_one(told)
 
 
 def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:

@@ -71,7 +71,8 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     """Namespace, image and home pod: what Jobs inherit, read once before anything is decided.
 
     Raises:
-        RunFailure: `k8s_home_pod_unavailable`; `k8s_config_invalid` for a kubeconfig that cannot be used.
+        RunFailure: `k8s_home_pod_unavailable`, transient where the API server stayed out of reach for
+            `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
     env, own = ports.house.env, await own_namespace(ports)
     home = await _home_pod(config, own, ports, say)
@@ -123,7 +124,7 @@ async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Na
     try:
         home = await call("read home pod", lambda: ports.cluster.home_pod(namespace, name, HOME_CONTAINER))
     except ClusterError as error:
-        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", str(error))) from None
+        raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", str(error), error)) from None
     if home is None:
         raise RunFailure(failures.home_pod_unavailable(f"{namespace}/{name}", "there is no such Pod"))
     return home

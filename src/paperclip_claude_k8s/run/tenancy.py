@@ -247,7 +247,7 @@ class Landlord:
                 self.forbidden = True
                 await say.warn(
                     f"Leases cannot be used ({error}): two host processes are kept apart by what Jobs say of "
-                    "their holder; `claude-k8s rbac` prints the Role that allows them"
+                    f"their holder; {failures.lease_step(error)}"
                 )
                 return
             self._renewing = await self.nursery.start(self._renew(), name=f"lease {self.namespace}")

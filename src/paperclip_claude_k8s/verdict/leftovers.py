@@ -18,5 +18,7 @@ def keeps_job(how: Leaving, *, retain: bool) -> str | None:
             return "its end could not be established"
         case "unwritten":
             return "its result could not be written down"
-        case "done" | "bug":
+        case "bug":
+            return "a bug in the adapter ended its watch over it; the next process adopts it"
+        case "done":
             return "retainJobs=true" if retain else None

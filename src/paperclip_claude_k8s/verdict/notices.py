@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import assert_never
 
+from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.podlog.report import (
     ContainerChanged,
     Gap,
@@ -10,9 +11,12 @@ from paperclip_claude_k8s.podlog.report import (
     Notice,
     NotLogText,
     Reconnecting,
+    SinkFailed,
 )
 
 NANO = 1_000_000_000
+ERROR_CHARS = 300
+"""Of an exception's message that are quoted: it may hold a whole line of the agent's."""
 
 
 def describe_notice(notice: Notice) -> str:
@@ -33,8 +37,16 @@ def describe_notice(notice: Notice) -> str:
             return (
                 f"Log stream: container {earlier} was started again as {now}; its last lines may be missing"
             )
+        case SinkFailed(error):
+            return f"A bug in the adapter: {error_text(error)}; the run goes on, its log counts as incomplete"
         case _:
             assert_never(notice)
+
+
+def error_text(error: Exception) -> str:
+    """Kind and message of an exception, in one short line without credentials."""
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return redact_text(words.removesuffix(":"))[:ERROR_CHARS]
 
 
 def moment(nanos: int | None) -> str | None:

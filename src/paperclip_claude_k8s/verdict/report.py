@@ -1,5 +1,6 @@
 """Outcome → what the host hears (SPEC 8, HOST.md 4)."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,11 +9,22 @@ from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
-from paperclip_claude_k8s.verdict.notices import moment
+from paperclip_claude_k8s.verdict.notices import error_text, moment
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 """An internal of today's host (HOST.md 4.3): with it, comments wake the agent after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFailures:
+    """Chunks that the host's `onLog` did not take, since it raised; the first error as text, masked."""
+
+    chunks: int = 0
+    first_error: str = ""
+
+    def and_one(self, error: str) -> "HostFailures":
+        return HostFailures(self.chunks + 1, self.first_error or error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,7 @@ class Asked:
     """Whether the agent was to go on with an earlier session; None where nobody knows."""
     earlier: Share | None = None
     """What an attempt before this one used, inside the same run."""
+    host_failures: HostFailures = field(default_factory=HostFailures)
 
 
 def report(failure: Failure | None, seen: Sighting, asked: Asked) -> ExecutionResult:
@@ -38,8 +51,8 @@ def report(failure: Failure | None, seen: Sighting, asked: Asked) -> ExecutionRe
     own = seen.transcript.spent.own(resumed=asked.resumed).with_earlier(asked.earlier)
     learnt = _learnt(seen, own, asked)
     if failure is None:
-        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own))
-    extra = _json(seen, own, with_output=True)
+        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own, asked))
+    extra = _json(seen, own, asked, with_output=True)
     return ExecutionResult(**learnt | _failed(failure, asked, extra, seen.exit_code))
 
 
@@ -122,25 +135,46 @@ def _evidence(failure: Failure, asked: Asked) -> JsonMap:
     return {}
 
 
-def _json(seen: Sighting, own: Share, *, with_output: bool = False) -> JsonMap:
+def _json(seen: Sighting, own: Share, asked: Asked, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
+    warnings = [*told.warnings, *filter(None, [own.warning]), *_untaken(seen, asked.host_failures)]
     ours: JsonMap = {
         "containerExitCode": seen.exit_code,
-        "log": _log(seen),
+        "log": _log(seen, asked.host_failures),
         "phases": dict(seen.phases) or None,
-        "warnings": [*told.warnings, *filter(None, [own.warning])] or None,
+        "warnings": warnings or None,
         "stdout": told.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": told.stderr_tail or None if with_output else None,
     }
     return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}
 
 
-def _log(seen: Sighting) -> JsonMap | None:
-    """Whether the host has every line: proven by the relay's counts, refuted, or not known (null)."""
+def _untaken(seen: Sighting, host: HostFailures) -> Iterator[str]:
+    if seen.log is not None and seen.log.first_sink_error is not None:
+        what = (
+            f"a bug in the adapter, {seen.log.sink_failures} times: {error_text(seen.log.first_sink_error)}"
+        )
+        yield f"{what}; what this result says of the output may lack something"
+    if host.chunks:
+        yield f"the host's onLog raised for {host.chunks} chunks ({host.first_error}); its log lacks them"
+
+
+def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
+    """`resultJson.log`, which is complete only where the host took every chunk."""
+    complete = False if host.chunks else log["complete"]
+    first = {"firstHostError": host.first_error} if host.chunks else {}
+    return {**log, "complete": complete, "hostFailures": host.chunks, **first}
+
+
+def _log(seen: Sighting, host: HostFailures) -> JsonMap | None:
+    """Whether the host has every line: proven by the relay's counts, refuted, or not known (null).
+
+    `bytes` and `lines` are those of stdout that were handed on, taken or not.
+    """
     log = seen.log
     if log is None:
         return None
     gaps = [asdict(gap) | {"since": moment(gap.since), "until": moment(gap.until)} for gap in log.gaps]
     counts: dict[str, Any] = {"bytes": log.bytes, "lines": log.lines, "reconnects": log.reconnects}
-    return {"complete": log.complete, **counts, "gaps": gaps}
+    return with_host_failures({"complete": log.complete, **counts, "gaps": gaps}, host)

@@ -70,9 +70,80 @@ def test_seed_000_each_code_has_its_error(body: str, code: int, error: str) -> N
     assert stop.more["agent_instruction"]
 
 
-@pytest.mark.parametrize("body", ['{"code": 0}', '{"code": "0"}', '{"meta": {"code": 0}}', "{}", "", "[]"])
-def test_a_good_answer_without_a_code_or_with_0_lets_the_run_through(body: str) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"code": 0}',
+        '{"code": "0"}',
+        '{"code": -0}',
+        '{"meta": {"code": 0}}',
+        '{"code": 0, "meta": {"code": 0}}',
+    ],
+)
+def test_only_an_explicit_code_0_lets_the_run_through(body: str) -> None:
     assert refusal(Told(200, body.encode())) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        " ",
+        "{}",
+        "[]",
+        "0",
+        "null",
+        '"ok"',
+        '[{"code": 0}]',
+        "<html><body>Sign in</body></html>",
+        "\xff\xfe",
+        "[" * 60_000,
+        '{"code": 0',
+        '{"error": "no such route"}',
+        '{"status": "ok"}',
+        '{"ok": true}',
+        '{"Code": 0}',
+        '{"data": {"code": 0}}',
+        '{"meta": {}}',
+        '{"meta": 0}',
+        '{"code": null}',
+        '{"code": false}',
+        '{"code": true}',
+        '{"code": 0.0}',
+        '{"code": ""}',
+        '{"code": "zero"}',
+        '{"code": "0.0"}',
+        '{"code": [0]}',
+        '{"code": {"code": 0}}',
+        '{"code": NaN}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 204])
+def test_any_other_good_answer_is_a_refusal_without_a_number(status: int, body: str) -> None:
+    stop = refusal(Told(status, body.encode("latin-1")))
+    assert stop is not None
+    assert (stop.error, stop.more["api_code"]) == ("consume_param_error", -1)
+    assert stop.detail
+
+
+@pytest.mark.parametrize(
+    "body", ['{"code": 60001, "meta": {"code": 0}}', '{"code": 0, "meta": {"code": 60001}}']
+)
+def test_of_two_codes_the_one_that_refuses_counts(body: str) -> None:
+    stop = refusal(Told(200, body.encode()))
+    assert stop is not None
+    assert (stop.error, stop.more["api_code"]) == ("membership_required", 60001)
+
+
+def test_an_answer_without_a_code_says_what_is_missing() -> None:
+    stop = refusal(Told(200, b"<html>"))
+    assert stop is not None
+    assert stop.detail == (
+        "the quota gate answered HTTP 200 without a code, and only an explicit code 0 lets a run through"
+    )
+    named = refusal(Told(200, b'{"error": "no such route"}'))
+    assert named is not None
+    assert named.detail == "no such route"
 
 
 @pytest.mark.parametrize("status", [302, 403, 500, None])
@@ -103,6 +174,20 @@ async def test_one_post_tells_the_run_id_and_follows_no_redirect(gate: Gate) -> 
     gate.answer = (307, "")
     told = await ask(gate.url, "r1", {"agent_id": "ada"})
     assert (told.status, gate.asked, gate.keys) == (307, [{"run_id": "r1", "agent_id": "ada"}], ["r1"])
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole(gate: Gate) -> None:
+    gate.in_pieces = True
+    told = await ask(gate.url, "r1", {})
+    assert told == Told(200, b'{"code": 0}')
+    assert refusal(told) is None
+
+
+async def test_an_answer_that_is_too_long_is_read_no_further_and_is_a_refusal(gate: Gate) -> None:
+    gate.answer = (200, '{"code": 0, "pad": "' + "x" * 2 * gates.BODY_BYTES + '"}')
+    told = await ask(gate.url, "r1", {})
+    assert len(told.body) == gates.BODY_BYTES + 1
+    assert refusal(told) is not None
 
 
 async def test_a_gate_that_cannot_be_reached_is_told_without_its_address() -> None:

@@ -1,6 +1,7 @@
 """A call about one run, from its record to its answer, beside other calls about the same run."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.schedule import Schedule, Tuning
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.runs.turn import Terms, Turn
-from paperclip_claude_k8s.cli.runs.words import Answer, Stop, resumable
+from paperclip_claude_k8s.cli.runs.words import CUT_SHORT, Answer, Stop, resumable, stop_within
 from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.process import Connect, connect
 
 GLANCE = 0.5
 """Seconds between two tries to become the shell that works on the run."""
@@ -32,28 +34,35 @@ class Call:
     submit: bool = False
     kubeconfig: str | None = None
     output: Path | None = None
+    connect: Connect = connect
 
 
 async def attend(state: State, run_id: str, call: Call, live: Live) -> Answer:
     """The run's answer, or `"status": "polling"` where only a look was asked for.
 
     Raises:
-        Stop: the wait is over, or cannot go on; the run may.
+        Stop: the wait is over, or cannot go on; the run may. Where `--output` is wanted and cannot be
+            written, it is that, whatever the run's own answer is.
     """
     state.read(run_id)
     output = Output(call.output, state.files(run_id)) if call.output is not None else None
+    visit = _Visit(state, run_id, call, live, output)
     try:
-        async with asyncio.timeout(call.schedule.timeout):
-            answer = await _Visit(state, run_id, call, live, output).make()
-    except TimeoutError:
-        why = f"no end within {call.schedule.timeout:g}s; the run goes on"
-        raise Stop("poll_timeout", why, **resumable({"run_id": run_id})) from None
-    finally:
-        if output is not None:
-            output.grow()
-    if output is not None and answer["status"] != "polling":
-        output.finish(answer)
+        answer = await visit.in_time()
+    except (Stop, asyncio.CancelledError) as error:
+        known = visit.outcome() if _is_cut_short(error) else None
+        if known is None:
+            raise visit.with_trouble(error) from None
+        if isinstance(error, asyncio.CancelledError):  # a signal: whoever caught it knows the outcome too
+            visit.leave(known)
+            raise
+        answer = known
+    visit.leave(answer)
     return answer
+
+
+def _is_cut_short(error: BaseException) -> bool:
+    return not isinstance(error, Stop) or error.error in CUT_SHORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +73,59 @@ class _Visit:
     live: Live
     output: Output | None
 
+    async def in_time(self) -> Answer:
+        """What `make` gives. Raises `Stop`."""
+        limit = self.call.schedule.timeout
+        try:
+            async with asyncio.timeout(limit) as scope:
+                return await self.make()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            phase = self.state.read(self.run_id).phase
+            goes_on = "the run goes on" if phase == "polling" else "no Job of the run was seen yet"
+            more = resumable({"run_id": self.run_id})
+            raise Stop("poll_timeout", f"no end within {limit:g}s; {goes_on}", **more) from None
+        except ExceptionGroup as errors:
+            stop = stop_within(errors)
+            if stop is None:
+                raise
+            raise stop from None
+
+    def outcome(self) -> Answer | None:
+        """The run's own answer, if it has ended by now."""
+        with suppress(Stop):
+            return self.state.read(self.run_id).outcome
+        return None
+
+    def leave(self, answer: Answer) -> None:
+        """See to it that `--output` holds all there is. Raises `Stop`."""
+        if self.output is None:
+            return
+        if answer["status"] != "polling":
+            self.output.finish(answer)
+            return
+        self.output.grow()
+        if self.output.trouble is not None:
+            raise self.output.trouble.about("polling")
+
+    def with_trouble(self, error: BaseException) -> BaseException:
+        """The error, which also tells of `--output` where that is behind."""
+        if self.output is not None:
+            self.output.grow()
+            if self.output.trouble is not None and isinstance(error, Stop):
+                error.more.setdefault("output_error", self.output.trouble.detail)
+        return error
+
     async def make(self) -> Answer:
         call = self.call
         looks = Looks(self.run_id, call.schedule, call.tuning, self.live)
         manner = "submit" if call.submit else "once" if call.once else "wait"
-        terms = Terms(call.house, looks, manner, call.kubeconfig, self.output)  # type: ignore[arg-type]
+        terms = Terms(call.house, looks, manner, call.kubeconfig, self.output, call.connect)  # type: ignore[arg-type]
         files = self.state.files(self.run_id)
+        record = self.state.read(self.run_id)
+        if record.outcome is not None and record.tidied:  # nothing is left to do, or to write down
+            return self._told(record.outcome, looks)
         while True:
             with files.held() as ours:
                 record = self.state.read(self.run_id)

@@ -4,10 +4,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from paperclip_claude_k8s.cli.runs.words import Error, Stop
+
+if TYPE_CHECKING:
+    import aiohttp
 
 PATIENCE = 10.0
 """Seconds for the whole answer."""
@@ -38,12 +41,15 @@ class Told:
 
 
 def refusal(told: Told) -> Stop | None:
-    """Why the run may not be submitted; None: it may. Without a clear yes it is a no."""
-    answer = _mapping(told.body)
-    meta = answer.get("meta")
-    where = meta if isinstance(meta, dict) and "code" in meta else answer
+    """Why the run may not be submitted; None: it may. Without a clear yes it is a no.
+
+    A clear yes is a 2xx answer whose `code`, at the top or in `meta`, is the integer 0 or its text "0" (a
+    gate that writes its codes as text is understood throughout). No code, null, true, false, 0.0, an answer
+    that is no JSON object, and two codes of which one is not 0 are no yes.
+    """
+    where = _saying(_mapping(told.body))
     good = told.status is not None and 200 <= told.status < 300
-    code = _code(where.get("code", 0 if good else None))
+    code = _code(where.get("code"))
     if good and code == 0:
         return None
     detail = _detail(where, told)
@@ -83,11 +89,19 @@ async def ask(url: str, run_id: str, about: Mapping[str, Any], patience: float =
                 url, json={"run_id": run_id, **about}, headers=headers, allow_redirects=False
             ) as answer,
         ):
-            return Told(answer.status, await answer.content.read(BODY_BYTES))
+            return Told(answer.status, await _body_of(answer.content))
     except TimeoutError:
         return Told(None, f"no answer within {patience:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return Told(None, f"it cannot be reached ({type(error).__name__})".encode())
+
+
+async def _body_of(content: "aiohttp.StreamReader") -> bytes:
+    """All of it, but one byte above the limit at most: what is cut is no JSON, and therefore no yes."""
+    body = b""
+    while len(body) <= BODY_BYTES and (piece := await content.read(BODY_BYTES + 1 - len(body))):
+        body += piece
+    return body
 
 
 def url_of(config: Mapping[str, Any]) -> str | None:
@@ -107,9 +121,17 @@ def checked_url(url: str) -> str:
 def _mapping(body: bytes) -> dict[str, Any]:
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _saying(answer: dict[str, Any]) -> dict[str, Any]:
+    """The part of the answer that holds its code; of two codes, the one that refuses."""
+    meta = answer.get("meta")
+    parts = [part for part in (meta, answer) if isinstance(part, dict) and "code" in part]
+    refusing = [part for part in parts if _code(part["code"]) != 0]
+    return next(iter(refusing or parts), answer)
 
 
 def _code(told: object) -> int:
@@ -119,9 +141,10 @@ def _code(told: object) -> int:
 
 
 def _detail(where: Mapping[str, Any], told: Told) -> str:
-    for key in ("detail", "msg", "message"):
+    for key in ("detail", "msg", "message", "error"):
         if where.get(key):
             return str(where[key])
     if told.status is None:
         return f"the quota gate gave no answer: {told.body.decode()}"
-    return f"the quota gate answered HTTP {told.status} without a reason"
+    lacking = "reason" if "code" in where else "code, and only an explicit code 0 lets a run through"
+    return f"the quota gate answered HTTP {told.status} without a {lacking}"

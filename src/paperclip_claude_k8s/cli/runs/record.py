@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from paperclip_claude_k8s.cli.runs.words import Answer
+from paperclip_claude_k8s.cli.runs.words import Answer, RunStatus
 from paperclip_claude_k8s.host.redact import MASK, holds_secret, is_secret_name
 
 VERSION = 1
@@ -81,6 +81,13 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, "status": self.status, **asdict(self)}
+
+
+def run_status_of(record: Record) -> RunStatus:
+    """What is written down of a run that has no outcome."""
+    if record.phase == "reserved":
+        return "not_submitted"
+    return "unknown" if record.phase == "submitting" else "polling"
 
 
 class NotARecord(ValueError):

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from paperclip_claude_k8s.cli.runs.disk import DISK, Disk, still_there
+
 LINE = 4096
 """Bytes of a line by which its place is found again."""
 
@@ -18,14 +20,14 @@ LINE = 4096
 class Saved:
     """One such file. Nothing that is in it is ever given up but what a power cut leaves: NUL bytes."""
 
-    def __init__(self, path: Path) -> None:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(handle, "r+b", buffering=0)
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
+        self._disk = disk
+        self._handle = disk.open(path)
         self._at = self.size
 
     @property
     def size(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self._handle).st_size
 
     def begin(self, offset: int) -> None:
         """The stream is told from its first byte now, which stands, or will stand, at `offset`."""
@@ -35,10 +37,10 @@ class Saved:
         """Take whole lines; gives those that were not wholly on the disk before."""
         new = []
         while block:
-            there = os.pread(self._file.fileno(), len(block), self._at)
+            there = os.pread(self._handle, len(block), self._at)
             same = _common(there, block)
             if same == len(there):
-                self._put(self._at + same, block[same:])
+                self._disk.write_at(self._handle, block[same:], self._at + same)
                 new.append(block[block.rfind(b"\n", 0, same) + 1 :] if same < len(block) else b"")
                 self._at += len(block)
                 break
@@ -50,10 +52,20 @@ class Saved:
 
     def end(self) -> None:
         """The stream was complete: what the file holds beyond is none of it."""
-        os.ftruncate(self._file.fileno(), self._at)
+        if self.size > self._at:
+            self._disk.cut(self._handle, self._at)
+
+    def secure(self) -> None:
+        """See to it that all of it is on the disk, and that somebody can find it there."""
+        self._disk.sync(self._handle)
+        self.check()
+
+    def check(self) -> None:
+        """Raises `FileNotFoundError` where the file was removed meanwhile."""
+        still_there(self._handle)
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._handle)
 
     def __enter__(self) -> Self:
         return self
@@ -69,23 +81,18 @@ class Saved:
         The log has lost what lies between: the line stands further on in the file, or belongs at its end.
         """
         line = block[:LINE].partition(b"\n")[0]
-        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as content:
             found = content.find(b"\n" + line, self._at)
             damaged = not content[self._at + same :].strip(b"\0")
             torn = content[-1:] != b"\n"
         if found >= 0:
             return found + 1
         if damaged:
-            os.ftruncate(self._file.fileno(), self._at + same)
+            self._disk.cut(self._handle, self._at + same)
             return self._at
         if torn:
-            self._put(self.size, b"\n")
+            self._disk.append(self._handle, b"\n")
         return self.size
-
-    def _put(self, at: int, what: bytes) -> None:
-        while what:
-            written = os.pwrite(self._file.fileno(), what, at)
-            at, what = at + written, what[written:]
 
 
 def _common(one: bytes, other: bytes) -> int:

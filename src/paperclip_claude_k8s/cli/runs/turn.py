@@ -29,7 +29,7 @@ from paperclip_claude_k8s.execute import execute, submit
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import House, Ports, utc_now
-from paperclip_claude_k8s.process import Process
+from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.prepare import own_namespace
 from paperclip_claude_k8s.verdict.report import Asked, apologize
 
@@ -48,6 +48,7 @@ class Terms:
     manner: Literal["wait", "once", "submit"] = "wait"
     kubeconfig: str | None = None
     output: Output | None = None
+    connect: Connect = connect
 
 
 class Turn:
@@ -59,7 +60,7 @@ class Turn:
         self._live = live
         self._fresh = record.phase == "reserved"
         self._book = Book(state, record, live, terms.output)
-        self._process = Process(terms.house, chronicle=self._book)
+        self._process = Process(terms.house, terms.connect, chronicle=self._book)
 
     async def take(self) -> Answer | None:
         """The answer of this call; None when another holder, elsewhere, has the run."""
@@ -67,6 +68,8 @@ class Turn:
             return await self._take()
         except ClusterError as error:
             raise self._stopped(str(error)) from None
+        except Stop as stop:
+            raise stop.about(self._book.run_status, self._book.outcome) from None
         finally:
             await self._process.shut_down()
             self._book.close()
@@ -165,8 +168,7 @@ class Turn:
     async def _submit(self) -> Answer | None:
         with self._process.running():
             result = await submit(self._context(asyncio.Event()), self._process)
-        if self._book.broken.is_set():
-            raise await self._book.broken.heard()
+        await self._unless_broken()
         return polling(self.record) if result is None else self._concluded(result)
 
     async def _wait(self) -> Answer | None:
@@ -184,16 +186,24 @@ class Turn:
                 group.create_task(self._mind_stop(stop, had_job=had_job), name="stop"),
             ]
             await asyncio.wait([work, *reasons], return_when=asyncio.FIRST_COMPLETED)
+            if self._book.broken.is_set() and self._book.outcome is not None:
+                await asyncio.wait([work])  # the agent has ended: what is left to do is to tidy
             for task in (*others, *reasons, work):
                 task.cancel()
+        await self._unless_broken()
         if not work.cancelled():
             return self._concluded(work.result())
         if self.record.outcome is not None:
             return self.record.outcome
-        reason = await (self._book.broken if self._book.broken.is_set() else over).heard()
+        reason = await over.heard()
         raise Stop(
             reason.error, reason.detail, **{**resumable({"run_id": self.record.run_id}), **reason.more}
         )
+
+    async def _unless_broken(self) -> None:
+        """Raises `Stop` where something of the run could not be written down, whatever became of it."""
+        if self._book.broken.is_set():
+            raise await self._book.broken.heard()
 
     async def _execute(self, stop: asyncio.Event) -> ExecutionResult:
         with self._process.running():
@@ -252,7 +262,7 @@ class Turn:
         if self.record.tidied or self._vanished():
             return
         jobs = [JobRef(self.record.place.namespace, part.name, part.uid) for part in self.record.jobs]
-        with suppress(ClusterError, TimeoutError):
+        with suppress(ClusterError, TimeoutError, Stop):  # a next call tries again
             async with asyncio.timeout(self._terms.house.timings.tidy):
                 for job in jobs:
                     await self._ports.cluster.delete_job(job, "Background")

@@ -1,0 +1,209 @@
+"""An API server that is out of reach or overloaded while a run begins: waited for, never told as for good."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_delivery import Bench, opened
+from tests.run.test_life import GOOD, QUIET, jobs_of, living
+from tests.support.fake_cluster import NAMESPACE, FakeCluster
+from tests.support.runs import Heard, capture
+
+from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+pytestmark = pytest.mark.looptime
+BUDGET = Timings().retry_budget
+BOOTSTRAP = {"kind": "bootstrap", "providerWorkStarted": False}
+OVERLOADED = (408, 425, 429, 500, 502, 503, 504)
+
+
+@asynccontextmanager
+async def at_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, Bench]]:
+    async with opened(folder) as bench:
+        yield bench.fake, bench
+
+
+def assert_may_be_tried_again(result: ExecutionResult, code: str) -> None:
+    assert (result.error_code, result.error_family) == (code, "transient_upstream")
+
+
+async def test_an_api_server_that_comes_back_within_the_budget_costs_only_time(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as (fake, bench):
+        fake.go_down(BUDGET / 2)
+        result, heard = await bench.run()
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+
+
+async def test_a_home_pod_that_is_out_of_reach_is_waited_for_and_then_told_as_an_outage(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as (fake, bench):
+        fake.go_down(3600)
+        began = asyncio.get_running_loop().time()
+        result, _ = await bench.run()
+        waited = asyncio.get_running_loop().time() - began
+        assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
+        assert BUDGET - Timings().retry_cap <= waited <= BUDGET
+        assert result.execution_recovery == BOOTSTRAP
+        message = result.error_message or ""
+        assert "connection refused" in message
+        assert message.endswith("no Job was created; check the API server, and run again once it answers")
+
+
+@pytest.mark.parametrize("status", OVERLOADED)
+async def test_a_home_pod_behind_an_overloaded_server_is_told_as_an_outage(
+    tmp_path: Path, status: int
+) -> None:
+    async with at_home(tmp_path) as (fake, bench):
+        fake.mischief.refuse("get", "pods", status, times=10_000, message="too much to do")
+        result, _ = await bench.run()
+        assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
+        assert "too much to do" in (result.error_message or "")
+        assert "set `image`" not in (result.error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "hint"),
+    [
+        (401, "Unauthorized", "renew the credentials of this process"),
+        (403, 'User "x" cannot get resource "pods"', "`claude-k8s rbac` prints the Role"),
+        (403, 'admission webhook "x" denied the request', "set `image`"),
+    ],
+)
+async def test_a_home_pod_that_is_refused_is_told_at_once_and_for_good(
+    tmp_path: Path, status: int, words: str, hint: str
+) -> None:
+    async with at_home(tmp_path) as (fake, bench):
+        fake.mischief.refuse("get", "pods", status, times=10_000, message=words)
+        began = asyncio.get_running_loop().time()
+        result, _ = await bench.run()
+        assert asyncio.get_running_loop().time() - began < 1
+        assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
+        assert hint in (result.error_message or "")
+
+
+async def test_a_home_pod_that_does_not_exist_is_told_at_once_and_for_good(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as (fake, bench):
+        fake.store.remove(PODS, NAMESPACE, "home-0")
+        result, _ = await bench.run()
+        assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
+        assert "there is no such Pod" in (result.error_message or "")
+        assert "set `image`" in (result.error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "code"),
+    [
+        ("create", "leases", "k8s_concurrency_guard_unreachable"),
+        ("list", "jobs", "k8s_concurrency_guard_unreachable"),
+        ("create", "jobs", "k8s_job_create_failed"),
+        ("create", "secrets", "k8s_prompt_secret_create_failed"),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_every_call_before_the_start_is_told_as_an_outage(
+    tmp_path: Path, verb: str, resource: str, code: str, status: int
+) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.refuse(verb, resource, status, times=10_000)
+        result, _ = await run()
+        assert_may_be_tried_again(result, code)
+        assert result.execution_recovery == BOOTSTRAP
+
+
+@pytest.mark.parametrize("status", OVERLOADED)
+async def test_an_orphan_that_cannot_be_relabelled_for_a_while_is_left_for_the_next_run(
+    tmp_path: Path, status: int
+) -> None:
+    async with living(tmp_path, QUIET) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(run())
+            await asyncio.sleep(20)
+            first.cancel()
+        fake.mischief.refuse("patch", "jobs", status, times=10_000)
+        result, _ = await run(runId="run-2")
+        assert_may_be_tried_again(result, "k8s_pod_reattach_failed")
+        assert "left alone, and the next run adopts it" in (result.error_message or "")
+        assert jobs_of(fake) == 1
+        fake.mischief.refusals.clear()
+        again, heard = await run(runId="run-3")
+        assert again.error_message is None
+        assert heard.status.count("Reattaching") == 1
+        assert fake.calls.count("create", "jobs") == 1
+
+
+# What is no outage ---------------------------------------------------------------------------------------
+
+
+QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, requested: count/leases=1'
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (QUOTA, "free some of the namespace's quota on Leases"),
+        ('admission webhook "x" denied the request: no Leases', "change what the policy objects to"),
+        ('User "x" cannot create resource "leases"', "`claude-k8s rbac` prints the Role"),
+    ],
+)
+async def test_leases_that_are_refused_are_told_with_the_step_that_helps(
+    tmp_path: Path, words: str, hint: str
+) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+        fake.mischief.refuse("create", "leases", 403, times=10_000, message=words)
+        result, heard = await run()
+        assert result.error_message is None
+        (line,) = [line for line in heard.status.splitlines() if "Leases cannot be used" in line]
+        assert hint in line
+        assert ("rbac" in line) == ("rbac" in hint)
+
+
+async def test_a_quota_that_has_no_room_for_a_slots_lease_is_told_as_a_quota(tmp_path: Path) -> None:
+    async with living(tmp_path, GOOD) as (fake, run):
+
+        async def first_lease_made() -> None:
+            while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # a call is no event
+                await asyncio.sleep(0.0001)
+            await asyncio.sleep(0.001)
+            fake.mischief.refuse("create", "leases", 403, times=10_000, message=QUOTA)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(first_lease_made())
+            going = group.create_task(run())
+        result, _ = going.result()
+        assert_may_be_tried_again(result, "k8s_concurrency_guard_unreachable")
+        assert "free some of the namespace's quota" in (result.error_message or "")
+        assert "list jobs" not in (result.error_message or "")
+
+
+@pytest.mark.parametrize("host", ["lines", "progress"])
+async def test_a_watch_that_is_being_opened_again_is_no_outage(tmp_path: Path, host: str) -> None:
+    """As after SIGCONT: the watch is found dead in the very moment in which a sign of life is due."""
+    told: list[str] = []
+    heard = Heard()
+
+    async def on_progress(progress: dict[str, Any]) -> None:
+        told.append(progress["message"])
+
+    async with living(tmp_path, QUIET) as (fake, run):
+
+        async def break_watches_before_the_first_sign_of_life() -> None:
+            while not (told or heard.stdout):  # noqa: ASYNC110  # a callback is no event
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(Timings().keepalive - 0.1)
+            fake.go_down(0.5)
+
+        more = {"onSpawn": None, "onRuntimeProgress": on_progress} if host == "progress" else {}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(break_watches_before_the_first_sign_of_life())
+            going = group.create_task(run(heard, **more))
+        assert going.result()[0].error_message is None
+        said = told[1:] or [line for line in heard.status.splitlines() if "keepalive" in line]
+        assert "since last output" in said[0]
+        assert "out of reach" not in said[0]

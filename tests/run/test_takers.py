@@ -1,0 +1,306 @@
+"""What takes the agent's output raises: nothing of that ends the run, and nothing of it is silent."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.runs import STATUS, Heard, capture
+
+from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.execute import execute
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import House, Unwritten
+from paperclip_claude_k8s.process import Process
+
+pytestmark = pytest.mark.looptime
+LINES = capture("02").splitlines(keepends=True)
+BLOCKS = range(len(LINES))
+LINE_BY_LINE = Life(output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0)
+"""Each line is a block of its own."""
+LOGGER = "paperclip_claude_k8s"
+
+
+@dataclass(slots=True)
+class Trap:
+    """Raises at some of its calls, which are counted from 0."""
+
+    at: Callable[[int], bool]
+    error: Exception = field(default_factory=lambda: ValueError("it broke; token=c4n4ry-0123456789"))
+    calls: int = 0
+
+    def step(self) -> None:
+        self.calls += 1
+        if self.at(self.calls - 1):
+            raise self.error
+
+
+class FailingReader(StreamReader):
+    def __init__(self, trap: Trap) -> None:
+        super().__init__()
+        self._trap = trap
+
+    def feed(self, block: bytes) -> None:
+        self._trap.step()
+        super().feed(block)
+
+    def feed_stderr(self, block: bytes) -> None:
+        self._trap.step()
+        super().feed_stderr(block)
+
+
+class FailingJournal(Unwritten):
+    def __init__(self, trap: Trap) -> None:
+        self._trap = trap
+        self.text = b""
+
+    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        self._trap.step()
+        self.text += block
+
+
+class FailingHost(Heard):
+    """Raises for lines of the agent only, and keeps what it took."""
+
+    trap = Trap(lambda _: False)
+
+    async def on_log(self, stream: str, text: str) -> None:
+        if not text.startswith(STATUS):
+            self.trap.step()
+        await super().on_log(stream, text)
+
+
+def never() -> Trap:
+    return Trap(lambda _: False)
+
+
+@dataclass(slots=True)
+class Takers:
+    """Everybody who takes the agent's output, and how the run went for them."""
+
+    parser: Trap = field(default_factory=never)
+    journal: Trap = field(default_factory=never)
+    host: Trap = field(default_factory=never)
+    heard: FailingHost = field(default_factory=FailingHost)
+    written: FailingJournal | None = None
+
+    async def run(self, fake: FakeCluster, **more: Any) -> ExecutionResult:
+        self.heard.trap = self.host
+        self.written = FailingJournal(self.journal)
+        process = Process(
+            House(),
+            lambda *_: fake.gateway,
+            chronicle=self.written,
+            reader=lambda: FailingReader(self.parser),
+        )
+        ctx = {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "co"},
+            "config": {"kubeconfig": "fake", "image": "x"},
+            "context": {"taskId": "task-1"},
+            "onLog": self.heard.on_log,
+            **more,
+        }
+        try:
+            return await execute(ctx, process)
+        finally:
+            await process.shut_down()
+
+
+@asynccontextmanager
+async def a_cluster(folder: Path, life: Life = LINE_BY_LINE) -> AsyncIterator[FakeCluster]:
+    async with FakeCluster.start(folder, life) as fake:
+        yield fake
+
+
+def log_of(result: ExecutionResult) -> dict[str, Any]:
+    assert result.result_json is not None
+    told: dict[str, Any] = result.result_json["log"]
+    return told
+
+
+def warnings_of(result: ExecutionResult) -> str:
+    assert result.result_json is not None
+    return "\n".join(result.result_json.get("warnings") or [])
+
+
+async def test_where_nobody_raises_the_log_is_complete(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as fake:
+        takers = Takers()
+        result = await takers.run(fake)
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (True, 0)
+        assert "firstHostError" not in log
+        assert takers.parser.calls == takers.journal.calls == takers.host.calls == len(LINES)
+        assert warnings_of(result) == ""
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("who", ["parser", "journal"])
+async def test_a_bug_of_ours_at_any_block_is_loud_and_costs_nobody_else_a_byte(
+    tmp_path: Path, who: str, block: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_cluster(tmp_path) as fake:
+        takers = Takers(**{who: Trap(lambda call: call == block)})  # type: ignore[arg-type]
+        result = await takers.run(fake)
+        assert takers.heard.stdout.encode() == b"".join(LINES)
+        assert takers.written is not None
+        missing = LINES[block] if who == "journal" else b""
+        assert takers.written.text == b"".join(LINES).replace(missing, b"", 1)
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (False, 0)
+        assert log["bytes"] == len(b"".join(LINES))
+        told = f"the {who} of the agent's output raised ValueError: it broke"
+        assert told in warnings_of(result)
+        (line,) = [line for line in takers.heard.status.splitlines() if "A bug in the adapter" in line]
+        assert told in line
+        assert "stderr" in [stream for stream, text in takers.heard.chunks if "A bug in the adapter" in text]
+        (record,) = [r for r in caplog.records if r.name == LOGGER and r.levelno == logging.ERROR]
+        assert record.exc_info is not None
+        assert "c4n4ry" not in line + warnings_of(result)
+        assert result.error_message is None, "the relay's summary makes up for a result that was not read"
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+async def test_a_block_that_the_host_does_not_take_is_counted(
+    tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_cluster(tmp_path) as fake:
+        takers = Takers(host=Trap(lambda call: call == block))
+        result = await takers.run(fake)
+        assert result.error_message is None
+        taken = LINES[:block] + LINES[block + 1 :]
+        assert takers.heard.stdout.encode() == b"".join(taken)
+        assert takers.written is not None
+        assert takers.written.text == b"".join(LINES)
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (False, 1)
+        assert log["firstHostError"] == "ValueError: it broke; token=***REDACTED***"
+        assert "onLog raised for 1 chunks" in warnings_of(result)
+        (record,) = [r for r in caplog.records if r.name == LOGGER]
+        assert "onLog of run run-1 raised ValueError: it broke" in record.getMessage()
+        assert "c4n4ry" not in record.getMessage()
+
+
+@pytest.mark.parametrize("who", ["parser", "journal", "host"])
+async def test_a_line_of_stderr_that_is_not_taken_makes_the_log_incomplete_too(
+    tmp_path: Path, who: str
+) -> None:
+    """The relay proves stdout alone, and stdout is whole here."""
+
+    def life(pod: dict[str, Any]) -> Life:
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        marked = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} e a complaint\n".encode()
+        return Life(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        good = Takers()
+        assert log_of(await good.run(fake))["complete"] is True
+        assert good.heard.stderr == "a complaint\n"
+    (tmp_path / "again").mkdir()
+    async with FakeCluster.start(tmp_path / "again", life) as fake:
+        takers = Takers(**{who: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
+        result = await takers.run(fake)
+        assert takers.heard.stdout.encode() == b"".join(LINES)
+        assert takers.heard.stderr == ("" if who == "host" else "a complaint\n")
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (False, int(who == "host"))
+        assert "it broke" in warnings_of(result)
+
+
+async def test_a_host_that_takes_nothing_at_all_is_counted_chunk_by_chunk(tmp_path: Path) -> None:
+    calls = 0
+
+    async def refuse(_stream: str, _text: str) -> None:
+        nonlocal calls
+        calls += 1
+        raise OSError(28, "No space left on device")
+
+    async with a_cluster(tmp_path) as fake:
+        result = await Takers().run(fake, onLog=refuse)
+        log = log_of(result)
+        assert result.error_message is None
+        assert log["complete"] is False
+        assert len(LINES) <= log["hostFailures"] <= calls
+        assert log["firstHostError"] == "OSError: [Errno 28] No space left on device"
+
+
+async def test_secrets_of_the_run_are_masked_in_what_the_host_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth, env = "plain-auth-0123456789", "plain-env-0123456789"
+    async with a_cluster(tmp_path) as fake:
+        takers = Takers(host=Trap(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}")))
+        config = {"kubeconfig": "fake", "image": "x", "env": {"MY_PASSWORD": env}}
+        result = await takers.run(fake, authToken=auth, config=config)
+        shown = log_of(result)["firstHostError"] + warnings_of(result)
+        assert "no room for" in shown
+        assert auth not in shown + caplog.text
+        assert env not in shown
+
+
+async def test_a_host_whose_own_task_is_cancelled_in_a_callback_loses_that_chunk_and_no_other(
+    tmp_path: Path,
+) -> None:
+    """A `CancelledError` that nobody sent to the run must not end the task that reads the log."""
+    heard, calls = Heard(), 0
+
+    async def on_log(stream: str, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if text == LINES[3].decode():
+            raise asyncio.CancelledError
+        await heard.on_log(stream, text)
+
+    async with a_cluster(tmp_path) as fake:
+        result = await Takers().run(fake, onLog=on_log)
+        assert heard.stdout.encode() == b"".join(LINES[:3] + LINES[4:])
+        log = log_of(result)
+        assert (log["complete"], log["hostFailures"]) == (False, 1)
+        assert "HostCancelled" in log["firstHostError"]
+
+
+async def test_a_run_that_is_cancelled_in_a_callback_ends_as_cancelled(tmp_path: Path) -> None:
+    inside = asyncio.Event()
+
+    async def on_log(_stream: str, text: str) -> None:
+        if text == LINES[3].decode():
+            inside.set()
+            await asyncio.sleep(9999)
+
+    async with a_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
+        going = group.create_task(Takers().run(fake, onLog=on_log))
+        await inside.wait()
+        going.cancel()
+    assert going.cancelled()
+
+
+async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: Path) -> None:
+    """What nobody can make up for is raised to the host; the paid work it was about is not deleted."""
+
+    class Unfinished(StreamReader):
+        def finish(self) -> Transcript:
+            raise ZeroDivisionError
+
+    heard = Heard()
+    async with a_cluster(tmp_path) as fake:
+        process = Process(House(), lambda *_: fake.gateway, reader=Unfinished)
+        ctx = {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "co"},
+            "config": {"kubeconfig": "fake", "image": "x"},
+            "context": {"taskId": "task-1"},
+            "onLog": heard.on_log,
+        }
+        with pytest.raises(ZeroDivisionError):
+            await execute(ctx, process)
+        await process.shut_down()
+        assert "a bug in the adapter ended its watch over it" in heard.status
+        result = await Takers().run(fake)
+        assert result.error_message is None
+        assert fake.calls.count("create", "jobs") == 1
