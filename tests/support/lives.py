@@ -13,6 +13,7 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
 from tests.support.runs import capture
 
+from paperclip_claude_k8s.devcluster.controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
 WHOLE = capture("02")
@@ -21,6 +22,7 @@ SHORT = Life(output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0)
 SLOW_START = Life(
     waiting=((16.0, "ContainerCreating", ""),), output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0
 )
+DYING = Life(output=((0.0, HALF),), ends_at=999.0, dies_in=12.0)
 LONG = Life(output=((0.0, HALF), (200.0, WHOLE[len(HALF) :])), ends_at=201.0)
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 UNKNOWN_SESSION = (
@@ -88,10 +90,23 @@ class Story:
     """What the server refuses as long as the first host lives, as (verb, resource, status)."""
     keeps_taken: bool = False
     """Whether Jobs whose results were answered stay, until their TTL."""
-    code: str | None = None
-    """The next host's right answer, where it is no success."""
+    codes: frozenset[str | None] = frozenset({None})
+    """The next host's right answers, where they are no success."""
+    meanwhile: Callable[[FakeCluster], None] | None = None
+    """What happens to the run in its middle."""
     agents: dict[str, int] = field(default_factory=lambda: {"": 1})
     """How many agents are paid for in all: by the last call named here that was answered before the end."""
+
+
+def delete_its_pod(fake: FakeCluster) -> None:
+    for pod in fake.store.list(PODS):
+        mark_deleted(fake.store, pod, None)
+
+
+def take_its_labels(fake: FakeCluster) -> None:
+    for pod in fake.store.list(PODS):
+        meta = pod["metadata"]
+        fake.store.update(PODS, NAMESPACE, meta["name"], lambda found: found["metadata"].update(labels={}))
 
 
 def times(call: str, count: int) -> tuple[str, ...]:
@@ -195,19 +210,47 @@ STORIES: dict[str, Story] = {
         keeps_taken=True,
         agents={"": 2, DONE: 3},
     ),
+    "a deleted Pod": Story(
+        (
+            *(*APPEAR, *GATE, *WATCH, "delete_secret", "patch_job", "read_pod"),
+            *("read_job", "read_pod (2)", *times("list_events", 2), DONE, *GIVE_BACK),
+        ),
+        DYING,
+        meanwhile=delete_its_pod,
+        codes=frozenset({"k8s_pod_disrupted", "k8s_pod_reattach_failed"}),
+        agents=ONCE_MORE,
+    ),
+    "a Pod that lost its Job": Story(
+        (
+            *APPEAR,
+            *GATE,
+            *WATCH,
+            "read_pod",
+            "delete_secret",
+            "patch_job",
+            RENEW,
+            DONE,
+            "delete_pod",
+            *GIVE_BACK,
+        ),
+        SHORT,
+        meanwhile=take_its_labels,
+        agents=ONCE_MORE,
+    ),
     "a lost result": Story(
         (
             *(*APPEAR, "list_jobs", "read_job", *times("list_pods", 3)),
             *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *GIVE_BACK),
         ),
         past=one_left_and_its_pod_vanished,
-        code="k8s_pod_reattach_failed",
+        codes=frozenset({"k8s_pod_reattach_failed"}),
         agents=ONCE_MORE,
     ),
 }
 NOT_OF_A_RUN = frozenset(
     {
         *("server_version", "claim_access_modes", "may"),  # the environment test asks them
+        "patch_secret",  # before 1.29 alone: tests/run/test_disruption.py
         *("home_pod", "default_namespace"),  # before anything is created
         "close",
     }

@@ -142,7 +142,8 @@ class _Waiting:
         known = self._vigil.known
         if known.pod is not None and not known.pod_gone:
             return Wait(Budget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended")
-        return end_without_pod(settled.job, settled.condition, adopted=self._reattached)
+        only = self._vigil.pod_name or ""
+        return end_without_pod(settled.job, settled.condition, adopted=self._reattached, only_pod=only)
 
     async def _let_another_start(self) -> None:
         """A queue took the Job back before the agent began: once admitted again, it gets another Pod."""

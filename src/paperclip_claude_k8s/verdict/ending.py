@@ -126,11 +126,18 @@ def _pod_is_over(known: Known) -> bool:
     return known.pod is not None and known.pod.phase in {"Failed", "Succeeded"}
 
 
-def end_without_pod(job: str, finished: Condition, *, adopted: bool) -> DeadlinePassed | PodLost | NotStarted:
-    """What a finished Job's condition says where its Pod, and with it every other witness, is gone."""
+def end_without_pod(
+    job: str, finished: Condition, *, adopted: bool, only_pod: str = ""
+) -> DeadlinePassed | PodLost | NotStarted:
+    """What a finished Job's condition says where its Pod, and with it every other witness, is gone.
+
+    `only_pod`: the Pod that an earlier host saw being taken away, as the Job says.
+    """
     if finished.reason == DEADLINE_EXCEEDED:
         return DeadlinePassed()
     words = ": ".join(part for part in (finished.type, finished.reason, finished.message) if part)
+    if only_pod:
+        return PodLost(failures.pod_disrupted(only_pod, "PodDeleted", words, started=None))
     if adopted:
         why = f"Job {job} has finished ({words}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
