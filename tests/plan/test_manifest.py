@@ -173,3 +173,23 @@ def test_autoscalers_leave_a_paid_run_alone(protect: bool) -> None:  # noqa: FBT
 def test_the_pod_gets_the_grace_that_a_deletion_cannot_give() -> None:
     assert pod_spec()["terminationGracePeriodSeconds"] == 20
     assert pod_spec(stopGraceSec=5)["terminationGracePeriodSeconds"] == 5
+
+
+def test_each_relay_learns_its_pod_and_which_pod_alone_may_start_the_agent() -> None:
+    name = the_secret()["metadata"]["name"]
+    only = {"name": name, "key": "only-pod", "optional": True}
+    assert env()[relay.POD] == {"name": relay.POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    assert env()[relay.ONLY_POD] == {"name": relay.ONLY_POD, "valueFrom": {"secretKeyRef": only}}
+
+
+def test_without_a_secret_no_pod_is_the_only_one() -> None:
+    assert env(promptDelivery="init")[relay.ONLY_POD] == {"name": relay.ONLY_POD, "value": ""}
+
+
+@pytest.mark.parametrize("how", ["secret", "init"])
+def test_no_setting_speaks_to_the_relay_in_our_place(how: str) -> None:
+    theirs = {name: "theirs" for name in (relay.POD, relay.ONLY_POD, relay.OUT)}
+    given = agent(promptDelivery=how, env=theirs)["env"]
+    names = [entry["name"] for entry in given]
+    assert [names.count(name) for name in theirs] == [1, 1, 1]
+    assert "theirs" not in json.dumps(given)
