@@ -1,14 +1,16 @@
 """The Job as it goes to the API server: safe by default, nothing secret in it, ours to find again."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.plans import HOME, a_context, the_job, the_secret
+from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.plan.initfiles import unexpanded
+from paperclip_claude_k8s.plan.manifest import job_manifest
 
 
 def pod_spec(**config: Any) -> dict[str, Any]:
@@ -183,12 +185,15 @@ def test_each_relay_learns_its_pod_and_which_pod_alone_may_start_the_agent() -> 
 
 
 def test_without_a_secret_no_pod_is_the_only_one() -> None:
-    assert env(promptDelivery="init")[relay.ONLY_POD] == {"name": relay.ONLY_POD, "value": ""}
+    plan = replace(a_plan(), secretless=True, environment=replace(a_plan().environment, secrets={}))
+    (container,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    assert plan.secret_data == {}
+    assert {"name": relay.ONLY_POD, "value": ""} in container["env"]
 
 
 @pytest.mark.parametrize("how", ["secret", "init"])
 def test_no_setting_speaks_to_the_relay_in_our_place(how: str) -> None:
-    theirs = {name: "theirs" for name in (relay.POD, relay.ONLY_POD, relay.OUT)}
+    theirs = dict.fromkeys((relay.POD, relay.ONLY_POD, relay.OUT), "theirs")
     given = agent(promptDelivery=how, env=theirs)["env"]
     names = [entry["name"] for entry in given]
     assert [names.count(name) for name in theirs] == [1, 1, 1]

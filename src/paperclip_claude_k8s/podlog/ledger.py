@@ -65,6 +65,10 @@ class Ledger:
         """Whether the relay had written more by now than was delivered or is known to be missing."""
         return not self._shifted and counts.bytes > self.bytes + self.missing
 
+    def lines_until(self, counts: Bookmark | Totals) -> int:
+        """How many lines the relay had ended since the last that was delivered or is known to be missing."""
+        return counts.lines - (self.lines - self._unended) - self._missing_lines
+
     def check(self, counts: Bookmark | Totals, time: int | None) -> Gap | None:
         """Compare with what the relay had written by now; `time` is when, None for the end of the log.
 

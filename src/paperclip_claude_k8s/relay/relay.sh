@@ -84,7 +84,7 @@ complain() {
 tell_trouble() {
   if [ -z "$told" ] && [ -s "$trouble" ] && between; then
     IFS= read -r line <"$trouble"
-    printf '%s e %s\n' "$mark" "$line"
+    printf '%s e paperclip relay: %s\n' "$mark" "$line"
     told=1
   fi
 }
@@ -153,7 +153,7 @@ writer() {
 
 # Ends the copy; $1 says why, and its bytes so far stay.
 give_up() {
-  echo "paperclip relay: the output on the shared volume ends after $copied bytes: $1" >"$trouble"
+  echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
 }
 
 # Copies stdout to descriptor 7 until the agent has ended, or the copy is not what this process has written.
@@ -406,6 +406,6 @@ if [ -n "$copy" ]; then
   await_copy
   leave_note
   # the writer tells of trouble itself while it is there
-  [ -n "$told" ] || [ ! -s "$trouble" ] || printf '%s e %s\n' "$mark" "$(head -n 1 "$trouble")"
+  [ -n "$told" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
 fi
 exit "$code"

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from paperclip_claude_k8s.podlog.report import (
     ContainerChanged,
+    FileUnusable,
     Gap,
     GapFilled,
     Notice,
@@ -33,8 +34,17 @@ def describe_notice(notice: Notice) -> str:
             return (
                 f"Log stream: container {earlier} was started again as {now}; its last lines may be missing"
             )
+        case FileUnusable(why):
+            return f"Log stream: {unusable_copy(why)}"
         case _:
             assert_never(notice)
+
+
+def unusable_copy(why: str) -> str:
+    """What it means that the relay's file cannot be used."""
+    return (
+        f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log counts"
+    )
 
 
 def moment(nanos: int | None) -> str | None:

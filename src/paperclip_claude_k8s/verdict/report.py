@@ -1,5 +1,6 @@
 """Outcome → what the host hears (SPEC 8, HOST.md 4)."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
-from paperclip_claude_k8s.verdict.notices import moment
+from paperclip_claude_k8s.verdict.notices import moment, unusable_copy
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
@@ -123,11 +124,19 @@ def _json(seen: Sighting, *, with_output: bool = False) -> JsonMap:
         "containerExitCode": seen.exit_code,
         "log": _log(seen),
         "phases": dict(seen.phases) or None,
-        "warnings": list(told.warnings) or None,
+        "warnings": [*told.warnings, *_copy_warnings(seen)] or None,
         "stdout": told.excerpt.decode("utf-8", "replace") or None if with_output else None,
         "stderr": told.stderr_tail or None if with_output else None,
     }
     return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}
+
+
+def _copy_warnings(seen: Sighting) -> Iterator[str]:
+    """What is wrong with the copy of the output on the shared volume, as the relay and our reader say."""
+    if seen.relay is not None and seen.relay.copy_trouble:
+        yield seen.relay.copy_trouble
+    if seen.log is not None and seen.log.file_trouble:
+        yield unusable_copy(seen.log.file_trouble)
 
 
 def _log(seen: Sighting) -> JsonMap | None:
