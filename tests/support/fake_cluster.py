@@ -373,11 +373,26 @@ def _loop_nanos() -> int:
 
 
 def _result(stdout: bytes) -> Object:
-    """What the relay notes of the last result."""
-    lines = [line for line in stdout.split(b"\n") if line.startswith(b'{"type":"result"')]
-    told = json.loads(lines[-1]) if lines else {}
+    """What the relay notes of the run's result: one that no later turn or answer has overtaken."""
+    told: Object = {}
+    for event in map(_event, stdout.split(b"\n")):
+        if event.get("type") == "result":
+            told = {"is_error": False, **event}
+        elif (event.get("type"), event.get("subtype")) == ("system", "init") or (
+            event.get("type") == "assistant" and not event.get("parent_tool_use_id")
+        ):
+            told = {}
     keys = {"session": "session_id", "subtype": "subtype", "is_error": "is_error", "cost": "total_cost_usd"}
     return {ours: told.get(theirs) for ours, theirs in keys.items()}
+
+
+def _event(line: bytes) -> Object:
+    """The JSON object of a line, whatever stands before it; an empty one where there is none."""
+    try:
+        event = json.loads(line[max(line.find(b"{"), 0) :])
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _summary(pod: Object, stdout: bytes, life: Life) -> str:
@@ -385,4 +400,4 @@ def _summary(pod: Object, stdout: bytes, life: Life) -> str:
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
     told = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
     digest = hashlib.sha256(stdout).hexdigest()
-    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False})
+    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False, "copied": None})

@@ -78,11 +78,11 @@ class Mender:
         self._doubt: str | None = None
 
     async def trouble(self, totals: Totals | None) -> str | None:
-        """Why the file is of no use at the end of the log; None: it is, or the relay tells why not.
+        """Why the file is of no use at the end of the log; None: it is, or the relay knows that it is not.
 
         Where the log is whole the file is looked at once more: nobody may have had to read it for long.
         """
-        if totals is not None and totals.kept is not None and totals.kept < totals.bytes:
+        if totals is not None and (totals.kept is None or totals.kept < totals.bytes):
             return None
         if totals is None or self._hangs or self._delivery.ledger.bytes != totals.bytes:
             return self._refusal or self._doubt

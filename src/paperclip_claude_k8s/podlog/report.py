@@ -12,7 +12,7 @@ class Totals:
     sha256: str = ""
     """Hex digest of stdout; empty when the relay could not compute one, then the counts decide."""
     kept: int | None = None
-    """How many of the bytes are in the relay's file; None where that is not known."""
+    """How many of the bytes are in the relay's file; None where it says nothing of a file."""
 
 
 @dataclass(frozen=True, slots=True)
