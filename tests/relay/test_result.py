@@ -179,6 +179,14 @@ async def test_a_torn_result_is_none(version: str, part: float, tmp_path: Path) 
     assert set(await notes(tmp_path, torn)) == {NO_RESULT}
 
 
+@pytest.mark.parametrize(
+    ("output", "last"),
+    [(WHOLE, "result"), (WHOLE + ANSWERS, "answer"), (ANSWERS + WHOLE + line(INIT), "init"), (b"hi\n", None)],
+)
+async def test_what_came_last_is_noted(pod: Pod, output: bytes, last: str | None) -> None:
+    assert (await note(pod, output)).last == last
+
+
 async def test_what_is_no_plain_word_or_number_is_left_out(pod: Pod) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
     assert noted(await note(pod, line(odd))) == (None, None, False, None)

@@ -375,15 +375,16 @@ def _loop_nanos() -> int:
 def _result(stdout: bytes) -> Object:
     """What the relay notes of the run's result: one that no later turn or answer has overtaken."""
     told: Object = {}
+    last = None
     for event in map(_event, stdout.split(b"\n")):
         if event.get("type") == "result":
-            told = {"is_error": False, **event}
-        elif (event.get("type"), event.get("subtype")) == ("system", "init") or (
-            event.get("type") == "assistant" and not event.get("parent_tool_use_id")
-        ):
-            told = {}
+            told, last = {"is_error": False, **event}, "result"
+        elif (event.get("type"), event.get("subtype")) == ("system", "init"):
+            told, last = {}, "init"
+        elif event.get("type") == "assistant" and not event.get("parent_tool_use_id"):
+            told, last = {}, "answer"
     keys = {"session": "session_id", "subtype": "subtype", "is_error": "is_error", "cost": "total_cost_usd"}
-    return {ours: told.get(theirs) for ours, theirs in keys.items()}
+    return {"last": last, **{ours: told.get(theirs) for ours, theirs in keys.items()}}
 
 
 def _event(line: bytes) -> Object:

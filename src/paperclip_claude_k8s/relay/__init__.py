@@ -61,6 +61,8 @@ class RelaySummary:
     is_error: bool | None = None
     cost_usd: float | None = None
     limit_hit: bool = False
+    last: str | None = None
+    """What told last how the run stood: "result", "answer" or "init"; None where nothing did."""
     copied: int | None = None
     """Bytes of stdout in the copy on the shared volume; None where none was asked for."""
     copy_trouble: str | None = None
@@ -88,6 +90,7 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         is_error=_of(told, "is_error", bool),
         cost_usd=_of(told, "cost", (int, float)),
         limit_hit=told.get("limit") is True,
+        last=_of(told, "last", str),
         copied=_of(told, "copied", int),
         copy_trouble=_of(told, "copy_trouble", str),
     )

@@ -301,6 +301,7 @@ facts() {
       judge()
       if (last == "") exit 1
       if (last != "s result") session = subtype = error = cost = "null"
+      printf "\"last\":\"%s\",", last == "s result" ? "result" : last == "s system" ? "init" : "answer"
       printf "\"session\":%s,\"subtype\":%s,\"is_error\":%s,\"cost\":%s", session, subtype, error, cost
     }'
 }
@@ -313,7 +314,7 @@ result() {
     tail -c "$near" "$out" | sed 1d | telling | facts && return
     near=$((near * 16))
   done
-  telling <"$out" | facts || echo '"session":null,"subtype":null,"is_error":null,"cost":null'
+  telling <"$out" | facts || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
 # The verdict that survives the loss of the log.
