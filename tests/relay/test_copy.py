@@ -62,6 +62,17 @@ async def test_the_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> N
         await pod.ended(process)
 
 
+async def test_the_copy_has_each_line_before_the_log_has_it(pod: Pod, shared: Path) -> None:
+    """So that a reader can put in order what the log has lost."""
+    async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
+        assert process.stdout is not None
+        read = b""
+        while line := await process.stdout.readline():
+            read += line
+            assert bytes_of(shared).startswith(read)
+    assert read == SLOW_OUTPUT
+
+
 async def test_no_copy_is_no_trouble(pod: Pod) -> None:
     ended = await pod.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
     assert (ended.stdout, said(ended)) == (b"hi\n", [])

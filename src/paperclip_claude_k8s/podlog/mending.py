@@ -27,7 +27,7 @@ PIECE = 256 * 1024
 PATTERN = 1024 * 1024
 """How much of the text after a gap is looked for in the file; more would not make it more certain."""
 FILE_TRIES = 3
-"""The relay writes the file before the log, but a network volume may show it late."""
+"""The relay writes the file before the log where it can, but a network volume may show it late."""
 FILE_PAUSE = 0.5
 """Seconds between two looks at a file that does not show yet what the log has shown."""
 PATIENCE = 10.0

@@ -54,11 +54,38 @@ between() {
   [ -n "$edge" ]
 }
 
-# Copies what is there, at most 4 MiB; sets moved when it was something, and full when there may be more.
-copy() {
-  dd bs=64k count=64 <&3 2>/dev/null
-  offset 3
+# Sets ready to the bytes that may be sent: what the copy has, so that a reader finds there what a log has lost.
+# Everything where there is no copy any more, or for a minute after it did not move for a second.
+pace() {
+  ready=all
+  [ -n "$copy" ] || return 0
+  rest=$((rest - step))
+  [ "$rest" -le 0 ] || return 0
+  { read -r copied now <"$dir/copied"; } 2>/dev/null || now=$beat
+  [ "$now" != done ] || return 0
+  if [ "$now" != "$beat" ]; then
+    beat=$now stuck=0 kept=$copied
+  elif [ "$stuck" -ge 20 ]; then
+    rest=1200
+    return 0
+  fi
+  stuck=$((stuck + step))
+  ready=$kept
+}
+
+# Sends what is ready, at most 4 MiB; sets moved when it was something, and full when there may be more.
+send() {
   moved= full=
+  if [ "$ready" = all ]; then
+    dd bs=64k count=64 <&3 2>/dev/null
+  elif [ "$ready" -gt "$sent" ]; then
+    size=$((ready - sent))
+    [ "$size" -le 4194304 ] || size=4194304
+    dd bs="$size" count=1 <&3 2>/dev/null
+  else
+    return 0
+  fi
+  offset 3
   [ "$((pos - sent))" -lt 4194304 ] || full=1
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
@@ -107,16 +134,31 @@ stop_at_limit() {
   fi
 }
 
+# Until the next look: ten a second while something comes, four when it is quiet. step and quiet count twentieths
+# of a second.
+look_away() {
+  if [ "$quiet" -lt 40 ]; then
+    step=2
+    sleep 0.1
+  else
+    step=5
+    sleep 0.25
+  fi
+  quiet=$((quiet + step))
+}
+
 writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
   sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full= told=
+  step=2 beat= stuck=0 kept=0 rest=0
   while :; do
-    # looked at before the last copy, so that nothing can come after it
+    pace
+    # looked at before the last bytes are sent, so that nothing can come after them
     last=
-    [ ! -e "$ended" ] || last=1
-    copy
+    [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
+    send
     busy=$moved
     complain 200
     tell_trouble
@@ -129,14 +171,7 @@ writer() {
       printf '%s b %s %s\n' "$mark" "$sent" "$lines"
       quiet=0
     fi
-    # ten looks a second while something comes, four when it is quiet; quiet counts twentieths of a second
-    if [ "$quiet" -lt 40 ]; then
-      sleep 0.1
-      quiet=$((quiet + 2))
-    else
-      sleep 0.25
-      quiet=$((quiet + 5))
-    fi
+    look_away
   done
   if ! between; then
     printf '%s n\n' "$mark"
@@ -159,7 +194,7 @@ give_up() {
 # Copies stdout to descriptor 7 until the agent has ended, or the copy is not what this process has written.
 keep_copy() {
   set +C
-  size=0
+  quiet=0 beat=0
   file=$(stat -L -c '%d %i' /proc/self/fd/7)
   while :; do
     last=
@@ -178,12 +213,17 @@ keep_copy() {
         return 1
       fi
       offset 7
+      [ "$pos" = "$copied" ] || quiet=0
       size=$((pos - copied)) copied=$pos
-      echo "$copied" >"$dir/copied"
-      [ "$size" -lt 4194304 ] || continue
+      [ "$size" -lt 4194304 ] || last=more
     fi
-    [ -z "$last" ] || return 0
-    sleep 0.25
+    beat=$((beat + 1))
+    echo "$copied $beat" >"$dir/copied"
+    case $last in
+      more) ;;
+      '') look_away ;;
+      *) return 0 ;;
+    esac
   done
 }
 
@@ -335,8 +375,9 @@ summarize() {
 leave_note() {
   copied=null wrong=null
   if [ -n "$copy" ]; then
-    copied=0
+    copied=
     [ ! -s "$dir/copied" ] || read -r copied _ <"$dir/copied"
+    copied=${copied:-0}
     [ ! -s "$trouble" ] || wrong="\"$(head -n 1 "$trouble" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 400)\""
   fi
   printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
@@ -347,10 +388,11 @@ leave_note() {
 # Waits for the copy, but not for ever: a volume that hangs keeps no Pod alive.
 await_copy() {
   left=$((copy_wait * 10))
-  while copied=0 state= && read -r copied state <"$dir/copied"; [ -z "$state" ]; do
+  while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do
     left=$((left - 1))
     if [ "$left" -lt 0 ]; then
       kill -KILL "$pid_of_copier"
+      copied=${copied:-0}
       give_up "the volume does not take more in time"
       return
     fi
