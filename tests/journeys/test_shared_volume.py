@@ -60,6 +60,7 @@ async def test_a_healthy_volume_is_no_matter(home: Home) -> None:
 async def test_a_volume_that_fills_up_costs_the_run_nothing_and_is_told(home: Home) -> None:
     script, expected = agent(20, 100_000, 0)
     who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=who)  # makes the folders, as their owner
     with small_disk(home.volume / "run-logs" / "co" / who["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who)
     (warning,) = assert_whole(result, heard, expected)

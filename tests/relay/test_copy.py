@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.programs import small_disk
-from tests.support.relays import Ended, Pod, summary
+from tests.support.programs import program, small_disk
+from tests.support.relays import Ended, Pod, pod_of, summary
 
 from paperclip_claude_k8s import relay
 
@@ -30,6 +30,16 @@ def bytes_of(file: Path) -> bytes:
 
 def mode_of(file: Path) -> int:
     return file.lstat().st_mode & 0o777
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def script(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o755)
 
 
 async def first_bytes(file: Path) -> bytes:
@@ -71,6 +81,29 @@ async def test_the_copy_has_each_line_before_the_log_has_it(pod: Pod, shared: Pa
             read += line
             assert bytes_of(shared).startswith(read)
     assert read == SLOW_OUTPUT
+
+
+SLOW_DD = """#!/bin/sh
+case $(readlink /proc/$$/fd/1) in *.ndjson) sleep 0.7 ;; esac
+exec {dd} "$@"
+"""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox takes its own dd whatever stands on the PATH
+async def test_a_copy_that_falls_behind_holds_up_no_line(shell: str, tmp_path: Path, shared: Path) -> None:
+    pod, size = pod_of(shell, tmp_path), 60_000_000
+    tools = made(tmp_path / "tools")
+    script(tools / "dd", SLOW_DD.format(dd=program("dd")))
+    env = {relay.OUT: str(shared), relay.COPY_SEC: "1", "PATH": f"{tools}:{os.environ['PATH']}"}
+    async with pod.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
+        assert process.stdout is not None
+        await process.stdout.readexactly(size)
+        assert len(bytes_of(shared)) < size
+        process.terminate()
+        ended = await pod.ended(process)
+    assert ended.code == 143
+    assert summary(ended).bytes == size
+    assert "in time" in (summary(ended).copy_trouble or "")
 
 
 async def test_no_copy_is_no_trouble(pod: Pod) -> None:

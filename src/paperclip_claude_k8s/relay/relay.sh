@@ -55,22 +55,20 @@ between() {
 }
 
 # Sets ready to the bytes that may be sent: what the copy has, so that a reader finds there what a log has lost.
-# Everything where there is no copy any more, or for a minute after it did not move for a second.
+# Everything where there is no copy any more, or for a minute after it did not catch up for a second.
 pace() {
   ready=all
   [ -n "$copy" ] || return 0
-  rest=$((rest - step))
   [ "$rest" -le 0 ] || return 0
-  { read -r copied now <"$dir/copied"; } 2>/dev/null || now=$beat
+  { read -r copied now <"$dir/copied"; } 2>/dev/null || copied=$before now=$beat
   [ "$now" != done ] || return 0
   if [ "$now" != "$beat" ]; then
-    beat=$now stuck=0 kept=$copied
+    beat=$now stuck=0
   elif [ "$stuck" -ge 20 ]; then
     rest=1200
     return 0
   fi
-  stuck=$((stuck + step))
-  ready=$kept
+  ready=$copied before=$copied
 }
 
 # Sends what is ready, at most 4 MiB; sets moved when it was something, and full when there may be more.
@@ -152,7 +150,7 @@ writer() {
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
   sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full= told=
-  step=2 beat= stuck=0 kept=0 rest=0
+  step=2 beat= stuck=0 before=0 rest=0
   while :; do
     pace
     # looked at before the last bytes are sent, so that nothing can come after them
@@ -172,6 +170,7 @@ writer() {
       quiet=0
     fi
     look_away
+    stuck=$((stuck + step)) rest=$((rest - step))
   done
   if ! between; then
     printf '%s n\n' "$mark"
@@ -217,7 +216,8 @@ keep_copy() {
       size=$((pos - copied)) copied=$pos
       [ "$size" -lt 4194304 ] || last=more
     fi
-    beat=$((beat + 1))
+    # each number after the bytes says that the copy has caught up once more
+    [ "$last" = more ] || beat=$((beat + 1))
     echo "$copied $beat" >"$dir/copied"
     case $last in
       more) ;;
