@@ -1,14 +1,16 @@
 """The Job as it goes to the API server: safe by default, nothing secret in it, ours to find again."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.plans import HOME, a_context, the_job, the_secret
+from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.plan.initfiles import unexpanded
+from paperclip_claude_k8s.plan.manifest import job_manifest
 
 
 def pod_spec(**config: Any) -> dict[str, Any]:
@@ -173,3 +175,26 @@ def test_autoscalers_leave_a_paid_run_alone(protect: bool) -> None:  # noqa: FBT
 def test_the_pod_gets_the_grace_that_a_deletion_cannot_give() -> None:
     assert pod_spec()["terminationGracePeriodSeconds"] == 20
     assert pod_spec(stopGraceSec=5)["terminationGracePeriodSeconds"] == 5
+
+
+def test_each_relay_learns_its_pod_and_which_pod_alone_may_start_the_agent() -> None:
+    name = the_secret()["metadata"]["name"]
+    only = {"name": name, "key": "only-pod", "optional": True}
+    assert env()[relay.POD] == {"name": relay.POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    assert env()[relay.ONLY_POD] == {"name": relay.ONLY_POD, "valueFrom": {"secretKeyRef": only}}
+
+
+def test_without_a_secret_no_pod_is_the_only_one() -> None:
+    plan = replace(a_plan(), secretless=True, environment=replace(a_plan().environment, secrets={}))
+    (container,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
+    assert plan.secret_data == {}
+    assert {"name": relay.ONLY_POD, "value": ""} in container["env"]
+
+
+@pytest.mark.parametrize("how", ["secret", "init"])
+def test_no_setting_speaks_to_the_relay_in_our_place(how: str) -> None:
+    theirs = dict.fromkeys((relay.POD, relay.ONLY_POD, relay.OUT), "theirs")
+    given = agent(promptDelivery=how, env=theirs)["env"]
+    names = [entry["name"] for entry in given]
+    assert [names.count(name) for name in theirs] == [1, 1, 1]
+    assert "theirs" not in json.dumps(given)

@@ -5,7 +5,7 @@ from tests.support.plans import HOME, a_context, a_plan, the_job
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
-from paperclip_claude_k8s.plan.runlog import RunLogPlan
+from paperclip_claude_k8s.plan.runlog import RunLogPlan, is_of_run, path_of_pod
 
 PATH = "run-logs/co/ada/run-1.ndjson"
 
@@ -57,3 +57,31 @@ def test_a_wish_that_has_no_effect_is_said() -> None:
     assert any("no shared volume" in note for note in a_plan(home=None, teeRunLog=True).notes)
     assert any("sharedVolumeDir" in note for note in a_plan(teeRunLog=True).notes)
     assert a_plan().notes == ()
+
+
+def test_each_pod_has_a_file_of_its_own_name() -> None:
+    assert (
+        path_of_pod(PATH, "0a1b2c3d-1111-2222-3333-444455556666") == "run-logs/co/ada/run-1.0a1b2c3d.ndjson"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("run-1.ndjson", True),
+        ("run-1.0a1b2c3d.ndjson", True),
+        ("run-12.ndjson", False),
+        ("run-12.0a1b2c3d.ndjson", False),
+        ("run-1.0a1b2c3d.ndjson.old", False),
+        ("run-1.x.ndjson", False),
+        ("run-1", False),
+        ("run+1.ndjson", False),
+    ],
+)
+def test_the_files_of_a_run_are_told_by_their_names(name: str, ours: bool) -> None:  # noqa: FBT001
+    assert is_of_run(name, "run-1.ndjson") is ours
+
+
+def test_without_a_copy_the_relay_is_told_of_none() -> None:
+    (container,) = the_job()["spec"]["template"]["spec"]["containers"]
+    assert {"name": relay.OUT, "value": ""} in container["env"]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
 from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
 
-from paperclip_claude_k8s.podlog import GapFilled, Origin, Pace
+from paperclip_claude_k8s.podlog import FileUnusable, GapFilled, Origin, Pace, Totals
 from paperclip_claude_k8s.podlog.delivery import Delivery
-from paperclip_claude_k8s.podlog.mending import LOOK, PATIENCE, PATTERN, Mender
+from paperclip_claude_k8s.podlog.mending import DIFFERS, LATE, LOOK, PATIENCE, PATTERN, TOO_SHORT, Mender
 from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run
 
 pytestmark = pytest.mark.looptime
@@ -390,3 +390,126 @@ async def test_a_volume_that_hangs_ends_no_completion() -> None:
     assert heard.out == b"one\n"
     assert [(gap.bytes, gap.lines) for gap in report.gaps] == [(4, 1)]
     assert asyncio.get_running_loop().time() < 60
+
+
+# ── a file that others write on ──────────────────────────────────────────────────────────────────
+
+
+async def test_what_somebody_appended_fills_no_gap_that_the_relay_counted() -> None:
+    file = RelayFile(bytearray(event(1, 10) + b"garbage, and more of it\nand more\n"))
+    desk = Desk(file)
+    await desk.take(event(1, 10)[:-1])
+    lost = event(2, 10) + event(3, 10)
+    await desk.take(b"\x1e0badc0de b %d 3" % (len(event(1, 10)) + len(lost)))
+    await desk.take(event(4, 10)[:-1])
+    assert desk.heard.out == event(1, 10) + event(4, 10)
+    assert [(gap.bytes, gap.lines) for gap in desk.heard.gaps()] == [(len(lost), 2)]
+
+
+async def test_a_hole_in_the_file_fills_no_gap() -> None:
+    texts = [event(number, 10) for number in range(6)]
+    content = b"".join(texts)
+    cut = len(b"".join(texts[:2])) + 3
+    hole = bytes(len(b"".join(texts[:4])) - cut)
+    desk = Desk(RelayFile(bytearray(content[:cut] + hole + content[cut + len(hole) :])))
+    await desk.take(texts[0][:-1])
+    await desk.take(*(text[:-1] for text in texts[4:]))
+    assert desk.heard.out == texts[0] + texts[4] + texts[5]
+
+
+async def test_a_file_that_is_shorter_than_what_was_delivered_fills_nothing() -> None:
+    texts = [event(number, 10) for number in range(4)]
+    desk = Desk(RelayFile(bytearray(texts[0][:5])))
+    await desk.take(*(text[:-1] for text in texts))
+    await desk.mender.finish(None)
+    assert desk.heard.out == b"".join(texts)
+
+
+@pytest.mark.parametrize("tail", [b"garbage\n", b"garbage", bytes(50), b'{"torn": \n'])
+async def test_without_a_count_the_end_is_taken_up_to_what_cannot_be_the_agents(tail: bytes) -> None:
+    texts = [event(number, 10) for number in range(4)]
+    desk = Desk(RelayFile(bytearray(b"".join(texts) + tail + texts[0])))
+    await desk.take(texts[0][:-1])
+    await desk.mender.finish(None)
+    assert desk.heard.out == b"".join(texts)
+    assert await desk.mender.trouble(None) == DIFFERS
+
+
+async def test_a_torn_last_line_is_the_agents() -> None:
+    torn = event(2, 100)[:50]
+    desk = Desk(RelayFile(bytearray(event(1, 10) + torn)))
+    await desk.mender.finish(None)
+    assert desk.heard.out == event(1, 10) + torn
+    assert await desk.mender.trouble(None) is None
+
+
+async def test_what_is_left_of_a_file_that_the_relay_gave_up_is_read_and_no_more() -> None:
+    texts = [event(number, 10) for number in range(6)]
+    content, kept = b"".join(texts), len(b"".join(texts[:4]))
+    desk = Desk(RelayFile(bytearray(content[:kept] + b"{garbage}\n")))
+    counted = replace(totals(content), kept=kept)
+    await desk.take(texts[0][:-1])
+    await desk.mender.finish(counted)
+    assert desk.heard.out == content[:kept]
+    assert not desk.delivery.ledger.proves(counted)
+    assert await desk.mender.trouble(counted) is None  # the relay has told it
+
+
+async def damaged(content: bytes, file: RelayFile, kept: int | None) -> tuple[str | None, list[FileUnusable]]:
+    """What is said of this file beside a log that has everything."""
+    log, heard = KubeletLog(), Heard()
+    counted = Totals(len(content), content.count(b"\n"), totals(content).sha256, kept)
+    log.write(content)
+    log.terminate()
+    report = await follow(log, heard, Origin(nonce=NONCE, expected=lambda: counted, filler=file))
+    assert heard.out == content
+    assert report.complete
+    return report.file_trouble, [notice for notice in heard.notices if isinstance(notice, FileUnusable)]
+
+
+@pytest.mark.parametrize("kind", ["whole", "cut", "empty", "other", "appended", "gone"])
+async def test_a_file_that_is_of_no_use_is_told_once_with_the_reason(kind: str) -> None:
+    content = b"".join(event(number, 100) for number in range(20))
+    file, reason = {
+        "whole": (RelayFile(bytearray(content)), None),
+        "cut": (RelayFile(bytearray(content[:-9])), TOO_SHORT),
+        "empty": (RelayFile(), TOO_SHORT),
+        "other": (RelayFile(bytearray(b"x" * len(content))), DIFFERS),
+        "appended": (RelayFile(bytearray(content + b"garbage\n")), DIFFERS),
+        "gone": (RelayFile(fails=True), "the volume is gone"),
+    }[kind]
+    trouble, told = await damaged(content, file, len(content))
+    assert trouble == reason
+    assert told == ([FileUnusable(reason)] if reason else [])
+
+
+async def test_of_a_file_that_the_relay_does_not_speak_of_nothing_is_said() -> None:
+    assert await damaged(event(1, 10), RelayFile(fails=True), None) == (None, [])
+
+
+async def test_a_volume_that_hangs_is_told_with_the_reason() -> None:
+    trouble, told = await damaged(event(1, 10), HungVolume(), len(event(1, 10)))
+    assert (trouble, told) == (LATE, [FileUnusable(LATE)])
+
+
+class LateFile(RelayFile):
+    """One that the relay makes a moment after the first line."""
+
+    async def read(self, start: int, stop: int) -> bytes:
+        if asyncio.get_running_loop().time() < 1:
+            raise FileNotFoundError("not yet")
+        return await super().read(start, stop)
+
+
+async def test_a_file_that_is_made_a_moment_later_is_used_from_then_on() -> None:
+    texts = [event(number, 10) for number in range(9)]
+    log, file = KubeletLog(), LateFile(bytearray(b"".join(texts)))
+    scene = beside(file, log, counted=True)
+    async with scene.running():
+        for number, text in enumerate(texts):
+            if number not in (4, 5):
+                log.write(text)
+            await asyncio.sleep(1)
+    assert scene.heard.out == file.content
+    assert scene.report
+    assert (scene.report.complete, scene.report.file_trouble) == (True, None)

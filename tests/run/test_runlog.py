@@ -55,6 +55,46 @@ async def test_no_link_of_an_agent_is_followed(link: str, volume: Path) -> None:
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
+async def test_each_pods_file_is_read_by_the_pods_uid(volume: Path) -> None:
+    uids = [f"{part}-1111-2222-3333-444455556666" for part in ("0a1b2c3d", "ffffffff")]
+    for uid in uids:
+        (volume / PATH).with_name(f"run-1.{uid[:8]}.ndjson").write_text(uid, encoding="utf-8")
+    for uid in uids:
+        file = run_log_of(str(volume), PATH, uid)
+        assert file is not None
+        assert await file.read(0, 99) == uid.encode()
+    nobodys = run_log_of(str(volume), PATH)
+    assert nobodys is not None
+    with pytest.raises(OSError, match="3 Pods of the run have one"):
+        await nobodys.read(0, 99)
+
+
+async def test_the_only_file_of_a_run_is_the_one_of_a_pod_that_nobody_knows(volume: Path) -> None:
+    (volume / PATH).rename((volume / PATH).with_name("run-1.0a1b2c3d.ndjson"))
+    file = run_log_of(str(volume), PATH)
+    assert file is not None
+    assert await file.read(0, 3) == b"012"
+
+
+async def test_what_is_no_file_is_told_as_that(volume: Path) -> None:
+    (volume / PATH).unlink()
+    file = run_log_of(str(volume), PATH)
+    assert file is not None
+    with pytest.raises(FileNotFoundError):
+        await file.read(0, 3)
+    os.mkfifo(volume / PATH)
+    with pytest.raises(OSError, match="no regular file"):
+        await file.read(0, 3)
+
+
+async def test_the_files_of_all_its_pods_are_removed_and_of_no_other_run(volume: Path) -> None:
+    names = ["run-1.0a1b2c3d.ndjson", "run-1.ffffffff.ndjson", "run-11.0a1b2c3d.ndjson", "run-11.ndjson"]
+    for name in names:
+        (volume / PATH).with_name(name).write_bytes(b"x")
+    await put_away(plan(volume), PATH, House(), succeeded=True)
+    assert sorted(file.name for file in (volume / PATH).parent.iterdir()) == names[2:]
+
+
 async def test_a_success_removes_it_and_a_failure_keeps_it(volume: Path) -> None:
     await put_away(plan(volume), PATH, House(), succeeded=False)
     assert (volume / PATH).exists()

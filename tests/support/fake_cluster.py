@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
@@ -29,10 +28,9 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
+from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE, ONLY_POD_KEY
 
 NAMESPACE = "paperclip"
-OTHER_POD_RAN = 67
-"""Exit code of a relay that may not start the agent."""
 MARK = b"\x1e"
 Object = dict[str, Any]
 
@@ -317,7 +315,7 @@ class _Kubelet:
     async def _play(self, pod: Object, life: Life) -> None:
         await self._secrets(pod)
         if not self._may_start(pod):
-            self._terminated(pod, OTHER_POD_RAN, "Error", "")
+            self._terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
         for seconds, reason, message in life.waiting:
             self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
@@ -401,11 +399,27 @@ def _loop_nanos() -> int:
 
 
 def _result(stdout: bytes) -> Object:
-    """What the relay notes of the last result."""
-    lines = [line for line in stdout.split(b"\n") if line.startswith(b'{"type":"result"')]
-    told = json.loads(lines[-1]) if lines else {}
+    """What the relay notes of the run's result: one that no later turn or answer has overtaken."""
+    told: Object = {}
+    last = None
+    for event in map(_event, stdout.split(b"\n")):
+        if event.get("type") == "result":
+            told, last = {"is_error": False, **event}, "result"
+        elif (event.get("type"), event.get("subtype")) == ("system", "init"):
+            told, last = {}, "init"
+        elif event.get("type") == "assistant" and not event.get("parent_tool_use_id"):
+            told, last = {}, "answer"
     keys = {"session": "session_id", "subtype": "subtype", "is_error": "is_error", "cost": "total_cost_usd"}
-    return {ours: told.get(theirs) for ours, theirs in keys.items()}
+    return {"last": last, **{ours: told.get(theirs) for ours, theirs in keys.items()}}
+
+
+def _event(line: bytes) -> Object:
+    """The JSON object of a line, whatever stands before it; an empty one where there is none."""
+    try:
+        event = json.loads(line[max(line.find(b"{"), 0) :])
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _summary(pod: Object, stdout: bytes, life: Life) -> str:
@@ -413,4 +427,4 @@ def _summary(pod: Object, stdout: bytes, life: Life) -> str:
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
     told = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
     digest = hashlib.sha256(stdout).hexdigest()
-    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False})
+    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False, "copied": None})

@@ -28,6 +28,7 @@ class Host:
 
     def __init__(self, fake: FakeCluster, name: str, heed: Heed | None = None) -> None:
         """`heed`: where in its calls it dies."""
+        self.fake = fake
         self.line = HostLine(fake)
         self.door = Doorway(Gateway(wire=self.line), heed or _lives)
         door = cast("Cluster", self.door)

@@ -3,6 +3,11 @@
 import asyncio
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,12 +20,29 @@ ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
 def program(name: str) -> str:
     """Its path; without it the test is skipped, or fails where programs are expected."""
     path = shutil.which(name)
-    if path is not None:
-        return path
-    missing = f"{name} is not on this machine"
+    if path is None:
+        _do_without(f"{name} is not on this machine")
+    return path
+
+
+def _do_without(missing: str) -> NoReturn:
     if os.environ.get(EXPECTED):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@contextmanager
+def small_disk(folder: Path, options: str = "size=300k") -> Iterator[None]:
+    """A file system of its own in this folder, in memory; where none may be mounted, as without a program."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode:
+        _do_without(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run([program("umount"), "--lazy", str(folder)], check=True)
 
 
 async def kubectl(kubeconfig: str, *words: str, given: str = "") -> str:

@@ -110,6 +110,7 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
         exit_code=0,
         subtype=final.get("subtype"),
         is_error=bool(final.get("is_error")) if final else None,
+        last="result" if final else last_word(names),
     )
     told = salvage(read(names[:heard]), relay)
     seen = Sighting(ENDINGS[end][0], told, None, relay, Facts("job", "ns"))
@@ -152,7 +153,8 @@ def test_an_old_relay_s_word_for_an_overtaken_result_is_not_taken_where_all_was_
 def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
     names = ["init", "answer"] if relay_says else ["init", "answer", "success"]
     error = None if relay_says is None else False
-    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5)
+    last = "result" if relay_says else "answer"
+    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5, last=last)
     told = salvage(read(names), relay)
     assert warning in told.warnings
     assert (told.result is None) is (relay_says is None)

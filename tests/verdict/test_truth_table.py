@@ -1,6 +1,7 @@
 """What every mixture of output and ending means: one test per cell."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.podlog.report import LogReport
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
@@ -21,6 +23,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Stopped,
 )
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
+from paperclip_claude_k8s.verdict.report import Asked, report
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 
@@ -181,6 +184,33 @@ def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
     assert sighting.transcript.session_id is None
 
 
+@pytest.mark.parametrize("last", ["answer", "init"])
+@pytest.mark.parametrize("ending", EXITS)
+def test_a_result_is_not_the_runs_where_the_lost_log_went_on_after_it(ending: str, last: str) -> None:
+    relay = RelaySummary(1_000_000, 9, None, 0, last=last)
+    sighting = seen(OUTPUTS["success"], ENDINGS[ending], relay)
+    failure = weigh(sighting, Terms(NOW))
+    assert failure is not None
+    assert failure.code == "claude_truncated"
+    assert sighting.transcript.usage is not None
+
+
+def test_a_later_result_that_was_lost_counts_and_not_the_one_that_was_heard() -> None:
+    relay = RelaySummary(1_000_000, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
+    failure = weigh(seen(OUTPUTS["success"], ENDINGS["exit 1"], relay), Terms(NOW))
+    assert failure is not None
+    assert failure.code == "max_turns_exhausted"
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_result_that_was_heard_stays_as_it_is_where_the_relay_noted_the_same(size: int) -> None:
+    relay = RelaySummary(size, 9, None, 0, "other", "success", is_error=False, last="result")
+    assert (
+        seen(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
+        == seen(OUTPUTS["success"], ENDINGS["exit 0"]).transcript
+    )
+
+
 @pytest.mark.parametrize(
     ("ending", "words"),
     [
@@ -196,3 +226,20 @@ def test_a_truncated_run_says_how_its_container_ended(ending: str, words: str) -
         "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
         f"arrived; {words}"
     )
+
+
+def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
+    told = replace(seen(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
+    result = report(None, told, Asked(now=NOW)).result_json
+    assert result is not None
+    return [str(text) for text in result.get("warnings", [])]
+
+
+def test_a_copy_that_is_of_no_use_is_a_warning() -> None:
+    relay = RelaySummary(9, 1, None, 0, copied=4, copy_trouble="the copy ends after 4 bytes: disk full")
+    log = LogReport(True, 9, 1, 0, (), 0, None, None, "Permission denied")
+    (ours,) = warnings(None, log)
+    assert "(Permission denied)" in ours
+    assert warnings(relay, None) == [relay.copy_trouble]
+    assert warnings(relay, log) == [relay.copy_trouble, ours]
+    assert warnings(replace(relay, copy_trouble=None), replace(log, file_trouble=None)) == []

@@ -10,8 +10,6 @@ JOB_NAME_LABEL = "job-name"
 """Set by the Job controller on each Pod of a Job, by every version of Kubernetes."""
 CONTROLLER_UID_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid")
 """By these a Job's selector finds its Pods: without them the Job controller releases a Pod."""
-ONLY_POD_KEY = "only-pod"
-"""Key of the run Secret: uid of the only Pod that may start the agent."""
 
 AGENT_LABEL = f"{PREFIX}agent-id"
 RUN_LABEL = f"{PREFIX}run-id"

@@ -148,6 +148,7 @@ class Controller:
             meta = pod["metadata"]
             if (meta.get("labels") or {}).get("controller-uid") != uid:
                 self._store.update(PODS, meta["namespace"], meta["name"], change)
+                self._set_active(job, 0)  # it is replaced, not counted as failed
 
     def _start(self, job: Object) -> None:
         meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])

@@ -185,8 +185,10 @@ def _agent_container(plan: RunPlan) -> JsonObject:
 def _env(plan: RunPlan) -> list[JsonObject]:
     """Later entries win where a name comes twice, so ours stand last."""
     inherited: list[JsonObject] = list(plan.environment.value_from)
+    references = _relay_references(plan)
+    told = {name: value for name, value in _literals(plan).items() if name not in references}
     literals: list[JsonObject] = [
-        {"name": name, "value": unexpanded(value)} for name, value in sorted(_literals(plan).items())
+        {"name": name, "value": unexpanded(value)} for name, value in sorted(told.items())
     ]
     known = _literals(plan).keys()
     secrets: list[JsonObject] = [
@@ -196,7 +198,8 @@ def _env(plan: RunPlan) -> list[JsonObject]:
         }
         for name in sorted(plan.secret_env.keys() - known)
     ]
-    return [*inherited, *literals, *secrets]
+    learnt: list[JsonObject] = [{"name": name, "valueFrom": source} for name, source in references.items()]
+    return [*inherited, *literals, *secrets, *learnt]
 
 
 def _literals(plan: RunPlan) -> dict[str, str]:
@@ -206,13 +209,23 @@ def _literals(plan: RunPlan) -> dict[str, str]:
     return {**told, **docker_env(plan.config), **_relay_env(plan)}
 
 
+def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
+    """What the relay learns only in its Pod: which one it is, and which one alone may start the agent."""
+    pod: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
+    if not plan.secret_data:
+        return {relay.POD: pod}
+    only: JsonObject = {"name": plan.secret_name, "key": relay.ONLY_POD_KEY, "optional": True}
+    return {relay.POD: pod, relay.ONLY_POD: {"secretKeyRef": only}}
+
+
 def _relay_env(plan: RunPlan) -> dict[str, str]:
     return {
         relay.DIR: SCRATCH_DIR,
         relay.PROMPT: plan.delivery.path("prompt.txt"),
-        relay.OUT: plan.run_log.in_pod if plan.run_log else f"{SCRATCH_DIR}/stdout",
+        relay.OUT: plan.run_log.in_pod if plan.run_log else "",
         relay.NONCE: plan.nonce,
         relay.LIMIT: str(plan.config.log_limit_bytes),
         relay.MESSAGE: TERMINATION_LOG,
+        relay.ONLY_POD: "",
         "HOME": POD_HOME,
     }

@@ -1,5 +1,9 @@
-"""Where the agent's stdout is kept on the shared volume, so that gaps in the log can be filled (SPEC 5)."""
+"""Where a copy of the agent's stdout is kept on the shared volume, to fill gaps in the log from (SPEC 5).
 
+Each Pod of the Job has a copy of its own, named after the Pod: two Pods must never write one file.
+"""
+
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,11 +12,14 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME
 
 FOLDER = "run-logs"
+_ENDING = ".ndjson"
+_POD_CHARS = 8
+"""So much of the Pod's uid stands in the name of its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLogPlan:
-    """The file's path below the shared volume, and where that volume is here; None where it is not."""
+    """The path below the shared volume, without the Pod's part, and where that volume is here, if it is."""
 
     path: str
     volume_here: str | None
@@ -20,6 +27,17 @@ class RunLogPlan:
     @property
     def in_pod(self) -> str:
         return f"{POD_HOME}/{self.path}"
+
+
+def path_of_pod(path: str, pod_uid: str) -> str:
+    """The path of the file that a Pod's relay writes, from the one that the Job's annotation names."""
+    return f"{path.removesuffix(_ENDING)}.{pod_uid[:_POD_CHARS]}{_ENDING}"
+
+
+def is_of_run(name: str, run_name: str) -> bool:
+    """Whether a file of this name belongs to the run, whose name without a Pod's part is `run_name`."""
+    stem = re.escape(run_name.removesuffix(_ENDING))
+    return re.fullmatch(rf"{stem}(\.[0-9a-f]{{{_POD_CHARS}}})?{re.escape(_ENDING)}", name) is not None
 
 
 def plan_run_log(
@@ -30,7 +48,7 @@ def plan_run_log(
     if not wanted or not claim:
         return None
     name = who.job_name(attempt) if who.run is None or attempt > 1 else who.run
-    return RunLogPlan("/".join((FOLDER, who.company or "none", who.agent, f"{name}.ndjson")), volume_here)
+    return RunLogPlan("/".join((FOLDER, who.company or "none", who.agent, f"{name}{_ENDING}")), volume_here)
 
 
 def why_without_effect(config: AdapterConfig, claim: str, volume_here: str | None) -> Iterator[str]:

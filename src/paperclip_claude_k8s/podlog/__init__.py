@@ -10,6 +10,7 @@ from paperclip_claude_k8s.podlog.governor import Governor
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
 from paperclip_claude_k8s.podlog.report import (
     ContainerChanged,
+    FileUnusable,
     Gap,
     GapFilled,
     LogReport,
@@ -27,6 +28,7 @@ __all__ = [
     "ContainerChanged",
     "Cursor",
     "Ended",
+    "FileUnusable",
     "Follower",
     "Gap",
     "GapFilled",

@@ -6,7 +6,7 @@ from paperclip_claude_k8s.podlog.cursor import EVER
 from paperclip_claude_k8s.podlog.delivery import Delivery
 from paperclip_claude_k8s.podlog.mending import Mender
 from paperclip_claude_k8s.podlog.origin import Origin, Pace
-from paperclip_claude_k8s.podlog.report import LogReport
+from paperclip_claude_k8s.podlog.report import FileUnusable, LogReport
 from paperclip_claude_k8s.podlog.session import Pass, Session
 
 CHEAP = 4 * 1024 * 1024
@@ -30,13 +30,22 @@ class Completion:
         self._mender = mender
         self._torso = b""
         self._empty = 0
+        self._file_trouble: str | None = None
 
     async def run(self, *, may_hide: bool, cut_short: bool) -> None:
-        """Complete the log.
+        """Complete the log, and say so where the relay's file was of no use.
 
         `may_hide`: the last stream may have left out lines with early times. `cut_short`: it did not come to
         an end of its own, so that stderr may be missing even where stdout is proven.
         """
+        await self._complete(may_hide=may_hide, cut_short=cut_short)
+        if self._mender is None:
+            return
+        self._file_trouble = await self._mender.trouble(self._origin.expected())
+        if self._file_trouble is not None:
+            await self._delivery.tell(FileUnusable(self._file_trouble))
+
+    async def _complete(self, *, may_hide: bool, cut_short: bool) -> None:
         if self._session.proven() and not cut_short:
             return
         if not cut_short:
@@ -69,6 +78,7 @@ class Completion:
             sink_failures=delivery.sink_failures,
             first_sink_error=delivery.first_sink_error,
             sha256=ledger.sha256,
+            file_trouble=self._file_trouble,
         )
 
     async def _read_rest(self, further_back: int) -> bool:

@@ -33,7 +33,7 @@ class Crossing:
             case Bookmark() as bookmark:
                 self.over = True
                 if self._mender:
-                    await self._mender.fill(bookmark.bytes, self.since, run.first().time)
+                    await self._mender.fill_to(bookmark, self.since, run.first().time)
                 return run  # the bookmark itself tells what is missing still
             case _:  # a line of stderr tells nothing about stdout
                 await self._delivery.accept(run.only_first())

@@ -24,8 +24,8 @@ _log = logging.getLogger("paperclip_claude_k8s")
 class Restorer(Protocol):
     """Knows what the log lost; `mending.Mender`, which delivers through us, has it from the relay's file."""
 
-    async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
-        """Deliver what was lost up to this byte of stdout."""
+    async def fill_to(self, counts: Bookmark, since: int | None, until: int | None) -> bool:
+        """Deliver what was lost of what the relay had written by now."""
         ...
 
     async def catch_up(self, block: bytes, until: int) -> bytes:
@@ -138,7 +138,7 @@ class Delivery:
             case Bookmark():
                 self.bookmarked = True
                 if self.ledger.lacks(part) and self.restorer is not None:
-                    await self.restorer.fill(part.bytes, self.trail.last_time, run.first().time)
+                    await self.restorer.fill_to(part, self.trail.last_time, run.first().time)
                 await self._lost(self.ledger.check(part, run.first().time))
                 if self.restorer is not None:
                     self.restorer.trust()

@@ -25,6 +25,7 @@ class Ledger:
         self.gaps: list[Gap] = []
         self._digest = None if delivered else hashlib.sha256()
         self._missing_lines = 0
+        self._knows_missing_lines = not missing
         self._suspicions: list[Suspicion] = []
         self._checked: int | None = None
         self._shifted = False
@@ -64,6 +65,15 @@ class Ledger:
     def lacks(self, counts: Bookmark) -> bool:
         """Whether the relay had written more by now than was delivered or is known to be missing."""
         return not self._shifted and counts.bytes > self.bytes + self.missing
+
+    def lines_until(self, counts: Bookmark | Totals) -> int | None:
+        """How many lines the relay had ended since the last that was delivered or is known to be missing.
+
+        None where what is missing was told before our time, in bytes only.
+        """
+        if not self._knows_missing_lines:
+            return None
+        return counts.lines - (self.lines - self._unended) - self._missing_lines
 
     def check(self, counts: Bookmark | Totals, time: int | None) -> Gap | None:
         """Compare with what the relay had written by now; `time` is when, None for the end of the log.

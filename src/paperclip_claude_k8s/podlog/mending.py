@@ -1,5 +1,9 @@
 """What the log lost, from the relay's own file, which holds exactly the container's stdout.
 
+Others write on the same volume: the file may be cut, replaced or written to by anybody at any time. So
+nothing is delivered from it that is not known to be the agent's: a part of it begins with what was delivered
+last, and its end is told by a line of the log, by the relay's count, or by its digest.
+
 A log loses lines at a rotation: while nobody listens, and under a reader too. An old kubelet that looks for
 the new file before there is one stays at the old one, for ever or until the next rotation (seen with 1.20,
 kubernetes/kubernetes#115701); any may leave out the last lines of the old one. A stream that stays is silent
@@ -8,10 +12,12 @@ are delivered: later those that are missing could not be put in order any more.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.marks import Bookmark
 from paperclip_claude_k8s.podlog.records import RECORD_BYTES, first_line
 from paperclip_claude_k8s.podlog.report import GapFilled, Totals
 from paperclip_claude_k8s.podlog.sink import GapFiller
@@ -21,7 +27,7 @@ PIECE = 256 * 1024
 PATTERN = 1024 * 1024
 """How much of the text after a gap is looked for in the file; more would not make it more certain."""
 FILE_TRIES = 3
-"""The relay writes the file before the log, but a network volume may show it late."""
+"""The relay writes the file before the log where it can, but a network volume may show it late."""
 FILE_PAUSE = 0.5
 """Seconds between two looks at a file that does not show yet what the log has shown."""
 PATIENCE = 10.0
@@ -32,6 +38,13 @@ SLOW = 0.25
 """A file that takes longer to show a few lines is not worth waiting for each time; seconds."""
 REST = 60.0
 """Seconds for which nothing is compared with a file that could not be read, or was slow."""
+HOLE = b"\0"
+"""What a file has where nothing was written: one that was cut and went on. Events have no such byte."""
+SOON = 1.0
+"""Seconds for which nothing is compared with a file that is not there: the relay may still be making it."""
+DIFFERS = "it does not fit the log"
+TOO_SHORT = "it ends before the output does"
+LATE = "it could not be read in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,28 @@ class Mender:
         self._filler = filler
         self._trusted = True
         self._rests_until = float("-inf")
+        self._hangs = False
+        self._refusal: str | None = None
+        self._doubt: str | None = None
+
+    async def trouble(self, totals: Totals | None) -> str | None:
+        """Why the file is of no use at the end of the log; None: it is, or the relay knows that it is not.
+
+        Where the log is whole the file is looked at once more: nobody may have had to read it for long.
+        """
+        if totals is not None and (totals.kept is None or totals.kept < totals.bytes):
+            return None
+        if totals is None or self._hangs or self._delivery.ledger.bytes != totals.bytes:
+            return self._refusal or self._doubt
+        ending = self._delivery.ending
+        start, one_more = totals.bytes - len(ending), totals.bytes + (totals.kept == totals.bytes)
+        for attempt in range(FILE_TRIES):
+            if attempt:
+                await asyncio.sleep(FILE_PAUSE)
+            seen = await self._read(start, one_more, LOOK)
+            if seen == ending or self._refusal:
+                return self._refusal
+        return DIFFERS if len(seen) >= len(ending) else TOO_SHORT
 
     async def catch_up(self, block: bytes, until: int) -> bytes:
         """Deliver what the log left out before or between these lines, which come next.
@@ -130,8 +165,8 @@ class Mender:
     def _rests(self) -> bool:
         return asyncio.get_running_loop().time() < self._rests_until
 
-    def _rest(self) -> None:
-        self._rests_until = asyncio.get_running_loop().time() + REST
+    def _rest(self, seconds: float = REST) -> None:
+        self._rests_until = asyncio.get_running_loop().time() + seconds
 
     def _comparable(self) -> int | None:
         """Where in the file the next line belongs; None when a look at it would tell nothing."""
@@ -169,34 +204,85 @@ class Mender:
             window = window[-len(pattern) :]
         return None
 
-    async def fill(self, stop: int | None, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to `stop` or the file's end. False when that could not be had."""
-        ledger = self._delivery.ledger
-        start, lines = ledger.position, ledger.lines
-        if start is None or (stop is not None and stop < start) or not await self._follows(start):
+    async def fill(self, stop: int, since: int | None, until: int | None) -> bool:
+        """Deliver everything up to `stop`, where the log goes on. False when that could not be had."""
+        return await self._fill(stop, None, since, until)
+
+    async def fill_to(self, counts: Bookmark | Totals, since: int | None, until: int | None) -> bool:
+        """Deliver everything up to a place that the relay counted. False when that could not be had."""
+        return await self._fill(counts.bytes, self._delivery.ledger.lines_until(counts), since, until)
+
+    async def _fill(self, stop: int, lines: int | None, since: int | None, until: int | None) -> bool:
+        start = self._delivery.ledger.position
+        if start is None or stop < start or not await self._follows(start):
             return False
-        async for block in self._blocks(start, stop):
+        if not await self._is_sound(start, stop, lines):
+            return False
+        return await self._deliver(self._blocks(start, stop), since, until) == stop - start
+
+    async def _deliver(self, blocks: AsyncIterator[bytes], since: int | None, until: int | None) -> int:
+        """Bytes delivered, which are told as one gap."""
+        ledger = self._delivery.ledger
+        filled, lines = 0, ledger.lines
+        async for block in blocks:
             await self._delivery.stdout(block, block.count(b"\n") + (not block.endswith(b"\n")))
-        filled = (ledger.position or start) - start
+            filled += len(block)
         if filled:
             await self._delivery.tell(GapFilled(since, until, filled, ledger.lines - lines))
-        return not self._rests if stop is None else start + filled == stop
+        return filled
+
+    async def _is_sound(self, start: int, stop: int, lines: int | None) -> bool:
+        """Whether the file has all of this, without a hole, and as many lines as were counted."""
+        at, seen = start, 0
+        while piece := await self._read(at, min(at + PIECE, stop)):
+            at += len(piece)
+            seen += piece.count(b"\n")
+            if HOLE in piece:
+                break
+        if at == stop and lines in (None, seen) and HOLE not in piece:
+            return True
+        self._doubt = self._doubt or DIFFERS
+        return False
 
     async def finish(self, totals: Totals | None) -> None:
         """Deliver the end of the log from the file, up to what the relay counted or all there is.
 
         With totals it is done only if it makes the log what was counted: what is missing may not be the end.
+        Without, or where the relay kept a part of it, what comes is what can pass for the agent's.
         """
-        ledger = self._delivery.ledger
+        ledger, since = self._delivery.ledger, self._delivery.trail.last_time
         start, digest = ledger.position, ledger.fork_digest()
         if start is None:
             return
-        if totals and totals.sha256 and digest is not None and not ledger.missing:
-            async for block in self._blocks(start, totals.bytes):
-                digest.update(block)
-            if digest.hexdigest() != totals.sha256:
+        kept = totals.kept if totals else None
+        if totals is None or (kept is not None and kept < totals.bytes):
+            if (kept is None or kept > start) and await self._follows(start):
+                await self._deliver(self._credible(start, kept), since, None)
+        elif not totals.sha256 or digest is None or ledger.missing:
+            await self.fill_to(totals, since, None)
+        elif await self._makes(digest, start, totals):
+            await self._deliver(self._blocks(start, totals.bytes), since, None)
+
+    async def _makes(self, digest: "hashlib._Hash", start: int, totals: Totals) -> bool:
+        """Whether the log becomes what the relay counted with the rest of the file."""
+        async for block in self._blocks(start, totals.bytes):
+            digest.update(block)
+        if digest.hexdigest() == totals.sha256:
+            return True
+        self._doubt = self._doubt or DIFFERS
+        return False
+
+    async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
+        """The file up to the first line that cannot be the agent's: no event after events, or a hole."""
+        events = self._delivery.event_lines if self._delivery.ledger.bytes else None
+        async for block in self._blocks(start, stop):
+            events = block.startswith(b"{") if events is None else events
+            sound = _sound_lines(block, events=events)
+            if sound:
+                yield sound
+            if len(sound) < len(block):
+                self._doubt = self._doubt or DIFFERS
                 return
-        await self.fill(totals.bytes if totals else None, self._delivery.trail.last_time, None)
 
     async def _blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
         """The file from `start` to `stop`, or its end, in blocks of whole lines; the last may be torn."""
@@ -218,10 +304,36 @@ class Mender:
         """What the file has of that; nothing where it cannot be read, or not in time."""
         try:
             async with asyncio.timeout(patience):
-                return await self._filler.read(start, stop) if stop > start else b""
-        except OSError:  # a `TimeoutError` is one
-            self._rest()
+                piece = await self._filler.read(start, stop) if stop > start else b""
+        except TimeoutError:
+            self._refuse(LATE, REST)
+        except FileNotFoundError as error:  # it may be there soon
+            self._refuse(error.strerror or str(error), SOON)
+        except OSError as error:
+            self._refuse(error.strerror or str(error), REST)
+        else:
+            self._hangs, self._refusal = False, None
+            return piece
         return b""
+
+    def _refuse(self, why: str, rest: float) -> None:
+        self._hangs, self._refusal = why == LATE, why
+        self._rest(rest)
+
+
+def _sound_lines(block: bytes, *, events: bool) -> bytes:
+    """The lines of the block before the first that has a hole, or is no event where events are expected."""
+    size = 0
+    for line in block.splitlines(keepends=True):
+        if HOLE in line or (events and not _looks_like_an_event(line)):
+            break
+        size += len(line)
+    return block[:size]
+
+
+def _looks_like_an_event(line: bytes) -> bool:
+    """Also one that was torn when the agent ended."""
+    return line.startswith(b"{") and line.endswith((b"}\n", b"}\r\n") if line.endswith(b"\n") else b"")
 
 
 def _common(block: bytes, seen: bytes) -> int:

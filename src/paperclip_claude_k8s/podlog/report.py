@@ -11,6 +11,8 @@ class Totals:
     lines: int
     sha256: str = ""
     """Hex digest of stdout; empty when the relay could not compute one, then the counts decide."""
+    kept: int | None = None
+    """How many of the bytes are in the relay's file; None where it says nothing of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,14 @@ class SinkFailed:
     error: Exception
 
 
-Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFailed
+@dataclass(frozen=True, slots=True)
+class FileUnusable:
+    """No gap can be filled from the relay's file, or not up to the log's end."""
+
+    why: str
+
+
+Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFailed | FileUnusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +96,5 @@ class LogReport:
     first_sink_error: Exception | None
     sha256: str | None
     """Hex digest of the stdout delivered; None when the follower began from a stored position."""
+    file_trouble: str | None = None
+    """Why the relay's file could not be used at the end, where there should be one."""

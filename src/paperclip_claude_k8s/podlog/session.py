@@ -175,7 +175,7 @@ class Session:
         pace = self._pace
         if self._waits_since is not None and not self._away:
             waited = asyncio.get_running_loop().time() - self._waits_since
-            return jittered(min(max(pace.start_step, waited * pace.start_share), pace.start_cap), 0.1)
+            return min(max(pace.start_step, waited * pace.start_share), pace.start_cap)
         step = self._backoff.pause()
         return min(step, jittered(pace.away_cap, 0.1)) if self._away else step
 

@@ -12,7 +12,14 @@ DIR = "PAPERCLIP_RELAY_DIR"
 PROMPT = "PAPERCLIP_RELAY_PROMPT"
 """File the agent gets as its stdin."""
 OUT = "PAPERCLIP_RELAY_OUT"
-"""File that takes the agent's stdout; its folder is made, mode 0700."""
+"""File on the shared volume that gets a copy of stdout, or nothing; its folder is made, mode 0700.
+Where POD is set its first characters are put into the name, as `plan.runlog.path_of_pod` does."""
+POD = "PAPERCLIP_RELAY_POD"
+"""Uid of the Pod."""
+ONLY_POD = "PAPERCLIP_RELAY_ONLY_POD"
+"""Uid of the only Pod that may start the agent; empty or not set: any may."""
+ONLY_POD_KEY = "only-pod"
+"""Key of the run Secret that gives ONLY_POD its value in Pods whose container starts from then on."""
 NONCE = "PAPERCLIP_RELAY_NONCE"
 """Eight hex digits that stand in every marked line."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
@@ -21,6 +28,13 @@ MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """File of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
 """Seconds of quiet after which a bookmark is written; 20 where it is not set."""
+COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
+"""Longest wait for the copy on the shared volume after the log has ended, seconds; 10 where it is not set."""
+
+NO_PROMPT_CODE = 66
+"""Exit code of a relay that found no prompt."""
+NOT_ONLY_POD_CODE = 67
+"""Exit code of a relay that did not start the agent, since another Pod of its Job has run it."""
 
 
 @cache
@@ -32,7 +46,11 @@ def script() -> str:
 
 @dataclass(frozen=True, slots=True)
 class RelaySummary:
-    """What the relay counted: stdout's bytes, newlines and digest, and the last result's facts."""
+    """What the relay counted: stdout's bytes, newlines and digest, and the facts of the run's result.
+
+    A result that a later answer or turn has overtaken is not the run's: `is_error` is None then, and where
+    there was no result.
+    """
 
     bytes: int
     lines: int
@@ -43,6 +61,12 @@ class RelaySummary:
     is_error: bool | None = None
     cost_usd: float | None = None
     limit_hit: bool = False
+    last: str | None = None
+    """What told last how the run stood: "result", "answer" or "init"; None where nothing did."""
+    copied: int | None = None
+    """Bytes of stdout in the copy on the shared volume; None where none was asked for."""
+    copy_trouble: str | None = None
+    """Why the copy ends there, where it is not whole."""
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
@@ -66,6 +90,9 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
         is_error=_of(told, "is_error", bool),
         cost_usd=_of(told, "cost", (int, float)),
         limit_hit=told.get("limit") is True,
+        last=_of(told, "last", str),
+        copied=_of(told, "copied", int),
+        copy_trouble=_of(told, "copy_trouble", str),
     )
 
 

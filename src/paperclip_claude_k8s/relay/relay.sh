@@ -1,33 +1,39 @@
-# Runs the agent ("$@") with its stdout in a file, and copies that file to the container's log to the last byte:
-# the CLI drops at exit what a pipe has not taken. One process supervises and waits, another is the only writer.
-# `sleep 0.1`, `head -c` and `grep -o` are not POSIX; coreutils and busybox have them.
+# Runs the agent ("$@") with its stdout in a file of the Pod's own, and copies that file to the container's log to
+# the last byte: the CLI drops at exit what a pipe has not taken. One process supervises and waits, another is the
+# only writer of the log, and a third keeps a copy on the shared volume, where something may be wrong at any time.
+# `sleep 0.1`, `head -c`, `grep -a`, `stat -c` and /proc are not POSIX; coreutils and busybox have them on Linux.
+# awk is only needed for the facts of the last result: gawk, mawk, busybox and the original awk will do.
 set -u
 dir=$PAPERCLIP_RELAY_DIR
 prompt=$PAPERCLIP_RELAY_PROMPT
-out=${PAPERCLIP_RELAY_OUT:-$dir/stdout}
+copy=${PAPERCLIP_RELAY_OUT:-}
+pod=${PAPERCLIP_RELAY_POD:-}
+only_pod=${PAPERCLIP_RELAY_ONLY_POD:-}
 nonce=$PAPERCLIP_RELAY_NONCE
 limit=${PAPERCLIP_RELAY_LIMIT:-0}
 message=${PAPERCLIP_RELAY_MESSAGE:-/dev/termination-log}
 bookmark=${PAPERCLIP_RELAY_BOOKMARK_SEC:-20}
+copy_wait=${PAPERCLIP_RELAY_COPY_SEC:-10}
 unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_NONCE \
-  PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC
+  PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC PAPERCLIP_RELAY_COPY_SEC \
+  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD
 
+out=$dir/stdout
 err=$dir/stderr
 ended=$dir/ended
+trouble=$dir/trouble
+# each Pod of a Job has a copy of its own: FILE.ndjson becomes FILE.12345678.ndjson
+[ -z "$copy" ] || [ -z "$pod" ] || copy=${copy%.ndjson}.$(printf %.8s "$pod").ndjson
 mark=$(printf '\036%s' "$nonce")
 newline='
 '
 mkdir -p "$dir"
 # what an earlier container of the same folder left would tell of its end, not of ours
-rm -f "$ended" "$dir/limit" "$dir/counts" "$dir/result"
+rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied"
+: >"$out"
 : >"$err"
 # what this shell complains about, such as a command that is not there, is the agent's stderr
 exec 2>>"$err"
-if ! (umask 077 && mkdir -p "${out%/*}" && : >"$out"); then
-  echo "paperclip relay: $out cannot be written, the output stays in $dir" >&2
-  out=$dir/stdout
-  : >"$out"
-fi
 
 # Sets pos to the offset of descriptor $1; a builtin read, no process.
 offset() {
@@ -48,11 +54,36 @@ between() {
   [ -n "$edge" ]
 }
 
-# Copies what is there, at most 4 MiB; sets moved when it was something, and full when there may be more.
-copy() {
-  dd bs=64k count=64 <&3 2>/dev/null
-  offset 3
+# Sets ready to the bytes that may be sent: what the copy has, so that a reader finds there what a log has lost.
+# Everything where there is no copy any more, or for a minute after it did not catch up for a second.
+pace() {
+  ready=all
+  [ -n "$copy" ] || return 0
+  [ "$rest" -le 0 ] || return 0
+  { read -r copied now <"$dir/copied"; } 2>/dev/null || copied=$before now=$beat
+  [ "$now" != done ] || return 0
+  if [ "$now" != "$beat" ]; then
+    beat=$now stuck=0
+  elif [ "$stuck" -ge 20 ]; then
+    rest=1200
+    return 0
+  fi
+  ready=$copied before=$copied
+}
+
+# Sends what is ready, at most 4 MiB; sets moved when it was something, and full when there may be more.
+send() {
   moved= full=
+  if [ "$ready" = all ]; then
+    dd bs=64k count=64 <&3 2>/dev/null
+  elif [ "$ready" -gt "$sent" ]; then
+    size=$((ready - sent))
+    [ "$size" -le 4194304 ] || size=4194304
+    dd bs="$size" count=1 <&3 2>/dev/null
+  else
+    return 0
+  fi
+  offset 3
   [ "$((pos - sent))" -lt 4194304 ] || full=1
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
@@ -74,6 +105,15 @@ complain() {
   done
 }
 
+# Tells once what is wrong with the copy.
+tell_trouble() {
+  if [ -z "$told" ] && [ -s "$trouble" ] && between; then
+    IFS= read -r line <"$trouble"
+    printf '%s e paperclip relay: %s\n' "$mark" "$line"
+    told=1
+  fi
+}
+
 # Counts lines up to what was sent; fails when the file has grown meanwhile.
 count() {
   lines=$((lines + $(dd bs=64k <&4 2>/dev/null | wc -l)))
@@ -92,18 +132,34 @@ stop_at_limit() {
   fi
 }
 
+# Until the next look: ten a second while something comes, four when it is quiet. step and quiet count twentieths
+# of a second.
+look_away() {
+  if [ "$quiet" -lt 40 ]; then
+    step=2
+    sleep 0.1
+  else
+    step=5
+    sleep 0.25
+  fi
+  quiet=$((quiet + step))
+}
+
 writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
-  sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full=
+  sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full= told=
+  step=2 beat= stuck=0 before=0 rest=0
   while :; do
-    # looked at before the last copy, so that nothing can come after it
+    pace
+    # looked at before the last bytes are sent, so that nothing can come after them
     last=
-    [ ! -e "$ended" ] || last=1
-    copy
+    [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
+    send
     busy=$moved
     complain 200
+    tell_trouble
     stop_at_limit
     [ -z "$full" ] || continue
     [ -z "$last" ] || break
@@ -113,14 +169,8 @@ writer() {
       printf '%s b %s %s\n' "$mark" "$sent" "$lines"
       quiet=0
     fi
-    # ten looks a second while something comes, four when it is quiet; quiet counts twentieths of a second
-    if [ "$quiet" -lt 40 ]; then
-      sleep 0.1
-      quiet=$((quiet + 2))
-    else
-      sleep 0.25
-      quiet=$((quiet + 5))
-    fi
+    look_away
+    stuck=$((stuck + step)) rest=$((rest - step))
   done
   if ! between; then
     printf '%s n\n' "$mark"
@@ -131,34 +181,223 @@ writer() {
     [ "$left" -eq 0 ]
   do :; done
   [ -z "$held" ] || printf '%s e %s\n' "$mark" "$held"
-  looked=
   lines=$(head -c "$sent" "$out" | wc -l)
-  echo "$sent $((lines))" >"$dir/counts"
+  echo "$sent $((lines)) $told" >"$dir/counts"
 }
 
-# One field of the last result line: $1 its name, $2 the shape of a harmless value.
-field() {
-  value=$(grep -o "\"$1\":$2" "$dir/result" 2>/dev/null | head -n 1)
-  value=${value#*:}
-  echo "${value:-null}"
+# Ends the copy; $1 says why, and its bytes so far stay.
+give_up() {
+  echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
+}
+
+# Copies stdout to descriptor 7 until the agent has ended, or the copy is not what this process has written.
+keep_copy() {
+  set +C
+  quiet=0 beat=0
+  file=$(stat -L -c '%d %i' /proc/self/fd/7)
+  while :; do
+    last=
+    [ ! -e "$ended" ] || last=1
+    seen=$(stat -c '%d %i %s' "$copy" "$out" 2>"$dir/why")
+    if [ "${seen%"$newline"*}" != "$file $copied" ]; then
+      give_up "$copy was removed or changed by somebody else"
+      return 1
+    fi
+    if [ "${seen##* }" != "$copied" ] || [ -n "$last" ]; then
+      if ! dd bs=64k count=64 <&6 >&7 2>"$dir/why"; then
+        offset 7
+        copied=$pos
+        IFS= read -r why <"$dir/why"
+        give_up "$why"
+        return 1
+      fi
+      offset 7
+      [ "$pos" = "$copied" ] || quiet=0
+      size=$((pos - copied)) copied=$pos
+      [ "$size" -lt 4194304 ] || last=more
+    fi
+    # each number after the bytes says that the copy has caught up once more
+    [ "$last" = more ] || beat=$((beat + 1))
+    echo "$copied $beat" >"$dir/copied"
+    case $last in
+      more) ;;
+      '') look_away ;;
+      *) return 0 ;;
+    esac
+  done
+}
+
+# Keeps the copy in a process of its own: neither log nor agent waits for the shared volume.
+copier() {
+  trap '' TERM INT HUP
+  umask 077
+  copied=0
+  exec 6<"$out"
+  # a file of its own, through nobody's link: -C makes one or fails
+  set -C
+  if ! { mkdir -p "${copy%/*}" && rm -f "$copy" && keep_copy 7>"$copy"; } 2>|"$dir/why"; then
+    set +C
+    IFS= read -r why <"$dir/why"
+    [ -s "$trouble" ] || give_up "$why"
+  fi
+  echo "$copied done" >"$dir/copied"
+}
+
+# Lines that can tell how the run stands: results, answers and the beginnings of turns.
+telling() {
+  tr -d '\000' | grep -a -F -e '"type":"result"' -e '"type":"assistant"' -e '"subtype":"init"'
+}
+
+# Reads such lines, cut at each quote, and looks at the outermost keys of their objects only: what a model or a
+# tool said is inside of strings or further in. Prints the facts of a result that no later answer or turn has
+# overtaken; fails when no line tells anything.
+facts() {
+  awk '
+    function judge(  type) {
+      type = seen["type"]
+      if (broken || !begun) {
+      } else if (type == "s result") {
+        if (!depth) { last = type; keep() }
+      } else if (type == "s assistant") {
+        if (seen["parent_tool_use_id"] !~ /^s ./) last = type
+      } else if (type == "s system" && seen["subtype"] == "s init") {
+        last = type
+      }
+      split("", seen)
+      broken = begun = depth = quoted = named = 0
+      key = ""
+    }
+    function keep() {
+      session = chosen("session_id", "^s [0-9A-Za-z_-]+$", 1)
+      subtype = chosen("subtype", "^s [a-z_]+$", 1)
+      error = seen["is_error"] == "l true" ? "true" : "false"
+      cost = chosen("total_cost_usd", "^l (0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$", 0)
+    }
+    function chosen(name, shape, string,  value) {
+      value = seen[name]
+      if (value !~ shape || length(value) > 100) return "null"
+      value = substr(value, 3)
+      return string ? "\"" value "\"" : value
+    }
+    function outside(text, is_end,  value, up, down) {
+      if (broken || (begun && !depth)) return
+      if (!begun) {
+        begun = depth = named = (text ~ /[{]$/)
+        broken = !begun
+        return
+      }
+      if (is_end && text == "") return
+      if (is_end) sub(/[^][{}:,.+0-9A-Za-z-].*$/, "", text)
+      if (text !~ /^[]}:,]/ || text ~ /[]}][[{]/ || (!is_end && text !~ /[]}[{:,]$/)) broken = 1
+      if (key != "" && text != ":") {
+        value = text
+        sub(/^:/, "", value)
+        sub(/[],}].*$/, "", value)
+        seen[key] = "l " value
+        key = ""
+      }
+      named = 0
+      if (text == ":") return
+      if (text != ",") {
+        value = text
+        up = gsub(/[[{]/, "", value)
+        down = gsub(/[]}]/, "", value)
+        depth += up - down
+        if (depth < 0) broken = 1
+      }
+      named = (depth == 1 && text ~ /[{,]$/)
+    }
+    function inside(text) {
+      if (named) key = text
+      else if (key != "") { seen[key] = "s " text; key = "" }
+      named = 0
+    }
+    BEGIN { RS = "\"" }
+    {
+      piece = $0
+      while (cut = index(piece, "\n")) {
+        if (!quoted) outside(substr(piece, 1, cut - 1), 1)
+        judge()
+        piece = substr(piece, cut + 1)
+      }
+      if (!quoted) {
+        outside(piece, 0)
+        quoted = 1
+        held = ""
+        next
+      }
+      if (substr(piece, length(piece)) == "\\") {
+        slashes = piece
+        sub(/^.*[^\\]/, "", slashes)
+        if (length(slashes) % 2) {
+          held = substr(held piece, 1, 200)
+          next
+        }
+      }
+      inside(substr(held piece, 1, 200))
+      quoted = 0
+    }
+    END {
+      judge()
+      if (last == "") exit 1
+      if (last != "s result") session = subtype = error = cost = "null"
+      printf "\"last\":\"%s\",", last == "s result" ? "result" : last == "s system" ? "init" : "answer"
+      printf "\"session\":%s,\"subtype\":%s,\"is_error\":%s,\"cost\":%s", session, subtype, error, cost
+    }'
+}
+
+# The facts of the run's result. Looks at the end first: the last line that tells something decides.
+result() {
+  near=1048576
+  while [ "$near" -lt "$bytes" ]; do
+    # the first line there is a part of one
+    tail -c "$near" "$out" | sed 1d | telling | facts && return
+    near=$((near * 16))
+  done
+  telling <"$out" | facts || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
 # The verdict that survives the loss of the log.
 summarize() {
-  bytes=0 lines=0
-  read -r bytes lines <"$dir/counts"
+  LC_ALL=C
+  export LC_ALL
+  bytes=0 lines=0 told=
+  read -r bytes lines told <"$dir/counts"
   hash=
   [ "$bytes" -gt 2147483648 ] || hash=$(head -c "$bytes" "$out" | sha256sum)
   hash=${hash%% *}
-  tail -c 4194304 "$out" | grep '^{"type":"result"' | tail -n 1 >"$dir/result"
-  [ -s "$dir/result" ] || [ "$bytes" -le 4194304 ] ||
-    grep '^{"type":"result"' "$out" | tail -n 1 >"$dir/result"
   over=false
   [ ! -e "$dir/limit" ] || over=true
-  printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,"session":%s,"subtype":%s,"is_error":%s,"cost":%s}\n' \
+  facts=$(result)
+}
+
+# Leaves the summary; what is not known yet of the copy may follow.
+leave_note() {
+  copied=null wrong=null
+  if [ -n "$copy" ]; then
+    copied=
+    [ ! -s "$dir/copied" ] || read -r copied _ <"$dir/copied"
+    copied=${copied:-0}
+    [ ! -s "$trouble" ] || wrong="\"$(head -n 1 "$trouble" | tr -cd 'A-Za-z0-9 .,:;/_()-' | head -c 400)\""
+  fi
+  printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
     "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$over" \
-    "$(field session_id '"[0-9A-Za-z_-]*"')" "$(field subtype '"[a-z_]*"')" \
-    "$(field is_error '[a-z]*')" "$(field total_cost_usd '[0-9][0-9.eE+-]*')" >"$message"
+    "$facts" "$copied" "$wrong" >"$message"
+}
+
+# Waits for the copy, but not for ever: a volume that hangs keeps no Pod alive.
+await_copy() {
+  left=$((copy_wait * 10))
+  while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do
+    left=$((left - 1))
+    if [ "$left" -lt 0 ]; then
+      kill -KILL "$pid_of_copier"
+      copied=${copied:-0}
+      give_up "the volume does not take more in time"
+      return
+    fi
+    sleep 0.1
+  done
 }
 
 # Waits for $1 whatever signals come in between; sets code. An interrupted wait tells nothing of the process.
@@ -177,16 +416,25 @@ await() {
 pid_of_agent=
 stop=
 trap 'signalled=1 stop=1; [ -z "$pid_of_agent" ] || kill -TERM "$pid_of_agent"' TERM INT HUP
-if [ -r "$prompt" ]; then
+if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
+  echo "paperclip relay: Pod $only_pod of this Job has run the agent already; this one does not start it" >&2
+  code=67 copy=
+  writer &
+  pid_of_writer=$!
+elif [ -r "$prompt" ]; then
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
   [ -z "$stop" ] || kill -TERM "$pid_of_agent"
+  if [ -n "$copy" ]; then
+    copier >/dev/null &
+    pid_of_copier=$!
+  fi
   writer &
   pid_of_writer=$!
   await "$pid_of_agent"
 else
   echo "paperclip relay: there is no prompt at $prompt; check the run Secret and its mount" >&2
-  code=66
+  code=66 copy=
   writer &
   pid_of_writer=$!
 fi
@@ -196,4 +444,11 @@ agent_code=$code
 await "$pid_of_writer"
 code=$agent_code
 summarize
+leave_note
+if [ -n "$copy" ]; then
+  await_copy
+  leave_note
+  # the writer tells of trouble itself while it is there
+  [ -n "$told" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
+fi
 exit "$code"

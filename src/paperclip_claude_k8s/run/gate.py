@@ -11,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
+from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.failures import words_of
 from paperclip_claude_k8s.plan.manifest import secret_manifest
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.relay import ONLY_POD_KEY
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.disruption import must_not_be_replaced

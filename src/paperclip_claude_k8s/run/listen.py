@@ -48,7 +48,9 @@ class Ears:
         self._vigil = vigil
         annotations = job.annotations if job is not None else {}
         self._nonce = annotations.get(NONCE_ANNOTATION)
-        self._filler = run_log_of(volume, annotations.get(RUN_LOG_ANNOTATION))
+        self._volume = volume
+        self._run_log = annotations.get(RUN_LOG_ANNOTATION)
+        self._pod_uid: str | None = None
         self._say = say
         self._sink = _Sink(say, ports.chronicle, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
@@ -61,11 +63,12 @@ class Ears:
 
         It may be called before the container has started: the log is tried until it can be opened.
         """
+        self._pod_uid = pod.uid
         origin = Origin(
             nonce=self._nonce,
             expected=self._expected,
             container=self._container,
-            filler=self._filler,
+            filler=run_log_of(self._volume, self._run_log, pod.uid),
             started=self._vigil.known.agent_began,
         )
         source = ClusterLog(self._ports.cluster, pod, heed or StreamHeed())
@@ -79,10 +82,13 @@ class Ears:
 
     async def recover(self) -> None:
         """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
-        if self._filler is None:
+        pod = self._vigil.known.pod
+        known = pod.uid if pod is not None else None
+        filler = run_log_of(self._volume, self._run_log, self._pod_uid or known)
+        if filler is None:
             return
         self._set_ended()
-        origin = Origin(nonce=self._nonce, filler=self._filler)
+        origin = Origin(nonce=self._nonce, filler=filler)
         follower = Follower(NoLog(), self._sink, origin, governor=self._ports.governor)
         self.report = await follower.run(self._ended)
 
@@ -101,7 +107,7 @@ class Ears:
 
     def _expected(self) -> Totals | None:
         told = self.summary
-        return None if told is None else Totals(told.bytes, told.lines, told.sha256 or "")
+        return None if told is None else Totals(told.bytes, told.lines, told.sha256 or "", told.copied)
 
     def _container(self) -> str | None:
         pod = self._vigil.known.pod

@@ -325,7 +325,7 @@ async def _drain(crew: _Crew, ending: Ending) -> None:
         return
     if crew.log is not None:
         crew.log.cancel()
-    if isinstance(ending, PodLost):
+    if isinstance(ending, PodLost) or (known.pod_gone and not never_began(known)):
         await crew.ears.recover()
 
 

@@ -5,14 +5,16 @@ read or remove a file of the host.
 """
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
 
-from paperclip_claude_k8s.plan.runlog import FOLDER
+from paperclip_claude_k8s.plan.runlog import FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import House
 from paperclip_claude_k8s.run.trees import FILE, KEPT_SECONDS, descended, opened
@@ -24,31 +26,49 @@ PATIENCE = 10.0
 
 
 class RunLogFile:
-    """The relay's file; fills gaps in a container's log."""
+    """The file of one Pod's relay; fills gaps in a container's log."""
 
-    def __init__(self, volume: str, path: str) -> None:
+    def __init__(self, volume: str, path: str, pod_uid: str | None) -> None:
+        """`path`: without the Pod's part. Of a Pod that nobody knows it is the run's only file."""
         self._volume = volume
         self._path = path
+        self._name = None if pod_uid is None else PurePosixPath(path_of_pod(path, pod_uid)).name
 
     async def read(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of the agent's stdout; fewer where the file ends. Raises `OSError`."""
         return await asyncio.get_running_loop().run_in_executor(_THREADS, self._read, start, stop)
 
     def _read(self, start: int, stop: int) -> bytes:
-        with _folder_of(self._volume, self._path) as (folder, name), descended(folder, name, FILE) as file:
+        with (
+            _folder_of(self._volume, self._path) as (folder, run_name),
+            descended(folder, self._name or _only_file(folder, run_name), FILE) as file,
+        ):
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
             return os.pread(file, stop - start, start)
 
 
-def run_log_of(volume: str | None, annotated: str | None) -> RunLogFile | None:
-    """The file that a Job's annotation names, where it can be reached; none if the path leads elsewhere."""
+def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = None) -> RunLogFile | None:
+    """The file of a Pod whose Job has this annotation; none if it cannot be reached or leads elsewhere."""
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
-    return RunLogFile(volume, annotated) if parts[:1] == (FOLDER,) and ".." not in parts else None
+    if parts[:1] != (FOLDER,) or ".." in parts:
+        return None
+    return RunLogFile(volume, annotated, pod_uid)
+
+
+def _only_file(folder: int, run_name: str) -> str:
+    names = [name for name in os.listdir(folder) if is_of_run(name, run_name)]
+    if not names:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), run_name)
+    if len(names) > 1:
+        raise OSError(errno.EINVAL, f"{len(names)} Pods of the run have one")
+    return names[0]
 
 
 async def put_away(plan: RunPlan, annotated: str | None, house: House, *, succeeded: bool) -> None:
-    """Remove the log of a run that ended well, and old ones beside it; what the volume refuses stays.
+    """Remove the files of a run that ended well, and old ones beside them; what the volume refuses stays.
 
     `annotated`: what the Job says of its log's path; an adopted one was made by another run.
     """
@@ -67,13 +87,13 @@ def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
     with _folder_of(volume, path) as (folder, name), os.scandir(folder) as entries:
         for entry in entries:
             old = entry.stat(follow_symlinks=False).st_mtime < oldest
-            if own if entry.name == name else old:
+            if own if is_of_run(entry.name, name) else old:
                 os.unlink(entry.name, dir_fd=folder)
 
 
 @contextmanager
 def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
-    """The opened folder in which the file lies, and the file's name."""
+    """The opened folder in which the run's files lie, and their name without a Pod's part."""
     whole = PurePosixPath(volume, path)
     with opened(str(whole.parent), volume) as folder:
         yield folder, whole.name

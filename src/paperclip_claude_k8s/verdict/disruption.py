@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from paperclip_claude_k8s.cluster.labels import CONTROLLER_UID_LABELS
-from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, CONTROLLER_UID_LABELS
+from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Terminated
+from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
 TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
 """Reasons of a Pod's status that mean somebody took it away; newer servers add a condition."""
@@ -48,6 +49,10 @@ def disruption(known: Known) -> Disruption | None:
     if pod is None:
         return None
     named = named_disruption(pod)
+    if named is None and _ran_nothing(pod):
+        return Disruption(
+            "PodReplaced", "another Pod of this Job ran the agent, and was taken away", named=True
+        )
     if named is not None or not (pod.deleting or known.pod_gone):
         return named
     match known.stopped_by_job:
@@ -57,6 +62,14 @@ def disruption(known: Known) -> Disruption | None:
             return Disruption("JobScaledDown", "somebody set the Job's parallelism to 0")
         case "":
             return Disruption("PodDeleted", "somebody deleted the Pod, evicted it or drained its node")
+
+
+def _ran_nothing(pod: PodSnapshot) -> bool:
+    """Whether its relay did not start the agent, since the run Secret names another Pod."""
+    agent = pod.container(AGENT_CONTAINER)
+    return (
+        agent is not None and isinstance(agent.now, Terminated) and agent.now.exit_code == NOT_ONLY_POD_CODE
+    )
 
 
 def explained(found: Disruption, events: Iterable[EventSnapshot]) -> Disruption:

@@ -6,6 +6,7 @@ from typing import assert_never
 from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.podlog.report import (
     ContainerChanged,
+    FileUnusable,
     Gap,
     GapFilled,
     Notice,
@@ -19,7 +20,7 @@ ERROR_CHARS = 300
 """Of an exception's message that are quoted: it may hold a whole line of the agent's."""
 
 
-def describe_notice(notice: Notice) -> str:
+def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kind
     """One line, times in UTC."""
     match notice:
         case Reconnecting(why, attempts):
@@ -39,6 +40,8 @@ def describe_notice(notice: Notice) -> str:
             )
         case SinkFailed(error):
             return f"A bug in the adapter: {error_text(error)}; the run goes on, its log counts as incomplete"
+        case FileUnusable(why):
+            return f"Log stream: {unusable_copy(why)}"
         case _:
             assert_never(notice)
 
@@ -47,6 +50,13 @@ def error_text(error: Exception) -> str:
     """Kind and message of an exception, in one short line without credentials."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return redact_text(words.removesuffix(":"))[:ERROR_CHARS]
+
+
+def unusable_copy(why: str) -> str:
+    """What it means that the relay's file cannot be used."""
+    return (
+        f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log counts"
+    )
 
 
 def moment(nanos: int | None) -> str | None:

@@ -9,7 +9,7 @@ from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
-from paperclip_claude_k8s.verdict.notices import error_text, moment
+from paperclip_claude_k8s.verdict.notices import error_text, moment, unusable_copy
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
@@ -138,7 +138,8 @@ def _evidence(failure: Failure, asked: Asked) -> JsonMap:
 def _json(seen: Sighting, own: Share, asked: Asked, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
-    warnings = [*told.warnings, *filter(None, [own.warning]), *_untaken(seen, asked.host_failures)]
+    known = (*told.warnings, *filter(None, [own.warning]))
+    warnings = [*known, *_copy_warnings(seen), *_untaken(seen, asked.host_failures)]
     ours: JsonMap = {
         "containerExitCode": seen.exit_code,
         "log": _log(seen, asked.host_failures),
@@ -148,6 +149,14 @@ def _json(seen: Sighting, own: Share, asked: Asked, *, with_output: bool = False
         "stderr": told.stderr_tail or None if with_output else None,
     }
     return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}
+
+
+def _copy_warnings(seen: Sighting) -> Iterator[str]:
+    """What is wrong with the copy of the output on the shared volume, as the relay and our reader say."""
+    if seen.relay is not None and seen.relay.copy_trouble:
+        yield seen.relay.copy_trouble
+    if seen.log is not None and seen.log.file_trouble:
+        yield unusable_copy(seen.log.file_trouble)
 
 
 def _untaken(seen: Sighting, host: HostFailures) -> Iterator[str]:

@@ -7,6 +7,8 @@ from paperclip_claude_k8s.relay import RelaySummary
 
 LOST = "the result event was lost with the log; what the relay noted of it counts"
 NOT_THE_END = "a part of the log was lost in which the CLI went on after the last result that was heard"
+WENT_ON = frozenset({"answer", "init"})
+"""What the relay saw last where the CLI went on after a result."""
 
 
 def salvage(told: Transcript, relay: RelaySummary | None) -> Transcript:
@@ -20,7 +22,7 @@ def salvage(told: Transcript, relay: RelaySummary | None) -> Transcript:
         return told
     if relay.is_error is not None:
         return told if _is_the_one_heard(told, relay) else _with_result(told, relay)
-    if told.result is None:
+    if told.result is None or relay.last not in WENT_ON:
         return told
     warnings = (*told.warnings, NOT_THE_END)
     return replace(told, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings)
@@ -42,9 +44,10 @@ def _is_the_one_heard(told: Transcript, relay: RelaySummary) -> bool:
 
 
 def _with_result(told: Transcript, relay: RelaySummary) -> Transcript:
+    facts = {"type": "result", "subtype": relay.subtype, "is_error": relay.is_error}
     return replace(
         told,
-        result={"type": "result", "subtype": relay.subtype, "is_error": relay.is_error},
+        result={key: value for key, value in facts.items() if value is not None},
         session_id=told.session_id or (None if relay.is_error else relay.session_id),
         spent=told.spent.with_lost_result(relay.cost_usd),
         overtaken=False,

@@ -1,0 +1,43 @@
+"""A Pod that is told of another as the only one starts no agent: from the manifest to the exit code."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.support.plans import a_plan
+
+from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.devcluster import DevCluster
+from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
+
+
+async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
+    """How the agent's container of the Job's Pod ended."""
+    async with asyncio.timeout(30):
+        while True:
+            for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:
+                agent = pod.container(AGENT_CONTAINER)
+                if agent is not None and isinstance(agent.now, Terminated):
+                    return agent.now
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("only", ["another-pod", None])
+async def test_the_agent_is_started_by_the_only_pod_or_by_any_where_none_is_named(only: str | None) -> None:
+    async with DevCluster.start() as cluster:
+        gateway = Gateway(str(cluster.kubeconfig))
+        made = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})
+        plan = replace(made, namespace=cluster.namespace)
+        job = await gateway.create_job(plan.namespace, job_manifest(plan))
+        secret = secret_manifest(plan, job.ref)
+        named = {} if only is None else {relay.ONLY_POD_KEY: only}
+        secret["stringData"] = {**plan.secret_data, **named}
+        await gateway.create_secret(plan.namespace, secret)
+        ended = await end_of(gateway, plan.namespace, job.ref.name)
+        await gateway.close()
+    told = relay.read_summary(ended.message, plan.nonce)
+    assert told is not None
+    assert told.exit_code == ended.exit_code == (5 if only is None else relay.NOT_ONLY_POD_CODE)

@@ -1,0 +1,105 @@
+"""Whatever happens to the copy on the shared volume: the run is whole, and the host hears what was wrong."""
+
+import asyncio
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tests.support.homes import Home, at_home_on_dev, at_home_on_real
+from tests.support.programs import small_disk
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+INIT = '{"type":"system","subtype":"init","session_id":"0c6c1f0e-5d5c-4f63-9c1e-3a2f6a1b7d10"}'
+LINE = '{"type":"user","n":%d,"text":"%s"}'
+RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
+
+
+def agent(lines: int, size: int, pause: float) -> tuple[str, str]:
+    """A script that prints so many lines of about this size, and what it prints."""
+    text = "x" * size
+    script = (
+        f"echo '{INIT}'; x=$(head -c {size} /dev/zero | tr '\\0' x); i=0; "
+        f"while [ $i -lt {lines} ]; do printf '{LINE}\\n' $i $x; i=$((i+1)); sleep {pause}; done; "
+        f"echo '{RESULT}'"
+    )
+    return script, "".join(f"{line}\n" for line in (INIT, *(LINE % (n, text) for n in range(lines)), RESULT))
+
+
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
+    async with at_home_on_dev(tmp_path) if request.param == "devcluster" else at_home_on_real() as opened:
+        yield opened
+
+
+def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> list[str]:
+    """Every line once, and a success; the warnings about the volume."""
+    assert result.error_message is None
+    assert heard.stdout == expected
+    assert result.result_json is not None
+    log = result.result_json["log"]
+    assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(expected), [])
+    return [text for text in result.result_json.get("warnings", []) if "shared volume" in text]
+
+
+async def test_a_healthy_volume_is_no_matter(home: Home) -> None:
+    script, expected = agent(10, 10, 0.05)
+    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who, config={"retainRunLogs": True})
+    assert assert_whole(result, heard, expected) == []
+    assert "shared volume" not in heard.status + heard.stderr
+    (file,) = (home.volume / "run-logs" / "co" / who["id"]).iterdir()
+    assert re.fullmatch(r"[0-9a-f-]{36}\.[0-9a-f]{8}\.ndjson", file.name)
+    assert file.read_bytes() == expected.encode()
+
+
+async def test_a_volume_that_fills_up_costs_the_run_nothing_and_is_told(home: Home) -> None:
+    script, expected = agent(20, 100_000, 0)
+    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=who)  # makes the folders, as their owner
+    with small_disk(home.volume / "run-logs" / "co" / who["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
+        result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who)
+    (warning,) = assert_whole(result, heard, expected)
+    assert "No space left on device" in warning
+    assert "No space left on device" in heard.stderr
+
+
+def pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def append(file: Path) -> None:
+    with file.open("ab") as stream:
+        stream.write(b'{"type":"result","subtype":"error_max_turns","is_error":true}\ngarbage\n')
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 10)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, pipe, append, cut])
+async def test_a_copy_that_is_damaged_in_mid_run_costs_the_run_nothing_and_is_told(
+    home: Home, damage: Callable[[Path], None]
+) -> None:
+    script, expected = agent(30, 10, 0.1)
+    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+
+    async def harm() -> None:
+        async with asyncio.timeout(60):
+            while not (files := list(home.volume.glob(f"run-logs/co/{who['id']}/*.ndjson"))):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        damage(files[0])
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(harm())
+        told = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=who))
+    warnings = assert_whole(*told.result(), expected)
+    assert warnings
+    assert "removed or changed" in warnings[0]
+    assert not any(home.volume.glob(f"run-logs/co/{who['id']}/*"))

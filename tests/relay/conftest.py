@@ -1,0 +1,11 @@
+"""One Pod per shell."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.relays import SHELLS, Pod, pod_of
+
+
+@pytest.fixture(params=sorted(SHELLS))
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
+    return pod_of(request.param, tmp_path)

@@ -1,0 +1,291 @@
+"""The copy on the shared volume: whatever happens to it, log and agent are whole, and it is said."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.programs import program, small_disk
+from tests.support.relays import Ended, Pod, pod_of, summary
+
+from paperclip_claude_k8s import relay
+
+UID = "0a1b2c3d-1111-2222-3333-444455556666"
+SLOW = "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); sleep 0.05; done"
+AT_A_WORD = "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -e end ]; do sleep 0.05; done"
+SLOW_OUTPUT = b"".join(b"line %d\n" % number for number in range(30))
+
+
+def said(ended: Ended) -> list[bytes]:
+    """The relay's own lines on stderr; there are no others."""
+    assert all(line.startswith(b"paperclip relay: ") for line in ended.stderr)
+    return ended.stderr
+
+
+def bytes_of(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
+
+
+def mode_of(file: Path) -> int:
+    return file.lstat().st_mode & 0o777
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def script(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o755)
+
+
+async def first_bytes(file: Path) -> bytes:
+    """Once there are any."""
+    async with asyncio.timeout(10):
+        while not (found := bytes_of(file)):  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    return tmp_path / "volume" / "agent" / "run.ndjson"
+
+
+async def test_the_copy_has_what_the_log_has_and_nobody_else_may_read_it(pod: Pod, shared: Path) -> None:
+    output = b"x" * 70_000 + b"\n" + b"y" * 9_000_000
+    (pod.folder / "output").write_bytes(output)
+    ended = await pod.run("cat", str(pod.folder / "output"), env={relay.OUT: str(shared)})
+    assert ended.stdout == output
+    assert bytes_of(shared) == output
+    assert [mode_of(at) for at in (shared.parent, shared)] == [0o700, 0o600]
+    assert (summary(ended).copied, summary(ended).copy_trouble) == (len(output), None)
+
+
+async def test_the_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
+    async with pod.started("sh", "-c", "echo one; sleep 20", env={relay.OUT: str(shared)}) as process:
+        assert await first_bytes(shared) == b"one\n"
+        process.terminate()
+        await pod.ended(process)
+
+
+async def test_the_copy_has_each_line_before_the_log_has_it(pod: Pod, shared: Path) -> None:
+    """So that a reader can put in order what the log has lost."""
+    async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
+        assert process.stdout is not None
+        read = b""
+        while line := await process.stdout.readline():
+            read += line
+            assert bytes_of(shared).startswith(read)
+    assert read == SLOW_OUTPUT
+
+
+SLOW_DD = """#!/bin/sh
+case $(readlink /proc/$$/fd/1) in *.ndjson) sleep 0.7 ;; esac
+exec {dd} "$@"
+"""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox takes its own dd whatever stands on the PATH
+async def test_a_copy_that_falls_behind_holds_up_no_line(shell: str, tmp_path: Path, shared: Path) -> None:
+    pod, size = pod_of(shell, tmp_path), 60_000_000
+    tools = made(tmp_path / "tools")
+    script(tools / "dd", SLOW_DD.format(dd=program("dd")))
+    env = {relay.OUT: str(shared), relay.COPY_SEC: "1", "PATH": f"{tools}:{os.environ['PATH']}"}
+    async with pod.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
+        assert process.stdout is not None
+        await process.stdout.readexactly(size)
+        assert len(bytes_of(shared)) < size
+        process.terminate()
+        ended = await pod.ended(process)
+    assert ended.code == 143
+    assert summary(ended).bytes == size
+    assert "in time" in (summary(ended).copy_trouble or "")
+
+
+async def test_no_copy_is_no_trouble(pod: Pod) -> None:
+    ended = await pod.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
+    assert (ended.stdout, said(ended)) == (b"hi\n", [])
+    assert (summary(ended).copied, summary(ended).copy_trouble) == (None, None)
+
+
+async def test_each_pod_has_a_copy_of_its_own(pod: Pod, shared: Path) -> None:
+    for uid in (UID, "ffffffff-1111-2222-3333-444455556666"):
+        await pod.run("echo", uid, env={relay.OUT: str(shared), relay.POD: uid})
+    assert bytes_of(shared.with_name("run.0a1b2c3d.ndjson")) == f"{UID}\n".encode()
+    assert len(list(shared.parent.iterdir())) == 2
+
+
+async def test_another_pod_of_the_job_does_not_start_the_agent(pod: Pod, shared: Path) -> None:
+    other = "ffffffff-1111-2222-3333-444455556666"
+    ended = await pod.run("echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other})
+    assert ended.code == summary(ended).exit_code == relay.NOT_ONLY_POD_CODE
+    assert ended.stdout == b""
+    assert said(ended) == [
+        b"paperclip relay: Pod %s of this Job has run the agent already; this one does not start it"
+        % other.encode()
+    ]
+    assert not await asyncio.to_thread(shared.parent.exists)
+
+
+@pytest.mark.parametrize("only", ["", UID])
+async def test_the_only_pod_starts_it_and_so_does_any_where_none_is_named(pod: Pod, only: str) -> None:
+    ended = await pod.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
+    assert ended.code == 0
+    assert b"PAPERCLIP_RELAY" not in ended.stdout
+
+
+async def test_a_pod_that_does_not_know_itself_starts_nothing_where_one_is_named(pod: Pod) -> None:
+    assert (await pod.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
+
+
+async def test_a_full_volume_costs_the_agent_nothing(pod: Pod, shared: Path) -> None:
+    script = "head -c 2000000 /dev/zero | tr '\\0' x && echo && echo done"
+    with small_disk(shared.parent):
+        ended = await pod.run("sh", "-c", script, env={relay.OUT: str(shared)})
+        kept = bytes_of(shared)
+    assert ended.code == 0
+    assert ended.stdout == b"x" * 2_000_000 + b"\ndone\n"
+    assert summary(ended).bytes == 2_000_006
+    assert summary(ended).copied == len(kept) < 400_000
+    assert kept == b"x" * len(kept)
+    assert len(said(ended)) == 1
+    assert b"No space left on device" in said(ended)[0]
+    assert "No space left on device" in (summary(ended).copy_trouble or "")
+
+
+async def test_a_volume_that_may_not_be_written_costs_the_agent_nothing(pod: Pod, shared: Path) -> None:
+    with small_disk(shared.parent, "ro"):
+        ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
+    check_trouble(ended, 0)
+
+
+def check_trouble(ended: Ended, copied: int | None = None) -> None:
+    assert ended.code == 0
+    assert ended.stdout == SLOW_OUTPUT
+    assert len(said(ended)) == 1
+    told = summary(ended)
+    assert told.bytes == len(SLOW_OUTPUT)
+    assert told.copy_trouble
+    assert told.copied == copied if copied is not None else 0 <= (told.copied or 0) <= told.bytes
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
+async def test_a_folder_that_cannot_be_made_is_named(pod: Pod, where: str) -> None:
+    ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: where})
+    check_trouble(ended, 0)
+    assert where.rsplit("/", 1)[0].encode() in said(ended)[0]
+
+
+def fifo(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
+def link(file: Path) -> None:
+    other = file.with_name("somebody-elses")
+    other.write_bytes(b"theirs")
+    file.unlink(missing_ok=True)
+    file.symlink_to(other)
+
+
+def folder(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.mkdir(parents=True)
+
+
+def other_file(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+
+
+def garbage(file: Path) -> None:
+    with file.open("ab") as stream:
+        stream.write(b"garbage\n")
+
+
+DAMAGES: list[Callable[[Path], None]] = [
+    Path.unlink,
+    fifo,
+    link,
+    folder,
+    other_file,
+    garbage,
+    lambda file: os.truncate(file, 3),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_copy_that_somebody_damages_is_given_up(
+    pod: Pod, shared: Path, damage: Callable[[Path], None]
+) -> None:
+    async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
+        await first_bytes(shared)
+        damage(shared)
+        check_trouble(await pod.ended(process))
+    if damage is link:
+        assert bytes_of(shared.with_name("somebody-elses")) == b"theirs"
+    if damage is garbage:
+        assert bytes_of(shared).endswith(b"garbage\n")
+
+
+@pytest.mark.parametrize("before", [fifo, link])
+async def test_what_lies_at_its_place_before_is_replaced_and_not_followed(
+    pod: Pod, shared: Path, before: Callable[[Path], None]
+) -> None:
+    folder(shared.parent)
+    before(shared)
+    ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
+    assert (said(ended), summary(ended).copied) == ([], len(SLOW_OUTPUT))
+    assert mode_of(shared) == 0o600
+    assert bytes_of(shared) == SLOW_OUTPUT
+
+
+async def test_a_folder_at_its_place_is_left_there(pod: Pod, shared: Path) -> None:
+    folder(shared)
+    check_trouble(await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)}), 0)
+
+
+def holders(file: Path) -> list[int]:
+    """Processes that have this file open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.readlink() == file:
+                found.append(int(link.parts[2]))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_volume_that_hangs_holds_up_neither_agent_nor_log_nor_the_end_for_long(
+    pod: Pod,
+    shared: Path,
+    ends_well: bool,  # noqa: FBT001
+) -> None:
+    env = {relay.OUT: str(shared), relay.COPY_SEC: "1"}
+    async with pod.started("sh", "-c", f"cd {pod.folder}; {AT_A_WORD}", env=env) as process:
+        await first_bytes(shared)
+        stopped = holders(shared)
+        for held in stopped:
+            os.kill(held, signal.SIGSTOP)
+        (pod.folder / "two").touch()
+        assert process.stdout is not None
+        assert [await process.stdout.readline() for _ in range(2)] == [b"one\n", b"two\n"]
+        if ends_well:
+            (pod.folder / "end").touch()
+        else:
+            process.terminate()
+        ended = await pod.ended(process)
+    assert ended.code == (0 if ends_well else 143)
+    assert summary(ended).bytes == 8
+    assert summary(ended).copied == 4
+    assert any(b"ends after 4 bytes" in line for line in ended.stderr)
+    assert "in time" in (summary(ended).copy_trouble or "")
+    for held in set(stopped) & set(holders(shared)):  # what the volume held on to when the relay let go
+        os.kill(held, signal.SIGKILL)

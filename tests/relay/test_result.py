@@ -1,0 +1,230 @@
+"""The run's result in the relay's summary: right for every capture, and for no other line's text."""
+
+import asyncio
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.relays import SHELLS, Pod, pod_of, summary
+
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.ground.strict_json import strict_json
+from paperclip_claude_k8s.relay import RelaySummary
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "claude"
+CAPTURES = sorted(FIXTURES.glob("captures*/*.ndjson*"))
+STREAMS = {
+    case["name"]: case["stream"] for case in json.loads((FIXTURES / "streams.json").read_text("utf-8"))
+}
+Event = dict[str, Any]
+NO_RESULT = (None, None, None, None)
+RESULT: Event = {
+    "type": "result",
+    "subtype": "success",
+    "is_error": False,
+    "session_id": "5e55-10",
+    "total_cost_usd": 0.25,
+}
+INIT = {"type": "system", "subtype": "init", "session_id": "5e55-10"}
+ANSWER: Event = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": None}
+OF_SUB_AGENT = ANSWER | {"parent_tool_use_id": "toolu_1"}
+
+
+def line(event: Event) -> bytes:
+    """As the CLI prints it."""
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def read(raw: bytes) -> Event | None:
+    """The event of a line, whatever stands before its first brace."""
+    try:
+        event = json.loads(raw[max(raw.find(b"{"), 0) :])
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def is_turn(event: Event) -> bool:
+    return (event.get("type"), event.get("subtype")) == ("system", "init")
+
+
+def is_answer(event: Event) -> bool:
+    return event.get("type") == "assistant" and not event.get("parent_tool_use_id")
+
+
+def final_result(output: bytes) -> Event | None:
+    """The rule: a result is the run's where neither an `init` nor an answer of the main agent follows it."""
+    final = None
+    for event in filter(None, map(read, output.split(b"\n"))):
+        if event.get("type") == "result":
+            final = event
+        elif is_turn(event) or is_answer(event):
+            final = None
+    return final
+
+
+def facts(result: Event | None) -> tuple[Any, ...]:
+    if result is None:
+        return NO_RESULT
+    return (result["session_id"], result.get("subtype"), result["is_error"], result["total_cost_usd"])
+
+
+def noted(told: RelaySummary) -> tuple[Any, ...]:
+    return (told.session_id, told.subtype, told.is_error, told.cost_usd)
+
+
+async def note(pod: Pod, output: bytes) -> RelaySummary:
+    """What the relay leaves of an agent that prints this."""
+    (pod.folder / "output").write_bytes(output)
+    return summary(await pod.run("cat", str(pod.folder / "output")))
+
+
+async def notes(folder: Path, output: bytes) -> list[tuple[Any, ...]]:
+    """The facts that the relay leaves under every shell."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(note(pod_of(name, folder / name), output)) for name in SHELLS]
+    return [noted(task.result()) for task in tasks]
+
+
+def content(capture: Path) -> bytes:
+    raw = capture.read_bytes()
+    return gzip.decompress(raw) if capture.suffix == ".gz" else raw
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name[9:]}-{path.name}")
+async def test_the_note_says_what_our_parser_reads(capture: Path, tmp_path: Path) -> None:
+    output = content(capture)
+    final = final_result(output)
+    reader = StreamReader()
+    reader.feed(output)
+    if final is not None:
+        assert reader.finish().result == orjson.loads(strict_json(final))
+    assert set(await notes(tmp_path, output)) == {facts(final)}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_made_up_stream_is_noted_by_the_rule(name: str, tmp_path: Path) -> None:
+    output = STREAMS[name].encode("utf-8", "surrogatepass")
+    assert set(await notes(tmp_path, output)) == {facts(final_result(output))}
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """Output in which the facts of the result are easily taken from somewhere else."""
+
+    output: bytes
+    is_final: bool = True
+
+
+INNER = RESULT | {
+    "is_error": True,
+    "subtype": "error_max_turns",
+    "session_id": "wrong",
+    "total_cost_usd": 9,
+}
+ANSWERS, WHOLE = line(INIT) + line(ANSWER), line(RESULT)
+DENIALS = [{"tool_name": "X", "tool_input": INNER}]
+ODD = {
+    "keys of a tool before": Odd(line({"permission_denials": DENIALS, **RESULT})),
+    "keys of a tool after": Odd(line({**RESULT, "permission_denials": DENIALS})),
+    "keys deeper": Odd(line({"a": [[{"b": {"c": [INNER, INNER]}}]], **RESULT, "z": {"y": [INNER]}})),
+    "a result as a string": Odd(line({"result": line(INNER).decode(), **RESULT})),
+    "a result as a key": Odd(line({line(INNER).decode(): 1, **RESULT})),
+    "a result in a string of a string": Odd(line({"result": json.dumps(line(INNER).decode()), **RESULT})),
+    "backslashes before quotes": Odd(line({"result": '\\"\\\\" \\\\\\', "a": '"type":"user"\\', **RESULT})),
+    "type at the end": Odd(line(dict(reversed(RESULT.items())))),
+    "a long text": Odd(line({"result": 'word "quoted" ' * 200_000, **RESULT})),
+    "a long line of other things after": Odd(WHOLE + line({"type": "user", "message": "x" * 3_000_000})),
+    "many lines after": Odd(WHOLE + line({"type": "system", "subtype": "status", "text": "y" * 99}) * 30_000),
+    "a sub-agent's answer after": Odd(ANSWERS + WHOLE + line(OF_SUB_AGENT)),
+    "an answer after": Odd(ANSWERS + WHOLE + line(ANSWER), is_final=False),
+    "a turn after": Odd(ANSWERS + WHOLE + line(INIT), is_final=False),
+    "an answer cut short after": Odd(ANSWERS + WHOLE + line(ANSWER)[:40], is_final=False),
+    "a result said by the model": Odd(line(ANSWER | {"message": line(RESULT).decode()}), is_final=False),
+    "a result asked of a tool": Odd(
+        line({"type": "assistant", "message": {"input": RESULT}}), is_final=False
+    ),
+    "a result of a tool": Odd(
+        line({"type": "user", "message": line(RESULT).decode(), "x": RESULT}), is_final=False
+    ),
+    "a result in a list": Odd(line({"type": "user", "x": [RESULT]}), is_final=False),
+    "a mark of byte order": Odd(b"\xef\xbb\xbf" + WHOLE),
+    "terminal controls before": Odd(ANSWERS + b"\x1b[?25h\x1b[0m" + WHOLE),
+    "terminal controls after": Odd(ANSWERS + WHOLE[:-1] + b"\x1b[?25h\x1b[0m\n"),
+    "a carriage return": Odd(ANSWERS + WHOLE[:-1] + b"\r\n"),
+    "a word before": Odd(ANSWERS + b"done " + WHOLE),
+    "a zero byte before": Odd(ANSWERS + b"\0" + WHOLE),
+    "bytes that are no UTF-8": Odd(line({"a": "ab", **RESULT}).replace(b"ab", b"\xff\xfe")),
+    "no newline": Odd(ANSWERS + WHOLE[:-1]),
+    "no such output": Odd(b"", is_final=False),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_no_text_and_no_inner_key_is_taken_for_the_results(name: str, tmp_path: Path) -> None:
+    odd = ODD[name]
+    assert set(await notes(tmp_path, odd.output)) == {facts(RESULT if odd.is_final else None)}
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("version", ["captures", "captures-2.1.332"])
+async def test_a_torn_result_is_none(version: str, part: float, tmp_path: Path) -> None:
+    output = content(FIXTURES / version / "02-tools-multiblock.ndjson")
+    at = output.rstrip(b"\n").rfind(b"\n") + 1
+    torn = output[: at + max(int((len(output) - 1 - at) * part), 1)]
+    assert set(await notes(tmp_path, torn)) == {NO_RESULT}
+
+
+@pytest.mark.parametrize(
+    ("output", "last"),
+    [(WHOLE, "result"), (WHOLE + ANSWERS, "answer"), (ANSWERS + WHOLE + line(INIT), "init"), (b"hi\n", None)],
+)
+async def test_what_came_last_is_noted(pod: Pod, output: bytes, last: str | None) -> None:
+    assert (await note(pod, output)).last == last
+
+
+async def test_what_is_no_plain_word_or_number_is_left_out(pod: Pod) -> None:
+    odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
+    assert noted(await note(pod, line(odd))) == (None, None, False, None)
+    long = RESULT | {"session_id": "x" * 5_000}
+    assert noted(await note(pod, line(long))) == (None, "success", False, 0.25)
+
+
+async def test_a_result_without_subtype_or_error_is_none_that_failed(pod: Pod) -> None:
+    assert noted(await note(pod, line({"type": "result", "session_id": "s"}))) == ("s", None, False, None)
+
+
+TEXT = st.text(st.sampled_from('"\\{}[],:a\n\x1bé') | st.sampled_from(["\u2028", "\ud7ff"]), max_size=12)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.floats(0, 9) | TEXT | st.sampled_from(["result", "assistant", "init"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.sampled_from(list(RESULT)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> bytes:
+    """An event with anything in it, its keys in any order."""
+    event = draw(st.sampled_from([RESULT, INIT, ANSWER, OF_SUB_AGENT, {"type": "user"}]))
+    more = draw(st.dictionaries(TEXT, VALUE, max_size=4))
+    keys = draw(st.permutations(list(event | more)))
+    return line({key: (more | event)[key] for key in keys})
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(outputs=st.lists(st.lists(events(), max_size=5).map(b"".join), min_size=6, max_size=6))
+async def test_any_events_in_any_order_are_noted_by_the_rule(
+    outputs: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(notes(tmp_path_factory.mktemp("run"), output)) for output in outputs]
+    for task, output in zip(tasks, outputs, strict=True):
+        assert set(task.result()) == {facts(final_result(output))}

@@ -1,0 +1,118 @@
+"""The relay script under the shells there are, its paths in a folder of the test."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.programs import program
+
+from paperclip_claude_k8s import relay
+
+NONCE = "0123abcd"
+MARK = b"\x1e" + NONCE.encode()
+SHELLS = {
+    "dash": ["dash"],
+    "bash": ["bash", "--posix"],
+    "busybox": ["busybox", "sh"],
+}
+APPLETS = (
+    *("awk", "cat", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep", "stat"),
+    *("tail", "tr", "wc"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int
+    log: bytes
+    message: str
+
+    @property
+    def stdout(self) -> bytes:
+        """The log without marked lines and without the mark of a missing newline."""
+        lines = [line for line in self.log.split(b"\n") if not line.startswith(MARK + b" ")]
+        return b"\n".join(lines).replace(MARK + b" n\n", b"")
+
+    @property
+    def stderr(self) -> list[bytes]:
+        prefix = MARK + b" e "
+        return [line.removeprefix(prefix) for line in self.log.split(b"\n") if line.startswith(prefix)]
+
+    @property
+    def bookmarks(self) -> list[bytes]:
+        return [line for line in self.log.split(b"\n") if line.startswith(MARK + b" b ")]
+
+
+class Pod:
+    """Runs the relay with one shell, its paths in a folder of the test."""
+
+    def __init__(self, shell: list[str], folder: Path, path: str) -> None:
+        self._shell = shell
+        self.folder = folder
+        self._env = {"PATH": path, "HOME": str(folder), "KEEP": "kept"}
+        (folder / "prompt").write_text("the prompt\n", encoding="utf-8")
+
+    @asynccontextmanager
+    async def started(
+        self, *command: str, env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        settings = {
+            relay.DIR: str(self.folder / "scratch"),
+            relay.PROMPT: str(self.folder / "prompt"),
+            relay.NONCE: NONCE,
+            relay.MESSAGE: str(self.folder / "message"),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *self._shell,
+            "-c",
+            relay.script(),
+            "relay",
+            *command,
+            env={**self._env, **settings, **(env or {})},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def ended(self, process: asyncio.subprocess.Process) -> Ended:
+        async with asyncio.timeout(40):
+            log, noise = await process.communicate()
+        assert noise == b""
+        message = self.folder / "message"
+        text = message.read_text(encoding="utf-8") if message.exists() else ""
+        return Ended(process.returncode or 0, log, text)
+
+    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> Ended:
+        async with self.started(*command, env=env) as process:
+            return await self.ended(process)
+
+
+def pod_of(shell: str, folder: Path) -> Pod:
+    """A Pod whose image has this shell; with busybox it has nothing else, so that its own tools are tried."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = program(SHELLS[shell][0])
+    path = os.environ["PATH"]
+    if shell == "busybox":
+        applets = folder / "applets"
+        applets.mkdir()
+        for name in APPLETS:
+            (applets / name).symlink_to(found)
+        path = str(applets)
+    return Pod([found, *SHELLS[shell][1:]], folder, path)
+
+
+def summary(ended: Ended) -> relay.RelaySummary:
+    """What it left in the termination message."""
+    told = relay.read_summary(ended.message, NONCE)
+    assert told is not None, ended.message
+    return told
