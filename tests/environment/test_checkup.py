@@ -314,6 +314,9 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
             "enableDocker needs Kubernetes 1.29; this one is 1.23",
             "queueName needs Kubernetes 1.24; this one is 1.23",
         ]
+        (replacement,) = [check for check in checkup.checks if check.code == "k8s_pod_replacement"]
+        assert "starts another Pod while the agent of one that is deleted still works" in replacement.message
+        assert replacement.level == "info"
 
 
 @pytest.mark.parametrize("asked", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])

@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -152,18 +152,29 @@ def job_in(heard: Heard) -> str:
 
 
 async def taken_away(
-    real: Site, act: Act, moment: Moment, stamps: Stamps, **more: Any
+    real: Site,
+    act: Act,
+    moment: Moment,
+    stamps: Stamps,
+    *,
+    config: Mapping[str, Any] | None = None,
+    first: Mapping[str, Any] | None = None,
 ) -> tuple[ExecutionResult, Heard]:
-    """One run to which that happens, and the next run of its agent right after it; the first one's result."""
+    """One run to which that happens, and the next run of its agent right after it; the first one's result.
+
+    `config` is of both, `first` of the first one alone.
+    """
+    config = dict(config or {})
     heard, who = Heard(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     async with asyncio.TaskGroup() as group:
         script = {"CLAUDE_SCRIPT": agent(stamps.in_pod, TICKS * STEP)}
-        running = group.create_task(real.run(script, heard=heard, agent=who, **more))
+        settings = {**config, **(first or {})}
+        running = group.create_task(real.run(script, heard=heard, agent=who, config=settings))
         await moment(heard)
         job = job_in(heard)
         await act(await pod_of(job), job)
     result, _ = running.result()
-    again, said = await real.run({"CLAUDE_SCRIPT": agent(stamps.in_pod, 1)}, agent=who)
+    again, said = await real.run({"CLAUDE_SCRIPT": agent(stamps.in_pod, 1)}, agent=who, config=config)
     assert again.error_code is None, (again.error_message, said.status)
     assert await real.leftovers(agent=who["id"]) == []
     return result, heard

@@ -28,8 +28,9 @@ LAST_WORD = '{"type":"result","subtype":"success","is_error":false,"result":"don
 SCRIPT = f"for n in $(seq 20); do echo line $n; sleep 0.06; done; printf '%s\\n' '{LAST_WORD}'"
 WHOLE = "".join(f"line {n}\n" for n in range(1, 21)) + LAST_WORD + "\n"
 CALLS = (
-    *("create_lease of process", "create_lease of slot", "list_leases", "list_jobs", "create_job"),
+    *("create_lease of process", "create_lease of slot", "list_leases", "list_jobs", "list_pods"),
     *(
+        "create_job",
         "list_jobs (2)",
         "create_secret",
         "watch_jobs",

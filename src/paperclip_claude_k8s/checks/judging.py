@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect,
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.podsecurity import weaknesses
-from paperclip_claude_k8s.plan.requirements import Version, unmet
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
 UNAUTHORIZED = 401
@@ -60,6 +60,14 @@ def judge_server(version: Seen[Version], config: AdapterConfig) -> Iterator[Chec
         return
     number = ".".join(map(str, version))
     yield Check(code="k8s_api_reachable", level="info", message=f"Kubernetes API {number} is reachable")
+    if version < REPLACEMENT_POLICY_SINCE:
+        yield Check(
+            code="k8s_pod_replacement",
+            level="info",
+            message=f"Kubernetes {number} drops `podReplacementPolicy`: it starts another Pod while the agent of one "
+            "that is deleted still works. The run Secret keeps the other one from starting the agent",
+            hint="this takes the rights to patch and delete Secrets; upgrade to 1.29 to have the server wait",
+        )
     for setting, since in unmet(config, version):
         least = ".".join(map(str, since))
         yield Check(

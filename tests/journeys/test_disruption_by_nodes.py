@@ -1,0 +1,80 @@
+"""Pods that a node or the scheduler takes away. Each of these concerns a whole node: none runs beside others."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.journeys.test_disruption import MOMENTS, Stamps, taken_away
+from tests.support.programs import as_admin
+from tests.support.runs import Site
+
+pytestmark = pytest.mark.real
+GREEDY = "greedy"
+"""Name of the priority class and of the Pod that takes the agent's place."""
+
+
+async def taint(_pod: str, _job: str) -> None:
+    await as_admin("taint", "node", "--all", "test=drain:NoExecute", "--overwrite")
+
+
+async def untaint() -> None:
+    await as_admin("taint", "node", "--all", "test:NoExecute-", "--overwrite")
+
+
+async def test_a_taint_that_evicts_is_named(real: Site) -> None:
+    stamps, patience = Stamps.fresh(), '{"spec":{"tolerations":[{"operator":"Exists"}]}}'
+    await as_admin("patch", "pod", "paperclip-0", "--type=merge", "-p", patience)  # the host itself stays
+
+    async def lift() -> None:
+        await asyncio.sleep(15)
+        await untaint()
+
+    async def taint_for_a_while(pod: str, job: str) -> None:
+        await taint(pod, job)
+        group.create_task(lift())
+
+    async with asyncio.TaskGroup() as group:
+        moment, config = MOMENTS["in the middle"], {"tolerations": []}
+        result, heard = await taken_away(real, taint_for_a_while, moment, stamps, config=config)
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert "aint" in (result.error_message or ""), (
+        "neither the taint manager's condition nor its Event is told"
+    )
+
+
+@asynccontextmanager
+async def priority_class() -> AsyncIterator[None]:
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000000}
+    await as_admin("apply", "-f", "-", given=json.dumps({**kind, "metadata": {"name": GREEDY}}))
+    try:
+        yield
+    finally:
+        await as_admin("delete", "pod", GREEDY, "--ignore-not-found", "--wait=true")
+        await as_admin("delete", "priorityclass", GREEDY)
+
+
+async def preempt(_pod: str, _job: str) -> None:
+    """A Pod of higher priority that does not fit beside the agent."""
+    resources = {"requests": {"cpu": "1500m"}}
+    container = {"name": "c", "image": "local/agent:1", "imagePullPolicy": "Never", "resources": resources}
+    spec = {
+        "priorityClassName": GREEDY,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{**container, "command": ["sleep", "120"]}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": GREEDY}, "spec": spec}
+    await as_admin("apply", "-f", "-", given=json.dumps(pod))
+
+
+async def test_a_pod_of_higher_priority_that_takes_the_agents_place_is_named(real: Site) -> None:
+    stamps = Stamps.fresh()
+    async with priority_class():
+        result, heard = await taken_away(
+            real, preempt, MOMENTS["in the middle"], stamps, first={"resources.requests.cpu": "1500m"}
+        )
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert "reempt" in (result.error_message or "")
