@@ -1,4 +1,4 @@
-"""Pods that a node or the scheduler takes away. Each of these concerns a whole node: none runs beside others."""
+"""Pods that a node or the scheduler takes away. Each of these concerns a node: none runs beside others."""
 
 import asyncio
 import json
@@ -24,8 +24,9 @@ async def untaint() -> None:
 
 
 async def test_a_taint_that_evicts_is_named(real: Site) -> None:
-    stamps, patience = Stamps.fresh(), '{"spec":{"tolerations":[{"operator":"Exists"}]}}'
-    await as_admin("patch", "pod", "paperclip-0", "--type=merge", "-p", patience)  # the host itself stays
+    stamps = Stamps.fresh()
+    patience = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
+    await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", patience)  # the host itself stays
 
     async def lift() -> None:
         await asyncio.sleep(15)
@@ -36,8 +37,9 @@ async def test_a_taint_that_evicts_is_named(real: Site) -> None:
         group.create_task(lift())
 
     async with asyncio.TaskGroup() as group:
-        moment, config = MOMENTS["in the middle"], {"tolerations": []}
-        result, heard = await taken_away(real, taint_for_a_while, moment, stamps, config=config)
+        result, heard = await taken_away(
+            real, taint_for_a_while, MOMENTS["in the middle"], stamps, config={"tolerations": []}
+        )
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
     assert "aint" in (result.error_message or ""), (
