@@ -83,6 +83,18 @@ class Slots(Protocol):
         ...
 
 
+class Starts(Protocol):
+    """Which Pods' relays have begun, as a shared volume tells; `run.start_marks` looks."""
+
+    async def seen(self, volume: str, pod_uid: str) -> None:
+        """Wait until the relay of this Pod has begun. `volume`: where the volume is mounted here."""
+        ...
+
+    async def remove(self, volume: str, pod_uid: str) -> None:
+        """Remove what tells of a Pod whose start was told otherwise."""
+        ...
+
+
 class Chronicle(Protocol):
     """Writes down outside of this process how far a run has come, each step before the next is taken.
 
@@ -148,5 +160,7 @@ class Ports:
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     chronicle: Chronicle = field(default_factory=Unwritten)
+    starts: Starts | None = None
+    """Tells of starts before the API does; None where nobody looks."""
     reader: Callable[[], StreamReader] = StreamReader
     """Makes what reads one agent's output; tests give one that raises."""

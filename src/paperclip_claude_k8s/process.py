@@ -17,6 +17,7 @@ from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.podlog import Governor
 from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten
 from paperclip_claude_k8s.run.polling import HostPoller
+from paperclip_claude_k8s.run.start_marks import StartMarks
 from paperclip_claude_k8s.run.tenancy import Landlord
 from paperclip_claude_k8s.run.whoami import this_process
 
@@ -52,11 +53,13 @@ class Process:
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
     _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
+    starts: StartMarks = field(init=False)
     _me: ProcessId = field(init=False)
 
     def __post_init__(self) -> None:
         self._me = self.house.me or this_process()
         self.poller = HostPoller(self.house, self.nursery)
+        self.starts = StartMarks(self.nursery)
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
@@ -64,7 +67,7 @@ class Process:
             cluster = self.connect(kubeconfig, self.house.timings)
             informer = partial(self._informer, kubeconfig, cluster)
             slots = partial(self._landlord, kubeconfig, cluster)
-            shared = (self.house, self.governor, self.held, self.chronicle, self.reader)
+            shared = (self.house, self.governor, self.held, self.chronicle, self.starts, self.reader)
             self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 

@@ -315,7 +315,7 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
             "queueName needs Kubernetes 1.24; this one is 1.23",
         ]
         (replacement,) = [check for check in checkup.checks if check.code == "k8s_pod_replacement"]
-        assert "starts another Pod while the agent of one that is deleted still works" in replacement.message
+        assert "replaces a deleted Pod while its agent still works" in replacement.message
         assert replacement.level == "info"
 
 

@@ -112,7 +112,7 @@ APPEAR = ("create_lease of process", "create_lease of slot", "list_leases")
 LOOK = ("list_jobs", "list_pods")
 GATE = (*LOOK, "create_job", "list_jobs (2)", "create_secret")
 WATCH = ("watch_jobs", "watch_pods", "log followed")
-SLOW_WATCH = ("watch_jobs", "watch_pods", *times("log followed", 23), "list_events")
+SLOW_WATCH = ("watch_jobs", "watch_pods", *times("log followed", 16), "list_events")
 """What a Pod that starts late costs: its log is tried until it opens, and its Events explain the wait."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
@@ -207,7 +207,7 @@ STORIES: dict[str, Story] = {
     "a deleted Pod": Story(
         (
             *(*APPEAR, *GATE, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
-            *(*times("read_pod", 2), *times("list_events", 2), *times("log read", 2), DONE, *GIVE_BACK),
+            *("read_pod", *times("list_events", 2), "log read", DONE, *GIVE_BACK),
         ),
         DYING,
         meanwhile=delete_its_pod,

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.plan.initfiles import unexpanded, writing_container
 from paperclip_claude_k8s.plan.labels import user_labels
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.podtemplate import lay_over
-from paperclip_claude_k8s.plan.runplan import SECRET_ENV_PREFIX, RunPlan
+from paperclip_claude_k8s.plan.runplan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
 from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -223,6 +223,7 @@ def _relay_env(plan: RunPlan) -> dict[str, str]:
         relay.DIR: SCRATCH_DIR,
         relay.PROMPT: plan.delivery.path("prompt.txt"),
         relay.OUT: plan.run_log.in_pod if plan.run_log else "",
+        relay.STARTED: f"{POD_HOME}/{START_MARKS}" if plan.shares_volume else "",
         relay.NONCE: plan.nonce,
         relay.LIMIT: str(plan.config.log_limit_bytes),
         relay.MESSAGE: TERMINATION_LOG,

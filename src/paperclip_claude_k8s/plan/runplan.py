@@ -21,6 +21,8 @@ from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.runlog import RunLogPlan
 
+START_MARKS = "run-starts"
+"""Below the shared volume: one empty file for each Pod whose relay has begun, until a host has seen it."""
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 
 
@@ -84,18 +86,22 @@ class RunPlan:
     @cached_property
     def delivery(self) -> Delivery:
         """Which way each file goes; the shared volume only where it is mounted on both sides."""
-        shared = self.volume_here is not None and self.home is not None and self.home.claim_name
         return deliver(
             self.files,
             self.is_private,
             Room(
                 "init" if self.by_init else "secret",
                 Limits().secret_prompt_bytes,
-                f"{FOLDER}/{self.job_name}" if shared else "",
+                f"{FOLDER}/{self.job_name}" if self.shares_volume else "",
                 sum(map(size, self._values.values())),
                 frozenset({"prompt.txt", *self.environment.files}),
             ),
         )
+
+    @property
+    def shares_volume(self) -> bool:
+        """Whether the shared volume is mounted both here and in the Pod."""
+        return self.volume_here is not None and self.home is not None and bool(self.home.claim_name)
 
     @property
     def by_init(self) -> bool:

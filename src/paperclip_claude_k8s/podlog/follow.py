@@ -60,6 +60,7 @@ class Follower:
         self._may_hide = True
         self._cut_short = True
         self._further_back = 0
+        self._barren_ends = 0
         self._reopened_at: int | None = None
 
     @property
@@ -96,12 +97,18 @@ class Follower:
             while not ended.done():
                 feed = await self._session.dial(follow=True, further_back=self._further_back)
                 stop = Stop.CUT if feed is None else await self._follow(feed, ended)
-                if stop is Stop.OVER:
-                    await self._session.pause(ended, least=self._pace.after_end)
+                if stop is Stop.OVER and feed is not None:
+                    await self._session.pause(ended, least=self._after_end(feed))
                 elif stop is Stop.CUT:
                     await self._session.pause(ended)
         finally:
             await self._release()
+
+    def _after_end(self, feed: Feed) -> float:
+        """The pause after a stream that ended by itself: one after the other, without a line, mean an end."""
+        self._barren_ends = 0 if feed.brought_new else self._barren_ends + 1
+        pace = self._pace
+        return min(pace.after_end * pace.after_end_growth**self._barren_ends, pace.after_end_cap)
 
     async def _follow(self, feed: Feed, ended: Ended) -> Stop:
         """Read one stream as long as it is of use. A silent one stays open until another has delivered."""

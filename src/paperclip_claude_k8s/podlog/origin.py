@@ -22,6 +22,8 @@ class Origin:
     """The relay's file, to fill gaps from; None where it cannot be reached."""
     started: bool = True
     """False: the container may not run yet, and its log is tried until it can be opened."""
+    start_told: bool = False
+    """Somebody calls `Follower.hurry` when the container starts: until then tries are few."""
     cursor: Cursor | None = None
     """A stored position to go on from; None streams from the very beginning."""
 
@@ -36,9 +38,19 @@ class Pace:
     """Longest pause between two tries that are answered."""
     after_end: float = 1.0
     """Pause after a stream that ended by itself: most often its container has ended, which is told soon."""
+    after_end_growth: float = 3.0
+    """Factor of that pause for each such stream after it that brought nothing."""
+    after_end_cap: float = 30.0
+    """Longest pause of that kind: a busy kubelet tells an end up to a minute late."""
     start_step: float = 0.7
     """Pause between two tries to open the log of a container that may not run yet, at first."""
-    start_share: float = 0.05
+    start_told_step: float = 5.0
+    """The same where somebody tells when it starts, and where that may fail."""
+    start_hurry: float = 0.3
+    """The same in the first seconds after somebody told: the kubelet itself takes a second to notice."""
+    start_hurried: float = 5.0
+    """How long it is tried so often."""
+    start_share: float = 0.15
     """The same as a share of the time waited so far, once that is more: an image can take minutes."""
     start_cap: float = 5.0
     """Longest pause of that kind."""

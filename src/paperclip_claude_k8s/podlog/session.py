@@ -55,6 +55,7 @@ class Session:
         self._container = origin.cursor.container if origin.cursor else None
         self._waits_since = None if origin.started else asyncio.get_running_loop().time()
         """Since when the container was waited for; None once its log was opened."""
+        self._hurried_at = float("-inf")
         self._first = True
         self._broke = False
         self._brought = True
@@ -162,22 +163,30 @@ class Session:
             return
         self._nap = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait([ended, self._nap], timeout=seconds)
+            await asyncio.wait([ended, self._nap], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._nap = None
 
     def wake(self) -> None:
         """End a pause under way: there is a reason to try now."""
+        self._hurried_at = asyncio.get_running_loop().time()
         if self._nap is not None and not self._nap.done():
             self._nap.set_result(None)
 
     def _next_pause(self) -> float:
         pace = self._pace
         if self._waits_since is not None and not self._away:
-            waited = asyncio.get_running_loop().time() - self._waits_since
-            return min(max(pace.start_step, waited * pace.start_share), pace.start_cap)
+            return self._until_next_try(asyncio.get_running_loop().time())
         step = self._backoff.pause()
         return min(step, jittered(pace.away_cap, 0.1)) if self._away else step
+
+    def _until_next_try(self, now: float) -> float:
+        """The pause before the log of a container that may not run yet is tried again."""
+        pace = self._pace
+        if now - self._hurried_at < pace.start_hurried:
+            return pace.start_hurry
+        step = pace.start_told_step if self._origin.start_told else pace.start_step
+        return min(max(step, (now - (self._waits_since or now)) * pace.start_share), pace.start_cap)
 
     async def say(self, why: str, *, broke: bool = True) -> None:
         """Tell, at most once per minute, that the log is opened again; `broke`: nobody ended the stream."""

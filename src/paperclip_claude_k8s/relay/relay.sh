@@ -9,6 +9,7 @@ prompt=$PAPERCLIP_RELAY_PROMPT
 copy=${PAPERCLIP_RELAY_OUT:-}
 pod=${PAPERCLIP_RELAY_POD:-}
 only_pod=${PAPERCLIP_RELAY_ONLY_POD:-}
+started=${PAPERCLIP_RELAY_STARTED:-}
 nonce=$PAPERCLIP_RELAY_NONCE
 limit=${PAPERCLIP_RELAY_LIMIT:-0}
 message=${PAPERCLIP_RELAY_MESSAGE:-/dev/termination-log}
@@ -16,7 +17,7 @@ bookmark=${PAPERCLIP_RELAY_BOOKMARK_SEC:-20}
 copy_wait=${PAPERCLIP_RELAY_COPY_SEC:-10}
 unset PAPERCLIP_RELAY_DIR PAPERCLIP_RELAY_PROMPT PAPERCLIP_RELAY_OUT PAPERCLIP_RELAY_NONCE \
   PAPERCLIP_RELAY_LIMIT PAPERCLIP_RELAY_MESSAGE PAPERCLIP_RELAY_BOOKMARK_SEC PAPERCLIP_RELAY_COPY_SEC \
-  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD
+  PAPERCLIP_RELAY_POD PAPERCLIP_RELAY_ONLY_POD PAPERCLIP_RELAY_STARTED
 
 out=$dir/stdout
 err=$dir/stderr
@@ -424,6 +425,9 @@ if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
 elif [ -r "$prompt" ]; then
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
+  # for the host, which a busy kubelet tells of the start much later; beside everything else, as the volume may hang
+  [ -z "$started" ] || [ -z "$pod" ] ||
+    { (umask 077 && mkdir -p "$started" && set -C && : >"$started/$pod") 2>/dev/null & }
   [ -z "$stop" ] || kill -TERM "$pid_of_agent"
   if [ -n "$copy" ]; then
     copier >/dev/null &

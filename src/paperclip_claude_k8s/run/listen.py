@@ -58,10 +58,13 @@ class Ears:
         self.report: LogReport | None = None
         self.summary: RelaySummary | None = None
 
-    async def follow(self, pod: PodSnapshot, heed: StreamHeed | None = None) -> None:
+    async def follow(
+        self, pod: PodSnapshot, heed: StreamHeed | None = None, *, start_told: bool = False
+    ) -> None:
         """Read the log from its very beginning until it is complete after `container_ended`.
 
         It may be called before the container has started: the log is tried until it can be opened.
+        `start_told`: `container_started` will be called when it has.
         """
         self._pod_uid = pod.uid
         origin = Origin(
@@ -70,6 +73,7 @@ class Ears:
             container=self._container,
             filler=run_log_of(self._volume, self._run_log, pod.uid),
             started=self._vigil.known.agent_began,
+            start_told=start_told,
         )
         source = ClusterLog(self._ports.cluster, pod, heed or StreamHeed())
         follower = self._follower = Follower(source, self._sink, origin, governor=self._ports.governor)

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.failures import may_have_worked
 from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.ports import Ports, Starts, Tenure
 from paperclip_claude_k8s.run.gate import Gate
 from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
@@ -68,12 +68,22 @@ class _Crew:
     """Reads the agent's log, tried from when its Pod has a node."""
     log_of: str = ""
     """Uid of the Pod whose log is read."""
+    start_seen: bool = False
+    """The mark of the Pod's start was seen on the shared volume, and removed."""
+    log_is_over: bool = False
+    """The last stream of the log has ended or was refused, and none was opened since."""
     log_ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the last stream of the log that was opened has come to an end of its own."""
     running_since: float | None = None
     silent_from: float = 0.0
     """When the silence begins that makes the log's end worth a look; later than now after such a look."""
     ended: float = 0.0
+
+    @property
+    def marks(self) -> tuple[Starts, str] | None:
+        """Who tells of starts, and of which volume; None where it is not mounted on both sides."""
+        starts, volume = self.ports.starts, self.plan.volume_here
+        return (starts, volume) if starts is not None and volume and self.plan.shares_volume else None
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self.others.append(self.group.create_task(work, name=name))
@@ -111,6 +121,7 @@ async def observe(
                 crew.ended = loop.time()
                 how = await _proven(crew, how)
                 await _drain(crew, how)
+                await _remove_start_mark(crew)
             finally:
                 crew.dismiss()
                 vigil.on_change = None
@@ -225,10 +236,20 @@ def _listen(crew: _Crew, pod: PodSnapshot) -> None:
         refused=partial(_log_over, crew, look_at_it),
     )
     crew.log_of = pod.uid
-    crew.log = crew.group.create_task(crew.ears.follow(pod, heed), name="log")
+    follow = crew.ears.follow(pod, heed, start_told=crew.marks is not None)
+    crew.log = crew.group.create_task(follow, name="log")
+    if crew.marks is not None and not crew.vigil.known.agent_began:
+        crew.start("start mark", _hear_of_start(crew, *crew.marks))
+
+
+async def _hear_of_start(crew: _Crew, starts: Starts, volume: str) -> None:
+    await starts.seen(volume, crew.log_of)
+    crew.start_seen = True
+    crew.ears.container_started()
 
 
 def _log_opened(crew: _Crew) -> None:
+    crew.log_is_over = False
     crew.log_ended.clear()
     crew.vigil.learn_log_opened()
 
@@ -273,18 +294,27 @@ async def _stop(crew: _Crew, order: Order) -> None:
 
 def _log_over(crew: _Crew, look_at_it: Duty, *, by_itself: bool = False) -> None:
     """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
+    crew.log_is_over = True
     if by_itself:
         crew.log_ended.set()
-    if crew.running_since is None:
-        return
-    silent_from = max(crew.say.last_output or 0.0, crew.silent_from)
-    if asyncio.get_running_loop().time() - silent_from >= crew.ports.house.timings.log_over:
-        look_at_it.call()
+    if crew.running_since is not None:
+        look_at_it.call_in(_until_look(crew))
 
 
-async def _look(crew: _Crew) -> None:
+async def _look(crew: _Crew) -> float | None:
+    """Nothing to look for where the log could be opened again since; its next end asks anew."""
+    left = _until_look(crew)
+    if not crew.log_is_over or left > 0:
+        return left if crew.log_is_over else None
     await look(crew.vigil, crew.ports.cluster)
     crew.silent_from = asyncio.get_running_loop().time() + crew.ports.house.timings.log_over
+    return None
+
+
+def _until_look(crew: _Crew) -> float:
+    """Seconds until the agent has been silent for so long that a log which ended is worth a look."""
+    silent_from = max(crew.say.last_output or 0.0, crew.silent_from)
+    return max(silent_from + crew.ports.house.timings.log_over - asyncio.get_running_loop().time(), 0.0)
 
 
 def _already_running(crew: _Crew) -> float:
@@ -327,6 +357,13 @@ async def _drain(crew: _Crew, ending: Ending) -> None:
         crew.log.cancel()
     if isinstance(ending, PodLost) or (known.pod_gone and not never_began(known)):
         await crew.ears.recover()
+
+
+async def _remove_start_mark(crew: _Crew) -> None:
+    """The API may have told of the start before the volume was looked at."""
+    if crew.marks is not None and crew.log_of and not crew.start_seen:
+        starts, volume = crew.marks
+        await starts.remove(volume, crew.log_of)
 
 
 def _sighting(crew: _Crew, ending: Ending) -> Sighting:
