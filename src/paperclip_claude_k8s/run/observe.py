@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Running
@@ -17,6 +18,7 @@ from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.run.exit_wait import ExitWait
 from paperclip_claude_k8s.run.gate import Gate
 from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
@@ -64,6 +66,8 @@ class _Crew:
     others: list[_Watcher] = field(default_factory=list)
     """Whatever has no purpose any more once the ending is known."""
     order: Order | None = None
+    exit_wait: ExitWait | None = None
+    """None where an agent that does not exit is never stopped."""
     log: asyncio.Task[None] | None = None
     """Reads the agent's log, tried from when its Pod has a node."""
     log_of: str = ""
@@ -121,6 +125,8 @@ def _set_out(crew: _Crew) -> None:
     crew.vigil.on_change = partial(_on_change, crew)
     _on_change(crew, crew.vigil.known)
     crew.start("life", _live(crew))
+    if grace := crew.plan.config.result_grace_sec:
+        _await_exit(crew, grace)
     if not crew.held.fenced:
         crew.start("holder", keep_noting(crew.vigil.ref, crew.held, crew.ports))
     if crew.ctx.signal is not None:
@@ -129,6 +135,22 @@ def _set_out(crew: _Crew) -> None:
     if on_progress is not None:
         progress = Progress(on_progress, crew.ctx.run_id, crew.vigil, crew.ports, crew.say)
         crew.duty("progress", progress.beat).call()
+
+
+def _await_exit(crew: _Crew, grace: float) -> None:
+    """From its final result on: an agent that does not exit is stopped, and its result stands."""
+    stop = partial(_give_order, crew, Order.NO_EXIT)
+    wait = crew.exit_wait = ExitWait(crew.ears, crew.vigil, crew.ports.cluster, grace, stop)
+    overdue = crew.duty("exit", wait.check)
+
+    def heed(reader: StreamReader) -> None:
+        left = wait.heard(reader)
+        if left is None:
+            overdue.call_off()
+        else:
+            overdue.call_in(left)
+
+    crew.ears.heed_output(heed)
 
 
 async def _live(crew: _Crew) -> None:
@@ -221,6 +243,7 @@ def _listen(crew: _Crew, pod: PodSnapshot) -> None:
     look_at_it = crew.duty("log's end", partial(_look, crew))
     heed = StreamHeed(
         opened=partial(_log_opened, crew),
+        closed=partial(_log_closed, crew),
         ended=partial(_log_over, crew, look_at_it, by_itself=True),
         refused=partial(_log_over, crew, look_at_it),
     )
@@ -231,6 +254,13 @@ def _listen(crew: _Crew, pod: PodSnapshot) -> None:
 def _log_opened(crew: _Crew) -> None:
     crew.log_ended.clear()
     crew.vigil.learn_log_opened()
+    if crew.exit_wait is not None:
+        crew.exit_wait.stream_opened()
+
+
+def _log_closed(crew: _Crew) -> None:
+    if crew.exit_wait is not None:
+        crew.exit_wait.stream_closed()
 
 
 def _attend(crew: _Crew) -> None:
@@ -268,7 +298,8 @@ def _give_order(crew: _Crew, order: Order) -> None:
 
 
 async def _stop(crew: _Crew, order: Order) -> None:
-    crew.end(await obey(order, crew.vigil, crew.ports, crew.say))
+    grace = crew.plan.config.result_grace_sec
+    crew.end(await obey(order, crew.vigil, crew.ports, crew.say, grace))
 
 
 def _log_over(crew: _Crew, look_at_it: Duty, *, by_itself: bool = False) -> None:
