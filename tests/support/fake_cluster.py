@@ -263,6 +263,10 @@ class _Kubelet:
     def log_of(self, pod_uid: str, container: str) -> LogFile | None:
         return self._logs.get((pod_uid, container))
 
+    def logs(self) -> list[LogFile]:
+        """Of every agent so far; a test may write more into them."""
+        return list(self._logs.values())
+
     def close_logs(self) -> None:
         for log in self._logs.values():
             log.end()

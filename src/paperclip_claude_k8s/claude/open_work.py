@@ -86,14 +86,14 @@ class OpenWork:
             self._with_task.add(call)
             self.sub_agents.discard(call)
         if not event.get("ambient") and event.get("is_backgrounded") is not False:
-            self.tasks.add(text(event, "task_id"))
+            self._opened(event)
 
     def task_updated(self, event: Event) -> None:
         patch = inner(event, "patch")
         if text(patch, "status") in _ENDED or number(patch, "end_time") is not None:
             self.tasks.discard(text(event, "task_id"))
         elif patch.get("is_backgrounded") is True:
-            self.tasks.add(text(event, "task_id"))
+            self._opened(event)
 
     def task_ended(self, event: Event) -> None:
         """A `task_notification`: the CLI prints it once a task has ended, in whatever way."""
@@ -103,7 +103,11 @@ class OpenWork:
     def tasks_changed(self, event: Event) -> None:
         if isinstance(event.get("tasks"), list):
             tasks = [task for task in items(event, "tasks") if isinstance(task, dict)]
-            self.tasks = {text(task, "task_id") for task in tasks if not task.get("ambient")}
+            self.tasks = {text(task, "task_id") for task in tasks if not task.get("ambient")} - {""}
+
+    def _opened(self, event: Event) -> None:
+        if task := text(event, "task_id"):
+            self.tasks.add(task)
 
     def _wake_up_asked(self, how: Event) -> None:
         if how.get("stop") is True:
