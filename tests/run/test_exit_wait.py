@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.runs import Heard, capture, sidecar
 
+from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.devcluster.crilog import StreamWriter
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.run.exit_wait import LOOK_AGAIN, Agent, ExitWait
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")
 FACTS = sidecar("02")["facts"]
+NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
 HANGS = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
 STOPPED = "Claude printed its result and did not exit within 300 s; it was stopped"
@@ -260,6 +264,117 @@ async def test_an_agent_that_hangs_through_an_outage_is_stopped_after_it(tmp_pat
         took, result, _ = await lasting(run)
         assert 650 <= took < 700
         assert warnings(result) == [STOPPED]
+
+
+def lines_of(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
+    """Each line a moment after the one before."""
+    return tuple((second + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
+
+
+def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
+    """The API server answers, and gives no logs."""
+    if unreadable:
+        fake.mischief.denied.add(("get", "pods/log"))
+        fake.mischief.drop_log_streams()
+    else:
+        fake.mischief.denied.clear()
+
+
+@pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
+async def test_an_agent_whose_log_cannot_be_read_is_not_stopped(
+    tmp_path: Path, readable_again: float
+) -> None:
+    second = turn("second")
+    output = ((0.0, turn("first")), *lines_of(200, second[:-200]), (2000.0, second[-200:]))
+    async with living(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+        loop = asyncio.get_running_loop()
+        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
+        loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
+        took, result, _ = await lasting(run)
+        assert 2001 <= took < 2010
+        assert result.summary == "second"
+        assert STOPPED not in warnings(result)
+
+
+async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nobody(tmp_path: Path) -> None:
+    """The log could not be read for a while, and was rotated meanwhile; the relay's count tells the loss."""
+    first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
+    lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
+    after = printed({"type": "nobody_knows", "uuid": "heard again"})
+
+    def life(pod: dict[str, Any]) -> Life:
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        printed_by_then = first + lost + after
+        count = f"{len(printed_by_then)} {printed_by_then.count(NEWLINE)}"
+        mark = f"\x1e{env[relay.NONCE]} b {count}\n".encode()
+        hidden = ((200.0, lost), (201.0, after), (221.0, mark))
+        return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
+
+    async with living(tmp_path, life) as (fake, run):
+        fake.mischief.rotate_log_at = 2000
+        loop = asyncio.get_running_loop()
+        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
+        loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
+        took, result, heard = await lasting(run)
+        assert "second" not in heard.stdout
+        assert "heard again" in heard.stdout
+        assert " lost between " in heard.status
+        assert 2001 <= took < 2010
+        assert result.summary == "third"
+        assert STOPPED not in warnings(result)
+
+
+async def test_an_agent_whose_exit_shows_late_was_not_stopped(tmp_path: Path) -> None:
+    async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
+        fake.mischief.status_delay = 100.0
+        took, result, heard = await lasting(run)
+        assert 399 <= took < 410
+        assert warnings(result) == []
+        assert "did not exit" not in heard.status
+
+
+class Silent:
+    """An agent that has a final result, and whose state a test sets."""
+
+    def __init__(self) -> None:
+        self.runs: bool | None = True
+        self.stopped: list[float] = []
+
+    async def seen(self) -> bool | None:
+        return self.runs
+
+    def stop(self) -> None:
+        self.stopped.append(asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(
+    ("runs", "opened", "pause", "stops"),
+    [
+        (True, 100.0, None, True),
+        (False, 100.0, None, False),
+        (None, 100.0, LOOK_AGAIN, False),
+        (True, 0.0, LOOK_AGAIN, False),
+        (True, None, LOOK_AGAIN, False),
+    ],
+)
+async def test_only_an_agent_that_is_heard_and_seen_is_stopped(
+    runs: bool | None,  # noqa: FBT001  # a row of the table
+    opened: float | None,
+    pause: float | None,
+    stops: bool,  # noqa: FBT001  # a row of the table
+) -> None:
+    """`opened`: how long ago a stream of its log was opened, None for none."""
+    silent = Silent()
+    silent.runs = runs
+    wait = ExitWait(Agent(lambda: 0.0, silent.seen, silent.stop), 300.0)
+    assert wait.heard(StreamReader()) == 300.0
+    assert await wait.check() == 300.0
+    await asyncio.sleep(300.0 - (opened or 0.0))
+    if opened is not None:
+        wait.stream_opened()
+    await asyncio.sleep(opened or 0.0)
+    assert await wait.check() == pause
+    assert bool(silent.stopped) is stops
 
 
 class Slow(Heard):

@@ -326,7 +326,8 @@ class _Kubelet:
         for seconds, reason, message in life.waiting:
             self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
-        log = LogFile(self._folder / f"{pod['metadata']['uid']}.log", clock=_loop_nanos)
+        path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.mischief.rotate_log_at
+        log = LogFile(path, rotate_at, clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
         self._runs(pod, life)

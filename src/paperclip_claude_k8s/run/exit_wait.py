@@ -2,14 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.informer import Vigil
-from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.run.listen import Ears
-from paperclip_claude_k8s.run.look import look
-from paperclip_claude_k8s.verdict.ending import judge_ending
 
 LOOK_AGAIN = 15.0
 """Seconds until the next try where the API server or the log cannot be heard."""
@@ -19,21 +15,27 @@ EARLY = 0.01
 """Seconds that a timer may ring too early."""
 
 
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What an exit wait asks of the agent it waits for, and does to it."""
+
+    allowed_silence: Callable[[], float | None]
+    """As `StreamReader.allowed_silence`."""
+    runs: Callable[[], Awaitable[bool | None]]
+    """Whether it still runs, by a direct look; None: it could not be seen."""
+    stop: Callable[[], None]
+
+
 class ExitWait:
-    """Counts from the last output that was heard; `stop` is called once, when the exit is overdue.
+    """Counts from the last output that was heard, and stops an agent whose exit is overdue.
 
     A background task that is open is waited for without bound; only `timeoutSec` ends that. A wake-up is
     waited for until its time, then the grace begins: one that never comes costs no more than that.
     """
 
-    def __init__(
-        self, ears: Ears, vigil: Vigil, cluster: Cluster, grace: float, stop: Callable[[], None]
-    ) -> None:
-        self._ears = ears
-        self._vigil = vigil
-        self._cluster = cluster
+    def __init__(self, agent: Agent, grace: float) -> None:
+        self._agent = agent
         self._grace = grace
-        self._stop = stop
         self._last_output = _clock()
         self._wake_up_due = -math.inf
         self._streams = 0
@@ -59,19 +61,19 @@ class ExitWait:
         left = self._left()
         if left is None or left > 0:
             return left
-        seen = await look(self._vigil, self._cluster)
+        runs = await self._agent.runs()
         left = self._left()  # it may have been heard meanwhile
         if left is None or left > 0:
             return left
         listened = self._streams > 0 and _clock() - self._opened >= LISTENED
-        if not (seen and listened):
+        if runs is None or not listened:
             return LOOK_AGAIN
-        if judge_ending(self._vigil.known) is None:
-            self._stop()
+        if runs:
+            self._agent.stop()
         return None
 
     def _left(self) -> float | None:
-        silence = self._ears.allowed_silence()
+        silence = self._agent.allowed_silence()
         if silence is None:
             return None
         left = max(self._last_output + silence, self._wake_up_due) + self._grace - _clock()

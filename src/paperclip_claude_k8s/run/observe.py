@@ -18,7 +18,7 @@ from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Tenure
-from paperclip_claude_k8s.run.exit_wait import ExitWait
+from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.gate import Gate
 from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
@@ -140,7 +140,8 @@ def _set_out(crew: _Crew) -> None:
 def _await_exit(crew: _Crew, grace: float) -> None:
     """From its final result on: an agent that does not exit is stopped, and its result stands."""
     stop = partial(_give_order, crew, Order.NO_EXIT)
-    wait = crew.exit_wait = ExitWait(crew.ears, crew.vigil, crew.ports.cluster, grace, stop)
+    agent = Agent(crew.ears.allowed_silence, partial(_still_runs, crew), stop)
+    wait = crew.exit_wait = ExitWait(agent, grace)
     overdue = crew.duty("exit", wait.check)
 
     def heed(reader: StreamReader) -> None:
@@ -151,6 +152,12 @@ def _await_exit(crew: _Crew, grace: float) -> None:
             overdue.call_in(left)
 
     crew.ears.heed_output(heed)
+
+
+async def _still_runs(crew: _Crew) -> bool | None:
+    """By a direct look; None: it could not be seen."""
+    seen = await look(crew.vigil, crew.ports.cluster)
+    return judge_ending(crew.vigil.known) is None if seen else None
 
 
 async def _live(crew: _Crew) -> None:
