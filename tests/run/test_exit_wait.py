@@ -131,6 +131,17 @@ async def test_a_background_task_that_is_open_is_waited_for(tmp_path: Path, fold
         assert heard.stdout.encode() == whole
 
 
+async def test_a_sub_agent_without_task_events_is_waited_for_as_long_as_it_may_be_silent(
+    tmp_path: Path,
+) -> None:
+    works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
+    life = Life(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
+    async with living(tmp_path, life) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 1000 <= took < 1010
+        assert warnings(result) == [STOPPED]
+
+
 async def test_the_time_limit_holds_while_a_background_task_is_open(tmp_path: Path) -> None:
     lines = recorded("23a-background-bash", NEW)[0].splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
@@ -388,7 +399,7 @@ class Slow(Heard):
 
 async def test_a_slow_host_is_not_taken_for_a_silent_agent(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
-    async with living(tmp_path, Life(output=output, ends_at=11.0)) as (_, run):
+    async with living(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
         _, result, _ = await lasting(run, heard=Slow())
         assert result.summary == "second"
         assert warnings(result) == []

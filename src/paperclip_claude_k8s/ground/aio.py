@@ -50,15 +50,10 @@ class Duty:
 
     def call_in(self, seconds: float) -> None:
         """Have it done later, unless it is over; the last such wish counts."""
-        self.call_off()
-        if not self._over:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
-
-    def call_off(self) -> None:
-        """Have it done no more by itself until the next wish; what is under way goes on."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        if not self._over:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
 
     def cancel(self) -> None:
         """Never do it again; what is under way is cancelled."""

@@ -146,9 +146,7 @@ def _await_exit(crew: _Crew, grace: float) -> None:
 
     def heed(reader: StreamReader) -> None:
         left = wait.heard(reader)
-        if left is None:
-            overdue.call_off()
-        else:
+        if left is not None:
             overdue.call_in(left)
 
     crew.ears.heed_output(heed)
