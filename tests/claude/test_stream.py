@@ -32,6 +32,10 @@ SUBTYPES = (
     "api_retry",
     "model_fallback",
     "compact_boundary",
+    "task_started",
+    "task_updated",
+    "task_notification",
+    "background_tasks_changed",
     "new",
 )
 FIELDS = (
@@ -49,6 +53,7 @@ FIELDS = (
     ),
     *("error", "supersedes", "parent_tool_use_id", "rate_limit_info", "total_cost_usd"),
     *("permission_denials", "resetsAt", "id", "text"),
+    *("task_id", "tool_use_id", "tasks", "patch", "is_backgrounded", "origin", "input", "name"),
     *(
         "stop_reason",
         "terminal_reason",

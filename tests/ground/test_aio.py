@@ -1,6 +1,8 @@
 """A crowd at the door, and work that comes up now and then."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -111,6 +113,19 @@ async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> Non
         duty.call()
         await asyncio.sleep(60)
     assert len(rounds.began) == (1 if after else 0)
+
+
+async def test_a_wish_for_a_duty_that_is_over_keeps_nothing_of_it_in_memory() -> None:
+    rounds = Rounds(1)
+    async with asyncio.TaskGroup() as group:
+        duty = Duty(group, "rounds", rounds.work)
+        duty.cancel()
+        duty.call_in(1000)
+        gone = weakref.ref(duty)
+        del duty
+        gc.collect()
+        assert gone() is None
+    assert rounds.began == []
 
 
 async def test_what_a_duty_raises_reaches_its_group() -> None:

@@ -304,3 +304,18 @@ async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: P
         result = await Takers().run(fake)
         assert result.error_message is None
         assert fake.calls.count("create", "jobs") == 1
+
+
+async def test_an_agent_whose_output_was_not_understood_is_not_taken_for_one_that_should_exit(
+    tmp_path: Path,
+) -> None:
+    """The parser fails at the line with which a new turn begins, after a final result."""
+    turn, begins = capture("01"), LINES[0]
+    life = Life(output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0)
+    async with a_cluster(tmp_path, life) as fake:
+        takers = Takers(parser=Trap(lambda call: call == 1))
+        result = await takers.run(fake)
+        assert takers.parser.calls == 3
+        assert "did not exit" not in takers.heard.status
+        assert takers.heard.stdout.encode() == turn + b"".join(LINES)
+        assert result.error_message is None

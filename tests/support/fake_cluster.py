@@ -261,6 +261,10 @@ class _Kubelet:
     def log_of(self, pod_uid: str, container: str) -> LogFile | None:
         return self._logs.get((pod_uid, container))
 
+    def logs(self) -> list[LogFile]:
+        """Of every agent so far; a test may write more into them."""
+        return list(self._logs.values())
+
     def close_logs(self) -> None:
         for log in self._logs.values():
             log.end()
@@ -320,7 +324,8 @@ class _Kubelet:
         for seconds, reason, message in life.waiting:
             self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
-        log = LogFile(self._folder / f"{pod['metadata']['uid']}.log", clock=_loop_nanos)
+        path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.mischief.rotate_log_at
+        log = LogFile(path, rotate_at, clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
         self._runs(pod, life)

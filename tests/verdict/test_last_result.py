@@ -13,7 +13,14 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.relay import RelaySummary
-from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone, PodLost
+from paperclip_claude_k8s.verdict.ending import (
+    Disrupted,
+    Ending,
+    Exited,
+    JobGone,
+    PodLost,
+    StoppedAfterResult,
+)
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
 from paperclip_claude_k8s.verdict.report import Asked, report
 from paperclip_claude_k8s.verdict.salvage import LOST, NOT_THE_END, salvage
@@ -45,6 +52,7 @@ ENDINGS: dict[str, tuple[Ending, str | None]] = {
     "exit 1": (Exited(Terminated(1)), None),
     "killed": (Exited(Terminated(137, "OOMKilled")), None),
     "terminated": (Exited(Terminated(143)), None),
+    "stopped after its result": (StoppedAfterResult(300, Terminated(143)), None),
     "unknown": (Exited(Terminated(None)), None),
     "evicted": (Disrupted("pod", "Evicted", ""), "k8s_pod_disrupted"),
     "deleted": (JobGone("watch"), "k8s_job_deleted_externally"),

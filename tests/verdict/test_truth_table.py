@@ -21,6 +21,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Order,
     PodLost,
     Stopped,
+    StoppedAfterResult,
 )
 from paperclip_claude_k8s.verdict.outcome import Terms, weigh
 from paperclip_claude_k8s.verdict.report import Asked, report
@@ -94,8 +95,10 @@ ENDINGS: dict[str, Ending] = {
     "pod gone unheard": PodLost(failures.pod_reattach_failed("Job job has finished and its Pod is gone")),
     "deadline": DeadlinePassed(),
     "cancelled": Stopped(Order.CANCEL, proven=True),
+    "stopped after its result": StoppedAfterResult(300, Terminated(143, "Error")),
+    "stopped after its result, unseen": StoppedAfterResult(300),
 }
-EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM"))]
+EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM", "stopped"))]
 RESULTS = {
     "success": OK,
     "success, stop_reason null": OK,
@@ -243,3 +246,40 @@ def test_a_copy_that_is_of_no_use_is_a_warning() -> None:
     assert warnings(relay, None) == [relay.copy_trouble]
     assert warnings(relay, log) == [relay.copy_trouble, ours]
     assert warnings(replace(relay, copy_trouble=None), replace(log, file_trouble=None)) == []
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_an_agent_that_had_to_be_stopped_is_told_with_a_warning_and_the_container_s_own_code(
+    output: str,
+) -> None:
+    sighting = seen(OUTPUTS[output], ENDINGS["stopped after its result"])
+    wire = report(weigh(sighting, Terms(NOW)), sighting, Asked(NOW)).to_wire()
+    warning = "Claude printed its result and did not exit within 300 s; it was stopped"
+    assert warning in wire["resultJson"]["warnings"]
+    assert wire["resultJson"]["containerExitCode"] == 143
+    if RESULTS.get(output) == OK:
+        assert wire["exitCode"] == 0
+        assert "signal" not in wire or wire["signal"] is None
+        assert "errorCode" not in wire or wire["errorCode"] is None
+
+
+@pytest.mark.parametrize("ending", FIRST)
+@pytest.mark.parametrize("output", RESULTS)
+def test_a_timeout_or_a_stop_after_a_final_result_keeps_what_the_result_said(
+    output: str, ending: str
+) -> None:
+    told = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
+    lines = [
+        line | told if isinstance(line, dict) and line["type"] == "result" else line
+        for line in OUTPUTS[output]
+    ]
+    sighting = seen(lines, ENDINGS[ending])
+    wire = report(weigh(sighting, Terms(NOW, 60)), sighting, Asked(NOW)).to_wire()
+    results = sum(isinstance(line, dict) and line["type"] == "result" for line in lines)
+    assert wire["errorCode"] == FIRST[ending]
+    assert wire["usage"]["inputTokens"] == 3 * results
+    assert wire["costUsd"] == 0.25
+    assert wire["resultJson"]["total_cost_usd"] == 0.25
+    assert wire.get("summary") == (sighting.transcript.summary or None)
+    if SPEAKS in lines:
+        assert wire["summary"] == "Hello"

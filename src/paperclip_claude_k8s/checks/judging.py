@@ -64,8 +64,8 @@ def judge_server(version: Seen[Version], config: AdapterConfig) -> Iterator[Chec
         yield Check(
             code="k8s_pod_replacement",
             level="info",
-            message=f"Kubernetes {number} drops `podReplacementPolicy`: it replaces a deleted Pod while its agent "
-            "still works. The run Secret keeps a second agent from starting",
+            message=f"Kubernetes {number} drops `podReplacementPolicy`: it replaces a deleted Pod while its "
+            "agent still works. The run Secret keeps a second agent from starting",
             hint="this takes the rights to patch and delete Secrets; upgrade to 1.29 to have the server wait",
         )
     for setting, since in unmet(config, version):

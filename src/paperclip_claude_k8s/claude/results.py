@@ -25,3 +25,13 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
         or result.get("terminal_reason") == "max_turns"
         or result.get("stop_reason") == "max_turns"
     )
+
+
+def answers_the_prompt(result: Mapping[str, Any]) -> bool:
+    """False for a turn without turns of its own that a task notification caused.
+
+    A resumed session prints one for a task of the run before, ahead of the prompt's own turn (EVENTS.md 5).
+    """
+    origin = result.get("origin")
+    notified = isinstance(origin, Mapping) and origin.get("kind") == "task-notification"
+    return not notified or result.get("num_turns") != 0

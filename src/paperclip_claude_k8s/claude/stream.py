@@ -11,6 +11,7 @@ from paperclip_claude_k8s.claude.answers import Answers
 from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
 from paperclip_claude_k8s.claude.events import Event, count, inner, items, read_event, read_json, text
 from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, Excerpt
+from paperclip_claude_k8s.claude.open_work import WAKE_UP, OpenWork
 from paperclip_claude_k8s.claude.results import is_success, odd_subtype
 from paperclip_claude_k8s.claude.transcript import ModelChange, Transcript
 
@@ -26,6 +27,7 @@ _ANSWER = b'{"type":"assistant",'
 _OF_MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
 """Fields of an answer that make it more than an answer; inside of strings their quotes would be escaped."""
+_WAKE_UP = f'"name":"{WAKE_UP}"'.encode()
 _TORN = b'{"'
 PLAIN_CHARS = 2000
 """Of a plain line that an error quotes."""
@@ -47,6 +49,7 @@ class StreamReader:
         """The last one, until the CLI goes on."""
         self.overtaken = False
         """The CLI went on after the last result."""
+        self.open_work = OpenWork()
         self.accounts = Accounts()
         self.answers = Answers()
         self.substance = False
@@ -77,6 +80,14 @@ class StreamReader:
 
     def feed_stderr(self, block: bytes) -> None:
         self._stderr = (self._stderr + block)[-HEAD_BYTES:]
+
+    def allowed_silence(self) -> float | None:
+        """Seconds for which the CLI may be silent by now and still have something to do.
+
+        0: its final result was read and nothing is open, so it should exit. None: there is no final result
+        yet, or something is open, such as a background task, that may take any time. Wake-ups are not in it.
+        """
+        return self.open_work.silence if self.result is not None else None
 
     def finish(self) -> Transcript:
         """What was fed makes this; a last line without newline counts."""
@@ -115,7 +126,7 @@ class StreamReader:
             return
         self._lines += 1
         if line.endswith(b"}"):
-            if line.startswith(QUIET):
+            if line.startswith(QUIET) and not self.open_work.may_end_with(line):
                 return
             no_news = self.substance and self.result is None
             if no_news and line.startswith(_ANSWER) and _is_mere_answer(line):
@@ -170,7 +181,8 @@ class StreamReader:
 
 
 def _is_mere_answer(line: bytes) -> bool:
-    return line.rfind(_OF_MAIN_AGENT) >= 0 and _ERROR not in line and _SUPERSEDES not in line
+    more = _ERROR in line or _SUPERSEDES in line or _WAKE_UP in line
+    return line.rfind(_OF_MAIN_AGENT) >= 0 and not more
 
 
 # ── one small reader per frame ───────────────────────────────────────────────────────────────────
@@ -188,11 +200,12 @@ def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
     if error := text(event, "error"):
         fold.errors = (*fold.errors[1 - FEW :], error)
     fold.answers.retract(items(event, "supersedes"))
+    message = inner(event, "message")
+    blocks = items(message, "content")
+    fold.open_work.answered(text(event, "parent_tool_use_id"), blocks)
     if event.get("parent_tool_use_id"):
         return
     fold.goes_on()
-    message = inner(event, "message")
-    blocks = items(message, "content")
     fold.main_events += 1
     fold.substance |= bool(blocks) or count(inner(message, "usage"), "output_tokens") > 0
     fold.answers.keep(line, has_text=any(isinstance(b, dict) and b.get("type") == "text" for b in blocks))
@@ -201,6 +214,7 @@ def _assistant(fold: StreamReader, event: Event, line: bytes) -> None:
 def _result(fold: StreamReader, event: Event, _: bytes) -> None:
     """The last one counts: a background task that ends makes the CLI go on (EVENTS.md 0)."""
     fold.result, fold.overtaken = event, False
+    fold.open_work.result(event)
     fold.accounts.result(event)
 
 
@@ -223,13 +237,38 @@ def _model_change(fold: StreamReader, event: Event, _: bytes) -> None:
     fold.model_changes = (*fold.model_changes[1 - FEW :], change)
 
 
+def _tool_output(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.open_work.tool_output(event)
+
+
+def _task_started(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.open_work.task_started(event)
+
+
+def _task_updated(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.open_work.task_updated(event)
+
+
+def _task_ended(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.open_work.task_ended(event)
+
+
+def _tasks_changed(fold: StreamReader, event: Event, _: bytes) -> None:
+    fold.open_work.tasks_changed(event)
+
+
 _READERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = {
     ("system", "init"): _init,
     ("system", "api_retry"): _retry,
     ("system", "compact_boundary"): _compaction,
     ("system", "model_fallback"): _model_change,
     ("system", "model_refusal_fallback"): _model_change,
+    ("system", "task_started"): _task_started,
+    ("system", "task_updated"): _task_updated,
+    ("system", "task_notification"): _task_ended,
+    ("system", "background_tasks_changed"): _tasks_changed,
     ("assistant", ""): _assistant,
+    ("user", ""): _tool_output,
     ("result", ""): _result,
     ("rate_limit_event", ""): _rate_limit,
 }

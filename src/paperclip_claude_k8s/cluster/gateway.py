@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from paperclip_claude_k8s.cluster import reading
@@ -154,8 +154,10 @@ class Gateway:
             return None
         return reading.access_modes(claim)
 
-    async def list_events(self, namespace: str, about_uid: str) -> tuple[EventSnapshot, ...]:
-        query = {"fieldSelector": f"involvedObject.uid={about_uid}"}
+    async def list_events(
+        self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
+    ) -> tuple[EventSnapshot, ...]:
+        query = {"fieldSelector": f"involvedObject.{by}={about}"}
         answer = await self._http.call(Request("GET", _core(namespace, "events"), query))
         return reading.events_in_order(answer)
 

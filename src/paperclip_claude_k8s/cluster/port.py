@@ -182,8 +182,13 @@ class Cluster(Protocol):
         """Access modes of a PersistentVolumeClaim, such as ("ReadWriteMany",)."""
         ...
 
-    async def list_events(self, namespace: str, about_uid: str) -> tuple[EventSnapshot, ...]:
-        """Events about the object with this uid, oldest first."""
+    async def list_events(
+        self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
+    ) -> tuple[EventSnapshot, ...]:
+        """Events about the object with this uid or name, oldest first.
+
+        Some components of old clusters, such as the taint manager, name no uid.
+        """
         ...
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None: ...

@@ -49,10 +49,11 @@ class Duty:
             self._doing = None if task.done() else task  # done at once: an eager task factory
 
     def call_in(self, seconds: float) -> None:
-        """Have it done later; the last such wish counts."""
+        """Have it done later, unless it is over; the last such wish counts."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
+        if not self._over:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
 
     def cancel(self) -> None:
         """Never do it again; what is under way is cancelled."""

@@ -133,6 +133,7 @@ class AdapterConfig(BaseModel):
     timeout_sec: Seconds = 0
     grace_sec: Seconds = 60
     stop_grace_sec: Seconds = 20
+    result_grace_sec: Seconds = 300
     schedule_timeout_sec: Seconds = 120
     image_pull_timeout_sec: Seconds = 900
     start_timeout_sec: Seconds = 120

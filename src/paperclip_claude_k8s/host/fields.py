@@ -170,6 +170,13 @@ def _life() -> tuple[Setting, ...]:
         Setting("timeout_sec", group, "Timeout (s)", "From the container's start; 0: none.", "number"),
         Setting("grace_sec", group, "Grace (s)", "Slack of the cluster's own backstop deadline.", "number"),
         Setting("stop_grace_sec", group, "Stop grace (s)", "Between SIGTERM and SIGKILL.", "number"),
+        Setting(
+            "result_grace_sec",
+            group,
+            "Result grace (s)",
+            "For Claude to exit once its final result is printed; then it is stopped. 0: it never is.",
+            "number",
+        ),
         Setting("schedule_timeout_sec", group, "Schedule timeout (s)", "Until the Pod has a node.", "number"),
         Setting(
             "image_pull_timeout_sec", group, "Image pull timeout (s)", "Until the image is there.", "number"

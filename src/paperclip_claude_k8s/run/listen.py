@@ -8,11 +8,21 @@ from types import TracebackType
 from typing import Literal, Self
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
+from paperclip_claude_k8s.claude.events import Event
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
-from paperclip_claude_k8s.podlog import Follower, LogBroken, LogRefused, LogReport, Notice, Origin, Totals
+from paperclip_claude_k8s.podlog import (
+    Follower,
+    Gap,
+    LogBroken,
+    LogRefused,
+    LogReport,
+    Notice,
+    Origin,
+    Totals,
+)
 from paperclip_claude_k8s.ports import Chronicle, Ports
 from paperclip_claude_k8s.relay import RelaySummary, read_summary
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -32,6 +42,8 @@ class StreamHeed:
 
     opened: Callable[[], None] = _nothing
     """One was opened: its container has started."""
+    closed: Callable[[], None] = _nothing
+    """One that was opened is open no more, for whatever reason."""
     ended: Callable[[], None] = _nothing
     """One came to an end of its own, as when its container ends."""
     refused: Callable[[], None] = _nothing
@@ -102,6 +114,14 @@ class Ears:
             self.summary = read_summary(how.message, self._nonce)
         self._set_ended()
 
+    def heed_output(self, heed: Callable[[StreamReader], None]) -> None:
+        """`heed` is called from now on after each block of output that everybody has."""
+        self._sink.heed = heed
+
+    def allowed_silence(self) -> float | None:
+        """As `StreamReader.allowed_silence`; None also while what the reader knows cannot be relied upon."""
+        return self._sink.allowed_silence()
+
     def transcript(self) -> Transcript:
         return self._sink.reader.finish()
 
@@ -130,6 +150,17 @@ class _Sink:
         self._say = say
         self._chronicle = chronicle
         self.reader = reader
+        self.heed: Callable[[StreamReader], None] = lambda _: None
+        self._busy = 0
+        """Blocks that are being handed on: what comes after them was not heard yet."""
+        self._parser_failed = False
+        self._result_before_gap: Event | None = None
+        """A result that may have been overtaken in a part of the log that is lost."""
+
+    def allowed_silence(self) -> float | None:
+        result = self.reader.result
+        doubtful = result is not None and result is self._result_before_gap
+        return None if self._busy or self._parser_failed or doubtful else self.reader.allowed_silence()
 
     async def stdout(self, block: bytes) -> None:
         await self._hand_on("stdout", block, self.reader.feed)
@@ -150,16 +181,22 @@ class _Sink:
             read(block)
         except Exception as error:  # noqa: BLE001  # raised again below
             failed.append(("parser", error))
+            self._parser_failed = True
+        self._busy += 1
         try:
             await self._chronicle.heard(stream, block)
         except Exception as error:  # noqa: BLE001  # raised again below
             failed.append(("journal", error))
         await self._say.output(stream, block)
+        self._busy -= 1
+        self.heed(self.reader)
         if failed:
             name, first = failed[0]
             raise TakerFailed(f"the {name} of the agent's output raised {error_text(first)}") from first
 
     async def notice(self, notice: Notice) -> None:
+        if isinstance(notice, Gap):
+            self._result_before_gap = self.reader.result
         await self._say.warn(describe_notice(notice))
 
 
@@ -198,6 +235,7 @@ class _Answer(AbstractAsyncContextManager["_Answer"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._heed.closed()
         await self._log.__aexit__(kind, error, trace)
 
     async def read(self) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Running
@@ -17,6 +18,7 @@ from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports, Starts, Tenure
+from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.gate import Gate
 from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
@@ -64,6 +66,8 @@ class _Crew:
     others: list[_Watcher] = field(default_factory=list)
     """Whatever has no purpose any more once the ending is known."""
     order: Order | None = None
+    exit_wait: ExitWait | None = None
+    """None where an agent that does not exit is never stopped."""
     log: asyncio.Task[None] | None = None
     """Reads the agent's log, tried from when its Pod has a node."""
     log_of: str = ""
@@ -132,6 +136,8 @@ def _set_out(crew: _Crew) -> None:
     crew.vigil.on_change = partial(_on_change, crew)
     _on_change(crew, crew.vigil.known)
     crew.start("life", _live(crew))
+    if grace := crew.plan.config.result_grace_sec:
+        _await_exit(crew, grace)
     if not crew.held.fenced:
         crew.start("holder", keep_noting(crew.vigil.ref, crew.held, crew.ports))
     if crew.ctx.signal is not None:
@@ -140,6 +146,27 @@ def _set_out(crew: _Crew) -> None:
     if on_progress is not None:
         progress = Progress(on_progress, crew.ctx.run_id, crew.vigil, crew.ports, crew.say)
         crew.duty("progress", progress.beat).call()
+
+
+def _await_exit(crew: _Crew, grace: float) -> None:
+    """From its final result on: an agent that does not exit is stopped, and its result stands."""
+    stop = partial(_give_order, crew, Order.NO_EXIT)
+    agent = Agent(crew.ears.allowed_silence, partial(_still_runs, crew), stop)
+    wait = crew.exit_wait = ExitWait(agent, grace)
+    overdue = crew.duty("exit", wait.check)
+
+    def heed(reader: StreamReader) -> None:
+        left = wait.heard(reader)
+        if left is not None:
+            overdue.call_in(left)
+
+    crew.ears.heed_output(heed)
+
+
+async def _still_runs(crew: _Crew) -> bool | None:
+    """By a direct look; None: it could not be seen."""
+    seen = await look(crew.vigil, crew.ports.cluster)
+    return judge_ending(crew.vigil.known) is None if seen else None
 
 
 async def _live(crew: _Crew) -> None:
@@ -203,11 +230,11 @@ async def _container_ended(crew: _Crew) -> None:
 
 async def _told_by_events(crew: _Crew, ending: Disrupted) -> str:
     """The words of a disruption with what Events about Pod and Job say; being refused them costs nothing."""
-    found, ref, pod = Disruption(ending.reason, ending.words), crew.vigil.ref, crew.vigil.known.pod
+    found, ref = Disruption(ending.reason, ending.words), crew.vigil.ref
     events: list[EventSnapshot] = []
-    for uid in (pod.uid, ref.uid) if pod is not None else (ref.uid,):
+    for name in (ending.pod, ref.name):
         with suppress(ClusterError):
-            events += await crew.ports.cluster.list_events(ref.namespace, uid)
+            events += await crew.ports.cluster.list_events(ref.namespace, name, by="name")
     return explained(found, events).words
 
 
@@ -232,6 +259,7 @@ def _listen(crew: _Crew, pod: PodSnapshot) -> None:
     look_at_it = crew.duty("log's end", partial(_look, crew))
     heed = StreamHeed(
         opened=partial(_log_opened, crew),
+        closed=partial(_log_closed, crew),
         ended=partial(_log_over, crew, look_at_it, by_itself=True),
         refused=partial(_log_over, crew, look_at_it),
     )
@@ -252,6 +280,13 @@ def _log_opened(crew: _Crew) -> None:
     crew.log_is_over = False
     crew.log_ended.clear()
     crew.vigil.learn_log_opened()
+    if crew.exit_wait is not None:
+        crew.exit_wait.stream_opened()
+
+
+def _log_closed(crew: _Crew) -> None:
+    if crew.exit_wait is not None:
+        crew.exit_wait.stream_closed()
 
 
 def _attend(crew: _Crew) -> None:
@@ -289,7 +324,8 @@ def _give_order(crew: _Crew, order: Order) -> None:
 
 
 async def _stop(crew: _Crew, order: Order) -> None:
-    crew.end(await obey(order, crew.vigil, crew.ports, crew.say))
+    grace = crew.plan.config.result_grace_sec
+    crew.end(await obey(order, crew.vigil, crew.ports, crew.say, grace))
 
 
 def _log_over(crew: _Crew, look_at_it: Duty, *, by_itself: bool = False) -> None:

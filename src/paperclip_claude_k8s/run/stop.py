@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import Vigil
@@ -13,7 +13,14 @@ from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.ending import DeadlinePassed, Ending, Order, Stopped, agent_end
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    Ending,
+    Order,
+    Stopped,
+    StoppedAfterResult,
+    agent_end,
+)
 
 T = TypeVar("T")
 LAST_WORD = 2.0
@@ -22,16 +29,25 @@ LOOK_AGAIN = 0.5
 """Seconds between two direct looks at a Pod whose end the watch has not told yet."""
 
 
-async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator) -> Ending:
+async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator, result_grace: float) -> Ending:
     """End the agent, kindly, and say how sure we are that it is gone.
 
     The Job goes in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible until
-    the Pod is gone.
+    the Pod is gone. `result_grace`: how many seconds an agent with a final result was given to exit.
     """
-    await say.status(f"{order.value}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
+    within = f" within {result_grace:g}s" if order is Order.NO_EXIT else ""
+    await say.status(f"{order.value}{within}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
     proven = await end_job(vigil, ports, say)
     how = agent_end(vigil.known.pod)
-    return DeadlinePassed(how) if order is Order.DEADLINE else Stopped(order, proven, how)
+    match order:
+        case Order.CANCEL:
+            return Stopped(order, proven, how)
+        case Order.DEADLINE:
+            return DeadlinePassed(how)
+        case Order.NO_EXIT:
+            return StoppedAfterResult(result_grace, how)
+        case _:
+            assert_never(order)
 
 
 async def end_job(vigil: Vigil, ports: Ports, say: Narrator) -> bool:

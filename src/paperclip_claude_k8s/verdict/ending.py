@@ -53,6 +53,7 @@ class Order(Enum):
 
     CANCEL = "Run cancelled"
     DEADLINE = "Time limit reached"
+    NO_EXIT = "Claude printed its result and did not exit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,14 @@ class Stopped:
 
     order: Order
     proven: bool
+    how: Terminated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedAfterResult:
+    """The agent printed its final result and did not exit for `grace` seconds: we stopped it."""
+
+    grace: float
     how: Terminated | None = None
 
 
@@ -90,7 +99,15 @@ class Untrackable:
 
 
 Ending: TypeAlias = (
-    Exited | Disrupted | JobGone | DeadlinePassed | Stopped | NotStarted | PodLost | Untrackable
+    Exited
+    | Disrupted
+    | JobGone
+    | DeadlinePassed
+    | Stopped
+    | StoppedAfterResult
+    | NotStarted
+    | PodLost
+    | Untrackable
 )
 
 

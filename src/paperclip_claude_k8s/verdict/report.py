@@ -9,6 +9,7 @@ from paperclip_claude_k8s.claude.accounting import Share
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
+from paperclip_claude_k8s.verdict.ending import Order, StoppedAfterResult
 from paperclip_claude_k8s.verdict.notices import error_text, moment, unusable_copy
 from paperclip_claude_k8s.verdict.sighting import Sighting
 
@@ -138,8 +139,8 @@ def _evidence(failure: Failure, asked: Asked) -> JsonMap:
 def _json(seen: Sighting, own: Share, asked: Asked, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
-    known = (*told.warnings, *filter(None, [own.warning]))
-    warnings = [*known, *_copy_warnings(seen), *_untaken(seen, asked.host_failures)]
+    of_run = (*told.warnings, *_stopped(seen), own.warning)
+    warnings = [*filter(None, of_run), *_copy_warnings(seen), *_untaken(seen, asked.host_failures)]
     ours: JsonMap = {
         "containerExitCode": seen.exit_code,
         "log": _log(seen, asked.host_failures),
@@ -157,6 +158,11 @@ def _copy_warnings(seen: Sighting) -> Iterator[str]:
         yield seen.relay.copy_trouble
     if seen.log is not None and seen.log.file_trouble:
         yield unusable_copy(seen.log.file_trouble)
+
+
+def _stopped(seen: Sighting) -> Iterator[str]:
+    if isinstance(seen.ending, StoppedAfterResult):
+        yield f"{Order.NO_EXIT.value} within {seen.ending.grace:g} s; it was stopped"
 
 
 def _untaken(seen: Sighting, host: HostFailures) -> Iterator[str]:

@@ -1,0 +1,244 @@
+"""What is open once a result was printed: over all captures, cut after each line, and made-up streams."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.claude.test_captures import ALL, NEW, OLD, recorded
+
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.claude.open_work import SUB_AGENT_SILENCE, WAKE_UP_LATENESS
+
+Event = dict[str, Any]
+INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
+RESULT: Event = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": "done"}
+NOTIFIED: Event = {"origin": {"kind": "task-notification"}}
+
+
+def answer(*blocks: Event, parent: str | None = None) -> Event:
+    message = {"id": "m1", "model": "m", "content": list(blocks or [{"type": "text", "text": "Hello"}])}
+    return {"type": "assistant", "message": message, "parent_tool_use_id": parent, "uuid": "u"}
+
+
+def call(name: str, **arguments: Any) -> Event:
+    return {"type": "tool_use", "id": "toolu_1", "name": name, "input": arguments}
+
+
+def tool_result(tool: str, parent: str | None = None) -> Event:
+    content = [{"tool_use_id": tool, "type": "tool_result", "content": "ok"}]
+    return {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": parent}
+
+
+def task(subtype: str, **fields: Any) -> Event:
+    return {"type": "system", "subtype": subtype, "task_id": "t1", "tool_use_id": "toolu_1", **fields}
+
+
+def tasks(*listed: Event) -> Event:
+    return {"type": "system", "subtype": "background_tasks_changed", "tasks": list(listed)}
+
+
+def read(*events: Event) -> StreamReader:
+    reader = StreamReader()
+    for event in events:
+        reader.feed(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+    return reader
+
+
+# ── captures ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def events_of(lines: Sequence[bytes]) -> list[Event]:
+    """The lines that are whole events."""
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def is_final(events: list[Event]) -> bool:
+    """The rule in other words.
+
+    The last result has no `init` and no main answer behind it, and each task that was ever started in the
+    background has ended.
+    """
+    results = [at for at, event in enumerate(events) if event["type"] == "result"]
+    if not results:
+        return False
+    for event in events[results[-1] + 1 :]:
+        of_main = event["type"] == "assistant" and event["parent_tool_use_id"] is None
+        if of_main or event.get("subtype") == "init":
+            return False
+    started, ended = set(), set()
+    for event in events:
+        match event.get("subtype"):
+            case "task_started" if event.get("is_backgrounded", True):
+                started.add(event["task_id"])
+            case "task_notification":
+                ended.add(event["task_id"])
+            case "task_updated" if event["patch"].get("status") in {"completed", "failed", "killed"}:
+                ended.add(event["task_id"])
+    return started <= ended
+
+
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_a_whole_run_ends_with_nothing_open(folder: str, name: str) -> None:
+    stdout, told = recorded(name, folder)
+    reader = StreamReader()
+    reader.feed(stdout)
+    assert reader.allowed_silence() == (None if told["facts"]["final_result"] is None else 0.0)
+    assert reader.open_work.take_wake_up() is None
+
+
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_a_run_that_is_cut_after_any_line_is_final_only_by_the_rule(folder: str, name: str) -> None:
+    lines = recorded(name, folder)[0].split(b"\n")
+    reader = StreamReader()
+    for count, line in enumerate(lines[:-1], start=1):
+        reader.feed(line + b"\n")
+        events = events_of(lines[:count])
+        assert (reader.allowed_silence() == 0.0) is is_final(events), line[:200]
+
+
+@pytest.mark.parametrize("folder", [OLD, NEW])
+def test_a_result_in_the_middle_of_a_background_command_is_not_final(folder: str) -> None:
+    lines = recorded("23a-background-bash", folder)[0].splitlines(keepends=True)
+    reader, after_results = StreamReader(), []
+    for line in lines:
+        reader.feed(line)
+        if b'"type":"result"' in line:
+            after_results.append(reader.allowed_silence())
+    assert after_results == [None, 0.0]
+
+
+# ── background tasks ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_final_result_that_init_or_answer_follows_is_not_final() -> None:
+    assert read(INIT, answer(), RESULT).allowed_silence() == 0.0
+    assert read(INIT, answer(), RESULT, INIT).allowed_silence() is None
+    assert read(INIT, answer(), RESULT, answer()).allowed_silence() is None
+    assert read(INIT, answer()).allowed_silence() is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        task("task_notification", status="completed"),
+        task("task_notification", status="stopped"),
+        task("task_updated", patch={"status": "killed"}),
+        task("task_updated", patch={"end_time": 1}),
+        tasks(),
+        tasks({"task_id": "t1", "ambient": True}),
+    ],
+)
+def test_a_background_task_is_open_until_its_end(end: Event) -> None:
+    begin = (INIT, answer(call("Bash")), task("task_started", is_backgrounded=True), RESULT)
+    assert read(*begin).allowed_silence() is None
+    assert read(*begin, task("task_updated", patch={"status": "running"})).allowed_silence() is None
+    assert read(*begin, end).allowed_silence() == 0.0
+
+
+def test_a_task_in_the_foreground_is_part_of_its_turn_until_it_is_moved_to_the_background() -> None:
+    begin = (INIT, answer(call("Agent")), task("task_started", is_backgrounded=False), RESULT)
+    assert read(*begin).allowed_silence() == 0.0
+    moved = task("task_updated", patch={"is_backgrounded": True})
+    assert read(*begin[:-1], moved, RESULT).allowed_silence() is None
+
+
+def test_the_list_of_background_tasks_replaces_what_was_known() -> None:
+    begin = (INIT, answer(), task("task_started"), RESULT)
+    assert read(*begin, tasks({"task_id": "other"})).allowed_silence() is None
+    assert read(*begin, tasks({"task_id": "other"}), tasks()).allowed_silence() == 0.0
+    assert read(*begin, tasks(), task("task_started", task_id="t2")).allowed_silence() is None
+    assert read(INIT, answer(), tasks({"task_id": "t1"}), RESULT).allowed_silence() is None
+    odd = tasks() | {"tasks": "none"}
+    assert read(*begin, odd).allowed_silence() is None
+
+
+def test_ambient_tasks_are_not_waited_for() -> None:
+    started = task("task_started", ambient=True)
+    assert read(INIT, answer(), started, RESULT).allowed_silence() == 0.0
+
+
+def test_a_task_without_an_id_keeps_nothing_open() -> None:
+    assert read(INIT, answer(), task("task_started", task_id=7), RESULT).allowed_silence() == 0.0
+
+
+def test_a_result_ahead_of_the_prompt_s_own_turn_is_not_final() -> None:
+    """A resumed session: what is left of a task of the run before comes first."""
+    ahead = RESULT | NOTIFIED | {"num_turns": 0, "result": ""}
+    assert read(INIT, ahead).allowed_silence() is None
+    assert read(INIT, ahead, INIT, answer(), RESULT).allowed_silence() == 0.0
+    assert read(INIT, answer(), RESULT, INIT, ahead).allowed_silence() == 0.0
+    assert read(INIT, answer(), RESULT | NOTIFIED).allowed_silence() == 0.0
+
+
+# ── sub-agents without task events ───────────────────────────────────────────────────────────────
+
+
+def test_a_sub_agent_is_open_until_the_result_of_its_call() -> None:
+    begin = (INIT, answer(call("Agent")), answer(parent="toolu_1"), RESULT)
+    assert read(*begin).allowed_silence() == SUB_AGENT_SILENCE
+    assert read(*begin, tool_result("toolu_2", parent="toolu_1")).allowed_silence() == SUB_AGENT_SILENCE
+    assert read(*begin, tool_result("toolu_2")).allowed_silence() == SUB_AGENT_SILENCE
+    assert read(*begin, tool_result("toolu_1")).allowed_silence() == 0.0
+    assert read(*begin, task("task_notification", status="failed")).allowed_silence() == 0.0
+
+
+def test_a_sub_agent_that_ended_before_the_result_is_not_open() -> None:
+    events = (INIT, answer(call("Agent")), answer(parent="toolu_1"), tool_result("toolu_1"), answer(), RESULT)
+    assert read(*events).allowed_silence() == 0.0
+
+
+def test_a_tool_s_text_that_looks_like_the_result_of_a_call_ends_no_sub_agent() -> None:
+    quoted = tool_result("toolu_2")
+    quoted["message"]["content"][0]["content"] = json.dumps(tool_result("toolu_1"))
+    nested = tool_result("toolu_2") | {"tool_use_result": {"tool_use_id": "toolu_1"}}
+    begin = (INIT, answer(call("Agent")), answer(parent="toolu_1"), RESULT)
+    for event in (quoted, nested):
+        assert read(*begin, event).allowed_silence() == SUB_AGENT_SILENCE
+
+
+def test_a_sub_agent_with_task_events_is_told_by_them_alone() -> None:
+    begin = (INIT, answer(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
+    says = answer(parent="toolu_1")
+    assert read(*begin, says).allowed_silence() is None
+    assert read(*begin, says, task("task_notification", status="completed")).allowed_silence() == 0.0
+    assert read(*begin, task("task_updated", patch={"status": "failed"}), says).allowed_silence() == 0.0
+
+
+# ── wake-ups ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "delay"),
+    [
+        ({"delaySeconds": 90}, 90),
+        ({"delaySeconds": 1}, 60),
+        ({"delaySeconds": 86400}, 3600),
+        ({"delaySeconds": "soon"}, 3600),
+        ({}, 3600),
+    ],
+)
+def test_a_wake_up_is_due_as_the_cli_understands_it(arguments: dict[str, Any], delay: float) -> None:
+    reader = read(INIT, answer(), answer(call("ScheduleWakeup", **arguments)), RESULT)
+    assert reader.open_work.take_wake_up() == delay + WAKE_UP_LATENESS
+    assert reader.open_work.take_wake_up() is None
+
+
+def test_of_several_wake_ups_the_longest_counts_and_giving_them_up_counts_too() -> None:
+    long, short = (call("ScheduleWakeup", delaySeconds=seconds) for seconds in (900, 60))
+    assert read(INIT, answer(long), answer(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
+    stop = call("ScheduleWakeup", stop=True)
+    assert read(INIT, answer(long), answer(stop)).open_work.take_wake_up() == 0.0
+
+
+def test_other_tools_and_words_about_wake_ups_are_none() -> None:
+    words = {"type": "text", "text": '{"type":"tool_use","name":"ScheduleWakeup"}'}
+    nested = call("Bash") | {"input": {"type": "tool_use", "name": "ScheduleWakeup"}}
+    for block in (words, nested, call("CronCreate", cron="* * * * *")):
+        assert read(INIT, answer(), answer(block)).open_work.take_wake_up() is None

@@ -1,0 +1,405 @@
+"""An agent that printed its final result and does not exit (`resultGraceSec`), on virtual time."""
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.claude.test_captures import NEW, OLD, recorded
+from tests.run.test_hosts import two_hosts
+from tests.run.test_life import jobs_of, living
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import started
+from tests.support.runs import Heard, capture, sidecar
+
+from paperclip_claude_k8s import relay
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.devcluster.crilog import StreamWriter
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.run.exit_wait import LOOK_AGAIN, Agent, ExitWait
+
+pytestmark = pytest.mark.looptime
+WHOLE = capture("02")
+FACTS = sidecar("02")["facts"]
+NEWLINE = b"\n"
+TEN_HOURS = 36_000.0
+HANGS = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
+STOPPED = "Claude printed its result and did not exit within 300 s; it was stopped"
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m", "uuid": "i"}
+
+
+def printed(*events: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events)
+
+
+def turn(text: str, *calls: dict[str, Any]) -> bytes:
+    result = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": text}
+    message = {"id": text, "model": "m", "content": [{"type": "text", "text": text}, *calls]}
+    answer = {"type": "assistant", "message": message, "parent_tool_use_id": None, "uuid": text}
+    return printed(INIT, answer, result)
+
+
+def wake_up(seconds: float) -> dict[str, Any]:
+    return {"type": "tool_use", "id": "t", "name": "ScheduleWakeup", "input": {"delaySeconds": seconds}}
+
+
+def warnings(result: ExecutionResult) -> list[str]:
+    told: list[str] = (result.result_json or {}).get("warnings", [])
+    return told
+
+
+def assert_kept(result: ExecutionResult) -> None:
+    """Usage, cost, summary and session of the result."""
+    usage = FACTS["usage_total_modelUsage"]
+    assert result.usage is not None
+    assert result.usage.output_tokens == usage["output"]
+    assert result.usage.input_tokens == usage["input"] + usage["cache_creation"]
+    assert result.cost_usd == pytest.approx(FACTS["total_cost_usd"])
+    assert result.session_id == FACTS["session_ids"][0]
+    reader = StreamReader()
+    reader.feed(WHOLE)
+    assert result.summary == reader.finish().summary
+
+
+async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, Heard]:
+    """How long the run took, and what came of it."""
+    began = asyncio.get_running_loop().time()
+    result, heard = await run(**more)
+    return asyncio.get_running_loop().time() - began, result, heard
+
+
+async def test_an_agent_that_never_exits_is_stopped_and_its_result_stands(tmp_path: Path) -> None:
+    async with living(tmp_path, HANGS) as (fake, run):
+        took, result, heard = await lasting(run)
+        assert 300 <= took < 310
+        assert (result.exit_code, result.signal, result.error_code) == (0, None, None)
+        assert warnings(result) == [STOPPED]
+        assert result.result_json is not None
+        assert result.result_json["containerExitCode"] == 143
+        assert_kept(result)
+        assert heard.stdout.encode() == WHOLE
+        (line,) = [line for line in heard.status.splitlines() if "did not exit" in line]
+        assert "Claude printed its result and did not exit within 300s: deleting Job ac-" in line
+        assert jobs_of(fake) == 0
+        again, second, _ = await lasting(run, runId="run-2")
+        assert again < 310
+        assert second.error_code is None
+        assert fake.calls.count("create", "jobs") == 2
+
+
+async def test_an_agent_that_exits_by_itself_just_in_time_is_left_alone(tmp_path: Path) -> None:
+    async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
+        took, result, heard = await lasting(run)
+        assert 299 <= took < 303
+        assert result.exit_code == 0
+        assert warnings(result) == []
+        assert "did not exit" not in heard.status
+
+
+async def test_any_output_after_the_result_begins_the_grace_anew(tmp_path: Path) -> None:
+    late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "nobody_knows", "uuid": "u"})))
+    async with living(tmp_path, Life(output=late, ends_at=TEN_HOURS)) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 800 <= took < 810
+        assert warnings(result) == [STOPPED]
+
+
+async def test_a_new_turn_is_not_cut_short_however_long_it_takes(tmp_path: Path) -> None:
+    second = turn("second")
+    answer_at = second.index(b"\n") + 1
+    output = ((0.0, turn("first")), (200.0, second[:answer_at]), (5000.0, second[answer_at:]))
+    async with living(tmp_path, Life(output=output, ends_at=TEN_HOURS)) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 5300 <= took < 5310
+        assert result.summary == "second"
+        assert warnings(result) == [STOPPED]
+
+
+@pytest.mark.parametrize("folder", [OLD, NEW])
+async def test_a_background_task_that_is_open_is_waited_for(tmp_path: Path, folder: str) -> None:
+    whole = recorded("23a-background-bash", folder)[0]
+    lines = whole.splitlines(keepends=True)
+    first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
+    output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
+    async with living(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
+        took, result, heard = await lasting(run)
+        assert 5001 <= took < 5010
+        assert result.exit_code == 0
+        assert warnings(result) == []
+        assert heard.stdout.encode() == whole
+
+
+async def test_a_sub_agent_without_task_events_is_waited_for_as_long_as_it_may_be_silent(
+    tmp_path: Path,
+) -> None:
+    works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
+    life = Life(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
+    async with living(tmp_path, life) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 1000 <= took < 1010
+        assert warnings(result) == [STOPPED]
+
+
+async def test_the_time_limit_holds_while_a_background_task_is_open(tmp_path: Path) -> None:
+    lines = recorded("23a-background-bash", NEW)[0].splitlines(keepends=True)
+    first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
+    life = Life(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
+    async with living(tmp_path, life) as (_, run):
+        took, result, _ = await lasting(run, config={"timeoutSec": 1000})
+        assert 1000 <= took < 1010
+        assert result.error_code == "timeout"
+        assert result.summary == "Background work started and partly done."
+
+
+async def test_a_wake_up_that_is_pending_is_waited_for(tmp_path: Path) -> None:
+    output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
+    async with living(tmp_path, Life(output=output, ends_at=106.0)) as (_, run):
+        took, result, _ = await lasting(run, config={"resultGraceSec": 10})
+        assert 106 <= took < 110
+        assert result.summary == "awake"
+        assert warnings(result) == []
+
+
+async def test_a_wake_up_that_never_comes_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
+    life = Life(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
+    async with living(tmp_path, life) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 960 <= took < 970
+        assert result.exit_code == 0
+        assert warnings(result) == [STOPPED]
+
+
+async def test_a_wake_up_outlives_the_turn_of_a_task_that_ends_before_it(tmp_path: Path) -> None:
+    output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
+    async with living(tmp_path, Life(output=output, ends_at=1051.0)) as (_, run):
+        _, result, _ = await lasting(run)
+        assert result.summary == "awake"
+        assert warnings(result) == []
+
+
+async def test_without_a_grace_nothing_is_stopped(tmp_path: Path) -> None:
+    async with living(tmp_path, HANGS) as (_, run):
+        took, result, _ = await lasting(run, config={"resultGraceSec": 0})
+        assert took >= TEN_HOURS
+        assert result.exit_code == 0
+        assert warnings(result) == []
+
+
+async def test_a_time_limit_after_the_final_result_keeps_what_the_result_said(tmp_path: Path) -> None:
+    async with living(tmp_path, HANGS) as (fake, run):
+        took, result, _ = await lasting(run, config={"timeoutSec": 100})
+        assert 100 <= took < 110
+        assert (result.error_code, result.timed_out) == ("timeout", True)
+        assert_kept(result)
+        assert jobs_of(fake) == 0
+
+
+async def test_a_stop_after_the_final_result_keeps_what_the_result_said(tmp_path: Path) -> None:
+    async with living(tmp_path, HANGS) as (fake, run):
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(100, stop.set)
+        took, result, _ = await lasting(run, signal=stop)
+        assert 100 <= took < 110
+        assert (result.error_code, result.signal) == ("cancelled", "SIGTERM")
+        assert_kept(result)
+        assert result.result_json is not None
+        assert result.result_json["executionCancellation"]["state"] == "acknowledged"
+        assert jobs_of(fake) == 0
+
+
+async def test_a_failed_result_stands_as_well(tmp_path: Path) -> None:
+    life = Life(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
+    async with living(tmp_path, life) as (fake, run):
+        took, result, _ = await lasting(run)
+        assert 300 <= took < 310
+        assert result.error_code == "max_turns_exhausted"
+        assert STOPPED in warnings(result)
+        assert jobs_of(fake) == 0
+
+
+async def test_an_agent_that_begins_a_turn_as_it_is_stopped_was_cut_short(tmp_path: Path) -> None:
+    life = Life(output=((0.0, turn("first")),), ends_at=TEN_HOURS, dies_in=10.0)
+    async with living(tmp_path, life) as (fake, run):
+        asyncio.get_running_loop().call_later(305, prints_more, fake, printed(INIT))
+        _, result, _ = await lasting(run)
+        assert result.error_code == "claude_truncated"
+        assert STOPPED in warnings(result)
+
+
+def prints_more(fake: FakeCluster, lines: bytes) -> None:
+    """The only agent prints more than its Pod's life says."""
+    (log,) = fake.kubelet.logs()
+    StreamWriter(log, "stdout").feed(lines)
+
+
+async def test_an_agent_that_ignores_sigterm_is_told_so(tmp_path: Path) -> None:
+    deaf = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
+    async with living(tmp_path, deaf) as (_, run):
+        _, result, heard = await lasting(run, config={"stopGraceSec": 100})
+        assert result.exit_code == 0
+        assert warnings(result) == [STOPPED]
+        assert "could not be proven: its Pod was not seen to go within 45s\n" in heard.status
+
+
+async def test_an_adopted_agent_is_given_the_grace_from_when_its_new_host_hears_it(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, HANGS) as (fake, one, two):
+        async with started(one, 200):
+            await one.adapter.shutdown()
+        began = asyncio.get_running_loop().time()
+        result, heard = await two.run()
+        took = asyncio.get_running_loop().time() - began
+        assert "our own earlier attempt" in heard.status
+        assert 300 <= took < 310
+        assert result.exit_code == 0
+        assert warnings(result) == [STOPPED]
+        assert_kept(result)
+        assert jobs_of(fake) == 0
+
+
+async def test_an_agent_that_cannot_be_heard_is_not_stopped(tmp_path: Path) -> None:
+    """It goes on while the API server is out of reach: nobody may take that for silence."""
+    output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
+    async with living(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+        asyncio.get_running_loop().call_later(50, fake.go_down, 600)
+        took, result, _ = await lasting(run)
+        assert 2001 <= took < 2010
+        assert result.summary == "second"
+        assert STOPPED not in warnings(result)
+
+
+async def test_an_agent_that_hangs_through_an_outage_is_stopped_after_it(tmp_path: Path) -> None:
+    async with living(tmp_path, HANGS) as (fake, run):
+        asyncio.get_running_loop().call_later(50, fake.go_down, 600)
+        took, result, _ = await lasting(run)
+        assert 650 <= took < 700
+        assert warnings(result) == [STOPPED]
+
+
+def lines_of(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
+    """Each line a moment after the one before."""
+    return tuple((second + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
+
+
+def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
+    """The API server answers, and gives no logs."""
+    if unreadable:
+        fake.mischief.denied.add(("get", "pods/log"))
+        fake.mischief.drop_log_streams()
+    else:
+        fake.mischief.denied.clear()
+
+
+@pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
+async def test_an_agent_whose_log_cannot_be_read_is_not_stopped(
+    tmp_path: Path, readable_again: float
+) -> None:
+    second = turn("second")
+    output = ((0.0, turn("first")), *lines_of(200, second[:-200]), (2000.0, second[-200:]))
+    async with living(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+        loop = asyncio.get_running_loop()
+        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
+        loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
+        took, result, _ = await lasting(run)
+        assert 2001 <= took < 2010
+        assert result.summary == "second"
+        assert STOPPED not in warnings(result)
+
+
+async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nobody(tmp_path: Path) -> None:
+    """The log could not be read for a while, and was rotated meanwhile; the relay's count tells the loss."""
+    first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
+    lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
+    after = printed({"type": "nobody_knows", "uuid": "heard again"})
+
+    def life(pod: dict[str, Any]) -> Life:
+        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+        printed_by_then = first + lost + after
+        count = f"{len(printed_by_then)} {printed_by_then.count(NEWLINE)}"
+        mark = f"\x1e{env[relay.NONCE]} b {count}\n".encode()
+        hidden = ((200.0, lost), (201.0, after), (221.0, mark))
+        return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
+
+    async with living(tmp_path, life) as (fake, run):
+        fake.mischief.rotate_log_at = 2000
+        loop = asyncio.get_running_loop()
+        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
+        loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
+        took, result, heard = await lasting(run)
+        assert "second" not in heard.stdout
+        assert "heard again" in heard.stdout
+        assert " lost between " in heard.status
+        assert 2001 <= took < 2010
+        assert result.summary == "third"
+        assert STOPPED not in warnings(result)
+
+
+async def test_an_agent_whose_exit_shows_late_was_not_stopped(tmp_path: Path) -> None:
+    async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
+        fake.mischief.status_delay = 100.0
+        took, result, heard = await lasting(run)
+        assert 399 <= took < 410
+        assert warnings(result) == []
+        assert "did not exit" not in heard.status
+
+
+class Silent:
+    """An agent that has a final result, and whose state a test sets."""
+
+    def __init__(self) -> None:
+        self.runs: bool | None = True
+        self.stopped: list[float] = []
+
+    async def seen(self) -> bool | None:
+        return self.runs
+
+    def stop(self) -> None:
+        self.stopped.append(asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(
+    ("runs", "opened", "pause", "stops"),
+    [
+        (True, 100.0, None, True),
+        (False, 100.0, None, False),
+        (None, 100.0, LOOK_AGAIN, False),
+        (True, 0.0, LOOK_AGAIN, False),
+        (True, None, LOOK_AGAIN, False),
+    ],
+)
+async def test_only_an_agent_that_is_heard_and_seen_is_stopped(
+    runs: bool | None,  # noqa: FBT001  # a row of the table
+    opened: float | None,
+    pause: float | None,
+    stops: bool,  # noqa: FBT001  # a row of the table
+) -> None:
+    """`opened`: how long ago a stream of its log was opened, None for none."""
+    silent = Silent()
+    silent.runs = runs
+    wait = ExitWait(Agent(lambda: 0.0, silent.seen, silent.stop), 300.0)
+    assert wait.heard(StreamReader()) == 300.0
+    assert await wait.check() == 300.0
+    await asyncio.sleep(300.0 - (opened or 0.0))
+    if opened is not None:
+        wait.stream_opened()
+    await asyncio.sleep(opened or 0.0)
+    assert await wait.check() == pause
+    assert bool(silent.stopped) is stops
+
+
+class Slow(Heard):
+    """A host that takes one chunk slowly."""
+
+    async def on_log(self, stream: str, text: str) -> None:
+        if "wait for me" in text:
+            await asyncio.sleep(1000)
+        await super().on_log(stream, text)
+
+
+async def test_a_slow_host_is_not_taken_for_a_silent_agent(tmp_path: Path) -> None:
+    output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
+    async with living(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
+        _, result, _ = await lasting(run, heard=Slow())
+        assert result.summary == "second"
+        assert warnings(result) == []
