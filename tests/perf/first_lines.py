@@ -1,8 +1,9 @@
 """Many Pods at once on a real cluster: how late first lines reach the host, and what that costs the API.
 
-    KUBECONFIG_FOR_TESTS=FILE python -m tests.perf.first_lines [RUNS]
+    KUBECONFIG_FOR_TESTS=FILE [SHARED_VOLUME_FOR_TESTS=FOLDER] python -m tests.perf.first_lines [RUNS]
 
-plays the host in the Pod `paperclip/paperclip-0`; every second run keeps a copy on the shared volume.
+plays the host in the Pod `paperclip/paperclip-0`. With the volume's folder here starts are heard from it, and
+every second run keeps a copy there.
 
 Each agent prints the machine's uptime as its first line, so that the delay is measured on one clock.
 """
@@ -57,6 +58,8 @@ async def run(adapter: Adapter, delays: list[float], *, tee: bool) -> tuple[str 
             delays.append(time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
     config = {"kubeconfig": os.environ["KUBECONFIG_FOR_TESTS"], "imagePullPolicy": "Never"}
+    mounted = os.environ.get("SHARED_VOLUME_FOR_TESTS")
+    volume = {"sharedVolumeDir": mounted} if mounted else {}
     small = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
     result = await adapter.execute(
         {
@@ -65,6 +68,7 @@ async def run(adapter: Adapter, delays: list[float], *, tee: bool) -> tuple[str 
             "config": {
                 **config,
                 **small,
+                **volume,
                 "env": {"CLAUDE_SCRIPT": SCRIPT},
                 "teeRunLog": tee,
             },

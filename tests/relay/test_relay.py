@@ -154,3 +154,27 @@ def test_the_script_is_sent_without_its_comments() -> None:
 )
 def test_any_other_termination_message_is_no_summary(text: str | None) -> None:
     assert relay.read_summary(text, NONCE) is None
+
+
+async def test_a_mark_on_the_shared_volume_says_that_the_relay_has_begun(pod: Pod, tmp_path: Path) -> None:
+    env = {relay.STARTED: str(tmp_path / "volume" / "run-starts"), relay.POD: "pod-uid"}
+    mark = tmp_path / "volume" / "run-starts" / "pod-uid"
+    ended = await pod.run("sh", "-c", f"until [ -e {mark} ]; do sleep 0.1; done; env", env=env)
+    assert ended.code == 0
+    assert mark.read_bytes() == b""
+    assert mark.parent.stat().st_mode & 0o777 == 0o700
+    assert b"PAPERCLIP_RELAY" not in ended.stdout
+
+
+async def test_a_mark_that_cannot_be_made_harms_nothing(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ended = await pod.run("echo", "done", env={relay.STARTED: str(tmp_path / "file"), relay.POD: "pod-uid"})
+    assert (ended.code, ended.stdout, ended.stderr) == (0, b"done\n", [])
+
+
+async def test_a_mark_follows_no_link(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept", encoding="utf-8")
+    (tmp_path / "run-starts").mkdir()
+    (tmp_path / "run-starts" / "pod-uid").symlink_to(tmp_path / "precious")
+    await pod.run("sleep", "0.3", env={relay.STARTED: str(tmp_path / "run-starts"), relay.POD: "pod-uid"})
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "kept"

@@ -46,7 +46,7 @@ class Pace:
     """Pause between two tries to open the log of a container that may not run yet, at first."""
     start_told_step: float = 5.0
     """The same where somebody tells when it starts, and where that may fail."""
-    start_hurry: float = 0.3
+    start_hurry: float = 0.15
     """The same in the first seconds after somebody told: the kubelet itself takes a second to notice."""
     start_hurried: float = 5.0
     """How long it is tried so often."""

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.ground.aio import Nursery
 from paperclip_claude_k8s.plan.runplan import START_MARKS
 from paperclip_claude_k8s.run.trees import opened
 
-LOOK_EVERY = 0.25
+LOOK_EVERY = 0.1
 """Seconds between two looks at the folder."""
 PATIENCE = 5.0
 """Longest wait for a mark to be removed, seconds: no result hangs with the volume."""

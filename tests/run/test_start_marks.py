@@ -1,0 +1,80 @@
+"""The start of a Pod as the shared volume tells it: one look for all, nothing left, no link followed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from paperclip_claude_k8s.ground.aio import Nursery
+from paperclip_claude_k8s.plan.runplan import START_MARKS
+from paperclip_claude_k8s.run.start_marks import StartMarks
+
+HANGING = 30.0
+"""Seconds that keep a test from hanging."""
+
+
+@pytest.fixture
+async def marks() -> AsyncIterator[StartMarks]:
+    nursery = Nursery()
+    yield StartMarks(nursery)
+    await nursery.close()
+
+
+def mark(volume: Path, uid: str) -> Path:
+    folder = volume / START_MARKS
+    folder.mkdir(exist_ok=True)
+    made = folder / uid
+    made.touch()
+    return made
+
+
+async def test_each_that_waits_hears_of_its_own_pod_and_the_mark_goes(
+    marks: StartMarks, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(HANGING), asyncio.TaskGroup() as group:
+        one, two = (group.create_task(marks.seen(str(tmp_path), uid)) for uid in ("one", "two"))
+        await asyncio.sleep(0.3)
+        assert not one.done(), "there is not even a folder yet"
+        made = mark(tmp_path, "one")
+        await one
+        assert not two.done()
+        assert not made.exists()
+        mark(tmp_path, "two")
+    assert list((tmp_path / START_MARKS).iterdir()) == []
+
+
+async def test_marks_of_pods_that_nobody_waits_for_are_left_alone(marks: StartMarks, tmp_path: Path) -> None:
+    stranger = mark(tmp_path, "stranger")
+    mark(tmp_path, "ours")
+    async with asyncio.timeout(HANGING):
+        await marks.seen(str(tmp_path), "ours")
+    assert stranger.exists()
+
+
+async def test_a_mark_that_nobody_saw_is_removed(marks: StartMarks, tmp_path: Path) -> None:
+    made = mark(tmp_path, "one")
+    await marks.remove(str(tmp_path), "one")
+    await marks.remove(str(tmp_path), "never made")
+    assert not made.exists()
+
+
+async def test_a_folder_that_is_a_link_tells_nothing(marks: StartMarks, tmp_path: Path) -> None:
+    elsewhere, volume = tmp_path / "elsewhere", tmp_path / "volume"
+    elsewhere.mkdir()
+    volume.mkdir()
+    (volume / START_MARKS).symlink_to(elsewhere)
+    (elsewhere / "one").touch()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await marks.seen(str(volume), "one")
+    assert (elsewhere / "one").exists()
+
+
+async def test_who_waits_no_longer_is_forgotten(marks: StartMarks, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await marks.seen(str(tmp_path), "one")
+    async with asyncio.timeout(HANGING):
+        while any("start marks" in task.get_name() for task in asyncio.all_tasks()):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
