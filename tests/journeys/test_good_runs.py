@@ -50,6 +50,23 @@ async def test_a_capture_arrives_byte_for_byte_with_all_its_facts(site: Site, na
     assert await site.leftovers() == []
 
 
+async def test_an_agent_that_does_not_exit_after_its_result_is_stopped_and_its_log_is_whole(
+    site: Site,
+) -> None:
+    env = {"CLAUDE_CAPTURE": site.capture_ref("02"), "CLAUDE_SLEEP": "3600"}
+    result, heard = await site.run(env, config={"resultGraceSec": 6})
+    assert heard.stdout.encode() == capture("02")
+    assert (result.exit_code, result.error_message) == (0, None)
+    assert result.cost_usd == pytest.approx(sidecar("02")["facts"]["total_cost_usd"])
+    assert result.result_json is not None
+    assert result.result_json["warnings"] == [
+        "Claude printed its result and did not exit within 6 s; it was stopped"
+    ]
+    assert result.result_json["containerExitCode"] == 143
+    assert result.result_json["log"]["complete"] is True
+    assert await site.leftovers() == []
+
+
 @pytest.mark.parametrize("turn", range(20))
 async def test_a_3_mb_last_line_right_before_exit_arrives_whole(site: Site, turn: int) -> None:
     script = (

@@ -18,7 +18,7 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.devcluster.crilog import StreamWriter
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.run.exit_wait import LOOK_AGAIN, Agent, ExitWait
+from paperclip_claude_k8s.run.exit_wait import LISTENED, LOOK_AGAIN, Agent, ExitWait
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")
@@ -307,6 +307,23 @@ async def test_an_agent_whose_log_cannot_be_read_is_not_stopped(
         assert STOPPED not in warnings(result)
 
 
+def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
+    """The relay's count of all that its agent has printed so far."""
+    env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
+    return f"\x1e{env[relay.NONCE]} b {len(so_far)} {so_far.count(NEWLINE)}\n".encode()
+
+
+async def test_the_relay_s_bookmarks_are_no_output_of_the_agent(tmp_path: Path) -> None:
+    def life(pod: dict[str, Any]) -> Life:
+        marks = tuple((at, bookmark(pod, WHOLE)) for at in range(20, 2000, 20))
+        return Life(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
+
+    async with living(tmp_path, life) as (_, run):
+        took, result, _ = await lasting(run)
+        assert 300 <= took < 310
+        assert warnings(result) == [STOPPED]
+
+
 async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nobody(tmp_path: Path) -> None:
     """The log could not be read for a while, and was rotated meanwhile; the relay's count tells the loss."""
     first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
@@ -314,11 +331,7 @@ async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nob
     after = printed({"type": "nobody_knows", "uuid": "heard again"})
 
     def life(pod: dict[str, Any]) -> Life:
-        env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
-        printed_by_then = first + lost + after
-        count = f"{len(printed_by_then)} {printed_by_then.count(NEWLINE)}"
-        mark = f"\x1e{env[relay.NONCE]} b {count}\n".encode()
-        hidden = ((200.0, lost), (201.0, after), (221.0, mark))
+        hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
         return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
     async with living(tmp_path, life) as (fake, run):
@@ -364,7 +377,8 @@ class Silent:
         (True, 100.0, None, True),
         (False, 100.0, None, False),
         (None, 100.0, LOOK_AGAIN, False),
-        (True, 0.0, LOOK_AGAIN, False),
+        (True, 0.0, LISTENED, False),
+        (True, 4.0, LISTENED - 4.0, False),
         (True, None, LOOK_AGAIN, False),
     ],
 )

@@ -23,7 +23,7 @@ WAKE_UP = "ScheduleWakeup"
 SHORTEST_WAKE_UP, LONGEST_WAKE_UP = 60.0, 3600.0
 """Seconds; the CLI itself moves every delay between these two."""
 WAKE_UP_LATENESS = 60.0
-"""Seconds that a wake-up may come late: the CLI wakes up at full minutes (seen: 105 s for the shortest)."""
+"""Seconds that a wake-up may come late: the CLI wakes up at full minutes only."""
 SUB_AGENT_SILENCE = 600.0
 """Seconds for which a sub-agent known by its output alone may be silent: no shell command of it runs longer,
 and by default the CLI itself waits no longer for what is in the background."""

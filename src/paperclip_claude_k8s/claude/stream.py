@@ -126,7 +126,8 @@ class StreamReader:
             return
         self._lines += 1
         if line.endswith(b"}"):
-            if line.startswith(QUIET) and not self.open_work.may_end_with(line):
+            open_work = self.open_work
+            if line.startswith(QUIET) and not (open_work.sub_agents and open_work.may_end_with(line)):
                 return
             no_news = self.substance and self.result is None
             if no_news and line.startswith(_ANSWER) and _is_mere_answer(line):

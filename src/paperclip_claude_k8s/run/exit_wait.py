@@ -57,7 +57,10 @@ class ExitWait:
         return self._left()
 
     async def check(self) -> float | None:
-        """Stop the agent if its exit is overdue; else seconds until the next check, or None until output."""
+        """Stop the agent if its exit is overdue; else seconds until the next check.
+
+        None: the next output decides, or there is nothing more to check.
+        """
         left = self._left()
         if left is None or left > 0:
             return left
@@ -65,9 +68,11 @@ class ExitWait:
         left = self._left()  # it may have been heard meanwhile
         if left is None or left > 0:
             return left
-        listened = self._streams > 0 and _clock() - self._opened >= LISTENED
-        if runs is None or not listened:
+        if runs is None or not self._streams:
             return LOOK_AGAIN
+        to_listen = self._opened + LISTENED - _clock()
+        if to_listen > EARLY:
+            return to_listen
         if runs:
             self._agent.stop()
         return None
