@@ -44,8 +44,8 @@ class Pace:
     """Longest pause of that kind: a busy kubelet tells an end up to a minute late."""
     start_step: float = 0.7
     """Pause between two tries to open the log of a container that may not run yet, at first."""
-    start_told_step: float = 5.0
-    """The same where somebody tells when it starts, and where that may fail."""
+    start_told_step: float = 15.0
+    """The same, at any time, where somebody tells when it starts: only for the case that this fails."""
     start_hurry: float = 0.15
     """The same in the first seconds after somebody told: the kubelet itself takes a second to notice."""
     start_hurried: float = 5.0

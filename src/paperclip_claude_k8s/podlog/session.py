@@ -185,8 +185,10 @@ class Session:
         pace = self._pace
         if now - self._hurried_at < pace.start_hurried:
             return pace.start_hurry
-        step = pace.start_told_step if self._origin.start_told else pace.start_step
-        return min(max(step, (now - (self._waits_since or now)) * pace.start_share), pace.start_cap)
+        if self._origin.start_told:
+            return pace.start_told_step
+        waited = now - (self._waits_since or now)
+        return min(max(pace.start_step, waited * pace.start_share), pace.start_cap)
 
     async def say(self, why: str, *, broke: bool = True) -> None:
         """Tell, at most once per minute, that the log is opened again; `broke`: nobody ended the stream."""
