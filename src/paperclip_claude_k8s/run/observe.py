@@ -44,6 +44,8 @@ from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
 from paperclip_claude_k8s.verdict.start import never_began
 
+SOON = 0.1
+"""Seconds that are not worth a timer of their own: clocks have a grain."""
 _Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | Duty
 
 
@@ -340,8 +342,10 @@ def _log_over(crew: _Crew, look_at_it: Duty, *, by_itself: bool = False) -> None
 async def _look(crew: _Crew) -> float | None:
     """Nothing to look for where the log could be opened again since; its next end asks anew."""
     left = _until_look(crew)
-    if not crew.log_is_over or left > 0:
-        return left if crew.log_is_over else None
+    if not crew.log_is_over:
+        return None
+    if left > SOON:
+        return left
     await look(crew.vigil, crew.ports.cluster)
     crew.silent_from = asyncio.get_running_loop().time() + crew.ports.house.timings.log_over
     return None
