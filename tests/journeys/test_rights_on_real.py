@@ -27,6 +27,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
 from paperclip_claude_k8s.ports import House
 
 pytestmark = pytest.mark.real
@@ -157,6 +158,8 @@ def assert_fared(fate: Fate, result: ExecutionResult, heard: Heard) -> None:
 async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Right) -> None:
     fate = FATES.get(right.label, Fate())
     async with site_of(OWN) as site:
+        if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
+            fate = Fate("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
         always = await complaints(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:

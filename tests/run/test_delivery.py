@@ -156,6 +156,29 @@ async def test_init_without_leases_is_refused_for_want_of_a_gate(
         assert bench.fake.calls.count("create", "jobs") == 0
 
 
+async def test_without_a_run_secret_an_old_server_is_refused_as_it_would_start_a_second_agent(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as bench:
+        bench.fake.mischief.replaces_dying_pods = True
+        bench.fake.mischief.denied.add(("create", "secrets"))
+        result, _ = await bench.run()
+        assert result.error_code == "k8s_config_invalid"
+        needs = "promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.28"
+        assert needs in (result.error_message or "")
+        assert list(bench.fake.store.list(JOBS)) == []
+
+
+async def test_init_with_a_run_secret_holds_a_second_pod_back_on_an_old_server_too(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        bench.fake.mischief.replaces_dying_pods = True
+        result, _ = await bench.run(config={"promptDelivery": "init"})
+        assert result.error_message is None
+        (job,) = bench.jobs
+        env = {entry["name"]: entry for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert env["PAPERCLIP_API_KEY"]["valueFrom"]["secretKeyRef"]["name"] == job["metadata"]["name"]
+
+
 async def test_where_secrets_are_forbidden_the_run_goes_without_them_and_says_so(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         bench.fake.mischief.denied.add(("create", "secrets"))

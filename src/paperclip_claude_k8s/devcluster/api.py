@@ -17,6 +17,8 @@ from paperclip_claude_k8s.devcluster.validation import admitted
 
 Object = dict[str, Any]
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+OLD_MINOR = "28"
+"""The last version that replaces dying Pods."""
 USER = "system:serviceaccount:paperclip:paperclip"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -78,6 +80,8 @@ class Api:
         found = discover(path) if request.method == "GET" else None
         if found is None:
             raise missing_path()
+        if path == "/version" and self.mischief.replaces_dying_pods:
+            found = {**found, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
         return found, 200
 
     def _review(self, review: Object) -> Object:

@@ -1,0 +1,34 @@
+"""What a container's termination message may say in an error message."""
+
+import pytest
+
+from paperclip_claude_k8s.claude import StreamReader
+from paperclip_claude_k8s.cluster.model import Terminated
+from paperclip_claude_k8s.relay import RelaySummary
+from paperclip_claude_k8s.verdict.ending import Exited
+from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+
+
+def own_words(message: str, relay: RelaySummary | None = None) -> str:
+    ending = Exited(Terminated(137, "Error", message))
+    return Sighting(ending, StreamReader().finish(), None, relay, Facts("job", "ns")).own_words
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("OCI runtime create failed: no such file", "OCI runtime create failed: no such file"),
+        ('{"type":"assistant","message":{"content":[]}}', ""),
+        ('read_input_tokens":5,"output_tokens":3}}}\n{"type":"user"}\nKilled', "Killed"),
+        ("\x1e0123abcd e some stderr\nplain", "plain"),
+        ("", ""),
+    ],
+)
+def test_the_end_of_a_log_in_place_of_a_message_brings_none_of_the_agents_json(
+    message: str, words: str
+) -> None:
+    assert own_words(message) == words
+
+
+def test_the_relays_summary_is_no_message_of_the_container() -> None:
+    assert own_words('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""
