@@ -72,5 +72,5 @@ class Sighting:
         """
         if self.how is None or self.relay is not None:
             return ""
-        lines = self.how.message.splitlines()
+        lines = self.how.message.split("\n")
         return "\n".join(line for line in lines if '":' not in line and not line.startswith("\x1e")).strip()
