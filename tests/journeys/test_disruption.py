@@ -189,7 +189,7 @@ WAYS: dict[str, tuple[Act, str]] = {
 
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_pod_that_is_taken_away_is_the_only_one_whose_agent_runs(
+async def test_a_pod_that_is_taken_away_is_the_only_one_to_run_an_agent(
     real: Site, way: str, when: str
 ) -> None:
     act, reason = WAYS[way]

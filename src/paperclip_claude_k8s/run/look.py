@@ -1,11 +1,14 @@
-"""A direct look at Job and Pod, where the shared watch has not told enough."""
+"""Direct looks at Job, Pod and Events, where the shared watch has not told enough."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
-from paperclip_claude_k8s.cluster.model import PodSnapshot
+from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.verdict.disruption import Disruption, explained
+from paperclip_claude_k8s.verdict.ending import Disrupted
 
 
 async def look(vigil: Vigil, cluster: Cluster) -> bool:
@@ -28,3 +31,12 @@ async def _our_pods(vigil: Vigil, cluster: Cluster) -> Sequence[PodSnapshot]:
         return [] if pod is None else [pod]
     pods = await cluster.list_pods(ref.namespace, {JOB_NAME_LABEL: ref.name})
     return [pod for pod in pods.items if pod.job_uid == ref.uid]
+
+
+async def explain(ending: Disrupted, vigil: Vigil, cluster: Cluster) -> str:
+    """The words of a disruption with what Events about Pod and Job say; being refused them costs nothing."""
+    ref, events = vigil.ref, list[EventSnapshot]()
+    for name in (ending.pod, ref.name):
+        with suppress(ClusterError):
+            events += await cluster.list_events(ref.namespace, name, by="name")
+    return explained(Disruption(ending.reason, ending.words), events).words

@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Vigil
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
-from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Running
-from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.model import Known, PodSnapshot, Running
 from paperclip_claude_k8s.failures import may_have_worked
 from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
@@ -24,11 +23,10 @@ from paperclip_claude_k8s.run.holder import keep_noting
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears, StreamHeed
-from paperclip_claude_k8s.run.look import look
+from paperclip_claude_k8s.run.look import explain, look
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import end_job, obey
-from paperclip_claude_k8s.verdict.disruption import Disruption, explained
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     Ending,
@@ -211,7 +209,7 @@ async def _explained(crew: _Crew, ending: Ending) -> Ending:
         await look(crew.vigil, crew.ports.cluster)
         ending = judge_ending(crew.vigil.known) or ending
     if isinstance(ending, Disrupted) and not ending.named:
-        ending = replace(ending, words=await _told_by_events(crew, ending))
+        ending = replace(ending, words=await explain(ending, crew.vigil, crew.ports.cluster))
     return ending
 
 
@@ -228,16 +226,6 @@ async def _container_ended(crew: _Crew) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(grace + crew.ports.house.timings.container_end):
             await crew.log_ended.wait()
-
-
-async def _told_by_events(crew: _Crew, ending: Disrupted) -> str:
-    """The words of a disruption with what Events about Pod and Job say; being refused them costs nothing."""
-    found, ref = Disruption(ending.reason, ending.words), crew.vigil.ref
-    events: list[EventSnapshot] = []
-    for name in (ending.pod, ref.name):
-        with suppress(ClusterError):
-            events += await crew.ports.cluster.list_events(ref.namespace, name, by="name")
-    return explained(found, events).words
 
 
 def _on_change(crew: _Crew, known: Known) -> None:
