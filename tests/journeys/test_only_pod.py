@@ -8,7 +8,7 @@ from tests.support.plans import a_plan
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
@@ -33,7 +33,7 @@ async def test_the_agent_is_started_by_the_only_pod_or_by_any_where_none_is_name
         plan = replace(made, namespace=cluster.namespace)
         job = await gateway.create_job(plan.namespace, job_manifest(plan))
         secret = secret_manifest(plan, job.ref)
-        named = {} if only is None else {relay.ONLY_POD_KEY: only}
+        named = {} if only is None else {ONLY_POD_KEY: only}
         secret["stringData"] = {**plan.secret_data, **named}
         await gateway.create_secret(plan.namespace, secret)
         ended = await end_of(gateway, plan.namespace, job.ref.name)

@@ -10,11 +10,11 @@ from tests.run.test_life import TORSO, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.runs import Heard, capture
 
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.controller import mark_deleted
 from paperclip_claude_k8s.devcluster.events import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.relay import ONLY_POD_KEY
 
 pytestmark = pytest.mark.looptime
 SLOW = Life(output=((0.0, TORSO),), ends_at=9999.0, dies_in=12.0)

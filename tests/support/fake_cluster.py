@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
@@ -28,7 +29,7 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
-from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE, ONLY_POD_KEY
+from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
 NAMESPACE = "paperclip"
 MARK = b"\x1e"

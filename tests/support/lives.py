@@ -146,7 +146,7 @@ STORIES: dict[str, Story] = {
     ),
     "a lost session": Story(
         (
-            *(*APPEAR, *GATE, *WATCH, "delete_secret", DONE),
+            *(*APPEAR, *GATE, *WATCH, DONE),
             *("list_jobs (3)", "list_pods (2)", "create_job (2)", "list_jobs (4)", "create_secret (2)"),
             *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *GIVE_BACK),
         ),

@@ -32,6 +32,8 @@ UNGATED_ANNOTATION = f"{PREFIX}ungated"
 AGENT_POD_ANNOTATION = f"{PREFIX}agent-pod"
 """Value `NAME/UID`: the only Pod of the Job that may run the agent, once another must not be started."""
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
+ONLY_POD_KEY = "only-pod"
+"""Key of the run Secret: uid of the only Pod that may run the agent, read as its container starts."""
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
 """Finds every Job and Pod of this adapter in a namespace."""

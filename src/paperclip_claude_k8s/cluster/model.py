@@ -190,6 +190,8 @@ class SecretSnapshot:
     name: str
     uid: str
     owners: tuple[str, ...] = ()
+    only_pod: str = ""
+    """Uid of the only Pod that may run the agent, where one was noted in it."""
 
 
 @dataclass(frozen=True, slots=True)

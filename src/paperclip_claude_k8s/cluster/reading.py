@@ -1,9 +1,11 @@
 """Kubernetes' JSON → snapshots: tolerant of whatever is missing."""
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerCondition,
@@ -83,6 +85,7 @@ def secret_snapshot(secret: Json) -> SecretSnapshot:
         name=_text(meta, "name"),
         uid=_text(meta, "uid"),
         owners=tuple(_text(owner, "uid") for owner in _list(meta, "ownerReferences")),
+        only_pod=b64decode(_text(_map(secret, "data"), ONLY_POD_KEY)).decode(errors="replace"),
     )
 
 

@@ -214,7 +214,7 @@ def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
     pod: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
     if not plan.secret_data:
         return {relay.POD: pod}
-    only: JsonObject = {"name": plan.secret_name, "key": relay.ONLY_POD_KEY, "optional": True}
+    only: JsonObject = {"name": plan.secret_name, "key": names.ONLY_POD_KEY, "optional": True}
     return {relay.POD: pod, relay.ONLY_POD: {"secretKeyRef": only}}
 
 

@@ -60,6 +60,8 @@ class _Crew:
     vigil: Vigil
     ears: Ears
     gate: Gate
+    keeping: Duty
+    """Holds back a second agent; outlives the ending by a moment."""
     group: asyncio.TaskGroup
     began: float
     ending: asyncio.Future[Ending]
@@ -114,20 +116,27 @@ async def observe(
     plan, loop = launched.plan, asyncio.get_running_loop()
     async with ports.informer(plan.namespace).vigil(launched.job, launched.seen_at) as vigil:
         ears = Ears(ports, say, vigil, plan.volume_here)
-        gate = Gate(launched.job, plan, launched.secret, launched.adopted, ports, say)
+        gate = Gate(launched.job, plan, launched.secret, launched.adopted, vigil, ports, say)
         async with asyncio.TaskGroup() as group:
             began, ending = loop.time(), loop.create_future()
-            crew = _Crew(ctx, plan, launched, held, ports, say, vigil, ears, gate, group, began, ending)
+            keeping = Duty(group, "gate", gate.keep)
+            crew = _Crew(
+                ctx, plan, launched, held, ports, say, vigil, ears, gate, keeping, group, began, ending
+            )
             try:
                 _set_out(crew)
                 how = await ending
                 crew.dismiss()
                 crew.ended = loop.time()
+                if crew.order is None:
+                    await gate.settle()
+                keeping.cancel()
                 how = await _proven(crew, how)
                 await _drain(crew, how)
                 await _remove_start_mark(crew)
             finally:
                 crew.dismiss()
+                keeping.cancel()
                 vigil.on_change = None
         return _sighting(crew, how)
 
@@ -231,15 +240,10 @@ async def _container_ended(crew: _Crew) -> None:
 def _on_change(crew: _Crew, known: Known) -> None:
     """What may not wait until somebody judges what is known."""
     pod = known.pod
-    work = crew.gate.due(known) if crew.order is None and not crew.ending.done() else None
-    if work is not None:
-        crew.group.create_task(_done(work), name="gate")
+    if crew.order is None and not crew.ending.done() and crew.gate.due(known):
+        crew.keeping.call()
     if pod is not None and pod.node and not known.pod_gone and crew.log_of != pod.uid:
         _listen(crew, pod)
-
-
-async def _done(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 def _listen(crew: _Crew, pod: PodSnapshot) -> None:

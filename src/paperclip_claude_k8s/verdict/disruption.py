@@ -80,9 +80,14 @@ def explained(found: Disruption, events: Iterable[EventSnapshot]) -> Disruption:
 
 
 def must_not_be_replaced(known: Known) -> bool:
-    """Whether a Job controller may now, or soon, start another Pod while our agent is at work or has been."""
-    pod = known.pod
+    """Whether a Job controller may now, or soon, start another Pod while our agent is at work or has been.
+
+    Controllers before 1.26 count failed Pods by those that are there: one that is deleted once it failed may
+    never be counted, and its Job gets another. Later ones hold each Pod until it is counted.
+    """
+    pod, job = known.pod, known.job
     if pod is None:
         return False
+    uncounted = pod.phase == "Failed" and (job is None or job.replaces_dying_pods)
     lost_its_job = known.pod_released or not any(label in pod.labels for label in CONTROLLER_UID_LABELS)
-    return known.pod_gone or pod.deleting or pod.phase == "Failed" or lost_its_job
+    return known.pod_gone or pod.deleting or uncounted or lost_its_job

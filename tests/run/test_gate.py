@@ -1,0 +1,142 @@
+"""How a second agent is held back while calls fail, meet each other or are cut off, on virtual time."""
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_disruption import (
+    HALVES,
+    SLOW,
+    WHOLE,
+    change,
+    delete_pod,
+    disturbed,
+    only,
+    release_pod,
+    suspend,
+)
+from tests.run.test_hosts import two_hosts
+from tests.run.test_life import living
+from tests.support.doorway import Moment
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.hosts import Host, started
+
+from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers(
+    tmp_path: Path,
+) -> None:
+    async with living(tmp_path, HALVES) as (fake, run):
+        seen: dict[str, Any] = {}
+
+        async def look_later() -> None:
+            await asyncio.sleep(45)
+            fake.mischief.refusals.clear()
+            await asyncio.sleep(10)
+            seen.update(secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"])
+
+        def cut_off(fake: FakeCluster) -> None:
+            fake.mischief.refuse("delete", "secrets", 503, times=1000)
+            fake.mischief.refuse("patch", "jobs", 503, times=1000)
+            release_pod(fake)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(look_later())
+            result, heard = await disturbed(fake, run, cut_off)
+        assert seen == {"secrets": [], "job": 0}
+        assert result.error_code is None
+        assert heard.status.count("Kubernetes may start a second Pod of this Job") == 2
+        assert "it is tried again until it succeeds" in heard.status
+
+
+@pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])
+async def test_a_call_that_is_refused_is_said_once_with_what_to_do(tmp_path: Path, verb: str) -> None:
+    async with living(tmp_path, HALVES) as (fake, run):
+        action, kind = verb.split()
+        fake.mischief.denied.add((action, kind))
+        _, heard = await disturbed(fake, run, release_pod)
+        assert heard.status.count("grant the adapter this right") == 1
+        assert fake.calls.count(action, kind) <= 3
+
+
+async def test_what_an_earlier_host_wrote_of_the_only_pod_stands(tmp_path: Path) -> None:
+    earlier = base64.b64encode(b"uid of an earlier Pod").decode()
+    async with two_hosts(tmp_path, SLOW) as (fake, one, two):
+        fake.mischief.replaces_dying_pods = True
+        async with started(one):
+            await one.adapter.shutdown()
+        change(fake, SECRETS, lambda secret: secret["data"].update({ONLY_POD_KEY: earlier}))
+        async with started(two):
+            assert only(fake, SECRETS)["data"][ONLY_POD_KEY] == earlier
+            await two.adapter.shutdown()
+
+
+async def test_a_gate_is_opened_again_only_after_it_was_closed(tmp_path: Path) -> None:
+    """The Secret's deletion is slow, and the queue takes the Job back in the same moment."""
+    waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
+
+    def life(_pod: object) -> Life:
+        return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
+
+    async with FakeCluster.start(tmp_path, life) as fake:
+        host = Host(fake, "one")
+        deletion = host.door.__getattr__("delete_secret")
+
+        async def slow(*args: Any) -> Any:
+            await asyncio.sleep(0.05)
+            return await deletion(*args)
+
+        host.door.delete_secret = slow  # type: ignore[attr-defined]
+        fake.mischief.replaces_dying_pods = True
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(host.run())
+            await asyncio.sleep(10)
+            suspend(fake)
+            fake.store.remove(PODS, NAMESPACE, only(fake, PODS)["metadata"]["name"])
+            await asyncio.sleep(100)
+            assert len(list(fake.store.list(SECRETS))) == 1
+            change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
+        result, heard = running.result()
+        assert result.error_code is None, result.error_message
+        assert heard.stdout.encode() == WHOLE
+        await host.adapter.shutdown()
+
+
+@pytest.mark.parametrize("moment", list(Moment))
+@pytest.mark.parametrize("call", ["delete_secret", "patch_job"])
+async def test_a_host_that_ends_while_it_closes_the_gate_leaves_no_job_that_looks_unopened(
+    tmp_path: Path, call: str, moment: Moment
+) -> None:
+    async with FakeCluster.start(tmp_path, SLOW) as fake:
+        host = Host(fake, "one", lambda name, when: (name, when) == (call, moment))
+        async with started(host) as running:
+            delete_pod(fake)
+            await host.door.died.wait()
+            running.cancel()
+        marked = AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]
+        assert marked or list(fake.store.list(SECRETS))
+        await host.adapter.shutdown()
+
+
+async def test_a_job_that_was_suspended_when_its_pod_went_is_marked_as_well(tmp_path: Path) -> None:
+    async with two_hosts(tmp_path, SLOW) as (fake, one, _):
+        async with started(one):
+            suspend(fake)
+            await asyncio.sleep(2)
+            job = only(fake, JOBS)
+            await one.adapter.shutdown()
+        assert job["metadata"]["annotations"][AGENT_POD_ANNOTATION]
+        assert "parallelism" not in job["spec"], "a queue may admit it again"
+
+
+async def test_a_run_without_a_secret_is_not_warned_about_one(tmp_path: Path) -> None:
+    async with living(tmp_path, SLOW) as (fake, run):
+        fake.mischief.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
+        _, heard = await disturbed(fake, run, delete_pod)
+        assert "delete secret" not in heard.status
