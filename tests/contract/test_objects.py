@@ -23,9 +23,21 @@ async def test_what_does_not_exist_is_none_or_false(world: World) -> None:
     nothing = SecretSnapshot(ns, "nobody", ref.uid)
     assert await cluster.delete_secret(nothing) is False
     assert await cluster.patch_secret(nothing, [{"op": "add", "path": "/data/a", "value": ""}]) is False
-    assert await cluster.delete_pod(PodSnapshot(ns, "nobody", ref.uid)) is False
     assert await cluster.delete_lease(ns, "nobody", "1") is False
     assert await cluster.patch_job(ref, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}]) is None
+
+
+async def test_a_pod_that_is_not_there_cannot_be_deleted(world: World) -> None:
+    """False, or a refusal where the account has not the right for it, which runs do without."""
+    granted = await world.cluster.may(world.namespace, Access("delete", "pods"))
+    nobody = PodSnapshot(world.namespace, "nobody", "00000000-0000-4000-8000-000000000000")
+    try:
+        deleted = await world.cluster.delete_pod(nobody)
+    except ClusterError as error:
+        assert error.status == 403
+        assert not granted
+    else:
+        assert deleted is False
 
 
 async def test_a_created_job_is_read_back_as_it_was_made(world: World) -> None:

@@ -55,6 +55,7 @@ class Fate:
 FATES = {
     "create jobs": Fate("k8s_job_create_failed", "cannot create resource"),
     "list jobs": Fate("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "list pods": Fate("k8s_concurrency_guard_unreachable", "cannot list resource"),
     "delete jobs": Fate(None, "failed to cleanup job", ("jobs",), ()),
     "get pods": Fate("k8s_home_pod_unavailable", "cannot get resource"),
     "get pods/log": Fate(None, "lost between the beginning and the end", (), (), None),
@@ -106,7 +107,7 @@ def _with_token(token: str) -> str:
     return str(yaml.safe_dump(config))
 
 
-async def grant_all_but(missing: Right) -> None:
+async def grant_all_but(missing: Right | None) -> None:
     """Replace the account's Role and wait until the API server goes by it."""
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
@@ -160,6 +161,8 @@ async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Righ
     async with site_of(OWN) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
             fate = Fate("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
+    await grant_all_but(None)
+    async with site_of(kubeconfig) as site:
         always = await complaints(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
@@ -179,7 +182,7 @@ async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Righ
     ("label", "code", "told"),
     [
         ("patch jobs", "k8s_pod_reattach_failed", 'cannot patch resource "jobs"'),
-        ("list pods", "k8s_job_state_mismatch", 'cannot list resource "pods"'),
+        ("list pods", "k8s_concurrency_guard_unreachable", 'cannot list resource "pods"'),
     ],
 )
 async def test_an_orphan_is_left_to_who_has_the_rights_for_it(

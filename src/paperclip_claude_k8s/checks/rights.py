@@ -88,7 +88,7 @@ RIGHTS: tuple[Right, ...] = (
     Right(
         Access("list", "pods"),
         "error",
-        "the Pod of a Job that is adopted cannot be found, nor any Pod once the watch has to begin anew",
+        "no run starts, since nobody can tell whether an earlier Pod of the same agent still works",
     ),
     Right(
         Access("delete", "pods"),
