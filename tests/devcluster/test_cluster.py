@@ -202,3 +202,26 @@ async def test_an_access_review_looks_at_group_and_rights(
     asked = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
     status, told = await post(dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": asked})
     assert (status, told["status"]["allowed"]) == (201, allowed)
+
+
+async def test_a_pod_that_is_released_is_replaced_and_counts_as_no_failure(dev: DevCluster) -> None:
+    sleeper = job("released", "exec sleep 300")
+    sleeper["spec"]["podReplacementPolicy"] = "Failed"
+    dev.store.create(JOBS, sleeper)
+    async with asyncio.timeout(60):
+        while (pod := next(dev.store.list(PODS), None)) is None:
+            await dev.store.next_move().wait()
+        meta = pod["metadata"]
+        dev.store.update(
+            PODS, meta["namespace"], meta["name"], lambda found: found["metadata"].update(labels={})
+        )
+        while len(list(dev.store.list(PODS))) < 2:
+            await dev.store.next_move().wait()
+    assert "conditions" not in dev.store.get(JOBS, "paperclip", "released")["status"]
+
+
+async def test_lists_come_in_the_order_of_names(dev: DevCluster) -> None:
+    for name in ("c", "a", "b"):
+        dev.store.create(JOBS, job(name, "exec sleep 300"))
+    listed = (await shown(dev, "get", "jobs", "-n", "paperclip", "-o", "name")).split()
+    assert listed == ["job.batch/a", "job.batch/b", "job.batch/c"]

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.run.test_hosts import two_hosts
 from tests.run.test_life import TORSO, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.hosts import started
 from tests.support.runs import Heard, capture
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
+from paperclip_claude_k8s.devcluster import controller
 from paperclip_claude_k8s.devcluster.controller import mark_deleted
 from paperclip_claude_k8s.devcluster.events import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
@@ -229,3 +232,66 @@ async def test_the_first_line_comes_when_it_is_there_not_when_the_status_says_so
         assert first - fake.kubelet.started[0][0] <= 1.0
         assert (result.result_json or {})["log"]["reconnects"] == 0
         assert fake.calls.count("get", "pods/log") <= 8
+
+
+async def test_what_an_agent_did_while_its_host_was_cut_off_is_not_known(tmp_path: Path) -> None:
+    late = Life(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, TORSO),), ends_at=9999.0)
+    async with two_hosts(tmp_path, late) as (fake, one, _):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(one.run())
+            await asyncio.sleep(5)
+            one.line.cut()
+            await asyncio.sleep(60)
+            assert len(fake.kubelet.started) == 1
+            delete_pod_by_force(fake)
+            await asyncio.sleep(30)
+            one.line.mend()
+        result, _ = running.result()
+        assert result.error_code == "k8s_pod_disrupted"
+        assert "whether its agent had started is not known" in (result.error_message or "")
+        assert result.execution_recovery is None
+
+
+async def test_a_released_pod_of_an_adopted_job_is_heard_to_its_end_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ends_the_job in ("_settle", "_fail"):
+        monkeypatch.setattr(controller.Controller, ends_the_job, lambda *_: None)
+
+    def release(pod: Object) -> None:
+        for label in ("controller-uid", "job-name"):
+            pod["metadata"]["labels"].pop(label, None)
+
+    async with two_hosts(tmp_path, HALVES) as (fake, one, two):
+        async with started(one):
+            change(fake, PODS, release)
+            await asyncio.sleep(2)
+            await one.adapter.shutdown()
+        result, _ = await two.run()
+        assert result.error_code is None
+        assert asyncio.get_running_loop().time() < HALVES.ends_at + 5
+
+
+@pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
+async def test_of_two_pods_of_an_adopted_job_the_one_that_works_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """The list comes in the order of names; the other one is still about to start its container."""
+    slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
+
+    def life(_pod: Object) -> Life:
+        return Life(waiting=next(slow_start, ()), output=((0.0, TORSO),), ends_at=9999.0, dies_in=19.0)
+
+    async with two_hosts(tmp_path, life) as (fake, one, two):
+        fake.mischief.replaces_dying_pods = True
+        async with started(one):
+            first = only(fake, PODS)
+            await one.adapter.shutdown()
+        with monkeypatch.context() as names:
+            names.setattr(controller.random, "choices", lambda *_, **__: list(suffix))
+            mark_deleted(fake.store, first, None)
+            await asyncio.sleep(1)
+        async with started(two, 12) as running:
+            assert [pod for _, pod in fake.kubelet.started] == [first["metadata"]["name"]]
+            result, _ = await running
+        assert first["metadata"]["name"] in (result.error_message or "")

@@ -599,3 +599,25 @@ async def test_a_create_whose_answer_was_lost_makes_one_job(tmp_path: Path, verb
         await asyncio.sleep(5)
         assert jobs(fake) == []
         assert leases(fake, "slot") == []
+
+
+async def test_waiting_for_a_run_uses_up_no_patience_with_its_pod(tmp_path: Path) -> None:
+    lives = iter([Life(output=((0.0, HALF),), ends_at=9e9, dies_in=12.0)])
+
+    def life(_pod: Any) -> Life:
+        return next(lives, Life(output=((0.0, WHOLE),), ends_at=2.0))
+
+    async with two_hosts(tmp_path, life) as (fake, one, two):
+        fake.mischief.denied.add(("create", "leases"))
+        heard = Heard()
+        async with started(one), asyncio.TaskGroup() as group:
+            config = {"concurrencyWaitSec": 600, "terminatingWaitSec": 60}
+            context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
+            running = group.create_task(two.run(heard, runId="run-2", config=config, context=context))
+            await asyncio.sleep(100)
+            (job,) = jobs(fake)
+            fake.store.remove(JOBS, job["metadata"]["namespace"], job["metadata"]["name"])
+        result, _ = running.result()
+        assert_whole(result, heard)
+        assert heard.status.count("Waiting up to 600s for the slot") == 1
+        assert heard.status.count("Waiting up to 60s for the slot") == 1

@@ -24,6 +24,7 @@ from paperclip_claude_k8s.verdict.start import (
     Wait,
     describe_pod,
     judge_start,
+    never_began,
 )
 
 
@@ -234,3 +235,35 @@ def test_a_pod_is_described_with_all_that_holds_it_up() -> None:
     assert describe_pod(pod) == (
         "Pod pod: phase=Pending, init/setup: done (exit 0), claude: waiting (ErrImagePull: not found)"
     )
+
+
+LACKS = Waiting("ErrImagePull", "slow")
+LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
+
+
+@pytest.mark.parametrize(
+    ("pod", "proven"),
+    [
+        (a_pod(LACKS), True),
+        (a_pod(node=""), True),
+        (a_pod(Waiting("ContainerCreating")), False),
+        (a_pod(LACKS, conditions=LOST), False),
+        (a_pod(node="", conditions=LOST, phase="Failed"), True),
+        (a_pod(Running()), False),
+    ],
+)
+def test_a_pod_that_went_never_began_only_if_this_was_its_last_state(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
+    last = Known(job=a_job(), pod=pod, pod_gone=True, pod_seen_last=True)
+    assert never_began(last) is proven
+    assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
+    assert not never_began(Known(job=a_job(), pod=pod))
+    assert not never_began(
+        Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_seen_last=True)
+    )
+
+
+def test_the_kubelets_final_phase_proves_that_the_agent_never_began_but_nobody_elses() -> None:
+    over = a_pod(phase="Failed")
+    assert never_began(Known(job=a_job(), pod=over))
+    assert not never_began(Known(job=a_job(conditions=finished()), pod=over))
+    assert not never_began(Known(job=a_job(), pod=a_pod(phase="Failed", conditions=LOST)))

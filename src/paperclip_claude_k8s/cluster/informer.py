@@ -7,30 +7,25 @@ few seconds as long as it exists. An API server out of reach changes nothing but
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ALL_OURS
-from paperclip_claude_k8s.cluster.model import (
-    Bookmark,
-    JobRef,
-    JobSnapshot,
-    Known,
-    Listing,
-    PodSnapshot,
-    Seen,
-)
-from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, Labels
+from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, Known, PodSnapshot
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.cluster.shelf import S, Shelf, Told, noted, oldest_first
 from paperclip_claude_k8s.ground.aio import Backoff, Nursery
 from paperclip_claude_k8s.ground.settings import Timings
 
-S = TypeVar("S", JobSnapshot, PodSnapshot)
+_log = logging.getLogger("paperclip_claude_k8s")
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
 HTTP_GONE = 410
-REFUSED = frozenset({401, 403})
+FORBIDDEN = 403
+REFUSED = frozenset({401, FORBIDDEN})
 FROM_NOW = "0"
 """Version from which a watch first brings what is there, then every change; always from the server's cache,
 which sends bookmarks, and whose age does no harm to somebody who acts on nothing but later changes."""
@@ -49,6 +44,8 @@ class Vigil:
         """Why we may not look at Jobs or Pods, once the server has kept saying so."""
         self.on_change: Callable[[Known], None] | None = None
         """Called with each change as it is learnt, before anybody who waits for news."""
+        self.on_stray: Callable[[PodSnapshot], None] | None = None
+        """Called with our Pod where that does not name our Job: the watch does not tell of it by itself."""
         self._news = asyncio.Event()
         self._news.set()
         self._past: set[str] = set()
@@ -64,13 +61,20 @@ class Vigil:
         gone = self.known.job_gone or gone
         self._learn(replace(self.known, job=job, job_gone=gone, stopped_by_job=stopped))
 
-    def learn_pod(self, pod: PodSnapshot, *, gone: bool) -> None:
-        """The first Pod seen is ours; one that the Job controller made beside it or after it never is."""
+    def learn_pod(self, pod: PodSnapshot, *, gone: bool, last: bool = False) -> None:
+        """The first Pod seen is ours; one that the Job controller made beside it or after it never is.
+
+        `last`: where it is gone, this is what it was at its end.
+        """
         ours = self.known.pod
         if pod.uid in self._past or not self._may_be_ours(pod):
             return
         if ours is None or ours.uid == pod.uid:
-            self._learn(replace(self.known, pod=pod, pod_gone=self.known.pod_gone or gone))
+            last = self.known.pod_seen_last or (gone and last)
+            gone = self.known.pod_gone or gone
+            self._learn(replace(self.known, pod=pod, pod_gone=gone, pod_seen_last=last))
+            if self.on_stray is not None and not gone and pod.job_uid != self.ref.uid:
+                self.on_stray(pod)
 
     def learn_look(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
         """What quorum reads found just now: a Job or Pod of ours that is not among it is gone.
@@ -81,7 +85,7 @@ class Vigil:
             self.learn_job(job, gone=False)
         elif not self.known.job_gone:
             self._learn(replace(self.known, job_gone=True, seen_by="direct read"))
-        found, ours = list(pods), self.known.pod
+        found, ours = oldest_first(pods), self.known.pod
         if ours is not None and ours.uid not in {pod.uid for pod in found}:
             self.learn_pod(ours, gone=True)
         for pod in found:
@@ -99,7 +103,8 @@ class Vigil:
         """Our Pod went before its agent began, and may be replaced: the next one seen is ours."""
         if self.known.pod is not None:
             self._past.add(self.known.pod.uid)
-        self._learn(replace(self.known, pod=None, pod_gone=False, stopped_by_job=""))
+        fresh = replace(self.known, pod=None, pod_gone=False, pod_seen_last=False, stopped_by_job="")
+        self._learn(fresh)
 
     @property
     def pod_name(self) -> str | None:
@@ -124,93 +129,16 @@ class Vigil:
     def _learn(self, known: Known) -> None:
         if known != self.known:
             self.known = known
-            if self.on_change is not None:
-                self.on_change(known)
             self._news.set()
-
-
-class _List(Protocol[S]):
-    async def __call__(self, namespace: str, labels: Labels) -> Listing[S]: ...
-
-
-class _Watch(Protocol[S]):
-    def __call__(self, namespace: str, labels: Labels, version: str) -> AsyncIterator[Seen[S] | Bookmark]: ...
+            try:
+                if self.on_change is not None:
+                    self.on_change(known)
+            except Exception as error:  # noqa: BLE001  # a bug of one run: the watch is all runs'
+                _log.error("A bug in the adapter: news of Job %s was not taken", self.ref, exc_info=error)
 
 
 class _Learn(Protocol[T_contra]):
     def __call__(self, snapshot: T_contra, /, *, gone: bool) -> None: ...
-
-
-@dataclass(slots=True)
-class _Shelf(Generic[S]):
-    """The last known objects of one kind; some that left the selection stay in mind."""
-
-    list: _List[S]
-    watch: _Watch[S]
-    uid: Callable[[S], str]
-    job_uid: Callable[[S], str]
-    tell: Callable[[str, S, bool], None]
-    """Called with a Job's uid, one of its objects, and whether that left the selection."""
-    there: dict[str, dict[str, S]] = field(default_factory=dict)
-    """Job's uid → object's uid → object. A Job can have several Pods."""
-    left: dict[str, tuple[str, S]] = field(default_factory=dict)
-    """Object's uid → its Job's uid and itself as it was last."""
-    silent_since: float | None = None
-    """When the server stopped answering about these, for whatever reason."""
-    refused_since: float | None = None
-    """Since when every answer has been a refusal."""
-    _job_of: dict[str, str] = field(default_factory=dict)
-    """Object's uid → Job's uid as it was first: a Pod that is released names its Job no more."""
-
-    def put(self, snapshot: S) -> None:
-        uid = self.uid(snapshot)
-        job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
-        self.there.setdefault(job_uid, {})[uid] = snapshot
-        self.tell(job_uid, snapshot, False)
-
-    def drop(self, snapshot: S) -> None:
-        uid = self.uid(snapshot)
-        job_uid = self._job_of.pop(uid, "") or self.job_uid(snapshot)
-        siblings = self.there.get(job_uid, {})
-        siblings.pop(uid, None)
-        if not siblings:
-            self.there.pop(job_uid, None)
-        self.left[uid] = job_uid, snapshot
-        while len(self.left) > _REMEMBERED:
-            del self.left[next(iter(self.left))]
-        self.tell(job_uid, snapshot, True)
-
-    def replace_all(self, listing: Listing[S]) -> None:
-        """A list is complete: what was there before and is not in it has left the selection."""
-        found = {self.uid(snapshot) for snapshot in listing.items}
-        before = [snapshot for siblings in self.there.values() for snapshot in siblings.values()]
-        for missing in [snapshot for snapshot in before if self.uid(snapshot) not in found]:
-            self.drop(missing)
-        for snapshot in listing.items:
-            self.put(snapshot)
-
-    def shows(self, snapshot: S) -> bool:
-        """Whether the watch tells of this object's changes at this moment."""
-        uid = self.uid(snapshot)
-        return uid in self.there.get(self._job_of.get(uid, ""), {})
-
-    def last(self, job_uid: str) -> Iterator[tuple[S, bool]]:
-        """What is known of this Job's objects: each itself, and whether it left the selection."""
-        for snapshot in tuple(self.there.get(job_uid, {}).values()):
-            yield snapshot, False
-        for of_job, snapshot in tuple(self.left.values()) if self.left else ():
-            if of_job == job_uid:
-                yield snapshot, True
-
-    def forget(self) -> None:
-        self.there.clear()
-        self.left.clear()
-        self._job_of.clear()
-        self.silent_since = self.refused_since = None
-
-
-_REMEMBERED = 1000
-"""Objects that left are kept in mind for runs that start to look a moment later; this many are plenty."""
 
 
 class Informer:
@@ -224,11 +152,11 @@ class Informer:
         self._work: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._cluster = cluster
-        self._jobs = _Shelf(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._tell_job)
-        self._pods = _Shelf(cluster.list_pods, cluster.watch_pods, _pod_uid, _pods_job, self._tell_pod)
+        self._jobs = Shelf(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._tell_job)
+        self._pods = Shelf(cluster.list_pods, cluster.watch_pods, _pod_uid, _pods_job, self._tell_pod)
         self._group: asyncio.TaskGroup | None = None
-        self._reading: set[str] = set()
-        """Uids of the objects that are read by name, since the watch does not show them."""
+        self._reading: dict[tuple[Vigil, str], asyncio.Task[None]] = {}
+        """Who reads which object by its name, since the watch does not show it."""
 
     @asynccontextmanager
     async def vigil(self, job: JobSnapshot, seen_at: str | None = None) -> AsyncIterator[Vigil]:
@@ -239,6 +167,7 @@ class Informer:
         """
         vigil = Vigil(job)
         uid = job.ref.uid
+        vigil.on_stray = partial(self._claim, vigil)
         self._vigils[uid] = vigil
         try:
             async with self._starting:
@@ -246,10 +175,10 @@ class Informer:
                     self._jobs.put(job)
                     work = self._run(seen_at)
                     self._work = await self._nursery.start(work, name=f"informer {self._namespace}")
-            for last_job, left in self._jobs.last(uid):
-                self._tell_job(uid, last_job, left)
-            for last_pod, left in self._pods.last(uid):
-                self._tell_pod(uid, last_pod, left)
+            for last_job, told in self._jobs.last(uid):
+                self._tell_job(uid, last_job, told)
+            for last_pod, told in self._pods.last(uid):
+                self._tell_pod(uid, last_pod, told)
             yield vigil
         finally:
             del self._vigils[uid]
@@ -272,7 +201,7 @@ class Informer:
             group.create_task(self._keep_watching(self._jobs, seen_at), name="watch jobs")
             group.create_task(self._keep_watching(self._pods, pods_from), name="watch pods")
 
-    async def _keep_watching(self, shelf: _Shelf[S], version: str | None) -> None:
+    async def _keep_watching(self, shelf: Shelf[S], version: str | None) -> None:
         """List, watch from there, and start over whenever the watch is lost; never ends by itself.
 
         `version`: where the first watch may begin without a list.
@@ -292,79 +221,98 @@ class Informer:
                     self._unheard(shelf, error)
             await asyncio.sleep(backoff.pause())
 
-    async def _watch_on(self, shelf: _Shelf[S], version: str, backoff: Backoff) -> None:
+    async def _watch_on(self, shelf: Shelf[S], version: str, backoff: Backoff) -> None:
         """One watch after the other, as long as the server honours the version we have."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             async for event in shelf.watch(self._namespace, ALL_OURS, version):
-                version = _noted(shelf, event)
+                version = noted(shelf, event)
                 self._heard(shelf)
                 if loop.time() - began >= QUICK_WATCH:
                     backoff.reset()  # only a watch that holds: lists may work where watches are refused
             if loop.time() - began < QUICK_WATCH:
                 await asyncio.sleep(backoff.pause())
 
-    def _tell_job(self, uid: str, job: JobSnapshot, left: bool) -> None:  # noqa: FBT001
+    def _tell_job(self, uid: str, job: JobSnapshot, told: Told) -> None:
         vigil = self._vigils.get(uid)
         if vigil is None:
             return
-        if left:
-            read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
-            self._read_on(job.ref.uid, self._follow(vigil, self._jobs, job, read, vigil.learn_job))
-        else:
+        if told == "shown":
             vigil.learn_job(job, gone=False)
+        else:
+            read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
+            learn = vigil.learn_job
+            self._read_on(vigil, uid, self._follow(vigil, self._jobs, job, read, learn, at_once=learn))
 
-    def _tell_pod(self, uid: str, pod: PodSnapshot, left: bool) -> None:  # noqa: FBT001
+    def _tell_pod(self, uid: str, pod: PodSnapshot, told: Told) -> None:
         vigil = self._vigils.get(uid)
         if vigil is None:
             return
-        if left:
-            read = partial(self._cluster.read_pod, pod.namespace, pod.name)
-            self._read_on(pod.uid, self._follow(vigil, self._pods, pod, read, vigil.learn_pod))
-        else:
+        if told == "shown":
             vigil.learn_pod(pod, gone=False)
+        else:
+            read, learn = partial(self._cluster.read_pod, pod.namespace, pod.name), vigil.learn_pod
+            at_once = partial(learn, last=True) if told == "deleted" else learn
+            self._read_on(vigil, pod.uid, self._follow(vigil, self._pods, pod, read, learn, at_once=at_once))
 
-    def _read_on(self, uid: str, work: Coroutine[Any, Any, None]) -> None:
-        """Follow what left the selection by its name, once at a time."""
-        if uid in self._reading or self._group is None:
+    def _claim(self, vigil: Vigil, pod: PodSnapshot) -> None:
+        """A Pod of a run that was released: its changes are this vigil's, or it is read by its name."""
+        self._pods.claim(vigil.ref.uid, pod)
+        if not self._pods.shows(pod) and (vigil, pod.uid) not in self._reading:
+            self._tell_pod(vigil.ref.uid, pod, "missing")
+
+    def _read_on(self, vigil: Vigil, uid: str, work: Coroutine[Any, Any, None]) -> None:
+        """Follow what left the selection by its name, from its newest state and once at a time."""
+        if self._group is None:
             work.close()
             return
-        self._reading.add(uid)
-        self._group.create_task(work, name=f"read {uid}").add_done_callback(
-            lambda _: self._reading.discard(uid)
-        )
+        before = self._reading.get((vigil, uid))
+        if before is not None:
+            before.cancel()
+        task = self._reading[vigil, uid] = self._group.create_task(work, name=f"read {uid}")
+        task.add_done_callback(partial(self._read_out, (vigil, uid)))
 
-    async def _follow(
+    def _read_out(self, key: tuple[Vigil, str], task: asyncio.Task[None]) -> None:
+        if self._reading.get(key) is task:
+            del self._reading[key]
+
+    async def _follow(  # noqa: PLR0913  # what to read, and whom to tell
         self,
         vigil: Vigil,
-        shelf: _Shelf[S],
+        shelf: Shelf[S],
         last: S,
         read: Callable[[], Awaitable[S | None]],
         learn: _Learn[S],
+        *,
+        at_once: _Learn[S],
     ) -> None:
-        """Read the object by its name until it is gone, the watch shows it again, or nobody asks for it."""
+        """Read the object by its name until it is gone, the watch shows it again, or nobody asks for it.
+
+        `at_once` is told instead of `learn` where nothing can have happened to it since `last`.
+        """
         while self._vigils.get(vigil.ref.uid) is vigil and not shelf.shows(last):
             try:
                 there = await read()
             except ClusterError as error:
-                if error.status not in REFUSED:
+                at_once = at_once if last.deleting else learn
+                if error.status != FORBIDDEN:
                     await asyncio.sleep(self._timings.retry_cap)
                     continue
                 there = None  # we may not read by name: the watch's word is all there is
             if there is None or shelf.uid(there) != shelf.uid(last):
-                learn(last, gone=True)
+                at_once(last, gone=True)
                 return
-            last = there
+            last, at_once = there, learn
             learn(last, gone=False)
             await asyncio.sleep(self._timings.look_by_name)
 
-    def _heard(self, shelf: _Shelf[S]) -> None:
+    def _heard(self, shelf: Shelf[S]) -> None:
         if shelf.silent_since is not None:
             shelf.silent_since = shelf.refused_since = None
             self._tell_silence()
 
-    def _unheard(self, shelf: _Shelf[S], error: ClusterError) -> None:
+    def _unheard(self, shelf: Shelf[S], error: ClusterError) -> None:
         """Out of reach is waited out; a refusal that stays is told, since nothing will be seen any more."""
         now = asyncio.get_running_loop().time()
         shelf.silent_since = shelf.silent_since if shelf.silent_since is not None else now
@@ -393,14 +341,3 @@ def _pod_uid(pod: PodSnapshot) -> str:
 
 def _pods_job(pod: PodSnapshot) -> str:
     return pod.job_uid
-
-
-def _noted(shelf: _Shelf[S], event: Seen[S] | Bookmark) -> str:
-    """Put the event where it belongs; the version from which the next watch goes on."""
-    if isinstance(event, Bookmark):
-        return event.resource_version
-    if event.gone:
-        shelf.drop(event.snapshot)
-    else:
-        shelf.put(event.snapshot)
-    return event.snapshot.resource_version

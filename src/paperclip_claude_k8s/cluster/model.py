@@ -150,6 +150,8 @@ class Known:
     pod: PodSnapshot | None = None
     job_gone: bool = False
     pod_gone: bool = False
+    pod_seen_last: bool = False
+    """`pod` is what it was when it went: the watch told of its end, and nothing was missed before that."""
     seen_by: str = "watch"
     log_opened: bool = False
     """The Pod's log could be opened, so that its agent container has started, whatever the status says."""

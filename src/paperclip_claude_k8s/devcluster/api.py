@@ -100,6 +100,7 @@ class Api:
     def _list(self, target: Target, request: Request) -> Object:
         match = self.matches(request.query)
         items = [obj for obj in self.store.list(target.kind, target.namespace) if match(obj)]
+        items.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))  # as etcd
         version = str(self.store.version)
         if request.wants_table:
             return table(target.kind, items, version)

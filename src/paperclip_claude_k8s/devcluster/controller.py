@@ -104,6 +104,8 @@ class Controller:
 
     def _drive(self, job: Object) -> None:
         self._release(job)
+        meta = job["metadata"]
+        job = self._store.get(JOBS, meta["namespace"], meta["name"])  # as it is without what was released
         pods = self._pods_of(job)
         if self._overdue(job):
             self._fail(job, "DeadlineExceeded", "Job was active longer than specified deadline")

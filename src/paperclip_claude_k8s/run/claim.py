@@ -59,8 +59,10 @@ class _Guard:
         self._ports = ports
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._told = False
+        self._waiting_for = ""
+        self._waited: dict[str, float] = {}
+        """Seconds for each of what held us up; each has a patience of its own."""
+        self._looked = self._loop.time()
 
     async def claim(self) -> Claim:
         while True:
@@ -79,19 +81,22 @@ class _Guard:
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
             case Taken(failure):
                 clears = failures.slot_may_clear(failure)
-                await self._wait(failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
+                await self._wait("run", failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
                 return None
             case Leaving(pods):
                 names = ", ".join(pod.name for pod in pods)
-                await self._wait(failures.pods_remain(names), self._plan.config.terminating_wait_sec)
+                await self._wait("Pods", failures.pods_remain(names), self._plan.config.terminating_wait_sec)
                 return None
 
-    async def _wait(self, failure: Failure, patience: float) -> None:
-        """Nothing while there is patience left; said once."""
-        if self._loop.time() - self._began >= patience:
+    async def _wait(self, what: str, failure: Failure, patience: float) -> None:
+        """Nothing while there is patience left with what holds us up now; said once of each."""
+        now, new = self._loop.time(), what not in self._waited
+        more = now - self._looked if self._waiting_for == what else 0.0
+        waited = self._waited[what] = self._waited.get(what, 0.0) + more
+        self._looked, self._waiting_for = now, what
+        if waited >= patience:
             raise RunFailure(failure)
-        if not self._told:
-            self._told = True
+        if new:
             await self._say.status(f"Waiting up to {patience:g}s for the slot: {failure.message}")
 
     async def _look(self) -> SlotVerdict:

@@ -235,12 +235,22 @@ def never_began(known: Known) -> bool:
 
     Proof is the kubelet's final phase, a Pod that had no node when it went, and a container that lacked its
     image, its configuration or an init container before it. That a Pod is gone proves nothing else: kubelets
-    before 1.27 remove one that is deleted while it starts without a report of what its containers did.
+    before 1.27 remove one that is deleted while it starts without a report of what its containers did. What
+    it was at some time before it went proves nothing either, nor does a word that is not the kubelet's.
     """
-    pod = known.pod
-    if pod is None or known.agent_began:
+    pod, finished = known.pod, known.job.finished if known.job is not None else None
+    if pod is None or known.agent_began or (finished is not None and finished.type == "Complete"):
         return False
-    return pod.is_over or (known.pod_gone and (not pod.node or _cannot_begin(pod)))
+    went = known.pod_gone and known.pod_seen_last
+    if went and not pod.node:
+        return True
+    return not _lost_its_kubelet(pod) and (pod.is_over or (went and _cannot_begin(pod)))
+
+
+def _lost_its_kubelet(pod: PodSnapshot) -> bool:
+    """Whether its node is lost, so that another than the kubelet set the phase it ended with."""
+    target = pod.condition("DisruptionTarget")
+    return target is not None and target.is_true and target.reason == "DeletionByPodGC"
 
 
 def _cannot_begin(pod: PodSnapshot) -> bool:
