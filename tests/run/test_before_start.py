@@ -24,9 +24,11 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
 
 from paperclip_claude_k8s.cluster import gateway
+from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster import controller
 from paperclip_claude_k8s.devcluster.events import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
+from paperclip_claude_k8s.plan.runlog import FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
 NEVER = Life(waiting=((9e8, "ContainerCreating", ""),))
@@ -66,6 +68,34 @@ async def test_a_pod_on_a_lost_node_is_not_waited_for_without_end(
             result.error_message or ""
         )
         assert "whether its agent had started is not known" in (result.error_message or "")
+
+
+async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node was lost to the API server; the agent on it ran to its end."""
+
+    async def never(_kubelet: Any, _pod: Object) -> None:
+        await asyncio.sleep(9e9)
+
+    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
+    path = f"{FOLDER}/co/agent-1/run-1.ndjson"
+    volume = tmp_path / "volume"
+
+    def annotate(job: Object) -> None:
+        job["metadata"]["annotations"][RUN_LOG_ANNOTATION] = path
+
+    async with two_hosts(tmp_path, NEVER) as (fake, one, two), asyncio.timeout(DAY):
+        async with started(one, 5.0):
+            change(fake, JOBS, annotate)
+            file = volume / path_of_pod(path, only(fake, PODS)["metadata"]["uid"])
+            file.parent.mkdir(parents=True)
+            file.write_bytes(WHOLE)
+            await one.adapter.shutdown()
+        delete_pod(fake)
+        result, heard = await two.run(config={"sharedVolumeDir": str(volume)})
+        assert result.error_code is None, result.error_message
+        assert heard.stdout.encode() == WHOLE
 
 
 @pytest.mark.usefixtures("failing")
