@@ -205,7 +205,9 @@ async def test_a_queue_that_takes_a_job_back_before_its_agent_began_lets_it_run_
 
     async with living(tmp_path, life) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(run())
+            running = group.create_task(run(config={"queueName": "agents"}))
+            await asyncio.sleep(1)
+            change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
             await asyncio.sleep(10)
             suspend(fake)
             await asyncio.sleep(200)

@@ -1,8 +1,10 @@
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 from tests.support.objects import a_job, a_pod, finished
 
+from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerCondition,
@@ -22,10 +24,13 @@ from paperclip_claude_k8s.verdict.start import (
     StartVerdict,
     Unseen,
     Wait,
+    by_queue,
     describe_pod,
     judge_start,
     never_began,
 )
+
+QUEUE = {QUEUE_LABEL: "agents"}
 
 
 def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool = False) -> StartVerdict:
@@ -45,9 +50,81 @@ def test_before_the_pod_exists_the_schedule_budget_runs() -> None:
 
 
 def test_a_suspended_job_costs_no_budget() -> None:
-    verdict = judged(a_job(suspended=True), None)
+    verdict = judged(a_job(suspended=True, labels=QUEUE), None)
     assert isinstance(verdict, Wait)
     assert verdict.budget is Budget.NONE
+
+
+def test_a_suspended_job_that_no_queue_will_admit_runs_the_schedule_budget() -> None:
+    verdict = judged(a_job(suspended=True), None)
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is Budget.SCHEDULE
+    assert "names no queue" in verdict.why
+
+
+@pytest.mark.parametrize(("gone", "budget"), [(True, Budget.NONE), (False, Budget.START)])
+def test_a_pod_that_a_queue_took_back_is_waited_for_again_also_once_it_has_failed(
+    gone: bool,  # noqa: FBT001
+    budget: Budget,
+) -> None:
+    pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
+    verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=gone)
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is budget
+
+
+def test_a_pod_whose_job_was_admitted_again_is_waited_for_until_it_has_gone() -> None:
+    pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
+    known = Known(job=a_job(labels=QUEUE), pod=pod, stopped_by_job="suspended")
+    assert isinstance(judge_start(known), Wait)
+    assert by_queue(replace(known, pod_gone=True))
+    assert isinstance(judge_start(replace(known, pod_gone=True)), Preempted)
+
+
+def test_a_pod_that_a_queue_takes_back_is_not_told_by_its_init_containers_end() -> None:
+    init = (ContainerSnapshot("setup", Terminated(143, "Error")),)
+    pod = a_pod(Waiting("PodInitializing"), init=init, deleting=True)
+    verdict = judged(a_job(suspended=True, labels=QUEUE), pod)
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is Budget.START
+
+
+def test_a_pod_that_failed_by_itself_is_not_waited_for_though_its_job_is_suspended() -> None:
+    init = (ContainerSnapshot("setup", Terminated(3, "Error")),)
+    pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=init)
+    assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), GiveUp)
+
+
+def test_a_pod_that_may_have_begun_is_not_waited_for_again() -> None:
+    pod = a_pod(Waiting("ContainerCreating"), deleting=True)
+    verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=True)
+    assert isinstance(verdict, Preempted)
+    assert verdict.reason == "JobSuspended"
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Pending"])
+@pytest.mark.parametrize("stopped", ["suspended", ""])
+def test_a_pod_whose_job_somebody_suspended_without_a_queue_is_told_so(
+    phase: str, stopped: Literal["suspended", ""]
+) -> None:
+    pod = a_pod(Waiting("ContainerCreating"), phase=phase, deleting=True)
+    job, gone = a_job(suspended=True), phase == "Pending"
+    verdict = judge_start(Known(job=job, pod=pod, pod_gone=gone, stopped_by_job=stopped))
+    assert isinstance(verdict, Preempted)
+    assert (verdict.reason, "somebody suspended the Job" in verdict.words) == ("JobSuspended", True)
+
+
+def test_a_failed_pod_whose_job_was_scaled_down_is_told_so() -> None:
+    pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
+    verdict = judge_start(Known(job=a_job(parallelism=0), pod=pod, stopped_by_job="parallelism"))
+    assert isinstance(verdict, Preempted)
+    assert verdict.reason == "JobScaledDown"
+
+
+def test_a_pod_that_is_being_deleted_runs_the_start_budget() -> None:
+    verdict = judged(a_job(), a_pod(Waiting("ContainerCreating"), deleting=True))
+    assert isinstance(verdict, Wait)
+    assert verdict.budget is Budget.START
 
 
 @pytest.mark.parametrize("how", ["Failed", "Complete"])

@@ -16,6 +16,8 @@ RUN_LABEL = f"{PREFIX}run-id"
 TASK_LABEL = f"{PREFIX}task-id"
 SESSION_LABEL = f"{PREFIX}session-id"
 COMPANY_LABEL = f"{PREFIX}company-id"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Names the queue that suspends and admits a Job."""
 ADAPTER_LABEL = f"{PREFIX}adapter-type"
 
 NONCE_ANNOTATION = f"{PREFIX}relay-nonce"

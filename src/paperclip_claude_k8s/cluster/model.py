@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
+from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, QUEUE_LABEL
 
 JsonObject: TypeAlias = dict[str, object]
 """A Kubernetes object as JSON: what manifests are made of."""
@@ -60,6 +60,11 @@ class JobSnapshot:
     def finished(self) -> Condition | None:
         """The `Complete` or `Failed` condition with status True, if the Job has one."""
         return next((c for c in self.conditions if c.type in {"Complete", "Failed"} and c.is_true), None)
+
+    @property
+    def queued(self) -> bool:
+        """Whether a queue suspends and admits it; else nobody but a person lifts its suspension."""
+        return QUEUE_LABEL in self.labels
 
     @property
     def replaces_dying_pods(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
+from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.arguments import referring
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
@@ -70,7 +71,7 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
 
 def _labels(plan: RunPlan) -> dict[str, str]:
     accepted, _ = user_labels(plan.config.labels)
-    queue = {"kueue.x-k8s.io/queue-name": plan.config.queue_name} if plan.config.queue_name else {}
+    queue = {QUEUE_LABEL: plan.config.queue_name} if plan.config.queue_name else {}
     return {**accepted, **queue, **plan.identity.labels}
 
 

@@ -39,4 +39,5 @@ async def explain(ending: Disrupted, vigil: Vigil, cluster: Cluster) -> str:
     for name in (ending.pod, ref.name):
         with suppress(ClusterError):
             events += await cluster.list_events(ref.namespace, name, by="name")
-    return explained(Disruption(ending.reason, ending.words), events).words
+    since = vigil.known.pod.created if vigil.known.pod is not None else None
+    return explained(Disruption(ending.reason, ending.words), events, since).words

@@ -25,6 +25,7 @@ from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.listen import Ears, StreamHeed
 from paperclip_claude_k8s.run.look import explain, look
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.only_pod import find_only_pod
 from paperclip_claude_k8s.run.schedule import wait_for_pod
 from paperclip_claude_k8s.run.stop import end_job, obey
 from paperclip_claude_k8s.verdict.ending import (
@@ -188,8 +189,9 @@ async def _live(crew: _Crew) -> None:
 async def _lived(crew: _Crew) -> Ending:
     """Wait for the container, then for its end."""
     vigil = crew.vigil
-    if vigil.pod_name is not None and vigil.known.pod is None:  # the watch may not show the Job's only Pod
-        await look(vigil, crew.ports.cluster)
+    lost = await find_only_pod(vigil, crew.ports)  # the watch may not show it
+    if lost is not None:
+        return lost
     reopen, adopted = crew.gate.reopen, crew.launched.adopted
     started = await wait_for_pod(
         vigil, crew.plan.config, crew.ports, crew.say, reattached=adopted, reopen=reopen
@@ -375,7 +377,7 @@ async def _proven(crew: _Crew, ending: Ending) -> Ending:
     if never_began(vigil.known):
         return ending
     await _container_ended(crew)
-    return replace(ending, failure=may_have_worked(ending.failure))
+    return PodLost(may_have_worked(ending.failure))
 
 
 async def _drain(crew: _Crew, ending: Ending) -> None:

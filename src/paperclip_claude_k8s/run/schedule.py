@@ -23,6 +23,7 @@ from paperclip_claude_k8s.verdict.start import (
     StartVerdict,
     Unseen,
     Wait,
+    by_queue,
     describe_pod,
     judge_start,
     never_began,
@@ -148,8 +149,7 @@ class _Waiting:
     async def _let_another_start(self) -> None:
         """A queue took the Job back before the agent began: once admitted again, it gets another Pod."""
         known = self._vigil.known
-        queued = known.job is not None and known.job.suspended
-        if known.pod_gone and queued and never_began(known) and await self._reopen():
+        if known.pod_gone and by_queue(known) and never_began(known) and await self._reopen():
             self._vigil.await_another_pod()
 
     def _judge(self) -> Settled | Wait | Unseen:
@@ -204,6 +204,8 @@ class _Waiting:
         verdict = await self._judged()
         if not isinstance(verdict, Wait):
             return verdict
+        if verdict.budget is not self._clock.running:
+            return None  # the look showed that another kind of waiting goes on, with time of its own
         newest = await self._tell_events()
         limit = self._limits.get(verdict.budget)
         if limit is None:

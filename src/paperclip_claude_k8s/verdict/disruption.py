@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, CONTROLLER_UID_LABELS
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Terminated
@@ -26,6 +27,9 @@ class Disruption:
     reason: str
     words: str
     named: bool = False
+
+
+JOB_SUSPENDED = Disruption("JobSuspended", "somebody suspended the Job, so its controller deleted the Pod")
 
 
 def named_disruption(pod: PodSnapshot) -> Disruption | None:
@@ -57,7 +61,7 @@ def disruption(known: Known) -> Disruption | None:
         return named
     match known.stopped_by_job:
         case "suspended":
-            return Disruption("JobSuspended", "somebody suspended the Job, so its controller deleted the Pod")
+            return JOB_SUSPENDED
         case "parallelism":
             return Disruption("JobScaledDown", "somebody set the Job's parallelism to 0")
         case "":
@@ -72,11 +76,18 @@ def _ran_nothing(pod: PodSnapshot) -> bool:
     )
 
 
-def explained(found: Disruption, events: Iterable[EventSnapshot]) -> Disruption:
-    """The same with what the newest Events about Pod and Job add."""
-    told = {event.reason: event.message for event in events if event.reason in CAUSES}
+def explained(
+    found: Disruption, events: Iterable[EventSnapshot], since: datetime | None = None
+) -> Disruption:
+    """The same with what the newest Events about Pod and Job add, none of them older than the Pod."""
+    causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
+    told = {event.reason: event.message for event in causes}
     words = "; ".join(f"{reason}: {message}" for reason, message in told.items())
     return replace(found, words=f"{found.words} ({words})" if words and found.words else words or found.words)
+
+
+def _older(event: EventSnapshot, since: datetime | None) -> bool:
+    return event.seen is not None and since is not None and event.seen < since
 
 
 def must_not_be_replaced(known: Known) -> bool:

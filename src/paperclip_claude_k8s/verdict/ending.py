@@ -154,7 +154,7 @@ def end_without_pod(
         return DeadlinePassed()
     words = ": ".join(part for part in (finished.type, finished.reason, finished.message) if part)
     if only_pod:
-        return PodLost(failures.pod_disrupted(only_pod, "PodDeleted", words, started=None))
+        return only_pod_lost(only_pod, words)
     if adopted:
         why = f"Job {job} has finished ({words}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
@@ -162,6 +162,11 @@ def end_without_pod(
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
         return NotStarted(failures.pod_schedule_failed(why, heals=False))
     return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", words, started=True))
+
+
+def only_pod_lost(pod: str, words: str) -> PodLost:
+    """The Pod that alone might run the agent, as the Job says, is gone, and nobody saw how."""
+    return PodLost(failures.pod_disrupted(pod, "PodDeleted", words, started=None))
 
 
 def _deadline_exceeded(job: JobSnapshot | None) -> bool:

@@ -15,7 +15,7 @@ from paperclip_claude_k8s.cluster.model import (
     Terminated,
     Waiting,
 )
-from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
+from paperclip_claude_k8s.verdict.disruption import JOB_SUSPENDED, Disruption, disruption, named_disruption
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
@@ -89,37 +89,68 @@ def judge_start(known: Known) -> StartVerdict:
         return _without_pod(job)
     if known.agent_began:
         return Listen(pod)
+    return _taken_back(known) or _not_begun(known, pod)
+
+
+def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
     if known.pod_gone:
         return _gone(known, pod)
     if pod.is_over:
-        return _never_started(pod)
+        return _never_started(known, pod)
+    job = known.job
     if job is not None and job.finished is not None:
         return Unseen(job.ref.name, job.finished)
-    return _init_trouble(pod) or _not_running_yet(pod, pod.container(AGENT_CONTAINER))
+    return _init_trouble(known, pod) or _not_running_yet(pod, pod.container(AGENT_CONTAINER))
 
 
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
-    if job is not None and job.suspended:
-        return Wait(Budget.NONE, "the Job is suspended; its queue will admit it")
     if job is not None and job.finished is not None:
         return Unseen(job.ref.name, job.finished)
+    if job is not None and job.suspended and job.queued:
+        return Wait(Budget.NONE, "the Job is suspended; its queue will admit it")
+    if job is not None and job.suspended:
+        return Wait(Budget.SCHEDULE, "the Job is suspended, and it names no queue that would admit it")
     return Wait(Budget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
 def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that went before its agent was seen to begin."""
     job = known.job
-    if job is not None and job.suspended:
-        return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
     if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
         return Unseen(job.ref.name, job.finished)
-    taken = disruption(known)
+    taken = _cause(known)
     return Preempted(pod.name, *((taken.reason, taken.words) if taken else ("PodDeleted", "")))
 
 
-def _never_started(pod: PodSnapshot) -> StartVerdict:
+def _cause(known: Known) -> Disruption | None:
+    """Who took away the Pod: where its status is silent, the Job's suspension, seen before or after it."""
+    taken = disruption(known)
+    suspended = known.job is not None and known.job.suspended
+    return JOB_SUSPENDED if taken is not None and not taken.named and suspended else taken
+
+
+def _taken_back(known: Known) -> Wait | None:
+    """A Job that its queue took back is waited for: until its old Pod has gone, and then for the queue."""
+    if not by_queue(known):
+        return None
+    if not known.pod_gone:
+        return Wait(Budget.START, "the Pod is being deleted")
+    if known.job is None or not known.job.suspended or not never_began(known):
+        return None
+    return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
+
+
+def by_queue(known: Known) -> bool:
+    """Whether a queue took the Job back, and its Pod with it; it may have admitted it again by now."""
+    job, pod = known.job, known.pod
+    if job is None or pod is None or not job.queued or job.finished is not None or known.job_gone:
+        return False
+    return (known.pod_gone or pod.deleting) and (job.suspended or known.stopped_by_job == "suspended")
+
+
+def _never_started(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that ended without its agent container: taken away, refused by its node, or its init failed."""
-    taken = _taken_away(pod)
+    taken = _taken_away(known, pod)
     if taken is not None:
         return taken
     broken = next((c for c in pod.init if not c.sidecar and _failed(c)), None)
@@ -129,7 +160,7 @@ def _never_started(pod: PodSnapshot) -> StartVerdict:
     return Preempted(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *told))))
 
 
-def _taken_away(pod: PodSnapshot) -> Preempted | None:
+def _taken_away(known: Known, pod: PodSnapshot) -> Preempted | None:
     """Who ended the Pod from outside; what its containers' exit codes say only follows from that.
 
     A Pod has a reason of its own only where its node ended or refused it as a whole.
@@ -137,26 +168,26 @@ def _taken_away(pod: PodSnapshot) -> Preempted | None:
     named = named_disruption(pod)
     if named is not None:
         return Preempted(pod.name, named.reason, named.words)
-    taken = disruption(Known(pod=pod))
+    taken = _cause(known)
     if pod.reason or taken is None:
         return Preempted(pod.name, pod.reason, pod.message) if pod.reason else None
     return Preempted(pod.name, taken.reason, pod.message or taken.words)
 
 
-def _init_trouble(pod: PodSnapshot) -> StartVerdict | None:
+def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """What keeps the Pod from its agent; what is final goes before what may heal."""
-    troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, pod)) is not None]
+    troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, known, pod)) is not None]
     final = [trouble for trouble in troubles if not isinstance(trouble, Wait)]
     return next(iter([*final, *troubles]), None)
 
 
-def _trouble_of(container: ContainerSnapshot, pod: PodSnapshot) -> StartVerdict | None:
+def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """An init container that failed has failed for good; a sidecar is started again by the kubelet."""
     if isinstance(container.now, Waiting):
         return _held_up(container, container.now)
     if container.sidecar and isinstance(container.now, Terminated):
         return Wait(Budget.START, f"{_init_failed(container)}; the kubelet starts it again")
-    return (_taken_away(pod) or GiveUp(_init_failed(container))) if _failed(container) else None
+    return (_taken_away(known, pod) or GiveUp(_init_failed(container))) if _failed(container) else None
 
 
 def _held_up(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
@@ -203,7 +234,7 @@ def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdi
 
 def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
     if pod.deleting:
-        return Wait(Budget.NONE, "the Pod is being deleted")
+        return Wait(Budget.START, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
         return Wait(Budget.SCHEDULE, _unscheduled(pod))

@@ -1,0 +1,212 @@
+"""A Pod that is taken away before its agent began, on virtual time: told with its cause, never for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.run.test_disruption import (
+    SLOW,
+    WHOLE,
+    Object,
+    change,
+    delete_pod,
+    disturbed,
+    only,
+    scale_down,
+    suspend,
+    taint,
+)
+from tests.run.test_hosts import two_hosts
+from tests.run.test_life import TORSO, jobs_of, living
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.hosts import started
+
+from paperclip_claude_k8s.cluster import gateway
+from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
+from paperclip_claude_k8s.devcluster import controller
+from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
+from paperclip_claude_k8s.plan.runlog import FOLDER, path_of_pod
+
+pytestmark = pytest.mark.looptime
+NEVER = Life(waiting=((9e8, "ContainerCreating", ""),))
+DAY = 86400.0
+QUEUED = {"queueName": "agents"}
+
+
+def admit(fake: FakeCluster) -> None:
+    change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kubelets from 1.27 on: a deleted Pod that never began is Failed before it goes."""
+
+    async def stop(self: Any, pod: Object, _life: Life) -> None:
+        def fail(found: Object) -> None:
+            found["status"]["phase"] = "Failed"
+
+        self._fake.store.update(PODS, NAMESPACE, pod["metadata"]["name"], fail)
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._stop", stop)
+
+
+async def test_a_pod_on_a_lost_node_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_kubelet: Any, _pod: Object) -> None:
+        await asyncio.sleep(9e9)
+
+    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
+    async with living(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
+        result, _ = await disturbed(fake, run, delete_pod, 5.0)
+        assert result.error_code == "k8s_pod_schedule_failed"
+        assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
+            result.error_message or ""
+        )
+        assert "whether its agent had started is not known" in (result.error_message or "")
+
+
+async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node was lost to the API server; the agent on it ran to its end."""
+
+    async def never(_kubelet: Any, _pod: Object) -> None:
+        await asyncio.sleep(9e9)
+
+    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
+    path = f"{FOLDER}/co/agent-1/run-1.ndjson"
+    volume = tmp_path / "volume"
+
+    def annotate(job: Object) -> None:
+        job["metadata"]["annotations"][RUN_LOG_ANNOTATION] = path
+
+    async with two_hosts(tmp_path, NEVER) as (fake, one, two), asyncio.timeout(DAY):
+        async with started(one, 5.0):
+            change(fake, JOBS, annotate)
+            file = volume / path_of_pod(path, only(fake, PODS)["metadata"]["uid"])
+            file.parent.mkdir(parents=True)
+            file.write_bytes(WHOLE)
+            await one.adapter.shutdown()
+        delete_pod(fake)
+        result, heard = await two.run(config={"sharedVolumeDir": str(volume)})
+        assert result.error_code is None, result.error_message
+        assert heard.stdout.encode() == WHOLE
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(("act", "reason"), [(suspend, "JobSuspended"), (scale_down, "JobScaledDown")])
+async def test_what_made_a_pod_fail_before_its_agent_began_is_told(
+    tmp_path: Path, act: Callable[[FakeCluster], None], reason: str
+) -> None:
+    async with living(tmp_path, NEVER) as (fake, run):
+        result, _ = await disturbed(fake, run, act, 5.0)
+        assert result.error_code == "k8s_pod_disrupted"
+        assert reason in (result.error_message or "")
+        assert "the agent had not started" in (result.error_message or "")
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize("back_after", [0.5, 200.0])
+async def test_a_pod_that_a_queue_took_back_and_that_failed_gets_a_successor(
+    tmp_path: Path, back_after: float
+) -> None:
+    waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
+
+    def life(_pod: Object) -> Life:
+        return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
+
+    async with living(tmp_path, life) as (fake, run):
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(run(config=QUEUED))
+            await asyncio.sleep(1)
+            admit(fake)
+            await asyncio.sleep(10)
+            suspend(fake)
+            await asyncio.sleep(back_after)
+            assert jobs_of(fake) == 1
+            admit(fake)
+        result, heard = running.result()
+        assert result.error_code is None, result.error_message
+        assert heard.stdout.encode() == WHOLE
+        assert len(fake.kubelet.started) == 1
+
+
+async def test_a_job_that_somebody_suspends_without_a_queue_is_not_waited_for(tmp_path: Path) -> None:
+    late = Life(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
+    async with living(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
+        result, _ = await disturbed(fake, run, suspend, 5.0)
+        assert result.error_code == "k8s_pod_disrupted"
+        assert "somebody suspended the Job" in (result.error_message or "")
+        assert jobs_of(fake) == 0
+
+
+async def test_a_look_at_the_end_of_one_budget_does_not_end_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch of Pods hangs: that there is a Pod, which pulls its image, is only seen by that look."""
+
+    async def hung(*_: Any) -> AsyncIterator[Any]:
+        await asyncio.sleep(9e9)
+        yield
+
+    monkeypatch.setattr(gateway.Gateway, "watch_pods", hung)
+    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
+    async with living(tmp_path, slow) as (_, run):
+        result, heard = await run(config={"scheduleTimeoutSec": 60})
+        assert result.error_code is None, result.error_message
+        assert heard.stdout.encode() == WHOLE
+
+
+async def test_an_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
+    def age(event: Object) -> None:
+        event["lastTimestamp"] = "2020-01-01T00:00:00Z"
+
+    def old_event(fake: FakeCluster) -> None:
+        Events(fake.store, "job-controller").record(only(fake, JOBS), "Normal", "Suspended", "Job suspended")
+        told = next(event for event in fake.store.list(EVENTS) if event["reason"] == "Suspended")
+        fake.store.update(EVENTS, NAMESPACE, told["metadata"]["name"], age)
+        taint(fake)
+
+    async with living(tmp_path, SLOW) as (fake, run):
+        result, _ = await disturbed(fake, run, old_event)
+        assert "TaintManagerEviction" in (result.error_message or "")
+        assert "Job suspended" not in (result.error_message or "")
+
+
+@pytest.fixture
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Job controller that says nothing of a Job without Pods."""
+    kinds = vars(controller).values()
+    own = next(kind for kind in kinds if isinstance(kind, type) and hasattr(kind, "_settle"))
+    monkeypatch.setattr(own, "_settle", lambda *_: None)
+    monkeypatch.setattr(own, "_fail", lambda *_: None)
+
+
+@pytest.mark.usefixtures("unsettled")
+@pytest.mark.parametrize("refused", [0, 6])
+async def test_an_adopted_jobs_only_pod_that_is_gone_is_told_soon_and_as_a_disruption(
+    tmp_path: Path, refused: int
+) -> None:
+    async with two_hosts(tmp_path, SLOW) as (fake, one, two):
+        fake.mischief.replaces_dying_pods = True
+        async with started(one):
+            agents = only(fake, PODS)["metadata"]["name"]
+            delete_pod(fake)
+            await asyncio.sleep(2)
+            await one.adapter.shutdown()
+        await asyncio.sleep(30)
+        assert agents not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
+        fake.mischief.refuse("get", "pods", 503, times=refused)
+        began = asyncio.get_running_loop().time()
+        result, heard = await two.run()
+        assert result.error_code == "k8s_pod_disrupted", result.error_message
+        assert "PodDeleted" in (result.error_message or "")
+        assert result.error_family == "transient_upstream"
+        assert asyncio.get_running_loop().time() - began < 60
+        assert heard.stdout.encode() in {b"", TORSO}
+        assert jobs_of(fake) == 0
