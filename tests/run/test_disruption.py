@@ -1,6 +1,7 @@
 """A Pod that is taken away, on virtual time: no second agent, the true cause, no claim without a proof."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,7 +291,7 @@ async def test_of_two_pods_of_an_adopted_job_the_one_that_works_is_ours(
             first = only(fake, PODS)
             await one.adapter.shutdown()
         with monkeypatch.context() as names:
-            names.setattr(controller.random, "choices", lambda *_, **__: list(suffix))
+            names.setattr(random, "choices", lambda *_, **__: list(suffix))
             mark_deleted(fake.store, first, None)
             await asyncio.sleep(1)
         async with started(two, 12) as running:
