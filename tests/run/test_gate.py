@@ -95,7 +95,9 @@ async def test_a_gate_is_opened_again_only_after_it_was_closed(tmp_path: Path) -
         host.door.delete_secret = slow  # type: ignore[attr-defined]
         fake.mischief.replaces_dying_pods = True
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(host.run())
+            running = group.create_task(host.run(config={"queueName": "q"}))
+            await asyncio.sleep(2)
+            change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
             await asyncio.sleep(10)
             suspend(fake)
             fake.store.remove(PODS, NAMESPACE, only(fake, PODS)["metadata"]["name"])

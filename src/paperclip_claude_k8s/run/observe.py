@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Vigil
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
-from paperclip_claude_k8s.cluster.model import Known, PodSnapshot, Running
+from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import may_have_worked
 from paperclip_claude_k8s.ground.aio import Duty
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
@@ -38,6 +37,7 @@ from paperclip_claude_k8s.verdict.ending import (
     Untrackable,
     agent_end,
     judge_ending,
+    seconds_of_agent,
 )
 from paperclip_claude_k8s.verdict.salvage import salvage
 from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
@@ -297,7 +297,8 @@ def _attend(crew: _Crew) -> None:
         keepalive = KeepAlive(crew.vigil, crew.ports, crew.say)
         crew.duty("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
-        left = config.timeout_sec - _already_running(crew)
+        adopted = crew.vigil.known.pod if crew.launched.adopted else None
+        left = config.timeout_sec - seconds_of_agent(adopted, crew.ports.house.now())
         crew.others.append(loop.call_later(left, _give_order, crew, Order.DEADLINE))
 
 
@@ -349,15 +350,6 @@ def _until_look(crew: _Crew) -> float:
     """Seconds until the agent has been silent for so long that a log which ended is worth a look."""
     silent_from = max(crew.say.last_output or 0.0, crew.silent_from)
     return max(silent_from + crew.ports.house.timings.log_over - asyncio.get_running_loop().time(), 0.0)
-
-
-def _already_running(crew: _Crew) -> float:
-    """Seconds an adopted container has run before we looked, by the node's clock and ours."""
-    pod = crew.vigil.known.pod if crew.launched.adopted else None
-    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
-    if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
-        return 0.0
-    return max((crew.ports.house.now() - agent.now.started).total_seconds(), 0.0)
 
 
 async def _proven(crew: _Crew, ending: Ending) -> Ending:
