@@ -183,8 +183,8 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.pods_remain("pod-1"),
         (
-            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, or raise "
-            "terminatingWaitSec"
+            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise "
+            "terminatingWaitSec, or, once its node is surely down, delete it by force"
         ),
     ),
     (

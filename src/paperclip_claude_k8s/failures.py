@@ -173,7 +173,7 @@ def run_blocked(jobs: str, why: str = "is still running for this agent") -> Fail
 def pods_remain(pods: str) -> Failure:
     """Pods of Jobs that are deleted or were answered, in which an agent may still work."""
     text = f"Concurrent run blocked: Pod {pods} of an earlier run of this agent has not ended"
-    step = "wait for it, or raise terminatingWaitSec"
+    step = "wait for it, raise terminatingWaitSec, or, once its node is surely down, delete it by force"
     return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
 
 
