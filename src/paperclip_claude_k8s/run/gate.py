@@ -21,7 +21,7 @@ from paperclip_claude_k8s.plan.runplan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.disruption import must_not_be_replaced
+from paperclip_claude_k8s.verdict.disruption import may_be_replaced
 from paperclip_claude_k8s.verdict.retry import worth_retrying
 
 CONFLICT = 409
@@ -131,7 +131,7 @@ class Gate:
         steps: dict[str, Step] = {}
         if pod is None:
             return []
-        if must_not_be_replaced(known):
+        if may_be_replaced(known):
             if not known.job_gone:
                 steps[MARK] = lambda: self._mark(known, pod)
             if self._has_secret:

@@ -90,7 +90,7 @@ def _older(event: EventSnapshot, since: datetime | None) -> bool:
     return event.seen is not None and since is not None and event.seen < since
 
 
-def must_not_be_replaced(known: Known) -> bool:
+def may_be_replaced(known: Known) -> bool:
     """Whether a Job controller may now, or soon, start another Pod while our agent is at work or has been.
 
     Controllers before 1.26 count failed Pods by those that are there: one that is deleted once it failed may
