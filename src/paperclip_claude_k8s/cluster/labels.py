@@ -39,3 +39,8 @@ ONLY_POD_KEY = "only-pod"
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
 """Finds every Job and Pod of this adapter in a namespace."""
+
+
+def json_pointer(*names: str) -> str:
+    """JSON pointer (RFC 6901) to a field; labels and annotations have slashes in their names."""
+    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.cluster.labels import (
     TAKEN_ANNOTATION,
     TASK_LABEL,
     UNGATED_ANNOTATION,
+    json_pointer,
 )
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -127,6 +128,5 @@ def _message(pod: PodSnapshot) -> str:
 
 
 def _added(field: str, key: str, value: str) -> JsonObject:
-    """One entry of a JSON patch; labels and annotations have slashes in their names."""
-    pointer = key.replace("~", "~0").replace("/", "~1")
-    return {"op": "add", "path": f"/metadata/{field}/{pointer}", "value": value}
+    """One entry of a JSON patch."""
+    return {"op": "add", "path": json_pointer("metadata", field, key), "value": value}

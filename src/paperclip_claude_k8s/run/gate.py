@@ -1,7 +1,8 @@
 """The run Secret as a gate: no Pod of a Job can start its agent without it (SPEC 2.5).
 
 It is opened once the Job has no rival, and closed again as soon as the Job controller may start another Pod:
-when ours is being deleted, is gone, has failed, or has lost the labels by which the controller counts it.
+when ours is being deleted, is gone, has failed and may not be counted, or has lost the labels by which it is
+counted.
 """
 
 import asyncio
@@ -12,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.cluster.informer import Vigil
-from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY, UNGATED_ANNOTATION
+from paperclip_claude_k8s.cluster.labels import (
+    AGENT_POD_ANNOTATION,
+    ONLY_POD_KEY,
+    UNGATED_ANNOTATION,
+    json_pointer,
+)
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.failures import words_of
@@ -25,7 +31,7 @@ from paperclip_claude_k8s.verdict.disruption import may_be_replaced
 from paperclip_claude_k8s.verdict.retry import worth_retrying
 
 CONFLICT = 409
-_ONLY_POD = f"/metadata/annotations/{AGENT_POD_ANNOTATION.replace('/', '~1')}"
+_ONLY_POD = json_pointer("metadata", "annotations", AGENT_POD_ANNOTATION)
 """JSON pointer to the Job's word on its only Pod."""
 TRY_AGAIN = 2.0
 """Seconds until a call of the gate that failed is made again, as long as the run goes on."""
@@ -155,7 +161,7 @@ class Gate:
             return
         uid = base64.b64encode(pod.uid.encode()).decode()
         await self._cluster.patch_secret(
-            secret, [{"op": "add", "path": f"/data/{ONLY_POD_KEY}", "value": uid}]
+            secret, [{"op": "add", "path": json_pointer("data", ONLY_POD_KEY), "value": uid}]
         )
 
     async def _mark(self, known: Known, pod: PodSnapshot) -> None:
