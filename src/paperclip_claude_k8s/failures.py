@@ -300,7 +300,9 @@ def may_have_worked(failure: Failure) -> Failure:
     """The same where it is not proven that the agent did nothing: nobody may start over unasked."""
     if failure.evidence != "bootstrap":
         return failure
-    message = f"{failure.message}; whether its agent had started is not known"
+    message = failure.message.replace(_AFTER_DISRUPTION[False], _AFTER_DISRUPTION[None])
+    if message == failure.message:
+        message = f"{message}; whether its agent had started is not known"
     return replace(failure, message=message, evidence="continuation")
 
 

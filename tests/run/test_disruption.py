@@ -190,6 +190,34 @@ async def test_what_loses_its_labels_goes_on_and_is_heard_to_its_end(
         assert list(fake.store.list(PODS)) == []
 
 
+UNMADE = (9e9, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
+UNMOUNTED = (9e9, "ContainerCreating", "")
+
+
+@pytest.mark.parametrize(("state", "within"), [(UNMADE, 40.0), (UNMOUNTED, 160.0)])
+@pytest.mark.parametrize("may_delete", [True, False])
+async def test_a_pod_released_before_its_container_is_created_is_told_as_disrupted(
+    tmp_path: Path,
+    state: tuple[float, str, str],
+    within: float,
+    may_delete: bool,  # noqa: FBT001
+) -> None:
+    life = Life(waiting=((2.0, "ContainerCreating", ""), state))
+    async with living(tmp_path, life) as (fake, run):
+        if not may_delete:
+            fake.mischief.denied.add(("delete", "pods"))
+        began = asyncio.get_running_loop().time()
+        result, _ = await disturbed(fake, run, release_pod, 0.5)
+        assert asyncio.get_running_loop().time() - began < within
+        assert result.error_code == "k8s_pod_disrupted", result.error_message
+        assert result.error_family == "transient_upstream"
+        assert "PodReleased" in (result.error_message or "")
+        assert "run Secret was deleted" in (result.error_message or "")
+        claimed = (result.execution_recovery or {}).get("providerWorkStarted")
+        assert claimed is not False, "its last state was not seen: without labels no watch tells of it"
+        assert fake.kubelet.started == []
+
+
 async def test_a_released_pod_that_may_not_be_deleted_is_named_for_an_operator(tmp_path: Path) -> None:
     async with living(tmp_path, HALVES) as (fake, run):
         fake.mischief.denied.add(("delete", "pods"))

@@ -27,6 +27,7 @@ from paperclip_claude_k8s.verdict.start import (
     describe_pod,
     judge_start,
     never_began,
+    start_budget_spent,
 )
 
 Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
@@ -210,6 +211,9 @@ class _Waiting:
         limit = self._limits.get(verdict.budget)
         if limit is None:
             return None
+        disrupted = start_budget_spent(self._vigil.known)
+        if disrupted is not None:
+            return _not_started(disrupted, self._vigil.known)
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
         return NotStarted(failures.pod_schedule_failed(text, heals=True))
@@ -221,8 +225,12 @@ def _settled(verdict: StartVerdict, known: Known) -> Settled | Wait | Unseen:
             return pod
         case GiveUp(why, heals):
             return NotStarted(failures.pod_schedule_failed(why, heals=heals))
-        case Preempted(pod_name, reason, words):
-            started = False if never_began(known) else None
-            return NotStarted(failures.pod_disrupted(pod_name, reason, words, started=started))
+        case Preempted():
+            return _not_started(verdict, known)
         case Wait() | Unseen():
             return verdict
+
+
+def _not_started(why: Preempted, known: Known) -> NotStarted:
+    started = False if why.never_starts or never_began(known) else None
+    return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.words, started=started))

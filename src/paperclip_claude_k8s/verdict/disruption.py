@@ -29,6 +29,11 @@ class Disruption:
     named: bool = False
 
 
+POD_RELEASED = Disruption(
+    "PodReleased",
+    "its labels or its owner reference were changed, so the Job controller released it before its agent "
+    "started, and the run Secret was deleted so that no other Pod starts the agent",
+)
 JOB_SUSPENDED = Disruption("JobSuspended", "somebody suspended the Job, so its controller deleted the Pod")
 
 
@@ -100,5 +105,11 @@ def may_be_replaced(known: Known) -> bool:
     if pod is None:
         return False
     uncounted = pod.phase == "Failed" and (job is None or job.replaces_dying_pods)
-    lost_its_job = known.pod_released or not any(label in pod.labels for label in CONTROLLER_UID_LABELS)
-    return known.pod_gone or pod.deleting or uncounted or lost_its_job
+    return known.pod_gone or pod.deleting or uncounted or is_released(known)
+
+
+def is_released(known: Known) -> bool:
+    """Whether the Job controller does not count the Pod any more, or is about to: its labels were changed."""
+    labels = known.pod.labels if known.pod is not None else {}
+    counted = any(label in labels for label in CONTROLLER_UID_LABELS)
+    return known.pod is not None and (known.pod_released or not counted)

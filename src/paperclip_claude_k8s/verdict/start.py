@@ -15,7 +15,14 @@ from paperclip_claude_k8s.cluster.model import (
     Terminated,
     Waiting,
 )
-from paperclip_claude_k8s.verdict.disruption import JOB_SUSPENDED, Disruption, disruption, named_disruption
+from paperclip_claude_k8s.verdict.disruption import (
+    JOB_SUSPENDED,
+    POD_RELEASED,
+    Disruption,
+    disruption,
+    is_released,
+    named_disruption,
+)
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
@@ -64,11 +71,15 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Preempted:
-    """The Pod was taken away or refused by its node before the agent started."""
+    """The Pod was taken away or refused by its node before the agent started.
+
+    `never_starts`: its container cannot be created any more; else the Pod's own end says whether it began.
+    """
 
     pod: str
     reason: str
     words: str
+    never_starts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,30 @@ def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
     job = known.job
     if job is not None and job.finished is not None:
         return Unseen(job.ref.name, job.finished)
+    if is_released(known) and not pod.deleting:
+        return _released(pod)
     return _init_trouble(known, pod) or _not_running_yet(pod, pod.container(AGENT_CONTAINER))
+
+
+def _released(pod: PodSnapshot) -> StartVerdict:
+    """Its container was perhaps about to be created when the run Secret was deleted; the kubelet tells."""
+    if _lacks(pod, CONFIG_TROUBLE):
+        return Preempted(pod.name, POD_RELEASED.reason, POD_RELEASED.words, never_starts=True)
+    return Wait(Budget.START, f"the Job controller released the Pod ({POD_RELEASED.words})")
+
+
+def _lacks(pod: PodSnapshot, what: frozenset[str]) -> bool:
+    """Whether the kubelet waits to create the agent's container for one of these reasons."""
+    agent = pod.container(AGENT_CONTAINER)
+    return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in what
+
+
+def start_budget_spent(known: Known) -> Preempted | None:
+    """A released Pod whose agent did not begin in time was disrupted; any other Pod is only late."""
+    pod = known.pod
+    if pod is None or not is_released(known):
+        return None
+    return Preempted(pod.name, POD_RELEASED.reason, POD_RELEASED.words)
 
 
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
@@ -285,9 +319,7 @@ def _lost_its_kubelet(pod: PodSnapshot) -> bool:
 
 
 def _cannot_begin(pod: PodSnapshot) -> bool:
-    agent = pod.container(AGENT_CONTAINER)
-    waiting = agent.now if agent is not None and isinstance(agent.now, Waiting) else Waiting()
-    lacks = waiting.reason in HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE
+    lacks = _lacks(pod, HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE)
     return lacks or any(not c.sidecar and not _succeeded(c) for c in pod.init)
 
 
