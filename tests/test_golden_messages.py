@@ -4,7 +4,7 @@ import pytest
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
-from paperclip_claude_k8s.claude.words import EMPTY_REPLY, build_partial_run_error, truncated_message
+from paperclip_claude_k8s.claude.failure_texts import EMPTY_REPLY, build_partial_run_error, truncated_message
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
@@ -151,18 +151,20 @@ GOLDEN: list[tuple[Failure, str]] = [
         ),
     ),
     (
-        failures.pod_schedule_failed("0/3 nodes are available: insufficient cpu", heals=True),
+        failures.pod_schedule_failed("0/3 nodes are available: insufficient cpu", retryable=True),
         "Pod scheduling failed: 0/3 nodes are available: insufficient cpu — the cluster may get over it",
     ),
     (
-        failures.pod_schedule_failed('Image pull failed for "claude" (InvalidImageName): x!', heals=False),
+        failures.pod_schedule_failed(
+            'Image pull failed for "claude" (InvalidImageName): x!', retryable=False
+        ),
         (
             'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — '
             "correct what is named, then run again"
         ),
     ),
     (
-        failures.of_adopted(failures.pod_schedule_failed("it has no Pod", heals=True)),
+        failures.of_adopted(failures.pod_schedule_failed("it has no Pod", retryable=True)),
         "Pod reattach failed: it has no Pod — the adopted Job may have done work; look at it first",
     ),
     (

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic.alias_generators import to_snake
 
-from paperclip_claude_k8s.checks.checkup import test_environment
+from paperclip_claude_k8s.checks.run_checks import test_environment
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.proxies import proxy_for
 from paperclip_claude_k8s.execute import execute
@@ -23,7 +23,7 @@ from paperclip_claude_k8s.host.models import known_models
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC, SESSION_MANAGEMENT
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, Process, connect
 
 
@@ -47,9 +47,9 @@ class Adapter:
     has_out_of_process_liveness = True
 
     def __init__(
-        self, house: House | None = None, connect: Connect = connect, anthropic: str = PUBLIC_API
+        self, settings: ProcessSettings | None = None, connect: Connect = connect, anthropic: str = PUBLIC_API
     ) -> None:
-        self._house = house or House(env=os.environ)
+        self._house = settings or ProcessSettings(env=os.environ)
         self._connect = connect
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Process] = WeakKeyDictionary()
         proxy_of = partial(proxy_for, env=self._house.env)

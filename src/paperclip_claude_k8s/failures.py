@@ -53,8 +53,8 @@ class RunFailure(Exception):
         self.failure = failure
 
 
-def _bootstrap(code: ErrorCode, message: str, *, heals: bool = False) -> Failure:
-    return Failure(code, message, "bootstrap", "transient_upstream" if heals else None)
+def _bootstrap(code: ErrorCode, message: str, *, retryable: bool = False) -> Failure:
+    return Failure(code, message, "bootstrap", "transient_upstream" if retryable else None)
 
 
 def can_heal(error: ClusterError) -> bool:
@@ -137,9 +137,11 @@ def init_needs_leases() -> Failure:
 
 def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
     """`error`: of the call that should have read it; an API server that is out of reach may come back."""
-    heals = error is not None and can_heal(error)
+    retryable = error is not None and can_heal(error)
     text = f"The home pod {which} could not be read: {why}"
-    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", heals=heals)
+    return _bootstrap(
+        ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", retryable=retryable
+    )
 
 
 def _home_pod_step(error: ClusterError | None) -> str:
@@ -161,20 +163,20 @@ def guard_unreachable(error: ClusterError) -> Failure:
     step = "check the API server and the right to list jobs"
     if exceeds_quota(error):
         step = "free some of the namespace's quota, or have it raised"
-    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", heals=True)
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", retryable=True)
 
 
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
     text = f"Concurrent run blocked: Job {jobs} {why}"
     step = "wait for it, cancel its run, or set concurrencyWaitSec"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
 
 
 def pods_remain(pods: str) -> Failure:
     """Pods of Jobs that are deleted or were answered, in which an agent may still work."""
     text = f"Concurrent run blocked: Pod {pods} of an earlier run of this agent has not ended"
     step = "wait for it, raise terminatingWaitSec, or, once its node is surely down, delete it by force"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
 
 
 def slot_held(run: str, job: str = "") -> Failure:
@@ -182,7 +184,7 @@ def slot_held(run: str, job: str = "") -> Failure:
     who = f"{f'Job {job} of ' if job else ''}run {run or '(unknown)'}"
     text = f"Concurrent run blocked: {who} is still running for this agent"
     step = "wait for it, cancel it, or set concurrencyWaitSec"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", heals=True)
+    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
 
 
 def slot_may_clear(failure: Failure) -> bool:
@@ -207,14 +209,14 @@ def job_create_failed(name: str, error: ClusterError) -> Failure:
     return _bootstrap(
         ErrorCode.JOB_CREATE_FAILED,
         f"{text} — Job {name} was refused; {refusal_step(error)}",
-        heals=can_heal(error),
+        retryable=can_heal(error),
     )
 
 
 def secret_create_failed(name: str, error: ClusterError) -> Failure:
     text = f"Failed to create prompt Secret: {words_of(error)}"
     step = f"Job {name} was taken back; {refusal_step(error)}"
-    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", heals=can_heal(error))
+    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", retryable=can_heal(error))
 
 
 _POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
@@ -248,14 +250,16 @@ def lease_step(error: ClusterError) -> str:
 # ── never started ────────────────────────────────────────────────────────────────────────────────
 
 
-def pod_schedule_failed(why: str, *, heals: bool) -> Failure:
-    step = "the cluster may get over it" if heals else "correct what is named, then run again"
-    return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", heals=heals)
+def pod_schedule_failed(why: str, *, retryable: bool) -> Failure:
+    step = "the cluster may get over it" if retryable else "correct what is named, then run again"
+    return _bootstrap(
+        ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", retryable=retryable
+    )
 
 
-def pod_reattach_failed(why: str, *, heals: bool = False) -> Failure:
+def pod_reattach_failed(why: str, *, retryable: bool = False) -> Failure:
     text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
-    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream" if heals else None)
+    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream" if retryable else None)
 
 
 def adoption_failed(job: str, error: ClusterError) -> Failure:
@@ -272,7 +276,7 @@ def of_adopted(failure: Failure) -> Failure:
     if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
         return failure
     why = failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0]
-    return pod_reattach_failed(why, heals=failure.family is not None)
+    return pod_reattach_failed(why, retryable=failure.family is not None)
 
 
 # ── the agent may have run ───────────────────────────────────────────────────────────────────────

@@ -11,16 +11,16 @@ from typing import Any
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.complaints import find_login_url, says_unknown_session
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
-from paperclip_claude_k8s.claude.results import is_max_turns
-from paperclip_claude_k8s.claude.words import (
+from paperclip_claude_k8s.claude.failure_texts import (
     build_partial_run_error,
     describe_claude_failure,
     describe_truncation_cause,
 )
+from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.cluster.model import ContainerSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.plan.identity import label_value as sanitize_label_value
-from paperclip_claude_k8s.run.polling import STOPPED
+from paperclip_claude_k8s.run.host_polling import STOPPED
 from paperclip_claude_k8s.verdict.slot import classify_orphan
 
 __all__ = [

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from paperclip_claude_k8s.base.settings import Limits, Timings
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import Informer
-from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.settings import Limits, Timings
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.podlog import Governor
+from paperclip_claude_k8s.podlog import RateLimiter
 
 
 def utc_now() -> datetime:
@@ -22,7 +22,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class ProcessSettings:
     """Numbers, clock and environment of this process; tests give their own."""
 
     timings: Timings = field(default_factory=Timings)
@@ -33,7 +33,7 @@ class House:
     """Which process this is; None finds out."""
 
 
-class Voice(Protocol):
+class StatusReporter(Protocol):
     """Says one line to the host."""
 
     async def status(self, text: str) -> None: ...
@@ -42,7 +42,7 @@ class Voice(Protocol):
 
 
 @dataclass(slots=True)
-class Tenure:
+class SlotLock:
     """One slot that a run holds. `fenced`: a Lease keeps other processes out; else only the gate does."""
 
     slot: str
@@ -68,23 +68,25 @@ class Tenure:
             lock.release()
 
 
-class Slots(Protocol):
-    """Who may work where, across processes; `run.tenancy` does it with Leases."""
+class SlotLocks(Protocol):
+    """Who may work where, across processes; `leases.slot_locks` does it with Leases."""
 
     @property
     def me(self) -> ProcessId: ...
 
-    def tenure(self, slot: str, run: str, patience: float, say: Voice) -> AbstractAsyncContextManager[Tenure]:
+    def tenure(
+        self, slot: str, run: str, patience: float, say: StatusReporter
+    ) -> AbstractAsyncContextManager[SlotLock]:
         """Hold a slot for the length of the block, after waiting up to `patience` seconds for it."""
         ...
 
-    async def still_ours(self, held: Tenure) -> bool:
+    async def still_ours(self, held: SlotLock) -> bool:
         """False once another process took the slot over, while ours could not be heard of."""
         ...
 
 
-class Starts(Protocol):
-    """Which Pods' relays have begun, as a shared volume tells; `run.start_marks` looks."""
+class StartSignals(Protocol):
+    """Which Pods' relays have begun, as a shared volume tells; `volume.start_marks` looks."""
 
     async def seen(self, volume: str, pod_uid: str) -> None:
         """Wait until the relay of this Pod has begun. `volume`: where the volume is mounted here."""
@@ -95,7 +97,7 @@ class Starts(Protocol):
         ...
 
 
-class Chronicle(Protocol):
+class RunJournal(Protocol):
     """Writes down outside of this process how far a run has come, each step before the next is taken.
 
     For whoever must be able to go on after SIGKILL at any moment. Nothing here raises: what does is a bug.
@@ -127,7 +129,7 @@ class Chronicle(Protocol):
         ...
 
 
-class Unwritten:
+class NullJournal:
     """The chronicle of a host that keeps its own books."""
 
     detached = False
@@ -152,15 +154,15 @@ class Ports:
     cluster: Cluster
     informer: Callable[[str], Informer]
     """Namespace → its shared watch."""
-    slots: Callable[[str], Slots]
+    slots: Callable[[str], SlotLocks]
     """Namespace → who works there."""
-    house: House
-    governor: Governor
+    settings: ProcessSettings
+    rate_limiter: RateLimiter
     """Cap on log reconnects per second, for the whole process."""
     held: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
-    chronicle: Chronicle = field(default_factory=Unwritten)
-    starts: Starts | None = None
+    journal: RunJournal = field(default_factory=NullJournal)
+    starts: StartSignals | None = None
     """Tells of starts before the API does; None where nobody looks."""
     reader: Callable[[], StreamReader] = StreamReader
     """Makes what reads one agent's output; tests give one that raises."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.base.aio import LaunchLimiter, Nursery
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.informer import Informer
-from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.aio import Admission, Nursery
-from paperclip_claude_k8s.ground.settings import Timings
-from paperclip_claude_k8s.podlog import Governor
-from paperclip_claude_k8s.ports import Chronicle, House, Ports, Unwritten
-from paperclip_claude_k8s.run.polling import HostPoller
-from paperclip_claude_k8s.run.start_marks import StartMarks
-from paperclip_claude_k8s.run.tenancy import Landlord
-from paperclip_claude_k8s.run.whoami import this_process
+from paperclip_claude_k8s.leases.process_id import this_process
+from paperclip_claude_k8s.leases.slot_locks import LeaseSlotLocks
+from paperclip_claude_k8s.podlog import RateLimiter
+from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings, RunJournal
+from paperclip_claude_k8s.run.host_polling import HostPoller
+from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 SHUTDOWN = 2.0
 """Seconds that each part of going down may take: hosts are killed soon after their SIGTERM."""
@@ -39,49 +39,51 @@ def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
 class Process:
     """The neighbours of every run of one event loop; connections and locks belong to their loop."""
 
-    house: House
+    settings: ProcessSettings
     connect: Connect = connect
     nursery: Nursery = field(default_factory=Nursery)
-    governor: Governor = field(default_factory=Governor)
+    rate_limiter: RateLimiter = field(default_factory=RateLimiter)
     held: set[str] = field(default_factory=set)
-    chronicle: Chronicle = field(default_factory=Unwritten)
+    journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
-    launches: Admission = field(default_factory=lambda: Admission(LAUNCHES, LAUNCH_PATIENCE))
+    launches: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_PATIENCE))
     """Keeps a crowd of launches from delaying the runs that are there."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[str | None, Ports] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
-    _landlords: dict[tuple[str | None, str], Landlord] = field(default_factory=dict)
+    _slot_locks_of: dict[tuple[str | None, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
     starts: StartMarks = field(init=False)
     _me: ProcessId = field(init=False)
 
     def __post_init__(self) -> None:
-        self._me = self.house.me or this_process()
-        self.poller = HostPoller(self.house, self.nursery)
+        self._me = self.settings.me or this_process()
+        self.poller = HostPoller(self.settings, self.nursery)
         self.starts = StartMarks(self.nursery)
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
         if kubeconfig not in self._ports:
-            cluster = self.connect(kubeconfig, self.house.timings)
+            cluster = self.connect(kubeconfig, self.settings.timings)
             informer = partial(self._informer, kubeconfig, cluster)
-            slots = partial(self._landlord, kubeconfig, cluster)
-            shared = (self.house, self.governor, self.held, self.chronicle, self.starts, self.reader)
+            slots = partial(self._slot_locks, kubeconfig, cluster)
+            shared = (self.settings, self.rate_limiter, self.held, self.journal, self.starts, self.reader)
             self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
         key = (kubeconfig, namespace)
         if key not in self._informers:
-            self._informers[key] = Informer(cluster, namespace, self.nursery, self.house.timings)
+            self._informers[key] = Informer(cluster, namespace, self.nursery, self.settings.timings)
         return self._informers[key]
 
-    def _landlord(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Landlord:
+    def _slot_locks(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> LeaseSlotLocks:
         key = (kubeconfig, namespace)
-        if key not in self._landlords:
-            self._landlords[key] = Landlord(cluster, namespace, self._me, self.house, self.nursery)
-        return self._landlords[key]
+        if key not in self._slot_locks_of:
+            self._slot_locks_of[key] = LeaseSlotLocks(
+                cluster, namespace, self._me, self.settings, self.nursery
+            )
+        return self._slot_locks_of[key]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -103,8 +105,8 @@ class Process:
             await asyncio.wait(runs, timeout=SHUTDOWN)
         with suppress(TimeoutError):
             async with asyncio.timeout(SHUTDOWN):
-                for landlord in self._landlords.values():
-                    await landlord.release_all()
+                for slot_locks in self._slot_locks_of.values():
+                    await slot_locks.release_all()
         await self.close()
 
     async def close(self) -> None:
@@ -113,4 +115,4 @@ class Process:
             await ports.cluster.close()
         self._ports.clear()
         self._informers.clear()
-        self._landlords.clear()
+        self._slot_locks_of.clear()

@@ -3,13 +3,13 @@
 import logging
 import sys
 
-from paperclip_claude_k8s.bridge.discretion import Discretion, secrets_in
+from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter, secrets_in
 
 TOKEN = "a-token-of-no-known-shape"
 
 
-def formatted(discretion: Discretion, text: str) -> str:
-    return discretion.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
+def formatted(redaction: RedactingFormatter, text: str) -> str:
+    return redaction.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
 
 
 def test_every_text_below_a_telling_name_is_a_secret() -> None:
@@ -27,21 +27,21 @@ def test_every_text_below_a_telling_name_is_a_secret() -> None:
 
 
 def test_a_log_line_is_masked() -> None:
-    discretion = Discretion()
-    discretion.learn({"ctx": {"authToken": TOKEN}})
-    told = formatted(discretion, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
+    redaction = RedactingFormatter()
+    redaction.learn({"ctx": {"authToken": TOKEN}})
+    told = formatted(redaction, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
     assert TOKEN not in told
     assert "u:p" not in told
     assert "onLog raised OSError" in told
 
 
 def test_a_traceback_is_masked() -> None:
-    discretion = Discretion()
-    discretion.learn({"authToken": TOKEN})
+    redaction = RedactingFormatter()
+    redaction.learn({"authToken": TOKEN})
     try:
         int(TOKEN)
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
-    told = discretion.format(record)
+    told = redaction.format(record)
     assert "Traceback" in told
     assert TOKEN not in told

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.anyjson import ANY_JSON, ANY_TEXT
 
+from paperclip_claude_k8s.base.strict_json import readable
 from paperclip_claude_k8s.bridge.wire import (
     Ack,
     Call,
@@ -20,7 +21,6 @@ from paperclip_claude_k8s.bridge.wire import (
     encode,
     read_message,
 )
-from paperclip_claude_k8s.ground.strict_json import readable
 
 
 @pytest.mark.parametrize(

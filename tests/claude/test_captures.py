@@ -13,9 +13,9 @@ from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_
 from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
-from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.observation import Facts, Observation
+from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude"
 OLD, NEW = "captures", "captures-2.1.332"
@@ -104,9 +104,11 @@ def test_the_host_hears_the_same(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     facts, resumed = told["facts"], "--resume" in told["argv"]
     transcript = read(stdout, told["stderr"])
-    seen = Sighting(Exited(Terminated(told["shell_exit_code"])), transcript, None, None, Facts("job", "ns"))
-    failure = weigh(seen, Terms(NOW, resumed=resumed))
-    wire = report(failure, seen, Asked(NOW, resumed=resumed)).to_wire()
+    seen = Observation(
+        Exited(Terminated(told["shell_exit_code"])), transcript, None, None, Facts("job", "ns")
+    )
+    failure = classify_end(seen, Terms(NOW, resumed=resumed))
+    wire = report(failure, seen, ReportInputs(NOW, resumed=resumed)).to_wire()
     assert wire.get("sessionId") == (facts["session_ids"][0] if facts["init_count"] else None)
     cost = facts.get("own_cost_usd", facts["total_cost_usd"])
     assert wire.get("costUsd") == (cost if cost is None else pytest.approx(cost))

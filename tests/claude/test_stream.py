@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from tests.claude.test_captures import NAMES, recorded
 from tests.support.anyjson import ANY_JSON
 
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.complaints import Complaint, classify
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.cluster.model import Terminated
-from paperclip_claude_k8s.ground.strict_json import strict_json
 from paperclip_claude_k8s.helpers import parse_claude_stream_json
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
-from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.observation import Facts, Observation
+from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "nobody_knows_this")
@@ -90,8 +90,8 @@ def judged(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, 
     reader = StreamReader()
     reader.feed(stdout)
     reader.feed_stderr(stderr)
-    seen = Sighting(Exited(Terminated(exit_code, "")), reader.finish(), None, None, Facts("job", "ns"))
-    wire: dict[str, Any] = report(weigh(seen, Terms(NOW)), seen, Asked(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(exit_code, "")), reader.finish(), None, None, Facts("job", "ns"))
+    wire: dict[str, Any] = report(classify_end(seen, Terms(NOW)), seen, ReportInputs(NOW)).to_wire()
     return wire
 
 

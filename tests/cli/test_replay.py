@@ -53,8 +53,8 @@ def test_the_state_of_the_pod_decides_what_a_cut_output_means(
     state: dict[str, object], code: str, words: str, tmp_path: Path
 ) -> None:
     stdout, _ = recorded(next(name for name in NAMES if name.startswith("02")))
-    torso = stdout[: stdout.index(b'{"type":"result"')]
-    exit_code, answer, _ = replayed(tmp_path, torso, "--pod-state", json.dumps(state), "-q")
+    partial_line = stdout[: stdout.index(b'{"type":"result"')]
+    exit_code, answer, _ = replayed(tmp_path, partial_line, "--pod-state", json.dumps(state), "-q")
     result = answer["result"]
     assert isinstance(result, dict)
     assert (exit_code, result["errorCode"]) == (1, code)

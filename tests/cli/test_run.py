@@ -129,5 +129,5 @@ async def test_help_is_as_quick_as_the_help_of_any_program_like_it() -> None:
         "paperclip_claude_k8s.__main__",
         cli,
         *(f"{cli}.{name}" for name in ("app", "app_runs", "codes", "entry", "signals")),
-        *("paperclip_claude_k8s.ground", "paperclip_claude_k8s.ground.strict_json"),
+        *("paperclip_claude_k8s.base", "paperclip_claude_k8s.base.strict_json"),
     }

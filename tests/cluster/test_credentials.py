@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 from tests.support.apiserver import BRISK, USUAL, a_kubeconfig, serving
 
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
-from paperclip_claude_k8s.ground.settings import Timings
 
 
 @asynccontextmanager

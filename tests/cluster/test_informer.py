@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 from tests.support.objects import a_job, a_pod
 
-from paperclip_claude_k8s.cluster.informer import Informer, Vigil
+from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.informer import Informer, JobWatch
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Known, Listing, PodSnapshot, Seen
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.ground.aio import Nursery
-from paperclip_claude_k8s.ground.settings import Timings
 
 pytestmark = pytest.mark.looptime
 JOB, OTHER = a_job(), a_job("other")
@@ -66,27 +66,27 @@ async def informed(server: Server) -> AsyncIterator[Informer]:
     nursery = Nursery()
     try:
         informer = Informer(cast("Cluster", server), "ns", nursery, Timings())
-        async with informer.vigil(OTHER):
+        async with informer.job_watch(OTHER):
             await asyncio.sleep(1)
             yield informer
     finally:
         await nursery.close()
 
 
-async def known(vigil: Vigil, after: float = 1.0) -> Known:
+async def known(job_watch: JobWatch, after: float = 1.0) -> Known:
     await asyncio.sleep(after)
-    return vigil.known
+    return job_watch.known
 
 
 async def test_of_several_pods_in_one_list_the_oldest_is_ours() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
     same = replace(POD, name="pod-b", uid="same", created=NOON)
-    async with informed(Server(new, same, old)) as informer, informer.vigil(JOB) as vigil:
-        assert (await known(vigil)).pod == old
-    vigil = Vigil(JOB)
-    vigil.learn_look(JOB, [new, same, old])
-    assert vigil.known.pod == old
+    async with informed(Server(new, same, old)) as informer, informer.job_watch(JOB) as job_watch:
+        assert (await known(job_watch)).pod == old
+    job_watch = JobWatch(JOB)
+    job_watch.learn_look(JOB, [new, same, old])
+    assert job_watch.known.pod == old
 
 
 async def test_an_exception_at_one_runs_news_ends_no_watch(caplog: pytest.LogCaptureFixture) -> None:
@@ -94,13 +94,13 @@ async def test_an_exception_at_one_runs_news_ends_no_watch(caplog: pytest.LogCap
         raise RuntimeError("TaskGroup is shutting down")
 
     server = Server(POD)
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         await asyncio.sleep(1)
-        vigil.on_change = broken
+        job_watch.on_change = broken
         server.says(replace(POD, node="node2"))
         await asyncio.sleep(1)
         server.says(replace(POD, node="node3"))
-        pod = (await known(vigil)).pod
+        pod = (await known(job_watch)).pod
     assert pod is not None
     assert pod.node == "node3"
     assert "A bug in the adapter" in caplog.text
@@ -109,24 +109,24 @@ async def test_an_exception_at_one_runs_news_ends_no_watch(caplog: pytest.LogCap
 async def test_the_next_vigil_of_a_job_reads_by_name_for_itself() -> None:
     server = Server(POD)
     async with informed(server) as informer:
-        async with informer.vigil(JOB):
+        async with informer.job_watch(JOB):
             server.says(POD, gone=True)
             await asyncio.sleep(1)
-        async with informer.vigil(JOB) as vigil:
+        async with informer.job_watch(JOB) as job_watch:
             await asyncio.sleep(1)
             server.by_name = None
-            assert (await known(vigil, 60)).pod_gone
+            assert (await known(job_watch, 60)).pod_gone
 
 
 async def test_a_released_pod_that_keeps_our_label_is_watched_on() -> None:
     released = replace(POD, job_uid="")
     server = Server(released)
     server.by_name = released
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
-        assert (await known(vigil)).pod is None
-        vigil.learn_look(JOB, [released])
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+        assert (await known(job_watch)).pod is None
+        job_watch.learn_look(JOB, [released])
         server.says(replace(released, phase="Succeeded"))
-        pod = (await known(vigil)).pod
+        pod = (await known(job_watch)).pod
         assert pod is not None
         assert pod.phase == "Succeeded"
 
@@ -135,72 +135,72 @@ async def test_a_released_pod_without_our_label_is_read_by_its_name() -> None:
     released = replace(POD, job_uid="", labels={})
     server = Server()
     server.by_name = released
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
-        vigil.learn_look(JOB, [released])
-        assert not (await known(vigil)).pod_gone
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+        job_watch.learn_look(JOB, [released])
+        assert not (await known(job_watch)).pod_gone
         server.by_name = None
-        assert (await known(vigil, 60)).pod_gone
+        assert (await known(job_watch, 60)).pod_gone
 
 
 @pytest.mark.parametrize(("status", "gone"), [(401, False), (403, True), (503, False), (None, False)])
 async def test_only_a_read_we_may_never_make_leaves_the_watchs_word(status: int | None, gone: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(status, "", "no")
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.says(POD, gone=True)
-        assert (await known(vigil, 30)).pod_gone is gone
+        assert (await known(job_watch, 30)).pod_gone is gone
         server.refusal = server.by_name = None
-        assert (await known(vigil, 30)).pod_gone
+        assert (await known(job_watch, 30)).pod_gone
 
 
 async def test_a_pod_that_the_watch_saw_go_was_last_as_it_says() -> None:
     last = replace(POD, phase="Failed")
     server = Server(POD)
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.by_name = None
         server.says(last, gone=True)
-        now = await known(vigil)
+        now = await known(job_watch)
         assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)
-        vigil.await_another_pod()
-        assert not vigil.known.pod_seen_last
+        job_watch.await_another_pod()
+        assert not job_watch.known.pod_seen_last
 
 
 async def test_of_a_pod_that_a_list_lacks_the_last_is_not_known() -> None:
     server = Server(POD)
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.pods, server.by_name = (), None
         server.news.put_nowait(ClusterError(None, "", "away"))
-        now = await known(vigil, 30)
+        now = await known(job_watch, 30)
         assert (now.pod_gone, now.pod_seen_last) == (True, False)
 
 
 async def test_of_a_pod_that_a_look_does_not_find_the_last_is_not_known() -> None:
-    vigil = Vigil(JOB)
-    vigil.learn_pod(POD, gone=False)
-    vigil.learn_look(JOB, [])
-    assert (vigil.known.pod_gone, vigil.known.pod_seen_last) == (True, False)
+    job_watch = JobWatch(JOB)
+    job_watch.learn_pod(POD, gone=False)
+    job_watch.learn_look(JOB, [])
+    assert (job_watch.known.pod_gone, job_watch.known.pod_seen_last) == (True, False)
 
 
 @pytest.mark.parametrize("deleting", [True, False])
 async def test_what_only_lost_its_label_may_have_changed_before_a_read_succeeds(deleting: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(None, "", "away")
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.says(replace(POD, deleting=deleting), gone=True)
         await asyncio.sleep(1)
         server.refusal = server.by_name = None
-        now = await known(vigil, 30)
+        now = await known(job_watch, 30)
         assert (now.pod_gone, now.pod_seen_last) == (True, deleting)
 
 
 async def test_a_pod_that_goes_while_it_is_read_by_name_is_told_as_it_was_last() -> None:
     server = Server(POD)
     last = replace(POD, phase="Failed")
-    async with informed(server) as informer, informer.vigil(JOB) as vigil:
+    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.says(POD, gone=True)  # it lost its label,
         await asyncio.sleep(0.1)
         server.says(POD)  # got it back,
         server.by_name = None
         server.says(last, gone=True)  # and is gone now
-        now = await known(vigil, 60)
+        now = await known(job_watch, 60)
         assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)

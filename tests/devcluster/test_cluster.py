@@ -198,7 +198,7 @@ async def test_nothing_can_be_made_in_a_namespace_that_is_not_there(dev: DevClus
 async def test_an_access_review_looks_at_group_and_rights(
     dev: DevCluster, group: str, resource: str, *, allowed: bool
 ) -> None:
-    dev.mischief.denied.add(("get", "pods"))
+    dev.faults.denied.add(("get", "pods"))
     asked = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
     status, told = await post(dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": asked})
     assert (status, told["status"]["allowed"]) == (201, allowed)

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
 from paperclip_claude_k8s.host.checkup import Check, Checkup
-from paperclip_claude_k8s.ports import House, utc_now
+from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 
 HOME_ENV = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
 Object = dict[str, Any]
@@ -65,7 +65,9 @@ async def open_bench(
     cluster: Cluster | None = None,
 ) -> AsyncIterator[Bench]:
     async with FakeCluster.start(folder, life) as fake:
-        adapter = Adapter(House(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway)
+        adapter = Adapter(
+            ProcessSettings(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway
+        )
         try:
             yield Bench(fake, adapter)
         finally:

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster.kinds import CLAIMS, JOBS
-from paperclip_claude_k8s.ports import House, utc_now
+from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 
 pytestmark = pytest.mark.looptime
 
@@ -45,7 +45,7 @@ async def test_the_answer_is_json_of_the_hosts_shape_and_holds_no_secret(bench: 
 
 @pytest.mark.parametrize("right", [r for r in RIGHTS if r.label != "get pods"], ids=lambda right: right.code)
 async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Right) -> None:
-    bench.fake.mischief.denied.add((right.access.verb, right.resource))
+    bench.fake.faults.denied.add((right.access.verb, right.resource))
     checkup = await bench.test()
     (line,) = complaints(checkup)
     assert (line.code, line.level) == (right.code, right.level)
@@ -58,14 +58,14 @@ async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Ri
 async def test_without_reading_pods_the_home_pod_ends_every_run_and_is_told_beside_the_right(
     bench: Bench,
 ) -> None:
-    bench.fake.mischief.denied.add(("get", "pods"))
+    bench.fake.faults.denied.add(("get", "pods"))
     checkup = await bench.test()
     assert {check.code for check in complaints(checkup)} == {"k8s_rbac_pod_get", "k8s_home_pod_unavailable"}
     assert checkup.status == "fail"
 
 
 async def test_without_need_of_a_home_pod_reading_pods_is_only_a_warning(bench: Bench) -> None:
-    bench.fake.mischief.denied.add(("get", "pods"))
+    bench.fake.faults.denied.add(("get", "pods"))
     config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     checkup = await bench.test(config)
     assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_get", "k8s_pvc_not_detected"]
@@ -74,7 +74,7 @@ async def test_without_need_of_a_home_pod_reading_pods_is_only_a_warning(bench: 
 
 async def test_all_missing_rights_are_told_at_once(bench: Bench) -> None:
     missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
-    bench.fake.mischief.denied |= missing
+    bench.fake.faults.denied |= missing
     checkup = await bench.test()
     assert [check.code for check in complaints(checkup)] == [
         right.code for right in RIGHTS if right.label != "get pods"
@@ -94,7 +94,7 @@ async def test_rights_that_cannot_be_asked_for_are_one_line(tmp_path: Path) -> N
     """A server without access reviews: everything else is looked at all the same."""
     async with open_bench(tmp_path) as bench:
         refused = _Reviewless(wire=bench.fake.wire)
-        adapter = Adapter(House(env={}), lambda _kubeconfig, _timings: refused)
+        adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: refused)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
         )
@@ -133,12 +133,13 @@ async def test_a_server_that_falls_silent_costs_one_limit_not_one_for_each_check
         bench.settle()
         silent = _Silent(wire=bench.fake.wire)
         adapter = Adapter(
-            House(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}), lambda *_: silent
+            ProcessSettings(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}),
+            lambda *_: silent,
         )
         loop = asyncio.get_running_loop()
         began = loop.time()
         checkup = await adapter.test_environment({"config": {}})
-        assert loop.time() - began < 2 * House().timings.check
+        assert loop.time() - began < 2 * ProcessSettings().timings.check
         assert checkup.status == "warn"
         assert "no answer within 10s" in found(checkup, "k8s_job_dry_run_failed").message
 
@@ -199,7 +200,9 @@ async def test_an_agent_without_any_credential_is_a_warning(bench: Bench) -> Non
 
 async def test_no_home_pod_where_one_is_needed_is_told_by_the_runs_own_code(bench: Bench) -> None:
     bench.home = {"containers": []}
-    checkup = await Adapter(House(env={}), lambda *_: bench.fake.gateway).test_environment({"config": {}})
+    checkup = await Adapter(ProcessSettings(env={}), lambda *_: bench.fake.gateway).test_environment(
+        {"config": {}}
+    )
     line = found(checkup, "k8s_home_pod_unavailable")
     assert (line.level, checkup.status) == ("error", "fail")
     assert line.hint
@@ -228,7 +231,7 @@ async def test_a_namespace_that_is_not_there_is_one_line(bench: Bench) -> None:
 async def test_a_job_that_would_be_refused_fails_in_the_servers_words(
     bench: Bench, status: int, words: str, hint: str
 ) -> None:
-    bench.fake.mischief.refuse("create", "jobs", status, message=words)
+    bench.fake.faults.refuse("create", "jobs", status, message=words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_refused", "error")
     assert words in line.message
@@ -237,14 +240,14 @@ async def test_a_job_that_would_be_refused_fails_in_the_servers_words(
 
 async def test_a_webhook_that_knows_no_dry_runs_leaves_the_question_open(bench: Bench) -> None:
     words = 'admission webhook "x" does not support dry run'
-    bench.fake.mischief.refuse("create", "jobs", 400, message=words)
+    bench.fake.faults.refuse("create", "jobs", 400, message=words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
 
 
 async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> None:
     words = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
-    bench.fake.mischief.warnings.append(words)
+    bench.fake.faults.warnings.append(words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_warning", "warn")
     assert words in line.message
@@ -252,7 +255,7 @@ async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> No
 
 
 async def test_a_home_pod_that_cannot_be_read_in_time_tells_what_was_answered(bench: Bench) -> None:
-    bench.fake.mischief.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
+    bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
     line = found(await bench.test(), "k8s_home_pod_unavailable")
     assert "no good answer within 10s" in line.message
     assert "etcd is on fire" in line.message
@@ -306,7 +309,7 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
                 return (1, 23)
 
         old = Old(wire=bench.fake.wire)
-        adapter = Adapter(House(env={}), lambda *_: old)
+        adapter = Adapter(ProcessSettings(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})
         told = [check.message for check in checkup.checks if check.code == "k8s_version_too_old"]

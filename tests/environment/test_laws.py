@@ -9,9 +9,9 @@ from tests.support.anyjson import ANY_JSON
 from tests.support.objects import a_job
 from tests.support.plans import a_plan, the_job
 
-from paperclip_claude_k8s.checks.observations import Rehearsal
+from paperclip_claude_k8s.checks.dry_run import skew_of
+from paperclip_claude_k8s.checks.observations import DryRun
 from paperclip_claude_k8s.checks.references import References, references
-from paperclip_claude_k8s.checks.rehearsal import skew_of
 
 SECONDS = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ def test_the_skew_told_is_never_more_than_the_true_one_and_misses_it_by_little(
     asked = NOON + timedelta(seconds=start)
     stamped = (asked + timedelta(seconds=before + ahead)).replace(microsecond=0)
     answered = asked + timedelta(seconds=before + after)
-    skew = skew_of(Rehearsal(a_job(created=stamped), asked, answered))
+    skew = skew_of(DryRun(a_job(created=stamped), asked, answered))
     assert skew is not None
     told, slack = skew.total_seconds(), 1e-3
     assert abs(told) <= abs(ahead) + slack
@@ -39,7 +39,7 @@ def test_the_skew_told_is_never_more_than_the_true_one_and_misses_it_by_little(
 
 
 def test_a_job_without_a_time_tells_no_skew() -> None:
-    assert skew_of(Rehearsal(a_job(created=None), NOON, NOON)) is None
+    assert skew_of(DryRun(a_job(created=None), NOON, NOON)) is None
 
 
 def _refers(**spec: Any) -> References:

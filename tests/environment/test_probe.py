@@ -13,7 +13,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 from paperclip_claude_k8s.host.checkup import Checkup
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 NEVER = 1e9
 
@@ -76,7 +76,7 @@ async def test_an_image_that_cannot_have_that_name_fails_at_once(tmp_path: Path)
 @pytest.mark.looptime
 async def test_a_secret_that_is_refused_takes_the_probe_back(tmp_path: Path) -> None:
     def refuse(fake: Any) -> None:
-        fake.mischief.refuse("create", "secrets", 403, message="exceeded quota: secrets")
+        fake.faults.refuse("create", "secrets", 403, message="exceeded quota: secrets")
 
     checkup = await probed(tmp_path, Life(), refuse)
     (line,) = complaints(checkup)
@@ -87,7 +87,7 @@ async def test_a_secret_that_is_refused_takes_the_probe_back(tmp_path: Path) -> 
 @pytest.mark.looptime
 async def test_where_a_run_could_not_start_no_probe_is_started(tmp_path: Path) -> None:
     def deny(fake: Any) -> None:
-        fake.mischief.denied.add(("create", "secrets"))
+        fake.faults.denied.add(("create", "secrets"))
 
     checkup = await probed(tmp_path, Life(), deny)
     assert found(checkup, "k8s_probe_skipped").level == "info"
@@ -106,7 +106,7 @@ async def test_a_test_that_is_cancelled_takes_its_probe_along(tmp_path: Path) ->
 
 async def test_on_the_development_cluster_the_relay_runs_the_command() -> None:
     async with DevCluster.start() as cluster:
-        adapter = Adapter(House(env={}))
+        adapter = Adapter(ProcessSettings(env={}))
         config = {"kubeconfig": str(cluster.kubeconfig), "image": "x", "namespace": NAMESPACE}
         try:
             checkup = await adapter.test_environment({"config": config, "probe": True})

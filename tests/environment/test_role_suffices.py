@@ -15,7 +15,7 @@ from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import ALL, JOBS, PODS, SECRETS, VERBS
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ async def strict() -> AsyncIterator[DevCluster]:
         (role,) = (doc for doc in yaml.safe_load_all(text) if doc["kind"] == "Role")
         granted = {(v, r) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
         everything = {(verb, name) for name in (*(k.plural for k in ALL), "pods/log") for verb in VERBS}
-        cluster.mischief.denied |= everything - granted
-        assert cluster.mischief.denied
+        cluster.faults.denied |= everything - granted
+        assert cluster.faults.denied
         yield cluster
 
 
 async def test_a_run_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
-    adapter, heard = Adapter(House(env={})), Heard()
+    adapter, heard = Adapter(ProcessSettings(env={})), Heard()
     try:
         result = await adapter.execute(
             {
@@ -51,7 +51,7 @@ async def test_a_run_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
 
 
 async def test_the_environment_test_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
-    adapter = Adapter(House(env={}))
+    adapter = Adapter(ProcessSettings(env={}))
     config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     try:
         checkup = await adapter.test_environment({"config": config, "probe": True})
@@ -62,8 +62,8 @@ async def test_the_environment_test_needs_nothing_beyond_the_role(strict: DevClu
 
 
 async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None:
-    strict.mischief.denied.add(("watch", "pods"))
-    adapter = Adapter(House(env={}))
+    strict.faults.denied.add(("watch", "pods"))
+    adapter = Adapter(ProcessSettings(env={}))
     config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     try:
         checkup = await adapter.test_environment({"config": config})
@@ -74,8 +74,8 @@ async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None
 
 async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevCluster) -> None:
     words = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
-    strict.mischief.warnings.extend(words)
-    adapter = Adapter(House(env={}))
+    strict.faults.warnings.extend(words)
+    adapter = Adapter(ProcessSettings(env={}))
     try:
         config = {"kubeconfig": str(strict.kubeconfig), "image": "x"}
         checkup = await adapter.test_environment({"config": config})
@@ -94,7 +94,7 @@ async def test_a_run_goes_through_without_a_right_that_is_only_warned_of(
 ) -> None:
     life = Life(output=((0.0, capture("02")),), ends_at=2.0)
     async with open_bench(tmp_path, life) as bench:
-        bench.fake.mischief.denied.add((right.access.verb, right.resource))
+        bench.fake.faults.denied.add((right.access.verb, right.resource))
         heard = Heard()
         result = await bench.adapter.execute(
             {

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from paperclip_claude_k8s.ground.aio import Admission, Duty
+from paperclip_claude_k8s.base.aio import LaunchLimiter, PeriodicTask
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
-    admission, entered = Admission(2, patience=60.0), list[tuple[int, int]]()
+    admission, entered = LaunchLimiter(2, patience=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
 
@@ -32,7 +32,7 @@ async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
 
 
 async def test_who_stays_long_makes_room_once() -> None:
-    admission, loop = Admission(1, patience=5.0), asyncio.get_running_loop()
+    admission, loop = LaunchLimiter(1, patience=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
     async def visit(seconds: float) -> None:
@@ -48,7 +48,7 @@ async def test_who_stays_long_makes_room_once() -> None:
 
 
 async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
-    admission = Admission(1, patience=60.0)
+    admission = LaunchLimiter(1, patience=60.0)
 
     async def visit() -> None:
         place = await admission.enter()
@@ -82,7 +82,7 @@ class Rounds:
 async def test_a_duty_comes_up_again_after_the_seconds_it_gives_and_is_no_task_in_between() -> None:
     rounds, start = Rounds(3), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "rounds", rounds.work)
+        duty = PeriodicTask(group, "rounds", rounds.work)
         duty.call_in(5)
         await asyncio.sleep(10)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -94,7 +94,7 @@ async def test_a_duty_comes_up_again_after_the_seconds_it_gives_and_is_no_task_i
 async def test_a_duty_that_is_being_done_is_not_done_twice() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "rounds", rounds.work)
+        duty = PeriodicTask(group, "rounds", rounds.work)
         duty.call()
         await asyncio.sleep(1)
         duty.call()
@@ -105,7 +105,7 @@ async def test_a_duty_that_is_being_done_is_not_done_twice() -> None:
 async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> None:
     rounds = Rounds(5)
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "rounds", rounds.work)
+        duty = PeriodicTask(group, "rounds", rounds.work)
         duty.call()
         if after:
             await asyncio.sleep(after)
@@ -118,7 +118,7 @@ async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> Non
 async def test_a_wish_for_a_duty_that_is_over_keeps_nothing_of_it_in_memory() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "rounds", rounds.work)
+        duty = PeriodicTask(group, "rounds", rounds.work)
         duty.cancel()
         duty.call_in(1000)
         gone = weakref.ref(duty)
@@ -134,7 +134,7 @@ async def test_what_a_duty_raises_reaches_its_group() -> None:
 
     async def scope() -> None:
         async with asyncio.TaskGroup() as group:
-            Duty(group, "bug", work).call()
+            PeriodicTask(group, "bug", work).call()
             await asyncio.sleep(60)
 
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
@@ -144,7 +144,7 @@ async def test_what_a_duty_raises_reaches_its_group() -> None:
 async def test_the_last_wish_for_a_later_time_counts() -> None:
     rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "rounds", rounds.work)
+        duty = PeriodicTask(group, "rounds", rounds.work)
         duty.call_in(60)
         duty.call()
         await asyncio.sleep(200)
@@ -161,7 +161,7 @@ async def test_work_that_bears_its_cancellation_is_not_done_again_either() -> No
         return 10.0
 
     async with asyncio.TaskGroup() as group:
-        duty = Duty(group, "deaf", work)
+        duty = PeriodicTask(group, "deaf", work)
         duty.call()
         await asyncio.sleep(1)
         duty.cancel()
@@ -188,7 +188,7 @@ async def test_a_duty_comes_up_again_where_tasks_begin_at_once() -> None:
         return 10.0
 
     async with Eager() as group:
-        duty = Duty(group, "rounds", work)
+        duty = PeriodicTask(group, "rounds", work)
         duty.call()
         await asyncio.sleep(35)
         duty.cancel()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.anyjson import ANY_TEXT, ODD_JSON
 
-from paperclip_claude_k8s.ground.strict_json import DEEPEST, TOO_DEEP, readable, strict_json
+from paperclip_claude_k8s.base.strict_json import DEEPEST, TOO_DEEP, readable, strict_json
 
 
 @given(ODD_JSON, st.sampled_from((None, 2)))

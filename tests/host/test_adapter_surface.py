@@ -12,7 +12,7 @@ from tests.support.apiserver import serving
 
 from paperclip_claude_k8s import create_server_adapter
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 MEMBERS = (
     "type",
@@ -39,7 +39,7 @@ MEMBERS = (
 
 
 def an_adapter(**env: str) -> Any:
-    return Adapter(House(env=env))
+    return Adapter(ProcessSettings(env=env))
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -88,7 +88,7 @@ async def test_the_live_list_comes_through_the_adapter() -> None:
         return web.json_response({"data": [{"id": "claude-next", "display_name": "Next"}]})
 
     async with serving(list_models) as url:
-        adapter = Adapter(House(env={"ANTHROPIC_API_KEY": "k"}), anthropic=url)
+        adapter = Adapter(ProcessSettings(env={"ANTHROPIC_API_KEY": "k"}), anthropic=url)
         assert (await adapter.refresh_models())[0] == {"id": "claude-next", "label": "Next"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from tests.support.apiserver import Handler, serving, silent
 
-from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host.anthropic import AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
@@ -148,7 +148,7 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
             await AnthropicApi(USUAL, no_proxy).get(f"{url}/v1/models", {"x-api-key": KEY})
     assert caught.value.status == 401
     assert caught.value.refused
-    assert not caught.value.heals
+    assert not caught.value.retryable
     assert "is not known" in str(caught.value)
     assert KEY not in str(caught.value)
 

@@ -76,5 +76,5 @@ def test_the_other_answers_say_whether_asking_again_helps() -> None:
     assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
     assert no_login()["ok"] is False
     assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]
-    assert unanswered("x", heals=True)["errorFamily"] == "transient_upstream"
-    assert "errorFamily" not in unanswered("x", heals=False)
+    assert unanswered("x", retryable=True)["errorFamily"] == "transient_upstream"
+    assert "errorFamily" not in unanswered("x", retryable=False)

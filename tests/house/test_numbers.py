@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import paperclip_claude_k8s
-from paperclip_claude_k8s.ground.settings import Limits, Timings
+from paperclip_claude_k8s.base.settings import Limits, Timings
 
 SOURCES = Path(paperclip_claude_k8s.__file__).parent
 

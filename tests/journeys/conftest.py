@@ -12,7 +12,7 @@ from tests.support.runs import Site, capture, capture_file
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster import DevCluster
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
@@ -41,7 +41,7 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def _open(
     name: str, config: dict[str, Any], namespace: str, env: dict[str, str], capture_ref: Any
 ) -> AsyncIterator[Site]:
-    adapter, gateway = Adapter(House(env=env)), Gateway(config["kubeconfig"])
+    adapter, gateway = Adapter(ProcessSettings(env=env)), Gateway(config["kubeconfig"])
     try:
         yield Site(name, adapter, gateway, namespace, config, capture_ref)
     finally:

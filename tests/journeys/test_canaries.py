@@ -170,7 +170,7 @@ async def _asked(kind: Kind, query: str = "limit=1") -> str:
 def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
     def change(home: Home) -> None:
         assert home.dev is not None
-        home.dev.mischief.denied |= set(what)
+        home.dev.faults.denied |= set(what)
 
     return change
 
@@ -180,7 +180,7 @@ def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
 
     def change(home: Home) -> None:
         assert home.dev is not None
-        home.dev.mischief.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
+        home.dev.faults.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
 
     return change
 

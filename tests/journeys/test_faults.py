@@ -12,7 +12,7 @@ from tests.support.flaky import FlakyWire, flaky_wire
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.podlog import Pace
+from paperclip_claude_k8s.podlog import FollowTimings
 
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
@@ -222,7 +222,7 @@ async def test_a_connection_that_goes_silent_is_noticed_by_its_missing_bookmarks
             real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), silenced()
         )
     assert_whole(result, heard, expected)
-    assert noticed[0] <= Pace().silence + 30  # a busy machine's delays are no later notice
+    assert noticed[0] <= FollowTimings().silence + 30  # a busy machine's delays are no later notice
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from tests.support.runs import Site, capture, sidecar
 
-from paperclip_claude_k8s.ground.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import readable
 
 CAPTURES = {
     "01": "Hello from the fake API. Nothing to do.",

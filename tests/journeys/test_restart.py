@@ -16,7 +16,7 @@ import pytest
 from tests.journeys.conftest import IN_HOME_POD
 from tests.support.runs import SMALL, Heard, Site
 
-from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.base.settings import Timings
 
 RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""

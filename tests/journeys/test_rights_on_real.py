@@ -21,14 +21,14 @@ from tests.support.programs import as_admin
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
 from paperclip_claude_k8s.checks.role import RBAC_GROUP, Account, access_objects, role
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.real
 OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
@@ -41,7 +41,7 @@ SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Liveness:
     """How a run fares: its error code, what is said, and what only an admin can clean up."""
 
     code: str | None = None
@@ -53,15 +53,15 @@ class Fate:
 
 
 FATES = {
-    "create jobs": Fate("k8s_job_create_failed", "cannot create resource"),
-    "list jobs": Fate("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "list pods": Fate("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "delete jobs": Fate(None, "failed to cleanup job", ("jobs",), ()),
-    "get pods": Fate("k8s_home_pod_unavailable", "cannot get resource"),
-    "get pods/log": Fate(None, "lost between the beginning and the end", (), (), None),
-    "create secrets": Fate(None, "the prompt goes by an init container instead", (), ()),
-    "create leases": Fate(None, "Leases cannot be used", (), ()),
-    "delete leases": Fate(None, "", ("leases",)),
+    "create jobs": Liveness("k8s_job_create_failed", "cannot create resource"),
+    "list jobs": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "list pods": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "delete jobs": Liveness(None, "failed to cleanup job", ("jobs",), ()),
+    "get pods": Liveness("k8s_home_pod_unavailable", "cannot get resource"),
+    "get pods/log": Liveness(None, "lost between the beginning and the end", (), (), None),
+    "create secrets": Liveness(None, "the prompt goes by an init container instead", (), ()),
+    "create leases": Liveness(None, "Leases cannot be used", (), ()),
+    "delete leases": Liveness(None, "", ("leases",)),
 }
 """By the right's label; a run without any other right succeeds and says nothing of it."""
 
@@ -117,7 +117,7 @@ async def grant_all_but(missing: Right | None) -> None:
 
 @asynccontextmanager
 async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
-    adapter = Adapter(House(env=IN_HOME_POD, timings=IMPATIENT))
+    adapter = Adapter(ProcessSettings(env=IN_HOME_POD, timings=IMPATIENT))
     gateway = Gateway(OWN)
     config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
     try:
@@ -145,7 +145,7 @@ def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
     assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
 
 
-def assert_fared(fate: Fate, result: ExecutionResult, heard: Heard) -> None:
+def assert_fared(fate: Liveness, result: ExecutionResult, heard: Heard) -> None:
     said = heard.status + (result.error_message or "")
     assert result.error_code == fate.code, said
     assert fate.said in said
@@ -157,10 +157,10 @@ def assert_fared(fate: Fate, result: ExecutionResult, heard: Heard) -> None:
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
 async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Right) -> None:
-    fate = FATES.get(right.label, Fate())
+    fate = FATES.get(right.label, Liveness())
     async with site_of(OWN) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
-            fate = Fate("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
+            fate = Liveness("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
     async with site_of(kubeconfig) as site:
         always = await complaints(site)

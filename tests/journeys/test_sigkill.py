@@ -21,7 +21,7 @@ from tests.support.runs import SMALL, Heard
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 ROOT = Path(__file__).parents[2]
 LAST_WORD = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
@@ -102,7 +102,7 @@ class Town:
 @asynccontextmanager
 async def town() -> AsyncIterator[Town]:
     async with DevCluster.start() as cluster:
-        adapter = Adapter(House(env={}))
+        adapter = Adapter(ProcessSettings(env={}))
         try:
             yield Town(cluster, adapter)
         finally:
@@ -164,7 +164,7 @@ async def _die_and_be_followed(place: Town, call: str, moment: Moment) -> None:
 async def _sweep(place: Town) -> None:
     """The next process finds what the dead ones held, since they died on this host."""
     await place.adapter.shutdown()
-    next_one = Adapter(House(env={}))
+    next_one = Adapter(ProcessSettings(env={}))
     try:
         result = await next_one.execute({**place.ctx(), "onLog": Heard().on_log})
         assert result.error_message is None

@@ -20,7 +20,7 @@ from typing import Any
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 SECONDS = 30
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
@@ -84,7 +84,7 @@ async def main(runs: int) -> int:
     counting: Any = Counting(gateway)
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
     delays: list[float] = []
-    adapter = Adapter(House(env=env), lambda _kubeconfig, _timings: counting)
+    adapter = Adapter(ProcessSettings(env=env), lambda _kubeconfig, _timings: counting)
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(adapter, delays, tee=n % 2 == 0)) for n in range(runs)]

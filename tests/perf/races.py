@@ -25,11 +25,11 @@ from typing import Any
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, AGENT_LABEL
-from paperclip_claude_k8s.cluster.leases import slot_lease_name
+from paperclip_claude_k8s.cluster.lease_objects import slot_lease_name
 from paperclip_claude_k8s.cluster.model import Bookmark, PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.devcluster import DevCluster
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"sleep 0.5; printf '%s\\n' '{RESULT}'"
@@ -42,7 +42,7 @@ ENDED_WITHIN = 10.0
 
 async def work(kubeconfig: str, namespace: str) -> None:
     """A host process: one line of JSON on stdin is a run, one on stdout its result."""
-    adapter = Adapter(House(env={}))
+    adapter = Adapter(ProcessSettings(env={}))
     warm = Gateway(kubeconfig)
     await warm.server_version()  # loads the client library: who comes late wins after another one
     await warm.close()
@@ -239,7 +239,7 @@ async def cluster(given: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
         return
     async with DevCluster.start() as dev:
         if given.without_leases:
-            dev.mischief.denied.add(("create", "leases"))
+            dev.faults.denied.add(("create", "leases"))
         yield str(dev.kubeconfig), dev.namespace
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.perf.bench import NAMESPACE, OURS, Bench, Figure
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 RUNS = 8
 LASTING = {"log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 60, "interval_ms": 500}]}}
@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 async def _by_signal(bench: Bench) -> tuple[list[float], int]:
     """Milliseconds from the signal to the Job's deletion, of each run, and how many said `cancelled`."""
-    adapter = Adapter(House(env={"HOSTNAME": "paperclip-0"}))
+    adapter = Adapter(ProcessSettings(env={"HOSTNAME": "paperclip-0"}))
     with bench.server() as fake:
         fake.call("scenario", LASTING)
         runs = [_Run(f"stop-{number}", fake.kubeconfig) for number in range(RUNS)]

@@ -22,7 +22,7 @@ from paperclip_claude_k8s.plan.bundle import (
     path_part,
     skill_files,
 )
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 SKILL = {"SKILL.md": BundleFile(b"# Skill"), "bin/run": BundleFile(b"#!/bin/sh\n", executable=True)}
 FILES = st.dictionaries(

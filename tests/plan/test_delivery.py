@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan, the_job, the_secret
 
-from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
 from paperclip_claude_k8s.plan.delivery import Room, deliver, size
-from paperclip_claude_k8s.plan.initfiles import SOURCE, TARGET, pieces, unexpanded, writing_container
+from paperclip_claude_k8s.plan.init_container import SOURCE, TARGET, pieces, unexpanded, writing_container
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planning import Planner, Setting
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.planner import Planner, Setting
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
 LIMIT = Limits().secret_prompt_bytes

@@ -11,8 +11,8 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
-from paperclip_claude_k8s.plan.planning import Setting, plan_run
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.planner import Setting, plan_run
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 API = "https://pc.example"
 PROJECTS = {

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.support.plans import HOME, a_context, a_plan, the_job
 
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
-from paperclip_claude_k8s.ground.settings import Limits
-from paperclip_claude_k8s.plan.podsecurity import RULES, Pod, weaknesses
+from paperclip_claude_k8s.plan.pod_security import RULES, Pod, weaknesses
 
 Object = dict[str, Any]
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.plans import a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
-from paperclip_claude_k8s.plan.strategic import merge
+from paperclip_claude_k8s.plan.strategic_merge import merge
 
 Object = dict[str, Any]
 

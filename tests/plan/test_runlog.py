@@ -5,7 +5,7 @@ from tests.support.plans import HOME, a_context, a_plan, the_job
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
-from paperclip_claude_k8s.plan.runlog import RunLogPlan, is_of_run, path_of_pod
+from paperclip_claude_k8s.plan.run_log import RunLogPlan, is_of_run, path_of_pod
 
 PATH = "run-logs/co/ada/run-1.ndjson"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.kubelet import KubeletLog
 from tests.support.logs import NONCE, RelayFile, totals
 
-from paperclip_claude_k8s.podlog import Cursor, Follower, LogReport, Notice, Origin
+from paperclip_claude_k8s.podlog import Cursor, Follower, LogReport, Notice, SourceInfo
 
 pytestmark = pytest.mark.looptime
 MARK = b"\x1e" + NONCE.encode() + b" "
@@ -49,14 +49,14 @@ class Hanging:
             await asyncio.Event().wait()
 
 
-def a_log(file: RelayFile | None = None) -> tuple[KubeletLog, Origin]:
+def a_log(file: RelayFile | None = None) -> tuple[KubeletLog, SourceInfo]:
     log, whole = KubeletLog(), b"".join(STDOUT)
     log.write(ONE_RUN)
     log.write(ANOTHER)
-    return log, Origin(nonce=NONCE, expected=lambda: totals(whole), filler=file)
+    return log, SourceInfo(nonce=NONCE, expected=lambda: totals(whole), filler=file)
 
 
-async def cut_at(call: int, log: KubeletLog, origin: Origin, sink: Hanging) -> Cursor:
+async def cut_at(call: int, log: KubeletLog, origin: SourceInfo, sink: Hanging) -> Cursor:
     """Follow until the sink hangs in that call, and cancel it there; where the delivery stands then."""
     sink.hangs_at = call
     follower = Follower(log, sink, origin)
@@ -67,13 +67,13 @@ async def cut_at(call: int, log: KubeletLog, origin: Origin, sink: Hanging) -> C
     return follower.cursor
 
 
-async def go_on(log: KubeletLog, origin: Origin, cursor: Cursor, sink: Hanging) -> LogReport:
+async def go_on(log: KubeletLog, origin: SourceInfo, cursor: Cursor, sink: Hanging) -> LogReport:
     log.terminate()
     sink.hangs_at = None
     ended = asyncio.get_running_loop().create_future()
     ended.set_result(None)
     stored = Cursor.from_json(json.loads(json.dumps(cursor.to_json())))
-    again = Origin(nonce=NONCE, expected=origin.expected, filler=origin.filler, cursor=stored)
+    again = SourceInfo(nonce=NONCE, expected=origin.expected, filler=origin.filler, cursor=stored)
     return await Follower(log, sink, again).run(ended)
 
 

@@ -1,8 +1,8 @@
 import pytest
 from tests.support.kubelet import NANO, stamp
 
-from paperclip_claude_k8s.podlog.cursor import TAIL_BYTES, Cursor, Trail
-from paperclip_claude_k8s.podlog.records import Run, run_of
+from paperclip_claude_k8s.podlog.log_lines import Run, run_of
+from paperclip_claude_k8s.podlog.position import TAIL_BYTES, Cursor, Position
 from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
 
 BASE = 1_790_000_000
@@ -14,14 +14,14 @@ def line(tenths: int, text: str) -> Run:
     return item
 
 
-def trail_of(*lines: tuple[int, str]) -> Trail:
-    trail = Trail()
+def trail_of(*lines: tuple[int, str]) -> Position:
+    trail = Position()
     for tenths, text in lines:
         trail.add(line(tenths, text))
     return trail
 
 
-def resumed(trail: Trail, *answer: tuple[int, str]) -> list[str]:
+def resumed(trail: Position, *answer: tuple[int, str]) -> list[str]:
     replay = Replay(trail.plan())
     fresh = [replay.fresh(line(tenths, text)) for tenths, text in answer]
     return [run.text.decode().strip() for run in fresh if run]
@@ -77,7 +77,7 @@ def test_a_clock_set_forward_needs_no_scan() -> None:
 
 
 def test_memory_does_not_grow_with_a_burst() -> None:
-    trail = Trail()
+    trail = Position()
     for number in range(2000):
         trail.add(line(50, f"{number} " + "x" * 5000))
     plan = trail.plan()
@@ -91,7 +91,7 @@ def test_a_position_survives_storage() -> None:
     cursor = trail.cursor("containerd://1", (12, 6, 0))
     again = Cursor.from_json(cursor.to_json())
     assert again == cursor
-    assert resumed(Trail.restore(again), *EXAMPLE[1:], (110, "e")) == ["e"]
+    assert resumed(Position.restore(again), *EXAMPLE[1:], (110, "e")) == ["e"]
 
 
 def test_a_stored_position_is_small_even_in_a_burst() -> None:

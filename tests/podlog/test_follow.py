@@ -16,22 +16,22 @@ from paperclip_claude_k8s.podlog import (
     LogReport,
     Notice,
     NotLogText,
-    Origin,
     Reconnecting,
     SinkFailed,
+    SourceInfo,
     Totals,
 )
-from paperclip_claude_k8s.podlog.delivery import Delivery
+from paperclip_claude_k8s.podlog.connection import Session
+from paperclip_claude_k8s.podlog.deliverer import Delivery
 from paperclip_claude_k8s.podlog.dialer import Dialer
-from paperclip_claude_k8s.podlog.governor import Governor
-from paperclip_claude_k8s.podlog.origin import Pace
-from paperclip_claude_k8s.podlog.session import Session
+from paperclip_claude_k8s.podlog.follow_options import FollowTimings
+from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_lines_reach_the_sink_as_they_come_and_the_totals_end_it_without_another_request() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
+    scene = Scene(origin=SourceInfo(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -54,7 +54,7 @@ async def test_lines_that_came_together_are_handed_on_together() -> None:
 
 
 async def test_a_silent_stream_is_replaced_after_65_s_and_closed_after_the_new_one_delivered() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE))
+    scene = Scene(origin=SourceInfo(nonce=NONCE))
     scene.log.faults = [Fault("hang", after_seconds=21)]
     async with scene.running():
         scene.say("one")
@@ -73,10 +73,10 @@ async def test_a_silent_stream_is_replaced_after_65_s_and_closed_after_the_new_o
 
 async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
     """A busy loop finds both due, and tells the end to a read that is giving up already."""
-    loop, complaints, origin, pace = asyncio.get_running_loop(), list[Any](), Origin(), Pace()
+    loop, complaints, origin, pace = asyncio.get_running_loop(), list[Any](), SourceInfo(), FollowTimings()
     loop.set_exception_handler(lambda _, complaint: complaints.append(complaint))
     delivery = Delivery(Heard(), origin)
-    dialer = Dialer(KubeletLog(), delivery.trail, Governor(), patience=pace.answer)
+    dialer = Dialer(KubeletLog(), delivery.trail, RateLimiter(), patience=pace.answer)
     session = Session(dialer, delivery, origin, pace, None)
     feed = await session.dial(follow=True)
     assert feed is not None
@@ -90,7 +90,7 @@ async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
 
 
 async def test_bookmarks_keep_a_quiet_stream_open_without_any_request() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE))
+    scene = Scene(origin=SourceInfo(nonce=NONCE))
     async with scene.running():
         for _ in range(180):
             await asyncio.sleep(20)
@@ -232,7 +232,7 @@ async def test_a_container_that_wrote_nothing_has_an_empty_log() -> None:
 
 async def test_a_raising_sink_ends_nothing_and_is_loud(caplog: pytest.LogCaptureFixture) -> None:
     text = b"0\n1\n2\n"
-    scene = Scene(heard=Heard(fails=True), origin=Origin(nonce=NONCE, expected=lambda: totals(text)))
+    scene = Scene(heard=Heard(fails=True), origin=SourceInfo(nonce=NONCE, expected=lambda: totals(text)))
     async with scene.running():
         for number in range(3):
             scene.say(str(number))
@@ -259,7 +259,7 @@ async def test_a_sink_that_raises_at_everything_it_is_told_is_counted_and_ends_n
         async def notice(self, notice: Notice) -> None:
             raise ValueError(notice)
 
-    scene = Scene(heard=Broken(), origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\n")))
+    scene = Scene(heard=Broken(), origin=SourceInfo(nonce=NONCE, expected=lambda: totals(b"one\n")))
     async with scene.running():
         scene.say("one")
         scene.mark("e to stderr")
@@ -297,7 +297,7 @@ async def test_a_slow_sink_slows_the_reading() -> None:
 
 
 async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
+    scene = Scene(origin=SourceInfo(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n")))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -309,7 +309,7 @@ async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
 async def test_the_end_of_a_log_that_is_gone_comes_from_the_relays_file() -> None:
     text = "one\ntwo\nthree"
     file = RelayFile(bytearray(text.encode()))
-    scene = Scene(origin=Origin(nonce=NONCE, expected=lambda: totals(text.encode()), filler=file))
+    scene = Scene(origin=SourceInfo(nonce=NONCE, expected=lambda: totals(text.encode()), filler=file))
     scene.log.faults = [Fault("broken", after_seconds=5), *[Refusal(404)] * 5]
     async with scene.running():
         scene.say("one")
@@ -322,7 +322,7 @@ async def test_the_end_of_a_log_that_is_gone_comes_from_the_relays_file() -> Non
 
 async def test_a_gap_is_filled_in_order_where_the_relays_file_can_be_read() -> None:
     file = RelayFile()
-    scene = Scene(origin=Origin(nonce=NONCE, filler=file))
+    scene = Scene(origin=SourceInfo(nonce=NONCE, filler=file))
     scene.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
     texts = [f'{{"n": {number}}}' for number in range(6)]
     async with scene.running():
@@ -354,7 +354,7 @@ async def test_a_server_that_shows_an_empty_log_is_told_neither_twice_nor_with_a
 
 @pytest.mark.parametrize("nonce", [None, NONCE])
 async def test_a_gap_that_cannot_be_filled_is_told_with_the_times_on_both_sides(nonce: str | None) -> None:
-    scene = Scene(origin=Origin(nonce=nonce, filler=RelayFile(fails=True)))
+    scene = Scene(origin=SourceInfo(nonce=nonce, filler=RelayFile(fails=True)))
     scene.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
     async with scene.running():
         scene.say('{"n": 1}')
@@ -405,7 +405,7 @@ async def test_a_part_of_a_line_after_a_loss_is_no_last_line() -> None:
 
 async def test_a_volume_that_hangs_holds_the_lines_after_a_loss_for_seconds() -> None:
     volume = HungVolume()
-    scene = Scene(origin=Origin(nonce=NONCE, filler=volume))
+    scene = Scene(origin=SourceInfo(nonce=NONCE, filler=volume))
     scene.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
     async with scene.running():
         scene.say('{"n": 1}')
@@ -418,7 +418,7 @@ async def test_a_volume_that_hangs_holds_the_lines_after_a_loss_for_seconds() ->
 
 
 async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE))
+    scene = Scene(origin=SourceInfo(nonce=NONCE))
     scene.log.faults = [Fault("broken", after_seconds=1), Refusal(503)]
     async with scene.running():
         scene.say('{"n": 1}')
@@ -433,7 +433,7 @@ async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:
 
 
 async def test_lines_lost_by_a_stream_that_was_never_cut_are_found_by_the_counts() -> None:
-    scene = Scene(log=KubeletLog(drains=False), origin=Origin(nonce=NONCE))
+    scene = Scene(log=KubeletLog(drains=False), origin=SourceInfo(nonce=NONCE))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -447,7 +447,7 @@ async def test_lines_lost_by_a_stream_that_was_never_cut_are_found_by_the_counts
 
 async def test_a_container_that_was_started_again_is_told() -> None:
     log = KubeletLog()
-    scene = Scene(log=log, origin=Origin(container=lambda: f"containerd://{log.container}"))
+    scene = Scene(log=log, origin=SourceInfo(container=lambda: f"containerd://{log.container}"))
     async with scene.running():
         scene.say("one")
         await asyncio.sleep(1)
@@ -460,7 +460,7 @@ async def test_a_container_that_was_started_again_is_told() -> None:
 
 
 async def test_lines_behind_a_clock_set_back_during_a_cut_are_found() -> None:
-    scene = Scene(origin=Origin(nonce=NONCE))
+    scene = Scene(origin=SourceInfo(nonce=NONCE))
     scene.log.faults = [Fault("broken", after_seconds=30)]
     async with scene.running():
         scene.say("one")
@@ -483,7 +483,9 @@ async def test_a_stored_position_goes_on_without_losing_or_repeating_a_line() ->
         await asyncio.sleep(1)
         stored = follower.cursor.to_json()
         following.cancel()
-    second = Scene(log=log, origin=Origin(cursor=Cursor.from_json(stored), expected=lambda: Totals(16, 4)))
+    second = Scene(
+        log=log, origin=SourceInfo(cursor=Cursor.from_json(stored), expected=lambda: Totals(16, 4))
+    )
     async with second.running():
         second.say("two")
         await asyncio.sleep(1)

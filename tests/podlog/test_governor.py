@@ -2,17 +2,17 @@ import asyncio
 
 import pytest
 
-from paperclip_claude_k8s.podlog import Governor
+from paperclip_claude_k8s.podlog import RateLimiter
 
 
 @pytest.mark.looptime
 async def test_many_followers_together_do_not_exceed_the_rate() -> None:
-    governor, turns = Governor(per_second=10, burst=5), list[float]()
+    rate_limiter, turns = RateLimiter(per_second=10, burst=5), list[float]()
     start = asyncio.get_running_loop().time()
 
     async def take_turns() -> None:
         for _ in range(10):
-            await governor.turn()
+            await rate_limiter.turn()
             turns.append(asyncio.get_running_loop().time() - start)
 
     async with asyncio.TaskGroup() as group:
@@ -24,9 +24,9 @@ async def test_many_followers_together_do_not_exceed_the_rate() -> None:
 
 @pytest.mark.looptime
 async def test_a_quiet_time_gives_the_burst_back_but_no_more() -> None:
-    governor = Governor(per_second=1, burst=3)
+    rate_limiter = RateLimiter(per_second=1, burst=3)
     await asyncio.sleep(100)
     for waited in (0, 0, 0, 1, 1):
         before = asyncio.get_running_loop().time()
-        await governor.turn()
+        await rate_limiter.turn()
         assert asyncio.get_running_loop().time() - before == pytest.approx(waited)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
 from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
 
-from paperclip_claude_k8s.podlog import FileUnusable, GapFilled, Origin, Pace, Totals
-from paperclip_claude_k8s.podlog.delivery import Delivery
-from paperclip_claude_k8s.podlog.mending import DIFFERS, LATE, LOOK, PATIENCE, PATTERN, TOO_SHORT, Mender
-from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run
+from paperclip_claude_k8s.podlog import FileUnusable, FollowTimings, GapFilled, SourceInfo, Totals
+from paperclip_claude_k8s.podlog.backfill import DIFFERS, LATE, LOOK, PATIENCE, PATTERN, TOO_SHORT, Backfill
+from paperclip_claude_k8s.podlog.deliverer import Delivery
+from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineReader, Run
 
 pytestmark = pytest.mark.looptime
 
@@ -22,8 +22,8 @@ class Desk:
 
     def __init__(self, file: RelayFile) -> None:
         self.heard = Heard()
-        self.delivery = Delivery(self.heard, Origin(nonce=NONCE))
-        self.mender = self.delivery.restorer = Mender(self.delivery, file)
+        self.delivery = Delivery(self.heard, SourceInfo(nonce=NONCE))
+        self.backfill = self.delivery.restorer = Backfill(self.delivery, file)
         self._reader = LineReader()
         self._time = NANO
 
@@ -42,7 +42,7 @@ def event(number: int, size: int) -> bytes:
 
 def beside(file: RelayFile, log: KubeletLog, *, counted: bool = False) -> Scene:
     """A follower at work with the relay's file at hand; `counted`: the relay tells its totals at the end."""
-    origin = Origin(nonce=NONCE, filler=file)
+    origin = SourceInfo(nonce=NONCE, filler=file)
     if counted:
         origin = replace(origin, expected=lambda: totals(bytes(file.content)))
     return Scene(log=log, origin=origin)
@@ -165,7 +165,7 @@ async def test_whatever_is_left_out_and_however_it_is_cut_all_comes_in_order(
             await desk.take(*chunk)
             chunk = []
     await desk.take(*chunk)
-    await desk.mender.finish(totals(bytes(file.content)))
+    await desk.backfill.finish(totals(bytes(file.content)))
     assert desk.heard.out == file.content
     assert desk.delivery.ledger.proves(totals(bytes(file.content)))
     assert desk.delivery.ledger.lines == len(lines)
@@ -319,7 +319,7 @@ async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment
             file.content += event(number, 10)
             await asyncio.sleep(0.2)
             log.write(event(number, 10))
-            await asyncio.sleep(Pace().file_after - 0.1)
+            await asyncio.sleep(FollowTimings().file_after - 0.1)
     assert scene.report
     assert scene.report.reconnects == 0
     assert scene.heard.notices == []
@@ -345,7 +345,7 @@ async def test_a_slow_volume_is_asked_once_a_minute(delay: float) -> None:
         volume.content += event(number, 10)
         log.write(event(number, 10), log.now() + number * NANO)
     log.terminate()
-    report = await follow(log, Heard(), Origin(nonce=NONCE, filler=volume))
+    report = await follow(log, Heard(), SourceInfo(nonce=NONCE, filler=volume))
     assert report.lines == 600
     assert volume.asked == 3  # one comparison, and two reads for the end that nobody counted
     assert asyncio.get_running_loop().time() < 10
@@ -383,7 +383,7 @@ async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> Non
 
 async def test_a_volume_that_hangs_ends_no_completion() -> None:
     log, heard, volume = KubeletLog(), Heard(), HungVolume()
-    origin = Origin(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n"), filler=volume)
+    origin = SourceInfo(nonce=NONCE, expected=lambda: totals(b"one\ntwo\n"), filler=volume)
     log.write(b"one\n")
     log.terminate()
     report = await follow(log, heard, origin)
@@ -421,7 +421,7 @@ async def test_a_file_that_is_shorter_than_what_was_delivered_fills_nothing() ->
     texts = [event(number, 10) for number in range(4)]
     desk = Desk(RelayFile(bytearray(texts[0][:5])))
     await desk.take(*(text[:-1] for text in texts))
-    await desk.mender.finish(None)
+    await desk.backfill.finish(None)
     assert desk.heard.out == b"".join(texts)
 
 
@@ -430,17 +430,17 @@ async def test_without_a_count_the_end_is_taken_up_to_what_cannot_be_the_agents(
     texts = [event(number, 10) for number in range(4)]
     desk = Desk(RelayFile(bytearray(b"".join(texts) + tail + texts[0])))
     await desk.take(texts[0][:-1])
-    await desk.mender.finish(None)
+    await desk.backfill.finish(None)
     assert desk.heard.out == b"".join(texts)
-    assert await desk.mender.trouble(None) == DIFFERS
+    assert await desk.backfill.trouble(None) == DIFFERS
 
 
 async def test_a_torn_last_line_is_the_agents() -> None:
     torn = event(2, 100)[:50]
     desk = Desk(RelayFile(bytearray(event(1, 10) + torn)))
-    await desk.mender.finish(None)
+    await desk.backfill.finish(None)
     assert desk.heard.out == event(1, 10) + torn
-    assert await desk.mender.trouble(None) is None
+    assert await desk.backfill.trouble(None) is None
 
 
 async def test_what_is_left_of_a_file_that_the_relay_gave_up_is_read_and_no_more() -> None:
@@ -449,10 +449,10 @@ async def test_what_is_left_of_a_file_that_the_relay_gave_up_is_read_and_no_more
     desk = Desk(RelayFile(bytearray(content[:kept] + b"{garbage}\n")))
     counted = replace(totals(content), kept=kept)
     await desk.take(texts[0][:-1])
-    await desk.mender.finish(counted)
+    await desk.backfill.finish(counted)
     assert desk.heard.out == content[:kept]
     assert not desk.delivery.ledger.proves(counted)
-    assert await desk.mender.trouble(counted) is None  # the relay has told it
+    assert await desk.backfill.trouble(counted) is None  # the relay has told it
 
 
 async def damaged(content: bytes, file: RelayFile, kept: int | None) -> tuple[str | None, list[FileUnusable]]:
@@ -461,7 +461,7 @@ async def damaged(content: bytes, file: RelayFile, kept: int | None) -> tuple[st
     counted = Totals(len(content), content.count(b"\n"), totals(content).sha256, kept)
     log.write(content)
     log.terminate()
-    report = await follow(log, heard, Origin(nonce=NONCE, expected=lambda: counted, filler=file))
+    report = await follow(log, heard, SourceInfo(nonce=NONCE, expected=lambda: counted, filler=file))
     assert heard.out == content
     assert report.complete
     return report.file_trouble, [notice for notice in heard.notices if isinstance(notice, FileUnusable)]

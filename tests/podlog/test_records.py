@@ -2,13 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.kubelet import NANO, stamp
 
-from paperclip_claude_k8s.podlog.records import RECORD_BYTES, LineReader, Run, Stray
+from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineReader, Run, UnstampedText
 
 TIME = 1_790_000_000 * NANO
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))
 
 
-def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[Run | Stray]:
+def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[Run | UnstampedText]:
     reader, out, start = LineReader(limit), [], 0
     for cut in [*sorted(cut % (len(block) + 1) for cut in cuts), len(block)]:
         out += reader.feed(block[start:cut])
@@ -16,7 +16,7 @@ def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[Run | Stray]
     return out
 
 
-def texts(items: list[Run | Stray]) -> bytes:
+def texts(items: list[Run | UnstampedText]) -> bytes:
     return b"".join(item.text for item in items if isinstance(item, Run))
 
 
@@ -47,7 +47,7 @@ def test_text_without_a_stamp_is_no_line() -> None:
     block = stamp(TIME) + b"one\nno stamp\n" + stamp(TIME) + b"two\n"
     assert read(block, []) == [
         Run(TIME // NANO, b"one\n", [stamp(TIME) + b"one"]),
-        Stray(b"no stamp"),
+        UnstampedText(b"no stamp"),
         Run(TIME // NANO, b"two\n", [stamp(TIME) + b"two"]),
     ]
 
@@ -55,8 +55,8 @@ def test_text_without_a_stamp_is_no_line() -> None:
 def test_a_stray_line_among_a_thousand_of_one_second_is_seen() -> None:
     lines = [stamp(TIME) + b"x\n"] * 3000
     block = b"".join([*lines, b"2026-09-21 no stamp but close\n", *lines])
-    strays = [item for item in read(block, [5000, 9000]) if isinstance(item, Stray)]
-    assert strays == [Stray(b"2026-09-21 no stamp but close")]
+    strays = [item for item in read(block, [5000, 9000]) if isinstance(item, UnstampedText)]
+    assert strays == [UnstampedText(b"2026-09-21 no stamp but close")]
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=6))

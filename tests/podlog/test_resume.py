@@ -1,7 +1,7 @@
 from tests.support.kubelet import NANO, stamp
 
-from paperclip_claude_k8s.podlog.cursor import Plan
-from paperclip_claude_k8s.podlog.records import Key, Run, run_of
+from paperclip_claude_k8s.podlog.log_lines import Key, Run, run_of
+from paperclip_claude_k8s.podlog.position import Plan
 from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
 
 BASE = 1_790_000_000 * NANO

@@ -92,7 +92,7 @@ async def _interpreter() -> str:
             trial = await asyncio.create_subprocess_exec(
                 python,
                 "-c",
-                "import paperclip_claude_k8s.bridge.session",
+                "import paperclip_claude_k8s.bridge.host_session",
                 env=_environment(),
                 stderr=-3,
                 **_user(),

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.relays import SHELLS, Pod, pod_of, summary
 
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.ground.strict_json import strict_json
 from paperclip_claude_k8s.relay import RelaySummary
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "claude"

@@ -19,16 +19,16 @@ from tests.run.test_disruption import (
     taint,
 )
 from tests.run.test_hosts import two_hosts
-from tests.run.test_life import TORSO, jobs_of, living
+from tests.run.test_life import PARTIAL, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
 
 from paperclip_claude_k8s.cluster import gateway
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster import controller
-from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
-from paperclip_claude_k8s.plan.runlog import FOLDER, path_of_pod
+from paperclip_claude_k8s.plan.run_log import FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
 NEVER = Life(waiting=((9e8, "ContainerCreating", ""),))
@@ -193,7 +193,7 @@ async def test_an_adopted_jobs_only_pod_that_is_gone_is_told_soon_and_as_a_disru
     tmp_path: Path, refused: int
 ) -> None:
     async with two_hosts(tmp_path, SLOW) as (fake, one, two):
-        fake.mischief.replaces_dying_pods = True
+        fake.faults.replaces_dying_pods = True
         async with started(one):
             agents = only(fake, PODS)["metadata"]["name"]
             delete_pod(fake)
@@ -201,12 +201,12 @@ async def test_an_adopted_jobs_only_pod_that_is_gone_is_told_soon_and_as_a_disru
             await one.adapter.shutdown()
         await asyncio.sleep(30)
         assert agents not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
-        fake.mischief.refuse("get", "pods", 503, times=refused)
+        fake.faults.refuse("get", "pods", 503, times=refused)
         began = asyncio.get_running_loop().time()
         result, heard = await two.run()
         assert result.error_code == "k8s_pod_disrupted", result.error_message
         assert "PodDeleted" in (result.error_message or "")
         assert result.error_family == "transient_upstream"
         assert asyncio.get_running_loop().time() - began < 60
-        assert heard.stdout.encode() in {b"", TORSO}
+        assert heard.stdout.encode() in {b"", PARTIAL}
         assert jobs_of(fake) == 0

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from paperclip_claude_k8s.ground.settings import Limits
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.ports import utc_now
-from paperclip_claude_k8s.run.bundle import Wanted, pack
+from paperclip_claude_k8s.volume.packing import Wanted, pack
 
 CACHE = ".paperclip/instances/default/companies/co/claude-prompt-cache"
 

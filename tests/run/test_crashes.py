@@ -74,9 +74,9 @@ async def under_rules(folder: Path, story: Story) -> AsyncIterator[tuple[FakeClu
         watching = group.create_task(rules.watch())
         await story.past(fake)
         if story.forbidden:
-            fake.mischief.denied.add(story.forbidden)
+            fake.faults.denied.add(story.forbidden)
         if story.refused:
-            fake.mischief.refuse(*story.refused, times=1000)
+            fake.faults.refuse(*story.refused, times=1000)
         try:
             yield fake, rules
         finally:
@@ -146,7 +146,7 @@ async def test_a_host_that_dies_costs_no_result_and_leaves_nothing(
         going = group.create_task(_until_dead(mortal, story))
         async with asyncio.timeout(600):
             await mortal.door.died.wait()
-        fake.mischief.refusals.clear()
+        fake.faults.refusals.clear()
         heir = Host(fake, "host-two")
         result, heard = await come_next(heir, story)
         going.cancel()

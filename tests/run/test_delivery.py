@@ -13,7 +13,7 @@ from tests.support.runs import Heard, capture
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
 GOOD = Life(output=((0.0, capture("02")),), ends_at=2.0)
@@ -26,7 +26,7 @@ class Bench:
     def __init__(self, fake: FakeCluster, volume: Path) -> None:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
         self.fake, self.volume = fake, volume
-        self.adapter = Adapter(House(env=env), lambda *_: fake.gateway)
+        self.adapter = Adapter(ProcessSettings(env=env), lambda *_: fake.gateway)
         self.jobs: list[dict[str, Any]] = []
         container = {
             "name": "paperclip",
@@ -114,7 +114,7 @@ async def test_a_volume_that_refuses_the_prompt_is_named(tmp_path: Path) -> None
 
 async def test_what_a_failed_launch_has_staged_is_removed(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.denied.add(("create", "jobs"))
+        bench.fake.faults.denied.add(("create", "jobs"))
         result, _ = await bench.run(context=HUGE)
         assert result.error_code == "k8s_job_create_failed"
         assert bench.staged == []
@@ -149,7 +149,7 @@ async def test_init_without_leases_is_refused_for_want_of_a_gate(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.denied.add(("create", "leases"))
+        bench.fake.faults.denied.add(("create", "leases"))
         result, _ = await bench.run(config={"promptDelivery": "init"})
         assert result.error_code == "k8s_config_invalid"
         assert "promptDelivery init needs Leases" in (result.error_message or "")
@@ -160,8 +160,8 @@ async def test_without_a_run_secret_an_old_server_is_refused_as_it_would_start_a
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.replaces_dying_pods = True
-        bench.fake.mischief.denied.add(("create", "secrets"))
+        bench.fake.faults.replaces_dying_pods = True
+        bench.fake.faults.denied.add(("create", "secrets"))
         result, _ = await bench.run()
         assert result.error_code == "k8s_config_invalid"
         needs = "promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.28"
@@ -171,7 +171,7 @@ async def test_without_a_run_secret_an_old_server_is_refused_as_it_would_start_a
 
 async def test_init_with_a_run_secret_holds_a_second_pod_back_on_an_old_server_too(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.replaces_dying_pods = True
+        bench.fake.faults.replaces_dying_pods = True
         result, _ = await bench.run(config={"promptDelivery": "init"})
         assert result.error_message is None
         (job,) = bench.jobs
@@ -181,7 +181,7 @@ async def test_init_with_a_run_secret_holds_a_second_pod_back_on_an_old_server_t
 
 async def test_where_secrets_are_forbidden_the_run_goes_without_them_and_says_so(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.denied.add(("create", "secrets"))
+        bench.fake.faults.denied.add(("create", "secrets"))
         result, heard = await bench.run()
         assert result.error_message is None
         assert heard.stdout.encode() == capture("02")
@@ -202,7 +202,7 @@ async def test_a_quota_or_a_policy_on_secrets_is_no_ban_and_told_as_it_is(
     tmp_path: Path, words: str, family: str | None
 ) -> None:
     async with opened(tmp_path) as bench:
-        bench.fake.mischief.refuse("create", "secrets", 403, times=1, message=words)
+        bench.fake.faults.refuse("create", "secrets", 403, times=1, message=words)
         result, _ = await bench.run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
         assert result.error_family == family

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.run.test_hosts import two_hosts
-from tests.run.test_life import TORSO, jobs_of, living
+from tests.run.test_life import PARTIAL, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.runs import Heard, capture
@@ -16,12 +16,12 @@ from tests.support.runs import Heard, capture
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster import controller
 from paperclip_claude_k8s.devcluster.controller import mark_deleted
-from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
-SLOW = Life(output=((0.0, TORSO),), ends_at=9999.0, dies_in=12.0)
+SLOW = Life(output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=12.0)
 """Works on for twelve seconds after SIGTERM."""
 LATE = 20.0
 """Seconds from the beginning of a run until something happens to it."""
@@ -97,13 +97,13 @@ async def test_a_pod_that_is_taken_away_is_told_with_its_cause_and_has_no_second
     old_server: bool,  # noqa: FBT001
 ) -> None:
     async with living(tmp_path, SLOW) as (fake, run):
-        fake.mischief.replaces_dying_pods = old_server
+        fake.faults.replaces_dying_pods = old_server
         result, heard = await disturbed(fake, run, act)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
         assert reason in (result.error_message or "")
         assert words in (result.error_message or "")
-        assert heard.stdout.encode() == TORSO
+        assert heard.stdout.encode() == PARTIAL
         assert len(fake.kubelet.started) == 1, "a second agent started"
         await asyncio.sleep(60)
         assert len(fake.kubelet.started) == 1, "a second agent started later"
@@ -127,7 +127,7 @@ async def test_a_run_that_ended_well_and_whose_pod_is_then_deleted_is_a_success(
 
 async def test_an_old_server_is_told_at_once_which_pod_alone_may_run_the_agent(tmp_path: Path) -> None:
     async with living(tmp_path, SLOW) as (fake, run):
-        fake.mischief.replaces_dying_pods = True
+        fake.faults.replaces_dying_pods = True
         seen: list[str] = []
 
         def look(fake: FakeCluster) -> None:
@@ -165,7 +165,7 @@ def release_pod(fake: FakeCluster) -> None:
 
 
 WHOLE = capture("02")
-HALVES = Life(output=((0.0, TORSO), (100.0, WHOLE[len(TORSO) :])), ends_at=101.0)
+HALVES = Life(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
 
 
 @pytest.mark.parametrize("old_server", [True, False])
@@ -179,7 +179,7 @@ async def test_what_loses_its_labels_goes_on_and_is_heard_to_its_end(
 ) -> None:
     late = Life(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
     async with living(tmp_path, late) as (fake, run):
-        fake.mischief.replaces_dying_pods = old_server
+        fake.faults.replaces_dying_pods = old_server
         result, heard = await disturbed(fake, run, act, after)
         assert result.error_code is None, result.error_message
         assert heard.stdout.encode() == WHOLE
@@ -205,7 +205,7 @@ async def test_a_pod_released_before_its_container_is_created_is_told_as_disrupt
     life = Life(waiting=((2.0, "ContainerCreating", ""), state))
     async with living(tmp_path, life) as (fake, run):
         if not may_delete:
-            fake.mischief.denied.add(("delete", "pods"))
+            fake.faults.denied.add(("delete", "pods"))
         began = asyncio.get_running_loop().time()
         result, _ = await disturbed(fake, run, release_pod, 0.5)
         assert asyncio.get_running_loop().time() - began < within
@@ -220,7 +220,7 @@ async def test_a_pod_released_before_its_container_is_created_is_told_as_disrupt
 
 async def test_a_released_pod_that_may_not_be_deleted_is_named_for_an_operator(tmp_path: Path) -> None:
     async with living(tmp_path, HALVES) as (fake, run):
-        fake.mischief.denied.add(("delete", "pods"))
+        fake.faults.denied.add(("delete", "pods"))
         result, heard = await disturbed(fake, run, release_pod)
         assert result.error_code is None
         assert "`kubectl delete pod ac-agent-1-run-1" in heard.status
@@ -252,7 +252,7 @@ async def test_the_first_line_comes_when_it_is_there_not_when_the_status_says_so
 ) -> None:
     late = Life(
         waiting=((3.0, "ContainerCreating", ""),),
-        output=((0.0, TORSO), (50.0, WHOLE[len(TORSO) :])),
+        output=((0.0, PARTIAL), (50.0, WHOLE[len(PARTIAL) :])),
         ends_at=51.0,
         shown_after=shown_after,
     )
@@ -266,7 +266,7 @@ async def test_the_first_line_comes_when_it_is_there_not_when_the_status_says_so
 
 
 async def test_what_an_agent_did_while_its_host_was_cut_off_is_not_known(tmp_path: Path) -> None:
-    late = Life(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, TORSO),), ends_at=9999.0)
+    late = Life(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with two_hosts(tmp_path, late) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run())
@@ -311,10 +311,10 @@ async def test_of_two_pods_of_an_adopted_job_the_one_that_works_is_ours(
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 
     def life(_pod: Object) -> Life:
-        return Life(waiting=next(slow_start, ()), output=((0.0, TORSO),), ends_at=9999.0, dies_in=19.0)
+        return Life(waiting=next(slow_start, ()), output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=19.0)
 
     async with two_hosts(tmp_path, life) as (fake, one, two):
-        fake.mischief.replaces_dying_pods = True
+        fake.faults.replaces_dying_pods = True
         async with started(one):
             first = only(fake, PODS)
             await one.adapter.shutdown()

@@ -285,10 +285,10 @@ def lines_of(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
 def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
     """The API server answers, and gives no logs."""
     if unreadable:
-        fake.mischief.denied.add(("get", "pods/log"))
-        fake.mischief.drop_log_streams()
+        fake.faults.denied.add(("get", "pods/log"))
+        fake.faults.drop_log_streams()
     else:
-        fake.mischief.denied.clear()
+        fake.faults.denied.clear()
 
 
 @pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
@@ -335,7 +335,7 @@ async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nob
         return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
     async with living(tmp_path, life) as (fake, run):
-        fake.mischief.rotate_log_at = 2000
+        fake.faults.rotate_log_at = 2000
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
@@ -350,7 +350,7 @@ async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nob
 
 async def test_an_agent_whose_exit_shows_late_was_not_stopped(tmp_path: Path) -> None:
     async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
-        fake.mischief.status_delay = 100.0
+        fake.faults.status_delay = 100.0
         took, result, heard = await lasting(run)
         assert 399 <= took < 410
         assert warnings(result) == []

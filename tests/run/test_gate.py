@@ -37,13 +37,13 @@ async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers
 
         async def look_later() -> None:
             await asyncio.sleep(45)
-            fake.mischief.refusals.clear()
+            fake.faults.refusals.clear()
             await asyncio.sleep(10)
             seen.update(secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"])
 
         def cut_off(fake: FakeCluster) -> None:
-            fake.mischief.refuse("delete", "secrets", 503, times=1000)
-            fake.mischief.refuse("patch", "jobs", 503, times=1000)
+            fake.faults.refuse("delete", "secrets", 503, times=1000)
+            fake.faults.refuse("patch", "jobs", 503, times=1000)
             release_pod(fake)
 
         async with asyncio.TaskGroup() as group:
@@ -59,7 +59,7 @@ async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers
 async def test_a_call_that_is_refused_is_said_once_with_what_to_do(tmp_path: Path, verb: str) -> None:
     async with living(tmp_path, HALVES) as (fake, run):
         action, kind = verb.split()
-        fake.mischief.denied.add((action, kind))
+        fake.faults.denied.add((action, kind))
         _, heard = await disturbed(fake, run, release_pod)
         assert heard.status.count("grant the adapter this right") == 1
         assert fake.calls.count(action, kind) <= 3
@@ -68,7 +68,7 @@ async def test_a_call_that_is_refused_is_said_once_with_what_to_do(tmp_path: Pat
 async def test_what_an_earlier_host_wrote_of_the_only_pod_stands(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
     async with two_hosts(tmp_path, SLOW) as (fake, one, two):
-        fake.mischief.replaces_dying_pods = True
+        fake.faults.replaces_dying_pods = True
         async with started(one):
             await one.adapter.shutdown()
         change(fake, SECRETS, lambda secret: secret["data"].update({ONLY_POD_KEY: earlier}))
@@ -93,7 +93,7 @@ async def test_a_gate_is_opened_again_only_after_it_was_closed(tmp_path: Path) -
             return await deletion(*args)
 
         host.door.delete_secret = slow  # type: ignore[attr-defined]
-        fake.mischief.replaces_dying_pods = True
+        fake.faults.replaces_dying_pods = True
         async with asyncio.TaskGroup() as group:
             running = group.create_task(host.run(config={"queueName": "q"}))
             await asyncio.sleep(2)
@@ -139,6 +139,6 @@ async def test_a_job_that_was_suspended_when_its_pod_went_is_marked_as_well(tmp_
 
 async def test_a_run_without_a_secret_is_not_warned_about_one(tmp_path: Path) -> None:
     async with living(tmp_path, SLOW) as (fake, run):
-        fake.mischief.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
+        fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
         _, heard = await disturbed(fake, run, delete_pod)
         assert "delete secret" not in heard.status

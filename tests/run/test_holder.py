@@ -3,7 +3,7 @@
 from tests.support.objects import a_job
 
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.run.holder import detached_jobs, detached_note
+from paperclip_claude_k8s.run.holder_annotations import detached_jobs, detached_note
 
 
 def who(run_id: str, label: str | None) -> Identity:

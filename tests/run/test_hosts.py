@@ -101,7 +101,7 @@ async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp
 
 async def test_a_living_job_without_a_secret_is_adopted_and_not_taken_for_unopened(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.denied.add(("create", "secrets"))
+        fake.faults.denied.add(("create", "secrets"))
         async with started(one):
             (job,) = fake.store.list(JOBS)
             await one.adapter.shutdown()
@@ -387,7 +387,7 @@ async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path
 async def test_of_two_adopters_at_the_same_moment_one_wins(tmp_path: Path, leases_allowed: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         if leases_allowed == "no leases":
-            fake.mischief.denied.add(("create", "leases"))
+            fake.faults.denied.add(("create", "leases"))
         gone = Host(fake, "host-zero")
         async with started(gone, 5):
             await gone.adapter.shutdown()
@@ -480,9 +480,9 @@ async def test_without_the_right_to_leases_it_is_said_once_and_the_job_names_its
     tmp_path: Path, verb: str
 ) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.denied.add(("create", "leases"))
+        fake.faults.denied.add(("create", "leases"))
         if verb == "update":
-            fake.mischief.denied.add(("update", "leases"))
+            fake.faults.denied.add(("update", "leases"))
         heard = Heard()
         async with started(one, heard=heard) as first:
             (job,) = jobs(fake)
@@ -503,7 +503,7 @@ async def test_without_leases_an_orphan_is_adopted_after_three_minutes_unseen(
     tmp_path: Path,
 ) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.denied.add(("create", "leases"))
+        fake.faults.denied.add(("create", "leases"))
         async with started(one) as first:
             first.cancel()
             blocked, _ = await two.run(runId="run-2")
@@ -568,10 +568,10 @@ async def test_the_slot_of_a_long_run_is_not_swept(tmp_path: Path) -> None:
 
 async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.refuse("create", "secrets", 503, times=10_000)
+        fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
             one.vanish()
-            fake.mischief.refusals.clear()
+            fake.faults.refusals.clear()
             result, heard = await two.run(runId="run-2")
         assert_whole(result, heard)
         assert "was left before it could start" in heard.status
@@ -608,7 +608,7 @@ async def test_waiting_for_a_run_uses_up_no_patience_with_its_pod(tmp_path: Path
         return next(lives, Life(output=((0.0, WHOLE),), ends_at=2.0))
 
     async with two_hosts(tmp_path, life) as (fake, one, two):
-        fake.mischief.denied.add(("create", "leases"))
+        fake.faults.denied.add(("create", "leases"))
         heard = Heard()
         async with started(one), asyncio.TaskGroup() as group:
             config = {"concurrencyWaitSec": 600, "terminatingWaitSec": 60}

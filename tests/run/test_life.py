@@ -15,12 +15,12 @@ from tests.support.runs import Heard, capture
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
 GOOD = Life(output=((0.0, capture("02")),), ends_at=2.0)
 QUIET = Life(output=((0.0, capture("02").split(b"\n", 1)[0] + b"\n"), (200.0, capture("02"))), ends_at=201.0)
-TORSO = capture("02")[: capture("02").index(b'{"type":"result"')]
+PARTIAL = capture("02")[: capture("02").index(b'{"type":"result"')]
 
 Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
 
@@ -29,7 +29,7 @@ Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
 async def living(folder: Path, life: Life | Callable[[Any], Life]) -> AsyncIterator[tuple[FakeCluster, Run]]:
     """A cluster whose Pods live like that, and a way to run an agent on it."""
     async with FakeCluster.start(folder, life) as fake:
-        adapter = Adapter(House(), lambda _kubeconfig, _timings: fake.gateway)
+        adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
 
         async def run(heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
             heard = heard or Heard()
@@ -106,7 +106,7 @@ async def test_a_host_that_keeps_no_pid_hears_progress_instead_of_lines(tmp_path
 
 
 async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_path: Path) -> None:
-    life = Life(output=((0.0, TORSO),), exit_code=137, reason="OOMKilled", summarized=False)
+    life = Life(output=((0.0, PARTIAL),), exit_code=137, reason="OOMKilled", summarized=False)
     async with living(tmp_path, life) as (_, run):
         result, _ = await run()
         assert result.error_code == "claude_truncated"
@@ -117,7 +117,7 @@ async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_pat
 
 
 async def test_an_evicted_pod_is_a_disruption_the_host_may_retry(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, TORSO),), evicted_at=3.0)) as (_, run):
+    async with living(tmp_path, Life(output=((0.0, PARTIAL),), evicted_at=3.0)) as (_, run):
         result, _ = await run()
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
@@ -126,7 +126,7 @@ async def test_an_evicted_pod_is_a_disruption_the_host_may_retry(tmp_path: Path)
 
 
 async def test_a_job_deleted_by_somebody_else_is_told_with_all_that_was_known(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, TORSO),), ends_at=600.0)) as (fake, run):
+    async with living(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
             await asyncio.sleep(20)
@@ -139,7 +139,7 @@ async def test_a_job_deleted_by_somebody_else_is_told_with_all_that_was_known(tm
 
 
 async def test_the_time_limit_counts_from_the_containers_start(tmp_path: Path) -> None:
-    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, TORSO),), ends_at=9999.0)
+    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with living(tmp_path, slow) as (fake, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run(config={"timeoutSec": 30})
@@ -152,7 +152,7 @@ async def test_the_time_limit_counts_from_the_containers_start(tmp_path: Path) -
 
 async def test_a_stop_is_acknowledged_once_the_pod_is_gone(tmp_path: Path) -> None:
     stop = asyncio.Event()
-    async with living(tmp_path, Life(output=((0.0, TORSO),), ends_at=9999.0)) as (fake, run):
+    async with living(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(signal=stop))
             await asyncio.sleep(20)
@@ -219,7 +219,7 @@ async def test_a_signal_that_gives_up_waiting_as_the_host_goes_down_leaves_the_j
 
 
 async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_path: Path) -> None:
-    late = Life(output=((0.0, TORSO), (700.0, capture("02")[len(TORSO) :])), ends_at=701.0)
+    late = Life(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
     async with living(tmp_path, late) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
@@ -292,7 +292,7 @@ async def test_an_unschedulable_pod_is_tolerated_inside_its_budget_and_explained
 
 async def test_a_guard_that_cannot_look_stays_closed(tmp_path: Path) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.denied.add(("list", "jobs"))
+        fake.faults.denied.add(("list", "jobs"))
         result, _ = await run()
         assert result.error_code == "k8s_concurrency_guard_unreachable"
         assert fake.calls.count("create", "jobs") == 0
@@ -300,7 +300,7 @@ async def test_a_guard_that_cannot_look_stays_closed(tmp_path: Path) -> None:
 
 async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.denied |= {("create", "secrets"), ("create", "leases")}
+        fake.faults.denied |= {("create", "secrets"), ("create", "leases")}
         result, _ = await run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
         assert "cannot create" in (result.error_message or "")
@@ -312,7 +312,7 @@ async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> No
 )
 async def test_a_bad_moment_of_the_api_server_is_waited_out(tmp_path: Path, verb: str, resource: str) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.refuse(verb, resource, 503, times=2, retry_after=1)
+        fake.faults.refuse(verb, resource, 503, times=2, retry_after=1)
         result, heard = await run()
         assert result.error_message is None
         assert heard.status.count("trying again") <= 1
@@ -349,8 +349,8 @@ async def test_an_end_that_may_not_be_looked_at_leaves_the_job_alone_and_keeps_w
             await asyncio.sleep(30)
             for verb in ("list", "watch", "get"):
                 for resource in ("jobs", "pods"):
-                    fake.mischief.denied.add((verb, resource))
-            fake.mischief.close_watches()
+                    fake.faults.denied.add((verb, resource))
+            fake.faults.close_watches()
         result, heard = going.result()
         assert result.error_code == "k8s_job_state_mismatch"
         assert "cannot" in (result.error_message or "")

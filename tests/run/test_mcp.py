@@ -16,8 +16,8 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC
-from paperclip_claude_k8s.ports import House
-from paperclip_claude_k8s.run.mcp import BASELINE_BYTES, BASELINE_PATH, hear_servers, read_baseline
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.run.mcp_servers import BASELINE_BYTES, BASELINE_PATH, ask_for_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 
 SERVER = {"name": "s", "url": "https://x.example", "token": "t", "connectionId": "c"}
@@ -32,7 +32,7 @@ class Server:
     connection_id: str = "c"
 
 
-class Asked:
+class ReportInputs:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
@@ -59,7 +59,7 @@ class Broken:
 async def heard_from(source: Any) -> tuple[Any, Heard]:
     heard = Heard()
     ctx = a_context(runtimeMcp=source, onLog=heard.on_log)
-    told = await hear_servers(ctx, Narrator(ctx))
+    told = await ask_for_servers(ctx, Narrator(ctx))
     return told.runtime_mcp, heard
 
 
@@ -69,8 +69,8 @@ async def heard_from(source: Any) -> tuple[Any, Heard]:
         {"servers": [SERVER]},
         {"getServers": lambda: [SERVER]},
         [SERVER],
-        Asked([SERVER]),
-        Asked((Server(),)),
+        ReportInputs([SERVER]),
+        ReportInputs((Server(),)),
         AskedLater(),
     ],
     ids=lambda source: type(source).__name__,
@@ -86,7 +86,9 @@ async def test_a_host_without_servers_is_asked_nothing() -> None:
     assert (await heard_from({}))[0] == {"servers": []}
 
 
-@pytest.mark.parametrize("source", [Broken(), Silent(), Asked(3)], ids=lambda source: type(source).__name__)
+@pytest.mark.parametrize(
+    "source", [Broken(), Silent(), ReportInputs(3)], ids=lambda source: type(source).__name__
+)
 async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(source: Any) -> None:
     told, heard = await heard_from(source)
     assert told == {"servers": []}
@@ -105,7 +107,7 @@ async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(
         return Life(output=((0.0, capture("02")),), ends_at=1.0)
 
     async with FakeCluster.start(tmp_path, life) as fake:
-        adapter = Adapter(House(), lambda *_: fake.gateway)
+        adapter = Adapter(ProcessSettings(), lambda *_: fake.gateway)
 
         async def run(number: int, runtime: Any, *servers: Any) -> tuple[ExecutionResult, Heard]:
             heard = Heard()
@@ -114,7 +116,7 @@ async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(
                 "agent": {"id": "ada"},
                 "config": {"kubeconfig": "fake", "image": "x"},
                 "runtime": runtime,
-                "runtimeMcp": Asked(list(servers)),
+                "runtimeMcp": ReportInputs(list(servers)),
                 "onLog": heard.on_log,
             }
             return await adapter.execute(ctx), heard

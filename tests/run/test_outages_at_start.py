@@ -12,8 +12,8 @@ from tests.run.test_life import GOOD, QUIET, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.runs import Heard, capture
 
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import PODS
-from paperclip_claude_k8s.ground.settings import Timings
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
@@ -61,7 +61,7 @@ async def test_a_home_pod_behind_an_overloaded_server_is_told_as_an_outage(
     tmp_path: Path, status: int
 ) -> None:
     async with at_home(tmp_path) as (fake, bench):
-        fake.mischief.refuse("get", "pods", status, times=10_000, message="too much to do")
+        fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
         result, _ = await bench.run()
         assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
         assert "too much to do" in (result.error_message or "")
@@ -80,7 +80,7 @@ async def test_a_home_pod_that_is_refused_is_told_at_once_and_for_good(
     tmp_path: Path, status: int, words: str, hint: str
 ) -> None:
     async with at_home(tmp_path) as (fake, bench):
-        fake.mischief.refuse("get", "pods", status, times=10_000, message=words)
+        fake.faults.refuse("get", "pods", status, times=10_000, message=words)
         began = asyncio.get_running_loop().time()
         result, _ = await bench.run()
         assert asyncio.get_running_loop().time() - began < 1
@@ -111,7 +111,7 @@ async def test_every_call_before_the_start_is_told_as_an_outage(
     tmp_path: Path, verb: str, resource: str, code: str, status: int
 ) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.refuse(verb, resource, status, times=10_000)
+        fake.faults.refuse(verb, resource, status, times=10_000)
         result, _ = await run()
         assert_may_be_tried_again(result, code)
         assert result.execution_recovery == BOOTSTRAP
@@ -126,12 +126,12 @@ async def test_an_orphan_that_cannot_be_relabelled_for_a_while_is_left_for_the_n
             first = group.create_task(run())
             await asyncio.sleep(20)
             first.cancel()
-        fake.mischief.refuse("patch", "jobs", status, times=10_000)
+        fake.faults.refuse("patch", "jobs", status, times=10_000)
         result, _ = await run(runId="run-2")
         assert_may_be_tried_again(result, "k8s_pod_reattach_failed")
         assert "left alone, and the next run adopts it" in (result.error_message or "")
         assert jobs_of(fake) == 1
-        fake.mischief.refusals.clear()
+        fake.faults.refusals.clear()
         again, heard = await run(runId="run-3")
         assert again.error_message is None
         assert heard.status.count("Reattaching") == 1
@@ -156,7 +156,7 @@ async def test_leases_that_are_refused_are_told_with_the_step_that_helps(
     tmp_path: Path, words: str, hint: str
 ) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.refuse("create", "leases", 403, times=10_000, message=words)
+        fake.faults.refuse("create", "leases", 403, times=10_000, message=words)
         result, heard = await run()
         assert result.error_message is None
         (line,) = [line for line in heard.status.splitlines() if "Leases cannot be used" in line]
@@ -171,7 +171,7 @@ async def test_a_quota_that_has_no_room_for_a_slots_lease_is_told_as_a_quota(tmp
             while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # a call is no event
                 await asyncio.sleep(0.0001)
             await asyncio.sleep(0.001)
-            fake.mischief.refuse("create", "leases", 403, times=10_000, message=QUOTA)
+            fake.faults.refuse("create", "leases", 403, times=10_000, message=QUOTA)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(first_lease_made())

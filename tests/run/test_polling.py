@@ -10,10 +10,10 @@ from aiohttp import web
 from tests.support.apiserver import serving
 from tests.support.plans import a_context
 
-from paperclip_claude_k8s.ground.aio import Nursery
-from paperclip_claude_k8s.ground.settings import Timings
-from paperclip_claude_k8s.ports import House
-from paperclip_claude_k8s.run.polling import HostPoller
+from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.run.host_polling import HostPoller
 
 
 class HostApi:
@@ -33,9 +33,9 @@ class HostApi:
 @asynccontextmanager
 async def poller(url: str) -> AsyncIterator[HostPoller]:
     nursery = Nursery()
-    house = House(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url})
+    settings = ProcessSettings(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url})
     try:
-        yield HostPoller(house, nursery)
+        yield HostPoller(settings, nursery)
     finally:
         await nursery.close()
 
@@ -53,7 +53,7 @@ def pollers() -> list[asyncio.Task[Any]]:
 @pytest.mark.parametrize("word", ["cancelled", "cancelling"])
 async def test_a_cancelled_run_is_stopped(word: str) -> None:
     api = HostApi({"status": word})
-    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context()) as ctx:
+    async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
         async with asyncio.timeout(60):
             await ctx.signal.wait()
@@ -75,14 +75,14 @@ async def test_a_cancelled_run_is_stopped(word: str) -> None:
 )
 async def test_anything_else_lets_it_run(answer: Any, status: int) -> None:
     api = HostApi(answer, status)
-    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context()) as ctx:
+    async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
         await until(lambda: len(api.asked) >= 3)  # so two answers were read
         assert not ctx.signal.is_set()
 
 
 async def test_a_host_that_cannot_be_reached_has_not_cancelled() -> None:
-    async with poller("http://127.0.0.1:1") as asking, asking.heeding(a_context()) as ctx:
+    async with poller("http://127.0.0.1:1") as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
         await asyncio.sleep(0.3)
         assert not ctx.signal.is_set()
@@ -91,7 +91,10 @@ async def test_a_host_that_cannot_be_reached_has_not_cancelled() -> None:
 async def test_one_poller_asks_for_all_runs_and_stops_with_the_last() -> None:
     api, both = HostApi({"status": "running"}), {"/api/heartbeat-runs/a", "/api/heartbeat-runs/b/c"}
     async with serving(api) as url, poller(url) as asking:
-        async with asking.heeding(a_context(runId="a")), asking.heeding(a_context(runId="b/c")):
+        async with (
+            asking.with_stop_signal(a_context(runId="a")),
+            asking.with_stop_signal(a_context(runId="b/c")),
+        ):
             await until(lambda: {path for path, _ in api.asked} >= both)
             assert len(pollers()) == 1
         await until(lambda: not pollers())
@@ -103,7 +106,11 @@ async def test_one_poller_asks_for_all_runs_and_stops_with_the_last() -> None:
 
 async def test_a_host_with_a_signal_of_its_own_is_not_asked() -> None:
     api, stop = HostApi({"status": "cancelled"}), asyncio.Event()
-    async with serving(api) as url, poller(url) as asking, asking.heeding(a_context(signal=stop)) as ctx:
+    async with (
+        serving(api) as url,
+        poller(url) as asking,
+        asking.with_stop_signal(a_context(signal=stop)) as ctx,
+    ):
         await asyncio.sleep(0.2)
         assert ctx.signal is stop
     assert api.asked == []

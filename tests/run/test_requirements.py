@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
 
@@ -36,7 +36,7 @@ async def run_on(
     async with FakeCluster.start(folder) as fake:
         server, heard = Server(wire=fake.wire), Heard()
         server.version = version
-        adapter = Adapter(House(), lambda *_: server)
+        adapter = Adapter(ProcessSettings(), lambda *_: server)
         given = {"kubeconfig": "fake", "image": "x", **config}
         try:
             ctx = {"runId": "run-1", "agent": {"id": "ada"}, "config": given, "onLog": heard.on_log}
@@ -96,7 +96,7 @@ async def test_a_place_of_the_host_s_own_is_refused_and_not_ignored(
     refused: bool,  # noqa: FBT001
 ) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        adapter, heard = Adapter(House(), lambda *_: fake.gateway), Heard()
+        adapter, heard = Adapter(ProcessSettings(), lambda *_: fake.gateway), Heard()
         wish = {"runId": "r", "agent": {"id": "ada"}, "executionTarget": target, "onLog": heard.on_log}
         try:
             result = await adapter.execute({**wish, "config": {"kubeconfig": "fake", "image": "x"}})

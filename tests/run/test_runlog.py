@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.support.plans import a_plan
 
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import House, utc_now
-from paperclip_claude_k8s.run.runlog import put_away, run_log_of
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import ProcessSettings, utc_now
+from paperclip_claude_k8s.volume.run_log_file import remove_run_log, run_log_of
 
 PATH = "run-logs/co/ada/run-1.ndjson"
 
@@ -51,7 +51,7 @@ async def test_no_link_of_an_agent_is_followed(link: str, volume: Path) -> None:
     assert file is not None
     with pytest.raises(OSError, match=r"\[Errno"):
         await file.read(0, 10)
-    await put_away(plan(volume), PATH, House(), succeeded=True)
+    await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=True)
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
@@ -91,19 +91,19 @@ async def test_the_files_of_all_its_pods_are_removed_and_of_no_other_run(volume:
     names = ["run-1.0a1b2c3d.ndjson", "run-1.ffffffff.ndjson", "run-11.0a1b2c3d.ndjson", "run-11.ndjson"]
     for name in names:
         (volume / PATH).with_name(name).write_bytes(b"x")
-    await put_away(plan(volume), PATH, House(), succeeded=True)
+    await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=True)
     assert sorted(file.name for file in (volume / PATH).parent.iterdir()) == names[2:]
 
 
 async def test_a_success_removes_it_and_a_failure_keeps_it(volume: Path) -> None:
-    await put_away(plan(volume), PATH, House(), succeeded=False)
+    await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=False)
     assert (volume / PATH).exists()
-    await put_away(plan(volume), PATH, House(), succeeded=True)
+    await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=True)
     assert not (volume / PATH).exists()
 
 
 async def test_it_can_be_retained(volume: Path) -> None:
-    await put_away(plan(volume, retainRunLogs=True), PATH, House(), succeeded=True)
+    await remove_run_log(plan(volume, retainRunLogs=True), PATH, ProcessSettings(), succeeded=True)
     assert (volume / PATH).exists()
 
 
@@ -113,9 +113,9 @@ async def test_what_failures_left_goes_after_a_week(volume: Path) -> None:
         file.write_bytes(b"x")
         then = (utc_now() - timedelta(days=days)).timestamp()
         os.utime(file, (then, then))
-    await put_away(plan(volume), PATH, House(), succeeded=False)
+    await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=False)
     assert [old.exists(), young.exists(), (volume / PATH).exists()] == [False, True, True]
 
 
 async def test_a_volume_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
-    await put_away(plan(tmp_path / "gone"), PATH, House(), succeeded=True)
+    await remove_run_log(plan(tmp_path / "gone"), PATH, ProcessSettings(), succeeded=True)

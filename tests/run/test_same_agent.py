@@ -71,7 +71,7 @@ async def test_a_run_waits_while_another_one_prepares_and_is_then_told_of_its_jo
 
 async def test_a_run_goes_on_when_the_one_before_it_fails_to_get_a_job(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
-        fake.mischief.refuse("create", "jobs", 403)
+        fake.faults.refuse("create", "jobs", 403)
         first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
         second = await begun(group, host, "run-2")
         failed, _ = await first
@@ -144,7 +144,7 @@ async def test_runs_of_other_agents_and_tasks_are_not_held_up(tmp_path: Path) ->
 async def test_a_run_that_waits_ends_at_once_and_the_next_one_has_its_turn(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
-        fake.mischief.refuse("create", "jobs", 403)
+        fake.faults.refuse("create", "jobs", 403)
         first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
         second = await begun(group, host, "run-2", signal=stop)
         third = await begun(group, host, "run-3")

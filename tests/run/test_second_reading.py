@@ -62,10 +62,10 @@ async def test_two_wakes_that_say_nothing_are_not_the_same(tmp_path: Path) -> No
 
 async def test_a_job_that_never_opened_blocks_no_other_task(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.refuse("create", "secrets", 503, times=10_000)
+        fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
             one.vanish()
-            fake.mischief.refusals.clear()
+            fake.faults.refusals.clear()
             context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
             result, _ = await two.run(runId="run-2", context=context)
         assert result.error_message is None
@@ -73,11 +73,11 @@ async def test_a_job_that_never_opened_blocks_no_other_task(tmp_path: Path) -> N
 
 async def test_a_create_nobody_ever_answers_leaves_no_job(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
-        fake.mischief.denied.add(("get", "jobs"))
+        fake.faults.denied.add(("get", "jobs"))
         one.line.loses_answer_of = ("create", "jobs")
         result, _ = await one.run()
         assert result.error_code == "k8s_job_create_failed"
-        fake.mischief.denied.clear()
+        fake.faults.denied.clear()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_retained_jobs_have_ended(tmp_path: Path) -> None:
 
 async def test_without_leases_an_adopted_job_names_its_new_holder(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        fake.mischief.denied.add(("create", "leases"))
+        fake.faults.denied.add(("create", "leases"))
         async with started(one) as first:
             first.cancel()
             await asyncio.sleep(190)
@@ -161,9 +161,9 @@ async def test_a_moment_of_403_after_an_outage_ends_nothing(tmp_path: Path) -> N
         await asyncio.sleep(70)
         one.line.mend()
         for verb in ("list", "watch"):
-            fake.mischief.denied |= {(verb, "jobs"), (verb, "pods")}
+            fake.faults.denied |= {(verb, "jobs"), (verb, "pods")}
         await asyncio.sleep(10)
-        fake.mischief.denied.clear()
+        fake.faults.denied.clear()
         assert_whole(*await task)
 
 

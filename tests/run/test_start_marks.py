@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from paperclip_claude_k8s.ground.aio import Nursery
-from paperclip_claude_k8s.plan.runplan import START_MARKS
-from paperclip_claude_k8s.run.start_marks import StartMarks
+from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.plan.run_plan import START_MARKS
+from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 HANGING = 30.0
 """Seconds that keep a test from hanging."""

@@ -15,7 +15,7 @@ from tests.support.runs import STATUS, Heard, capture
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House, Unwritten
+from paperclip_claude_k8s.ports import NullJournal, ProcessSettings
 from paperclip_claude_k8s.process import Process
 
 pytestmark = pytest.mark.looptime
@@ -54,7 +54,7 @@ class FailingReader(StreamReader):
         super().feed_stderr(block)
 
 
-class FailingJournal(Unwritten):
+class FailingJournal(NullJournal):
     def __init__(self, trap: Trap) -> None:
         self._trap = trap
         self.text = b""
@@ -93,9 +93,9 @@ class Takers:
         self.heard.trap = self.host
         self.written = FailingJournal(self.journal)
         process = Process(
-            House(),
+            ProcessSettings(),
             lambda *_: fake.gateway,
-            chronicle=self.written,
+            journal=self.written,
             reader=lambda: FailingReader(self.parser),
         )
         ctx = {
@@ -289,7 +289,7 @@ async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: P
 
     heard = Heard()
     async with a_cluster(tmp_path) as fake:
-        process = Process(House(), lambda *_: fake.gateway, reader=Unfinished)
+        process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=Unfinished)
         ctx = {
             "runId": "run-1",
             "agent": {"id": "agent-1", "companyId": "co"},

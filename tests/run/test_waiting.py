@@ -10,7 +10,7 @@ from tests.run.test_life import GOOD, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.runs import capture
 
-from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.devcluster.kubelet import NODE
 
@@ -114,7 +114,7 @@ async def test_an_agent_that_failed_before_anybody_looked_is_heard_to_its_end(tm
 
 async def test_a_jobs_condition_that_never_comes_keeps_no_result_back(tmp_path: Path) -> None:
     async with living(tmp_path, GOOD) as (fake, run):
-        fake.mischief.condition_delay = 1e6
+        fake.faults.condition_delay = 1e6
         began = asyncio.get_running_loop().time()
         result, _ = await run()
         assert result.error_message is None

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.ground.settings import Timings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BRISK = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)

@@ -20,11 +20,11 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
 from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
-from paperclip_claude_k8s.devcluster.cluster import furnish
 from paperclip_claude_k8s.devcluster.controller import Controller
 from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
+from paperclip_claude_k8s.devcluster.dev_cluster import seed
+from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
-from paperclip_claude_k8s.devcluster.mischief import Mischief
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
@@ -73,14 +73,14 @@ class FakeCluster:
 
     def __init__(self, folder: Path, life: Callable[[Object], Life]) -> None:
         self.store = Store()
-        self.mischief = Mischief()
+        self.faults = Faults()
         self.calls = Calls()
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, life)
-        self.api = Api(self.store, self.kubelet, self.mischief)  # type: ignore[arg-type]  # the part Api uses
+        self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
         self.wire = HostLine(self)
         self.gateway = Gateway(wire=self.wire)
-        furnish(self.store)
+        seed(self.store)
 
     @classmethod
     @asynccontextmanager
@@ -92,7 +92,7 @@ class FakeCluster:
         try:
             async with asyncio.TaskGroup() as group:
                 work = [
-                    group.create_task(Controller(fake.store, fake.mischief).run()),
+                    group.create_task(Controller(fake.store, fake.faults).run()),
                     group.create_task(fake.kubelet.run(group)),
                 ]
                 try:
@@ -106,8 +106,8 @@ class FakeCluster:
     def go_down(self, seconds: float) -> None:
         """No answer to anything for so long, and every open answer breaks."""
         self.down_until = asyncio.get_running_loop().time() + seconds
-        self.mischief.drop_log_streams()
-        self.mischief.close_watches()
+        self.faults.drop_log_streams()
+        self.faults.close_watches()
 
 
 class HostLine:
@@ -136,7 +136,7 @@ class HostLine:
 
     async def answer(self, request: WireRequest) -> Answer:
         body = await self.call(request)
-        return Answer(body, tuple(self._fake.mischief.warnings) if request.method == "POST" else ())
+        return Answer(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
         await self._reach(request)
@@ -171,13 +171,13 @@ class HostLine:
             chunks = self._as_heard(chunks)
         broken = asyncio.Event()
         if is_log:
-            self._fake.mischief.streams.add(broken.set)
+            self._fake.faults.streams.add(broken.set)
         self._open.add(broken)
         try:
             async with aclosing(chunks), aclosing(_Chunks(chunks, broken, silence)) as answer:
                 yield answer
         finally:
-            self._fake.mischief.streams.discard(broken.set)
+            self._fake.faults.streams.discard(broken.set)
             self._open.discard(broken)
 
     async def _as_heard(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -325,7 +325,7 @@ class _Kubelet:
         for seconds, reason, message in life.waiting:
             self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
-        path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.mischief.rotate_log_at
+        path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
@@ -342,7 +342,7 @@ class _Kubelet:
         if life.evicted_at is not None:
             self._evict(pod)
             return
-        await asyncio.sleep(self._fake.mischief.status_delay)
+        await asyncio.sleep(self._fake.faults.status_delay)
         message = _summary(pod, told, life) if life.summarized else ""
         reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
         self._terminated(pod, life.exit_code, reason, message)

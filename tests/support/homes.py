@@ -13,7 +13,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import PODS
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 CLAUDE = """#!/bin/sh
 received=$(mktemp)
@@ -70,7 +70,7 @@ async def at_home_on_real() -> AsyncIterator[Home]:
 @asynccontextmanager
 async def _site(name: str, config: dict[str, Any], namespace: str, volume: Path) -> AsyncIterator[Site]:
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": namespace}
-    adapter, gateway = Adapter(House(env=env)), Gateway(config["kubeconfig"])
+    adapter, gateway = Adapter(ProcessSettings(env=env)), Gateway(config["kubeconfig"])
     config = {**config, "sharedVolumeDir": str(volume)}
     try:
         yield Site(name, adapter, gateway, namespace, config, str)

@@ -15,10 +15,10 @@ from typing import Any, cast
 from tests.support.doorway import Doorway, Heed, Moment
 
 from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import Cluster
-from paperclip_claude_k8s.ground.settings import Timings
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 
 def dying_at(call: str, moment: str) -> Heed:
@@ -38,8 +38,8 @@ async def main(ctx: Mapping[str, Any], env: Mapping[str, str], more: Mapping[str
         doors.append(Doorway(Gateway(kubeconfig, timings), heed))
         return cast("Cluster", doors[-1])
 
-    house = House(env=env, timings=Timings(**more.get("timings", {})))
-    adapter, told = Adapter(house, connect), False
+    settings = ProcessSettings(env=env, timings=Timings(**more.get("timings", {})))
+    adapter, told = Adapter(settings, connect), False
 
     async def on_log(stream: str, text: str) -> None:
         nonlocal told

@@ -12,11 +12,11 @@ from tests.support.runs import Heard
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 
 def virtual_now() -> datetime:
@@ -32,7 +32,7 @@ class Host:
         self.line = HostLine(fake)
         self.door = Doorway(Gateway(wire=self.line), heed or _lives)
         door = cast("Cluster", self.door)
-        self.adapter = Adapter(House(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
+        self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
 
     async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
         heard = heard or Heard()

@@ -57,9 +57,9 @@ async def one_vanished(fake: FakeCluster) -> None:
 
 
 async def one_vanished_before_its_secret(fake: FakeCluster) -> None:
-    fake.mischief.refuse("create", "secrets", 503, times=10_000)
+    fake.faults.refuse("create", "secrets", 503, times=10_000)
     await one_vanished(fake)
-    fake.mischief.refusals.clear()
+    fake.faults.refusals.clear()
 
 
 async def one_left_and_it_ended(fake: FakeCluster) -> None:

@@ -8,7 +8,16 @@ from hashlib import sha256
 
 from tests.support.kubelet import KubeletLog
 
-from paperclip_claude_k8s.podlog import Follower, Gap, GapFilled, LogReport, Notice, Origin, Pace, Totals
+from paperclip_claude_k8s.podlog import (
+    Follower,
+    FollowTimings,
+    Gap,
+    GapFilled,
+    LogReport,
+    Notice,
+    SourceInfo,
+    Totals,
+)
 
 NONCE = "0badc0de"
 
@@ -80,7 +89,7 @@ class Scene:
     log: KubeletLog = field(default_factory=KubeletLog)
     heard: Heard = field(default_factory=Heard)
     ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    origin: Origin = field(default_factory=Origin)
+    origin: SourceInfo = field(default_factory=SourceInfo)
     report: LogReport | None = None
     follower: Follower | None = None
 
@@ -113,7 +122,7 @@ def totals(content: bytes) -> Totals:
 
 
 async def follow(
-    log: KubeletLog, sink: Heard, origin: Origin | None = None, pace: Pace | None = None
+    log: KubeletLog, sink: Heard, origin: SourceInfo | None = None, pace: FollowTimings | None = None
 ) -> LogReport:
     """Follow a log whose container has ended already."""
     ended = asyncio.get_running_loop().create_future()

@@ -9,8 +9,8 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
-from paperclip_claude_k8s.plan.planning import Setting, plan_run
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.planner import Setting, plan_run
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
 

@@ -11,7 +11,7 @@ from typing import Literal
 from tests.support.kubelet import NANO, Fault, KubeletLog, Refusal
 from tests.support.logs import NONCE, Heard, RelayFile, totals
 
-from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, Origin, Totals
+from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
 
 BOOKMARK_EVERY = 20.0
 HOW: tuple[Literal["eof", "broken", "hang", "apology"], ...] = ("eof", "broken", "hang", "apology")
@@ -255,7 +255,7 @@ async def play(seed: int) -> Played:
     writer = Writer(life, heard)
     dice = random.Random(seed + 3)
     heard.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
-    origin = Origin(
+    origin = SourceInfo(
         nonce=NONCE if life.relay else None,
         expected=lambda: writer.totals() if ended.done() else None,
         container=lambda: str(writer.log.container),

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.report import CONTINUATION, Asked, apologize
+from paperclip_claude_k8s.verdict.result_builder import CONTINUATION, ReportInputs, early_failure
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOWN = ClusterError(503, "ServiceUnavailable", "try later")
@@ -52,21 +52,21 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.job_create_failed("j", INVALID), "k8s_job_create_failed", B, None, False),
     (failures.secret_create_failed("j", DOWN), "k8s_prompt_secret_create_failed", B, TRANSIENT, False),
     (failures.secret_create_failed("j", REFUSED), "k8s_prompt_secret_create_failed", B, None, False),
-    (failures.pod_schedule_failed("x", heals=True), "k8s_pod_schedule_failed", B, TRANSIENT, False),
-    (failures.pod_schedule_failed("x", heals=False), "k8s_pod_schedule_failed", B, None, False),
+    (failures.pod_schedule_failed("x", retryable=True), "k8s_pod_schedule_failed", B, TRANSIENT, False),
+    (failures.pod_schedule_failed("x", retryable=False), "k8s_pod_schedule_failed", B, None, False),
     (failures.pod_reattach_failed("x"), "k8s_pod_reattach_failed", C, None, False),
-    (failures.pod_reattach_failed("x", heals=True), "k8s_pod_reattach_failed", C, TRANSIENT, False),
+    (failures.pod_reattach_failed("x", retryable=True), "k8s_pod_reattach_failed", C, TRANSIENT, False),
     (failures.adoption_failed("j", UNANSWERED), "k8s_pod_reattach_failed", C, TRANSIENT, False),
     (failures.adoption_failed("j", REFUSED), "k8s_pod_reattach_failed", C, None, False),
     (
-        failures.of_adopted(failures.pod_schedule_failed("x", heals=True)),
+        failures.of_adopted(failures.pod_schedule_failed("x", retryable=True)),
         "k8s_pod_reattach_failed",
         C,
         TRANSIENT,
         False,
     ),
     (
-        failures.of_adopted(failures.pod_schedule_failed("x", heals=False)),
+        failures.of_adopted(failures.pod_schedule_failed("x", retryable=False)),
         "k8s_pod_reattach_failed",
         C,
         None,
@@ -76,7 +76,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.pod_disrupted("p", "Evicted", "", started=False), "k8s_pod_disrupted", B, TRANSIENT, False),
     (failures.pod_disrupted("p", "PodDeleted", "", started=None), "k8s_pod_disrupted", C, TRANSIENT, False),
     (
-        failures.may_have_worked(failures.pod_schedule_failed("x", heals=True)),
+        failures.may_have_worked(failures.pod_schedule_failed("x", retryable=True)),
         "k8s_pod_schedule_failed",
         C,
         TRANSIENT,
@@ -144,7 +144,7 @@ def test_the_host_hears_code_family_and_evidence(
     family: str | None,
     clears: bool,  # noqa: FBT001
 ) -> None:
-    wire = apologize(failure, Asked(now=NOW)).to_wire()
+    wire = early_failure(failure, ReportInputs(now=NOW)).to_wire()
     recovery, told = EVIDENCE[evidence]
     assert wire["errorCode"] == code
     assert wire.get("errorFamily") == family
@@ -158,7 +158,7 @@ def test_the_host_hears_code_family_and_evidence(
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)])
 def test_the_marker_can_be_switched_off(row: tuple[Failure, str, str, str | None, bool]) -> None:
-    wire = apologize(row[0], Asked(now=NOW, continuation_marker=False)).to_wire()
+    wire = early_failure(row[0], ReportInputs(now=NOW, continuation_marker=False)).to_wire()
     assert "conversationContinuation" not in wire["resultJson"]
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paperclip_claude_k8s.cluster.leases import (
+from paperclip_claude_k8s.cluster.lease_objects import (
     ProcessId,
     process_lease,
     slot_lease,
@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cluster.leases import (
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.reading import lease_snapshot
 from paperclip_claude_k8s.verdict.forgotten import forgotten
-from paperclip_claude_k8s.verdict.holder import Fate
+from paperclip_claude_k8s.verdict.holder import Liveness
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FRESH, OLD = timedelta(minutes=1), timedelta(hours=2)
@@ -30,31 +30,31 @@ def of_slot(age: timedelta) -> LeaseSnapshot:
 @pytest.mark.parametrize(
     ("fate", "process", "slot", "swept"),
     [
-        (Fate.ALIVE, FRESH, OLD, set()),
-        (Fate.UNKNOWN, FRESH, OLD, set()),
-        (Fate.UNKNOWN, FRESH, FRESH, set()),
-        (Fate.UNKNOWN, OLD, OLD, {"process", "slot"}),
-        (Fate.UNKNOWN, None, OLD, {"slot"}),
-        (Fate.UNKNOWN, None, FRESH, set()),
-        (Fate.DEAD, FRESH, FRESH, {"process", "slot"}),
-        (Fate.DEAD, None, FRESH, {"slot"}),
-        (Fate.DEAD, FRESH, None, {"process"}),
+        (Liveness.ALIVE, FRESH, OLD, set()),
+        (Liveness.UNKNOWN, FRESH, OLD, set()),
+        (Liveness.UNKNOWN, FRESH, FRESH, set()),
+        (Liveness.UNKNOWN, OLD, OLD, {"process", "slot"}),
+        (Liveness.UNKNOWN, None, OLD, {"slot"}),
+        (Liveness.UNKNOWN, None, FRESH, set()),
+        (Liveness.DEAD, FRESH, FRESH, {"process", "slot"}),
+        (Liveness.DEAD, None, FRESH, {"slot"}),
+        (Liveness.DEAD, FRESH, None, {"process"}),
     ],
 )
 def test_what_is_swept(
-    fate: Fate, process: timedelta | None, slot: timedelta | None, swept: set[str]
+    fate: Liveness, process: timedelta | None, slot: timedelta | None, swept: set[str]
 ) -> None:
     there = [of_process(process)] if process is not None else []
     there += [of_slot(slot)] if slot is not None else []
-    found = forgotten(there, lambda holder: fate if holder == THEM else Fate.ALIVE, NOW)
+    found = forgotten(there, lambda holder: fate if holder == THEM else Liveness.ALIVE, NOW)
     assert {lease.name.split("-")[1] for lease in found} == swept
 
 
 def test_a_slot_of_a_run_that_was_left_on_purpose_is_not_swept() -> None:
     left = slot_lease("ns", "agent", "", ProcessId("detached:run-1"), NOW - OLD)
-    assert forgotten([lease_snapshot(left)], lambda _: Fate.UNKNOWN, NOW) == []
+    assert forgotten([lease_snapshot(left)], lambda _: Liveness.UNKNOWN, NOW) == []
 
 
 def test_leases_of_others_are_none_of_our_business() -> None:
     other = LeaseSnapshot("ns", "leader", "1", "somebody", renewed=NOW - OLD)
-    assert forgotten([other], lambda _: Fate.DEAD, NOW) == []
+    assert forgotten([other], lambda _: Liveness.DEAD, NOW) == []

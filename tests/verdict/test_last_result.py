@@ -21,10 +21,10 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     StoppedAfterResult,
 )
-from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
-from paperclip_claude_k8s.verdict.salvage import LOST, NOT_THE_END, salvage
-from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.observation import Facts, Observation
+from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
+from paperclip_claude_k8s.verdict.recovered_result import LOST, NOT_THE_END, recover_result
+from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 USAGE = {"input_tokens": 3, "output_tokens": 5}
@@ -87,9 +87,9 @@ def without_end(names: Sequence[str]) -> str:
 @settings(max_examples=400)
 def test_any_order_of_events_and_any_end(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
-    seen = Sighting(ending, read(names), None, None, Facts("job", "ns"))
-    failure = weigh(seen, Terms(NOW))
-    wire = report(failure, seen, Asked(NOW)).to_wire()
+    seen = Observation(ending, read(names), None, None, Facts("job", "ns"))
+    failure = classify_end(seen, Terms(NOW))
+    wire = report(failure, seen, ReportInputs(NOW)).to_wire()
     match last_word(names):
         case "success" | "zero turn":
             assert failure is None
@@ -120,9 +120,9 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
         is_error=bool(final.get("is_error")) if final else None,
         last="result" if final else last_word(names),
     )
-    told = salvage(read(names[:heard]), relay)
-    seen = Sighting(ENDINGS[end][0], told, None, relay, Facts("job", "ns"))
-    failure = weigh(seen, Terms(NOW))
+    told = recover_result(read(names[:heard]), relay)
+    seen = Observation(ENDINGS[end][0], told, None, relay, Facts("job", "ns"))
+    failure = classify_end(seen, Terms(NOW))
     assert (failure is None) is (last_word(names) in {"success", "zero turn"})
     if last_word(names) == "failure":
         assert failure is not None
@@ -133,8 +133,8 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
 
 def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
     told = read(["init", "answer", "success", "init"])
-    seen = Sighting(Exited(Terminated(143)), told, None, None, Facts("job", "ns"))
-    wire = report(weigh(seen, Terms(NOW)), seen, Asked(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(143)), told, None, None, Facts("job", "ns"))
+    wire = report(classify_end(seen, Terms(NOW)), seen, ReportInputs(NOW)).to_wire()
     assert wire["errorMessage"].startswith("Claude run was truncated mid-stream (model: m)")
     assert "an earlier turn ended with a result" in wire["errorMessage"]
     assert wire["usage"]["outputTokens"] == 5
@@ -154,7 +154,7 @@ def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result(
 def test_an_old_relay_s_word_for_an_overtaken_result_is_not_taken_where_all_was_heard() -> None:
     names = ["init", "answer", "success", "init", "answer"]
     relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)
-    assert salvage(read(names), relay).result is None
+    assert recover_result(read(names), relay).result is None
 
 
 @pytest.mark.parametrize(("relay_says", "warning"), [("success", LOST), (None, NOT_THE_END)])
@@ -163,7 +163,7 @@ def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
     error = None if relay_says is None else False
     last = "result" if relay_says else "answer"
     relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5, last=last)
-    told = salvage(read(names), relay)
+    told = recover_result(read(names), relay)
     assert warning in told.warnings
     assert (told.result is None) is (relay_says is None)
     assert told.cost_usd == (0.5 if relay_says else None)
@@ -175,15 +175,18 @@ def test_a_lost_result_like_the_one_that_was_heard_is_another_one_where_its_tota
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
         reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
         relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
-        told = salvage(reader.finish(), relay)
+        told = recover_result(reader.finish(), relay)
         assert told.cost_usd == cost
         assert (LOST in told.warnings) is (total == 0.3)
 
 
 def test_a_lost_result_without_a_subtype_counts() -> None:
     relay = RelaySummary(10_000, 9, None, 0, is_error=False)
-    told = salvage(read(["init", "answer"]), relay)
-    assert weigh(Sighting(Exited(Terminated(0)), told, None, relay, Facts("job", "ns")), Terms(NOW)) is None
+    told = recover_result(read(["init", "answer"]), relay)
+    assert (
+        classify_end(Observation(Exited(Terminated(0)), told, None, relay, Facts("job", "ns")), Terms(NOW))
+        is None
+    )
 
 
 @pytest.mark.parametrize("subtype", ["stop", "end_turn", None])
@@ -191,9 +194,9 @@ def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) ->
     reader = StreamReader()
     event = EVENTS["success"] | {"subtype": subtype}
     reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-    seen = Sighting(Exited(Terminated(0)), reader.finish(), None, None, Facts("job", "ns"))
-    assert weigh(seen, Terms(NOW)) is None
-    wire = report(None, seen, Asked(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(0)), reader.finish(), None, None, Facts("job", "ns"))
+    assert classify_end(seen, Terms(NOW)) is None
+    wire = report(None, seen, ReportInputs(NOW)).to_wire()
     assert any(repr(subtype) in warning for warning in wire["resultJson"]["warnings"])
 
 
@@ -201,8 +204,8 @@ def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) ->
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
 def test_killed_before_the_first_answer_is_not_blamed_on_the_model(code: int, name: str) -> None:
-    seen = Sighting(Exited(Terminated(code)), read(["init"]), None, None, Facts("job", "ns"))
-    failure = weigh(seen, Terms(NOW))
+    seen = Observation(Exited(Terminated(code)), read(["init"]), None, None, Facts("job", "ns"))
+    failure = classify_end(seen, Terms(NOW))
     assert failure is not None
     assert failure.code == "claude_init_failed"
     assert name in failure.message

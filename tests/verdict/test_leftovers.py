@@ -2,7 +2,7 @@
 
 import pytest
 
-from paperclip_claude_k8s.verdict.leftovers import Leaving, keeps_job
+from paperclip_claude_k8s.verdict.retention import Leaving, keeps_job
 
 
 @pytest.mark.parametrize("how", ["shutdown", "lost", "unclear", "unwritten", "bug"])

@@ -6,12 +6,12 @@ from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.observation import Facts, Observation
 
 
 def own_words(message: str, relay: RelaySummary | None = None) -> str:
     ending = Exited(Terminated(137, "Error", message))
-    return Sighting(ending, StreamReader().finish(), None, relay, Facts("job", "ns")).own_words
+    return Observation(ending, StreamReader().finish(), None, relay, Facts("job", "ns")).own_words
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import IO
 
 from paperclip_claude_k8s import create_server_adapter
 from paperclip_claude_k8s.bridge.channel import Channel
-from paperclip_claude_k8s.bridge.discretion import Discretion
-from paperclip_claude_k8s.bridge.session import HandshakeFailed, Session
+from paperclip_claude_k8s.bridge.host_session import HandshakeFailed, Session
+from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 
 USAGE = 2
 REFUSED = 3
@@ -26,10 +26,10 @@ def main() -> int:
     if sys.stdin.isatty():
         print(BY_HAND, file=sys.stderr)  # noqa: T201  # said to a person
         return USAGE
-    discretion = Discretion()
-    discretion.listen()
+    redaction = RedactingFormatter()
+    redaction.listen()
     with _protocol_only_stdout() as sink:
-        code, by = asyncio.run(_serve(sink, discretion))
+        code, by = asyncio.run(_serve(sink, redaction))
     if by is not None:
         signal.signal(by, signal.SIG_DFL)
         os.kill(os.getpid(), by)
@@ -45,7 +45,7 @@ def _protocol_only_stdout() -> Iterator[IO[bytes]]:
         yield sink
 
 
-async def _serve(sink: IO[bytes], discretion: Discretion) -> tuple[int, signal.Signals | None]:
+async def _serve(sink: IO[bytes], redaction: RedactingFormatter) -> tuple[int, signal.Signals | None]:
     """The exit code, and the signal that ended us."""
     leave, received = asyncio.Event(), list[signal.Signals]()
 
@@ -61,7 +61,7 @@ async def _serve(sink: IO[bytes], discretion: Discretion) -> tuple[int, signal.S
         print(BY_HAND, file=sys.stderr)  # noqa: T201  # said to a person
         return USAGE, None
     try:
-        await Session(create_server_adapter(), channel, discretion).serve(leave)
+        await Session(create_server_adapter(), channel, redaction).serve(leave)
         code = 0
     except HandshakeFailed as refusal:
         print(f"handshake failed: {refusal}", file=sys.stderr)  # noqa: T201  # the host's log shows it

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
-from paperclip_claude_k8s.verdict.notices import error_text
-from paperclip_claude_k8s.verdict.report import HostFailures, with_host_failures
+from paperclip_claude_k8s.verdict.result_builder import HostFailures, with_host_failures
+from paperclip_claude_k8s.verdict.wording import error_text
 
 
 class ParamsInvalid(ValueError):

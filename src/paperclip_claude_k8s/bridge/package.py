@@ -9,7 +9,7 @@ from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
-from paperclip_claude_k8s.ports import House
+from paperclip_claude_k8s.ports import ProcessSettings
 
 NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
@@ -78,7 +78,7 @@ def manifest() -> dict[str, Any]:
 
 def facts(python: str) -> dict[str, Any]:
     """What the JavaScript knows of this version; the same on every machine, but for the interpreter."""
-    adapter: Any = Adapter(House(env={}))
+    adapter: Any = Adapter(ProcessSettings(env={}))
     return {
         "type": adapter.type,
         "version": __version__,

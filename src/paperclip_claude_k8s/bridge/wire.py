@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from paperclip_claude_k8s.ground.strict_json import strict_json
+from paperclip_claude_k8s.base.strict_json import strict_json
 
 PROTOCOL = 1
 """Raised whenever a peer of the version before could misunderstand us."""

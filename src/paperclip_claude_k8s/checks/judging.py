@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.podsecurity import weaknesses
+from paperclip_claude_k8s.plan.pod_security import weaknesses
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"

@@ -9,15 +9,15 @@ from paperclip_claude_k8s.checks.references import References
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.plan.planning import Setting
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.planner import Setting
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 T = TypeVar("T")
 Seen: TypeAlias = T | ClusterError
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRun:
     """The Job as a dry run would have created it; when we asked and had the answer, by our own clock."""
 
     job: JobSnapshot
@@ -32,7 +32,7 @@ class Place:
     setting: Setting
     plan: RunPlan
     refers: References
-    rehearsal: Seen[Rehearsal]
+    rehearsal: Seen[DryRun]
     secrets: Mapping[str, Seen[bool]] = field(default_factory=dict)
     """Name → whether it exists; so are the next two."""
     pull_secrets: Mapping[str, Seen[bool]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s import relay
-from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
@@ -14,10 +14,10 @@ from paperclip_claude_k8s.failures import refusal_step, words_of
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
-from paperclip_claude_k8s.run.schedule import wait_for_pod
+from paperclip_claude_k8s.run.wait_for_pod import wait_for_pod
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     Ending,
@@ -34,7 +34,7 @@ ANSWER_CHARS = 200
 
 
 @dataclass(slots=True)
-class _Diary:
+class _LogCollector:
     """The last thing that was said of the waiting: what a probe that never ends was waiting for."""
 
     last: str = "nothing was seen of its Pod"
@@ -47,7 +47,7 @@ class _Diary:
 
 async def probe(plan: RunPlan, ports: Ports) -> Check:
     """Start it, wait for its end, and remove it, whatever happened in between."""
-    ours, diary, limit = _of_a_probe(plan, ports), _Diary(), ports.house.timings.probe
+    ours, diary, limit = _of_a_probe(plan, ports), _LogCollector(), ports.settings.timings.probe
     try:
         async with asyncio.timeout(limit), _existing(ours, ports) as job:
             return await _watch(ours, job, ports, diary)
@@ -62,7 +62,7 @@ async def probe(plan: RunPlan, ports: Ports) -> Check:
 
 def _of_a_probe(plan: RunPlan, ports: Ports) -> RunPlan:
     """No file on the shared volume, and gone soon even if we die at once."""
-    limit = ports.house.timings.probe
+    limit = ports.settings.timings.probe
     short = {"timeout_sec": limit, "ttl_seconds_after_finished": limit, "stop_grace_sec": 5.0}
     return replace(plan, argv=COMMAND, run_log=None, config=plan.config.model_copy(update=short))
 
@@ -82,33 +82,33 @@ async def _existing(plan: RunPlan, ports: Ports) -> AsyncIterator[JobSnapshot]:
 
 async def _remove(job: JobSnapshot, ports: Ports) -> None:
     try:
-        async with asyncio.timeout(ports.house.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.tidy):
             await ports.cluster.delete_job(job.ref, "Background")
     except (ClusterError, TimeoutError):
         return  # its TTL removes it
 
 
-async def _watch(plan: RunPlan, job: JobSnapshot, ports: Ports, diary: _Diary) -> Check:
+async def _watch(plan: RunPlan, job: JobSnapshot, ports: Ports, diary: _LogCollector) -> Check:
     say = Narrator(_listener(plan, diary))
-    async with ports.informer(plan.namespace).vigil(job) as vigil:
-        pod = await wait_for_pod(vigil, plan.config, ports, say)
+    async with ports.informer(plan.namespace).job_watch(job) as job_watch:
+        pod = await wait_for_pod(job_watch, plan.config, ports, say)
         if isinstance(pod, NotStarted | PodLost):
             message, _, hint = pod.failure.message.partition(" — ")
             return Check(code="k8s_probe_failed", level="error", message=message, hint=hint or None)
         if isinstance(pod, DeadlinePassed):
             return _judge(pod, plan, "")
-        return _judge(await _end_of(vigil), plan, await _answer(pod, ports))
+        return _judge(await _end_of(job_watch), plan, await _answer(pod, ports))
 
 
-def _listener(plan: RunPlan, diary: _Diary) -> ExecutionContext:
+def _listener(plan: RunPlan, diary: _LogCollector) -> ExecutionContext:
     who = {"id": plan.identity.agent_id}
     return ExecutionContext.read({"runId": plan.identity.run_id, "agent": who, "onLog": diary.on_log})
 
 
-async def _end_of(vigil: Vigil) -> Ending:
-    known = vigil.known
+async def _end_of(job_watch: JobWatch) -> Ending:
+    known = job_watch.known
     while (ending := judge_ending(known)) is None:
-        known = await vigil.news()
+        known = await job_watch.news()
     return ending
 
 

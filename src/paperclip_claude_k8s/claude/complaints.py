@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from paperclip_claude_k8s.claude.failure_texts import terminal_text
 from paperclip_claude_k8s.claude.known_texts import (
     RESULT_TEXTS,
     SESSION_TEXTS,
@@ -17,10 +18,9 @@ from paperclip_claude_k8s.claude.known_texts import (
     line_complaint,
     status_in,
 )
-from paperclip_claude_k8s.claude.quota import reset_time
+from paperclip_claude_k8s.claude.reset_time import reset_time
 from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.transcript import Transcript
-from paperclip_claude_k8s.claude.words import terminal_text
 
 __all__ = [
     "Classified",

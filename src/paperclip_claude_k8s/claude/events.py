@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from paperclip_claude_k8s.ground.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import readable
 
 Event: TypeAlias = Mapping[str, Any]
 BEYOND_REASON = 10**15

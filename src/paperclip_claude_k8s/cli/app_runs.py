@@ -75,7 +75,7 @@ def run(
 
     Exit code 0: it succeeded. 1: it failed, or this call did. 2: it still runs (--poll-once).
     """
-    from paperclip_claude_k8s.cli import run as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import run_command as work  # noqa: PLC0415
 
     wish = work.Wish(
         prompt=_text(prompt),
@@ -116,7 +116,7 @@ def query(
     quiet: Quiet = False,
 ) -> None:
     """Go on waiting for a run: the same as `run --run-id`. Never starts a second one."""
-    from paperclip_claude_k8s.cli import run as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import run_command as work  # noqa: PLC0415
 
     wish = work.Wish(
         run_id=run_id,
@@ -136,17 +136,17 @@ def query(
 @runs.command(name="last-run")
 def last_run() -> None:
     """The newest run that was started from here, as one JSON object."""
-    from paperclip_claude_k8s.cli import books  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
-    raise typer.Exit(books.last_run())
+    raise typer.Exit(run_history.last_run())
 
 
 @runs.command()
 def history(limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20) -> None:
     """The runs that were started from here, as one JSON object."""
-    from paperclip_claude_k8s.cli import books  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
-    raise typer.Exit(books.history(limit))
+    raise typer.Exit(run_history.history(limit))
 
 
 @runs.command()
@@ -162,8 +162,7 @@ def spawn(
     config: Settings = None,
 ) -> None:
     """Print with what an agent host starts this run in the background; however often, it is one run."""
-    from paperclip_claude_k8s.cli import books  # noqa: PLC0415
-    from paperclip_claude_k8s.cli.run import Wish  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.run_command import Wish  # noqa: PLC0415
 
     wish = Wish(
         prompt=_text(prompt),
@@ -176,7 +175,9 @@ def spawn(
         session=session,
         config=config,
     )
-    raise typer.Exit(books.spawn(wish))
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
+
+    raise typer.Exit(run_history.spawn(wish))
 
 
 @runs.command()
@@ -188,7 +189,7 @@ def cancel(
     quiet: Quiet = False,
 ) -> None:
     """End a run: the agent gets SIGTERM, and what it had said is kept. Exit code 0 once it is cancelled."""
-    from paperclip_claude_k8s.cli import cluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
 
     given = kubeconfig if _is_typed(ctx, "kubeconfig") else None
     raise typer.Exit(work.cancel(run_id, timeout, given, quiet=quiet))
@@ -201,7 +202,7 @@ def jobs(
     namespace: Namespace = None,
 ) -> None:
     """The adapter's Jobs in a namespace, whoever started them: a table for people, one JSON object."""
-    from paperclip_claude_k8s.cli import cluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
 
     raise typer.Exit(work.jobs(kubeconfig, namespace, devcluster=devcluster))
 
@@ -224,7 +225,7 @@ runs.add_typer(cluster_app, name="devcluster")
 @cluster_app.command(name="up")
 def devcluster_up(claude: Claude = None) -> None:
     """Start it unless it runs; `--devcluster` uses it from then on."""
-    from paperclip_claude_k8s.cli import devcluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.up(claude))
 
@@ -232,7 +233,7 @@ def devcluster_up(claude: Claude = None) -> None:
 @cluster_app.command(name="down")
 def devcluster_down() -> None:
     """End it, with all its Pods and everything in it."""
-    from paperclip_claude_k8s.cli import devcluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.down())
 
@@ -240,7 +241,7 @@ def devcluster_down() -> None:
 @cluster_app.command(name="status")
 def devcluster_status() -> None:
     """Exit code 0: it is up. 1: it is not."""
-    from paperclip_claude_k8s.cli import devcluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.status())
 
@@ -248,7 +249,7 @@ def devcluster_status() -> None:
 @cluster_app.command(name="serve", hidden=True)
 def devcluster_serve(claude: Claude = None) -> None:
     """Be the cluster; what `up` starts in the background."""
-    from paperclip_claude_k8s.cli import devcluster as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.serve(claude))
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
-from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, die_of
-from paperclip_claude_k8s.ground.strict_json import strict_json
+from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, reraise_signal
 
 ABOUT_RUNS = frozenset({"run", "query"})
 """Commands whose exit code 2 means that a run goes on, so that misuse of them is 1."""
@@ -37,7 +37,7 @@ def _entered(commands: Callable[[list[str]], int | None], argv: list[str]) -> in
         raise
     except Interrupted as interrupted:
         say({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
-        die_of(interrupted.signum)
+        reraise_signal(interrupted.signum)
     except Exception as error:  # noqa: BLE001  # a bug is told in JSON as well
         return _told(error, argv)
 

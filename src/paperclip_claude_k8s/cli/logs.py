@@ -8,25 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from paperclip_claude_k8s.base.aio import FirstResult
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import Unprintable, say, unprintable
-from paperclip_claude_k8s.cli.run import Ledger, answered
+from paperclip_claude_k8s.cli.run_command import Ledger, answered
+from paperclip_claude_k8s.cli.runs.find_target import labels_of
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.output import PIECE
-from paperclip_claude_k8s.cli.runs.place import labels_of
 from paperclip_claude_k8s.cli.runs.record import Record
+from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.words import Answer, Stop
-from paperclip_claude_k8s.cli.signals import SIGNALS, die_of
-from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cli.signals import SIGNALS, reraise_signal
+from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.ground.aio import FirstWord
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.ports import House, Ports, Unwritten
+from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings
 from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.listen import Ears
+from paperclip_claude_k8s.run.agent_log import AgentLog
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 
@@ -34,12 +34,12 @@ GLANCE = 0.5
 """Seconds between two looks at a file that another shell writes."""
 
 
-class Spout(Unwritten):
+class StdoutJournal(NullJournal):
     """Pours what a run says to stdout, less what was poured before."""
 
     def __init__(self, poured: int) -> None:
         self._before = poured
-        self.stuck: FirstWord[Unprintable] = FirstWord()
+        self.stuck: FirstResult[Unprintable] = FirstResult()
         """Stdout takes no more."""
 
     async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
@@ -57,7 +57,7 @@ def logs(run_id: str, *, follow: bool) -> int:
     """Text on stdout; where there is none to be had, one JSON object and exit code 1."""
     answer = answered(lambda: _logs(run_id, follow=follow), Ledger())
     if SIGNALS.seen is not None:
-        die_of(SIGNALS.seen)
+        reraise_signal(SIGNALS.seen)
     if answer:
         say(answer)
         return FAILED
@@ -97,8 +97,8 @@ async def _pour_from_cluster(record: Record, at: int, *, follow: bool) -> None:
     if record.phase != "polling":
         return
     began = record.jobs[-1].stdout if record.jobs else 0
-    spout = Spout(at - began)
-    process = Process(House(env=os.environ), chronicle=spout)
+    spout = StdoutJournal(at - began)
+    process = Process(ProcessSettings(env=os.environ), journal=spout)
     try:
         config = record.request["config"]
         ports = process.ports(config.get("kubeconfig"))
@@ -111,7 +111,7 @@ async def _pour_from_cluster(record: Record, at: int, *, follow: bool) -> None:
         await process.shut_down()
 
 
-async def _unless_stuck(work: Coroutine[Any, Any, None], spout: Spout) -> None:
+async def _unless_stuck(work: Coroutine[Any, Any, None], spout: StdoutJournal) -> None:
     """Raises `Unprintable` as soon as stdout takes no more: nobody reads what is still to come."""
     async with asyncio.TaskGroup() as group:
         listening, stuck = group.create_task(work), group.create_task(spout.stuck.heard())
@@ -123,28 +123,28 @@ async def _unless_stuck(work: Coroutine[Any, Any, None], spout: Spout) -> None:
 
 
 async def _listen(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
-    async with ports.informer(job.ref.namespace).vigil(job) as vigil:
-        ears = Ears(ports, Narrator(_DEAF), vigil, None)
-        pod = await _started(vigil, follow=follow)
+    async with ports.informer(job.ref.namespace).job_watch(job) as job_watch:
+        ears = AgentLog(ports, Narrator(_DEAF), job_watch, None)
+        pod = await _started(job_watch, follow=follow)
         if pod is None:
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(ears.follow(pod))
-            known = vigil.known
+            known = job_watch.known
             while follow and judge_ending(known) is None:
-                known = await vigil.news()
+                known = await job_watch.news()
             ears.container_ended(agent_end(known.pod))
 
 
-async def _started(vigil: Vigil, *, follow: bool) -> PodSnapshot | None:
+async def _started(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
     """Its Pod once the agent began; without `follow` as it is after the first list."""
-    known = await vigil.news()
+    known = await job_watch.news()
     while not _began(known.pod):
         if known.job_gone or judge_ending(known) is not None:
             return None
         try:
             async with asyncio.timeout(None if follow else GLANCE):
-                known = await vigil.news()
+                known = await job_watch.news()
         except TimeoutError:
             return None
     return known.pod

@@ -15,9 +15,9 @@ from paperclip_claude_k8s.cli.options import print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
-from paperclip_claude_k8s.verdict.outcome import Terms, weigh
-from paperclip_claude_k8s.verdict.report import Asked, report
-from paperclip_claude_k8s.verdict.sighting import Facts, Sighting
+from paperclip_claude_k8s.verdict.observation import Facts, Observation
+from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
 
 PIECE = 256 * 1024
 
@@ -42,17 +42,17 @@ class Recording:
 def replay(recording: Recording) -> int:
     """Transcript on stderr, one JSON object on stdout; 0 is a success, 1 a failed run, 2 bad input."""
     try:
-        seen = _sighting(recording)
+        seen = _observed(recording)
     except ReplayInvalid as error:
         return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     now, resumed = utc_now(), recording.resumed
-    failure = weigh(seen, Terms(now, resumed=resumed))
-    result = report(failure, seen, Asked(now, resumed=resumed)).to_wire()
+    failure = classify_end(seen, Terms(now, resumed=resumed))
+    result = report(failure, seen, ReportInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
 
 
-def _sighting(recording: Recording) -> Sighting:
+def _observed(recording: Recording) -> Observation:
     ending = _ending(recording)
     reader = StreamReader()
     live = Live(Console(stderr=True, highlight=False), quiet=recording.quiet)
@@ -67,7 +67,7 @@ def _sighting(recording: Recording) -> Sighting:
             live.tell("stdout", rest.decode("utf-8", "replace"))
     except (OSError, EOFError) as error:
         raise ReplayInvalid(f"{recording.file} cannot be read: {error}") from None
-    return Sighting(ending, reader.finish(), None, None, Facts("(replay)", "(replay)"))
+    return Observation(ending, reader.finish(), None, None, Facts("(replay)", "(replay)"))
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401  # either kind of file

@@ -55,7 +55,7 @@ class Signals:
         self._listener(signum)
 
 
-def die_of(signum: int) -> Never:
+def reraise_signal(signum: int) -> Never:
     """As whoever waits for us expects: `$?` is 128 + n, and a Ctrl-C ends the loop around us too."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
+from paperclip_claude_k8s.base.aio import jittered
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
@@ -25,8 +27,6 @@ from paperclip_claude_k8s.cluster.model import (
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
 from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire
 from paperclip_claude_k8s.cluster.watching import lines, watch_event
-from paperclip_claude_k8s.ground.aio import jittered
-from paperclip_claude_k8s.ground.settings import Timings
 
 S = TypeVar("S")
 NANO = 1_000_000_000

@@ -1,6 +1,6 @@
 """One list+watch of our Jobs and Pods per namespace, shared by every run of the process (PEERS W8).
 
-A run holds a `Vigil`: the last that is known of its Job and Pod, and a way to wait for news. Only positive
+A run holds a `JobWatch`: the last that is known of its Job and Pod, and a way to wait for news. Only positive
 observations count. A watch with a label selector says DELETED of an object that was deleted and of one that
 only lost a label, and a list leaves out both. So what left the selection is read by its name and uid, every
 few seconds as long as it exists. An API server out of reach changes nothing but `silent_since`.
@@ -14,12 +14,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
+from paperclip_claude_k8s.base.aio import Backoff, Nursery
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ALL_OURS
 from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.cluster.shelf import S, Shelf, Told, noted, oldest_first
-from paperclip_claude_k8s.ground.aio import Backoff, Nursery
-from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.cluster.watch_cache import S, Told, WatchCache, noted, oldest_first
 
 _log = logging.getLogger("paperclip_claude_k8s")
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
@@ -33,7 +33,7 @@ QUICK_WATCH = 1.0
 """Seconds: a server that ends watches sooner than this is not asked again at once."""
 
 
-class Vigil:
+class JobWatch:
     """What one run knows of its Job and Pod. `known` is replaced as a whole: a reader sees one moment."""
 
     def __init__(self, job: JobSnapshot) -> None:
@@ -148,27 +148,27 @@ class Informer:
         self._namespace = namespace
         self._nursery = nursery
         self._timings = timings
-        self._vigils: dict[str, Vigil] = {}
+        self._vigils: dict[str, JobWatch] = {}
         self._work: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._cluster = cluster
-        self._jobs = Shelf(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._tell_job)
-        self._pods = Shelf(cluster.list_pods, cluster.watch_pods, _pod_uid, _pods_job, self._tell_pod)
+        self._jobs = WatchCache(cluster.list_jobs, cluster.watch_jobs, _job_uid, _job_uid, self._tell_job)
+        self._pods = WatchCache(cluster.list_pods, cluster.watch_pods, _pod_uid, _pods_job, self._tell_pod)
         self._group: asyncio.TaskGroup | None = None
-        self._reading: dict[tuple[Vigil, str], asyncio.Task[None]] = {}
+        self._reading: dict[tuple[JobWatch, str], asyncio.Task[None]] = {}
         """Who reads which object by its name, since the watch does not show it."""
 
     @asynccontextmanager
-    async def vigil(self, job: JobSnapshot, seen_at: str | None = None) -> AsyncIterator[Vigil]:
+    async def job_watch(self, job: JobSnapshot, seen_at: str | None = None) -> AsyncIterator[JobWatch]:
         """Keep watch over this Job, as it was seen just now, and over its Pod.
 
         `seen_at`: version of a list of Jobs later than this one, which had no Pod before it was created: so
         neither kind has to be listed once more.
         """
-        vigil = Vigil(job)
+        job_watch = JobWatch(job)
         uid = job.ref.uid
-        vigil.on_stray = partial(self._claim, vigil)
-        self._vigils[uid] = vigil
+        job_watch.on_stray = partial(self._claim, job_watch)
+        self._vigils[uid] = job_watch
         try:
             async with self._starting:
                 if self._work is None or self._work.done():
@@ -179,7 +179,7 @@ class Informer:
                 self._tell_job(uid, last_job, told)
             for last_pod, told in self._pods.last(uid):
                 self._tell_pod(uid, last_pod, told)
-            yield vigil
+            yield job_watch
         finally:
             del self._vigils[uid]
             if not self._vigils:
@@ -201,7 +201,7 @@ class Informer:
             group.create_task(self._keep_watching(self._jobs, seen_at), name="watch jobs")
             group.create_task(self._keep_watching(self._pods, pods_from), name="watch pods")
 
-    async def _keep_watching(self, shelf: Shelf[S], version: str | None) -> None:
+    async def _keep_watching(self, shelf: WatchCache[S], version: str | None) -> None:
         """List, watch from there, and start over whenever the watch is lost; never ends by itself.
 
         `version`: where the first watch may begin without a list.
@@ -221,7 +221,7 @@ class Informer:
                     self._unheard(shelf, error)
             await asyncio.sleep(backoff.pause())
 
-    async def _watch_on(self, shelf: Shelf[S], version: str, backoff: Backoff) -> None:
+    async def _watch_on(self, shelf: WatchCache[S], version: str, backoff: Backoff) -> None:
         """One watch after the other, as long as the server honours the version we have."""
         loop = asyncio.get_running_loop()
         while True:
@@ -235,52 +235,56 @@ class Informer:
                 await asyncio.sleep(backoff.pause())
 
     def _tell_job(self, uid: str, job: JobSnapshot, told: Told) -> None:
-        vigil = self._vigils.get(uid)
-        if vigil is None:
+        job_watch = self._vigils.get(uid)
+        if job_watch is None:
             return
         if told == "shown":
-            vigil.learn_job(job, gone=False)
+            job_watch.learn_job(job, gone=False)
         else:
             read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
-            learn = vigil.learn_job
-            self._read_on(vigil, uid, self._follow(vigil, self._jobs, job, read, learn, at_once=learn))
+            learn = job_watch.learn_job
+            self._read_on(
+                job_watch, uid, self._follow(job_watch, self._jobs, job, read, learn, at_once=learn)
+            )
 
     def _tell_pod(self, uid: str, pod: PodSnapshot, told: Told) -> None:
-        vigil = self._vigils.get(uid)
-        if vigil is None:
+        job_watch = self._vigils.get(uid)
+        if job_watch is None:
             return
         if told == "shown":
-            vigil.learn_pod(pod, gone=False)
+            job_watch.learn_pod(pod, gone=False)
         else:
-            read, learn = partial(self._cluster.read_pod, pod.namespace, pod.name), vigil.learn_pod
+            read, learn = partial(self._cluster.read_pod, pod.namespace, pod.name), job_watch.learn_pod
             at_once = partial(learn, last=True) if told == "deleted" else learn
-            self._read_on(vigil, pod.uid, self._follow(vigil, self._pods, pod, read, learn, at_once=at_once))
+            self._read_on(
+                job_watch, pod.uid, self._follow(job_watch, self._pods, pod, read, learn, at_once=at_once)
+            )
 
-    def _claim(self, vigil: Vigil, pod: PodSnapshot) -> None:
+    def _claim(self, job_watch: JobWatch, pod: PodSnapshot) -> None:
         """A Pod of a run that was released: its changes are this vigil's, or it is read by its name."""
-        self._pods.claim(vigil.ref.uid, pod)
-        if not self._pods.shows(pod) and (vigil, pod.uid) not in self._reading:
-            self._tell_pod(vigil.ref.uid, pod, "missing")
+        self._pods.claim(job_watch.ref.uid, pod)
+        if not self._pods.shows(pod) and (job_watch, pod.uid) not in self._reading:
+            self._tell_pod(job_watch.ref.uid, pod, "missing")
 
-    def _read_on(self, vigil: Vigil, uid: str, work: Coroutine[Any, Any, None]) -> None:
+    def _read_on(self, job_watch: JobWatch, uid: str, work: Coroutine[Any, Any, None]) -> None:
         """Follow what left the selection by its name, from its newest state and once at a time."""
         if self._group is None:
             work.close()
             return
-        before = self._reading.get((vigil, uid))
+        before = self._reading.get((job_watch, uid))
         if before is not None:
             before.cancel()
-        task = self._reading[vigil, uid] = self._group.create_task(work, name=f"read {uid}")
-        task.add_done_callback(partial(self._read_out, (vigil, uid)))
+        task = self._reading[job_watch, uid] = self._group.create_task(work, name=f"read {uid}")
+        task.add_done_callback(partial(self._read_out, (job_watch, uid)))
 
-    def _read_out(self, key: tuple[Vigil, str], task: asyncio.Task[None]) -> None:
+    def _read_out(self, key: tuple[JobWatch, str], task: asyncio.Task[None]) -> None:
         if self._reading.get(key) is task:
             del self._reading[key]
 
     async def _follow(  # noqa: PLR0913  # what to read, and whom to tell
         self,
-        vigil: Vigil,
-        shelf: Shelf[S],
+        job_watch: JobWatch,
+        shelf: WatchCache[S],
         last: S,
         read: Callable[[], Awaitable[S | None]],
         learn: _Learn[S],
@@ -291,7 +295,7 @@ class Informer:
 
         `at_once` is told instead of `learn` where nothing can have happened to it since `last`.
         """
-        while self._vigils.get(vigil.ref.uid) is vigil and not shelf.shows(last):
+        while self._vigils.get(job_watch.ref.uid) is job_watch and not shelf.shows(last):
             try:
                 there = await read()
             except ClusterError as error:
@@ -307,12 +311,12 @@ class Informer:
             learn(last, gone=False)
             await asyncio.sleep(self._timings.look_by_name)
 
-    def _heard(self, shelf: Shelf[S]) -> None:
+    def _heard(self, shelf: WatchCache[S]) -> None:
         if shelf.silent_since is not None:
             shelf.silent_since = shelf.refused_since = None
             self._tell_silence()
 
-    def _unheard(self, shelf: Shelf[S], error: ClusterError) -> None:
+    def _unheard(self, shelf: WatchCache[S], error: ClusterError) -> None:
         """Out of reach is waited out; a refusal that stays is told, since nothing will be seen any more."""
         now = asyncio.get_running_loop().time()
         shelf.silent_since = shelf.silent_since if shelf.silent_since is not None else now
@@ -321,14 +325,14 @@ class Informer:
         elif shelf.refused_since is None:
             shelf.refused_since = now
         elif now - shelf.refused_since > self._timings.retry_budget:
-            for vigil in self._vigils.values():
-                vigil.learn_refusal(error)
+            for job_watch in self._vigils.values():
+                job_watch.learn_refusal(error)
         self._tell_silence()
 
     def _tell_silence(self) -> None:
         since = [s for s in (self._jobs.silent_since, self._pods.silent_since) if s is not None]
-        for vigil in self._vigils.values():
-            vigil.silent_since = min(since, default=None)
+        for job_watch in self._vigils.values():
+            job_watch.silent_since = min(since, default=None)
 
 
 def _job_uid(job: JobSnapshot) -> str:

@@ -17,10 +17,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.refusals import read_refusal, translated
-from paperclip_claude_k8s.ground.settings import Timings
 
 USER_AGENT = "paperclip-adapter-claude-k8s"
 READ_BUFFER = 256 * 1024

@@ -4,6 +4,6 @@ It is for trying the adapter and for its tests, to be looked at with kubectl; it
 no code with the client it tests: if both used one serializer, their bugs would agree.
 """
 
-from paperclip_claude_k8s.devcluster.cluster import DevCluster
+from paperclip_claude_k8s.devcluster.dev_cluster import DevCluster
 
 __all__ = ["DevCluster"]

@@ -6,9 +6,9 @@ from typing import Any
 from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.controller import FOREGROUND, mark_deleted
 from paperclip_claude_k8s.devcluster.discovery import discover
+from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
-from paperclip_claude_k8s.devcluster.mischief import Mischief
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
 from paperclip_claude_k8s.devcluster.store import Store, now
 from paperclip_claude_k8s.devcluster.tables import table
@@ -39,10 +39,10 @@ class Request:
 
 
 class Api:
-    def __init__(self, store: Store, kubelet: Kubelet, mischief: Mischief) -> None:
+    def __init__(self, store: Store, kubelet: Kubelet, faults: Faults) -> None:
         self.store = store
         self.kubelet = kubelet
-        self.mischief = mischief
+        self.faults = faults
 
     def answer(self, path: str, target: Target | str, request: Request) -> tuple[Object, int]:
         """The answer's body and status, or a raised `Problem`."""
@@ -65,9 +65,9 @@ class Api:
 
     def admit(self, target: Target, verb: str) -> None:
         """Access and mischief, before anything is looked at."""
-        if (verb, target.resource) in self.mischief.denied:
+        if (verb, target.resource) in self.faults.denied:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)
-        self.mischief.check(verb, target.resource)
+        self.faults.check(verb, target.resource)
 
     def matches(self, query: dict[str, str]) -> Match:
         labels = label_match(query.get("labelSelector", ""))
@@ -80,7 +80,7 @@ class Api:
         found = discover(path) if request.method == "GET" else None
         if found is None:
             raise missing_path()
-        if path == "/version" and self.mischief.replaces_dying_pods:
+        if path == "/version" and self.faults.replaces_dying_pods:
             found = {**found, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
         return found, 200
 
@@ -90,7 +90,7 @@ class Api:
         if asked.get("subresource"):
             resource = f"{resource}/{asked['subresource']}"
         known = (asked.get("group", ""), asked.get("resource", "")) in BY_PLURAL
-        allowed = known and (asked.get("verb"), resource) not in self.mischief.denied
+        allowed = known and (asked.get("verb"), resource) not in self.faults.denied
         return {**review, "status": {"allowed": allowed}}
 
     def _get(self, target: Target, request: Request) -> Object:
@@ -115,7 +115,7 @@ class Api:
         if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
             raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
         obj = admitted(target.kind, target.namespace, request.body or {})
-        if target.kind == JOBS and self.mischief.replaces_dying_pods:
+        if target.kind == JOBS and self.faults.replaces_dying_pods:
             obj["spec"].pop("podReplacementPolicy", None)
         taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
         if taken is not None:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from paperclip_claude_k8s.devcluster import kinds
-from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.event_recorder import Events
+from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.devcluster.kubelet import NODE
-from paperclip_claude_k8s.devcluster.mischief import Mischief
 from paperclip_claude_k8s.devcluster.quantities import fits
 from paperclip_claude_k8s.devcluster.store import Store, now
 
@@ -21,9 +21,9 @@ FOREGROUND = "foregroundDeletion"
 class Controller:
     """One pass over everything after each change, and whenever a deadline or a TTL is due."""
 
-    def __init__(self, store: Store, mischief: Mischief) -> None:
+    def __init__(self, store: Store, faults: Faults) -> None:
         self._store = store
-        self._mischief = mischief
+        self._mischief = faults
         self._job_events = Events(store, "job-controller")
         self._scheduler_events = Events(store, "default-scheduler")
         self._due: float | None = None

@@ -10,9 +10,9 @@ from typing import Any
 
 from paperclip_claude_k8s.devcluster.container import Command, Container
 from paperclip_claude_k8s.devcluster.crilog import LogFile
-from paperclip_claude_k8s.devcluster.events import Events
+from paperclip_claude_k8s.devcluster.event_recorder import Events
+from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import PODS, SECRETS
-from paperclip_claude_k8s.devcluster.mischief import Mischief
 from paperclip_claude_k8s.devcluster.podfiles import (
     TERMINATION_LOG,
     Missing,
@@ -36,11 +36,11 @@ NODE = "devnode"
 class Kubelet:
     """Runs every scheduled Pod in a task of its own."""
 
-    def __init__(self, store: Store, folder: Path, binaries: Path, mischief: Mischief) -> None:
+    def __init__(self, store: Store, folder: Path, binaries: Path, faults: Faults) -> None:
         self._store = store
         self._folder = folder
         self._binaries = binaries
-        self._mischief = mischief
+        self._mischief = faults
         self._events = Events(store)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._live: dict[str, PodRun] = {}
@@ -90,7 +90,7 @@ class Kubelet:
         return self._binaries
 
     @property
-    def mischief(self) -> Mischief:
+    def faults(self) -> Faults:
         return self._mischief
 
     def claim_folder(self, namespace: str, claim: str) -> Path:
@@ -181,7 +181,7 @@ class PodRun:
         self._running = container
         code = await container.run(command)
         self._running = None
-        await asyncio.sleep(self._kubelet.mischief.status_delay)
+        await asyncio.sleep(self._kubelet.faults.status_delay)
         self._states[name] = {"terminated": self._end(spec, code, began)}
         if init:
             self._publish(phase="Pending")

@@ -42,8 +42,8 @@ class Server:
 
     async def stop(self) -> None:
         if self._runner is not None:
-            self._api.mischief.drop_log_streams()
-            self._api.mischief.close_watches()
+            self._api.faults.drop_log_streams()
+            self._api.faults.close_watches()
             await self._runner.cleanup()
             self._runner = None
 
@@ -99,7 +99,7 @@ class Server:
         )
         answer, code = self._api.answer(path, target, wanted)
         response = _json(answer, code)
-        for text in self._api.mischief.warnings if code == CREATED else ():
+        for text in self._api.faults.warnings if code == CREATED else ():
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{quoted}"')
         return response
@@ -117,7 +117,7 @@ class Server:
         await answer.prepare(request)
         breaker = _breaker(request)
         if cut:
-            self._api.mischief.streams.add(breaker)
+            self._api.faults.streams.add(breaker)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -126,7 +126,7 @@ class Server:
         except ConnectionError:
             pass  # the reader went away, or was sent away
         finally:
-            self._api.mischief.streams.discard(breaker)
+            self._api.faults.streams.discard(breaker)
         return answer
 
 

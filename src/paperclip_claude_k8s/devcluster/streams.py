@@ -33,7 +33,7 @@ def open_log(api: Api, target: Target, query: Query) -> AsyncGenerator[bytes, No
 async def _log_bytes(api: Api, log: LogFile, wish: Wish) -> AsyncGenerator[bytes, None]:
     left = wish.limit
     async for block in read_log(log, wish):
-        await api.mischief.heard()
+        await api.faults.heard()
         piece = block if left is None else block[:left]
         yield piece
         left = None if left is None else left - len(piece)
@@ -74,7 +74,7 @@ def _wish(api: Api, query: Query) -> Wish:
         since=since[:19].encode(),
         tail=int(query["tailLines"]) if "tailLines" in query else None,
         limit=int(query["limitBytes"]) if "limitBytes" in query else None,
-        every_record=api.mischief.every_record_stamped,
+        every_record=api.faults.every_record_stamped,
     )
 
 
@@ -108,7 +108,7 @@ class _Watch:
         self._closing = asyncio.Event()
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        self._api.mischief.watches.add(self._closing.set)
+        self._api.faults.watches.add(self._closing.set)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._seconds
         try:
@@ -123,7 +123,7 @@ class _Watch:
         except Problem as problem:
             yield orjson.dumps({"type": "ERROR", "object": problem.status()}) + b"\n"
         finally:
-            self._api.mischief.watches.discard(self._closing.set)
+            self._api.faults.watches.discard(self._closing.set)
 
     def _already_there(self) -> Iterator[bytes]:
         """A watch without a version begins with everything there is."""

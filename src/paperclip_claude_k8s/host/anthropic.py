@@ -8,7 +8,7 @@ from typing import TypeAlias
 import aiohttp
 import orjson
 
-from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host.redact import mask_values, redact_text
 
 PUBLIC_API = "https://api.anthropic.com"
@@ -31,7 +31,7 @@ class AnthropicError(Exception):
         self.status = status
 
     @property
-    def heals(self) -> bool:
+    def retryable(self) -> bool:
         """May the same question be answered later?"""
         return self.status is None or self.status >= 500 or self.status in _LATER
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from paperclip_claude_k8s.ground.settings import Timings
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host import models, quota, skills
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError, ProxyOf
 from paperclip_claude_k8s.host.context import JsonMap
@@ -75,7 +75,7 @@ class Catalogue:
             try:
                 return quota.answered(await self._api.get(self._address + quota.USAGE_PATH, headers))
             except AnthropicError as error:
-                answer = quota.unanswered(str(error), heals=error.heals)
+                answer = quota.unanswered(str(error), retryable=error.retryable)
                 if not error.refused:
                     break
         return answer

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel, to_snake
 
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.quantity import parse_bytes, parse_cpu
-from paperclip_claude_k8s.host.readers import (
+from paperclip_claude_k8s.host.validators import (
     AutoFlag,
     Flag,
     Objects,

@@ -41,9 +41,9 @@ def no_login() -> JsonMap:
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": _NO_LOGIN}
 
 
-def unanswered(why: str, *, heals: bool) -> JsonMap:
-    """The question was asked in vain; `heals` tells the host that it is worth asking again."""
-    family = {"errorFamily": "transient_upstream"} if heals else {}
+def unanswered(why: str, *, retryable: bool) -> JsonMap:
+    """The question was asked in vain; `retryable` tells the host that it is worth asking again."""
+    family = {"errorFamily": "transient_upstream"} if retryable else {}
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": why, **family}
 
 
@@ -52,7 +52,7 @@ def answered(body: object) -> JsonMap:
     usage = _object(body)
     windows = [*_shared(usage), *_per_model(usage), *_extra(usage)]
     if not windows:
-        return unanswered("the usage API answered without any limit", heals=False)
+        return unanswered("the usage API answered without any limit", retryable=False)
     return {"provider": _PROVIDER, "ok": True, "windows": windows, "source": "anthropic-oauth"}
 
 

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.ground.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import readable
 from paperclip_claude_k8s.host.context import JsonMap
 
 ErrorFamily = Literal["transient_upstream", "provider_quota", "model_refusal"]

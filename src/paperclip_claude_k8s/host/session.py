@@ -78,20 +78,20 @@ SESSION_MANAGEMENT: JsonMap = {
 
 
 @dataclass(frozen=True, slots=True)
-class ResumeWish:
+class ResumeRequest:
     """The session to go on with; without one, `why_not` says what spoke against the host's wish."""
 
     session_id: str | None = None
     why_not: str | None = None
 
 
-def resume_wish(
+def resume_request(
     ctx: ExecutionContext,
     *,
     cwd: str,
     prompt_bundle_key: str | None = None,
     mcp_identity: str | None = None,
-) -> ResumeWish:
+) -> ResumeRequest:
     """May the host's session be resumed here? `cwd` is the working directory as the Pod sees it.
 
     The CLI keeps transcripts per working directory, and a changed bundle or MCP set would not reach a
@@ -101,7 +101,7 @@ def resume_wish(
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id
     if session is None:
-        return ResumeWish()
+        return ResumeRequest()
     stored_cwd = params.get("cwd", cwd)
     stored_mcp = params.get("mcpServerIdentity") if params.keys() - {"sessionId"} else mcp_identity
     objections = (
@@ -114,4 +114,4 @@ def resume_wish(
         ),
     )
     why_not = next((reason for stands, reason in objections if stands), None)
-    return ResumeWish(None, why_not) if why_not else ResumeWish(session)
+    return ResumeRequest(None, why_not) if why_not else ResumeRequest(session)

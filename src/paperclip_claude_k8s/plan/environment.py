@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
-from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
 from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, is_loopback
-from paperclip_claude_k8s.plan.hostonly import SERVER_SECRETS, pod_value
+from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
-from paperclip_claude_k8s.plan.runvariables import (
+from paperclip_claude_k8s.plan.run_variables import (
     API_KEY,
     WAKE_PAYLOAD,
     WAKE_PAYLOAD_FILE,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.labels import (
     ADAPTER_LABEL,
     ADAPTER_TYPE,
@@ -14,7 +15,6 @@ from paperclip_claude_k8s.cluster.labels import (
     SESSION_LABEL,
     TASK_LABEL,
 )
-from paperclip_claude_k8s.ground.settings import Limits
 from paperclip_claude_k8s.host.context import ExecutionContext
 
 _LABEL_CHARS = Limits().label_chars

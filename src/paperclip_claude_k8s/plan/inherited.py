@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
-from paperclip_claude_k8s.plan.hostonly import RUN_NAME, SERVER_SECRETS
+from paperclip_claude_k8s.plan.host_only import RUN_NAME, SERVER_SECRETS
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 

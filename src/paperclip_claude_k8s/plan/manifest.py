@@ -8,11 +8,11 @@ from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.arguments import referring
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
-from paperclip_claude_k8s.plan.initfiles import unexpanded, writing_container
-from paperclip_claude_k8s.plan.labels import user_labels
+from paperclip_claude_k8s.plan.init_container import unexpanded, writing_container
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
-from paperclip_claude_k8s.plan.podtemplate import lay_over
-from paperclip_claude_k8s.plan.runplan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
+from paperclip_claude_k8s.plan.pod_template import lay_over
+from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
+from paperclip_claude_k8s.plan.user_labels import user_labels
 from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 TERMINATION_LOG = "/dev/termination-log"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
-from paperclip_claude_k8s.plan.readers import as_object, as_text
 from paperclip_claude_k8s.plan.templates import encodable, join_sections, render_template
+from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_text
 from paperclip_claude_k8s.plan.wake import is_recovery_wake, render_wake_prompt, select_task_markdown
 
 HOST_TEXTS = "paperclipHostTexts"

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.plan.delivery import is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan
 from paperclip_claude_k8s.plan.paths import RUN_DIR
-from paperclip_claude_k8s.plan.podtemplate import CONTAINERS, Overlay
+from paperclip_claude_k8s.plan.pod_template import CONTAINERS, Overlay
 from paperclip_claude_k8s.plan.prompt import Prompt
 
 

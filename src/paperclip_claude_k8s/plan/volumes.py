@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
 """HOME of an agent without a shared volume: tools and caches have been seen to take 20 GiB and more."""

@@ -4,11 +4,9 @@
 answers; `cursor` explains how a position in a log is kept.
 """
 
-from paperclip_claude_k8s.podlog.cursor import Cursor
-from paperclip_claude_k8s.podlog.follow import Follower
-from paperclip_claude_k8s.podlog.governor import Governor
-from paperclip_claude_k8s.podlog.origin import Origin, Pace
-from paperclip_claude_k8s.podlog.report import (
+from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
+from paperclip_claude_k8s.podlog.follower import Follower
+from paperclip_claude_k8s.podlog.log_report import (
     ContainerChanged,
     FileUnusable,
     Gap,
@@ -20,6 +18,8 @@ from paperclip_claude_k8s.podlog.report import (
     SinkFailed,
     Totals,
 )
+from paperclip_claude_k8s.podlog.position import Cursor
+from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 from paperclip_claude_k8s.podlog.sink import Ended, GapFiller, LogSink
 from paperclip_claude_k8s.podlog.source import ByteStream, LogBroken, LogRefused, LogSource
 
@@ -29,11 +29,11 @@ __all__ = [
     "Cursor",
     "Ended",
     "FileUnusable",
+    "FollowTimings",
     "Follower",
     "Gap",
     "GapFilled",
     "GapFiller",
-    "Governor",
     "LogBroken",
     "LogRefused",
     "LogReport",
@@ -41,9 +41,9 @@ __all__ = [
     "LogSource",
     "NotLogText",
     "Notice",
-    "Origin",
-    "Pace",
+    "RateLimiter",
     "Reconnecting",
     "SinkFailed",
+    "SourceInfo",
     "Totals",
 ]

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from paperclip_claude_k8s.podlog.cursor import EVER
-from paperclip_claude_k8s.podlog.delivery import Delivery
-from paperclip_claude_k8s.podlog.mending import Mender
-from paperclip_claude_k8s.podlog.origin import Origin, Pace
-from paperclip_claude_k8s.podlog.report import FileUnusable, LogReport
-from paperclip_claude_k8s.podlog.session import Pass, Session
+from paperclip_claude_k8s.podlog.backfill import Backfill
+from paperclip_claude_k8s.podlog.connection import Pass, Session
+from paperclip_claude_k8s.podlog.deliverer import Delivery
+from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
+from paperclip_claude_k8s.podlog.log_report import FileUnusable, LogReport
+from paperclip_claude_k8s.podlog.position import EVER
 
 CHEAP = 4 * 1024 * 1024
 """A log of so few bytes is read once more in full where lines with early times may have been left out."""
@@ -21,13 +21,18 @@ class Completion:
     """Reads on until nothing new comes, the relay's totals are met, or the log is gone."""
 
     def __init__(
-        self, session: Session, delivery: Delivery, origin: Origin, pace: Pace, mender: Mender | None
+        self,
+        session: Session,
+        delivery: Delivery,
+        origin: SourceInfo,
+        pace: FollowTimings,
+        backfill: Backfill | None,
     ) -> None:
         self._session = session
         self._delivery = delivery
         self._origin = origin
         self._pace = pace
-        self._mender = mender
+        self._mender = backfill
         self._torso = b""
         self._empty = 0
         self._file_trouble: str | None = None
@@ -101,8 +106,8 @@ class Completion:
         if not read.aligned:
             self._session.doubt()
             return False
-        unchanged, self._torso = read.torso == self._torso, read.torso
-        if read.new or (read.torso and not unchanged):
+        unchanged, self._torso = read.partial_line == self._torso, read.partial_line
+        if read.new or (read.partial_line and not unchanged):
             return False
         self._empty += 1
         return self._delivery.trail.beginning is not None or self._empty == EMPTY_READS

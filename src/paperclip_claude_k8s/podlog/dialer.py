@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from paperclip_claude_k8s.podlog.cursor import Plan, Trail
-from paperclip_claude_k8s.podlog.feed import Feed
-from paperclip_claude_k8s.podlog.governor import Governor
-from paperclip_claude_k8s.podlog.records import Key, Run
+from paperclip_claude_k8s.podlog.log_lines import Key, Run
+from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.position import Plan, Position
+from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
 from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
@@ -22,12 +22,14 @@ SCANS = 6
 class Dialer:
     """Opens answers for one follower."""
 
-    def __init__(self, source: LogSource, trail: Trail, governor: Governor, *, patience: float) -> None:
+    def __init__(
+        self, source: LogSource, trail: Position, rate_limiter: RateLimiter, *, patience: float
+    ) -> None:
         self.doubtful = False
         """Set when an answer was not what the plan expected: the next one is looked at first."""
         self._source = source
         self._trail = trail
-        self._governor = governor
+        self._governor = rate_limiter
         self._patience = patience
         self._dialled = False
 
@@ -35,7 +37,7 @@ class Dialer:
         """The next request follows on nothing that failed: it takes no turn among the reconnects."""
         self._dialled = False
 
-    async def dial(self, *, follow: bool, further_back: int = 0) -> Feed:
+    async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream:
         """Open the log where the delivery stands. Raises `LogRefused` or `LogBroken`."""
         plan = self._trail.plan(further_back)
         if plan.count is None or (self.doubtful and plan.tail):
@@ -80,7 +82,7 @@ class Dialer:
             await feed.close()
         return TooShort() if feed.ends_strangely else scan.finding()
 
-    async def _read(self, feed: Feed) -> bytes:
+    async def _read(self, feed: LogStream) -> bytes:
         try:
             async with asyncio.timeout(self._patience):
                 return await feed.read()
@@ -97,13 +99,13 @@ class Dialer:
                     keys += item.recall() if isinstance(item, Run) else ()
         finally:
             await feed.close()
-        return None if feed.torso else keys
+        return None if feed.partial_line else keys
 
-    async def _open(self, plan: Plan, *, follow: bool, tail: int | None = None) -> Feed:
+    async def _open(self, plan: Plan, *, follow: bool, tail: int | None = None) -> LogStream:
         if self._dialled:
             await self._governor.turn()
         self._dialled = True
-        feed = Feed(plan)
+        feed = LogStream(plan)
         try:
             async with asyncio.timeout(self._patience):
                 await feed.open(self._source, follow=follow, tail=tail)

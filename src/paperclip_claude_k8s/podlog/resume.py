@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from paperclip_claude_k8s.podlog.cursor import Plan
-from paperclip_claude_k8s.podlog.records import Key, Run
+from paperclip_claude_k8s.podlog.log_lines import Key, Run
+from paperclip_claude_k8s.podlog.position import Plan
 
 CONTEXT = 64
 """Lines by which our last line is known where the whole tail does not stand in one piece."""

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol, TypeAlias
 
-from paperclip_claude_k8s.podlog.report import Notice
+from paperclip_claude_k8s.podlog.log_report import Notice
 
 
 class LogSink(Protocol):

@@ -13,7 +13,7 @@ PROMPT = "PAPERCLIP_RELAY_PROMPT"
 """File the agent gets as its stdin."""
 OUT = "PAPERCLIP_RELAY_OUT"
 """File on the shared volume that gets a copy of stdout, or nothing; its folder is made, mode 0700.
-Where POD is set its first characters are put into the name, as `plan.runlog.path_of_pod` does."""
+Where POD is set its first characters are put into the name, as `plan.run_log.path_of_pod` does."""
 STARTED = "PAPERCLIP_RELAY_STARTED"
 """Folder on the shared volume; an empty file in it, named by the Pod's uid, says that the relay has begun."""
 POD = "PAPERCLIP_RELAY_POD"

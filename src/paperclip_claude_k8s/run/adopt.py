@@ -19,12 +19,12 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnaps
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import iso
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
-from paperclip_claude_k8s.run.calls import Caller
-from paperclip_claude_k8s.run.holder import holder_note
+from paperclip_claude_k8s.run.holder_annotations import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.slot import differ, is_live, same
 
 LOST_RACE = frozenset({409, 422})
@@ -32,7 +32,7 @@ LOST_RACE = frozenset({409, 422})
 
 
 async def adopt(
-    job: JobSnapshot, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator
+    job: JobSnapshot, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator
 ) -> JobSnapshot | None:
     """Make the Job ours by its labels; None when it is gone or changed meanwhile.
 
@@ -49,7 +49,7 @@ async def adopt(
         *(_added("labels", key, value) for key, value in changed.items()),
         *(_added("annotations", key, value) for key, value in note.items()),
     ]
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     try:
         return await call("patch job", lambda: ports.cluster.patch_job(job.ref, patch))
     except ClusterError as error:
@@ -104,7 +104,7 @@ async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, 
 async def mark_taken(job: JobSnapshot, ports: Ports) -> bool:
     """Note on a Job that its result was answered; False where that could not be done."""
     try:
-        noted = _added("annotations", TAKEN_ANNOTATION, iso(ports.house.now()))
+        noted = _added("annotations", TAKEN_ANNOTATION, iso(ports.settings.now()))
         return await ports.cluster.patch_job(job.ref, [noted]) is not None
     except ClusterError:
         return False  # it will be passed over once more; nothing worse

@@ -10,12 +10,12 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.plan.identity import label_value
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
-from paperclip_claude_k8s.run.calls import Caller
-from paperclip_claude_k8s.run.holder import detached_jobs, held_jobs
+from paperclip_claude_k8s.run.holder_annotations import detached_jobs, held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, SlotVerdict, Taken, judge_slot
 
 LOOK_AGAIN = 1.0
@@ -42,7 +42,7 @@ class Adopted:
 Claim: TypeAlias = Fresh | Adopted
 
 
-async def claim_slot(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> Claim:
+async def claim_slot(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> Claim:
     """List the agent's Jobs and step back unless the slot is free or a Job in it may be adopted.
 
     Raises:
@@ -53,7 +53,7 @@ async def claim_slot(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -
 
 
 class _Guard:
-    def __init__(self, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> None:
+    def __init__(self, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> None:
         self._plan = plan
         self._held = held
         self._ports = ports
@@ -105,7 +105,7 @@ class _Guard:
         The Pods come second: one of a Job that was created meanwhile has to wait for the next look.
         """
         plan, ports = self._plan, self._ports
-        call = Caller(ports.house.timings, self._say)
+        call = Retrier(ports.settings.timings, self._say)
         selector = plan.identity.selector
         try:
             jobs = (await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))).items

@@ -3,11 +3,11 @@
 import asyncio
 from datetime import timedelta
 
-from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.host.context import OnMap, iso
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.tolerate import tolerate
 
 FIRST_MINUTE = 60.0
 """Seconds of silence after which the keepalive slows down."""
@@ -18,9 +18,9 @@ OUTAGE = 1.0
 class KeepAlive:
     """Says every now and then that the Job still runs, and since when nothing came."""
 
-    def __init__(self, vigil: Vigil, ports: Ports, say: Narrator) -> None:
-        self._vigil = vigil
-        self._timings = ports.house.timings
+    def __init__(self, job_watch: JobWatch, ports: Ports, say: Narrator) -> None:
+        self._vigil = job_watch
+        self._timings = ports.settings.timings
         self._say = say
         self._quiet_since = _clock()
         self._told = 0.0
@@ -43,8 +43,8 @@ class KeepAlive:
         return self.next_pause()
 
 
-def _unreachable(vigil: Vigil, now: float) -> str:
-    since = vigil.silent_since
+def _unreachable(job_watch: JobWatch, now: float) -> str:
+    since = job_watch.silent_since
     if since is None or now - since < OUTAGE:
         return ""
     return f"; API server out of reach for {now - since:.0f}s, the Job is believed to go on"
@@ -56,16 +56,18 @@ class Progress:
     No line of output is made up for it: only output counts as activity there (HOST.md 3.4).
     """
 
-    def __init__(self, on_progress: OnMap, run: str, vigil: Vigil, ports: Ports, say: Narrator) -> None:
+    def __init__(
+        self, on_progress: OnMap, run: str, job_watch: JobWatch, ports: Ports, say: Narrator
+    ) -> None:
         self._on_progress = on_progress
         self._run = run
-        self._vigil = vigil
-        self._house = ports.house
+        self._vigil = job_watch
+        self._house = ports.settings
         self._say = say
         self._began = _clock()
 
     async def beat(self) -> float:
-        await tolerate(f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._told()))
+        await call_safely(f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._told()))
         early = _clock() - self._began < FIRST_MINUTE
         return self._house.timings.keepalive if early else self._house.timings.keepalive_later
 
@@ -78,10 +80,10 @@ class Progress:
         return progress
 
 
-def _how_it_is(vigil: Vigil, heard: float | None, now: float) -> str:
-    if unreachable := _unreachable(vigil, now):
+def _how_it_is(job_watch: JobWatch, heard: float | None, now: float) -> str:
+    if unreachable := _unreachable(job_watch, now):
         return unreachable.removeprefix("; ")
-    pod = vigil.known.pod
+    pod = job_watch.known.pod
     if heard is None:
         return "waits for its Pod" if pod is None else f"Pod {pod.phase or 'Pending'}, no output yet"
     return f"running ({now - heard:.0f}s since last output)"
@@ -97,10 +99,10 @@ class Spawned:
         self._on_spawn = on_spawn
         self._run = run
         self._refresh = refresh
-        self._told = {"pid": pid, "processGroupId": None, "startedAt": iso(ports.house.now())}
+        self._told = {"pid": pid, "processGroupId": None, "startedAt": iso(ports.settings.now())}
 
     async def beat(self) -> float | None:
-        await tolerate(f"onSpawn of run {self._run}", lambda: self._on_spawn({**self._told}))
+        await call_safely(f"onSpawn of run {self._run}", lambda: self._on_spawn({**self._told}))
         return self._refresh
 
 

@@ -11,19 +11,19 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planning import Planner
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
-from paperclip_claude_k8s.run.announce import announce
-from paperclip_claude_k8s.run.calls import Caller
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import Ports, SlotLock
+from paperclip_claude_k8s.run.begin import announce
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
-from paperclip_claude_k8s.run.gate import open_gate
-from paperclip_claude_k8s.run.holder import detached_note, holder_note
+from paperclip_claude_k8s.run.holder_annotations import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.staging import stage, unstage
+from paperclip_claude_k8s.run.retrying import Retrier
+from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import differ, is_live, rivals_of
+from paperclip_claude_k8s.volume.staging import stage, unstage
 
 HTTP_CONFLICT = 409
 LOOK_AGAIN = 1.0
@@ -55,7 +55,7 @@ class _Look:
     secret: SecretSnapshot | None = None
 
 
-async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> LaunchedJob:
+async def launch(planner: Planner, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> LaunchedJob:
     """Guard and create, until exactly one Job of the slot is ours.
 
     Nothing is awaited between a Job's opening or adoption and the return: whoever cancels this either gets
@@ -66,7 +66,7 @@ async def launch(planner: Planner, plan: RunPlan, held: Tenure, ports: Ports, sa
             `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` where the run had a Job before.
     """
     rival: str | None = None
-    for _ in range(ports.house.limits.gate_rounds):
+    for _ in range(ports.settings.limits.gate_rounds):
         match await claim_slot(plan, held, ports, say):
             case Adopted(job) as found:
                 return LaunchedJob(job, plan, _adoption(found), adopted=True)
@@ -104,11 +104,11 @@ def _adoption(found: Adopted) -> str:
     return f"Reattaching to in-flight K8s Job {job.name} {where}, {whose}"
 
 
-async def _check(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> None:
+async def _check(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> None:
     """Raises RunFailure where a Job must not or cannot be made."""
-    if not await ports.chronicle.may_create():
+    if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
-    limit = ports.house.limits.secret_prompt_bytes
+    limit = ports.settings.limits.secret_prompt_bytes
     if plan.bulk > limit:
         raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
     if plan.by_init and not held.fenced:
@@ -119,7 +119,7 @@ async def _check(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> No
 
 async def _check_ungated(ports: Ports, say: Narrator) -> None:
     """Without a run Secret only the server keeps a second Pod from starting beside one that is deleted."""
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     try:
         version = await call("read version", ports.cluster.server_version)
     except ClusterError as error:
@@ -137,7 +137,7 @@ class _SecretsForbidden(Exception):
 
 
 async def _without_secrets(
-    planner: Planner, plan: RunPlan, refused: _SecretsForbidden, held: Tenure, say: Narrator
+    planner: Planner, plan: RunPlan, refused: _SecretsForbidden, held: SlotLock, say: Narrator
 ) -> RunPlan:
     """The plan that needs no Secret. Raises RunFailure: only Leases could stand in for the gate."""
     if not held.fenced:
@@ -150,7 +150,9 @@ async def _without_secrets(
     return other
 
 
-async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tuple[JobSnapshot, _Look | None]:
+async def _made(
+    plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator
+) -> tuple[JobSnapshot, _Look | None]:
     """A Job with its gate open, unless a rival was seen; whatever else happens, nothing of it stays.
 
     No look was taken at one in which this very run has ended before.
@@ -161,7 +163,7 @@ async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tup
     """
     opened = False
     try:
-        await stage(plan, ports.house)
+        await stage(plan, ports.settings)
         job = await _create(plan, held, ports, say)
         look = await _opened(plan, job, ports, say) if is_live(job) else None
         opened = look is None or look.rival is None
@@ -171,13 +173,13 @@ async def _made(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> tup
             await unstage(plan.volume_here, plan.job_name)
 
 
-async def _create(plan: RunPlan, held: Tenure, ports: Ports, say: Narrator) -> JobSnapshot:
+async def _create(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> JobSnapshot:
     """The Job, new or as an earlier attempt of this very run left it: then its name is taken (SPEC 2.5)."""
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     manifest = job_manifest(plan)
     if not held.fenced:
         manifest["metadata"]["annotations"] |= holder_note(ports, plan.namespace)
-    if ports.chronicle.detached:
+    if ports.journal.detached:
         manifest["metadata"]["annotations"] |= detached_note(plan.identity)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
@@ -201,7 +203,7 @@ async def _our_namesake(
     """The Job that has our name already, where this run made it."""
     if error.status != HTTP_CONFLICT:
         return None
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     try:
         there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
     except ClusterError:
@@ -225,7 +227,7 @@ async def _has_left(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
 async def _take_back_unanswered(plan: RunPlan, ports: Ports) -> None:
     """A Job that may have been created although we were not told; it has no Secret, so it never started."""
     with suppress(ClusterError, TimeoutError):
-        async with asyncio.timeout(ports.house.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.tidy):
             there = await ports.cluster.read_job(plan.namespace, plan.job_name)
             if there is not None and _is_ours(there, plan):
                 await ports.cluster.delete_job(there.ref, "Background")
@@ -254,7 +256,7 @@ async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) 
 
 async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
     """Another live Job of the slot, whatever its age: seen by a quorum list after ours existed."""
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     selector = plan.identity.selector
     try:
         listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
@@ -275,7 +277,7 @@ async def _open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrato
 
 async def _take_back(job: JobSnapshot, ports: Ports) -> None:
     try:
-        async with asyncio.timeout(ports.house.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.tidy):
             await ports.cluster.delete_job(job.ref, "Background")
     except (ClusterError, TimeoutError):
         return  # it has no Secret, so it never starts; its TTL or the next guard deals with it

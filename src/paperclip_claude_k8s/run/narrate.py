@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from paperclip_claude_k8s.host.context import ExecutionContext, LogStreamName
 from paperclip_claude_k8s.host.redact import mask_values
-from paperclip_claude_k8s.plan.runvariables import bearer_tokens
-from paperclip_claude_k8s.run.tolerate import bearing_the_host
-from paperclip_claude_k8s.verdict.notices import error_text
-from paperclip_claude_k8s.verdict.report import HostFailures
+from paperclip_claude_k8s.plan.run_variables import bearer_tokens
+from paperclip_claude_k8s.run.host_callbacks import host_errors_contained
+from paperclip_claude_k8s.verdict.result_builder import HostFailures
+from paperclip_claude_k8s.verdict.wording import error_text
 
 PREFIX = "[paperclip] "
 CHUNK_BYTES = 60 * 1024
@@ -47,7 +47,7 @@ class Narrator:
 
     async def _say(self, stream: LogStreamName, text: str) -> None:
         async with self._turn:
-            with bearing_the_host(self._not_taken):
+            with host_errors_contained(self._not_taken):
                 await self._on_log(stream, text)
 
     def _not_taken(self, error: Exception) -> None:

@@ -14,15 +14,15 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.plan.planning import Planner, Setting
+from paperclip_claude_k8s.plan.planner import Planner, Setting
 from paperclip_claude_k8s.plan.requirements import remote_target
-from paperclip_claude_k8s.plan.runplan import RunPlan
+from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.bundle import Wanted, pack
-from paperclip_claude_k8s.run.calls import Caller
-from paperclip_claude_k8s.run.mcp import hear_servers, read_baseline
+from paperclip_claude_k8s.run.mcp_servers import ask_for_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.requirements import check_requirements
+from paperclip_claude_k8s.run.retrying import Retrier
+from paperclip_claude_k8s.volume.packing import Wanted, pack
 
 HOME_CONTAINER = "paperclip"
 """The host's own container in the home pod; where there is none of that name, the first one."""
@@ -57,8 +57,8 @@ async def prepare(
             a server that is too old.
     """
     await check_requirements(config, ports, say)
-    ctx, setting = await hear_servers(ctx, say), await find_setting(config, ports, say)
-    baseline = await read_baseline(ctx, config, ports.house.env, setting.volume_here)
+    ctx, setting = await ask_for_servers(ctx, say), await find_setting(config, ports, say)
+    baseline = await read_baseline(ctx, config, ports.settings.env, setting.volume_here)
     packed = await _packed(ctx, config, setting, ports)
     planner = Planner(ctx, who, config, replace(setting, packed=packed, mcp_baseline=baseline))
     plan = planner.plan()
@@ -74,7 +74,7 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
         RunFailure: `k8s_home_pod_unavailable`, transient where the API server stayed out of reach for
             `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
-    env, own = ports.house.env, await own_namespace(ports)
+    env, own = ports.settings.env, await own_namespace(ports)
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
     volume = await _volume_here(config.shared_volume_dir, home)
@@ -83,11 +83,11 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
 
 async def _packed(ctx: ExecutionContext, config: AdapterConfig, setting: Setting, ports: Ports) -> Packed:
     """Instructions and skills where the Pod finds them: on the shared volume if both sides mount it."""
-    house, in_pod = ports.house, setting.home is not None and setting.home.claim_name
+    settings, in_pod = ports.settings, setting.home is not None and setting.home.claim_name
     volume = setting.volume_here if in_pod else None
     company, path = ctx.agent.company_id, config.instructions_file_path
     try:
-        return await pack(Wanted(ctx.config, path, company, house.env, volume, house.limits))
+        return await pack(Wanted(ctx.config, path, company, settings.env, volume, settings.limits))
     except PathRefused as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
 
@@ -110,17 +110,17 @@ async def own_namespace(ports: Ports) -> str:
         default = await ports.cluster.default_namespace() or "default"
     except ClusterError as error:
         raise RunFailure(failures.config_invalid(error.message)) from None
-    return ports.house.env.get("PAPERCLIP_NAMESPACE") or ports.house.env.get("POD_NAMESPACE") or default
+    return ports.settings.env.get("PAPERCLIP_NAMESPACE") or ports.settings.env.get("POD_NAMESPACE") or default
 
 
 async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Narrator) -> HomePod | None:
     """With a kubeconfig and an image of its own a run needs no home."""
     if config.kubeconfig and config.image:
         return None
-    name = ports.house.env.get("HOSTNAME", "")
+    name = ports.settings.env.get("HOSTNAME", "")
     if not name:
         raise RunFailure(failures.home_pod_unavailable("(HOSTNAME is not set)", "it has no name"))
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     try:
         home = await call("read home pod", lambda: ports.cluster.home_pod(namespace, name, HOME_CONTAINER))
     except ClusterError as error:

@@ -6,15 +6,15 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.retrying import Retrier
 
 
 async def check_requirements(config: AdapterConfig, ports: Ports, say: Narrator) -> None:
     """Raises RunFailure `k8s_config_invalid`, naming the setting and both versions."""
     if not requirements(config):
         return
-    call = Caller(ports.house.timings, say)
+    call = Retrier(ports.settings.timings, say)
     try:
         version = await call("read version", ports.cluster.server_version)
     except ClusterError as error:

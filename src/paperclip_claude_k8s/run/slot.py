@@ -4,16 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from paperclip_claude_k8s.host.context import ExecutionContext
-from paperclip_claude_k8s.plan.runplan import RunPlan
-from paperclip_claude_k8s.ports import Ports, Tenure
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.stop import unless_stopped
+from paperclip_claude_k8s.run.stop import cancel_on
 
 
 @asynccontextmanager
 async def slot_held(
     ctx: ExecutionContext, plan: RunPlan, ports: Ports, say: Narrator
-) -> AsyncIterator[Tenure]:
+) -> AsyncIterator[SlotLock]:
     """Hold the run's slot for the length of the block, both attempts included.
 
     Raises:
@@ -23,4 +23,4 @@ async def slot_held(
     slot = f"{who.agent}:{who.task}" if config.concurrency_scope == "task" and who.task else who.agent
     tenure = ports.slots(plan.namespace).tenure(slot, who.run_id, config.concurrency_wait_sec, say)
     async with AsyncExitStack() as stack:
-        yield await unless_stopped(ctx.signal, stack.enter_async_context(tenure))
+        yield await cancel_on(ctx.signal, stack.enter_async_context(tenure))

@@ -6,19 +6,19 @@ from contextlib import suppress
 from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.informer import Vigil
+from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.calls import Caller
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     Ending,
-    Order,
     Stopped,
     StoppedAfterResult,
+    StopReason,
     agent_end,
 )
 
@@ -29,87 +29,89 @@ LOOK_AGAIN = 0.5
 """Seconds between two direct looks at a Pod whose end the watch has not told yet."""
 
 
-async def obey(order: Order, vigil: Vigil, ports: Ports, say: Narrator, result_grace: float) -> Ending:
+async def stop_agent(
+    order: StopReason, job_watch: JobWatch, ports: Ports, say: Narrator, result_grace: float
+) -> Ending:
     """End the agent, kindly, and say how sure we are that it is gone.
 
     The Job goes in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible until
     the Pod is gone. `result_grace`: how many seconds an agent with a final result was given to exit.
     """
-    within = f" within {result_grace:g}s" if order is Order.NO_EXIT else ""
-    await say.status(f"{order.value}{within}: deleting Job {vigil.ref.name}; the agent gets SIGTERM")
-    proven = await end_job(vigil, ports, say)
-    how = agent_end(vigil.known.pod)
+    within = f" within {result_grace:g}s" if order is StopReason.NO_EXIT else ""
+    await say.status(f"{order.value}{within}: deleting Job {job_watch.ref.name}; the agent gets SIGTERM")
+    proven = await end_job(job_watch, ports, say)
+    how = agent_end(job_watch.known.pod)
     match order:
-        case Order.CANCEL:
+        case StopReason.CANCEL:
             return Stopped(order, proven, how)
-        case Order.DEADLINE:
+        case StopReason.DEADLINE:
             return DeadlinePassed(how)
-        case Order.NO_EXIT:
+        case StopReason.NO_EXIT:
             return StoppedAfterResult(result_grace, how)
         case _:
             assert_never(order)
 
 
-async def end_job(vigil: Vigil, ports: Ports, say: Narrator) -> bool:
+async def end_job(job_watch: JobWatch, ports: Ports, say: Narrator) -> bool:
     """Delete the Job and its Pod, and wait until the Pod is proven gone; False: it could not be proven."""
     try:
-        call = Caller(ports.house.timings, say)
-        await call("delete job", lambda: ports.cluster.delete_job(vigil.ref, "Foreground"))
-        await delete_released(vigil, ports)
-        async with asyncio.timeout(ports.house.timings.stop_proof):
-            await _gone(vigil, ports)
+        call = Retrier(ports.settings.timings, say)
+        await call("delete job", lambda: ports.cluster.delete_job(job_watch.ref, "Foreground"))
+        await delete_released(job_watch, ports)
+        async with asyncio.timeout(ports.settings.timings.stop_proof):
+            await _gone(job_watch, ports)
     except (ClusterError, TimeoutError) as error:
-        why = str(error) or f"its Pod was not seen to go within {ports.house.timings.stop_proof:g}s"
-        await say.warn(f"The end of Job {vigil.ref.name} could not be proven: {why}")
+        why = str(error) or f"its Pod was not seen to go within {ports.settings.timings.stop_proof:g}s"
+        await say.warn(f"The end of Job {job_watch.ref.name} could not be proven: {why}")
         return False
     return True
 
 
-async def delete_released(vigil: Vigil, ports: Ports) -> None:
+async def delete_released(job_watch: JobWatch, ports: Ports) -> None:
     """Delete a Pod that its Job does not take along, since the Job controller let go of it.
 
     Raises:
         ClusterError: it could not be deleted.
     """
-    known = vigil.known
+    known = job_watch.known
     if known.pod is not None and known.pod_released and not known.pod_gone:
         await ports.cluster.delete_pod(known.pod)
 
 
-async def _gone(vigil: Vigil, ports: Ports) -> None:
+async def _gone(job_watch: JobWatch, ports: Ports) -> None:
     """Until the Pod is positively gone: a deletion event, or a quorum read that does not find it."""
-    while not vigil.known.pod_gone:
-        pod = vigil.known.pod
+    while not job_watch.known.pod_gone:
+        pod = job_watch.known.pod
         if pod is None:
-            if vigil.known.job_gone:
+            if job_watch.known.job_gone:
                 return
-        elif await _not_found(pod.name, pod.uid, vigil, ports):
-            await _last_word(vigil)
+        elif await _not_found(pod.name, pod.uid, job_watch, ports):
+            await _last_word(job_watch)
             return
         try:
             async with asyncio.timeout(LOOK_AGAIN):
-                await vigil.news()
+                await job_watch.news()
         except TimeoutError:
             continue
 
 
-async def _last_word(vigil: Vigil) -> None:
+async def _last_word(job_watch: JobWatch) -> None:
     """The watch may still bring how the Pod was last, and with it whether its agent had started."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_WORD):
-            while not vigil.known.pod_gone:
-                await vigil.news()
+            while not job_watch.known.pod_gone:
+                await job_watch.news()
 
 
-async def _not_found(name: str, uid: str, vigil: Vigil, ports: Ports) -> bool:
+async def _not_found(name: str, uid: str, job_watch: JobWatch, ports: Ports) -> bool:
     try:
-        there = await ports.cluster.read_pod(vigil.ref.namespace, name)
+        there = await ports.cluster.read_pod(job_watch.ref.namespace, name)
     except ClusterError:
         return False  # not observed is not gone
     return there is None or there.uid != uid
 
 
-async def unless_stopped(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the host stops the run meanwhile.
 
     A result that comes all the same is given: what it stands for exists, and somebody has to care for it.

@@ -49,7 +49,7 @@ class DeadlinePassed:
     how: Terminated | None = None
 
 
-class Order(Enum):
+class StopReason(Enum):
     """Why we end an agent ourselves; the value opens the line that says so."""
 
     CANCEL = "Run cancelled"
@@ -61,7 +61,7 @@ class Order(Enum):
 class Stopped:
     """The host cancelled the run. `proven`: the Pod was positively seen to be gone."""
 
-    order: Order
+    order: StopReason
     proven: bool
     how: Terminated | None = None
 
@@ -169,7 +169,7 @@ def end_without_pod(
         return PodLost(failures.pod_reattach_failed(why))
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
-        return NotStarted(failures.pod_schedule_failed(why, heals=False))
+        return NotStarted(failures.pod_schedule_failed(why, retryable=False))
     return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", words, started=True))
 
 

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from paperclip_claude_k8s.cluster.leases import ProcessId, holder_of, is_process_lease, is_slot_lease
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId, holder_of, is_process_lease, is_slot_lease
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
-from paperclip_claude_k8s.verdict.holder import Fate
+from paperclip_claude_k8s.verdict.holder import Liveness
 
 FORGOTTEN = timedelta(hours=1)
 """Age at which a Lease whose process may have died counts as forgotten; clocks differ by less."""
 
 
 def forgotten(
-    leases: Sequence[LeaseSnapshot], fate_of: Callable[[ProcessId], Fate], now: datetime
+    leases: Sequence[LeaseSnapshot], fate_of: Callable[[ProcessId], Liveness], now: datetime
 ) -> list[LeaseSnapshot]:
     """Which of our Leases to delete: those of the dead at once, those of the unknown when they are old.
 
@@ -20,7 +20,7 @@ def forgotten(
     """
 
     def is_lost(lease: LeaseSnapshot) -> bool:
-        dead = fate_of(holder_of(lease)[0]) is Fate.DEAD
+        dead = fate_of(holder_of(lease)[0]) is Liveness.DEAD
         return dead or (lease.renewed is not None and now - lease.renewed > FORGOTTEN)
 
     processes = [lease for lease in leases if is_process_lease(lease)]

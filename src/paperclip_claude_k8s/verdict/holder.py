@@ -8,35 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from paperclip_claude_k8s.cluster.leases import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 
 
-class Fate(Enum):
+class Liveness(Enum):
     ALIVE = auto()
     DEAD = auto()
     UNKNOWN = auto()
 
 
-def fate_here(theirs: ProcessId, ours: ProcessId, started_of: Callable[[int], str | None]) -> Fate:
+def local_liveness(theirs: ProcessId, ours: ProcessId, started_of: Callable[[int], str | None]) -> Liveness:
     """What this machine's process table says; `started_of` is None for a pid that is not there."""
     same = theirs.boot == ours.boot and theirs.namespace == ours.namespace
     if not (same and theirs.boot and theirs.namespace and theirs.pid and theirs.started):
-        return Fate.UNKNOWN
-    return Fate.ALIVE if started_of(theirs.pid) == theirs.started else Fate.DEAD
+        return Liveness.UNKNOWN
+    return Liveness.ALIVE if started_of(theirs.pid) == theirs.started else Liveness.DEAD
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class ObservedLease:
     """A process Lease as it was seen first, and when, by our own monotonic clock."""
 
     version: str
     since: float
 
 
-def fate_by_lease(first: Watched, version: str | None, now: float, expiry: float) -> Fate:
+def lease_liveness(first: ObservedLease, version: str | None, now: float, expiry: float) -> Liveness:
     """`version` is the Lease's now, None when it is gone: said so by its holder, or swept."""
     if version is None:
-        return Fate.DEAD
+        return Liveness.DEAD
     if version != first.version:
-        return Fate.ALIVE
-    return Fate.DEAD if now - first.since >= expiry else Fate.UNKNOWN
+        return Liveness.ALIVE
+    return Liveness.DEAD if now - first.since >= expiry else Liveness.UNKNOWN

@@ -63,10 +63,10 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It will never start. `heals` when the same wish may succeed later, elsewhere or by itself."""
+    """It will never start. `retryable` when the same wish may succeed later, elsewhere or by itself."""
 
     why: str
-    heals: bool = False
+    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.lives import forgets
 from tests.support.runs import capture
 
-from paperclip_claude_k8s.cli.run import Ledger, Means, Wish, answer_to, told
+from paperclip_claude_k8s.cli.run_command import Ledger, Means, Wish, answer_to, told
 from paperclip_claude_k8s.cli.runs.disk import Disk
-from paperclip_claude_k8s.cli.runs.words import Answer, exit_code
+from paperclip_claude_k8s.cli.runs.replies import Answer, exit_code
 
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)

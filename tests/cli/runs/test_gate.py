@@ -11,9 +11,9 @@ import pytest
 from tests.support.commands import Desk
 from tests.support.gates import Gate, quota_gate
 
-from paperclip_claude_k8s.cli.runs import gate as gates
-from paperclip_claude_k8s.cli.runs.gate import Told, ask, refusal
-from paperclip_claude_k8s.cli.runs.words import Stop
+from paperclip_claude_k8s.cli.runs import quota_gate as gates
+from paperclip_claude_k8s.cli.runs.quota_gate import Told, ask, refusal
+from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.devcluster import DevCluster
 
 
@@ -173,7 +173,11 @@ def test_seed_000_a_link_in_the_detail_is_the_pricing_url(detail: str, url: str 
 async def test_one_post_tells_the_run_id_and_follows_no_redirect(gate: Gate) -> None:
     gate.answer = (307, "")
     told = await ask(gate.url, "r1", {"agent_id": "ada"})
-    assert (told.status, gate.asked, gate.keys) == (307, [{"run_id": "r1", "agent_id": "ada"}], ["r1"])
+    assert (told.status, gate.asked, gate.keys) == (
+        307,
+        [{"run_id": "r1", "agent_id": "ada"}],
+        ["r1"],
+    )
 
 
 async def test_an_answer_that_comes_in_pieces_is_read_whole(gate: Gate) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from paperclip_claude_k8s.cli.runs.output import Output
+from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cli.runs.state import RunFiles
-from paperclip_claude_k8s.cli.runs.words import Stop
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from tests.support.anyjson import ANY_TEXT, ODD_JSON
 
+from paperclip_claude_k8s.base.strict_json import readable
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import RunFiles, State
-from paperclip_claude_k8s.ground.strict_json import readable
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 

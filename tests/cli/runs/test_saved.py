@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperclip_claude_k8s.cli.runs.saved import Saved
+from paperclip_claude_k8s.cli.runs.mirrored_file import MirroredFile
 
 TOLD = b"".join(b'{"n":%d,"text":"%s"}\n' % (n, b"x" * (n * 7 % 40)) for n in range(30))
 
@@ -18,7 +18,7 @@ def blocks(told: bytes, lines_each: int) -> list[bytes]:
 
 def tell(path: Path, told: bytes, lines_each: int = 3, begin: int = 0) -> bytes:
     """What was new, once the whole stream has been told."""
-    with Saved(path) as saved:
+    with MirroredFile(path) as saved:
         saved.begin(begin)
         return b"".join(saved.feed(block) for block in blocks(told, lines_each))
 
@@ -96,7 +96,7 @@ def test_equal_lines_are_as_many_as_were_told(tmp_path: Path) -> None:
 def test_a_complete_stream_ends_the_file(tmp_path: Path) -> None:
     path = tmp_path / "transcript"
     path.write_bytes(TOLD + b"left over\n")
-    with Saved(path) as saved:
+    with MirroredFile(path) as saved:
         saved.begin(0)
         saved.feed(TOLD)
         saved.end()

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from paperclip_claude_k8s.cli.runs.schedule import Tuning, extended, is_told, read_schedule
-from paperclip_claude_k8s.cli.runs.words import Stop
+from paperclip_claude_k8s.cli.runs.poll_schedule import Tuning, extended, is_told, read_schedule
+from paperclip_claude_k8s.cli.runs.replies import Stop
 
 HOUR = 3_600_000
 

@@ -10,8 +10,8 @@ import pytest
 
 from paperclip_claude_k8s.cli.runs.folders import state_folder
 from paperclip_claude_k8s.cli.runs.record import JobPart, Place, Record, read_record
+from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.words import Stop
 
 TOKEN = "sk-ant-canary-0123456789"
 REQUEST: dict[str, Any] = {

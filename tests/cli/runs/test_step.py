@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from paperclip_claude_k8s.cli.runs.record import Phase, Record
-from paperclip_claude_k8s.cli.runs.step import (
+from paperclip_claude_k8s.cli.runs.decide import (
     Leave,
     Lose,
     Sight,
@@ -16,6 +15,7 @@ from paperclip_claude_k8s.cli.runs.step import (
     may_create,
     next_step,
 )
+from paperclip_claude_k8s.cli.runs.record import Phase, Record
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ABSENT, LIVE, ENDED = Sight(present=False), Sight(present=True), Sight(present=True, finished=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from paperclip_claude_k8s.cli.runs.words import (
+from paperclip_claude_k8s.cli.runs.replies import (
     Answer,
     RunStatus,
     Stop,

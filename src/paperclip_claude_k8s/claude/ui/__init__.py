@@ -4,8 +4,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from paperclip_claude_k8s.claude.ui.lines import Piece, Plain, read_line
 from paperclip_claude_k8s.claude.ui.pieces import piece_entries
+from paperclip_claude_k8s.claude.ui.stdout_lines import Piece, Plain, read_line
 from paperclip_claude_k8s.claude.ui.table import event_entries
 
 __all__ = ["parse_stdout_line", "ui_parser_source"]

@@ -3,7 +3,7 @@
 import json
 import re
 
-from paperclip_claude_k8s.claude.ui.lines import Piece
+from paperclip_claude_k8s.claude.ui.stdout_lines import Piece
 from paperclip_claude_k8s.claude.ui.values import Entry, counted, units
 
 REST = "\n[the rest of this line is missing]"

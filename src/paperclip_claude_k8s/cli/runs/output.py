@@ -4,10 +4,10 @@ import os
 import shlex
 from pathlib import Path
 
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.cli.runs.disk import Disk
+from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, resume_command
 from paperclip_claude_k8s.cli.runs.state import RunFiles, write_whole
-from paperclip_claude_k8s.cli.runs.words import Answer, Stop, resume_command
-from paperclip_claude_k8s.ground.strict_json import strict_json
 
 PIECE = 1024 * 1024
 """Bytes compared or copied at once."""

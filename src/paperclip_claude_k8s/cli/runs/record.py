@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from paperclip_claude_k8s.cli.runs.words import Answer, RunStatus
+from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus
 from paperclip_claude_k8s.host.redact import MASK, holds_secret, is_secret_name
 
 VERSION = 1

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.cli.runs.disk import DISK, Disk
 from paperclip_claude_k8s.cli.runs.record import NotARecord, Record, read_record
-from paperclip_claude_k8s.cli.runs.words import Stop
-from paperclip_claude_k8s.ground.strict_json import strict_json
+from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import utc_now
 

@@ -1,8 +1,8 @@
 """The task's conversation so far, when the host hands it over as an envelope."""
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.readers import as_object
-from paperclip_claude_k8s.plan.wake.fences import fenced_json
+from paperclip_claude_k8s.plan.tolerant_readers import as_object
+from paperclip_claude_k8s.plan.wake.quoting import fenced_json
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _EVIDENCE = ("interactionOutcomes", "completedActions", "completedWork", "recoveryOutcomes")

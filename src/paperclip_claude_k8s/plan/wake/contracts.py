@@ -1,6 +1,6 @@
 """How the agent is to behave on this wake: heading, and one contract at most."""
 
-from paperclip_claude_k8s.plan.readers import as_label
+from paperclip_claude_k8s.plan.tolerant_readers import as_label
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _FRESH = (

@@ -1,7 +1,7 @@
 """What people and other agents said: messages, annotations, comments, answers."""
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.wake.fences import fenced_json, line, spoken
+from paperclip_claude_k8s.plan.wake.quoting import fenced_json, line, spoken
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 

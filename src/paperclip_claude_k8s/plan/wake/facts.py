@@ -1,6 +1,6 @@
 """The wake in lines: what it is about, and what holds for it."""
 
-from paperclip_claude_k8s.plan.wake.fences import fence, fenced_json, line
+from paperclip_claude_k8s.plan.wake.quoting import fence, fenced_json, line
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 

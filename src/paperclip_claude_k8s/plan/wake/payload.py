@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.readers import (
+from paperclip_claude_k8s.plan.templates import compact_json
+from paperclip_claude_k8s.plan.tolerant_readers import (
     as_flag,
     as_label,
     as_labels,
@@ -12,7 +13,6 @@ from paperclip_claude_k8s.plan.readers import (
     as_object,
     as_objects,
 )
-from paperclip_claude_k8s.plan.templates import compact_json
 
 _SUMMARY_CHARS = 12_000
 _BRANCH_CHARS = 300

@@ -1,8 +1,8 @@
 """Where the issue stands: review stage, watchdog, summaries of what was and of what hangs below."""
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.readers import as_label, as_labels, as_object
-from paperclip_claude_k8s.plan.wake.fences import fence, line, spoken
+from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_labels, as_object
+from paperclip_claude_k8s.plan.wake.quoting import fence, line, spoken
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.wake.reasons import is_assignment_shaped, is_recovery_wake
+from paperclip_claude_k8s.plan.wake.wake_reasons import is_assignment_shaped, is_recovery_wake
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""The few asyncio shapes the house needs beside TaskGroup and timeout."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FirstResult(Generic[T]):
+    """Several may speak; the first is believed, everybody hears it."""
+
+    def __init__(self) -> None:
+        self._word: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def offer(self, word: T) -> None:
+        if not self._word.done():
+            self._word.set_result(word)
+
+    def is_set(self) -> bool:
+        return self._word.done()
+
+    async def heard(self) -> T:
+        return await asyncio.shield(self._word)
+
+
+class PeriodicTask:
+    """Work that comes up now and then: a task while it is done, and at most a timer in between.
+
+    A task that sleeps through most of a run costs it 2 kB, and the garbage collector twenty objects.
+    """
+
+    def __init__(
+        self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
+    ) -> None:
+        """`work` gives the seconds until it is due again by itself, or None; `group` gets its tasks."""
+        self._group = group
+        self._name = name
+        self._work = work
+        self._doing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def call(self) -> None:
+        """Have it done now, unless it is being done, or is over."""
+        if self._doing is None and not self._over:
+            task = self._group.create_task(self._do(), name=self._name)
+            self._doing = None if task.done() else task  # done at once: an eager task factory
+
+    def call_in(self, seconds: float) -> None:
+        """Have it done later, unless it is over; the last such wish counts."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._over:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
+
+    def cancel(self) -> None:
+        """Never do it again; what is under way is cancelled."""
+        self._over = True
+        for pending in (self._doing, self._timer):
+            if pending is not None:
+                pending.cancel()
+        self._doing = self._timer = None  # a cancelled task remembers where it was, and so us
+
+    async def _do(self) -> None:
+        pause = await self._work()
+        self._doing = None
+        if pause is not None and not self._over:
+            self.call_in(pause)
+
+
+class LaunchLimiter:
+    """So many inside at once, in the order they came; who stays long no longer counts.
+
+    A crowd that does the same work at the same time would have everybody wait for everybody.
+    """
+
+    def __init__(self, width: int, patience: float) -> None:
+        """`patience`: seconds after which one inside makes room for another, since it must be waiting."""
+        self._room = asyncio.Semaphore(width)
+        self._patience = patience
+
+    async def enter(self) -> "Place":
+        """Wait for a place."""
+        await self._room.acquire()
+        return Place(self._room, self._patience)
+
+
+class Place:
+    """A place inside: given up by `leave`, however often, or by itself after `patience` seconds."""
+
+    def __init__(self, room: asyncio.Semaphore, patience: float) -> None:
+        self._room: asyncio.Semaphore | None = room
+        self._timer = asyncio.get_running_loop().call_later(patience, self.leave)
+
+    def leave(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            self._timer.cancel()
+            room.release()
+
+
+class Nursery:
+    """The parent of what outlives a single run, such as a shared watch.
+
+    A library has no task of its own to hang a TaskGroup on, so this one starts its root task with the first
+    child and lets it end with the last: an idle process keeps nothing alive.
+    """
+
+    def __init__(self) -> None:
+        self._root: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._children: set[asyncio.Task[Any]] = set()
+        self._opened = asyncio.Event()
+        self._empty = asyncio.Event()
+
+    async def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run `work` beside everything else until it ends, is cancelled, or `close` is called."""
+        if self._root is None or self._root.done() or self._empty.is_set():
+            self._opened, self._empty = asyncio.Event(), asyncio.Event()
+            live = self._live(self._opened, self._empty)
+            self._root = asyncio.create_task(live, name="nursery")  # noqa: TID251  # the root of all others
+        await self._opened.wait()
+        assert self._group is not None  # noqa: S101  # set before `_opened`
+        child = self._group.create_task(work, name=name)
+        self._children.add(child)
+        child.add_done_callback(self._left)
+        return child
+
+    async def close(self) -> None:
+        """Cancel every child and wait until all are gone."""
+        root = self._root
+        for child in tuple(self._children):
+            child.cancel()
+        if root is not None:
+            await asyncio.wait([root])
+
+    async def _live(self, opened: asyncio.Event, empty: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            opened.set()
+            await empty.wait()
+
+    def _left(self, child: "asyncio.Task[Any]") -> None:
+        self._children.discard(child)
+        if not self._children:
+            self._empty.set()
+
+
+def jittered(seconds: float, share: float = 0.25) -> float:
+    """`seconds`, spread by ± `share`, so that many clients do not act in step."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  # not for secrets
+
+
+class Backoff:
+    """Pauses that double up to a cap, with full jitter; progress starts them over."""
+
+    def __init__(self, first: float, cap: float) -> None:
+        self._first = first
+        self._cap = cap
+        self._next = first
+
+    def reset(self) -> None:
+        self._next = self._first
+
+    def pause(self) -> float:
+        """The next pause in seconds: between a half and the whole of the current step."""
+        step, self._next = self._next, min(self._next * 2, self._cap)
+        return random.uniform(step / 2, step)  # noqa: S311  # not for secrets

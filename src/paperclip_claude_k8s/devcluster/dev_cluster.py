@@ -1,0 +1,146 @@
+"""The whole cluster: API, controllers and kubelet in this process, its state in one folder."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from paperclip_claude_k8s.devcluster.api import Api
+from paperclip_claude_k8s.devcluster.controller import Controller
+from paperclip_claude_k8s.devcluster.faults import Faults
+from paperclip_claude_k8s.devcluster.kinds import ACCOUNTS, CLAIMS, NAMESPACES, NODES
+from paperclip_claude_k8s.devcluster.kubelet import NODE, Kubelet
+from paperclip_claude_k8s.devcluster.quantities import NODE_LABELS
+from paperclip_claude_k8s.devcluster.server import Server
+from paperclip_claude_k8s.devcluster.store import Store
+
+NAMESPACE = "paperclip"
+CLAIM = "paperclip-data"
+
+
+class DevCluster:
+    """A running development cluster. Nothing is isolated: its Pods are processes of this user."""
+
+    def __init__(self, folder: Path, server: Server, store: Store, faults: Faults, token: str) -> None:
+        self.folder = folder
+        self.namespace = NAMESPACE
+        self.faults = faults
+        self.token = token
+        self.store = store
+        self.kubeconfig = folder / "kubeconfig"
+        self._server = server
+
+    @property
+    def server_url(self) -> str:
+        return self._server.url
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, claude: Path | None = None, folder: Path | None = None, port: int = 0
+    ) -> AsyncIterator["DevCluster"]:
+        """Run a cluster for the length of the block.
+
+        `claude` is a real CLI to use instead of the stand-in; `folder` keeps state and kubeconfig there,
+        else a temporary one goes with the cluster; `port` 0 takes a free one.
+        """
+        state = _state_folder(folder)
+        try:
+            async with cls._running(state, claude, port) as cluster:
+                yield cluster
+        finally:
+            if folder is None:
+                shutil.rmtree(state, ignore_errors=True)
+
+    @classmethod
+    @asynccontextmanager
+    async def _running(cls, folder: Path, claude: Path | None, port: int) -> AsyncIterator["DevCluster"]:
+        store, faults, token = Store(), Faults(), secrets.token_urlsafe(24)
+        kubelet = Kubelet(store, folder, _binaries(folder, claude), faults)
+        server = Server(Api(store, kubelet, faults), token)
+        seed(store)
+        cluster = cls(folder, server, store, faults, token)
+        await server.start(port)
+        _write_kubeconfig(cluster)
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = [
+                    group.create_task(Controller(store, faults).run(), name="controllers"),
+                    group.create_task(kubelet.run(group), name="kubelet"),
+                ]
+                try:
+                    yield cluster
+                finally:
+                    await server.stop()
+                    for task in work:
+                        task.cancel()
+                    kubelet.shut_down()
+        finally:
+            cluster.kubeconfig.unlink(missing_ok=True)
+
+    async def go_down(self, seconds: float) -> None:
+        """Take the whole API away for a while, and bring it back on the same port."""
+        port = self._server.port
+        await self._server.stop()
+        await asyncio.sleep(seconds)
+        await self._server.start(port)
+
+
+def _state_folder(folder: Path | None) -> Path:
+    state = Path(folder or tempfile.mkdtemp(prefix="claude-k8s-dev-")).resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    return state
+
+
+def _binaries(folder: Path, claude: Path | None) -> Path:
+    """The folder that stands first on every Pod's PATH."""
+    binaries = folder / "bin"
+    shutil.rmtree(binaries, ignore_errors=True)
+    binaries.mkdir()
+    if claude is not None:
+        (binaries / "claude").symlink_to(claude.resolve())
+        return binaries
+    with as_file(files("paperclip_claude_k8s.devcluster").joinpath("standin")) as standin:
+        for name in ("claude", "bundled.ndjson"):
+            shutil.copyfile(standin / name, binaries / name)
+    (binaries / "claude").chmod(0o755)
+    return binaries
+
+
+def seed(store: Store) -> None:
+    """What is there before anybody creates anything."""
+    store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
+    store.create(NODES, {"metadata": {"name": NODE, "labels": NODE_LABELS}, "status": {"conditions": []}})
+    store.create(ACCOUNTS, {"metadata": {"name": "default", "namespace": NAMESPACE}})
+    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    store.create(
+        CLAIMS,
+        {"metadata": {"name": CLAIM, "namespace": NAMESPACE}, "spec": claim, "status": {"phase": "Bound"}},
+    )
+
+
+def _write_kubeconfig(cluster: DevCluster) -> None:
+    """Readable by its owner alone: whoever has the token can run commands as this user."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "devcluster",
+        "clusters": [{"name": "devcluster", "cluster": {"server": cluster.server_url}}],
+        "users": [{"name": "devcluster", "user": {"token": cluster.token}}],
+        "contexts": [
+            {
+                "name": "devcluster",
+                "context": {"cluster": "devcluster", "user": "devcluster", "namespace": cluster.namespace},
+            }
+        ],
+    }
+    cluster.kubeconfig.unlink(missing_ok=True)
+    handle = os.open(cluster.kubeconfig, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(config, file)

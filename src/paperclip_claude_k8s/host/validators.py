@@ -1,0 +1,121 @@
+"""From what forms and people write to exact types; each reader raises ValueError with what it expects."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator
+
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.host.pod_template_reader import read_pod_template
+
+
+def _expect(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
+    def read(value: object) -> object:
+        if not test(value):
+            raise ValueError(expected)
+        return value.strip() if isinstance(value, str) else value
+
+    return BeforeValidator(read)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, float)) and _is_number(value) and float(value).is_integer()
+
+
+def _from_json(text: str, expected: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def _string_list(value: object) -> object:
+    expected = 'a list of strings, such as ["--verbose"]'
+    if isinstance(value, str):
+        value = _from_json(value, expected) if value.lstrip().startswith("[") else value.split()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError(expected)
+    return tuple(value)
+
+
+def _pairs(text: str, expected: str) -> JsonMap:
+    lines = (line.strip() for line in text.splitlines())
+    parts = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    if not all(separator and key.strip() for key, separator, _ in parts):
+        raise ValueError(expected)
+    return {key.strip(): value.strip() for key, _, value in parts}
+
+
+def _scalar_text(value: object, expected: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(expected)  # noqa: TRY004  # pydantic reads ValueError, not TypeError
+    return str(value)
+
+
+def text_map(value: object) -> dict[str, str]:
+    """An object of strings, as itself, as its JSON text or as `key=value` lines."""
+    expected = "an object of strings, its JSON text, or key=value lines"
+    if isinstance(value, str):
+        value = _from_json(value, expected) if value.lstrip().startswith("{") else _pairs(value, expected)
+    if not isinstance(value, Mapping):
+        raise ValueError(expected)  # noqa: TRY004
+    return {str(key): _scalar_text(item, expected) for key, item in value.items() if item is not None}
+
+
+def _json_objects(value: object) -> object:
+    expected = "a list of objects, or its JSON text"
+    value = _from_json(value, expected) if isinstance(value, str) else value
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
+        raise ValueError(expected)
+    return tuple(dict(item) for item in value)
+
+
+def _servers(value: object) -> object:
+    """MCP servers by name, or a whole file of them; null takes one away that another place names."""
+    expected = "an object of MCP servers by name, each an object with command or url, or null"
+    value = _from_json(value, expected) if isinstance(value, str) else value
+    if isinstance(value, Mapping) and set(value) == {"mcpServers"}:
+        value = value["mcpServers"]
+    if not isinstance(value, Mapping) or not all(map(_is_server, value.values())):
+        raise ValueError(expected)
+    return {str(name): dict(server) if server else None for name, server in value.items()}
+
+
+def _is_server(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("command", "url"))
+
+
+def _auto_flag(value: object) -> object:
+    """A form has no toggle with three positions: its select writes words."""
+    words = {"auto": None, "true": True, "false": False}
+    if isinstance(value, str) and value.strip() in words:
+        return words[value.strip()]
+    if not isinstance(value, bool) and value is not None:
+        raise ValueError("true, false or auto")
+    return value
+
+
+def choice(*names: str) -> BeforeValidator:
+    """One of these words, spelled exactly."""
+    return _expect("one of " + ", ".join(names), lambda value: value in names)
+
+
+Str: TypeAlias = Annotated[str, _expect("a string", lambda value: isinstance(value, str))]
+Flag: TypeAlias = Annotated[bool, _expect("true or false", lambda value: isinstance(value, bool))]
+AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_auto_flag)]
+Whole: TypeAlias = Annotated[int, _expect("a whole number, 0 or more", _is_whole)]
+Seconds: TypeAlias = Annotated[float, _expect("a number of seconds, 0 or more", _is_number)]
+TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(text_map)]
+TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_string_list)]
+PodTemplate: TypeAlias = Annotated[JsonMap, BeforeValidator(read_pod_template)]
+Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_servers)]
+Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_json_objects)]

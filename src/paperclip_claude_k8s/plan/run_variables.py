@@ -1,0 +1,141 @@
+"""The PAPERCLIP_* variables of an agent and its run (HOST.md 7.6)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
+from paperclip_claude_k8s.plan.addresses import API_URL, rebase
+from paperclip_claude_k8s.plan.templates import compact_json, encodable
+from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_labels, as_object, as_objects
+from paperclip_claude_k8s.plan.wake import issue_work_mode, stringify_wake_payload
+
+API_KEY = "PAPERCLIP_API_KEY"
+WAKE_PAYLOAD = "PAPERCLIP_WAKE_PAYLOAD_JSON"
+WAKE_PAYLOAD_FILE = "PAPERCLIP_WAKE_PAYLOAD_FILE"
+"""Names the file with the wake payload where that is too long for an environment string."""
+
+_TOOLS = "PAPERCLIP_RUNTIME_TOOLS_"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """How the Pod sees the world: its working directory, the host's address, paths (None: not there)."""
+
+    workdir: str
+    api_url: str
+    pod_path: Callable[[str], str | None]
+
+
+def run_variables(ctx: ExecutionContext, where: Where) -> dict[str, str]:
+    """The non-empty ones; paths and addresses are the Pod's."""
+    variables = {
+        **_identity(ctx),
+        **_wake(ctx.context),
+        **_workspace(ctx.context, where),
+        **_services(ctx.context),
+        **_runtime_tools(_tools_of(ctx), where.api_url),
+        API_URL: where.api_url,
+        API_KEY: ctx.auth_token,
+    }
+    return {name: encodable(value.replace("\0", "")) for name, value in variables.items() if value}
+
+
+def bearer_tokens(ctx: ExecutionContext) -> frozenset[str]:
+    """Every token the host handed in: none of them may stand in a plain variable."""
+    servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
+    tokens = [ctx.auth_token, _tools_of(ctx).get("bearerToken"), *(server.get("token") for server in servers)]
+    return frozenset(token for token in tokens if isinstance(token, str) and token)
+
+
+def _identity(ctx: ExecutionContext) -> Mapping[str, str | None]:
+    return {
+        "PAPERCLIP_AGENT_ID": ctx.agent.id,
+        "PAPERCLIP_COMPANY_ID": ctx.agent.company_id,
+        "PAPERCLIP_RUN_ID": ctx.run_id,
+    }
+
+
+def _wake(context: JsonMap) -> Mapping[str, str | None]:
+    return {
+        "PAPERCLIP_TASK_ID": _first_label(context, "taskId", "issueId"),
+        "PAPERCLIP_ISSUE_WORK_MODE": issue_work_mode(context),
+        "PAPERCLIP_WAKE_REASON": as_label(context.get("wakeReason")),
+        "PAPERCLIP_WAKE_COMMENT_ID": _first_label(context, "wakeCommentId", "commentId"),
+        "PAPERCLIP_APPROVAL_ID": as_label(context.get("approvalId")),
+        "PAPERCLIP_APPROVAL_STATUS": as_label(context.get("approvalStatus")),
+        "PAPERCLIP_LINKED_ISSUE_IDS": ",".join(as_labels(context.get("issueIds"))),
+        WAKE_PAYLOAD: stringify_wake_payload(context.get("paperclipWake")),
+    }
+
+
+def _workspace(context: JsonMap, where: Where) -> Mapping[str, str | None]:
+    workspace = as_object(context.get("paperclipWorkspace"))
+    told = {
+        "SOURCE": "source",
+        "STRATEGY": "strategy",
+        "ID": "workspaceId",
+        "REPO_URL": "repoUrl",
+        "REPO_REF": "repoRef",
+        "BRANCH": "branchName",
+    }
+    hints = [_reachable_hint(hint, where) for hint in as_objects(context.get("paperclipWorkspaces"))]
+    return {
+        "PAPERCLIP_WORKSPACE_CWD": where.workdir,
+        **{f"PAPERCLIP_WORKSPACE_{name}": as_label(workspace.get(key)) for name, key in told.items()},
+        "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _path(workspace.get("worktreePath"), where),
+        "AGENT_HOME": _path(workspace.get("agentHome"), where),
+        "PAPERCLIP_WORKSPACES_JSON": compact_json(hints) if hints else None,
+    }
+
+
+def _reachable_hint(hint: JsonMap, where: Where) -> JsonMap:
+    """A workspace the Pod cannot see is still worth knowing of, but not its path."""
+    others = {key: value for key, value in hint.items() if key != "cwd"}
+    cwd = _path(hint.get("cwd"), where)
+    return {**others, "cwd": cwd} if cwd else others
+
+
+def _services(context: JsonMap) -> Mapping[str, str | None]:
+    intents, services = context.get("paperclipRuntimeServiceIntents"), context.get("paperclipRuntimeServices")
+    return {
+        "PAPERCLIP_RUNTIME_SERVICE_INTENTS_JSON": compact_json(intents) if intents else None,
+        "PAPERCLIP_RUNTIME_SERVICES_JSON": compact_json(services) if services else None,
+        "PAPERCLIP_RUNTIME_PRIMARY_URL": as_label(context.get("paperclipRuntimePrimaryUrl")),
+    }
+
+
+def _tools_of(ctx: ExecutionContext) -> JsonMap:
+    return ctx.runtime_tools or as_object(ctx.context.get("paperclipRuntimeTools"))
+
+
+def _runtime_tools(tools: JsonMap, api_url: str) -> Mapping[str, str | None]:
+    """Delivery by environment (HOST.md 3.3): the addresses are the host's own."""
+    rest = as_object(tools.get("rest"))
+    return {
+        f"{_TOOLS}MCP_URL": _address(tools.get("mcpEndpoint"), api_url),
+        f"{_TOOLS}TOKEN": as_label(tools.get("bearerToken")),
+        f"{_TOOLS}EXPIRES_AT": as_label(tools.get("expiresAt")),
+        f"{_TOOLS}CONNECTIONS_SEARCH_URL": _address(rest.get("connectionsSearch"), api_url),
+        f"{_TOOLS}CONNECTION_REQUEST_URL": _address(rest.get("connectionRequest"), api_url),
+        f"{_TOOLS}AVAILABLE": ",".join(_tool_names(tools.get("tools"))),
+        f"{_TOOLS}GUIDANCE": as_label(tools.get("guidance")),
+    }
+
+
+def _tool_names(tools: object) -> list[str]:
+    named = [as_label(tool.get("name")) for tool in as_objects(tools)]
+    return as_labels(tools) + [name for name in named if name]
+
+
+def _address(value: object, api_url: str) -> str | None:
+    url = as_label(value) or as_label(as_object(value).get("url"))
+    return rebase(url, api_url) if url else None
+
+
+def _path(value: object, where: Where) -> str | None:
+    path = as_label(value)
+    return where.pod_path(path) if path else None
+
+
+def _first_label(context: JsonMap, *keys: str) -> str | None:
+    return next((label for key in keys if (label := as_label(context.get(key)))), None)

@@ -1,0 +1,76 @@
+"""What the log follower noticed, in words for an operator."""
+
+from datetime import UTC, datetime
+from typing import assert_never
+
+from paperclip_claude_k8s.host.redact import redact_text
+from paperclip_claude_k8s.podlog.log_report import (
+    ContainerChanged,
+    FileUnusable,
+    Gap,
+    GapFilled,
+    Notice,
+    NotLogText,
+    Reconnecting,
+    SinkFailed,
+)
+
+NANO = 1_000_000_000
+ERROR_CHARS = 300
+"""Of an exception's message that are quoted: it may hold a whole line of the agent's."""
+
+
+def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kind
+    """One line, times in UTC."""
+    match notice:
+        case Reconnecting(why, attempts):
+            tries = f" ({attempts} tries)" if attempts > 1 else ""
+            return f"Log stream: {why} — reconnecting{tries}"
+        case Gap(since, until, size, lines):
+            what = f"{_amount(size, lines)} lost {_between(since, until)}"
+            return f"Log stream: {what}; the cluster has them no more"
+        case GapFilled(since, until, size, lines):
+            what = f"{_amount(size, lines)} {_between(since, until)}"
+            return f"Log stream: {what} filled in from the shared volume"
+        case NotLogText(text):
+            return f"Log stream: the cluster says: {text[:500]}"
+        case ContainerChanged(earlier, now):
+            return (
+                f"Log stream: container {earlier} was started again as {now}; its last lines may be missing"
+            )
+        case SinkFailed(error):
+            return f"A bug in the adapter: {error_text(error)}; the run goes on, its log counts as incomplete"
+        case FileUnusable(why):
+            return f"Log stream: {unusable_copy(why)}"
+        case _:
+            assert_never(notice)
+
+
+def error_text(error: Exception) -> str:
+    """Kind and message of an exception, in one short line without credentials."""
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return redact_text(words.removesuffix(":"))[:ERROR_CHARS]
+
+
+def unusable_copy(why: str) -> str:
+    """What it means that the relay's file cannot be used."""
+    return (
+        f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log counts"
+    )
+
+
+def moment(nanos: int | None) -> str | None:
+    """ISO 8601 UTC with milliseconds."""
+    if nanos is None:
+        return None
+    return datetime.fromtimestamp(nanos / NANO, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _amount(size: int | None, lines: int | None) -> str:
+    if size is None:
+        return "an unknown amount of output"
+    return f"{lines} lines ({size} bytes)" if lines is not None else f"{size} bytes"
+
+
+def _between(since: int | None, until: int | None) -> str:
+    return f"between {moment(since) or 'the beginning'} and {moment(until) or 'the end'}"

@@ -1,0 +1,57 @@
+"""Files too large for a Secret, put on the shared volume before their Job and removed after it."""
+
+import asyncio
+import os
+from contextlib import suppress
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.cluster.labels import STAGED_ANNOTATION
+from paperclip_claude_k8s.cluster.model import JobSnapshot
+from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.plan.bundle import BundleFile
+from paperclip_claude_k8s.plan.delivery import FOLDER
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.volume.safefs import KEPT_SECONDS, made_folder, on_volume, remove_tree, write_tree
+
+
+async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
+    """Write what the plan puts on the volume. Raises RunFailure `k8s_prompt_too_large`: it was refused."""
+    files = plan.delivery.staged
+    if not files or plan.volume_here is None:
+        return
+    content = {name: BundleFile(text.encode("utf-8", "replace")) for name, text in files.items()}
+    oldest = settings.now().timestamp() - KEPT_SECONDS
+    try:
+        await asyncio.to_thread(_write, plan.volume_here, plan.job_name, content, oldest)
+    except OSError as error:
+        size = sum(len(file.content) for file in content.values())
+        raise RunFailure(failures.prompt_not_staged(size, error.strerror or str(error))) from None
+
+
+async def unstage(volume: str | None, job_name: str) -> None:
+    """Remove what was put there for this Job; what the volume refuses stays, and is swept some day."""
+    if volume is not None:
+        with suppress(OSError):
+            await asyncio.to_thread(_remove, volume, job_name)
+
+
+async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
+    """The same once a Job has ended, whichever process made it; nothing for one that has no such files."""
+    if STAGED_ANNOTATION in job.annotations:
+        await unstage(volume, job.ref.name)
+
+
+def _write(volume: str, name: str, content: dict[str, BundleFile], oldest: float) -> None:
+    with on_volume(volume) as at, made_folder(at, FOLDER) as folder:
+        with os.scandir(folder) as entries:
+            old = [e.name for e in entries if e.stat(follow_symlinks=False).st_mtime < oldest]
+        for found in old:
+            remove_tree(folder, found)
+        remove_tree(folder, name)
+        write_tree(folder, name, content)
+
+
+def _remove(volume: str, name: str) -> None:
+    with on_volume(volume) as at, made_folder(at, FOLDER) as folder:
+        remove_tree(folder, name)
