@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import claude_k8s
-from tests.support.uiparser import told_by_javascript
+from tests.support.cli_commands import claude_k8s
+from tests.support.ui_parser import told_by_javascript
 
 from paperclip_claude_k8s import __version__, create_server_adapter
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.bridge import Peer, a_bridge, a_context
-from tests.support.commands import SOURCE
+from tests.support.cli_commands import SOURCE
 
 from paperclip_claude_k8s import __version__
 from paperclip_claude_k8s.bridge.callbacks import WINDOW_BYTES

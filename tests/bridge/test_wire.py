@@ -7,7 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON, ANY_TEXT
+from tests.support.any_json import ANY_JSON, ANY_TEXT
 
 from paperclip_claude_k8s.base.strict_json import readable
 from paperclip_claude_k8s.bridge.wire import (

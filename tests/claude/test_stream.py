@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.claude.test_captures import NAMES, recorded
-from tests.support.anyjson import ANY_JSON
+from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader, Transcript

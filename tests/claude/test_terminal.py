@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.events import ANY_LINE, ANY_TEXT, recorded_lines
+from tests.support.cli_events import ANY_LINE, ANY_TEXT, recorded_lines
 
 from paperclip_claude_k8s.claude.terminal import (
     SHOWN,

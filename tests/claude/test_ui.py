@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.events import recorded_lines
-from tests.support.uiparser import TS, as_json, told_by_javascript
+from tests.support.cli_events import recorded_lines
+from tests.support.ui_parser import TS, as_json, told_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 from paperclip_claude_k8s.claude.ui.table import TABLE

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.events import ANY_LINE, recorded_lines
-from tests.support.uiparser import TS, as_json, told_by_javascript
+from tests.support.cli_events import ANY_LINE, recorded_lines
+from tests.support.ui_parser import TS, as_json, told_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.apiserver import a_kubeconfig
-from tests.support.commands import claude_k8s
+from tests.support.api_server import a_kubeconfig
+from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s.checks.rights import RIGHTS
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.cli.test_guides import Place
-from tests.support.commands import Desk, claude_k8s, shell
+from tests.support.cli_commands import Desk, claude_k8s, shell
 from tests.support.disks import SmallDisk, small_disk
 from tests.support.runs import capture
 

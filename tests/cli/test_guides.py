@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import Desk, claude_k8s
+from tests.support.cli_commands import Desk, claude_k8s
 from tests.support.runs import capture, capture_file
 
 from paperclip_claude_k8s.cluster.gateway import Gateway

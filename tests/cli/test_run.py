@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import claude_k8s
+from tests.support.cli_commands import claude_k8s
 
 from paperclip_claude_k8s import __version__
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.apiserver import a_kubeconfig
+from tests.support.api_server import a_kubeconfig
 
 from paperclip_claude_k8s.cluster.access import TOKEN_AGE, ServerAccess, plain_access, service_account
 from paperclip_claude_k8s.cluster.credentials import by_library

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.apiserver import BRISK, USUAL, a_kubeconfig, serving
+from tests.support.api_server import BRISK, USUAL, a_kubeconfig, serving
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway

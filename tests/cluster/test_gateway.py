@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.apiserver import BRISK, USUAL, Handler, gateway_to, refusing, silent
+from tests.support.api_server import BRISK, USUAL, Handler, gateway_to, refusing, silent
 
 from paperclip_claude_k8s.cluster.gateway import HOME_KNOWN, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, Seen

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.worlds import World, dev_world, memory_world, real_world
+from tests.support.clusters import World, dev_world, memory_world, real_world
 
 
 @pytest.fixture(

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.worlds import World
+from tests.support.clusters import World
 
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Access, ClusterError

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from tests.support.worlds import World
+from tests.support.clusters import World
 
 from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Seen, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from pydantic.alias_generators import to_camel
-from tests.support.apiserver import serving
+from tests.support.api_server import serving
 
 from paperclip_claude_k8s import create_server_adapter
 from paperclip_claude_k8s.adapter import Adapter

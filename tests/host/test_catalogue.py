@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.apiserver import Handler, serving, silent
+from tests.support.api_server import Handler, serving, silent
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host.anthropic import AnthropicApi, AnthropicError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON
+from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.host.skills import (
     OPERATIONAL_SKILL,

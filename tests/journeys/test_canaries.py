@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import claude_k8s
-from tests.support.homes import Home, at_home_on_dev, at_home_on_real
+from tests.support.cli_commands import claude_k8s
+from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
 from tests.support.programs import as_admin
 from tests.support.runs import SMALL, Heard
 

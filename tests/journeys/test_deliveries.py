@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes import RECEIVED, Home, at_home_on_dev, at_home_on_real
+from tests.support.home_pod import RECEIVED, Home, at_home_on_dev, at_home_on_real
 
 ODD = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
 DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"

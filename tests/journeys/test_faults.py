@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.flaky import FlakyWire, flaky_wire
+from tests.support.flaky_wire import FlakyWire, flaky_wire
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult

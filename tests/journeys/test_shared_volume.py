@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.support.homes import Home, at_home_on_dev, at_home_on_real
+from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
 from tests.support.programs import small_disk
 from tests.support.runs import Heard
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.journeys.conftest import IN_HOME_POD
-from tests.support.commands import Desk
+from tests.support.cli_commands import Desk
 from tests.support.runs import SMALL, Site, capture
 
 from paperclip_claude_k8s.cluster.port import ClusterError

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.doorway import Moment
 from tests.support.runs import SMALL, Heard
+from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster

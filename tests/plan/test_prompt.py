@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON, ANY_WAKE
+from tests.support.any_json import ANY_JSON, ANY_WAKE
 
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON
+from tests.support.any_json import ANY_JSON
 from tests.support.plans import a_plan
 from tests.support.programs import program
 

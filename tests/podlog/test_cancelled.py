@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.kubelet import KubeletLog
-from tests.support.logs import NONCE, RelayFile, totals
+from tests.support.kubelet_log import KubeletLog
+from tests.support.log_sinks import NONCE, RelayFile, totals
 
 from paperclip_claude_k8s.podlog import Cursor, Follower, LogReport, Notice, SourceInfo
 

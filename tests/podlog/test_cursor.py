@@ -1,5 +1,5 @@
 import pytest
-from tests.support.kubelet import NANO, stamp
+from tests.support.kubelet_log import NANO, stamp
 
 from paperclip_claude_k8s.podlog.log_lines import Run, run_of
 from paperclip_claude_k8s.podlog.position import TAIL_BYTES, Cursor, Position

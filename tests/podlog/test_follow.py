@@ -5,8 +5,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.support.kubelet import APOLOGY, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
-from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, totals
+from tests.support.kubelet_log import APOLOGY, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
+from tests.support.log_sinks import NONCE, Heard, HungVolume, RelayFile, Scene, totals
 
 from paperclip_claude_k8s.podlog import (
     ContainerChanged,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.kubelet import NANO, Fault, KubeletLog, stamp
-from tests.support.logs import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
+from tests.support.kubelet_log import NANO, Fault, KubeletLog, stamp
+from tests.support.log_sinks import NONCE, Heard, HungVolume, RelayFile, Scene, follow, totals
 
 from paperclip_claude_k8s.podlog import FileUnusable, FollowTimings, GapFilled, SourceInfo, Totals
 from paperclip_claude_k8s.podlog.backfill import DIFFERS, LATE, LOOK, PATIENCE, PATTERN, TOO_SHORT, Backfill

@@ -1,6 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.kubelet import NANO, stamp
+from tests.support.kubelet_log import NANO, stamp
 
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineReader, Run, UnstampedText
 

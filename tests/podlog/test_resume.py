@@ -1,4 +1,4 @@
-from tests.support.kubelet import NANO, stamp
+from tests.support.kubelet_log import NANO, stamp
 
 from paperclip_claude_k8s.podlog.log_lines import Key, Run, run_of
 from paperclip_claude_k8s.podlog.position import Plan

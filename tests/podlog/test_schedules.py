@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from tests.support.schedules import Life, Played, covered, missing, play
+from tests.support.log_schedules import Life, Played, covered, missing, play
 
 SCHEDULES = int(os.environ.get("PODLOG_SCHEDULES", "300"))
 FIRST = int(os.environ.get("PODLOG_FIRST", "0"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.relays import SHELLS, Pod, pod_of
+from tests.support.relay_shells import SHELLS, Pod, pod_of
 
 
 @pytest.fixture(params=sorted(SHELLS))

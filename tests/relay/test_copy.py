@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.programs import program, small_disk
-from tests.support.relays import Ended, Pod, pod_of, summary
+from tests.support.relay_shells import Ended, Pod, pod_of, summary
 
 from paperclip_claude_k8s import relay
 

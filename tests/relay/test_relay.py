@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.relays import MARK, NONCE, Pod, summary
+from tests.support.relay_shells import MARK, NONCE, Pod, summary
 
 from paperclip_claude_k8s import relay
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.relays import SHELLS, Pod, pod_of, summary
+from tests.support.relay_shells import SHELLS, Pod, pod_of, summary
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.doorway import Moment
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.hosts import Host, jobs, leases
-from tests.support.lives import NOT_OF_A_RUN, STORIES, WHOLE, Story
+from tests.support.run_calls import NOT_OF_A_RUN, STORIES, WHOLE, Story
 from tests.support.runs import Heard
+from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS

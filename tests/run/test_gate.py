@@ -19,9 +19,9 @@ from tests.run.test_disruption import (
 )
 from tests.run.test_hosts import two_hosts
 from tests.run.test_life import living
-from tests.support.doorway import Moment
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
+from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS

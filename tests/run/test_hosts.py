@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.doorway import Moment
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host, jobs, leases, started
 from tests.support.runs import Heard, capture
+from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.apiserver import serving
+from tests.support.api_server import serving
 from tests.support.plans import a_context
 
 from paperclip_claude_k8s.base.aio import Nursery

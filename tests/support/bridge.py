@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.commands import SOURCE
+from tests.support.cli_commands import SOURCE
 from tests.support.runs import SMALL
 
 from paperclip_claude_k8s import __version__

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tests.support.doorway import Doorway, Heed, Moment
+from tests.support.traced_cluster import Doorway, Heed, Moment
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from tests.support.doorway import Doorway, Heed, Moment
 from tests.support.fake_cluster import FakeCluster, HostLine
 from tests.support.runs import Heard
+from tests.support.traced_cluster import Doorway, Heed, Moment
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.commands import SOURCE
+from tests.support.cli_commands import SOURCE
 from tests.support.programs import program
 
 HOST = Path(__file__).with_name("node_host.mjs")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
-from tests.support.lives import forgets
+from tests.support.run_calls import forgets
 from tests.support.runs import capture
 
 from paperclip_claude_k8s.cli.run_command import Ledger, Means, Wish, answer_to, told

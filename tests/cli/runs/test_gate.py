@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import Desk
-from tests.support.gates import Gate, quota_gate
+from tests.support.cli_commands import Desk
+from tests.support.quota_service import Gate, quota_gate
 
 from paperclip_claude_k8s.cli.runs import quota_gate as gates
 from paperclip_claude_k8s.cli.runs.quota_gate import Told, ask, refusal

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given, settings
-from tests.support.anyjson import ANY_TEXT, ODD_JSON
+from tests.support.any_json import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.base.strict_json import readable
 from paperclip_claude_k8s.cli.entry import say

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.support.anyjson import ANY_WAKE
+from tests.support.any_json import ANY_WAKE
 
 from paperclip_claude_k8s.plan.wake import normalize_wake_payload, stringify_wake_payload
 

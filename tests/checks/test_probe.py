@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.environment.bench import complaints, found, open_bench
+from tests.checks.bench import complaints, found, open_bench
 from tests.support.fake_cluster import NAMESPACE, Life
 
 from paperclip_claude_k8s.adapter import Adapter

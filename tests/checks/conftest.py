@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.environment.bench import Bench, open_bench
+from tests.checks.bench import Bench, open_bench
 
 
 @pytest.fixture

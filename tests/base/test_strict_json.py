@@ -8,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_TEXT, ODD_JSON
+from tests.support.any_json import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.base.strict_json import DEEPEST, TOO_DEEP, readable, strict_json
 

@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.support.kubelet import NANO, Fault, KubeletLog, Refusal
-from tests.support.logs import NONCE, Heard, RelayFile, totals
+from tests.support.kubelet_log import NANO, Fault, KubeletLog, Refusal
+from tests.support.log_sinks import NONCE, Heard, RelayFile, totals
 
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.environment.bench import complaints, found, open_bench
+from tests.checks.bench import complaints, found, open_bench
 from tests.support.fake_cluster import Life
 from tests.support.runs import SMALL, Heard, capture
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from tests.support.kubelet import KubeletLog
+from tests.support.kubelet_log import KubeletLog
 
 from paperclip_claude_k8s.podlog import (
     Follower,

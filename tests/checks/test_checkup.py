@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.environment.bench import Bench, complaints, found, open_bench
-from tests.support.anyjson import ANY_JSON
+from tests.checks.bench import Bench, complaints, found, open_bench
+from tests.support.any_json import ANY_JSON
 from tests.support.fake_cluster import NAMESPACE
 
 from paperclip_claude_k8s.adapter import Adapter

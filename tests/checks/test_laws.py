@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.anyjson import ANY_JSON
+from tests.support.any_json import ANY_JSON
 from tests.support.objects import a_job
 from tests.support.plans import a_plan, the_job
 
