@@ -159,7 +159,7 @@ class Ports:
     settings: ProcessSettings
     rate_limiter: RateLimiter
     """Cap on log reconnects per second, for the whole process."""
-    held: set[str] = field(default_factory=set)
+    owned_jobs: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own at this moment."""
     journal: RunJournal = field(default_factory=NullJournal)
     starts: StartSignals | None = None

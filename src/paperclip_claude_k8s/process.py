@@ -43,7 +43,7 @@ class Process:
     connect: Connect = connect
     nursery: Nursery = field(default_factory=Nursery)
     rate_limiter: RateLimiter = field(default_factory=RateLimiter)
-    held: set[str] = field(default_factory=set)
+    owned_jobs: set[str] = field(default_factory=set)
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
     launches: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_PATIENCE))
@@ -67,7 +67,14 @@ class Process:
             cluster = self.connect(kubeconfig, self.settings.timings)
             informer = partial(self._informer, kubeconfig, cluster)
             slots = partial(self._slot_locks, kubeconfig, cluster)
-            shared = (self.settings, self.rate_limiter, self.held, self.journal, self.starts, self.reader)
+            shared = (
+                self.settings,
+                self.rate_limiter,
+                self.owned_jobs,
+                self.journal,
+                self.starts,
+                self.reader,
+            )
             self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 

@@ -86,12 +86,11 @@ def test_a_suspended_job_says_so() -> None:
 )
 def test_a_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerCondition) -> None:
     pod = reading.pod_snapshot(recorded(f"pod-{name}"))
-    agent = pod.container("claude")
+    agent = pod.agent
     assert agent is not None
     assert agent.now == now
     assert pod.phase == phase
     assert pod.node == "node1"
-    assert pod.container("nobody") is None
 
 
 @pytest.mark.parametrize("name", ["complete", "failed", "running"])

@@ -76,7 +76,7 @@ async def test_a_log_that_cannot_be_had_is_refused_not_empty(world: World) -> No
 
     async def scheduled() -> PodSnapshot | None:
         pod = await world.pod_of(made)
-        return pod if pod and pod.container("claude") else None
+        return pod if pod and pod.agent else None
 
     pod = await world.until(scheduled)
     with pytest.raises(ClusterError) as creating:

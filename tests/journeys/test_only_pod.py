@@ -8,7 +8,7 @@ from tests.support.plans import a_plan
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, ONLY_POD_KEY
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
@@ -19,7 +19,7 @@ async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
     async with asyncio.timeout(30):
         while True:
             for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:
-                agent = pod.container(AGENT_CONTAINER)
+                agent = pod.agent
                 if agent is not None and isinstance(agent.now, Terminated):
                     return agent.now
             await asyncio.sleep(0.1)

@@ -24,7 +24,7 @@ from typing import Any
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, AGENT_LABEL
+from paperclip_claude_k8s.cluster.labels import AGENT_LABEL
 from paperclip_claude_k8s.cluster.lease_objects import slot_lease_name
 from paperclip_claude_k8s.cluster.model import Bookmark, PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -140,7 +140,7 @@ class Referee:
 
     def _see(self, pod: PodSnapshot, *, gone: bool) -> None:
         agent = pod.labels.get(AGENT_LABEL, "")
-        container = pod.container(AGENT_CONTAINER)
+        container = pod.agent
         lives = not gone and container is not None and isinstance(container.now, Running)
         self.seen.setdefault(agent, set()).add(pod.labels.get("job-name", ""))
         alive = self.alive.setdefault(agent, set())

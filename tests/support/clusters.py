@@ -85,7 +85,7 @@ class World:
 
         async def look() -> PodSnapshot | None:
             pod = await self.pod_of(job)
-            agent = pod.container("claude") if pod else None
+            agent = pod.agent if pod else None
             return pod if agent and isinstance(agent.now, (Running, Terminated)) else None
 
         return await self.until(look)
@@ -93,7 +93,7 @@ class World:
     async def ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
         async def look() -> tuple[PodSnapshot, Terminated] | None:
             pod = await self.pod_of(job)
-            agent = pod.container("claude") if pod else None
+            agent = pod.agent if pod else None
             return (pod, agent.now) if pod and agent and isinstance(agent.now, Terminated) else None
 
         return await self.until(look)

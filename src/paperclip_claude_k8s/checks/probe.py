@@ -71,12 +71,12 @@ def _of_a_probe(plan: RunPlan, ports: Ports) -> RunPlan:
 async def _existing(plan: RunPlan, ports: Ports) -> AsyncIterator[JobSnapshot]:
     """The Job and its Secret, for the length of the block."""
     job = await ports.cluster.create_job(plan.namespace, job_manifest(plan))
-    ports.held.add(job.ref.uid)
+    ports.owned_jobs.add(job.ref.uid)
     try:
         await ports.cluster.create_secret(plan.namespace, secret_manifest(plan, job.ref))
         yield job
     finally:
-        ports.held.discard(job.ref.uid)
+        ports.owned_jobs.discard(job.ref.uid)
         await _remove(job, ports)
 
 

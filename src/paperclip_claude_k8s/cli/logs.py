@@ -20,7 +20,6 @@ from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.signals import SIGNALS, reraise_signal
 from paperclip_claude_k8s.cluster.informer import JobWatch
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -151,7 +150,7 @@ async def _started(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
 
 
 def _began(pod: PodSnapshot | None) -> bool:
-    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+    agent = pod.agent if pod is not None else None
     return agent is not None and isinstance(agent.now, (Running, Terminated))
 
 

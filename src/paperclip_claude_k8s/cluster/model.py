@@ -140,8 +140,10 @@ class PodSnapshot:
         """The kubelet reported that no container of it runs or will run."""
         return self.phase in {"Succeeded", "Failed"}
 
-    def container(self, name: str) -> ContainerSnapshot | None:
-        return next((c for c in self.containers if c.name == name), None)
+    @property
+    def agent(self) -> ContainerSnapshot | None:
+        """The agent's container; None while the Pod's status does not list it."""
+        return next((c for c in self.containers if c.name == AGENT_CONTAINER), None)
 
     def condition(self, kind: str) -> Condition | None:
         return next((c for c in self.conditions if c.type == kind), None)
@@ -172,7 +174,7 @@ class Known:
     @property
     def agent_began(self) -> bool:
         """The agent's container was seen to run or to have run."""
-        agent = self.pod.container(AGENT_CONTAINER) if self.pod is not None else None
+        agent = self.pod.agent if self.pod is not None else None
         return self.log_opened or (agent is not None and isinstance(agent.now, (Running, Terminated)))
 
 

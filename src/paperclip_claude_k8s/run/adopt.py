@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import (
-    AGENT_CONTAINER,
     AGENT_POD_ANNOTATION,
     JOB_NAME_LABEL,
     NONCE_ANNOTATION,
@@ -123,7 +122,7 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
 
 
 def _message(pod: PodSnapshot) -> str:
-    agent = pod.container(AGENT_CONTAINER)
+    agent = pod.agent
     return agent.now.message if agent is not None and isinstance(agent.now, Terminated) else ""
 
 

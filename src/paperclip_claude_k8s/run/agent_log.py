@@ -137,7 +137,7 @@ class AgentLog:
 
     def _container(self) -> str | None:
         pod = self._vigil.known.pod
-        agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+        agent = pod.agent if pod is not None else None
         return (agent.container_id or None) if agent is not None else None
 
 

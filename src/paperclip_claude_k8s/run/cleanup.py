@@ -41,11 +41,11 @@ class JobCleanup:
         return self._ours
 
     async def __aenter__(self) -> Self:
-        self.ports.held.add(self.launched.job.ref.uid)
+        self.ports.owned_jobs.add(self.launched.job.ref.uid)
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self.ports.held.discard(self.launched.job.ref.uid)
+        self.ports.owned_jobs.discard(self.launched.job.ref.uid)
         await self._tidy(self._leaving(error))
 
     def _leaving(self, error: BaseException | None) -> Leaving:

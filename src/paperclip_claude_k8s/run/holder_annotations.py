@@ -69,7 +69,7 @@ async def keep_holder_noted(ref: JobRef, held: SlotLock, ports: Ports) -> None:
 def held_jobs(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
     """Uids of Jobs whose holder is alive, as far as they say: runs of this process, and fresh notes."""
     untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
-    return {job.ref.uid for job in untaken if job.ref.uid in ports.held or _holder_lives(job, ports)}
+    return {job.ref.uid for job in untaken if job.ref.uid in ports.owned_jobs or _holder_lives(job, ports)}
 
 
 def _holder_lives(job: JobSnapshot, ports: Ports) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, CONTROLLER_UID_LABELS
+from paperclip_claude_k8s.cluster.labels import CONTROLLER_UID_LABELS
 from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot, Terminated
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
@@ -75,7 +75,7 @@ def disruption(known: Known) -> Disruption | None:
 
 def _ran_nothing(pod: PodSnapshot) -> bool:
     """Whether its relay did not start the agent, since the run Secret names another Pod."""
-    agent = pod.container(AGENT_CONTAINER)
+    agent = pod.agent
     return (
         agent is not None and isinstance(agent.now, Terminated) and agent.now.exit_code == NOT_ONLY_POD_CODE
     )

@@ -6,7 +6,6 @@ from enum import Enum
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
@@ -113,13 +112,13 @@ Ending: TypeAlias = (
 
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
-    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+    agent = pod.agent if pod is not None else None
     return agent.now if agent is not None and isinstance(agent.now, Terminated) else None
 
 
 def seconds_of_agent(pod: PodSnapshot | None, now: datetime) -> float:
     """How long the agent's container has run, by the node's clock and ours; 0 where that is not known."""
-    agent = pod.container(AGENT_CONTAINER) if pod is not None else None
+    agent = pod.agent if pod is not None else None
     if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
         return 0.0
     return max((now - agent.now.started).total_seconds(), 0.0)

@@ -113,7 +113,7 @@ def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
         return Unseen(job.ref.name, job.finished)
     if is_released(known) and not pod.deleting:
         return _released(pod)
-    return _init_trouble(known, pod) or _not_running_yet(pod, pod.container(AGENT_CONTAINER))
+    return _init_trouble(known, pod) or _not_running_yet(pod, pod.agent)
 
 
 def _released(pod: PodSnapshot) -> StartVerdict:
@@ -125,7 +125,7 @@ def _released(pod: PodSnapshot) -> StartVerdict:
 
 def _lacks(pod: PodSnapshot, what: frozenset[str]) -> bool:
     """Whether the kubelet waits to create the agent's container for one of these reasons."""
-    agent = pod.container(AGENT_CONTAINER)
+    agent = pod.agent
     return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in what
 
 

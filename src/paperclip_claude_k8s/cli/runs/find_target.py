@@ -7,7 +7,7 @@ from paperclip_claude_k8s.cli.runs.decide import Sight
 from paperclip_claude_k8s.cli.runs.record import Place, Record
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.cluster.credentials import Credentials
-from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, ALL_OURS, RUN_LABEL
+from paperclip_claude_k8s.cluster.labels import ALL_OURS, RUN_LABEL
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
 from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.plan.identity import label_value
@@ -47,5 +47,5 @@ async def look(cluster: Cluster, namespace: str, run_id: str) -> Sight:
 
 
 def _runs(pod: PodSnapshot) -> bool:
-    agent = pod.container(AGENT_CONTAINER)
+    agent = pod.agent
     return agent is not None and isinstance(agent.now, Running)
