@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
-from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.host.result import ErrorFamily
 
@@ -55,23 +55,6 @@ class RunFailure(Exception):
 
 def _bootstrap(code: ErrorCode, message: str, *, retryable: bool = False) -> Failure:
     return Failure(code, message, "bootstrap", "transient_upstream" if retryable else None)
-
-
-def can_heal(error: ClusterError) -> bool:
-    """Whether the same call may succeed later: no answer, overload, conflict, quota."""
-    if error.status is None:
-        return error.reason != UNUSABLE_CREDENTIALS
-    return error.status in {408, 409, 425, 429} or error.status >= 500 or exceeds_quota(error)
-
-
-def exceeds_quota(error: ClusterError) -> bool:
-    """Whether the namespace's quota is used up; the API server answers that with 403, as a missing right."""
-    return error.status == 403 and "exceeded quota" in error.message
-
-
-def is_forbidden(error: ClusterError) -> bool:
-    """Whether this account lacks a right; admission, quotas and dying namespaces answer with 403 as well."""
-    return error.status == 403 and " cannot " in error.message
 
 
 def words_of(error: ClusterError) -> str:
@@ -137,7 +120,7 @@ def init_needs_leases() -> Failure:
 
 def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
     """`error`: of the call that should have read it; an API server that is out of reach may come back."""
-    retryable = error is not None and can_heal(error)
+    retryable = error is not None and error.may_succeed_later
     text = f"The home pod {which} could not be read: {why}"
     return _bootstrap(
         ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", retryable=retryable
@@ -145,12 +128,12 @@ def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None
 
 
 def _home_pod_step(error: ClusterError | None) -> str:
-    if error is not None and can_heal(error):
+    if error is not None and error.may_succeed_later:
         return "no Job was created; check the API server, and run again once it answers"
-    if error is not None and error.status == 401:
+    if error is not None and error.unauthorized:
         return "renew the credentials of this process: the API server does not accept them"
     inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
-    if error is not None and is_forbidden(error):
+    if error is not None and error.lacks_right:
         return f"{inherits}give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
     return f"{inherits}run in the cluster with HOSTNAME and the right to get pods"
 
@@ -161,7 +144,7 @@ def _home_pod_step(error: ClusterError | None) -> str:
 def guard_unreachable(error: ClusterError) -> Failure:
     text = f"Concurrency guard unreachable: {words_of(error)}"
     step = "check the API server and the right to list jobs"
-    if exceeds_quota(error):
+    if error.exceeds_quota:
         step = "free some of the namespace's quota, or have it raised"
     return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", retryable=True)
 
@@ -209,14 +192,14 @@ def job_create_failed(name: str, error: ClusterError) -> Failure:
     return _bootstrap(
         ErrorCode.JOB_CREATE_FAILED,
         f"{text} — Job {name} was refused; {refusal_step(error)}",
-        retryable=can_heal(error),
+        retryable=error.may_succeed_later,
     )
 
 
 def secret_create_failed(name: str, error: ClusterError) -> Failure:
     text = f"Failed to create prompt Secret: {words_of(error)}"
     step = f"Job {name} was taken back; {refusal_step(error)}"
-    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", retryable=can_heal(error))
+    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", retryable=error.may_succeed_later)
 
 
 _POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
@@ -225,24 +208,24 @@ _POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates Pod
 
 def refusal_step(error: ClusterError) -> str:
     """What to do about an object that the API server did not take."""
-    if exceeds_quota(error):
+    if error.exceeds_quota:
         return "free some of the namespace's quota or lower `resources`"
     if any(words in error.message for words in _POLICY_WORDS):
         return "change what the policy objects to, or ask whoever keeps it"
-    if error.status == 403:
+    if error.forbidden:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
-    if error.status in {400, 422}:
+    if error.status == 400 or error.invalid:
         return "correct the setting behind the named field"
     return "the API server may accept it later"
 
 
 def lease_step(error: ClusterError) -> str:
     """What to do about Leases that the API server did not take."""
-    if exceeds_quota(error):
+    if error.exceeds_quota:
         return "free some of the namespace's quota on Leases, or have it raised"
-    if is_forbidden(error):
+    if error.lacks_right:
         return "`claude-k8s rbac` prints the Role that allows them"
-    if error.status == 403:
+    if error.forbidden:
         return refusal_step(error)
     return "this API server, or the namespace, has none"
 
@@ -265,7 +248,7 @@ def pod_reattach_failed(why: str, *, retryable: bool = False) -> Failure:
 def adoption_failed(job: str, error: ClusterError) -> Failure:
     """A Job that works could not be made ours, and was left alone."""
     why = f"Job {job} cannot be relabelled: {error}"
-    if not can_heal(error):
+    if not error.may_succeed_later:
         return pod_reattach_failed(why)
     text = f"Pod reattach failed: {why} — the Job was left alone, and the next run adopts it"
     return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream")

@@ -70,7 +70,7 @@ def is_k8s_404(error: object) -> bool:
     `status`, `status_code` or `statusCode` of the exception or of its `response`, or in its message.
     """
     if isinstance(error, ClusterError):
-        return error.status == NOT_FOUND
+        return error.not_found
     if not isinstance(error, BaseException):
         return False
     holders = (error, getattr(error, "response", None))

@@ -1,6 +1,5 @@
 """What a dry run of the create tells: namespace, admission, and the difference between two clocks."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,23 +8,20 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import refusal_step, words_of
 from paperclip_claude_k8s.host.checkup import Check, Level
 
-NOT_FOUND = 404
 HEALTHY_SKEW = timedelta(seconds=10)
 """Above this an adopted run's time limit is noticeably wrong, and tokens may count as not valid yet."""
 TICK = timedelta(seconds=1)
 """Kubernetes cuts its times to whole seconds."""
-_NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
-_LEAVING = "is being terminated"
 
 
 def judge_namespace(place: Place, granted: Granted) -> Check:
     """A dry run fails where there is no namespace, while a list of nothing is an empty list."""
     namespace, answer, home = place.plan.namespace, place.rehearsal, place.setting.home
     if isinstance(answer, ClusterError):
-        if _is_missing(answer):
+        if answer.namespace_not_found:
             text, hint = f"There is no namespace {namespace}", "create it, or correct `namespace`"
             return Check(code="k8s_namespace_missing", level="error", message=text, hint=hint)
-        if _LEAVING in answer.message:
+        if answer.namespace_terminating:
             text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another one"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
         if not _was_admitted(answer) and (home is None or home.namespace != namespace):
@@ -46,9 +42,9 @@ def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
             hint="CPU and memory quota is judged when the Pod is made; a probe Job finds out",
         )
         yield from map(_judge_warning, answer.job.warnings)
-    elif _is_missing(answer) or _LEAVING in answer.message or granted.lacks("create", "jobs"):
+    elif answer.namespace_not_found or answer.namespace_terminating or granted.lacks("create", "jobs"):
         return
-    elif answer.status is None or answer.status >= 500 or "does not support dry run" in answer.message:
+    elif answer.unanswered or answer.server_error or "does not support dry run" in answer.message:
         text = f"A dry run of the Job brought no verdict: {words_of(answer)}"
         yield Check(code="k8s_job_dry_run_failed", level="warn", message=text)
     else:
@@ -103,10 +99,7 @@ def skew_of(rehearsal: DryRun) -> timedelta | None:
     return timedelta()
 
 
-def _is_missing(error: ClusterError) -> bool:
-    return error.status == NOT_FOUND and _NO_NAMESPACE.search(error.message) is not None
-
-
 def _was_admitted(error: ClusterError) -> bool:
     """Whether the refusal is of the Job itself, which is only looked at where there is a namespace."""
-    return error.status in {400, 409, 422} or "quota" in error.message or "admission webhook" in error.message
+    examined = error.status == 400 or error.conflict or error.invalid
+    return examined or "quota" in error.message or "admission webhook" in error.message

@@ -14,7 +14,6 @@ from paperclip_claude_k8s.plan.pod_security import weaknesses
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
-UNAUTHORIZED = 401
 CREDENTIALS = frozenset(
     {
         "ANTHROPIC_API_KEY",
@@ -94,7 +93,7 @@ def judge_rights(granted: Granted, namespace: str) -> Iterator[Check]:
 def _nothing_asked(error: ClusterError) -> Check:
     level: Level = "warn"
     hint = "the server may not offer access reviews; compare with `claude-k8s rbac` by hand"
-    if error.status == UNAUTHORIZED:
+    if error.unauthorized:
         level, hint = "error", "renew the token or certificate of the kubeconfig or service account"
     text = f"The rights of this account could not be asked for: {words_of(error)}"
     return Check(code="k8s_rbac_check_failed", level=level, message=text, hint=hint)

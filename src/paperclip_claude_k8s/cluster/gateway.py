@@ -30,7 +30,6 @@ from paperclip_claude_k8s.cluster.watching import lines, watch_event
 
 S = TypeVar("S")
 NANO = 1_000_000_000
-NOT_FOUND, CONFLICT = 404, 409
 HOME_KNOWN = 60.0
 """Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
 
@@ -205,7 +204,7 @@ class Gateway:
         try:
             return await self._http.call(Request("GET", path))
         except ClusterError as error:
-            if error.status == NOT_FOUND:
+            if error.not_found:
                 return None
             raise
 
@@ -220,7 +219,7 @@ class Gateway:
                 Request("PATCH", path, body=body, content_type=kind, confidential=confidential)
             )
         except ClusterError as error:
-            if error.status == NOT_FOUND:
+            if error.not_found:
                 return None
             raise
 
@@ -230,7 +229,7 @@ class Gateway:
         try:
             await self._http.call(Request("DELETE", path, body=body))
         except ClusterError as error:
-            if error.status in {NOT_FOUND, CONFLICT}:
+            if error.not_found or error.conflict:
                 return False
             raise
         return True

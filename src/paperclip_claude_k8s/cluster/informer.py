@@ -23,9 +23,6 @@ from paperclip_claude_k8s.cluster.watch_cache import S, Told, WatchCache, noted,
 
 _log = logging.getLogger("paperclip_claude_k8s")
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
-HTTP_GONE = 410
-FORBIDDEN = 403
-REFUSED = frozenset({401, FORBIDDEN})
 FROM_NOW = "0"
 """Version from which a watch first brings what is there, then every change; always from the server's cache,
 which sends bookmarks, and whose age does no harm to somebody who acts on nothing but later changes."""
@@ -217,7 +214,7 @@ class Informer:
                 start, version = version, None
                 await self._watch_on(shelf, start, backoff)
             except ClusterError as error:
-                if error.status != HTTP_GONE:
+                if not error.gone:
                     self._unheard(shelf, error)
             await asyncio.sleep(backoff.pause())
 
@@ -300,7 +297,7 @@ class Informer:
                 there = await read()
             except ClusterError as error:
                 at_once = at_once if last.deleting else learn
-                if error.status != FORBIDDEN:
+                if not error.forbidden:
                     await asyncio.sleep(self._timings.retry_cap)
                     continue
                 there = None  # we may not read by name: the watch's word is all there is
@@ -320,7 +317,7 @@ class Informer:
         """Out of reach is waited out; a refusal that stays is told, since nothing will be seen any more."""
         now = asyncio.get_running_loop().time()
         shelf.silent_since = shelf.silent_since if shelf.silent_since is not None else now
-        if error.status not in REFUSED:
+        if not (error.unauthorized or error.forbidden):
             shelf.refused_since = None
         elif shelf.refused_since is None:
             shelf.refused_since = now

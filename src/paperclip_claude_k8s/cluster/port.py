@@ -13,6 +13,7 @@ Rules that hold for every call:
 * Cancelling the calling task leaves nothing open.
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -37,11 +38,16 @@ Labels = Mapping[str, str]
 
 
 UNUSABLE_CREDENTIALS = "Kubeconfig"
-"""Reason of a `ClusterError` that no retry heals: there is no usable way to reach a cluster at all."""
+"""Reason of a `ClusterError` without a status: no usable kubeconfig or service account; never retried."""
+_NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 
 
 class ClusterError(Exception):
-    """A call that failed. `message` is the API server's own sentence; it never holds a secret's value."""
+    """A call that failed.
+
+    `status` is the HTTP status, or None if no complete answer arrived. `message` is the API server's own
+    sentence; it never contains the value of a Secret. `retry_after` is in seconds.
+    """
 
     def __init__(
         self, status: int | None, reason: str, message: str, *, retry_after: float | None = None
@@ -51,6 +57,87 @@ class ClusterError(Exception):
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+
+    # What happened ------------------------------------------------------------------------------
+
+    @property
+    def unanswered(self) -> bool:
+        """No complete answer arrived: refused or broken connection, time limit, unreadable answer."""
+        return self.status is None
+
+    @property
+    def unauthorized(self) -> bool:
+        """The server does not accept our credentials."""
+        return self.status == 401
+
+    @property
+    def forbidden(self) -> bool:
+        """403 for any reason: a missing right, an admission policy, a quota, a namespace being deleted."""
+        return self.status == 403
+
+    @property
+    def lacks_right(self) -> bool:
+        """403 by RBAC: this account is missing a right."""
+        return self.forbidden and " cannot " in self.message
+
+    @property
+    def exceeds_quota(self) -> bool:
+        """403 by quota: the namespace's quota is used up."""
+        return self.forbidden and "exceeded quota" in self.message
+
+    @property
+    def not_found(self) -> bool:
+        """The object, its namespace or its API does not exist."""
+        return self.status == 404
+
+    @property
+    def namespace_not_found(self) -> bool:
+        """The namespace itself does not exist."""
+        return self.not_found and _NO_NAMESPACE.search(self.message) is not None
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """The namespace is being deleted and takes no new objects."""
+        return "is being terminated" in self.message
+
+    @property
+    def conflict(self) -> bool:
+        """The name is taken, or another writer changed the object first."""
+        return self.status == 409
+
+    @property
+    def gone(self) -> bool:
+        """The resourceVersion of a watch is too old: list again."""
+        return self.status == 410
+
+    @property
+    def invalid(self) -> bool:
+        """The server rejects the object or the patch; it also answers a failed JSON patch `test` this way."""
+        return self.status == 422
+
+    @property
+    def server_error(self) -> bool:
+        """The server failed to carry out a call it accepted."""
+        return self.status is not None and self.status >= 500
+
+    # What follows from it -------------------------------------------------------------------------
+
+    @property
+    def retryable(self) -> bool:
+        """Whether repeating the same call within seconds is worthwhile: no answer, overload, server fault."""
+        if self.unanswered:
+            return self.reason != UNUSABLE_CREDENTIALS
+        return self.status in {408, 425, 429, 500, 502, 503, 504}
+
+    @property
+    def may_succeed_later(self) -> bool:
+        """Whether a later run may succeed: also after a conflict, any server fault, and an exceeded quota."""
+        return self.retryable or self.conflict or self.server_error or self.exceeds_quota
+
+    @property
+    def may_have_been_done(self) -> bool:
+        """Whether the server may have carried out the call although it failed for us."""
+        return self.unanswered or self.server_error or self.status == 408
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,14 @@ from paperclip_claude_k8s.cluster.lease_objects import (
 )
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.leases.liveness import LivenessProbe
 from paperclip_claude_k8s.leases.stale_leases import sweep
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.holder import Liveness
 
-FORBIDDEN = frozenset({403, 404, 405})
-"""Answers that mean: no Leases here. Runs are then fenced by the gate and by what Jobs say of holders."""
-CONFLICT = 409
-STALE = frozenset({404, 409, 422})
-"""Answers that mean: the version we think ours to have is not there."""
+METHOD_NOT_ALLOWED = 405
 LOOK_AGAIN = 2.0
 """Seconds between two tries for a slot that another run holds."""
 LINGER = 1.0
@@ -184,7 +180,7 @@ class LeaseSlotLocks:
             try:
                 made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, wish))  # noqa: B023
             except ClusterError as error:
-                if error.status != CONFLICT:
+                if not error.conflict:
                     raise
             else:
                 return made.resource_version
@@ -207,7 +203,7 @@ class LeaseSlotLocks:
         try:
             return (await self.cluster.replace_lease(self.namespace, wish)).resource_version
         except ClusterError as error:
-            if error.status in {CONFLICT, 404}:
+            if error.conflict or error.not_found:
                 return None
             raise
 
@@ -246,7 +242,7 @@ class LeaseSlotLocks:
             try:
                 await self._appear(say)
             except ClusterError as error:
-                if error.status not in FORBIDDEN:
+                if not (error.forbidden or error.not_found or error.status == METHOD_NOT_ALLOWED):
                     raise
                 self.forbidden = True
                 await say.warn(
@@ -261,7 +257,7 @@ class LeaseSlotLocks:
         try:
             made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, self._mine()))
         except ClusterError as error:
-            if error.status != CONFLICT:
+            if not error.conflict:
                 raise
             await call("write lease", self._write_again)  # our own, from a call whose answer was lost
         else:
@@ -293,7 +289,7 @@ class LeaseSlotLocks:
                 return
             made = await self.cluster.replace_lease(self.namespace, over(self._mine(), self._version))
         except ClusterError as error:
-            if error.status in STALE:
+            if error.not_found or error.conflict or error.invalid:
                 self._version = ""
                 with suppress(ClusterError):
                     await self._write_again()

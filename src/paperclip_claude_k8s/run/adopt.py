@@ -16,6 +16,7 @@ from paperclip_claude_k8s.cluster.labels import (
 )
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -23,10 +24,8 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
 from paperclip_claude_k8s.run.holder_annotations import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.slot import differ, is_live, same
 
-LOST_RACE = frozenset({409, 422})
 """Answers to a patch whose test failed: somebody changed the Job since we saw it."""
 
 
@@ -52,7 +51,7 @@ async def adopt(
     try:
         return await call("patch job", lambda: ports.cluster.patch_job(job.ref, patch))
     except ClusterError as error:
-        if error.status in LOST_RACE:
+        if error.conflict or error.invalid:
             return None
         raise RunFailure(failures.adoption_failed(job.ref.name, error)) from None
 

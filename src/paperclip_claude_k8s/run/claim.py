@@ -8,6 +8,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import Failure, RunFailure
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.run_plan import RunPlan
@@ -15,7 +16,6 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs, held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, SlotVerdict, Taken, judge_slot
 
 LOOK_AGAIN = 1.0

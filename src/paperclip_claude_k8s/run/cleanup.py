@@ -6,12 +6,12 @@ from typing import Self
 
 from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import mark_taken
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.retention import Leaving, keeps_job
 from paperclip_claude_k8s.volume.staging import unstage_after
 

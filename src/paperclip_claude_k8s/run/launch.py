@@ -9,6 +9,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
 from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
@@ -19,13 +20,10 @@ from paperclip_claude_k8s.run.begin import announce
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.run.start_gate import open_gate
-from paperclip_claude_k8s.verdict.retry import maybe_done
 from paperclip_claude_k8s.verdict.slot import differ, is_live, rivals_of
 from paperclip_claude_k8s.volume.staging import stage, unstage
 
-HTTP_CONFLICT = 409
 LOOK_AGAIN = 1.0
 """Seconds between two looks at a Job that is being deleted."""
 STEP_BACK = (1.0, 3.0)
@@ -192,7 +190,7 @@ async def _create(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) ->
             return there
         if there is not None and await _has_left(there, plan, ports):
             return await _create(plan, held, ports, say)
-        if maybe_done(error):
+        if error.may_have_been_done:
             await _take_back_unanswered(plan, ports)
         raise RunFailure(failures.job_create_failed(plan.job_name, error)) from None
 
@@ -201,7 +199,7 @@ async def _our_namesake(
     error: ClusterError, plan: RunPlan, ports: Ports, say: Narrator
 ) -> JobSnapshot | None:
     """The Job that has our name already, where this run made it."""
-    if error.status != HTTP_CONFLICT:
+    if not error.conflict:
         return None
     call = Retrier(ports.settings.timings, say)
     try:
@@ -270,7 +268,7 @@ async def _open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrato
     try:
         return await open_gate(plan, job, ports, say)
     except ClusterError as error:
-        if failures.is_forbidden(error):
+        if error.lacks_right:
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 

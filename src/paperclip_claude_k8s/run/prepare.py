@@ -8,6 +8,7 @@ from pathlib import Path
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -21,7 +22,6 @@ from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.mcp_servers import ask_for_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.requirements import check_requirements
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.volume.packing import Wanted, pack
 
 HOME_CONTAINER = "paperclip"

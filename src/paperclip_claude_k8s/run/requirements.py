@@ -2,12 +2,12 @@
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 
 
 async def check_requirements(config: AdapterConfig, ports: Ports, say: Narrator) -> None:

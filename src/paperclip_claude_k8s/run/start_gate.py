@@ -21,16 +21,14 @@ from paperclip_claude_k8s.cluster.labels import (
 )
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import words_of
 from paperclip_claude_k8s.plan.manifest import secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.disruption import may_be_replaced
-from paperclip_claude_k8s.verdict.retry import worth_retrying
 
-CONFLICT = 409
 _ONLY_POD = json_pointer("metadata", "annotations", AGENT_POD_ANNOTATION)
 """JSON pointer to the Job's word on its only Pod."""
 TRY_AGAIN = 2.0
@@ -54,7 +52,7 @@ async def open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator
     try:
         return await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
     except ClusterError as error:
-        if error.status != CONFLICT:
+        if not error.conflict:
             raise
     # the answer to our own earlier try was lost
     return await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, plan.secret_name))
@@ -195,7 +193,7 @@ class Gate:
         try:
             await step()
         except ClusterError as error:
-            again = worth_retrying(error)
+            again = error.retryable
             if not again:
                 self._done.add(what)
             if what != PIN and what not in self._said:  # closing the gate remains

@@ -8,11 +8,11 @@ from typing import Any, TypeVar, assert_never
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.context import StopSignal
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.retrying import Retrier
 from paperclip_claude_k8s.verdict.ending import (
     DeadlinePassed,
     Ending,

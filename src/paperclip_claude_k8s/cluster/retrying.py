@@ -1,0 +1,55 @@
+"""API calls that are repeated through a short outage of the API server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from paperclip_claude_k8s.base.aio import Backoff
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.port import ClusterError
+
+T = TypeVar("T")
+
+
+class Warns(Protocol):
+    """Takes a warning for the operator; `ports.StatusReporter` is one."""
+
+    async def warn(self, text: str) -> None: ...
+
+
+class Retrier:
+    """Repeats idempotent calls with jittered pauses that honour Retry-After.
+
+    One call is repeated for `Timings.retry_budget` seconds at most. Each outage is reported once when it
+    begins and once when it ends, not for each attempt.
+    """
+
+    def __init__(self, timings: Timings, reporter: Warns) -> None:
+        self._timings = timings
+        self._reporter = reporter
+
+    async def __call__(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `call` until it succeeds. `what` names it in warnings, e.g. "create job".
+
+        Raises:
+            ClusterError: the last one, if it is not `retryable` or the budget is spent.
+        """
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(self._timings.retry, self._timings.retry_cap)
+        began, reported = loop.time(), False
+        while True:
+            try:
+                answer = await call()
+            except ClusterError as error:
+                pause = max(backoff.pause(), error.retry_after or 0.0)
+                if not error.retryable or loop.time() - began + pause > self._timings.retry_budget:
+                    raise
+                if not reported:
+                    await self._reporter.warn(f"API server: {what} failed ({error}); trying again")
+                    reported = True
+                await asyncio.sleep(pause)
+            else:
+                if reported:
+                    elapsed = loop.time() - began
+                    await self._reporter.warn(f"API server: {what} succeeded after {elapsed:.0f}s")
+                return answer
