@@ -11,11 +11,11 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import (
     INSTRUCTIONS,
     BundleFile,
+    BundleFolder,
     Packed,
     PathRefused,
-    Place,
     assemble,
-    bundle_place,
+    bundle_folder,
     content_key,
     packed_in_secret,
     packed_on_volume,
@@ -40,9 +40,9 @@ def test_a_name_that_is_no_single_part_of_a_path_is_refused(name: str) -> None:
         skill_files(name, SKILL)
     if name:
         with pytest.raises(PathRefused):
-            bundle_place({}, name, "/paperclip")
+            bundle_folder({}, name, "/paperclip")
         with pytest.raises(PathRefused):
-            bundle_place({"PAPERCLIP_INSTANCE_ID": name}, "co", "/paperclip")
+            bundle_folder({"PAPERCLIP_INSTANCE_ID": name}, "co", "/paperclip")
 
 
 @given(st.text())
@@ -78,9 +78,9 @@ def test_no_file_of_a_skill_leads_out_of_it(path: str) -> None:
 def test_the_place_is_below_the_host_s_home_if_that_is_on_the_volume(
     env: dict[str, str], folder: str
 ) -> None:
-    place = bundle_place(env, "co-1", "/data")
-    assert place == Place("/data", f"{folder}/companies/co-1/claude-prompt-cache")
-    assert place.in_pod("k") == f"/paperclip/{folder}/companies/co-1/claude-prompt-cache/k"
+    found = bundle_folder(env, "co-1", "/data")
+    assert found == BundleFolder("/data", f"{folder}/companies/co-1/claude-prompt-cache")
+    assert found.in_pod("k") == f"/paperclip/{folder}/companies/co-1/claude-prompt-cache/k"
 
 
 @given(FILES, FILES)
@@ -123,7 +123,7 @@ def test_instructions_the_pod_cannot_see_have_no_folder_and_blank_ones_are_none(
 
 def test_what_lies_on_the_volume_is_named_by_its_paths_in_the_pod() -> None:
     bundle = assemble("Hi", None, skill_files("s", SKILL))
-    packed = packed_on_volume(bundle, Place("/data", "cache"), ("a note",))
+    packed = packed_on_volume(bundle, BundleFolder("/data", "cache"), ("a note",))
     assert packed == Packed(
         bundle.key,
         f"/paperclip/cache/{bundle.key}",
@@ -131,7 +131,7 @@ def test_what_lies_on_the_volume_is_named_by_its_paths_in_the_pod() -> None:
         notes=("a note",),
     )
     without = assemble(None, None, skill_files("s", SKILL))
-    assert packed_on_volume(without, Place("/data", "cache")).instructions_file is None
+    assert packed_on_volume(without, BundleFolder("/data", "cache")).instructions_file is None
 
 
 def test_without_a_volume_the_instructions_travel_in_the_run_secret() -> None:

@@ -10,16 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan, the_job, the_secret
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
-from paperclip_claude_k8s.plan.delivery import Room, deliver, size
-from paperclip_claude_k8s.plan.init_container import SOURCE, TARGET, pieces, unexpanded, writing_container
+from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES, DeliveryOptions, deliver, size
+from paperclip_claude_k8s.plan.init_container import SOURCE, TARGET, escaped, pieces, writing_container
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planner import Planner, Setting
+from paperclip_claude_k8s.plan.planner import Planner, RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
-LIMIT = Limits().secret_prompt_bytes
 MIB = 1024 * 1024
 MINE = {"mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}}
 
@@ -43,7 +41,7 @@ def env_of(container: dict[str, Any]) -> dict[str, str]:
 def test_a_prompt_of_two_mib_is_staged_where_the_volume_is_on_both_sides() -> None:
     plan = a_plan(asking("x" * 2 * MIB), volume_here="/mnt")
     assert list(plan.delivery.staged) == ["prompt.txt"]
-    assert plan.bulk < LIMIT
+    assert plan.bulk < OBJECT_BYTES
     job = job_manifest(plan)
     assert job["metadata"]["annotations"]["paperclip.io/staged-files"] == f"run-files/{plan.job_name}"
     env = env_of(job["spec"]["template"]["spec"]["containers"][0])
@@ -54,7 +52,7 @@ def test_a_prompt_of_two_mib_is_staged_where_the_volume_is_on_both_sides() -> No
 def test_without_a_volume_on_both_sides_it_stays_too_large(where: dict[str, Any]) -> None:
     plan = a_plan(asking("x" * 2 * MIB), **where)
     assert plan.delivery.staged == {}
-    assert plan.bulk > LIMIT
+    assert plan.bulk > OBJECT_BYTES
 
 
 def test_a_small_prompt_is_not_staged() -> None:
@@ -75,17 +73,18 @@ def test_what_the_command_line_names_stays_where_it_says() -> None:
     servers = {"big": {"command": "x", "args": ["y" * MIB]}}
     plan = a_plan(volume_here="/mnt", mcpServers=servers)
     assert plan.delivery.staged.keys() == {"prompt.txt"}
-    assert plan.bulk > LIMIT
+    assert plan.bulk > OBJECT_BYTES
 
 
 def test_what_is_secret_is_never_staged_however_large() -> None:
     wishes: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 200_000}, "volume_here": "/mnt"}
     assert a_plan(**wishes).delivery.staged.keys() == {"prompt.txt"}
-    assert a_plan(**wishes).bulk > LIMIT
+    assert a_plan(**wishes).bulk > OBJECT_BYTES
 
 
 def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
-    delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, Room("secret", 10, "f", 5, ONLY_PROMPT))
+    options = DeliveryOptions("secret", 10, "f", 5, ONLY_PROMPT)
+    delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
     assert list(delivery.secret) == ["staged.txt"]
 
 
@@ -95,10 +94,10 @@ def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
     st.sampled_from(["secret", "init"]),
 )
 def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
-    files: dict[str, str], limit: int, how: Literal["secret", "init"]
+    files: dict[str, str], limit: int, way: Literal["secret", "init"]
 ) -> None:
-    room = Room(how, limit, "folder", movable=frozenset("abcde"))
-    got = deliver(files, lambda name, _: name == "a", room)
+    options = DeliveryOptions(way, limit, "folder", movable=frozenset("abcde"))
+    got = deliver(files, lambda name, _: name == "a", options)
     ways = [dict(way) for way in (got.secret, got.init, got.staged)]
     ways[0].pop("staged.txt", None)
     assert {name: text for way in ways for name, text in way.items()} == files
@@ -117,7 +116,7 @@ def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
 def test_pieces_joined_are_the_text_and_none_is_too_long(text: str, limit: int) -> None:
     cut = list(pieces(text, limit))
     assert "".join(cut) == text
-    assert all(len(unexpanded(piece).encode()) <= limit for piece in cut)
+    assert all(len(escaped(piece).encode()) <= limit for piece in cut)
 
 
 TRICKY = "é$(HOME) $$ `x` \"q\" 'p' \\n %s\n" * 9000 + "no newline at the end"
@@ -168,7 +167,7 @@ def test_a_job_that_needs_no_secret_says_that_nothing_gates_it() -> None:
 
 def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
     plan = a_plan(ctx, **config)
-    setting = Setting("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
+    setting = RunSite("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
     return Planner(ctx or a_context(), plan.identity, plan.config, setting).plan(secretless=True)
 
 
@@ -186,7 +185,7 @@ def test_without_secrets_nothing_secret_travels_and_what_is_lacking_is_said() ->
     assert '"secret"' not in text
     assert "--mcp-config" not in text
     assert "shown" in text
-    (note,) = [note for note in plan.notes if "goes without" in note]
+    (note,) = [note for note in plan.notes if "runs without" in note]
     for name in ("PAPERCLIP_API_KEY", "MY_TOKEN", "BIG_TOKEN", "A_KEY", "its MCP servers"):
         assert name in note
 

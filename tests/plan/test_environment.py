@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import is_secret_name
-from paperclip_claude_k8s.plan.environment import Environment, layer_environment
+from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, Environment, layer_environment
 from paperclip_claude_k8s.plan.paths import RUN_DIR
 
 API = "http://paperclip:3100"
@@ -320,7 +319,7 @@ def test_a_long_wake_payload_becomes_a_file_and_a_variable_that_names_it() -> No
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_string_goes_to_a_file_only_above_the_limit(over: int) -> None:
-    value = "x" * (Limits().env_string_bytes - len("BIG=") + over)
+    value = "x" * (ENV_STRING_BYTES - len("BIG=") + over)
     env = environment(env={"BIG": value, "BIG_FILE": "mine"})
     assert env.oversized == (("BIG",) if over else ())
     assert env.files == ({"env-BIG": value} if over else {})
@@ -331,9 +330,7 @@ def test_a_string_goes_to_a_file_only_above_the_limit(over: int) -> None:
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
 def test_no_environment_string_exceeds_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
     env = environment(env={name: "x" * size for name, size in sizes.items()})
-    assert all(
-        len(f"{name}={value}".encode()) <= Limits().env_string_bytes for name, value in seen(env).items()
-    )
+    assert all(len(f"{name}={value}".encode()) <= ENV_STRING_BYTES for name, value in seen(env).items())
     assert all(len(seen(env).get(name) or env.files[f"env-{name}"]) == size for name, size in sizes.items())
 
 

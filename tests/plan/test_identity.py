@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperclip_claude_k8s.plan.identity import job_name, label_value
-from paperclip_claude_k8s.plan.user_labels import user_labels
+from paperclip_claude_k8s.plan.identity import job_name, label_value, user_labels
 
 LEGAL_LABEL = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
 LEGAL_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")

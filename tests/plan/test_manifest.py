@@ -9,7 +9,7 @@ from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
-from paperclip_claude_k8s.plan.init_container import unexpanded
+from paperclip_claude_k8s.plan.init_container import escaped
 from paperclip_claude_k8s.plan.manifest import job_manifest
 
 
@@ -84,7 +84,7 @@ def test_the_secret_is_owned_by_its_job_from_the_first_moment() -> None:
 
 
 def test_text_that_looks_like_a_variable_of_kubernetes_stays_as_it_is() -> None:
-    assert unexpanded("$(HOME) $$ $x") == "$$(HOME) $$$$ $$x"
+    assert escaped("$(HOME) $$ $x") == "$$(HOME) $$$$ $$x"
     assert env(env={"PRICE": "$(NOT_A_REF)"})["PRICE"]["value"] == "$$(NOT_A_REF)"
     assert agent(extraArgs=["--x", "$(y)"])["command"][-1] == "$$(y)"
 

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
-from paperclip_claude_k8s.plan.planner import Setting, plan_run
+from paperclip_claude_k8s.plan.planner import Planner, RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 API = "https://pc.example"
@@ -142,7 +142,8 @@ def plan_of(session_params: Mapping[str, Any], home: HomePod | None = HOME, **co
     ctx = a_context(runtime={"sessionParams": session_params})
     who = identify(ctx)
     assert who is not None
-    return plan_run(ctx, who, AdapterConfig.read(config), Setting("ns", "i", home, {}, "0123abcd"))
+    site = RunSite("ns", "i", home, {}, "0123abcd")
+    return Planner(ctx, who, AdapterConfig.read(config), site).plan()
 
 
 def test_a_session_is_resumed_with_the_servers_it_began_with_and_no_others() -> None:

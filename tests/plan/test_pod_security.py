@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.support.plans import HOME, a_context, a_plan, the_job
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
+from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES
 from paperclip_claude_k8s.plan.pod_security import RULES, Pod, weaknesses
 
 Object = dict[str, Any]
@@ -252,7 +252,7 @@ def test_no_string_of_any_containers_environment_exceeds_100_kib(wishes: Object)
         for container in (*spec.get("initContainers", ()), *spec["containers"])
         for entry in container.get("env", ())
     ]
-    assert max(len(text.encode()) for text in strings) <= Limits().env_string_bytes
+    assert max(len(text.encode()) for text in strings) <= ENV_STRING_BYTES
     assert any(text.startswith("EDGE=zz") for text in strings)
 
 

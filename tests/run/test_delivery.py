@@ -186,7 +186,7 @@ async def test_where_secrets_are_forbidden_the_run_goes_without_them_and_says_so
         assert result.error_message is None
         assert heard.stdout.encode() == capture("02")
         assert "the prompt goes by an init container instead" in heard.status
-        assert "goes without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in heard.status
+        assert "runs without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in heard.status
         assert all("canary" not in str(job) for job in bench.jobs)
         assert list(bench.fake.store.list(JOBS)) == []
 

@@ -9,7 +9,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
-from paperclip_claude_k8s.plan.planner import Setting, plan_run
+from paperclip_claude_k8s.plan.planner import Planner, RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
@@ -44,8 +44,8 @@ def a_plan(
     who = identify(ctx)
     assert who is not None
     image = config.get("image", "home/image:1")
-    setting = Setting("ns", image, home, {}, "0123abcd", volume_here, packed or Packed())
-    return plan_run(ctx, who, AdapterConfig.read(config), setting, fresh=fresh)
+    site = RunSite("ns", image, home, {}, "0123abcd", volume_here, packed or Packed())
+    return Planner(ctx, who, AdapterConfig.read(config), site).plan(fresh=fresh)
 
 
 def the_job(ctx: ExecutionContext | None = None, **wishes: Any) -> dict[str, Any]:

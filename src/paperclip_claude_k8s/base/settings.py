@@ -83,15 +83,6 @@ class Timings:
 class Limits:
     """Sizes and counts that something outside of us imposes."""
 
-    label_chars: int = 63
-    """Kubernetes: longest label value, and longest Job name whose Pods keep a legal host name."""
-
-    env_string_bytes: int = 100 * 1024
-    """Linux refuses one environment string of 128 KiB at exec; this stays well below it."""
-
-    secret_prompt_bytes: int = 900 * 1024
-    """etcd refuses objects above 1 MiB or so; a longer prompt is staged on the shared volume."""
-
     instructions_bytes: int = 512 * 1024
     """An agent's instructions: they may have to share the run Secret with the prompt."""
 

@@ -17,11 +17,11 @@ from paperclip_claude_k8s.host.checkup import CheckupContext
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planner import Setting, plan_run
+from paperclip_claude_k8s.plan.planner import Planner, RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
-from paperclip_claude_k8s.run.prepare import find_setting, identity_of
+from paperclip_claude_k8s.run.prepare import find_site, identity_of
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -61,7 +61,7 @@ async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Por
     setting = await _setting(ctx, config, ports, said)
     if isinstance(setting, Failure):
         return setting
-    plan = plan_run(ctx, identity_of(ctx), config, setting)
+    plan = Planner(ctx, identity_of(ctx), config, setting).plan()
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
     refers = references(manifest, plan.secret_name)
     exists = {name: partial(_secret_exists, cluster, plan.namespace, name) for name in refers.secrets}
@@ -97,11 +97,11 @@ def _imagined(given: CheckupContext, said: list[str]) -> dict[str, object]:
 
 async def _setting(
     ctx: ExecutionContext, config: AdapterConfig, ports: Ports, said: list[str]
-) -> Setting | Failure:
+) -> RunSite | Failure:
     limit = ports.settings.timings.check
     try:
         async with asyncio.timeout(limit):
-            return await find_setting(config, ports, Narrator(ctx))
+            return await find_site(config, ports, Narrator(ctx))
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:

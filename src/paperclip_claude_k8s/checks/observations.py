@@ -9,7 +9,7 @@ from paperclip_claude_k8s.checks.references import References
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.plan.planner import Setting
+from paperclip_claude_k8s.plan.planner import RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class DryRun:
 class Place:
     """Where a run would happen, the plan of one, and what its Job refers to."""
 
-    setting: Setting
+    setting: RunSite
     plan: RunPlan
     refers: References
     rehearsal: Seen[DryRun]

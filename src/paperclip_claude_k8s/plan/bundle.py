@@ -42,14 +42,14 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The folder of all bundles of a company: `folder` lies below `volume`, its mount point here."""
+class BundleFolder:
+    """The folder of all bundles of one company: `path` below the shared volume, mounted here at `volume`."""
 
     volume: str
-    folder: str
+    path: str
 
     def in_pod(self, key: str) -> str:
-        return f"{POD_HOME}/{self.folder}/{key}"
+        return f"{POD_HOME}/{self.path}/{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def path_part(name: str) -> str:
     return name
 
 
-def bundle_place(env: Mapping[str, str], company: str | None, volume: str) -> Place:
+def bundle_folder(env: Mapping[str, str], company: str | None, volume: str) -> BundleFolder:
     """`<home>/instances/<instance>/companies/<company>/claude-prompt-cache` on the shared volume.
 
     The home is PAPERCLIP_HOME or `~/.paperclip`; one that does not lie on the volume would be out of the
@@ -89,7 +89,7 @@ def bundle_place(env: Mapping[str, str], company: str | None, volume: str) -> Pl
     """
     instance = path_part(env.get("PAPERCLIP_INSTANCE_ID", "").strip() or "default")
     parts = ("instances", instance, "companies", path_part(company or "none"), CACHE)
-    return Place(volume, posixpath.normpath(posixpath.join(_home_below(env, volume), *parts)))
+    return BundleFolder(volume, posixpath.normpath(posixpath.join(_home_below(env, volume), *parts)))
 
 
 def skill_files(runtime_name: str, tree: Files) -> Files:
@@ -121,9 +121,9 @@ def content_key(files: Files) -> str:
     return digest.hexdigest()
 
 
-def packed_on_volume(bundle: Bundle, place: Place, notes: tuple[str, ...] = ()) -> Packed:
+def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ...] = ()) -> Packed:
     """The bundle lies in its place."""
-    root = place.in_pod(bundle.key)
+    root = bundles.in_pod(bundle.key)
     file = f"{root}/{INSTRUCTIONS}" if INSTRUCTIONS in bundle.files else None
     return Packed(bundle.key, root, file, notes=notes)
 

@@ -1,4 +1,14 @@
-"""Which way each file of a run reaches its Pod: run Secret, init container, or shared volume (SPEC 3)."""
+"""The way by which each file of a run reaches its Pod: run Secret, init container, or shared volume.
+
+- `secret`, the default: the run Secret is mounted as a folder. It is private, but etcd limits its size.
+- `init`: an init container writes the files from its own environment, so their texts are part of the Job,
+  which more people may read than Secrets. Private files still come from the run Secret.
+- `staged`: a file that is too large for either is written to the shared volume, if there is one. Only public
+  files whose readers learn the path from us can be moved (the prompt, and variables turned into files).
+
+Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged at
+`/paperclip/run-files/<job>/prompt.txt`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,69 +19,78 @@ from paperclip_claude_k8s.plan.environment import FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
 
 FOLDER = "run-files"
-"""Below the shared volume: what is too large for a Secret, in a folder of its Job's name."""
+"""Folder on the shared volume for staged files, with one folder per Job."""
+
+OBJECT_BYTES = 900 * 1024
+"""Most bytes of text in one Secret or Job: etcd refuses objects above about 1 MiB."""
 
 STAGED_NOTE = "staged.txt"
-"""Says where the files are when all of them are on the volume."""
+"""File of a Secret whose files are all staged; it holds the path of their folder."""
 
-Texts = Mapping[str, str]
+TextFiles = Mapping[str, str]
 """File name → text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Every file of a run, by its way. `staged_in` is the folder below the shared volume."""
+    """All files of a run by their way. `staged_in` is the folder of the staged ones on the shared volume."""
 
-    secret: Texts = field(default_factory=dict, repr=False)
-    init: Texts = field(default_factory=dict, repr=False)
-    staged: Texts = field(default_factory=dict, repr=False)
+    secret: TextFiles = field(default_factory=dict, repr=False)
+    init: TextFiles = field(default_factory=dict, repr=False)
+    staged: TextFiles = field(default_factory=dict, repr=False)
     staged_in: str = ""
 
     def path(self, name: str) -> str:
-        """Where the agent finds the file."""
+        """The file's path in the Pod."""
         return f"{POD_HOME}/{self.staged_in}/{name}" if name in self.staged else f"{RUN_DIR}/{name}"
 
 
 def is_private(name: str, text: str) -> bool:
-    """May this file only travel in a Secret? Variables that outgrew the environment keep their nature."""
+    """Whether the file may be delivered in a Secret only: a secret variable, or a text with a credential."""
     variable = name.removeprefix(FILE_PREFIX) if name.startswith(FILE_PREFIX) else ""
     return is_secret_name(variable) or (name != "prompt.txt" and holds_secret(text))
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What there is to deliver by: `limit` bytes for a Secret or a Job, and a folder where there is one."""
+class DeliveryOptions:
+    """The ways that are open to a run's files."""
 
-    how: Literal["secret", "init"]
+    way: Literal["secret", "init"]
+    """The way of public files that are not staged."""
     limit: int
+    """Most bytes in the Secret or the Job."""
     folder: str = ""
-    also_secret: int = 0
-    """Bytes that share the Secret: values of variables."""
+    """Folder on the shared volume for staged files; "" if nothing can be staged."""
+    reserved: int = 0
+    """Bytes of the Secret that values of variables take up."""
     movable: frozenset[str] = frozenset()
-    """Names of the files that may lie elsewhere: whoever reads them is told where."""
+    """Names of the files that may be staged: whatever reads them is given their path."""
 
 
-def deliver(files: Texts, private: Callable[[str, str], bool], room: Room) -> Delivery:
-    """Split the files; what must not be seen stays in the Secret, and the largest others make room."""
-    hidden = {name: text for name, text in files.items() if private(name, text)}
-    open_ones = {name: text for name, text in files.items() if name not in hidden}
-    by_init = room.how == "init"
-    taken = 0 if by_init else room.also_secret + sum(map(size, hidden.values()))
-    staged = _too_many(open_ones, room.limit - taken, room.movable) if room.folder else {}
-    rest = {name: text for name, text in open_ones.items() if name not in staged}
+def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
+    """Choose the way of each file. If they exceed the limit, the largest movable ones are staged.
+
+    What remains may still exceed the limit: `RunPlan.bulk` tells.
+    """
+    secret = {name: text for name, text in files.items() if private(name, text)}
+    public = {name: text for name, text in files.items() if name not in secret}
+    by_init = options.way == "init"
+    used = 0 if by_init else options.reserved + sum(map(size, secret.values()))
+    staged = _excess(public, options.limit - used, options.movable) if options.folder else {}
+    rest = {name: text for name, text in public.items() if name not in staged}
     if by_init:
-        return Delivery(hidden, rest, staged, room.folder)
-    # a Secret without a single file would show the agent all its values as files
-    return Delivery({**rest, **hidden} or {STAGED_NOTE: room.folder}, {}, staged, room.folder)
+        return Delivery(secret, rest, staged, options.folder)
+    # A Secret volume without `items` shows every key as a file, the values of variables too: keep one item.
+    return Delivery({**rest, **secret} or {STAGED_NOTE: options.folder}, {}, staged, options.folder)
 
 
 def size(text: str) -> int:
-    """Bytes in UTF-8; a lone surrogate counts as what it would take."""
+    """Bytes in UTF-8. A lone surrogate, which UTF-8 cannot hold, counts as three."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _too_many(files: Texts, limit: int, movable: frozenset[str]) -> Texts:
-    """The largest that may be moved, as many as it takes for the others to fit."""
+def _excess(files: TextFiles, limit: int, movable: frozenset[str]) -> TextFiles:
+    """The largest movable files, as many as must go for the others to fit into `limit` bytes."""
     total = sum(map(size, files.values()))
     moved: dict[str, str] = {}
     for name, text in sorted(files.items(), key=lambda item: -size(item[1])):

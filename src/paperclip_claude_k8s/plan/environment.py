@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -24,7 +23,8 @@ from paperclip_claude_k8s.plan.run_variables import (
 )
 from paperclip_claude_k8s.plan.templates import encodable
 
-_STRING_BYTES = Limits().env_string_bytes
+ENV_STRING_BYTES = 100 * 1024
+"""Longest environment string: Linux refuses one of 128 KiB at exec, with some distance."""
 _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 """What every shell and every Kubernetes takes, and short enough for a Secret's key."""
 
@@ -144,7 +144,7 @@ def _with_agent_header(
 def _sorted_out(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
     """Decide for each variable how it travels."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
-    large = {name: value for name, value in variables.items() if _bytes(name, value) > _STRING_BYTES}
+    large = {name: value for name, value in variables.items() if _bytes(name, value) > ENV_STRING_BYTES}
     fixed = {"HOME": POD_HOME, **{_pointer(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
     small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
     secrets = hidden | _secret_ones(small, tokens)

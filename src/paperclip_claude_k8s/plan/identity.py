@@ -1,39 +1,61 @@
-"""Who runs: names and labels by which a run's objects are found again."""
+"""The names and labels of a run's objects: what the adapter, another host process and operators find them by.
+
+Host ids are free text, and Kubernetes names and label values are not. `label_value` keeps what is legal of an
+id; two ids may therefore share a label value, so the Job's name also holds a hash of the whole ids:
+agent `Agent One`, run `3503d3d8-f6d3-…` → `ac-agentone-3503d3d8-f6d3-48-<10 hex digits>`.
+"""
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.labels import (
     ADAPTER_LABEL,
     ADAPTER_TYPE,
     AGENT_LABEL,
     COMPANY_LABEL,
+    RESERVED_PREFIXES,
     RUN_LABEL,
     SESSION_LABEL,
     TASK_LABEL,
 )
 from paperclip_claude_k8s.host.context import ExecutionContext
 
-_LABEL_CHARS = Limits().label_chars
+LABEL_CHARS = 63
+"""Kubernetes: longest label value, and longest Job name whose Pods have a legal host name."""
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
 _ATTEMPTS = 2
-"""A run makes at most so many Jobs: a session that is lost is followed by one fresh one."""
+"""Jobs that one run may create: if the session to resume is lost, a second one starts a fresh session."""
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 _NOT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
 _NOT_SLUG = re.compile(r"[^a-z0-9-]+")
+_LABEL_KEY = re.compile(
+    r"^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+)
 
 
 def label_value(text: str | None) -> str | None:
-    """A legal label value made of `text`, or None when nothing legal is left of it.
+    """A legal label value made from `text`, or None if `text` holds no legal character.
 
     Keeps `[A-Za-z0-9._-]`, at most 63 characters, alphanumeric at both ends. Idempotent.
     """
     kept = _NOT_ENDS.sub("", _NOT_LABEL.sub("", text or ""))
-    return _NOT_ENDS.sub("", kept[:_LABEL_CHARS]) or None
+    return _NOT_ENDS.sub("", kept[:LABEL_CHARS]) or None
+
+
+def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The operator's labels that a Job can carry, and the keys that were skipped.
+
+    Skipped are reserved keys, illegal keys, and keys whose value holds no legal character.
+    """
+    accepted: dict[str, str] = {}
+    for key, value in configured.items():
+        legal = label_value(value)
+        if legal is not None and _LABEL_KEY.match(key) and not key.startswith(RESERVED_PREFIXES):
+            accepted[key] = legal
+    return accepted, tuple(sorted(set(configured) - set(accepted)))
 
 
 def _slug(text: str) -> str:
@@ -41,9 +63,9 @@ def _slug(text: str) -> str:
 
 
 def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
-    """`ac-{agent}-{run}-{hash}`: the same run gives the same name, so a second create is a 409."""
-    seed = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
-    digest = hashlib.sha256(seed.encode()).hexdigest()[:_HASH_CHARS]
+    """`ac-{agent}-{run}-{hash}`. One attempt of a run has one name, so creating it twice gives 409."""
+    whole = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:_HASH_CHARS]
     return "-".join(part for part in ("ac", _slug(agent_id), _slug(run_id), digest) if part)
 
 
@@ -64,17 +86,17 @@ class Identity:
 
     @property
     def job_names(self) -> frozenset[str]:
-        """Of every attempt: the first one, and the one with a fresh session."""
+        """The Job names of all attempts: the first one, and the second one with a fresh session."""
         return frozenset(self.job_name(attempt) for attempt in range(1, _ATTEMPTS + 1))
 
     @property
     def selector(self) -> Mapping[str, str]:
-        """Finds every Job of this agent, whichever run made it."""
+        """Label selector for the Jobs of this agent, whichever run created them."""
         return {AGENT_LABEL: self.agent, ADAPTER_LABEL: ADAPTER_TYPE}
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What every object of this run carries."""
+        """The labels on every object of this run."""
         own = {
             AGENT_LABEL: self.agent,
             RUN_LABEL: self.run,
@@ -91,7 +113,7 @@ class Identity:
 
 
 def identify(ctx: ExecutionContext) -> Identity | None:
-    """The run's label-safe ids, or None when nothing of the agent's id can be a label value."""
+    """The run's label-safe ids, or None if the agent's id holds no character legal in a label."""
     agent = label_value(ctx.agent.id)
     if agent is None:
         return None

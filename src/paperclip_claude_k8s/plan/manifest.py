@@ -6,13 +6,13 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
-from paperclip_claude_k8s.plan.arguments import referring
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
-from paperclip_claude_k8s.plan.init_container import unexpanded, writing_container
+from paperclip_claude_k8s.plan.identity import user_labels
+from paperclip_claude_k8s.plan.init_container import escaped, writing_container
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
-from paperclip_claude_k8s.plan.pod_template import lay_over
+from paperclip_claude_k8s.plan.pod_template import apply_overlay
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
-from paperclip_claude_k8s.plan.user_labels import user_labels
+from paperclip_claude_k8s.plan.secrets import command_with_references
 from paperclip_claude_k8s.plan.volumes import mounts, volumes
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -25,7 +25,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
         "ttlSecondsAfterFinished": int(config.ttl_seconds_after_finished),
-        "template": lay_over(pod_template(plan), plan.overlay),
+        "template": apply_overlay(pod_template(plan), plan.overlay),
     }
     if plan.deadline is not None:
         spec["activeDeadlineSeconds"] = plan.deadline
@@ -171,11 +171,11 @@ def _container(plan: RunPlan) -> JsonObject:
 
 
 def _agent_container(plan: RunPlan) -> JsonObject:
-    arguments = referring(plan.argv, plan.hidden_arguments)
+    arguments = command_with_references(plan.argv, plan.secret_arguments)
     return {
         **_container(plan),
         "name": names.AGENT_CONTAINER,
-        "command": ["sh", "-c", unexpanded(relay.script()), "relay", *arguments],
+        "command": ["sh", "-c", escaped(relay.script()), "relay", *arguments],
         "workingDir": plan.workdir,
         "env": _env(plan),
         "envFrom": list(plan.environment.env_from),
@@ -189,7 +189,7 @@ def _env(plan: RunPlan) -> list[JsonObject]:
     references = _relay_references(plan)
     told = {name: value for name, value in _literals(plan).items() if name not in references}
     literals: list[JsonObject] = [
-        {"name": name, "value": unexpanded(value)} for name, value in sorted(told.items())
+        {"name": name, "value": escaped(value)} for name, value in sorted(told.items())
     ]
     known = _literals(plan).keys()
     secrets: list[JsonObject] = [

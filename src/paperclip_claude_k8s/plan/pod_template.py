@@ -57,7 +57,7 @@ def _reference(entry: JsonMap, container: JsonMap, secret_name: str, secrets: di
     return {**rest, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
 
 
-def lay_over(template: JsonMap, overlay: Overlay) -> JsonMap:
+def apply_overlay(template: JsonMap, overlay: Overlay) -> JsonMap:
     """The Pod's template under the overlay, with what a run cannot do without put back."""
     if not overlay.template:
         return template
@@ -68,11 +68,11 @@ def lay_over(template: JsonMap, overlay: Overlay) -> JsonMap:
     }
 
 
-def what_stayed(template: JsonMap, overlay: Overlay) -> tuple[str, ...]:
+def refused_paths(template: JsonMap, overlay: Overlay) -> tuple[str, ...]:
     """Where the overlay was not followed, as paths; nothing where it was."""
     if not overlay.template:
         return ()
-    return tuple(sorted(_differing(merge(template, overlay.template), lay_over(template, overlay), "")))
+    return tuple(sorted(_differing(merge(template, overlay.template), apply_overlay(template, overlay), "")))
 
 
 def _metadata(ours: JsonMap, merged: JsonMap) -> JsonMap:

@@ -1,33 +1,27 @@
-"""Settings that an older API server would take and not follow: it drops fields it does not know."""
+"""Settings that need a minimum API server version: an older server silently drops fields it does not know."""
 
 from typing import TypeAlias
 
 from paperclip_claude_k8s.host.config import AdapterConfig
-from paperclip_claude_k8s.host.context import JsonMap
 
 Version: TypeAlias = tuple[int, int]
 
 SIDECARS_SINCE: Version = (1, 29)
-"""Init containers that go on running (`restartPolicy: Always`) are on by default from here."""
+"""Native sidecars (init containers with `restartPolicy: Always`) are on by default from this version."""
 REPLACEMENT_POLICY_SINCE: Version = (1, 29)
-"""`podReplacementPolicy` is on by default from here; older servers drop it and replace dying Pods."""
+"""`podReplacementPolicy` is on by default from this version; older servers drop the field, and create a
+replacement while the old Pod is still terminating."""
 SUSPEND_SINCE: Version = (1, 24)
-"""Suspended Jobs are stable from here."""
+"""Suspended Jobs are stable from this version."""
 
 
 def requirements(config: AdapterConfig) -> tuple[tuple[str, Version], ...]:
-    """Setting and the least version it needs, for the settings in use."""
+    """The settings in use that need a minimum version, each with that version."""
     docker = (("enableDocker", SIDECARS_SINCE),) if config.enable_docker else ()
     queue = (("queueName", SUSPEND_SINCE),) if config.queue_name else ()
     return (*docker, *queue)
 
 
-def remote_target(target: JsonMap | None) -> str | None:
-    """What kind of place of the host's own the run was meant for; None for ours, a Job (HOST.md 3.1)."""
-    if not target or target.get("kind") != "remote":
-        return None
-    return str(target.get("transport") or "remote")
-
-
 def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version], ...]:
+    """The requirements that a server of this version does not meet."""
     return tuple(need for need in requirements(config) if version < need[1])

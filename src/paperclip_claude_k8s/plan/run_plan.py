@@ -1,4 +1,8 @@
-"""Every choice of one run, made once."""
+"""`RunPlan`: every choice of one attempt of a run, and what follows from them.
+
+The fields are choices, made by `planner.py`. The properties are derived: the run's files and the way each of
+them reaches the Pod, the run Secret's content, the arguments that the Job must not show.
+"""
 
 import hashlib
 import json
@@ -6,13 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import shows_secret
-from paperclip_claude_k8s.plan.arguments import hidden_arguments
-from paperclip_claude_k8s.plan.delivery import FOLDER, Delivery, Room, deliver, is_private, size
+from paperclip_claude_k8s.plan.delivery import (
+    FOLDER,
+    OBJECT_BYTES,
+    Delivery,
+    DeliveryOptions,
+    deliver,
+    is_private,
+    size,
+)
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.mcp import FILE, McpPlan
@@ -20,15 +30,16 @@ from paperclip_claude_k8s.plan.pod_template import Overlay
 from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
 from paperclip_claude_k8s.plan.run_log import RunLogPlan
+from paperclip_claude_k8s.plan.secrets import secret_arguments
 
 START_MARKS = "run-starts"
-"""Below the shared volume: one empty file for each Pod whose relay has begun, until a host has seen it."""
+"""Folder on the shared volume: one empty file per Pod whose relay has started, until a host has seen it."""
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 
 
-@dataclass(frozen=True)  # no slots: what follows from a plan is worked out once, however large its prompt
+@dataclass(frozen=True)  # no slots: cached properties, because prompts can be large
 class RunPlan:
-    """What to ask of the cluster for one attempt of a run. Secret values never show in its repr."""
+    """What the Job and the Secret of one attempt are built from. Its repr shows no secret values."""
 
     identity: Identity
     namespace: str
@@ -43,23 +54,23 @@ class RunPlan:
     agent_name: str = ""
     resume: str | None = None
     retry_of: str | None = None
-    """The run that this one repeats, as the host says."""
+    """The run that this one retries, according to the host."""
     mcp: McpPlan = field(default_factory=McpPlan)
     overlay: Overlay = field(default_factory=Overlay)
     run_log: RunLogPlan | None = None
-    """The agent's stdout as a file on the shared volume; None keeps it in the Pod."""
+    """Where the agent's stdout is copied to on the shared volume; None for no copy."""
     volume_here: str | None = None
-    """Where the shared volume is mounted in this process's own file system; None where it is not."""
+    """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
     home: HomePod | None = field(default=None, repr=False)
     bundle_files: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Instructions that could not lie on the shared volume, as files of the run Secret."""
+    """Instructions that cannot be put on the shared volume, as files of the run Secret."""
     attempt: int = 1
     secretless: bool = False
-    """Secrets are forbidden here: nothing secret travels, and no gate holds the Pod back."""
+    """This process may not create Secrets: nothing secret is delivered, and the Pod starts ungated."""
     notes: tuple[str, ...] = ()
-    """What the host should know about choices that are not what it wished for."""
+    """Lines for the host about choices that differ from what was configured."""
     session_params: Mapping[str, str] = field(default_factory=dict)
-    """Stored with the session id, so that the next run can tell whether it may resume."""
+    """Stored with the session id; the next run resumes the session only if these have not changed."""
 
     @cached_property
     def job_name(self) -> str:
@@ -67,34 +78,34 @@ class RunPlan:
 
     @property
     def secret_name(self) -> str:
-        """The run Secret shares the Job's name: one look tells what belongs together."""
+        """The run Secret has the Job's name, so that an operator sees what belongs together."""
         return self.job_name
 
     @cached_property
     def files(self) -> Mapping[str, str]:
-        """File name → text: what the agent finds in its run folder, whichever way it comes."""
+        """File name → text: all files of the run, whichever way they reach the Pod."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.bundle_files}
 
     @cached_property
     def secret_values(self) -> frozenset[str]:
-        """What may be shown nowhere, wherever else it turns up."""
+        """All secret values of this plan; none of them may be shown anywhere."""
         return (
             frozenset({*self.environment.secrets.values(), *self.overlay.secrets.values()}) | self.mcp.secrets
         )
 
     @cached_property
     def delivery(self) -> Delivery:
-        """Which way each file goes; the shared volume only where it is mounted on both sides."""
+        """The way of each file; the shared volume is used only if it is mounted here and in the Pod."""
         return deliver(
             self.files,
             self.is_private,
-            Room(
-                "init" if self.by_init else "secret",
-                Limits().secret_prompt_bytes,
-                f"{FOLDER}/{self.job_name}" if self.shares_volume else "",
-                sum(map(size, self._values.values())),
-                frozenset({"prompt.txt", *self.environment.files}),
+            DeliveryOptions(
+                way="init" if self.by_init else "secret",
+                limit=OBJECT_BYTES,
+                folder=f"{FOLDER}/{self.job_name}" if self.shares_volume else "",
+                reserved=sum(map(size, self._values.values())),
+                movable=frozenset({"prompt.txt", *self.environment.files}),
             ),
         )
 
@@ -105,38 +116,38 @@ class RunPlan:
 
     @property
     def by_init(self) -> bool:
-        """Whether an init container writes the files: so configured, or Secrets are forbidden."""
+        """Whether an init container writes the files: if so configured, or without a Secret."""
         return self.secretless or self.config.prompt_delivery == "init"
 
     @cached_property
     def secret_data(self) -> Mapping[str, str]:
-        """Key → value of the run Secret; empty where the run has none and nothing gates its Pod."""
+        """Key → value of the run Secret; empty for a run without one, whose Pod then starts ungated."""
         return {**self.delivery.secret, **self._values}
 
     @cached_property
     def bulk(self) -> int:
-        """Size of the largest object that carries the run's texts, in bytes; etcd bounds it."""
+        """Bytes of text in the larger of Secret and Job, which must stay below `OBJECT_BYTES`."""
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """May this file only travel in the run Secret? Without Secrets such ones were left out before."""
+        """Whether only the run Secret may hold this file. Without Secrets, such files were dropped before."""
         if self.secretless:
             return False
         if (name == FILE and self.mcp.secrets) or is_private(name, text):
             return True
-        # by init a text stands in the Job; one too large for that lies on the volume, as it would anyway
-        small = size(text) <= Limits().secret_prompt_bytes
+        # With init delivery the text is part of the Job, unless it is too large and has to be staged.
+        small = size(text) <= OBJECT_BYTES
         return self.by_init and small and shows_secret(text, self.secret_values)
 
     @cached_property
-    def hidden_arguments(self) -> Mapping[str, str]:
-        """Variable → argument of the agent that must not stand in the Job."""
-        return hidden_arguments(self.argv, self.secret_values) if not self.secretless else {}
+    def secret_arguments(self) -> Mapping[str, str]:
+        """Variable → argument of the agent that the Job must not show."""
+        return secret_arguments(self.argv, self.secret_values) if not self.secretless else {}
 
     @property
     def secret_env(self) -> Mapping[str, str]:
         """Variables of the agent's container whose values come from the run Secret."""
-        return {**self.environment.secrets, **self.hidden_arguments}
+        return {**self.environment.secrets, **self.secret_arguments}
 
     @cached_property
     def _values(self) -> Mapping[str, str]:
@@ -145,7 +156,7 @@ class RunPlan:
 
     @property
     def deadline(self) -> int | None:
-        """Seconds for `activeDeadlineSeconds`, the backstop of a host that died; None without a timeout."""
+        """`activeDeadlineSeconds`, which ends the Job even if the host has died; None without a timeout."""
         config = self.config
         if not config.timeout_sec:
             return None
@@ -154,13 +165,14 @@ class RunPlan:
 
 
 def wake_digest(ctx: ExecutionContext) -> str | None:
-    """What this run was woken for: sha256 of wake payload and task markdown, run id left out.
+    """sha256 of the wake payload without its run id, and of the task markdown.
 
-    None for a wake that says nothing: two of them need not be about the same.
+    Runs with the same digest were woken for the same reason. None if the host gave neither: two such runs may
+    have different reasons.
     """
     wake = ctx.context.get("paperclipWake")
-    told = {key: value for key, value in wake.items() if key != "runId"} if isinstance(wake, dict) else wake
-    text = ctx.context.get("paperclipTaskMarkdown")
-    if not told and not text:
+    cause = {key: value for key, value in wake.items() if key != "runId"} if isinstance(wake, dict) else wake
+    task = ctx.context.get("paperclipTaskMarkdown")
+    if not cause and not task:
         return None
-    return hashlib.sha256(json.dumps([told, text], sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([cause, task], sort_keys=True, default=str).encode()).hexdigest()

@@ -8,10 +8,10 @@ from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.redact import mask_tree, redact_command
+from paperclip_claude_k8s.plan.identity import user_labels
 from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
-from paperclip_claude_k8s.plan.user_labels import user_labels
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 

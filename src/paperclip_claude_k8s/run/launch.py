@@ -11,6 +11,7 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
@@ -106,9 +107,8 @@ async def _check(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> 
     """Raises RunFailure where a Job must not or cannot be made."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
-    limit = ports.settings.limits.secret_prompt_bytes
-    if plan.bulk > limit:
-        raise RunFailure(failures.prompt_too_large(plan.bulk, limit))
+    if plan.bulk > OBJECT_BYTES:
+        raise RunFailure(failures.prompt_too_large(plan.bulk, OBJECT_BYTES))
     if plan.by_init and not held.fenced:
         raise RunFailure(failures.init_needs_leases())
     if not plan.secret_data:

@@ -15,8 +15,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.plan.planner import Planner, Setting
-from paperclip_claude_k8s.plan.requirements import remote_target
+from paperclip_claude_k8s.plan.planner import Planner, RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.mcp_servers import ask_for_servers, read_baseline
@@ -30,9 +29,9 @@ HOME_CONTAINER = "paperclip"
 
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
     """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
-    elsewhere = remote_target(ctx.execution_target)
-    if elsewhere is not None:
-        raise RunFailure(failures.remote_target(elsewhere))
+    target = ctx.execution_target or {}
+    if target.get("kind") == "remote":  # a machine of the host's own, not a Job
+        raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
     try:
         return AdapterConfig.read(ctx.config)
     except ConfigInvalid as error:
@@ -53,21 +52,21 @@ async def prepare(
     """Find out where the run happens, make every choice, and say which are not what was wished.
 
     Raises:
-        RunFailure: what `find_setting` raises; `k8s_config_invalid` for ids that cannot name a folder and for
+        RunFailure: what `find_site` raises; `k8s_config_invalid` for ids that cannot name a folder and for
             a server that is too old.
     """
     await check_requirements(config, ports, say)
-    ctx, setting = await ask_for_servers(ctx, say), await find_setting(config, ports, say)
-    baseline = await read_baseline(ctx, config, ports.settings.env, setting.volume_here)
-    packed = await _packed(ctx, config, setting, ports)
-    planner = Planner(ctx, who, config, replace(setting, packed=packed, mcp_baseline=baseline))
+    ctx, site = await ask_for_servers(ctx, say), await find_site(config, ports, say)
+    baseline = await read_baseline(ctx, config, ports.settings.env, site.volume_here)
+    packed = await _packed(ctx, config, site, ports)
+    planner = Planner(ctx, who, config, replace(site, packed=packed, mcp_baseline=baseline))
     plan = planner.plan()
     for note in plan.notes:
         await say.status(note)
     return planner, plan
 
 
-async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Setting:
+async def find_site(config: AdapterConfig, ports: Ports, say: Narrator) -> RunSite:
     """Namespace, image and home pod: what Jobs inherit, read once before anything is decided.
 
     Raises:
@@ -78,13 +77,13 @@ async def find_setting(config: AdapterConfig, ports: Ports, say: Narrator) -> Se
     home = await _home_pod(config, own, ports, say)
     image = config.image or (home.image if home is not None else "")
     volume = await _volume_here(config.shared_volume_dir, home)
-    return Setting(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
+    return RunSite(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
 
 
-async def _packed(ctx: ExecutionContext, config: AdapterConfig, setting: Setting, ports: Ports) -> Packed:
+async def _packed(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
     """Instructions and skills where the Pod finds them: on the shared volume if both sides mount it."""
-    settings, in_pod = ports.settings, setting.home is not None and setting.home.claim_name
-    volume = setting.volume_here if in_pod else None
+    settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
+    volume = site.volume_here if in_pod else None
     company, path = ctx.agent.company_id, config.instructions_file_path
     try:
         return await pack(Wanted(ctx.config, path, company, settings.env, volume, settings.limits))

@@ -19,12 +19,12 @@ from paperclip_claude_k8s.host.skills import (
 from paperclip_claude_k8s.plan.bundle import (
     Bundle,
     BundleFile,
+    BundleFolder,
     Files,
     Packed,
     PathRefused,
-    Place,
     assemble,
-    bundle_place,
+    bundle_folder,
     content_key,
     packed_in_secret,
     packed_on_volume,
@@ -45,7 +45,7 @@ from paperclip_claude_k8s.volume.safefs import (
 )
 
 _ROUNDS = 3
-"""How often a place that others write to at the same time is tried."""
+"""How often a folder that others write to at the same time is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,18 @@ async def pack(wanted: Wanted) -> Packed:
 
 
 def _pack(wanted: Wanted) -> Packed:
-    place = None if wanted.volume is None else bundle_place(wanted.env, wanted.company, wanted.volume)
+    bundles = None if wanted.volume is None else bundle_folder(wanted.env, wanted.company, wanted.volume)
     gathered = _gather(wanted)
-    if place is None:
+    if bundles is None:
         return _without_volume(gathered, "no shared volume is mounted both here and in the agent's Pod")
     bundle = gathered.bundle
     if not bundle.files:
         return Packed(notes=tuple(gathered.notes))
     try:
-        _put(place, bundle)
+        _put(bundles, bundle)
     except OSError as error:
         return _without_volume(gathered, f"the shared volume refused the prompt bundle: {_words(error)}")
-    return packed_on_volume(bundle, place, tuple(gathered.notes))
+    return packed_on_volume(bundle, bundles, tuple(gathered.notes))
 
 
 @dataclass(slots=True)
@@ -177,9 +177,9 @@ def _instructions(wanted: Wanted, notes: list[str]) -> str | None:
         return None
 
 
-def _put(place: Place, bundle: Bundle) -> None:
+def _put(bundles: BundleFolder, bundle: Bundle) -> None:
     """Write the bundle unless it is there already, unchanged. Raises `OSError`."""
-    with on_volume(place.volume) as volume, made_folder(volume, *place.folder.split("/")) as cache:
+    with on_volume(bundles.volume) as volume, made_folder(volume, *bundles.path.split("/")) as cache:
         for _ in range(_ROUNDS):
             if _is_there(cache, bundle):
                 return
@@ -189,7 +189,7 @@ def _put(place: Place, bundle: Bundle) -> None:
                 return
             if not _is_there(cache, bundle):
                 remove_tree(cache, bundle.key)
-    raise OSError(f"others keep changing {place.folder}/{bundle.key}")
+    raise OSError(f"others keep changing {bundles.path}/{bundle.key}")
 
 
 def _is_there(cache: int, bundle: Bundle) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.plans import a_plan, the_job, the_secret
 
-from paperclip_claude_k8s.plan.arguments import hidden_arguments, referring
+from paperclip_claude_k8s.plan.secrets import command_with_references, secret_arguments
 
 ARGS = ["--api-key", "c4n4ry-1", "--header=Bearer c4n4ry-token-2", "--plain", "$(HOME) $$"]
 
@@ -37,8 +37,8 @@ def test_what_another_place_keeps_secret_is_secret_here_too() -> None:
 
 @pytest.mark.parametrize("argv", [[], ["claude"], ["claude", "--model", "opus", "--max-turns", "3", ""]])
 def test_a_command_without_credentials_hides_nothing(argv: list[str]) -> None:
-    assert hidden_arguments(argv, {"c4n4ry-0123"}) == {}
-    assert referring(argv, {}) == argv
+    assert secret_arguments(argv, {"c4n4ry-0123"}) == {}
+    assert command_with_references(argv, {}) == argv
 
 
 def test_no_argument_shows_in_the_repr_of_a_plan() -> None:
