@@ -157,7 +157,7 @@ def test_output_of_another_json_writer_is_known_and_a_signal_is_named() -> None:
     assert told == AFTER_INIT
     killed = helpers.build_partial_run_error(143, MODEL, INIT)
     assert killed == (
-        "Claude was ended by SIGTERM (exit code 143) after init and before its first answer was whole "
+        "Claude was killed by SIGTERM (exit code 143) after init and before its first complete answer "
         f"(model: {MODEL})"
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from paperclip_claude_k8s.base.aio import Place
-from paperclip_claude_k8s.claude.accounting import Share
+from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.failures import RunFailure, config_invalid, run_taken_over
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -89,7 +89,7 @@ class _Attempt:
     """One Job of the run, and what the attempt before it used."""
 
     launched: LaunchedJob
-    earlier: Share | None = None
+    earlier: RunUsage | None = None
 
 
 async def _run(start: _Start) -> ExecutionResult:
@@ -99,7 +99,7 @@ async def _run(start: _Start) -> ExecutionResult:
         launched = await _launched(planner, plan, held, ports, say)
         start.place.leave()
         result = await _seen_through(ctx, _Attempt(launched), held, ports, say)
-        if isinstance(result, Share):
+        if isinstance(result, RunUsage):
             await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
             launched = await _launched(planner, planner.plan(fresh=True), held, ports, say)
             result = await _seen_through(ctx, _Attempt(launched, result), held, ports, say)
@@ -130,7 +130,7 @@ async def _launched(
 
 async def _seen_through(
     ctx: ExecutionContext, attempt: _Attempt, held: SlotLock, ports: Ports, say: Narrator
-) -> ExecutionResult | Share:
+) -> ExecutionResult | RunUsage:
     """The answer; what was used where the session it should resume is lost, and a fresh one may do."""
     launched = attempt.launched
     async with JobCleanup(launched, held, ports, say) as care:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperclip_claude_k8s.claude.accounting import Accounts, Share, TokenUsage
+from paperclip_claude_k8s.claude.accounting import RunUsage, TokenUsage, UsageTracker
 
 BEFORE, CUMULATIVE, SINCE = "2.1.197", "2.1.300", "2.1.332"
 
@@ -29,12 +29,12 @@ def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = No
     return told if since is None else told | {"model_usage_since_last_result": since}
 
 
-def own(version: str, *results: dict[str, Any], resumed: bool | None) -> Share:
-    accounts = Accounts()
-    accounts.init({"claude_code_version": version})
+def own(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsage:
+    tracker = UsageTracker()
+    tracker.init({"claude_code_version": version})
     for number, event in enumerate(results):
-        accounts.result(event | {"uuid": f"{number}"})
-    return accounts.spent.own(resumed=resumed)
+        tracker.result(event | {"uuid": f"{number}"})
+    return tracker.reported.for_run(resumed=resumed)
 
 
 def tokens(each: int) -> TokenUsage:
@@ -43,26 +43,26 @@ def tokens(each: int) -> TokenUsage:
 
 @pytest.mark.parametrize("resumed", [True, False, None])
 def test_an_old_version_begins_at_zero(resumed: bool | None) -> None:  # noqa: FBT001
-    share = own(BEFORE, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
-    assert share == Share(tokens(20), 0.3)
+    usage = own(BEFORE, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
+    assert usage == RunUsage(tokens(20), 0.3)
 
 
 @pytest.mark.parametrize("version", [CUMULATIVE, "2.1.285", "2.1.271", "2.2.0", "3.0.1"])
 @pytest.mark.parametrize("resumed", [True, None])
 def test_without_a_way_to_know_only_the_turns_are_certain(version: str, resumed: bool | None) -> None:  # noqa: FBT001
-    share = own(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
-    assert (share.usage, share.cost_usd) == (tokens(12), None)
-    assert version in share.warning
-    assert "not known" in share.warning
+    usage = own(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
+    assert (usage.usage, usage.cost_usd) == (tokens(12), None)
+    assert version in usage.warning
+    assert "unknown" in usage.warning
 
 
 def test_a_fresh_session_begins_at_zero_in_every_version() -> None:
-    assert own(CUMULATIVE, result(5, 9, 0.1), resumed=False) == Share(tokens(9), 0.1)
-    assert own("", result(5, 9, 0.1), resumed=False) == Share(tokens(9), 0.1)
+    assert own(CUMULATIVE, result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
+    assert own("", result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
 
 
 def test_totals_that_equal_the_turns_hold_nothing_from_before() -> None:
-    assert own(CUMULATIVE, result(5, 5, 0.1), resumed=True) == Share(tokens(5), 0.1)
+    assert own(CUMULATIVE, result(5, 5, 0.1), resumed=True) == RunUsage(tokens(5), 0.1)
 
 
 def test_the_newest_versions_tell_what_is_new_since_the_last_result() -> None:
@@ -71,36 +71,36 @@ def test_the_newest_versions_tell_what_is_new_since_the_last_result() -> None:
     idle = result(0, 100, 1.0, {})
     second = result(7, 130, 1.3, per_model(30, 0.3))
     for resumed in (True, False, None):
-        share = own(SINCE, first, idle, second, resumed=resumed)
-        assert share.usage == tokens(40)
-        assert share.cost_usd == pytest.approx(0.4)
-        assert share.warning == ""
+        usage = own(SINCE, first, idle, second, resumed=resumed)
+        assert usage.usage == tokens(40)
+        assert usage.cost_usd == pytest.approx(0.4)
+        assert usage.warning == ""
 
 
 def test_a_result_that_is_read_twice_counts_once() -> None:
-    accounts = Accounts()
+    tracker = UsageTracker()
     event = result(5, 9, 0.1, per_model(9, 0.1)) | {"uuid": "u"}
-    accounts.result(event)
-    accounts.result(event)
-    share = accounts.spent.own(resumed=None)
-    assert share.usage == tokens(9)
-    assert share.cost_usd == pytest.approx(0.1)
+    tracker.result(event)
+    tracker.result(event)
+    usage = tracker.reported.for_run(resumed=None)
+    assert usage.usage == tokens(9)
+    assert usage.cost_usd == pytest.approx(0.1)
 
 
 def test_a_run_without_a_result_used_nothing_that_is_known() -> None:
-    assert own(SINCE, resumed=True) == Share()
+    assert own(SINCE, resumed=True) == RunUsage()
 
 
 def test_the_total_of_a_lost_result_counts_where_it_can_be_told_apart() -> None:
-    accounts = Accounts()
-    accounts.init({"claude_code_version": SINCE})
-    unheard = accounts.spent.with_lost_result(0.5)
-    assert unheard.own(resumed=False).cost_usd == 0.5
-    assert unheard.own(resumed=True).cost_usd is None
-    assert unheard.own(resumed=True).warning
-    accounts.result(result(5, 100, 1.0, per_model(10, 0.1)))
-    assert accounts.spent.with_lost_result(1.25).own(resumed=True).cost_usd == pytest.approx(0.35)
-    assert accounts.spent.with_lost_result(None) == accounts.spent
+    tracker = UsageTracker()
+    tracker.init({"claude_code_version": SINCE})
+    without_results = tracker.reported.with_lost_result(0.5)
+    assert without_results.for_run(resumed=False).cost_usd == 0.5
+    assert without_results.for_run(resumed=True).cost_usd is None
+    assert without_results.for_run(resumed=True).warning
+    tracker.result(result(5, 100, 1.0, per_model(10, 0.1)))
+    assert tracker.reported.with_lost_result(1.25).for_run(resumed=True).cost_usd == pytest.approx(0.35)
+    assert tracker.reported.with_lost_result(None) == tracker.reported
 
 
 RUNS = st.lists(
@@ -121,12 +121,12 @@ def test_the_shares_of_a_session_s_runs_never_exceed_it(
             used += main + others
             since = per_model(main + others, main + others) if version == SINCE else None
             results.append(result(main, begin + used, begin + used, since))
-        share = own(version, *results, resumed=number > 0)
-        assert share.usage is not None
-        assert share.usage.output_tokens <= used
-        if share.cost_usd is not None:
-            assert share.cost_usd == pytest.approx(used)
-        paid += share.cost_usd or 0.0
+        usage = own(version, *results, resumed=number > 0)
+        assert usage.usage is not None
+        assert usage.usage.output_tokens <= used
+        if usage.cost_usd is not None:
+            assert usage.cost_usd == pytest.approx(used)
+        paid += usage.cost_usd or 0.0
         saved += used
         true += used
     assert paid <= true + 1e-6

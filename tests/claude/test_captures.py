@@ -80,7 +80,7 @@ def test_every_fact_of_a_capture_is_found(folder: str, name: str) -> None:
 def test_usage_and_cost_are_the_run_s_own(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     facts, resumed = told["facts"], "--resume" in told["argv"]
-    own = read(stdout, told["stderr"]).spent.own(resumed=resumed)
+    own = read(stdout, told["stderr"]).reported_usage.for_run(resumed=resumed)
     if facts["final_result"] is None:
         assert (own.usage, own.cost_usd) == (None, None)
         return

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.support.cli_events import ANY_LINE, ANY_TEXT, recorded_lines
 
 from paperclip_claude_k8s.claude.terminal import (
-    SHOWN,
-    SHOWN_INPUT,
-    SHOWN_LINES,
-    SHOWN_OUTPUT,
+    MAX_INPUT_CHARS,
+    MAX_LINE_CHARS,
+    MAX_LINES,
+    MAX_OUTPUT_CHARS,
     format_line,
     neutral,
 )
@@ -107,14 +107,14 @@ def test_a_part_of_a_text_is_not_shown_since_the_whole_follows() -> None:
 
 def test_long_contents_are_abbreviated() -> None:
     [shown] = plain(called({"command": "x" * 10_000, "more": "y"}))
-    assert len(shown) == len("→ Bash ") + SHOWN_INPUT
+    assert len(shown) == len("→ Bash ") + MAX_INPUT_CHARS
     assert shown.endswith("…")
     [output] = plain(returned("word " * 100_000))
-    assert len(output) <= len("← ") + SHOWN_OUTPUT
+    assert len(output) <= len("← ") + MAX_OUTPUT_CHARS
     assert output.endswith("…")
     lines = plain(said("line\n" * 100))
-    assert lines == ["line"] * SHOWN_LINES + [f"… {100 - SHOWN_LINES} more lines"]
-    assert len(plain(said("x" * 5000))[0]) == SHOWN
+    assert lines == ["line"] * MAX_LINES + [f"… {100 - MAX_LINES} more lines"]
+    assert len(plain(said("x" * 5000))[0]) == MAX_LINE_CHARS
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_what_was_neutralised_stays_visible_and_in_its_place(text: str) -> None:
 def test_every_recorded_run_is_shown_in_short_lines_without_json() -> None:
     for name, line in recorded_lines():
         for shown in plain(line):
-            assert len(shown) <= SHOWN + 200, name
+            assert len(shown) <= MAX_LINE_CHARS + 200, name
             assert '"session_id"' not in shown, name

@@ -139,7 +139,7 @@ def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
     assert "an earlier turn ended with a result" in wire["errorMessage"]
     assert wire["usage"]["outputTokens"] == 5
     assert wire["summary"] == "Hello"
-    assert any("went on after its last result" in warning for warning in wire["resultJson"]["warnings"])
+    assert any("continued after its last result" in warning for warning in wire["resultJson"]["warnings"])
 
 
 def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result() -> None:

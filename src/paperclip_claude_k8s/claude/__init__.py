@@ -1,4 +1,4 @@
-"""Claude Code's language."""
+"""Reads the output of the Claude CLI and builds its command line."""
 
 from paperclip_claude_k8s.claude.stream import StreamReader
 from paperclip_claude_k8s.claude.transcript import Transcript

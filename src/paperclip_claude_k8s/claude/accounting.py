@@ -1,15 +1,19 @@
-"""What a run used and cost, whatever the CLI's version adds up. Pure: facts in, the run's own share out.
+"""Computes what a run itself used and cost from the numbers that the CLI reported. Pure functions.
 
-A `result` tells tokens and cost in three ways, and their reach changed between versions:
+A `result` event reports tokens and cost in three ways, and what they cover changed between versions:
 
-- `usage`: the main loop of its own turn, in every version; sub-agents and compaction are not in it.
-- `modelUsage` and `total_cost_usd`: complete and cumulative. Until 2.1.270 they begin at 0 with the process;
-  in 2.1.285 a resumed or forked session goes on from what its transcript saved: they are the session's.
-- `model_usage_since_last_result`: complete, since the result before. First seen in 2.1.309, not in 2.1.300.
+- `usage`: the main loop of its own turn, in every version; sub-agents and compaction are not included.
+- `modelUsage` and `total_cost_usd`: complete and cumulative. Up to 2.1.270 they start at 0 with the process.
+  In 2.1.285 a resumed or forked session continues from the totals saved in its transcript.
+- `model_usage_since_last_result`: complete, since the previous result. First seen in 2.1.309, not in 2.1.300.
 
-So the run's own share is the sum of the third where there is one; else the second where it begins at 0: in a
-version before the change, in a session that was not resumed, or where it equals the sum of the first (nothing
-from before can be in it). Else the sum of the first is all that is certain, and the cost is not known.
+The run's own share is the sum of the third, where it is present. Otherwise it is the second, where that
+starts at 0: in a version before the change, in a session that was not resumed, or where it equals the sum of
+the first (so it cannot include earlier runs). Otherwise only the sum of the first is certain, and the cost
+is unknown.
+
+Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
+With 2.1.270 the run cost $2.30; with 2.1.285 its cost is unknown; with 2.1.309 the third field says $0.30.
 """
 
 import re
@@ -17,16 +21,16 @@ from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude.events import Event, count, inner, number, text
 
-FIRST_OF_SESSION = (2, 1, 271)
-"""The earliest version whose totals may be the session's: 2.1.270 begins at 0, 2.1.285 does not."""
+FIRST_SESSION_TOTALS = (2, 1, 271)
+"""The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
-_PER_MODEL = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
-_OF_MAIN_LOOP = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
+_MODEL_USAGE_KEYS = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
+_USAGE_KEYS = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one run. Input counts what was written to the cache, not what was read from it."""
+    """Tokens of one run. `input_tokens` includes cache writes and excludes cache reads."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -41,19 +45,19 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What is the run's own. None: nothing is known of it; `warning` says why, or is empty."""
+class RunUsage:
+    """The run's own tokens and cost; None where unknown. `warning` explains an unknown cost, or is empty."""
 
     usage: TokenUsage | None = None
     cost_usd: float | None = None
     warning: str = ""
 
-    def with_earlier(self, other: "Share | None") -> "Share":
-        """Both together; a cost that is not known of one of them is not known of both."""
+    def with_earlier(self, other: "RunUsage | None") -> "RunUsage":
+        """The sum of both; the cost is unknown if either cost is unknown."""
         if other is None or other.usage is None:
             return self
         known = self.cost_usd is not None and other.cost_usd is not None
-        return Share(
+        return RunUsage(
             other.usage + (self.usage or TokenUsage()),
             (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
             self.warning or other.warning,
@@ -61,88 +65,90 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What all results of one process told, as they told it. Costs are in US dollars."""
+class ReportedUsage:
+    """The numbers that the results of one CLI process reported. Costs are in US dollars."""
 
     version: str = ""
-    """Of the CLI, as `init` named it; empty where no `init` was seen."""
+    """The CLI version from `init`; empty if no `init` was read."""
     turns: TokenUsage | None = None
-    """Sum of `usage`; None: there was no result."""
+    """Sum of `usage`; None if there was no result."""
     total: TokenUsage | None = None
     """The last `modelUsage` that was not empty."""
     total_cost: float | None = None
     """The last `total_cost_usd`."""
     since: TokenUsage | None = None
-    """Sum of `model_usage_since_last_result`; None: no result has that field."""
+    """Sum of `model_usage_since_last_result`; None if no result has that field."""
     since_cost: float = 0.0
 
-    def own(self, *, resumed: bool | None) -> Share:
-        """The run's share; `resumed`: whether its session had been used before, None where nobody knows."""
+    def for_run(self, *, resumed: bool | None) -> RunUsage:
+        """The run's own share. `resumed`: whether an earlier run used its session; None if unknown."""
         if self.since is not None:
-            return Share(self.since, self.since_cost)
-        if self._begins_at_zero(resumed=resumed):
-            return Share(self.total or self.turns, self.total_cost)
-        return Share(self.turns, None, self._why())
+            return RunUsage(self.since, self.since_cost)
+        if self._starts_at_zero(resumed=resumed):
+            return RunUsage(self.total or self.turns, self.total_cost)
+        return RunUsage(self.turns, None, self._unknown_cost_warning())
 
-    def with_lost_result(self, total_cost: float | None) -> "Spent":
-        """The same with the total that a result named which was lost itself; its tokens stay unknown."""
+    def with_lost_result(self, total_cost: float | None) -> "ReportedUsage":
+        """Add the total cost of a result that the relay noted but the log lost; its tokens stay unknown."""
         if total_cost is None:
             return self
         if self.since is None or self.total_cost is None:
             return replace(self, total_cost=total_cost)
-        grown = max(total_cost - self.total_cost, 0.0)
-        return replace(self, total_cost=total_cost, since_cost=self.since_cost + grown)
+        added = max(total_cost - self.total_cost, 0.0)
+        return replace(self, total_cost=total_cost, since_cost=self.since_cost + added)
 
-    def _begins_at_zero(self, *, resumed: bool | None) -> bool:
+    def _starts_at_zero(self, *, resumed: bool | None) -> bool:
         if resumed is False or not self.total_cost:
             return True
         if self.total is not None and self.total == self.turns:
             return True
-        version = _numbers(self.version)
-        return version < FIRST_OF_SESSION if version else resumed is None
+        version = _version_numbers(self.version)
+        return version < FIRST_SESSION_TOTALS if version else resumed is None
 
-    def _why(self) -> str:
-        named = f"CLI {self.version}" if self.version else "this version of the CLI"
-        text = f"{named} counts a resumed session as a whole: this run's own cost is not known"
-        return f"{text}, and its tokens are those of the main agent alone" if self.turns else text
+    def _unknown_cost_warning(self) -> str:
+        cli = f"CLI {self.version}" if self.version else "this version of the CLI"
+        warning = f"{cli} reports totals of the whole session: the cost of this run alone is unknown"
+        return f"{warning}, and its tokens are those of the main agent only" if self.turns else warning
 
 
 @dataclass(slots=True)
-class Accounts:
+class UsageTracker:
     """Adds up results as they arrive. A result that is read twice counts once."""
 
-    spent: Spent = field(default_factory=Spent)
-    _known: set[str] = field(default_factory=set)
+    reported: ReportedUsage = field(default_factory=ReportedUsage)
+    _result_uuids: set[str] = field(default_factory=set)
 
     def init(self, event: Event) -> None:
-        """Take the CLI's version from an `init`."""
-        self.spent = replace(self.spent, version=text(event, "claude_code_version") or self.spent.version)
+        """Take the CLI version from an `init` event."""
+        self.reported = replace(
+            self.reported, version=text(event, "claude_code_version") or self.reported.version
+        )
 
     def result(self, event: Event) -> None:
-        """Add what this result tells."""
+        """Add the numbers of a `result` event."""
         uuid = text(event, "uuid")
-        if uuid and uuid in self._known:
+        if uuid and uuid in self._result_uuids:
             return
-        self._known.add(uuid)
-        spent = self.spent
+        self._result_uuids.add(uuid)
+        reported = self.reported
         per_model, cost = inner(event, "modelUsage"), number(event, "total_cost_usd")
-        spent = replace(
-            spent,
-            turns=(spent.turns or TokenUsage()) + _tokens([inner(event, "usage")], _OF_MAIN_LOOP),
-            total=tokens_per_model(per_model) if per_model else spent.total,
-            total_cost=spent.total_cost if cost is None else cost,
+        reported = replace(
+            reported,
+            turns=(reported.turns or TokenUsage()) + _tokens([inner(event, "usage")], _USAGE_KEYS),
+            total=tokens_per_model(per_model) if per_model else reported.total,
+            total_cost=reported.total_cost if cost is None else cost,
         )
         since = event.get("model_usage_since_last_result")
         if isinstance(since, dict):
             cost = sum(number(row, "costUSD") or 0.0 for row in _rows(since))
-            usage = (spent.since or TokenUsage()) + tokens_per_model(since)
-            spent = replace(spent, since=usage, since_cost=spent.since_cost + cost)
-        self.spent = spent
+            usage = (reported.since or TokenUsage()) + tokens_per_model(since)
+            reported = replace(reported, since=usage, since_cost=reported.since_cost + cost)
+        self.reported = reported
 
 
 def tokens_per_model(usage: Event) -> TokenUsage:
-    """The sum over a `modelUsage`, whose keys are names of models."""
-    return _tokens(_rows(usage), _PER_MODEL)
+    """The sum over a `modelUsage` object, whose keys are model names."""
+    return _tokens(_rows(usage), _MODEL_USAGE_KEYS)
 
 
 def _rows(usage: Event) -> list[Event]:
@@ -150,10 +156,10 @@ def _rows(usage: Event) -> list[Event]:
 
 
 def _tokens(rows: list[Event], names: tuple[str, str, str, str]) -> TokenUsage:
-    fresh, created, written, cached = (sum(count(row, name) for row in rows) for name in names)
-    return TokenUsage(fresh + created, written, cached)
+    uncached, cache_writes, output, cache_reads = (sum(count(row, name) for row in rows) for name in names)
+    return TokenUsage(uncached + cache_writes, output, cache_reads)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     found = _VERSION.match(version)
     return tuple(int(part) for part in found.groups()) if found else ()

@@ -1,9 +1,9 @@
-"""Options → the agent's command line (SPEC 3)."""
+"""Builds the agent's command line from options."""
 
 from dataclasses import dataclass
 
 ROOT_TOOLS = "Bash,Edit,Glob,Grep,MultiEdit,NotebookEdit,Read,Task,TodoWrite,WebFetch,WebSearch,Write"
-"""What an agent that runs as root may use: the CLI refuses to skip permissions for root."""
+"""Tools allowed to an agent that runs as root: the CLI refuses `--dangerously-skip-permissions` for root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class CommandOptions:
 
 
 def command_line(options: CommandOptions) -> tuple[str, ...]:
-    """The argv; the prompt comes on stdin, so there is no `-`: the CLI would send the dash to the model."""
+    """The argv. The CLI reads the prompt from stdin without a `-`, which it would send to the model."""
     argv = ["claude", "--print", "--output-format", "stream-json", "--verbose"]
     if options.resume:
         argv += ["--resume", options.resume]
@@ -31,13 +31,13 @@ def command_line(options: CommandOptions) -> tuple[str, ...]:
         argv += [flag, value] if value else []
     if options.max_turns > 0:
         argv += ["--max-turns", str(options.max_turns)]
-    if options.system_prompt_file and not options.resume:
+    if options.system_prompt_file and not options.resume:  # a resumed session has the instructions already
         argv += ["--append-system-prompt-file", options.system_prompt_file]
     if options.add_dir:
         argv += ["--add-dir", options.add_dir]
     if options.mcp_config:
         argv += ["--mcp-config", options.mcp_config, "--strict-mcp-config"]
-    return (*argv, *options.extra_args)
+    return (*argv, *options.extra_args)  # last: later options override earlier ones
 
 
 def _permissions(options: CommandOptions) -> list[str]:

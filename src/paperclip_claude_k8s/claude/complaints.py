@@ -1,13 +1,16 @@
-"""What a failed result complains of: machine-readable fields first, the CLI's own words last.
+"""Classifies a failed result: by its machine-readable fields first, by the CLI's own texts last.
 
-What the model or a tool said is never looked at (PEERS E6); the texts are those the CLI was seen to print.
+Text written by the model or a tool is never examined, because an agent may well quote an error message. The
+texts of the CLI are listed in `known_texts`. The module also finds, in these texts, the address for logging
+in and the time at which a usage limit resets.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from paperclip_claude_k8s.claude.failure_texts import terminal_text
 from paperclip_claude_k8s.claude.known_texts import (
@@ -18,7 +21,6 @@ from paperclip_claude_k8s.claude.known_texts import (
     line_complaint,
     status_in,
 )
-from paperclip_claude_k8s.claude.reset_time import reset_time
 from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.transcript import Transcript
 
@@ -34,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A complaint, and what the CLI said with it. `retry_at` is an aware UTC time."""
+    """A complaint with the CLI's text. `retry_at` is an aware UTC time."""
 
     complaint: Complaint
     text: str
@@ -48,7 +50,8 @@ _BY_TERMINAL_REASON = {
     "prompt_too_long": Complaint.PROMPT_TOO_LONG,
 }
 _IMAGE_ERROR = "image_error"
-"""A terminal reason that 413 has as well: a request that is too large, mostly by its images."""
+"""A terminal reason that also accompanies status 413: a request that is too large, mostly because of
+images."""
 _BY_API_ERROR = {
     "usage_limit_reached": Complaint.QUOTA,
     "long_context_credits_required": Complaint.CREDIT_EXHAUSTED,
@@ -56,7 +59,7 @@ _BY_API_ERROR = {
     "connection_failed": Complaint.TRANSIENT,
     "max_output_tokens": Complaint.MAX_OUTPUT,
 }
-"""`result.api_error`, since 2.1.332."""
+"""Values of `result.api_error`, since 2.1.332."""
 _BY_STATUS = {
     401: Complaint.AUTH_REQUIRED,
     402: Complaint.CREDIT_EXHAUSTED,
@@ -76,46 +79,57 @@ _BY_ERROR = {
 }
 _LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
 SERVER_ERRORS = range(500, 600)
-FAR_FUTURE = 4_102_444_800
-"""2100-01-01 in epoch seconds: what lies beyond is no time of a reset."""
+MAX_RESET_EPOCH = 4_102_444_800
+"""2100-01-01 in epoch seconds; later times are not reset times."""
+_RESETS_AT = re.compile(
+    r"resets\s+(?:(?P<month>[A-Z][a-z]{2})\s+(?P<day>\d{1,2}),?\s+(?:at\s+)?)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)\b\s*(?:\((?P<zone>[^)]+)\))?",
+    re.IGNORECASE,
+)
+_RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})\b", re.IGNORECASE)
+DEFAULT_ZONE = "UTC"
+"""Time zone of a reset time without one: older versions print local time, and containers run in UTC."""
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def classify(told: Transcript, now: datetime) -> Classified:
-    """What the last result complains of; call it for results that are no success."""
-    result = told.result or {}
+def classify(transcript: Transcript, now: datetime) -> Classified:
+    """Classify the last result. Call it only for results that are not a success."""
+    result = transcript.result or {}
     text = terminal_text(result)
-    complaint = _by_fields(result, told) or _by_text(text, told) or Complaint.OTHER
-    if complaint in {Complaint.TRANSIENT, Complaint.OTHER} and _is_quota(told, text):
+    complaint = _by_fields(result, transcript) or _by_text(text, transcript) or Complaint.OTHER
+    if complaint in {Complaint.TRANSIENT, Complaint.OTHER} and _is_quota(transcript, text):
         complaint = Complaint.QUOTA
-    retry_at = _retry_at(told, text, now) if complaint is Complaint.QUOTA else None
-    found = find_login_url(f"{text}\n{told.stderr_tail}") if complaint is Complaint.AUTH_REQUIRED else None
-    return Classified(complaint, text, retry_at, found)
+    retry_at = _retry_at(transcript, text, now) if complaint is Complaint.QUOTA else None
+    login_url = None
+    if complaint is Complaint.AUTH_REQUIRED:
+        login_url = find_login_url(f"{text}\n{transcript.stderr_tail}")
+    return Classified(complaint, text, retry_at, login_url)
 
 
 def says_unknown_session(result: Mapping[str, Any]) -> bool:
-    """Whether a failed result says that its session cannot be used."""
+    """Whether a failed result reports that its session cannot be used."""
     return complaint_in(terminal_text(result), SESSION_TEXTS) is not None
 
 
 def find_login_url(text: str) -> str | None:
-    """The first address in the text that is for logging in."""
+    """The first login address in the text, or None."""
     found = _LOGIN_URL.search(text)
     return found[0].rstrip(".,;:)]}'\"") if found else None
 
 
-def refused_session(told: Transcript) -> str:
-    """The CLI's sentence that refuses the session, on stderr or as plain text on stdout; else nothing.
+def refused_session(transcript: Transcript) -> str:
+    """The line by which the CLI refuses the session, from stderr or plain stdout; empty if there is none.
 
-    The CLI says so before the model is asked: once the agent has answered, such a line is somebody else's.
-    A line counts where it begins with such a sentence, for other programs write to stderr as well.
+    The CLI prints it before it calls the model: after the first answer such a line comes from another
+    program. The line must start with a known text, because other programs write to stderr as well.
     """
-    if told.substance:
+    if transcript.has_content:
         return ""
-    lines = (line.strip() for line in (*told.plain_lines, *told.stderr_tail.split("\n")))
+    lines = (line.strip() for line in (*transcript.plain_lines, *transcript.stderr_tail.split("\n")))
     return next((line for line in lines if line_complaint(line, SESSION_TEXTS)), "")
 
 
-def _by_fields(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
+def _by_fields(result: Mapping[str, Any], transcript: Transcript) -> Complaint | None:
     if is_max_turns(result):
         return Complaint.MAX_TURNS
     found = _BY_SUBTYPE.get(str(result.get("subtype"))) or _BY_TERMINAL_REASON.get(
@@ -125,16 +139,16 @@ def _by_fields(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
         return found
     if result.get("stop_reason") == "refusal":
         return Complaint.REFUSAL
-    return _by_api_error(result, told)
+    return _by_api_error(result, transcript)
 
 
-def _by_api_error(result: Mapping[str, Any], told: Transcript) -> Complaint | None:
-    """How the API answered, as the CLI noted it in the result and with its last event."""
+def _by_api_error(result: Mapping[str, Any], transcript: Transcript) -> Complaint | None:
+    """Classify by the API's response, as the CLI noted it in the result and in its `assistant` events."""
     status = result.get("api_error_status")
     if result.get("terminal_reason") == _IMAGE_ERROR and status != 413:
         return Complaint.POISONED_SESSION
     found = _BY_API_ERROR.get(str(result.get("api_error"))) or next(
-        (_BY_ERROR[error] for error in reversed(told.assistant_errors) if error in _BY_ERROR), None
+        (_BY_ERROR[error] for error in reversed(transcript.assistant_errors) if error in _BY_ERROR), None
     )
     return found or (_by_status(status) if isinstance(status, int) else None)
 
@@ -143,27 +157,54 @@ def _by_status(status: int) -> Complaint | None:
     return Complaint.TRANSIENT if status in SERVER_ERRORS else _BY_STATUS.get(status)
 
 
-def _by_text(text: str, told: Transcript) -> Complaint | None:
-    if complaint_in(text, SESSION_TEXTS) or refused_session(told):
+def _by_text(text: str, transcript: Transcript) -> Complaint | None:
+    if complaint_in(text, SESSION_TEXTS) or refused_session(transcript):
         return Complaint.SESSION_UNAVAILABLE
     found = complaint_in(text, RESULT_TEXTS)
     status = status_in(text)
     if found is None and status is not None:
         found = _by_status(status)
-    return found or (Complaint.EMPTY_REPLY if told.empty_reply else None)
+    return found or (Complaint.EMPTY_REPLY if transcript.empty_reply else None)
 
 
-def _is_quota(told: Transcript, text: str) -> bool:
-    """A limit that resets; a throttle of the same token is told by a rejection that names no such time."""
+def _is_quota(transcript: Transcript, text: str) -> bool:
+    """A usage limit that resets. A rejection without a reset time is only a throttled token."""
     if complaint_in(text, RESULT_TEXTS) is Complaint.QUOTA:
         return True
-    limit = told.rate_limit or {}
+    limit = transcript.rate_limit or {}
     rejected = limit.get("status") == "rejected" and bool(limit.get("resetsAt"))
-    return rejected and "rate_limit" in told.assistant_errors
+    return rejected and "rate_limit" in transcript.assistant_errors
 
 
-def _retry_at(told: Transcript, text: str, now: datetime) -> datetime | None:
-    resets = (told.rate_limit or {}).get("resetsAt")
-    if isinstance(resets, (int, float)) and 0 < resets < FAR_FUTURE:
+def _retry_at(transcript: Transcript, text: str, now: datetime) -> datetime | None:
+    """When the usage limit resets: from `rate_limit_info`, else from the CLI's text; None if unknown."""
+    resets = (transcript.rate_limit or {}).get("resetsAt")
+    if isinstance(resets, (int, float)) and 0 < resets < MAX_RESET_EPOCH:
         return datetime.fromtimestamp(resets, UTC)
-    return reset_time(text, now)
+    return _reset_time(text, now)
+
+
+def _reset_time(text: str, now: datetime) -> datetime | None:
+    """The reset time that the text names, in UTC; None if it names none, or one in an unknown time zone.
+
+    Forms: "resets 3pm (Europe/Zurich)", "resets Oct 6, 10am", "usage limit reached|1893456000" (epoch
+    seconds). A time without a date is the next such time after `now`.
+    """
+    if epoch := _RESET_EPOCH.search(text):
+        return datetime.fromtimestamp(int(epoch[1]), UTC)
+    found = _RESETS_AT.search(text)
+    if found is None:
+        return None
+    try:
+        local = now.astimezone(ZoneInfo((found["zone"] or DEFAULT_ZONE).strip()))
+        hour = int(found["hour"]) % 12 + (12 if found["half"].lower() == "pm" else 0)
+        resets = local.replace(hour=hour, minute=int(found["minute"] or 0), second=0, microsecond=0)
+        if found["month"]:
+            resets = resets.replace(month=_MONTHS.index(found["month"].lower()) + 1, day=int(found["day"]))
+            if resets < local - timedelta(days=180):
+                resets = resets.replace(year=resets.year + 1)
+    except (KeyError, ValueError, OSError):
+        return None
+    if not found["month"] and resets <= local:
+        resets += timedelta(days=1)
+    return resets.astimezone(UTC)

@@ -1,17 +1,20 @@
-"""One line of stdout → the events on it, where something else stands beside their JSON.
+"""Finds the events on a line of stdout that contains more than one JSON object.
 
-A healthy line is one JSON object and needs none of this. What may stand beside an event:
+A healthy line is one JSON object. Beside an event there may be:
 
 1. Terminal control: escape sequences and control characters anywhere on the line, a byte order mark before or
-   after the JSON. JSON holds no raw control characters (strings have them escaped), so they are taken out.
-2. Words on one side: `[debug] done {...}` or `{...} bye`. Words on both sides make a sentence that quotes.
-3. Further events: `{...}{...}`, where a newline was lost.
+   after the JSON. JSON contains no raw control characters (strings escape them), so they are removed.
+2. Text on one side: `[debug] done {...}` or `{...} bye`. Text on both sides is a sentence that quotes JSON.
+3. Further events, if a newline was lost: `{...}{...}`.
 
-Nothing that a model or a tool said may become an event. The CLI prints it inside of JSON, as a string, where
-each quote is escaped, or as a nested object, such as the input of a tool call. On a line that was torn a
-nested object could pass for an event. Therefore an event among words is the first object of its line, nothing
-directly beside it is what JSON has beside a nested object (`":`, `,`, brackets, braces), and it has what the
-CLI gives to its own events alone: a type of the top level, a `uuid` and the `session_id` of the run.
+Text of a model or a tool must never be read as an event. The CLI prints such text inside JSON, as a string
+with escaped quotes or as a nested object (the input of a tool call). If the line is truncated, a nested
+object could look like an event. Therefore an event beside text must be the first object on its line, must
+not be next to what surrounds a nested object (`":`, `,`, brackets, braces), and must have the fields that
+only the CLI's own events have: a top-level type, a `uuid` and the `session_id` of the run. Examples:
+
+    done {"type":"result","uuid":"u","session_id":"s"}       an event, if `s` is the session of the run
+    "input":{"type":"result","uuid":"u","session_id":"s"}    no event: `":` shows that it is nested
 """
 
 import json
@@ -34,13 +37,13 @@ TOP_LEVEL = frozenset(
         "user",
     }
 )
-"""Types that stand at the top of a line."""
+"""Event types of the top level."""
 
 _CONTROL = re.compile(
     rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: window titles, links, notifications
     rb"|\x1b[PX^_][^\x1b]*\x1b\\"  # DCS, SOS, PM, APC
     rb"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colours, clear screen, bracketed paste
-    rb"|\x1b[ -/]*[0-~]"  # the short ones: save the cursor, choose a character set
+    rb"|\x1b[ -/]*[0-~]"  # short sequences: save the cursor, select a character set
     rb"|[\x00-\x08\x0a-\x1f\x7f]"  # control characters by themselves
 )
 _BLANK = re.compile(r"\s*")
@@ -48,9 +51,9 @@ _DECODER = json.JSONDecoder()
 
 
 def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """Every event on the line, with the bytes of its JSON; nothing for plain text and torn events.
+    """Every event on the line, with the bytes of its JSON; none for plain text and truncated events.
 
-    `session`: the run's session id, once it is known.
+    `session`: the run's session id, if it is known already.
     """
     event = read_event(line)
     if event is not None:
@@ -60,7 +63,7 @@ def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, 
 
 
 def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
-    """The same for a line that is known to be no event by itself."""
+    """As `events_on`, for a line that as a whole is not an event."""
     if b"{" not in line:
         return
     bare = without_control(line)
@@ -68,31 +71,32 @@ def events_beside(line: bytes, session: str | None = None) -> Iterator[tuple[Eve
     if event is not None:
         yield event, bare
     elif b'"session_id"' in bare and b'"uuid"' in bare and read_json(bare) is None:
-        for found, source in _among_words(bare.decode("utf-8", "replace")):
-            if _is_the_clis_own(found, session):
+        for found, source in _beside_text(bare.decode("utf-8", "replace")):
+            if _is_cli_event(found, session):
                 yield found, source.encode()
 
 
 def without_control(line: bytes) -> bytes:
-    """The line without what only a terminal acts upon, and without marks and blanks at its ends."""
+    """The line without terminal control sequences, and without byte order marks and blanks at its ends."""
     bare = _CONTROL.sub(b"", line).strip()
     while bare.startswith(BOM) or bare.endswith(BOM):
         bare = bare.removeprefix(BOM).removesuffix(BOM).strip()
     return bare
 
 
-def _among_words(bare: str) -> list[tuple[Event, str]]:
+def _beside_text(bare: str) -> list[tuple[Event, str]]:
+    """The objects on the line, unless text surrounds them or their neighbours show that they are nested."""
     begin = bare.find('{"')
     found, end = _objects_from(bare, begin)
     before, after = bare[:begin].strip(), bare[end:].strip()
     if before and after:
         return []
-    torn = before == ":" or before.endswith((",", "[", '":')) or after.startswith((",", "}", "]"))
-    return [] if torn else found
+    nested = before == ":" or before.endswith((",", "[", '":')) or after.startswith((",", "}", "]"))
+    return [] if nested else found
 
 
 def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
-    """All JSON objects that follow each other from here on, and where the last one ends."""
+    """The consecutive JSON objects from this offset on, and the offset at which the last one ends."""
     found: list[tuple[Event, str]] = []
     end = at
     while bare.startswith("{", at):
@@ -106,7 +110,7 @@ def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
     return found, end
 
 
-def _is_the_clis_own(event: Event, session: str | None) -> bool:
+def _is_cli_event(event: Event, session: str | None) -> bool:
     named = text(event, "session_id")
     return (
         text(event, "type") in TOP_LEVEL and named in {session or named} - {""} and bool(text(event, "uuid"))

@@ -1,4 +1,4 @@
-"""Bytes of one line → one event, and readers for fields that may be missing or of any type."""
+"""Parses one line into an event; reads fields that may be missing or have an unexpected type."""
 
 import json
 import math
@@ -10,14 +10,16 @@ import orjson
 from paperclip_claude_k8s.base.strict_json import readable
 
 Event: TypeAlias = Mapping[str, Any]
-BEYOND_REASON = 10**15
+MAX_COUNT = 10**15
+"""Larger numbers are not counts of tokens or turns."""
 BOM = b"\xef\xbb\xbf"
 
 
 def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
-    """The line's value, or None where it is no JSON.
+    """The JSON value on this line, or None if it is not JSON.
 
-    Lone surrogates and broken UTF-8 are real; only the standard library takes them. They become U+FFFD.
+    Real output contains lone surrogates and broken UTF-8, which only the standard library accepts. They
+    become U+FFFD.
     """
     try:
         return orjson.loads(line)
@@ -29,27 +31,31 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
 
 
 def read_event(line: bytes) -> Event | None:
-    """The event on this line: a JSON object with a type that is text and not empty."""
+    """The event on this line: a JSON object whose `type` is a string and not empty; else None."""
     value = read_json(line)
     return value if isinstance(value, dict) and text(value, "type") else None
 
 
 def text(source: Event, key: str) -> str:
+    """The string; empty if the field is missing or has another type."""
     value = source.get(key)
     return value if isinstance(value, str) else ""
 
 
 def inner(source: Event, key: str) -> Event:
+    """The object, or {} if the field is missing or has another type."""
     value = source.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def items(source: Event, key: str) -> list[Any]:
+    """The list, or [] if the field is missing or has another type."""
     value = source.get(key)
     return value if isinstance(value, list) else []
 
 
 def number(source: Event, key: str) -> float | None:
+    """The finite number, or None if the field is missing or has another type."""
     value = source.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
@@ -57,6 +63,6 @@ def number(source: Event, key: str) -> float | None:
 
 
 def count(source: Event, key: str) -> int:
-    """A count of tokens or turns; 0 where it is missing, odd or beyond all reason."""
+    """A count of tokens or turns; 0 if it is missing, not a number, negative or above `MAX_COUNT`."""
     value = number(source, key)
-    return int(value) if value is not None and 0 <= value < BEYOND_REASON else 0
+    return int(value) if value is not None and 0 <= value < MAX_COUNT else 0

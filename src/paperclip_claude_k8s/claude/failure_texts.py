@@ -1,4 +1,4 @@
-"""Sentences about a run that ended without a result. Hosts and operators match them: they are interface."""
+"""Messages about runs that failed. Hosts and operators match these texts: they are part of the interface."""
 
 import signal
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Any, Protocol
 from paperclip_claude_k8s.claude.event_lines import events_on
 
 QUOTED_CHARS = 4000
-"""Of the CLI's words that an error quotes; a message is for people."""
+"""Characters of the CLI's text that an error message quotes."""
 EMPTY_REPLY = (
     "LLM API returned an empty response (stop_reason: null, output_tokens: 0) — the upstream model API may "
     "be degraded or misconfigured"
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
 _FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
-"""Exit codes of a program that a signal ended: 128 and the signal's number."""
+"""Exit codes of a process that a signal ended: 128 plus the number of the signal."""
 
 
 class ContainerEnd(Protocol):
-    """How the agent's container ended, as far as it is known."""
+    """How the agent's container ended, as far as it is known. `cluster.model.Terminated` is one."""
 
     @property
     def exit_code(self) -> int | None: ...
@@ -33,7 +33,7 @@ class ContainerEnd(Protocol):
 def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
-    """The message for output without a result event; lines of the protocol are never quoted."""
+    """The message for output without a result event. It never quotes lines of the protocol."""
     model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return partial_run_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
@@ -43,7 +43,11 @@ def build_partial_run_error(
 def partial_run_message(
     exit_code: int | None, model: str, plain_line: str, *, started: bool, init: bool
 ) -> str:
-    """`started`: anything was printed; `init`: the model announced itself."""
+    """The message for a run without a result and without content.
+
+    `plain_line`: the line to quote, or empty; `started`: something was printed; `init`: an `init` event was
+    read.
+    """
     if exit_code == 0:
         return "Failed to parse Claude JSON output"
     code = -1 if exit_code is None else exit_code
@@ -53,8 +57,8 @@ def partial_run_message(
         killed = signal_name(exit_code)
         if killed:
             return (
-                f"Claude was ended by {killed} (exit code {exit_code}) after init and before its first answer"
-                f" was whole (model: {model})"
+                f"Claude was killed by {killed} (exit code {exit_code}) after init and before its first "
+                f"complete answer (model: {model})"
             )
         return (
             f"Claude exited immediately after init (model: {model}) (exit code {code}) — the model may be "
@@ -69,7 +73,7 @@ def partial_run_message(
 
 
 def signal_name(exit_code: int | None) -> str:
-    """The signal that an exit code above 128 stands for; empty for any other code."""
+    """The name of the signal that an exit code above 128 stands for; empty for any other code."""
     if exit_code is None or not _FIRST_SIGNAL <= exit_code <= _LAST_SIGNAL:
         return ""
     try:
@@ -79,7 +83,7 @@ def signal_name(exit_code: int | None) -> str:
 
 
 def empty_reply_text(stop_reason: str | None) -> str:
-    """The sentence about an answer without content; `stop_reason` is the API's, where it gave one."""
+    """The message for an answer without content; `stop_reason` as the API returned it."""
     return EMPTY_REPLY.replace("stop_reason: null", f"stop_reason: {stop_reason or 'null'}")
 
 
@@ -88,7 +92,7 @@ def _pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
 
 
 def pod_cause(state: ContainerEnd | None) -> str:
-    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with what is known, or nothing."""
+    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with the known parts; empty if nothing is known."""
     if state is None:
         return ""
     parts = [
@@ -97,12 +101,12 @@ def pod_cause(state: ContainerEnd | None) -> str:
         f"signal={state.signal}" if state.signal is not None else "",
         OOM_HINT if state.exit_code == 137 else "",
     ]
-    told = ", ".join(part for part in parts if part)
-    return f" [pod: {told}]" if told else ""
+    known = ", ".join(part for part in parts if part)
+    return f" [pod: {known}]" if known else ""
 
 
 def first_plain_line(stdout: str) -> str:
-    """The first line that is no event of the protocol: no JSON object with a non-empty `type`."""
+    """The first line without an event (a JSON object with a non-empty `type`); empty if there is none."""
     for line in stdout.split("\n"):
         text = line.strip()
         if text and next(events_on(text.encode("utf-8", "surrogatepass")), None) is None:
@@ -113,9 +117,9 @@ def first_plain_line(stdout: str) -> str:
 def describe_truncation_cause(
     state: ContainerEnd | None, *, pod_missing: bool | None = None, phase: str = ""
 ) -> str:
-    """Why the output stops in mid-answer. `pod_missing` None: nobody could look."""
+    """Why the output stops in the middle of an answer. `pod_missing` None: the Pod could not be read."""
     if state is None:
-        return _unseen_cause(pod_missing, phase)
+        return _unobserved_cause(pod_missing, phase)
     parts = ["no exit code" if state.exit_code is None else f"exit code {state.exit_code}"]
     parts.append({137: OOM_HINT, 143: "SIGTERM"}.get(state.exit_code or 0, ""))
     parts.append(f"signal {state.signal}" if state.signal is not None else "")
@@ -124,7 +128,7 @@ def describe_truncation_cause(
     return ", ".join(part for part in parts if part)
 
 
-def _unseen_cause(pod_missing: bool | None, phase: str) -> str:  # noqa: FBT001
+def _unobserved_cause(pod_missing: bool | None, phase: str) -> str:  # noqa: FBT001
     if pod_missing:
         why = "Job pod was removed (eviction, preemption, or external delete) before exit could be read"
         return f"pod is gone — {why}"
@@ -144,32 +148,32 @@ def truncated_message(model: str, cause: str) -> str:
 
 
 def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
-    """`Claude run failed: subtype=S: text`, text being the result's or its errors'; None without either."""
+    """`Claude run failed: subtype=S: text`, with the text of the result or its errors; None without both."""
     subtype = result.get("subtype")
     text = terminal_text(result)
     parts = [f"subtype={subtype}" if subtype else "", text]
-    told = ": ".join(part for part in parts if part)
-    return f"Claude run failed: {told}" if told else None
+    description = ": ".join(part for part in parts if part)
+    return f"Claude run failed: {description}" if description else None
 
 
 def exited_message(exit_code: int | None) -> str:
-    """What is left to say of a failure without words; -1 is an exit code that nobody saw."""
+    """The message for a failure without any text; -1 stands for an unknown exit code."""
     return f"Claude exited with code {-1 if exit_code is None else exit_code}"
 
 
 def terminal_text(result: Mapping[str, Any]) -> str:
-    """What the CLI itself says of the failure: `result`, else the joined `errors`."""
-    said = result.get("result")
-    if isinstance(said, str) and said.strip():
-        return said.strip()[:QUOTED_CHARS]
+    """The CLI's own text about the failure: `result`, else the joined `errors`."""
+    answer = result.get("result")
+    if isinstance(answer, str) and answer.strip():
+        return answer.strip()[:QUOTED_CHARS]
     errors = result.get("errors")
-    words = [_error_words(error) for error in errors] if isinstance(errors, list) else []
-    return "; ".join(word for word in words if word)[:QUOTED_CHARS]
+    texts = [_error_text(error) for error in errors] if isinstance(errors, list) else []
+    return "; ".join(text for text in texts if text)[:QUOTED_CHARS]
 
 
-def _error_words(error: object) -> str:
-    """An error is a text, or an object with one of three names for it."""
+def _error_text(error: object) -> str:
+    """An error is a string, or an object with its text in `message`, `error` or `code`."""
     if isinstance(error, dict):
-        named = (error.get(key) for key in ("message", "error", "code"))
-        return next((word.strip() for word in named if isinstance(word, str) and word.strip()), "")
+        fields = (error.get(key) for key in ("message", "error", "code"))
+        return next((text.strip() for text in fields if isinstance(text, str) and text.strip()), "")
     return error.strip() if isinstance(error, str) else ""

@@ -1,8 +1,16 @@
-"""What the CLI was seen to say of a failure: one table of exact texts, each with its class and its version.
+"""The error texts of the CLI: one row per text, with its class and the version that prints it.
 
-The table is asked only where the machine-readable fields of a result are silent. It is matched against the
-CLI's own words (the text of a failed result, its `errors`, stderr, plain lines before the first answer) and
-never against what a model or a tool said. The first row that matches decides.
+The table is a fallback: it is used only if the machine-readable fields of a result do not classify the
+failure (see `complaints`). It is matched against texts of the CLI itself (the text of a failed result, its
+`errors`, stderr, plain lines before the first answer), never against text of a model or a tool. Matching
+ignores case, and the first matching row decides, so the order of the rows matters.
+
+To add a text, copy it from a recorded output, anchor it with `^` if an answer could quote it, and name the
+CLI version. Example: a failed result with the text
+
+    API Error: 400 ... messages.1.content.0: `tool_use` ids were found without `tool_result` blocks
+
+is `POISONED_SESSION`: the stored session is invalid, so that every run that resumes it would fail again.
 """
 
 import re
@@ -12,7 +20,7 @@ from enum import Enum, auto
 
 
 class Complaint(Enum):
-    """Each asks for another reaction of the host or the operator."""
+    """Classes of failures. The host or the operator reacts to each in a different way."""
 
     SESSION_UNAVAILABLE = auto()
     POISONED_SESSION = auto()
@@ -32,11 +40,11 @@ class Complaint(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KnownText:
-    """One sentence of the CLI, or of the API as the CLI repeats it.
+    """A text of the CLI, or of the API as the CLI repeats it.
 
-    `pattern` is a regular expression, matched without regard to case: `^` is the beginning of the text.
-    `seen_in` names a version of the CLI that printed it, "API" for a text that the model API wrote, or
-    "reported" where reports quote it without a version.
+    `pattern` is a regular expression, matched case-insensitively; `^` is the start of the text. `seen_in` is
+    a CLI version that printed the text, "API" for a text of the model API, or "reported" for a text that bug
+    reports quote without a version.
     """
 
     complaint: Complaint
@@ -52,7 +60,7 @@ SESSION_TEXTS = (
     KnownText(_SESSION, r"\bunknown session\b", "reported"),
     KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
 )
-"""The CLI refuses the session before it asks the model anything, in a result or outside of its events."""
+"""The CLI refuses the session before it calls the model, in a result or as plain text."""
 
 _POISONED = Complaint.POISONED_SESSION
 _BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
@@ -83,7 +91,8 @@ POISONED_TEXTS = (
     KnownText(_POISONED, r"all messages must have non-empty content|text content blocks must", "API"),
     KnownText(_POISONED, r"no (?:low|high) surrogate in string", "API"),
 )
-"""The API refuses what the session holds already, and will refuse it again in every run that resumes it."""
+"""The API rejects the stored content of the session, and will reject it again in every run that resumes
+it."""
 
 _TOO_LONG = Complaint.PROMPT_TOO_LONG
 _AUTH = Complaint.AUTH_REQUIRED
@@ -137,26 +146,26 @@ RESULT_TEXTS = (
     KnownText(_TRANSIENT, r"^api error: (?:fetch failed|socket hang up|terminated)", "reported"),
     KnownText(_TRANSIENT, r"^(?:api error: )?(?:the )?(?:request|operation) timed out", "2.1.197"),
 )
-"""What a failed result says."""
+"""Texts of failed results."""
 
 _PREFIX = "error: "
 _STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
 
 
 def complaint_in(text: str, table: Iterable[KnownText]) -> Complaint | None:
-    """The class of the first row that the text matches."""
+    """The class of the first row that matches anywhere in the text; None if none does."""
     return next((known.complaint for known in table if _compiled(known).search(text)), None)
 
 
 def line_complaint(line: str, table: Iterable[KnownText]) -> Complaint | None:
-    """The same for a line that others may have written: it has to begin with the text."""
-    begin = line.strip()
-    begin = begin[len(_PREFIX) :] if begin.lower().startswith(_PREFIX) else begin
-    return next((known.complaint for known in table if _compiled(known).match(begin)), None)
+    """As `complaint_in`, for a line of unknown origin: it must start with the known text."""
+    start = line.strip()
+    start = start[len(_PREFIX) :] if start.lower().startswith(_PREFIX) else start
+    return next((known.complaint for known in table if _compiled(known).match(start)), None)
 
 
 def status_in(text: str) -> int | None:
-    """The HTTP status that the text names where no field does: `API Error: 500 {...}`, as 1.0 prints it."""
+    """The HTTP status in a text such as `API Error: 500 {...}`, as version 1.0 prints it; else None."""
     found = _STATUS_IN_TEXT.match(text)
     return int(found[1]) if found else None
 

@@ -1,16 +1,14 @@
-"""What makes the CLI go on after a result: its prompt, background tasks, sub-agents, wake-ups.
+"""What keeps the CLI running after a result: its prompt, background tasks, sub-agents, scheduled wake-ups.
 
-A resumed session can print the result of a task of the run before ahead of its own prompt's turn.
-
-Background tasks are told by events. `background_tasks_changed` (since 2.1.203) is the whole set each time and
-replaces what was known. Older versions print only each task's start and end, for sub-agents in the foreground
-too. Ambient tasks (`ambient: true`) are the CLI's own, and it does not wait for them.
-
-A sub-agent without task events is known by its output alone: it is open until the result of the tool call
-that started it.
-
-`ScheduleWakeup` keeps `--print` alive until the wake-up's turn; `CronCreate` does not (EVENTS.md 5). Nothing
-tells which later turn is a wake-up's, so a wake-up counts as pending until its time has passed.
+- Prompt: a resumed session can print the result of a task of the previous run before the turn of its own
+  prompt.
+- Background tasks are tracked by events. `background_tasks_changed` (since 2.1.203) lists the whole set each
+  time and replaces what was known. Older versions print only start and end of each task, also for sub-agents
+  in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
+- A sub-agent without task events is known only by its output. It is open until the result of the tool call
+  that started it.
+- `ScheduleWakeup` keeps `--print` alive until the turn of the wake-up; `CronCreate` does not. No field tells
+  which later turn belongs to a wake-up, so a wake-up counts as pending until its time has passed.
 """
 
 from collections.abc import Iterable
@@ -19,84 +17,84 @@ from paperclip_claude_k8s.claude.events import Event, inner, items, number, text
 from paperclip_claude_k8s.claude.results import answers_the_prompt
 
 WAKE_UP = "ScheduleWakeup"
-"""The tool by which an agent asks to be woken up."""
+"""The tool by which an agent schedules a wake-up."""
 SHORTEST_WAKE_UP, LONGEST_WAKE_UP = 60.0, 3600.0
-"""Seconds; the CLI itself moves every delay between these two."""
+"""Seconds; the CLI itself clamps every delay to this range."""
 WAKE_UP_LATENESS = 60.0
-"""Seconds that a wake-up may come late: the CLI wakes up at full minutes only."""
+"""Seconds by which a wake-up may be late: the CLI wakes up at full minutes only."""
 SUB_AGENT_SILENCE = 600.0
-"""Seconds for which a sub-agent known by its output alone may be silent: no shell command of it runs longer,
-and by default the CLI itself waits no longer for what is in the background."""
-_ENDED = frozenset({"completed", "failed", "killed", "stopped", "cancelled"})
+"""Seconds for which a sub-agent known only by its output may print nothing: none of its shell commands runs
+longer, and by default the CLI itself does not wait longer for background work."""
+_END_STATUSES = frozenset({"completed", "failed", "killed", "stopped", "cancelled"})
 """Values of a task's status after which it does nothing more."""
 
 
 class OpenWork:
-    """Told what the reader sees; knows what is open."""
+    """Tracks open work from the events that the reader passes on."""
 
     def __init__(self) -> None:
         self.tasks: set[str] = set()
         """Ids of background tasks that have not ended."""
         self.sub_agents: set[str] = set()
-        """Tool call ids of sub-agents that are known by their output alone and have not ended."""
-        self._prompt = True
+        """Tool call ids of open sub-agents that are known only by their output."""
+        self._prompt_pending = True
         """The run's own prompt has no result yet."""
-        self._with_task: set[str] = set()
-        """Tool call ids of sub-agents and commands that task events tell about."""
+        self._calls_with_task: set[str] = set()
+        """Tool call ids of sub-agents and commands that have task events."""
         self._wake_up: float | None = None
 
     @property
-    def silence(self) -> float | None:
-        """Seconds for which the CLI may be silent because of it; None: for as long as that takes."""
-        if self._prompt or self.tasks:
+    def allowed_silence(self) -> float | None:
+        """Seconds for which open work may keep the CLI silent. None: no limit. 0: no work is open."""
+        if self._prompt_pending or self.tasks:
             return None
         return SUB_AGENT_SILENCE if self.sub_agents else 0.0
 
     def take_wake_up(self) -> float | None:
-        """The wake-up asked for since the last call: seconds until it is surely due, the longest counts.
+        """Seconds until the latest wake-up requested since the last call must have happened.
 
-        0: the agent gave its wake-ups up. None: nothing new.
+        0: the agent cancelled its wake-ups. None: no new request.
         """
-        asked, self._wake_up = self._wake_up, None
-        return asked
+        requested, self._wake_up = self._wake_up, None
+        return requested
 
     def result(self, event: Event) -> None:
-        self._prompt = self._prompt and not answers_the_prompt(event)
+        self._prompt_pending = self._prompt_pending and not answers_the_prompt(event)
 
-    def answered(self, parent: str, blocks: Iterable[object]) -> None:
-        """An answer; `parent` is the tool call that started the sub-agent, empty for the main agent."""
-        if parent and parent not in self._with_task:
+    def assistant(self, parent: str, blocks: Iterable[object]) -> None:
+        """An `assistant` event. `parent`: the tool call that started the sub-agent; empty for the main one."""
+        if parent and parent not in self._calls_with_task:
             self.sub_agents.add(parent)
         for block in blocks:
             if isinstance(block, dict) and block.get("type") == "tool_use" and block.get("name") == WAKE_UP:
-                self._wake_up_asked(inner(block, "input"))
+                self._request_wake_up(inner(block, "input"))
 
-    def may_end_with(self, line: bytes) -> bool:
-        """Whether this line may be the result of a call that started a sub-agent; cheap, and may err."""
+    def may_end_sub_agent(self, line: bytes) -> bool:
+        """Whether this line may hold the result of a sub-agent's call. A cheap check with false positives."""
         return any(f'"tool_use_id":"{call}"'.encode() in line for call in self.sub_agents)
 
     def tool_output(self, event: Event) -> None:
-        """A `user` event: results of tool calls of the main agent end the sub-agents of these calls."""
+        """A `user` event: tool results of the main agent end the sub-agents that those calls started."""
         if not event.get("parent_tool_use_id"):
             blocks = [block for block in items(inner(event, "message"), "content") if isinstance(block, dict)]
             self.sub_agents.difference_update(text(block, "tool_use_id") for block in blocks)
 
     def task_started(self, event: Event) -> None:
         if call := text(event, "tool_use_id"):
-            self._with_task.add(call)
+            self._calls_with_task.add(call)
             self.sub_agents.discard(call)
         if not event.get("ambient") and event.get("is_backgrounded") is not False:
-            self._opened(event)
+            self._add_task(event)
 
     def task_updated(self, event: Event) -> None:
         patch = inner(event, "patch")
-        if text(patch, "status") in _ENDED or number(patch, "end_time") is not None:
+        if text(patch, "status") in _END_STATUSES or number(patch, "end_time") is not None:
             self.tasks.discard(text(event, "task_id"))
         elif patch.get("is_backgrounded") is True:
-            self._opened(event)
+            self._add_task(event)
 
     def task_ended(self, event: Event) -> None:
-        """A `task_notification`: the CLI prints it once a task has ended, in whatever way."""
+        """A `task_notification`: the CLI prints it once a task has ended, however it ended."""
         self.tasks.discard(text(event, "task_id"))
         self.sub_agents.discard(text(event, "tool_use_id"))
 
@@ -105,14 +103,16 @@ class OpenWork:
             tasks = [task for task in items(event, "tasks") if isinstance(task, dict)]
             self.tasks = {text(task, "task_id") for task in tasks if not task.get("ambient")} - {""}
 
-    def _opened(self, event: Event) -> None:
+    def _add_task(self, event: Event) -> None:
         if task := text(event, "task_id"):
             self.tasks.add(task)
 
-    def _wake_up_asked(self, how: Event) -> None:
-        if how.get("stop") is True:
+    def _request_wake_up(self, tool_input: Event) -> None:
+        if tool_input.get("stop") is True:
             self._wake_up = 0.0
             return
-        asked = number(how, "delaySeconds")
-        delay = LONGEST_WAKE_UP if asked is None else min(max(asked, SHORTEST_WAKE_UP), LONGEST_WAKE_UP)
+        requested = number(tool_input, "delaySeconds")
+        delay = (
+            LONGEST_WAKE_UP if requested is None else min(max(requested, SHORTEST_WAKE_UP), LONGEST_WAKE_UP)
+        )
         self._wake_up = max(self._wake_up or 0.0, delay + WAKE_UP_LATENESS)

@@ -1,25 +1,25 @@
-"""Questions about one `result` event."""
+"""Predicates on one `result` event."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def is_success(result: Mapping[str, Any]) -> bool:
-    """No error is flagged, and the subtype does not begin with `error`.
+    """No error is flagged, and the subtype does not start with `error`.
 
-    Gateways and older versions were seen to print another subtype than `success`, or none.
+    Gateways and older versions print a subtype other than `success`, or none, for successful runs.
     """
     return not result.get("is_error") and not str(result.get("subtype") or "").startswith("error")
 
 
 def odd_subtype(result: Mapping[str, Any]) -> str:
-    """What stands where a success says `success`, for people; empty for `success` itself."""
+    """The subtype, quoted for a message, if it is not `success`; else an empty string."""
     subtype = result.get("subtype")
     return "" if subtype == "success" else repr(subtype)[:80]
 
 
 def is_max_turns(result: Mapping[str, Any]) -> bool:
-    """The CLI stopped because `--max-turns` was reached; any of three fields may say so."""
+    """The CLI stopped because `--max-turns` was reached; versions report this in one of three fields."""
     return (
         result.get("subtype") == "error_max_turns"
         or result.get("terminal_reason") == "max_turns"
@@ -28,9 +28,10 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
 
 
 def answers_the_prompt(result: Mapping[str, Any]) -> bool:
-    """False for a turn without turns of its own that a task notification caused.
+    """False for the result of a task notification that did not lead to a turn.
 
-    A resumed session prints one for a task of the run before, ahead of the prompt's own turn (EVENTS.md 5).
+    A resumed session can print such a result for a task of the previous run, before the turn of its own
+    prompt.
     """
     origin = result.get("origin")
     notified = isinstance(origin, Mapping) and origin.get("kind") == "task-notification"

@@ -1,6 +1,7 @@
-"""Transcript entries as lines for a terminal, with and without colour.
+"""Renders lines of the agent's stdout for a terminal, with and without colour.
 
-What the agent prints is not to be trusted with somebody's terminal: no control character of it gets through.
+The agent's output is untrusted: every control character in it is replaced by a visible one, so that it
+cannot move the cursor, set the window title or hide text.
 """
 
 import json
@@ -10,14 +11,14 @@ from typing import Any
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
-SHOWN_LINES = 12
-"""Lines of one text that are shown; the rest is in the output itself."""
-SHOWN = 1000
+MAX_LINES = 12
+"""Lines of one text that are shown; the complete text is in the output itself."""
+MAX_LINE_CHARS = 1000
 """Characters of one such line."""
-SHOWN_OUTPUT = 400
-"""Characters of a tool's output, in one line."""
-SHOWN_INPUT = 200
-"""The same for what a tool is given."""
+MAX_OUTPUT_CHARS = 400
+"""Characters of a tool's output, shown in one line."""
+MAX_INPUT_CHARS = 200
+"""Characters of a tool's input, shown in one line."""
 _COLOURS = {"dim": "2", "green": "32", "red": "31", "cyan": "36"}
 
 _TEXTS = {
@@ -28,26 +29,26 @@ _TEXTS = {
     "system": ("dim", "· "),
     "stderr": ("red", "! "),
 }
-"""Kinds that are a text: style, and what stands before it."""
+"""Entry kinds that consist of a text: style and prefix."""
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # escape sequences begin here, in 7 bits and in 8
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these reorder what is read
-    "\u2028\u2029\ufeff\U000e0000-\U000e007f"  # line ends of some programs; unseen text
-    "\ud800-\udfff]"  # cannot be written at all
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # start of escape sequences, 7-bit and 8-bit
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these change the reading order
+    "\u2028\u2029\ufeff\U000e0000-\U000e007f"  # line ends in some programs; invisible text
+    "\ud800-\udfff]"  # cannot be encoded
 )
 _PICTURES = 0x2400
-"""Where Unicode has visible signs for the 32 control characters."""
+"""Start of the Unicode block of visible symbols for the 32 control characters."""
 
 
 def format_line(line: str, *, colour: bool) -> list[str]:
-    """What a person should see of one stdout line: nothing, one line or a short block."""
-    shown = (told for entry in parse_stdout_line(line, "") for told in _told(entry))
+    """The terminal lines for one stdout line: none, one or a short block."""
+    shown = (styled for entry in parse_stdout_line(line, "") for styled in _styled_lines(entry))
     return [_painted(style, neutral(text)) if colour else neutral(text) for style, text in shown]
 
 
 def neutral(text: str) -> str:
-    """The text with nothing a terminal acts upon but tabs and newlines; what was there is still seen."""
+    """The text with every control character except tab and newline replaced by a visible one."""
     return _UNSAFE.sub(_visible, text)
 
 
@@ -62,53 +63,53 @@ def _painted(style: str, text: str) -> str:
     return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style else text
 
 
-def _told(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Style and text of each line. Parts of a text are left out: the whole text follows them."""
+def _styled_lines(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Style and text of each line. Deltas are left out, because the whole text follows them."""
     match entry:
         case {"delta": True}:
             return
         case {"kind": "init", "model": model, "sessionId": session}:
-            yield "dim", f"session {_flat(session, SHOWN)} · {_flat(model, SHOWN)}"
-        case {"kind": "tool_call", "name": name, "input": given}:
-            yield "cyan", f"→ {_flat(name, SHOWN_INPUT)} {_given(given)}".rstrip()
+            yield "dim", f"session {_flat(session, MAX_LINE_CHARS)} · {_flat(model, MAX_LINE_CHARS)}"
+        case {"kind": "tool_call", "name": name, "input": tool_input}:
+            yield "cyan", f"→ {_flat(name, MAX_INPUT_CHARS)} {_input(tool_input)}".rstrip()
         case {"kind": "tool_result", "content": content, "isError": bad}:
-            yield ("red" if bad else "dim"), f"← {_flat(content, SHOWN_OUTPUT) or '(no output)'}"
+            yield ("red" if bad else "dim"), f"← {_flat(content, MAX_OUTPUT_CHARS) or '(no output)'}"
         case {"kind": "result"}:
             yield from _result(entry)
         case {"kind": kind, "text": text}:
-            style, lead = _TEXTS[kind]
-            yield from _block(style, lead, text)
+            style, prefix = _TEXTS[kind]
+            yield from _block(style, prefix, text)
 
 
-def _block(style: str, lead: str, text: str) -> Iterator[tuple[str, str]]:
-    """The text with its line breaks, further lines under the first."""
+def _block(style: str, prefix: str, text: str) -> Iterator[tuple[str, str]]:
+    """The text with its line breaks; further lines are indented by the width of the prefix."""
     lines = [line.rstrip() for line in text.strip("\r\n").split("\n")]
-    for number, line in enumerate(lines[:SHOWN_LINES]):
-        yield style, (lead if number == 0 else " " * len(lead)) + _clipped(line, SHOWN)
-    left_out = len(lines) - SHOWN_LINES
+    for number, line in enumerate(lines[:MAX_LINES]):
+        yield style, (prefix if number == 0 else " " * len(prefix)) + _clipped(line, MAX_LINE_CHARS)
+    left_out = len(lines) - MAX_LINES
     if left_out > 0:
         yield "dim", f"… {left_out:,} more {'line' if left_out == 1 else 'lines'}"
 
 
 def _result(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """How the run or a part of it ended; the answer itself stands above already."""
+    """How the run or a part of it ended. The answer itself was printed before."""
     tokens = f"{entry['inputTokens']:,} tokens in, {entry['outputTokens']:,} out"
-    paid = f"{tokens} · ${entry['costUsd']:.4f}"
+    usage = f"{tokens} · ${entry['costUsd']:.4f}"
     if not entry["isError"]:
-        yield "green", f"done · {paid}"
+        yield "green", f"done · {usage}"
         return
     subtype = entry["subtype"]
-    named = f" ({_flat(subtype, SHOWN_INPUT)})" if subtype not in {"", "success"} else ""
-    why = _flat("; ".join([entry["text"], *entry["errors"]]).strip("; "), SHOWN)
-    yield "red", f"failed{named}{': ' if why else ''}{why} · {paid}"
+    label = f" ({_flat(subtype, MAX_INPUT_CHARS)})" if subtype not in {"", "success"} else ""
+    why = _flat("; ".join([entry["text"], *entry["errors"]]).strip("; "), MAX_LINE_CHARS)
+    yield "red", f"failed{label}{': ' if why else ''}{why} · {usage}"
 
 
-def _given(given: object) -> str:
-    """A tool's input: `key=value, ...`."""
-    if not isinstance(given, dict):
-        return _flat(_value(given), SHOWN_INPUT)
-    pairs = (f"{key}={_flat(_value(value), SHOWN_INPUT)}" for key, value in given.items())
-    return _flat(", ".join(pairs), SHOWN_INPUT)
+def _input(tool_input: object) -> str:
+    """A tool's input as `key=value, ...`."""
+    if not isinstance(tool_input, dict):
+        return _flat(_value(tool_input), MAX_INPUT_CHARS)
+    pairs = (f"{key}={_flat(_value(value), MAX_INPUT_CHARS)}" for key, value in tool_input.items())
+    return _flat(", ".join(pairs), MAX_INPUT_CHARS)
 
 
 def _value(value: object) -> str:
@@ -116,7 +117,7 @@ def _value(value: object) -> str:
 
 
 def _flat(text: str, limit: int) -> str:
-    """In one line. Only so much of a megabyte is looked at as can be shown."""
+    """The text in one line. Only its first `4 * limit` characters are read: a text may have megabytes."""
     return _clipped(" ".join(text[: 4 * limit].split()), limit, cut=len(text) > 4 * limit)
 
 

@@ -9,7 +9,7 @@ from rich.live import Live as RichLive
 from rich.spinner import Spinner
 from rich.text import Text
 
-from paperclip_claude_k8s.claude.accounting import Accounts
+from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count, inner, text
 from paperclip_claude_k8s.claude.terminal import format_line, neutral
@@ -35,12 +35,12 @@ class Live:
         self.lines = 0
         self.tokens = 0
         """Size of the agent's last request: what its context holds."""
-        self._accounts = Accounts()
+        self._usage = UsageTracker()
 
     @property
     def cost(self) -> float | None:
         """What this run has cost by its last result, in US dollars; None while that is not known."""
-        return self._accounts.spent.own(resumed=None).cost_usd
+        return self._usage.reported.for_run(resumed=None).cost_usd
 
     @property
     def moving(self) -> bool:
@@ -106,9 +106,9 @@ class Live:
         for event, _ in events_on(line):
             match text(event, "type"), text(event, "subtype"):
                 case "system", "init":
-                    self._accounts.init(event)
+                    self._usage.init(event)
                 case "result", _:
-                    self._accounts.result(event)
+                    self._usage.result(event)
                 case "assistant", _:
                     usage = inner(inner(event, "message"), "usage")
                     self.tokens = sum(count(usage, name) for name in _CONTEXT) or self.tokens

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from paperclip_claude_k8s.claude.accounting import Share
+from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -27,9 +27,9 @@ def needs_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
     return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
 
 
-def used_by(seen: Observation, plan: RunPlan) -> Share:
+def used_by(seen: Observation, plan: RunPlan) -> RunUsage:
     """What this attempt used, for the answer of the one after it."""
-    return seen.transcript.spent.own(resumed=_resumed(plan))
+    return seen.transcript.reported_usage.for_run(resumed=_resumed(plan))
 
 
 def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
@@ -38,7 +38,7 @@ def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
     plan: RunPlan,
     settings: ProcessSettings,
     untaken: HostFailures,
-    earlier: Share | None = None,
+    earlier: RunUsage | None = None,
 ) -> ExecutionResult:
     """The whole answer.
 

@@ -39,7 +39,7 @@ def _is_the_one_heard(told: Transcript, relay: RelaySummary) -> bool:
         result is not None
         and result.get("subtype") == relay.subtype
         and bool(result.get("is_error")) is relay.is_error
-        and relay.cost_usd in {None, told.spent.total_cost}
+        and relay.cost_usd in {None, told.reported_usage.total_cost}
     )
 
 
@@ -49,7 +49,7 @@ def _with_result(told: Transcript, relay: RelaySummary) -> Transcript:
         told,
         result={key: value for key, value in facts.items() if value is not None},
         session_id=told.session_id or (None if relay.is_error else relay.session_id),
-        spent=told.spent.with_lost_result(relay.cost_usd),
+        reported_usage=told.reported_usage.with_lost_result(relay.cost_usd),
         overtaken=False,
         cut_short=False,
         empty_reply=False,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from paperclip_claude_k8s.claude.accounting import Share
+from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
@@ -42,14 +42,14 @@ class ReportInputs:
     clear_session: bool = False
     resumed: bool | None = None
     """Whether the agent was to go on with an earlier session; None where nobody knows."""
-    earlier: Share | None = None
+    earlier: RunUsage | None = None
     """What an attempt before this one used, inside the same run."""
     host_failures: HostFailures = field(default_factory=HostFailures)
 
 
 def report(failure: Failure | None, seen: Observation, asked: ReportInputs) -> ExecutionResult:
     """The whole answer: what happened, and all that was learnt before it did."""
-    own = seen.transcript.spent.own(resumed=asked.resumed).with_earlier(asked.earlier)
+    own = seen.transcript.reported_usage.for_run(resumed=asked.resumed).with_earlier(asked.earlier)
     learnt = _learnt(seen, own, asked)
     if failure is None:
         return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own, asked))
@@ -62,7 +62,7 @@ def early_failure(failure: Failure, asked: ReportInputs) -> ExecutionResult:
     return ExecutionResult(**_failed(failure, asked, {}, None))
 
 
-def _learnt(seen: Observation, own: Share, asked: ReportInputs) -> JsonMap:
+def _learnt(seen: Observation, own: RunUsage, asked: ReportInputs) -> JsonMap:
     told, usage = seen.transcript, own.usage
     known: JsonMap = {
         "provider": "anthropic",
@@ -136,7 +136,7 @@ def _evidence(failure: Failure, asked: ReportInputs) -> JsonMap:
     return {}
 
 
-def _json(seen: Observation, own: Share, asked: ReportInputs, *, with_output: bool = False) -> JsonMap:
+def _json(seen: Observation, own: RunUsage, asked: ReportInputs, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
     of_run = (*told.warnings, *_stopped(seen), own.warning)

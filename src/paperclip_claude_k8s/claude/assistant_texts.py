@@ -1,0 +1,93 @@
+"""The main agent's last messages: kept as raw lines, parsed only when they are needed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from paperclip_claude_k8s.claude.events import Event, inner, items, read_event, text
+
+KEPT_BYTES = 1024 * 1024
+"""Bytes of `assistant` lines with text that are kept: more than a model's longest answer; the oldest are
+dropped."""
+SYNTHETIC = "<synthetic>"
+"""The model named in messages that the CLI wrote itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantText:
+    """The texts of one `assistant` event of the main agent."""
+
+    uuid: str
+    message_id: str
+    model: str
+    texts: tuple[str, ...]
+
+
+class AssistantTexts:
+    """The last `assistant` events with text, without those that the CLI retracted."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._last_line = b""
+        self._retracted: set[str] = set()
+
+    def add(self, line: bytes, *, has_text: bool) -> None:
+        self._last_line = line
+        if has_text:
+            self._lines.append(line)
+            self._size += len(line)
+            while self._size > KEPT_BYTES and len(self._lines) > 1:
+                self._size -= len(self._lines.pop(0))
+
+    def retract(self, uuids: list[object]) -> None:
+        """Ignore these events from now on (`supersedes`, `retracted_message_uuids`)."""
+        self._retracted.update(uuid for uuid in uuids if isinstance(uuid, str))
+
+    def model(self) -> str:
+        """The model of the last event that a model wrote; empty if there is none."""
+        last = text(inner(read_event(self._last_line) or {}, "message"), "model")
+        if last and last != SYNTHETIC:
+            return last
+        names = (message.model for message in reversed(self._messages()))
+        return next((name for name in names if name and name != SYNTHETIC), "")
+
+    def stop_reason(self) -> str | None:
+        """The `stop_reason` of the last event."""
+        return text(inner(read_event(self._last_line) or {}, "message"), "stop_reason") or None
+
+    def summary(self, result: Event | None) -> str:
+        """The run's answer.
+
+        If `result` is the last text of the last message, the whole last message; else `result`; without a
+        result, all texts, separated by blank lines.
+        """
+        messages = self._messages()
+        answer = text(result or {}, "result")
+        if not answer.strip():
+            return "\n\n".join(part for message in messages for part in message.texts)
+        last = [
+            part
+            for message in messages
+            if message.message_id == messages[-1].message_id
+            for part in message.texts
+        ]
+        return "\n\n".join(last) if last and last[-1].strip() == answer.strip() else answer.strip()
+
+    def _messages(self) -> list[AssistantText]:
+        return [
+            message for message in self._parsed() if message.texts and message.uuid not in self._retracted
+        ]
+
+    def _parsed(self) -> Iterator[AssistantText]:
+        for line in self._lines:
+            event = read_event(line)
+            if event is not None and not event.get("parent_tool_use_id"):
+                message = inner(event, "message")
+                yield AssistantText(
+                    text(event, "uuid"), text(message, "id"), text(message, "model"), _texts_of(message)
+                )
+
+
+def _texts_of(message: Event) -> tuple[str, ...]:
+    blocks = [block for block in items(message, "content") if isinstance(block, dict)]
+    return tuple(part for block in blocks if block.get("type") == "text" and (part := text(block, "text")))
