@@ -62,7 +62,7 @@ class OpenWork:
         self._prompt_pending = self._prompt_pending and not answers_the_prompt(event)
 
     def assistant(self, parent: str, blocks: Iterable[object]) -> None:
-        """An `assistant` event. `parent`: the tool call that started the sub-agent; empty for the main one."""
+        """An `assistant` event. `parent`: the tool call that started the sub-agent; else empty."""
         if parent and parent not in self._calls_with_task:
             self.sub_agents.add(parent)
         for block in blocks:
