@@ -43,45 +43,48 @@ class StatusReporter(Protocol):
 
 @dataclass(slots=True)
 class SlotLock:
-    """One slot that a run holds. `fenced`: a Lease keeps other processes out; else only the gate does."""
+    """A slot that a run holds. A slot is one agent, or one agent and task."""
 
     slot: str
     run: str
     fenced: bool = False
+    """A Lease keeps other processes out. False: Leases cannot be used, and only the start gate and the holder
+    annotations on Jobs keep two hosts apart."""
     version: str = ""
-    doubtful: bool = False
-    """Our process was unheard of for so long that another one may have taken the slot over."""
+    """resourceVersion of the slot's Lease as we wrote it; "" if there is none."""
+    may_be_lost: bool = False
+    """Our process did not renew its own Lease for so long that another one may have taken the slot over."""
     job: str = ""
     """Name of the run's Job, once it has one."""
     preparing: asyncio.Lock | None = None
-    """Held by the run until it has its Job: other runs of this process wait for that."""
+    """Locked by the run until it has its Job or failed; other runs of this process wait for that."""
 
     def has_job(self, name: str) -> None:
-        """The run has this Job. Other runs of this process that want the slot are told so from now on."""
+        """Record the run's Job: its name appears in the error of other runs that want the slot."""
         self.job = name
         self.prepared()
 
     def prepared(self) -> None:
-        """The run prepares no longer, whether it has a Job or failed. May be said more than once."""
-        lock, self.preparing = self.preparing, None
-        if lock is not None:
-            lock.release()
+        """The run has its Job, or failed: let the next run of this process try. May be called repeatedly."""
+        mutex, self.preparing = self.preparing, None
+        if mutex is not None:
+            mutex.release()
 
 
 class SlotLocks(Protocol):
-    """Who may work where, across processes; `leases.slot_locks` does it with Leases."""
+    """Mutual exclusion of runs per slot, across processes; `leases.slot_locks` implements it with Leases."""
 
     @property
     def me(self) -> ProcessId: ...
 
-    def tenure(
-        self, slot: str, run: str, patience: float, say: StatusReporter
+    def hold(
+        self, slot: str, run: str, patience: float, reporter: StatusReporter
     ) -> AbstractAsyncContextManager[SlotLock]:
         """Hold a slot for the length of the block, after waiting up to `patience` seconds for it."""
         ...
 
-    async def still_ours(self, held: SlotLock) -> bool:
-        """False once another process took the slot over, while ours could not be heard of."""
+    async def still_ours(self, lock: SlotLock) -> bool:
+        """False if another process took the slot over while ours did not renew its Lease."""
         ...
 
 

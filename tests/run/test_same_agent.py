@@ -64,7 +64,7 @@ async def test_a_run_waits_while_another_one_prepares_and_is_then_told_of_its_jo
         assert result.error_code == "k8s_concurrent_run_blocked"
         assert job["metadata"]["name"] in result.error_message
         assert "run run-1 is still running for this agent" in result.error_message
-        assert "Waiting while another run of this agent prepares its Job" in heard.status
+        assert "Waiting for another run of this agent, which is creating its Job" in heard.status
         assert_whole(*await first)
         assert fake.calls.count("create", "jobs") == 1
 

@@ -61,7 +61,7 @@ def slot_lease(namespace: str, slot: str, run: str, who: ProcessId, now: datetim
     return lease
 
 
-def over(lease: dict[str, Any], version: str) -> dict[str, Any]:
+def at_version(lease: dict[str, Any], version: str) -> dict[str, Any]:
     """The same, to be written over that version and no other."""
     return {**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}
 

@@ -1,44 +1,94 @@
-"""Is the process alive that holds a slot? Asked of this machine, else of its Lease, until it is known."""
+"""Is the process that holds a slot still alive?
+
+A process of this machine is looked up in the process table. Any other process is judged by its Lease:
+
+    it changed since we first read it    the holder renews it: alive
+    it does not exist                    the holder released it, or died and was cleaned up: dead
+    unchanged for `Timings.lease_expiry` dead
+    otherwise                            unknown: read it again later
+
+The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
+times written in the Lease are not used.
+"""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId, process_lease_name
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.leases.process_id import start_of
+from paperclip_claude_k8s.leases.process_id import start_time
 from paperclip_claude_k8s.ports import StatusReporter
-from paperclip_claude_k8s.verdict.holder import Liveness, ObservedLease, lease_liveness, local_liveness
 
-LOOK_AGAIN = 2.0
-"""Seconds between two looks at the Lease of a process whose fate is unknown."""
+POLL_INTERVAL = 2.0
+"""Seconds between two reads of the Lease of a process that may be alive or dead."""
+
+
+class Liveness(Enum):
+    ALIVE = auto()
+    DEAD = auto()
+    UNKNOWN = auto()
+
+
+def local_liveness(
+    theirs: ProcessId, ours: ProcessId, start_time_of: Callable[[int], str | None]
+) -> Liveness:
+    """What this machine's process table says; `UNKNOWN` for a process of another machine or pid namespace.
+
+    `start_time_of` returns None for a pid that does not exist.
+    """
+    same = theirs.boot == ours.boot and theirs.namespace == ours.namespace
+    if not (same and theirs.boot and theirs.namespace and theirs.pid and theirs.started):
+        return Liveness.UNKNOWN
+    return Liveness.ALIVE if start_time_of(theirs.pid) == theirs.started else Liveness.DEAD
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedLease:
+    """The version of a process Lease when we first read it, and when that was by our monotonic clock."""
+
+    version: str
+    since: float
+
+
+def lease_liveness(first: ObservedLease, version: str | None, now: float, expiry: float) -> Liveness:
+    """Judge a process by its Lease, whose current `version` is None if it does not exist."""
+    if version is None:
+        return Liveness.DEAD
+    if version != first.version:
+        return Liveness.ALIVE
+    return Liveness.DEAD if now - first.since >= expiry else Liveness.UNKNOWN
 
 
 @dataclass(slots=True)
 class LivenessProbe:
-    """What became of other processes; who asks about one again goes on with what was seen of it before."""
+    """Finds out whether other processes are alive.
+
+    Observations of a process are kept between calls: a caller that stopped waiting and asks again does not
+    start the expiry over.
+    """
 
     cluster: Cluster
     namespace: str
     me: ProcessId
     timings: Timings
-    _watched: dict[str, ObservedLease] = field(default_factory=dict)
+    _observed: dict[str, ObservedLease] = field(default_factory=dict)
 
-    async def of(self, holder: ProcessId, say: StatusReporter) -> Liveness:
-        """Alive or dead, after waiting as long as it takes to know."""
-        fate, told = local_liveness(holder, self.me, start_of), False
-        while fate is Liveness.UNKNOWN:
-            fate = await self._by_lease(holder.uuid)
-            if fate is not Liveness.UNKNOWN:
+    async def liveness_of(self, holder: ProcessId, reporter: StatusReporter) -> Liveness:
+        """`ALIVE` or `DEAD`, after waiting up to `Timings.lease_expiry` or as long as reads fail."""
+        liveness, reported = local_liveness(holder, self.me, start_time), False
+        while liveness is Liveness.UNKNOWN:
+            liveness = await self._by_lease(holder.uuid)
+            if liveness is not Liveness.UNKNOWN:
                 break
-            if not told:
-                told = True
-                wait = self.timings.lease_expiry
-                await say.status(
-                    f"Waiting up to {wait:g}s to learn whether this agent's last host process lives"
-                )
-            await asyncio.sleep(LOOK_AGAIN)
-        return fate
+            if not reported:
+                reported = True
+                expiry = self.timings.lease_expiry
+                await reporter.status(f"Waiting up to {expiry:g}s for the previous host's Lease to expire")
+            await asyncio.sleep(POLL_INTERVAL)
+        return liveness
 
     async def _by_lease(self, uuid: str) -> Liveness:
         try:
@@ -46,11 +96,11 @@ class LivenessProbe:
         except ClusterError:
             return Liveness.UNKNOWN
         version, now = (lease.resource_version if lease is not None else None), self._now()
-        first = self._watched.setdefault(uuid, ObservedLease(version or "", now))
-        fate = lease_liveness(first, version, now, self.timings.lease_expiry)
-        if fate is not Liveness.UNKNOWN:
-            del self._watched[uuid]
-        return fate
+        first = self._observed.setdefault(uuid, ObservedLease(version or "", now))
+        liveness = lease_liveness(first, version, now, self.timings.lease_expiry)
+        if liveness is not Liveness.UNKNOWN:
+            del self._observed[uuid]
+        return liveness
 
     @staticmethod
     def _now() -> float:

@@ -1,4 +1,4 @@
-"""Which process this is: the door to the process table."""
+"""Identifies this process, and looks up other processes of this machine in /proc."""
 
 import os
 import socket
@@ -9,7 +9,10 @@ from paperclip_claude_k8s.cluster.lease_objects import ProcessId
 
 
 def this_process() -> ProcessId:
-    """Facts of a system without a process table in /proc stay empty: then only Leases tell."""
+    """A new identity for this process.
+
+    Without /proc the fields read from it stay empty; other processes then judge us by our Lease alone.
+    """
     pid = os.getpid()
     return ProcessId(
         uuid=str(uuid.uuid4()),
@@ -17,14 +20,14 @@ def this_process() -> ProcessId:
         boot=_read("/proc/sys/kernel/random/boot_id"),
         namespace=_link("/proc/self/ns/pid"),
         pid=pid,
-        started=start_of(pid) or "",
+        started=start_time(pid) or "",
     )
 
 
-def start_of(pid: int) -> str | None:
-    """When the process with this pid began, in ticks since boot; None where none is alive."""
-    _, _, told = _read(f"/proc/{pid}/stat").rpartition(")")  # its name may hold anything
-    fields = told.split()
+def start_time(pid: int) -> str | None:
+    """When the process with this pid started, in clock ticks since boot; None if no such process is alive."""
+    _, _, after_name = _read(f"/proc/{pid}/stat").rpartition(")")  # the name before it may contain anything
+    fields = after_name.split()
     return fields[19] if len(fields) > 19 and fields[0] not in {"Z", "X"} else None
 
 

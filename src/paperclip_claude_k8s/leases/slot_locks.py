@@ -1,6 +1,16 @@
-"""Who may work in a slot, across processes: Leases, taken, watched and given back (SPEC 2).
+"""Locks on slots across processes, made of Leases.
 
-Leases keep two writers apart. They never authorise ending somebody's Job.
+Two kinds of Lease work together:
+
+    ac-slot-HASH      one per slot that is held; created by the holder, never renewed, deleted on release
+    ac-process-UUID   one per process, renewed while it holds any slot (`heartbeat`)
+
+A process acquires a slot by creating the slot's Lease. If it exists, the process named in it is looked up
+(`liveness`): alive means the slot is taken, dead means its Lease may be overwritten. The resourceVersion lets
+only one of several processes succeed in that.
+
+Within a process the locks are kept in memory as well, so that runs of one process never ask the server about
+each other. Leases keep two writers apart; they never entitle anyone to stop another run's Job.
 """
 
 import asyncio
@@ -15,9 +25,8 @@ from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import (
     ProcessId,
+    at_version,
     holder_of,
-    over,
-    process_lease,
     process_lease_name,
     slot_lease,
     slot_lease_name,
@@ -26,20 +35,16 @@ from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.leases.liveness import LivenessProbe
-from paperclip_claude_k8s.leases.stale_leases import sweep
+from paperclip_claude_k8s.leases.heartbeat import Heartbeat, delete_lease
+from paperclip_claude_k8s.leases.liveness import Liveness, LivenessProbe
 from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
-from paperclip_claude_k8s.verdict.holder import Liveness
 
-METHOD_NOT_ALLOWED = 405
-LOOK_AGAIN = 2.0
-"""Seconds between two tries for a slot that another run holds."""
-LINGER = 1.0
-"""Seconds a process keeps its Lease after its last run: the next run often follows at once."""
+RETRY_INTERVAL = 2.0
+"""Seconds between two attempts to acquire a slot that another run holds."""
 
 
 class SlotHeldElsewhere(Exception):
-    """The slot's holder is alive. `job`: its Job, where that is known."""
+    """The slot's holder is alive. `job` is its Job, "" if that is not known."""
 
     def __init__(self, holder: str, run: str, job: str = "") -> None:
         super().__init__(holder)
@@ -49,303 +54,219 @@ class SlotHeldElsewhere(Exception):
 
 @dataclass(slots=True)
 class LeaseSlotLocks:
-    """All slots that runs of this process hold in one namespace."""
+    """The slots that runs of this process hold in one namespace."""
 
     cluster: Cluster
     namespace: str
     me: ProcessId
     settings: ProcessSettings
     nursery: Nursery
-    forbidden: bool = False
     _held: dict[str, SlotLock] = field(default_factory=dict)
-    _owed: list[SlotLock] = field(default_factory=list)
-    """Slots that were given back, and whose Leases may still be there."""
+    _undeleted: list[SlotLock] = field(default_factory=list)
+    """Released locks whose Leases may still exist."""
     _preparing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    """Slot → the lock of whoever is between taking it and having a Job; nobody's when nobody wants it."""
-    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _version: str = ""
-    _renewing: asyncio.Task[None] | None = None
-    _renewed: float = 0.0
-    _swept: bool = False
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
-    _fates: LivenessProbe = field(init=False)
+    """Slot → mutex of the run that is between acquiring the slot and having a Job; dropped when unused."""
+    _heartbeat: Heartbeat = field(init=False)
+    _leases: "_SlotLeases" = field(init=False)
 
     def __post_init__(self) -> None:
-        self._fates = LivenessProbe(self.cluster, self.namespace, self.me, self.settings.timings)
+        common = self.cluster, self.namespace, self.me, self.settings
+        self._heartbeat = Heartbeat(*common, self.nursery, self._held)
+        self._leases = _SlotLeases(*common)
 
     @asynccontextmanager
-    async def tenure(
-        self, slot: str, run: str, patience: float, say: StatusReporter
+    async def hold(
+        self, slot: str, run: str, patience: float, reporter: StatusReporter
     ) -> AsyncIterator[SlotLock]:
         """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
 
-        While another run of this process prepares its Job in the slot we wait, however long: until then
-        nobody knows whether the slot is taken.
+        While another run of this process prepares its Job in the slot we wait without a limit: until it has
+        one, or has failed, it is not known whether the slot will stay taken.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
         """
-        held = await self._patiently(slot, run, patience, say)
+        lock = await self._acquire(slot, run, patience, reporter)
         try:
-            yield held
+            yield lock
         finally:
             try:
-                await self._give_back(held)
+                await self._release(lock)
             finally:
-                held.prepared()
+                lock.prepared()
 
-    async def still_ours(self, held: SlotLock) -> bool:
-        """Whether nobody took the slot over; asked only where our own Lease was not renewed for too long."""
-        if not held.fenced or not (held.doubtful or self._was_unheard()):
+    async def still_ours(self, lock: SlotLock) -> bool:
+        """False if another process took the slot over. The Lease is read only if our heartbeat had lapsed."""
+        if not lock.fenced or not (lock.may_be_lost or self._heartbeat.lapsed):
             return True
         try:
-            lease = await self.cluster.read_lease(self.namespace, slot_lease_name(held.slot))
+            return await self._leases.read_ours(lock) is not None
         except ClusterError:
-            return True  # not observed is not lost; the Job's uid guards what is done to it
-        return lease is not None and lease.holder == f"{self.me.uuid}/{held.run}"
+            return True  # unreadable is not lost; what is done to the Job is guarded by its uid
 
     async def release_all(self) -> None:
-        """The host goes down: say that we hold nothing any more. Bounded by the caller."""
-        for held in tuple(self._held.values()):
-            await self._give_back(held)
-        while self._owed:
-            await self._settle(self._owed[0])
-        await self._leave()
+        """Release everything, because the host shuts down. The caller sets the time limit."""
+        for lock in tuple(self._held.values()):
+            await self._release(lock)
+        while self._undeleted:
+            await self._delete_lease(self._undeleted[0])
+        await self._heartbeat.stop()
 
-    # taking a slot ------------------------------------------------------------------------------
-
-    async def _patiently(self, slot: str, run: str, patience: float, say: StatusReporter) -> SlotLock:
+    async def _acquire(self, slot: str, run: str, patience: float, reporter: StatusReporter) -> SlotLock:
         """`patience` counts from the moment at which the slot is known to be taken."""
-        lock = self._preparing.setdefault(slot, asyncio.Lock())
-        if lock.locked():
-            await say.status("Waiting while another run of this agent prepares its Job")
+        mutex = self._preparing.setdefault(slot, asyncio.Lock())
+        if mutex.locked():
+            await reporter.status("Waiting for another run of this agent, which is creating its Job")
         deadline: float | None = None
         while True:
             try:
-                return await self._in_turn(lock, slot, run, say)
-            except SlotHeldElsewhere as rival:
+                return await self._acquire_in_turn(mutex, slot, run, reporter)
+            except SlotHeldElsewhere as holder:
                 if deadline is None:
-                    deadline = await self._told_to_wait(patience, say)
+                    deadline = self._now() + patience
+                    if patience > 0:
+                        await reporter.status(
+                            f"Waiting up to {patience:g}s for the agent's slot, which another run holds"
+                        )
                 if self._now() >= deadline:
-                    raise RunFailure(failures.slot_held(rival.run, rival.job)) from None
+                    raise RunFailure(failures.slot_held(holder.run, holder.job)) from None
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
-            await asyncio.sleep(min(LOOK_AGAIN, max(deadline - self._now(), 0.0)))
+            await asyncio.sleep(min(RETRY_INTERVAL, max(deadline - self._now(), 0.0)))
 
-    async def _told_to_wait(self, patience: float, say: StatusReporter) -> float:
-        """When the patience ends that begins now."""
-        deadline = self._now() + patience
-        if patience > 0:
-            await say.status(f"Waiting up to {patience:g}s for the agent's slot, which another run holds")
-        return deadline
+    async def _acquire_in_turn(
+        self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
+    ) -> SlotLock:
+        """One attempt, in the order in which runs of this process asked.
 
-    async def _in_turn(self, lock: asyncio.Lock, slot: str, run: str, say: StatusReporter) -> SlotLock:
-        """One try, after those who came before; the lock stays taken until the run has its Job or failed.
-
+        On success the mutex stays locked until the run has its Job or failed (`SlotLock.prepared`).
         Raises `SlotHeldElsewhere` or `ClusterError`.
         """
-        await lock.acquire()
+        await mutex.acquire()
         try:
-            held = await self._take(slot, run, say)
+            lock = await self._try_acquire(slot, run, reporter)
         except BaseException:
-            lock.release()
+            mutex.release()
             raise
-        held.preparing = lock
-        return held
+        lock.preparing = mutex
+        return lock
 
-    async def _take(self, slot: str, run: str, say: StatusReporter) -> SlotLock:
+    async def _try_acquire(self, slot: str, run: str, reporter: StatusReporter) -> SlotLock:
         """Raises `SlotHeldElsewhere` or `ClusterError`."""
         if slot in self._held:
-            there = self._held[slot]
-            raise SlotHeldElsewhere(self.me.uuid, there.run, there.job)
-        held = self._held[slot] = SlotLock(slot, run)  # at once: others of this process see it
-        self._idle.clear()
+            held = self._held[slot]
+            raise SlotHeldElsewhere(self.me.uuid, held.run, held.job)
+        lock = self._held[slot] = SlotLock(slot, run)  # before the first await: other runs here see it
+        self._heartbeat.idle.clear()
         try:
-            await self._attend(say)
-            if not self.forbidden:
-                held.version = await self._win(slot, run, say)
-                held.fenced = True
+            await self._heartbeat.ensure_started(reporter)  # before the slot's Lease, which refers to it
+            if not self._heartbeat.unavailable:
+                lock.version = await self._leases.create_or_take_over(lock, reporter)
+                lock.fenced = True
         except BaseException:
-            if not self.forbidden:
-                await self._delete_if_ours(held)  # it may have been created without our hearing of it
-            self._vacate(slot)
+            if not self._heartbeat.unavailable:
+                await self._leases.delete_ours(lock)  # it may exist although no answer arrived
+            self._forget(slot)
             raise
-        return held
+        return lock
 
-    async def _win(self, slot: str, run: str, say: StatusReporter) -> str:
-        """The version of the slot's Lease once it is ours."""
-        call = Retrier(self._timings, say)
+    async def _release(self, lock: SlotLock) -> None:
+        """Release the lock if it is held. Bounded in time: a Lease that stays expires with our process."""
+        if self._held.get(lock.slot) is not lock:
+            return
+        self._forget(lock.slot)
+        if lock.fenced:
+            self._undeleted.append(lock)
+            await self._delete_lease(lock)
+
+    async def _delete_lease(self, lock: SlotLock) -> None:
+        """Delete the slot's Lease. If this is cancelled, the lock stays in `_undeleted` for `release_all`."""
+        await self._leases.delete(lock)
+        with suppress(ValueError):  # another task may have removed it
+            self._undeleted.remove(lock)
+
+    def _forget(self, slot: str) -> None:
+        del self._held[slot]
+        if not self._held:
+            self._heartbeat.idle.set()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class _SlotLeases:
+    """The Leases of slots as they are on the server."""
+
+    cluster: Cluster
+    namespace: str
+    me: ProcessId
+    settings: ProcessSettings
+    _probe: LivenessProbe = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._probe = LivenessProbe(self.cluster, self.namespace, self.me, self._timings)
+
+    async def create_or_take_over(self, lock: SlotLock, reporter: StatusReporter) -> str:
+        """The resourceVersion of the slot's Lease once it is ours."""
+        call = Retrier(self._timings, reporter)
         while True:
-            wish = slot_lease(self.namespace, slot, run, self.me, self.settings.now())
+            manifest = self._manifest(lock)
             try:
-                made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, wish))  # noqa: B023
+                made = await call(
+                    "create lease",
+                    lambda: self.cluster.create_lease(self.namespace, manifest),  # noqa: B023
+                )
             except ClusterError as error:
                 if not error.conflict:
                     raise
             else:
                 return made.resource_version
-            there = await call(
-                "read lease", lambda: self.cluster.read_lease(self.namespace, slot_lease_name(slot))
+            current = await call(
+                "read lease", lambda: self.cluster.read_lease(self.namespace, slot_lease_name(lock.slot))
             )
-            if there is not None and (version := await self._inherit(there, slot, run, say)):
+            if current is not None and (version := await self._take_over(current, lock, reporter)):
                 return version
 
-    async def _inherit(self, lease: LeaseSnapshot, slot: str, run: str, say: StatusReporter) -> str | None:
-        """Take the slot over from a holder that is dead; None when somebody was faster."""
+    async def _take_over(self, lease: LeaseSnapshot, lock: SlotLock, reporter: StatusReporter) -> str | None:
+        """Overwrite the Lease of a dead holder; None if another process changed or deleted it first."""
         holder, their_run = holder_of(lease)
         if holder.uuid != self.me.uuid:
-            if await self._fates.of(holder, say) is Liveness.ALIVE:
+            if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
                 raise SlotHeldElsewhere(holder.uuid, their_run)
-            await self._delete(process_lease_name(holder.uuid))
-        wish = over(
-            slot_lease(self.namespace, slot, run, self.me, self.settings.now()), lease.resource_version
-        )
+            name = process_lease_name(holder.uuid)
+            await delete_lease(self.cluster, self.namespace, name, self._timings.tidy)
+        manifest = at_version(self._manifest(lock), lease.resource_version)
         try:
-            return (await self.cluster.replace_lease(self.namespace, wish)).resource_version
+            return (await self.cluster.replace_lease(self.namespace, manifest)).resource_version
         except ClusterError as error:
             if error.conflict or error.not_found:
                 return None
             raise
 
-    # giving it back -----------------------------------------------------------------------------
+    async def read_ours(self, lock: SlotLock) -> LeaseSnapshot | None:
+        """The slot's Lease if this lock's run holds it. Raises `ClusterError`."""
+        lease = await self.cluster.read_lease(self.namespace, slot_lease_name(lock.slot))
+        return lease if lease is not None and lease.holder == f"{self.me.uuid}/{lock.run}" else None
 
-    async def _give_back(self, held: SlotLock) -> None:
-        """Bounded; what stays is a Lease whose holder will be dead."""
-        if self._held.get(held.slot) is not held:
-            return
-        self._vacate(held.slot)
-        if held.fenced:
-            self._owed.append(held)
-            await self._settle(held)
-
-    async def _settle(self, held: SlotLock) -> None:
-        """Delete the slot's Lease; a run that is cancelled meanwhile still owes that."""
+    async def delete_ours(self, lock: SlotLock) -> None:
+        """Delete the slot's Lease if this lock's run holds it, within `Timings.tidy`; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.tidy):
-                name = slot_lease_name(held.slot)
-                await self.cluster.delete_lease(self.namespace, name, held.version)
-        with suppress(ValueError):  # two may have paid
-            self._owed.remove(held)
+                if (lease := await self.read_ours(lock)) is not None:
+                    await self.cluster.delete_lease(self.namespace, lease.name, lease.resource_version)
 
-    def _vacate(self, slot: str) -> None:
-        del self._held[slot]
-        if not self._held:
-            self._idle.set()
-
-    # our own Lease ------------------------------------------------------------------------------
-
-    async def _attend(self, say: StatusReporter) -> None:
-        """See to it that our own Lease is there and renewed."""
-        async with self._taking:
-            if self.forbidden or (self._renewing is not None and not self._renewing.done()):
-                return
-            try:
-                await self._appear(say)
-            except ClusterError as error:
-                if not (error.forbidden or error.not_found or error.status == METHOD_NOT_ALLOWED):
-                    raise
-                self.forbidden = True
-                await say.warn(
-                    f"Leases cannot be used ({error}): two host processes are kept apart by what Jobs say of "
-                    f"their holder; {failures.lease_step(error)}"
-                )
-                return
-            self._renewing = await self.nursery.start(self._renew(), name=f"lease {self.namespace}")
-
-    async def _appear(self, say: StatusReporter) -> None:
-        call = Retrier(self._timings, say)
-        try:
-            made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, self._mine()))
-        except ClusterError as error:
-            if not error.conflict:
-                raise
-            await call("write lease", self._write_again)  # our own, from a call whose answer was lost
-        else:
-            self._version, self._renewed = made.resource_version, self._now()
-
-    async def _renew(self) -> None:
-        """Until a while after the last slot was given back; then the Lease goes."""
-        try:
-            if not self._swept:
-                self._swept = True
-                await sweep(self.cluster, self.namespace, self.me, self.settings.now())
-            while self._held:
-                try:
-                    async with asyncio.timeout(self._timings.lease_renewal):
-                        await self._idle.wait()
-                except TimeoutError:
-                    await self._renew_once()
-                else:
-                    await asyncio.sleep(LINGER)
-        finally:
-            self._renewing = None
-        await self._leave()
-
-    async def _renew_once(self) -> None:
-        """Out of reach, or refused for a moment: the next turn tries again."""
-        try:
-            if not self._version:
-                await self._write_again()
-                return
-            made = await self.cluster.replace_lease(self.namespace, over(self._mine(), self._version))
-        except ClusterError as error:
-            if error.not_found or error.conflict or error.invalid:
-                self._version = ""
-                with suppress(ClusterError):
-                    await self._write_again()
-        else:
-            self._renewed_as(made.resource_version)
-
-    def _renewed_as(self, version: str) -> None:
-        if self._was_unheard():
-            for held in self._held.values():
-                held.doubtful = True
-        self._version, self._renewed = version, self._now()
-
-    def _was_unheard(self) -> bool:
-        """Whether others may have taken us for dead meanwhile."""
-        return self._now() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
-
-    async def _write_again(self) -> None:
-        """An answer was lost, or somebody swept us: what is there now is ours to write over."""
-        there = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
-        if there is None:
-            made = await self.cluster.create_lease(self.namespace, self._mine())
-        else:
-            wish = over(self._mine(), there.resource_version)
-            made = await self.cluster.replace_lease(self.namespace, wish)
-        self._renewed_as(made.resource_version)
-
-    async def _leave(self) -> None:
-        """Delete our own Lease: whoever waits for us to prove dead need not wait any more."""
-        version, self._version = self._version, ""
-        if version and not self._held:
-            await self._delete(process_lease_name(self.me.uuid), version)
-
-    async def _delete_if_ours(self, held: SlotLock) -> None:
+    async def delete(self, lock: SlotLock) -> None:
+        """Delete the slot's Lease as we wrote it, within `Timings.tidy`; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.tidy):
-                name = slot_lease_name(held.slot)
-                there = await self.cluster.read_lease(self.namespace, name)
-                if there is not None and there.holder == f"{self.me.uuid}/{held.run}":
-                    await self.cluster.delete_lease(self.namespace, name, there.resource_version)
+                name = slot_lease_name(lock.slot)
+                await self.cluster.delete_lease(self.namespace, name, lock.version)
 
-    async def _delete(self, name: str, version: str = "") -> None:
-        """The Lease as it is now, `version` as we think; one that cannot be deleted is swept some day."""
-        with suppress(ClusterError, TimeoutError):
-            async with asyncio.timeout(self._timings.tidy):
-                if version and await self.cluster.delete_lease(self.namespace, name, version):
-                    return
-                there = await self.cluster.read_lease(self.namespace, name)
-                if there is not None:
-                    await self.cluster.delete_lease(self.namespace, name, there.resource_version)
-
-    def _mine(self) -> dict[str, Any]:
-        return process_lease(self.namespace, self.me, self.settings.now(), int(self._timings.lease))
+    def _manifest(self, lock: SlotLock) -> dict[str, Any]:
+        return slot_lease(self.namespace, lock.slot, lock.run, self.me, self.settings.now())
 
     @property
     def _timings(self) -> Timings:
         return self.settings.timings
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()

@@ -1,23 +1,53 @@
-"""Once per process: delete the Leases of processes that died."""
+"""Leases whose process died without deleting them; each process deletes them once, when it starts to work."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from paperclip_claude_k8s.cluster.labels import ALL_OURS
-from paperclip_claude_k8s.cluster.lease_objects import ProcessId
+from paperclip_claude_k8s.cluster.lease_objects import ProcessId, holder_of, is_process_lease, is_slot_lease
+from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.leases.process_id import start_of
-from paperclip_claude_k8s.verdict.forgotten import forgotten
-from paperclip_claude_k8s.verdict.holder import Liveness, local_liveness
+from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
+from paperclip_claude_k8s.leases.process_id import start_time
+
+STALE_AFTER = timedelta(hours=1)
+"""Age at which a Lease of a process that may be dead is stale; far more than clocks differ."""
 
 
-async def sweep(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
-    """What cannot be listed or deleted now is left to the next process; no run depends on it."""
+async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
+    """What cannot be listed or deleted now is left to the next process: no run depends on it."""
 
-    def fate_of(holder: ProcessId) -> Liveness:
-        return local_liveness(holder, me, start_of)
+    def liveness_of(holder: ProcessId) -> Liveness:
+        return local_liveness(holder, me, start_time)
 
     with suppress(ClusterError):
         leases = (await cluster.list_leases(namespace, ALL_OURS)).items
-        for lease in forgotten(leases, fate_of, now):
+        for lease in find_stale(leases, liveness_of, now):
             await cluster.delete_lease(namespace, lease.name, lease.resource_version)
+
+
+def find_stale(
+    leases: Sequence[LeaseSnapshot], liveness_of: Callable[[ProcessId], Liveness], now: datetime
+) -> list[LeaseSnapshot]:
+    """The Leases to delete: of dead processes at once, of processes that may be dead once they are old.
+
+    A slot's Lease is never renewed, so its age means nothing while its holder's own Lease is there.
+    """
+
+    def is_stale(lease: LeaseSnapshot) -> bool:
+        dead = liveness_of(holder_of(lease)[0]) is Liveness.DEAD
+        return dead or (lease.renewed is not None and now - lease.renewed > STALE_AFTER)
+
+    processes = [lease for lease in leases if is_process_lease(lease)]
+    stale = [lease for lease in processes if is_stale(lease)]
+    kept_holders = {lease.holder for lease in processes} - {lease.holder for lease in stale}
+    slots = [lease for lease in leases if is_slot_lease(lease) and _has_process(lease)]
+    return [
+        lease for lease in slots if holder_of(lease)[0].uuid not in kept_holders and is_stale(lease)
+    ] + stale
+
+
+def _has_process(lease: LeaseSnapshot) -> bool:
+    """False for a holder such as `detached:RUN`, which is no process: it lasts as long as its Job."""
+    return ":" not in lease.holder

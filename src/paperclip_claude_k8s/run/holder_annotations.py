@@ -17,10 +17,10 @@ from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.reading import moment
 from paperclip_claude_k8s.host.context import iso
-from paperclip_claude_k8s.leases.process_id import start_of
+from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
+from paperclip_claude_k8s.leases.process_id import start_time
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.verdict.holder import Liveness, local_liveness
 
 STEP = 60.0
 """Seconds between two notes that the holder lives."""
@@ -77,7 +77,7 @@ def _holder_lives(job: JobSnapshot, ports: Ports) -> bool:
     if noted is None:
         return False
     holder, me = read_process(noted, ""), ports.slots(job.ref.namespace).me
-    fate = local_liveness(holder, me, start_of)
+    fate = local_liveness(holder, me, start_time)
     if fate is Liveness.UNKNOWN:
         seen = moment(job.annotations.get(HOLDER_SEEN_ANNOTATION))
         return seen is not None and ports.settings.now() - seen < UNSEEN

@@ -21,6 +21,6 @@ async def slot_held(
     """
     who, config = plan.identity, plan.config
     slot = f"{who.agent}:{who.task}" if config.concurrency_scope == "task" and who.task else who.agent
-    tenure = ports.slots(plan.namespace).tenure(slot, who.run_id, config.concurrency_wait_sec, say)
+    hold = ports.slots(plan.namespace).hold(slot, who.run_id, config.concurrency_wait_sec, say)
     async with AsyncExitStack() as stack:
-        yield await cancel_on(ctx.signal, stack.enter_async_context(tenure))
+        yield await cancel_on(ctx.signal, stack.enter_async_context(hold))

@@ -1,4 +1,4 @@
-"""Whose Leases are swept: table over what is known of a process and the age of what it left."""
+"""Which Leases are deleted as stale, by what is known of their process and by their age."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,8 +11,8 @@ from paperclip_claude_k8s.cluster.lease_objects import (
 )
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 from paperclip_claude_k8s.cluster.reading import lease_snapshot
-from paperclip_claude_k8s.verdict.forgotten import forgotten
-from paperclip_claude_k8s.verdict.holder import Liveness
+from paperclip_claude_k8s.leases.liveness import Liveness
+from paperclip_claude_k8s.leases.stale_leases import find_stale
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FRESH, OLD = timedelta(minutes=1), timedelta(hours=2)
@@ -28,7 +28,7 @@ def of_slot(age: timedelta) -> LeaseSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("fate", "process", "slot", "swept"),
+    ("liveness", "process", "slot", "stale"),
     [
         (Liveness.ALIVE, FRESH, OLD, set()),
         (Liveness.UNKNOWN, FRESH, OLD, set()),
@@ -41,20 +41,20 @@ def of_slot(age: timedelta) -> LeaseSnapshot:
         (Liveness.DEAD, FRESH, None, {"process"}),
     ],
 )
-def test_what_is_swept(
-    fate: Liveness, process: timedelta | None, slot: timedelta | None, swept: set[str]
+def test_stale_leases_by_liveness_and_age(
+    liveness: Liveness, process: timedelta | None, slot: timedelta | None, stale: set[str]
 ) -> None:
-    there = [of_process(process)] if process is not None else []
-    there += [of_slot(slot)] if slot is not None else []
-    found = forgotten(there, lambda holder: fate if holder == THEM else Liveness.ALIVE, NOW)
-    assert {lease.name.split("-")[1] for lease in found} == swept
+    leases = [of_process(process)] if process is not None else []
+    leases += [of_slot(slot)] if slot is not None else []
+    found = find_stale(leases, lambda holder: liveness if holder == THEM else Liveness.ALIVE, NOW)
+    assert {lease.name.split("-")[1] for lease in found} == stale
 
 
-def test_a_slot_of_a_run_that_was_left_on_purpose_is_not_swept() -> None:
-    left = slot_lease("ns", "agent", "", ProcessId("detached:run-1"), NOW - OLD)
-    assert forgotten([lease_snapshot(left)], lambda _: Liveness.UNKNOWN, NOW) == []
+def test_slot_lease_of_a_detached_run_is_not_stale() -> None:
+    detached = slot_lease("ns", "agent", "", ProcessId("detached:run-1"), NOW - OLD)
+    assert find_stale([lease_snapshot(detached)], lambda _: Liveness.UNKNOWN, NOW) == []
 
 
-def test_leases_of_others_are_none_of_our_business() -> None:
+def test_leases_of_other_programs_are_not_stale() -> None:
     other = LeaseSnapshot("ns", "leader", "1", "somebody", renewed=NOW - OLD)
-    assert forgotten([other], lambda _: Liveness.DEAD, NOW) == []
+    assert find_stale([other], lambda _: Liveness.DEAD, NOW) == []

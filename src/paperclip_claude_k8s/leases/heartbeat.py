@@ -1,0 +1,175 @@
+"""The Lease of this process: other processes judge by it whether we are alive.
+
+It exists while the process holds slots, and a second longer. A task renews it every `Timings.lease_renewal`
+seconds; others take us for dead once it has not changed for `Timings.lease_expiry` seconds. A renewal that
+comes nearly that late may have come too late: all slots held at that moment are marked, and whoever is about
+to act on one of them reads its Lease first (`LeaseSlotLocks.still_ours`).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.cluster.lease_objects import (
+    ProcessId,
+    at_version,
+    process_lease,
+    process_lease_name,
+)
+from paperclip_claude_k8s.cluster.model import LeaseSnapshot
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.cluster.retrying import Retrier
+from paperclip_claude_k8s.leases.stale_leases import delete_stale_leases
+from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
+
+METHOD_NOT_ALLOWED = 405
+LINGER = 1.0
+"""Seconds a process keeps its Lease after its last run: the next run often follows at once."""
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """Creates, renews and deletes the Lease of this process in one namespace."""
+
+    cluster: Cluster
+    namespace: str
+    me: ProcessId
+    settings: ProcessSettings
+    nursery: Nursery
+    held: Mapping[str, SlotLock]
+    """The locks for which the Lease is renewed; their owner adds and removes them."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while `held` is empty."""
+    unavailable: bool = False
+    """Leases cannot be used: no right, or this API server has none."""
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _renewing: asyncio.Task[None] | None = None
+    _version: str = ""
+    """resourceVersion of our Lease; "" if it is not known."""
+    _renewed: float = 0.0
+    """When the last renewal succeeded, in loop time."""
+    _cleaned: bool = False
+
+    async def ensure_started(self, reporter: StatusReporter) -> None:
+        """Create our Lease and renew it from now on, unless that is under way. May set `unavailable`.
+
+        Raises:
+            ClusterError: the Lease could not be created for another reason than `unavailable`.
+        """
+        async with self._starting:
+            if self.unavailable or (self._renewing is not None and not self._renewing.done()):
+                return
+            try:
+                await self._create(reporter)
+            except ClusterError as error:
+                if not (error.forbidden or error.not_found or error.status == METHOD_NOT_ALLOWED):
+                    raise
+                self.unavailable = True
+                await reporter.warn(
+                    f"Leases cannot be used ({error}); falling back to holder annotations on Jobs to keep "
+                    f"host processes apart: {failures.lease_step(error)}"
+                )
+                return
+            self._renewing = await self.nursery.start(self._run(), name=f"lease {self.namespace}")
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether other processes may have taken us for dead since the last renewal."""
+        return self._now() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
+
+    async def stop(self) -> None:
+        """Delete our Lease if nothing is held: whoever waits for it to expire need not wait any more."""
+        version, self._version = self._version, ""
+        if version and not self.held:
+            name = process_lease_name(self.me.uuid)
+            await delete_lease(self.cluster, self.namespace, name, self._timings.tidy, version)
+
+    async def _create(self, reporter: StatusReporter) -> None:
+        call = Retrier(self._timings, reporter)
+        try:
+            made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, self._mine()))
+        except ClusterError as error:
+            if not error.conflict:
+                raise
+            await call("write lease", self._overwrite)  # our own, from a call whose answer was lost
+        else:
+            self._version, self._renewed = made.resource_version, self._now()
+
+    async def _run(self) -> None:
+        """Renew the Lease until `LINGER` seconds after the last slot was released, then delete it."""
+        try:
+            if not self._cleaned:
+                self._cleaned = True
+                await delete_stale_leases(self.cluster, self.namespace, self.me, self.settings.now())
+            while self.held:
+                try:
+                    async with asyncio.timeout(self._timings.lease_renewal):
+                        await self.idle.wait()
+                except TimeoutError:
+                    await self._renew()
+                else:
+                    await asyncio.sleep(LINGER)
+        finally:
+            self._renewing = None
+        await self.stop()
+
+    async def _renew(self) -> None:
+        """Renew once. Errors are left to the next round, which comes well before the Lease expires."""
+        try:
+            if not self._version:
+                await self._overwrite()
+                return
+            lease = await self.cluster.replace_lease(self.namespace, at_version(self._mine(), self._version))
+        except ClusterError as error:
+            if error.not_found or error.conflict or error.invalid:
+                self._version = ""
+                with suppress(ClusterError):
+                    await self._overwrite()
+        else:
+            self._note_renewal(lease)
+
+    async def _overwrite(self) -> None:
+        """Write our Lease whatever its version: an answer was lost, or another process deleted it."""
+        current = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
+        if current is None:
+            lease = await self.cluster.create_lease(self.namespace, self._mine())
+        else:
+            manifest = at_version(self._mine(), current.resource_version)
+            lease = await self.cluster.replace_lease(self.namespace, manifest)
+        self._note_renewal(lease)
+
+    def _note_renewal(self, lease: LeaseSnapshot) -> None:
+        if self.lapsed:  # before `_renewed` is set anew
+            for lock in self.held.values():
+                lock.may_be_lost = True
+        self._version, self._renewed = lease.resource_version, self._now()
+
+    def _mine(self) -> dict[str, Any]:
+        return process_lease(self.namespace, self.me, self.settings.now(), int(self._timings.lease))
+
+    @property
+    def _timings(self) -> Timings:
+        return self.settings.timings
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def delete_lease(cluster: Cluster, namespace: str, name: str, within: float, version: str = "") -> None:
+    """Delete a Lease, whatever its version; `version` is the likely one and saves a read.
+
+    Takes at most `within` seconds. Errors are ignored: a Lease that stays is deleted later as stale.
+    """
+    with suppress(ClusterError, TimeoutError):
+        async with asyncio.timeout(within):
+            if version and await cluster.delete_lease(namespace, name, version):
+                return
+            current = await cluster.read_lease(namespace, name)
+            if current is not None:
+                await cluster.delete_lease(namespace, name, current.resource_version)
