@@ -1,4 +1,4 @@
-"""The in-process way in, whole: a host that finds the adapter, runs two agents at once and can stop them.
+"""A complete in-process host: finds the adapter, runs two agents at once, and can stop them.
 
 python tests/example_host.py KUBECONFIG NAMESPACE IMAGE
 """
@@ -10,15 +10,20 @@ import sys
 import uuid
 from typing import Any
 
+from paperclip_claude_k8s import Adapter, ExecutionResult
 
-def load_adapter() -> Any:
-    """Any adapter that is installed announces itself in the entry point group `paperclip.adapters`."""
+
+def load_adapter() -> Adapter:
+    """Load the adapter as a host does that knows only its name: every installed adapter has an entry point."""
     (entry,) = importlib.metadata.entry_points(group="paperclip.adapters", name="claude_k8s")
-    return entry.load()()
+    adapter: Adapter = entry.load()()
+    return adapter
 
 
-async def run_agent(adapter: Any, agent: str, config: dict[str, Any], stop: asyncio.Event) -> dict[str, Any]:
-    """One run: output is printed as it comes, the result is plain JSON."""
+async def run_agent(
+    adapter: Adapter, agent: str, config: dict[str, Any], stop: asyncio.Event
+) -> dict[str, Any]:
+    """Run one agent, print its output as it arrives, and return the result as JSON."""
 
     async def on_log(stream: str, text: str) -> None:
         for line in text.splitlines():
@@ -31,14 +36,14 @@ async def run_agent(adapter: Any, agent: str, config: dict[str, Any], stop: asyn
         "config": config,
         "context": {"taskId": f"task-of-{agent}", "paperclipTaskMarkdown": "Say hello."},
         "onLog": on_log,
-        "signal": stop,  # set it, and the run ends as `cancelled`
+        "signal": stop,  # setting it stops the agent; the run ends with the code `cancelled`
     }
-    result = await adapter.execute(ctx)
-    return dict(result.to_wire())
+    result: ExecutionResult = await adapter.execute(ctx)
+    return result.to_wire()
 
 
 async def run_two(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Two agents side by side in one process."""
+    """Run two agents concurrently; cancelling this coroutine leaves their Jobs for the next process."""
     adapter, stop = load_adapter(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,20 +1,77 @@
-"""Claude Code agents as isolated Kubernetes Jobs, for Paperclip-style hosts.
+"""Runs Claude Code agents as isolated Kubernetes Jobs, for Paperclip-style hosts.
 
-A host finds `create_server_adapter` through the entry point group `paperclip.adapters`; what it returns has
-`execute(ctx)` and the rest of the adapter's members. Nothing heavy is imported before it is called.
+A host finds `create_server_adapter` through the entry point group `paperclip.adapters`, or imports it. One
+adapter serves any number of concurrent runs:
+
+    import asyncio
+    from paperclip_claude_k8s import create_server_adapter
+
+    async def on_log(stream: str, text: str) -> None:
+        print(text, end="")
+
+    async def main() -> None:
+        adapter = create_server_adapter()
+        ctx = {"runId": "run-1", "agent": {"id": "ada"}, "onLog": on_log}
+        ctx["config"] = {"kubeconfig": "/path/to/kubeconfig", "namespace": "agents", "image": "my/claude:1"}
+        ctx["context"] = {"paperclipTaskMarkdown": "Say hello."}
+        result = await adapter.execute(ctx)
+        print(result.error_code or result.summary)
+        await adapter.shutdown()
+
+    asyncio.run(main())
+
+The documents ship in the folder `docs` of this package: `host-protocol.md` (what a host hands in and gets
+back), `configuration.md` (every setting).
+
+Public are the names in `__all__`, the module `paperclip_claude_k8s.helpers`, the command line, and the
+bridge's line protocol. Every other module is private and may change in any release. Importing the package
+is cheap: each public name is loaded when it is first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paperclip_claude_k8s.adapter import Adapter
+    from paperclip_claude_k8s.error_codes import ErrorCode
+    from paperclip_claude_k8s.host.context import ExecutionContext
+    from paperclip_claude_k8s.host.result import ExecutionResult
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "create_server_adapter"]
+__all__ = [
+    "Adapter",
+    "ErrorCode",
+    "ExecutionContext",
+    "ExecutionResult",
+    "__version__",
+    "create_server_adapter",
+]
 
 
 def create_server_adapter() -> "Adapter":
-    """The adapter object a host registers; takes nothing, touches nothing outside the process."""
-    from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # keeps `import paperclip_claude_k8s` instant
+    """Create the adapter object that a host registers.
+
+    Reads the environment of this process. Connects to nothing before the first call of a method.
+    """
+    from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # keeps `import paperclip_claude_k8s` cheap
 
     return Adapter()
+
+
+if not TYPE_CHECKING:
+    _MODULES = {
+        "Adapter": "adapter",
+        "ErrorCode": "error_codes",
+        "ExecutionContext": "host.context",
+        "ExecutionResult": "host.result",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Load a public class when it is first used."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+    def __dir__() -> list[str]:
+        """Include the names that are not loaded yet, for `help` and completion."""
+        return sorted({*globals(), *_MODULES})

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +10,6 @@ from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.checks.run_checks import test_environment
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
-from paperclip_claude_k8s.cluster.proxies import proxy_for
 from paperclip_claude_k8s.execute import execute
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
@@ -52,8 +50,7 @@ class Adapter:
         self._house = settings or ProcessSettings(env=os.environ)
         self._connect = connect
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Process] = WeakKeyDictionary()
-        proxy_of = partial(proxy_for, env=self._house.env)
-        self._catalogue = Catalogue(self._house.env, self._house.timings, proxy_of, anthropic)
+        self._catalogue = Catalogue(self._house.env, self._house.timings, anthropic)
 
     async def execute(self, ctx: ExecutionContext | Mapping[str, Any]) -> ExecutionResult:
         """Run one agent once. Expected failures are results; only cancellation and bugs escape."""

@@ -26,10 +26,6 @@ FIXED = [model.to_wire() for model in DIRECT]
 LISTED = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
 
 
-def no_proxy(_: str) -> None:
-    return None
-
-
 @dataclass
 class Anthropic:
     """Answers with `body` and remembers what it was asked."""
@@ -49,7 +45,7 @@ class Anthropic:
 @asynccontextmanager
 async def asking(handler: Handler, **env: str) -> AsyncIterator[Catalogue]:
     async with serving(handler) as url:
-        yield Catalogue(env, BRISK if handler is silent else USUAL, no_proxy, url)
+        yield Catalogue(env, BRISK if handler is silent else USUAL, url)
 
 
 def ids(models: list[dict[str, Any]]) -> list[str]:
@@ -129,7 +125,7 @@ async def test_every_failure_falls_back_to_the_fixed_list_in_time(handler: Handl
 
 
 async def test_a_server_that_is_not_there_is_no_reason_to_fail() -> None:
-    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, USUAL, no_proxy, "http://127.0.0.1:1")
+    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, USUAL, "http://127.0.0.1:1")
     assert await catalogue.refresh_models() == FIXED
 
 
@@ -137,7 +133,7 @@ async def test_the_key_of_another_gateway_goes_to_that_gateway_only() -> None:
     public, gateway = Anthropic(LISTED), Anthropic(LISTED)
     async with serving(public) as here, serving(gateway) as there:
         env = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"{there}/"}
-        await Catalogue(env, USUAL, no_proxy, here).list_models()
+        await Catalogue(env, USUAL, here).list_models()
     assert (len(public.asked), len(gateway.asked)) == (0, 1)
 
 
@@ -145,7 +141,7 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
     api = Anthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
     async with serving(api) as url:
         with pytest.raises(AnthropicError) as caught:
-            await AnthropicApi(USUAL, no_proxy).get(f"{url}/v1/models", {"x-api-key": KEY})
+            await AnthropicApi(USUAL, {}).get(f"{url}/v1/models", {"x-api-key": KEY})
     assert caught.value.status == 401
     assert caught.value.refused
     assert not caught.value.retryable
@@ -153,10 +149,10 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
     assert KEY not in str(caught.value)
 
 
-async def test_the_proxy_is_asked_for_the_address() -> None:
+async def test_a_request_goes_through_the_proxy_of_the_environment() -> None:
     proxy = Anthropic(LISTED)
     async with serving(proxy) as url:
-        api = AnthropicApi(USUAL, lambda address: url if "models.example" in address else None)
+        api = AnthropicApi(USUAL, {"HTTP_PROXY": url})
         assert await api.get("http://models.example/v1/models", {}) == LISTED
     assert proxy.asked[0].host == "models.example"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, keys_without_effect, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -133,9 +133,3 @@ def test_reading_any_json_gives_a_config_or_one_clear_sentence(given: dict[str, 
         AdapterConfig.read(given)
     except ConfigInvalid as error:
         assert str(error).startswith("config.")
-
-
-def test_a_key_that_nothing_acts_upon_yet_is_named_when_it_is_set() -> None:
-    assert keys_without_effect(AdapterConfig.read({})) == ()
-    config = AdapterConfig.read({"quotaGateUrl": "https://gate.example", "rtkMaxOutputBytes": 0})
-    assert keys_without_effect(config) == ("quotaGateUrl",)

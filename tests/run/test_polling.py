@@ -31,9 +31,9 @@ class HostApi:
 
 
 @asynccontextmanager
-async def poller(url: str) -> AsyncIterator[HostPoller]:
+async def poller(url: str, **env: str) -> AsyncIterator[HostPoller]:
     nursery = Nursery()
-    settings = ProcessSettings(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url})
+    settings = ProcessSettings(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url, **env})
     try:
         yield HostPoller(settings, nursery)
     finally:
@@ -48,6 +48,18 @@ async def until(true: Callable[[], bool]) -> None:
 
 def pollers() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task.get_name() == "host poller"]
+
+
+async def test_the_host_s_api_is_asked_through_the_proxy_of_the_environment() -> None:
+    api = HostApi({"status": "cancelled"})
+    async with (
+        serving(api) as proxy,
+        poller("http://paperclip.example", HTTP_PROXY=proxy) as asking,
+        asking.with_stop_signal(a_context()) as ctx,
+    ):
+        assert ctx.signal is not None
+        async with asyncio.timeout(60):
+            await ctx.signal.wait()
 
 
 @pytest.mark.parametrize("word", ["cancelled", "cancelling"])

@@ -31,7 +31,7 @@ Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
 async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
     """No `onSpawn`: the host would probe the pid it names (HOST.md 3.2, 3.4); `onRuntimeProgress` instead."""
     tell, ask = request.callbacks.tell, request.callbacks.ask
-    told = {name: partial(tell, name) for name in ("onLog", "onMeta", "onEvent", "onRuntimeProgress")}
+    told = {name: partial(tell, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}
     asked = {name: partial(ask, name) for name in ("onDispatch", "onCancellationReady")}
     ctx = {**_given(request, "ctx"), **told, **asked, "signal": request.stop}
     result = (await adapter.execute(ctx)).to_wire()

@@ -7,7 +7,7 @@ from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, words_of
 from paperclip_claude_k8s.host.checkup import Check, Level
-from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.pod_security import weaknesses
@@ -33,15 +33,11 @@ def of_failure(failure: Failure) -> Check:
     return Check(code=failure.code, level="error", message=message or hint, hint=hint if message else None)
 
 
-def judge_config(given: JsonMap, config: AdapterConfig) -> Iterator[Check]:
+def judge_config(given: JsonMap) -> Iterator[Check]:
     unread = unknown_keys(given)
     if unread:
         text = f"Settings nobody reads: {', '.join(unread)}"
         yield Check(code="k8s_config_unknown", level="warn", message=text, hint="look for a slip of the pen")
-    idle = keys_without_effect(config)
-    if idle:
-        text = f"Settings without effect in this version: {', '.join(idle)}"
-        yield Check(code="k8s_config_no_effect", level="warn", message=text, hint="leave them out")
 
 
 # Server --------------------------------------------------------------------------------------------

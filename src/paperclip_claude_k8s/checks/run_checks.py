@@ -43,7 +43,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     config = AdapterConfig.read(ctx.config)
     ports = process.ports(config.kubeconfig)
     version = await seen(ports.cluster.server_version, ports.settings.timings.check)
-    checks = [*judging.judge_config(ctx.config, config), *judging.judge_server(version, config)]
+    checks = [*judging.judge_config(ctx.config), *judging.judge_server(version, config)]
     if isinstance(version, ClusterError):
         return checks  # nothing else would have another answer
     namespace = config.namespace or await own_namespace(ports)

@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import yaml
 
+from paperclip_claude_k8s.base.http import proxy_for
 from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, plain_access, service_account
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
-from paperclip_claude_k8s.cluster.proxies import proxy_for
 
 LOADER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
 """What the loaders raise beside their own exception: base64, missing keys, asserts, plugins, files."""

@@ -17,14 +17,12 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from paperclip_claude_k8s.base.http import open_session
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.credentials import Credentials
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.refusals import read_refusal, translated
 
-USER_AGENT = "paperclip-adapter-claude-k8s"
-READ_BUFFER = 256 * 1024
-"""Bytes: log answers come in large pieces; the default of 64 KiB would double the number of wake-ups."""
 UNAUTHORIZED = 401
 OK = range(200, 300)
 
@@ -188,7 +186,7 @@ class Transport:
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         credentials = self._credentials
-        headers = {"User-Agent": USER_AGENT, "Accept": "application/json, */*"}
+        headers = {"Accept": "application/json, */*"}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         headers |= await credentials.headers()
@@ -205,13 +203,9 @@ class Transport:
         )
 
     def _opened(self) -> aiohttp.ClientSession:
-        """One session; no limit on connections, since each followed log holds one."""
+        """The session, opened at the first request; each request names its proxy, which may change."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=READ_BUFFER,
-            )
+            self._session = open_session()
         return self._session
 
 

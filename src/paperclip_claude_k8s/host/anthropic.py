@@ -1,30 +1,26 @@
-"""The one door to Anthropic's API: a GET that answers with JSON, soon, or not at all."""
+"""The only client of Anthropic's API: one GET, answered with JSON within a few seconds or not at all."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import aiohttp
 import orjson
 
+from paperclip_claude_k8s.base.http import open_session, proxy_for
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host.redact import mask_values, redact_text
 
 PUBLIC_API = "https://api.anthropic.com"
-USER_AGENT = "paperclip-adapter-claude-k8s"
 
-ProxyOf: TypeAlias = Callable[[str], str | None]
-"""Address → the proxy that leads there; None where none is needed."""
-
-_ANSWER_BYTES = 1024 * 1024
-"""A list of a thousand models has some 200 KiB."""
-_SHOWN_CHARS = 200
-_LATER = frozenset({408, 409, 429})
+_BODY_BYTES = 1024 * 1024
+"""Longest response that is read; a list of a thousand models has about 200 KiB."""
+_MESSAGE_CHARS = 200
+_RETRYABLE = frozenset({408, 409, 429})
 
 
 class AnthropicError(Exception):
-    """No usable answer. `status` is None where there was none; the text never holds a credential."""
+    """No usable response. `status` is None if there was none at all; the message holds no credential."""
 
     def __init__(self, status: int | None, message: str) -> None:
         super().__init__(message)
@@ -32,70 +28,69 @@ class AnthropicError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """May the same question be answered later?"""
-        return self.status is None or self.status >= 500 or self.status in _LATER
+        """Return whether the same request may succeed later."""
+        return self.status is None or self.status >= 500 or self.status in _RETRYABLE
 
     @property
     def refused(self) -> bool:
-        """Was it the credential that was not good enough?"""
+        """Return whether the API rejected the credential."""
         return self.status in {401, 403}
 
 
 @dataclass(frozen=True, slots=True)
 class AnthropicApi:
-    """Opens a connection for each question: there is one a minute at most."""
+    """Opens a connection per request: there is at most one a minute. `env` names the proxies."""
 
     timings: Timings
-    proxy_of: ProxyOf
+    env: Mapping[str, str]
 
     async def get(self, url: str, headers: Mapping[str, str]) -> object:
-        """The JSON that answers `GET url`, all of it within `Timings.anthropic`; redirects are not followed.
+        """Return the JSON body of `GET url`, read within `Timings.anthropic`. Follows no redirect.
 
         Raises:
-            AnthropicError: a refusal, no answer in time, or one that is not JSON.
+            AnthropicError: the API refused, did not answer in time, or did not answer with JSON.
         """
         try:
             async with asyncio.timeout(self.timings.anthropic):
                 status, body = await self._fetch(url, headers)
         except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
-            raise AnthropicError(None, f"{url} gave no answer: {_words(error, headers)}") from None
+            raise AnthropicError(None, f"{url} gave no answer: {_describe(error, headers)}") from None
         if status != 200:
-            raise AnthropicError(status, f"{url} answered HTTP {status}{_complaint(body, headers)}")
+            raise AnthropicError(status, f"{url} answered HTTP {status}{_api_message(body, headers)}")
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             raise AnthropicError(status, f"{url} did not answer with JSON") from None
 
     async def _fetch(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        own = {"User-Agent": USER_AGENT, "Accept": "application/json"}
         async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+            open_session(proxy_for(url, self.env)) as session,
             session.get(
-                url, headers={**own, **headers}, proxy=self.proxy_of(url), allow_redirects=False
-            ) as answer,
+                url, headers={"Accept": "application/json", **headers}, allow_redirects=False
+            ) as response,
         ):
             body = bytearray()
-            async for piece in answer.content.iter_any():
-                body += piece
-                if len(body) > _ANSWER_BYTES:
-                    raise ValueError(f"its answer is longer than {_ANSWER_BYTES} bytes")
-            return answer.status, bytes(body)
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > _BODY_BYTES:
+                    raise ValueError(f"its answer is longer than {_BODY_BYTES} bytes")
+            return response.status, bytes(body)
 
 
-def _complaint(body: bytes, headers: Mapping[str, str]) -> str:
-    """The API's own words: `{"error": {"message": …}}`."""
+def _api_message(body: bytes, headers: Mapping[str, str]) -> str:
+    """Return `: MESSAGE` from a body `{"error": {"message": MESSAGE}}`, "" for any other body."""
     try:
-        told = orjson.loads(body)
+        given = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    error = told.get("error") if isinstance(told, dict) else None
+    error = given.get("error") if isinstance(given, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return f": {_shown(message, headers)}" if isinstance(message, str) and message else ""
+    return f": {_masked(message, headers)}" if isinstance(message, str) and message else ""
 
 
-def _words(error: Exception, headers: Mapping[str, str]) -> str:
-    return _shown(str(error), headers) or type(error).__name__
+def _describe(error: Exception, headers: Mapping[str, str]) -> str:
+    return _masked(str(error), headers) or type(error).__name__
 
 
-def _shown(text: str, headers: Mapping[str, str]) -> str:
-    return redact_text(mask_values(text, headers.values()))[:_SHOWN_CHARS]
+def _masked(text: str, headers: Mapping[str, str]) -> str:
+    return redact_text(mask_values(text, headers.values()))[:_MESSAGE_CHARS]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host import models, quota, skills
-from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError, ProxyOf
+from paperclip_claude_k8s.host.anthropic import PUBLIC_API, AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.context import JsonMap
 
 _MODELS_PATH = "/v1/models?limit=1000"
@@ -24,12 +24,10 @@ class Catalogue:
     another gateway, whose key is none of Anthropic's business.
     """
 
-    def __init__(
-        self, env: Mapping[str, str], timings: Timings, proxy_of: ProxyOf, address: str = PUBLIC_API
-    ) -> None:
+    def __init__(self, env: Mapping[str, str], timings: Timings, address: str = PUBLIC_API) -> None:
         self._env = env
         self._timings = timings
-        self._api = AnthropicApi(timings, proxy_of)
+        self._api = AnthropicApi(timings, env)
         self._address = address
         self._live: models.Models = ()
         self._asked_at: float | None = None

@@ -32,7 +32,6 @@ class CheckupContext(BaseModel):
 
     config: Map = Field(default_factory=dict, repr=False)
     company_id: MaybeText = None
-    environment_name: MaybeText = None
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
 
     @classmethod

@@ -54,13 +54,6 @@ ZERO_MEANS_DEFAULT = frozenset(
 )
 """A form writes 0 for a number nobody entered (HOST.md 6.4); for these, 0 makes no sense."""
 
-WITHOUT_EFFECT = frozenset(
-    {
-        "quotaGateUrl",
-    }
-)
-"""Keys that are read and checked, and not acted upon yet: a run that sets one says so."""
-
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 """Older or form-given names; the name on the right wins where both are given."""
 _RENAMED = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
@@ -193,13 +186,6 @@ def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
 def other_names(key: str) -> tuple[str, ...]:
     """Under which other names this setting is read too."""
     return tuple(old for old, new in _ALIASES.items() if new == key)
-
-
-def keys_without_effect(config: AdapterConfig) -> tuple[str, ...]:
-    """Keys this config sets to something other than the default and that nothing acts upon yet, sorted."""
-    fields = AdapterConfig.model_fields
-    idle = {key: to_snake(key) for key in WITHOUT_EFFECT}
-    return tuple(sorted(key for key, name in idle.items() if getattr(config, name) != fields[name].default))
 
 
 def _known_names(given: Mapping[str, Any]) -> JsonMap:

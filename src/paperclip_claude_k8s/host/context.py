@@ -71,7 +71,6 @@ class Runtime(_HostModel):
     session_id: MaybeText = None
     session_params: JsonMap | None = None
     session_display_id: MaybeText = None
-    task_key: MaybeText = None
 
 
 class ExecutionContext(_HostModel):
@@ -92,7 +91,6 @@ class ExecutionContext(_HostModel):
     on_meta: OnMap | None = None
     on_spawn: OnMap | None = None
     on_dispatch: OnSignal | None = None
-    on_event: OnMap | None = None
     on_runtime_progress: OnMap | None = None
     on_cancellation_ready: OnSignal | None = None
 

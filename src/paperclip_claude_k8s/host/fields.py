@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from paperclip_claude_k8s.host.config import FORM_ENV, WITHOUT_EFFECT, AdapterConfig, operator_name
+from paperclip_claude_k8s.host.config import FORM_ENV, AdapterConfig, operator_name
 
 Kind: TypeAlias = Literal["text", "select", "toggle", "number", "textarea", "combobox"]
 """How the host's form shows a setting; its values arrive as strings but for toggles and numbers."""
 
 _MAP, _LIST, _OBJECT = "map of strings", "list of strings", "object"
-_NOT_YET = "Read and checked, but without effect in this version."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,6 @@ class Setting:
     def key(self) -> str:
         """What an operator writes into the config."""
         return operator_name(AdapterConfig.model_fields[self.name].alias or self.name)
-
-    @property
-    def told(self) -> str:
-        """The hint, and whether the setting does nothing yet."""
-        return f"{self.hint} {_NOT_YET}" if self.key in WITHOUT_EFFECT else self.hint
 
 
 def _agent() -> tuple[Setting, ...]:
@@ -277,7 +271,12 @@ def _extras() -> tuple[Setting, ...]:
         ),
         Setting("enable_docker", group, "Docker sidecar", "Privileged: not for shared clusters.", "toggle"),
         Setting("docker_image", group, "Docker image", "Of that sidecar."),
-        Setting("quota_gate_url", group, "Quota gate", "Asked once before each new run of the command line."),
+        Setting(
+            "quota_gate_url",
+            group,
+            "Quota gate",
+            "Asked by the command line before each new run.",
+        ),
     )
 
 

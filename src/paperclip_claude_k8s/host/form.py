@@ -40,7 +40,7 @@ def _field(setting: Setting, models: Models) -> JsonMap:
         "key": setting.form_key or setting.key,
         "label": setting.label,
         "type": setting.kind,
-        "hint": f"{setting.told} {setting.form_hint}".strip(),
+        "hint": f"{setting.hint} {setting.form_hint}".strip(),
         "group": setting.group,
     }
     default = default_of(setting)

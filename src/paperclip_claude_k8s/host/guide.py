@@ -38,7 +38,7 @@ def agent_configuration_doc() -> str:
 
 def _line(setting: Setting) -> str:
     names = " or ".join(f"`{name}`" for name in (setting.key, *other_names(setting.key)))
-    return f"- {names} ({_kind(setting)}{_default(setting)}): {setting.told}\n"
+    return f"- {names} ({_kind(setting)}{_default(setting)}): {setting.hint}\n"
 
 
 def _kind(setting: Setting) -> str:

@@ -1,7 +1,7 @@
 """Masking of secrets in what is shown: by name, by shape, and by known value (HOST.md 7.6)."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 MASK = "***REDACTED***"
@@ -59,11 +59,6 @@ def mask_credentials(text: str) -> str:
 def shows_secret(text: str, secrets: Collection[str]) -> bool:
     """Does the text hold a known secret, or a credential that shows itself by its shape?"""
     return mask_credentials(mask_values(text, secrets)) != text
-
-
-def redact_env(env: Mapping[str, str]) -> dict[str, str]:
-    """The same variables, those with a secret-looking name masked."""
-    return {name: MASK if is_secret_name(name) else value for name, value in env.items()}
 
 
 def redact_text(text: str) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.config import AdapterConfig, keys_without_effect, unknown_keys
+from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.redact import mask_tree, redact_command
 from paperclip_claude_k8s.plan.identity import user_labels
@@ -29,9 +29,6 @@ async def begin_run(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
     unknown = unknown_keys(ctx.config)
     if unknown:
         await say.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
-    idle = keys_without_effect(config)
-    if idle:
-        await say.warn(f"Config keys without effect in this version: {', '.join(idle)}")
     _, skipped = user_labels(config.labels)
     if skipped:
         await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 
 from paperclip_claude_k8s.base.aio import Nursery
+from paperclip_claude_k8s.base.http import open_session, proxy_for
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.ports import ProcessSettings
 
@@ -33,6 +34,7 @@ class HostPoller:
 
     def __init__(self, settings: ProcessSettings, nursery: Nursery) -> None:
         self._url = settings.env.get("PAPERCLIP_API_URL", "").rstrip("/")
+        self._proxy = proxy_for(self._url, settings.env)
         self._step = settings.timings.cancel_poll
         self._nursery = nursery
         self._runs: set[_Asked] = set()
@@ -66,7 +68,7 @@ class HostPoller:
 
     async def _ask_on(self) -> None:
         limit = asyncio.Semaphore(AT_ONCE)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
+        async with open_session(self._proxy, total=PATIENCE) as session:
             while True:
                 await asyncio.sleep(self._step)
                 async with asyncio.TaskGroup() as round_:

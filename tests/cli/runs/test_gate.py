@@ -180,6 +180,14 @@ async def test_one_post_tells_the_run_id_and_follows_no_redirect(gate: Gate) -> 
     )
 
 
+async def test_the_gate_is_asked_through_the_proxy_of_the_environment(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", gate.url.removesuffix("/consume"))
+    told = await ask("http://gate.example/consume", "r1", {})
+    assert (told.status, gate.keys) == (200, ["r1"])
+
+
 async def test_an_answer_that_comes_in_pieces_is_read_whole(gate: Gate) -> None:
     gate.in_pieces = True
     told = await ask(gate.url, "r1", {})

@@ -1,7 +1,7 @@
 // One run: what the server hands in goes to Python as plain data, its callbacks are served, and whatever goes
 // wrong with the bridge is a result with the evidence the server needs to go on (never a throw, which is none).
 
-const CALLBACKS = ["onLog", "onMeta", "onEvent", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
+const CALLBACKS = ["onLog", "onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
 const CONTINUE = "continue_conversation_v1"; // the marker today's server accepts from any adapter
 

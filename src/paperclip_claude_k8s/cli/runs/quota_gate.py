@@ -1,6 +1,7 @@
 """The quota gate: one question before a new run's Job is made, by the run's id (seed 000)."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,11 +81,12 @@ async def ask(url: str, run_id: str, about: Mapping[str, Any], patience: float =
     """One POST of `{run_id, …about}`; never repeated, and no redirect followed. Raises nothing."""
     import aiohttp  # noqa: PLC0415  # only where there is a gate
 
-    limit = aiohttp.ClientTimeout(total=patience)
+    from paperclip_claude_k8s.base.http import open_session, proxy_for  # noqa: PLC0415  # it loads aiohttp
+
     headers = {"Idempotency-Key": run_id, "Accept": "application/json"}
     try:
         async with (
-            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
+            open_session(proxy_for(url, os.environ), total=patience) as session,
             session.post(
                 url, json={"run_id": run_id, **about}, headers=headers, allow_redirects=False
             ) as answer,

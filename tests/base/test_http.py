@@ -1,8 +1,14 @@
-"""The same way out as kubectl takes."""
+"""Outgoing HTTP: the proxy is chosen by the rules of kubectl, and every session keeps one policy."""
+
+import re
+from pathlib import Path
 
 import pytest
+from aiohttp import web
+from tests.support.api_server import serving, silent
 
-from paperclip_claude_k8s.cluster.proxies import proxy_for
+from paperclip_claude_k8s.base import http
+from paperclip_claude_k8s.base.http import USER_AGENT, open_session, proxy_for
 
 PROXY = "http://proxy.example:3128"
 
@@ -61,3 +67,31 @@ def test_no_proxy_exempts_names_addresses_and_networks(server: str, exempt: str)
 )
 def test_no_proxy_exempts_nothing_else(server: str, exempt: str) -> None:
     assert proxy_for(server, {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt}) == PROXY
+
+
+async def test_a_session_uses_its_proxy_and_sends_no_cookie_back() -> None:
+    received: list[web.Request] = []
+
+    async def proxy(request: web.Request) -> web.Response:
+        received.append(request)
+        return web.Response(headers={"Set-Cookie": "a=b"})
+
+    async with serving(proxy) as url, open_session(url) as session:
+        for _ in range(2):
+            async with session.get("http://api.example/path"):
+                pass
+    assert [request.host for request in received] == ["api.example"] * 2
+    assert {request.headers["User-Agent"] for request in received} == {USER_AGENT}
+    assert "Cookie" not in received[1].headers
+
+
+async def test_a_session_with_a_total_gives_up_after_it() -> None:
+    async with serving(silent) as url, open_session(total=0.2) as session:
+        with pytest.raises(TimeoutError):
+            await session.get(url)
+
+
+def test_sessions_are_opened_in_one_module_only() -> None:
+    modules = Path(http.__file__).parents[1].rglob("*.py")
+    found = {path.name for path in modules if re.search(r"ClientSession\(", path.read_text(encoding="utf-8"))}
+    assert found == {"http.py"}

@@ -1,0 +1,92 @@
+"""The one policy of all outgoing HTTP: proxies, certificate authorities, cookies, time limits.
+
+Each caller opens a session with `open_session` and chooses the proxy with `proxy_for`:
+
+- Proxies: HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read by the rules of Go's clients, so that requests take
+  the same way as kubectl's. Loopback addresses never go through a proxy. (aiohttp's `trust_env` knows no
+  networks in NO_PROXY, sends loopback addresses through the proxy, and reads passwords from ~/.netrc.)
+- Certificate authorities: those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR. Only an API server has
+  its own, from its kubeconfig.
+- No cookies. Callers pass `allow_redirects=False`: a redirect could carry a credential to another server.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import aiohttp
+
+USER_AGENT = "paperclip-adapter-claude-k8s"
+READ_BUFFER = 256 * 1024
+"""Bytes: log responses come in large pieces; a buffer of 64 KiB would double the number of wake-ups."""
+
+
+def open_session(proxy: str | None = None, *, total: float | None = None) -> aiohttp.ClientSession:
+    """Open a session for the running event loop; the caller closes it.
+
+    `proxy` and `total` (seconds for a whole request, None for no limit) hold unless a request overrides them.
+    The number of connections is not limited, since each followed log holds one.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT},
+        proxy=proxy,
+        read_bufsize=READ_BUFFER,
+        timeout=aiohttp.ClientTimeout(total=total),
+    )
+
+
+def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
+    """Return the proxy for a URL, from HTTPS_PROXY or HTTP_PROXY of `env`.
+
+    None where no proxy is set, NO_PROXY exempts the host, or the host is a loopback address.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name = f"{parts.scheme}_proxy"
+    proxy = env.get(name.upper()) or env.get(name)
+    if not proxy or _is_loopback(host):
+        return None
+    exempt = env.get("NO_PROXY") or env.get("no_proxy") or ""
+    if any(_covers(entry.strip().lower(), host, parts.port) for entry in exempt.split(",")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _covers(entry: str, host: str, port: int | None) -> bool:
+    """Return whether one entry of NO_PROXY (a name, an address, a network or `*`) exempts the host."""
+    if entry in {"", "*"}:
+        return entry == "*"
+    address = _address(host)
+    if address is not None and "/" in entry:
+        return _in_network(address, entry)
+    name, colon, wanted_port = entry.rpartition(":")
+    if colon and wanted_port.isdigit() and "]" not in wanted_port and _address(entry) is None:
+        entry = name
+        if wanted_port != str(port):
+            return False
+    entry = entry.strip("[]")
+    if address is not None:
+        return _address(entry) == address
+    suffix = entry.removeprefix("*")
+    return host.endswith(suffix) if suffix.startswith(".") else host == suffix or host.endswith(f".{suffix}")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _in_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address, text: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False

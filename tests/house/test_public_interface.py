@@ -1,0 +1,70 @@
+"""What hosts and examples may import: the package's public names, and nothing behind them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import paperclip_claude_k8s
+
+PACKAGE = "paperclip_claude_k8s"
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "src" / PACKAGE / "docs").glob("*.md")))
+PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKAGE, f"{PACKAGE}.helpers"}
+
+
+def _examples() -> Iterator[tuple[str, str]]:
+    """Name and source of the example host, of the package docstring's code and of the documents' code."""
+    yield "tests/example_host.py", (ROOT / "tests" / "example_host.py").read_text(encoding="utf-8")
+    indented = re.findall(r"(?m)^(?: {4}.*\n|\n)+", paperclip_claude_k8s.__doc__ or "")
+    yield "the package docstring", "\n".join(re.sub(r"(?m)^ {4}", "", block) for block in indented)
+    for path in DOCUMENTS:
+        for block in re.findall(r"(?ms)^```python\n(.*?)^```", path.read_text(encoding="utf-8")):
+            yield path.name, block
+
+
+EXAMPLES = list(_examples())
+
+
+def _imported(source: str) -> set[str]:
+    """Return what an example imports of the package; documents hold fragments that are not whole programs."""
+    found = set(re.findall(rf"(?m)^\s*import ({PACKAGE}[\w.]*)", source))
+    for module, names in re.findall(rf"(?m)^\s*from ({PACKAGE}[\w.]*) import ([\w, ]+)", source):
+        is_helpers = module == f"{PACKAGE}.helpers"
+        found |= {module} if is_helpers else {f"{module}.{name.strip()}" for name in names.split(",")}
+    return found
+
+
+@pytest.mark.parametrize(("name", "source"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_example_imports_public_names_only(name: str, source: str) -> None:
+    assert _imported(source) - PUBLIC == set(), name
+
+
+def test_package_docstring_has_an_example() -> None:
+    (source,) = (source for name, source in EXAMPLES if name == "the package docstring")
+    assert _imported(source) == {f"{PACKAGE}.create_server_adapter"}
+
+
+@pytest.mark.parametrize("name", paperclip_claude_k8s.__all__)
+def test_public_name_exists_and_is_listed_by_dir(name: str) -> None:
+    assert getattr(paperclip_claude_k8s, name)
+    assert name in dir(paperclip_claude_k8s)
+
+
+def test_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = paperclip_claude_k8s.nothing  # type: ignore[attr-defined]
+
+
+def test_help_shows_every_public_name() -> None:
+    page = subprocess.run(
+        [sys.executable, "-c", f"import {PACKAGE}; help({PACKAGE})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    expected = (set(paperclip_claude_k8s.__all__) - {"__version__"}) | {"VERSION", "host-protocol.md"}
+    assert {name for name in expected if name not in page} == set()
