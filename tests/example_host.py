@@ -14,7 +14,7 @@ from paperclip_claude_k8s import Adapter, ExecutionResult
 
 
 def load_adapter() -> Adapter:
-    """Load the adapter as a host does that knows only its name: every installed adapter has an entry point."""
+    """Load the adapter through its entry point, as a host does that knows adapters by name only."""
     (entry,) = importlib.metadata.entry_points(group="paperclip.adapters", name="claude_k8s")
     adapter: Adapter = entry.load()()
     return adapter
