@@ -1,4 +1,4 @@
-"""Every error code's message, word for word: what happened to what, the cluster's own words, the next step."""
+"""The message of every error code, word for word: what happened, the cluster's own sentence, the next step."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.claude.failure_texts import EMPTY_REPLY, build_partial_run_error, truncated_message
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.error_codes import ErrorCode
+from paperclip_claude_k8s.error_codes import ERROR_REFERENCE, ErrorCode
 from paperclip_claude_k8s.failures import Failure
 
 FORBIDDEN = ClusterError(403, "Forbidden", 'User "sa" cannot create resource "jobs" in API group "batch"')
@@ -27,15 +27,13 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.config_invalid("config.timeoutSec: expected a number of seconds, got 'soon'"),
         (
-            "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — "
-            "correct it and run again"
+            "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — correct it and run the agent again"
         ),
     ),
     (
         failures.agent_id_invalid("///"),
         (
-            "Agent id '///' has no character that a Kubernetes label can hold — "
-            "use an id with at least one letter or digit"
+            "Agent id '///' has no character that is allowed in a Kubernetes label — use an id with at least one letter or digit"
         ),
     ),
     (
@@ -44,37 +42,32 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.init_needs_leases(),
-        "Invalid configuration: promptDelivery init needs Leases, which this account may not use — allow them (`claude-k8s rbac` prints the Role), or use promptDelivery secret",
+        "Invalid configuration: promptDelivery init needs Leases, which this account may not use — allow Leases (`claude-k8s rbac` prints the Role), or use promptDelivery secret",
     ),
     (
         failures.remote_target("ssh"),
-        "Invalid configuration: the agent's environment is remote (ssh), but this adapter runs Jobs — choose the local environment for this agent",
+        "Invalid configuration: the agent's environment is remote (ssh), but this adapter only runs Kubernetes Jobs — choose the local environment for this agent",
     ),
     (
         failures.prompt_not_staged(2_000_000, "Permission denied"),
-        "The prompt has 2000000 bytes, too many for a Secret, and the shared volume refused it: Permission denied — let this account write to it, or shorten it",
+        "The prompt has 2000000 bytes, too many for a Secret, and writing it to the shared volume failed: Permission denied — let this account write to the shared volume, or shorten the prompt",
     ),
     (
         failures.prompt_too_large(1_000_000, 921_600),
         (
-            "The prompt and what goes with it have 1000000 bytes; the run Secret holds 921600 — "
-            "mount the shared volume here too (sharedVolumeDir) to have it staged there, or shorten it"
+            "The prompt and its attachments have 1000000 bytes, but the run Secret can hold only 921600 — mount the shared volume on this host too (sharedVolumeDir), or shorten the prompt"
         ),
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", "there is no such Pod"),
         (
-            "The home pod ns/paperclip-0 could not be read: there is no such Pod — "
-            "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with "
-            "HOSTNAME and the right to get pods"
+            "The home pod ns/paperclip-0 could not be read: there is no such Pod — Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with HOSTNAME set and the right to get pods"
         ),
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),
         (
-            "The home pod ns/paperclip-0 could not be read: "
-            "Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — "
-            "no Job was created; check the API server, and run again once it answers"
+            "The home pod ns/paperclip-0 could not be read: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — no Job was created; check the API server, and run the agent again once it answers"
         ),
     ),
     (
@@ -109,15 +102,13 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.orphan_task_unknown("ac-ada-1"),
         (
-            "Concurrent run blocked: orphaned Job ac-ada-1 still runs and its task is unknown — "
-            "let it end, or delete it if nobody needs its work"
+            "Concurrent run blocked: orphaned Job ac-ada-1 is still running and its task is unknown — let it end, or delete it if its work is not needed"
         ),
     ),
     (
         failures.orphan_session_mismatch("ac-ada-1", "s1", "s2"),
         (
-            "Concurrent run blocked: orphaned Job ac-ada-1 works in session s1, this run wants s2 — "
-            "let it end, or delete it"
+            "Concurrent run blocked: orphaned Job ac-ada-1 works in session s1, this run needs session s2 — let it end, or delete it"
         ),
     ),
     (
@@ -145,27 +136,49 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.secret_create_failed("ac-ada-1", FORBIDDEN),
         (
-            'Failed to create prompt Secret: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group '
-            '"batch" — Job ac-ada-1 was taken back; give the service account the right named above '
-            "(`claude-k8s rbac` prints the Role)"
+            'Failed to create prompt Secret: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group "batch" — Job ac-ada-1 was deleted again; give the service account the right named above (`claude-k8s rbac` prints the Role)'
         ),
     ),
     (
+        failures.secret_create_failed("ac-ada-1", QUOTA),
+        "Failed to create prompt Secret: HTTP 403 Forbidden: exceeded quota: small, requested: pods=1, used: pods=4, limited: pods=4 — Job ac-ada-1 was deleted again; free some of the namespace's quota or lower `resources`",
+    ),
+    (
+        failures.as_possibly_started(failures.pod_schedule_failed("it has no Pod", retryable=True)),
+        "Pod scheduling failed: it has no Pod — retrying may succeed; it is unknown whether the agent had started",
+    ),
+    (
+        failures.as_possibly_started(failures.pod_disrupted("pod-1", "Evicted", "", started=False)),
+        "Pod pod-1 was disrupted (Evicted) — it is unknown whether its agent had started; its session can be resumed",
+    ),
+    (
+        failures.job_gone("ac-ada-1"),
+        "Job ac-ada-1 of this run existed and is gone, and its result was never collected — it was deleted, or its TTL expired; start a new run",
+    ),
+    (failures.cancelled(proven=False), "Run cancelled"),
+    (
+        failures.pod_reattach_failed("Job ac-ada-1 has no Pod"),
+        "Pod reattach failed: Job ac-ada-1 has no Pod — the adopted Job may have done work; inspect it before you run the agent again",
+    ),
+    (
+        failures.complained(Classified(Complaint.PROMPT_TOO_LONG, ""), "Prompt is too long", resumed=True),
+        "Prompt is too long — the session can no longer be resumed; the next run starts a fresh one",
+    ),
+    (
         failures.pod_schedule_failed("0/3 nodes are available: insufficient cpu", retryable=True),
-        "Pod scheduling failed: 0/3 nodes are available: insufficient cpu — the cluster may get over it",
+        "Pod scheduling failed: 0/3 nodes are available: insufficient cpu — retrying may succeed",
     ),
     (
         failures.pod_schedule_failed(
             'Image pull failed for "claude" (InvalidImageName): x!', retryable=False
         ),
         (
-            'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — '
-            "correct what is named, then run again"
+            'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — correct the cause, then run the agent again'
         ),
     ),
     (
-        failures.of_adopted(failures.pod_schedule_failed("it has no Pod", retryable=True)),
-        "Pod reattach failed: it has no Pod — the adopted Job may have done work; look at it first",
+        failures.as_adopted(failures.pod_schedule_failed("it has no Pod", retryable=True)),
+        "Pod reattach failed: it has no Pod — the adopted Job may have done work; inspect it before you run the agent again",
     ),
     (
         failures.pod_disrupted("pod-1", "Evicted", "The node was low on memory", started=True),
@@ -178,37 +191,31 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.pod_disrupted("pod-1", "PodDeleted", "somebody deleted the Pod", started=None),
         (
-            "Pod pod-1 was disrupted (PodDeleted): somebody deleted the Pod — whether its agent had started is not "
-            "known; its session can be resumed"
+            "Pod pod-1 was disrupted (PodDeleted): somebody deleted the Pod — it is unknown whether its agent had started; its session can be resumed"
         ),
     ),
     (
         failures.pods_remain("pod-1"),
         (
-            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise "
-            "terminatingWaitSec, or, once its node is surely down, delete it by force"
+            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down"
         ),
     ),
     (
         failures.run_taken_over("ac-ada-1"),
         (
-            "Job ac-ada-1 was taken over by another host process while this one could not be heard of — the other "
-            "process gives this run's result"
+            "Job ac-ada-1 was taken over by another host process while this one did not renew its Lease — the other process reports the result of this run"
         ),
     ),
     (
         failures.init_needs_version((1, 29), (1, 20)),
         (
-            "Invalid configuration: promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.20: an "
-            "older one starts a second Pod while the agent of a deleted one still works — use promptDelivery secret "
-            "and let this account create Secrets, or upgrade the cluster"
+            "Invalid configuration: promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.20: an older one starts a second Pod while the agent in a deleted Pod still works — use promptDelivery secret and let this account create Secrets, or upgrade the cluster"
         ),
     ),
     (
         failures.job_deleted_externally("detected_via=watch, job=ac-ada-1, ns=agents"),
         (
-            "K8s Job was deleted externally before Claude could complete [detected_via=watch, job=ac-ada-1, ns=agents] "
-            "— look for who deletes Jobs there; the session can be resumed"
+            "K8s Job was deleted externally before Claude could complete [detected_via=watch, job=ac-ada-1, ns=agents] — find out what deletes Jobs in this namespace; the session can be resumed"
         ),
     ),
     (
@@ -220,7 +227,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.log_limit_exceeded("10Gi"),
-        "The agent printed more than logSizeLimit 10Gi and was ended — find out why, or raise logSizeLimit",
+        "The agent printed more than logSizeLimit 10Gi and was stopped — find out why, or raise logSizeLimit",
     ),
     (
         failures.timeout(60),
@@ -263,7 +270,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         said(Complaint.TRANSIENT, "API Error: 529 Overloaded."),
-        f"{FAILED}API Error: 529 Overloaded. — try again in a while",
+        f"{FAILED}API Error: 529 Overloaded. — try again later",
     ),
     (
         said(Complaint.CREDIT_EXHAUSTED, "Credit balance is too low"),
@@ -271,7 +278,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         said(Complaint.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
-        f"{FAILED}There's an issue with the selected model (x). — correct `model`, or ask for access to it",
+        f"{FAILED}There's an issue with the selected model (x). — correct `model`, or request access to it",
     ),
     (
         said(Complaint.PROMPT_TOO_LONG, "Prompt is too long"),
@@ -289,8 +296,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     (
         said(Complaint.MAX_TURNS, "Reached maximum number of turns (2)"),
         (
-            f"{FAILED}Reached maximum number of turns (2) — "
-            "the host continues it; raise maxTurnsPerRun for more at once"
+            f"{FAILED}Reached maximum number of turns (2) — the host continues the run; raise maxTurnsPerRun to allow more turns at once"
         ),
     ),
     (
@@ -303,14 +309,14 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         said(Complaint.EMPTY_REPLY, "[ede_diagnostic]"),
-        f"{FAILED}[ede_diagnostic] — try again; look at the model's gateway if it stays so",
+        f"{FAILED}[ede_diagnostic] — try again; check the model's gateway if it happens again",
     ),
-    (said(Complaint.OTHER, "boom"), f"{FAILED}boom — the output holds more"),
+    (said(Complaint.OTHER, "boom"), f"{FAILED}boom — read the agent's output for details"),
 ]
 
 
 @pytest.mark.parametrize(("failure", "message"), GOLDEN, ids=lambda value: getattr(value, "code", None))
-def test_a_message_reads_like_this(failure: Failure, message: str) -> None:
+def test_failure_message_is_golden(failure: Failure, message: str) -> None:
     assert failure.message == message
 
 
@@ -321,3 +327,13 @@ def test_every_code_has_a_golden_message() -> None:
 @pytest.mark.parametrize("failure", [failure for failure, _ in GOLDEN], ids=lambda failure: str(failure.code))
 def test_every_message_names_the_next_step(failure: Failure) -> None:
     assert " — " in failure.message or failure.code in {ErrorCode.CANCELLED, ErrorCode.NO_RESULT}
+
+
+@pytest.mark.parametrize("code", list(ErrorCode), ids=str)
+def test_error_reference_matches_what_is_built(code: ErrorCode) -> None:
+    built = [failure for failure, _ in GOLDEN if failure.code == code]
+    described = ERROR_REFERENCE[code]
+    assert {failure.evidence for failure in built} == set(described.evidence)
+    assert {failure.family for failure in built} == set(described.families)
+    assert {failure.clear_session for failure in built} == set(described.clears_session)
+    assert bool(described.retry_if) == (len(described.families) > 1)

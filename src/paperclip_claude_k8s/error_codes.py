@@ -1,80 +1,280 @@
-"""The codes by which hosts and operators know how a run ended badly; `failures` builds what carries them."""
+"""The codes by which hosts and operators know how a run failed, and what each of them means.
 
+`failures` builds the values that carry a code. `ERROR_REFERENCE` is the source of `docs/errors.md`; a test
+compares it with what the builders of `failures` really return.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from paperclip_claude_k8s.host.result import ErrorFamily
+
+Evidence: TypeAlias = Literal["bootstrap", "continuation", "interrupted", "none"]
+"""What the host may conclude: the agent did not run; it may have run; it was stopped cleanly; nothing."""
 
 
 class ErrorCode(StrEnum):
-    """What hosts and operators match on; the sentence is what an operator should look at first."""
+    """The values are interface: hosts and operators match them."""
 
     CONFIG_INVALID = "k8s_config_invalid"
-    """Correct the named setting."""
     AGENT_ID_INVALID = "k8s_agent_id_invalid"
-    """Give the agent an id with at least one letter or digit."""
     PROMPT_TOO_LARGE = "k8s_prompt_too_large"
-    """Mount the shared volume on the host too (`sharedVolumeDir`), or shorten the prompt."""
     HOME_POD_UNAVAILABLE = "k8s_home_pod_unavailable"
-    """Set `image`, or let the service account read its own Pod. Try again if the API server was away."""
     GUARD_UNREACHABLE = "k8s_concurrency_guard_unreachable"
-    """Look at the API server and at the `list jobs` right."""
     RUN_BLOCKED = "k8s_concurrent_run_blocked"
-    """Wait for the named Job, cancel its run, or set `concurrencyWaitSec`."""
     ORPHAN_TASK_UNKNOWN = "k8s_orphan_task_unknown"
-    """Look at the named Job; delete it if nobody needs its work."""
     ORPHAN_SESSION_MISMATCH = "k8s_orphan_session_mismatch"
-    """Let the named Job end, or delete it."""
     JOB_CREATE_FAILED = "k8s_job_create_failed"
-    """Read the API server's refusal: quota, admission, rights."""
     SECRET_CREATE_FAILED = "k8s_prompt_secret_create_failed"  # noqa: S105  # a code, not a password
-    """Read the API server's refusal; the `create secrets` right is needed."""
     POD_SCHEDULE_FAILED = "k8s_pod_schedule_failed"
-    """Read the Pod's events in the message: resources, image, volume, init container."""
     POD_REATTACH_FAILED = "k8s_pod_reattach_failed"
-    """The adopted Job has no Pod that can be read; delete the Job."""
     POD_DISRUPTED = "k8s_pod_disrupted"
-    """The Pod was evicted, deleted, preempted, drained or suspended; the session can be resumed."""
     JOB_DELETED_EXTERNALLY = "k8s_job_deleted_externally"
-    """Find out who deletes Jobs in this namespace."""
     RUN_TAKEN_OVER = "k8s_run_taken_over"
-    """Another process took this one for dead and answers the run; look for a host that stalled."""
     JOB_STATE_MISMATCH = "k8s_job_state_mismatch"
-    """The run's end could not be observed; look at the Job, which was left alone."""
     LOG_LIMIT_EXCEEDED = "k8s_log_limit_exceeded"
-    """Raise `logSizeLimit` or find out why the agent prints so much."""
     TIMEOUT = "timeout"
-    """Raise `timeoutSec` or give the agent less to do at once."""
     CANCELLED = "cancelled"
-    """Somebody stopped the run."""
     AUTH_REQUIRED = "claude_auth_required"
-    """Renew the agent's credentials."""
     PROVIDER_QUOTA = "provider_quota"
-    """The subscription's limit is reached; it resets at the named time."""
     TRANSIENT_UPSTREAM = "claude_transient_upstream"
-    """The model API was overloaded or out of reach; the host tries again."""
     CREDIT_EXHAUSTED = "claude_credit_exhausted"
-    """Add credit to the API account."""
     MODEL_NOT_FOUND = "model_not_found"
-    """Correct `model`, or ask for access to it."""
     CLAUDE_PROMPT_TOO_LONG = "claude_prompt_too_long"
-    """Start a fresh session or send less."""
     MAX_BUDGET = "claude_max_budget"
-    """Raise the budget given in `extraArgs`."""
     MAX_OUTPUT = "claude_max_output"
-    """Ask for less at once, or set CLAUDE_CODE_MAX_OUTPUT_TOKENS."""
     REFUSAL = "claude_refusal"
-    """The model refused; rephrase the task."""
     MAX_TURNS = "max_turns_exhausted"
-    """The host continues the run; raise `maxTurnsPerRun` to allow more at once."""
     SESSION_UNAVAILABLE = "session_unavailable"
-    """The session is gone; the next run starts a fresh one."""
     POISONED_SESSION = "claude_poisoned_previous_message_id"
-    """The session cannot be continued; the next run starts a fresh one."""
     LLM_API_ERROR = "llm_api_error"
-    """The model answered with nothing; try again, look at the model's gateway."""
     TRUNCATED = "claude_truncated"
-    """The agent was ended in mid-answer; the message says how its container ended."""
     INIT_FAILED = "claude_init_failed"
-    """Look at credentials, model name and the CLI's version."""
     NO_RESULT = "claude_no_result"
-    """The agent ended without a result; the output in the result says how far it got."""
     FAILED = "claude_failed"
-    """Read Claude's own words in the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDescription:
+    """One code, for the reference.
+
+    Where a code is built in several situations, `families`, `evidence` and `clears_session` list all values
+    that occur; `retry_if` then says when it is retried.
+    """
+
+    happened: str
+    action: str
+    evidence: tuple[Evidence, ...] = ("continuation",)
+    families: tuple[ErrorFamily | None, ...] = (None,)
+    retry_if: str = ""
+    clears_session: tuple[bool, ...] = (False,)
+    session: str = ""
+    """What is particular about the session; "" for the usual statement about the evidence."""
+
+
+_RETRIED: tuple[ErrorFamily | None, ...] = ("transient_upstream",)
+_MAYBE_RETRIED: tuple[ErrorFamily | None, ...] = (None, "transient_upstream")
+_API_TROUBLE = "the API server did not answer, was overloaded, or reported a conflict or an exhausted quota"
+
+ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
+    ErrorCode.CONFIG_INVALID: ErrorDescription(
+        "The context or a setting cannot be used: it has a wrong type or value, needs a newer Kubernetes or "
+        "Leases that the account may not use, or asks for a remote environment.",
+        "Correct the setting that the message names.",
+        ("bootstrap",),
+    ),
+    ErrorCode.AGENT_ID_INVALID: ErrorDescription(
+        "The agent's id has no character that is allowed in a Kubernetes label.",
+        "Give the agent an id with at least one letter or digit.",
+        ("bootstrap",),
+    ),
+    ErrorCode.PROMPT_TOO_LARGE: ErrorDescription(
+        "The prompt and its attachments do not fit into the run Secret, and they could not be written to the "
+        "shared volume instead.",
+        "Mount the shared volume on the host too (`sharedVolumeDir`), let the host's account write to it, or "
+        "shorten the prompt.",
+        ("bootstrap",),
+    ),
+    ErrorCode.HOME_POD_UNAVAILABLE: ErrorDescription(
+        "The host's own Pod, from which Jobs inherit image, volume and environment, cannot be found or read.",
+        "Set `image`, or let the service account read its own Pod. If the API server was away, run the agent "
+        "again once it answers.",
+        ("bootstrap",),
+        _MAYBE_RETRIED,
+        _API_TROUBLE,
+    ),
+    ErrorCode.GUARD_UNREACHABLE: ErrorDescription(
+        "Jobs, Pods or Leases could not be read, so another run of the same slot cannot be excluded. "
+        "No Job was created.",
+        "Check the API server and the right to list Jobs.",
+        ("bootstrap",),
+        _RETRIED,
+    ),
+    ErrorCode.RUN_BLOCKED: ErrorDescription(
+        "Another run occupies the slot: its Job is running, its Pod has not ended, or it holds the lock.",
+        "Wait for the named Job, cancel its run, or set `concurrencyWaitSec`.",
+        ("bootstrap",),
+        _RETRIED,
+    ),
+    ErrorCode.ORPHAN_TASK_UNKNOWN: ErrorDescription(
+        "A running Job of the slot has no living host process. It cannot be adopted, because it or this run has "
+        "no task id.",
+        "Inspect the named Job. Let it end, or delete it if its work is not needed.",
+        ("bootstrap",),
+    ),
+    ErrorCode.ORPHAN_SESSION_MISMATCH: ErrorDescription(
+        "A running Job of the same task has no living host process, and it resumes another session than this "
+        "run needs.",
+        "Let the named Job end, or delete it.",
+        ("bootstrap",),
+    ),
+    ErrorCode.JOB_CREATE_FAILED: ErrorDescription(
+        "The API server did not accept the Job: quota, admission policy, missing right, or invalid field.",
+        "Follow the API server's sentence in the message.",
+        ("bootstrap",),
+        _MAYBE_RETRIED,
+        _API_TROUBLE,
+    ),
+    ErrorCode.SECRET_CREATE_FAILED: ErrorDescription(
+        "The API server did not accept the run Secret. The Job was deleted again.",
+        "Follow the API server's sentence in the message; the right to create Secrets is needed.",
+        ("bootstrap",),
+        _MAYBE_RETRIED,
+        _API_TROUBLE,
+    ),
+    ErrorCode.POD_SCHEDULE_FAILED: ErrorDescription(
+        "The agent's container did not start: no node fits, the image cannot be pulled, a volume cannot be "
+        "mounted, an init container failed, or a waiting budget is spent.",
+        "Read the Pod's conditions and Events in the message: resources, image, volume, init container.",
+        ("bootstrap", "continuation"),
+        _MAYBE_RETRIED,
+        "the same Pod may start later, for example because a waiting budget was spent",
+    ),
+    ErrorCode.POD_REATTACH_FAILED: ErrorDescription(
+        "An adopted Job has no Pod whose log or result can be read, or could not be labelled as this run's.",
+        "Inspect the Job; delete it if its work is not needed.",
+        families=_MAYBE_RETRIED,
+        retry_if="the Job was left alone, or its Pod may still start",
+    ),
+    ErrorCode.POD_DISRUPTED: ErrorDescription(
+        "The Pod was evicted, preempted, deleted, drained or suspended, or its node was lost.",
+        "None is needed for a single case. If it recurs, look at the reason in the message.",
+        ("bootstrap", "continuation"),
+        _RETRIED,
+    ),
+    ErrorCode.JOB_DELETED_EXTERNALLY: ErrorDescription(
+        "Something other than this adapter deleted the Job before Claude could complete, or before its result "
+        "was collected.",
+        "Find out what deletes Jobs in this namespace. The message lists what was seen last.",
+    ),
+    ErrorCode.RUN_TAKEN_OVER: ErrorDescription(
+        "Another host process considered this one dead and adopted its Job; it reports the run's result.",
+        "Find out why this host process did not renew its Lease: it stalled or had no connection.",
+        ("none",),
+        session="Left to the other process.",
+    ),
+    ErrorCode.JOB_STATE_MISMATCH: ErrorDescription(
+        "The end of the run could not be observed. The Job was left in the cluster.",
+        "Inspect the Job; the next run of the slot adopts it.",
+    ),
+    ErrorCode.LOG_LIMIT_EXCEEDED: ErrorDescription(
+        "The agent printed more than `logSizeLimit` and was stopped.",
+        "Find out why the agent prints so much, or raise `logSizeLimit`.",
+    ),
+    ErrorCode.TIMEOUT: ErrorDescription(
+        "The agent was stopped because `timeoutSec` was over.",
+        "Raise `timeoutSec`, or give the agent less to do at once.",
+    ),
+    ErrorCode.CANCELLED: ErrorDescription(
+        "The host cancelled the run, and the agent was stopped.",
+        "None.",
+        ("interrupted", "continuation"),
+    ),
+    ErrorCode.AUTH_REQUIRED: ErrorDescription(
+        "The model API or the CLI rejected the agent's credentials.",
+        "Renew the credentials. `errorMeta.loginUrl` holds the login address if Claude printed one.",
+    ),
+    ErrorCode.PROVIDER_QUOTA: ErrorDescription(
+        "The account's usage limit is reached.",
+        "Wait until the limit resets (`retryNotBefore`), or use another account.",
+        families=("provider_quota",),
+    ),
+    ErrorCode.TRANSIENT_UPSTREAM: ErrorDescription(
+        "The model API was overloaded, rate-limited the agent, or could not be reached.",
+        "None is needed for a single case.",
+        families=_RETRIED,
+    ),
+    ErrorCode.CREDIT_EXHAUSTED: ErrorDescription(
+        "The API account has no credit left.", "Add credit to the API account."
+    ),
+    ErrorCode.MODEL_NOT_FOUND: ErrorDescription(
+        "The model does not exist, or the account has no access to it.",
+        "Correct `model`, or request access to it.",
+    ),
+    ErrorCode.CLAUDE_PROMPT_TOO_LONG: ErrorDescription(
+        "The request exceeds the model's context window. If a session was resumed, one attempt with a fresh "
+        "session was made.",
+        "Start a fresh session, or send less.",
+        clears_session=(False, True),
+        session="Cleared if the run resumed it; else it can be resumed.",
+    ),
+    ErrorCode.MAX_BUDGET: ErrorDescription(
+        "The run reached the budget given in `extraArgs`.", "Raise the budget given in `extraArgs`."
+    ),
+    ErrorCode.MAX_OUTPUT: ErrorDescription(
+        "One answer exceeded the limit of output tokens.",
+        "Ask for less at once, or set `CLAUDE_CODE_MAX_OUTPUT_TOKENS`.",
+    ),
+    ErrorCode.REFUSAL: ErrorDescription(
+        "The model refused to answer.", "Rephrase the task.", families=("model_refusal",)
+    ),
+    ErrorCode.MAX_TURNS: ErrorDescription(
+        "The run reached `maxTurnsPerRun`.",
+        "None: the host continues the run. Raise `maxTurnsPerRun` to allow more turns at once.",
+        ("none",),
+        session="Can be resumed.",
+    ),
+    ErrorCode.SESSION_UNAVAILABLE: ErrorDescription(
+        "Claude could not resume the session.",
+        "None: the next run starts a fresh session.",
+        clears_session=(True,),
+    ),
+    ErrorCode.POISONED_SESSION: ErrorDescription(
+        "The model API rejects the content of the session.",
+        "None: the next run starts a fresh session.",
+        clears_session=(True,),
+    ),
+    ErrorCode.LLM_API_ERROR: ErrorDescription(
+        "The model answered without content.",
+        "Check the model's gateway if it happens again.",
+        families=_RETRIED,
+    ),
+    ErrorCode.TRUNCATED: ErrorDescription(
+        "The output stops in the middle of an answer. The message says how the container ended.",
+        "Look at the exit code and its reason; exit code 137 is mostly a memory limit that is too low.",
+        families=_RETRIED,
+    ),
+    ErrorCode.INIT_FAILED: ErrorDescription(
+        "Claude exited after it had started, before its first answer and without an error text.",
+        "Check credentials, model name and the version of the CLI.",
+    ),
+    ErrorCode.NO_RESULT: ErrorDescription(
+        "Claude exited without a result.",
+        "Read the output in `resultJson.stdout` and `resultJson.stderr`.",
+    ),
+    ErrorCode.FAILED: ErrorDescription(
+        "Claude's result reports an error that no other code describes.",
+        "Read Claude's own sentence in the message.",
+    ),
+}
+
+ERROR_GROUPS: Mapping[ErrorCode, str] = {
+    ErrorCode.CONFIG_INVALID: "Before any Job",
+    ErrorCode.GUARD_UNREACHABLE: "Slot, Job and run Secret",
+    ErrorCode.POD_SCHEDULE_FAILED: "The agent did not start",
+    ErrorCode.POD_REATTACH_FAILED: "The agent may have run",
+    ErrorCode.AUTH_REQUIRED: "Claude's own errors",
+}
+"""Headings of the reference, each before the code with which its group begins."""

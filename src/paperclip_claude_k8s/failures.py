@@ -1,38 +1,36 @@
-"""Every way a run can end badly: the codes, what they mean to the host, and one builder per code.
+"""Every way a run can fail: one builder per cause, and the value that they build.
 
-No other module writes an `ErrorCode` or composes a failure's message; `tests/house` keeps it so.
-A message says what happened to what, the cluster's own words, and the next step.
+No other module writes an `ErrorCode` or builds a `Failure`; `tests/house` checks that.
+The text of a failure has two parts: `what` happened, with the cluster's or Claude's own sentence, and the
+`next_step` for an operator. `error_codes.ERROR_REFERENCE` describes each code for the documentation.
 
-    RunFailure                     raised by a room, caught once, in `execute`
-    └── Failure                    the value: code, message, what the host may conclude
+    RunFailure                     raised by a step of the run, caught once, in `execute`
+    └── Failure                    the value: code, texts, and what the host may conclude from it
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
-        └── the agent may have run disrupted, deleted, timeout, Claude's own ends    evidence: continuation
+        └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
 """
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.error_codes import ErrorCode
+from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 JsonMap: TypeAlias = dict[str, Any]
 
 
-Evidence = Literal["bootstrap", "continuation", "interrupted", "none"]
-"""What the host may conclude (HOST.md 4.3): nothing ran; it ran; it was stopped cleanly; say nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One bad end. `retry_not_before` is an aware UTC time; `meta` holds facts without secrets."""
+    """Why a run failed. `retry_not_before` is an aware UTC time; `meta` holds facts without secrets."""
 
     code: ErrorCode
-    message: str
+    what: str
+    next_step: str = ""
     evidence: Evidence = "continuation"
     family: ErrorFamily | None = None
     clear_session: bool = False
@@ -40,225 +38,268 @@ class Failure:
     meta: JsonMap = field(default_factory=dict)
 
     @property
+    def message(self) -> str:
+        """What the host and the operator read."""
+        return f"{self.what} — {self.next_step}" if self.next_step else self.what
+
+    @property
     def keeps_job(self) -> bool:
-        """Whatever runs in the cluster is left alone: nobody knows what it does."""
+        """Whether the Job must stay in the cluster, because its agent may still work."""
         return self.code == ErrorCode.JOB_STATE_MISMATCH
 
 
 class RunFailure(Exception):
-    """Ends a run from inside a room."""
+    """Ends a run before it has been observed; `execute` turns it into a result."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.code}: {failure.message}")
         self.failure = failure
 
 
-def _bootstrap(code: ErrorCode, message: str, *, retryable: bool = False) -> Failure:
-    return Failure(code, message, "bootstrap", "transient_upstream" if retryable else None)
+def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = False) -> Failure:
+    """A failure before the agent's container started, so that the host may repeat the run."""
+    return Failure(code, what, next_step, "bootstrap", "transient_upstream" if retryable else None)
 
 
-def words_of(error: ClusterError) -> str:
-    """Status, reason and the cluster's own sentence."""
+def describe_error(error: ClusterError) -> str:
+    """HTTP status, reason and the API server's own sentence."""
     status = f"HTTP {error.status} " if error.status else ""
     return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 # ── before any Job ───────────────────────────────────────────────────────────────────────────────
 
 
 def config_invalid(why: str) -> Failure:
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why} — correct it and run again")
+    """Built when the context or the config cannot be read, or a setting has a value that no run can use."""
+    return _bootstrap(
+        ErrorCode.CONFIG_INVALID, f"Invalid configuration: {why}", "correct it and run the agent again"
+    )
 
 
 def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int]) -> Failure:
-    """An older server would drop the fields it does not know, and the Pod would not be what was asked for."""
-    needs, found = (".".join(map(str, numbers)) for numbers in (least, version))
-    text = f"Invalid configuration: {setting} needs Kubernetes {needs} or newer, this cluster has {found}"
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — leave {setting} out, or upgrade the cluster")
+    """Built when a setting needs API fields that an older server would silently drop from the Job."""
+    needs = f"{setting} needs Kubernetes {_dotted(least)} or newer, this cluster has {_dotted(version)}"
+    step = f"leave {setting} out, or upgrade the cluster"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {needs}", step)
 
 
 def agent_id_invalid(agent_id: str) -> Failure:
-    text = f"Agent id {agent_id[:80]!r} has no character that a Kubernetes label can hold"
-    return _bootstrap(ErrorCode.AGENT_ID_INVALID, f"{text} — use an id with at least one letter or digit")
+    """Built when no label value can be made from the agent's id."""
+    text = f"Agent id {agent_id[:80]!r} has no character that is allowed in a Kubernetes label"
+    return _bootstrap(ErrorCode.AGENT_ID_INVALID, text, "use an id with at least one letter or digit")
 
 
 def prompt_too_large(size: int, limit: int) -> Failure:
-    text = f"The prompt and what goes with it have {size} bytes; the run Secret holds {limit}"
-    return _bootstrap(
-        ErrorCode.PROMPT_TOO_LARGE,
-        f"{text} — mount the shared volume here too (sharedVolumeDir) to have it staged there, or shorten it",
-    )
+    """Built when the prompt exceeds the run Secret and this host does not mount the shared volume."""
+    text = f"The prompt and its attachments have {size} bytes, but the run Secret can hold only {limit}"
+    step = "mount the shared volume on this host too (sharedVolumeDir), or shorten the prompt"
+    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, text, step)
 
 
 def prompt_not_staged(size: int, why: str) -> Failure:
-    text = f"The prompt has {size} bytes, too many for a Secret, and the shared volume refused it: {why}"
-    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, f"{text} — let this account write to it, or shorten it")
+    """Built when a prompt that exceeds the run Secret could not be written to the shared volume either."""
+    text = f"The prompt has {size} bytes, too many for a Secret, and writing it to the shared volume failed"
+    step = "let this account write to the shared volume, or shorten the prompt"
+    return _bootstrap(ErrorCode.PROMPT_TOO_LARGE, f"{text}: {why}", step)
 
 
 def remote_target(transport: str) -> Failure:
-    text = (
-        f"Invalid configuration: the agent's environment is remote ({transport}), but this adapter runs Jobs"
-    )
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — choose the local environment for this agent")
+    """Built when the host wants the agent to run in a remote environment, such as over SSH."""
+    text = f"the agent's environment is remote ({transport}), but this adapter only runs Kubernetes Jobs"
+    step = "choose the local environment for this agent"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {text}", step)
 
 
 def init_needs_version(least: tuple[int, int], version: tuple[int, int]) -> Failure:
-    """An older server replaces a Pod that is being deleted; only a run Secret holds the new one back."""
-    needs, found = (".".join(map(str, numbers)) for numbers in (least, version))
-    text = f"promptDelivery init needs Kubernetes {needs} or newer, this cluster has {found}"
-    why = "an older one starts a second Pod while the agent of a deleted one still works"
+    """Built when an init container should deliver the prompt and the server has no Pod replacement policy.
+
+    Such a server replaces a Pod while it is being deleted. Only a run Secret could keep the new Pod from
+    starting a second agent, and this delivery has none.
+    """
+    needs = (
+        f"promptDelivery init needs Kubernetes {_dotted(least)} or newer, this cluster has {_dotted(version)}"
+    )
+    why = "an older one starts a second Pod while the agent in a deleted Pod still works"
     step = "use promptDelivery secret and let this account create Secrets, or upgrade the cluster"
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {text}: {why} — {step}")
+    return _bootstrap(ErrorCode.CONFIG_INVALID, f"Invalid configuration: {needs}: {why}", step)
 
 
 def init_needs_leases() -> Failure:
-    """Without its Secret nothing holds a Pod back while two hosts find out which of them works."""
+    """Built when an init container should deliver the prompt and this account may not use Leases.
+
+    Without a run Secret, only the slot's Lease keeps two host processes from starting the same agent.
+    """
     text = "Invalid configuration: promptDelivery init needs Leases, which this account may not use"
-    step = "allow them (`claude-k8s rbac` prints the Role), or use promptDelivery secret"
-    return _bootstrap(ErrorCode.CONFIG_INVALID, f"{text} — {step}")
+    step = "allow Leases (`claude-k8s rbac` prints the Role), or use promptDelivery secret"
+    return _bootstrap(ErrorCode.CONFIG_INVALID, text, step)
 
 
 def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None) -> Failure:
-    """`error`: of the call that should have read it; an API server that is out of reach may come back."""
+    """Built when the host's own Pod, from which Jobs inherit their settings, cannot be found or read.
+
+    `error` is the failed API call, if there was one; it decides whether a retry may succeed.
+    """
     retryable = error is not None and error.may_succeed_later
     text = f"The home pod {which} could not be read: {why}"
-    return _bootstrap(
-        ErrorCode.HOME_POD_UNAVAILABLE, f"{text} — {_home_pod_step(error)}", retryable=retryable
-    )
+    return _bootstrap(ErrorCode.HOME_POD_UNAVAILABLE, text, _home_pod_step(error), retryable=retryable)
 
 
 def _home_pod_step(error: ClusterError | None) -> str:
     if error is not None and error.may_succeed_later:
-        return "no Job was created; check the API server, and run again once it answers"
+        return "no Job was created; check the API server, and run the agent again once it answers"
     if error is not None and error.unauthorized:
         return "renew the credentials of this process: the API server does not accept them"
     inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
     if error is not None and error.lacks_right:
         return f"{inherits}give the service account the right to get pods (`claude-k8s rbac` prints the Role)"
-    return f"{inherits}run in the cluster with HOSTNAME and the right to get pods"
+    return f"{inherits}run in the cluster with HOSTNAME set and the right to get pods"
 
 
 # ── guard and create ─────────────────────────────────────────────────────────────────────────────
 
 
 def guard_unreachable(error: ClusterError) -> Failure:
-    text = f"Concurrency guard unreachable: {words_of(error)}"
+    """Built when Jobs, Pods or Leases of the slot cannot be read, so a second run cannot be excluded."""
     step = "check the API server and the right to list jobs"
     if error.exceeds_quota:
         step = "free some of the namespace's quota, or have it raised"
-    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, f"{text} — no Job was created; {step}", retryable=True)
+    text = f"Concurrency guard unreachable: {describe_error(error)}"
+    return _bootstrap(ErrorCode.GUARD_UNREACHABLE, text, f"no Job was created; {step}", retryable=True)
+
+
+_WAIT_FOR_RUN = "wait for it, cancel its run, or set concurrencyWaitSec"
 
 
 def run_blocked(jobs: str, why: str = "is still running for this agent") -> Failure:
+    """Built when another run's Job occupies the slot."""
     text = f"Concurrent run blocked: Job {jobs} {why}"
-    step = "wait for it, cancel its run, or set concurrencyWaitSec"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
+    return _bootstrap(ErrorCode.RUN_BLOCKED, text, _WAIT_FOR_RUN, retryable=True)
 
 
 def pods_remain(pods: str) -> Failure:
-    """Pods of Jobs that are deleted or were answered, in which an agent may still work."""
+    """Built when Pods have not ended although their Jobs are deleted or finished: an agent may still work."""
     text = f"Concurrent run blocked: Pod {pods} of an earlier run of this agent has not ended"
-    step = "wait for it, raise terminatingWaitSec, or, once its node is surely down, delete it by force"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
+    step = "wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down"
+    return _bootstrap(ErrorCode.RUN_BLOCKED, text, step, retryable=True)
 
 
 def slot_held(run: str, job: str = "") -> Failure:
-    """`job`: the run's Job, where it is known."""
-    who = f"{f'Job {job} of ' if job else ''}run {run or '(unknown)'}"
-    text = f"Concurrent run blocked: {who} is still running for this agent"
-    step = "wait for it, cancel it, or set concurrencyWaitSec"
-    return _bootstrap(ErrorCode.RUN_BLOCKED, f"{text} — {step}", retryable=True)
+    """Built when another run holds the slot's lock. `job` is that run's Job, if it is known."""
+    holder = f"{f'Job {job} of ' if job else ''}run {run or '(unknown)'}"
+    text = f"Concurrent run blocked: {holder} is still running for this agent"
+    return _bootstrap(
+        ErrorCode.RUN_BLOCKED, text, "wait for it, cancel it, or set concurrencyWaitSec", retryable=True
+    )
 
 
 def slot_may_clear(failure: Failure) -> bool:
-    """Whether waiting may help: a run that works ends, a Job nobody understands stays."""
+    """Whether waiting may free the slot: a blocking run ends, but an orphan may need an operator."""
     return failure.code == ErrorCode.RUN_BLOCKED
 
 
 def orphan_task_unknown(job: str) -> Failure:
-    text = f"Concurrent run blocked: orphaned Job {job} still runs and its task is unknown"
+    """Built when a live Job without a host process cannot be adopted, because a task id is missing."""
+    text = f"Concurrent run blocked: orphaned Job {job} is still running and its task is unknown"
     return _bootstrap(
-        ErrorCode.ORPHAN_TASK_UNKNOWN, f"{text} — let it end, or delete it if nobody needs its work"
+        ErrorCode.ORPHAN_TASK_UNKNOWN, text, "let it end, or delete it if its work is not needed"
     )
 
 
 def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
-    text = f"Concurrent run blocked: orphaned Job {job} works in session {theirs}, this run wants {ours}"
-    return _bootstrap(ErrorCode.ORPHAN_SESSION_MISMATCH, f"{text} — let it end, or delete it")
+    """Built when a live Job of the same task without a host process resumes another session."""
+    text = (
+        f"Concurrent run blocked: orphaned Job {job} works in session {theirs}, this run needs session {ours}"
+    )
+    return _bootstrap(ErrorCode.ORPHAN_SESSION_MISMATCH, text, "let it end, or delete it")
 
 
 def job_create_failed(name: str, error: ClusterError) -> Failure:
-    text = f"Failed to create Kubernetes Job: {words_of(error)}"
-    return _bootstrap(
-        ErrorCode.JOB_CREATE_FAILED,
-        f"{text} — Job {name} was refused; {refusal_step(error)}",
-        retryable=error.may_succeed_later,
-    )
+    """Built when the API server did not accept the Job."""
+    text = f"Failed to create Kubernetes Job: {describe_error(error)}"
+    step = f"Job {name} was refused; {refusal_step(error)}"
+    return _bootstrap(ErrorCode.JOB_CREATE_FAILED, text, step, retryable=error.may_succeed_later)
 
 
 def secret_create_failed(name: str, error: ClusterError) -> Failure:
-    text = f"Failed to create prompt Secret: {words_of(error)}"
-    step = f"Job {name} was taken back; {refusal_step(error)}"
-    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, f"{text} — {step}", retryable=error.may_succeed_later)
+    """Built when the API server did not accept the run Secret; its Job was deleted again."""
+    text = f"Failed to create prompt Secret: {describe_error(error)}"
+    step = f"Job {name} was deleted again; {refusal_step(error)}"
+    return _bootstrap(ErrorCode.SECRET_CREATE_FAILED, text, step, retryable=error.may_succeed_later)
 
 
-_POLICY_WORDS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
-"""How a refusal by a policy begins: it has status 403 as well, and no right heals it."""
+_POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
+"""Parts of refusals by a policy. Their status is 403 too, but no RBAC right helps."""
 
 
 def refusal_step(error: ClusterError) -> str:
-    """What to do about an object that the API server did not take."""
+    """What an operator can do about an object that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota or lower `resources`"
-    if any(words in error.message for words in _POLICY_WORDS):
-        return "change what the policy objects to, or ask whoever keeps it"
+    if any(text in error.message for text in _POLICY_TEXTS):
+        return "change what the policy objects to, or ask whoever maintains the policy"
     if error.forbidden:
         return "give the service account the right named above (`claude-k8s rbac` prints the Role)"
     if error.status == 400 or error.invalid:
         return "correct the setting behind the named field"
-    return "the API server may accept it later"
+    return "retrying may succeed"
 
 
 def lease_step(error: ClusterError) -> str:
-    """What to do about Leases that the API server did not take."""
+    """What an operator can do about Leases that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota on Leases, or have it raised"
     if error.lacks_right:
         return "`claude-k8s rbac` prints the Role that allows them"
     if error.forbidden:
         return refusal_step(error)
-    return "this API server, or the namespace, has none"
+    return "this API server or namespace does not offer Leases"
 
 
 # ── never started ────────────────────────────────────────────────────────────────────────────────
 
+_NOT_SCHEDULED = "Pod scheduling failed: "
+
 
 def pod_schedule_failed(why: str, *, retryable: bool) -> Failure:
-    step = "the cluster may get over it" if retryable else "correct what is named, then run again"
-    return _bootstrap(
-        ErrorCode.POD_SCHEDULE_FAILED, f"Pod scheduling failed: {why} — {step}", retryable=retryable
-    )
+    """Built when the agent's container cannot start: no node, no image, a failed init container, a timeout.
+
+    `retryable`: the same Pod may start later or on another node.
+    """
+    step = "retrying may succeed" if retryable else "correct the cause, then run the agent again"
+    return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"{_NOT_SCHEDULED}{why}", step, retryable=retryable)
 
 
 def pod_reattach_failed(why: str, *, retryable: bool = False) -> Failure:
-    text = f"Pod reattach failed: {why} — the adopted Job may have done work; look at it first"
-    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream" if retryable else None)
+    """Built when an adopted Job has no Pod whose log or result can be read; it may have done work."""
+    return Failure(
+        ErrorCode.POD_REATTACH_FAILED,
+        f"Pod reattach failed: {why}",
+        "the adopted Job may have done work; inspect it before you run the agent again",
+        family="transient_upstream" if retryable else None,
+    )
 
 
 def adoption_failed(job: str, error: ClusterError) -> Failure:
-    """A Job that works could not be made ours, and was left alone."""
+    """Built when a live Job could not be labelled as this run's; it was left alone."""
     why = f"Job {job} cannot be relabelled: {error}"
     if not error.may_succeed_later:
         return pod_reattach_failed(why)
-    text = f"Pod reattach failed: {why} — the Job was left alone, and the next run adopts it"
-    return Failure(ErrorCode.POD_REATTACH_FAILED, text, family="transient_upstream")
+    step = "the Job was left alone, and the next run adopts it"
+    return Failure(
+        ErrorCode.POD_REATTACH_FAILED, f"Pod reattach failed: {why}", step, family="transient_upstream"
+    )
 
 
-def of_adopted(failure: Failure) -> Failure:
-    """The same of a Job that was adopted: it may have done work, so nobody may start over unasked."""
+def as_adopted(failure: Failure) -> Failure:
+    """The failure of an adopted Job: it may have done work, so the host must not simply repeat the run."""
     if failure.code != ErrorCode.POD_SCHEDULE_FAILED:
         return failure
-    why = failure.message.removeprefix("Pod scheduling failed: ").partition(" — ")[0]
+    why = failure.what.removeprefix(_NOT_SCHEDULED)
     return pod_reattach_failed(why, retryable=failure.family is not None)
 
 
@@ -268,130 +309,150 @@ def of_adopted(failure: Failure) -> Failure:
 _AFTER_DISRUPTION: dict[bool | None, str] = {
     True: "its session can be resumed",
     False: "the agent had not started, so nothing is lost",
-    None: "whether its agent had started is not known; its session can be resumed",
+    None: "it is unknown whether its agent had started; its session can be resumed",
 }
 
 
-def pod_disrupted(pod: str, reason: str, words: str, *, started: bool | None) -> Failure:
-    """`started`: whether the agent's container began; None where that was not seen and is not disproven."""
-    said = f": {words}" if words else ""
+def pod_disrupted(pod: str, reason: str, details: str, *, started: bool | None) -> Failure:
+    """Built when the Pod was evicted, preempted, deleted, drained or suspended, or its node was lost.
+
+    `started`: whether the agent's container began; None where that was neither seen nor disproven.
+    """
     return Failure(
         ErrorCode.POD_DISRUPTED,
-        f"Pod {pod} was disrupted ({reason}){said} — {_AFTER_DISRUPTION[started]}",
+        f"Pod {pod} was disrupted ({reason}){f': {details}' if details else ''}",
+        _AFTER_DISRUPTION[started],
         "bootstrap" if started is False else "continuation",
         "transient_upstream",
     )
 
 
-def may_have_worked(failure: Failure) -> Failure:
-    """The same where it is not proven that the agent did nothing: nobody may start over unasked."""
+def as_possibly_started(failure: Failure) -> Failure:
+    """The failure without proof that the agent did nothing: the host must not simply repeat the run."""
     if failure.evidence != "bootstrap":
         return failure
-    message = failure.message.replace(_AFTER_DISRUPTION[False], _AFTER_DISRUPTION[None])
-    if message == failure.message:
-        message = f"{message}; whether its agent had started is not known"
-    return replace(failure, message=message, evidence="continuation")
+    step = f"{failure.next_step}; it is unknown whether the agent had started"
+    if failure.code == ErrorCode.POD_DISRUPTED:
+        step = _AFTER_DISRUPTION[None]
+    return replace(failure, next_step=step, evidence="continuation")
 
 
 def run_taken_over(job: str) -> Failure:
-    """Another host process held this one for dead and answers the run; two answers would be counted twice."""
-    text = f"Job {job} was taken over by another host process while this one could not be heard of"
-    return Failure(ErrorCode.RUN_TAKEN_OVER, f"{text} — the other process gives this run's result", "none")
+    """Built when another host process considered this one dead and reports the run's result itself.
+
+    The host gets no evidence and no usage from here, since both would be counted twice.
+    """
+    text = f"Job {job} was taken over by another host process while this one did not renew its Lease"
+    return Failure(ErrorCode.RUN_TAKEN_OVER, text, "the other process reports the result of this run", "none")
 
 
 def job_deleted_externally(facts: str) -> Failure:
-    text = f"K8s Job was deleted externally before Claude could complete [{facts}]"
+    """Built when the Job was deleted by something else while its agent worked. `facts`: `key=value, …`."""
     return Failure(
         ErrorCode.JOB_DELETED_EXTERNALLY,
-        f"{text} — look for who deletes Jobs there; the session can be resumed",
+        f"K8s Job was deleted externally before Claude could complete [{facts}]",
+        "find out what deletes Jobs in this namespace; the session can be resumed",
     )
 
 
 def job_gone(job: str) -> Failure:
-    """The run's own Job is not there any more, and what it did is not known here."""
+    """Built when a repeated call finds that the run's own Job existed and is gone, with its result."""
     return Failure(
         ErrorCode.JOB_DELETED_EXTERNALLY,
-        f"Job {job} of this run existed and is gone, and its result was not taken"
-        " — it was deleted, or its TTL removed it; start a new run",
+        f"Job {job} of this run existed and is gone, and its result was never collected",
+        "it was deleted, or its TTL expired; start a new run",
     )
 
 
 def job_state_mismatch(job: str, why: str) -> Failure:
-    text = f"Job {job} did not complete cleanly ({why}) — it was left alone for the next run to adopt"
-    return Failure(ErrorCode.JOB_STATE_MISMATCH, text)
+    """Built when the end of the run cannot be observed; the Job stays in the cluster."""
+    text = f"Job {job} did not complete cleanly ({why})"
+    return Failure(ErrorCode.JOB_STATE_MISMATCH, text, "it was left alone for the next run to adopt")
 
 
 def log_limit_exceeded(limit: str) -> Failure:
-    text = f"The agent printed more than logSizeLimit {limit} and was ended"
-    return Failure(ErrorCode.LOG_LIMIT_EXCEEDED, f"{text} — find out why, or raise logSizeLimit")
+    """Built when the relay stopped the agent because its output exceeded `logSizeLimit`."""
+    text = f"The agent printed more than logSizeLimit {limit} and was stopped"
+    return Failure(ErrorCode.LOG_LIMIT_EXCEEDED, text, "find out why, or raise logSizeLimit")
 
 
 def timeout(seconds: float) -> Failure:
+    """Built when the agent was stopped after `timeoutSec` seconds, or by the Job's own deadline."""
     step = "raise timeoutSec, or give the agent less to do at once; its session can be resumed"
-    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s — {step}")
+    return Failure(ErrorCode.TIMEOUT, f"Timed out after {seconds:g}s", step)
 
 
 def cancelled(*, proven: bool) -> Failure:
-    return Failure(ErrorCode.CANCELLED, "Run cancelled", "interrupted" if proven else "continuation")
+    """Built when the host cancelled the run. `proven`: the agent's Pod is gone for certain, or never existed."""
+    return Failure(ErrorCode.CANCELLED, "Run cancelled", evidence="interrupted" if proven else "continuation")
 
 
-# ── Claude's own ends ────────────────────────────────────────────────────────────────────────────
+# ── Claude's own errors ──────────────────────────────────────────────────────────────────────────
 
 
 def empty_reply(message: str) -> Failure:
+    """Built when the model answered without content and Claude printed no result."""
     return Failure(ErrorCode.LLM_API_ERROR, message, family="transient_upstream")
 
 
 def truncated(message: str) -> Failure:
+    """Built when the output stops after the agent had begun to answer, without a result."""
     return Failure(ErrorCode.TRUNCATED, message, family="transient_upstream")
 
 
 def init_failed(message: str) -> Failure:
+    """Built when Claude exited after its init event, before any answer and without an error text."""
     return Failure(ErrorCode.INIT_FAILED, message)
 
 
 def no_result(message: str) -> Failure:
+    """Built when Claude exited without a result and no better explanation applies."""
     return Failure(ErrorCode.NO_RESULT, message)
 
 
-def complained(said: Classified, message: str, *, resumed: bool = False) -> Failure:
-    """A result that is no success: what the CLI complains of decides code, family and next step.
+def complained(complaint: Classified, message: str, *, resumed: bool = False) -> Failure:
+    """Built when Claude's result reports an error; its complaint decides code, family and next step.
 
-    `resumed`: the run went on with an earlier session. One that has become too long is too long for ever.
+    `resumed`: the run resumed a session. If that session's prompt is too long, it stays so, and the session
+    is given up.
     """
-    code, step = _COMPLAINTS[said.complaint]
-    outgrown = resumed and said.complaint is Complaint.PROMPT_TOO_LONG
+    code, step = _COMPLAINTS[complaint.complaint]
+    outgrown = resumed and complaint.complaint is Complaint.PROMPT_TOO_LONG
     if outgrown:
-        step = "the session cannot be resumed any more; the next run starts a fresh one"
+        step = "the session can no longer be resumed; the next run starts a fresh one"
     return Failure(
         code,
-        f"{message} — {step}",
-        "none" if said.complaint is Complaint.MAX_TURNS else "continuation",
-        _FAMILIES.get(said.complaint),
-        clear_session=outgrown or said.complaint in _SESSION_LOST,
-        retry_not_before=said.retry_at,
-        meta={"loginUrl": said.login_url} if said.login_url else {},
+        message,
+        step,
+        "none" if complaint.complaint is Complaint.MAX_TURNS else "continuation",
+        _FAMILIES.get(complaint.complaint),
+        clear_session=outgrown or complaint.complaint in _SESSION_LOST,
+        retry_not_before=complaint.retry_at,
+        meta={"loginUrl": complaint.login_url} if complaint.login_url else {},
     )
 
 
 _COMPLAINTS: dict[Complaint, tuple[ErrorCode, str]] = {
     Complaint.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "renew the agent's credentials"),
     Complaint.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
-    Complaint.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again in a while"),
+    Complaint.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again later"),
     Complaint.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),
-    Complaint.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or ask for access to it"),
+    Complaint.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or request access to it"),
     Complaint.PROMPT_TOO_LONG: (ErrorCode.CLAUDE_PROMPT_TOO_LONG, "start a fresh session or send less"),
     Complaint.MAX_BUDGET: (ErrorCode.MAX_BUDGET, "raise the budget given in extraArgs"),
     Complaint.MAX_OUTPUT: (ErrorCode.MAX_OUTPUT, "ask for less at once"),
     Complaint.REFUSAL: (ErrorCode.REFUSAL, "rephrase the task"),
     Complaint.MAX_TURNS: (
         ErrorCode.MAX_TURNS,
-        "the host continues it; raise maxTurnsPerRun for more at once",
+        "the host continues the run; raise maxTurnsPerRun to allow more turns at once",
     ),
     Complaint.SESSION_UNAVAILABLE: (ErrorCode.SESSION_UNAVAILABLE, "the next run starts a fresh session"),
     Complaint.POISONED_SESSION: (ErrorCode.POISONED_SESSION, "the next run starts a fresh session"),
-    Complaint.EMPTY_REPLY: (ErrorCode.LLM_API_ERROR, "try again; look at the model's gateway if it stays so"),
-    Complaint.OTHER: (ErrorCode.FAILED, "the output holds more"),
+    Complaint.EMPTY_REPLY: (
+        ErrorCode.LLM_API_ERROR,
+        "try again; check the model's gateway if it happens again",
+    ),
+    Complaint.OTHER: (ErrorCode.FAILED, "read the agent's output for details"),
 }
 _FAMILIES: dict[Complaint, ErrorFamily] = {
     Complaint.QUOTA: "provider_quota",

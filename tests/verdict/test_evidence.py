@@ -59,14 +59,14 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.adoption_failed("j", UNANSWERED), "k8s_pod_reattach_failed", C, TRANSIENT, False),
     (failures.adoption_failed("j", REFUSED), "k8s_pod_reattach_failed", C, None, False),
     (
-        failures.of_adopted(failures.pod_schedule_failed("x", retryable=True)),
+        failures.as_adopted(failures.pod_schedule_failed("x", retryable=True)),
         "k8s_pod_reattach_failed",
         C,
         TRANSIENT,
         False,
     ),
     (
-        failures.of_adopted(failures.pod_schedule_failed("x", retryable=False)),
+        failures.as_adopted(failures.pod_schedule_failed("x", retryable=False)),
         "k8s_pod_reattach_failed",
         C,
         None,
@@ -76,7 +76,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.pod_disrupted("p", "Evicted", "", started=False), "k8s_pod_disrupted", B, TRANSIENT, False),
     (failures.pod_disrupted("p", "PodDeleted", "", started=None), "k8s_pod_disrupted", C, TRANSIENT, False),
     (
-        failures.may_have_worked(failures.pod_schedule_failed("x", retryable=True)),
+        failures.as_possibly_started(failures.pod_schedule_failed("x", retryable=True)),
         "k8s_pod_schedule_failed",
         C,
         TRANSIENT,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from paperclip_claude_k8s.checks.observations import DryRun, Granted, Place, Seen
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import refusal_step, words_of
+from paperclip_claude_k8s.failures import refusal_step, describe_error
 from paperclip_claude_k8s.host.checkup import Check, Level
 
 HEALTHY_SKEW = timedelta(seconds=10)
@@ -25,7 +25,7 @@ def judge_namespace(place: Place, granted: Granted) -> Check:
             text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another one"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
         if not _was_admitted(answer) and (home is None or home.namespace != namespace):
-            text = f"Whether namespace {namespace} exists could not be seen: {words_of(answer)}"
+            text = f"Whether namespace {namespace} exists could not be seen: {describe_error(answer)}"
             level: Level = "info" if granted.lacks("create", "jobs") else "warn"
             return Check(code="k8s_namespace_check_failed", level=level, message=text)
     return Check(code="k8s_namespace_exists", level="info", message=f"Namespace {namespace} exists")
@@ -45,10 +45,10 @@ def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
     elif answer.namespace_not_found or answer.namespace_terminating or granted.lacks("create", "jobs"):
         return
     elif answer.unanswered or answer.server_error or "does not support dry run" in answer.message:
-        text = f"A dry run of the Job brought no verdict: {words_of(answer)}"
+        text = f"A dry run of the Job brought no verdict: {describe_error(answer)}"
         yield Check(code="k8s_job_dry_run_failed", level="warn", message=text)
     else:
-        text = f"The API server would refuse Job {name}: {words_of(answer)}"
+        text = f"The API server would refuse Job {name}: {describe_error(answer)}"
         hint = refusal_step(answer)
         yield Check(code="k8s_job_dry_run_refused", level="error", message=text, hint=hint)
 

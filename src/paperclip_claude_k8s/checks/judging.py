@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from paperclip_claude_k8s.checks.observations import Granted, Place, Seen
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import Failure, words_of
+from paperclip_claude_k8s.failures import Failure, describe_error
 from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
@@ -28,9 +28,8 @@ CREDENTIALS = frozenset(
 
 
 def of_failure(failure: Failure) -> Check:
-    """What would end every run before its Job, as a check with the same code."""
-    message, _, hint = failure.message.rpartition(" — ")
-    return Check(code=failure.code, level="error", message=message or hint, hint=hint if message else None)
+    """A failure that would end every run before its Job, as a check with the same code."""
+    return Check(code=failure.code, level="error", message=failure.what, hint=failure.next_step or None)
 
 
 def judge_config(given: JsonMap) -> Iterator[Check]:
@@ -48,7 +47,7 @@ def judge_server(version: Seen[Version], config: AdapterConfig) -> Iterator[Chec
         yield Check(
             code="k8s_api_unreachable",
             level="error",
-            message=f"Cannot reach the Kubernetes API: {words_of(version)}",
+            message=f"Cannot reach the Kubernetes API: {describe_error(version)}",
             hint="check `kubeconfig`, or that this Pod has its service account's token mounted; "
             "then the way to the API server: firewall, proxy, certificate",
         )
@@ -91,13 +90,13 @@ def _nothing_asked(error: ClusterError) -> Check:
     hint = "the server may not offer access reviews; compare with `claude-k8s rbac` by hand"
     if error.unauthorized:
         level, hint = "error", "renew the token or certificate of the kubeconfig or service account"
-    text = f"The rights of this account could not be asked for: {words_of(error)}"
+    text = f"The rights of this account could not be asked for: {describe_error(error)}"
     return Check(code="k8s_rbac_check_failed", level=level, message=text, hint=hint)
 
 
 def _judge_right(right: Right, answer: Seen[bool], namespace: str) -> Check:
     if isinstance(answer, ClusterError):
-        text = f"Whether {right.label} is allowed in {namespace} could not be asked: {words_of(answer)}"
+        text = f"Whether {right.label} is allowed in {namespace} could not be asked: {describe_error(answer)}"
         return Check(code=right.code, level="warn", message=text, hint=ROLE_HINT.format(namespace))
     if answer:
         return Check(code=right.code, level="info", message=f"May {right.label} in {namespace}")
@@ -129,7 +128,7 @@ def judge_volumes(place: Place, granted: Granted) -> Iterator[Check]:
 def _judge_claim(name: str, modes: Seen[tuple[str, ...] | None], namespace: str, granted: Granted) -> Check:
     if isinstance(modes, ClusterError):
         level: Level = "info" if granted.lacks("get", "persistentvolumeclaims") else "warn"
-        text = f"PVC {name} could not be looked at: {words_of(modes)}"
+        text = f"PVC {name} could not be looked at: {describe_error(modes)}"
         return Check(code="k8s_pvc_check_failed", level=level, message=text)
     if modes is None:
         text = f"There is no PVC {name} in {namespace}: no Pod will be scheduled"
@@ -169,7 +168,7 @@ def _exist(
     for name, there in found.items():
         if isinstance(there, ClusterError):
             unsure: Level = "info" if granted.lacks("get", "secrets") else "warn"
-            text = f"Secret {name} could not be looked for: {words_of(there)}"
+            text = f"Secret {name} could not be looked for: {describe_error(there)}"
             yield Check(code=f"{code}_check_failed", level=unsure, message=text)
         elif there:
             yield Check(code=f"{code}_exists", level="info", message=f"Secret {name} exists")

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
-from paperclip_claude_k8s.failures import refusal_step, words_of
+from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
@@ -56,7 +56,7 @@ async def probe(plan: RunPlan, ports: Ports) -> Check:
         hint = "a first image pull may take longer: try again"
         return Check(code="k8s_probe_timeout", level="warn", message=text, hint=hint)
     except ClusterError as error:
-        text = f"The probe Job could not be run: {words_of(error)}"
+        text = f"The probe Job could not be run: {describe_error(error)}"
         return Check(code="k8s_probe_failed", level="error", message=text, hint=refusal_step(error))
 
 
@@ -93,8 +93,8 @@ async def _watch(plan: RunPlan, job: JobSnapshot, ports: Ports, diary: _LogColle
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
         pod = await wait_for_pod(job_watch, plan.config, ports, say)
         if isinstance(pod, NotStarted | PodLost):
-            message, _, hint = pod.failure.message.partition(" — ")
-            return Check(code="k8s_probe_failed", level="error", message=message, hint=hint or None)
+            what, hint = pod.failure.what, pod.failure.next_step
+            return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
         if isinstance(pod, DeadlinePassed):
             return _judge(pod, plan, "")
         return _judge(await _end_of(job_watch), plan, await _answer(pod, ports))

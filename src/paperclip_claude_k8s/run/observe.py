@@ -12,7 +12,7 @@ from paperclip_claude_k8s.base.aio import PeriodicTask
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
-from paperclip_claude_k8s.failures import may_have_worked
+from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock, StartSignals
@@ -369,7 +369,7 @@ async def _prove_end(run: _LiveRun, ending: Ending) -> Ending:
     if never_began(job_watch.known):
         return ending
     await _container_ended(run)
-    return PodLost(may_have_worked(ending.failure))
+    return PodLost(as_possibly_started(ending.failure))
 
 
 async def _complete_log(run: _LiveRun, ending: Ending) -> None:

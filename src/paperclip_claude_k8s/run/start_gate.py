@@ -22,7 +22,7 @@ from paperclip_claude_k8s.cluster.labels import (
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
-from paperclip_claude_k8s.failures import words_of
+from paperclip_claude_k8s.failures import describe_error
 from paperclip_claude_k8s.plan.manifest import secret_manifest
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports
@@ -108,7 +108,7 @@ class Gate:
             try:
                 await self._open_again()
             except ClusterError as error:
-                await self.say.warn(f"The run Secret could not be created again: {words_of(error)}")
+                await self.say.warn(f"The run Secret could not be created again: {describe_error(error)}")
                 return False
             self._done.clear()
             self._said.clear()
@@ -214,4 +214,4 @@ def _not_held_back(what: str, error: ClusterError, *, again: bool) -> str:
         if again
         else "to prevent that, delete the Job, or grant the adapter this right"
     )
-    return f"{what} failed ({words_of(error)}); Kubernetes may start a second Pod of this Job: {next_step}"
+    return f"{what} failed ({describe_error(error)}); Kubernetes may start a second Pod of this Job: {next_step}"

@@ -88,7 +88,7 @@ async def wait_for_pod(  # noqa: PLR0913  # what a wait needs to know
     waiting = _Waiting(job_watch, config, ports, say, reattached=reattached, reopen=reopen)
     seen = await waiting.until_listening()
     if reattached and isinstance(seen, NotStarted):
-        return NotStarted(failures.of_adopted(seen.failure))
+        return NotStarted(failures.as_adopted(seen.failure))
     return seen
 
 

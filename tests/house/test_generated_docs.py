@@ -1,0 +1,16 @@
+"""Generated files of the documentation are what the code renders."""
+
+import pytest
+
+from paperclip_claude_k8s.docs import FOLDER, GENERATED
+from paperclip_claude_k8s.error_codes import ERROR_REFERENCE, ErrorCode
+
+
+@pytest.mark.parametrize("name", sorted(GENERATED))
+def test_generated_file_is_current(name: str) -> None:
+    current = (FOLDER / name).read_text(encoding="utf-8")
+    assert current == GENERATED[name](), "run `python -m paperclip_claude_k8s.docs`"
+
+
+def test_error_reference_describes_every_code_in_order() -> None:
+    assert list(ERROR_REFERENCE) == list(ErrorCode)
