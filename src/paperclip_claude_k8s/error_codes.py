@@ -119,8 +119,8 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
         _RETRIED,
     ),
     ErrorCode.ORPHAN_TASK_UNKNOWN: ErrorDescription(
-        "A running Job of the slot has no living host process. It cannot be adopted, because it or this run has "
-        "no task id.",
+        "A running Job of the slot has no living host process. It cannot be adopted, because it or this run "
+        "has no task id.",
         "Inspect the named Job. Let it end, or delete it if its work is not needed.",
         ("bootstrap",),
     ),
@@ -160,20 +160,20 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
     ),
     ErrorCode.POD_DISRUPTED: ErrorDescription(
         "The Pod was evicted, preempted, deleted, drained or suspended, or its node was lost.",
-        "None is needed for a single case. If it recurs, look at the reason in the message.",
+        "Nothing, unless it recurs: then look at the reason in the message.",
         ("bootstrap", "continuation"),
         _RETRIED,
     ),
     ErrorCode.JOB_DELETED_EXTERNALLY: ErrorDescription(
-        "Something other than this adapter deleted the Job before Claude could complete, or before its result "
-        "was collected.",
+        "Something other than this adapter deleted the Job before Claude could complete, or before its "
+        "result was collected.",
         "Find out what deletes Jobs in this namespace. The message lists what was seen last.",
     ),
     ErrorCode.RUN_TAKEN_OVER: ErrorDescription(
         "Another host process considered this one dead and adopted its Job; it reports the run's result.",
         "Find out why this host process did not renew its Lease: it stalled or had no connection.",
         ("none",),
-        session="Left to the other process.",
+        session="as the other process reports it",
     ),
     ErrorCode.JOB_STATE_MISMATCH: ErrorDescription(
         "The end of the run could not be observed. The Job was left in the cluster.",
@@ -189,7 +189,7 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
     ),
     ErrorCode.CANCELLED: ErrorDescription(
         "The host cancelled the run, and the agent was stopped.",
-        "None.",
+        "Nothing.",
         ("interrupted", "continuation"),
     ),
     ErrorCode.AUTH_REQUIRED: ErrorDescription(
@@ -203,7 +203,7 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
     ),
     ErrorCode.TRANSIENT_UPSTREAM: ErrorDescription(
         "The model API was overloaded, rate-limited the agent, or could not be reached.",
-        "None is needed for a single case.",
+        "Nothing, unless it recurs.",
         families=_RETRIED,
     ),
     ErrorCode.CREDIT_EXHAUSTED: ErrorDescription(
@@ -218,7 +218,7 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
         "session was made.",
         "Start a fresh session, or send less.",
         clears_session=(False, True),
-        session="Cleared if the run resumed it; else it can be resumed.",
+        session="cleared if the run resumed it, else kept",
     ),
     ErrorCode.MAX_BUDGET: ErrorDescription(
         "The run reached the budget given in `extraArgs`.", "Raise the budget given in `extraArgs`."
@@ -232,18 +232,17 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
     ),
     ErrorCode.MAX_TURNS: ErrorDescription(
         "The run reached `maxTurnsPerRun`.",
-        "None: the host continues the run. Raise `maxTurnsPerRun` to allow more turns at once.",
+        "Nothing: the host continues the run. Raise `maxTurnsPerRun` to allow more turns at once.",
         ("none",),
-        session="Can be resumed.",
     ),
     ErrorCode.SESSION_UNAVAILABLE: ErrorDescription(
         "Claude could not resume the session.",
-        "None: the next run starts a fresh session.",
+        "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),
     ErrorCode.POISONED_SESSION: ErrorDescription(
         "The model API rejects the content of the session.",
-        "None: the next run starts a fresh session.",
+        "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),
     ErrorCode.LLM_API_ERROR: ErrorDescription(

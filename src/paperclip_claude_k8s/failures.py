@@ -383,7 +383,7 @@ def timeout(seconds: float) -> Failure:
 
 
 def cancelled(*, proven: bool) -> Failure:
-    """Built when the host cancelled the run. `proven`: the agent's Pod is gone for certain, or never existed."""
+    """Built when the host cancelled the run. `proven`: the agent's Pod is gone, or never existed."""
     return Failure(ErrorCode.CANCELLED, "Run cancelled", evidence="interrupted" if proven else "continuation")
 
 

@@ -12,28 +12,34 @@ This file is generated from `error_codes.py` by `python -m paperclip_claude_k8s.
 A failed run has a code in `errorCode`, a sentence in `errorMessage` (what happened, then the next step), and
 often a family in `errorFamily`. Code and family are stable; the sentence may change.
 
-What the host does depends on the family and on the evidence that the adapter gives:
+Whether the host repeats a failed run depends on the family:
 
-| family or evidence | what the host does |
-|---|---|
-| `transient_upstream` | repeats the run after 30 s, at most twice, and not before `retryNotBefore` |
-| `provider_quota` | the same; the agent stays `idle` meanwhile instead of `error` |
-| `model_refusal` | does not repeat the run |
-| no family, the agent did not run (`executionRecovery.kind` is `bootstrap`) | starts one follow-up run at once; if that fails in the same way, the task is blocked until someone comments |
-| no family, the agent may have run | starts one follow-up run, and comments wake the agent (only with `continuationMarker`, which is on by default) |
-| the agent was stopped cleanly (`executionRecovery.kind` is `interrupted`) | treats the run as cancelled and does not repeat it |
+- `transient_upstream`: it repeats the run after 30 s, at most twice, and not before `retryNotBefore`.
+- `provider_quota`: the same. Meanwhile the agent is `idle` instead of `error`.
+- `model_refusal`: it does not repeat the run.
+- none: it starts one follow-up run at once.
+
+What the host may conclude depends on the evidence that the result carries:
+
+- `bootstrap`: the agent did not run, so the run can be repeated without loss. The result has
+  `executionRecovery.kind` `bootstrap`. If the follow-up run fails in the same way, the task is blocked until
+  someone comments.
+- `continuation`: the agent may have run. With `continuationMarker` (on by default) comments wake the agent;
+  without it, an operator has to resolve the run.
+- `interrupted`: the agent was stopped cleanly. The run counts as cancelled and is not repeated.
+- `none`: the result makes no statement.
 """
 
 _SESSIONS = {
     "bootstrap": "unchanged, because the agent did not run",
-    "continuation": "can be resumed if the agent had started one",
-    "interrupted": "can be resumed",
-    "none": "can be resumed",
+    "continuation": "kept, and can be resumed",
+    "interrupted": "kept, and can be resumed",
+    "none": "kept, and can be resumed",
 }
 
 
 def error_reference() -> str:
-    """Markdown: one section for each code, by phase of the run."""
+    """Markdown: one section for each code, grouped by phase of the run."""
     return "".join(_paragraphs())
 
 
@@ -43,22 +49,22 @@ def _paragraphs() -> Iterator[str]:
         if code in ERROR_GROUPS:
             yield f"\n## {ERROR_GROUPS[code]}\n"
         yield f"\n### `{code}`\n\n{description.happened}\n\n"
-        yield f"- Repeated by the host: {_retried(description)}\n"
+        yield f"- Family: {_family(description)}\n"
+        yield f"- Evidence: {' or '.join(f'`{evidence}`' for evidence in description.evidence)}\n"
         yield f"- Session: {_session(description)}\n"
         yield f"- What to do: {description.action}\n"
 
 
-def _retried(description: ErrorDescription) -> str:
+def _family(description: ErrorDescription) -> str:
     families = [f"`{family}`" for family in description.families if family is not None]
-    if not families:
-        return "no family" + (", the agent did not run." if "bootstrap" in description.evidence else ".")
-    condition = f", if {description.retry_if}" if description.retry_if else ""
-    return f"{' or '.join(families)}{condition}."
+    condition = f" if {description.retry_if}, else none" if description.retry_if else ""
+    return f"{' or '.join(families)}{condition}" if families else "none"
 
 
 def _session(description: ErrorDescription) -> str:
+    """What happens to the session that the run resumed or started."""
     if description.session:
         return description.session
     if all(description.clears_session):
-        return "cleared; the next run starts a fresh one."
-    return "; or ".join(_SESSIONS[evidence] for evidence in description.evidence) + "."
+        return "cleared; the next run starts a fresh one"
+    return " or ".join(dict.fromkeys(_SESSIONS[evidence] for evidence in description.evidence))
