@@ -67,7 +67,7 @@ async def test_a_pod_on_a_lost_node_is_not_waited_for_without_end(
         assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
             result.error_message or ""
         )
-        assert "whether its agent had started is not known" in (result.error_message or "")
+        assert "it is unknown whether its agent had started" in (result.error_message or "")
 
 
 async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(

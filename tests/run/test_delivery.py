@@ -109,7 +109,7 @@ async def test_a_volume_that_refuses_the_prompt_is_named(tmp_path: Path) -> None
         (bench.volume / "run-files").write_text("a file in the way")
         result, _ = await bench.run(context=HUGE)
         assert result.error_code == "k8s_prompt_too_large"
-        assert "the shared volume refused it: Not a directory" in (result.error_message or "")
+        assert "writing it to the shared volume failed: Not a directory" in (result.error_message or "")
 
 
 async def test_what_a_failed_launch_has_staged_is_removed(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ async def test_what_an_agent_did_while_its_host_was_cut_off_is_not_known(tmp_pat
             one.line.mend()
         result, _ = running.result()
         assert result.error_code == "k8s_pod_disrupted"
-        assert "whether its agent had started is not known" in (result.error_message or "")
+        assert "it is unknown whether its agent had started" in (result.error_message or "")
         assert result.execution_recovery is None
 
 

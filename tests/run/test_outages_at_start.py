@@ -53,7 +53,9 @@ async def test_a_home_pod_that_is_out_of_reach_is_waited_for_and_then_told_as_an
         assert result.execution_recovery == BOOTSTRAP
         message = result.error_message or ""
         assert "connection refused" in message
-        assert message.endswith("no Job was created; check the API server, and run again once it answers")
+        assert message.endswith(
+            "no Job was created; check the API server, and run the agent again once it answers"
+        )
 
 
 @pytest.mark.parametrize("status", OVERLOADED)

@@ -150,7 +150,7 @@ async def test_a_pod_deleted_by_force_while_it_starts_may_have_done_work(tmp_pat
             began = loop.time()
             result, _ = await task
         assert result.error_code == "k8s_pod_disrupted"
-        assert "whether its agent had started is not known" in (result.error_message or "")
+        assert "it is unknown whether its agent had started" in (result.error_message or "")
         assert result.execution_recovery is None
         assert 20 <= loop.time() - began < 30, "its grace period and what a kubelet needs beyond it"
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from paperclip_claude_k8s.checks.observations import DryRun, Granted, Place, Seen
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.failures import refusal_step, describe_error
+from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check, Level
 
 HEALTHY_SKEW = timedelta(seconds=10)

@@ -214,4 +214,6 @@ def _not_held_back(what: str, error: ClusterError, *, again: bool) -> str:
         if again
         else "to prevent that, delete the Job, or grant the adapter this right"
     )
-    return f"{what} failed ({describe_error(error)}); Kubernetes may start a second Pod of this Job: {next_step}"
+    return (
+        f"{what} failed ({describe_error(error)}); Kubernetes may start a second Pod of this Job: {next_step}"
+    )
