@@ -148,7 +148,7 @@ async def test_a_process_that_vanished_is_waited_for_and_then_its_run_adopted(tm
                 assert not second.done()
                 await asyncio.sleep(10)
                 result, heard = await second
-            assert "learn whether" in heard.status
+            assert "Lease to expire" in heard.status
             adopted_after = next(float(at) for at, text in heard.times if "Reattaching" in text) - began
             assert 60 < adopted_after <= 70
             assert_whole(result, heard)
