@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.config import (
     unknown_keys,
 )
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
-from paperclip_claude_k8s.host.form import config_schema, default_of
+from paperclip_claude_k8s.host.form import config_schema, form_default
 from paperclip_claude_k8s.host.guide import agent_configuration_doc
 from paperclip_claude_k8s.host.models import DIRECT
 
@@ -45,7 +45,7 @@ def test_a_new_agent_nobody_configured_runs_with_the_documented_defaults_and_a_b
 def test_every_default_is_the_config_s_own_but_for_the_turns(setting: Setting) -> None:
     field = next(field for field in FIELDS if field["key"] == (setting.form_key or setting.key))
     written = as_created(field)
-    assert written == default_of(setting) or (written is None and default_of(setting) == "")
+    assert written == form_default(setting) or (written is None and form_default(setting) == "")
     default = getattr(AdapterConfig(), setting.name)
     wanted = 1000 if setting.name == "max_turns_per_run" else default
     given = {} if written in {None, ""} else {field["key"]: written}

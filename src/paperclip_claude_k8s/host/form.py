@@ -1,4 +1,4 @@
-"""The config form the host shows: `{fields: [{key, label, type, …}]}` (HOST.md 6.4)."""
+"""The config form that the host shows: `{fields: [{key, label, type, hint, group, default?, options?}]}`."""
 
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import JsonMap
@@ -6,33 +6,39 @@ from paperclip_claude_k8s.host.fields import SETTINGS, Setting
 from paperclip_claude_k8s.host.models import Models
 
 FORM_TURNS = 1000
-"""What a form starts with for `maxTurnsPerRun`; a config without it has no limit (SPEC 13)."""
+"""Initial value of `maxTurnsPerRun` in a form; a config without the key has no limit."""
 
 _DEFAULTS = AdapterConfig()
 
 
 def config_schema(models: Models) -> JsonMap:
-    """Every field, with a default wherever the form's own would change what a run does.
+    """Return the form, with a default for every field whose form default would change what a run does.
 
-    On create the host writes each default that is not "" into the new agent's config; a number without one
-    becomes 0 and a select without one its first option.
+    When an agent is created, the host writes each default that is not "" into the new agent's config. It
+    writes 0 for a number without a default, and the first option for a select without one.
     """
     return {"fields": [_field(setting, models) for setting in SETTINGS]}
 
 
-def default_of(setting: Setting) -> str | float | bool:
-    """What the form starts with: the default of an empty config, but for a bound on turns."""
-    return FORM_TURNS if setting.name == "max_turns_per_run" else plain_default(setting)
+def form_default(setting: Setting) -> str | float | bool:
+    """Return the initial value in the form: the config's default, except for the limit on turns."""
+    return FORM_TURNS if setting.name == "max_turns_per_run" else config_default(setting)
 
 
-def plain_default(setting: Setting) -> str | float | bool:
-    """What an empty config has, in the form's own types; "" for nothing."""
+def config_default(setting: Setting) -> str | float | bool:
+    """Return the value that an empty config has, as the form would write it; "" if it is unset."""
     value = getattr(_DEFAULTS, setting.name)
     if setting.kind == "select":
         return setting.options[0] if value is None else str(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, (bool, int, float, str)) else ""
+
+
+def shown_default(setting: Setting) -> str:
+    """Return the config's default as documents show it; "" if it is unset."""
+    value = config_default(setting)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _field(setting: Setting, models: Models) -> JsonMap:
@@ -43,7 +49,7 @@ def _field(setting: Setting, models: Models) -> JsonMap:
         "hint": f"{setting.hint} {setting.form_hint}".strip(),
         "group": setting.group,
     }
-    default = default_of(setting)
+    default = form_default(setting)
     if default != "" or setting.kind in {"text", "textarea"}:
         field["default"] = default
     if options := _options(setting, models):
