@@ -115,6 +115,6 @@ def test_the_guide_has_a_line_for_every_setting(setting: Setting) -> None:
 
 
 def test_the_guide_does_not_take_the_form_s_bound_on_turns_for_the_default() -> None:
-    assert "- `maxTurnsPerRun` (number, default 0)" in GUIDE
+    assert "- `maxTurnsPerRun` (integer, default 0)" in GUIDE
     assert "- `effort` or `thinkingEffort` (string)" in GUIDE
     assert GUIDE.startswith("# claude_k8s")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from paperclip_claude_k8s.error_codes import ErrorCode
-from paperclip_claude_k8s.host.config import AdapterConfig
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "paperclip_claude_k8s"
@@ -54,13 +53,6 @@ def test_every_error_code_has_a_builder_and_a_readme_row(code: ErrorCode) -> Non
     source = (SOURCE / "failures.py").read_text(encoding="utf-8")
     assert source.count(f"ErrorCode.{code.name}") >= 1, f"{code} has no builder"
     assert f"`{code.value}`" in README, f"{code} has no row in README.md"
-
-
-@pytest.mark.parametrize("name", sorted(AdapterConfig.model_fields))
-def test_every_setting_has_a_readme_row(name: str) -> None:
-    alias = AdapterConfig.model_fields[name].alias or name
-    dotted = re.sub(r"^(cpu|memory)(Request|Limit)$", lambda m: f"resources.{m[2].lower()}s.{m[1]}", alias)
-    assert f"`{dotted}`" in README, f"{dotted} has no row in README.md"
 
 
 WRITES = re.compile(

@@ -6,10 +6,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from paperclip_claude_k8s.docs.configuration_reference import configuration_reference
 from paperclip_claude_k8s.docs.error_reference import error_reference
 
 FOLDER = Path(__file__).parent
-GENERATED: Mapping[str, Callable[[], str]] = {"errors.md": error_reference}
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "configuration.md": configuration_reference,
+    "errors.md": error_reference,
+}
 """File name → function that returns its whole text."""
 
 

@@ -1,4 +1,4 @@
-"""Every setting as operators see it, read from `settings.toml`, the only place where settings are documented."""
+"""Every setting as operators see it, read from `settings.toml`, their only documentation."""
 
 import tomllib
 from dataclasses import dataclass

@@ -12,8 +12,8 @@ _OPENING = f"""\
 Runs each agent with Claude Code in its own Kubernetes Job and streams its output back.
 
 Use it where agents need isolation, their own resources, or more capacity than the host's machine has. Do not
-use it without a cluster. The Job needs an image with `sh` and `claude`, and credentials for the model in `env`
-or on the shared volume.
+use it without a cluster. The Job needs an image with `sh` and `claude`, and credentials for the model in
+`env` or on the shared volume.
 
 If the host runs in the cluster, nothing has to be set: image, volume and environment come from its own Pod.
 Otherwise set `kubeconfig`, `namespace` and `image`. Start with `model` and `maxTurnsPerRun`
