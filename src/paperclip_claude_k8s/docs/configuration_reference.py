@@ -13,8 +13,8 @@ _INTRODUCTION = f"""\
 
 This file is generated from `host/settings.toml` by `python -m paperclip_claude_k8s.docs`.
 
-A host passes the settings of an agent as `ctx["config"]`; `claude-k8s run` reads them from `--config FILE` and
-its options. Every setting is optional.
+A host passes the settings of an agent as `ctx["config"]`; `claude-k8s run` reads them from `--config FILE`
+and its options. Every setting is optional.
 
 - Keys are camelCase. Their snake_case spelling is read too.
 - Null and blank text count as unset. So does 0 in some settings, where it makes no sense:
