@@ -14,8 +14,9 @@ from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_sec
 from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES, DeliveryOptions, deliver, size
 from paperclip_claude_k8s.plan.init_container import SOURCE, TARGET, escaped, pieces, writing_container
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planner import Planner, RunSite
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
 MIB = 1024 * 1024

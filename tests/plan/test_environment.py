@@ -12,6 +12,8 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import is_secret_name
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, Environment, layer_environment
 from paperclip_claude_k8s.plan.paths import RUN_DIR
+from paperclip_claude_k8s.plan.run_site import RunSite
+from paperclip_claude_k8s.plan.wake import read_wake_payload
 
 API = "http://paperclip:3100"
 TOKEN = "c4n4ry-auth-token"
@@ -49,9 +51,9 @@ def environment(
         }
     )
     given = {"PAPERCLIP_API_URL": API} if process is None else process
-    return layer_environment(
-        ctx, AdapterConfig(env=env or {}), home, workdir="/paperclip/ws", process_env=given
-    )
+    wake = read_wake_payload(ctx.context.get("paperclipWake"))
+    site = RunSite("ns", "image", home, given, "0123abcd")
+    return layer_environment(ctx, wake, AdapterConfig(env=env or {}), site, "/paperclip/ws")
 
 
 def home_pod(*env: JsonObject, claim: str = "claim", env_from: tuple[JsonObject, ...] = ()) -> HomePod:
@@ -133,6 +135,22 @@ def test_every_fact_of_a_run_has_its_variable() -> None:
     assert told["AGENT_HOME"] == "/paperclip/agents/a"
     assert "unknown" not in told["PAPERCLIP_WAKE_PAYLOAD_JSON"]
     assert json.loads(told["PAPERCLIP_WAKE_PAYLOAD_JSON"])["issue"]["id"] == "i1"
+
+
+@pytest.mark.parametrize(
+    ("context", "mode"),
+    [
+        (
+            {"paperclipIssue": {"workMode": " planning "}, "paperclipWake": {"issue": {"workMode": "ask"}}},
+            "planning",
+        ),
+        ({"paperclipIssue": {"workMode": ""}, "paperclipWake": {"issue": {"workMode": "ask"}}}, "ask"),
+        ({"paperclipIssue": "x", "paperclipWake": []}, None),
+        ({}, None),
+    ],
+)
+def test_work_mode_is_that_of_the_issue_or_of_the_wake(context: dict[str, Any], mode: str | None) -> None:
+    assert seen(environment(context)).get("PAPERCLIP_ISSUE_WORK_MODE") == mode
 
 
 def test_paths_of_the_host_are_left_out_where_no_volume_is_shared() -> None:
@@ -252,7 +270,8 @@ def test_what_only_the_hosts_machine_knows_is_dropped(
 def test_paths_are_translated_from_where_the_volume_is_mounted_here() -> None:
     ctx = ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "onLog": on_log})
     config = AdapterConfig(env={"TMPDIR": "/mnt/pc/tmp"}, shared_volume_dir="/mnt/pc")
-    env = layer_environment(ctx, config, home_pod(), workdir="/paperclip", process_env={})
+    site = RunSite("ns", "image", home_pod(), {}, "0123abcd")
+    env = layer_environment(ctx, read_wake_payload(None), config, site, "/paperclip")
     assert env.literals["TMPDIR"] == "/paperclip/tmp"
 
 

@@ -11,8 +11,9 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
-from paperclip_claude_k8s.plan.planner import Planner, RunSite
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 
 API = "https://pc.example"
 PROJECTS = {

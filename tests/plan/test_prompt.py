@@ -8,6 +8,7 @@ from tests.support.any_json import ANY_JSON, ANY_WAKE
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.prompt import HOST_TEXTS, Prompt, assemble_prompt
+from paperclip_claude_k8s.plan.wake import read_wake_payload
 
 WAKE = {"reason": "issue_commented", "issue": {"id": "i", "title": "T", "description": "Told by the wake."}}
 TASK = {"paperclipTaskMarkdown": "The task in full.", "paperclipTaskMarkdownCompact": "The task in short."}
@@ -34,17 +35,18 @@ def assembled(context: dict[str, Any] | None = None, *, resumed: bool = False, *
             "onLog": on_log,
         }
     )
-    return assemble_prompt(ctx, AdapterConfig(**config), resumed=resumed)
+    wake = read_wake_payload(ctx.context.get("paperclipWake"))
+    return assemble_prompt(ctx, AdapterConfig(**config), wake, resumed=resumed)
 
 
-def test_a_bare_heartbeat_is_told_who_it_is_and_where_to_ask() -> None:
+def test_bare_heartbeat_names_agent_run_and_api() -> None:
     text = assembled().text
     assert all(part in text for part in ("Ada", "agent-1", "company-1", "run-1"))
     assert all(part in text for part in ("$PAPERCLIP_API_URL", "$PAPERCLIP_API_KEY"))
     assert "{{" not in text
 
 
-def test_sections_stand_in_the_hosts_order_and_are_counted() -> None:
+def test_sections_stand_in_order_and_are_counted() -> None:
     context = {**TASK, "paperclipWake": WAKE, "paperclipSessionHandoffMarkdown": " Handed over. "}
     prompt = assembled(
         context, bootstrap_prompt_template="Boot {{agent.name}}", prompt_template="Go {{runId}}"
@@ -64,7 +66,7 @@ def test_sections_stand_in_the_hosts_order_and_are_counted() -> None:
     )
 
 
-def test_the_task_text_stands_in_for_the_wakes_description() -> None:
+def test_task_text_replaces_description_of_wake() -> None:
     assert "Told by the wake." in assembled({"paperclipWake": WAKE}).text
     assert "Told by the wake." not in assembled({**TASK, "paperclipWake": WAKE}).text
 
@@ -83,7 +85,7 @@ def test_the_task_text_stands_in_for_the_wakes_description() -> None:
         ({**TASK, "paperclipWake": WAKE}, True, False, False),
     ],
 )
-def test_the_template_is_left_out_where_the_wake_says_it_all(
+def test_template_is_left_out_if_wake_suffices(
     context: dict[str, Any],
     resumed: bool,  # noqa: FBT001
     template: bool,  # noqa: FBT001
@@ -97,19 +99,54 @@ def test_the_template_is_left_out_where_the_wake_says_it_all(
     assert ("Boot." in prompt.text) is bootstrap
 
 
-def test_a_resumed_session_gets_the_task_in_short() -> None:
+def test_resumed_session_gets_compact_task() -> None:
     text = assembled({**TASK, "paperclipWake": WAKE}, resumed=True).text
     assert "The task in short." in text
     assert "The task in full." not in text
 
 
-def test_an_operators_template_is_joined_by_the_contract_ours_holds_already() -> None:
+SHORT = {"paperclipTaskMarkdown": "full", "paperclipTaskMarkdownCompact": "compact"}
+COMMENTED = {"reason": "issue_commented", "issue": {"id": "i"}}
+
+
+@pytest.mark.parametrize(
+    ("context", "resumed", "chosen"),
+    [
+        ({**SHORT, "paperclipWake": COMMENTED}, False, "full"),
+        ({**SHORT, "paperclipWake": COMMENTED}, True, "compact"),
+        ({**SHORT}, True, "full"),
+        ({**SHORT, "paperclipWake": {"reason": "issue_commented"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_assigned"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_reopened_via_comment"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_recovery_action_restored"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_tree_restored"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "source_scoped_recovery_action"}}, True, "full"),
+        ({**SHORT, "paperclipWake": {**COMMENTED, "recovery": {"cause": "x"}}}, True, "full"),
+        ({"paperclipTaskMarkdown": "full", "paperclipWake": COMMENTED}, True, "full"),
+        ({**SHORT, "paperclipTaskMarkdownCompact": " ", "paperclipWake": COMMENTED}, True, "full"),
+        ({"paperclipTaskMarkdownCompact": "compact", "paperclipWake": COMMENTED}, True, ""),
+        ({"paperclipTaskMarkdown": " \n"}, False, ""),
+        ({"paperclipTaskMarkdown": 3}, False, ""),
+        ({}, False, ""),
+    ],
+)
+def test_resumed_session_gets_compact_task_unless_task_is_handed_over(
+    context: dict[str, Any],
+    resumed: bool,  # noqa: FBT001
+    chosen: str,
+) -> None:
+    prompt = assembled(context, resumed=resumed, prompt_template="Go.")
+    assert prompt.metrics["taskContextChars"] == len(chosen)
+    assert chosen in prompt.text
+
+
+def test_execution_contract_is_added_to_a_configured_template() -> None:
     context = {"paperclipWake": WAKE}
     assert "### How to end this run" in assembled(context, prompt_template="Go.").text
     assert "### How to end this run" not in assembled(context).text
 
 
-def test_a_conversation_has_a_template_of_its_own() -> None:
+def test_conversation_has_its_own_template() -> None:
     talk, work = assembled({"conversationMode": True}).text, assembled({"conversationMode": "true"}).text
     assert "in a conversation" in talk
     assert "in a conversation" not in work
@@ -118,7 +155,7 @@ def test_a_conversation_has_a_template_of_its_own() -> None:
     assert "### How to end this run" not in resumed
 
 
-def test_texts_of_the_host_win_over_ours() -> None:
+def test_host_texts_replace_ours() -> None:
     host = {
         "wakePrompt": "Host wake.",
         "taskMarkdown": "Host task.",
@@ -134,7 +171,7 @@ def test_texts_of_the_host_win_over_ours() -> None:
 @pytest.mark.parametrize(
     ("resumed", "text"), [(False, "W fresh\n\nT fresh\n\nGo."), (True, "W again\n\nT again")]
 )
-def test_the_host_may_give_a_text_for_each_kind_of_session(resumed: bool, text: str) -> None:  # noqa: FBT001
+def test_host_texts_may_depend_on_session(resumed: bool, text: str) -> None:  # noqa: FBT001
     host = {
         "wakePrompt": {"fresh": "W fresh", "resumed": "W again"},
         "taskMarkdown": {"fresh": "T fresh", "resumed": "T again"},
@@ -142,7 +179,7 @@ def test_the_host_may_give_a_text_for_each_kind_of_session(resumed: bool, text: 
     assert assembled({HOST_TEXTS: host}, resumed=resumed, prompt_template="Go.").text == text
 
 
-def test_an_empty_text_of_the_host_is_an_answer_and_a_missing_one_is_not() -> None:
+def test_empty_host_text_removes_section_and_missing_one_does_not() -> None:
     context = {**TASK, "paperclipWake": WAKE}
     assert "The task in full." not in assembled({**context, HOST_TEXTS: {"taskMarkdown": ""}}).text
     assert (
@@ -153,7 +190,7 @@ def test_an_empty_text_of_the_host_is_an_answer_and_a_missing_one_is_not() -> No
 
 
 @pytest.mark.parametrize("template", ["{{missing}}", "{{context.nothing}} \n"])
-def test_a_template_that_renders_to_nothing_is_replaced_by_the_default(template: str) -> None:
+def test_template_that_renders_empty_is_replaced_by_default(template: str) -> None:
     assert "$PAPERCLIP_API_URL" in assembled(prompt_template=template).text
 
 
@@ -169,7 +206,7 @@ TEXTS = {
     st.booleans(),
     st.none() | st.text(min_size=1),
 )
-def test_no_host_makes_an_empty_or_an_unsendable_prompt(
+def test_prompt_is_never_empty_and_always_encodable(
     context: dict[str, Any],
     resumed: bool,  # noqa: FBT001
     template: str | None,
@@ -179,7 +216,7 @@ def test_no_host_makes_an_empty_or_an_unsendable_prompt(
     assert prompt.text.encode()
 
 
-def test_no_template_shows_the_token_of_the_runtime_tools() -> None:
+def test_template_does_not_show_token_of_runtime_tools() -> None:
     context = {"paperclipRuntimeTools": {"bearerToken": "c4n4ry"}, "other": "shown"}
     text = assembled(
         context, prompt_template="{{context}} {{context.paperclipRuntimeTools.bearerToken}}"
@@ -188,5 +225,5 @@ def test_no_template_shows_the_token_of_the_runtime_tools() -> None:
     assert "shown" in text
 
 
-def test_a_prompt_does_not_show_in_its_repr() -> None:
+def test_repr_of_prompt_hides_its_text() -> None:
     assert "Ada" not in repr(assembled())

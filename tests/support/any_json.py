@@ -1,8 +1,11 @@
-"""Any JSON a host may send, and wake payloads whose known fields hold any of it."""
+"""Strategies for any JSON that a host may send, and for wake payloads whose known fields hold any of it."""
+
+from dataclasses import fields
 
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.plan.wake import normalize_wake_payload
+from paperclip_claude_k8s.plan.wake import WakePayload
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -11,16 +14,14 @@ ANY_JSON = st.recursive(
 )
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]), max_size=20)
-"""Lone surrogates too, which JSON can spell and UTF-8 cannot hold."""
+"""Text that may hold lone surrogates, which JSON can spell and UTF-8 cannot hold."""
 ODD_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=20,
 )
-"""All that Python's reader makes of a text that is nearly JSON."""
+"""Everything that Python's JSON reader returns, also for text that is not quite JSON: NaN, lone surrogates."""
 
-_FIELDS = sorted(normalize_wake_payload({"issue": {"id": "i"}}) or {})
+_KEYS = [to_camel(field.name) for field in fields(WakePayload)]
 
-ANY_WAKE = ANY_JSON | st.dictionaries(
-    st.sampled_from([*_FIELDS, "commentWindow", "connectorSkillInstructions"]), ANY_JSON, max_size=8
-)
+ANY_WAKE = ANY_JSON | st.dictionaries(st.sampled_from([*_KEYS, "commentWindow"]), ANY_JSON, max_size=8)

@@ -9,8 +9,9 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.identity import identify
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
-from paperclip_claude_k8s.plan.planner import Planner, RunSite
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
 

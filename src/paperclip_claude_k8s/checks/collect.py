@@ -17,8 +17,9 @@ from paperclip_claude_k8s.host.checkup import CheckupContext
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.planner import Planner, RunSite
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
 from paperclip_claude_k8s.run.prepare import find_site, identity_of

@@ -9,8 +9,8 @@ from paperclip_claude_k8s.checks.references import References
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.plan.planner import RunSite
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 
 T = TypeVar("T")
 Seen: TypeAlias = T | ClusterError

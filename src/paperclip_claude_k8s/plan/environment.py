@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
+from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
@@ -13,15 +13,17 @@ from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, is_loop
 from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
+from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.plan.run_variables import (
     API_KEY,
     WAKE_PAYLOAD,
     WAKE_PAYLOAD_FILE,
-    Where,
+    PodView,
     bearer_tokens,
     run_variables,
 )
 from paperclip_claude_k8s.plan.templates import encodable
+from paperclip_claude_k8s.plan.wake import WakePayload
 
 ENV_STRING_BYTES = 100 * 1024
 """Longest environment string: Linux refuses one of 128 KiB at exec, with some distance."""
@@ -74,20 +76,15 @@ class Environment:
 
 
 def layer_environment(
-    ctx: ExecutionContext,
-    config: AdapterConfig,
-    home: HomePod | None,
-    *,
-    workdir: str,
-    process_env: Mapping[str, str],
+    ctx: ExecutionContext, wake: WakePayload, config: AdapterConfig, site: RunSite, workdir: str
 ) -> Environment:
-    """Resolve all layers. `process_env` is only asked for the API's address, never handed on."""
+    """Resolve all layers. Of this process's own environment only the API's address is used."""
+    home = site.home
     inherited = inherited_environment(home)
     shared_dir = (config.shared_volume_dir or POD_HOME) if home and home.claim_name else None
-    api_url = choose_api_url(process_env, inherited.literals, config.env.get(API_URL, ""))
-    own = run_variables(
-        ctx, Where(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
-    )
+    api_url = choose_api_url(site.process_env, inherited.literals, config.env.get(API_URL, ""))
+    pod = PodView(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
+    own = run_variables(ctx, wake, pod)
     wished = {name: value for name, value in config.env.items() if not _is_ours(name, own)}
     overruled = {name for name, value in config.env.items() if name not in wished and own.get(name) != value}
     if is_loopback(api_url) and API_URL in _names(inherited.value_from):

@@ -6,11 +6,10 @@ show; then session, prompt and command line; last the notes, which tell the host
 what was configured. `manifest.py` turns the plan into a Job and a Secret.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
-from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.models import is_bedrock_id
@@ -27,6 +26,7 @@ from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
 from paperclip_claude_k8s.plan.run_log import plan_run_log, why_without_effect
 from paperclip_claude_k8s.plan.run_plan import RunPlan, wake_digest
+from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.plan.secrets import (
     SecretParts,
     public_command,
@@ -35,23 +35,7 @@ from paperclip_claude_k8s.plan.secrets import (
     without_secrets,
 )
 from paperclip_claude_k8s.plan.tolerant_readers import as_object
-
-
-@dataclass(frozen=True, slots=True)
-class RunSite:
-    """Where the run happens: facts that `run.prepare` looks up before anything is decided."""
-
-    namespace: str
-    image: str
-    home: HomePod | None
-    process_env: Mapping[str, str]
-    nonce: str
-    volume_here: str | None = None
-    """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
-    packed: Packed = field(default_factory=Packed)
-    """The prompt bundle, with its paths in the Pod."""
-    mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """MCP servers by name that every agent of the shared volume gets."""
+from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +58,14 @@ class Planner:
         """
         ctx, config, site = self.ctx, self.config, self.site
         workdir, attempt = working_dir(ctx, config), 2 if fresh else 1
-        parts, known_secrets = self._parts(workdir, attempt, secretless=secretless)
+        wake = read_wake_payload(ctx.context.get("paperclipWake"))
+        parts, known_secrets = self._parts(wake, workdir, attempt, secretless=secretless)
         request = resume_request(
             ctx, cwd=workdir, prompt_bundle_key=site.packed.key, mcp_identity=parts.mcp.identity
         )
         resume = None if fresh else session or request.session_id
         claim_name = site.home.claim_name if site.home else ""
-        prompt = assemble_prompt(ctx, config, resumed=resume is not None)
+        prompt = assemble_prompt(ctx, config, wake, resumed=resume is not None)
         argv = command_line(_options(config, site.packed, parts, resume))
         files = site.packed.files
         plan = RunPlan(
@@ -114,10 +99,12 @@ class Planner:
         )
         return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
 
-    def _parts(self, workdir: str, attempt: int, *, secretless: bool) -> tuple[SecretParts, frozenset[str]]:
+    def _parts(
+        self, wake: WakePayload, workdir: str, attempt: int, *, secretless: bool
+    ) -> tuple[SecretParts, frozenset[str]]:
         """The parts of a plan that may hold secrets, and all secret values, also those left out."""
         ctx, config, site = self.ctx, self.config, self.site
-        environment = layer_environment(ctx, config, site.home, workdir=workdir, process_env=site.process_env)
+        environment = layer_environment(ctx, wake, config, site, workdir)
         mcp = plan_mcp(ctx, config, site.mcp_baseline, environment.api_url)
         overlay = read_overlay(config.pod_template, self.identity.job_name(attempt))
         parts = SecretParts(environment, mcp, overlay)

@@ -1,4 +1,11 @@
-"""What the agent is asked: sections in the host's order (HOST.md 8, SPEC 6)."""
+"""The prompt on the agent's stdin: up to five sections, in the order that hosts of this family use.
+
+1. bootstrap: the config's `bootstrapPromptTemplate`, for a fresh session only;
+2. wake: why the agent was woken (`plan/wake`);
+3. handoff: the summary of a session that was closed;
+4. task: the issue's text, on a resumed session in its compact form if the session knows the task;
+5. template: the standing instructions; left out if the wake prompt says all that a resumed session needs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,18 +14,18 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.templates import encodable, join_sections, render_template
 from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_text
-from paperclip_claude_k8s.plan.wake import is_recovery_wake, render_wake_prompt, select_task_markdown
+from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"
-"""Context key of texts the host's own code has made; each wins over ours.
+"""Context key of texts that the host's own code has written; each replaces ours.
 
-`wakePrompt` and `taskMarkdown` are finished texts, or `{"fresh": text, "resumed": text}` where they depend on
-the session, which is chosen only here. `promptTemplate` and `conversationTemplate` stand in for our default
-templates; a template of the config wins over both.
+`wakePrompt` and `taskMarkdown` are finished texts, or `{"fresh": text, "resumed": text}` if they depend on
+the session, which is chosen only here. `promptTemplate` and `conversationTemplate` replace our default
+templates; a template of the config replaces all of them.
 """
 
 CONTEXT_TOKENS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
-"""Parts of the context nobody is shown: a token (HOST.md 3.3), and a means of ours."""
+"""Keys of the context that templates and `onMeta` do not show: one holds a token, the other is internal."""
 
 _API = (
     "The Paperclip API is at $PAPERCLIP_API_URL; send `Authorization: Bearer $PAPERCLIP_API_KEY`, and with "
@@ -48,31 +55,41 @@ CONVERSATION_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The text on the agent's stdin, never empty, and the length of each section in characters."""
+    """The text, never empty, and the length of each section in characters."""
 
     text: str = field(repr=False)
     metrics: Mapping[str, int]
 
 
-def assemble_prompt(ctx: ExecutionContext, config: AdapterConfig, *, resumed: bool) -> Prompt:
-    """Bootstrap (fresh only), wake, handoff, task, template; no template where the wake says it all."""
+def assemble_prompt(
+    ctx: ExecutionContext, config: AdapterConfig, wake: WakePayload, *, resumed: bool
+) -> Prompt:
+    """The prompt for a fresh or a resumed session."""
     context = ctx.context
     host = as_object(context.get(HOST_TEXTS))
     values = _template_values(ctx)
-    template = config.prompt_template or _default_template(context, host)
     task = _host_text(host, "taskMarkdown", resumed=resumed)
-    task = select_task_markdown(context, resumed=resumed) if task is None else task
-    wake = _host_text(host, "wakePrompt", resumed=resumed)
-    wake = _wake_prompt(ctx, config, task, resumed=resumed) if wake is None else wake
-    said_by_wake = bool(wake.strip()) and (resumed or is_recovery_wake(context.get("paperclipWake")))
+    task = _task_markdown(context, wake, resumed=resumed) if task is None else task
+    wake_text = _host_text(host, "wakePrompt", resumed=resumed)
+    if wake_text is None:
+        view = WakeView(
+            wake,
+            resumed=resumed,
+            conversation=_is_conversation(context),
+            suppress_issue_description=bool(task.strip()),
+            # an operator's template need not say how a run has to end
+            include_execution_contract=config.prompt_template is not None,
+        )
+        wake_text = render_wake_prompt(view)
+    wake_suffices = bool(wake_text.strip()) and (resumed or wake.is_recovery)
+    bootstrap = "" if resumed else config.bootstrap_prompt_template or ""
+    template = "" if wake_suffices else config.prompt_template or _default_template(context, host)
     sections = {
-        "bootstrapPromptChars": ""
-        if resumed
-        else render_template(config.bootstrap_prompt_template or "", values),
-        "wakePromptChars": wake,
+        "bootstrapPromptChars": render_template(bootstrap, values),
+        "wakePromptChars": wake_text,
         "sessionHandoffChars": as_text(context.get("paperclipSessionHandoffMarkdown")),
         "taskContextChars": task,
-        "heartbeatPromptChars": "" if said_by_wake else render_template(template, values),
+        "heartbeatPromptChars": render_template(template, values),
     }
     if not join_sections(sections.values()):
         sections["heartbeatPromptChars"] = render_template(DEFAULT_TEMPLATE, values)
@@ -81,15 +98,15 @@ def assemble_prompt(ctx: ExecutionContext, config: AdapterConfig, *, resumed: bo
     return Prompt(text, {"promptChars": len(text), **lengths})
 
 
-def _wake_prompt(ctx: ExecutionContext, config: AdapterConfig, task: str, *, resumed: bool) -> str:
-    """An operator's own template knows nothing of how a run has to end, so the wake prompt says it then."""
-    return render_wake_prompt(
-        ctx.context.get("paperclipWake"),
-        resumed=resumed,
-        conversation=_is_conversation(ctx.context),
-        suppress_issue_description=bool(task.strip()),
-        include_execution_contract=config.prompt_template is not None,
-    )
+def _task_markdown(context: JsonMap, wake: WakePayload, *, resumed: bool) -> str:
+    """The task's full text, or its compact form for a resumed session that knows the task."""
+    full = as_text(context.get("paperclipTaskMarkdown"))
+    if not full.strip():
+        return ""
+    if not resumed or not wake.says_anything or wake.hands_over_task:
+        return full
+    compact = as_text(context.get("paperclipTaskMarkdownCompact"))
+    return compact if compact.strip() else full
 
 
 def _default_template(context: JsonMap, host: JsonMap) -> str:
@@ -103,7 +120,7 @@ def _is_conversation(context: JsonMap) -> bool:
 
 
 def _host_text(host: JsonMap, key: str, *, resumed: bool) -> str | None:
-    """The host's text for this kind of session; None where it gave none, "" where it has nothing to say."""
+    """The host's text for this kind of session; None if it gave none, "" if it wants the section left out."""
     given = host.get(key)
     chosen = given.get("resumed" if resumed else "fresh") if isinstance(given, dict) else given
     return chosen if isinstance(chosen, str) else None

@@ -1,4 +1,4 @@
-"""The PAPERCLIP_* variables of an agent and its run (HOST.md 7.6)."""
+"""The PAPERCLIP_* variables of an agent and its run, as hosts of this family set them for agents."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,41 +7,45 @@ from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import API_URL, rebase
 from paperclip_claude_k8s.plan.templates import compact_json, encodable
 from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_labels, as_object, as_objects
-from paperclip_claude_k8s.plan.wake import issue_work_mode, stringify_wake_payload
+from paperclip_claude_k8s.plan.wake import WakePayload, stringify_wake_payload
 
 API_KEY = "PAPERCLIP_API_KEY"
 WAKE_PAYLOAD = "PAPERCLIP_WAKE_PAYLOAD_JSON"
 WAKE_PAYLOAD_FILE = "PAPERCLIP_WAKE_PAYLOAD_FILE"
-"""Names the file with the wake payload where that is too long for an environment string."""
+"""Holds the path of a file with the wake payload, if that is too long for an environment string."""
 
 _TOOLS = "PAPERCLIP_RUNTIME_TOOLS_"
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """How the Pod sees the world: its working directory, the host's address, paths (None: not there)."""
+class PodView:
+    """The agent's working directory, the host's API address, and host paths, as they are seen from the Pod.
+
+    `pod_path` returns None for a path that the Pod cannot see.
+    """
 
     workdir: str
     api_url: str
     pod_path: Callable[[str], str | None]
 
 
-def run_variables(ctx: ExecutionContext, where: Where) -> dict[str, str]:
-    """The non-empty ones; paths and addresses are the Pod's."""
+def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dict[str, str]:
+    """Name → value of every variable that is not empty."""
     variables = {
         **_identity(ctx),
-        **_wake(ctx.context),
-        **_workspace(ctx.context, where),
+        **_task(ctx.context),
+        WAKE_PAYLOAD: stringify_wake_payload(wake),
+        **_workspace(ctx.context, pod),
         **_services(ctx.context),
-        **_runtime_tools(_tools_of(ctx), where.api_url),
-        API_URL: where.api_url,
+        **_runtime_tools(_tools_of(ctx), pod.api_url),
+        API_URL: pod.api_url,
         API_KEY: ctx.auth_token,
     }
     return {name: encodable(value.replace("\0", "")) for name, value in variables.items() if value}
 
 
 def bearer_tokens(ctx: ExecutionContext) -> frozenset[str]:
-    """Every token the host handed in: none of them may stand in a plain variable."""
+    """Every token that the host handed in; a plain variable may not hold one."""
     servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
     tokens = [ctx.auth_token, _tools_of(ctx).get("bearerToken"), *(server.get("token") for server in servers)]
     return frozenset(token for token in tokens if isinstance(token, str) and token)
@@ -55,22 +59,27 @@ def _identity(ctx: ExecutionContext) -> Mapping[str, str | None]:
     }
 
 
-def _wake(context: JsonMap) -> Mapping[str, str | None]:
+def _task(context: JsonMap) -> Mapping[str, str | None]:
     return {
         "PAPERCLIP_TASK_ID": _first_label(context, "taskId", "issueId"),
-        "PAPERCLIP_ISSUE_WORK_MODE": issue_work_mode(context),
+        "PAPERCLIP_ISSUE_WORK_MODE": _work_mode(context),
         "PAPERCLIP_WAKE_REASON": as_label(context.get("wakeReason")),
         "PAPERCLIP_WAKE_COMMENT_ID": _first_label(context, "wakeCommentId", "commentId"),
         "PAPERCLIP_APPROVAL_ID": as_label(context.get("approvalId")),
         "PAPERCLIP_APPROVAL_STATUS": as_label(context.get("approvalStatus")),
         "PAPERCLIP_LINKED_ISSUE_IDS": ",".join(as_labels(context.get("issueIds"))),
-        WAKE_PAYLOAD: stringify_wake_payload(context.get("paperclipWake")),
     }
 
 
-def _workspace(context: JsonMap, where: Where) -> Mapping[str, str | None]:
+def _work_mode(context: JsonMap) -> str | None:
+    """`standard`, `planning`, `ask` …: of the issue, else of the wake's issue."""
+    issues = (context.get("paperclipIssue"), as_object(context.get("paperclipWake")).get("issue"))
+    return next((mode for issue in issues if (mode := as_label(as_object(issue).get("workMode")))), None)
+
+
+def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
     workspace = as_object(context.get("paperclipWorkspace"))
-    told = {
+    keys = {
         "SOURCE": "source",
         "STRATEGY": "strategy",
         "ID": "workspaceId",
@@ -78,20 +87,20 @@ def _workspace(context: JsonMap, where: Where) -> Mapping[str, str | None]:
         "REPO_REF": "repoRef",
         "BRANCH": "branchName",
     }
-    hints = [_reachable_hint(hint, where) for hint in as_objects(context.get("paperclipWorkspaces"))]
+    hints = [_reachable_hint(hint, pod) for hint in as_objects(context.get("paperclipWorkspaces"))]
     return {
-        "PAPERCLIP_WORKSPACE_CWD": where.workdir,
-        **{f"PAPERCLIP_WORKSPACE_{name}": as_label(workspace.get(key)) for name, key in told.items()},
-        "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _path(workspace.get("worktreePath"), where),
-        "AGENT_HOME": _path(workspace.get("agentHome"), where),
+        "PAPERCLIP_WORKSPACE_CWD": pod.workdir,
+        **{f"PAPERCLIP_WORKSPACE_{name}": as_label(workspace.get(key)) for name, key in keys.items()},
+        "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _path(workspace.get("worktreePath"), pod),
+        "AGENT_HOME": _path(workspace.get("agentHome"), pod),
         "PAPERCLIP_WORKSPACES_JSON": compact_json(hints) if hints else None,
     }
 
 
-def _reachable_hint(hint: JsonMap, where: Where) -> JsonMap:
-    """A workspace the Pod cannot see is still worth knowing of, but not its path."""
+def _reachable_hint(hint: JsonMap, pod: PodView) -> JsonMap:
+    """A workspace that the Pod cannot see stays in the list, without its path."""
     others = {key: value for key, value in hint.items() if key != "cwd"}
-    cwd = _path(hint.get("cwd"), where)
+    cwd = _path(hint.get("cwd"), pod)
     return {**others, "cwd": cwd} if cwd else others
 
 
@@ -109,7 +118,7 @@ def _tools_of(ctx: ExecutionContext) -> JsonMap:
 
 
 def _runtime_tools(tools: JsonMap, api_url: str) -> Mapping[str, str | None]:
-    """Delivery by environment (HOST.md 3.3): the addresses are the host's own."""
+    """The host's tools, delivered by environment; their addresses are the host's own, so they are rebased."""
     rest = as_object(tools.get("rest"))
     return {
         f"{_TOOLS}MCP_URL": _address(tools.get("mcpEndpoint"), api_url),
@@ -132,9 +141,9 @@ def _address(value: object, api_url: str) -> str | None:
     return rebase(url, api_url) if url else None
 
 
-def _path(value: object, where: Where) -> str | None:
+def _path(value: object, pod: PodView) -> str | None:
     path = as_label(value)
-    return where.pod_path(path) if path else None
+    return pod.pod_path(path) if path else None
 
 
 def _first_label(context: JsonMap, *keys: str) -> str | None:

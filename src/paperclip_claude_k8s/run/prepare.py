@@ -15,8 +15,9 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.plan.identity import Identity, identify
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.plan.planner import Planner, RunSite
+from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.mcp_servers import ask_for_servers, read_baseline
 from paperclip_claude_k8s.run.narrate import Narrator

@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from tests.support.any_json import ANY_WAKE
 
-from paperclip_claude_k8s.plan.wake import normalize_wake_payload, stringify_wake_payload
-
-ISSUE = {"id": "i"}
+from paperclip_claude_k8s.plan.wake import read_wake_payload, stringify_wake_payload
 
 
-def normalized(payload: object) -> dict[str, Any]:
-    found = normalize_wake_payload(payload)
-    assert found is not None
+def text_of(payload: object) -> str | None:
+    return stringify_wake_payload(read_wake_payload(payload))
+
+
+def as_json(payload: object) -> dict[str, Any]:
+    """The payload as the agent gets it."""
+    found: dict[str, Any] = json.loads(text_of(payload) or "")
     return found
 
 
@@ -35,13 +37,13 @@ def normalized(payload: object) -> dict[str, Any]:
         {"checkedOutByHarness": True, "interactionId": "x", "truncated": True},
     ],
 )
-def test_a_payload_that_says_nothing_is_none(payload: object) -> None:
-    assert normalize_wake_payload(payload) is None
-    assert stringify_wake_payload(payload) is None
+def test_payload_without_content_has_no_text(payload: object) -> None:
+    assert not read_wake_payload(payload).says_anything
+    assert text_of(payload) is None
 
 
 @pytest.mark.parametrize(
-    "telling",
+    "part",
     [
         {"executionContinuation": {"version": 1}},
         {"comments": [{"body": "x"}]},
@@ -65,23 +67,21 @@ def test_a_payload_that_says_nothing_is_none(payload: object) -> None:
         {"issue": {"title": "t"}},
     ],
 )
-def test_each_telling_part_alone_makes_a_payload(telling: dict[str, Any]) -> None:
-    found = normalized(telling)
-    (name,) = telling
+def test_each_part_with_content_makes_a_payload(part: dict[str, Any]) -> None:
+    found = as_json(part)
+    (name,) = part
     assert found[name]
 
 
 @given(ANY_WAKE)
-def test_any_json_is_normalized_without_a_fault_and_once_is_enough(payload: object) -> None:
-    once = normalize_wake_payload(payload)
-    assert normalize_wake_payload(once) == once
-    text = stringify_wake_payload(payload)
-    assert (text is None) is (once is None)
-    assert text is None or json.loads(text)["comments"] == once["comments"] or "?" in text  # type: ignore[index]
+def test_any_json_is_read_without_error_and_reading_is_idempotent(payload: object) -> None:
+    text = text_of(payload)
+    assert (text is not None) is read_wake_payload(payload).says_anything
+    assert text is None or text_of(json.loads(text)) == text
 
 
 def test_ids_are_trimmed_and_bodies_are_not() -> None:
-    found = normalized(
+    found = as_json(
         {
             "reason": " issue_commented ",
             "issue": {
@@ -129,19 +129,19 @@ def test_ids_are_trimmed_and_bodies_are_not() -> None:
         ({"commentWindow": {"requestedCount": "5", "missingCount": -1}}, (1, 1, 0)),
     ],
 )
-def test_comments_are_counted_as_told_or_as_seen(
+def test_comment_counts_come_from_host_or_from_comments(
     given_counts: dict[str, Any], counts: tuple[int, int, int]
 ) -> None:
-    found = normalized({"comments": [{"body": "x"}, {"body": " "}], "commentIds": ["a", "b"], **given_counts})
+    found = as_json({"comments": [{"body": "x"}, {"body": " "}], "commentIds": ["a", "b"], **given_counts})
     assert (found["requestedCount"], found["includedCount"], found["missingCount"]) == counts
 
 
-def test_ids_count_where_no_comment_came() -> None:
-    assert normalized({"commentIds": ["a", " ", "b"]})["requestedCount"] == 2
+def test_comment_ids_are_counted_without_comments() -> None:
+    assert as_json({"commentIds": ["a", " ", "b"]})["requestedCount"] == 2
 
 
-def test_long_answers_and_wild_branch_names_are_cut() -> None:
-    found = normalized(
+def test_long_answers_and_branch_names_are_cut() -> None:
+    found = as_json(
         {
             "questionResponse": {"summary": "x" * 20_000, "answers": [1]},
             "executionWorkspace": {"branchName": "a\nb\x1b" + "c" * 400, "path": "/host"},
@@ -151,8 +151,28 @@ def test_long_answers_and_wild_branch_names_are_cut() -> None:
     assert found["executionWorkspace"] == {"branchName": "ab" + "c" * 298}
 
 
-def test_the_text_of_a_payload_may_leave_the_description_out() -> None:
-    payload = {"issue": {**ISSUE, "description": "long story"}}
-    assert "long story" in (stringify_wake_payload(payload) or "")
-    assert "long story" not in (stringify_wake_payload(payload, omit_issue_description=True) or "")
-    assert ": " not in (stringify_wake_payload(payload) or "")
+def test_text_is_compact_and_in_the_order_of_the_fields() -> None:
+    text = text_of({"issue": {"id": "i"}, "reason": "r"}) or ""
+    assert ": " not in text
+    assert text.startswith('{"reason":"r","executionContinuation":null,"recovery":null,"issue":{"id":"i",')
+    assert text.endswith('"fallbackFetchNeeded":false,"requestedCount":0,"includedCount":0,"missingCount":0}')
+
+
+def test_connector_skills_are_not_part_of_the_text() -> None:
+    payload = {"issue": {"id": "i"}, "connectorSkillInstructions": " use it "}
+    assert read_wake_payload(payload).connector_skill_instructions == "use it"
+    assert "use it" not in (text_of(payload) or "")
+
+
+@pytest.mark.parametrize(
+    ("payload", "recovery"),
+    [
+        ({"recovery": {"cause": "x"}}, True),
+        ({"reason": " source_scoped_recovery_action "}, True),
+        ({"recovery": {}, "reason": "issue_assigned"}, False),
+        ({"recovery": True}, False),
+        (None, False),
+    ],
+)
+def test_recovery_is_known_by_cause_or_reason(payload: object, recovery: bool) -> None:  # noqa: FBT001
+    assert read_wake_payload(payload).is_recovery is recovery

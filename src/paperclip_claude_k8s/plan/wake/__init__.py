@@ -1,18 +1,19 @@
-"""Why the agent was woken: the host's wake payload, normalized, and put into words (HOST.md 7.3, 7.4)."""
+"""Why the agent was woken: the host's wake payload, read once, and the prompt text that presents it.
 
-from paperclip_claude_k8s.plan.wake.payload import normalize_wake_payload, stringify_wake_payload
+`payload.py` reads the JSON into a `WakePayload`; `view.py` adds how to present it (fresh or resumed session).
+`wake_prompt.py` joins the sections, each a function from a view to text, "" if it has nothing to say:
+`contracts.py` holds what we ask of the agent, `sections.py` states facts, `conversation.py` quotes others.
+Texts of others pass through `quoting.py`, which fences them, because they may hold instructions of their own.
+"""
+
+from paperclip_claude_k8s.plan.wake.payload import WakePayload, read_wake_payload, stringify_wake_payload
+from paperclip_claude_k8s.plan.wake.view import WakeView
 from paperclip_claude_k8s.plan.wake.wake_prompt import render_wake_prompt
-from paperclip_claude_k8s.plan.wake.wake_reasons import (
-    is_recovery_wake,
-    issue_work_mode,
-    select_task_markdown,
-)
 
 __all__ = [
-    "is_recovery_wake",
-    "issue_work_mode",
-    "normalize_wake_payload",
+    "WakePayload",
+    "WakeView",
+    "read_wake_payload",
     "render_wake_prompt",
-    "select_task_markdown",
     "stringify_wake_payload",
 ]

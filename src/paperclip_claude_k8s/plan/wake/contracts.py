@@ -1,6 +1,11 @@
-"""How the agent is to behave on this wake: heading, and one contract at most."""
+"""What is asked of the agent on this wake: a heading, and at most one contract.
+
+A chat turn has the chat contract, a recovery has its own, and every other run the general one, unless the
+prompt's template says the same.
+"""
 
 from paperclip_claude_k8s.plan.tolerant_readers import as_label
+from paperclip_claude_k8s.plan.wake.payload import WakePayload
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _FRESH = (
@@ -53,55 +58,61 @@ _OTHER_CAUSE = "An earlier run on this issue did not end as it should have."
 
 _CHAT_REASONS = frozenset({"External chat message received", "external_chat_message", "issue_commented"})
 _CHAT_WORK_MODES = frozenset({None, "standard", "ask"})
-_NOT_JUST_CHAT = (
-    "recovery",
-    "executionStage",
-    "taskWatchdog",
-    "livenessContinuation",
-    "activeTreeHold",
-    "checkboxSelection",
-    "planReviewContext",
-    "documentReviewContext",
-    "annotationDeltas",
-    "agentMessage",
-    "skillTest",
-)
 
 
 def heading(wake: WakeView) -> str:
     if wake.resumed:
         return _RESUMED
-    return f"{_FRESH} {_ACKNOWLEDGE}" if wake.payload["comments"] else _FRESH
+    return f"{_FRESH} {_ACKNOWLEDGE}" if wake.payload.comments else _FRESH
 
 
 def external_answer(wake: WakeView) -> str:
-    """An interaction that was opened outside of Paperclip has got its answer."""
+    """The agent's question to an outside service has been answered."""
     payload = wake.payload
-    if not payload["externalInteractionContinuation"]:
+    if not payload.external_interaction_continuation:
         return ""
-    if payload["interactionStatus"] not in {"answered", "accepted"}:
+    if payload.interaction_status not in {"answered", "accepted"}:
         return ""
     return (
-        f"The question you were waiting for was {payload['interactionStatus']}. "
+        f"The question you were waiting for was {payload.interaction_status}. "
         "Take that as given, do not ask it again, and go on with what depended on it."
     )
 
 
 def contract(wake: WakeView) -> str:
-    if is_chat_turn(wake):
-        return _CHAT_CONTRACT.format(provider=wake.payload["externalChatProvider"])
-    if wake.recovery:
-        cause = as_label((wake.payload["recovery"] or {}).get("cause")) or ""
+    payload = wake.payload
+    if _is_chat_turn(payload):
+        return _CHAT_CONTRACT.format(provider=payload.external_chat_provider)
+    if payload.is_recovery:
+        cause = as_label((payload.recovery or {}).get("cause")) or ""
         return _RECOVERY_CONTRACT.format(cause=_CAUSES.get(cause, _OTHER_CAUSE))
     general = not wake.conversation and (wake.resumed or wake.include_execution_contract)
     return EXECUTION_CONTRACT if general else ""
 
 
-def is_chat_turn(wake: WakeView) -> bool:
-    """A message from an outside chat, and nothing else that waits to be settled."""
-    payload = wake.payload
-    bound = payload["externalChatExecutionBound"] or payload["checkedOutByHarness"]
-    if not payload["externalChatProvider"] or not bound or payload["reason"] not in _CHAT_REASONS:
+def _is_chat_turn(payload: WakePayload) -> bool:
+    """Whether the wake is a message from an outside chat and nothing else."""
+    bound = payload.external_chat_execution_bound or payload.checked_out_by_harness
+    if not payload.external_chat_provider or not bound or payload.reason not in _CHAT_REASONS:
         return False
-    mode = (payload["issue"] or {}).get("workMode")
-    return mode in _CHAT_WORK_MODES and not any(payload[name] for name in _NOT_JUST_CHAT)
+    mode = payload.issue.work_mode if payload.issue else None
+    return mode in _CHAT_WORK_MODES and not _asks_for_more(payload)
+
+
+def _asks_for_more(payload: WakePayload) -> bool:
+    """Whether something waits that a chat message does not settle."""
+    return any(
+        (
+            payload.recovery,
+            payload.execution_stage,
+            payload.task_watchdog,
+            payload.liveness_continuation,
+            payload.active_tree_hold,
+            payload.checkbox_selection,
+            payload.plan_review_context,
+            payload.document_review_context,
+            payload.annotation_deltas,
+            payload.agent_message,
+            payload.skill_test,
+        )
+    )

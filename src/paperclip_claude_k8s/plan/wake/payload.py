@@ -1,7 +1,22 @@
-"""Any JSON → the wake payload every reader can rely on, or None where it says nothing."""
+"""The host's wake payload (`paperclipWake`): any JSON, read once into a `WakePayload`.
+
+A payload may hold anything, so each field has a tolerant reader, which stands beside its type and treats a
+value of the wrong shape as absent. Ids and names are trimmed, bodies stay as they are, and an object whose
+shape is the host's business stays an object. The name on the wire is the field's name in camelCase. Example:
+
+    {"reason": " issue_assigned ", "issue": {"id": 7, "title": "Fix it"}}
+    → WakePayload(reason="issue_assigned", issue=WakeIssue(id=None, title="Fix it", …), …)
+
+The agent gets the whole payload back as JSON, in the order of the fields (`stringify_wake_payload`).
+"""
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
+
+from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.templates import compact_json
@@ -12,7 +27,10 @@ from paperclip_claude_k8s.plan.tolerant_readers import (
     as_number,
     as_object,
     as_objects,
+    as_text,
 )
+
+T = TypeVar("T")
 
 _SUMMARY_CHARS = 12_000
 _BRANCH_CHARS = 300
@@ -20,28 +38,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTINUATION_VERSION = 1
 
 
-def normalize_wake_payload(value: object) -> JsonMap | None:
-    """Ids and names trimmed, empty ones None, bodies as they are. Never raises; idempotent."""
-    given = as_object(value)
-    if not given:
-        return None
-    payload: JsonMap = {name: read(given.get(name)) for name, read in _READERS.items()}
-    payload |= _comment_counts(given, payload)
-    return payload if any(payload[name] for name in _TELLING) else None
-
-
-def stringify_wake_payload(value: object, *, omit_issue_description: bool = False) -> str | None:
-    """Compact JSON of the normalized payload, or None where there is none."""
-    payload = normalize_wake_payload(value)
-    if payload is None:
-        return None
-    if omit_issue_description and payload["issue"]:
-        payload["issue"] = {**payload["issue"], "description": None}
-    return compact_json(payload)
-
-
-def _some(value: object) -> object:
-    """Whatever says something, as it is: the shape of these is the host's business."""
+def _anything(value: object) -> object:
+    """A value of any shape; blank text and empty values are None."""
     if isinstance(value, str):
         return value if value.strip() else None
     return value or None
@@ -51,37 +49,15 @@ def _facts(value: object) -> JsonMap | None:
     return as_object(value) or None
 
 
-def _flag(value: object) -> bool:
-    return as_flag(value)
-
-
 def _body(value: object) -> str | None:
+    """Text that is not blank, untrimmed."""
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _continuation(value: object) -> JsonMap | None:
+def _envelope(value: object) -> JsonMap | None:
+    """A conversation envelope of the version that we know."""
     envelope = as_object(value)
     return envelope if envelope.get("version") == _CONTINUATION_VERSION else None
-
-
-def _issue(value: object) -> JsonMap | None:
-    given = as_object(value)
-    issue: JsonMap = {name: as_label(given.get(name)) for name in ("id", "identifier", "title")}
-    if not any(issue.values()):
-        return None
-    return {
-        **issue,
-        "description": _body(given.get("description")),
-        "descriptionTruncated": as_flag(given.get("descriptionTruncated")),
-        **{name: as_label(given.get(name)) for name in ("status", "workMode", "priority")},
-    }
-
-
-def _workspace(value: object) -> JsonMap | None:
-    """A branch name becomes part of a sentence: one line, of bearable length."""
-    branch = as_label(as_object(value).get("branchName"))
-    shown = as_label(_CONTROL.sub("", branch)[:_BRANCH_CHARS]) if branch else None
-    return {"branchName": shown} if shown else None
 
 
 def _answer(value: object) -> JsonMap | None:
@@ -90,99 +66,215 @@ def _answer(value: object) -> JsonMap | None:
     return {**answer, "summary": summary[:_SUMMARY_CHARS]} if isinstance(summary, str) else answer or None
 
 
-def _comments(value: object) -> list[JsonMap]:
-    return [comment for given in as_objects(value) if (comment := _comment(given))["body"]]
+def _branch(value: object) -> str | None:
+    """A branch name fit for a sentence: one line of limited length."""
+    branch = as_label(value)
+    return as_label(_CONTROL.sub("", branch)[:_BRANCH_CHARS]) if branch else None
 
 
-def _comment(given: JsonMap) -> JsonMap:
+def _trimmed(value: object) -> str:
+    return as_text(value).strip()
+
+
+Label: TypeAlias = Annotated[str | None, as_label]
+Labels: TypeAlias = Annotated[list[str], as_labels]
+Flag: TypeAlias = Annotated[bool, as_flag]
+Facts: TypeAlias = Annotated[JsonMap | None, _facts]
+ManyFacts: TypeAlias = Annotated[list[JsonMap], as_objects]
+Anything: TypeAlias = Annotated[object, _anything]
+Body: TypeAlias = Annotated[str | None, _body]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeIssue:
+    """The issue to work on; it has at least one of the first three."""
+
+    id: Label
+    identifier: Label
+    title: Label
+    description: Body
+    description_truncated: Flag
+    status: Label
+    work_mode: Label
+    priority: Label
+
+
+@dataclass(frozen=True, slots=True)
+class WakeComment:
+    id: Label
+    issue_id: Label
+    body: Annotated[str, as_text]
+    body_truncated: Flag
+    created_at: Label
+    author_type: Label
+    author_id: Label
+
+
+@dataclass(frozen=True, slots=True)
+class WakeWorkspace:
+    branch_name: Annotated[str | None, _branch]
+
+
+def _issue(value: object) -> WakeIssue | None:
+    issue = _read(WakeIssue, as_object(value))
+    return issue if issue.id or issue.identifier or issue.title else None
+
+
+def _workspace(value: object) -> WakeWorkspace | None:
+    workspace = _read(WakeWorkspace, as_object(value))
+    return workspace if workspace.branch_name else None
+
+
+def _comments(value: object) -> list[WakeComment]:
+    """The comments that have a body."""
+    return [_comment(given) for given in as_objects(value) if _body(given.get("body"))]
+
+
+def _comment(given: JsonMap) -> WakeComment:
+    """One comment. Its author is an object or two flat fields."""
     author = as_object(given.get("author"))
-    return {
-        "id": as_label(given.get("id")),
-        "issueId": as_label(given.get("issueId")),
-        "body": _body(given.get("body")),
-        "bodyTruncated": as_flag(given.get("bodyTruncated")),
-        "createdAt": as_label(given.get("createdAt")),
-        "authorType": as_label(author.get("type")) or as_label(given.get("authorType")),
-        "authorId": as_label(author.get("id")) or as_label(given.get("authorId")),
+    nested = {"authorType": as_label(author.get("type")), "authorId": as_label(author.get("id"))}
+    return _read(WakeComment, {**given, **{name: label for name, label in nested.items() if label}})
+
+
+@dataclass(frozen=True, slots=True)
+class WakePayload:
+    """Why the agent was woken. `says_anything` is False for a payload without content."""
+
+    reason: Label
+    execution_continuation: Annotated[JsonMap | None, _envelope]
+    recovery: Facts
+    issue: Annotated[WakeIssue | None, _issue]
+    checked_out_by_harness: Flag
+    external_chat_execution_bound: Flag
+    external_chat_provider: Label
+    external_chat_question_response: Anything
+    skill_test: Anything
+    simplified_english_interactions: Flag
+    dependency_blocked_interaction: Flag
+    tree_hold_interaction: Flag
+    active_tree_hold: Facts
+    unresolved_blocker_issue_ids: Labels
+    unresolved_blocker_summaries: ManyFacts
+    execution_stage: Facts
+    continuation_summary: Anything
+    plan_review_context: Facts
+    document_review_context: Facts
+    annotation_deltas: ManyFacts
+    liveness_continuation: Facts
+    task_watchdog: Facts
+    interaction_id: Label
+    source_run_id: Label
+    interaction_kind: Label
+    interaction_status: Label
+    external_interaction_continuation: Flag
+    checkbox_selection: Facts
+    question_response: Annotated[JsonMap | None, _answer]
+    execution_workspace: Annotated[WakeWorkspace | None, _workspace]
+    agent_message: Anything
+    child_issue_summaries: ManyFacts
+    child_issue_summary_truncated: Flag
+    comment_ids: Labels
+    latest_comment_id: Label
+    comments: Annotated[list[WakeComment], _comments]
+    truncated: Flag
+    fallback_fetch_needed: Flag
+    connector_skill_instructions: Annotated[str, _trimmed]
+    requested_count: int = 0
+    """Comments that wait for the agent: as the host counted them, else as many as are here."""
+    included_count: int = 0
+    missing_count: int = 0
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether the payload holds more than a reason and flags; else the agent gets no wake prompt."""
+        return any(getattr(self, name) for name in _CONTENT)
+
+    @property
+    def is_recovery(self) -> bool:
+        """Whether this run is about an earlier one that went wrong."""
+        return bool(self.recovery) or self.reason == "source_scoped_recovery_action"
+
+    @property
+    def hands_over_task(self) -> bool:
+        """Whether a resumed session, too, must be given the whole task."""
+        return self.is_recovery or self.reason in _ASSIGNMENT_REASONS
+
+
+_ASSIGNMENT_REASONS = frozenset(
+    {
+        "issue_assigned",
+        "issue_reopened_via_comment",
+        "issue_recovery_action_restored",
+        "issue_tree_restored",
     }
-
-
-def _comment_counts(given: JsonMap, payload: JsonMap) -> JsonMap:
-    """How many comments there were, nested in `commentWindow` or flat; never negative."""
-    window = as_object(given.get("commentWindow"))
-    included = len(payload["comments"])
-    defaults = {
-        "requestedCount": included or len(payload["commentIds"]),
-        "includedCount": included,
-        "missingCount": 0,
-    }
-    return {
-        name: max(0, int(as_number(window.get(name), as_number(given.get(name), default))))
-        for name, default in defaults.items()
-    }
-
-
-_READERS: Mapping[str, Callable[[object], object]] = {
-    "reason": as_label,
-    "executionContinuation": _continuation,
-    "recovery": _facts,
-    "issue": _issue,
-    "checkedOutByHarness": _flag,
-    "externalChatExecutionBound": _flag,
-    "externalChatProvider": as_label,
-    "externalChatQuestionResponse": _some,
-    "skillTest": _some,
-    "simplifiedEnglishInteractions": _flag,
-    "dependencyBlockedInteraction": _flag,
-    "treeHoldInteraction": _flag,
-    "activeTreeHold": _facts,
-    "unresolvedBlockerIssueIds": as_labels,
-    "unresolvedBlockerSummaries": as_objects,
-    "executionStage": _facts,
-    "continuationSummary": _some,
-    "planReviewContext": _facts,
-    "documentReviewContext": _facts,
-    "annotationDeltas": as_objects,
-    "livenessContinuation": _facts,
-    "taskWatchdog": _facts,
-    "interactionId": as_label,
-    "sourceRunId": as_label,
-    "interactionKind": as_label,
-    "interactionStatus": as_label,
-    "externalInteractionContinuation": _flag,
-    "checkboxSelection": _facts,
-    "questionResponse": _answer,
-    "executionWorkspace": _workspace,
-    "agentMessage": _some,
-    "childIssueSummaries": as_objects,
-    "childIssueSummaryTruncated": _flag,
-    "commentIds": as_labels,
-    "latestCommentId": as_label,
-    "comments": _comments,
-    "truncated": _flag,
-    "fallbackFetchNeeded": _flag,
-}
-
-_TELLING = (
-    "executionContinuation",
+)
+_CONTENT = (
+    "execution_continuation",
     "comments",
-    "commentIds",
-    "annotationDeltas",
-    "childIssueSummaries",
-    "unresolvedBlockerIssueIds",
-    "unresolvedBlockerSummaries",
-    "activeTreeHold",
-    "executionStage",
-    "continuationSummary",
-    "planReviewContext",
-    "documentReviewContext",
-    "livenessContinuation",
-    "taskWatchdog",
-    "checkboxSelection",
-    "questionResponse",
-    "executionWorkspace",
-    "agentMessage",
+    "comment_ids",
+    "annotation_deltas",
+    "child_issue_summaries",
+    "unresolved_blocker_issue_ids",
+    "unresolved_blocker_summaries",
+    "active_tree_hold",
+    "execution_stage",
+    "continuation_summary",
+    "plan_review_context",
+    "document_review_context",
+    "liveness_continuation",
+    "task_watchdog",
+    "checkbox_selection",
+    "question_response",
+    "execution_workspace",
+    "agent_message",
     "recovery",
     "issue",
 )
-"""A payload without any of these has nothing to say: a reason alone is no message."""
+_PROMPT_ONLY = "connector_skill_instructions"
+"""The field that the prompt shows and the agent's JSON does not."""
+
+
+def read_wake_payload(value: object) -> WakePayload:
+    """Any JSON as a payload; what is not an object is an empty one. Never raises."""
+    given = as_object(value)
+    payload = _read(WakePayload, given)
+    included = len(payload.comments)
+    return replace(
+        payload,
+        requested_count=_count(given, "requestedCount", included or len(payload.comment_ids)),
+        included_count=_count(given, "includedCount", included),
+        missing_count=_count(given, "missingCount", 0),
+    )
+
+
+def stringify_wake_payload(payload: WakePayload) -> str | None:
+    """The payload as compact JSON, or None if it says nothing."""
+    return compact_json(_json(payload)) if payload.says_anything else None
+
+
+def _read(cls: Callable[..., T], given: JsonMap) -> T:
+    """An instance of one of the dataclasses above; fields without a reader keep their default."""
+    return cls(**{name: reader(given.get(to_camel(name))) for name, reader in _readers(cls).items()})
+
+
+@cache
+def _readers(cls: Callable[..., object]) -> Mapping[str, Any]:
+    """Field → its reader."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    if not is_dataclass(value):
+        return value
+    names = [field.name for field in fields(value) if field.name != _PROMPT_ONLY]
+    return {to_camel(name): _json(getattr(value, name)) for name in names}
+
+
+def _count(given: JsonMap, name: str, default: int) -> int:
+    """A number of comments, nested in `commentWindow` or flat; never negative."""
+    window = as_object(given.get("commentWindow"))
+    return max(0, int(as_number(window.get(name), as_number(given.get(name), default))))

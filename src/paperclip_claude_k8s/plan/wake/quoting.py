@@ -1,4 +1,8 @@
-"""Other people's words inside our prompt: fenced, so that they cannot pass for ours."""
+"""Texts of people and agents inside our prompt: fenced, so that the agent cannot take them for our own words.
+
+A fence is a Markdown code block that its text cannot close: it has more backticks than any run inside. Values
+within one of our own lines are shortened to one line, so that they cannot begin a section of their own.
+"""
 
 import re
 
@@ -10,11 +14,11 @@ _BLANKS = re.compile(r"\s+")
 _ESCAPED_CONTROL = re.compile(r'(\\["\\/nrt])|\\[bf]|\\u00[01][0-9a-f]')
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 _LINE_CHARS = 500
-_SPOKEN_KEYS = ("text", "body", "message", "prompt", "content", "markdown", "summary", "instructions")
+_TEXT_KEYS = ("text", "body", "message", "prompt", "content", "markdown", "summary", "instructions")
 
 
 def fence(text: str, language: str = "") -> str:
-    """A code block no text can leave: its fence is longer than any run of backticks inside."""
+    """A code block that the text cannot leave."""
     longest = max((len(run) for run in _TICKS.findall(text)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{text}\n{ticks}"
@@ -28,17 +32,27 @@ def fenced_json(value: object) -> str:
 
 
 def line(value: object) -> str:
-    """A value as part of one of our own lines: one line, of bearable length."""
+    """A value as part of one of our own lines: blanks joined, at most 500 characters."""
     text = _BLANKS.sub(" ", value if isinstance(value, str) else compact_json(value)).strip()
     return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]}…"
 
 
-def spoken(value: object) -> str:
-    """What somebody said, fenced: a plain text, an object's text, or the whole object."""
+def bullets(facts: dict[str, object]) -> str:
+    """One line for each fact that has a value."""
+    return "\n".join(f"- {name}: {line(value)}" for name, value in facts.items() if value)
+
+
+def quoted(value: object) -> str:
+    """A text, or the text of an object that holds nothing else, fenced; any other value as fenced JSON."""
     if isinstance(value, str):
         return fence(value)
     if isinstance(value, dict):
-        said = next((text for key in _SPOKEN_KEYS if (text := as_label(value.get(key)))), None)
-        if said is not None and len(value) == 1:
-            return fence(said)
+        text = next((text for key in _TEXT_KEYS if (text := as_label(value.get(key)))), None)
+        if text is not None and len(value) == 1:
+            return fence(text)
     return fenced_json(value)
+
+
+def quoted_section(title: str, sentence: str, value: object) -> str:
+    """Title, our sentence and the quoted value; "" if there is no value."""
+    return f"{title}\n\n{sentence}\n\n{quoted(value)}" if value else ""

@@ -1,13 +1,16 @@
-"""The wake prompt: what changed, what is wanted, what was said. HOST.md 7.4's order, our own words."""
+"""The wake prompt: what changed, what is wanted and what was said, in the order that hosts expect."""
 
 from paperclip_claude_k8s.plan.templates import join_sections
-from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_text
-from paperclip_claude_k8s.plan.wake.continuation import continuation
 from paperclip_claude_k8s.plan.wake.contracts import contract, external_answer, heading
-from paperclip_claude_k8s.plan.wake.conversation import answers, comments, spoken_sections
-from paperclip_claude_k8s.plan.wake.facts import conditions, overview, task
-from paperclip_claude_k8s.plan.wake.payload import normalize_wake_payload
-from paperclip_claude_k8s.plan.wake.situation import checked_out, situation
+from paperclip_claude_k8s.plan.wake.conversation import answers, comments, continuation, messages
+from paperclip_claude_k8s.plan.wake.sections import (
+    checked_out,
+    conditions,
+    connector_skills,
+    overview,
+    situation,
+    task,
+)
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _SECTIONS = (
@@ -18,30 +21,17 @@ _SECTIONS = (
     continuation,
     task,
     conditions,
-    spoken_sections,
+    messages,
     situation,
     checked_out,
     comments,
     answers,
+    connector_skills,
 )
 
 
-def render_wake_prompt(
-    payload: object,
-    *,
-    resumed: bool = False,
-    conversation: bool = False,
-    suppress_issue_description: bool = False,
-    include_execution_contract: bool = False,
-) -> str:
-    """What the agent is told of its wake; "" where the payload says nothing. Takes raw payloads too."""
-    normalized = normalize_wake_payload(payload)
-    if normalized is None:
+def render_wake_prompt(wake: WakeView) -> str:
+    """The text that tells the agent of its wake; "" if the payload says nothing."""
+    if not wake.payload.says_anything:
         return ""
-    view = WakeView(normalized, resumed, conversation, suppress_issue_description, include_execution_contract)
-    return join_sections([*(section(view) for section in _SECTIONS), _connector_skills(payload)])
-
-
-def _connector_skills(payload: object) -> str:
-    given = as_text(as_object(payload).get("connectorSkillInstructions")).strip()
-    return f"## Assigned connector skills\n\n{given}" if given else ""
+    return join_sections(section(wake) for section in _SECTIONS)

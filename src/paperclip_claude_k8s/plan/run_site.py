@@ -1,0 +1,22 @@
+"""Where a run happens: facts that `run.prepare` looks up before anything is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from paperclip_claude_k8s.cluster.model import HomePod
+from paperclip_claude_k8s.plan.bundle import Packed
+
+
+@dataclass(frozen=True, slots=True)
+class RunSite:
+    namespace: str
+    image: str
+    home: HomePod | None
+    process_env: Mapping[str, str]
+    nonce: str
+    volume_here: str | None = None
+    """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
+    packed: Packed = field(default_factory=Packed)
+    """The prompt bundle, with its paths in the Pod."""
+    mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """MCP servers by name that every agent of the shared volume gets."""
