@@ -20,7 +20,7 @@ ODD_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=20,
 )
-"""Everything that Python's JSON reader returns, also for text that is not quite JSON: NaN, lone surrogates."""
+"""Everything that Python's JSON reader returns, also for invalid JSON: NaN, lone surrogates."""
 
 _KEYS = [to_camel(field.name) for field in fields(WakePayload)]
 
