@@ -31,12 +31,12 @@ def judge(played: Played) -> None:
         assert life.steps or unseen or covered(line, report.gaps), f"lost and not told: {line}, {report.gaps}"
     assert not lost or report.gaps
     assert report.complete is not True or not lost
-    assert report.bytes == len(played.heard.out)
+    assert report.bytes == len(played.sink.out)
     if life.relay and not life.restarts:
         assert report.complete is not None
         assert not lost or sum(gap.bytes or 0 for gap in report.gaps) == sum(len(line.text) for line in lost)
         assert bool(lost) == (report.complete is False)
     if life.relay and not (life.rotates or life.steps or writer.log.cut_quietly) and writer.calm_end:
-        assert played.heard.err == writer.stderr
+        assert played.sink.err == writer.stderr
     if life.filler and not life.restarts and not life.steps:
         assert not lost

@@ -1,6 +1,6 @@
 import pytest
 
-from paperclip_claude_k8s.podlog.stamps import read_stamp
+from paperclip_claude_k8s.podlog.log_lines import read_stamp
 
 MOMENT = 1_790_000_000_123_456_789
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.support.kubelet_log import NANO, Fault, KubeletLog, Refusal
-from tests.support.log_sinks import NONCE, Heard, RelayFile, totals
+from tests.support.log_sinks import NONCE, MemoryRelayFile, RecordingSink, totals
 
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
 
@@ -86,9 +86,9 @@ class Written:
 class Writer:
     """Plays a life: the agent, the relay and the runtime in one."""
 
-    def __init__(self, life: Life, heard: Heard) -> None:
+    def __init__(self, life: Life, sink: RecordingSink) -> None:
         self.life = life
-        self._heard = heard
+        self._sink = sink
         self.dice = random.Random(life.seed + 1)
         self.log = KubeletLog(
             inner_stamps=life.inner_stamps,
@@ -99,7 +99,7 @@ class Writer:
         )
         self.log.faults = [self._fault() for _ in range(self.dice.randrange(12))]
         self.lines: list[Written] = []
-        self.stdout = RelayFile()
+        self.stdout = MemoryRelayFile()
         self.stderr = bytearray()
         self.calm_end = True
         """Whether no connection was disturbed after the container's end."""
@@ -211,7 +211,7 @@ class Writer:
 
     def _may_rotate(self) -> bool:
         """Without a file nobody can tell what a log began with that was rotated before it was ever read."""
-        return self.life.rotates and (self.life.filler or len(self._heard.out) > 0)
+        return self.life.rotates and (self.life.filler or len(self._sink.out) > 0)
 
     def _step_clock_or_stray(self) -> None:
         if self.life.steps and self._may_step():
@@ -244,36 +244,36 @@ class Writer:
 @dataclass(frozen=True, slots=True)
 class Played:
     writer: Writer
-    heard: Heard
+    sink: RecordingSink
     report: LogReport
 
 
 async def play(seed: int) -> Played:
-    """Run one life and follow it to its end."""
+    """LineBatch one life and follow it to its end."""
     life = Life.of(seed)
-    heard, ended = Heard(), asyncio.get_running_loop().create_future()
-    writer = Writer(life, heard)
+    sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()
+    writer = Writer(life, sink)
     dice = random.Random(seed + 3)
-    heard.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
-    origin = SourceInfo(
+    sink.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
+    source_info = SourceInfo(
         nonce=NONCE if life.relay else None,
-        expected=lambda: writer.totals() if ended.done() else None,
-        container=lambda: str(writer.log.container),
-        filler=writer.stdout if life.filler else None,
+        expected_totals=lambda: writer.totals() if ended.done() else None,
+        container_id=lambda: str(writer.log.container),
+        relay_file=writer.stdout if life.filler else None,
     )
     random.seed(seed)
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(Follower(writer.log, heard, origin).run(ended))
+        following = group.create_task(Follower(writer.log, sink, source_info).run(ended))
         await writer.play()
         await asyncio.sleep(dice.choice((0.0, 0.05, 1.0, 3.0)))
         ended.set_result(None)
     assert not writer.log.open_answers
-    return Played(writer, heard, following.result())
+    return Played(writer, sink, following.result())
 
 
 def missing(played: Played) -> list[Written]:
     """Lines that were written and not delivered. Asserts that all others came once, whole and in order."""
-    delivered = bytes(played.heard.out).split(b"\n")
+    delivered = bytes(played.sink.out).split(b"\n")
     rest = delivered.pop()
     got = [line + b"\n" for line in delivered] + ([rest] if rest else [])
     lost, at = [], 0

@@ -23,8 +23,8 @@ NONCE = "0badc0de"
 
 
 @dataclass(slots=True)
-class Heard:
-    """A sink that keeps what it heard."""
+class RecordingSink:
+    """A sink that keeps what it sink."""
 
     out: bytearray = field(default_factory=bytearray)
     blocks: list[bytes] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Heard:
 
 
 @dataclass(slots=True)
-class RelayFile:
+class MemoryRelayFile:
     """The relay's file of stdout."""
 
     content: bytearray = field(default_factory=bytearray)
@@ -71,7 +71,7 @@ class RelayFile:
 
 
 @dataclass(slots=True)
-class HungVolume(RelayFile):
+class HangingRelayFile(MemoryRelayFile):
     """One whose server does not answer."""
 
     asked: int = 0
@@ -83,20 +83,20 @@ class HungVolume(RelayFile):
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """A follower at work on a log."""
 
     log: KubeletLog = field(default_factory=KubeletLog)
-    heard: Heard = field(default_factory=Heard)
+    sink: RecordingSink = field(default_factory=RecordingSink)
     ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    origin: SourceInfo = field(default_factory=SourceInfo)
+    source_info: SourceInfo = field(default_factory=SourceInfo)
     report: LogReport | None = None
     follower: Follower | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow while the body acts; then the container ends and the report is there."""
-        self.follower = Follower(self.log, self.heard, self.origin)
+        self.follower = Follower(self.log, self.sink, self.source_info)
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self.follower.run(self.ended))
             yield
@@ -105,15 +105,15 @@ class Scene:
             self.ended.set_result(None)
         self.report = following.result()
 
-    def say(self, *lines: str) -> None:
+    def write_lines(self, *lines: str) -> None:
         self.log.write("".join(line + "\n" for line in lines).encode())
 
-    def mark(self, text: str) -> None:
+    def write_mark(self, text: str) -> None:
         self.log.write(f"\x1e{NONCE} {text}\n".encode())
 
     @property
     def out(self) -> str:
-        return self.heard.out.decode()
+        return self.sink.out.decode()
 
 
 def totals(content: bytes) -> Totals:
@@ -122,9 +122,12 @@ def totals(content: bytes) -> Totals:
 
 
 async def follow(
-    log: KubeletLog, sink: Heard, origin: SourceInfo | None = None, pace: FollowTimings | None = None
+    log: KubeletLog,
+    sink: RecordingSink,
+    source_info: SourceInfo | None = None,
+    timings: FollowTimings | None = None,
 ) -> LogReport:
     """Follow a log whose container has ended already."""
     ended = asyncio.get_running_loop().create_future()
     ended.set_result(None)
-    return await Follower(log, sink, origin, pace=pace).run(ended)
+    return await Follower(log, sink, source_info, timings=timings or FollowTimings()).run(ended)

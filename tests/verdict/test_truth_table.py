@@ -242,7 +242,7 @@ def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
 
 def test_a_copy_that_is_of_no_use_is_a_warning() -> None:
     relay = RelaySummary(9, 1, None, 0, copied=4, copy_trouble="the copy ends after 4 bytes: disk full")
-    log = LogReport(True, 9, 1, 0, (), 0, None, None, "Permission denied")
+    log = LogReport(True, 9, 1, 0, (), 0, None, "", "Permission denied")
     (ours,) = warnings(None, log)
     assert "(Permission denied)" in ours
     assert warnings(relay, None) == [relay.copy_trouble]

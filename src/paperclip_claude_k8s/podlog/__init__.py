@@ -1,11 +1,21 @@
-"""The log follower: every line of a container's log once, in order, across any number of reconnects.
+"""The log follower: delivers every line of a container's log once and in order, whatever breaks.
 
-`follow.Follower` is the way in; `source` and `sink` are what it needs from outside; `report` is what it
-answers; `cursor` explains how a position in a log is kept.
+Start at `follower.Follower`. `interfaces` lists what it needs from outside, `log_report` what it reports,
+and `position` explains how it resumes without losing or repeating a line. `docs/log-following.md` follows
+one line of log through all modules.
 """
 
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
 from paperclip_claude_k8s.podlog.follower import Follower
+from paperclip_claude_k8s.podlog.interfaces import (
+    ByteStream,
+    Ended,
+    LogBroken,
+    LogRefused,
+    LogSink,
+    LogSource,
+    RelayFile,
+)
 from paperclip_claude_k8s.podlog.log_report import (
     ContainerChanged,
     FileUnusable,
@@ -18,22 +28,17 @@ from paperclip_claude_k8s.podlog.log_report import (
     SinkFailed,
     Totals,
 )
-from paperclip_claude_k8s.podlog.position import Cursor
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
-from paperclip_claude_k8s.podlog.sink import Ended, GapFiller, LogSink
-from paperclip_claude_k8s.podlog.source import ByteStream, LogBroken, LogRefused, LogSource
 
 __all__ = [
     "ByteStream",
     "ContainerChanged",
-    "Cursor",
     "Ended",
     "FileUnusable",
     "FollowTimings",
     "Follower",
     "Gap",
     "GapFilled",
-    "GapFiller",
     "LogBroken",
     "LogRefused",
     "LogReport",
@@ -43,6 +48,7 @@ __all__ = [
     "Notice",
     "RateLimiter",
     "Reconnecting",
+    "RelayFile",
     "SinkFailed",
     "SourceInfo",
     "Totals",

@@ -1,201 +1,132 @@
-"""What the log lost, from the relay's own file, which holds exactly the container's stdout.
+"""Finds in the relay's own file what the log lost. The file holds exactly the container's stdout.
 
-Others write on the same volume: the file may be cut, replaced or written to by anybody at any time. So
-nothing is delivered from it that is not known to be the agent's: a part of it begins with what was delivered
-last, and its end is told by a line of the log, by the relay's count, or by its digest.
+Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So
+only output that is provably the agent's is taken from it. It has to start after the bytes delivered last,
+and its end is given by a line of the log, by the relay's count, or by the relay's digest.
 
-A log loses lines at a rotation: while nobody listens, and under a reader too. An old kubelet that looks for
-the new file before there is one stays at the old one, for ever or until the next rotation (seen with 1.20,
-kubernetes/kubernetes#115701); any may leave out the last lines of the old one. A stream that stays is silent
-while the file grows; one that leaves lines out shows nothing, so lines are compared with the file before they
-are delivered: later those that are missing could not be put in order any more.
+A log loses lines at a rotation, with or without a connected reader. An old kubelet that looks for the new
+file before it exists stays at the old one, until the next rotation or forever (observed with 1.20,
+kubernetes/kubernetes#115701); any kubelet may skip the last lines of the old file. A stream that is stuck
+is silent while the file grows (`Backfill.is_ahead`). A stream that skips lines looks healthy, so lines are
+compared with the file before they are delivered (`Backfill.first_omission`); afterwards the order could not
+be repaired.
+
+This module only reads. `pipeline` delivers what it finds.
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.podlog.deliverer import Delivery
+from paperclip_claude_k8s.podlog.counts import Counts
+from paperclip_claude_k8s.podlog.interfaces import RelayFile
 from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, first_line
-from paperclip_claude_k8s.podlog.log_report import GapFilled, Totals
-from paperclip_claude_k8s.podlog.marks import Bookmark
-from paperclip_claude_k8s.podlog.sink import GapFiller
+from paperclip_claude_k8s.podlog.log_report import Totals
 
-PIECE = 256 * 1024
-"""Read from the file at once; bounds memory whatever the size of a gap."""
-PATTERN = 1024 * 1024
-"""How much of the text after a gap is looked for in the file; more would not make it more certain."""
-FILE_TRIES = 3
-"""The relay writes the file before the log where it can, but a network volume may show it late."""
-FILE_PAUSE = 0.5
-"""Seconds between two looks at a file that does not show yet what the log has shown."""
-PATIENCE = 10.0
-"""Longest wait for one piece of the file, seconds."""
-LOOK = 3.0
-"""Longest time for which lines wait while the file is compared with them, seconds."""
-SLOW = 0.25
-"""A file that takes longer to show a few lines is not worth waiting for each time; seconds."""
-REST = 60.0
-"""Seconds for which nothing is compared with a file that could not be read, or was slow."""
-HOLE = b"\0"
-"""What a file has where nothing was written: one that was cut and went on. Events have no such byte."""
-SOON = 1.0
-"""Seconds for which nothing is compared with a file that is not there: the relay may still be making it."""
-DIFFERS = "it does not fit the log"
+READ_BYTES = 256 * 1024
+"""Size of one read of the file; bounds memory whatever the size of a gap."""
+SEARCH_BYTES = 1024 * 1024
+"""Longest text that is searched for in the file; a longer one would not make a match more certain."""
+ATTEMPTS = 3
+"""The relay writes to the file before it writes to the log, but a network volume may show it later."""
+ATTEMPT_PAUSE = 0.5
+"""Seconds between two attempts to find what the log has shown already."""
+READ_TIMEOUT = 10.0
+"""Longest time for one read of the file, seconds."""
+COMPARE_TIMEOUT = 3.0
+"""Longest time for which lines are held back while the file is compared with them, seconds."""
+SLOW_READ = 0.25
+"""A file that needs longer for a few lines is not compared each time; seconds."""
+FAILURE_PAUSE = 60.0
+"""Seconds without a comparison after the file could not be read, or was slow."""
+ABSENCE_PAUSE = 1.0
+"""Seconds without a comparison after the file did not exist: the relay may be about to create it."""
+NUL = b"\0"
+"""Content where nothing was written: the file was truncated and then continued. JSON never contains it."""
+DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
 LATE = "it could not be read in time"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Up to where the file is to be delivered."""
+class Match:
+    """Where text of the log was found in the file: what comes before it there is missing in the log."""
 
-    stop: int
-    before: bool
-    """Whether that is before the line that came, or after it."""
+    offset: int
+    before_line: bool
+    """True: the offset is the start of that line. False: it is after it, because the log has only its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """Where the log left something out between two lines of a block, or before the first."""
+class Omission:
+    """A place where the log left something out: between two lines of a block, or before the first."""
 
     at: int
-    """Bytes of the block in front of it."""
-    place: Place
+    """Bytes of the block that precede it."""
+    match: Match
 
 
-class Backfill:
-    """Delivers from the file what the log lost, beginning where the delivery stands."""
+class FileReader:
+    """Reads the file with timeouts. After a failure the file is left alone for a while."""
 
-    def __init__(self, delivery: Delivery, filler: GapFiller) -> None:
-        self._delivery = delivery
-        self._filler = filler
-        self._trusted = True
-        self._rests_until = float("-inf")
-        self._hangs = False
-        self._refusal: str | None = None
-        self._doubt: str | None = None
-
-    async def trouble(self, totals: Totals | None) -> str | None:
-        """Why the file is of no use at the end of the log; None: it is, or the relay knows that it is not.
-
-        Where the log is whole the file is looked at once more: nobody may have had to read it for long.
-        """
-        if totals is not None and (totals.kept is None or totals.kept < totals.bytes):
-            return None
-        if totals is None or self._hangs or self._delivery.ledger.bytes != totals.bytes:
-            return self._refusal or self._doubt
-        ending = self._delivery.ending
-        start, one_more = totals.bytes - len(ending), totals.bytes + (totals.kept == totals.bytes)
-        for attempt in range(FILE_TRIES):
-            if attempt:
-                await asyncio.sleep(FILE_PAUSE)
-            seen = await self._read(start, one_more, LOOK)
-            if seen == ending or self._refusal:
-                return self._refusal
-        return DIFFERS if len(seen) >= len(ending) else TOO_SHORT
-
-    async def catch_up(self, block: bytes, until: int) -> bytes:
-        """Deliver what the log left out before or between these lines, which come next.
-
-        Returns those that are left to deliver: a line of which the log had but a part came from the file.
-        A file that does not show them yet, or cannot be read in time, says nothing. `until`: their time.
-        """
-        while block and (hole := await self._hole_in(block)):
-            if hole.at:
-                lines = block.count(b"\n", 0, hole.at)
-                await self._delivery.stdout(block[: hole.at], lines)
-                self._delivery.pass_by(lines)
-            block = block[hole.at :]
-            if not await self.fill(hole.place.stop, self._delivery.trail.last_time, until):
-                self._distrust()
-            elif not hole.place.before:
-                self._delivery.pass_by(1)
-                block = block[len(first_line(block)) :]
-        return block
-
-    def trust(self) -> None:
-        """The relay's count was compared: we know again where in its file the next line belongs."""
-        self._trusted = True
-
-    async def is_ahead(self) -> bool:
-        """Whether the file has lines that the log did not bring."""
-        start = self._comparable()
-        piece = b"" if start is None else await self._read(start, start + PIECE, LOOK)
-        return b"\n" in piece or len(piece) == PIECE
-
-    async def _hole_in(self, block: bytes) -> Hole | None:
-        """The first place where the file has something else than the block."""
-        start = self._comparable()
-        if start is None:
-            return None
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        try:
-            # what was rotated away before a run was adopted may be long, and its first lines can wait
-            async with asyncio.timeout(LOOK if self._delivery.ledger.bytes else None):
-                seen = await self._read(start, start + len(block), LOOK)
-                if clock() - began > SLOW:
-                    self._rest()
-                if block.startswith(seen):
-                    return None
-                hole = await self._compare(block, seen, start)
-                if hole is not None:
-                    return hole
-        except TimeoutError:
-            self._rest()
-        self._distrust()
-        return None
-
-    async def _compare(self, block: bytes, seen: bytes, start: int) -> Hole | None:
-        """Find in the file what follows a hole; `seen` is what it has at `start` instead of the block."""
-        at = _common(block, seen)
-        line = first_line(block[at:])
-        rest = _unlike_records(line, seen[at:])
-        torn = len(rest) < len(line) or self._delivery.is_torn(line)
-        place = await self.find(line, rest if torn else None, start + at)
-        return Hole(at, place) if place and place.stop > start + at else None
-
-    def _distrust(self) -> None:
-        """Log and file differ: our place in it is lost, or a runtime stores other bytes than were written."""
-        self._trusted = self._trusted and self._rests  # a file that could not be read proves nothing
+    def __init__(self, file: RelayFile) -> None:
+        self.failure: str | None = None
+        """Why the last read failed."""
+        self._file = file
+        self._paused_until = float("-inf")
 
     @property
-    def _rests(self) -> bool:
-        return asyncio.get_running_loop().time() < self._rests_until
+    def paused(self) -> bool:
+        return asyncio.get_running_loop().time() < self._paused_until
 
-    def _rest(self, seconds: float = REST) -> None:
-        self._rests_until = asyncio.get_running_loop().time() + seconds
+    @property
+    def hangs(self) -> bool:
+        return self.failure == LATE
 
-    def _comparable(self) -> int | None:
-        """Where in the file the next line belongs; None when a look at it would tell nothing."""
-        return self._delivery.ledger.position if self._trusted and not self._rests else None
+    def pause(self, seconds: float = FAILURE_PAUSE) -> None:
+        self._paused_until = asyncio.get_running_loop().time() + seconds
 
-    async def find(self, text: bytes, rest: bytes | None, start: int | None = None) -> Place | None:
-        """The place before this text, or after the line that ends so; from `start`, or our own place, on."""
-        start = self._delivery.ledger.position if start is None else start
-        if start is None:
-            return None
-        wanted = [(b"\n" + text[:PATTERN], 1, True)]
+    async def read(self, start: int, stop: int, timeout: float = READ_TIMEOUT) -> bytes:  # noqa: ASYNC109
+        """Return bytes [start, stop) of the file; b"" if it cannot be read, or not in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                piece = await self._file.read(start, stop) if stop > start else b""
+        except TimeoutError:
+            self._fail(LATE, FAILURE_PAUSE)
+        except FileNotFoundError as error:  # may exist soon
+            self._fail(error.strerror or str(error), ABSENCE_PAUSE)
+        except OSError as error:
+            self._fail(error.strerror or str(error), FAILURE_PAUSE)
+        else:
+            self.failure = None
+            return piece
+        return b""
+
+    def _fail(self, reason: str, pause: float) -> None:
+        self.failure = reason
+        self.pause(pause)
+
+    async def find_line(self, text: bytes, rest: bytes | None, start: int) -> Match | None:
+        """Find, from `start` on, a line that starts with `text`, or one that ends with `rest`."""
+        patterns = [(b"\n" + text[:SEARCH_BYTES], 1, True)]
         if rest:
-            ending = rest[-PATTERN:]
-            wanted.append((ending, len(ending), False))
-        for attempt in range(FILE_TRIES):
+            ending = rest[-SEARCH_BYTES:]
+            patterns.append((ending, len(ending), False))
+        for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(FILE_PAUSE)
-            for pattern, beyond, before in wanted:
+                await asyncio.sleep(ATTEMPT_PAUSE)
+            for pattern, length, before_line in patterns:
                 found = await self._find(pattern, start)
                 if found is not None:
-                    return Place(found + beyond, before)
-                if self._rests:
+                    return Match(found + length, before_line)
+                if self.paused:
                     return None
         return None
 
     async def _find(self, pattern: bytes, start: int) -> int | None:
-        """The first place of the pattern in the file, from the byte before `start` on."""
+        """Offset of the first occurrence of the pattern; it may begin with the newline before `start`."""
         at, window = start, b"\n"
-        while piece := await self._read(at, at + PIECE):
+        while piece := await self.read(at, at + READ_BYTES):
             window += piece
             at += len(piece)
             found = window.find(pattern)
@@ -204,90 +135,20 @@ class Backfill:
             window = window[-len(pattern) :]
         return None
 
-    async def fill(self, stop: int, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to `stop`, where the log goes on. False when that could not be had."""
-        return await self._fill(stop, None, since, until)
-
-    async def fill_to(self, counts: Bookmark | Totals, since: int | None, until: int | None) -> bool:
-        """Deliver everything up to a place that the relay counted. False when that could not be had."""
-        return await self._fill(counts.bytes, self._delivery.ledger.lines_until(counts), since, until)
-
-    async def _fill(self, stop: int, lines: int | None, since: int | None, until: int | None) -> bool:
-        start = self._delivery.ledger.position
-        if start is None or stop < start or not await self._follows(start):
-            return False
-        if not await self._is_sound(start, stop, lines):
-            return False
-        return await self._deliver(self._blocks(start, stop), since, until) == stop - start
-
-    async def _deliver(self, blocks: AsyncIterator[bytes], since: int | None, until: int | None) -> int:
-        """Bytes delivered, which are told as one gap."""
-        ledger = self._delivery.ledger
-        filled, lines = 0, ledger.lines
-        async for block in blocks:
-            await self._delivery.stdout(block, block.count(b"\n") + (not block.endswith(b"\n")))
-            filled += len(block)
-        if filled:
-            await self._delivery.tell(GapFilled(since, until, filled, ledger.lines - lines))
-        return filled
-
-    async def _is_sound(self, start: int, stop: int, lines: int | None) -> bool:
-        """Whether the file has all of this, without a hole, and as many lines as were counted."""
+    async def is_intact(self, start: int, stop: int, lines: int | None) -> bool:
+        """Whether the file has all of [start, stop), without NUL bytes and with the given number of lines."""
         at, seen = start, 0
-        while piece := await self._read(at, min(at + PIECE, stop)):
+        while piece := await self.read(at, min(at + READ_BYTES, stop)):
             at += len(piece)
             seen += piece.count(b"\n")
-            if HOLE in piece:
+            if NUL in piece:
                 break
-        if at == stop and lines in (None, seen) and HOLE not in piece:
-            return True
-        self._doubt = self._doubt or DIFFERS
-        return False
+        return at == stop and lines in (None, seen) and NUL not in piece
 
-    async def finish(self, totals: Totals | None) -> None:
-        """Deliver the end of the log from the file, up to what the relay counted or all there is.
-
-        With totals it is done only if it makes the log what was counted: what is missing may not be the end.
-        Without, or where the relay kept a part of it, what comes is what can pass for the agent's.
-        """
-        ledger, since = self._delivery.ledger, self._delivery.trail.last_time
-        start, digest = ledger.position, ledger.fork_digest()
-        if start is None:
-            return
-        kept = totals.kept if totals else None
-        if totals is None or (kept is not None and kept < totals.bytes):
-            if (kept is None or kept > start) and await self._follows(start):
-                await self._deliver(self._credible(start, kept), since, None)
-        elif not totals.sha256 or digest is None or ledger.missing:
-            await self.fill_to(totals, since, None)
-        elif await self._makes(digest, start, totals):
-            await self._deliver(self._blocks(start, totals.bytes), since, None)
-
-    async def _makes(self, digest: "hashlib._Hash", start: int, totals: Totals) -> bool:
-        """Whether the log becomes what the relay counted with the rest of the file."""
-        async for block in self._blocks(start, totals.bytes):
-            digest.update(block)
-        if digest.hexdigest() == totals.sha256:
-            return True
-        self._doubt = self._doubt or DIFFERS
-        return False
-
-    async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """The file up to the first line that cannot be the agent's: no event after events, or a hole."""
-        events = self._delivery.event_lines if self._delivery.ledger.bytes else None
-        async for block in self._blocks(start, stop):
-            events = block.startswith(b"{") if events is None else events
-            sound = _sound_lines(block, events=events)
-            if sound:
-                yield sound
-            if len(sound) < len(block):
-                self._doubt = self._doubt or DIFFERS
-                return
-
-    async def _blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """The file from `start` to `stop`, or its end, in blocks of whole lines; the last may be torn."""
+    async def blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
+        """[start, stop), or up to the end of the file, in blocks of whole lines. The last may be partial."""
         at, rest = start, b""
-        while piece := await self._read(at, at + PIECE if stop is None else min(at + PIECE, stop)):
+        while piece := await self.read(at, at + READ_BYTES if stop is None else min(at + READ_BYTES, stop)):
             at += len(piece)
             block, newline, rest = (rest + piece).rpartition(b"\n")
             if newline:
@@ -295,49 +156,173 @@ class Backfill:
         if rest and stop in (None, at):
             yield rest
 
-    async def _follows(self, start: int) -> bool:
-        """Whether the file has what was delivered last in front of `start`: we count the same bytes."""
-        ending = self._delivery.ending
-        return start >= len(ending) and await self._read(start - len(ending), start) == ending
 
-    async def _read(self, start: int, stop: int, patience: float = PATIENCE) -> bytes:
-        """What the file has of that; nothing where it cannot be read, or not in time."""
+class Backfill:
+    """Compares the log with the file, and selects what is missing, starting after what was delivered."""
+
+    def __init__(self, counts: Counts, file: RelayFile) -> None:
+        self._counts = counts
+        self._reader = FileReader(file)
+        self._aligned = True
+        """Whether log and file contain the same bytes so far as was compared."""
+        self._mismatch: str | None = None
+
+    async def first_omission(self, block: bytes) -> Omission | None:
+        """The first place where the file has more than these lines, which come next in the log.
+
+        None if there is none, if the file does not show these lines yet, or if it cannot be read in time.
+        """
+        start = self._comparable_from()
+        if start is None:
+            return None
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with asyncio.timeout(patience):
-                piece = await self._filler.read(start, stop) if stop > start else b""
+            # before the first delivery lines can wait: a long beginning may have been rotated away
+            async with asyncio.timeout(COMPARE_TIMEOUT if self._counts.bytes else None):
+                seen = await self._reader.read(start, start + len(block), COMPARE_TIMEOUT)
+                if clock() - began > SLOW_READ:
+                    self._reader.pause()
+                if block.startswith(seen):
+                    return None
+                omission = await self._compare(block, seen, start)
+                if omission is not None:
+                    return omission
         except TimeoutError:
-            self._refuse(LATE, REST)
-        except FileNotFoundError as error:  # it may be there soon
-            self._refuse(error.strerror or str(error), SOON)
-        except OSError as error:
-            self._refuse(error.strerror or str(error), REST)
-        else:
-            self._hangs, self._refusal = False, None
-            return piece
-        return b""
+            self._reader.pause()
+        self.stop_comparing()
+        return None
 
-    def _refuse(self, why: str, rest: float) -> None:
-        self._hangs, self._refusal = why == LATE, why
-        self._rest(rest)
+    async def _compare(self, block: bytes, seen: bytes, start: int) -> Omission | None:
+        """Find in the file what follows an omission. `seen`: what the file has instead of the block."""
+        at = _common_lines(block, seen)
+        line = first_line(block[at:])
+        rest = _after_common_records(line, seen[at:])
+        partial = len(rest) < len(line) or self._counts.is_partial(line)
+        match = await self._reader.find_line(line, rest if partial else None, start + at)
+        return Omission(at, match) if match and match.offset > start + at else None
+
+    async def find(self, text: bytes, rest: bytes | None) -> Match | None:
+        """Find, after what was delivered, a line that starts with `text`, or one that ends with `rest`."""
+        start = self._counts.position
+        return None if start is None else await self._reader.find_line(text, rest, start)
+
+    async def is_ahead(self) -> bool:
+        """Whether the file has lines that the log did not bring."""
+        start = self._comparable_from()
+        piece = b"" if start is None else await self._reader.read(start, start + READ_BYTES, COMPARE_TIMEOUT)
+        return b"\n" in piece or len(piece) == READ_BYTES
+
+    def _comparable_from(self) -> int | None:
+        """Offset of the next line in the file; None if a comparison would be pointless."""
+        return self._counts.position if self._aligned and not self._reader.paused else None
+
+    def stop_comparing(self) -> None:
+        """Log and file differ. Either the offset is wrong, or a runtime stores other bytes than were written.
+
+        A file that could not be read proves no difference.
+        """
+        self._aligned = self._aligned and self._reader.paused
+
+    def resume_comparing(self) -> None:
+        """The counts were compared with the relay's, so the offset of the next line is right again."""
+        self._aligned = True
+
+    async def missing_until(self, stop: int, lines: int | None) -> AsyncIterator[bytes] | None:
+        """Blocks from the delivered output up to `stop`; None if the file does not have all of it.
+
+        `lines`: the number of newlines it has to contain; None if that is unknown.
+        """
+        start = self._counts.position
+        if start is None or stop < start or not await self._continues_at(start):
+            return None
+        if not await self._reader.is_intact(start, stop, lines):
+            self._mismatch = self._mismatch or DIFFERS
+            return None
+        return self._reader.blocks(start, stop)
+
+    async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
+        """Blocks from the delivered output to the end of the log; None if nothing can be used.
+
+        With totals they are used only if they make the log what the relay counted, since what is missing may
+        be somewhere else. Without totals, or if the relay copied only part of the output, everything is used
+        that can be the agent's.
+        """
+        start = self._counts.position
+        if start is None:
+            return None
+        in_file = totals.in_file if totals else None
+        if totals is None or (in_file is not None and in_file < totals.bytes):
+            more = in_file is None or in_file > start
+            return self._credible(start, in_file) if more and await self._continues_at(start) else None
+        if not totals.sha256 or self._counts.missing:
+            return await self.missing_until(totals.bytes, self._counts.lines_until(totals))
+        return self._reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
+
+    async def why_unusable(self, totals: Totals | None) -> str | None:
+        """Why the file is of no use at the end of the log; None if it is, or if the relay has reported that.
+
+        If the log is complete without it, the file is checked here, as it may not have been read for long.
+        """
+        if totals is not None and (totals.in_file is None or totals.in_file < totals.bytes):
+            return None
+        if totals is None or self._reader.hangs or self._counts.bytes != totals.bytes:
+            return self._reader.failure or self._mismatch
+        ending = self._counts.ending
+        start, stop = totals.bytes - len(ending), totals.bytes + (totals.in_file == totals.bytes)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(ATTEMPT_PAUSE)
+            seen = await self._reader.read(start, stop, COMPARE_TIMEOUT)
+            if seen == ending or self._reader.failure:
+                return self._reader.failure
+        return DIFFERS if len(seen) >= len(ending) else TOO_SHORT
+
+    async def _continues_at(self, start: int) -> bool:
+        """Whether the file has the bytes delivered last before `start`, so that both count the same bytes."""
+        ending = self._counts.ending
+        return start >= len(ending) and await self._reader.read(start - len(ending), start) == ending
+
+    async def _completes(self, start: int, totals: Totals) -> bool:
+        """Whether the rest of the file gives the digest that the relay computed."""
+        digest = self._counts.copy_digest()
+        async for block in self._reader.blocks(start, totals.bytes):
+            digest.update(block)
+        if digest.hexdigest() == totals.sha256:
+            return True
+        self._mismatch = self._mismatch or DIFFERS
+        return False
+
+    async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
+        """The file up to the first line that cannot be the agent's: NUL bytes, or other text among events."""
+        events = self._counts.event_lines if self._counts.bytes else None
+        async for block in self._reader.blocks(start, stop):
+            events = block.startswith(b"{") if events is None else events
+            credible = _credible_lines(block, events=events)
+            if credible:
+                yield credible
+            if len(credible) < len(block):
+                self._mismatch = self._mismatch or DIFFERS
+                return
 
 
-def _sound_lines(block: bytes, *, events: bool) -> bytes:
-    """The lines of the block before the first that has a hole, or is no event where events are expected."""
+def _credible_lines(block: bytes, *, events: bool) -> bytes:
+    """The lines before the first one with NUL bytes, or that is not an event where events are expected."""
     size = 0
     for line in block.splitlines(keepends=True):
-        if HOLE in line or (events and not _looks_like_an_event(line)):
+        if NUL in line or (events and not _looks_like_event(line)):
             break
         size += len(line)
     return block[:size]
 
 
-def _looks_like_an_event(line: bytes) -> bool:
-    """Also one that was torn when the agent ended."""
+def _looks_like_event(line: bytes) -> bool:
+    """Also true for an event that was cut off when the agent ended."""
     return line.startswith(b"{") and line.endswith((b"}\n", b"}\r\n") if line.endswith(b"\n") else b"")
 
 
-def _common(block: bytes, seen: bytes) -> int:
-    """How many bytes of whole lines both begin with."""
+def _common_lines(block: bytes, seen: bytes) -> int:
+    """Size of the whole lines that both start with, in bytes."""
     size = 0
     for line, other in zip(block.split(b"\n")[:-1], seen.split(b"\n")[:-1], strict=False):
         if line != other:
@@ -346,8 +331,8 @@ def _common(block: bytes, seen: bytes) -> int:
     return size
 
 
-def _unlike_records(line: bytes, seen: bytes) -> bytes:
-    """What of a line follows the records that it has in common with the file: it has lost some between."""
+def _after_common_records(line: bytes, seen: bytes) -> bytes:
+    """What follows the records that the line has in common with the file: records between may be lost."""
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
         at += RECORD_BYTES

@@ -1,115 +1,145 @@
-"""The books: what was delivered, what is missing, and whether that is all there was."""
+"""What was delivered and what is missing, compared with what the relay counted.
+
+The relay counts the bytes and lines of stdout in the container. It writes its counts into the log as
+bookmarks, and totals with a digest into the container's termination message. At each of them must hold:
+
+    bytes delivered + bytes known to be missing = bytes counted by the relay
+
+If more was counted, the difference is a gap of known size. Where the server lost its place a *possible* gap
+is marked first; the next count decides whether anything is missing there. The log is complete if the totals
+are met with nothing missing and the digest is the same (`matches`).
+"""
 
 import hashlib
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paperclip_claude_k8s.podlog.log_report import Gap, Totals
 from paperclip_claude_k8s.podlog.marks import Bookmark
 
+ENDING_BYTES = 256
+"""Bytes of the delivered output that are kept to recognise the same position in the relay's file."""
+
 
 @dataclass(frozen=True, slots=True)
-class Suspicion:
+class _PossibleGap:
     """A place where lines may be missing; the relay's next count decides."""
 
     since: int | None
     until: int | None
 
 
-class Ledger:
-    """Counts stdout against the relay's counts."""
+class Counts:
+    """Counts the delivered stdout and keeps its digest and its last bytes."""
 
-    def __init__(self, delivered: int = 0, lines: int = 0, missing: int = 0) -> None:
-        self.bytes = delivered
-        self.lines = lines
-        self.missing = missing
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.lines = 0
+        self.missing = 0
+        """Bytes that are known to be missing."""
         self.gaps: list[Gap] = []
-        self._digest = None if delivered else hashlib.sha256()
+        self.ending = b""
+        """The last bytes delivered, as far as nothing is missing after them."""
+        self.event_lines = True
+        """Whether the last block was JSON objects, one per line."""
+        self._digest = hashlib.sha256()
         self._missing_lines = 0
-        self._knows_missing_lines = not missing
-        self._suspicions: list[Suspicion] = []
-        self._checked: int | None = None
-        self._shifted = False
+        self._possible_gaps: list[_PossibleGap] = []
+        self._checked_at: int | None = None
+        """Time of the last comparison."""
+        self._inconsistent = False
+        """The relay counted less than was delivered: its counts are useless from then on."""
         self._unended = False
+        """Whether the last line delivered has no newline."""
 
     @property
     def position(self) -> int | None:
-        """Where in the container's stdout the next byte belongs; None while a gap of unknown size is open."""
-        return None if self._suspicions or self._shifted else self.bytes + self.missing
+        """Offset of the next byte in the container's stdout; None while a possible gap is open."""
+        return None if self._possible_gaps or self._inconsistent else self.bytes + self.missing
 
     @property
-    def sha256(self) -> str | None:
-        return None if self._digest is None else self._digest.hexdigest()
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
-    def fork_digest(self) -> "hashlib._Hash | None":
-        """The running digest, to try out what more would make of it."""
-        return None if self._digest is None else self._digest.copy()
+    def copy_digest(self) -> "hashlib._Hash":
+        """A copy of the running digest, to compute what more output would make of it."""
+        return self._digest.copy()
 
     def add(self, block: bytes, lines: int) -> None:
+        """Count output that was delivered."""
         self.bytes += len(block)
         self.lines += lines
         self._unended = not block.endswith(b"\n")
-        if self._digest is not None:
-            self._digest.update(block)
+        self._digest.update(block)
+        self.ending = (self.ending + block[-ENDING_BYTES:])[-ENDING_BYTES:]
+        self.event_lines = block.startswith(b"{")
 
-    def lose(self, gap: Gap) -> Gap:
-        """Lines whose size is known are missing."""
+    def is_partial(self, line: bytes) -> bool:
+        """Whether this is only part of a line: the output consists of JSON objects, and this is not one."""
+        return self.event_lines and not _is_event(line)
+
+    def add_gap(self, gap: Gap) -> Gap:
+        """Record a gap of known size."""
         self.missing += gap.bytes or 0
         self._missing_lines += gap.lines or 0
         self.gaps.append(gap)
         return gap
 
-    def suspect(self, since: int | None, until: int | None) -> None:
+    def mark_possible_gap(self, since: int | None, until: int | None) -> None:
         """Lines may be missing between these times."""
-        self._suspicions.append(Suspicion(since, until))
+        self._possible_gaps.append(_PossibleGap(since, until))
 
-    def lacks(self, counts: Bookmark) -> bool:
-        """Whether the relay had written more by now than was delivered or is known to be missing."""
-        return not self._shifted and counts.bytes > self.bytes + self.missing
+    def is_behind(self, bookmark: Bookmark) -> bool:
+        """Whether the relay had written more than was delivered or is known to be missing."""
+        return not self._inconsistent and bookmark.bytes > self.bytes + self.missing
 
-    def lines_until(self, counts: Bookmark | Totals) -> int | None:
-        """How many lines the relay had ended since the last that was delivered or is known to be missing.
+    def lines_until(self, counted: Bookmark | Totals) -> int:
+        """Number of newlines that the relay wrote after the last line delivered or known to be missing."""
+        return counted.lines - (self.lines - self._unended) - self._missing_lines
 
-        None where what is missing was told before our time, in bytes only.
+    def check(self, counted: Bookmark | Totals, time: int | None) -> Gap | None:
+        """Compare with what the relay counted; return the gap that this shows, if any.
+
+        `time`: when the relay counted, None for the end of the log. The gap spans the places where one was
+        possible. Without any it begins at the last comparison: at a rotation a kubelet can lose lines even of
+        a stream that was never cut.
         """
-        if not self._knows_missing_lines:
-            return None
-        return counts.lines - (self.lines - self._unended) - self._missing_lines
-
-    def check(self, counts: Bookmark | Totals, time: int | None) -> Gap | None:
-        """Compare with what the relay had written by now; `time` is when, None for the end of the log.
-
-        What is missing is sought where something was suspected, else since the counts agreed last: a kubelet
-        can lose lines at a rotation even of a stream that was never cut.
-        """
-        missing = counts.bytes - self.bytes - self.missing
-        lines = counts.lines - self.lines - self._missing_lines
+        missing = counted.bytes - self.bytes - self.missing
+        lines = counted.lines - self.lines - self._missing_lines
         found = None
-        if missing < 0 and not self._shifted:
-            self._shifted = (
-                True  # the container was started again and counts anew, or something is very wrong
-            )
-            found = self.concede()
-        elif missing > 0 and not self._shifted:
-            since = self._suspicions[0].since if self._suspicions else self._checked
-            until = self._suspicions[-1].until if self._suspicions else time
-            found = self.lose(Gap(since, until, missing, max(lines, 0)))
-        self._suspicions.clear()
-        self._checked = time
+        if missing < 0 and not self._inconsistent:
+            self._inconsistent = True  # usually the container was restarted, and its relay counts from zero
+            found = self.give_up()
+        elif missing > 0 and not self._inconsistent:
+            possible = self._possible_gaps
+            since = possible[0].since if possible else self._checked_at
+            until = possible[-1].until if possible else time
+            found = self.add_gap(Gap(since, until, missing, max(lines, 0)))
+        self._possible_gaps.clear()
+        self._checked_at = time
         return found
 
-    def concede(self) -> Gap | None:
-        """What is suspected and will not be known any better is a gap of unknown size."""
-        if not self._suspicions:
+    def give_up(self) -> Gap | None:
+        """Record the possible gaps, which can no longer be measured, as one gap of unknown size."""
+        if not self._possible_gaps:
             return None
-        gap = Gap(self._suspicions[0].since, self._suspicions[-1].until)
-        self._suspicions.clear()
+        gap = Gap(self._possible_gaps[0].since, self._possible_gaps[-1].until)
+        self._possible_gaps.clear()
         self.gaps.append(gap)
         return gap
 
-    def proves(self, totals: Totals | None) -> bool:
-        """Whether everything the relay counted was delivered."""
+    def matches(self, totals: Totals | None) -> bool:
+        """Whether everything that the relay counted was delivered."""
         if totals is None or totals.bytes != self.bytes:
             return False
-        if totals.sha256 and self.sha256 is not None:
+        if totals.sha256:
             return totals.sha256 == self.sha256
         return totals.lines in (self.lines, self.lines - self._unended)
+
+
+def _is_event(line: bytes) -> bool:
+    """Whether this is a whole JSON object. The rest of a torn one never is."""
+    with suppress(ValueError, RecursionError):
+        return line.startswith(b"{") and isinstance(json.loads(line), dict)
+    return False

@@ -1,115 +1,130 @@
-"""Opening a log at the right place, with a look at it first where counting alone cannot tell the place."""
+"""Opens a log at the right position. Where counting cannot determine the position, it scans the log first.
+
+`dial` is what `connection` calls. It takes the plan from `position`. If the plan has no count, or the
+previous response did not match its plan, whole responses are scanned (`resume.Scan`) before one is opened
+for delivery. A loss is accepted only after three scans in a row agree: a wrong result would deliver the
+whole log again.
+
+(A module of its own: together with `connection` it would exceed 350 lines.)
+"""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from paperclip_claude_k8s.podlog.log_lines import Key, Run
+from paperclip_claude_k8s.podlog.interfaces import LogBroken, LogSource
+from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
 from paperclip_claude_k8s.podlog.log_stream import LogStream
-from paperclip_claude_k8s.podlog.position import Plan, Position
+from paperclip_claude_k8s.podlog.position import Position, ResumePlan
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
-from paperclip_claude_k8s.podlog.resume import Finding, Found, NotThere, Scan, Scattered, TooShort
-from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
+from paperclip_claude_k8s.podlog.resume import (
+    ResponseCut,
+    Scan,
+    ScanResult,
+    TailFound,
+    TailInterleaved,
+    TailMissing,
+)
 
-AGREEING = 3
-"""Looks that must find nothing of ours before it is believed: a wrong belief would repeat the whole log."""
+AGREEING_SCANS = 3
+"""Number of consecutive scans that must show the same loss."""
 SCAN_PAUSE = 0.2
-"""Seconds between two looks; what garbles answers passes by."""
-SCANS = 6
-"""Looks at an answer before the server counts as broken: it keeps ending early or changing its mind."""
+"""Seconds between two scans; most causes of a wrong response pass in this time."""
+MAX_SCANS = 6
+"""After this many scans the server counts as broken: its responses end early or contradict each other."""
 
 
 class Dialer:
-    """Opens answers for one follower."""
+    """Opens responses for one follower."""
 
     def __init__(
-        self, source: LogSource, trail: Position, rate_limiter: RateLimiter, *, patience: float
+        self, source: LogSource, position: Position, rate_limiter: RateLimiter, *, response_timeout: float
     ) -> None:
-        self.doubtful = False
-        """Set when an answer was not what the plan expected: the next one is looked at first."""
+        self.must_scan = False
+        """A response differed from its plan: scan before the next one is opened for delivery."""
         self._source = source
-        self._trail = trail
-        self._governor = rate_limiter
-        self._patience = patience
-        self._dialled = False
+        self._position = position
+        self._rate_limiter = rate_limiter
+        self._response_timeout = response_timeout
+        self._is_reconnect = False
 
-    def excuse(self) -> None:
-        """The next request follows on nothing that failed: it takes no turn among the reconnects."""
-        self._dialled = False
+    def exempt_next_request(self) -> None:
+        """The next request does not follow a failure, so the rate limit for reconnects does not apply."""
+        self._is_reconnect = False
 
     async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream:
-        """Open the log where the delivery stands. Raises `LogRefused` or `LogBroken`."""
-        plan = self._trail.plan(further_back)
-        if plan.count is None or (self.doubtful and plan.tail):
-            plan = await self._look(plan)
-        feed = await self._open(plan, follow=follow)
-        self.doubtful = False
-        return feed
+        """Open the log after what was delivered. Raises `LogRefused` or `LogBroken`."""
+        plan = self._position.plan(further_back)
+        if plan.count is None or (self.must_scan and plan.tail):
+            plan = await self._find_position(plan)
+        stream = await self._open(plan, follow=follow)
+        self.must_scan = False
+        return stream
 
-    async def _look(self, plan: Plan) -> Plan:
-        """Find our last line in what the server has, or make sure that it is gone."""
-        doubts: list[Scattered | NotThere] = []
-        for _ in range(SCANS):
+    async def _find_position(self, plan: ResumePlan) -> ResumePlan:
+        """Scan for the last delivered line until it is found, or its loss is certain."""
+        losses: list[TailInterleaved | TailMissing] = []
+        for _ in range(MAX_SCANS):
             match await self._scan(plan):
-                case Found(found):
+                case TailFound(found):
                     return found
-                case TooShort():
-                    doubts = []
-                case doubt:
-                    doubts = [*doubts, doubt] if all(map(doubt.confirms, doubts)) else [doubt]
-                    if len(doubts) == AGREEING:
-                        return self._accepted(doubt, plan)
+                case ResponseCut():
+                    losses = []
+                case loss:
+                    losses = [*losses, loss] if all(map(loss.confirms, losses)) else [loss]
+                    if len(losses) == AGREEING_SCANS:
+                        return self._plan_after(loss, plan)
             await asyncio.sleep(SCAN_PAUSE)
         raise LogBroken("the log ended early each time it was read")
 
-    def _accepted(self, doubt: Scattered | NotThere, plan: Plan) -> Plan:
-        """The plan for a loss that is sure. What a server has without our last line was written after it."""
-        if isinstance(doubt, Scattered):
-            return doubt.plan
-        known = frozenset(key for key in (plan.opening, self._trail.beginning) if key)
-        return Plan(None, 0, lost=True, disproof=known)
+    def _plan_after(self, loss: TailInterleaved | TailMissing, plan: ResumePlan) -> ResumePlan:
+        """The plan after a certain loss. If our last line is gone, everything the server has is newer."""
+        if isinstance(loss, TailInterleaved):
+            return loss.plan
+        known = frozenset(key for key in (plan.opening, self._position.beginning) if key)
+        return ResumePlan(None, 0, lost=True, first_lines_if_not_lost=known)
 
-    async def _scan(self, plan: Plan) -> Finding:
-        """Read what the server has from the plan's time on, keeping nothing."""
-        scan = Scan(plan, self._trail.beginning)
-        feed = await self._open(replace(plan, count=0), follow=False)
+    async def _scan(self, plan: ResumePlan) -> ScanResult:
+        """Read everything since the start time of the plan, without keeping it."""
+        scan = Scan(plan, self._position.beginning)
+        stream = await self._open(replace(plan, count=0), follow=False)
         try:
-            while chunk := await self._read(feed):
-                for item in feed.new(chunk):
-                    if isinstance(item, Run):
+            while chunk := await self._read(stream):
+                for item in stream.new_lines(chunk):
+                    if isinstance(item, LineBatch):
                         scan.feed(item)
         finally:
-            await feed.close()
-        return TooShort() if feed.ends_strangely else scan.finding()
+            await stream.close()
+        return ResponseCut() if stream.ends_with_error_text else scan.result()
 
-    async def _read(self, feed: LogStream) -> bytes:
+    async def last_lines(self, records: int) -> Sequence[LineKey] | None:
+        """The lines in the last records; None if the last line is partial. Raises as `dial` does."""
+        stream = await self._open(ResumePlan(None, 0), follow=False, tail=records)
+        keys: list[LineKey] = []
         try:
-            async with asyncio.timeout(self._patience):
-                return await feed.read()
-        except TimeoutError:
-            raise LogBroken(f"nothing for {self._patience:.0f} s in a bounded read") from None
-
-    async def tail(self, records: int) -> Sequence[Key] | None:
-        """The lines among the last records; None where it ends in a torn one. Raises as `dial` does."""
-        feed = await self._open(Plan(None, 0), follow=False, tail=records)
-        keys: list[Key] = []
-        try:
-            while chunk := await self._read(feed):
-                for item in feed.new(chunk):
-                    keys += item.recall() if isinstance(item, Run) else ()
+            while chunk := await self._read(stream):
+                for item in stream.new_lines(chunk):
+                    keys += item.line_keys() if isinstance(item, LineBatch) else ()
         finally:
-            await feed.close()
-        return None if feed.partial_line else keys
+            await stream.close()
+        return None if stream.partial_line else keys
 
-    async def _open(self, plan: Plan, *, follow: bool, tail: int | None = None) -> LogStream:
-        if self._dialled:
-            await self._governor.turn()
-        self._dialled = True
-        feed = LogStream(plan)
+    async def _read(self, stream: LogStream) -> bytes:
         try:
-            async with asyncio.timeout(self._patience):
-                await feed.open(self._source, follow=follow, tail=tail)
+            async with asyncio.timeout(self._response_timeout):
+                return await stream.read()
         except TimeoutError:
-            await feed.close()
-            raise LogBroken(f"no answer within {self._patience:.0f} s") from None
-        return feed
+            raise LogBroken(f"no bytes for {self._response_timeout:.0f} s in a bounded read") from None
+
+    async def _open(self, plan: ResumePlan, *, follow: bool, tail: int | None = None) -> LogStream:
+        if self._is_reconnect:
+            await self._rate_limiter.acquire()
+        self._is_reconnect = True
+        stream = LogStream(plan)
+        try:
+            async with asyncio.timeout(self._response_timeout):
+                await stream.open(self._source, follow=follow, tail=tail)
+        except TimeoutError:
+            await stream.close()
+            raise LogBroken(f"no response within {self._response_timeout:.0f} s") from None
+        return stream

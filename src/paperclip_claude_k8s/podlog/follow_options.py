@@ -1,77 +1,81 @@
-"""What a follower knows about the container, and the pace it keeps."""
+"""What a follower is told about its container, and all of its durations.
+
+`SourceInfo` differs from run to run. `FollowTimings` is the same for all runs of a process; tests use their
+own.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.podlog.interfaces import RelayFile
 from paperclip_claude_k8s.podlog.log_report import Totals
-from paperclip_claude_k8s.podlog.position import Cursor
-from paperclip_claude_k8s.podlog.sink import GapFiller
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """The container whose log it is. The defaults describe one of which nothing is known."""
+    """The container whose log is followed. The defaults describe a container without a relay."""
 
     nonce: str | None = None
-    """Eight hex digits that mark the relay's own lines; None when there is no relay."""
-    expected: Callable[[], Totals | None] = lambda: None
-    """The relay's totals as soon as they are known, usually with the container's end."""
-    container: Callable[[], str | None] = lambda: None
-    """The runtime's id of the container as last seen; a change is told, since log may be lost with it."""
-    filler: GapFiller | None = None
-    """The relay's file, to fill gaps from; None where it cannot be reached."""
+    """Eight hex digits that mark the relay's own lines; None if the container has no relay."""
+    expected_totals: Callable[[], Totals | None] = lambda: None
+    """Returns the relay's totals once they are known, usually when the container has terminated."""
+    container_id: Callable[[], str | None] = lambda: None
+    """Returns the runtime's id of the container as last observed. A new id is reported as a restart."""
+    relay_file: RelayFile | None = None
+    """The relay's copy of stdout, used to fill gaps; None if it cannot be reached."""
     started: bool = True
-    """False: the container may not run yet, and its log is tried until it can be opened."""
-    start_told: bool = False
-    """Somebody calls `Follower.hurry` when the container starts: until then tries are few."""
-    cursor: Cursor | None = None
-    """A stored position to go on from; None streams from the very beginning."""
+    """False: the container may not be running yet. Requests are repeated until its log can be opened."""
+    start_announced: bool = False
+    """True: the caller calls `Follower.retry_now` when the container starts. Until then requests are rare."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowTimings:
-    """Durations in seconds (SPEC 5)."""
+    """All durations are seconds."""
 
     reconnect: float = 0.2
-    """First pause before the log is opened again; doubles with jitter, new lines reset it."""
+    """First pause before the log is opened again. It doubles, with jitter; new lines reset it."""
     reconnect_cap: float = 5.0
-    """Longest pause between two tries that are answered."""
-    after_end: float = 1.0
-    """Pause after a stream that ended by itself: most often its container has ended, which is told soon."""
-    after_end_growth: float = 3.0
-    """Factor of that pause for each such stream after it that brought nothing."""
-    after_end_cap: float = 30.0
-    """Longest pause of that kind: a busy kubelet tells an end up to a minute late."""
-    start_step: float = 0.7
-    """Pause between two tries to open the log of a container that may not run yet, at first."""
-    start_told_step: float = 15.0
-    """The same, at any time, where somebody tells when it starts: only for the case that this fails."""
-    start_hurry: float = 0.15
-    """The same in the first seconds after somebody told: the kubelet itself takes a second to notice."""
-    start_hurried: float = 5.0
-    """How long it is tried so often."""
-    start_share: float = 0.15
-    """The same as a share of the time waited so far, once that is more: an image can take minutes."""
-    start_cap: float = 5.0
+    """Longest pause while the server responds."""
+    end_pause: float = 1.0
+    """Pause after a stream that the server ended normally. Usually the container has terminated, and the
+    API reports that within this time."""
+    end_pause_growth: float = 3.0
+    """Factor by which that pause grows for each consecutive stream that returned nothing."""
+    end_pause_cap: float = 30.0
+    """Longest pause of that kind: a busy kubelet reports a container's end up to a minute late."""
+    start_retry: float = 0.7
+    """First pause between two requests for the log of a container that may not be running yet."""
+    start_retry_share: float = 0.15
+    """Later pauses, as a share of the time waited so far: pulling an image can take minutes."""
+    start_retry_cap: float = 5.0
     """Longest pause of that kind."""
-    away_cap: float = 0.9
-    """Longest pause while nobody answers: that burdens no server, and lines wait for its return."""
-    silence: float = 65.0
-    """With bookmarks every 20 s of quiet, a stream without a byte for so long is dead."""
+    start_announced_retry: float = 15.0
+    """The same pause if the start is announced: a fallback in case the announcement is missed."""
+    start_fast_retry: float = 0.15
+    """The same pause right after the announcement: the kubelet itself needs a second to notice the start."""
+    start_fast_period: float = 5.0
+    """How long after the announcement `start_fast_retry` applies."""
+    unreachable_cap: float = 0.9
+    """Longest pause while the server does not respond at all. Such requests put no load on it, and lines
+    arrive soon after its return."""
+    silence_timeout: float = 65.0
+    """A stream without a single byte for this long is dead if the relay writes a bookmark every 20 s."""
     probe_after: float = 30.0
-    """Without bookmarks: silence after which one bounded read asks whether the stream missed something."""
+    """Without bookmarks: silence after which a bounded read checks whether the stream missed lines."""
     probe_every: float = 60.0
-    """Step of the bounded reads after the first."""
-    file_after: float = 4.0
-    """Silence after which the relay's file, where it is at hand, is looked at for lines that are missing;
-    with `linger`, which those get to arrive, it is 5 s until a stream counts as stuck."""
-    settle: float = 2.0
-    """The server sends replays at once; one that stalls for so long is looked at with a bounded read."""
-    answer: float = 10.0
-    """Longest wait for the head of an answer, and for the next bytes of a bounded one."""
+    """Silence between that check and the next ones."""
+    file_check_after: float = 4.0
+    """Silence after which the relay's file, if present, is checked for lines that the stream lacks. Together
+    with `linger`, which gives such lines time to arrive, a stuck stream is detected after 5 s."""
+    replay_timeout: float = 2.0
+    """Silence within the lines that were delivered before. The server sends those at once, so a stream that
+    stalls there is scanned."""
+    response_timeout: float = 10.0
+    """Longest wait for the head of a response, and for the next bytes of a bounded read."""
     linger: float = 1.0
-    """After the container's end: silence of the stream after which a bounded read completes the log."""
-    completion: float = 30.0
-    """After the container's end: how long the log may bring nothing new before we stop asking."""
-    say_every: float = 60.0
-    """Least distance between two notices of the same kind."""
+    """After the container's end: silence after which the stream is closed and a bounded read follows."""
+    completion_timeout: float = 30.0
+    """After the container's end: time without a new line after which the log is given up as incomplete."""
+    notice_interval: float = 60.0
+    """Shortest time between two `Reconnecting` notices."""

@@ -1,215 +1,232 @@
-"""The follower: keeps a log open, through whatever happens to the connection, until all of it was delivered.
+"""Follows one container's log until all of it is delivered, whatever happens to the connection.
 
-It awaits and asks; what an answer means is decided in `resume`, `crossing` and `ledger`. The end of a stream
-proves nothing and silence proves nothing: only `ended` ends the reading.
+`Follower.run` has two parts: `LiveReader` keeps a stream open while the container runs, `Completion` reads
+the rest afterwards. Neither the end of a stream nor silence proves that the container has ended; only
+`ended` does. While it runs, a stream is given up for one of these reasons:
+
+    it ended, broke, or differs from what was delivered    open it again
+    silence, although the relay writes bookmarks           open a second one, then close the first
+    silence without bookmarks                              a bounded read; if it has new lines, open it again
+    silence, although the relay's file has more            open it again, once per position
 """
 
 from contextlib import suppress
 from enum import Enum, auto
 
-from paperclip_claude_k8s.podlog.backfill import Backfill
 from paperclip_claude_k8s.podlog.completion import Completion
-from paperclip_claude_k8s.podlog.connection import Session
-from paperclip_claude_k8s.podlog.deliverer import Delivery
+from paperclip_claude_k8s.podlog.connection import Connection
 from paperclip_claude_k8s.podlog.dialer import Dialer
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo
+from paperclip_claude_k8s.podlog.interfaces import Ended, LogBroken, LogSink, LogSource
 from paperclip_claude_k8s.podlog.log_report import LogReport
 from paperclip_claude_k8s.podlog.log_stream import LogStream
-from paperclip_claude_k8s.podlog.position import EVER, Cursor
+from paperclip_claude_k8s.podlog.pipeline import Deliverer
+from paperclip_claude_k8s.podlog.position import ENTIRE_LOG
 from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 from paperclip_claude_k8s.podlog.resume import Misaligned
-from paperclip_claude_k8s.podlog.sink import Ended, LogSink
-from paperclip_claude_k8s.podlog.source import LogBroken, LogSource
 
-USUAL = FollowTimings()
-"""Of every follower that is told no other; one for all, since a thousand may follow at once."""
+DEFAULT_TIMINGS = FollowTimings()
+"""One object for all followers, because a thousand may run at once."""
 STEP_BACK = 3600
-"""Seconds a node's clock may be set back while we are cut off, and its lines are still found soon."""
+"""How much earlier the first probe starts (s), to find lines after the node's clock was set back."""
 
 
 class Stop(Enum):
-    """Why an open stream is read no longer."""
+    """Why reading a stream stopped."""
 
     FINISHED = auto()
-    OVER = auto()
-    """The server ended it."""
+    """The container has ended, and no more lines arrive."""
+    ENDED = auto()
+    """The server ended the stream normally."""
     CUT = auto()
+    """It broke, or it has to be replaced."""
     SILENT = auto()
+    """It is presumably dead, but stays open until another stream has delivered."""
 
 
-class Follower:
-    """Follows one container's log to its end; `run` may be awaited once."""
+class LiveReader:
+    """Keeps a stream open, and delivers from it, while the container runs."""
 
-    def __init__(
-        self,
-        source: LogSource,
-        sink: LogSink,
-        origin: SourceInfo | None = None,
-        *,
-        pace: FollowTimings | None = None,
-        rate_limiter: RateLimiter | None = None,
-    ) -> None:
-        self._origin = origin or SourceInfo()
-        self._pace = pace or USUAL
-        self._delivery = Delivery(sink, self._origin)
-        self._mender = Backfill(self._delivery, self._origin.filler) if self._origin.filler else None
-        self._delivery.restorer = self._mender
-        dialer = Dialer(
-            source, self._delivery.trail, rate_limiter or RateLimiter(), patience=self._pace.answer
-        )
-        self._session = Session(dialer, self._delivery, self._origin, self._pace, self._mender)
+    def __init__(self, connection: Connection, deliverer: Deliverer, timings: FollowTimings) -> None:
+        self.may_omit_lines = True
+        """Whether the last stream may have omitted lines with early times."""
+        self.cut_short = True
+        """Whether the last stream did not end normally."""
+        self._connection = connection
+        self._deliverer = deliverer
+        self._timings = timings
         self._silent: LogStream | None = None
-        self._may_hide = True
-        self._cut_short = True
         self._further_back = 0
-        self._barren_ends = 0
+        self._empty_ends = 0
+        """Consecutive streams that ended normally without a new line."""
         self._reopened_at: int | None = None
+        """Position at which the stream was reopened because the relay's file had more."""
 
-    @property
-    def cursor(self) -> Cursor:
-        """Where the delivery stands, to be stored."""
-        ledger = self._delivery.ledger
-        counts = (ledger.bytes, ledger.lines, ledger.missing)
-        return self._delivery.trail.cursor(self._session.container, counts)
-
-    def hurry(self) -> None:
-        """The container has started, or something else is a reason to try again now."""
-        self._session.wake()
-
-    async def run(self, ended: Ended) -> LogReport:
-        """Deliver the log until `ended` is done and everything the server has was read.
-
-        Raises nothing but what is a bug: refusals and broken connections are borne. A sink that raises is
-        logged and counted, and the report then says that the log is not complete.
-        """
-        ended.add_done_callback(self._session.hurry)
+    async def run(self, ended: Ended, *, started: bool) -> None:
         try:
-            await self._live(ended)
-            completion = Completion(self._session, self._delivery, self._origin, self._pace, self._mender)
-            await completion.run(may_hide=self._may_hide, cut_short=self._cut_short)
-        finally:
-            ended.remove_done_callback(self._session.hurry)
-        return completion.report()
-
-    async def _live(self, ended: Ended) -> None:
-        """Keep a stream open while the container runs."""
-        try:
-            if not self._origin.started:
-                await self._session.pause(ended)
+            if not started:
+                await self._connection.pause(ended)
             while not ended.done():
-                feed = await self._session.dial(follow=True, further_back=self._further_back)
-                stop = Stop.CUT if feed is None else await self._follow(feed, ended)
-                if stop is Stop.OVER and feed is not None:
-                    await self._session.pause(ended, least=self._after_end(feed))
+                stream = await self._connection.dial(follow=True, further_back=self._further_back)
+                stop = Stop.CUT if stream is None else await self._follow(stream, ended)
+                if stop is Stop.ENDED and stream is not None:
+                    await self._connection.pause(ended, at_least=self._pause_after_end(stream))
                 elif stop is Stop.CUT:
-                    await self._session.pause(ended)
+                    await self._connection.pause(ended)
         finally:
-            await self._release()
+            await self._close_silent()
 
-    def _after_end(self, feed: LogStream) -> float:
-        """The pause after a stream that ended by itself: one after the other, without a line, mean an end."""
-        self._barren_ends = 0 if feed.brought_new else self._barren_ends + 1
-        pace = self._pace
-        return min(pace.after_end * pace.after_end_growth**self._barren_ends, pace.after_end_cap)
+    def _pause_after_end(self, stream: LogStream) -> float:
+        """The pause after a normal end. Several without a line indicate that the container has ended."""
+        self._empty_ends = 0 if stream.brought_new else self._empty_ends + 1
+        timings = self._timings
+        return min(timings.end_pause * timings.end_pause_growth**self._empty_ends, timings.end_pause_cap)
 
-    async def _follow(self, feed: LogStream, ended: Ended) -> Stop:
-        """Read one stream as long as it is of use. A silent one stays open until another has delivered."""
-        stop, self._may_hide, self._cut_short = Stop.CUT, True, True
+    async def _follow(self, stream: LogStream, ended: Ended) -> Stop:
+        """Read one stream as long as it is useful, then close it, unless it is only silent."""
+        stop, self.may_omit_lines, self.cut_short = Stop.CUT, True, True
         try:
-            stop = await self._listen(feed, ended)
+            stop = await self._read_all(stream, ended)
         finally:
             if stop is Stop.SILENT and self._silent is None:
-                self._silent = feed
+                self._silent = stream
             else:
-                await feed.close()
+                await stream.close()
         return stop
 
-    async def _listen(self, feed: LogStream, ended: Ended) -> Stop:
+    async def _read_all(self, stream: LogStream, ended: Ended) -> Stop:
         probes = 0
         while True:
             try:
-                chunk = await self._next(feed, ended, self._patience(feed, ended, probes))
+                chunk = await self._next(stream, ended, self._silence_limit(stream, ended, probes))
             except TimeoutError:
-                stop = await self._on_silence(feed, ended, probes)
+                stop = await self._on_silence(stream, ended, probes)
                 if stop:
                     return stop
                 probes += 1
                 continue
             except LogBroken as broken:
-                await self._session.say(str(broken))
+                await self._connection.report_reconnect(str(broken))
                 return Stop.CUT
             if not chunk:
-                self._may_hide, self._cut_short = feed.may_hide, feed.ends_strangely
-                if feed.ends_strangely:
-                    await self._delivery.stray(feed.partial_line)
+                self.may_omit_lines, self.cut_short = stream.may_omit_lines, stream.ends_with_error_text
+                if stream.ends_with_error_text:
+                    await self._deliverer.sink.report_unstamped(stream.partial_line)
                     return Stop.CUT
-                return Stop.OVER
-            if not await self._take(feed, chunk):
+                return Stop.ENDED
+            if not await self._take(stream, chunk):
                 return Stop.CUT
             probes = 0
 
-    async def _next(self, feed: LogStream, ended: Ended, limit: float) -> bytes:
-        """The next bytes. Raises `TimeoutError`, or `LogBroken` also where the relay's file has more."""
-        early = self._pace.file_after
-        if self._mender is None or limit <= early:
-            return await self._session.read(feed, limit)
+    async def _next(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
+        """Return the next bytes. Raises `TimeoutError`, or `LogBroken` also if the relay's file has more."""
+        early, linger = self._timings.file_check_after, self._timings.linger
+        backfill = self._deliverer.backfill
+        if backfill is None or limit <= early:
+            return await self._connection.read(stream, limit)
         with suppress(TimeoutError):
-            return await self._session.read(feed, early)
-        place = self._delivery.ledger.position
-        # once at each place: the log may lack for good what the file has
-        behind = not ended.done() and place != self._reopened_at and await self._mender.is_ahead()
-        if ended.done():  # nobody hurries a read that begins only now
+            return await self._connection.read(stream, early)
+        position = self._deliverer.counts.position
+        # once per position: the log may lack for good what the file has
+        stuck = not ended.done() and position != self._reopened_at and await backfill.is_ahead()
+        if ended.done():  # `shorten_timeout` does not reach a read that starts only now
             raise TimeoutError
-        if not behind:
-            return await self._session.read(feed, limit - early)
+        if not stuck:
+            return await self._connection.read(stream, limit - early)
         with suppress(TimeoutError):  # what was written just now may be on its way
-            return await self._session.read(feed, self._pace.linger)
+            return await self._connection.read(stream, linger)
         if ended.done():
             raise TimeoutError
-        self._reopened_at = place
-        raise LogBroken(f"no byte for {early + self._pace.linger:.0f} s, though the agent wrote more")
+        self._reopened_at = position
+        raise LogBroken(f"no bytes for {early + linger:.0f} s although the agent wrote more")
 
-    async def _take(self, feed: LogStream, chunk: bytes) -> bool:
-        """Deliver a chunk; False when the answer is not what it should be."""
+    async def _take(self, stream: LogStream, chunk: bytes) -> bool:
+        """Deliver a chunk. False: the response differs from what was delivered before."""
         try:
-            await self._session.take(feed, chunk)
+            await self._connection.take(stream, chunk)
         except Misaligned:
-            self._session.doubt()
+            self._connection.force_rescan()
             return False
-        await self._release()
-        if feed.brought_new:
+        await self._close_silent()
+        if stream.brought_new:
             self._further_back = 0
         return True
 
-    def _patience(self, feed: LogStream, ended: Ended, probes: int) -> float:
-        """How long this stream may be silent before something is done about it."""
+    def _silence_limit(self, stream: LogStream, ended: Ended, probes: int) -> float:
+        """How long this stream may be silent before `_on_silence`, seconds."""
         if ended.done():
-            return self._pace.linger
-        if not feed.replay.over:
-            return self._pace.settle
-        if self._delivery.bookmarked:
-            return self._pace.silence
-        return self._pace.probe_every if probes else self._pace.probe_after
+            return self._timings.linger
+        if not stream.replay.done:
+            return self._timings.replay_timeout
+        if self._deliverer.saw_bookmark:
+            return self._timings.silence_timeout
+        return self._timings.probe_every if probes else self._timings.probe_after
 
-    async def _on_silence(self, feed: LogStream, ended: Ended, probes: int) -> Stop | None:
+    async def _on_silence(self, stream: LogStream, ended: Ended, probes: int) -> Stop | None:
+        """Decide what to do about a silent stream. None: keep reading it."""
         if ended.done():
             return Stop.FINISHED
-        if not feed.replay.over:
-            self._session.doubt()
+        if not stream.replay.done:
+            self._connection.force_rescan()
             return Stop.CUT
-        if self._delivery.bookmarked:
-            # a node's clock that was set back hides its lines from a request for later ones
-            self._further_back = EVER if feed.brought_nothing else 0
-            await self._session.say(f"no byte for {self._pace.silence:.0f} s, not even a bookmark")
+        if self._deliverer.saw_bookmark:
+            # if the node's clock was set back, a request for later lines does not return the new ones
+            self._further_back = ENTIRE_LOG if stream.brought_nothing else 0
+            limit = self._timings.silence_timeout
+            await self._connection.report_reconnect(f"no bytes for {limit:.0f} s, not even a bookmark")
             return Stop.SILENT
-        doubt = feed.brought_nothing if probes == 0 else feed.may_hide and probes == 1
-        found = await self._session.read_through(STEP_BACK if doubt else 0)
-        if not found.new:
+        step_back = stream.brought_nothing if probes == 0 else stream.may_omit_lines and probes == 1
+        read = await self._connection.read_through(STEP_BACK if step_back else 0)
+        if not read.new:
             return None
-        await self._session.say("the stream had missed lines that a second read brought")
+        await self._connection.report_reconnect("the stream missed lines that a second read returned")
         return Stop.CUT
 
-    async def _release(self) -> None:
+    async def _close_silent(self) -> None:
         silent, self._silent = self._silent, None
         if silent:
             await silent.close()
+
+
+class Follower:
+    """Follows one container's log to its end. `run` may be called once."""
+
+    def __init__(
+        self,
+        source: LogSource,
+        sink: LogSink,
+        source_info: SourceInfo | None = None,
+        *,
+        timings: FollowTimings = DEFAULT_TIMINGS,
+        rate_limiter: RateLimiter | None = None,
+    ) -> None:
+        info = self._source_info = source_info or SourceInfo()
+        self._timings = timings
+        self._deliverer = Deliverer(sink, info.nonce, info.relay_file)
+        dialer = Dialer(
+            source,
+            self._deliverer.position,
+            rate_limiter or RateLimiter(),
+            response_timeout=timings.response_timeout,
+        )
+        self._connection = Connection(dialer, self._deliverer, info, timings)
+
+    def retry_now(self) -> None:
+        """End a pause: the container has started, or there is another reason to try again now."""
+        self._connection.pauses.end_pause()
+
+    async def run(self, ended: Ended) -> LogReport:
+        """Deliver the log until `ended` is done and everything that the server has was read.
+
+        Raises only for a bug: refused requests and broken connections are retried. A sink that raises is
+        logged and counted, and the report then says that the log is not complete.
+        """
+        live = LiveReader(self._connection, self._deliverer, self._timings)
+        completion = Completion(self._connection, self._deliverer, self._source_info, self._timings)
+        ended.add_done_callback(self._connection.shorten_timeout)
+        try:
+            await live.run(ended, started=self._source_info.started)
+            await completion.run(may_omit_lines=live.may_omit_lines, cut_short=live.cut_short)
+        finally:
+            ended.remove_done_callback(self._connection.shorten_timeout)
+        return completion.report()

@@ -1,33 +1,71 @@
-"""Bytes of a log answer → stamped lines.
+"""Bytes of a log response → batches of stamped lines.
 
-The runtime stores a line as records of at most 16 KiB. Kubelets since about v1.26 put a timestamp before
-the first record of a line only, older ones before every record: both come out as the line that was written.
-A line is only believed at its newline, so that chunks may be cut anywhere.
+The kubelet sends each line as `2026-01-01T00:00:07.123456789Z text`. The time is in the zone of the node,
+with up to nine digits of fraction; it becomes an integer of UTC nanoseconds here, because text does not
+compare across zones and a float loses nanoseconds.
+
+The runtime stores a line as records of at most 16 KiB. Kubelets since about v1.26 write a stamp before the
+first record of a line only, older ones before every record. Both come out as the line that was written. A
+line is complete only at its newline, so chunks may be cut anywhere.
+
+Nearly every chunk holds whole lines of one second. Such a chunk becomes one `LineBatch` with a single slice
+per line (`LineReader.feed`); lines are parsed one by one only in the remaining cases (`LineReader._mixed`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from paperclip_claude_k8s.podlog.stamps import NANO, SECOND_BYTES, STAMP, moment, read_stamp
-
+NANO = 1_000_000_000
+STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
+SECOND_BYTES = 20
+"""Length of the date, the time and the dot: what the stamps of one second have in common."""
 RECORD_BYTES = 16 * 1024
-"""What a runtime stores of a line in one record."""
+"""Most bytes of a line that a runtime stores in one record."""
 LINE_LIMIT = 32 * 1024 * 1024
-"""A longer line is not kept, only counted: memory stays bounded whatever a container writes."""
-TRUSTED_AFTER = 1000
-"""Lines with stamps of one width after which an answer is believed to keep it: one kubelet, one format."""
+"""Longer lines are counted but not kept, so that memory stays bounded whatever the container writes."""
+TRUST_WIDTH_AFTER = 1000
+"""After this many lines with stamps of one width the rest of the response is assumed to have the same width:
+one kubelet uses one format."""
 
 
-class Key(NamedTuple):
-    """What identifies a line in a log, together with how often it was seen: when, and a digest of what."""
+@lru_cache(maxsize=256)
+def _unix_second(text: bytes, zone: bytes) -> int:
+    iso = (text + (b"+00:00" if zone == b"Z" else zone)).decode()
+    return int(datetime.fromisoformat(iso).timestamp())
+
+
+def stamp_time(stamp: re.Match[bytes]) -> int | None:
+    """Nanoseconds of a match of `STAMP`; None if its digits are not a valid date."""
+    text, fraction, zone = stamp.groups()
+    try:
+        second = _unix_second(text, zone)
+    except ValueError:
+        return None
+    return second * NANO + int((fraction or b"0").ljust(9, b"0"))
+
+
+def read_stamp(raw: bytes, at: int = 0) -> tuple[int, int] | None:
+    """The time stamped at this offset, and the offset of the text after it; None if there is no stamp."""
+    stamp = STAMP.match(raw, at)
+    if stamp is None:
+        return None
+    time = stamp_time(stamp)
+    return None if time is None else (time, stamp.end())
+
+
+class LineKey(NamedTuple):
+    """Identifies a line by its time and a digest of its text. Equal lines have equal keys."""
 
     time: int
     digest: bytes
 
     @classmethod
-    def of(cls, time: int, text: bytes) -> "Key":
+    def of(cls, time: int, text: bytes) -> "LineKey":
         return cls(time, blake2b(text, digest_size=16).digest())
 
 
@@ -37,27 +75,27 @@ class Line(NamedTuple):
     time: int
     text: bytes
 
-    def key(self) -> Key:
-        return Key.of(self.time, self.text)
+    def key(self) -> LineKey:
+        return LineKey.of(self.time, self.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Consecutive lines of one second, kept together so that nothing is done line by line without need."""
+class LineBatch:
+    """Consecutive lines of one second. They stay together to avoid work per line."""
 
     second: int
     text: bytes
     """The lines as written, each with its newline."""
     raw: Sequence[bytes]
-    """The same as the server sent them, one by one, without newlines."""
+    """The same lines as the server sent them, with stamps and without newlines."""
     dropped: int = 0
-    """Bytes of a line above the limit; then `text` is empty and `raw` holds nothing but the stamp."""
+    """Size of a line above `LINE_LIMIT`; then `text` is empty and `raw` contains only the stamp."""
 
     @property
     def count(self) -> int:
         return len(self.raw)
 
-    def recall(self, start: int = 0, stop: int | None = None) -> list[Key]:
+    def line_keys(self, start: int = 0, stop: int | None = None) -> list[LineKey]:
         return [line.key() for line in lines_of(self.raw[start:stop])]
 
     def first(self) -> Line:
@@ -66,43 +104,40 @@ class Run:
     def last(self) -> Line:
         return lines_of(self.raw[-1:])[0]
 
-    def only_first(self) -> "Run":
-        return Run(self.second, self.first().text + b"\n", self.raw[:1], self.dropped)
+    def only_first(self) -> "LineBatch":
+        return LineBatch(self.second, self.first().text + b"\n", self.raw[:1], self.dropped)
 
-    def before(self, count: int) -> "Run":
-        """The run's first `count` lines, of at least one."""
-        if count >= self.count:
-            return self
-        raw = self.raw[:count]
-        return Run(self.second, b"".join([line.text + b"\n" for line in lines_of(raw)]), raw, self.dropped)
-
-    def after(self, count: int) -> "Run | None":
-        """The run without its first `count` lines; None when nothing is left."""
+    def without_first(self, count: int) -> "LineBatch | None":
+        """The batch without its first `count` lines; None if nothing remains."""
         if not count:
             return self
         raw = self.raw[count:]
-        return Run(self.second, b"".join([line.text + b"\n" for line in lines_of(raw)]), raw) if raw else None
+        return (
+            LineBatch(self.second, b"".join([line.text + b"\n" for line in lines_of(raw)]), raw)
+            if raw
+            else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class UnstampedText:
-    """A line without a timestamp: the rest of a line that began earlier, or not log text at all."""
+    """A line without a timestamp: the rest of a line that began earlier, or text that is not a log line."""
 
     text: bytes
 
 
 def lines_of(raw: Sequence[bytes]) -> list[Line]:
-    """Raw lines that are known to carry stamps."""
+    """Parse raw lines that are known to start with stamps."""
     return [line for line in map(read_line, raw) if line]
 
 
 def first_line(block: bytes) -> bytes:
-    """The first line with its newline, or everything where there is none."""
+    """The first line with its newline, or the whole block if it has no newline."""
     return block[: block.find(b"\n") + 1] or block
 
 
 def read_line(raw: bytes) -> Line | None:
-    """A raw line without its newline, or None when no timestamp stands in front."""
+    """Parse a raw line without its newline; None if it does not start with a stamp."""
     stamp = read_stamp(raw)
     if stamp is None:
         return None
@@ -112,10 +147,10 @@ def read_line(raw: bytes) -> Line | None:
 
 
 def join_records(time: int, text: bytes) -> bytes | None:
-    """Take out the stamps before later records of a long line; None when there are none.
+    """Remove the stamps before the later records of a long line; None if there are none.
 
-    A stamp in the text itself may stand where a record would begin: records are not older than their line,
-    and every one of them has its stamp.
+    Text of the agent may look like a stamp where a record would begin. Real stamps are recognised by two
+    properties: no record is older than the start of its line, and every record has a stamp.
     """
     pieces, at = [text[:RECORD_BYTES]], RECORD_BYTES
     while at < len(text):
@@ -128,73 +163,77 @@ def join_records(time: int, text: bytes) -> bytes | None:
     return b"".join(pieces) if len(pieces) > 1 else None
 
 
-def run_of(raw: bytes) -> Run | UnstampedText:
-    """One raw line without its newline as a run of its own."""
+def batch_of(raw: bytes) -> LineBatch | UnstampedText:
+    """A batch of one raw line, which comes without its newline."""
     line = read_line(raw)
     if line is None:
         return UnstampedText(raw)
-    return Run(line.time // NANO, line.text + b"\n", (raw,))
+    return LineBatch(line.time // NANO, line.text + b"\n", (raw,))
 
 
-def oversize(head: bytes, size: int) -> Run | UnstampedText:
-    """A line above the limit: its raw size without newline, and at least the stamp it begins with."""
+def oversize(head: bytes, size: int) -> LineBatch | UnstampedText:
+    """A line above the limit. `head` holds at least its stamp; `size` is its raw size without the newline."""
     stamp = STAMP.match(head)
-    time = moment(stamp) if stamp else None
+    time = stamp_time(stamp) if stamp else None
     if stamp is None or time is None:
         return UnstampedText(head[:RECORD_BYTES])
-    return Run(time // NANO, b"", (stamp.group(),), dropped=size - stamp.end() + 1)
+    return LineBatch(time // NANO, b"", (stamp.group(),), dropped=size - stamp.end() + 1)
 
 
 class LineReader:
-    """Cuts one answer into runs. Chunks go in as they come; what has no newline yet stays inside."""
+    """Splits one response into batches. Text after the last newline is kept until its line is complete."""
 
     def __init__(self, line_limit: int = LINE_LIMIT) -> None:
         self._limit = line_limit
-        self._rest: list[bytes] = []
-        self._held = 0
+        self._partial: list[bytes] = []
+        self._partial_size = 0
+        """Also counts bytes above the limit, which are not kept."""
         self._second = 0
         self._width = 0
-        self._prove_end = 0
-        self._whole_records = False
+        """Length of the stamps of this response."""
+        self._width_checked = 0
+        """Consecutive lines with stamps of that length."""
+        self._stamps_lines_only = False
+        """Whether a long line proved that this kubelet writes no stamps before later records."""
 
     @property
     def partial_line(self) -> bytes:
-        """The line that has begun and not ended."""
-        return b"".join(self._rest)
+        """The last line so far, which has no newline yet."""
+        return b"".join(self._partial)
 
-    def feed(self, chunk: bytes) -> list[Run | UnstampedText]:
-        """The lines that this chunk completes."""
+    def feed(self, chunk: bytes) -> list[LineBatch | UnstampedText]:
+        """Return the lines that this chunk completes."""
         end = chunk.rfind(b"\n")
         if end < 0:
             self._keep(chunk)
             return []
         lines = chunk.split(b"\n")
         partial_line = lines.pop()
-        out: list[Run | UnstampedText] = []
-        sound = self._held + len(chunk) <= self._limit
-        if self._held > self._limit:
-            out.append(oversize(self.partial_line, self._held + len(lines.pop(0))))
-        elif self._held:
+        out: list[LineBatch | UnstampedText] = []
+        within_limit = self._partial_size + len(chunk) <= self._limit
+        if self._partial_size > self._limit:
+            out.append(oversize(self.partial_line, self._partial_size + len(lines.pop(0))))
+        elif self._partial_size:
             lines[0] = self.partial_line + lines[0]
-        self._rest, self._held = [], 0
+        self._partial, self._partial_size = [], 0
         self._keep(partial_line)
-        if sound and self._is_uniform(lines, chunk, end):
+        if within_limit and self._is_uniform(lines, chunk, end):
             width = self._width
             text = b"\n".join([line[width:] for line in lines] + [b""])
-            return [Run(self._second, text, lines)]
+            return [LineBatch(self._second, text, lines)]
         return out + self._mixed(lines)
 
     def _keep(self, piece: bytes) -> None:
-        self._held += len(piece)
-        if self._held <= self._limit:
-            self._rest.append(piece)
-        elif self._held - len(piece) <= self._limit:
-            self._rest = [(self.partial_line + piece)[:RECORD_BYTES]]
+        self._partial_size += len(piece)
+        if self._partial_size <= self._limit:
+            self._partial.append(piece)
+        elif self._partial_size - len(piece) <= self._limit:
+            self._partial = [(self.partial_line + piece)[:RECORD_BYTES]]
 
     def _is_uniform(self, lines: list[bytes], chunk: bytes, end: int) -> bool:
-        """Whether all lines have stamps of one second and one width, and no others inside: the usual case."""
+        """Whether all lines have stamps of one second and one width, and no stamps inside: the usual case."""
         stamp = STAMP.match(lines[0])
-        time = moment(stamp) if stamp else None
+        time = stamp_time(stamp) if stamp else None
         if stamp is None or time is None:
             return False
         if chunk.count(b"\n" + lines[0][:SECOND_BYTES], 0, end) != len(lines) - 1:
@@ -203,40 +242,40 @@ class LineReader:
         return self._same_width(lines, stamp.end()) and self._only_outer_stamps(lines, time)
 
     def _same_width(self, lines: list[bytes], width: int) -> bool:
-        """Whether every stamp ends where the first one does."""
+        """Whether every stamp is as long as the first one."""
         if width != self._width:
-            self._width, self._prove_end = width, 0
-        if self._prove_end < TRUSTED_AFTER:
+            self._width, self._width_checked = width, 0
+        if self._width_checked < TRUST_WIDTH_AFTER:
             zone = lines[0][SECOND_BYTES + 9 : width]
             if not zone or {line[SECOND_BYTES + 9 : width] for line in lines} != {zone}:
                 return False
-            self._prove_end += len(lines)
+            self._width_checked += len(lines)
         return True
 
     def _only_outer_stamps(self, lines: list[bytes], time: int) -> bool:
-        """Whether long lines have no stamps before their later records; a kubelet does it always or never."""
-        if not self._whole_records and max(map(len, lines)) > self._width + RECORD_BYTES:
+        """Whether long lines have no stamps before later records. A kubelet writes them always or never."""
+        if not self._stamps_lines_only and max(map(len, lines)) > self._width + RECORD_BYTES:
             if any(join_records(time, line[self._width :]) for line in lines):
                 return False
-            self._whole_records = True
+            self._stamps_lines_only = True
         return True
 
-    def _mixed(self, lines: list[bytes]) -> list[Run | UnstampedText]:
-        """Line by line; neighbours of one second become one run again."""
-        out: list[Run | UnstampedText] = []
-        group: list[Run] = []
+    def _mixed(self, lines: list[bytes]) -> list[LineBatch | UnstampedText]:
+        """Parse line by line; join neighbours of one second again."""
+        out: list[LineBatch | UnstampedText] = []
+        group: list[LineBatch] = []
         for raw in lines:
-            item = run_of(raw) if len(raw) <= self._limit else oversize(raw, len(raw))
+            item = batch_of(raw) if len(raw) <= self._limit else oversize(raw, len(raw))
             if group and (isinstance(item, UnstampedText) or item.dropped or item.second != group[0].second):
-                out.append(_merged(group))
+                out.append(_joined(group))
                 group = []
             if isinstance(item, UnstampedText) or item.dropped:
                 out.append(item)
             else:
                 group.append(item)
-        return [*out, _merged(group)] if group else out
+        return [*out, _joined(group)] if group else out
 
 
-def _merged(runs: list[Run]) -> Run:
-    text = b"".join([run.text for run in runs])
-    return Run(runs[0].second, text, [line for run in runs for line in run.raw])
+def _joined(batches: list[LineBatch]) -> LineBatch:
+    text = b"".join([batch.text for batch in batches])
+    return LineBatch(batches[0].second, text, [line for batch in batches for line in batch.raw])

@@ -1,36 +1,41 @@
-"""What a follower says: notices while it runs, a report at the end. Times are UTC nanoseconds."""
+"""What a follower reports: notices while it runs, and one report at the end.
+
+A notice goes to the sink as soon as its cause is known; `verdict/wording.py` turns it into a line for the
+operator. The report goes to the caller of `Follower.run`. All times are UTC nanoseconds as stamped by the
+node, never the clock of this process.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the relay counted in the container: the proof that the log is complete."""
+    """What the relay counted in the container. They prove that a log is complete."""
 
     bytes: int
     lines: int
     sha256: str = ""
-    """Hex digest of stdout; empty when the relay could not compute one, then the counts decide."""
-    kept: int | None = None
-    """How many of the bytes are in the relay's file; None where it says nothing of a file."""
+    """Hex digest of stdout; empty if the relay could not compute one. Then only the counts are compared."""
+    in_file: int | None = None
+    """How many of the bytes the relay copied to its file; None if it did not report a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Lines that were written and could not be had: rotated away, or the log is gone."""
+    """Lines that the container wrote and that could not be read: rotated away, or deleted with the Pod."""
 
     since: int | None
-    """Time of the last line before the gap; None when there was none."""
+    """Time of the last line before the gap; None if there was none."""
     until: int | None
-    """Time of the first line after it; None when the gap reaches to the end of the log."""
+    """Time of the first line after the gap; None if it extends to the end of the log."""
     bytes: int | None = None
-    """How much of stdout is missing; None where nobody counted, and then nothing at all may be missing."""
+    """Missing bytes of stdout. None if unknown; then possibly nothing is missing."""
     lines: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GapFilled:
-    """A gap that was filled in order from the relay's file: nothing is missing."""
+    """Lines missing from the log that were read from the relay's file and delivered in order."""
 
     since: int | None
     until: int | None
@@ -40,23 +45,23 @@ class GapFilled:
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The stream was lost and is being opened again; said at most once per minute."""
+    """The stream broke, or could not be opened, and the follower tries again. At most one per minute."""
 
-    why: str
+    reason: str
     attempts: int
-    """How many tries since this was said the last time."""
+    """Failed attempts since the previous notice of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotLogText:
-    """Text inside the answer that no container wrote, such as the kubelet's own error sentence."""
+    """Text in a response that no container wrote, for example an error message of the kubelet."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerChanged:
-    """The container was started again: what the earlier one wrote last may be missing."""
+    """The container was restarted; the last lines of the previous one may be missing."""
 
     earlier: str
     now: str
@@ -64,16 +69,16 @@ class ContainerChanged:
 
 @dataclass(frozen=True, slots=True)
 class SinkFailed:
-    """What takes the lines raised, for the first time: a bug of the program around the follower."""
+    """The sink raised for the first time: a bug in the program that uses the follower."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class FileUnusable:
-    """No gap can be filled from the relay's file, or not up to the log's end."""
+    """The relay's file cannot be used to fill gaps, or does not reach the end of the log."""
 
-    why: str
+    reason: str
 
 
 Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFailed | FileUnusable
@@ -81,20 +86,20 @@ Notice = Gap | GapFilled | Reconnecting | NotLogText | ContainerChanged | SinkFa
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """How the following went."""
+    """The result of following one log."""
 
     complete: bool | None
-    """True: the relay's totals are met. False: they are not, a gap was seen, or the sink raised. None: nobody
-    can tell."""
+    """True: the delivered output matches the relay's totals. False: it does not, or a gap was found, or the
+    sink raised. None: there are no totals to compare with, and no gap was found."""
     bytes: int
-    """Of stdout, handed on; those that a raising sink was handed are among them. `lines` counts the same."""
+    """Bytes of stdout passed to the sink, including calls that raised. `lines` counts the same calls."""
     lines: int
     reconnects: int
     gaps: tuple[Gap, ...]
     sink_failures: int
     """Calls of the sink that raised."""
     first_sink_error: Exception | None
-    sha256: str | None
-    """Hex digest of the stdout delivered; None when the follower began from a stored position."""
+    sha256: str
+    """Hex digest of the stdout that was delivered."""
     file_trouble: str | None = None
-    """Why the relay's file could not be used at the end, where there should be one."""
+    """Why the relay's file was unusable at the end, if there should be one."""

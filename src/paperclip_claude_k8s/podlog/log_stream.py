@@ -1,74 +1,80 @@
-"""One open answer: bytes in, the lines of it that are new out."""
+"""One open response: bytes in, new lines out.
+
+`read` returns raw bytes from the socket, `new_lines` turns them into batches that were not delivered before:
+
+    bytes → LineReader (complete lines) → Replay (without the delivered ones) → LineBatch
+
+A followed stream and a bounded read are both a `LogStream`; only `follow` differs.
+"""
 
 from collections.abc import Awaitable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 
-from paperclip_claude_k8s.podlog.log_lines import LineReader, Run, UnstampedText
-from paperclip_claude_k8s.podlog.position import Plan
+from paperclip_claude_k8s.podlog.interfaces import ByteStream, LogBroken, LogSource
+from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineReader, UnstampedText, read_stamp
+from paperclip_claude_k8s.podlog.position import ResumePlan
 from paperclip_claude_k8s.podlog.resume import Replay
-from paperclip_claude_k8s.podlog.source import ByteStream, LogBroken, LogSource
-from paperclip_claude_k8s.podlog.stamps import read_stamp
 
 
 class LogStream:
-    """An answer to a plan. Close it however it ends."""
+    """The response to the request that a plan describes. It must be closed in every case."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ResumePlan) -> None:
         self.plan = plan
         self.replay = Replay(plan)
         self.brought_new = False
-        self.first_stray = plan.since is not None
+        self._may_start_mid_line = plan.since is not None
         self._reader = LineReader()
-        self._answer: AbstractAsyncContextManager[ByteStream] | None = None
-        self._stream: ByteStream | None = None
+        self._response: AbstractAsyncContextManager[ByteStream] | None = None
+        self._bytes: ByteStream | None = None
 
     async def open(self, source: LogSource, *, follow: bool, tail: int | None = None) -> None:
         """Send the request. Raises `LogRefused` or `LogBroken`."""
-        answer = source.open(since=self.plan.since_time, follow=follow, tail=tail)
-        self._stream = await answer.__aenter__()
-        self._answer = answer
+        response = source.open(since=self.plan.since_time, follow=follow, tail=tail)
+        self._bytes = await response.__aenter__()
+        self._response = response
 
     def read(self) -> Awaitable[bytes]:
-        """The next bytes of the open answer, b"" at its end. Raises `LogBroken`."""
-        assert self._stream is not None  # noqa: S101  # only an open feed is read
-        return self._stream.read()
+        """Return the next bytes, b"" at the end of the response. Raises `LogBroken`."""
+        assert self._bytes is not None  # noqa: S101  # `open` has returned
+        return self._bytes.read()
 
     async def close(self) -> None:
-        answer, self._answer, self._stream = self._answer, None, None
-        if answer is not None:
-            with suppress(LogBroken):  # it may be why we close it
-                await answer.__aexit__(None, None, None)
+        response, self._response, self._bytes = self._response, None, None
+        if response is not None:
+            with suppress(LogBroken):  # may be the reason for closing it
+                await response.__aexit__(None, None, None)
 
     @property
     def brought_nothing(self) -> bool:
-        """Whether this is a later answer that brought nothing but what was known."""
+        """Whether this response started at a time, and contained only lines delivered before."""
         return self.plan.since is not None and not self.brought_new
 
     @property
-    def may_hide(self) -> bool:
-        """Whether lines with early times would not have come: the node's clock may have been set back."""
+    def may_omit_lines(self) -> bool:
+        """Whether lines with early times would be missing: the node's clock may have been set back."""
         return self.plan.since is not None or bool(self.partial_line)
 
     @property
     def partial_line(self) -> bytes:
-        """The line at the end that has no newline yet."""
+        """The last line, which has no newline yet."""
         return self._reader.partial_line
 
     @property
-    def ends_strangely(self) -> bool:
-        """Whether there is text at the end that is no log: an error that the server put into the answer."""
+    def ends_with_error_text(self) -> bool:
+        """Whether the response ends with text that has no stamp: the server inserted an error message."""
         return bool(self.partial_line) and read_stamp(self.partial_line) is None
 
-    def new(self, chunk: bytes) -> Iterator[Run | UnstampedText]:
-        """What the chunk brings that was not delivered. Raises `Misaligned`."""
+    def new_lines(self, chunk: bytes) -> Iterator[LineBatch | UnstampedText]:
+        """What the chunk contains that was not delivered before. Raises `Misaligned`."""
         for item in self._reader.feed(chunk):
-            if isinstance(item, Run):
-                self.first_stray = False
-                fresh = self.replay.fresh(item)
-                if fresh is not None:
+            if isinstance(item, LineBatch):
+                self._may_start_mid_line = False
+                new = self.replay.skip_delivered(item)
+                if new is not None:
                     self.brought_new = True
-                    yield fresh
-            elif self.replay.over and not self.first_stray:
+                    yield new
+            elif self.replay.done and not self._may_start_mid_line:
                 yield item
             else:
-                self.first_stray = False  # the rest of a line that began before the time asked for
+                self._may_start_mid_line = False  # the rest of a line that began before the start time

@@ -1,8 +1,13 @@
-"""The relay's own lines in a container's log, told from what the agent wrote.
+"""The relay's own lines in a container's log, and how they are separated from the agent's output.
 
-A marked line is the byte 0x1e, the run's nonce, a space, and `b BYTES LINES` (a bookmark: counts of stdout so
-far) or `e TEXT` (a line of stderr). A stdout line that ends in 0x1e, nonce, ` n` was the last one and had no
-newline of its own. Everything else is stdout, so that a container without a relay is read as well.
+The relay is the shell script that wraps the agent (`relay/relay.sh`). It writes stdout unchanged, and adds
+marked lines to the same log. A marked line is the byte 0x1e, the run's nonce, a space, and one of
+
+    b BYTES LINES    a bookmark: how much of stdout the relay had written so far
+    e TEXT           a line of stderr
+
+If the last line of stdout has no newline, the relay appends 0x1e, the nonce and ` n` to it. Everything else
+is stdout; so the log of a container without a relay is read correctly too.
 """
 
 import re
@@ -15,7 +20,7 @@ _COUNTS = re.compile(rb"b (\d{1,18}) (\d{1,18})\s*")
 
 @dataclass(frozen=True, slots=True)
 class Stdout:
-    """Lines of stdout, each with its newline unless the log ended without one."""
+    """Lines of stdout, each with its newline unless the output ended without one."""
 
     block: bytes
     count: int
@@ -30,7 +35,7 @@ class Stderr:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """What the relay had written of stdout when it wrote this."""
+    """How much of stdout the relay had written when it wrote this mark."""
 
     bytes: int
     lines: int
@@ -40,17 +45,20 @@ Part = Stdout | Stderr | Bookmark
 
 
 class Marks:
-    """Reads the lines of one run; without a nonce there are no marks."""
+    """Recognises the marked lines of one run. Without a nonce there are none."""
 
     def __init__(self, nonce: str | None) -> None:
         self._mark = MARK + nonce.encode() + b" " if nonce else None
 
     def none_in(self, text: bytes) -> bool:
-        """Events escape control characters: one byte tells of nearly every text, as fast as memory is."""
+        """Whether the text contains no mark.
+
+        JSON escapes control characters, so searching for one byte decides for almost every text.
+        """
         return self._mark is None or MARK not in text or self._mark not in text
 
     def parts(self, text: bytes) -> Iterator[Part]:
-        """Take whole lines apart into what they are, in order; a mark of an unknown kind says nothing."""
+        """Split whole lines into parts, in order. Marks of an unknown kind are skipped."""
         plain: list[bytes] = []
         for line in text[:-1].split(b"\n"):
             if self.none_in(line):
@@ -59,13 +67,13 @@ class Marks:
             if plain:
                 yield Stdout(b"".join(plain), len(plain))
                 plain = []
-            part = self._read(line)
+            part = self._parse(line)
             if part is not None:
                 yield part
         if plain:
             yield Stdout(b"".join(plain), len(plain))
 
-    def _read(self, line: bytes) -> Part | None:
+    def _parse(self, line: bytes) -> Part | None:
         mark = self._mark or b""
         if not line.startswith(mark):
             unended = line.removesuffix(mark + b"n")

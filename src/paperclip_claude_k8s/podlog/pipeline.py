@@ -1,74 +1,264 @@
-"""From an open answer to the sink: what is new of each chunk, across losses."""
+"""From an open stream to the sink. The only place that decides the order in which output is delivered.
+
+What happens to a chunk of the log:
+
+    Pipeline.take            its new lines, in batches
+      Pipeline._after_gap    only after lines were lost: fill the gap from the relay's file, or mark it
+      Deliverer.batch        split into stdout, stderr and bookmarks
+        Deliverer.stdout     with a relay file, first what the log omitted before these lines
+          CountedSink.stdout the sink, then counts and digest
+        Position.add         the batch is done
+
+`backfill` only finds missing output. Calls go down this list and never back up.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable
 
 from paperclip_claude_k8s.podlog.backfill import Backfill
-from paperclip_claude_k8s.podlog.deliverer import Delivery
-from paperclip_claude_k8s.podlog.follow_options import SourceInfo
-from paperclip_claude_k8s.podlog.gaps import GapResolver
-from paperclip_claude_k8s.podlog.log_lines import Run, UnstampedText, run_of
+from paperclip_claude_k8s.podlog.counts import Counts
+from paperclip_claude_k8s.podlog.interfaces import LogSink, RelayFile
+from paperclip_claude_k8s.podlog.log_lines import LineBatch, UnstampedText, batch_of, first_line
+from paperclip_claude_k8s.podlog.log_report import Gap, GapFilled, Notice, NotLogText, SinkFailed, Totals
 from paperclip_claude_k8s.podlog.log_stream import LogStream
+from paperclip_claude_k8s.podlog.marks import Bookmark, Marks, Part, Stderr, Stdout
+from paperclip_claude_k8s.podlog.position import Position
 
-APOLOGY = b"unable to retrieve container logs for "
-"""Begin of the sentence that the kubelet puts into an answer, without a newline, when a log is gone."""
+KUBELET_ERROR = b"unable to retrieve container logs for "
+"""Start of the message that the kubelet inserts, without a newline, when a log is gone."""
+QUOTED_BYTES = 500
+"""Longest quotation of text that is not a log line."""
+_log = logging.getLogger("paperclip_claude_k8s")
+
+
+class CountedSink:
+    """Calls the sink, and counts what was passed to it.
+
+    A sink that raises does not stop the reading, because the lines that follow would be lost too. It is a bug
+    (exceptions of the host's callbacks are handled before they get here), so it is logged with its traceback,
+    reported as a notice and counted, and the report of such a log never says that it is complete.
+    """
+
+    def __init__(self, sink: LogSink) -> None:
+        self.counts = Counts()
+        self.failures = 0
+        self.first_error: Exception | None = None
+        self._sink = sink
+        self._last_unstamped = b""
+
+    async def stdout(self, block: bytes, lines: int) -> None:
+        await self._call(self._sink.stdout(block))
+        self.counts.add(block, lines)
+
+    async def stderr(self, block: bytes) -> None:
+        await self._call(self._sink.stderr(block))
+
+    async def fill(self, blocks: AsyncIterator[bytes], since: int | None, until: int | None) -> int:
+        """Deliver blocks of the relay's file, reported as one filled gap. Returns their size in bytes."""
+        filled, lines = 0, self.counts.lines
+        async for block in blocks:
+            await self.stdout(block, block.count(b"\n") + (not block.endswith(b"\n")))
+            filled += len(block)
+        if filled:
+            await self.notify(GapFilled(since, until, filled, self.counts.lines - lines))
+        return filled
+
+    async def report_gap(self, gap: Gap | None) -> None:
+        """Report a gap before the next line. What was delivered last does not precede that line directly."""
+        if gap is not None:
+            self.counts.ending = b""
+            await self.notify(gap)
+
+    async def report_unstamped(self, text: bytes) -> None:
+        """Report text that no container wrote; repetitions are reported once."""
+        if text != self._last_unstamped:
+            self._last_unstamped = text
+            await self.notify(NotLogText(text[:QUOTED_BYTES].decode("utf-8", "replace")))
+
+    async def notify(self, notice: Notice | None) -> None:
+        if notice is not None:
+            await self._call(self._sink.notice(notice))
+
+    async def _call(self, call: Awaitable[None]) -> None:
+        try:
+            await call
+        except Exception as error:  # noqa: BLE001  # a bug of the sink: report it, and go on with the rest
+            self.failures += 1
+            if self.first_error is None:
+                self.first_error = error
+                _log.error("Bug in the adapter: a log sink raised; reading continues", exc_info=error)
+                await self.notify(SinkFailed(error))
+
+
+class Deliverer:
+    """Delivers batches of new lines, each preceded by what the log omitted before it."""
+
+    def __init__(self, sink: LogSink, nonce: str | None, relay_file: RelayFile | None) -> None:
+        """`nonce`: None if there is no relay. `relay_file`: None if it cannot be reached."""
+        self.sink = CountedSink(sink)
+        self.counts = self.sink.counts
+        self.position = Position()
+        self.marks = Marks(nonce)
+        self.backfill = Backfill(self.counts, relay_file) if relay_file else None
+        self.saw_bookmark = False
+
+    async def batch(self, batch: LineBatch) -> None:
+        time = batch.first().time
+        if batch.dropped:
+            gap = self.counts.add_gap(Gap(self.position.last_time, time, batch.dropped, 1))
+            await self.sink.report_gap(gap)
+        elif self.marks.none_in(batch.text):
+            await self.stdout(batch.text, batch.count, time)
+        else:
+            for part in self.marks.parts(batch.text):
+                await self._part(part, time)
+        self.position.add(batch)
+
+    async def _part(self, part: Part, time: int) -> None:
+        match part:
+            case Stdout(block, count):
+                await self.stdout(block, count, time)
+            case Stderr(block):
+                await self.sink.stderr(block)
+            case Bookmark():
+                self.saw_bookmark = True
+                if self.counts.is_behind(part):
+                    await self.fill_to_bookmark(part, self.position.last_time, time)
+                await self.sink.report_gap(self.counts.check(part, time))
+                if self.backfill:
+                    self.backfill.resume_comparing()
+
+    async def stdout(self, block: bytes, lines: int, time: int) -> None:
+        """Deliver lines of the log, after those that it omitted before them."""
+        if self.backfill:
+            rest = await self._omissions(self.backfill, block, time)
+            lines -= block.count(b"\n", 0, len(block) - len(rest))
+            block = rest
+        if block:
+            await self.sink.stdout(block, lines)
+
+    async def _omissions(self, backfill: Backfill, block: bytes, time: int) -> bytes:
+        """Deliver the lines up to the last omission, and what was omitted. Returns the remaining lines."""
+        while block and (omission := await backfill.first_omission(block)):
+            before, block = block[: omission.at], block[omission.at :]
+            if before:
+                await self.sink.stdout(before, before.count(b"\n"))
+            match = omission.match
+            if not await self.fill_to(match.offset, None, self.position.last_time, time):
+                backfill.stop_comparing()
+            elif not match.before_line:  # the file had the whole line, the log only its end
+                block = block[len(first_line(block)) :]
+        return block
+
+    async def fill_to_bookmark(self, bookmark: Bookmark, since: int | None, until: int) -> None:
+        await self.fill_to(bookmark.bytes, self.counts.lines_until(bookmark), since, until)
+
+    async def fill_to(self, stop: int, lines: int | None, since: int | None, until: int) -> bool:
+        """Deliver the relay's file up to offset `stop`. False if it does not have all of that."""
+        start = self.counts.position
+        blocks = await self.backfill.missing_until(stop, lines) if self.backfill else None
+        if blocks is None or start is None:
+            return False
+        return await self.sink.fill(blocks, since, until) == stop - start
 
 
 class Pipeline:
-    """Takes chunks of one answer at a time."""
+    """Delivers the new lines of one stream after the other, in the order in which they were written."""
 
-    def __init__(self, delivery: Delivery, origin: SourceInfo, backfill: Backfill | None) -> None:
-        self._delivery = delivery
-        self._origin = origin
-        self._mender = backfill
-        self._crossing: GapResolver | None = None
-        self._latest: LogStream | None = None
-        self._entered: LogStream | None = None
+    def __init__(self, deliverer: Deliverer, *, has_relay: bool) -> None:
+        self._deliver = deliverer
+        self._position = deliverer.position
+        self._has_relay = has_relay
+        self._stream: LogStream | None = None
+        self._gap_stream: LogStream | None = None
+        """The last stream whose first line was found to follow a gap."""
+        self._in_gap = False
+        """Lines were lost, and the lines since then have not shown how many."""
+        self._gap_since: int | None = None
 
-    def begin(self, feed: LogStream) -> None:
-        """An answer was opened; its plan says whether lines were lost before what is new in it."""
-        self._latest = feed
+    def begin(self, stream: LogStream) -> None:
+        """A stream was opened. Its plan tells whether lines were lost before its first new one."""
+        self._stream = stream
 
-    async def take(self, feed: LogStream, chunk: bytes) -> None:
-        """Deliver what the chunk brings. Raises `Misaligned` before anything wrong is delivered."""
-        for item in feed.new(chunk):
-            if isinstance(item, Run):
-                rest = await self._cross(feed, item)
-                if rest:
-                    await self._delivery.accept(rest)
-            else:
-                await self._delivery.stray(item.text)
+    async def take(self, stream: LogStream, chunk: bytes) -> None:
+        """Deliver what is new in the chunk. Raises `Misaligned` before it delivers anything wrong."""
+        for item in stream.new_lines(chunk):
+            if isinstance(item, UnstampedText):
+                await self._deliver.sink.report_unstamped(item.text)
+            elif (rest := await self._after_gap(stream, item)) is not None:
+                await self._deliver.batch(rest)
 
-    @property
-    def lost(self) -> bool:
-        """Whether lines were lost and nothing came since that would tell how many."""
-        unseen = self._latest is not None and self._latest is not self._entered and self._latest.plan.lost
-        return self._crossing is not None or unseen
-
-    @property
-    def sound_until(self) -> int | None:
-        """Time of the last line up to which nothing is known to be missing."""
-        return self._crossing.since if self._crossing else self._delivery.trail.last_time
-
-    async def last_words(self, partial_line: bytes) -> None:
-        """Deliver the end of a log that has no newline, once it is known to be the end."""
-        log, apology, rest = partial_line.partition(APOLOGY)
-        if apology:
-            await self._delivery.stray(apology + rest)
-        end = run_of(log) if log else None
+    async def take_last_line(self, partial_line: bytes) -> None:
+        """Deliver the end of a log that has no final newline, once it is known to be the end."""
+        log, error, rest = partial_line.partition(KUBELET_ERROR)
+        if error:
+            await self._deliver.sink.report_unstamped(error + rest)
+        end = batch_of(log) if log else None
         if isinstance(end, UnstampedText):
-            await self._delivery.stray(end.text)
-        elif end and self._latest and await self._cross(self._latest, end):
+            await self._deliver.sink.report_unstamped(end.text)
+        elif end and self._stream and await self._after_gap(self._stream, end):
             text = end.text[:-1]
-            if text and self._delivery.marks.none_in(text):
-                await self._delivery.logged(text, 1, end.first().time)
+            if text and self._deliver.marks.none_in(text):
+                await self._deliver.stdout(text, 1, end.first().time)
 
-    async def _cross(self, feed: LogStream, run: Run) -> Run | None:
-        """What is left to deliver of lines of this answer; the first ones may be those after a loss."""
-        if feed.plan.lost and feed is not self._entered:
-            self._entered = feed
-            counted = self._origin.nonce is not None
-            self._crossing = self._crossing or GapResolver(self._delivery, self._mender, counted=counted)
-        if self._crossing is None:
-            return run
-        rest = await self._crossing.take(run)
-        if self._crossing.over:
-            self._crossing = None
+    async def finish(self, totals: Totals | None, *, read_all: bool) -> None:
+        """The log has ended: fill its end from the relay's file, and report what is missing.
+
+        `read_all`: the server's log was read to its end.
+        """
+        counts, sink, backfill = self._deliver.counts, self._deliver.sink, self._deliver.backfill
+        if backfill:
+            since, blocks = self._position.last_time, await backfill.missing_at_end(totals)
+            if blocks is not None:
+                await sink.fill(blocks, since, None)
+        if counts.matches(totals):
+            return
+        stream = self._stream
+        lost_after_last = stream is not None and stream is not self._gap_stream and stream.plan.lost
+        if not read_all or self._in_gap or lost_after_last:
+            complete_until = self._gap_since if self._in_gap else self._position.last_time
+            counts.mark_possible_gap(complete_until, None)
+        await sink.notify(counts.check(totals, None) if totals else counts.give_up())
+
+    async def _after_gap(self, stream: LogStream, batch: LineBatch) -> LineBatch | None:
+        """Return the lines to deliver as usual, after the first ones were used to measure a gap, if any."""
+        if stream.plan.lost and stream is not self._gap_stream:
+            self._gap_stream = stream
+            if not self._in_gap:
+                self._in_gap, self._gap_since = True, self._position.last_time
+        rest: LineBatch | None = batch
+        while rest is not None and self._in_gap:
+            rest = await self._first_after_gap(rest)
         return rest
+
+    async def _first_after_gap(self, batch: LineBatch) -> LineBatch | None:
+        match next(self._deliver.marks.parts(batch.text), None):
+            case Stdout(block, _):
+                self._in_gap = False
+                return await self._stdout_after_gap(batch, block)
+            case Bookmark() as bookmark:
+                self._in_gap = False
+                await self._deliver.fill_to_bookmark(bookmark, self._gap_since, batch.first().time)
+                return batch  # delivering the bookmark reports what is still missing
+            case _:  # stderr does not show how much of stdout is missing
+                await self._deliver.batch(batch.only_first())
+                return batch.without_first(1)
+
+    async def _stdout_after_gap(self, batch: LineBatch, block: bytes) -> LineBatch | None:
+        first, counts, backfill = batch.first(), self._deliver.counts, self._deliver.backfill
+        if self._position.may_continue_with(first):
+            self._position.add(batch.only_first())
+            return batch.without_first(1)
+        line = first_line(block)
+        partial = counts.is_partial(line)
+        match = await backfill.find(block, line if partial else None) if backfill else None
+        if match and await self._deliver.fill_to(match.offset, None, self._gap_since, first.time):
+            partial = not match.before_line
+        else:
+            counts.mark_possible_gap(self._gap_since, first.time)
+            if not self._has_relay:  # no count will follow
+                await self._deliver.sink.notify(counts.give_up())
+        if not partial:
+            return batch
+        self._position.add(batch.only_first())  # not delivered: part of a line, or had from the file already
+        return batch.without_first(1)

@@ -1,21 +1,21 @@
-"""The position in a log, and how a broken stream is taken up again at exactly that place.
+"""The position in a log, and how a broken stream resumes at exactly that position.
 
-Why there is no offset to go on from
-------------------------------------
-The API can only be asked for lines *since a time*, and it cuts the time to whole seconds. So an answer after
-a reconnect begins with lines that were delivered already, and the question is how many.
+Why there is no offset to resume from
+-------------------------------------
+The API accepts only a start *time*, and truncates it to whole seconds. So a response after a reconnect starts
+with lines that were already delivered, and the question is how many.
 
-*Why not "newer than the last timestamp"?* Because lines share timestamps: a runtime stamps all it took from
-a pipe in one read with one time, so a cut falls between two lines of equal time, and dropping everything up
-to that time drops lines never seen. *Why not the host's clock?* Because the times are the node's, and clocks
-differ and jump; a position built from the log's own stamps does not care. *Why not the content?* Because two
-equal lines are two lines.
+*Why not "newer than the last timestamp"?* Lines share timestamps: a runtime stamps everything that it takes
+from a pipe in one read with one time. A cut can fall between two lines of equal time; dropping everything
+up to that time would drop lines that were never delivered. *Why not the host's clock?* The stamps come from
+the node, and clocks differ and jump; a position made of the log's own stamps is independent of them. *Why
+not the content?* Two equal lines are two lines.
 
-What is exact is counting. The kubelet reads one file, in one order, and leaves out what is older than the
-time asked for. Delivered lines are a beginning of that file, so an answer since S is first all delivered
-lines with a time at or after S, then the new ones. How many the former are is kept as one number per second:
-that is enough, since S is always a whole second. S lies two seconds before the second of the newest line, as
-stdout and stderr may be stored a little out of order.
+Counting is exact. The kubelet reads one file, in order, and leaves out what is older than the start time.
+The delivered lines are a prefix of that file. So a response since S consists of all delivered lines with a
+time at or after S, followed by the new ones. The number of the former is kept as one counter per second,
+which is enough because S is always a whole second. S lies two seconds before the second of the newest line,
+because stdout and stderr may be stored slightly out of order.
 
 An example
 ----------
@@ -23,236 +23,181 @@ Delivered so far, newest last (times in seconds)::
 
     7.9 a    8.1 b    8.1 b    9.2 c    10.4 d    10.4 d
 
-The stream breaks. The newest second is 10, so we ask since 8. Kept are the counts {8: 2, 9: 1, 10: 2}, the
-first line of each second, and the last lines themselves. The answer::
+The stream breaks. The newest second is 10, so the next request asks for lines since 8. Known are the counts
+{8: 2, 9: 1, 10: 2}, the first line of each second, and the last lines themselves. The response::
 
     8.1 b    8.1 b    9.2 c    10.4 d    10.4 d    10.4 d    11.0 e
 
-Its first line is the first line kept of second 8, so nothing was rotated away. 2 + 1 + 2 = 5 lines are passed
-over, and compared on the way: the fifth must be the last line delivered. The third `d`, of the same time and
-text as the one before, is new, and so is `e`. "Newer than 10.4" would have lost a `d`; "not seen before" too.
+Its first line is the first known line of second 8, so nothing was rotated away. 2 + 1 + 2 = 5 lines are
+skipped and compared on the way: the fifth must be the last line delivered. The third `d` has the time and
+text of the one before and is new nevertheless, and so is `e`. "Newer than 10.4" would have lost a `d`, and
+so would "not seen before".
 
 When the count does not fit
 ---------------------------
-Rotation can take away the beginning of the file, even inside a line, and a clock that is set back makes old
-lines count as recent. Then the first line is not the expected one, or no count is known, and one bounded read
-looks for the tail of what was delivered (the last lines, by time and digest, in order) in what the server has
-(`resume.Scan`). Found: the lines up to there are passed over, again by counting. Not found, twice: what came
-after our last line may be gone, and that is told as a gap.
+Rotation can remove the beginning of the file, even inside a line. A clock that is set back makes old lines
+look recent. Then the first line is not the expected one, or the count is unknown, and a bounded read searches
+what the server has for the tail of what was delivered: the last lines, by time and digest, in order
+(`resume.Scan`). If the tail is found, the lines up to its end are skipped, again by counting. If several
+reads agree that it is missing, lines after it may be lost, and a gap is reported.
 
-After a restart of this process
--------------------------------
-A `Cursor` is the serialisable form: counts, first lines, up to a thousand last lines as (time, digest). It
-holds totals but no running digest, which cannot be stored; a log followed from a stored position is compared
-with the relay's totals by bytes and lines only. An adopted run has its log read from the beginning anyway.
+A position lives in memory only. A process that adopts a run reads its log from the beginning.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from paperclip_claude_k8s.podlog.log_lines import Key, Line, Run, lines_of
-from paperclip_claude_k8s.podlog.stamps import NANO
+from paperclip_claude_k8s.podlog.log_lines import NANO, Line, LineBatch, LineKey, lines_of
 
 OVERLAP = 2
-"""Seconds before the newest one from which a stream is taken up again: room for lines out of order."""
-EVER = 10**10
-"""Further back than any log reaches, seconds."""
+"""A request starts this many seconds before the newest line, because lines may be slightly out of order."""
+ENTIRE_LOG = 10**10
+"""A number of seconds further back than any log reaches."""
 TAIL_BYTES = 256 * 1024
-"""How much of the last lines is kept to recognise them by; more would cost every quiet run memory."""
-BULKY = 64 * 1024
-"""A run above this is kept as digests at once if it has few lines, so that this costs next to nothing."""
-FEW = 4
-"""Lines up to which a bulky run has few."""
-HUGE = 2 * 1024 * 1024
-"""A run above this is kept as digests in any case."""
+"""Size of the last lines that are kept to recognise them; each quiet run holds that much memory."""
+LARGE_BATCH = 64 * 1024
+"""A larger batch is reduced to digests immediately if it has few lines, so that the digests cost little."""
+FEW_LINES = 4
+"""Most lines of a large batch that is reduced to digests."""
+HUGE_BATCH = 2 * 1024 * 1024
+"""A larger batch is reduced to digests in any case."""
 ENDING_BYTES = 64 * 1024
-"""How much of the end of a long line is kept, to know the rest of it again after a rotation."""
+"""Size of the end of a long line that is kept, to recognise the rest of that line after a rotation."""
 STAMP_BYTES = 31
-"""What a stamp takes in front of a line, nearly always."""
-STORED_KEYS = 1000
-"""Last lines in a stored position; keeps it below 100 KB."""
-
-
-class Second(NamedTuple):
-    """The lines of one second that were delivered."""
-
-    lines: int
-    first: Key
+"""Usual length of a stamp."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How to take a log up again: from when to ask, and what of the answer was delivered already."""
+class ResumePlan:
+    """How to resume a log: the start time of the request, and which lines of the response are known."""
 
     since: int | None
-    """Whole second to ask from; None is the beginning."""
+    """Whole second at which the request starts; None is the beginning of the log."""
     count: int | None
-    """Lines to pass over; None when nobody knows, and a scan has to find out."""
-    opening: Key | None = None
-    """The first line of the answer, if nothing was rotated away."""
-    tail: tuple[Key, ...] = ()
-    """The last of the lines to pass over, in order."""
+    """Number of lines to skip; None if it is unknown and a scan has to determine it."""
+    opening: LineKey | None = None
+    """The first line of the response, if nothing was rotated away."""
+    tail: tuple[LineKey, ...] = ()
+    """The last of the lines to skip, in order."""
     lost: bool = False
-    """The server no longer has our last line: what follows it may be incomplete."""
-    disproof: frozenset[Key] = frozenset()
-    """First lines that show that nothing is lost: a server may answer with nothing though it has a log."""
+    """The server no longer has the last delivered line, so lines after it may be missing."""
+    first_lines_if_not_lost: frozenset[LineKey] = frozenset()
+    """If the response starts with one of these, nothing was lost after all: a server may return an empty log
+    by mistake."""
 
     @property
     def since_time(self) -> int | None:
-        """Nanoseconds for the request."""
+        """The start time of the request in nanoseconds."""
         return None if self.since is None else self.since * NANO
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A stored position: everything a later process needs to go on without losing or repeating a line."""
+class _SecondCount(NamedTuple):
+    """The delivered lines of one second."""
 
-    head: int | None
-    pruned: int | None
-    seconds: tuple[tuple[int, Second], ...]
-    tail: tuple[Key, ...]
-    container: str | None
-    bytes: int
     lines: int
-    missing: int
-
-    def to_json(self) -> str:
-        """One JSON object, below 100 KB."""
-        seconds = [[second, count, *_plain(first)] for second, (count, first) in self.seconds]
-        fields = {name: getattr(self, name) for name in _PLAIN}
-        return json.dumps({**fields, "seconds": seconds, "tail": [_plain(key) for key in self.tail]})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Cursor":
-        """Read what `to_json` wrote. Raises `ValueError` for anything else."""
-        try:
-            fields = json.loads(text)
-            seconds = tuple((s, Second(count, _key(*first))) for s, count, *first in fields["seconds"])
-            tail = tuple(_key(*key) for key in fields["tail"])
-            return cls(seconds=seconds, tail=tail, **{name: fields[name] for name in _PLAIN})
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a stored log position: {error!r}") from error
+    first: LineKey
 
 
-_PLAIN = ("head", "pruned", "container", "bytes", "lines", "missing")
-
-
-def _plain(key: Key) -> list[int | str]:
-    return [key.time, key.digest.hex()]
-
-
-def _key(time: int, digest: str) -> Key:
-    return Key(time, bytes.fromhex(digest))
-
-
-class _Kept(NamedTuple):
-    """Delivered lines by which a place is known again: as sent, or as keys and the end of the last line."""
+class _Recent(NamedTuple):
+    """A delivered batch, kept to recognise its lines: as sent, or as keys and the end of its last line."""
 
     second: int
     size: int
     raw: Sequence[bytes]
-    keys: Sequence[Key] = ()
+    digested: Sequence[LineKey] = ()
     ending: bytes = b""
 
-    def recall(self) -> Sequence[Key]:
-        return self.keys or [line.key() for line in lines_of(self.raw)]
+    @classmethod
+    def of(cls, batch: LineBatch) -> "_Recent":
+        size = len(batch.text) + STAMP_BYTES * batch.count
+        if size <= LARGE_BATCH or (batch.count > FEW_LINES and size <= HUGE_BATCH):
+            return cls(batch.second, size, batch.raw)
+        ending = batch.last().text[-ENDING_BYTES:]
+        return cls(batch.second, len(ending), (), batch.line_keys(), ending)
+
+    def line_keys(self) -> Sequence[LineKey]:
+        return self.digested or [line.key() for line in lines_of(self.raw)]
 
     def time_of_last(self) -> int:
-        return self.keys[-1].time if self.keys else lines_of(self.raw[-1:])[0].time
+        return self.digested[-1].time if self.digested else lines_of(self.raw[-1:])[0].time
 
-
-def _kept(run: Run) -> _Kept:
-    size = len(run.text) + STAMP_BYTES * run.count
-    if size <= BULKY or (run.count > FEW and size <= HUGE):
-        return _Kept(run.second, size, run.raw)
-    ending = run.last().text[-ENDING_BYTES:]
-    return _Kept(run.second, len(ending), (), run.recall(), ending)
+    def end_of_last(self) -> bytes:
+        return self.ending or (lines_of(self.raw[-1:])[0].text if self.raw else b"")
 
 
 class Position:
-    """What was delivered, as far back as a resume can need it. Memory does not grow with the log."""
+    """What was delivered, as far back as a resume may need it. Its size does not grow with the log."""
 
     def __init__(self) -> None:
-        self.beginning: Key | None = None
-        """The first line ever delivered; not known in a trail that was restored."""
-        self._head: int | None = None
-        self._pruned: int | None = None
-        self._seconds: dict[int, Second] = {}
-        self._kept: list[_Kept] = []
-        self._size = 0
+        self.beginning: LineKey | None = None
+        """The first line ever delivered."""
+        self._newest_second: int | None = None
+        self._forgotten: int | None = None
+        """The latest second whose count was dropped."""
+        self._seconds: dict[int, _SecondCount] = {}
+        self._recent: list[_Recent] = []
+        self._recent_size = 0
 
     @property
     def last_time(self) -> int | None:
         """Time of the last line delivered."""
-        return self._kept[-1].time_of_last() if self._kept else None
+        return self._recent[-1].time_of_last() if self._recent else None
 
-    def add(self, run: Run) -> None:
-        """Lines of an answer that are dealt with: delivered, or read as marks."""
-        second = run.second
-        if self._head is None:
-            self.beginning = run.first().key()
+    def add(self, batch: LineBatch) -> None:
+        """Advance over lines of a response that are done: delivered, or processed as marks."""
+        second = batch.second
+        if self._newest_second is None:
+            self.beginning = batch.first().key()
         known = self._seconds.get(second)
         if known is None:
-            self._seconds[second] = Second(run.count, run.first().key())
+            self._seconds[second] = _SecondCount(batch.count, batch.first().key())
         else:
-            self._seconds[second] = known._replace(lines=known.lines + run.count)
-        kept = _kept(run)
-        self._kept.append(kept)
-        self._size += kept.size
-        if self._head is None or second > self._head or second < self._head - OVERLAP:
-            self._head = second  # later, or a clock that was set back
-        self._prune(self._head - OVERLAP)
+            self._seconds[second] = known._replace(lines=known.lines + batch.count)
+        recent = _Recent.of(batch)
+        self._recent.append(recent)
+        self._recent_size += recent.size
+        newest = self._newest_second
+        if newest is None or second > newest or second < newest - OVERLAP:
+            self._newest_second = newest = second  # later, or the node's clock was set back
+        self._prune(newest - OVERLAP)
 
     def _prune(self, since: int) -> None:
         if min(self._seconds) < since:
-            gone = [second for second in self._seconds if second < since]
-            self._pruned = max(gone if self._pruned is None else [*gone, self._pruned])
-            for second in gone:
+            old = [second for second in self._seconds if second < since]
+            self._forgotten = max(old if self._forgotten is None else [*old, self._forgotten])
+            for second in old:
                 del self._seconds[second]
-        while len(self._kept) > 1 and (self._kept[0].second < since or self._size > TAIL_BYTES):
-            self._size -= self._kept.pop(0).size
+        while len(self._recent) > 1 and (self._recent[0].second < since or self._recent_size > TAIL_BYTES):
+            self._recent_size -= self._recent.pop(0).size
 
-    def ends_like(self, lines: Sequence[Key]) -> bool:
-        """Whether these last lines are those delivered last, and no later ones that look like them."""
-        ours = [key for kept in self._kept for key in kept.recall()]
-        known = min(len(ours), len(lines))
-        return known > 0 and ours[-known:] == list(lines[-known:]) and list(lines).count(ours[-1]) == 1
-
-    def plan(self, further_back: int = 0) -> Plan:
-        """How to go on from here, asking up to so many seconds further back than usual."""
-        if self._head is None:
-            return Plan(None, 0)
-        since = max(self._head - OVERLAP - further_back, 0)
-        tail = tuple(key for kept in self._kept for key in kept.recall() if key.time >= since * NANO)
-        if self._pruned is not None and self._pruned >= since:
-            return Plan(since, None, None, tail)
-        recent = [seen for second, seen in self._seconds.items() if second >= since]
-        return Plan(since, sum(seen.lines for seen in recent), recent[0].first, tail)
-
-    def ends_with(self, rest: Line) -> bool:
-        """Whether this may be the rest of the last line delivered, begun in a file that was rotated away."""
-        if not self._kept or not rest.text:
+    def ends_like(self, lines: Sequence[LineKey]) -> bool:
+        """Whether these are the last lines delivered, and not later lines that are equal to them."""
+        delivered = self._recent_keys()
+        known = min(len(delivered), len(lines))
+        if not known or delivered[-known:] != list(lines[-known:]):
             return False
-        kept = self._kept[-1]
-        last = kept.ending or (lines_of(kept.raw[-1:])[0].text if kept.raw else b"")
+        return list(lines).count(delivered[-1]) == 1
+
+    def plan(self, further_back: int = 0) -> ResumePlan:
+        """How to resume here. `further_back`: start this many seconds earlier than usual."""
+        if self._newest_second is None:
+            return ResumePlan(None, 0)
+        since = max(self._newest_second - OVERLAP - further_back, 0)
+        tail = tuple(key for key in self._recent_keys() if key.time >= since * NANO)
+        if self._forgotten is not None and self._forgotten >= since:
+            return ResumePlan(since, None, None, tail)
+        counts = [count for second, count in self._seconds.items() if second >= since]
+        return ResumePlan(since, sum(count.lines for count in counts), counts[0].first, tail)
+
+    def may_continue_with(self, rest: Line) -> bool:
+        """Whether `rest` may be the end of the last line delivered, whose beginning was rotated away."""
+        if not self._recent or not rest.text:
+            return False
+        last = self._recent[-1].end_of_last()
         if len(rest.text) < len(last):
             return last.endswith(rest.text)
         return len(last) == ENDING_BYTES and rest.text.endswith(last)
 
-    def cursor(self, container: str | None, counts: tuple[int, int, int]) -> Cursor:
-        """The position to store, with `counts` of bytes, lines, and bytes known to be missing."""
-        keys = [key for kept in self._kept for key in kept.recall()]
-        seconds = tuple(self._seconds.items())
-        tail = tuple(keys[-STORED_KEYS:])
-        return Cursor(self._head, self._pruned, seconds, tail, container, *counts)
-
-    @classmethod
-    def restore(cls, cursor: Cursor) -> "Position":
-        trail = cls()
-        trail._head, trail._pruned = cursor.head, cursor.pruned
-        trail._seconds = dict(cursor.seconds)
-        if cursor.tail:
-            trail._kept.append(_Kept(cursor.tail[-1].time // NANO, 0, (), cursor.tail))
-        return trail
+    def _recent_keys(self) -> list[LineKey]:
+        return [key for recent in self._recent for key in recent.line_keys()]

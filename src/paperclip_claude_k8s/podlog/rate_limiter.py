@@ -1,20 +1,25 @@
-"""One cap on reconnects for all followers of a process: an outage must not become a stampede."""
+"""One limit on log requests for all followers of a process.
+
+When the API server comes back after an outage, a thousand followers reconnect at once. The limiter lets a
+burst through immediately and spreads the rest.
+"""
 
 import asyncio
 
 
 class RateLimiter:
-    """A token bucket that all followers share. Turns are given in the order asked for."""
+    """A token bucket shared by all followers. Permits are granted in the order of the calls."""
 
     def __init__(self, *, per_second: float = 200.0, burst: int = 200) -> None:
         self._step = 1.0 / per_second
         self._slack = (burst - 1) * self._step
         self._next = float("-inf")
+        """Loop time of the next permit if all earlier ones were used without a pause."""
 
-    async def turn(self) -> None:
+    async def acquire(self) -> None:
         """Wait until another request is allowed."""
         now = asyncio.get_running_loop().time()
-        mine = max(self._next, now - self._slack)
-        self._next = mine + self._step
-        if mine > now:
-            await asyncio.sleep(mine - now)
+        permitted_at = max(self._next, now - self._slack)
+        self._next = permitted_at + self._step
+        if permitted_at > now:
+            await asyncio.sleep(permitted_at - now)

@@ -1,64 +1,80 @@
-"""Taking an answer up again: which of its lines were delivered. No awaiting; `cursor` explains the rule."""
+"""Decides which lines of a response were delivered before. Pure: nothing here waits.
+
+`Replay` is the usual case. It skips the number of lines that the plan gives, and compares the first one and
+the last ones with what was delivered; a difference raises `Misaligned`. `position` explains the rule.
+
+`Scan` is the other case: it reads one whole response and searches for the tail of what was delivered. Its
+result is one of four. Example: the tail is `x y z`, each letter a line.
+
+    a b c x y z n    TailFound        skip 6 lines, `n` is new
+    a b ? y z n      TailInterleaved  `z` is there, but a line among ours was never delivered; skip 5, lost
+    n o              TailMissing      nothing of ours: rotated away; everything is new, lost
+    a b x y          ResponseCut      ended before `z` could come; says nothing, read again
+"""
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from paperclip_claude_k8s.podlog.log_lines import Key, Run
-from paperclip_claude_k8s.podlog.position import Plan
+from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey
+from paperclip_claude_k8s.podlog.position import ResumePlan
 
 CONTEXT = 64
-"""Lines by which our last line is known where the whole tail does not stand in one piece."""
+"""Number of lines compared around the last delivered line if the tail is not found in one piece."""
 
 
 class Misaligned(Exception):
-    """The answer is not what was expected of it; a scan has to look before anything is delivered."""
+    """The response differs from the plan. A scan is needed before anything is delivered."""
 
 
 class Replay:
-    """Passes over the lines of one answer that were delivered, and checks that they are those."""
+    """Skips the lines of one response that were delivered before, and checks that they are the same lines."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ResumePlan) -> None:
         self._count = plan.count or 0
         self._opening = plan.opening
         self._tail = plan.tail
-        self._disproof = plan.disproof
-        self._unseen = self._count - len(plan.tail)
-        self._at = 0
-        self._excused = False
+        self._first_lines_if_not_lost = plan.first_lines_if_not_lost
+        self._before_tail = self._count - len(plan.tail)
+        """Lines to skip whose content is no longer known."""
+        self._skipped = 0
+        self._left_out_rest = False
 
     @property
-    def over(self) -> bool:
-        """Whether all that follows is new."""
-        return self._at >= self._count
+    def done(self) -> bool:
+        """Whether everything that follows is new."""
+        return self._skipped >= self._count
 
-    def fresh(self, run: Run) -> Run | None:
-        """The part of a run that is new. Raises `Misaligned`."""
-        if self._disproof:
-            if run.first().key() in self._disproof:
+    def skip_delivered(self, batch: LineBatch) -> LineBatch | None:
+        """Return the new part of a batch, None if there is none. Raises `Misaligned`."""
+        if self._first_lines_if_not_lost:
+            if batch.first().key() in self._first_lines_if_not_lost:
                 raise Misaligned
-            self._disproof = frozenset()
-        if self.over:
-            return run
-        old = self._rest_of_an_old_line(run)
-        taken = min(run.count - old, self._count - self._at)
-        if self._at == 0 or self._at + taken > self._unseen:
-            self._compare(run.recall(old, old + taken))
-        self._at += taken
-        return run.after(old + taken)
+            self._first_lines_if_not_lost = frozenset()
+        if self.done:
+            return batch
+        extra = self._rest_of_earlier_line(batch)
+        skipped = min(batch.count - extra, self._count - self._skipped)
+        if self._skipped == 0 or self._skipped + skipped > self._before_tail:
+            self._compare(batch.line_keys(extra, extra + skipped))
+        self._skipped += skipped
+        return batch.without_first(extra + skipped)
 
-    def _rest_of_an_old_line(self, run: Run) -> int:
-        """Asked from within a long line, an old kubelet stamps the rest of it: one line to leave out."""
-        if self._at or self._excused or run.first().key() == self._opening:
+    def _rest_of_earlier_line(self, batch: LineBatch) -> int:
+        """Return 1 if the response starts with one line too many, else 0.
+
+        If the start time lies within a long line, an old kubelet sends the rest of that line with a stamp.
+        """
+        if self._skipped or self._left_out_rest or batch.first().key() == self._opening:
             return 0
-        self._excused = True
+        self._left_out_rest = True
         return 1
 
-    def _compare(self, keys: Sequence[Key]) -> None:
-        for at, key in enumerate(keys, self._at):
-            if at >= self._unseen:
-                expected = self._tail[at - self._unseen]
+    def _compare(self, keys: Sequence[LineKey]) -> None:
+        for at, key in enumerate(keys, self._skipped):
+            if at >= self._before_tail:
+                expected = self._tail[at - self._before_tail]
             elif at == 0 and self._opening:
                 expected = self._opening
             else:
@@ -68,110 +84,113 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Our last line stands in the answer: the plan that passes over it."""
+class TailFound:
+    """The response contains the last delivered line. `plan` skips up to and including it."""
 
-    plan: Plan
+    plan: ResumePlan
 
 
 @dataclass(frozen=True, slots=True)
-class Scattered:
-    """Our last line is there, but lines stand among ours that were never sent: a clock set back hid them.
+class TailInterleaved:
+    """The last delivered line is there, but between ours stand lines that were never delivered.
 
-    Believed when others say the same.
+    A clock that was set back hid them. Accepted only if further scans agree.
     """
 
-    plan: Plan
+    plan: ResumePlan
 
-    def confirms(self, earlier: "Scattered | NotThere") -> bool:
+    def confirms(self, earlier: "TailInterleaved | TailMissing") -> bool:
         return self == earlier
 
 
 @dataclass(frozen=True, slots=True)
-class NotThere:
-    """The answer holds nothing of ours. Believed when others, no shorter ones, say so too."""
+class TailMissing:
+    """The response contains nothing of ours. Accepted only if further scans, none of them shorter, agree."""
 
-    opening: Key | None
+    opening: LineKey | None
     count: int
 
-    def confirms(self, earlier: "Scattered | NotThere") -> bool:
-        if isinstance(earlier, Scattered):
+    def confirms(self, earlier: "TailInterleaved | TailMissing") -> bool:
+        if isinstance(earlier, TailInterleaved):
             return False
         return earlier.opening in (None, self.opening) and earlier.count <= self.count
 
 
 @dataclass(frozen=True, slots=True)
-class TooShort:
-    """The answer ended before our last line could come: it was cut."""
+class ResponseCut:
+    """The response ended before the last delivered line could come."""
 
 
-Finding = Found | Scattered | NotThere | TooShort
+ScanResult = TailFound | TailInterleaved | TailMissing | ResponseCut
 
 
 class Scan:
-    """Looks for the tail of what was delivered in one whole answer, keeping no more of it than the tail."""
+    """Searches one whole response for the tail of what was delivered. Keeps only as many lines as that."""
 
-    def __init__(self, plan: Plan, beginning: Key | None) -> None:
-        """`beginning` is the first line that was ever delivered: an answer with it has lost nothing yet."""
+    def __init__(self, plan: ResumePlan, beginning: LineKey | None) -> None:
+        """`beginning`: the first line ever delivered. A response that starts with it has lost nothing yet."""
         self._plan = plan
-        self._known = {key for key in (plan.opening, beginning) if key}
+        self._known_openings = {key for key in (plan.opening, beginning) if key}
         self._tail = plan.tail
         self._borders = _borders(plan.tail)
         self._matched = 0
-        self._end = 0
+        self._tail_end = 0
+        """Number of lines up to the end of the tail, once it was found."""
         self._count = 0
-        self._head: list[Key] = []
-        self._recent: deque[Key] = deque(maxlen=CONTEXT)
-        self._likeness = (0, 0)
+        self._head: list[LineKey] = []
+        self._recent: deque[LineKey] = deque(maxlen=CONTEXT)
+        self._best_match = (0, 0)
+        """Of all lines equal to our last one, the one with most lines before it in common: how many, and its
+        number."""
 
-    def feed(self, run: Run) -> None:
-        for key in run.recall():
-            self._line(key)
+    def feed(self, batch: LineBatch) -> None:
+        for key in batch.line_keys():
+            self._feed_line(key)
 
-    def _line(self, key: Key) -> None:
+    def _feed_line(self, key: LineKey) -> None:
         self._count += 1
         if len(self._head) <= len(self._tail):
             self._head.append(key)
-        if not self._end:
+        if not self._tail_end:
             self._matched = _advance(self._tail, self._borders, self._matched, key)
-            self._end = self._count if self._matched == len(self._tail) else 0
+            self._tail_end = self._count if self._matched == len(self._tail) else 0
         self._recent.append(key)
         if key == self._tail[-1]:
-            alike = _common_end(self._tail, self._recent)
-            if alike > self._likeness[0]:
-                self._likeness = (alike, self._count)
+            common = _common_end(self._tail, self._recent)
+            if common > self._best_match[0]:
+                self._best_match = (common, self._count)
 
-    def finding(self) -> Finding:
-        """What the answer, now at its end, says about our last line."""
-        if self._end:
-            return self._found(self._end, len(self._tail))
-        begun = bool(self._head) and self._head[0] in self._known
-        for skipped in (0, 1):  # the first line may be the rest of one that began in an earlier file
+    def result(self) -> ScanResult:
+        """What the response, which has ended, shows about the last delivered line."""
+        if self._tail_end:
+            return self._found(self._tail_end, len(self._tail))
+        from_beginning = bool(self._head) and self._head[0] in self._known_openings
+        for skipped in (0, 1):  # the first line may be the rest of a line that began in an earlier file
             rest = self._head[skipped:]
-            overlap = 0 if begun else _overlap(self._tail, rest)
-            if overlap < self._matched or (overlap < len(rest) and _inside(self._tail, rest)):
-                return TooShort()
+            overlap = 0 if from_beginning else _overlap(self._tail, rest)
+            if overlap < self._matched or (overlap < len(rest) and _contains(self._tail, rest)):
+                return ResponseCut()
             if overlap:
                 return self._found(skipped + overlap, overlap)
-        if self._likeness[0]:
-            found = self._found(self._likeness[1], self._likeness[0])
-            return Scattered(replace(found.plan, lost=True))
-        if begun:
-            return TooShort()
-        return NotThere(self._head[0] if self._head else None, self._count)
+        if self._best_match[0]:
+            found = self._found(self._best_match[1], self._best_match[0])
+            return TailInterleaved(replace(found.plan, lost=True))
+        if from_beginning:
+            return ResponseCut()
+        return TailMissing(self._head[0] if self._head else None, self._count)
 
-    def _found(self, end: int, known: int) -> Found:
-        return Found(replace(self._plan, count=end, opening=self._head[0], tail=self._tail[-known:]))
+    def _found(self, end: int, known: int) -> TailFound:
+        return TailFound(replace(self._plan, count=end, opening=self._head[0], tail=self._tail[-known:]))
 
 
-def _common_end(one: Sequence[Key], other: Sequence[Key]) -> int:
+def _common_end(one: Sequence[LineKey], other: Sequence[LineKey]) -> int:
     """How many keys two sequences have in common at their ends."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _borders(pattern: Sequence[Key]) -> list[int]:
-    """Per beginning of the pattern, the longest shorter one it ends with (Knuth-Morris-Pratt)."""
+def _borders(pattern: Sequence[LineKey]) -> list[int]:
+    """For each prefix of the pattern, its longest proper prefix that is also its end (Knuth-Morris-Pratt)."""
     borders = [0] * len(pattern)
     matched = 0
     for at in range(1, len(pattern)):
@@ -182,8 +201,8 @@ def _borders(pattern: Sequence[Key]) -> list[int]:
     return borders
 
 
-def _advance(pattern: Sequence[Key], borders: Sequence[int], matched: int, key: Key) -> int:
-    """How much of the pattern's beginning the text ends with after one more key."""
+def _advance(pattern: Sequence[LineKey], borders: Sequence[int], matched: int, key: LineKey) -> int:
+    """Length of the longest prefix of the pattern that the text ends with after one more key."""
     if matched == len(pattern):
         matched = borders[matched - 1]
     while matched and key != pattern[matched]:
@@ -191,8 +210,8 @@ def _advance(pattern: Sequence[Key], borders: Sequence[int], matched: int, key: 
     return matched + (key == pattern[matched])
 
 
-def _overlap(text: Sequence[Key], beginning: Sequence[Key]) -> int:
-    """The longest end of `text` that `beginning` begins with."""
+def _overlap(text: Sequence[LineKey], beginning: Sequence[LineKey]) -> int:
+    """Length of the longest end of `text` that `beginning` starts with."""
     if not beginning:
         return 0
     borders, matched = _borders(beginning), 0
@@ -201,8 +220,8 @@ def _overlap(text: Sequence[Key], beginning: Sequence[Key]) -> int:
     return matched
 
 
-def _inside(text: Sequence[Key], part: Sequence[Key]) -> bool:
-    """Whether `part` is something that stands somewhere in `text`."""
+def _contains(text: Sequence[LineKey], part: Sequence[LineKey]) -> bool:
+    """Whether `part` is not empty and occurs in `text`."""
     if not part:
         return False
     borders, matched = _borders(part), 0

@@ -81,11 +81,11 @@ class AgentLog:
         self._pod_uid = pod.uid
         origin = SourceInfo(
             nonce=self._nonce,
-            expected=self._expected,
-            container=self._container,
-            filler=run_log_of(self._volume, self._run_log, pod.uid),
+            expected_totals=self._expected,
+            container_id=self._container,
+            relay_file=run_log_of(self._volume, self._run_log, pod.uid),
             started=self._vigil.known.agent_began,
-            start_told=start_told,
+            start_announced=start_told,
         )
         source = ClusterLog(self._ports.cluster, pod, heed or StreamEvents())
         follower = self._follower = Follower(
@@ -96,7 +96,7 @@ class AgentLog:
     def container_started(self) -> None:
         """The API says so: a log that could not be opened yet is tried at once."""
         if self._follower is not None:
-            self._follower.hurry()
+            self._follower.retry_now()
 
     async def recover(self) -> None:
         """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
@@ -106,7 +106,7 @@ class AgentLog:
         if filler is None:
             return
         self._set_ended()
-        origin = SourceInfo(nonce=self._nonce, filler=filler)
+        origin = SourceInfo(nonce=self._nonce, relay_file=filler)
         follower = Follower(NoLog(), self._sink, origin, rate_limiter=self._ports.rate_limiter)
         self.report = await follower.run(self._ended)
 

@@ -12,7 +12,7 @@ async def test_many_followers_together_do_not_exceed_the_rate() -> None:
 
     async def take_turns() -> None:
         for _ in range(10):
-            await rate_limiter.turn()
+            await rate_limiter.acquire()
             turns.append(asyncio.get_running_loop().time() - start)
 
     async with asyncio.TaskGroup() as group:
@@ -28,5 +28,5 @@ async def test_a_quiet_time_gives_the_burst_back_but_no_more() -> None:
     await asyncio.sleep(100)
     for waited in (0, 0, 0, 1, 1):
         before = asyncio.get_running_loop().time()
-        await rate_limiter.turn()
+        await rate_limiter.acquire()
         assert asyncio.get_running_loop().time() - before == pytest.approx(waited)

@@ -2,13 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.kubelet_log import NANO, stamp
 
-from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineReader, Run, UnstampedText
+from paperclip_claude_k8s.podlog.log_lines import RECORD_BYTES, LineBatch, LineReader, UnstampedText
 
 TIME = 1_790_000_000 * NANO
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))
 
 
-def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[Run | UnstampedText]:
+def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[LineBatch | UnstampedText]:
     reader, out, start = LineReader(limit), [], 0
     for cut in [*sorted(cut % (len(block) + 1) for cut in cuts), len(block)]:
         out += reader.feed(block[start:cut])
@@ -16,8 +16,8 @@ def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[Run | Unstam
     return out
 
 
-def texts(items: list[Run | UnstampedText]) -> bytes:
-    return b"".join(item.text for item in items if isinstance(item, Run))
+def texts(items: list[LineBatch | UnstampedText]) -> bytes:
+    return b"".join(item.text for item in items if isinstance(item, LineBatch))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * NANO), TEXTS)), st.lists(st.integers(0, 2000)))
@@ -25,7 +25,7 @@ def test_any_chunking_gives_the_same_lines(lines: list[tuple[int, bytes]], cuts:
     block = b"".join(stamp(TIME + time) + text + b"\n" for time, text in lines)
     items = read(block, cuts)
     assert texts(items) == b"".join(text + b"\n" for _, text in lines)
-    keys = [key.time for item in items if isinstance(item, Run) for key in item.recall()]
+    keys = [key.time for item in items if isinstance(item, LineBatch) for key in item.line_keys()]
     assert keys == [TIME + time for time, _ in lines]
 
 
@@ -46,9 +46,9 @@ def test_a_stamp_in_the_text_of_a_long_line_stays_in_it() -> None:
 def test_text_without_a_stamp_is_no_line() -> None:
     block = stamp(TIME) + b"one\nno stamp\n" + stamp(TIME) + b"two\n"
     assert read(block, []) == [
-        Run(TIME // NANO, b"one\n", [stamp(TIME) + b"one"]),
+        LineBatch(TIME // NANO, b"one\n", [stamp(TIME) + b"one"]),
         UnstampedText(b"no stamp"),
-        Run(TIME // NANO, b"two\n", [stamp(TIME) + b"two"]),
+        LineBatch(TIME // NANO, b"two\n", [stamp(TIME) + b"two"]),
     ]
 
 
@@ -64,5 +64,5 @@ def test_a_line_above_the_limit_is_counted_and_not_kept(cuts: list[int]) -> None
     block = b"".join([stamp(TIME), b"a\n", stamp(TIME), b"b" * 5000, b"\n", stamp(TIME + 7), b"c\n"])
     items = read(block, cuts, limit=1000)
     assert texts(items) == b"a\nc\n"
-    assert sum(item.dropped for item in items if isinstance(item, Run)) == 5001
-    assert sum(item.count for item in items if isinstance(item, Run)) == 3
+    assert sum(item.dropped for item in items if isinstance(item, LineBatch)) == 5001
+    assert sum(item.count for item in items if isinstance(item, LineBatch)) == 3

@@ -1,0 +1,86 @@
+import pytest
+from tests.support.kubelet_log import NANO, stamp
+
+from paperclip_claude_k8s.podlog.log_lines import LineBatch, batch_of
+from paperclip_claude_k8s.podlog.position import TAIL_BYTES, Position
+from paperclip_claude_k8s.podlog.resume import Misaligned, Replay
+
+BASE = 1_790_000_000
+
+
+def line(tenths: int, text: str) -> LineBatch:
+    item = batch_of(stamp(BASE * NANO + tenths * NANO // 10) + text.encode())
+    assert isinstance(item, LineBatch)
+    return item
+
+
+def position_of(*lines: tuple[int, str]) -> Position:
+    position = Position()
+    for tenths, text in lines:
+        position.add(line(tenths, text))
+    return position
+
+
+def resumed(position: Position, *answer: tuple[int, str]) -> list[str]:
+    replay = Replay(position.plan())
+    fresh = [replay.skip_delivered(line(tenths, text)) for tenths, text in answer]
+    return [run.text.decode().strip() for run in fresh if run]
+
+
+EXAMPLE = ((79, "a"), (81, "b"), (81, "b"), (92, "c"), (104, "d"), (104, "d"))
+
+
+def test_the_worked_example_of_the_docstring_holds() -> None:
+    position = position_of(*EXAMPLE)
+    plan = position.plan()
+    assert plan.since == BASE + 8
+    assert plan.count == 5
+    assert resumed(position, *EXAMPLE[1:], (104, "d"), (110, "e")) == ["d", "e"]
+
+
+def test_lines_out_of_order_within_the_overlap_are_counted_too() -> None:
+    lines = ((100, "out"), (95, "err"), (101, "out"), (89, "late"), (102, "out"))
+    assert resumed(position_of(*lines), *lines, (96, "new"), (103, "newer")) == ["new", "newer"]
+
+
+def test_thousands_of_equal_lines_with_one_time_are_counted() -> None:
+    burst = [(50, "same")] * 3000
+    assert resumed(position_of(*burst), *burst, (50, "same"), (50, "same")) == ["same", "same"]
+
+
+def test_the_stamped_rest_of_an_older_line_is_passed_over() -> None:
+    assert resumed(position_of(*EXAMPLE), (80, "rest of a"), *EXAMPLE[1:], (110, "e")) == ["e"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(((92, "c"), (104, "d"), (104, "d"), (110, "e")), id="rotated within what was delivered"),
+        pytest.param(((110, "e"), (111, "f")), id="rotated beyond it"),
+        pytest.param((*EXAMPLE[1:5], (104, "x")), id="other lines than ours"),
+    ],
+)
+def test_an_answer_that_is_not_as_expected_delivers_nothing(answer: tuple[tuple[int, str], ...]) -> None:
+    with pytest.raises(Misaligned):
+        resumed(position_of(*EXAMPLE), *answer)
+
+
+def test_a_clock_set_back_leaves_the_count_open() -> None:
+    position = position_of(*[(tenths, "x") for tenths in range(0, 900, 5)], (100, "after the step"))
+    plan = position.plan()
+    assert plan.since == BASE + 8
+    assert plan.count is None
+
+
+def test_a_clock_set_forward_needs_no_scan() -> None:
+    assert position_of((0, "a"), (36_000, "b")).plan().count == 1
+
+
+def test_memory_does_not_grow_with_a_burst() -> None:
+    position = Position()
+    for number in range(2000):
+        position.add(line(50, f"{number} " + "x" * 5000))
+    plan = position.plan()
+    assert plan.count == 2000
+    assert len(plan.tail) <= TAIL_BYTES // 5000
+    assert plan.tail[-1] == line(50, "1999 " + "x" * 5000).first().key()
