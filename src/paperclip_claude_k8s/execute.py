@@ -25,7 +25,7 @@ from paperclip_claude_k8s.run.observe import observe
 from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
 from paperclip_claude_k8s.run.slot import slot_held
 from paperclip_claude_k8s.run.stop import cancel_on
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, early_failure
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 from paperclip_claude_k8s.volume.run_log_file import remove_run_log
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ _Walk = Callable[[_Start], Awaitable[T]]
 async def _answered(
     given: ExecutionContext | Mapping[str, Any], process: Process, walk: _Walk[T]
 ) -> T | ExecutionResult:
-    asked = ReportInputs(now=process.settings.now())
+    asked = ResultInputs(now=process.settings.now())
     try:
         ctx = ExecutionContext.read(given)
     except ContextInvalid as error:
@@ -140,7 +140,7 @@ async def _seen_through(
         care.end_unknown, care.agent_ended, care.last = seen.end_unknown, seen.agent_ended, seen.known
         if not await care.still_ours():
             await say.warn((lost := run_taken_over(launched.job.ref.name)).message)
-            return early_failure(lost, ReportInputs(now=ports.settings.now()))
+            return early_failure(lost, ResultInputs(now=ports.settings.now()))
         failure = classify_run(seen, launched.plan, ports.settings)
         again = needs_fresh_session(failure, launched.plan)
         untaken, earlier = say.untaken, attempt.earlier

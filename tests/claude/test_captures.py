@@ -13,9 +13,9 @@ from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_
 from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude"
 OLD, NEW = "captures", "captures-2.1.332"
@@ -105,10 +105,10 @@ def test_the_host_hears_the_same(folder: str, name: str) -> None:
     facts, resumed = told["facts"], "--resume" in told["argv"]
     transcript = read(stdout, told["stderr"])
     seen = Observation(
-        Exited(Terminated(told["shell_exit_code"])), transcript, None, None, Facts("job", "ns")
+        Exited(Terminated(told["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
     )
-    failure = classify_end(seen, Terms(NOW, resumed=resumed))
-    wire = report(failure, seen, ReportInputs(NOW, resumed=resumed)).to_wire()
+    failure = classify_end(seen, OutcomeInputs(NOW, resumed=resumed))
+    wire = build_result(failure, seen, ResultInputs(NOW, resumed=resumed)).to_wire()
     assert wire.get("sessionId") == (facts["session_ids"][0] if facts["init_count"] else None)
     cost = facts.get("own_cost_usd", facts["total_cost_usd"])
     assert wire.get("costUsd") == (cost if cost is None else pytest.approx(cost))

@@ -12,8 +12,8 @@ from paperclip_claude_k8s.claude.known_texts import RESULT_TEXTS, SESSION_TEXTS,
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 
 NOW = datetime(2025, 10, 1, 9, 0, tzinfo=UTC)
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
@@ -41,7 +41,8 @@ def read(*lines: dict[str, Any] | str, stderr: str = "") -> Transcript:
 
 def judged(told: Transcript, *, resumed: bool | None = None) -> Failure:
     failure = classify_end(
-        Observation(Exited(Terminated(1)), told, None, None, Facts("job", "ns")), Terms(NOW, resumed=resumed)
+        Observation(Exited(Terminated(1)), told, None, None, RunFacts("job", "ns")),
+        OutcomeInputs(NOW, resumed=resumed),
     )
     assert failure is not None
     return failure

@@ -19,9 +19,9 @@ from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.helpers import parse_claude_stream_json
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "nobody_knows_this")
@@ -90,8 +90,10 @@ def judged(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, 
     reader = StreamReader()
     reader.feed(stdout)
     reader.feed_stderr(stderr)
-    seen = Observation(Exited(Terminated(exit_code, "")), reader.finish(), None, None, Facts("job", "ns"))
-    wire: dict[str, Any] = report(classify_end(seen, Terms(NOW)), seen, ReportInputs(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(exit_code, "")), reader.finish(), None, None, RunFacts("job", "ns"))
+    wire: dict[str, Any] = build_result(
+        classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)
+    ).to_wire()
     return wire
 
 

@@ -32,7 +32,7 @@ class Server:
     connection_id: str = "c"
 
 
-class ReportInputs:
+class ResultInputs:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
@@ -69,8 +69,8 @@ async def heard_from(source: Any) -> tuple[Any, Heard]:
         {"servers": [SERVER]},
         {"getServers": lambda: [SERVER]},
         [SERVER],
-        ReportInputs([SERVER]),
-        ReportInputs((Server(),)),
+        ResultInputs([SERVER]),
+        ResultInputs((Server(),)),
         AskedLater(),
     ],
     ids=lambda source: type(source).__name__,
@@ -87,7 +87,7 @@ async def test_a_host_without_servers_is_asked_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [Broken(), Silent(), ReportInputs(3)], ids=lambda source: type(source).__name__
+    "source", [Broken(), Silent(), ResultInputs(3)], ids=lambda source: type(source).__name__
 )
 async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(source: Any) -> None:
     told, heard = await heard_from(source)
@@ -116,7 +116,7 @@ async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(
                 "agent": {"id": "ada"},
                 "config": {"kubeconfig": "fake", "image": "x"},
                 "runtime": runtime,
-                "runtimeMcp": ReportInputs(list(servers)),
+                "runtimeMcp": ResultInputs(list(servers)),
                 "onLog": heard.on_log,
             }
             return await adapter.execute(ctx), heard

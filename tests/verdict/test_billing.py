@@ -2,7 +2,7 @@
 
 import pytest
 
-from paperclip_claude_k8s.verdict.billing import billing_of
+from paperclip_claude_k8s.verdict.result_builder import billing_of
 
 
 @pytest.mark.parametrize(

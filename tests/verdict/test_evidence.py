@@ -10,7 +10,7 @@ from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.verdict.result_builder import CONTINUATION, ReportInputs, early_failure
+from paperclip_claude_k8s.verdict.result_builder import CONTINUATION, ResultInputs, early_failure
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOWN = ClusterError(503, "ServiceUnavailable", "try later")
@@ -144,7 +144,7 @@ def test_the_host_hears_code_family_and_evidence(
     family: str | None,
     clears: bool,  # noqa: FBT001
 ) -> None:
-    wire = early_failure(failure, ReportInputs(now=NOW)).to_wire()
+    wire = early_failure(failure, ResultInputs(now=NOW)).to_wire()
     recovery, told = EVIDENCE[evidence]
     assert wire["errorCode"] == code
     assert wire.get("errorFamily") == family
@@ -158,7 +158,7 @@ def test_the_host_hears_code_family_and_evidence(
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)])
 def test_the_marker_can_be_switched_off(row: tuple[Failure, str, str, str | None, bool]) -> None:
-    wire = early_failure(row[0], ReportInputs(now=NOW, continuation_marker=False)).to_wire()
+    wire = early_failure(row[0], ResultInputs(now=NOW, continuation_marker=False)).to_wire()
     assert "conversationContinuation" not in wire["resultJson"]
 
 

@@ -21,10 +21,9 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     StoppedAfterResult,
 )
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.recovered_result import LOST, NOT_THE_END, recover_result
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
+from paperclip_claude_k8s.verdict.observation import LOST, NOT_THE_END, Observation, RunFacts, recover_result
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 USAGE = {"input_tokens": 3, "output_tokens": 5}
@@ -87,9 +86,9 @@ def without_end(names: Sequence[str]) -> str:
 @settings(max_examples=400)
 def test_any_order_of_events_and_any_end(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
-    seen = Observation(ending, read(names), None, None, Facts("job", "ns"))
-    failure = classify_end(seen, Terms(NOW))
-    wire = report(failure, seen, ReportInputs(NOW)).to_wire()
+    seen = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
+    failure = classify_end(seen, OutcomeInputs(NOW))
+    wire = build_result(failure, seen, ResultInputs(NOW)).to_wire()
     match last_word(names):
         case "success" | "zero turn":
             assert failure is None
@@ -121,8 +120,8 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
         last="result" if final else last_word(names),
     )
     told = recover_result(read(names[:heard]), relay)
-    seen = Observation(ENDINGS[end][0], told, None, relay, Facts("job", "ns"))
-    failure = classify_end(seen, Terms(NOW))
+    seen = Observation(ENDINGS[end][0], told, None, relay, RunFacts("job", "ns"))
+    failure = classify_end(seen, OutcomeInputs(NOW))
     assert (failure is None) is (last_word(names) in {"success", "zero turn"})
     if last_word(names) == "failure":
         assert failure is not None
@@ -133,8 +132,8 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
 
 def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
     told = read(["init", "answer", "success", "init"])
-    seen = Observation(Exited(Terminated(143)), told, None, None, Facts("job", "ns"))
-    wire = report(classify_end(seen, Terms(NOW)), seen, ReportInputs(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(143)), told, None, None, RunFacts("job", "ns"))
+    wire = build_result(classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)).to_wire()
     assert wire["errorMessage"].startswith("Claude run was truncated mid-stream (model: m)")
     assert "an earlier turn ended with a result" in wire["errorMessage"]
     assert wire["usage"]["outputTokens"] == 5
@@ -184,7 +183,9 @@ def test_a_lost_result_without_a_subtype_counts() -> None:
     relay = RelaySummary(10_000, 9, None, 0, is_error=False)
     told = recover_result(read(["init", "answer"]), relay)
     assert (
-        classify_end(Observation(Exited(Terminated(0)), told, None, relay, Facts("job", "ns")), Terms(NOW))
+        classify_end(
+            Observation(Exited(Terminated(0)), told, None, relay, RunFacts("job", "ns")), OutcomeInputs(NOW)
+        )
         is None
     )
 
@@ -194,9 +195,9 @@ def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) ->
     reader = StreamReader()
     event = EVENTS["success"] | {"subtype": subtype}
     reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-    seen = Observation(Exited(Terminated(0)), reader.finish(), None, None, Facts("job", "ns"))
-    assert classify_end(seen, Terms(NOW)) is None
-    wire = report(None, seen, ReportInputs(NOW)).to_wire()
+    seen = Observation(Exited(Terminated(0)), reader.finish(), None, None, RunFacts("job", "ns"))
+    assert classify_end(seen, OutcomeInputs(NOW)) is None
+    wire = build_result(None, seen, ResultInputs(NOW)).to_wire()
     assert any(repr(subtype) in warning for warning in wire["resultJson"]["warnings"])
 
 
@@ -204,8 +205,8 @@ def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) ->
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
 def test_killed_before_the_first_answer_is_not_blamed_on_the_model(code: int, name: str) -> None:
-    seen = Observation(Exited(Terminated(code)), read(["init"]), None, None, Facts("job", "ns"))
-    failure = classify_end(seen, Terms(NOW))
+    seen = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
+    failure = classify_end(seen, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "claude_init_failed"
     assert name in failure.message

@@ -6,12 +6,14 @@ from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.relay import RelaySummary
 from paperclip_claude_k8s.verdict.ending import Exited
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 
 
-def own_words(message: str, relay: RelaySummary | None = None) -> str:
+def termination_message(message: str, relay: RelaySummary | None = None) -> str:
     ending = Exited(Terminated(137, "Error", message))
-    return Observation(ending, StreamReader().finish(), None, relay, Facts("job", "ns")).own_words
+    return Observation(
+        ending, StreamReader().finish(), None, relay, RunFacts("job", "ns")
+    ).termination_message
 
 
 @pytest.mark.parametrize(
@@ -27,8 +29,8 @@ def own_words(message: str, relay: RelaySummary | None = None) -> str:
 def test_the_end_of_a_log_in_place_of_a_message_brings_none_of_the_agents_json(
     message: str, words: str
 ) -> None:
-    assert own_words(message) == words
+    assert termination_message(message) == words
 
 
 def test_the_relays_summary_is_no_message_of_the_container() -> None:
-    assert own_words('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""
+    assert termination_message('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""

@@ -16,13 +16,13 @@ from paperclip_claude_k8s.cluster.labels import (
 from paperclip_claude_k8s.cluster.model import JobSnapshot, Running
 from paperclip_claude_k8s.verdict.slot import (
     Adopt,
+    Blocked,
     Claimant,
     Free,
-    Leaving,
-    Taken,
+    PodsRemaining,
     classify_orphan,
     judge_slot,
-    rivals_of,
+    other_live_jobs,
 )
 
 WE = Claimant(run="run-1", task="task-1")
@@ -40,7 +40,7 @@ def test_finished_jobs_do_not_hold_the_slot() -> None:
 def test_a_living_job_of_another_run_blocks_and_is_named() -> None:
     job = a_job("their-job", run="other")
     verdict = judge_slot([job], WE, {job.ref.uid})
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert "their-job" in verdict.failure.message
 
 
@@ -52,20 +52,20 @@ def test_our_own_earlier_attempt_is_adopted_newest_first() -> None:
 
 def test_a_job_this_process_runs_already_is_never_adopted() -> None:
     job = a_job()
-    assert isinstance(judge_slot([job], WE, {job.ref.uid}), Taken)
+    assert isinstance(judge_slot([job], WE, {job.ref.uid}), Blocked)
 
 
 def test_a_pod_whose_job_is_deleted_or_gone_is_waited_for_until_it_has_ended() -> None:
     pod = a_pod(Running())
     for jobs in ([a_job(run="other", deleting=True)], []):
-        assert judge_slot(jobs, WE, pods=[pod]) == Leaving((pod,))
+        assert judge_slot(jobs, WE, pods=[pod]) == PodsRemaining((pod,))
         assert judge_slot(jobs, WE, pods=[replace(pod, phase="Failed")]) == Free()
 
 
 def test_the_pod_of_a_job_that_was_answered_early_is_waited_for() -> None:
     pod = a_pod(Running())
     taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"}, conditions=finished("Failed"))
-    assert judge_slot([taken], WE, pods=[pod]) == Leaving((pod,))
+    assert judge_slot([taken], WE, pods=[pod]) == PodsRemaining((pod,))
 
 
 def test_the_pod_of_a_finished_job_that_is_adopted_is_not_waited_for() -> None:
@@ -76,13 +76,13 @@ def test_the_pod_of_a_finished_job_that_is_adopted_is_not_waited_for() -> None:
 def test_the_pod_of_another_task_is_in_nobodys_way_where_the_scope_is_the_task() -> None:
     pod = replace(a_pod(Running()), labels={TASK_LABEL: "task-2"})
     assert judge_slot([], Claimant("run-1", "task-1", only_task=True), pods=[pod]) == Free()
-    assert judge_slot([], Claimant("run-1", "task-2", only_task=True), pods=[pod]) == Leaving((pod,))
+    assert judge_slot([], Claimant("run-1", "task-2", only_task=True), pods=[pod]) == PodsRemaining((pod,))
 
 
 def test_other_tasks_do_not_count_when_the_scope_is_the_task() -> None:
     other = a_job(run="other", task="task-2")
     assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), {other.ref.uid}) == Free()
-    assert isinstance(judge_slot([other], WE), Taken)
+    assert isinstance(judge_slot([other], WE), Blocked)
 
 
 SESSIONS = ("s1", "s2", None)
@@ -97,7 +97,7 @@ def test_an_orphan_of_our_task_is_adopted_unless_both_have_a_session_and_they_di
     job = a_job(labels=labels)
     verdict = judge_slot([job], Claimant("run-1", "task-1", ours))
     if theirs and ours and theirs != ours:
-        assert isinstance(verdict, Taken)
+        assert isinstance(verdict, Blocked)
         assert verdict.failure.code == "k8s_orphan_session_mismatch"
         assert theirs in verdict.failure.message
         assert ours in verdict.failure.message
@@ -119,25 +119,25 @@ def test_an_orphan_of_another_or_an_unknown_task_is_left_alone(
 ) -> None:
     job = a_job(labels={RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {}))
     verdict = judge_slot([job], Claimant("run-1", ours))
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert verdict.failure.code == code
 
 
 def test_orphans_are_left_alone_when_the_config_says_so() -> None:
     verdict = judge_slot([a_job(run="other")], Claimant("run-1", "task-1", adopts_orphans=False))
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert verdict.failure.code == "k8s_concurrent_run_blocked"
 
 
 def test_a_second_living_orphan_means_that_nothing_is_adopted() -> None:
     jobs = [a_job("one", run="other"), a_job("two", run="another")]
-    assert isinstance(judge_slot(jobs, WE), Taken)
+    assert isinstance(judge_slot(jobs, WE), Blocked)
 
 
 def test_our_own_job_goes_before_a_newer_orphan_and_both_together_block() -> None:
     ours, newer = a_job("ours"), a_job("newer", run="other", created=datetime(2026, 2, 1, tzinfo=UTC))
     verdict = judge_slot([ours, newer], WE)
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert "newer" in verdict.failure.message
 
 
@@ -187,7 +187,7 @@ def test_a_job_held_for_another_run_is_in_the_way_while_it_lives() -> None:
     """SPEC 12: only a call that names the run adopts it, whatever became of the shell that started it."""
     job = a_job("theirs", run="other", task="task-1")
     verdict = judge_slot([job], WE, detached={job.ref.uid})
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert "theirs" in verdict.failure.message
 
 
@@ -200,7 +200,7 @@ def test_a_finished_job_held_for_another_run_waits_for_it_and_blocks_nobody() ->
 
 def test_a_job_held_for_another_run_is_waited_for_while_it_is_deleted() -> None:
     job, pod = a_job(run="other", deleting=True), a_pod(Running())
-    assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == Leaving((pod,))
+    assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == PodsRemaining((pod,))
 
 
 NAMELESS = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
@@ -212,7 +212,7 @@ def test_a_run_without_a_run_label_does_not_take_another_unlabelled_job_for_its_
     labels: dict[str, str],
 ) -> None:
     verdict = judge_slot([a_job("theirs", labels=labels)], NAMELESS)
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert "theirs" in verdict.failure.message
 
 
@@ -258,9 +258,9 @@ def test_runs_without_a_task_are_in_each_others_way_where_the_slot_is_a_task() -
     """Not known to be different is in the way; not known to be the same is not adopted."""
     one, two = a_job("one", labels={RUN_LABEL: "other"}), a_job("two", labels={})
     verdict = judge_slot([one], Claimant("run-1", only_task=True))
-    assert isinstance(verdict, Taken)
+    assert isinstance(verdict, Blocked)
     assert verdict.failure.code == "k8s_orphan_task_unknown"
-    assert rivals_of(one, [one, two], only_task=True) == [two]
+    assert other_live_jobs(one, [one, two], only_task=True) == [two]
 
 
 MAYBE = st.sampled_from([None, "", "a", "b"])

@@ -17,17 +17,17 @@ from paperclip_claude_k8s.cluster.model import (
     Waiting,
 )
 from paperclip_claude_k8s.verdict.start import (
-    Budget,
-    GiveUp,
-    Listen,
-    Preempted,
+    AgentStarted,
+    FinishedWithoutPod,
+    LostBeforeStart,
+    NeverStarts,
+    StartBudget,
     StartVerdict,
-    Unseen,
-    Wait,
-    by_queue,
+    StillWaiting,
     describe_pod,
     judge_start,
     never_began,
+    queue_took_back,
 )
 
 QUEUE = {QUEUE_LABEL: "agents"}
@@ -40,65 +40,65 @@ def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool =
 @pytest.mark.parametrize("now", [Running(), Terminated(0), Terminated(1, "Error")])
 def test_a_container_that_runs_or_has_run_can_be_listened_to(now: Running | Terminated) -> None:
     pod = a_pod(now, phase="Failed" if isinstance(now, Terminated) else "Running")
-    assert judged(a_job(), pod) == Listen(pod)
+    assert judged(a_job(), pod) == AgentStarted(pod)
 
 
 def test_before_the_pod_exists_the_schedule_budget_runs() -> None:
     verdict = judged(a_job(), None)
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.SCHEDULE
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.SCHEDULE
 
 
 def test_a_suspended_job_costs_no_budget() -> None:
     verdict = judged(a_job(suspended=True, labels=QUEUE), None)
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.NONE
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.NONE
 
 
 def test_a_suspended_job_that_no_queue_will_admit_runs_the_schedule_budget() -> None:
     verdict = judged(a_job(suspended=True), None)
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.SCHEDULE
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.SCHEDULE
     assert "names no queue" in verdict.why
 
 
-@pytest.mark.parametrize(("gone", "budget"), [(True, Budget.NONE), (False, Budget.START)])
+@pytest.mark.parametrize(("gone", "budget"), [(True, StartBudget.NONE), (False, StartBudget.START)])
 def test_a_pod_that_a_queue_took_back_is_waited_for_again_also_once_it_has_failed(
     gone: bool,  # noqa: FBT001
-    budget: Budget,
+    budget: StartBudget,
 ) -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=gone)
-    assert isinstance(verdict, Wait)
+    assert isinstance(verdict, StillWaiting)
     assert verdict.budget is budget
 
 
 def test_a_pod_whose_job_was_admitted_again_is_waited_for_until_it_has_gone() -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     known = Known(job=a_job(labels=QUEUE), pod=pod, stopped_by_job="suspended")
-    assert isinstance(judge_start(known), Wait)
-    assert by_queue(replace(known, pod_gone=True))
-    assert isinstance(judge_start(replace(known, pod_gone=True)), Preempted)
+    assert isinstance(judge_start(known), StillWaiting)
+    assert queue_took_back(replace(known, pod_gone=True))
+    assert isinstance(judge_start(replace(known, pod_gone=True)), LostBeforeStart)
 
 
 def test_a_pod_that_a_queue_takes_back_is_not_told_by_its_init_containers_end() -> None:
     init = (ContainerSnapshot("setup", Terminated(143, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), init=init, deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod)
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.START
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.START
 
 
 def test_a_pod_that_failed_by_itself_is_not_waited_for_though_its_job_is_suspended() -> None:
     init = (ContainerSnapshot("setup", Terminated(3, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=init)
-    assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), GiveUp)
+    assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
 
 
 def test_a_pod_that_may_have_begun_is_not_waited_for_again() -> None:
     pod = a_pod(Waiting("ContainerCreating"), deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=True)
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "JobSuspended"
 
 
@@ -110,28 +110,28 @@ def test_a_pod_whose_job_somebody_suspended_without_a_queue_is_told_so(
     pod = a_pod(Waiting("ContainerCreating"), phase=phase, deleting=True)
     job, gone = a_job(suspended=True), phase == "Pending"
     verdict = judge_start(Known(job=job, pod=pod, pod_gone=gone, stopped_by_job=stopped))
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert (verdict.reason, "somebody suspended the Job" in verdict.words) == ("JobSuspended", True)
 
 
 def test_a_failed_pod_whose_job_was_scaled_down_is_told_so() -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     verdict = judge_start(Known(job=a_job(parallelism=0), pod=pod, stopped_by_job="parallelism"))
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "JobScaledDown"
 
 
 def test_a_pod_that_is_being_deleted_runs_the_start_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("ContainerCreating"), deleting=True))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.START
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.START
 
 
 @pytest.mark.parametrize("how", ["Failed", "Complete"])
 def test_a_job_that_finished_without_a_known_pod_makes_its_pod_looked_for(how: str) -> None:
     job = a_job(conditions=finished(how, "Because"))
     verdict = judged(job, None)
-    assert isinstance(verdict, Unseen)
+    assert isinstance(verdict, FinishedWithoutPod)
     assert (verdict.job, verdict.condition.type) == (job.ref.name, how)
 
 
@@ -140,36 +140,36 @@ def test_unschedulable_is_waited_for_and_said_in_the_schedulers_words() -> None:
         "PodScheduled", "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu."
     )
     verdict = judged(a_job(), a_pod(node="", conditions=(no_room,)))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.SCHEDULE
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.SCHEDULE
     assert "Insufficient cpu" in verdict.why
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
 def test_a_failed_image_pull_may_heal_inside_its_own_budget(reason: str) -> None:
     verdict = judged(a_job(), a_pod(Waiting(reason, "manifest unknown")))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.PULL
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.PULL
     assert "manifest unknown" in verdict.why
 
 
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])
 def test_an_image_that_cannot_ever_be_there_fails_at_once(reason: str) -> None:
     verdict = judged(a_job(), a_pod(Waiting(reason, "no such thing")))
-    assert isinstance(verdict, GiveUp)
+    assert isinstance(verdict, NeverStarts)
     assert "no such thing" in verdict.why
 
 
 def test_a_missing_secret_runs_the_start_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("CreateContainerConfigError", 'secret "x" not found')))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.START
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.START
 
 
 def test_volumes_and_a_slow_pull_run_the_pull_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("ContainerCreating")))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.PULL
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.PULL
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_volumes_and_a_slow_pull_run_the_pull_budget() -> None:
 def test_a_broken_init_container_fails_at_once_by_name(init: Terminated | Waiting) -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(ContainerSnapshot("setup", init),))
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, GiveUp)
+    assert isinstance(verdict, NeverStarts)
     assert '"setup"' in verdict.why
 
 
@@ -210,8 +210,8 @@ def test_a_sidecar_that_ends_is_waited_for_inside_the_start_budget_and_says_why(
 ) -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(sidecar(now),), deleting=deleting)
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.START
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.START
     assert 'Sidecar "proxy"' in verdict.why
     assert words in verdict.why
 
@@ -222,27 +222,27 @@ def test_a_crash_loop_says_how_the_container_ended_before(always: bool) -> None:
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
     pod = a_pod(init=(ContainerSnapshot("docker", loop, restarts=2, sidecar=always, last=last),))
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, Wait if always else GiveUp)
+    assert isinstance(verdict, StillWaiting if always else NeverStarts)
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
 
 
 def test_an_image_that_no_sidecar_can_ever_have_still_fails_at_once() -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(sidecar(Waiting("InvalidImageName", "no such thing")),))
-    assert isinstance(judged(a_job(), pod), GiveUp)
+    assert isinstance(judged(a_job(), pod), NeverStarts)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_init_container_that_failed_is_told_though_a_sidecar_is_started_again(order: int) -> None:
     init = (sidecar(Terminated(255, "Error")), ContainerSnapshot("setup", Terminated(3, "Error", "no disk")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init=init[::order]))
-    assert verdict == GiveUp('Init container "setup" failed with exit code 3: Error: no disk')
+    assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error: no disk')
 
 
 def test_a_missing_secret_of_an_init_container_runs_the_start_budget() -> None:
     missing = Waiting("CreateContainerConfigError", 'secret "x" not found')
     verdict = judged(a_job(), a_pod(init=(ContainerSnapshot("setup", missing),)))
-    assert isinstance(verdict, Wait)
-    assert verdict.budget is Budget.START
+    assert isinstance(verdict, StillWaiting)
+    assert verdict.budget is StartBudget.START
     assert 'secret "x" not found' in verdict.why
 
 
@@ -267,7 +267,7 @@ def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
     init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
     pod = a_pod(Waiting("PodInitializing"), phase=phase, init=init, **more)
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
     assert words in verdict.words
 
@@ -275,13 +275,13 @@ def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
 def test_a_pod_that_failed_by_its_init_container_says_so_and_not_what_became_of_its_sidecar() -> None:
     init = (sidecar(Terminated(137, "Error")), ContainerSnapshot("setup", Terminated(3, "Error")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init=init))
-    assert verdict == GiveUp('Init container "setup" failed with exit code 3: Error')
+    assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error')
 
 
 def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() -> None:
     pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", WORDS)),))
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "phase=Failed"
     assert 'Sidecar "proxy" failed with exit code 255' in verdict.words
 
@@ -301,7 +301,7 @@ def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() ->
 )
 def test_a_pod_taken_away_before_its_start_is_named_so(pod: PodSnapshot, reason: str) -> None:
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, Preempted)
+    assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
 
 

@@ -23,10 +23,9 @@ from paperclip_claude_k8s.verdict.ending import (
     StoppedAfterResult,
     StopReason,
 )
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.recovered_result import recover_result
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
@@ -151,13 +150,13 @@ def seen(
         text = line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))
         reader.feed(text.encode() + b"\n")
     told = recover_result(reader.finish(), relay)
-    return Observation(ending, told, None, relay, Facts("job", "ns", seconds_running=5.0))
+    return Observation(ending, told, None, relay, RunFacts("job", "ns", seconds_running=5.0))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_a_cell(output: str, ending: str) -> None:
-    failure = classify_end(seen(OUTPUTS[output], ENDINGS[ending]), Terms(NOW, 60))
+    failure = classify_end(seen(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
     assert (OK if failure is None else str(failure.code)) == expected(output, ending)
     if failure is not None:
         assert failure.message
@@ -174,7 +173,7 @@ def test_the_table_is_complete() -> None:
 def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> None:
     relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
     sighting = seen(OUTPUTS["cut short"], ENDINGS[ending], relay)
-    assert classify_end(sighting, Terms(NOW)) is None
+    assert classify_end(sighting, OutcomeInputs(NOW)) is None
     assert sighting.transcript.session_id == "s"
     assert sighting.transcript.cost_usd == 0.5
     assert any("lost with the log" in warning for warning in sighting.transcript.warnings)
@@ -183,7 +182,7 @@ def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> 
 def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
     relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
     sighting = seen([], ENDINGS["exit 1"], relay)
-    failure = classify_end(sighting, Terms(NOW))
+    failure = classify_end(sighting, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
     assert sighting.transcript.session_id is None
@@ -194,7 +193,7 @@ def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
 def test_a_result_is_not_the_runs_where_the_lost_log_went_on_after_it(ending: str, last: str) -> None:
     relay = RelaySummary(1_000_000, 9, None, 0, last=last)
     sighting = seen(OUTPUTS["success"], ENDINGS[ending], relay)
-    failure = classify_end(sighting, Terms(NOW))
+    failure = classify_end(sighting, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "claude_truncated"
     assert sighting.transcript.usage is not None
@@ -202,7 +201,7 @@ def test_a_result_is_not_the_runs_where_the_lost_log_went_on_after_it(ending: st
 
 def test_a_later_result_that_was_lost_counts_and_not_the_one_that_was_heard() -> None:
     relay = RelaySummary(1_000_000, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
-    failure = classify_end(seen(OUTPUTS["success"], ENDINGS["exit 1"], relay), Terms(NOW))
+    failure = classify_end(seen(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
 
@@ -225,7 +224,7 @@ def test_a_result_that_was_heard_stays_as_it_is_where_the_relay_noted_the_same(s
     ],
 )
 def test_a_truncated_run_says_how_its_container_ended(ending: str, words: str) -> None:
-    failure = classify_end(seen(OUTPUTS["cut short"], ENDINGS[ending]), Terms(NOW))
+    failure = classify_end(seen(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.message == (
         "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
@@ -235,7 +234,7 @@ def test_a_truncated_run_says_how_its_container_ended(ending: str, words: str) -
 
 def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
     told = replace(seen(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
-    result = report(None, told, ReportInputs(now=NOW)).result_json
+    result = build_result(None, told, ResultInputs(now=NOW)).result_json
     assert result is not None
     return [str(text) for text in result.get("warnings", [])]
 
@@ -255,7 +254,7 @@ def test_an_agent_that_had_to_be_stopped_is_told_with_a_warning_and_the_containe
     output: str,
 ) -> None:
     sighting = seen(OUTPUTS[output], ENDINGS["stopped after its result"])
-    wire = report(classify_end(sighting, Terms(NOW)), sighting, ReportInputs(NOW)).to_wire()
+    wire = build_result(classify_end(sighting, OutcomeInputs(NOW)), sighting, ResultInputs(NOW)).to_wire()
     warning = "Claude printed its result and did not exit within 300 s; it was stopped"
     assert warning in wire["resultJson"]["warnings"]
     assert wire["resultJson"]["containerExitCode"] == 143
@@ -276,7 +275,7 @@ def test_a_timeout_or_a_stop_after_a_final_result_keeps_what_the_result_said(
         for line in OUTPUTS[output]
     ]
     sighting = seen(lines, ENDINGS[ending])
-    wire = report(classify_end(sighting, Terms(NOW, 60)), sighting, ReportInputs(NOW)).to_wire()
+    wire = build_result(classify_end(sighting, OutcomeInputs(NOW, 60)), sighting, ResultInputs(NOW)).to_wire()
     results = sum(isinstance(line, dict) and line["type"] == "result" for line in lines)
     assert wire["errorCode"] == FIRST[ending]
     assert wire["usage"]["inputTokens"] == 3 * results

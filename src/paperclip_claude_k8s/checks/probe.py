@@ -135,8 +135,8 @@ def _judge(ending: Ending, plan: RunPlan, said: str) -> Check:
     if not isinstance(ending, Exited):
         text = f"The probe Job was ended from outside ({type(ending).__name__}): {said or 'it said nothing'}"
         return Check(code="k8s_probe_failed", level="error", message=text)
-    summary = relay.read_summary(ending.how.message, plan.nonce)
-    code = summary.exit_code if summary is not None else ending.how.exit_code
+    summary = relay.read_summary(ending.terminated.message, plan.nonce)
+    code = summary.exit_code if summary is not None else ending.terminated.exit_code
     if code == 0:
         text = f"A probe Job ran `{' '.join(COMMAND)}`: {said or 'it said nothing'}"
         return Check(code="k8s_probe_passed", level="info", message=text)

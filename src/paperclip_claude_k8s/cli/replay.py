@@ -15,9 +15,9 @@ from paperclip_claude_k8s.cli.options import print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, report
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 PIECE = 256 * 1024
 
@@ -46,8 +46,8 @@ def replay(recording: Recording) -> int:
     except ReplayInvalid as error:
         return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     now, resumed = utc_now(), recording.resumed
-    failure = classify_end(seen, Terms(now, resumed=resumed))
-    result = report(failure, seen, ReportInputs(now, resumed=resumed)).to_wire()
+    failure = classify_end(seen, OutcomeInputs(now, resumed=resumed))
+    result = build_result(failure, seen, ResultInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
 
@@ -67,7 +67,7 @@ def _observed(recording: Recording) -> Observation:
             live.tell("stdout", rest.decode("utf-8", "replace"))
     except (OSError, EOFError) as error:
         raise ReplayInvalid(f"{recording.file} cannot be read: {error}") from None
-    return Observation(ending, reader.finish(), None, None, Facts("(replay)", "(replay)"))
+    return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401  # either kind of file

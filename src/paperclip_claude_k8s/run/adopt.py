@@ -24,7 +24,7 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
 from paperclip_claude_k8s.run.holder_annotations import holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.slot import differ, is_live, same
+from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_equal
 
 """Answers to a patch whose test failed: somebody changed the Job since we saw it."""
 
@@ -92,9 +92,9 @@ async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, 
     for job in sorted(jobs, key=lambda job: str(job.created)):
         theirs = job.labels.get(TASK_LABEL)
         if await mark_taken(job, ports):
-            other = "task" if differ(theirs, plan.identity.task) else "wake"
+            other = "task" if known_different(theirs, plan.identity.task) else "wake"
             await say.status(f"Job {job.ref.name} finished unheard; its result answers another {other}")
-        if same(theirs, plan.identity.task):
+        if known_equal(theirs, plan.identity.task):
             session = await _session_of(job, ports) or session
     return session
 

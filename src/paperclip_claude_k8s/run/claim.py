@@ -16,7 +16,15 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
 from paperclip_claude_k8s.run.holder_annotations import detached_jobs, held_jobs
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.slot import Adopt, Claimant, Free, Leaving, SlotVerdict, Taken, judge_slot
+from paperclip_claude_k8s.verdict.slot import (
+    Adopt,
+    Blocked,
+    Claimant,
+    Free,
+    PodsRemaining,
+    SlotVerdict,
+    judge_slot,
+)
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at a slot that is taken or being left."""
@@ -79,11 +87,11 @@ class _Guard:
             case Adopt(job, own):
                 ours = await adopt(job, self._plan, self._held, self._ports, self._say)
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
-            case Taken(failure):
+            case Blocked(failure):
                 clears = failures.slot_may_clear(failure)
                 await self._wait("run", failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
                 return None
-            case Leaving(pods):
+            case PodsRemaining(pods):
                 names = ", ".join(pod.name for pod in pods)
                 await self._wait("Pods", failures.pods_remain(names), self._plan.config.terminating_wait_sec)
                 return None

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import mark_taken
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.verdict.retention import Leaving, keeps_job
+from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
 from paperclip_claude_k8s.volume.staging import unstage_after
 
 
@@ -48,7 +48,7 @@ class JobCleanup:
         self.ports.owned_jobs.discard(self.launched.job.ref.uid)
         await self._tidy(self._leaving(error))
 
-    def _leaving(self, error: BaseException | None) -> Leaving:
+    def _leaving(self, error: BaseException | None) -> LeaveReason:
         match error:
             case None:
                 return "unclear" if self.end_unknown else "done" if self.written else "unwritten"
@@ -58,14 +58,14 @@ class JobCleanup:
                 return "shutdown"
         return "bug"
 
-    async def _tidy(self, how: Leaving) -> None:
+    async def _tidy(self, how: LeaveReason) -> None:
         """Bounded, and never a reason for another result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         try:
             async with asyncio.timeout(ports.settings.timings.tidy):
                 if how == "done" and not await self.still_ours():
                     how = "lost"
-                kept = keeps_job(how, retain=plan.config.retain_jobs and self.agent_ended)
+                kept = reason_to_keep(how, retain=plan.config.retain_jobs and self.agent_ended)
                 if kept is None:
                     call = Retrier(ports.settings.timings, self.say)
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))

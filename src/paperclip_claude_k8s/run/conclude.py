@@ -8,17 +8,16 @@ from paperclip_claude_k8s.host.redact import mask_values
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.verdict.billing import billing_of
 from paperclip_claude_k8s.verdict.observation import Observation
-from paperclip_claude_k8s.verdict.outcome import Terms, classify_end
-from paperclip_claude_k8s.verdict.result_builder import HostFailures, ReportInputs, report
+from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
+from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
 
 
 def classify_run(seen: Observation, plan: RunPlan, settings: ProcessSettings) -> Failure | None:
     """What went wrong, or None."""
     config = plan.config
     return classify_end(
-        seen, Terms(settings.now(), config.timeout_sec, config.log_size_limit, _resumed(plan))
+        seen, OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _resumed(plan))
     )
 
 
@@ -47,7 +46,7 @@ def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
     config = plan.config
     environment, source = plan.environment, seen.transcript.api_key_source
     billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
-    asked = ReportInputs(
+    asked = ResultInputs(
         now=settings.now(),
         model=config.model or "",
         session_params=dict(plan.session_params),
@@ -59,7 +58,7 @@ def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
         resumed=_resumed(plan),
         earlier=earlier,
     )
-    return report(failure, seen, asked)
+    return build_result(failure, seen, asked)
 
 
 def _resumed(plan: RunPlan) -> bool:

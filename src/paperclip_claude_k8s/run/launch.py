@@ -22,7 +22,7 @@ from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
 from paperclip_claude_k8s.run.holder_annotations import detached_note, holder_note
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.start_gate import open_gate
-from paperclip_claude_k8s.verdict.slot import differ, is_live, rivals_of
+from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
 from paperclip_claude_k8s.volume.staging import stage, unstage
 
 LOOK_AGAIN = 1.0
@@ -235,7 +235,7 @@ def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
     """Whether this run made the Job that has its name; a label that is missing on a side says nothing."""
     who, labels = plan.identity, job.labels
     known = ((labels.get(RUN_LABEL), who.run), (labels.get(TASK_LABEL), who.task))
-    return labels.items() >= who.selector.items() and not any(differ(*pair) for pair in known)
+    return labels.items() >= who.selector.items() and not any(known_different(*pair) for pair in known)
 
 
 async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
@@ -260,7 +260,7 @@ async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrat
         listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
     except ClusterError as error:
         raise RunFailure(failures.guard_unreachable(error)) from None
-    rivals = rivals_of(job, listing.items, only_task=plan.config.concurrency_scope == "task")
+    rivals = other_live_jobs(job, listing.items, only_task=plan.config.concurrency_scope == "task")
     return _Look(rivals[0].ref.name if rivals else None, listing.resource_version)
 
 

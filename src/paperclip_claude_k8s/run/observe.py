@@ -36,11 +36,10 @@ from paperclip_claude_k8s.verdict.ending import (
     StopReason,
     Untrackable,
     agent_end,
+    agent_seconds,
     judge_ending,
-    seconds_of_agent,
 )
-from paperclip_claude_k8s.verdict.observation import Facts, Observation
-from paperclip_claude_k8s.verdict.recovered_result import recover_result
+from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.start import never_began
 
 SOON = 0.1
@@ -213,7 +212,7 @@ async def _explained(run: _LiveRun, ending: Ending) -> Ending:
     """The same ending once all is known that can be, where a Pod or Job was taken away."""
     if not isinstance(ending, (Disrupted, JobGone)):
         return ending
-    if ending.how is None:
+    if ending.terminated is None:
         await _container_ended(run)
     if isinstance(ending, Disrupted) and not ending.named:
         # who deletes a Job deletes its Pod with it, and the two watches may tell the Pod's end first
@@ -298,7 +297,7 @@ def _attend(run: _LiveRun) -> None:
         run.duty("keepalive", keepalive.beat).call_in(keepalive.next_pause())
     if config.timeout_sec:
         adopted = run.job_watch.known.pod if run.launched.adopted else None
-        left = config.timeout_sec - seconds_of_agent(adopted, run.ports.settings.now())
+        left = config.timeout_sec - agent_seconds(adopted, run.ports.settings.now())
         run.others.append(loop.call_later(left, _order_stop, run, StopReason.DEADLINE))
 
 
@@ -376,7 +375,7 @@ async def _complete_log(run: _LiveRun, ending: Ending) -> None:
     """The log is completed by a last read from where it stopped; without a container there is none."""
     known = run.job_watch.known
     if run.log is not None and known.agent_began and not isinstance(ending, Untrackable):
-        run.ears.container_ended(ending.how or agent_end(known.pod))
+        run.ears.container_ended(ending.terminated or agent_end(known.pod))
         await asyncio.wait([run.log])
         return
     if run.log is not None:
@@ -395,7 +394,7 @@ async def _remove_start_mark(run: _LiveRun) -> None:
 def _observed(run: _LiveRun, ending: Ending) -> Observation:
     known = run.job_watch.known
     now = asyncio.get_running_loop().time()
-    facts = Facts(
+    facts = RunFacts(
         job=run.job_watch.ref.name,
         namespace=run.job_watch.ref.namespace,
         conditions=known.job.conditions if known.job is not None else (),

@@ -7,7 +7,7 @@ from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
-from paperclip_claude_k8s.verdict.disruption import Disruption, explained
+from paperclip_claude_k8s.verdict.disruption import Disruption, with_events
 from paperclip_claude_k8s.verdict.ending import Disrupted
 
 
@@ -40,4 +40,4 @@ async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> s
         with suppress(ClusterError):
             events += await cluster.list_events(ref.namespace, name, by="name")
     since = job_watch.known.pod.created if job_watch.known.pod is not None else None
-    return explained(Disruption(ending.reason, ending.words), events, since).words
+    return with_events(Disruption(ending.reason, ending.words), events, since).words

@@ -14,21 +14,21 @@ from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import look
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
-from paperclip_claude_k8s.verdict.reasons import describe_event, events_worth_telling
 from paperclip_claude_k8s.verdict.start import (
-    Budget,
-    GiveUp,
-    Listen,
-    Preempted,
+    AgentStarted,
+    FinishedWithoutPod,
+    LostBeforeStart,
+    NeverStarts,
+    StartBudget,
     StartVerdict,
-    Unseen,
-    Wait,
-    by_queue,
+    StillWaiting,
     describe_pod,
     judge_start,
     never_began,
+    queue_took_back,
     start_budget_spent,
 )
+from paperclip_claude_k8s.verdict.wording import describe_event, notable_events
 
 Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
 """The Pod whose agent container can be listened to, or why there will be none."""
@@ -42,22 +42,22 @@ LOOK_AGAIN = 1.0
 class _Clock:
     """Three budgets, each running only while its own kind of waiting goes on."""
 
-    limits: dict[Budget, float]
-    spent: dict[Budget, float] = field(default_factory=dict)
-    running: Budget = Budget.NONE
+    limits: dict[StartBudget, float]
+    spent: dict[StartBudget, float] = field(default_factory=dict)
+    running: StartBudget = StartBudget.NONE
     since: float = 0.0
 
     @classmethod
     def of(cls, config: AdapterConfig) -> "_Clock":
         return cls(
             {
-                Budget.SCHEDULE: config.schedule_timeout_sec,
-                Budget.PULL: config.image_pull_timeout_sec,
-                Budget.START: config.start_timeout_sec,
+                StartBudget.SCHEDULE: config.schedule_timeout_sec,
+                StartBudget.PULL: config.image_pull_timeout_sec,
+                StartBudget.START: config.start_timeout_sec,
             }
         )
 
-    def turn_to(self, budget: Budget, now: float) -> None:
+    def turn_to(self, budget: StartBudget, now: float) -> None:
         if budget is not self.running:
             self.spent[self.running] = self.spent.get(self.running, 0.0) + now - self.since
             self.running, self.since = budget, now
@@ -119,41 +119,45 @@ class _Waiting:
     async def until_listening(self) -> Settled:
         while True:
             verdict = await self._judged()
-            if not isinstance(verdict, Wait):
+            if not isinstance(verdict, StillWaiting):
                 return verdict
             known = self._vigil.known
             await self._narrate(known, verdict)
             # what nobody can see costs no budget: the agent may be at work already
             unseen = self._vigil.silent_since is not None
-            self._clock.turn_to(Budget.NONE if unseen else verdict.budget, self._loop.time())
+            self._clock.turn_to(StartBudget.NONE if unseen else verdict.budget, self._loop.time())
             left = self._clock.left(self._loop.time())
             if left is not None and left <= 0 and (spent := await self._spent()) is not None:
                 return spent
             await self._next(None if left is None else max(left, LOOK_AGAIN))
 
-    async def _judged(self) -> Settled | Wait:
+    async def _judged(self) -> Settled | StillWaiting:
         """What is known by now, which a Job that ended without a known Pod makes worth a direct look."""
         await self._let_another_start()
         settled = self._judge()
-        if isinstance(settled, Unseen):
+        if isinstance(settled, FinishedWithoutPod):
             if not await look(self._vigil, self._ports.cluster):
-                return Wait(Budget.NONE, "the Job has finished; its Pod cannot be looked for yet")
+                return StillWaiting(
+                    StartBudget.NONE, "the Job has finished; its Pod cannot be looked for yet"
+                )
             settled = self._judge()
-        if not isinstance(settled, Unseen):
+        if not isinstance(settled, FinishedWithoutPod):
             return settled
         known = self._vigil.known
         if known.pod is not None and not known.pod_gone:
-            return Wait(Budget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended")
+            return StillWaiting(
+                StartBudget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended"
+            )
         only = self._vigil.pod_name or ""
         return end_without_pod(settled.job, settled.condition, adopted=self._reattached, only_pod=only)
 
     async def _let_another_start(self) -> None:
         """A queue took the Job back before the agent began: once admitted again, it gets another Pod."""
         known = self._vigil.known
-        if known.pod_gone and by_queue(known) and never_began(known) and await self._reopen():
+        if known.pod_gone and queue_took_back(known) and never_began(known) and await self._reopen():
             self._vigil.await_another_pod()
 
-    def _judge(self) -> Settled | Wait | Unseen:
+    def _judge(self) -> Settled | StillWaiting | FinishedWithoutPod:
         job_watch, known = self._vigil, self._vigil.known
         if job_watch.refused is not None:
             return NotStarted(failures.job_state_mismatch(job_watch.ref.name, str(job_watch.refused)))
@@ -173,7 +177,7 @@ class _Waiting:
             if not budget_first:
                 await self._tell_events()
 
-    async def _narrate(self, known: Known, verdict: Wait) -> None:
+    async def _narrate(self, known: Known, verdict: StillWaiting) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
         if text != self._said:
             self._said = text
@@ -184,13 +188,13 @@ class _Waiting:
         self._events_pause = min(self._events_pause * 2, EVENTS_CAP)
         self._events_due = self._loop.time() + self._events_pause
         known, newest = self._vigil.known, ""
-        # a Job that has a Pod is explained by that
+        # Once the Job has a Pod, only the Events of the Pod explain the delay.
         about = known.pod.uid if known.pod is not None and not known.pod_gone else self._vigil.ref.uid
         try:
             events = await self._ports.cluster.list_events(self._vigil.ref.namespace, about)
         except ClusterError:
             return ""  # events only explain; not being allowed to read them must not cost the run
-        for event in events_worth_telling(events):
+        for event in notable_events(events):
             line = describe_event(event)
             newest = line if event.kind == "Warning" else newest
             if (event.reason, event.message) not in self._told:
@@ -203,7 +207,7 @@ class _Waiting:
         if not await look(self._vigil, self._ports.cluster):
             return None
         verdict = await self._judged()
-        if not isinstance(verdict, Wait):
+        if not isinstance(verdict, StillWaiting):
             return verdict
         if verdict.budget is not self._clock.running:
             return None  # the look showed that another kind of waiting goes on, with time of its own
@@ -219,18 +223,18 @@ class _Waiting:
         return NotStarted(failures.pod_schedule_failed(text, retryable=True))
 
 
-def _settled(verdict: StartVerdict, known: Known) -> Settled | Wait | Unseen:
+def _settled(verdict: StartVerdict, known: Known) -> Settled | StillWaiting | FinishedWithoutPod:
     match verdict:
-        case Listen(pod):
+        case AgentStarted(pod):
             return pod
-        case GiveUp(why, retryable):
+        case NeverStarts(why, retryable):
             return NotStarted(failures.pod_schedule_failed(why, retryable=retryable))
-        case Preempted():
+        case LostBeforeStart():
             return _not_started(verdict, known)
-        case Wait() | Unseen():
+        case StillWaiting() | FinishedWithoutPod():
             return verdict
 
 
-def _not_started(why: Preempted, known: Known) -> NotStarted:
+def _not_started(why: LostBeforeStart, known: Known) -> NotStarted:
     started = False if why.never_starts or never_began(known) else None
     return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.words, started=started))

@@ -81,7 +81,7 @@ def _ran_nothing(pod: PodSnapshot) -> bool:
     )
 
 
-def explained(
+def with_events(
     found: Disruption, events: Iterable[EventSnapshot], since: datetime | None = None
 ) -> Disruption:
     """The same with what the newest Events about Pod and Job add, none of them older than the Pod."""

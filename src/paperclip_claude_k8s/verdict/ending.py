@@ -16,7 +16,7 @@ from paperclip_claude_k8s.verdict.start import DEADLINE_EXCEEDED
 class Exited:
     """The agent's container terminated."""
 
-    how: Terminated
+    terminated: Terminated
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Disrupted:
     pod: str
     reason: str
     words: str
-    how: Terminated | None = None
+    terminated: Terminated | None = None
     named: bool = True
 
 
@@ -38,14 +38,14 @@ class JobGone:
     """Somebody deleted the Job. `seen_by` names the observation; `how` where the container's end was seen."""
 
     seen_by: str
-    how: Terminated | None = None
+    terminated: Terminated | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The time limit is over: ours (`timeoutSec`), or Kubernetes' backstop."""
 
-    how: Terminated | None = None
+    terminated: Terminated | None = None
 
 
 class StopReason(Enum):
@@ -62,7 +62,7 @@ class Stopped:
 
     order: StopReason
     proven: bool
-    how: Terminated | None = None
+    terminated: Terminated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class StoppedAfterResult:
     """The agent printed its final result and did not exit for `grace` seconds: we stopped it."""
 
     grace: float
-    how: Terminated | None = None
+    terminated: Terminated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class NotStarted:
     """The agent's container never ran, and will not."""
 
     failure: Failure
-    how: None = None
+    terminated: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class PodLost:
 
     failure: Failure
     """What it is without a result; the run log on the shared volume may still hold one."""
-    how: None = None
+    terminated: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Untrackable:
     """Nothing could be established; nothing may be tidied."""
 
     why: str
-    how: Terminated | None = None
+    terminated: Terminated | None = None
 
 
 Ending: TypeAlias = (
@@ -116,7 +116,7 @@ def agent_end(pod: PodSnapshot | None) -> Terminated | None:
     return agent.now if agent is not None and isinstance(agent.now, Terminated) else None
 
 
-def seconds_of_agent(pod: PodSnapshot | None, now: datetime) -> float:
+def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
     """How long the agent's container has run, by the node's clock and ours; 0 where that is not known."""
     agent = pod.agent if pod is not None else None
     if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:

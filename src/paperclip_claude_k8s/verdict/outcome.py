@@ -31,7 +31,7 @@ from paperclip_claude_k8s.verdict.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class OutcomeInputs:
     """What of the plan and the moment a judgement needs. `timeout` in seconds, `now` an aware time."""
 
     now: datetime
@@ -43,10 +43,10 @@ class Terms:
 
 _EARLIER_TURN = " — an earlier turn ended with a result; the turn after it did not"
 
-Question = Callable[[Observation, Terms], Failure | None]
+Question = Callable[[Observation, OutcomeInputs], Failure | None]
 
 
-def classify_end(seen: Observation, terms: Terms) -> Failure | None:
+def classify_end(seen: Observation, terms: OutcomeInputs) -> Failure | None:
     """The failure, or None for a success: a result at the run's end that tells of no error, whatever else."""
     result = seen.transcript.result
     questions = _WITHOUT_RESULT
@@ -58,28 +58,28 @@ def classify_end(seen: Observation, terms: Terms) -> Failure | None:
 # ── asked of every run ───────────────────────────────────────────────────────────────────────────
 
 
-def _not_started(seen: Observation, _: Terms) -> Failure | None:
+def _not_started(seen: Observation, _: OutcomeInputs) -> Failure | None:
     return seen.ending.failure if isinstance(seen.ending, NotStarted) else None
 
 
-def _untrackable(seen: Observation, _: Terms) -> Failure | None:
+def _untrackable(seen: Observation, _: OutcomeInputs) -> Failure | None:
     if not isinstance(seen.ending, Untrackable):
         return None
     return failures.job_state_mismatch(seen.facts.job, seen.ending.why)
 
 
-def _timed_out(seen: Observation, terms: Terms) -> Failure | None:
+def _timed_out(seen: Observation, terms: OutcomeInputs) -> Failure | None:
     return failures.timeout(terms.timeout) if isinstance(seen.ending, DeadlinePassed) else None
 
 
-def _cancelled(seen: Observation, _: Terms) -> Failure | None:
+def _cancelled(seen: Observation, _: OutcomeInputs) -> Failure | None:
     return failures.cancelled(proven=seen.ending.proven) if isinstance(seen.ending, Stopped) else None
 
 
 # ── asked of runs without a result ───────────────────────────────────────────────────────────────
 
 
-def _session_refused(seen: Observation, _: Terms) -> Failure | None:
+def _session_refused(seen: Observation, _: OutcomeInputs) -> Failure | None:
     said = refused_session(seen.transcript)
     if not said:
         return None
@@ -87,35 +87,35 @@ def _session_refused(seen: Observation, _: Terms) -> Failure | None:
     return failures.complained(complaint, f"Claude refused the session: {said}")
 
 
-def _log_limit(seen: Observation, terms: Terms) -> Failure | None:
+def _log_limit(seen: Observation, terms: OutcomeInputs) -> Failure | None:
     hit = seen.relay is not None and seen.relay.limit_hit
     return failures.log_limit_exceeded(terms.log_limit) if hit else None
 
 
-def _deleted(seen: Observation, _: Terms) -> Failure | None:
+def _deleted(seen: Observation, _: OutcomeInputs) -> Failure | None:
     if not isinstance(seen.ending, JobGone):
         return None
     return failures.job_deleted_externally(_forensics(seen, seen.ending.seen_by))
 
 
-def _pod_lost(seen: Observation, _: Terms) -> Failure | None:
+def _pod_lost(seen: Observation, _: OutcomeInputs) -> Failure | None:
     return seen.ending.failure if isinstance(seen.ending, PodLost) else None
 
 
-def _disrupted(seen: Observation, _: Terms) -> Failure | None:
+def _disrupted(seen: Observation, _: OutcomeInputs) -> Failure | None:
     end = seen.ending
     if not isinstance(end, Disrupted):
         return None
     return failures.pod_disrupted(end.pod, end.reason, end.words, started=True)
 
 
-def _empty_reply(seen: Observation, _: Terms) -> Failure | None:
+def _empty_reply(seen: Observation, _: OutcomeInputs) -> Failure | None:
     if not seen.transcript.empty_reply:
         return None
     return failures.empty_reply(empty_reply_text(seen.transcript.stop_reason))
 
 
-def _truncated(seen: Observation, _: Terms) -> Failure | None:
+def _truncated(seen: Observation, _: OutcomeInputs) -> Failure | None:
     if not seen.transcript.cut_short:
         return None
     cause = describe_truncation_cause(_end(seen), pod_missing=seen.facts.pod_gone, phase=seen.facts.pod_phase)
@@ -123,7 +123,7 @@ def _truncated(seen: Observation, _: Terms) -> Failure | None:
     return failures.truncated(f"{message}{_EARLIER_TURN}" if seen.transcript.overtaken else message)
 
 
-def _partial(seen: Observation, _: Terms) -> Failure | None:
+def _partial(seen: Observation, _: OutcomeInputs) -> Failure | None:
     told = seen.transcript
     init = bool(told.init_model)
     words = told.first_plain_line or told.stderr_tail.strip().partition("\n")[0]
@@ -135,10 +135,10 @@ def _partial(seen: Observation, _: Terms) -> Failure | None:
 
 def _end(seen: Observation) -> Terminated | None:
     """How the container ended, in words of its own: the relay's summary is not the agent's message."""
-    how = seen.how
+    how = seen.terminated
     if how is None:
         return None
-    return Terminated(how.exit_code, how.reason, seen.own_words, how.signal)
+    return Terminated(how.exit_code, how.reason, seen.termination_message, how.signal)
 
 
 def _forensics(seen: Observation, seen_by: str) -> str:
@@ -157,7 +157,7 @@ def _forensics(seen: Observation, seen_by: str) -> str:
 # ── asked of a result that is no success ─────────────────────────────────────────────────────────
 
 
-def _complaint(seen: Observation, terms: Terms) -> Failure | None:
+def _complaint(seen: Observation, terms: OutcomeInputs) -> Failure | None:
     result = seen.transcript.result
     if result is None:
         return None

@@ -1,6 +1,6 @@
 """Outcome → what the host hears (SPEC 8, HOST.md 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.context import JsonMap, iso
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
 from paperclip_claude_k8s.verdict.ending import StoppedAfterResult, StopReason
 from paperclip_claude_k8s.verdict.observation import Observation
-from paperclip_claude_k8s.verdict.wording import error_text, moment, unusable_copy
+from paperclip_claude_k8s.verdict.wording import error_text, iso_from_nanos, unusable_copy
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 """An internal of today's host (HOST.md 4.3): with it, comments wake the agent after a failure."""
@@ -29,7 +29,7 @@ class HostFailures:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportInputs:
+class ResultInputs:
     """What of the plan the answer needs."""
 
     now: datetime
@@ -47,7 +47,7 @@ class ReportInputs:
     host_failures: HostFailures = field(default_factory=HostFailures)
 
 
-def report(failure: Failure | None, seen: Observation, asked: ReportInputs) -> ExecutionResult:
+def build_result(failure: Failure | None, seen: Observation, asked: ResultInputs) -> ExecutionResult:
     """The whole answer: what happened, and all that was learnt before it did."""
     own = seen.transcript.reported_usage.for_run(resumed=asked.resumed).with_earlier(asked.earlier)
     learnt = _learnt(seen, own, asked)
@@ -57,12 +57,12 @@ def report(failure: Failure | None, seen: Observation, asked: ReportInputs) -> E
     return ExecutionResult(**learnt | _failed(failure, asked, extra, seen.exit_code))
 
 
-def early_failure(failure: Failure, asked: ReportInputs) -> ExecutionResult:
+def early_failure(failure: Failure, asked: ResultInputs) -> ExecutionResult:
     """The answer of a run that ended before there was anything to see."""
     return ExecutionResult(**_failed(failure, asked, {}, None))
 
 
-def _learnt(seen: Observation, own: RunUsage, asked: ReportInputs) -> JsonMap:
+def _learnt(seen: Observation, own: RunUsage, asked: ResultInputs) -> JsonMap:
     told, usage = seen.transcript, own.usage
     known: JsonMap = {
         "provider": "anthropic",
@@ -83,7 +83,7 @@ def _learnt(seen: Observation, own: RunUsage, asked: ReportInputs) -> JsonMap:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _session(session_id: str | None, asked: ReportInputs) -> JsonMap:
+def _session(session_id: str | None, asked: ResultInputs) -> JsonMap:
     if session_id is None:
         return {}
     return {
@@ -93,7 +93,7 @@ def _session(session_id: str | None, asked: ReportInputs) -> JsonMap:
     }
 
 
-def _failed(failure: Failure, asked: ReportInputs, extra: JsonMap, exit_code: int | None) -> JsonMap:
+def _failed(failure: Failure, asked: ResultInputs, extra: JsonMap, exit_code: int | None) -> JsonMap:
     stopped = failure.evidence == "interrupted"
     fields: JsonMap = {
         "exit_code": None if stopped else exit_code,
@@ -127,7 +127,7 @@ def _recovery(failure: Failure) -> JsonMap | None:
             return None
 
 
-def _evidence(failure: Failure, asked: ReportInputs) -> JsonMap:
+def _evidence(failure: Failure, asked: ResultInputs) -> JsonMap:
     if failure.evidence == "interrupted":
         acknowledged = {"state": "acknowledged", "acknowledgedAt": iso(asked.now), "forced": False}
         return {"executionCancellation": acknowledged}
@@ -136,7 +136,7 @@ def _evidence(failure: Failure, asked: ReportInputs) -> JsonMap:
     return {}
 
 
-def _json(seen: Observation, own: RunUsage, asked: ReportInputs, *, with_output: bool = False) -> JsonMap:
+def _json(seen: Observation, own: RunUsage, asked: ResultInputs, *, with_output: bool = False) -> JsonMap:
     """The result event as the CLI printed it, and beside it what the adapter knows."""
     told = seen.transcript
     of_run = (*told.warnings, *_stopped(seen), own.warning)
@@ -190,6 +190,19 @@ def _log(seen: Observation, host: HostFailures) -> JsonMap | None:
     log = seen.log
     if log is None:
         return None
-    gaps = [asdict(gap) | {"since": moment(gap.since), "until": moment(gap.until)} for gap in log.gaps]
+    gaps = [
+        asdict(gap) | {"since": iso_from_nanos(gap.since), "until": iso_from_nanos(gap.until)}
+        for gap in log.gaps
+    ]
     counts: dict[str, Any] = {"bytes": log.bytes, "lines": log.lines, "reconnects": log.reconnects}
     return with_host_failures({"complete": log.complete, **counts, "gaps": gaps}, host)
+
+
+def billing_of(
+    env_names: Collection[str], api_key_source: str, *, on_bedrock: bool
+) -> tuple[BillingType, str]:
+    """Billing type and biller. The CLI's own word on its key's source counts most; "none" is a login."""
+    if on_bedrock:
+        return "metered_api", "aws_bedrock"
+    by_key = api_key_source not in {"", "none"} or (not api_key_source and "ANTHROPIC_API_KEY" in env_names)
+    return ("api" if by_key else "subscription"), "anthropic"

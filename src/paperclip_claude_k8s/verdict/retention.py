@@ -2,12 +2,12 @@
 
 from typing import Literal, TypeAlias
 
-Leaving: TypeAlias = Literal["done", "unclear", "unwritten", "lost", "shutdown", "bug"]
+LeaveReason: TypeAlias = Literal["done", "unclear", "unwritten", "lost", "shutdown", "bug"]
 """How a Job is left: it ended, its end is not known, its result could not be written down, another host has
 it, our host goes down, a bug."""
 
 
-def keeps_job(how: Leaving, *, retain: bool) -> str | None:
+def reason_to_keep(how: LeaveReason, *, retain: bool) -> str | None:
     """Why the Job stays, or None when it is to be deleted. The run Secret follows its owner, the Job."""
     match how:
         case "shutdown":

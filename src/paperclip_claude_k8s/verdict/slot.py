@@ -53,18 +53,18 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class PodsRemaining:
     """These Pods of the slot may still run an agent, though none of its Jobs stands for them any more."""
 
     pods: tuple[PodSnapshot, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Blocked:
     failure: Failure
 
 
-SlotVerdict: TypeAlias = Free | Adopt | Leaving | Taken
+SlotVerdict: TypeAlias = Free | Adopt | PodsRemaining | Blocked
 
 
 def judge_slot(
@@ -85,7 +85,7 @@ def judge_slot(
     live = sorted((job for job in ours if is_live(job)), key=_created, reverse=True)
     alive = [job for job in ours if not job.deleting and job.ref.uid in {*held, *detached}]
     if alive:
-        return Taken(failures.run_blocked(_names(alive)))
+        return Blocked(failures.run_blocked(_names(alive)))
     if live:
         return _orphan(live, who)
     verdict = _finished([job for job in ours if job.finished is not None and not job.deleting], who)
@@ -98,7 +98,7 @@ def judge_slot(
         and pod.job_uid not in {adopted, *kept}
         and (not who.only_task or _shares_slot(pod.labels.get(TASK_LABEL), who.task))
     )
-    return Leaving(running) if running else verdict
+    return PodsRemaining(running) if running else verdict
 
 
 def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:
@@ -119,12 +119,12 @@ def classify_orphan(job: JobSnapshot, who: Claimant) -> Failure | None:
     return None
 
 
-def same(one: str | None, other: str | None) -> bool:
+def known_equal(one: str | None, other: str | None) -> bool:
     """Whether both values are known and equal. What is missing or empty equals nothing, not even itself."""
     return bool(one) and one == other
 
 
-def differ(one: str | None, other: str | None) -> bool:
+def known_different(one: str | None, other: str | None) -> bool:
     """Whether both values are known and not equal."""
     return bool(one and other) and one != other
 
@@ -134,7 +134,7 @@ def is_own(job: JobSnapshot, run: str | None, names: Collection[str]) -> bool:
 
     A run whose id has no label value is known by the name alone, which holds a hash of the whole id.
     """
-    return same(job.labels.get(RUN_LABEL), run) or job.ref.name in names
+    return known_equal(job.labels.get(RUN_LABEL), run) or job.ref.name in names
 
 
 def is_live(job: JobSnapshot) -> bool:
@@ -142,7 +142,7 @@ def is_live(job: JobSnapshot) -> bool:
     return job.finished is None and not job.deleting and TAKEN_ANNOTATION not in job.annotations
 
 
-def rivals_of(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task: bool) -> list[JobSnapshot]:
+def other_live_jobs(job: JobSnapshot, jobs: Sequence[JobSnapshot], *, only_task: bool) -> list[JobSnapshot]:
     """Other living Jobs of the slot, whatever their age."""
     task = job.labels.get(TASK_LABEL)
     others = [other for other in jobs if other.ref.uid != job.ref.uid and is_live(other)]
@@ -154,7 +154,7 @@ def _shares_slot(one: str | None, other: str | None) -> bool:
 
     This only ever keeps Jobs apart. Nothing is adopted for want of a task: see `classify_orphan`.
     """
-    return same(one, other) or not (one or other)
+    return known_equal(one, other) or not (one or other)
 
 
 def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
@@ -163,9 +163,9 @@ def _orphan(live: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
     chosen = own[0] if own else live[0]
     failure = classify_orphan(chosen, who)
     if failure is not None:
-        return Taken(failure)
+        return Blocked(failure)
     others = [job for job in live if job is not chosen and job not in own]
-    return Taken(failures.run_blocked(_names(others))) if others else Adopt(chosen, own=bool(own))
+    return Blocked(failures.run_blocked(_names(others))) if others else Adopt(chosen, own=bool(own))
 
 
 def _finished(jobs: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
@@ -173,16 +173,16 @@ def _finished(jobs: Sequence[JobSnapshot], who: Claimant) -> SlotVerdict:
     untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(untaken, key=_created, reverse=True):
         own = is_own(job, who.run, who.names)
-        if (own and not differ(job.labels.get(TASK_LABEL), who.task)) or _answers(job, who):
+        if (own and not known_different(job.labels.get(TASK_LABEL), who.task)) or _answers(job, who):
             return Adopt(job, own=own)
     return Free(tuple(untaken))
 
 
 def _answers(job: JobSnapshot, who: Claimant) -> bool:
     """Whether another run's Job was made for our task, and for our wake or as the run that ours repeats."""
-    repeated = same(job.labels.get(RUN_LABEL), who.retry_of)
-    woken = same(job.annotations.get(WAKE_ANNOTATION), who.wake)
-    return same(job.labels.get(TASK_LABEL), who.task) and (repeated or woken)
+    repeated = known_equal(job.labels.get(RUN_LABEL), who.retry_of)
+    woken = known_equal(job.annotations.get(WAKE_ANNOTATION), who.wake)
+    return known_equal(job.labels.get(TASK_LABEL), who.task) and (repeated or woken)
 
 
 def _created(job: JobSnapshot) -> datetime:

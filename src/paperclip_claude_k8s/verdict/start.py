@@ -37,7 +37,7 @@ CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError"
 """A missing Secret or key is retried by the kubelet; inside the start budget it may appear."""
 
 
-class Budget(StrEnum):
+class StartBudget(StrEnum):
     """Which of the three clocks runs; the value is the setting that stretches it."""
 
     SCHEDULE = "scheduleTimeoutSec"
@@ -47,22 +47,22 @@ class Budget(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class StillWaiting:
     """Not yet. `why` is one short clause; the same clause is said once."""
 
-    budget: Budget
+    budget: StartBudget
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class AgentStarted:
     """The agent's container runs or has run: its log can be read."""
 
     pod: PodSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class NeverStarts:
     """It will never start. `retryable` when the same wish may succeed later, elsewhere or by itself."""
 
     why: str
@@ -70,7 +70,7 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Preempted:
+class LostBeforeStart:
     """The Pod was taken away or refused by its node before the agent started.
 
     `never_starts`: its container cannot be created any more; else the Pod's own end says whether it began.
@@ -83,14 +83,14 @@ class Preempted:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class FinishedWithoutPod:
     """The Job has finished and no Pod is known that tells how: to be looked for before it is believed."""
 
     job: str
     condition: Condition
 
 
-StartVerdict: TypeAlias = Wait | Listen | GiveUp | Preempted | Unseen
+StartVerdict: TypeAlias = StillWaiting | AgentStarted | NeverStarts | LostBeforeStart | FinishedWithoutPod
 
 
 def judge_start(known: Known) -> StartVerdict:
@@ -99,7 +99,7 @@ def judge_start(known: Known) -> StartVerdict:
     if pod is None:
         return _without_pod(job)
     if known.agent_began:
-        return Listen(pod)
+        return AgentStarted(pod)
     return _taken_back(known) or _not_begun(known, pod)
 
 
@@ -110,7 +110,7 @@ def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
         return _never_started(known, pod)
     job = known.job
     if job is not None and job.finished is not None:
-        return Unseen(job.ref.name, job.finished)
+        return FinishedWithoutPod(job.ref.name, job.finished)
     if is_released(known) and not pod.deleting:
         return _released(pod)
     return _init_trouble(known, pod) or _not_running_yet(pod, pod.agent)
@@ -119,8 +119,8 @@ def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
 def _released(pod: PodSnapshot) -> StartVerdict:
     """Its container was perhaps about to be created when the run Secret was deleted; the kubelet tells."""
     if _lacks(pod, CONFIG_TROUBLE):
-        return Preempted(pod.name, POD_RELEASED.reason, POD_RELEASED.words, never_starts=True)
-    return Wait(Budget.START, f"the Job controller released the Pod ({POD_RELEASED.words})")
+        return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.words, never_starts=True)
+    return StillWaiting(StartBudget.START, f"the Job controller released the Pod ({POD_RELEASED.words})")
 
 
 def _lacks(pod: PodSnapshot, what: frozenset[str]) -> bool:
@@ -129,31 +129,33 @@ def _lacks(pod: PodSnapshot, what: frozenset[str]) -> bool:
     return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in what
 
 
-def start_budget_spent(known: Known) -> Preempted | None:
+def start_budget_spent(known: Known) -> LostBeforeStart | None:
     """A released Pod whose agent did not begin in time was disrupted; any other Pod is only late."""
     pod = known.pod
     if pod is None or not is_released(known):
         return None
-    return Preempted(pod.name, POD_RELEASED.reason, POD_RELEASED.words)
+    return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.words)
 
 
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
     if job is not None and job.finished is not None:
-        return Unseen(job.ref.name, job.finished)
+        return FinishedWithoutPod(job.ref.name, job.finished)
     if job is not None and job.suspended and job.queued:
-        return Wait(Budget.NONE, "the Job is suspended; its queue will admit it")
+        return StillWaiting(StartBudget.NONE, "the Job is suspended; its queue will admit it")
     if job is not None and job.suspended:
-        return Wait(Budget.SCHEDULE, "the Job is suspended, and it names no queue that would admit it")
-    return Wait(Budget.SCHEDULE, "waiting for the Job controller to create the Pod")
+        return StillWaiting(
+            StartBudget.SCHEDULE, "the Job is suspended, and it names no queue that would admit it"
+        )
+    return StillWaiting(StartBudget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
 def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that went before its agent was seen to begin."""
     job = known.job
     if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
-        return Unseen(job.ref.name, job.finished)
+        return FinishedWithoutPod(job.ref.name, job.finished)
     taken = _cause(known)
-    return Preempted(pod.name, *((taken.reason, taken.words) if taken else ("PodDeleted", "")))
+    return LostBeforeStart(pod.name, *((taken.reason, taken.words) if taken else ("PodDeleted", "")))
 
 
 def _cause(known: Known) -> Disruption | None:
@@ -163,18 +165,18 @@ def _cause(known: Known) -> Disruption | None:
     return JOB_SUSPENDED if taken is not None and not taken.named and suspended else taken
 
 
-def _taken_back(known: Known) -> Wait | None:
+def _taken_back(known: Known) -> StillWaiting | None:
     """A Job that its queue took back is waited for: until its old Pod has gone, and then for the queue."""
-    if not by_queue(known):
+    if not queue_took_back(known):
         return None
     if not known.pod_gone:
-        return Wait(Budget.START, "the Pod is being deleted")
+        return StillWaiting(StartBudget.START, "the Pod is being deleted")
     if known.job is None or not known.job.suspended or not never_began(known):
         return None
-    return Wait(Budget.NONE, "the Job is suspended; its queue will admit it again")
+    return StillWaiting(StartBudget.NONE, "the Job is suspended; its queue will admit it again")
 
 
-def by_queue(known: Known) -> bool:
+def queue_took_back(known: Known) -> bool:
     """Whether a queue took the Job back, and its Pod with it; it may have admitted it again by now."""
     job, pod = known.job, known.pod
     if job is None or pod is None or not job.queued or job.finished is not None or known.job_gone:
@@ -189,29 +191,29 @@ def _never_started(known: Known, pod: PodSnapshot) -> StartVerdict:
         return taken
     broken = next((c for c in pod.init if not c.sidecar and _failed(c)), None)
     if broken is not None:
-        return GiveUp(_init_failed(broken))
+        return NeverStarts(_init_failed(broken))
     told = [_init_failed(c) for c in pod.init if _failed(c)]
-    return Preempted(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *told))))
+    return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *told))))
 
 
-def _taken_away(known: Known, pod: PodSnapshot) -> Preempted | None:
+def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
     """Who ended the Pod from outside; what its containers' exit codes say only follows from that.
 
     A Pod has a reason of its own only where its node ended or refused it as a whole.
     """
     named = named_disruption(pod)
     if named is not None:
-        return Preempted(pod.name, named.reason, named.words)
+        return LostBeforeStart(pod.name, named.reason, named.words)
     taken = _cause(known)
     if pod.reason or taken is None:
-        return Preempted(pod.name, pod.reason, pod.message) if pod.reason else None
-    return Preempted(pod.name, taken.reason, pod.message or taken.words)
+        return LostBeforeStart(pod.name, pod.reason, pod.message) if pod.reason else None
+    return LostBeforeStart(pod.name, taken.reason, pod.message or taken.words)
 
 
 def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """What keeps the Pod from its agent; what is final goes before what may heal."""
     troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, known, pod)) is not None]
-    final = [trouble for trouble in troubles if not isinstance(trouble, Wait)]
+    final = [trouble for trouble in troubles if not isinstance(trouble, StillWaiting)]
     return next(iter([*final, *troubles]), None)
 
 
@@ -220,18 +222,18 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
     if isinstance(container.now, Waiting):
         return _held_up(container, container.now)
     if container.sidecar and isinstance(container.now, Terminated):
-        return Wait(Budget.START, f"{_init_failed(container)}; the kubelet starts it again")
-    return (_taken_away(known, pod) or GiveUp(_init_failed(container))) if _failed(container) else None
+        return StillWaiting(StartBudget.START, f"{_init_failed(container)}; the kubelet starts it again")
+    return (_taken_away(known, pod) or NeverStarts(_init_failed(container))) if _failed(container) else None
 
 
 def _held_up(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
     if waiting.reason == "CrashLoopBackOff":
         ended = f"; it ended with {_end(container.last)}" if container.last is not None else ""
         words = f"{_kind(container)} crash loop: {waiting.message or waiting.reason}{ended}"
-        return Wait(Budget.START, words) if container.sidecar else GiveUp(words)
+        return StillWaiting(StartBudget.START, words) if container.sidecar else NeverStarts(words)
     if waiting.reason in CONFIG_TROUBLE:
         words = f"{_kind(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
-        return Wait(Budget.START, words)
+        return StillWaiting(StartBudget.START, words)
     return _image_verdict(container, waiting)
 
 
@@ -260,31 +262,31 @@ def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdi
     words = waiting.message or waiting.reason
     text = f'Image pull failed for "{container.name}" ({waiting.reason}): {words}'
     if waiting.reason in HOPELESS_WAITS:
-        return GiveUp(text)
+        return NeverStarts(text)
     if waiting.reason in PULL_TROUBLE:
-        return Wait(Budget.PULL, text)
+        return StillWaiting(StartBudget.PULL, text)
     return None
 
 
 def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
     if pod.deleting:
-        return Wait(Budget.START, "the Pod is being deleted")
+        return StillWaiting(StartBudget.START, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
-        return Wait(Budget.SCHEDULE, _unscheduled(pod))
+        return StillWaiting(StartBudget.SCHEDULE, _unscheduled(pod))
     waiting = agent.now if agent is not None and isinstance(agent.now, Waiting) else Waiting()
     if agent is not None:
         image = _image_verdict(agent, waiting)
         if image is not None:
             return image
     if waiting.reason in CONFIG_TROUBLE:
-        return Wait(
-            Budget.START, f"the container cannot be created yet ({waiting.reason}): {waiting.message}"
+        return StillWaiting(
+            StartBudget.START, f"the container cannot be created yet ({waiting.reason}): {waiting.message}"
         )
     if any(isinstance(container.now, Running) and not container.sidecar for container in pod.init):
-        return Wait(Budget.START, "an init container is running")
-    return Wait(
-        Budget.PULL, f"volumes are mounted and the image is pulled ({waiting.reason or 'no report yet'})"
+        return StillWaiting(StartBudget.START, "an init container is running")
+    return StillWaiting(
+        StartBudget.PULL, f"volumes are mounted and the image is pulled ({waiting.reason or 'no report yet'})"
     )
 
 

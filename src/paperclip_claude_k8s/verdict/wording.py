@@ -1,8 +1,10 @@
 """What the log follower noticed, in words for an operator."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
+from paperclip_claude_k8s.cluster.model import EventSnapshot
 from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.podlog.log_report import (
     ContainerChanged,
@@ -59,7 +61,7 @@ def unusable_copy(why: str) -> str:
     )
 
 
-def moment(nanos: int | None) -> str | None:
+def iso_from_nanos(nanos: int | None) -> str | None:
     """ISO 8601 UTC with milliseconds."""
     if nanos is None:
         return None
@@ -73,4 +75,18 @@ def _amount(size: int | None, lines: int | None) -> str:
 
 
 def _between(since: int | None, until: int | None) -> str:
-    return f"between {moment(since) or 'the beginning'} and {moment(until) or 'the end'}"
+    return f"between {iso_from_nanos(since) or 'the beginning'} and {iso_from_nanos(until) or 'the end'}"
+
+
+ROUTINE = frozenset({"Scheduled", "Pulled", "Created", "Started", "SuccessfulCreate"})
+"""What happens in every good start needs no line."""
+
+
+def notable_events(events: Sequence[EventSnapshot]) -> Iterator[EventSnapshot]:
+    """Warnings and whatever is not routine, oldest first."""
+    return (event for event in events if event.kind == "Warning" or event.reason not in ROUTINE)
+
+
+def describe_event(event: EventSnapshot) -> str:
+    again = f" (x{event.count})" if event.count > 1 and event.kind == "Warning" else ""
+    return f"{event.reason}: {event.message}{again}"

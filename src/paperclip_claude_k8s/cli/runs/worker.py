@@ -31,7 +31,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import Ports, ProcessSettings, utc_now
 from paperclip_claude_k8s.process import Connect, Process, connect
 from paperclip_claude_k8s.run.prepare import own_namespace
-from paperclip_claude_k8s.verdict.result_builder import ReportInputs, early_failure
+from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 
 UNSEEN = Sight(present=False)
 BLOCKED = "k8s_concurrent_run_blocked"
@@ -127,7 +127,7 @@ class Worker:
             if not self._fresh:
                 raise self._stopped(str(error)) from None
             failed = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
-            return early_failure(failed, ReportInputs(utc_now()))
+            return early_failure(failed, ResultInputs(utc_now()))
         check_place(self.record, here)
         self._book.record = replace(self.record, place=here)
         return None
