@@ -1,152 +1,131 @@
-"""One run, as a table of contents."""
+"""One run from the host's call to its result, as the steps it takes.
 
-from collections.abc import Awaitable, Callable, Mapping
+A run whose session cannot be resumed takes the steps from the launch on a second time, with a fresh session.
+Both attempts hold the same slot, so no other run of the agent gets in between.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from paperclip_claude_k8s.base.aio import Place
 from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
-from paperclip_claude_k8s.failures import RunFailure, config_invalid, run_taken_over
-from paperclip_claude_k8s.host.config import AdapterConfig
-from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext
+from paperclip_claude_k8s.failures import Failure, RunFailure, run_taken_over
+from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.planner import Planner
-from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.process import Process
-from paperclip_claude_k8s.run.begin import begin_run
-from paperclip_claude_k8s.run.cleanup import JobCleanup
-from paperclip_claude_k8s.run.conclude import answer, classify_run, needs_fresh_session, used_by
+from paperclip_claude_k8s.run.begin import begin_run, identity_of, read_config, read_context
+from paperclip_claude_k8s.run.claim import hold_slot
+from paperclip_claude_k8s.run.cleanup import JobCleanup, RunEnd
+from paperclip_claude_k8s.run.conclude import result_of, classify_run, needs_fresh_session, usage_of
 from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
-from paperclip_claude_k8s.run.prepare import identity_of, prepare, read_config
-from paperclip_claude_k8s.run.slot import slot_held
+from paperclip_claude_k8s.run.prepare import prepare
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 from paperclip_claude_k8s.volume.run_log_file import remove_run_log
 
-T = TypeVar("T")
-
 
 async def execute(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult:
-    """Run one agent once. Expected failures are results; only cancellation and bugs escape."""
-    return await _answered(given, process, _run)
+    """Run one agent once. Expected failures are results; only cancellation and bugs are raised."""
+    inputs, narrator = ResultInputs(now=process.settings.now()), None
+    try:
+        ctx = read_context(given)
+        narrator = Narrator(ctx)
+        identity, config = identity_of(ctx), read_config(ctx)
+        ports = process.ports(config.kubeconfig)
+        async with process.poller.with_stop_signal(ctx) as ctx:
+            await begin_run(ctx, config, narrator)
+            with await cancel_on(ctx.signal, process.launches.acquire()) as permit:
+                preparing = prepare(ctx, identity, config, ports, narrator)
+                planner, plan = await cancel_on(ctx.signal, preparing)
+                earlier: RunUsage | None = None
+                async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
+                    while True:
+                        launching = launch(planner, plan, slot_lock, ports, narrator)
+                        launched = await cancel_on(ctx.signal, launching)
+                        slot_lock.has_job(launched.job.ref.name)
+                        permit.release()  # the next launch may begin: this run only waits from here on
+                        attempt = _Attempt(launched, slot_lock, earlier)
+                        result = await _see_through(ctx, attempt, ports, narrator)
+                        if isinstance(result, ExecutionResult):
+                            return result
+                        await narrator.status(
+                            f"Session {plan.resume} cannot be resumed; trying once more with a fresh session"
+                        )
+                        plan, earlier = planner.plan(fresh=True), result
+    except RunFailure as stop:
+        return await _early_result(stop.failure, inputs, narrator)
 
 
 async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) -> ExecutionResult | None:
-    """See to it that the run's Job exists, and leave it: None, or why there is none.
+    """Ensure that the run's Job exists, without waiting for its end. Returns None, or a failed result.
 
-    Only for a process whose chronicle holds Jobs for their runs: any other Job would be an orphan.
+    Only for a process whose journal is `detached`: any other Job would be an orphan at once.
     """
-    return await _answered(given, process, _submit)
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """A run that may be launched now, and its place among those that are."""
-
-    ctx: ExecutionContext
-    who: Identity
-    config: AdapterConfig
-    ports: Ports
-    say: Narrator
-    place: Place
-
-
-_Walk = Callable[[_Start], Awaitable[T]]
-
-
-async def _answered(
-    given: ExecutionContext | Mapping[str, Any], process: Process, walk: _Walk[T]
-) -> T | ExecutionResult:
-    asked = ResultInputs(now=process.settings.now())
+    inputs, narrator = ResultInputs(now=process.settings.now()), None
     try:
-        ctx = ExecutionContext.read(given)
-    except ContextInvalid as error:
-        return early_failure(config_invalid(str(error)), asked)
-    say = Narrator(ctx)
-    try:
-        async with process.poller.with_stop_signal(ctx) as with_stop_signal:
-            who, config = identity_of(with_stop_signal), read_config(with_stop_signal)
-            await begin_run(with_stop_signal, config, say)
-            place = await cancel_on(with_stop_signal.signal, process.launches.enter())
-            try:
-                return await walk(
-                    _Start(with_stop_signal, who, config, process.ports(config.kubeconfig), say, place)
-                )
-            finally:
-                place.leave()
+        ctx = read_context(given)
+        narrator = Narrator(ctx)
+        identity, config = identity_of(ctx), read_config(ctx)
+        ports = process.ports(config.kubeconfig)
+        async with process.poller.with_stop_signal(ctx) as ctx:
+            await begin_run(ctx, config, narrator)
+            with await cancel_on(ctx.signal, process.launches.acquire()):
+                preparing = prepare(ctx, identity, config, ports, narrator)
+                planner, plan = await cancel_on(ctx.signal, preparing)
+                async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
+                    launching = launch(planner, plan, slot_lock, ports, narrator)
+                    launched = await cancel_on(ctx.signal, launching)
+                    slot_lock.has_job(launched.job.ref.name)
+                    await ports.journal.launched(launched.job.ref)
+                    await narrator.status(launched.headline)
+                    return None
     except RunFailure as stop:
-        await say.warn(stop.failure.message)
-        return early_failure(stop.failure, asked)
+        return await _early_result(stop.failure, inputs, narrator)
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One Job of the run, and what the attempt before it used."""
+    """One Job of the run, the slot it works in, and what the attempt before it used."""
 
     launched: LaunchedJob
-    earlier: RunUsage | None = None
+    slot_lock: SlotLock
+    earlier: RunUsage | None
 
 
-async def _run(start: _Start) -> ExecutionResult:
-    ctx, ports, say = start.ctx, start.ports, start.say
-    planner, plan = await _planned(start)
-    async with slot_held(ctx, plan, ports, say) as held:
-        launched = await _launched(planner, plan, held, ports, say)
-        start.place.leave()
-        result = await _seen_through(ctx, _Attempt(launched), held, ports, say)
-        if isinstance(result, RunUsage):
-            await say.status(f"Session {plan.resume} cannot be resumed; trying once more with a fresh one")
-            launched = await _launched(planner, planner.plan(fresh=True), held, ports, say)
-            result = await _seen_through(ctx, _Attempt(launched, result), held, ports, say)
-    assert isinstance(result, ExecutionResult)  # noqa: S101  # a second attempt resumes nothing that is lost
-    return result
-
-
-async def _submit(start: _Start) -> None:
-    planner, plan = await _planned(start)
-    async with slot_held(start.ctx, plan, start.ports, start.say) as held:
-        launched = await _launched(planner, plan, held, start.ports, start.say)
-        await start.ports.journal.launched(launched.job.ref)
-        await start.say.status(launched.headline)
-
-
-async def _planned(start: _Start) -> tuple[Planner, RunPlan]:
-    preparing = prepare(start.ctx, start.who, start.config, start.ports, start.say)
-    return await cancel_on(start.ctx.signal, preparing)
-
-
-async def _launched(
-    planner: Planner, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator
-) -> LaunchedJob:
-    launched = await cancel_on(planner.ctx.signal, launch(planner, plan, held, ports, say))
-    held.has_job(launched.job.ref.name)
-    return launched
-
-
-async def _seen_through(
-    ctx: ExecutionContext, attempt: _Attempt, held: SlotLock, ports: Ports, say: Narrator
+async def _see_through(
+    ctx: StoppableContext, attempt: _Attempt, ports: Ports, narrator: Narrator
 ) -> ExecutionResult | RunUsage:
-    """The answer; what was used where the session it should resume is lost, and a fresh one may do."""
-    launched = attempt.launched
-    async with JobCleanup(launched, held, ports, say) as care:
-        await ports.journal.launched(launched.job.ref)
-        await say.status(launched.headline)
-        seen = await observe(ctx, launched, held, ports, say)
-        care.end_unknown, care.agent_ended, care.last = seen.end_unknown, seen.agent_ended, seen.known
-        if not await care.still_ours():
-            await say.warn((lost := run_taken_over(launched.job.ref.name)).message)
-            return early_failure(lost, ResultInputs(now=ports.settings.now()))
-        failure = classify_run(seen, launched.plan, ports.settings)
-        again = needs_fresh_session(failure, launched.plan)
-        untaken, earlier = say.untaken, attempt.earlier
-        result = None if again else answer(failure, seen, launched.plan, ports.settings, untaken, earlier)
-        if not seen.end_unknown:
-            care.written = await ports.journal.ended(result)
-    log_path = launched.job.annotations.get(RUN_LOG_ANNOTATION)
-    await remove_run_log(launched.plan, log_path, ports.settings, succeeded=failure is None)
-    return used_by(seen, launched.plan) if result is None else result
+    """Observe the Job to its end and return the result, or what was used if a fresh session has to be tried.
+
+    Only the first attempt resumes a session, so only that one returns a `RunUsage`.
+    """
+    launched, slot_lock = attempt.launched, attempt.slot_lock
+    plan, job, settings = launched.plan, launched.job, ports.settings
+    async with JobCleanup(launched, slot_lock, ports, narrator) as cleanup:
+        await ports.journal.launched(job.ref)
+        await narrator.status(launched.headline)
+        observation = await observe(ctx, launched, slot_lock, ports, narrator)
+        if not await cleanup.still_ours():
+            taken_over = run_taken_over(job.ref.name)
+            return await _early_result(taken_over, ResultInputs(now=settings.now()), narrator)
+        failure = classify_run(observation, plan, settings)
+        result = None
+        if not needs_fresh_session(failure, plan):
+            result = result_of(failure, observation, plan, settings, narrator.untaken, attempt.earlier)
+        # recorded before the clean-up deletes the Job: after that a crash could not be recovered from
+        recorded = observation.end_unknown or await ports.journal.ended(result)
+        cleanup.end = RunEnd(observation, recorded=recorded)
+    run_log = job.annotations.get(RUN_LOG_ANNOTATION)
+    await remove_run_log(plan, run_log, settings, succeeded=failure is None)
+    return usage_of(observation, plan) if result is None else result
+
+
+async def _early_result(failure: Failure, inputs: ResultInputs, narrator: Narrator | None) -> ExecutionResult:
+    """Report the failure of a run that observed no agent. Without a context there is no narrator."""
+    if narrator is not None:
+        await narrator.warn(failure.message)
+    return early_failure(failure, inputs)

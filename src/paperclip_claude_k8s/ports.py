@@ -1,4 +1,8 @@
-"""Everything outside a run that it may touch, in one record."""
+"""What a run uses of the world outside it: the cluster, locks, journal, clock and settings, as one record.
+
+The Protocols here are implemented in higher or neighbouring layers (`leases`, `volume`, `cli.runs`), so that
+`run` depends on none of them and tests can pass their own.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -23,18 +27,18 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """Numbers, clock and environment of this process; tests give their own."""
+    """Timings, limits, clock and environment of this process. Tests pass their own."""
 
     timings: Timings = field(default_factory=Timings)
     limits: Limits = field(default_factory=Limits)
     now: Callable[[], datetime] = utc_now
     env: Mapping[str, str] = field(default_factory=dict)
     me: ProcessId | None = None
-    """Which process this is; None finds out."""
+    """Identity of this process; None: determined from the operating system."""
 
 
 class StatusReporter(Protocol):
-    """Says one line to the host."""
+    """Sends single lines of the adapter to the host's log of the run."""
 
     async def status(self, text: str) -> None: ...
 
@@ -89,51 +93,52 @@ class SlotLocks(Protocol):
 
 
 class StartSignals(Protocol):
-    """Which Pods' relays have begun, as a shared volume tells; `volume.start_marks` looks."""
+    """Start marks of relays on a shared volume. `volume.start_marks` implements it."""
 
-    async def seen(self, volume: str, pod_uid: str) -> None:
-        """Wait until the relay of this Pod has begun. `volume`: where the volume is mounted here."""
+    async def wait_for_start(self, volume: str, pod_uid: str) -> None:
+        """Wait for the Pod's start mark and remove it. `volume`: where the volume is mounted here."""
         ...
 
     async def remove(self, volume: str, pod_uid: str) -> None:
-        """Remove what tells of a Pod whose start was told otherwise."""
+        """Remove the mark of a Pod whose start was observed in another way."""
         ...
 
 
 class RunJournal(Protocol):
-    """Writes down outside of this process how far a run has come, each step before the next is taken.
+    """Records the progress of a run outside this process; each step is recorded before the next one is taken.
 
-    For whoever must be able to go on after SIGKILL at any moment. Nothing here raises: what does is a bug.
-    One of `heard` is logged and counted, and the run goes on with a log that is incomplete; others escape.
+    A caller that has to continue a run after SIGKILL at any moment implements it. Its methods must not
+    raise. An exception of `output` is logged and counted, and the run continues with an incomplete log;
+    exceptions of the other methods end the run as a bug.
     """
 
     @property
     def detached(self) -> bool:
-        """Whether Jobs are held for their run beyond this process: only a call that names it adopts them."""
+        """True if Jobs belong to their run, not to this process: only a call for that run adopts them."""
         ...
 
     async def may_create(self) -> bool:
-        """False where the run's Job existed before: then a missing one must not be made again."""
+        """False if the run already had a Job: if that Job is missing now, no second one may be created."""
         ...
 
     async def launched(self, job: JobRef) -> None:
-        """The run has this Job, which can start; what is heard next is its output from the beginning."""
+        """The run has this Job, and its Pod can start. Next, `output` gets all of its output."""
         ...
 
-    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        """Whole lines of the agent, as they were written."""
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        """Whole lines of the agent's output, unchanged."""
         ...
 
     async def ended(self, result: ExecutionResult | None) -> bool:
-        """The Job's result, before the Job is deleted; None: a second attempt with a fresh session follows.
+        """Record the Job's result before the Job is deleted. None: a second attempt follows.
 
-        False where it could not be written down: the Job is kept.
+        False: it could not be recorded, so the Job must be kept.
         """
         ...
 
 
 class NullJournal:
-    """The chronicle of a host that keeps its own books."""
+    """Records nothing: the host keeps its own records."""
 
     detached = False
 
@@ -141,31 +146,31 @@ class NullJournal:
         return True
 
     async def launched(self, job: JobRef) -> None:
-        """Nothing to write."""
+        """Nothing is recorded."""
 
-    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        """Nothing to write."""
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+        """Nothing is recorded."""
 
-    async def ended(self, result: ExecutionResult | None) -> bool:  # noqa: ARG002  # as the protocol has it
+    async def ended(self, result: ExecutionResult | None) -> bool:  # noqa: ARG002  # the Protocol's parameter
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The neighbours of a run. Shared by all runs of one process that use the same cluster."""
+    """What a run uses of the world outside it. All runs with the same kubeconfig share it."""
 
     cluster: Cluster
     informer: Callable[[str], Informer]
     """Namespace → its shared watch."""
     slots: Callable[[str], SlotLocks]
-    """Namespace → who works there."""
+    """Namespace → its slot locks."""
     settings: ProcessSettings
     rate_limiter: RateLimiter
-    """Cap on log reconnects per second, for the whole process."""
+    """Limits log reconnects per second, for the whole process."""
     owned_jobs: set[str] = field(default_factory=set)
-    """Uids of the Jobs that runs of this process own at this moment."""
+    """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
     starts: StartSignals | None = None
-    """Tells of starts before the API does; None where nobody looks."""
+    """Reports starts earlier than the API does; None: start marks are not used."""
     reader: Callable[[], StreamReader] = StreamReader
-    """Makes what reads one agent's output; tests give one that raises."""
+    """Creates the parser of one agent's output; tests pass one that raises."""

@@ -1,4 +1,4 @@
-"""What all runs of one event loop share: connections, shared watches, locks, caps."""
+"""What all runs of one event loop share: connections, watches, locks and limits."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,22 +22,22 @@ from paperclip_claude_k8s.run.host_polling import HostPoller
 from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 SHUTDOWN = 2.0
-"""Seconds that each part of going down may take: hosts are killed soon after their SIGTERM."""
+"""Seconds that each part of the shutdown may take: hosts are killed soon after their SIGTERM."""
 LAUNCHES = 2
-"""Runs that launch at once: more would keep this process and the server from the output of those that run."""
+"""Runs that launch at the same time: more of them would delay the output of the agents that run already."""
 LAUNCH_PATIENCE = 0.05
-"""Seconds after which a launch is one that waits: at least 40 a second begin, however slow the server is."""
+"""Seconds after which a launch makes room for the next one; with two permits at least 40 begin per second."""
 Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
 
 def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-    """The cluster of a kubeconfig, or the one we live in; nothing is opened before its first call."""
+    """The cluster of a kubeconfig, or the one this process runs in. The first call opens the connection."""
     return Gateway(kubeconfig, timings)
 
 
 @dataclass(slots=True)
 class Process:
-    """The neighbours of every run of one event loop; connections and locks belong to their loop."""
+    """Creates the `Ports` of every run of one event loop; connections and locks belong to their loop."""
 
     settings: ProcessSettings
     connect: Connect = connect
@@ -47,7 +47,7 @@ class Process:
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
     launches: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_PATIENCE))
-    """Keeps a crowd of launches from delaying the runs that are there."""
+    """Keeps a burst of launches from delaying runs that are under way."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[str | None, Ports] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
@@ -62,20 +62,20 @@ class Process:
         self.starts = StartMarks(self.nursery)
 
     def ports(self, kubeconfig: str | None) -> Ports:
-        """The neighbours of a run that uses this kubeconfig; None is the cluster we live in."""
+        """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in."""
         if kubeconfig not in self._ports:
             cluster = self.connect(kubeconfig, self.settings.timings)
-            informer = partial(self._informer, kubeconfig, cluster)
-            slots = partial(self._slot_locks, kubeconfig, cluster)
-            shared = (
-                self.settings,
-                self.rate_limiter,
-                self.owned_jobs,
-                self.journal,
-                self.starts,
-                self.reader,
+            self._ports[kubeconfig] = Ports(
+                cluster=cluster,
+                informer=partial(self._informer, kubeconfig, cluster),
+                slots=partial(self._slot_locks, kubeconfig, cluster),
+                settings=self.settings,
+                rate_limiter=self.rate_limiter,
+                owned_jobs=self.owned_jobs,
+                journal=self.journal,
+                starts=self.starts,
+                reader=self.reader,
             )
-            self._ports[kubeconfig] = Ports(cluster, informer, slots, *shared)
         return self._ports[kubeconfig]
 
     def _informer(self, kubeconfig: str | None, cluster: Cluster, namespace: str) -> Informer:
@@ -94,9 +94,9 @@ class Process:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The calling task executes a run for the length of the block."""
+        """Register the calling task as a run, so that `shut_down` cancels it."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # an async function is run by a task
+        assert task is not None  # noqa: S101  # for the type checker: coroutines run in tasks
         self._runs.add(task)
         try:
             yield
@@ -104,7 +104,11 @@ class Process:
             self._runs.discard(task)
 
     async def shut_down(self) -> None:
-        """End what is under way as if the host had cancelled it: Jobs stay, Leases go, within two seconds."""
+        """Cancel all runs, release their Leases and close the connections.
+
+        Jobs stay, and the next process adopts them. Cancelling and releasing take at most `SHUTDOWN` seconds
+        each.
+        """
         runs = self._runs - {asyncio.current_task()}
         for run in runs:
             run.cancel("the adapter is shut down")

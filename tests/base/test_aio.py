@@ -14,16 +14,16 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
-    admission, entered = LaunchLimiter(2, patience=60.0), list[tuple[int, int]]()
+    limiter, entered = LaunchLimiter(2, patience=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
 
     async def visit(number: int) -> None:
-        place = await admission.enter()
+        permit = await limiter.acquire()
         entered.append((number, round(loop.time() - start)))
         await asyncio.sleep(10)
-        place.leave()
-        place.leave()
+        permit.release()
+        permit.release()
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
@@ -32,14 +32,14 @@ async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
 
 
 async def test_who_stays_long_makes_room_once() -> None:
-    admission, loop = LaunchLimiter(1, patience=5.0), asyncio.get_running_loop()
+    limiter, loop = LaunchLimiter(1, patience=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
     async def visit(seconds: float) -> None:
-        place = await admission.enter()
+        permit = await limiter.acquire()
         entered.append(round(loop.time() - start))
         await asyncio.sleep(seconds)
-        place.leave()
+        permit.release()
 
     async with asyncio.TaskGroup() as group:
         for seconds in (7, 4, 1, 1):
@@ -48,14 +48,14 @@ async def test_who_stays_long_makes_room_once() -> None:
 
 
 async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
-    admission = LaunchLimiter(1, patience=60.0)
+    limiter = LaunchLimiter(1, patience=60.0)
 
     async def visit() -> None:
-        place = await admission.enter()
+        permit = await limiter.acquire()
         try:
             await asyncio.sleep(10)
         finally:
-            place.leave()
+            permit.release()
 
     async with asyncio.TaskGroup() as group:
         first, second = group.create_task(visit()), group.create_task(visit())
@@ -63,7 +63,7 @@ async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
         second.cancel()
         first.cancel()
     async with asyncio.timeout(1):
-        await admission.enter()
+        await limiter.acquire()
 
 
 class Rounds:

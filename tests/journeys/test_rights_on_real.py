@@ -56,7 +56,7 @@ FATES = {
     "create jobs": Liveness("k8s_job_create_failed", "cannot create resource"),
     "list jobs": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
     "list pods": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "delete jobs": Liveness(None, "failed to cleanup job", ("jobs",), ()),
+    "delete jobs": Liveness(None, "failed to clean up Job", ("jobs",), ()),
     "get pods": Liveness("k8s_home_pod_unavailable", "cannot get resource"),
     "get pods/log": Liveness(None, "lost between the beginning and the end", (), (), None),
     "create secrets": Liveness(None, "the prompt goes by an init container instead", (), ()),

@@ -40,7 +40,7 @@ async def test_a_resumed_session_that_is_refused_for_good_is_tried_afresh(kind: 
         await host.adapter.shutdown()
         assert result.error_message is None
         assert result.session_id not in {None, SESSION}
-        assert "trying once more with a fresh one" in heard.status
+        assert "trying once more with a fresh session" in heard.status
         assert fake.calls.count("create", "jobs") == 2
 
 

@@ -3,7 +3,7 @@
 from tests.support.objects import a_job
 
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.run.holder_annotations import detached_jobs, detached_note
+from paperclip_claude_k8s.run.holder_annotations import detached_annotations, detached_jobs
 
 
 def who(run_id: str, label: str | None) -> Identity:
@@ -12,14 +12,14 @@ def who(run_id: str, label: str | None) -> Identity:
 
 def test_a_detached_job_is_its_own_runs_and_in_the_way_of_every_other() -> None:
     ours, theirs = who("run-1", "run-1"), who("run-2", "run-2")
-    job = a_job(ours.job_name(), annotations=detached_note(ours))
+    job = a_job(ours.job_name(), annotations=detached_annotations(ours))
     assert detached_jobs([job, a_job("plain")], ours) == set()
     assert detached_jobs([job, a_job("plain")], theirs) == {job.ref.uid}
 
 
 def test_two_runs_whose_ids_are_no_labels_do_not_share_a_detached_job() -> None:
     ours, theirs = who("@@@", None), who("###", None)
-    job = a_job(ours.job_name(), labels={}, annotations=detached_note(ours))
+    job = a_job(ours.job_name(), labels={}, annotations=detached_annotations(ours))
     assert detached_jobs([job], ours) == set()
     assert detached_jobs([job], theirs) == {job.ref.uid}
 

@@ -240,7 +240,7 @@ async def test_a_result_of_one_task_is_never_the_answer_of_another(tmp_path: Pat
         other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
         result, heard = await two.run(runId="run-2", context=other)
         assert_whole(result, heard)
-        assert "answers another task" in heard.status
+        assert "belongs to a different task" in heard.status
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -445,7 +445,7 @@ async def test_a_new_wake_gets_a_new_run_that_goes_on_with_the_session(tmp_path:
             result, heard = await second
         assert_whole(result, heard)
         assert command[command.index("--resume") + 1] == result.session_id
-        assert "answers another wake" in heard.status
+        assert "belongs to a different wake" in heard.status
 
 
 async def test_a_session_that_cannot_be_resumed_is_tried_once_more_afresh(tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ async def test_a_session_that_cannot_be_resumed_is_tried_once_more_afresh(tmp_pa
         assert result.error_message is None
         assert result.session_id is not None
         assert result.session_id != "asked"
-        assert "trying once more with a fresh one" in heard.status
+        assert "trying once more with a fresh session" in heard.status
         names = {name for verb, what, name in fake.calls.made if (verb, what) == ("delete", "jobs")}
         assert len(names) == 2
         assert fake.calls.count("create", "leases") == 2
@@ -574,7 +574,7 @@ async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(t
             fake.faults.refusals.clear()
             result, heard = await two.run(runId="run-2")
         assert_whole(result, heard)
-        assert "was left before it could start" in heard.status
+        assert "so it never started" in heard.status
         assert fake.calls.count("create", "jobs") == 2
 
 

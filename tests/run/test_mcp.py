@@ -14,10 +14,11 @@ from tests.support.runs import Heard, capture
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import StoppableContext
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.host.session import SESSION_CODEC
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.run.mcp_servers import BASELINE_BYTES, BASELINE_PATH, ask_for_servers, read_baseline
+from paperclip_claude_k8s.run.mcp_servers import BASELINE_BYTES, BASELINE_PATH, read_baseline, resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
 
 SERVER = {"name": "s", "url": "https://x.example", "token": "t", "connectionId": "c"}
@@ -32,7 +33,7 @@ class Server:
     connection_id: str = "c"
 
 
-class ResultInputs:
+class Source:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
@@ -59,7 +60,7 @@ class Broken:
 async def heard_from(source: Any) -> tuple[Any, Heard]:
     heard = Heard()
     ctx = a_context(runtimeMcp=source, onLog=heard.on_log)
-    told = await ask_for_servers(ctx, Narrator(ctx))
+    told = await resolve_servers(StoppableContext.of(ctx), Narrator(ctx))
     return told.runtime_mcp, heard
 
 
@@ -69,8 +70,8 @@ async def heard_from(source: Any) -> tuple[Any, Heard]:
         {"servers": [SERVER]},
         {"getServers": lambda: [SERVER]},
         [SERVER],
-        ResultInputs([SERVER]),
-        ResultInputs((Server(),)),
+        Source([SERVER]),
+        Source((Server(),)),
         AskedLater(),
     ],
     ids=lambda source: type(source).__name__,
@@ -86,13 +87,11 @@ async def test_a_host_without_servers_is_asked_nothing() -> None:
     assert (await heard_from({}))[0] == {"servers": []}
 
 
-@pytest.mark.parametrize(
-    "source", [Broken(), Silent(), ResultInputs(3)], ids=lambda source: type(source).__name__
-)
+@pytest.mark.parametrize("source", [Broken(), Silent(), Source(3)], ids=lambda source: type(source).__name__)
 async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(source: Any) -> None:
     told, heard = await heard_from(source)
     assert told == {"servers": []}
-    assert "MCP servers could not be asked for" in heard.status
+    assert "Could not get MCP servers from the host" in heard.status
     assert "c4n4ry" not in heard.status
 
 
@@ -116,7 +115,7 @@ async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(
                 "agent": {"id": "ada"},
                 "config": {"kubeconfig": "fake", "image": "x"},
                 "runtime": runtime,
-                "runtimeMcp": ResultInputs(list(servers)),
+                "runtimeMcp": Source(list(servers)),
                 "onLog": heard.on_log,
             }
             return await adapter.execute(ctx), heard

@@ -71,7 +71,7 @@ async def test_a_server_that_does_not_say_is_given_the_benefit_of_the_doubt(tmp_
     result, heard, _, created = await run_on(tmp_path, None, enableDocker=True)
     assert result.error_code != "k8s_config_invalid"
     assert created == 1
-    assert "version could not be read" in heard.status
+    assert "Could not read the API server's version" in heard.status
     assert "enableDocker may have no effect" in heard.status
 
 

@@ -196,7 +196,7 @@ async def test_a_second_attempt_launches_again_in_the_slot_its_run_holds(
         second = await begun(group, host, "run-2", **more)
         result, heard = await first
         assert result.error_message is None
-        assert "trying once more with a fresh one" in heard.status
+        assert "trying once more with a fresh session" in heard.status
         if more:
             assert_whole(*await second)
         else:

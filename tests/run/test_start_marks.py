@@ -33,7 +33,7 @@ async def test_each_that_waits_hears_of_its_own_pod_and_the_mark_goes(
     marks: StartMarks, tmp_path: Path
 ) -> None:
     async with asyncio.timeout(HANGING), asyncio.TaskGroup() as group:
-        one, two = (group.create_task(marks.seen(str(tmp_path), uid)) for uid in ("one", "two"))
+        one, two = (group.create_task(marks.wait_for_start(str(tmp_path), uid)) for uid in ("one", "two"))
         await asyncio.sleep(0.3)
         assert not one.done(), "there is not even a folder yet"
         made = mark(tmp_path, "one")
@@ -48,7 +48,7 @@ async def test_marks_of_pods_that_nobody_waits_for_are_left_alone(marks: StartMa
     stranger = mark(tmp_path, "stranger")
     mark(tmp_path, "ours")
     async with asyncio.timeout(HANGING):
-        await marks.seen(str(tmp_path), "ours")
+        await marks.wait_for_start(str(tmp_path), "ours")
     assert stranger.exists()
 
 
@@ -67,14 +67,14 @@ async def test_a_folder_that_is_a_link_tells_nothing(marks: StartMarks, tmp_path
     (elsewhere / "one").touch()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
-            await marks.seen(str(volume), "one")
+            await marks.wait_for_start(str(volume), "one")
     assert (elsewhere / "one").exists()
 
 
 async def test_who_waits_no_longer_is_forgotten(marks: StartMarks, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
-            await marks.seen(str(tmp_path), "one")
+            await marks.wait_for_start(str(tmp_path), "one")
     async with asyncio.timeout(HANGING):
         while any("start marks" in task.get_name() for task in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

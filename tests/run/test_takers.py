@@ -59,7 +59,7 @@ class FailingJournal(NullJournal):
         self._trap = trap
         self.text = b""
 
-    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         self._trap.step()
         self.text += block
 

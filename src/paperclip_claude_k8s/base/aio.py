@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -71,30 +71,36 @@ class PeriodicTask:
 
 
 class LaunchLimiter:
-    """So many inside at once, in the order they came; who stays long no longer counts.
+    """A FIFO semaphore whose permits expire: whoever holds one for long is waiting and uses no CPU.
 
-    A crowd that does the same work at the same time would have everybody wait for everybody.
+    Without it, a burst of launches would do all its work at the same time, and each would finish last.
     """
 
     def __init__(self, width: int, patience: float) -> None:
-        """`patience`: seconds after which one inside makes room for another, since it must be waiting."""
+        """`width`: permits at a time. `patience`: seconds after which a permit expires."""
         self._room = asyncio.Semaphore(width)
         self._patience = patience
 
-    async def enter(self) -> "Place":
-        """Wait for a place."""
+    async def acquire(self) -> "Permit":
+        """Wait for a permit."""
         await self._room.acquire()
-        return Place(self._room, self._patience)
+        return Permit(self._room, self._patience)
 
 
-class Place:
-    """A place inside: given up by `leave`, however often, or by itself after `patience` seconds."""
+class Permit:
+    """A permit to launch. It ends with `release` (idempotent), with its `with` block, or when it expires."""
 
     def __init__(self, room: asyncio.Semaphore, patience: float) -> None:
         self._room: asyncio.Semaphore | None = room
-        self._timer = asyncio.get_running_loop().call_later(patience, self.leave)
+        self._timer = asyncio.get_running_loop().call_later(patience, self.release)
 
-    def leave(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
         room, self._room = self._room, None
         if room is not None:
             self._timer.cancel()

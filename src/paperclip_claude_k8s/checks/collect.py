@@ -21,8 +21,9 @@ from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
+from paperclip_claude_k8s.run.begin import identity_of
 from paperclip_claude_k8s.run.narrate import PREFIX, Narrator
-from paperclip_claude_k8s.run.prepare import find_site, identity_of
+from paperclip_claude_k8s.run.prepare import find_site
 
 T = TypeVar("T")
 K = TypeVar("K")

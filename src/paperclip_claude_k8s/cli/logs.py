@@ -41,7 +41,7 @@ class StdoutJournal(NullJournal):
         self.stuck: FirstResult[Unprintable] = FirstResult()
         """Stdout takes no more."""
 
-    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         if stream != "stdout" or self.stuck.is_set():
             return
         known = min(self._before, len(block))

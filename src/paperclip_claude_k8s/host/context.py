@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -107,6 +107,19 @@ class ExecutionContext(_HostModel):
             return cls.model_validate(given if isinstance(given, Mapping) else vars(given))
         except (ValidationError, TypeError) as error:
             raise ContextInvalid(_explain(error)) from None
+
+
+class StoppableContext(ExecutionContext):
+    """A context whose `signal` is final: the host's own, one set by polling its API, or none."""
+
+    @classmethod
+    def of(cls, ctx: ExecutionContext, **replaced: Any) -> Self:  # noqa: ANN401  # any of its fields
+        """`ctx` with these fields replaced. Nothing is validated again."""
+        return cast("Self", cls.model_construct(None, **{**ctx.__dict__, **replaced}))
+
+
+class ResolvedContext(StoppableContext):
+    """A context whose MCP servers are known: `runtime_mcp` is `{"servers": [...]}`, or None without any."""
 
 
 _HINTS = {

@@ -1,4 +1,4 @@
-"""Jobs that other attempts and other host processes left behind: made ours, or passed over."""
+"""Jobs that other attempts and other host processes left behind: adopted, deleted, or skipped."""
 
 from collections.abc import Collection, Sequence
 
@@ -22,32 +22,32 @@ from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
-from paperclip_claude_k8s.run.holder_annotations import holder_note
+from paperclip_claude_k8s.run.holder_annotations import holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_equal
 
-"""Answers to a patch whose test failed: somebody changed the Job since we saw it."""
+"""Statuses of a patch whose `test` failed: the Job was changed since it was listed."""
 
 
 async def adopt(
-    job: JobSnapshot, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator
+    job: JobSnapshot, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
 ) -> JobSnapshot | None:
-    """Make the Job ours by its labels; None when it is gone or changed meanwhile.
+    """Set the Job's labels to this run; None if the Job is gone or was changed since it was listed.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
     """
     ours = {RUN_LABEL: plan.identity.run, SESSION_LABEL: plan.identity.session}
-    changed = {key: value for key, value in ours.items() if value and job.labels.get(key) != value}
-    note = {} if held.fenced else holder_note(ports, plan.namespace)
-    if not changed and not note:
+    labels = {key: value for key, value in ours.items() if value and job.labels.get(key) != value}
+    annotations = {} if slot_lock.fenced else holder_annotations(ports, plan.namespace)
+    if not labels and not annotations:
         return job
     patch: list[JsonObject] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": job.resource_version},
-        *(_added("labels", key, value) for key, value in changed.items()),
-        *(_added("annotations", key, value) for key, value in note.items()),
+        *(_added("labels", key, value) for key, value in labels.items()),
+        *(_added("annotations", key, value) for key, value in annotations.items()),
     ]
-    call = Retrier(ports.settings.timings, say)
+    call = Retrier(ports.settings.timings, narrator)
     try:
         return await call("patch job", lambda: ports.cluster.patch_job(job.ref, patch))
     except ClusterError as error:
@@ -56,60 +56,66 @@ async def adopt(
         raise RunFailure(failures.adoption_failed(job.ref.name, error)) from None
 
 
-async def clear_unopened(
-    jobs: Sequence[JobSnapshot], held: Collection[str], ports: Ports, say: Narrator
+async def delete_never_started(
+    jobs: Sequence[JobSnapshot], owned: Collection[str], ports: Ports, narrator: Narrator
 ) -> list[JobSnapshot]:
-    """Delete living Jobs that were left before their Secret was there; the others.
+    """Delete live Jobs whose run Secret was never created; return the remaining Jobs.
 
-    Without it no Pod ever started, and with its holder dead none will. `held`: uids whose holder is alive.
-    A Job that names the only Pod which may run its agent had one, and lost the Secret after that.
+    Without its Secret no Pod of a Job starts its agent, and with its holder dead nothing will create it.
+    `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod is kept: it had a Secret, which
+    was deleted after that Pod had started.
     """
     kept = []
     for job in jobs:
         gated = UNGATED_ANNOTATION not in job.annotations and AGENT_POD_ANNOTATION not in job.annotations
-        orphaned = gated and is_live(job) and job.ref.uid not in held
-        if not orphaned or await _was_opened(job, ports):
+        orphaned = gated and is_live(job) and job.ref.uid not in owned
+        if not orphaned or not await _deleted_without_secret(job, ports):
             kept.append(job)
         else:
-            await say.status(f"Job {job.ref.name} was left before it could start; deleted")
+            text = "its run Secret was never created, so it never started"
+            await narrator.status(f"Deleted orphaned Job {job.ref.name}: {text}")
     return kept
 
 
-async def _was_opened(job: JobSnapshot, ports: Ports) -> bool:
+async def _deleted_without_secret(job: JobSnapshot, ports: Ports) -> bool:
+    """Delete the Job if it has no run Secret. False: it has one, or a call failed and it may have one."""
     ref = job.ref
     try:
         if await ports.cluster.read_secret(ref.namespace, ref.name) is not None:
-            return True
+            return False
         await ports.cluster.delete_job(ref, "Background")
     except ClusterError:
-        return True  # what cannot be looked at is believed to run
-    return False
+        return False
+    return True
 
 
-async def pass_over(jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, say: Narrator) -> str | None:
-    """Mark results that answer another wake as taken; the newest session of our task, to go on from."""
+async def skip_unclaimed(
+    jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, narrator: Narrator
+) -> str | None:
+    """Mark finished Jobs of other wakes as taken; return the newest session of our task among them."""
     session: str | None = None
     for job in sorted(jobs, key=lambda job: str(job.created)):
         theirs = job.labels.get(TASK_LABEL)
         if await mark_taken(job, ports):
             other = "task" if known_different(theirs, plan.identity.task) else "wake"
-            await say.status(f"Job {job.ref.name} finished unheard; its result answers another {other}")
+            why = f"it finished while no host was watching and belongs to a different {other}"
+            await narrator.status(f"Ignoring the result of Job {job.ref.name}: {why}")
         if known_equal(theirs, plan.identity.task):
             session = await _session_of(job, ports) or session
     return session
 
 
 async def mark_taken(job: JobSnapshot, ports: Ports) -> bool:
-    """Note on a Job that its result was answered; False where that could not be done."""
+    """Annotate a Job whose result needs no further attention; False if the patch failed."""
     try:
-        noted = _added("annotations", TAKEN_ANNOTATION, iso(ports.settings.now()))
-        return await ports.cluster.patch_job(job.ref, [noted]) is not None
+        taken = _added("annotations", TAKEN_ANNOTATION, iso(ports.settings.now()))
+        return await ports.cluster.patch_job(job.ref, [taken]) is not None
     except ClusterError:
-        return False  # it will be passed over once more; nothing worse
+        return False  # the next run skips it once more
 
 
 async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
-    """The session that a finished Job's relay noted; None where nothing is known or it failed."""
+    """The session in the relay's summary of a finished Job; None if it is unknown or the agent failed."""
     nonce = job.annotations.get(NONCE_ANNOTATION)
     try:
         pods = await ports.cluster.list_pods(job.ref.namespace, {JOB_NAME_LABEL: job.ref.name})
@@ -126,5 +132,5 @@ def _message(pod: PodSnapshot) -> str:
 
 
 def _added(field: str, key: str, value: str) -> JsonObject:
-    """One entry of a JSON patch."""
+    """One operation of a JSON patch."""
     return {"op": "add", "path": json_pointer("metadata", field, key), "value": value}

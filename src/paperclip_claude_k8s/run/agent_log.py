@@ -150,7 +150,7 @@ class _Sink:
 
     def __init__(self, say: Narrator, journal: RunJournal, reader: StreamReader) -> None:
         self._say = say
-        self._chronicle = journal
+        self._journal = journal
         self.reader = reader
         self.heed: Callable[[StreamReader], None] = lambda _: None
         self._busy = 0
@@ -186,7 +186,7 @@ class _Sink:
             self._parser_failed = True
         self._busy += 1
         try:
-            await self._chronicle.heard(stream, block)
+            await self._journal.output(stream, block)
         except Exception as error:  # noqa: BLE001  # raised again below
             failed.append(("journal", error))
         await self._say.output(stream, block)

@@ -1,14 +1,16 @@
-"""What the host is told, and asked, before anything is created."""
+"""The first steps of a run: check what the host passed in, and call it back before anything is created."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
-from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
+from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unknown_keys
+from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
 from paperclip_claude_k8s.host.redact import mask_tree, redact_command
-from paperclip_claude_k8s.plan.identity import user_labels
+from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
 from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
@@ -16,11 +18,38 @@ from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 
 
-async def begin_run(ctx: ExecutionContext, config: AdapterConfig, say: Narrator) -> None:
-    """Ask to be told of a Stop (HOST.md 0.2) and say what of the config has no effect.
+def read_context(given: ExecutionContext | Mapping[str, Any]) -> ExecutionContext:
+    """Raises RunFailure `k8s_config_invalid`, naming the field and what is expected."""
+    try:
+        return ExecutionContext.read(given)
+    except ContextInvalid as error:
+        raise RunFailure(failures.config_invalid(str(error))) from None
+
+
+def identity_of(ctx: ExecutionContext) -> Identity:
+    """Raises RunFailure `k8s_agent_id_invalid`."""
+    identity = identify(ctx)
+    if identity is None:
+        raise RunFailure(failures.agent_id_invalid(ctx.agent.id))
+    return identity
+
+
+def read_config(ctx: ExecutionContext) -> AdapterConfig:
+    """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
+    target = ctx.execution_target or {}
+    if target.get("kind") == "remote":  # a machine of the host's own, not a Job
+        raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
+    try:
+        return AdapterConfig.read(ctx.config)
+    except ConfigInvalid as error:
+        raise RunFailure(failures.config_invalid(str(error))) from None
+
+
+async def begin_run(ctx: StoppableContext, config: AdapterConfig, narrator: Narrator) -> None:
+    """Tell the host that it can cancel the run from now on, and warn about settings without effect.
 
     Raises:
-        RunFailure: `cancelled`, when the host has stopped the run already.
+        RunFailure: `cancelled`, if the host has stopped the run already.
     """
     if ctx.on_cancellation_ready is not None:
         await call_safely("onCancellationReady", ctx.on_cancellation_ready)
@@ -28,14 +57,14 @@ async def begin_run(ctx: ExecutionContext, config: AdapterConfig, say: Narrator)
         raise RunFailure(failures.cancelled(proven=True))
     unknown = unknown_keys(ctx.config)
     if unknown:
-        await say.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
+        await narrator.warn(f"Unknown config keys ignored: {', '.join(unknown)}")
     _, skipped = user_labels(config.labels)
     if skipped:
-        await say.warn(f"Labels skipped (reserved or not legal): {', '.join(skipped)}")
+        await narrator.warn(f"Labels skipped (reserved or not valid): {', '.join(skipped)}")
 
 
 async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
-    """Tell the host what is about to be run; secrets stay out of it."""
+    """Report to the host what is about to run, with secrets masked."""
     if ctx.on_meta is not None:
         await call_safely("onMeta", partial(ctx.on_meta, _meta(ctx, plan)))
     if ctx.on_dispatch is not None:
@@ -43,7 +72,7 @@ async def announce(ctx: ExecutionContext, plan: RunPlan) -> None:
 
 
 def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
-    """As the seeds word it; the context loses the part that holds a token (HOST.md 3.3)."""
+    """The argument of `onMeta`. Hosts store it, so the part of the context that holds a token is removed."""
     timeout = plan.config.timeout_sec
     secrets = plan.secret_values | bearer_tokens(ctx)
     return {

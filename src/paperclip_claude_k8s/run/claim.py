@@ -1,6 +1,13 @@
-"""The guard: may this run work for its agent now?"""
+"""The concurrency guard: may this run start an agent in its slot now?
+
+A slot is one agent, or one agent and task. It is guarded twice. The slot lock keeps runs of all processes
+apart that hold a Lease. The Jobs of the agent are then listed, because a Job outlives the process that
+created it: an orphaned one is adopted where that is allowed, and otherwise blocks the slot or is waited for.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,12 +17,14 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import Failure, RunFailure
+from paperclip_claude_k8s.host.context import StoppableContext
 from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.adopt import adopt, clear_unopened, pass_over
-from paperclip_claude_k8s.run.holder_annotations import detached_jobs, held_jobs
+from paperclip_claude_k8s.run.adopt import adopt, delete_never_started, skip_unclaimed
+from paperclip_claude_k8s.run.holder_annotations import detached_jobs, jobs_with_live_holder
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
     Adopt,
     Blocked,
@@ -26,66 +35,83 @@ from paperclip_claude_k8s.verdict.slot import (
     judge_slot,
 )
 
-LOOK_AGAIN = 1.0
-"""Seconds between two looks at a slot that is taken or being left."""
+POLL_INTERVAL = 1.0
+"""Seconds between two lists while the slot is taken or Pods in it are terminating."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The slot is free: a Job may be created. `session`: where a finished run of our task left off."""
+    """The slot is free: a Job may be created. `session`: the last session of a finished run of our task."""
 
     session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A Job that takes the place of a new one; `own`: an earlier attempt of this very run made it."""
+    """A Job to observe instead of creating one; `own`: an earlier attempt of this very run created it."""
 
     job: JobSnapshot
     own: bool
     prior_run: str | None = None
-    """Whose the Job was until now, as its label said."""
+    """The run that the Job's label named before the adoption."""
 
 
 Claim: TypeAlias = Fresh | Adopted
 
 
-async def claim_slot(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> Claim:
-    """List the agent's Jobs and step back unless the slot is free or a Job in it may be adopted.
+@asynccontextmanager
+async def hold_slot(
+    ctx: StoppableContext, plan: RunPlan, ports: Ports, narrator: Narrator
+) -> AsyncIterator[SlotLock]:
+    """Hold the run's slot for the length of the block, which covers both attempts.
+
+    Raises:
+        RunFailure: `k8s_concurrent_run_blocked`, `k8s_concurrency_guard_unreachable`, `cancelled`.
+    """
+    identity, config = plan.identity, plan.config
+    per_task = config.concurrency_scope == "task" and identity.task
+    slot = f"{identity.agent}:{identity.task}" if per_task else identity.agent
+    holding = ports.slots(plan.namespace).hold(slot, identity.run_id, config.concurrency_wait_sec, narrator)
+    async with AsyncExitStack() as stack:
+        yield await cancel_on(ctx.signal, stack.enter_async_context(holding))
+
+
+async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> Claim:
+    """List the agent's Jobs until the slot is free or a Job in it can be adopted.
 
     Raises:
         RunFailure: `k8s_concurrent_run_blocked`, `k8s_orphan_task_unknown`, `k8s_orphan_session_mismatch`,
             `k8s_concurrency_guard_unreachable`.
     """
-    return await _Guard(plan, held, ports, say).claim()
+    return await _Guard(plan, slot_lock, ports, narrator).claim()
 
 
 class _Guard:
-    def __init__(self, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> None:
+    def __init__(self, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> None:
         self._plan = plan
-        self._held = held
+        self._slot_lock = slot_lock
         self._ports = ports
-        self._say = say
+        self._narrator = narrator
         self._loop = asyncio.get_running_loop()
         self._waiting_for = ""
         self._waited: dict[str, float] = {}
-        """Seconds for each of what held us up; each has a patience of its own."""
-        self._looked = self._loop.time()
+        """Seconds waited so far for each kind of obstacle; each has its own limit."""
+        self._listed_at = self._loop.time()
 
     async def claim(self) -> Claim:
         while True:
-            claim = await self._settled(await self._look())
+            claim = await self._act_on(await self._judge())
             if claim is not None:
                 return claim
-            await asyncio.sleep(LOOK_AGAIN)
+            await asyncio.sleep(POLL_INTERVAL)
 
-    async def _settled(self, verdict: SlotVerdict) -> Claim | None:
-        """What the verdict allows; None to look again."""
+    async def _act_on(self, verdict: SlotVerdict) -> Claim | None:
+        """The claim that the verdict allows; None: list again after a pause."""
         match verdict:
             case Free(unclaimed):
-                return Fresh(await pass_over(unclaimed, self._plan, self._ports, self._say))
+                return Fresh(await skip_unclaimed(unclaimed, self._plan, self._ports, self._narrator))
             case Adopt(job, own):
-                ours = await adopt(job, self._plan, self._held, self._ports, self._say)
+                ours = await adopt(job, self._plan, self._slot_lock, self._ports, self._narrator)
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
             case Blocked(failure):
                 clears = failures.slot_may_clear(failure)
@@ -96,42 +122,43 @@ class _Guard:
                 await self._wait("Pods", failures.pods_remain(names), self._plan.config.terminating_wait_sec)
                 return None
 
-    async def _wait(self, what: str, failure: Failure, patience: float) -> None:
-        """Nothing while there is patience left with what holds us up now; said once of each."""
-        now, new = self._loop.time(), what not in self._waited
-        more = now - self._looked if self._waiting_for == what else 0.0
-        waited = self._waited[what] = self._waited.get(what, 0.0) + more
-        self._looked, self._waiting_for = now, what
-        if waited >= patience:
+    async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
+        """Count the time for this obstacle, and report it once. Raises RunFailure after `limit` seconds."""
+        now, new = self._loop.time(), obstacle not in self._waited
+        since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
+        waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last
+        self._listed_at, self._waiting_for = now, obstacle
+        if waited >= limit:
             raise RunFailure(failure)
         if new:
-            await self._say.status(f"Waiting up to {patience:g}s for the slot: {failure.message}")
+            await self._narrator.status(f"Waiting up to {limit:g}s for the slot: {failure.message}")
 
-    async def _look(self) -> SlotVerdict:
-        """Quorum lists of the agent's Jobs and Pods, judged. Cannot be listed means closed, never free.
+    async def _judge(self) -> SlotVerdict:
+        """Judge quorum lists of the agent's Jobs and Pods. A failed list is an error, never a free slot.
 
-        The Pods come second: one of a Job that was created meanwhile has to wait for the next look.
+        The Pods are listed after the Jobs: a Pod whose Job was created in between then counts as a stranger
+        that still runs, and the guard lists again.
         """
         plan, ports = self._plan, self._ports
-        call = Retrier(ports.settings.timings, self._say)
+        call = Retrier(ports.settings.timings, self._narrator)
         selector = plan.identity.selector
         try:
             jobs = (await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))).items
             pods = (await call("list pods", lambda: ports.cluster.list_pods(plan.namespace, selector))).items
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
-        alive = held_jobs(jobs, ports)
-        kept = await clear_unopened(jobs, alive, ports, self._say)
+        owned = jobs_with_live_holder(jobs, ports)
+        kept = await delete_never_started(jobs, owned, ports, self._narrator)
         detached = detached_jobs(kept, plan.identity)
-        return judge_slot(kept, _claimant(plan), alive, detached, pods)
+        return judge_slot(kept, _claimant(plan), owned, detached, pods)
 
 
 def _claimant(plan: RunPlan) -> Claimant:
-    who, config = plan.identity, plan.config
+    identity, config = plan.identity, plan.config
     return Claimant(
-        run=who.run,
-        names=who.job_names,
-        task=who.task,
+        run=identity.run,
+        names=identity.job_names,
+        task=identity.task,
         session=label_value(plan.resume),
         retry_of=label_value(plan.retry_of),
         wake=plan.wake_digest,

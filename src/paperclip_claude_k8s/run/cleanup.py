@@ -1,44 +1,47 @@
-"""The scope that owns a launched Job and tidies it away."""
+"""Deletes or keeps a launched Job once its run has ended.
+
+Everything follows from how the block of `JobCleanup` ends: normally with a `RunEnd`, normally without one
+(another host process took the run over), or with an exception (the host shuts down, or a bug).
+`verdict.retention` decides from that whether the Job stays.
+"""
 
 import asyncio
 from dataclasses import dataclass
 from typing import Self
 
-from paperclip_claude_k8s.cluster.model import Known
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
-from paperclip_claude_k8s.failures import RunFailure
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import mark_taken
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
 from paperclip_claude_k8s.volume.staging import unstage_after
 
 
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended whose Job was observed to its end. `recorded`: the journal has its result."""
+
+    observation: Observation
+    recorded: bool
+
+
 @dataclass(slots=True)
 class JobCleanup:
-    """Owns a Job for the length of a block; then deletes it, unless `verdict.retention` says to keep it."""
+    """Owns a Job for the length of a block, then cleans it up. The block sets `end`."""
 
     launched: LaunchedJob
-    held: SlotLock
+    slot_lock: SlotLock
     ports: Ports
-    say: Narrator
-    end_unknown: bool = False
-    written: bool = True
-    """Whether the result is where it survives this process, if anywhere is asked for."""
-    agent_ended: bool = False
-    """Only what ended by itself may be retained: nobody would listen to what goes on."""
-    last: Known | None = None
-    """What was known of Job and Pod at the end; None where nothing was observed."""
-    _ours: bool | None = None
+    narrator: Narrator
+    end: RunEnd | None = None
 
     async def still_ours(self) -> bool:
-        """False where another host process took the run over; asked once."""
-        if self._ours is None:
-            slots = self.ports.slots(self.launched.job.ref.namespace)
-            self._ours = await slots.still_ours(self.held)
-        return self._ours
+        """False if another host process took the run over."""
+        slots = self.ports.slots(self.launched.job.ref.namespace)
+        return await slots.still_ours(self.slot_lock)
 
     async def __aenter__(self) -> Self:
         self.ports.owned_jobs.add(self.launched.job.ref.uid)
@@ -46,52 +49,53 @@ class JobCleanup:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.ports.owned_jobs.discard(self.launched.job.ref.uid)
-        await self._tidy(self._leaving(error))
+        await self._clean_up(self._leaving(error))
 
     def _leaving(self, error: BaseException | None) -> LeaveReason:
         match error:
+            case None if (end := self.end) is not None:
+                if end.observation.end_unknown:
+                    return "unclear"
+                return "done" if end.recorded else "unwritten"
             case None:
-                return "unclear" if self.end_unknown else "done" if self.written else "unwritten"
-            case RunFailure():
-                return "done"
+                return "lost"
             case asyncio.CancelledError():
                 return "shutdown"
         return "bug"
 
-    async def _tidy(self, how: LeaveReason) -> None:
-        """Bounded, and never a reason for another result."""
+    async def _clean_up(self, leaving: LeaveReason) -> None:
+        """Takes at most `Timings.tidy` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
+        retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
+        kept = reason_to_keep(leaving, retain=retain)
         try:
             async with asyncio.timeout(ports.settings.timings.tidy):
-                if how == "done" and not await self.still_ours():
-                    how = "lost"
-                kept = reason_to_keep(how, retain=plan.config.retain_jobs and self.agent_ended)
                 if kept is None:
-                    call = Retrier(ports.settings.timings, self.say)
+                    call = Retrier(ports.settings.timings, self.narrator)
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
-                    await self._remove_released()
-                elif how == "done":
+                    await self._delete_released_pod()
+                elif leaving == "done":
                     await mark_taken(job, ports)
-                if kept is None or how == "done":
+                if kept is None or leaving == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
-            words = str(error) or f"no answer within {ports.settings.timings.tidy:g}s"
-            await self.say.warn(
-                f"Warning: failed to cleanup job {job.ref.name}: {words}; its TTL will remove it"
+            reason = str(error) or f"no answer within {ports.settings.timings.tidy:g}s"
+            await self.narrator.warn(
+                f"Warning: failed to clean up Job {job.ref.name}: {reason}; its TTL will remove it"
             )
             return
         if kept is not None:
-            await self.say.status(f"Retaining job {job.ref.name}: {kept}")
+            await self.narrator.status(f"Retaining Job {job.ref.name}: {kept}")
 
-    async def _remove_released(self) -> None:
-        """A Pod that its Job does not take along, since the Job controller let go of it."""
-        known = self.last
+    async def _delete_released_pod(self) -> None:
+        """Delete a Pod that the deletion of its Job leaves behind, because the Job controller released it."""
+        known = self.end.observation.known if self.end is not None else None
         if known is not None and known.pod is not None and known.pod_released and not known.pod_gone:
             try:
                 await self.ports.cluster.delete_pod(known.pod)
             except ClusterError as error:
                 name = known.pod.name
-                await self.say.warn(
-                    f"Pod {name} stays: it lost its labels, so its Job let go of it, and it cannot be "
-                    f"deleted ({error}); `kubectl delete pod {name}` removes it"
+                await self.narrator.warn(
+                    f"Pod {name} is left over: its labels were changed, so the Job controller released it, "
+                    f"and it could not be deleted ({error}); `kubectl delete pod {name}` removes it"
                 )

@@ -1,4 +1,4 @@
-"""From a sighting to the answer: picks what the verdict needs of plan and house, and judges nothing."""
+"""From an observation to the result: passes what `verdict` needs of the plan, and decides nothing itself."""
 
 from dataclasses import replace
 
@@ -13,40 +13,41 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import HostFailures, ResultInputs, billing_of, build_result
 
 
-def classify_run(seen: Observation, plan: RunPlan, settings: ProcessSettings) -> Failure | None:
-    """What went wrong, or None."""
+def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSettings) -> Failure | None:
+    """Why the run failed; None if it succeeded."""
     config = plan.config
     return classify_end(
-        seen, OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _resumed(plan))
+        observation, OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _resumed(plan))
     )
 
 
 def needs_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
-    """Whether one more attempt without the session may succeed: it was resumed, and cannot be (SPEC 6)."""
+    """True if this first attempt failed because the session it should resume does not exist any more."""
     return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
 
 
-def used_by(seen: Observation, plan: RunPlan) -> RunUsage:
-    """What this attempt used, for the answer of the one after it."""
-    return seen.transcript.reported_usage.for_run(resumed=_resumed(plan))
+def usage_of(observation: Observation, plan: RunPlan) -> RunUsage:
+    """What this attempt used; the result of the next attempt includes it."""
+    return observation.transcript.reported_usage.for_run(resumed=_resumed(plan))
 
 
-def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
+def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
     failure: Failure | None,
-    seen: Observation,
+    observation: Observation,
     plan: RunPlan,
     settings: ProcessSettings,
     untaken: HostFailures,
-    earlier: RunUsage | None = None,
+    earlier: RunUsage | None,
 ) -> ExecutionResult:
-    """The whole answer.
+    """The result for the host.
 
-    `untaken`: what the run's host did not take so far; `earlier`: what an attempt before this one used.
+    `untaken`: output that the host's callback did not accept so far. `earlier`: what the attempt before this
+    one used.
     """
     config = plan.config
-    environment, source = plan.environment, seen.transcript.api_key_source
+    environment, source = plan.environment, observation.transcript.api_key_source
     billing, biller = billing_of(environment.names, source, on_bedrock=environment.on_bedrock)
-    asked = ResultInputs(
+    inputs = ResultInputs(
         now=settings.now(),
         model=config.model or "",
         session_params=dict(plan.session_params),
@@ -54,11 +55,11 @@ def answer(  # noqa: PLR0913, PLR0917  # all that an answer is made of
         biller=biller,
         continuation_marker=config.continuation_marker,
         host_failures=replace(untaken, first_error=mask_values(untaken.first_error, plan.secret_values)),
-        clear_session=plan.attempt > 1 and seen.transcript.session_id is None,
+        clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
         resumed=_resumed(plan),
         earlier=earlier,
     )
-    return build_result(failure, seen, asked)
+    return build_result(failure, observation, inputs)
 
 
 def _resumed(plan: RunPlan) -> bool:

@@ -1,4 +1,10 @@
-"""What a Job says of the process that runs it: the fence where Leases are forbidden (SPEC 2)."""
+"""Annotations on a Job that name its holder, for clusters where the adapter may not use Leases.
+
+The holder is the host process that observes the Job. It writes its process id and refreshes a timestamp
+every `INTERVAL` seconds. On the same machine other processes check the process id; elsewhere a holder counts
+as dead once its timestamp is older than `STALE`. A detached Job belongs to its run instead: only a call for
+the same run adopts it.
+"""
 
 import asyncio
 import json
@@ -22,14 +28,14 @@ from paperclip_claude_k8s.leases.process_id import start_time
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.ports import Ports, SlotLock
 
-STEP = 60.0
-"""Seconds between two notes that the holder lives."""
-UNSEEN = timedelta(seconds=180)
-"""A holder that was not seen for so long is dead: three notes are missing. Clocks may differ by a minute."""
+INTERVAL = 60.0
+"""Seconds between two timestamps of the holder."""
+STALE = timedelta(seconds=180)
+"""Age of the timestamp at which its holder is dead: three were missed. Clocks may differ by a minute."""
 
 
-def holder_note(ports: Ports, namespace: str) -> dict[str, str]:
-    """Annotations of a Job that this process runs without a Lease."""
+def holder_annotations(ports: Ports, namespace: str) -> dict[str, str]:
+    """Annotations of a Job that this process holds without a Lease."""
     me = ports.slots(namespace).me
     return {
         HOLDER_ANNOTATION: json.dumps(me.to_map(), sort_keys=True),
@@ -37,48 +43,50 @@ def holder_note(ports: Ports, namespace: str) -> dict[str, str]:
     }
 
 
-def detached_note(who: Identity) -> dict[str, str]:
-    """Annotations of a Job that is held for its run, not for a process (SPEC 12)."""
-    return {DETACHED_ANNOTATION: _detached_for(who)}
+def detached_annotations(identity: Identity) -> dict[str, str]:
+    """Annotations of a Job that belongs to its run and not to a process."""
+    return {DETACHED_ANNOTATION: _detached_for(identity)}
 
 
-def _detached_for(who: Identity) -> str:
-    """A run whose id has no label value is named by the Job that its first attempt makes."""
-    return f"detached:{who.run or who.job_name()}"
+def _detached_for(identity: Identity) -> str:
+    """A run whose id is no valid label value is named by the Job of its first attempt."""
+    return f"detached:{identity.run or identity.job_name()}"
 
 
-def detached_jobs(jobs: Sequence[JobSnapshot], who: Identity) -> set[str]:
-    """Uids of Jobs that are held for other runs than this one, whether or not a process looks after them."""
-    held = [job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in {None, _detached_for(who)}]
-    return {job.ref.uid for job in held if job.ref.name not in who.job_names}
+def detached_jobs(jobs: Sequence[JobSnapshot], identity: Identity) -> set[str]:
+    """Uids of Jobs that belong to other runs than this one, whether or not a process observes them."""
+    others = [
+        job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in {None, _detached_for(identity)}
+    ]
+    return {job.ref.uid for job in others if job.ref.name not in identity.job_names}
 
 
-async def keep_holder_noted(ref: JobRef, held: SlotLock, ports: Ports) -> None:
-    """Say on the Job that its holder lives, for as long as this runs; nothing to do where a Lease does it."""
-    while not held.fenced:
-        await asyncio.sleep(STEP)
-        seen: JsonObject = {
+async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None:
+    """Refresh the holder's timestamp on the Job until cancelled, or until a Lease does the same."""
+    while not slot_lock.fenced:
+        await asyncio.sleep(INTERVAL)
+        timestamp: JsonObject = {
             "op": "add",
             "path": f"/metadata/annotations/{HOLDER_SEEN_ANNOTATION.replace('/', '~1')}",
             "value": iso(ports.settings.now()),
         }
         with suppress(ClusterError):
-            await ports.cluster.patch_job(ref, [seen])
+            await ports.cluster.patch_job(ref, [timestamp])
 
 
-def held_jobs(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
-    """Uids of Jobs whose holder is alive, as far as they say: runs of this process, and fresh notes."""
+def jobs_with_live_holder(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
+    """Uids of Jobs that a run of this process owns, or whose annotations name a holder that is alive."""
     untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
-    return {job.ref.uid for job in untaken if job.ref.uid in ports.owned_jobs or _holder_lives(job, ports)}
+    return {job.ref.uid for job in untaken if job.ref.uid in ports.owned_jobs or _holder_is_alive(job, ports)}
 
 
-def _holder_lives(job: JobSnapshot, ports: Ports) -> bool:
-    noted = job.annotations.get(HOLDER_ANNOTATION)
-    if noted is None:
+def _holder_is_alive(job: JobSnapshot, ports: Ports) -> bool:
+    annotation = job.annotations.get(HOLDER_ANNOTATION)
+    if annotation is None:
         return False
-    holder, me = read_process(noted, ""), ports.slots(job.ref.namespace).me
-    fate = local_liveness(holder, me, start_time)
-    if fate is Liveness.UNKNOWN:
+    holder, me = read_process(annotation, ""), ports.slots(job.ref.namespace).me
+    liveness = local_liveness(holder, me, start_time)
+    if liveness is Liveness.UNKNOWN:
         seen = moment(job.annotations.get(HOLDER_SEEN_ANNOTATION))
-        return seen is not None and ports.settings.now() - seen < UNSEEN
-    return fate is Liveness.ALIVE
+        return seen is not None and ports.settings.now() - seen < STALE
+    return liveness is Liveness.ALIVE

@@ -1,4 +1,7 @@
-"""The Stop button of a host that hands us no signal: its API is asked by one poller for all runs (SPEC 9)."""
+"""Stop signals for hosts that pass none: one task polls the host's API for all such runs of the process.
+
+The host's API reports the state of each run; `cancelling` and `cancelled` set the run's signal.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,79 +14,82 @@ import orjson
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.http import open_session, proxy_for
-from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.ports import ProcessSettings
 
 STOPPED = frozenset({"cancelled", "cancelling"})
-"""Only these mean: stop it. Everything else may be stale or in passing, and would end a paid run."""
+"""The only states that stop a run. Others may be stale or transient, and a stop would lose paid work."""
 AT_ONCE = 20
-"""Questions under way at the same time."""
+"""Requests in flight at a time."""
 PATIENCE = 10.0
-"""Seconds for one answer; the next round asks again."""
+"""Timeout of one request in seconds; the next round asks again."""
 
 
 @dataclass(eq=False, slots=True)
-class _Asked:
+class _PolledRun:
     run_id: str
     token: str
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class HostPoller:
-    """Asks the host's API about every run that has no signal. Idle, it holds nothing open."""
+    """Polls the host's API for the runs without a signal; idle if there are none."""
 
     def __init__(self, settings: ProcessSettings, nursery: Nursery) -> None:
         self._url = settings.env.get("PAPERCLIP_API_URL", "").rstrip("/")
         self._proxy = proxy_for(self._url, settings.env)
-        self._step = settings.timings.cancel_poll
+        self._interval = settings.timings.cancel_poll
         self._nursery = nursery
-        self._runs: set[_Asked] = set()
-        self._work: asyncio.Task[None] | None = None
+        self._runs: set[_PolledRun] = set()
+        self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
-    def with_stop_signal(self, ctx: ExecutionContext) -> AbstractAsyncContextManager[ExecutionContext]:
-        """The context with a signal: the host's own, else one that is set once the API says so."""
+    def with_stop_signal(self, ctx: ExecutionContext) -> AbstractAsyncContextManager[StoppableContext]:
+        """The context with the host's own signal, or else with one that is set when the API reports a stop.
+
+        The signal stays None if neither is possible: there is no API URL, or no token for it.
+        """
         if ctx.signal is not None or not self._url or ctx.auth_token is None:
-            return nullcontext(ctx)
-        return self._asking(ctx, _Asked(ctx.run_id, ctx.auth_token))
+            return nullcontext(StoppableContext.of(ctx))
+        return self._polling(ctx, _PolledRun(ctx.run_id, ctx.auth_token))
 
     @asynccontextmanager
-    async def _asking(self, ctx: ExecutionContext, asked: _Asked) -> AsyncIterator[ExecutionContext]:
-        with self._known(asked):
+    async def _polling(self, ctx: ExecutionContext, run: _PolledRun) -> AsyncIterator[StoppableContext]:
+        with self._registered(run):
             async with self._starting:
-                if self._work is None or self._work.done():
-                    self._work = await self._nursery.start(self._ask_on(), name="host poller")
-            yield ctx.model_copy(update={"signal": asked.stopped})
+                if self._task is None or self._task.done():
+                    self._task = await self._nursery.start(self._poll_forever(), name="host poller")
+            yield StoppableContext.of(ctx, signal=run.stopped)
 
     @contextmanager
-    def _known(self, asked: _Asked) -> Iterator[None]:
-        self._runs.add(asked)
+    def _registered(self, run: _PolledRun) -> Iterator[None]:
+        self._runs.add(run)
         try:
             yield
         finally:
-            self._runs.discard(asked)
-            if not self._runs and self._work is not None:
-                self._work.cancel()
-                self._work = None
+            self._runs.discard(run)
+            if not self._runs and self._task is not None:
+                self._task.cancel()
+                self._task = None
 
-    async def _ask_on(self) -> None:
+    async def _poll_forever(self) -> None:
         limit = asyncio.Semaphore(AT_ONCE)
         async with open_session(self._proxy, total=PATIENCE) as session:
             while True:
-                await asyncio.sleep(self._step)
-                async with asyncio.TaskGroup() as round_:
-                    for asked in tuple(self._runs):
-                        round_.create_task(self._ask(session, asked, limit))
+                await asyncio.sleep(self._interval)
+                async with asyncio.TaskGroup() as requests:
+                    for run in tuple(self._runs):
+                        requests.create_task(self._poll(session, run, limit))
 
-    async def _ask(self, session: aiohttp.ClientSession, asked: _Asked, limit: asyncio.Semaphore) -> None:
-        url = f"{self._url}/api/heartbeat-runs/{quote(asked.run_id, safe='')}"
-        headers = {"Authorization": f"Bearer {asked.token}", "Accept": "application/json"}
+    async def _poll(self, session: aiohttp.ClientSession, run: _PolledRun, limit: asyncio.Semaphore) -> None:
+        url = f"{self._url}/api/heartbeat-runs/{quote(run.run_id, safe='')}"
+        headers = {"Authorization": f"Bearer {run.token}", "Accept": "application/json"}
         async with limit:
             try:
-                async with session.get(url, headers=headers, allow_redirects=False) as answer:
-                    told = orjson.loads(await answer.read()) if answer.status == 200 else None
+                async with session.get(url, headers=headers, allow_redirects=False) as response:
+                    body = orjson.loads(await response.read()) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                return  # a host that cannot be reached has not cancelled anything
-        status = told.get("status") if isinstance(told, dict) else None
+                return  # an unreachable host has not cancelled anything
+        status = body.get("status") if isinstance(body, dict) else None
         if isinstance(status, str) and status in STOPPED:
-            asked.stopped.set()
+            run.stopped.set()

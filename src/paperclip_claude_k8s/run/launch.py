@@ -19,7 +19,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.begin import announce
 from paperclip_claude_k8s.run.claim import Adopted, Fresh, claim_slot
-from paperclip_claude_k8s.run.holder_annotations import detached_note, holder_note
+from paperclip_claude_k8s.run.holder_annotations import detached_annotations, holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
@@ -176,9 +176,9 @@ async def _create(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) ->
     call = Retrier(ports.settings.timings, say)
     manifest = job_manifest(plan)
     if not held.fenced:
-        manifest["metadata"]["annotations"] |= holder_note(ports, plan.namespace)
+        manifest["metadata"]["annotations"] |= holder_annotations(ports, plan.namespace)
     if ports.journal.detached:
-        manifest["metadata"]["annotations"] |= detached_note(plan.identity)
+        manifest["metadata"]["annotations"] |= detached_annotations(plan.identity)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""What host and shared volume tell of MCP servers, before anything is planned."""
+"""MCP servers from outside the config: those of the host, and the baseline file on the shared volume."""
 
 import asyncio
 import inspect
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paperclip_claude_k8s.host.config import AdapterConfig
-from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.context import ExecutionContext, ResolvedContext, StoppableContext
 from paperclip_claude_k8s.plan.mcp import BASELINE
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_objects
@@ -16,55 +16,61 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.safefs import read_file
 
 BASELINE_PATH = "PAPERCLIP_SHARED_MCP_BASELINE_PATH"
-"""Names another baseline file, as a path in the Pod; set to nothing it turns the baseline off."""
+"""Environment variable with the path of another baseline file in the Pod; empty: no baseline."""
 BASELINE_BYTES = 256 * 1024
-"""Agents can write on the shared volume: what lies there is not read without a bound."""
+"""Limit for reading the baseline file: agents can write to the shared volume."""
 PATIENCE = 10.0
-"""Seconds the host may take to name its servers."""
+"""Seconds the host may take to list its servers."""
 
 
-async def ask_for_servers(ctx: ExecutionContext, say: Narrator) -> ExecutionContext:
-    """The context with the host's servers in place of the object that is asked for them (HOST.md 3.3)."""
+async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> ResolvedContext:
+    """Ask the host for its MCP servers.
+
+    An error is a warning, and the run continues without them. The warning names only the type of the
+    exception, because its text may contain a token.
+    """
     if ctx.runtime_mcp is None:
-        return ctx
+        return ResolvedContext.of(ctx)
     try:
         async with asyncio.timeout(PATIENCE):
-            servers = [_plain(server) for server in await _asked(ctx.runtime_mcp)]
-    except Exception as error:  # noqa: BLE001  # the host's bug must not end a run; its words may hold a token
-        await say.warn(f"The host's MCP servers could not be asked for ({type(error).__name__}); left out")
+            servers = [_fields(server) for server in await _list_servers(ctx.runtime_mcp)]
+    except Exception as error:  # noqa: BLE001  # a bug of the host must not end the run
+        reason = type(error).__name__
+        await narrator.warn(f"Could not get MCP servers from the host ({reason}); continuing without them")
         servers = []
-    return ctx.model_copy(update={"runtime_mcp": {"servers": as_objects(servers)}})
+    return ResolvedContext.of(ctx, runtime_mcp={"servers": as_objects(servers)})
 
 
-async def _asked(source: Any) -> list[Any]:  # noqa: ANN401  # an object, a mapping or the list itself
+async def _list_servers(source: Any) -> list[Any]:  # noqa: ANN401  # an object, a mapping or the list itself
     if isinstance(source, Mapping):
-        ask = source.get("getServers") or source.get("get_servers")
-        found = ask() if callable(ask) else source.get("servers")
+        getter = source.get("getServers") or source.get("get_servers")
+        found = getter() if callable(getter) else source.get("servers")
     elif isinstance(source, (list, tuple)):
         found = source
     else:
-        ask = getattr(source, "get_servers", None) or getattr(source, "getServers", None)
-        found = ask() if callable(ask) else getattr(source, "servers", None)
+        getter = getattr(source, "get_servers", None) or getattr(source, "getServers", None)
+        found = getter() if callable(getter) else getattr(source, "servers", None)
     if inspect.isawaitable(found):
         found = await found
     return list(found or ())
 
 
-def _plain(server: object) -> Mapping[Any, Any]:
-    """A server as the host gave it; of an object its fields, under the wire's names."""
+def _fields(server: object) -> Mapping[Any, Any]:
+    """A server as a mapping: a mapping unchanged, of any other object the fields that are used."""
     if isinstance(server, Mapping):
         return server
-    told = {key: getattr(server, key, None) for key in ("name", "url", "token")}
+    fields = {key: getattr(server, key, None) for key in ("name", "url", "token")}
     connection = getattr(server, "connection_id", None) or getattr(server, "connectionId", None)
-    return {**told, "connectionId": connection}
+    return {**fields, "connectionId": connection}
 
 
 async def read_baseline(
     ctx: ExecutionContext, config: AdapterConfig, env: Mapping[str, str], volume: str | None
 ) -> Mapping[str, object]:
-    """Name → server of the baseline file; none where nobody adds to it, or it cannot be read.
+    """Servers of the baseline file by name; empty if it cannot be read or is not needed.
 
-    `volume` is where the shared volume is mounted here.
+    It is not needed if neither host nor config has servers: the CLI then reads it itself. `volume`: where the
+    shared volume is mounted here.
     """
     path = posixpath.normpath(env.get(BASELINE_PATH, f"{POD_HOME}/{BASELINE}").strip())
     wanted = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
@@ -76,7 +82,7 @@ async def read_baseline(
 
 def _servers_in(path: str, volume: str) -> Mapping[str, object]:
     try:
-        told = json.loads(read_file(path, volume, BASELINE_BYTES))
+        content = json.loads(read_file(path, volume, BASELINE_BYTES))
     except (OSError, ValueError):
         return {}
-    return as_object(as_object(told).get("mcpServers"))
+    return as_object(as_object(content).get("mcpServers"))

@@ -18,12 +18,12 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock, StartSignals
 from paperclip_claude_k8s.run.agent_log import AgentLog, StreamEvents
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
-from paperclip_claude_k8s.run.holder_annotations import keep_holder_noted
+from paperclip_claude_k8s.run.holder_annotations import refresh_holder
 from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.only_pod import find_only_pod
-from paperclip_claude_k8s.run.read_now import explain, look
+from paperclip_claude_k8s.run.read_now import explain, read_now
 from paperclip_claude_k8s.run.start_gate import Gate
 from paperclip_claude_k8s.run.stop import end_job, stop_agent
 from paperclip_claude_k8s.run.wait_for_pod import wait_for_pod
@@ -148,7 +148,7 @@ def _start_watchers(run: _LiveRun) -> None:
     if grace := run.plan.config.result_grace_sec:
         _await_exit(run, grace)
     if not run.held.fenced:
-        run.start("holder", keep_holder_noted(run.job_watch.ref, run.held, run.ports))
+        run.start("holder", refresh_holder(run.job_watch.ref, run.held, run.ports))
     if run.ctx.signal is not None:
         run.start("signal", _on_host_stop(run, run.ctx.signal))
     on_progress = _on_progress(run.ctx)
@@ -174,7 +174,7 @@ def _await_exit(run: _LiveRun, grace: float) -> None:
 
 async def _still_runs(run: _LiveRun) -> bool | None:
     """By a direct look; None: it could not be seen."""
-    seen = await look(run.job_watch, run.ports.cluster)
+    seen = await read_now(run.job_watch, run.ports.cluster)
     return judge_ending(run.job_watch.known) is None if seen else None
 
 
@@ -216,7 +216,7 @@ async def _explained(run: _LiveRun, ending: Ending) -> Ending:
         await _container_ended(run)
     if isinstance(ending, Disrupted) and not ending.named:
         # who deletes a Job deletes its Pod with it, and the two watches may tell the Pod's end first
-        await look(run.job_watch, run.ports.cluster)
+        await read_now(run.job_watch, run.ports.cluster)
         ending = judge_ending(run.job_watch.known) or ending
     if isinstance(ending, Disrupted) and not ending.named:
         ending = replace(ending, words=await explain(ending, run.job_watch, run.ports.cluster))
@@ -266,7 +266,7 @@ def _listen(run: _LiveRun, pod: PodSnapshot) -> None:
 
 
 async def _await_start_mark(run: _LiveRun, starts: StartSignals, volume: str) -> None:
-    await starts.seen(volume, run.log_of)
+    await starts.wait_for_start(volume, run.log_of)
     run.start_seen = True
     run.ears.container_started()
 
@@ -340,7 +340,7 @@ async def _look(run: _LiveRun) -> float | None:
         return None
     if left > SOON:
         return left
-    await look(run.job_watch, run.ports.cluster)
+    await read_now(run.job_watch, run.ports.cluster)
     run.silent_from = asyncio.get_running_loop().time() + run.ports.settings.timings.log_over
     return None
 
@@ -360,7 +360,7 @@ async def _prove_end(run: _LiveRun, ending: Ending) -> Ending:
     if not isinstance(ending, NotStarted) or ending.failure.keeps_job:
         return ending
     if job_watch.known.pod is None and job_watch.known.job_gone:
-        await look(job_watch, run.ports.cluster)  # a Job can be deleted before its Pod was seen
+        await read_now(job_watch, run.ports.cluster)  # a Job can be deleted before its Pod was seen
     if job_watch.known.pod is None:
         return ending
     if not (job_watch.known.pod.is_over or job_watch.known.pod_gone):

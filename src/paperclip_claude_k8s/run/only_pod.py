@@ -6,7 +6,7 @@ from contextlib import suppress
 from paperclip_claude_k8s.base.aio import Backoff
 from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.read_now import look
+from paperclip_claude_k8s.run.read_now import read_now
 from paperclip_claude_k8s.verdict.ending import PodLost, only_pod_lost
 
 WORDS = "an earlier host process saw that it was being taken away"
@@ -28,7 +28,7 @@ async def _looked(job_watch: JobWatch, ports: Ports) -> bool:
     timings = ports.settings.timings
     backoff = Backoff(timings.retry, timings.retry_cap)
     while job_watch.known.pod is None and not job_watch.known.job_gone and job_watch.refused is None:
-        if await look(job_watch, ports.cluster):
+        if await read_now(job_watch, ports.cluster):
             return True
         with suppress(TimeoutError):
             async with asyncio.timeout(backoff.pause()):

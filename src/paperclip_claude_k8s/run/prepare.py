@@ -1,4 +1,4 @@
-"""From what the host handed in to a plan: everything is resolved before anything is created."""
+"""From what the host passed in to a plan. Everything is resolved before anything is created."""
 
 import asyncio
 import secrets
@@ -10,99 +10,61 @@ from paperclip_claude_k8s.cluster.model import HomePod
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
-from paperclip_claude_k8s.host.context import ExecutionContext
+from paperclip_claude_k8s.host.config import AdapterConfig
+from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
-from paperclip_claude_k8s.plan.identity import Identity, identify
+from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.plan.planner import Planner
+from paperclip_claude_k8s.plan.requirements import requirements, unmet
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
-from paperclip_claude_k8s.run.mcp_servers import ask_for_servers, read_baseline
+from paperclip_claude_k8s.run.mcp_servers import read_baseline, resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.requirements import check_requirements
 from paperclip_claude_k8s.volume.packing import Wanted, pack
 
 HOME_CONTAINER = "paperclip"
-"""The host's own container in the home pod; where there is none of that name, the first one."""
-
-
-def read_config(ctx: ExecutionContext) -> AdapterConfig:
-    """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
-    target = ctx.execution_target or {}
-    if target.get("kind") == "remote":  # a machine of the host's own, not a Job
-        raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
-    try:
-        return AdapterConfig.read(ctx.config)
-    except ConfigInvalid as error:
-        raise RunFailure(failures.config_invalid(str(error))) from None
-
-
-def identity_of(ctx: ExecutionContext) -> Identity:
-    """Raises RunFailure `k8s_agent_id_invalid`."""
-    who = identify(ctx)
-    if who is None:
-        raise RunFailure(failures.agent_id_invalid(ctx.agent.id))
-    return who
+"""Name of the host's container in the home pod; without one of that name, the first container is used."""
 
 
 async def prepare(
-    ctx: ExecutionContext, who: Identity, config: AdapterConfig, ports: Ports, say: Narrator
+    ctx: StoppableContext, identity: Identity, config: AdapterConfig, ports: Ports, narrator: Narrator
 ) -> tuple[Planner, RunPlan]:
-    """Find out where the run happens, make every choice, and say which are not what was wished.
+    """Collect everything that a plan needs, make the first plan, and report its notes.
 
     Raises:
         RunFailure: what `find_site` raises; `k8s_config_invalid` for ids that cannot name a folder and for
-            a server that is too old.
+            an API server that is too old for the settings in use.
     """
-    await check_requirements(config, ports, say)
-    ctx, site = await ask_for_servers(ctx, say), await find_site(config, ports, say)
-    baseline = await read_baseline(ctx, config, ports.settings.env, site.volume_here)
-    packed = await _packed(ctx, config, site, ports)
-    planner = Planner(ctx, who, config, replace(site, packed=packed, mcp_baseline=baseline))
+    await _check_server_version(config, ports, narrator)
+    resolved = await resolve_servers(ctx, narrator)
+    site = await find_site(config, ports, narrator)
+    baseline = await read_baseline(resolved, config, ports.settings.env, site.volume_here)
+    packed = await _pack(resolved, config, site, ports)
+    planner = Planner(resolved, identity, config, replace(site, packed=packed, mcp_baseline=baseline))
     plan = planner.plan()
     for note in plan.notes:
-        await say.status(note)
+        await narrator.status(note)
     return planner, plan
 
 
-async def find_site(config: AdapterConfig, ports: Ports, say: Narrator) -> RunSite:
-    """Namespace, image and home pod: what Jobs inherit, read once before anything is decided.
+async def find_site(config: AdapterConfig, ports: Ports, narrator: Narrator) -> RunSite:
+    """Find namespace, image, home pod and shared volume.
 
     Raises:
-        RunFailure: `k8s_home_pod_unavailable`, transient where the API server stayed out of reach for
+        RunFailure: `k8s_home_pod_unavailable`, retryable if the API server could not be reached for
             `Timings.retry_budget`; `k8s_config_invalid` for a kubeconfig that cannot be used.
     """
     env, own = ports.settings.env, await own_namespace(ports)
-    home = await _home_pod(config, own, ports, say)
+    home = await _home_pod(config, own, ports, narrator)
     image = config.image or (home.image if home is not None else "")
     volume = await _volume_here(config.shared_volume_dir, home)
     return RunSite(config.namespace or own, image, home, env, secrets.token_hex(4), volume)
 
 
-async def _packed(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
-    """Instructions and skills where the Pod finds them: on the shared volume if both sides mount it."""
-    settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
-    volume = site.volume_here if in_pod else None
-    company, path = ctx.agent.company_id, config.instructions_file_path
-    try:
-        return await pack(Wanted(ctx.config, path, company, settings.env, volume, settings.limits))
-    except PathRefused as error:
-        raise RunFailure(failures.config_invalid(str(error))) from None
-
-
-async def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
-    """The shared volume in our own file system: where the config says, else where the home pod mounts it."""
-    inherited = POD_HOME if home is not None and home.claim_name else None
-    volume = configured or inherited
-    if volume is None:
-        return None
-    return volume if await asyncio.to_thread(Path(volume).is_dir) else None
-
-
 async def own_namespace(ports: Ports) -> str:
-    """Where the home pod lives; Jobs run there too unless the config says otherwise (SPEC 3).
+    """The namespace of the home pod; Jobs run there too unless the config names another one.
 
     Raises RunFailure `k8s_config_invalid`: the kubeconfig cannot be used.
     """
@@ -113,14 +75,54 @@ async def own_namespace(ports: Ports) -> str:
     return ports.settings.env.get("PAPERCLIP_NAMESPACE") or ports.settings.env.get("POD_NAMESPACE") or default
 
 
-async def _home_pod(config: AdapterConfig, namespace: str, ports: Ports, say: Narrator) -> HomePod | None:
-    """With a kubeconfig and an image of its own a run needs no home."""
+async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: Narrator) -> None:
+    """Check that the API server knows the fields in use; it is asked only if a setting needs a version.
+
+    Raises RunFailure `k8s_config_invalid`, naming the setting and both versions.
+    """
+    if not requirements(config):
+        return
+    call = Retrier(ports.settings.timings, narrator)
+    try:
+        version = await call("read version", ports.cluster.server_version)
+    except ClusterError as error:
+        names = ", ".join(setting for setting, _ in requirements(config))
+        await narrator.warn(f"Could not read the API server's version ({error}); {names} may have no effect")
+        return
+    for setting, least in unmet(config, version):
+        raise RunFailure(failures.server_too_old(setting, least, version))
+
+
+async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
+    """Pack instructions and skills: on the shared volume if both sides mount it, else in the run Secret."""
+    settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
+    volume = site.volume_here if in_pod else None
+    company, path = ctx.agent.company_id, config.instructions_file_path
+    try:
+        return await pack(Wanted(ctx.config, path, company, settings.env, volume, settings.limits))
+    except PathRefused as error:
+        raise RunFailure(failures.config_invalid(str(error))) from None
+
+
+async def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
+    """The shared volume's path in this file system: as configured, else where the home pod mounts it."""
+    inherited = POD_HOME if home is not None and home.claim_name else None
+    volume = configured or inherited
+    if volume is None:
+        return None
+    return volume if await asyncio.to_thread(Path(volume).is_dir) else None
+
+
+async def _home_pod(
+    config: AdapterConfig, namespace: str, ports: Ports, narrator: Narrator
+) -> HomePod | None:
+    """The Pod of this process. None, and not read, if the config has both a kubeconfig and an image."""
     if config.kubeconfig and config.image:
         return None
     name = ports.settings.env.get("HOSTNAME", "")
     if not name:
         raise RunFailure(failures.home_pod_unavailable("(HOSTNAME is not set)", "it has no name"))
-    call = Retrier(ports.settings.timings, say)
+    call = Retrier(ports.settings.timings, narrator)
     try:
         home = await call("read home pod", lambda: ports.cluster.home_pod(namespace, name, HOME_CONTAINER))
     except ClusterError as error:

@@ -1,4 +1,4 @@
-"""Direct looks at Job, Pod and Events, where the shared watch has not told enough."""
+"""Direct reads of Job, Pod and Events, for decisions that must not rest on a watch that may be behind."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,8 +11,8 @@ from paperclip_claude_k8s.verdict.disruption import Disruption, with_events
 from paperclip_claude_k8s.verdict.ending import Disrupted
 
 
-async def look(job_watch: JobWatch, cluster: Cluster) -> bool:
-    """Quorum reads of Job and Pod, told to the vigil; False, which proves nothing, when they failed."""
+async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
+    """Read Job and Pod with quorum reads and update the watch. False: a read failed, which proves nothing."""
     ref = job_watch.ref
     try:
         job = await cluster.read_job(ref.namespace, ref.name)
@@ -24,7 +24,7 @@ async def look(job_watch: JobWatch, cluster: Cluster) -> bool:
 
 
 async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapshot]:
-    """Our Pod by its name where we know it, since it may have lost its labels; else all of the Job's."""
+    """The run's Pod by its name if that is known, since its labels may be gone; else all Pods of the Job."""
     ref, name = job_watch.ref, job_watch.pod_name
     if name is not None:
         pod = await cluster.read_pod(ref.namespace, name)
@@ -34,7 +34,7 @@ async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapsh
 
 
 async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> str:
-    """The words of a disruption with what Events about Pod and Job say; being refused them costs nothing."""
+    """The text of a disruption, with what Events about Pod and Job add to it; failed reads are ignored."""
     ref, events = job_watch.ref, list[EventSnapshot]()
     for name in (ending.pod, ref.name):
         with suppress(ClusterError):

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.read_now import look
+from paperclip_claude_k8s.run.read_now import read_now
 from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
 from paperclip_claude_k8s.verdict.start import (
     AgentStarted,
@@ -136,7 +136,7 @@ class _Waiting:
         await self._let_another_start()
         settled = self._judge()
         if isinstance(settled, FinishedWithoutPod):
-            if not await look(self._vigil, self._ports.cluster):
+            if not await read_now(self._vigil, self._ports.cluster):
                 return StillWaiting(
                     StartBudget.NONE, "the Job has finished; its Pod cannot be looked for yet"
                 )
@@ -204,7 +204,7 @@ class _Waiting:
 
     async def _spent(self) -> Settled | None:
         """The end of a budget, after one direct look; None when that look failed, which proves nothing."""
-        if not await look(self._vigil, self._ports.cluster):
+        if not await read_now(self._vigil, self._ports.cluster):
             return None
         verdict = await self._judged()
         if not isinstance(verdict, StillWaiting):

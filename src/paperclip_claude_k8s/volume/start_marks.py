@@ -32,7 +32,7 @@ class StartMarks:
     """Where a volume is mounted here → Pod's uid → set once its mark was seen."""
     _looking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def seen(self, volume: str, pod_uid: str) -> None:
+    async def wait_for_start(self, volume: str, pod_uid: str) -> None:
         """Wait for the mark of this Pod, and remove it; for ever where the volume cannot be read."""
         waiting = self._waiting.setdefault(volume, {})
         event = waiting[pod_uid] = asyncio.Event()

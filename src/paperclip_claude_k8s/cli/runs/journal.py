@@ -88,7 +88,7 @@ class FileJournal:
             self._break(stop)
         self.job.offer(job)
 
-    async def heard(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
+    async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
         if self.broken.is_set():  # what comes after a block that was not written must not stand in its place
             return
         try:
