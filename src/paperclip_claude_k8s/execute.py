@@ -18,7 +18,7 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.begin import begin_run, identity_of, read_config, read_context
 from paperclip_claude_k8s.run.claim import hold_slot
 from paperclip_claude_k8s.run.cleanup import JobCleanup, RunEnd
-from paperclip_claude_k8s.run.conclude import result_of, classify_run, needs_fresh_session, usage_of
+from paperclip_claude_k8s.run.conclude import classify_run, needs_fresh_session, result_of, usage_of
 from paperclip_claude_k8s.run.launch import LaunchedJob, launch
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.observe import observe
