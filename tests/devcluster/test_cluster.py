@@ -13,7 +13,7 @@ from tests.support.programs import kubectl
 
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
-from paperclip_claude_k8s.devcluster.podfiles import expand
+from paperclip_claude_k8s.devcluster.pod_environment import expand
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def ended(dev: DevCluster) -> dict[str, Any]:
     """The state of the only Pod's container once it has ended."""
     async with asyncio.timeout(60):
         while True:
-            moved = dev.store.next_move()
+            moved = dev.store.next_change()
             for pod in dev.store.list(PODS):
                 for status in pod["status"].get("containerStatuses") or []:
                     if "terminated" in status["state"]:
@@ -120,7 +120,7 @@ async def test_a_job_past_its_deadline_fails_and_its_pod_goes(dev: DevCluster) -
     dev.store.create(JOBS, late)
     async with asyncio.timeout(60):
         while True:
-            moved = dev.store.next_move()
+            moved = dev.store.next_change()
             conditions = dev.store.get(JOBS, "paperclip", "late").get("status", {}).get("conditions") or []
             if conditions and not list(dev.store.list(PODS)):
                 break
@@ -146,7 +146,7 @@ async def test_an_image_that_is_not_there_is_told_and_retried(dev: DevCluster) -
     dev.store.create(JOBS, job("pull", "true", image="missing/image:1"))
     async with asyncio.timeout(60):
         while not any(event["reason"] == "Failed" for event in dev.store.list(EVENTS)):
-            await dev.store.next_move().wait()
+            await dev.store.next_change().wait()
     (pod,) = dev.store.list(PODS)
     assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
 
@@ -172,7 +172,7 @@ async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("counts", "for n in 1 2 3; do echo $n; sleep 0.2; done"))
     async with asyncio.timeout(60):
         while not any(pod["status"].get("phase") == "Running" for pod in dev.store.list(PODS)):
-            await dev.store.next_move().wait()
+            await dev.store.next_change().wait()
     assert await shown(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
 
 
@@ -210,13 +210,13 @@ async def test_a_pod_that_is_released_is_replaced_and_counts_as_no_failure(dev: 
     dev.store.create(JOBS, sleeper)
     async with asyncio.timeout(60):
         while (pod := next(dev.store.list(PODS), None)) is None:
-            await dev.store.next_move().wait()
+            await dev.store.next_change().wait()
         meta = pod["metadata"]
         dev.store.update(
             PODS, meta["namespace"], meta["name"], lambda found: found["metadata"].update(labels={})
         )
         while len(list(dev.store.list(PODS))) < 2:
-            await dev.store.next_move().wait()
+            await dev.store.next_change().wait()
     assert "conditions" not in dev.store.get(JOBS, "paperclip", "released")["status"]
 
 

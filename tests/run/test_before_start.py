@@ -25,7 +25,6 @@ from tests.support.hosts import started
 
 from paperclip_claude_k8s.cluster import gateway
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
-from paperclip_claude_k8s.devcluster import controller
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.plan.run_log import FOLDER, path_of_pod
@@ -178,22 +177,13 @@ async def test_an_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> N
         assert "Job suspended" not in (result.error_message or "")
 
 
-@pytest.fixture
-def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Job controller that says nothing of a Job without Pods."""
-    kinds = vars(controller).values()
-    own = next(kind for kind in kinds if isinstance(kind, type) and hasattr(kind, "_settle"))
-    monkeypatch.setattr(own, "_settle", lambda *_: None)
-    monkeypatch.setattr(own, "_fail", lambda *_: None)
-
-
-@pytest.mark.usefixtures("unsettled")
 @pytest.mark.parametrize("refused", [0, 6])
 async def test_an_adopted_jobs_only_pod_that_is_gone_is_told_soon_and_as_a_disruption(
     tmp_path: Path, refused: int
 ) -> None:
     async with two_hosts(tmp_path, SLOW) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
+        fake.faults.jobs_never_finish = True
         async with started(one):
             agents = only(fake, PODS)["metadata"]["name"]
             delete_pod(fake)

@@ -42,7 +42,7 @@ class Rules:
 
     async def watch(self) -> None:
         while True:
-            moved = self.fake.store.next_move()
+            moved = self.fake.store.next_change()
             self._look()
             await moved.wait()
 

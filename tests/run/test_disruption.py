@@ -14,9 +14,8 @@ from tests.support.hosts import started
 from tests.support.runs import Heard, capture
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
-from paperclip_claude_k8s.devcluster import controller
-from paperclip_claude_k8s.devcluster.controller import mark_deleted
 from paperclip_claude_k8s.devcluster.event_recorder import Events
+from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
@@ -283,17 +282,13 @@ async def test_what_an_agent_did_while_its_host_was_cut_off_is_not_known(tmp_pat
         assert result.execution_recovery is None
 
 
-async def test_a_released_pod_of_an_adopted_job_is_heard_to_its_end_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for ends_the_job in ("_settle", "_fail"):
-        monkeypatch.setattr(controller.Controller, ends_the_job, lambda *_: None)
-
+async def test_a_released_pod_of_an_adopted_job_is_heard_to_its_end_at_once(tmp_path: Path) -> None:
     def release(pod: Object) -> None:
         for label in ("controller-uid", "job-name"):
             pod["metadata"]["labels"].pop(label, None)
 
     async with two_hosts(tmp_path, HALVES) as (fake, one, two):
+        fake.faults.jobs_never_finish = True
         async with started(one):
             change(fake, PODS, release)
             await asyncio.sleep(2)

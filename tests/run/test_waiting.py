@@ -12,7 +12,7 @@ from tests.support.runs import capture
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
-from paperclip_claude_k8s.devcluster.kubelet import NODE
+from paperclip_claude_k8s.devcluster.node import NODE
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")

@@ -171,13 +171,13 @@ class HostLine:
             chunks = self._as_heard(chunks)
         broken = asyncio.Event()
         if is_log:
-            self._fake.faults.streams.add(broken.set)
+            self._fake.faults.log_stream_cutters.add(broken.set)
         self._open.add(broken)
         try:
             async with aclosing(chunks), aclosing(_Chunks(chunks, broken, silence)) as answer:
                 yield answer
         finally:
-            self._fake.faults.streams.discard(broken.set)
+            self._fake.faults.log_stream_cutters.discard(broken.set)
             self._open.discard(broken)
 
     async def _as_heard(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -275,7 +275,7 @@ class _Kubelet:
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         while True:
-            moved = self._fake.store.next_move()
+            moved = self._fake.store.next_change()
             for pod in self._fake.store.list(PODS):
                 uid = pod["metadata"]["uid"]
                 if pod["spec"].get("nodeName") and uid not in self._known:
@@ -300,7 +300,7 @@ class _Kubelet:
     async def _deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
         while True:
-            moved = self._fake.store.next_move()
+            moved = self._fake.store.next_change()
             there = self._fake.store.find(PODS, meta["namespace"], meta["name"])
             if there is None or there["metadata"].get("deletionTimestamp"):
                 return
@@ -359,7 +359,7 @@ class _Kubelet:
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._status(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
-            moved = self._fake.store.next_move()
+            moved = self._fake.store.next_change()
             if all(self._fake.store.find(SECRETS, NAMESPACE, name) for name in wanted):
                 return
             await moved.wait()

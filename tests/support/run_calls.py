@@ -13,7 +13,7 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
 from tests.support.runs import capture
 
-from paperclip_claude_k8s.devcluster.controller import mark_deleted
+from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
 WHOLE = capture("02")

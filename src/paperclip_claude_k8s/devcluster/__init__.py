@@ -1,7 +1,7 @@
 """The embedded development cluster: a Kubernetes API on 127.0.0.1 whose Pods are local processes.
 
-It is for trying the adapter and for its tests, to be looked at with kubectl; it isolates nothing. It shares
-no code with the client it tests: if both used one serializer, their bugs would agree.
+It serves to try and to test the adapter, and it can be inspected with kubectl. It isolates nothing. It
+shares no code with the client that it tests, so that a bug in the serialization cannot cancel itself out.
 """
 
 from paperclip_claude_k8s.devcluster.dev_cluster import DevCluster

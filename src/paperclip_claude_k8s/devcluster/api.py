@@ -1,12 +1,12 @@
-"""Requests → the store, with the rules of the API server."""
+"""Executes requests on the store by the rules of the API server."""
 
 from collections.abc import Callable
 from typing import Any
 
 from paperclip_claude_k8s.devcluster import patching, problems
-from paperclip_claude_k8s.devcluster.controller import FOREGROUND, mark_deleted
 from paperclip_claude_k8s.devcluster.discovery import discover
 from paperclip_claude_k8s.devcluster.faults import Faults
+from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
@@ -18,13 +18,13 @@ from paperclip_claude_k8s.devcluster.validation import admitted
 Object = dict[str, Any]
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
-"""The last version that replaces dying Pods."""
+"""Minor version of the last server that replaces Pods that are being deleted."""
 USER = "system:serviceaccount:paperclip:paperclip"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class Request:
-    """One request, as far as its meaning goes."""
+    """One request, independent of HTTP."""
 
     def __init__(self, method: str, query: dict[str, str], body: Any, content_type: str, accept: str) -> None:  # noqa: ANN401
         self.method = method
@@ -39,32 +39,35 @@ class Request:
 
 
 class Api:
+    """The API server without its HTTP layer."""
+
     def __init__(self, store: Store, kubelet: Kubelet, faults: Faults) -> None:
         self.store = store
         self.kubelet = kubelet
         self.faults = faults
+        self._deletion = Deletion(store, kubelet)
 
     def answer(self, path: str, target: Target | str, request: Request) -> tuple[Object, int]:
-        """The answer's body and status, or a raised `Problem`."""
+        """The body and status of the response. Raises `Problem` for an error response."""
         if isinstance(target, str):
-            return self._other(path, request)
+            return self._answer_non_resource(path, request)
         verb = verb_of(request.method, target, watch=False)
         self.admit(target, verb)
-        works: dict[str, Callable[[Target, Request], Object]] = {
+        handlers: dict[str, Callable[[Target, Request], Object]] = {
             "get": self._get,
             "list": self._list,
             "create": self._create,
-            "update": self._change,
-            "patch": self._change,
-            "delete": self._delete,
+            "update": self._modify,
+            "patch": self._modify,
+            "delete": self._deletion.delete,
             "deletecollection": self._delete_all,
         }
-        if verb not in works:
+        if verb not in handlers:
             raise problems.Problem(405, "MethodNotAllowed", f"{request.method} is not supported on this path")
-        return works[verb](target, request), 201 if verb == "create" else 200
+        return handlers[verb](target, request), 201 if verb == "create" else 200
 
     def admit(self, target: Target, verb: str) -> None:
-        """Access and mischief, before anything is looked at."""
+        """Raise a `Problem` if RBAC or an injected fault refuses the request."""
         if (verb, target.resource) in self.faults.denied:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)
         self.faults.check(verb, target.resource)
@@ -74,7 +77,7 @@ class Api:
         fields = field_match(query.get("fieldSelector", ""))
         return lambda obj: labels(obj) and fields(obj)
 
-    def _other(self, path: str, request: Request) -> tuple[Object, int]:
+    def _answer_non_resource(self, path: str, request: Request) -> tuple[Object, int]:
         if path == REVIEWS and request.method == "POST":
             return self._review(request.body or {}), 201
         found = discover(path) if request.method == "GET" else None
@@ -85,12 +88,12 @@ class Api:
         return found, 200
 
     def _review(self, review: Object) -> Object:
-        asked = review.get("spec", {}).get("resourceAttributes") or {}
-        resource = asked.get("resource", "")
-        if asked.get("subresource"):
-            resource = f"{resource}/{asked['subresource']}"
-        known = (asked.get("group", ""), asked.get("resource", "")) in BY_PLURAL
-        allowed = known and (asked.get("verb"), resource) not in self.faults.denied
+        access = review.get("spec", {}).get("resourceAttributes") or {}
+        resource = access.get("resource", "")
+        if access.get("subresource"):
+            resource = f"{resource}/{access['subresource']}"
+        known = (access.get("group", ""), access.get("resource", "")) in BY_PLURAL
+        allowed = known and (access.get("verb"), resource) not in self.faults.denied
         return {**review, "status": {"allowed": allowed}}
 
     def _get(self, target: Target, request: Request) -> Object:
@@ -125,7 +128,7 @@ class Api:
             return obj
         return self.store.create(target.kind, obj)
 
-    def _change(self, target: Target, request: Request) -> Object:
+    def _modify(self, target: Target, request: Request) -> Object:
         def change(found: Object) -> Object:
             if request.method == "PUT":
                 after = admitted(target.kind, target.namespace, request.body or {})
@@ -140,11 +143,25 @@ class Api:
         if wanted and wanted != found["metadata"]["resourceVersion"]:
             raise problems.modified(target.kind.plural, target.kind.group, target.name)
 
-    # Deletion -----------------------------------------------------------------------------------------
+    def _delete_all(self, target: Target, request: Request) -> Object:
+        match = self.matches(request.query)
+        for obj in list(self.store.list(target.kind, target.namespace)):
+            if match(obj):
+                one = Target(target.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+                self._deletion.delete(one, request)
+        return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
-    def _delete(self, target: Target, request: Request) -> Object:
+
+class Deletion:
+    """Deletes objects by the propagation policy and preconditions of the request."""
+
+    def __init__(self, store: Store, kubelet: Kubelet) -> None:
+        self._store = store
+        self._kubelet = kubelet
+
+    def delete(self, target: Target, request: Request) -> Object:
         options, query = request.body or {}, request.query
-        obj = self.store.get(target.kind, target.namespace, target.name)
+        obj = self._store.get(target.kind, target.namespace, target.name)
         self._check_preconditions(target, obj, options.get("preconditions") or {})
         policy = options.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
         grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
@@ -154,30 +171,30 @@ class Api:
             return self._mark_foreground(target)
         if policy == "Orphan":
             self._orphan(obj)
-        self.store.remove(target.kind, target.namespace, target.name)
+        self._store.remove(target.kind, target.namespace, target.name)
         return obj
 
     def _check_preconditions(self, target: Target, obj: Object, wanted: Object) -> None:
         for name, label in (("uid", "UID"), ("resourceVersion", "resourceVersion")):
             expected, found = wanted.get(name), obj["metadata"][name]
             if expected and expected != found:
-                held = f"{label} in precondition: {expected}, {label} in object meta: {found}"
-                why = f"Precondition failed: {held}"
+                versions = f"{label} in precondition: {expected}, {label} in object meta: {found}"
+                why = f"Precondition failed: {versions}"
                 raise problems.conflict(target.kind.plural, target.kind.group, target.name, why)
 
     def _delete_pod(self, pod: Object, grace: float | None) -> Object:
         if grace == 0:
-            self.store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
-            self.kubelet.kill(pod["metadata"]["uid"])
+            self._store.remove(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self._kubelet.kill(pod["metadata"]["uid"])
             return pod
-        return mark_deleted(self.store, pod, grace)
+        return mark_deleted(self._store, pod, grace)
 
     def _mark_foreground(self, target: Target) -> Object:
         def change(found: Object) -> None:
             found["metadata"].setdefault("deletionTimestamp", now())
             found["metadata"]["finalizers"] = [FOREGROUND]
 
-        return self.store.update(target.kind, target.namespace, target.name, change)
+        return self._store.update(target.kind, target.namespace, target.name, change)
 
     def _orphan(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
@@ -186,16 +203,8 @@ class Api:
             owners = found["metadata"].get("ownerReferences") or []
             found["metadata"]["ownerReferences"] = [o for o in owners if o["uid"] != uid]
 
-        for pod in self.store.list(PODS, owner["metadata"]["namespace"]):
-            self.store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], release)
-
-    def _delete_all(self, target: Target, request: Request) -> Object:
-        match = self.matches(request.query)
-        for obj in list(self.store.list(target.kind, target.namespace)):
-            if match(obj):
-                one = Target(target.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-                self._delete(one, request)
-        return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+        for pod in self._store.list(PODS, owner["metadata"]["namespace"]):
+            self._store.update(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], release)
 
 
 def verb_of(method: str, target: Target, *, watch: bool) -> str:

@@ -1,4 +1,4 @@
-"""One container as a local process: no isolation whatever, the image's name is only looked at."""
+"""One container as a local process, without any isolation; its image is ignored."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
 
 CHUNK = 64 * 1024
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes of a command that cannot be started, as a shell reports them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,18 @@ class Command:
 
 
 class Container:
-    """A process in a session of its own, its output in a log. `code` is 128+n after a signal."""
+    """A process in a session of its own, with its output in a log."""
 
     def __init__(self, log: LogFile) -> None:
         self.log = log
         self._process: asyncio.subprocess.Process | None = None
-        self._early: Callable[[], None] | None = None
+        self._pending_signal: Callable[[], None] | None = None
 
     async def run(self, command: Command) -> int:
-        """Start it and wait until it and its output have ended; what it left behind is killed."""
+        """Run the command until the process and its output have ended, then kill the rest of its session.
+
+        Returns the exit code, which is 128 + n after signal n.
+        """
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.argv,
@@ -44,20 +48,20 @@ class Container:
                 start_new_session=True,
             )
         except OSError as error:
-            self._complain(f"{command.argv[0]}: {error.strerror}")
+            self._log_error(f"{command.argv[0]}: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
         self._process = process
         try:
-            if self._early is not None:
-                self._early()
-            return await self._ended(process)
+            if self._pending_signal is not None:
+                self._pending_signal()
+            return await self._wait(process)
         finally:
             self.kill()
             with suppress(ProcessLookupError):
                 await process.wait()
             self.log.end()
 
-    async def _ended(self, process: asyncio.subprocess.Process) -> int:
+    async def _wait(self, process: asyncio.subprocess.Process) -> int:
         assert process.stdout is not None  # noqa: S101  # both are pipes
         assert process.stderr is not None  # noqa: S101
         async with asyncio.TaskGroup() as group:
@@ -67,23 +71,23 @@ class Container:
             self.kill()
         return code if code >= 0 else 128 - code
 
-    def _complain(self, text: str) -> None:
+    def _log_error(self, text: str) -> None:
         writer = StreamWriter(self.log, "stderr")
         writer.feed(f"{text}\n".encode())
         self.log.end()
 
     def terminate(self) -> None:
-        """SIGTERM to the first process alone, as a runtime does; one that is being started gets it then."""
+        """Send SIGTERM to the first process only, as a runtime does; if need be, once it has been started."""
         if self._process is None:
-            self._early = self.terminate
+            self._pending_signal = self.terminate
         elif self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()
 
     def kill(self) -> None:
-        """SIGKILL to everything that was started in this container, or is just being started."""
+        """Send SIGKILL to all processes of this container; if need be, once it has been started."""
         if self._process is None:
-            self._early = self.kill
+            self._pending_signal = self.kill
         else:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)

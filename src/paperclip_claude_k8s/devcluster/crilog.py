@@ -1,8 +1,13 @@
-"""Container logs as a runtime stores them and a kubelet serves them: records, not lines.
+"""Container logs in the CRI format, as a runtime stores them and a kubelet serves them.
 
-A line is stored as records of at most 16 KiB, each with a time, a stream and a tag (P: more of this line
-follows, F: the line ends here). A reader applies `since` to each record, in whole seconds, and keeps one flag
-for both streams that says whether the answer stands at the start of a line.
+A line is stored as records of at most 16 KiB, each with a time, a stream and a tag (P: the line continues,
+F: the line ends). For example, a line of 20 KiB is stored as
+
+    2026-01-02T03:04:05.000000001Z stdout P <16 KiB>
+    2026-01-02T03:04:05.000000002Z stdout F <4 KiB>
+
+A kubelet applies `since` to each record, in whole seconds. It keeps one flag for both streams, which says
+whether the response is at the start of a line: only there does it write a timestamp.
 """
 
 import asyncio
@@ -13,11 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 RECORD = 16 * 1024
+"""Bytes of text in one record."""
 BLOCK = 256 * 1024
+"""Bytes read from the file at once."""
 
 
 class LogFile:
-    """One container's log. Writers append records; readers follow; rotation starts a new file."""
+    """One container's log file. Writers append records, readers follow it, rotation starts a new file."""
 
     def __init__(self, path: Path, rotate_at: int = 0, clock: Callable[[], int] = time.time_ns) -> None:
         self.path = path
@@ -36,17 +43,17 @@ class LogFile:
         self._wake()
 
     def end(self) -> None:
-        """The container has ended and everything it wrote is here."""
+        """The container has ended and its output is complete."""
         self.ended = True
         self._file.close()
         self._wake()
 
     def next_growth(self) -> asyncio.Event:
-        """Set with the next append, rotation or end."""
+        """An event that is set by the next append, rotation or end."""
         return self._grown
 
     def _rotate(self) -> None:
-        """What was rotated away is not served any more, as by a kubelet."""
+        """Start a new file. As with a kubelet, the rotated file is no longer served."""
         self._file.close()
         self.path.replace(self.path.with_suffix(".1"))
         self._file = self.path.open("ab")
@@ -58,7 +65,7 @@ class LogFile:
 
 
 class StreamWriter:
-    """Cuts one stream of a container into records: whole lines, or 16 KiB pieces of longer ones."""
+    """Splits one stream of a container into records: whole lines, or 16 KiB pieces of longer ones."""
 
     def __init__(self, log: LogFile, stream: str) -> None:
         self._log = log
@@ -76,7 +83,7 @@ class StreamWriter:
             self._log.append(b"".join(out))
 
     def close(self) -> None:
-        """A last line without newline is stored as if it had one, as containerd does."""
+        """Store a last line without a newline as if it had one, as containerd does."""
         if self._rest:
             self._log.append(b"".join(self._records(self._rest)))
             self._rest = b""
@@ -96,8 +103,8 @@ def _stamp(nanos: int) -> bytes:
 
 
 @dataclass(slots=True)
-class Wish:
-    """What a reader asks for. `since` is a whole second as the stamps begin, e.g. b"2026-01-02T03:04:05"."""
+class LogOptions:
+    """The query of a log request. `since` is a whole second, e.g. b"2026-01-02T03:04:05"."""
 
     follow: bool = False
     timestamps: bool = False
@@ -105,14 +112,14 @@ class Wish:
     tail: int | None = None
     limit: int | None = None
     every_record: bool = False
-    """Kubelets before about v1.26 put a stamp before every record, not only at the start of a line."""
+    """Write a timestamp before every record, as kubelets before about v1.26 do."""
 
 
 class Reader:
-    """Turns records into the bytes of an answer."""
+    """Turns records into the bytes of a response."""
 
-    def __init__(self, wish: Wish) -> None:
-        self._wish = wish
+    def __init__(self, options: LogOptions) -> None:
+        self._options = options
         self._at_start = True
 
     def render(self, records: list[bytes]) -> bytes:
@@ -122,23 +129,23 @@ class Reader:
         try:
             stamp, _, tag, text = record.split(b" ", 3)
         except ValueError:
-            return []  # a kubelet skips what it cannot read
-        if stamp[:19] < self._wish.since:
+            return []  # a kubelet skips malformed records
+        if stamp[:19] < self._options.since:
             return []
-        prefixed = self._wish.timestamps and (self._at_start or self._wish.every_record)
+        prefixed = self._options.timestamps and (self._at_start or self._options.every_record)
         self._at_start = tag == b"F"
         return [stamp, b" ", text, b"\n"][0 if prefixed else 2 : 4 if self._at_start else 3]
 
 
-async def read_log(log: LogFile, wish: Wish) -> AsyncIterator[bytes]:
-    """The bytes of an answer: what is there, and with `follow` what comes until the container has ended."""
-    reader, rest, generation = Reader(wish), b"", log.generation
+async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
+    """The bytes of a response: the log so far; with `follow`, also all later records."""
+    reader, rest, generation = Reader(options), b"", log.generation
     source = log.path.open("rb")
     try:
-        if wish.tail is not None:
-            source.seek(_tail_offset(log.path.read_bytes(), wish.tail))
+        if options.tail is not None:
+            source.seek(_tail_offset(log.path.read_bytes(), options.tail))
         while True:
-            ended, grown = log.ended, log.next_growth()  # both before the read: nothing can slip between
+            ended, grown = log.ended, log.next_growth()  # both before the read, so that no append is missed
             block = source.read(BLOCK)
             if block:
                 *records, rest = (rest + block).split(b"\n")
@@ -146,7 +153,7 @@ async def read_log(log: LogFile, wish: Wish) -> AsyncIterator[bytes]:
             elif generation != log.generation:
                 source.close()
                 source, generation, rest = log.path.open("rb"), log.generation, b""
-            elif ended or not wish.follow:
+            elif ended or not options.follow:
                 return
             else:
                 await grown.wait()
@@ -155,7 +162,7 @@ async def read_log(log: LogFile, wish: Wish) -> AsyncIterator[bytes]:
 
 
 def _tail_offset(content: bytes, lines: int) -> int:
-    """Where the last `lines` lines begin; a line ends with its F record."""
+    """The offset of the last `lines` lines; a line ends with its F record."""
     starts, at, fresh = [], 0, True
     for record in content.split(b"\n")[:-1]:
         if fresh:

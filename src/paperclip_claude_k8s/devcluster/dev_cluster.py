@@ -1,4 +1,4 @@
-"""The whole cluster: API, controllers and kubelet in this process, its state in one folder."""
+"""The whole cluster: API server, controllers and kubelet in this process, its state in one folder."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from paperclip_claude_k8s.devcluster.api import Api
 from paperclip_claude_k8s.devcluster.controller import Controller
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.kinds import ACCOUNTS, CLAIMS, NAMESPACES, NODES
-from paperclip_claude_k8s.devcluster.kubelet import NODE, Kubelet
-from paperclip_claude_k8s.devcluster.quantities import NODE_LABELS
+from paperclip_claude_k8s.devcluster.kubelet import Kubelet
+from paperclip_claude_k8s.devcluster.node import NODE, NODE_LABELS
 from paperclip_claude_k8s.devcluster.server import Server
 from paperclip_claude_k8s.devcluster.store import Store
 
@@ -25,7 +25,7 @@ CLAIM = "paperclip-data"
 
 
 class DevCluster:
-    """A running development cluster. Nothing is isolated: its Pods are processes of this user."""
+    """A running development cluster. It isolates nothing: its Pods are processes of this user."""
 
     def __init__(self, folder: Path, server: Server, store: Store, faults: Faults, token: str) -> None:
         self.folder = folder
@@ -45,10 +45,10 @@ class DevCluster:
     async def start(
         cls, claude: Path | None = None, folder: Path | None = None, port: int = 0
     ) -> AsyncIterator["DevCluster"]:
-        """Run a cluster for the length of the block.
+        """Run a cluster for the duration of the block.
 
-        `claude` is a real CLI to use instead of the stand-in; `folder` keeps state and kubeconfig there,
-        else a temporary one goes with the cluster; `port` 0 takes a free one.
+        `claude`: a real CLI instead of the stand-in. `folder`: where state and kubeconfig are kept; None
+        uses a temporary folder that is deleted at the end. `port`: 0 takes a free port.
         """
         state = _state_folder(folder)
         try:
@@ -85,7 +85,7 @@ class DevCluster:
             cluster.kubeconfig.unlink(missing_ok=True)
 
     async def go_down(self, seconds: float) -> None:
-        """Take the whole API away for a while, and bring it back on the same port."""
+        """Stop the API server for this time and start it again on the same port."""
         port = self._server.port
         await self._server.stop()
         await asyncio.sleep(seconds)
@@ -99,7 +99,7 @@ def _state_folder(folder: Path | None) -> Path:
 
 
 def _binaries(folder: Path, claude: Path | None) -> Path:
-    """The folder that stands first on every Pod's PATH."""
+    """Create the folder that is the first entry of every Pod's PATH."""
     binaries = folder / "bin"
     shutil.rmtree(binaries, ignore_errors=True)
     binaries.mkdir()
@@ -114,7 +114,7 @@ def _binaries(folder: Path, claude: Path | None) -> Path:
 
 
 def seed(store: Store) -> None:
-    """What is there before anybody creates anything."""
+    """Create the objects that every cluster has: namespace, node, service account, volume claim."""
     store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}, "status": {"phase": "Active"}})
     store.create(NODES, {"metadata": {"name": NODE, "labels": NODE_LABELS}, "status": {"conditions": []}})
     store.create(ACCOUNTS, {"metadata": {"name": "default", "namespace": NAMESPACE}})
@@ -126,7 +126,7 @@ def seed(store: Store) -> None:
 
 
 def _write_kubeconfig(cluster: DevCluster) -> None:
-    """Readable by its owner alone: whoever has the token can run commands as this user."""
+    """Readable only by its owner: anyone with the token can run commands as this user."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",

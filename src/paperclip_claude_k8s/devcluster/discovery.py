@@ -1,4 +1,4 @@
-"""Enough of API discovery for kubectl to know what can be asked."""
+"""The part of API discovery that kubectl needs."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _GROUPS = sorted({kind.group for kind in ALL if kind.group} | {"authorization.k8
 
 
 def discover(path: str) -> dict[str, Any] | None:
-    """The answer to a discovery path, or None when it is none."""
+    """The response to a discovery path; None for other paths."""
     return _PAGES.get(path.rstrip("/"))
 
 

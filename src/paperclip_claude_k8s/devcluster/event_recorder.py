@@ -1,4 +1,4 @@
-"""Events about objects, repeated ones counted."""
+"""Records Events about objects; a repeated Event is counted."""
 
 import uuid
 from typing import Any
@@ -10,17 +10,19 @@ Object = dict[str, Any]
 
 
 class Events:
+    """Records Events in the name of one component."""
+
     def __init__(self, store: Store, component: str = "kubelet") -> None:
         self._store = store
         self._component = component
 
-    def record(self, about: Object, kind: str, reason: str, message: str) -> None:
-        """`kind` is Normal or Warning. The same words about the same object are counted up."""
+    def record(self, about: Object, event_type: str, reason: str, message: str) -> None:
+        """Record an Event of type Normal or Warning; the same Event about the same object is counted."""
         meta = about["metadata"]
         for event in self._store.list(EVENTS, meta["namespace"]):
             same = event["involvedObject"]["uid"] == meta["uid"] and event["reason"] == reason
             if same and event["message"] == message:
-                self._again(event)
+                self._count(event)
                 return
         self._store.create(
             EVENTS,
@@ -36,7 +38,7 @@ class Events:
                     "name": meta["name"],
                     "uid": meta["uid"],
                 },
-                "type": kind,
+                "type": event_type,
                 "reason": reason,
                 "message": message,
                 "count": 1,
@@ -46,7 +48,7 @@ class Events:
             },
         )
 
-    def _again(self, event: Object) -> None:
+    def _count(self, event: Object) -> None:
         def change(found: Object) -> None:
             found["count"] += 1
             found["lastTimestamp"] = now()

@@ -1,4 +1,4 @@
-"""The resources this API server knows."""
+"""The resources that this API server serves."""
 
 from dataclasses import dataclass
 

@@ -7,7 +7,7 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 
 
 def patched(obj: dict[str, Any], patch: Any, content_type: str) -> dict[str, Any]:  # noqa: ANN401  # JSON
-    """The object after the patch; strategic merge is treated as merge."""
+    """The patched object. A strategic merge patch is applied as a merge patch. Raises 422 `Problem`."""
     if content_type.startswith("application/json-patch"):
         result: Any = copy.deepcopy(obj)
         for operation in patch:

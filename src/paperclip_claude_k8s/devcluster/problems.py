@@ -1,10 +1,10 @@
-"""Refusals of the API server, worded and shaped as Kubernetes does."""
+"""Error responses of the API server, with the texts of Kubernetes."""
 
 from typing import Any
 
 
 class Problem(Exception):
-    """An answer that is a `Status` with status Failure."""
+    """An error response: a `Status` object with status Failure."""
 
     def __init__(self, code: int, reason: str, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)

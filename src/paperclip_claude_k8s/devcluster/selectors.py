@@ -13,7 +13,7 @@ _PART = re.compile(r",(?![^(]*\))")
 
 
 def label_match(selector: str) -> Match:
-    """`a=b,c!=d,e in (f,g),!h,i`: all of them must hold."""
+    """A predicate for `a=b,c!=d,e in (f,g),!h,i`: all requirements must hold."""
     tests = [_requirement(part.strip()) for part in _PART.split(selector) if part.strip()]
     return lambda obj: all(test(obj.get("metadata", {}).get("labels") or {}) for test in tests)
 
@@ -36,7 +36,7 @@ def _requirement(part: str) -> Callable[[dict[str, str]], bool]:
 
 
 def field_match(selector: str) -> Match:
-    """`metadata.name=x,involvedObject.uid!=y`: paths through the object."""
+    """A predicate for `metadata.name=x,involvedObject.uid!=y`: paths through the object."""
     tests = [_field(part) for part in selector.split(",") if part]
     return lambda obj: all(test(obj) for test in tests)
 

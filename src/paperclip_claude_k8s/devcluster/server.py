@@ -1,4 +1,4 @@
-"""The HTTP face: who may ask, what was asked, and the answer. Meaning lives in `api`."""
+"""The HTTP server: authentication, parsing, responses. `api` implements the requests."""
 
 import hmac
 import json
@@ -18,11 +18,11 @@ OPEN_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
 CREATED = 201
 BODY_LIMIT = 8 * 1024 * 1024
 GRACE = 1.0
-"""Seconds that open answers get when the server stops."""
+"""Seconds that open responses get when the server stops."""
 
 
 class Server:
-    """Listens on 127.0.0.1 only: whoever may ask can run commands as this user."""
+    """Listens on 127.0.0.1 only, because an authenticated client can run commands as this user."""
 
     def __init__(self, api: Api, token: str) -> None:
         self._api = api
@@ -37,7 +37,7 @@ class Server:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
-        assert site._server is not None  # noqa: SLF001, S101  # aiohttp keeps the port nowhere else
+        assert site._server is not None  # noqa: SLF001, S101  # aiohttp stores the port nowhere else
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # noqa: SLF001
 
     async def stop(self) -> None:
@@ -49,18 +49,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Kubectl sends no token over plain HTTP, so the secret is part of the address as well."""
+        """The address, which contains the token: kubectl sends no token over plain HTTP."""
         return f"http://127.0.0.1:{self.port}/{self._token}"
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._answer(request, self._admitted(request))
+            return await self._answer(request, self._authenticated_path(request))
         except Problem as problem:
             headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after is not None else {}
             return _json(problem.status(), problem.code, headers)
 
-    def _admitted(self, request: web.Request) -> str:
-        """The path, for who knows the token; a foreign Host is refused: no web page may come in by DNS."""
+    def _authenticated_path(self, request: web.Request) -> str:
+        """The path without the token. Refuses foreign Host headers, against DNS rebinding by a web page."""
         host = request.host.rpartition(":")[0] or request.host
         if host not in {"127.0.0.1", "localhost"}:
             raise Problem(403, "Forbidden", f"Host {request.host!r} is not served")
@@ -87,17 +87,17 @@ class Server:
             return await self._stream(request, events, "application/json")
         body = await request.read()
         try:
-            given = _as_go_reads(body) if body else None
+            content = _decode_like_go(body) if body else None
         except ValueError:
             raise Problem(400, "BadRequest", "the body is not JSON") from None
-        wanted = Request(
+        api_request = Request(
             request.method,
             query,
-            given,
+            content,
             request.headers.get("Content-Type", ""),
             request.headers.get("Accept", ""),
         )
-        answer, code = self._api.answer(path, target, wanted)
+        answer, code = self._api.answer(path, target, api_request)
         response = _json(answer, code)
         for text in self._api.faults.warnings if code == CREATED else ():
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -112,25 +112,25 @@ class Server:
         *,
         cut: bool = False,
     ) -> web.StreamResponse:
-        """Headers at once, then bytes as they come; `cut` lets mischief break it off."""
+        """Send the headers at once, then each chunk. `cut`: fault injection may break the connection."""
         answer = web.StreamResponse(headers={"Content-Type": content_type})
         await answer.prepare(request)
-        breaker = _breaker(request)
+        cutter = _cutter(request)
         if cut:
-            self._api.faults.streams.add(breaker)
+            self._api.faults.log_stream_cutters.add(cutter)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     await answer.write(chunk)
             await answer.write_eof()
         except ConnectionError:
-            pass  # the reader went away, or was sent away
+            pass  # the client disconnected, or a test cut the connection
         finally:
-            self._api.faults.streams.discard(breaker)
+            self._api.faults.log_stream_cutters.discard(cutter)
         return answer
 
 
-def _breaker(request: web.Request) -> Callable[[], None]:
+def _cutter(request: web.Request) -> Callable[[], None]:
     def cut() -> None:
         if request.transport is not None:
             request.transport.abort()
@@ -144,8 +144,8 @@ def _json(answer: object, code: int = 200, headers: dict[str, str] | None = None
     )
 
 
-def _as_go_reads(body: bytes) -> Any:  # noqa: ANN401  # any JSON
-    """The body's JSON; a real server replaces lone surrogates, which have no bytes in UTF-8."""
+def _decode_like_go(body: bytes) -> Any:  # noqa: ANN401  # any JSON
+    """The JSON of the body. A real server replaces lone surrogates, which UTF-8 cannot encode."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The objects, their versions, and everything that ever happened to them. All changes are synchronous."""
+"""The objects, their resource versions and the history of changes. All operations are synchronous."""
 
 import asyncio
 import copy
@@ -13,8 +13,8 @@ from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.kinds import PODS, Kind
 
 Object = dict[str, Any]
-KEPT = 20_000
-"""Changes remembered for watches; a watch from further back is answered 410."""
+HISTORY = 20_000
+"""Changes kept for watches; a watch from an older version is answered with 410."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +30,21 @@ def now() -> str:
 
 
 class Store:
-    """Every method either changes everything it should or raises a `Problem` and changes nothing."""
+    """Every method either applies its change completely or raises a `Problem` and changes nothing."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[Kind, str, str], Object] = {}
         self._version = 1
-        self._history: deque[Change] = deque(maxlen=KEPT)
+        self._history: deque[Change] = deque(maxlen=HISTORY)
         self._compacted = 0
-        self._moved = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def version(self) -> int:
         return self._version
 
     def create(self, kind: Kind, obj: Object) -> Object:
-        """Fill in what the server fills in; the name must be free."""
+        """Store a new object and fill in uid, creation time and version. Raises 409 if the name is taken."""
         obj = copy.deepcopy(obj)
         meta = obj.setdefault("metadata", {})
         key = (kind, meta.get("namespace", ""), meta["name"])
@@ -53,7 +53,7 @@ class Store:
         meta.update(uid=str(uuid.uuid4()), creationTimestamp=now())
         obj.update(apiVersion=kind.api_version, kind=kind.kind)
         self._objects[key] = obj
-        self._note(kind, "ADDED", obj)
+        self._add_to_history(kind, "ADDED", obj)
         return copy.deepcopy(obj)
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -67,15 +67,18 @@ class Store:
         return obj
 
     def list(self, kind: Kind, namespace: str = "") -> Iterator[Object]:
-        """Every object of the kind, in all namespaces when none is named, in the order of creation."""
-        for (its_kind, its_namespace, _), obj in list(self._objects.items()):
-            if its_kind == kind and namespace in {"", its_namespace}:
+        """Every object of the kind in order of creation; in all namespaces if `namespace` is empty."""
+        for (obj_kind, obj_namespace, _), obj in list(self._objects.items()):
+            if obj_kind == kind and namespace in {"", obj_namespace}:
                 yield copy.deepcopy(obj)
 
     def update(
         self, kind: Kind, namespace: str, name: str, change: Callable[[Object], Object | None]
     ) -> Object:
-        """Apply `change` to a copy, and store what comes out of it; no change makes no version."""
+        """Apply `change` to a copy and store the result; an unchanged object gets no new version.
+
+        `change` edits the copy, or returns the new object.
+        """
         before = self.get(kind, namespace, name)
         after = copy.deepcopy(before)
         after = change(after) or after
@@ -85,23 +88,23 @@ class Store:
         if after == before:
             return before
         self._objects[kind, namespace, name] = after
-        self._note(kind, "MODIFIED", after)
-        doomed = after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers")
-        if doomed and kind != PODS:  # the kubelet takes Pods out
+        self._add_to_history(kind, "MODIFIED", after)
+        deleted = after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers")
+        if deleted and kind != PODS:  # the kubelet removes Pods
             self.remove(kind, namespace, name)
         return copy.deepcopy(after)
 
     def remove(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """Take the object out at once; None when it is not there any more."""
+        """Remove the object at once. Returns it, or None if it does not exist."""
         obj = self._objects.pop((kind, namespace, name), None)
         if obj is not None:
-            self._note(kind, "DELETED", obj)
+            self._add_to_history(kind, "DELETED", obj)
         return obj
 
     # Watching -------------------------------------------------------------------------------------
 
     def changes_after(self, version: int) -> Iterable[Change]:
-        """Raises a 410 `Problem` when that version is not remembered any more."""
+        """The changes after `version`. Raises a 410 `Problem` if the history no longer reaches back to it."""
         if version < self._compacted:
             raise problems.gone(version, self._compacted)
         newer: deque[Change] = deque()
@@ -112,19 +115,19 @@ class Store:
         return newer
 
     def compact(self) -> None:
-        """Forget the history: watches from earlier versions are answered 410."""
+        """Drop the history: watches from earlier versions are answered with 410."""
         self._history.clear()
         self._compacted = self._version
 
-    def next_move(self) -> asyncio.Event:
-        """Set with the next change: take it, look, then wait, and nothing slips between."""
-        return self._moved
+    def next_change(self) -> asyncio.Event:
+        """An event that the next change sets. Get it before reading objects, so that no change is missed."""
+        return self._changed
 
-    def _note(self, kind: Kind, what: Literal["ADDED", "MODIFIED", "DELETED"], obj: Object) -> None:
+    def _add_to_history(self, kind: Kind, what: Literal["ADDED", "MODIFIED", "DELETED"], obj: Object) -> None:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
-        if len(self._history) == KEPT:
+        if len(self._history) == HISTORY:
             self._compacted = self._history[0].version
         self._history.append(Change(self._version, kind, what, copy.deepcopy(obj)))
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

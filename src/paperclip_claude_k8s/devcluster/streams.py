@@ -1,4 +1,4 @@
-"""Answers that stay open, as chunks of bytes: logs and watches."""
+"""Streaming responses as chunks of bytes: logs and watches."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -8,7 +8,7 @@ import orjson
 
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.api import Api, verb_of
-from paperclip_claude_k8s.devcluster.crilog import LogFile, Wish, read_log
+from paperclip_claude_k8s.devcluster.crilog import LogFile, LogOptions, read_log
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Change
@@ -16,24 +16,24 @@ from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target
 
 BOOKMARK_EVERY = 10.0
-"""Seconds; a real API server sends one a minute or so."""
-INSTANT = 0.001
-"""Seconds too few to wait for: clocks have a grain, and what is left may be less."""
+"""Seconds between bookmarks; a real API server sends about one a minute."""
+MIN_WAIT = 0.001
+"""Shortest wait in seconds; a shorter rest of the watch is skipped, because clocks have a resolution."""
 TRUE = frozenset({"true", "1"})
 
 Query = dict[str, str]
 
 
 def open_log(api: Api, target: Target, query: Query) -> AsyncGenerator[bytes, None]:
-    """A container's log; what speaks against serving it is raised before the first byte."""
+    """A container's log. Raises a `Problem` before the first byte if it cannot be served."""
     api.admit(target, "get")
-    return _log_bytes(api, _log_of(api, target, query), _wish(api, query))
+    return _log_bytes(api, _log_of(api, target, query), _log_options(api, query))
 
 
-async def _log_bytes(api: Api, log: LogFile, wish: Wish) -> AsyncGenerator[bytes, None]:
-    left = wish.limit
-    async for block in read_log(log, wish):
-        await api.faults.heard()
+async def _log_bytes(api: Api, log: LogFile, options: LogOptions) -> AsyncGenerator[bytes, None]:
+    left = options.limit
+    async for block in read_log(log, options):
+        await api.faults.logs_flowing.wait()
         piece = block if left is None else block[:left]
         yield piece
         left = None if left is None else left - len(piece)
@@ -60,15 +60,15 @@ def _log_of(api: Api, target: Target, query: Query) -> LogFile:
 
 def _waiting_reason(pod: dict[str, object], name: str) -> str:
     status = pod.get("status")
-    for told in (status.get("containerStatuses") or []) if isinstance(status, dict) else []:
-        if told["name"] == name:
-            return str(told["state"].get("waiting", {}).get("reason", "ContainerCreating"))
+    for container in (status.get("containerStatuses") or []) if isinstance(status, dict) else []:
+        if container["name"] == name:
+            return str(container["state"].get("waiting", {}).get("reason", "ContainerCreating"))
     return "ContainerCreating"
 
 
-def _wish(api: Api, query: Query) -> Wish:
+def _log_options(api: Api, query: Query) -> LogOptions:
     since = query.get("sinceTime", "")
-    return Wish(
+    return LogOptions(
         follow=query.get("follow") in TRUE,
         timestamps=query.get("timestamps") in TRUE,
         since=since[:19].encode(),
@@ -81,7 +81,7 @@ def _wish(api: Api, query: Query) -> Wish:
 def open_watch(
     api: Api, target: Target, query: Query, *, as_table: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """Changes after a version, bookmarks between them, until the time is over."""
+    """Changes after a version, with bookmarks between them, for `timeoutSeconds`."""
     api.admit(target, verb_of("GET", target, watch=True))
     if target.name:
         query = {**query, "fieldSelector": f"metadata.name={target.name}"}
@@ -93,54 +93,57 @@ def _at_version(obj: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 class _Watch:
+    """One watch request."""
+
     def __init__(self, api: Api, target: Target, query: Query, *, as_table: bool) -> None:
         self._api = api
         self._target = target
         self._matches = api.matches(query)
         self._shown: dict[str, dict[str, object]] = {}
-        """Uid → object as it was when it last matched: what stops matching is told as deleted, as it was."""
+        """Uid and last matching state: an object that no longer matches is reported as deleted in this
+        state."""
         self._bookmarks = query.get("allowWatchBookmarks") in TRUE
         self._as_table = as_table
         self._seconds = float(query.get("timeoutSeconds", 1800))
         given = query.get("resourceVersion", "")
-        self._fresh = given in {"", "0"}
-        self._version = api.store.version if self._fresh else int(given)
+        self._from_now = given in {"", "0"}
+        self._version = api.store.version if self._from_now else int(given)
         self._closing = asyncio.Event()
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        self._api.faults.watches.add(self._closing.set)
+        self._api.faults.watch_closers.add(self._closing.set)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._seconds
         try:
-            for event in self._already_there():
+            for event in self._existing_objects():
                 yield event
-            while not self._closing.is_set() and (left := end - loop.time()) > INSTANT:
-                moved = self._api.store.next_move()
-                for event in self._since_then():
+            while not self._closing.is_set() and (left := end - loop.time()) > MIN_WAIT:
+                changed = self._api.store.next_change()
+                for event in self._new_events():
                     yield event
-                if not await self._news(moved, min(BOOKMARK_EVERY, left)) and self._bookmarks:
+                if not await self._changed_within(changed, min(BOOKMARK_EVERY, left)) and self._bookmarks:
                     yield self._bookmark()
         except Problem as problem:
             yield orjson.dumps({"type": "ERROR", "object": problem.status()}) + b"\n"
         finally:
-            self._api.faults.watches.discard(self._closing.set)
+            self._api.faults.watch_closers.discard(self._closing.set)
 
-    def _already_there(self) -> Iterator[bytes]:
-        """A watch without a version begins with everything there is."""
+    def _existing_objects(self) -> Iterator[bytes]:
+        """A watch without a version starts with all existing objects."""
         for obj in self._api.store.list(self._target.kind, self._target.namespace):
             if self._matches(obj):
                 self._shown[obj["metadata"]["uid"]] = obj
-                if self._fresh:
+                if self._from_now:
                     yield self._event("ADDED", obj)
 
-    def _since_then(self) -> Iterator[bytes]:
+    def _new_events(self) -> Iterator[bytes]:
         for change in self._api.store.changes_after(self._version):
             self._version = change.version
             if self._is_of_target(change):
-                yield from self._told(change)
+                yield from self._events_for(change)
 
-    def _told(self, change: Change) -> Iterator[bytes]:
-        """As a real server: an object that begins to match is added, one that stops is deleted."""
+    def _events_for(self, change: Change) -> Iterator[bytes]:
+        """As a real server: an object that starts to match is ADDED, one that stops matching is DELETED."""
         uid = change.object["metadata"]["uid"]
         before = self._shown.pop(uid, None)
         if not self._matches(change.object):
@@ -155,14 +158,14 @@ class _Watch:
 
     def _is_of_target(self, change: Change) -> bool:
         namespace = self._target.namespace
-        there = namespace in {"", change.object["metadata"].get("namespace", "")}
-        return change.kind == self._target.kind and there
+        in_namespace = namespace in {"", change.object["metadata"].get("namespace", "")}
+        return change.kind == self._target.kind and in_namespace
 
-    async def _news(self, moved: asyncio.Event, within: float) -> bool:
-        """Wait for a change or the order to close; False when neither came in time."""
+    async def _changed_within(self, changed: asyncio.Event, seconds: float) -> bool:
+        """Wait for a change or the end of the watch; False if neither happened in time."""
         try:
-            async with asyncio.timeout(within), asyncio.TaskGroup() as group:
-                waits = [group.create_task(event.wait()) for event in (moved, self._closing)]
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                waits = [group.create_task(event.wait()) for event in (changed, self._closing)]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()

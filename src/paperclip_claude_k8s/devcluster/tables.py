@@ -11,7 +11,7 @@ Row = Callable[[Object], list[Any]]
 
 
 def table(kind: Kind, objects: Iterable[Object], version: str) -> Object:
-    """A `Table` with the columns kubectl users know."""
+    """A `Table` with the usual columns of kubectl."""
     columns, row = _COLUMNS.get(kind, (["Name", "Age"], lambda obj: [_name(obj), _age(obj)]))
     return {
         "kind": "Table",

@@ -1,4 +1,4 @@
-"""Which resource a path names."""
+"""Parses a path into the resource that it names."""
 
 import re
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Target:
 
     @property
     def resource(self) -> str:
-        """As RBAC writes it, e.g. "pods/log"."""
+        """The resource as in an RBAC rule, e.g. "pods/log"."""
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
 def parse_target(path: str) -> Target | str:
-    """The resource, or the path itself where it names none: discovery and reviews."""
+    """The resource; the path itself if it names none (discovery, access reviews)."""
     found = _PATH.match(path)
     kind = BY_PLURAL.get((found["group"] or "", found["plural"])) if found else None
     if found is None or kind is None:

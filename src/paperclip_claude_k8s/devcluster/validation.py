@@ -1,4 +1,4 @@
-"""What the API server refuses to store, in its words: names, labels, and a Job's bare necessities."""
+"""Validation of new objects: names, labels, Secret size and required fields, with the server's messages."""
 
 import base64
 import copy
@@ -15,7 +15,7 @@ SECRET_LIMIT = 1024 * 1024
 
 
 def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
-    """The object as the server would store it, defaults and all, or a 422."""
+    """The object with defaults, as the server stores it. Raises a 422 `Problem` if it is invalid."""
     obj = copy.deepcopy(obj)
     meta = obj.setdefault("metadata", {})
     if kind.namespaced:

@@ -1,9 +1,10 @@
-"""Does a Pod fit on the one node there is?"""
+"""The only node: its name, labels and capacity, and whether a Pod fits on it."""
 
 from typing import Any
 
+NODE = "devnode"
 NODE_CPU, NODE_MEMORY = 64.0, 256 * 1024.0**3
-NODE_LABELS = {"kubernetes.io/hostname": "devnode", "kubernetes.io/os": "linux"}
+NODE_LABELS = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
 _UNITS = {
     "Ki": 1024.0,
     "Mi": 1024.0**2,
@@ -17,9 +18,9 @@ _UNITS = {
 
 
 def fits(spec: dict[str, Any]) -> str | None:
-    """Why the node will not take this Pod, in the scheduler's words; None when it will."""
-    wanted = spec.get("nodeSelector") or {}
-    if any(NODE_LABELS.get(key) != value for key, value in wanted.items()):
+    """Why the Pod does not fit, in the scheduler's words; None if it fits."""
+    selector = spec.get("nodeSelector") or {}
+    if any(NODE_LABELS.get(key) != value for key, value in selector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
     requests = [(c.get("resources") or {}).get("requests") or {} for c in spec.get("containers") or []]
     if sum(amount(request.get("cpu", "0")) for request in requests) > NODE_CPU:
@@ -30,7 +31,7 @@ def fits(spec: dict[str, Any]) -> str | None:
 
 
 def amount(quantity: object) -> float:
-    """A Kubernetes quantity as a plain number."""
+    """A Kubernetes quantity as a number."""
     text = str(quantity)
     if text.endswith("m"):
         return float(text[:-1]) / 1000

@@ -1,0 +1,106 @@
+"""The status of one Pod, as a kubelet reports it."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from paperclip_claude_k8s.devcluster.crilog import LogFile
+from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.problems import Problem
+from paperclip_claude_k8s.devcluster.store import Store, now
+
+Object = dict[str, Any]
+MESSAGE_BYTES = 4096
+FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
+"""How much of the log becomes the termination message with `FallbackToLogsOnError`."""
+
+
+class PodStatus:
+    """Collects the states of the containers and writes them into the Pod object."""
+
+    def __init__(self, pod: Object, store: Store) -> None:
+        self._meta = pod["metadata"]
+        self._spec = pod["spec"]
+        self._store = store
+        self._states: dict[str, Object] = {}
+
+    def set_waiting(self, reason: str, message: str = "") -> None:
+        """All main containers wait for this reason."""
+        waiting = {"reason": reason, **({"message": message} if message else {})}
+        for spec in self._spec["containers"]:
+            self._states[spec["name"]] = {"waiting": waiting}
+        self.publish("Pending")
+
+    def set_running(self, name: str, started_at: str, *, init: bool) -> None:
+        self._states[name] = {"running": {"startedAt": started_at}}
+        self.publish("Pending" if init else "Running")
+
+    def set_terminated(self, spec: Object, code: int, started_at: str, message: bytes) -> None:
+        """Only stored: `publish` writes it, together with the phase that follows from it."""
+        self._states[spec["name"]] = {
+            "terminated": {
+                "exitCode": code,
+                "reason": "Completed" if code == 0 else "Error",
+                **({"message": message.decode("utf-8", "replace")} if message else {}),
+                "startedAt": started_at,
+                "finishedAt": now(),
+                "containerID": f"dev://{self._meta['uid']}-{spec['name']}",
+            }
+        }
+
+    def publish(self, phase: str) -> None:
+        """Write the whole status. A Pod that was evicted in the meantime keeps the status of the eviction."""
+
+        def change(pod: Object) -> None:
+            if pod["metadata"]["uid"] != self._meta["uid"] or pod["status"].get("reason") == "Evicted":
+                return
+            status = pod["status"]
+            status["phase"] = phase
+            status.setdefault("startTime", now())
+            status["containerStatuses"] = [self._container_status(spec) for spec in self._spec["containers"]]
+            inits = [self._container_status(spec) for spec in self._spec.get("initContainers") or []]
+            if inits:
+                status["initContainerStatuses"] = inits
+            _set_condition(status, "Initialized", phase != "Pending")
+            _set_condition(status, "Ready", phase == "Running")
+            _set_condition(status, "ContainersReady", phase == "Running")
+
+        try:
+            self._store.update(PODS, self._meta["namespace"], self._meta["name"], change)
+        except Problem:
+            return  # the Pod was deleted with force
+
+    def _container_status(self, spec: Object) -> Object:
+        state = self._states.get(spec["name"], {"waiting": {"reason": "PodInitializing"}})
+        started = "running" in state or "terminated" in state
+        return {
+            "name": spec["name"],
+            "state": copy.deepcopy(state),
+            "lastState": {},
+            "ready": "running" in state,
+            "started": "running" in state,
+            "restartCount": 0,
+            "image": spec.get("image", ""),
+            "imageID": "",
+            **({"containerID": f"dev://{self._meta['uid']}-{spec['name']}"} if started else {}),
+        }
+
+
+def termination_message(spec: Object, code: int, message_file: Path, log: LogFile | None) -> bytes:
+    """The container's termination message, or the end of its log where `terminationMessagePolicy` says so."""
+    message = message_file.read_bytes()[:MESSAGE_BYTES]
+    if message or code == 0 or spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+        return message
+    records = log.path.read_bytes().split(b"\n")[-FALLBACK_LINES - 1 : -1] if log is not None else []
+    return b"\n".join(record.split(b" ", 3)[3] for record in records)[-FALLBACK_BYTES:]
+
+
+def _set_condition(status: Object, kind: str, true: bool) -> None:  # noqa: FBT001
+    conditions = status.setdefault("conditions", [])
+    wanted = {"type": kind, "status": "True" if true else "False"}
+    for condition in conditions:
+        if condition["type"] == kind:
+            if condition["status"] != wanted["status"]:
+                condition.update(wanted, lastTransitionTime=now())
+            return
+    conditions.append({**wanted, "lastTransitionTime": now()})
