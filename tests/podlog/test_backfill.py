@@ -1,4 +1,4 @@
-"""What the stream leaves out though nobody cut it: put in order from the relay's file, or left alone."""
+"""Lines that an uncut stream omits: filled in order from the relay's file, or not at all."""
 
 import asyncio
 from dataclasses import replace
@@ -59,21 +59,21 @@ class Harness:
 
 
 def event(number: int, size: int) -> bytes:
-    """A JSON object of about so many bytes, which stays one when records are taken out of its middle."""
+    """A JSON object of about `size` bytes. It stays one if records are removed from its middle."""
     return b'{"n":%d,"pad":"%s"}\n' % (number, (b"%d," % number * size)[:size])
 
 
-def beside(file: MemoryRelayFile, log: KubeletLog, *, counted: bool = False) -> Scenario:
-    """A follower at work with the relay's file at hand; `counted`: the relay tells its totals at the end."""
+def scenario_with(file: MemoryRelayFile, log: KubeletLog, *, counted: bool = False) -> Scenario:
+    """A follower with a relay file. `counted`: the relay reports totals at the end."""
     source_info = SourceInfo(nonce=NONCE, relay_file=file)
     if counted:
         source_info = replace(source_info, expected_totals=lambda: totals(bytes(file.content)))
     return Scenario(log=log, source_info=source_info)
 
 
-async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() -> None:
+async def test_log_file_skipped_by_kubelet_is_filled_in_order() -> None:
     log, file = KubeletLog(sticks=True), MemoryRelayFile()
-    scenario = beside(file, log, counted=True)
+    scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         for number in range(9):
             if number in (3, 6):
@@ -89,9 +89,9 @@ async def test_a_file_that_a_kubelet_leaves_out_of_a_stream_is_put_in_order() ->
     assert scenario.sink.filled() == [GapFilled(first, last, 27, 3)]
 
 
-async def test_a_stream_that_stays_at_an_old_file_is_noticed_by_the_relays_file() -> None:
+async def test_stream_stuck_at_old_file_is_detected_by_relay_file() -> None:
     log, file = KubeletLog(sticks=True), MemoryRelayFile()
-    scenario = beside(file, log, counted=True)
+    scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         for text in (b"one\n", b"two\n"):
             log.rotate()
@@ -105,9 +105,9 @@ async def test_a_stream_that_stays_at_an_old_file_is_noticed_by_the_relays_file(
     assert scenario.report.complete
 
 
-async def test_a_long_line_that_did_not_come_is_noticed_as_soon() -> None:
+async def test_stuck_stream_is_detected_by_one_long_line() -> None:
     log, file = KubeletLog(sticks=True), MemoryRelayFile()
-    scenario = beside(file, log)
+    scenario = scenario_with(file, log)
     async with scenario.running():
         for text in (b"one\n", event(2, 300_000)):
             log.rotate()
@@ -119,11 +119,11 @@ async def test_a_long_line_that_did_not_come_is_noticed_as_soon() -> None:
 
 
 @pytest.mark.parametrize("head_was_read", [True, False])
-async def test_a_line_that_lost_records_at_a_rotation_comes_whole_from_the_file(head_was_read: bool) -> None:  # noqa: FBT001
+async def test_line_that_lost_records_is_filled_whole_from_file(head_was_read: bool) -> None:  # noqa: FBT001
     log, file = KubeletLog(drains=False), MemoryRelayFile()
     big = event(2, 60_000)
     head, lost, *others = (big[at : at + RECORD_BYTES] for at in range(0, len(big), RECORD_BYTES))
-    scenario = beside(file, log, counted=True)
+    scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         log.write(event(1, 10))
         await asyncio.sleep(1)
@@ -142,14 +142,14 @@ async def test_a_line_that_lost_records_at_a_rotation_comes_whole_from_the_file(
 
 
 @pytest.mark.parametrize("torn", [True, False])
-async def test_a_log_that_lost_its_beginning_before_it_was_followed_is_whole(torn: bool) -> None:  # noqa: FBT001
+async def test_beginning_rotated_away_before_start_is_filled(torn: bool) -> None:  # noqa: FBT001
     log = KubeletLog()
     first, big, last = event(1, 10), event(2, 40_000), event(3, 10)
     file = MemoryRelayFile(bytearray(first + big + last))
     log.write(first + big[:RECORD_BYTES] if torn else first)
     log.rotate()
     log.write((big[RECORD_BYTES:] if torn else big) + last)
-    scenario = beside(file, log, counted=True)
+    scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         await asyncio.sleep(3)
         assert scenario.sink.out == file.content
@@ -158,10 +158,10 @@ async def test_a_log_that_lost_its_beginning_before_it_was_followed_is_whole(tor
 
 
 @pytest.mark.parametrize("text", [b"thinking", b"never logged\n"])
-async def test_a_file_that_stays_ahead_causes_one_reconnect_at_most(text: bytes) -> None:
+async def test_file_that_stays_ahead_causes_at_most_one_reconnect(text: bytes) -> None:
     log, file = KubeletLog(), MemoryRelayFile(bytearray(b"one\n" + text))
     log.write(b"one\n")
-    scenario = beside(file, log)
+    scenario = scenario_with(file, log)
     async with scenario.running():
         await asyncio.sleep(25)
         reconnects = [request for request in log.requests[1:] if request.follow]
@@ -176,7 +176,7 @@ async def test_a_file_that_stays_ahead_causes_one_reconnect_at_most(text: bytes)
         max_size=40,
     )
 )
-async def test_whatever_is_left_out_and_however_it_is_cut_all_comes_in_order(
+async def test_any_omitted_lines_are_filled_in_order(
     lines: list[tuple[bytes, bool, bool]],
 ) -> None:
     """Each line: its text, whether the log has it, and whether a chunk ends after it."""
@@ -195,7 +195,7 @@ async def test_whatever_is_left_out_and_however_it_is_cut_all_comes_in_order(
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 40)), max_size=14))
-async def test_a_file_that_shows_late_repeats_no_line_and_turns_none_around(
+async def test_late_file_repeats_and_reorders_no_line(
     lines: list[tuple[bool, bool, int]],
 ) -> None:
     """Each line: whether it is blank, whether the log has it, and how much of the file is hidden then."""
@@ -210,7 +210,7 @@ async def test_a_file_that_shows_late_repeats_no_line_and_turns_none_around(
     assert numbers == sorted(set(numbers))
 
 
-async def test_a_place_is_not_proven_by_a_blank_line() -> None:
+async def test_blank_line_does_not_prove_an_offset() -> None:
     file = MemoryRelayFile(bytearray(b"x1\n\nx2\n\nx3\n\nx4\n\n"), hidden=12)
     harness = Harness(file)
     for text in (b"x1", b"", b"x3", b""):
@@ -221,7 +221,7 @@ async def test_a_place_is_not_proven_by_a_blank_line() -> None:
     assert asyncio.get_running_loop().time() == 0
 
 
-async def test_long_lines_that_begin_alike_are_told_apart() -> None:
+async def test_long_lines_with_a_common_start_are_distinguished() -> None:
     one, other = b"x" * 70_000 + b"1", b"x" * 70_000 + b"2"
     file = MemoryRelayFile(bytearray(b"first\n" + one + b"\n" + other + b"\nlast\n"))
     harness = Harness(file)
@@ -230,14 +230,14 @@ async def test_long_lines_that_begin_alike_are_told_apart() -> None:
     assert harness.sink.out == file.content
 
 
-async def test_longer_lines_that_begin_alike_end_the_mending_and_nothing_else() -> None:
+async def test_lines_longer_than_search_limit_stop_comparing_only() -> None:
     one, other = b"x" * SEARCH_BYTES + b"1", b"x" * SEARCH_BYTES + b"2"
     harness = Harness(MemoryRelayFile(bytearray(one + b"\n" + other + b"\n")))
     await harness.take(other)
     assert harness.sink.out == other + b"\n"
 
 
-async def test_mending_goes_on_once_the_relay_has_counted() -> None:
+async def test_comparing_resumes_after_next_bookmark() -> None:
     texts = [b"line %03d" % number for number in range(60)]
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text in texts)), hidden=59 * 9)
     harness = Harness(file)
@@ -252,7 +252,7 @@ async def test_mending_goes_on_once_the_relay_has_counted() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"longer"]), st.booleans()), max_size=20), st.binary())
-async def test_a_file_that_is_something_else_takes_no_line_of_the_log_away(
+async def test_unrelated_file_removes_no_line_of_the_log(
     lines: list[tuple[bytes, bool]], content: bytes
 ) -> None:
     harness, chunk = Harness(MemoryRelayFile(bytearray(content))), []
@@ -266,7 +266,7 @@ async def test_a_file_that_is_something_else_takes_no_line_of_the_log_away(
     assert all(text in out for text, _ in lines)
 
 
-async def test_a_file_that_shows_late_is_not_waited_for() -> None:
+async def test_late_file_delays_no_line() -> None:
     file = MemoryRelayFile(bytearray(b"one\n"))
     harness = Harness(file)
     began = asyncio.get_running_loop().time()
@@ -278,8 +278,8 @@ async def test_a_file_that_shows_late_is_not_waited_for() -> None:
     assert harness.sink.out == file.content
 
 
-async def test_a_file_that_differs_is_asked_once() -> None:
-    file = MemoryRelayFile(bytearray(b"somebody else's\n" * 10))
+async def test_differing_file_is_compared_once() -> None:
+    file = MemoryRelayFile(bytearray(b"another program's\n" * 10))
     harness = Harness(file)
     for number in range(10):
         await harness.take(b"line %d" % number)
@@ -288,7 +288,7 @@ async def test_a_file_that_differs_is_asked_once() -> None:
     assert harness.sink.notices == []
 
 
-async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
+async def test_hung_volume_delays_each_line_by_3_s_at_most() -> None:
     volume, loop = HangingRelayFile(), asyncio.get_running_loop()
     harness, waited = Harness(volume), []
     for number in range(150):
@@ -298,11 +298,11 @@ async def test_a_volume_that_hangs_holds_no_line_up_for_long() -> None:
         await asyncio.sleep(1)
     assert harness.sink.out.count(b"\n") == 150
     assert max(waited) <= COMPARE_TIMEOUT
-    assert volume.asked == 3
+    assert volume.reads == 3
 
 
 class StallingRelayFile(MemoryRelayFile):
-    """One whose server stops answering after so many reads."""
+    """A file on a volume whose server stops responding after `reads` reads."""
 
     reads = 0
 
@@ -314,7 +314,7 @@ class StallingRelayFile(MemoryRelayFile):
 
 
 @pytest.mark.parametrize("reads", range(1, 8))
-async def test_a_volume_that_hangs_in_the_middle_of_a_look_takes_no_line_away(reads: int) -> None:
+async def test_volume_that_hangs_during_a_comparison_loses_no_line(reads: int) -> None:
     texts = [b"line %03d" % number for number in range(100)]
     volume = StallingRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
     harness, volume.reads = Harness(volume), reads
@@ -325,18 +325,18 @@ async def test_a_volume_that_hangs_in_the_middle_of_a_look_takes_no_line_away(re
     assert asyncio.get_running_loop().time() <= READ_TIMEOUT
 
 
-async def test_a_quiet_stream_is_read_once_more_after_as_long_as_without_a_file() -> None:
+async def test_quiet_stream_with_file_is_checked_as_often_as_without() -> None:
     log, file = KubeletLog(), MemoryRelayFile(bytearray(b"one\n"))
     log.write(b"one\n")
-    scenario = beside(file, log)
+    scenario = scenario_with(file, log)
     async with scenario.running():
         await asyncio.sleep(100)
         assert [round(request.at) for request in log.requests] == [0, 30, 90]
 
 
-async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment_ahead() -> None:
+async def test_file_ahead_for_a_moment_causes_no_reconnect() -> None:
     log, file = KubeletLog(), MemoryRelayFile()
-    scenario = beside(file, log)
+    scenario = scenario_with(file, log)
     async with scenario.running():
         for number in range(10):
             file.content += event(number, 10)
@@ -349,19 +349,19 @@ async def test_a_healthy_stream_is_not_opened_again_because_the_file_is_a_moment
 
 
 class SlowRelayFile(MemoryRelayFile):
-    """One that takes its time for each read."""
+    """A file on a volume that needs `delay` seconds for each read."""
 
     delay = 0.0
-    asked = 0
+    reads = 0
 
     async def read(self, start: int, stop: int) -> bytes:
-        self.asked += 1
+        self.reads += 1
         await asyncio.sleep(self.delay)
         return await super().read(start, stop)
 
 
 @pytest.mark.parametrize("delay", [0.3, 2.5])
-async def test_a_slow_volume_is_asked_once_a_minute(delay: float) -> None:
+async def test_slow_volume_is_read_once_a_minute(delay: float) -> None:
     log, volume = KubeletLog(), SlowRelayFile()
     volume.delay = delay
     for number in range(600):
@@ -370,22 +370,22 @@ async def test_a_slow_volume_is_asked_once_a_minute(delay: float) -> None:
     log.terminate()
     report = await follow(log, RecordingSink(), SourceInfo(nonce=NONCE, relay_file=volume))
     assert report.lines == 600
-    assert volume.asked == 3  # one comparison, and two reads for the end that nobody counted
+    assert volume.reads == 3  # one comparison, and two reads of the uncounted end
     assert asyncio.get_running_loop().time() < 10
 
 
-async def test_a_long_beginning_that_was_rotated_away_is_filled_from_a_volume_of_usual_speed() -> None:
+async def test_long_rotated_beginning_is_filled_from_network_volume() -> None:
     log, volume = KubeletLog(), SlowRelayFile()
     volume.delay = 0.2
     volume.content += event(0, 1_000) * 5_000 + event(1, 10)
     log.write(event(1, 10))
-    scenario = beside(volume, log)
+    scenario = scenario_with(volume, log)
     async with scenario.running():
         await asyncio.sleep(30)
         assert scenario.sink.out == volume.content
 
 
-async def test_a_deeply_nested_event_after_a_hole_is_an_event_like_others() -> None:
+async def test_deeply_nested_event_after_an_omission_is_delivered() -> None:
     deep = b'{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}"
     file = MemoryRelayFile(bytearray(b'{"n":1}\n{"n":2}\n' + deep + b"\n"))
     harness = Harness(file)
@@ -394,17 +394,17 @@ async def test_a_deeply_nested_event_after_a_hole_is_an_event_like_others() -> N
     assert harness.sink.out == file.content
 
 
-async def test_an_end_during_a_look_at_a_hung_volume_is_noticed_at_once() -> None:
+async def test_container_end_during_hung_volume_read_is_noticed() -> None:
     log, volume = KubeletLog(), HangingRelayFile()
     log.faults = [Fault("hang", after_seconds=1)]
-    scenario = beside(volume, log)
+    scenario = scenario_with(volume, log)
     async with scenario.running():
         await asyncio.sleep(5.5)
-        assert volume.asked == 1
+        assert volume.reads == 1
     assert asyncio.get_running_loop().time() < 30
 
 
-async def test_a_volume_that_hangs_ends_no_completion() -> None:
+async def test_hung_volume_does_not_block_completion() -> None:
     log, sink, volume = KubeletLog(), RecordingSink(), HangingRelayFile()
     source_info = SourceInfo(nonce=NONCE, expected_totals=lambda: totals(b"one\ntwo\n"), relay_file=volume)
     log.write(b"one\n")
@@ -415,10 +415,10 @@ async def test_a_volume_that_hangs_ends_no_completion() -> None:
     assert asyncio.get_running_loop().time() < 60
 
 
-# ── a file that others write on ──────────────────────────────────────────────────────────────────
+# ── a file that other programs write to ──────────────────────────────────────────────────────────────────
 
 
-async def test_what_somebody_appended_fills_no_gap_that_the_relay_counted() -> None:
+async def test_foreign_text_appended_to_file_fills_no_gap() -> None:
     file = MemoryRelayFile(bytearray(event(1, 10) + b"garbage, and more of it\nand more\n"))
     harness = Harness(file)
     await harness.take(event(1, 10)[:-1])
@@ -429,7 +429,7 @@ async def test_what_somebody_appended_fills_no_gap_that_the_relay_counted() -> N
     assert [(gap.bytes, gap.lines) for gap in harness.sink.gaps()] == [(len(lost), 2)]
 
 
-async def test_a_hole_in_the_file_fills_no_gap() -> None:
+async def test_nul_bytes_in_file_fill_no_gap() -> None:
     texts = [event(number, 10) for number in range(6)]
     content = b"".join(texts)
     cut = len(b"".join(texts[:2])) + 3
@@ -440,7 +440,7 @@ async def test_a_hole_in_the_file_fills_no_gap() -> None:
     assert harness.sink.out == texts[0] + texts[4] + texts[5]
 
 
-async def test_a_file_that_is_shorter_than_what_was_delivered_fills_nothing() -> None:
+async def test_file_shorter_than_delivered_output_fills_nothing() -> None:
     texts = [event(number, 10) for number in range(4)]
     harness = Harness(MemoryRelayFile(bytearray(texts[0][:5])))
     await harness.take(*(text[:-1] for text in texts))
@@ -449,7 +449,7 @@ async def test_a_file_that_is_shorter_than_what_was_delivered_fills_nothing() ->
 
 
 @pytest.mark.parametrize("tail", [b"garbage\n", b"garbage", bytes(50), b'{"torn": \n'])
-async def test_without_a_count_the_end_is_taken_up_to_what_cannot_be_the_agents(tail: bytes) -> None:
+async def test_uncounted_end_is_filled_up_to_first_foreign_line(tail: bytes) -> None:
     texts = [event(number, 10) for number in range(4)]
     harness = Harness(MemoryRelayFile(bytearray(b"".join(texts) + tail + texts[0])))
     await harness.take(texts[0][:-1])
@@ -458,7 +458,7 @@ async def test_without_a_count_the_end_is_taken_up_to_what_cannot_be_the_agents(
     assert await harness.why_unusable(None) == DIFFERS
 
 
-async def test_a_torn_last_line_is_the_agents() -> None:
+async def test_truncated_last_event_is_filled() -> None:
     torn = event(2, 100)[:50]
     harness = Harness(MemoryRelayFile(bytearray(event(1, 10) + torn)))
     await harness.finish(None)
@@ -466,7 +466,7 @@ async def test_a_torn_last_line_is_the_agents() -> None:
     assert await harness.why_unusable(None) is None
 
 
-async def test_what_is_left_of_a_file_that_the_relay_gave_up_is_read_and_no_more() -> None:
+async def test_partly_copied_file_is_used_up_to_reported_size() -> None:
     texts = [event(number, 10) for number in range(6)]
     content, kept = b"".join(texts), len(b"".join(texts[:4]))
     harness = Harness(MemoryRelayFile(bytearray(content[:kept] + b"{garbage}\n")))
@@ -475,13 +475,13 @@ async def test_what_is_left_of_a_file_that_the_relay_gave_up_is_read_and_no_more
     await harness.finish(counted)
     assert harness.sink.out == content[:kept]
     assert not harness.counts.matches(counted)
-    assert await harness.why_unusable(counted) is None  # the relay has told it
+    assert await harness.why_unusable(counted) is None  # the relay has reported it
 
 
-async def damaged(
+async def report_on(
     content: bytes, file: MemoryRelayFile, kept: int | None
 ) -> tuple[str | None, list[FileUnusable]]:
-    """What is said of this file beside a log that has everything."""
+    """What is reported about this file if the log itself is complete."""
     log, sink = KubeletLog(), RecordingSink()
     counted = Totals(len(content), content.count(b"\n"), totals(content).sha256, kept)
     log.write(content)
@@ -495,7 +495,7 @@ async def damaged(
 
 
 @pytest.mark.parametrize("kind", ["whole", "cut", "empty", "other", "appended", "gone"])
-async def test_a_file_that_is_of_no_use_is_told_once_with_the_reason(kind: str) -> None:
+async def test_unusable_file_is_reported_once_with_reason(kind: str) -> None:
     content = b"".join(event(number, 100) for number in range(20))
     file, reason = {
         "whole": (MemoryRelayFile(bytearray(content)), None),
@@ -505,22 +505,22 @@ async def test_a_file_that_is_of_no_use_is_told_once_with_the_reason(kind: str) 
         "appended": (MemoryRelayFile(bytearray(content + b"garbage\n")), DIFFERS),
         "gone": (MemoryRelayFile(fails=True), "the volume is gone"),
     }[kind]
-    trouble, told = await damaged(content, file, len(content))
+    trouble, notices = await report_on(content, file, len(content))
     assert trouble == reason
-    assert told == ([FileUnusable(reason)] if reason else [])
+    assert notices == ([FileUnusable(reason)] if reason else [])
 
 
-async def test_of_a_file_that_the_relay_does_not_speak_of_nothing_is_said() -> None:
-    assert await damaged(event(1, 10), MemoryRelayFile(fails=True), None) == (None, [])
+async def test_file_not_reported_by_relay_is_not_reported() -> None:
+    assert await report_on(event(1, 10), MemoryRelayFile(fails=True), None) == (None, [])
 
 
-async def test_a_volume_that_hangs_is_told_with_the_reason() -> None:
-    trouble, told = await damaged(event(1, 10), HangingRelayFile(), len(event(1, 10)))
-    assert (trouble, told) == (LATE, [FileUnusable(LATE)])
+async def test_hung_volume_is_reported_with_reason() -> None:
+    trouble, notices = await report_on(event(1, 10), HangingRelayFile(), len(event(1, 10)))
+    assert (trouble, notices) == (LATE, [FileUnusable(LATE)])
 
 
 class LateRelayFile(MemoryRelayFile):
-    """One that the relay makes a moment after the first line."""
+    """A file that the relay creates a moment after the first line."""
 
     async def read(self, start: int, stop: int) -> bytes:
         if asyncio.get_running_loop().time() < 1:
@@ -528,10 +528,10 @@ class LateRelayFile(MemoryRelayFile):
         return await super().read(start, stop)
 
 
-async def test_a_file_that_is_made_a_moment_later_is_used_from_then_on() -> None:
+async def test_file_created_late_is_used_from_then_on() -> None:
     texts = [event(number, 10) for number in range(9)]
     log, file = KubeletLog(), LateRelayFile(bytearray(b"".join(texts)))
-    scenario = beside(file, log, counted=True)
+    scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         for number, text in enumerate(texts):
             if number not in (4, 5):

@@ -1,11 +1,11 @@
-"""The follower against the model of the kubelet, one situation at a time, on virtual time."""
+"""The follower against the model of the kubelet, one situation per test, on virtual time."""
 
 import asyncio
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.support.kubelet_log import APOLOGY, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
+from tests.support.kubelet_log import KUBELET_ERROR, RECORD_BYTES, Fault, KubeletLog, Refusal, stamp
 from tests.support.log_sinks import NONCE, HangingRelayFile, MemoryRelayFile, RecordingSink, Scenario, totals
 
 from paperclip_claude_k8s.podlog import (
@@ -28,7 +28,7 @@ from paperclip_claude_k8s.podlog.rate_limiter import RateLimiter
 pytestmark = pytest.mark.looptime
 
 
-async def test_lines_reach_the_sink_as_they_come_and_the_totals_end_it_without_another_request() -> None:
+async def test_lines_are_delivered_at_once_and_met_totals_end_the_log_without_a_request() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, expected_totals=lambda: totals(b"one\ntwo\n")))
     async with scenario.running():
         scenario.write_lines("one")
@@ -42,7 +42,7 @@ async def test_lines_reach_the_sink_as_they_come_and_the_totals_end_it_without_a
     assert len(scenario.log.requests) == 1
 
 
-async def test_lines_that_came_together_are_handed_on_together() -> None:
+async def test_lines_of_one_chunk_are_delivered_as_one_block() -> None:
     scenario = Scenario()
     async with scenario.running():
         await asyncio.sleep(1)
@@ -51,7 +51,7 @@ async def test_lines_that_came_together_are_handed_on_together() -> None:
     assert scenario.sink.blocks == ["".join(f"{n}\n" for n in range(1000)).encode()]
 
 
-async def test_a_silent_stream_is_replaced_after_65_s_and_closed_after_the_new_one_delivered() -> None:
+async def test_silent_stream_is_replaced_after_65_s_and_closed_after_new_lines() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE))
     scenario.log.faults = [Fault("hang", after_seconds=21)]
     async with scenario.running():
@@ -61,16 +61,16 @@ async def test_a_silent_stream_is_replaced_after_65_s_and_closed_after_the_new_o
         await asyncio.sleep(10)
         scenario.write_lines("two")
         await asyncio.sleep(54.9)
-        assert (scenario.out, len(scenario.log.open_answers)) == ("one\n", 1)
+        assert (scenario.out, len(scenario.log.open_responses)) == ("one\n", 1)
         await asyncio.sleep(0.102)
-        assert (scenario.out, len(scenario.log.open_answers)) == ("one\n", 1)
+        assert (scenario.out, len(scenario.log.open_responses)) == ("one\n", 1)
         assert len(scenario.log.requests) == 2
         await asyncio.sleep(0.1)
-        assert (scenario.out, len(scenario.log.open_answers)) == ("one\ntwo\n", 1)
+        assert (scenario.out, len(scenario.log.open_responses)) == ("one\ntwo\n", 1)
 
 
-async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
-    """A busy loop finds both due, and tells the end to a read that is giving up already."""
+async def test_container_end_during_read_timeout_raises_nothing_else() -> None:
+    """On a busy event loop both are due at once: the container's end meets a read that is timing out."""
     loop, errors, timings = asyncio.get_running_loop(), list[Any](), FollowTimings()
     loop.set_exception_handler(lambda _, context: errors.append(context))
     deliverer = Deliverer(RecordingSink(), None, None)
@@ -89,17 +89,17 @@ async def test_an_end_that_comes_as_a_read_gives_up_disturbs_nothing() -> None:
     assert errors == []
 
 
-async def test_bookmarks_keep_a_quiet_stream_open_without_any_request() -> None:
+async def test_quiet_stream_with_bookmarks_causes_no_request() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE))
     async with scenario.running():
         for _ in range(180):
             await asyncio.sleep(20)
             scenario.write_mark("b 0 0")
-    # before the first bookmark nobody knows that there will be any; the last read completes the log
+    # until the first bookmark silence may still cause a probe; the last read completes the log
     assert [request.follow for request in scenario.log.requests if request.at < 3599] == [True]
 
 
-async def test_without_bookmarks_bounded_reads_ask_whether_a_silent_stream_missed_something() -> None:
+async def test_silent_stream_without_bookmarks_is_checked_by_bounded_reads() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("hang", after_seconds=1)]
     async with scenario.running():
@@ -113,7 +113,7 @@ async def test_without_bookmarks_bounded_reads_ask_whether_a_silent_stream_misse
     assert scenario.out == "one\ntwo\n"
 
 
-async def test_a_healthy_quiet_container_is_never_given_up() -> None:
+async def test_quiet_container_is_followed_for_a_day() -> None:
     scenario = Scenario()
     async with scenario.running():
         scenario.write_lines("one")
@@ -124,7 +124,7 @@ async def test_a_healthy_quiet_container_is_never_given_up() -> None:
     assert len(scenario.log.requests) < 24 * 60 + 10
 
 
-async def test_a_cut_each_minute_for_a_day_loses_nothing() -> None:
+async def test_stream_cut_every_minute_for_a_day_loses_nothing() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("eof", after_seconds=60) for _ in range(24 * 60)]
     async with scenario.running():
@@ -137,7 +137,7 @@ async def test_a_cut_each_minute_for_a_day_loses_nothing() -> None:
     assert not scenario.report.gaps
 
 
-async def test_a_line_written_during_a_cut_comes_within_a_second() -> None:
+async def test_line_written_during_a_cut_arrives_within_a_second() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("broken", after_seconds=10)]
     async with scenario.running():
@@ -148,22 +148,22 @@ async def test_a_line_written_during_a_cut_comes_within_a_second() -> None:
         assert scenario.out == "one\ntwo\n"
 
 
-async def test_an_outage_is_borne_for_as_long_as_it_lasts_and_said_once_a_minute() -> None:
+async def test_outage_is_retried_without_limit_and_reported_once_a_minute() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("broken", after_seconds=1), *[Refusal(503)] * 150]
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(300)
         assert len(scenario.log.requests) < 110
-        said = [notice for notice in scenario.sink.notices if isinstance(notice, Reconnecting)]
-        assert 4 <= len(said) <= 6
+        reported = [notice for notice in scenario.sink.notices if isinstance(notice, Reconnecting)]
+        assert 4 <= len(reported) <= 6
         await asyncio.sleep(600)
         scenario.write_lines("two")
         await asyncio.sleep(1)
         assert scenario.out == "one\ntwo\n"
 
 
-async def test_a_server_that_was_away_is_found_within_a_second_of_its_return() -> None:
+async def test_unreachable_server_is_found_within_a_second_of_its_return() -> None:
     for seconds in range(40, 45):
         scenario = Scenario()
         scenario.log.faults = [Fault("broken", after_seconds=1), *[Refusal(0)] * 100]
@@ -177,7 +177,7 @@ async def test_a_server_that_was_away_is_found_within_a_second_of_its_return() -
             assert scenario.out == "one\ntwo\n"
 
 
-async def test_the_server_says_when_to_come_back() -> None:
+async def test_retry_after_header_is_respected() -> None:
     scenario = Scenario()
     scenario.log.faults = [Refusal(429, retry_after=30.0)]
     async with scenario.running():
@@ -188,9 +188,9 @@ async def test_the_server_says_when_to_come_back() -> None:
         assert scenario.out == "one\n"
 
 
-async def test_an_error_inside_an_answer_is_reported_and_not_delivered() -> None:
+async def test_error_text_in_a_response_is_reported_and_not_delivered() -> None:
     scenario = Scenario()
-    scenario.log.faults = [Fault("apology", after_seconds=5), *[Fault("apology", 0)] * 10]
+    scenario.log.faults = [Fault("error_text", after_seconds=5), *[Fault("error_text", 0)] * 10]
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(5)
@@ -198,21 +198,21 @@ async def test_an_error_inside_an_answer_is_reported_and_not_delivered() -> None
         await asyncio.sleep(60)
     assert scenario.out == "one\ntwo\n"
     assert [notice for notice in scenario.sink.notices if isinstance(notice, NotLogText)] == [
-        NotLogText(APOLOGY.decode())
+        NotLogText(KUBELET_ERROR.decode())
     ]
 
 
-async def test_the_kubelets_own_sentence_is_told_from_a_last_line_without_newline() -> None:
+async def test_kubelet_error_after_unended_last_line_is_separated() -> None:
     scenario = Scenario()
     scenario.log.write(b"one\nlast")
-    scenario.log.write(APOLOGY)
+    scenario.log.write(KUBELET_ERROR)
     async with scenario.running():
         await asyncio.sleep(1)
     assert scenario.out == "one\nlast"
-    assert NotLogText(APOLOGY.decode()) in scenario.sink.notices
+    assert NotLogText(KUBELET_ERROR.decode()) in scenario.sink.notices
 
 
-async def test_a_last_line_without_newline_is_delivered_once_the_container_ended() -> None:
+async def test_unended_last_line_is_delivered_after_the_container_ended() -> None:
     scenario = Scenario()
     async with scenario.running():
         scenario.log.write(b"one\nlast")
@@ -223,14 +223,14 @@ async def test_a_last_line_without_newline_is_delivered_once_the_container_ended
     assert (scenario.report.bytes, scenario.report.lines) == (8, 2)
 
 
-async def test_a_container_that_wrote_nothing_has_an_empty_log() -> None:
+async def test_container_without_output_has_an_empty_log() -> None:
     scenario = Scenario()
     async with scenario.running():
         await asyncio.sleep(1)
     assert scenario.report == LogReport(None, 0, 0, 0, (), 0, None, sha256().hexdigest())
 
 
-async def test_a_raising_sink_ends_nothing_and_is_loud(caplog: pytest.LogCaptureFixture) -> None:
+async def test_raising_sink_is_logged_and_log_is_incomplete(caplog: pytest.LogCaptureFixture) -> None:
     text = b"0\n1\n2\n"
     scenario = Scenario(
         sink=RecordingSink(fails=True),
@@ -245,14 +245,14 @@ async def test_a_raising_sink_ends_nothing_and_is_loud(caplog: pytest.LogCapture
     assert scenario.report.complete is False
     assert scenario.report.sink_failures == 3
     assert isinstance(scenario.report.first_sink_error, OSError)
-    (told,) = [notice for notice in scenario.sink.notices if isinstance(notice, SinkFailed)]
-    assert told.error is scenario.report.first_sink_error
+    (failure,) = [notice for notice in scenario.sink.notices if isinstance(notice, SinkFailed)]
+    assert failure.error is scenario.report.first_sink_error
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("paperclip_claude_k8s", "ERROR")
     assert record.exc_info is not None
 
 
-async def test_a_sink_that_raises_at_everything_it_is_told_is_counted_and_ends_nothing() -> None:
+async def test_sink_that_raises_on_every_call_is_counted() -> None:
     class Broken(RecordingSink):
         async def stdout(self, block: bytes) -> None:
             raise ValueError
@@ -274,23 +274,23 @@ async def test_a_sink_that_raises_at_everything_it_is_told_is_counted_and_ends_n
     assert scenario.report.sink_failures == 3
 
 
-async def test_a_second_read_that_breaks_off_has_no_line_told_twice() -> None:
+async def test_broken_bounded_read_repeats_no_line() -> None:
     scenario = Scenario()
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(1)
-        (stream,) = scenario.log.open_answers
+        (stream,) = scenario.log.open_responses
         stream.stalled = True
         scenario.write_lines("two", "three", "four")
         scenario.log.faults = [Fault("broken", after_bytes=len(stamp(0)) * 3 + 4 + 4 + 6)]
         await asyncio.sleep(40)
         stream.stalled = False
-        scenario.log.wake()
+        scenario.log.notify_readers()
         await asyncio.sleep(2)
     assert scenario.out == "one\ntwo\nthree\nfour\n"
 
 
-async def test_a_slow_sink_slows_the_reading() -> None:
+async def test_slow_sink_slows_reading() -> None:
     scenario = Scenario(sink=RecordingSink(pause=10.0))
     async with scenario.running():
         scenario.write_lines("one")
@@ -301,7 +301,7 @@ async def test_a_slow_sink_slows_the_reading() -> None:
     assert scenario.out == "one\ntwo\n"
 
 
-async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
+async def test_unmet_totals_are_reported_as_a_gap_with_size() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, expected_totals=lambda: totals(b"one\ntwo\n")))
     async with scenario.running():
         scenario.write_lines("one")
@@ -311,7 +311,7 @@ async def test_totals_that_are_not_met_are_told_with_what_is_missing() -> None:
     assert [(gap.bytes, gap.lines) for gap in scenario.report.gaps] == [(4, 1)]
 
 
-async def test_the_end_of_a_log_that_is_gone_comes_from_the_relays_file() -> None:
+async def test_end_of_deleted_log_is_filled_from_relay_file() -> None:
     text = "one\ntwo\nthree"
     file = MemoryRelayFile(bytearray(text.encode()))
     scenario = Scenario(
@@ -327,7 +327,7 @@ async def test_the_end_of_a_log_that_is_gone_comes_from_the_relays_file() -> Non
     assert asyncio.get_running_loop().time() < 8
 
 
-async def test_a_gap_is_filled_in_order_where_the_relays_file_can_be_read() -> None:
+async def test_gap_is_filled_in_order_from_relay_file() -> None:
     file = MemoryRelayFile()
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, relay_file=file))
     scenario.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
@@ -345,11 +345,11 @@ async def test_a_gap_is_filled_in_order_where_the_relays_file_can_be_read() -> N
     assert [filled.lines for filled in scenario.sink.filled()] == [3]
 
 
-@pytest.mark.parametrize("answers", [3, 4])
-async def test_a_server_that_shows_an_empty_log_is_told_neither_twice_nor_with_a_gap(answers: int) -> None:
+@pytest.mark.parametrize("responses", [3, 4])
+async def test_empty_responses_cause_no_repetition_and_no_gap(responses: int) -> None:
     scenario = Scenario()
     empty = Fault("eof", 0)
-    scenario.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), *[empty] * answers]
+    scenario.log.faults = [Fault("broken", after_seconds=1), Fault("hang", 10), *[empty] * responses]
     async with scenario.running():
         scenario.write_lines("one", "two")
         await asyncio.sleep(30)
@@ -360,7 +360,7 @@ async def test_a_server_that_shows_an_empty_log_is_told_neither_twice_nor_with_a
 
 
 @pytest.mark.parametrize("nonce", [None, NONCE])
-async def test_a_gap_that_cannot_be_filled_is_told_with_the_times_on_both_sides(nonce: str | None) -> None:
+async def test_unfillable_gap_is_reported_with_times_on_both_sides(nonce: str | None) -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=nonce, relay_file=MemoryRelayFile(fails=True)))
     scenario.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
     async with scenario.running():
@@ -381,13 +381,13 @@ async def test_a_gap_that_cannot_be_filled_is_told_with_the_times_on_both_sides(
     assert scenario.report.complete is False
 
 
-async def test_a_loss_before_a_last_line_without_newline_is_told() -> None:
+async def test_loss_before_unended_last_line_is_reported() -> None:
     scenario = Scenario(log=KubeletLog(drains=False))
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(1)
         scenario.log.faults = [Fault("broken"), Refusal(503)]
-        scenario.log.open_answers[0].end()
+        scenario.log.open_responses[0].end()
         scenario.write_lines("two")
         scenario.log.rotate()
         scenario.log.write(b"three")
@@ -396,7 +396,7 @@ async def test_a_loss_before_a_last_line_without_newline_is_told() -> None:
     assert len(scenario.sink.gaps()) == 1
 
 
-async def test_a_part_of_a_line_after_a_loss_is_no_last_line() -> None:
+async def test_partial_line_after_a_loss_is_not_delivered_as_last_line() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("broken", after_seconds=1)]
     whole, torn = '{"n": 1}', b'{"pad": "' + b"x" * 60_000
@@ -410,7 +410,7 @@ async def test_a_part_of_a_line_after_a_loss_is_no_last_line() -> None:
     assert len(scenario.sink.gaps()) == 1
 
 
-async def test_a_volume_that_hangs_holds_the_lines_after_a_loss_for_seconds() -> None:
+async def test_hung_volume_delays_lines_after_a_loss_by_seconds() -> None:
     volume = HangingRelayFile()
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, relay_file=volume))
     scenario.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
@@ -424,7 +424,7 @@ async def test_a_volume_that_hangs_holds_the_lines_after_a_loss_for_seconds() ->
         assert scenario.out.endswith('{"n": 3}\n')
 
 
-async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:
+async def test_possible_gap_is_dropped_when_counts_agree() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE))
     scenario.log.faults = [Fault("broken", after_seconds=1), Refusal(503)]
     async with scenario.running():
@@ -439,7 +439,7 @@ async def test_a_suspected_gap_is_none_when_the_counts_agree() -> None:
     assert not scenario.sink.gaps()
 
 
-async def test_lines_lost_by_a_stream_that_was_never_cut_are_found_by_the_counts() -> None:
+async def test_lines_lost_in_an_uncut_stream_are_found_by_counts() -> None:
     scenario = Scenario(log=KubeletLog(drains=False), source_info=SourceInfo(nonce=NONCE))
     async with scenario.running():
         scenario.write_lines("one")
@@ -452,7 +452,7 @@ async def test_lines_lost_by_a_stream_that_was_never_cut_are_found_by_the_counts
         assert [(gap.bytes, gap.lines) for gap in scenario.sink.gaps()] == [(4, 1)]
 
 
-async def test_a_container_that_was_started_again_is_told() -> None:
+async def test_restarted_container_is_reported() -> None:
     log = KubeletLog()
     scenario = Scenario(log=log, source_info=SourceInfo(container_id=lambda: f"containerd://{log.container}"))
     async with scenario.running():
@@ -466,7 +466,7 @@ async def test_a_container_that_was_started_again_is_told() -> None:
     assert scenario.sink.gaps()
 
 
-async def test_lines_behind_a_clock_set_back_during_a_cut_are_found() -> None:
+async def test_lines_after_clock_set_back_during_a_cut_are_found() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE))
     scenario.log.faults = [Fault("broken", after_seconds=30)]
     async with scenario.running():
@@ -480,7 +480,7 @@ async def test_lines_behind_a_clock_set_back_during_a_cut_are_found() -> None:
         assert scenario.out == "one\ntwo\n"
 
 
-async def test_a_log_that_is_gone_costs_no_long_wait() -> None:
+async def test_deleted_log_is_given_up_within_seconds() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("broken", after_seconds=2), *[Refusal(404)] * 50]
     async with scenario.running():
@@ -490,7 +490,7 @@ async def test_a_log_that_is_gone_costs_no_long_wait() -> None:
     assert scenario.sink.gaps() == [Gap(scenario.sink.gaps()[0].since, None)]
 
 
-async def test_a_server_that_stays_away_after_the_end_is_given_up_after_30_s() -> None:
+async def test_server_gone_after_container_end_is_given_up_after_30_s() -> None:
     scenario = Scenario()
     scenario.log.faults = [Fault("broken", after_seconds=2), *[Refusal()] * 500]
     async with scenario.running():
@@ -511,8 +511,8 @@ async def _act(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("step", range(STEPS))
-async def test_a_cancelled_follower_leaves_nothing_open(step: int) -> None:
-    """Cancelled at each of many moments: during a request, a read, a pause, a delivery, the completion."""
+async def test_cancelled_follower_closes_all_streams(step: int) -> None:
+    """Cancelled at many times: during a request, a read, a pause, a delivery, the completion."""
     scenario = Scenario(sink=RecordingSink(pause=0.05))
     scenario.log.faults = [Fault("eof", 100), Refusal(503), Fault("broken", 300), Fault("hang", 400), None]
     async with asyncio.TaskGroup() as group:
@@ -525,17 +525,15 @@ async def test_a_cancelled_follower_leaves_nothing_open(step: int) -> None:
         following.cancel()
         acting.cancel()
     assert following.cancelled() or scenario.ended.done()
-    assert not scenario.log.open_answers
+    assert not scenario.log.open_responses
 
 
-def bulky(lines: int = 6000) -> list[str]:
+def large_lines(lines: int = 6000) -> list[str]:
     return [f'{{"n": {n}, "pad": "{"x" * 1000}"}}' for n in range(lines)]
 
 
-async def test_a_bulky_log_without_a_relay_is_not_read_twice_when_its_last_lines_are_the_delivered_ones() -> (
-    None
-):
-    scenario, lines = Scenario(), bulky()
+async def test_large_log_with_delivered_last_lines_is_not_read_twice() -> None:
+    scenario, lines = Scenario(), large_lines()
     async with scenario.running():
         scenario.write_lines(*lines)
         await asyncio.sleep(1)
@@ -546,20 +544,20 @@ async def test_a_bulky_log_without_a_relay_is_not_read_twice_when_its_last_lines
     ]
 
 
-async def test_lines_that_come_after_a_clean_end_of_a_bulky_stream_are_still_had() -> None:
-    scenario, lines = Scenario(), bulky()
+async def test_lines_after_normal_end_of_large_stream_are_delivered() -> None:
+    scenario, lines = Scenario(), large_lines()
     async with scenario.running():
         scenario.write_lines(*lines)
         await asyncio.sleep(1)
-        scenario.log.open_answers[0].end()
+        scenario.log.open_responses[0].end()
         scenario.write_lines("late")
         scenario.log.faults = [Fault("eof"), None, None]
     assert scenario.out == "\n".join([*lines, "late", ""])
 
 
-async def test_the_last_lines_are_compared_as_far_as_they_are_kept() -> None:
-    """Of a bulky ending only a few lines are remembered."""
-    scenario, lines = Scenario(), bulky()
+async def test_large_last_lines_are_compared_as_far_as_they_are_kept() -> None:
+    """Of large last lines only a few are kept."""
+    scenario, lines = Scenario(), large_lines()
     async with scenario.running():
         for first in range(0, len(lines), 12):
             scenario.write_lines(*lines[first : first + 12])
@@ -568,9 +566,9 @@ async def test_the_last_lines_are_compared_as_far_as_they_are_kept() -> None:
     assert scenario.log.requests[-1].tail == 64
 
 
-async def test_last_lines_that_are_all_the_same_prove_nothing() -> None:
-    """The server may have more of them than came; only a second read tells."""
-    scenario, lines = Scenario(), [*bulky(), *["same"] * 100]
+async def test_equal_last_lines_do_not_prove_the_end() -> None:
+    """The server may have more of them than were delivered; only a second read decides."""
+    scenario, lines = Scenario(), [*large_lines(), *["same"] * 100]
     async with scenario.running():
         scenario.write_lines(*lines)
         await asyncio.sleep(1)

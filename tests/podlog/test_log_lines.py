@@ -30,7 +30,7 @@ def test_any_chunking_gives_the_same_lines(lines: list[tuple[int, bytes]], cuts:
 
 
 @given(st.integers(1, 5 * RECORD_BYTES), st.booleans(), st.lists(st.integers(0, 10**6), max_size=4))
-def test_a_long_line_comes_out_as_it_was_written(size: int, inner: bool, cuts: list[int]) -> None:  # noqa: FBT001
+def test_long_line_is_joined_from_its_records(size: int, inner: bool, cuts: list[int]) -> None:  # noqa: FBT001
     text = bytes(n % 251 for n in range(size)).replace(b"\n", b" ") + b"\n"
     pieces = [text[at : at + RECORD_BYTES] for at in range(0, len(text), RECORD_BYTES)]
     stamps = [stamp(TIME + n) if inner or not n else b"" for n in range(len(pieces))]
@@ -38,12 +38,12 @@ def test_a_long_line_comes_out_as_it_was_written(size: int, inner: bool, cuts: l
     assert texts(read(block, cuts)) == text
 
 
-def test_a_stamp_in_the_text_of_a_long_line_stays_in_it() -> None:
+def test_stamp_in_text_of_long_line_is_kept() -> None:
     text = b"y" * RECORD_BYTES + stamp(TIME - NANO) + b"a line of some other log" + b"z" * RECORD_BYTES
     assert texts(read(stamp(TIME) + text + b"\n", [])) == text + b"\n"
 
 
-def test_text_without_a_stamp_is_no_line() -> None:
+def test_text_without_stamp_is_not_a_line() -> None:
     block = stamp(TIME) + b"one\nno stamp\n" + stamp(TIME) + b"two\n"
     assert read(block, []) == [
         LineBatch(TIME // NANO, b"one\n", [stamp(TIME) + b"one"]),
@@ -52,7 +52,7 @@ def test_text_without_a_stamp_is_no_line() -> None:
     ]
 
 
-def test_a_stray_line_among_a_thousand_of_one_second_is_seen() -> None:
+def test_unstamped_line_among_thousands_is_found() -> None:
     lines = [stamp(TIME) + b"x\n"] * 3000
     block = b"".join([*lines, b"2026-09-21 no stamp but close\n", *lines])
     strays = [item for item in read(block, [5000, 9000]) if isinstance(item, UnstampedText)]
@@ -60,7 +60,7 @@ def test_a_stray_line_among_a_thousand_of_one_second_is_seen() -> None:
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=6))
-def test_a_line_above_the_limit_is_counted_and_not_kept(cuts: list[int]) -> None:
+def test_line_above_limit_is_counted_and_not_kept(cuts: list[int]) -> None:
     block = b"".join([stamp(TIME), b"a\n", stamp(TIME), b"b" * 5000, b"\n", stamp(TIME + 7), b"c\n"])
     items = read(block, cuts, limit=1000)
     assert texts(items) == b"a\nc\n"

@@ -21,16 +21,16 @@ def position_of(*lines: tuple[int, str]) -> Position:
     return position
 
 
-def resumed(position: Position, *answer: tuple[int, str]) -> list[str]:
+def resumed(position: Position, *response: tuple[int, str]) -> list[str]:
     replay = Replay(position.plan())
-    fresh = [replay.skip_delivered(line(tenths, text)) for tenths, text in answer]
+    fresh = [replay.skip_delivered(line(tenths, text)) for tenths, text in response]
     return [run.text.decode().strip() for run in fresh if run]
 
 
 EXAMPLE = ((79, "a"), (81, "b"), (81, "b"), (92, "c"), (104, "d"), (104, "d"))
 
 
-def test_the_worked_example_of_the_docstring_holds() -> None:
+def test_docstring_example_holds() -> None:
     position = position_of(*EXAMPLE)
     plan = position.plan()
     assert plan.since == BASE + 8
@@ -38,45 +38,45 @@ def test_the_worked_example_of_the_docstring_holds() -> None:
     assert resumed(position, *EXAMPLE[1:], (104, "d"), (110, "e")) == ["d", "e"]
 
 
-def test_lines_out_of_order_within_the_overlap_are_counted_too() -> None:
+def test_lines_out_of_order_within_overlap_are_counted() -> None:
     lines = ((100, "out"), (95, "err"), (101, "out"), (89, "late"), (102, "out"))
     assert resumed(position_of(*lines), *lines, (96, "new"), (103, "newer")) == ["new", "newer"]
 
 
-def test_thousands_of_equal_lines_with_one_time_are_counted() -> None:
+def test_thousands_of_equal_lines_are_counted() -> None:
     burst = [(50, "same")] * 3000
     assert resumed(position_of(*burst), *burst, (50, "same"), (50, "same")) == ["same", "same"]
 
 
-def test_the_stamped_rest_of_an_older_line_is_passed_over() -> None:
+def test_stamped_rest_of_earlier_line_is_skipped() -> None:
     assert resumed(position_of(*EXAMPLE), (80, "rest of a"), *EXAMPLE[1:], (110, "e")) == ["e"]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(((92, "c"), (104, "d"), (104, "d"), (110, "e")), id="rotated within what was delivered"),
         pytest.param(((110, "e"), (111, "f")), id="rotated beyond it"),
         pytest.param((*EXAMPLE[1:5], (104, "x")), id="other lines than ours"),
     ],
 )
-def test_an_answer_that_is_not_as_expected_delivers_nothing(answer: tuple[tuple[int, str], ...]) -> None:
+def test_response_that_differs_from_plan_raises_misaligned(response: tuple[tuple[int, str], ...]) -> None:
     with pytest.raises(Misaligned):
-        resumed(position_of(*EXAMPLE), *answer)
+        resumed(position_of(*EXAMPLE), *response)
 
 
-def test_a_clock_set_back_leaves_the_count_open() -> None:
+def test_clock_set_back_makes_count_unknown() -> None:
     position = position_of(*[(tenths, "x") for tenths in range(0, 900, 5)], (100, "after the step"))
     plan = position.plan()
     assert plan.since == BASE + 8
     assert plan.count is None
 
 
-def test_a_clock_set_forward_needs_no_scan() -> None:
+def test_clock_set_forward_needs_no_scan() -> None:
     assert position_of((0, "a"), (36_000, "b")).plan().count == 1
 
 
-def test_memory_does_not_grow_with_a_burst() -> None:
+def test_burst_of_lines_does_not_grow_memory() -> None:
     position = Position()
     for number in range(2000):
         position.add(line(50, f"{number} " + "x" * 5000))

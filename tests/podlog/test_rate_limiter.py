@@ -6,7 +6,7 @@ from paperclip_claude_k8s.podlog import RateLimiter
 
 
 @pytest.mark.looptime
-async def test_many_followers_together_do_not_exceed_the_rate() -> None:
+async def test_rate_limiter_bounds_many_followers_together() -> None:
     rate_limiter, turns = RateLimiter(per_second=10, burst=5), list[float]()
     start = asyncio.get_running_loop().time()
 
@@ -23,7 +23,7 @@ async def test_many_followers_together_do_not_exceed_the_rate() -> None:
 
 
 @pytest.mark.looptime
-async def test_a_quiet_time_gives_the_burst_back_but_no_more() -> None:
+async def test_rate_limiter_restores_only_one_burst_when_idle() -> None:
     rate_limiter = RateLimiter(per_second=1, burst=3)
     await asyncio.sleep(100)
     for waited in (0, 0, 0, 1, 1):

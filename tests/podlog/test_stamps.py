@@ -13,7 +13,7 @@ MOMENT = 1_790_000_000_123_456_789
         b"2026-09-21T04:43:20.123456789-09:30 text",
     ],
 )
-def test_a_time_is_the_same_in_every_zone(raw: bytes) -> None:
+def test_stamp_time_is_independent_of_zone(raw: bytes) -> None:
     time, start = read_stamp(raw) or (0, 0)
     assert time == MOMENT
     assert raw[start:] == b"text"
@@ -22,7 +22,7 @@ def test_a_time_is_the_same_in_every_zone(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("fraction", "nanoseconds"), [(b"", 0), (b".5", 500_000_000), (b".000000001", 1), (b".120", 120_000_000)]
 )
-def test_any_number_of_fraction_digits_is_read(fraction: bytes, nanoseconds: int) -> None:
+def test_stamp_may_have_any_number_of_fraction_digits(fraction: bytes, nanoseconds: int) -> None:
     stamp = read_stamp(b"2026-09-21T14:13:20" + fraction + b"Z ")
     assert stamp is not None
     assert stamp[0] == 1_790_000_000_000_000_000 + nanoseconds

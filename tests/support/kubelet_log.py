@@ -1,11 +1,14 @@
-"""A model of how a kubelet serves a container's log: records, not lines, with everything that can go wrong.
+"""A model of how a kubelet serves a container's log, including its faults.
 
-It follows the reader in the kubelet. A line is stored as records of at most 16 KiB, each with a time and a
-tag for "partial". `since` is applied to each record and cut to whole seconds. One flag says whether output
-stands at the start of a line, for both streams together, and a stamp is written only there (or, by old
-kubelets, before every record). A new reader sees the newest file only. An attached reader moves to the newest
-file after a rotation, on some kubelets without reading the old one to its end, and on old ones at times only
-at the next rotation, as it looked for the new file too early. An error becomes text in the answer.
+It reproduces the log reader of the kubelet:
+
+- A line is stored as records of at most 16 KiB, each with a time and a tag for "partial".
+- `since` is applied to each record and truncated to whole seconds.
+- A stamp is written at the start of a line only (by old kubelets, before every record). One flag for stdout
+  and stderr together tells whether output is at the start of a line.
+- A new reader sees the newest file only. An attached reader moves to the newest file after a rotation: on
+  some kubelets without reading the old file to its end, on old ones sometimes only at the next rotation.
+- An error becomes text in the response.
 """
 
 import asyncio
@@ -23,18 +26,18 @@ NANO = 10**9
 RECORD_BYTES = 16 * 1024
 EPOCH = 1_790_000_000
 """The node's clock at loop time 0, in seconds."""
-APOLOGY = b"unable to retrieve container logs for containerd://0123"
+KUBELET_ERROR = b"unable to retrieve container logs for containerd://0123"
 
 
 class Record(NamedTuple):
     time: int
     text: bytes
-    """With a newline unless it is partial."""
+    """Ends with a newline unless the record is partial."""
 
 
 @dataclass(slots=True)
 class LogFile:
-    """One file of a container's log; rotation and restart begin another."""
+    """One file of a container's log. A rotation or a restart starts a new one."""
 
     container: int
     records: list[Record] = field(default_factory=list)
@@ -42,16 +45,16 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What befalls one connection, after so many bytes or seconds, whichever comes first."""
+    """A fault of one connection, after a number of bytes or seconds, whichever comes first."""
 
-    how: Literal["eof", "broken", "hang", "apology"]
+    how: Literal["eof", "broken", "hang", "error_text"]
     after_bytes: int = 10**12
     after_seconds: float = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is no log; status 0 is no answer at all."""
+    """A response without a log. Status 0: no response at all."""
 
     status: int = 0
     retry_after: float | None = None
@@ -65,7 +68,7 @@ class Request(NamedTuple):
 
 
 class KubeletLog:
-    """The log of one container: a `LogSource` for the follower, and a pen for the test."""
+    """The log of one container: a `LogSource` for the follower, with methods for the test to write to it."""
 
     def __init__(
         self,
@@ -74,38 +77,43 @@ class KubeletLog:
         drains: bool = True,
         sticks: bool = False,
         zone: int = 0,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        """`zone` is the node's, in minutes east of UTC; `dice` cut the answers at any byte."""
+        """Create an empty log.
+
+        `inner_stamps`: an old kubelet, which writes stamps before every record. `drains`: readers read a
+        rotated file to its end. `sticks`: they stay at it until the next rotation. `zone`: the node's time
+        zone, minutes east of UTC. `rng`: cuts the responses into random chunks.
+        """
         self.inner_stamps = inner_stamps
         self.drains = drains
         self.sticks = sticks
         self.zone = zone
-        self.dice = dice
+        self.rng = rng
         self.clock_offset = 0
         self.container = 0
         self.files = [LogFile(0)]
         self.faults: list[Fault | Refusal | None] = []
         self.requests: list[Request] = []
-        self.open_answers: list[Answer] = []
+        self.open_responses: list[Response] = []
         self.terminated = False
-        self.cut_quietly = False
-        """Whether the last stream came to a clean end though the container went on."""
+        self.cut_without_error = False
+        """Whether the last stream ended normally although the container was still running."""
         self._change = asyncio.Event()
 
-    # the pen ------------------------------------------------------------------------------------
+    # written by the test ------------------------------------------------------------------------
 
     def now(self) -> int:
         """The node's clock, nanoseconds."""
         return EPOCH * NANO + int(asyncio.get_running_loop().time() * NANO) + self.clock_offset
 
     def record(self, text: bytes, time: int | None = None) -> None:
-        """Store one record as it is."""
+        """Store one record unchanged."""
         self.files[-1].records.append(Record(self.now() if time is None else time, text))
-        self.wake()
+        self.notify_readers()
 
     def write(self, text: bytes, time: int | None = None) -> None:
-        """Store output as a runtime does, all of it with one time."""
+        """Store output as a runtime does, with one time for all of it."""
         for line in text.split(b"\n")[:-1]:
             self._line(line + b"\n", time)
         self._line(text.rpartition(b"\n")[2], time)
@@ -116,54 +124,56 @@ class KubeletLog:
 
     def rotate(self) -> None:
         self.files.append(LogFile(self.container))
-        self.wake()
+        self.notify_readers()
 
     def restart(self) -> None:
-        """The container is started again; its earlier log is served no longer."""
+        """The container restarts; its earlier log is no longer served."""
         self.container += 1
         self.files.append(LogFile(self.container))
-        self.wake()
+        self.notify_readers()
 
     def terminate(self) -> None:
         self.terminated = True
-        self.wake()
+        self.notify_readers()
 
-    def wake(self) -> None:
+    def notify_readers(self) -> None:
         if self.drains:
-            for answer in self.open_answers:
-                answer.pull()
+            for response in self.open_responses:
+                response.pull()
         self._change.set()
         self._change = asyncio.Event()
 
     async def changed(self) -> None:
         await self._change.wait()
 
-    # the server ---------------------------------------------------------------------------------
+    # read by the follower -----------------------------------------------------------------------
 
     def open(
         self, *, since: int | None, follow: bool, tail: int | None = None
-    ) -> AbstractAsyncContextManager["Answer"]:
+    ) -> AbstractAsyncContextManager["Response"]:
         self.requests.append(Request(asyncio.get_running_loop().time(), since, follow, tail))
-        return self._answer(since, follow=follow, tail=tail)
+        return self._respond(since, follow=follow, tail=tail)
 
     @asynccontextmanager
-    async def _answer(self, since: int | None, *, follow: bool, tail: int | None) -> AsyncIterator["Answer"]:
+    async def _respond(
+        self, since: int | None, *, follow: bool, tail: int | None
+    ) -> AsyncIterator["Response"]:
         fault = self.faults.pop(0) if self.faults else None
         await asyncio.sleep(0.005)
         if isinstance(fault, Refusal):
             if not fault.status:
                 raise LogBroken("connection refused")
             raise LogRefused(fault.status, "no log here", fault.retry_after)
-        answer = Answer(self, since, fault, follow=follow)
-        answer.skip_to_last(tail)
-        self.open_answers.append(answer)
+        response = Response(self, since, fault, follow=follow)
+        response.skip_to_last(tail)
+        self.open_responses.append(response)
         try:
-            yield answer
+            yield response
         finally:
-            self.open_answers.remove(answer)
+            self.open_responses.remove(response)
 
 
-class Answer:
+class Response:
     """One connection's view of the log."""
 
     def __init__(self, log: KubeletLog, since: int | None, fault: Fault | None, *, follow: bool) -> None:
@@ -177,24 +187,24 @@ class Answer:
         self._out = bytearray()
         self._given = 0
         self.stalled = False
-        """Whether what is written does not get through to the reader."""
-        log.cut_quietly &= not follow
+        """Whether new output is withheld from the reader."""
+        log.cut_without_error &= not follow
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
 
     def end(self) -> None:
-        """The server ends this answer now, though the container goes on."""
+        """End this response now, although the container is still running."""
         self.pull()
         self._fault = Fault("eof", self._given + len(self._out))
         self._broken_at = 0.0
-        self._log.wake()
+        self._log.notify_readers()
 
     def skip_to_last(self, records: int | None) -> None:
         if records is not None:
             self._at = max(len(self._file.records) - records, 0)
 
     @property
-    def sees_all(self) -> bool:
-        """Whether this is a healthy connection that leaves nothing out."""
+    def is_healthy_and_complete(self) -> bool:
+        """Whether this is a connection without a fault that omits nothing."""
         return self.follows and self._since is None and self._fault is None
 
     async def read(self) -> bytes:
@@ -204,7 +214,7 @@ class Answer:
                 return await self._fail(self._fault)
             if self._out and not self.stalled:
                 return self._take()
-            if self._over():
+            if self._has_ended():
                 return b""
             try:
                 async with asyncio.timeout_at(self._broken_at):
@@ -213,7 +223,7 @@ class Answer:
                 self._fault = Fault(self._fault.how if self._fault else "broken", self._given)
 
     def pull(self) -> None:
-        """Read on in the files as far as there is something."""
+        """Read the files up to the newest record."""
         while True:
             newest = self._log.files[-1]
             moves = newest is not self._file and newest.container == self._file.container and self.follows
@@ -235,14 +245,14 @@ class Answer:
             self._out += record.text
         self._line_start = record.text.endswith(b"\n")
 
-    def _over(self) -> bool:
+    def _has_ended(self) -> bool:
         newest = self._log.files[-1]
         return not self.follows or self._log.terminated or newest.container != self._file.container
 
     def _take(self) -> bytes:
         size = len(self._out)
-        if self._log.dice:
-            size = min(size, self._log.dice.choice((size, size, 65536, 20000, 300, 31)))
+        if self._log.rng:
+            size = min(size, self._log.rng.choice((size, size, 65536, 20000, 300, 31)))
         if self._fault:
             size = min(size, self._fault.after_bytes - self._given)
         taken = bytes(self._out[:size])
@@ -253,13 +263,13 @@ class Answer:
     async def _fail(self, fault: Fault) -> bytes:
         match fault.how:
             case "eof":
-                self._log.cut_quietly = self.follows
+                self._log.cut_without_error = self.follows
                 return b""
             case "broken":
                 raise LogBroken("connection reset")
-            case "apology":
+            case "error_text":
                 self._fault = Fault("eof", self._given)
-                return APOLOGY
+                return KUBELET_ERROR
             case "hang":
                 await asyncio.Event().wait()
         return b""
@@ -272,7 +282,7 @@ def _second(second: int, zone: int) -> bytes:
 
 
 def stamp(time: int, zone: int = 0) -> bytes:
-    """A time as the kubelet prints it in front of a line."""
+    """A time as the kubelet prints it before a line."""
     second, nano = divmod(time, NANO)
     tail = b"Z" if not zone else b"%c%02d:%02d" % (b"-+"[zone > 0], *divmod(abs(zone), 60))
     return b"%b.%09d%b " % (_second(second, zone), nano, tail)

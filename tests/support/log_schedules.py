@@ -1,6 +1,6 @@
-"""Random lives of a container's log, reproducible from a seed, and what a correct follower makes of them."""
+"""Random schedules of writes and faults, reproducible from their number, and the lines a follower missed."""
 
-# ruff: noqa: S311 - dice, not secrets
+# ruff: noqa: S311 - random test data, not secrets
 
 import asyncio
 import json
@@ -14,8 +14,13 @@ from tests.support.log_sinks import NONCE, MemoryRelayFile, RecordingSink, total
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
 
 BOOKMARK_EVERY = 20.0
-HOW: tuple[Literal["eof", "broken", "hang", "apology"], ...] = ("eof", "broken", "hang", "apology")
-HOSTILE = (
+FAULT_KINDS: tuple[Literal["eof", "broken", "hang", "error_text"], ...] = (
+    "eof",
+    "broken",
+    "hang",
+    "error_text",
+)
+ODD_LINES = (
     b"",
     b"\r",
     b"\0\0",
@@ -29,173 +34,174 @@ HOSTILE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """What kind of life a seed stands for."""
+class Schedule:
+    """The kind of log and faults that a seed stands for."""
 
     seed: int
     relay: bool
-    """A relay marks the log, counts it, and keeps a file."""
-    filler: bool
-    """The relay's file can be read here."""
+    """A relay marks its lines, counts stdout, and copies it to a file."""
+    file_readable: bool
+    """The follower can read the relay's file."""
     rotates: bool
     drains: bool
     inner_stamps: bool
-    twins: bool
-    """Some lines are equal, in text and in time."""
-    steps: bool
-    """The node's clock is stepped."""
+    equal_lines: bool
+    """Some lines have equal text and time."""
+    clock_steps: bool
+    """The node's clock is set forward and back."""
     restarts: bool
-    stray: bool
-    """stderr is stored between stdout lines, a little out of order."""
+    mixed_stderr: bool
+    """stderr is stored between stdout lines, slightly out of order."""
     zone: int
     sticks: bool
-    """A reader stays at a file that was rotated away, until the next rotation."""
+    """A reader stays at a rotated file until the next rotation."""
 
     @classmethod
-    def of(cls, seed: int) -> "Life":
-        dice = random.Random(seed)
-        relay = dice.random() < 0.5
-        rotates = dice.random() < 0.5
-        inner = dice.random() < 0.4
+    def of(cls, seed: int) -> "Schedule":
+        rng = random.Random(seed)
+        relay = rng.random() < 0.5
+        rotates = rng.random() < 0.5
+        inner = rng.random() < 0.4
         return cls(
             seed,
             relay=relay,
-            filler=relay and dice.random() < 0.5,
+            file_readable=relay and rng.random() < 0.5,
             rotates=rotates,
-            drains=not relay or dice.random() < 0.7,
+            drains=not relay or rng.random() < 0.7,
             inner_stamps=inner,
-            twins=not rotates and dice.random() < 0.7,
-            steps=not inner and dice.random() < 0.2,
-            restarts=rotates and dice.random() < 0.1,
-            stray=not relay and not rotates and dice.random() < 0.5,
-            zone=dice.choice((0, 0, 180, -570)),
-            sticks=relay and rotates and dice.random() < 0.3,
+            equal_lines=not rotates and rng.random() < 0.7,
+            clock_steps=not inner and rng.random() < 0.2,
+            restarts=rotates and rng.random() < 0.1,
+            mixed_stderr=not relay and not rotates and rng.random() < 0.5,
+            zone=rng.choice((0, 0, 180, -570)),
+            sticks=relay and rotates and rng.random() < 0.3,
         )
 
 
 @dataclass(slots=True)
-class Written:
-    """One line that the container wrote."""
+class WrittenLine:
+    """A line that the container wrote."""
 
     text: bytes
     time: int
     files: set[int] = field(default_factory=set)
-    """Which of the log's files hold its records."""
+    """Indexes of the log files that contain its records."""
 
 
 class Writer:
-    """Plays a life: the agent, the relay and the runtime in one."""
+    """Runs a schedule: agent, relay and runtime in one."""
 
-    def __init__(self, life: Life, sink: RecordingSink) -> None:
-        self.life = life
+    def __init__(self, schedule: Schedule, sink: RecordingSink) -> None:
+        self.schedule = schedule
         self._sink = sink
-        self.dice = random.Random(life.seed + 1)
+        self.rng = random.Random(schedule.seed + 1)
         self.log = KubeletLog(
-            inner_stamps=life.inner_stamps,
-            drains=life.drains,
-            sticks=life.sticks,
-            zone=life.zone,
-            dice=random.Random(life.seed + 2),
+            inner_stamps=schedule.inner_stamps,
+            drains=schedule.drains,
+            sticks=schedule.sticks,
+            zone=schedule.zone,
+            rng=random.Random(schedule.seed + 2),
         )
-        self.log.faults = [self._fault() for _ in range(self.dice.randrange(12))]
-        self.lines: list[Written] = []
+        self.log.faults = [self._fault() for _ in range(self.rng.randrange(12))]
+        self.lines: list[WrittenLine] = []
         self.stdout = MemoryRelayFile()
         self.stderr = bytearray()
-        self.calm_end = True
-        """Whether no connection was disturbed after the container's end."""
+        self.undisturbed_end = True
+        """Whether no fault was left for connections after the container's end."""
         self._count = 0
         self._quiet = 0.0
         self._restarted = False
 
     def _fault(self) -> Fault | Refusal | None:
-        dice = self.dice
-        match dice.randrange(8):
+        rng = self.rng
+        match rng.randrange(8):
             case 0:
-                return Refusal(dice.choice((0, 400, 429, 500, 503)), dice.choice((None, 1.0)))
+                return Refusal(rng.choice((0, 400, 429, 500, 503)), rng.choice((None, 1.0)))
             case 1 | 2 | 3 | 4:
                 return Fault(
-                    dice.choice(HOW), dice.choice((0, 10, 500, dice.randrange(20000), dice.randrange(400000)))
+                    rng.choice(FAULT_KINDS),
+                    rng.choice((0, 10, 500, rng.randrange(20000), rng.randrange(400000))),
                 )
             case 5:
                 return Fault(
-                    dice.choice(HOW), after_seconds=dice.choice((0.01, 1.0, 20.0, dice.random() * 100))
+                    rng.choice(FAULT_KINDS), after_seconds=rng.choice((0.01, 1.0, 20.0, rng.random() * 100))
                 )
             case _:
                 return None
 
-    async def play(self) -> None:
-        for _ in range(self.dice.randrange(1, 25)):
+    async def run(self) -> None:
+        for _ in range(self.rng.randrange(1, 25)):
             await self._step()
-        if self.dice.random() < 0.3:
+        if self.rng.random() < 0.3:
             self._last_line_without_newline()
-        self.calm_end = not self.log.faults
-        del self.log.faults[2:]  # more would outlast any budget of the completion
+        self.undisturbed_end = not self.log.faults
+        del self.log.faults[2:]  # more would outlast the completion timeout
         self.log.terminate()
 
     async def _step(self) -> None:
-        match self.dice.randrange(11):
+        match self.rng.randrange(11):
             case 0 | 1 | 2:
-                self._say(self._text())
+                self._write_line(self._text())
             case 3:
-                for _ in range(self.dice.choice((5, 50, 300))):
-                    self._say(self._text())
+                for _ in range(self.rng.choice((5, 50, 300))):
+                    self._write_line(self._text())
             case 4:
                 await self._long_line()
             case 5 | 6 | 7:
-                await self._wait(self.dice.choice((0.001, 0.1, 0.7, 1.5, 4.0)))
+                await self._wait(self.rng.choice((0.001, 0.1, 0.7, 1.5, 4.0)))
             case 8:
-                await self._wait(self.dice.choice((10.0, 40.0, 130.0)))
+                await self._wait(self.rng.choice((10.0, 40.0, 130.0)))
             case 9:
                 self._rotate_or_restart()
             case _:
-                self._step_clock_or_stray()
+                self._step_clock_or_stderr()
 
     def _text(self) -> bytes:
         self._count += 1
-        if self.life.twins and self.dice.random() < 0.4:
+        if self.schedule.equal_lines and self.rng.random() < 0.4:
             return b'{"same":true}'
-        if not self.life.rotates and self.dice.random() < 0.3:
-            return self.dice.choice(HOSTILE) + (b"" if self.life.twins else b"%d" % self._count)
-        pad = "x" * self.dice.choice((0, 30, 200, 2000))
+        if not self.schedule.rotates and self.rng.random() < 0.3:
+            return self.rng.choice(ODD_LINES) + (b"" if self.schedule.equal_lines else b"%d" % self._count)
+        pad = "x" * self.rng.choice((0, 30, 200, 2000))
         return json.dumps({"n": self._count, "pad": pad}).encode()
 
-    def _say(self, text: bytes, end: bytes = b"\n") -> None:
+    def _write_line(self, text: bytes, end: bytes = b"\n") -> None:
         self.log.write(text + end)
-        self._wrote(text + end, self.log.now())
+        self._remember(text + end, self.log.now())
 
-    def _wrote(self, line: bytes, time: int) -> None:
+    def _remember(self, line: bytes, time: int) -> None:
         first = len(self.log.files) - 1
-        self.lines.append(Written(line, time, {first}))
+        self.lines.append(WrittenLine(line, time, {first}))
         self.stdout.content += line
         self._quiet = 0.0
 
     async def _long_line(self) -> None:
-        """A line of many records; they may spread over seconds and over two files."""
-        size = self.dice.choice((16384, 16385, 20000, 49152, 100_000))
+        """A line of many records, possibly written over several seconds and into two files."""
+        size = self.rng.choice((16384, 16385, 20000, 49152, 100_000))
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
-        slow = self.life.drains and self.dice.random() < 0.5
-        mends = self.life.filler or (self.life.drains and not self.life.sticks)
-        turn = self._may_rotate() and mends and self.dice.random() < 0.4
+        slow = self.schedule.drains and self.rng.random() < 0.5
+        repairable = self.schedule.file_readable or (self.schedule.drains and not self.schedule.sticks)
+        rotate = self._may_rotate() and repairable and self.rng.random() < 0.4
         time, files = self.log.now(), set()
         self.stdout.content += text
         for at in range(0, len(text), 16384):
             self.log.record(text[at : at + 16384])
             files.add(len(self.log.files) - 1)
-            if turn and at == 16384:
+            if rotate and at == 16384:
                 self.log.rotate()
             if slow:
-                await asyncio.sleep(self.dice.choice((0.0, 0.3, 1.2, 3.0)))
-        self.lines.append(Written(text, time, files))
+                await asyncio.sleep(self.rng.choice((0.0, 0.3, 1.2, 3.0)))
+        self.lines.append(WrittenLine(text, time, files))
         self._quiet = 0.0
 
     async def _wait(self, seconds: float) -> None:
         while seconds > 0:
-            step = min(seconds, BOOKMARK_EVERY - self._quiet) if self.life.relay else seconds
+            step = min(seconds, BOOKMARK_EVERY - self._quiet) if self.schedule.relay else seconds
             await asyncio.sleep(step)
             seconds -= step
             self._quiet += step
-            if self.life.relay and self._quiet >= BOOKMARK_EVERY:
+            if self.schedule.relay and self._quiet >= BOOKMARK_EVERY:
                 self._mark(b"b %d %d" % (len(self.stdout.content), self.stdout.content.count(b"\n")))
                 self._quiet = 0.0
 
@@ -203,90 +209,90 @@ class Writer:
         self.log.write(b"\x1e" + NONCE.encode() + b" " + text + b"\n")
 
     def _rotate_or_restart(self) -> None:
-        if self.life.restarts and self._may_rotate() and not self._restarted:
+        if self.schedule.restarts and self._may_rotate() and not self._restarted:
             self._restarted = True
             self.log.restart()
         elif self._may_rotate():
             self.log.rotate()
 
     def _may_rotate(self) -> bool:
-        """Without a file nobody can tell what a log began with that was rotated before it was ever read."""
-        return self.life.rotates and (self.life.filler or len(self._sink.out) > 0)
+        """Without a file, lines that are rotated away before the first read leave no trace."""
+        return self.schedule.rotates and (self.schedule.file_readable or len(self._sink.out) > 0)
 
-    def _step_clock_or_stray(self) -> None:
-        if self.life.steps and self._may_step():
-            self.log.clock_offset += self.dice.choice((-3600, -90, -3, 5, 1800)) * NANO
-        elif self.life.relay:
+    def _step_clock_or_stderr(self) -> None:
+        if self.schedule.clock_steps and self._may_step():
+            self.log.clock_offset += self.rng.choice((-3600, -90, -3, 5, 1800)) * NANO
+        elif self.schedule.relay:
             self.stderr += b"warning %d\n" % self._count
             self._mark(b"e warning %d" % self._count)
-        elif self.life.stray:
+        elif self.schedule.mixed_stderr:
             text = b"stderr %d\n" % self._count
-            time = self.log.now() - self.dice.randrange(NANO)
+            time = self.log.now() - self.rng.randrange(NANO)
             self.log.write(text, time)
-            self._wrote(text, time)
+            self._remember(text, time)
 
     def _may_step(self) -> bool:
-        """Without counts nobody can know of lines stored with early times while nobody listened."""
-        return self.life.relay or any(answer.sees_all for answer in self.log.open_answers)
+        """Without counts, lines stored with early times while no stream is open leave no trace."""
+        return self.schedule.relay or any(one.is_healthy_and_complete for one in self.log.open_responses)
 
     def _last_line_without_newline(self) -> None:
         text = self._text() or b"end"
-        if self.life.relay:
+        if self.schedule.relay:
             self.log.write(text + b"\x1e" + NONCE.encode() + b" n\n")
-            self._wrote(text, self.log.now())
+            self._remember(text, self.log.now())
         else:
-            self._say(text, end=b"")
+            self._write_line(text, end=b"")
 
     def totals(self) -> Totals | None:
-        return totals(bytes(self.stdout.content)) if self.life.relay else None
+        return totals(bytes(self.stdout.content)) if self.schedule.relay else None
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class Outcome:
     writer: Writer
     sink: RecordingSink
     report: LogReport
 
 
-async def play(seed: int) -> Played:
-    """LineBatch one life and follow it to its end."""
-    life = Life.of(seed)
+async def run_schedule(seed: int) -> Outcome:
+    """LineBatch one schedule and follow it to its end."""
+    schedule = Schedule.of(seed)
     sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()
-    writer = Writer(life, sink)
-    dice = random.Random(seed + 3)
-    sink.pause = dice.choice((0.0, 0.0, 0.0, 0.05))
+    writer = Writer(schedule, sink)
+    rng = random.Random(seed + 3)
+    sink.pause = rng.choice((0.0, 0.0, 0.0, 0.05))
     source_info = SourceInfo(
-        nonce=NONCE if life.relay else None,
+        nonce=NONCE if schedule.relay else None,
         expected_totals=lambda: writer.totals() if ended.done() else None,
         container_id=lambda: str(writer.log.container),
-        relay_file=writer.stdout if life.filler else None,
+        relay_file=writer.stdout if schedule.file_readable else None,
     )
     random.seed(seed)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(Follower(writer.log, sink, source_info).run(ended))
-        await writer.play()
-        await asyncio.sleep(dice.choice((0.0, 0.05, 1.0, 3.0)))
+        await writer.run()
+        await asyncio.sleep(rng.choice((0.0, 0.05, 1.0, 3.0)))
         ended.set_result(None)
-    assert not writer.log.open_answers
-    return Played(writer, sink, following.result())
+    assert not writer.log.open_responses
+    return Outcome(writer, sink, following.result())
 
 
-def missing(played: Played) -> list[Written]:
-    """Lines that were written and not delivered. Asserts that all others came once, whole and in order."""
-    delivered = bytes(played.sink.out).split(b"\n")
+def missing(outcome: Outcome) -> list[WrittenLine]:
+    """Lines that were written but not delivered. Asserts that all others came once, whole and in order."""
+    delivered = bytes(outcome.sink.out).split(b"\n")
     rest = delivered.pop()
-    got = [line + b"\n" for line in delivered] + ([rest] if rest else [])
+    received = [line + b"\n" for line in delivered] + ([rest] if rest else [])
     lost, at = [], 0
-    for line in played.writer.lines:
-        if at < len(got) and got[at] == line.text:
+    for line in outcome.writer.lines:
+        if at < len(received) and received[at] == line.text:
             at += 1
         else:
             lost.append(line)
-    assert at == len(got), f"line {at} is not what was written: {got[at][:80]!r}"
+    assert at == len(received), f"line {at} was not written like this: {received[at][:80]!r}"
     return lost
 
 
-def covered(line: Written, gaps: tuple[Gap, ...]) -> bool:
+def is_covered(line: WrittenLine, gaps: tuple[Gap, ...]) -> bool:
     return any(
         (g.since is None or g.since <= line.time) and (g.until is None or line.time <= g.until) for g in gaps
     )

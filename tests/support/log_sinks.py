@@ -1,4 +1,4 @@
-"""Sinks for the follower's tests, and a way to run it against the model."""
+"""Sinks and relay files for the follower's tests, and `Scenario`, which runs it against `KubeletLog`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,14 +24,14 @@ NONCE = "0badc0de"
 
 @dataclass(slots=True)
 class RecordingSink:
-    """A sink that keeps what it sink."""
+    """A sink that keeps everything it receives."""
 
     out: bytearray = field(default_factory=bytearray)
     blocks: list[bytes] = field(default_factory=list)
     err: bytearray = field(default_factory=bytearray)
     notices: list[Notice] = field(default_factory=list)
     pause: float = 0.0
-    """Seconds each block takes."""
+    """Seconds that each block takes."""
     fails: bool = False
 
     async def stdout(self, block: bytes) -> None:
@@ -57,12 +57,12 @@ class RecordingSink:
 
 @dataclass(slots=True)
 class MemoryRelayFile:
-    """The relay's file of stdout."""
+    """The relay's file, in memory."""
 
     content: bytearray = field(default_factory=bytearray)
     fails: bool = False
     hidden: int = 0
-    """Bytes at its end that cannot be seen from here yet."""
+    """Bytes at its end that are not visible yet."""
 
     async def read(self, start: int, stop: int) -> bytes:
         if self.fails:
@@ -72,19 +72,19 @@ class MemoryRelayFile:
 
 @dataclass(slots=True)
 class HangingRelayFile(MemoryRelayFile):
-    """One whose server does not answer."""
+    """A file on a volume whose server does not respond."""
 
-    asked: int = 0
+    reads: int = 0
 
     async def read(self, start: int, stop: int) -> bytes:
-        self.asked += 1
+        self.reads += 1
         await asyncio.Event().wait()
         return b""
 
 
 @dataclass(slots=True)
 class Scenario:
-    """A follower at work on a log."""
+    """A follower of a modelled log, with a sink that records."""
 
     log: KubeletLog = field(default_factory=KubeletLog)
     sink: RecordingSink = field(default_factory=RecordingSink)
@@ -95,7 +95,7 @@ class Scenario:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow while the body acts; then the container ends and the report is there."""
+        """Follow while the body runs; then the container ends, and `report` is set."""
         self.follower = Follower(self.log, self.sink, self.source_info)
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self.follower.run(self.ended))
@@ -117,7 +117,7 @@ class Scenario:
 
 
 def totals(content: bytes) -> Totals:
-    """What the relay counts of this stdout."""
+    """What the relay reports for this stdout."""
     return Totals(len(content), content.count(b"\n"), sha256(content).hexdigest())
 
 

@@ -1,4 +1,4 @@
-"""The relay script under the shells there are, its paths in a folder of the test."""
+"""Runs the relay script with the available shells, in a folder of the test."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ class Ended:
 
 
 class Pod:
-    """Runs the relay with one shell, its paths in a folder of the test."""
+    """Runs the relay with one shell; all of its paths are in a folder of the test."""
 
     def __init__(self, shell: list[str], folder: Path, path: str) -> None:
         self._shell = shell
@@ -98,7 +98,7 @@ class Pod:
 
 
 def pod_of(shell: str, folder: Path) -> Pod:
-    """A Pod whose image has this shell; with busybox it has nothing else, so that its own tools are tried."""
+    """A Pod whose image has this shell. With busybox, PATH contains only busybox's own tools."""
     folder.mkdir(parents=True, exist_ok=True)
     found = program(SHELLS[shell][0])
     path = os.environ["PATH"]
@@ -112,7 +112,7 @@ def pod_of(shell: str, folder: Path) -> Pod:
 
 
 def summary(ended: Ended) -> relay.RelaySummary:
-    """What it left in the termination message."""
-    told = relay.read_summary(ended.message, NONCE)
-    assert told is not None, ended.message
-    return told
+    """The summary in the relay's termination message."""
+    found = relay.read_summary(ended.message, NONCE)
+    assert found is not None, ended.message
+    return found

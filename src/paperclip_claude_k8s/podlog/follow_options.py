@@ -1,4 +1,4 @@
-"""What a follower is told about its container, and all of its durations.
+"""Describes the container to a follower, and lists all of its durations.
 
 `SourceInfo` differs from run to run. `FollowTimings` is the same for all runs of a process; tests use their
 own.
