@@ -120,6 +120,9 @@ def encode(message: Mapping[str, Any]) -> bytes:
         return strict_json(message) + b"\n"
 
 
+# Strict, unlike `base.json_readers`: a field of the wrong type is an error of the other side.
+
+
 def _number(given: Mapping[str, Any], key: str) -> int:
     value = given.get(key)
     if not isinstance(value, int) or isinstance(value, bool):

@@ -19,7 +19,8 @@ With 2.1.270 the run cost $2.30; with 2.1.285 its cost is unknown; with 2.1.309 
 import re
 from dataclasses import dataclass, field, replace
 
-from paperclip_claude_k8s.claude.events import Event, count, inner, number, text
+from paperclip_claude_k8s.base.json_readers import get_number, get_object, get_text
+from paperclip_claude_k8s.claude.events import Event, count
 
 FIRST_SESSION_TOTALS = (2, 1, 271)
 """The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
@@ -121,26 +122,26 @@ class UsageTracker:
     def init(self, event: Event) -> None:
         """Take the CLI version from an `init` event."""
         self.reported = replace(
-            self.reported, version=text(event, "claude_code_version") or self.reported.version
+            self.reported, version=get_text(event, "claude_code_version") or self.reported.version
         )
 
     def result(self, event: Event) -> None:
         """Add the numbers of a `result` event."""
-        uuid = text(event, "uuid")
+        uuid = get_text(event, "uuid")
         if uuid and uuid in self._result_uuids:
             return
         self._result_uuids.add(uuid)
         reported = self.reported
-        per_model, cost = inner(event, "modelUsage"), number(event, "total_cost_usd")
+        per_model, cost = get_object(event, "modelUsage"), get_number(event, "total_cost_usd")
         reported = replace(
             reported,
-            turns=(reported.turns or TokenUsage()) + _tokens([inner(event, "usage")], _USAGE_KEYS),
+            turns=(reported.turns or TokenUsage()) + _tokens([get_object(event, "usage")], _USAGE_KEYS),
             total=tokens_per_model(per_model) if per_model else reported.total,
             total_cost=reported.total_cost if cost is None else cost,
         )
         since = event.get("model_usage_since_last_result")
         if isinstance(since, dict):
-            cost = sum(number(row, "costUSD") or 0.0 for row in _rows(since))
+            cost = sum(get_number(row, "costUSD") or 0.0 for row in _rows(since))
             usage = (reported.since or TokenUsage()) + tokens_per_model(since)
             reported = replace(reported, since=usage, since_cost=reported.since_cost + cost)
         self.reported = reported

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.claude.events import Event, inner, items, read_event, text
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_text
+from paperclip_claude_k8s.claude.events import Event, read_event
 
 KEPT_BYTES = 1024 * 1024
 """Bytes of `assistant` lines with text that are kept: more than a model's longest answer; the oldest are
@@ -45,7 +46,7 @@ class AssistantTexts:
 
     def model(self) -> str:
         """The model of the last event that a model wrote; empty if there is none."""
-        last = text(inner(read_event(self._last_line) or {}, "message"), "model")
+        last = get_text(get_object(read_event(self._last_line) or {}, "message"), "model")
         if last and last != SYNTHETIC:
             return last
         names = (message.model for message in reversed(self._messages()))
@@ -53,7 +54,7 @@ class AssistantTexts:
 
     def stop_reason(self) -> str | None:
         """The `stop_reason` of the last event."""
-        return text(inner(read_event(self._last_line) or {}, "message"), "stop_reason") or None
+        return get_text(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
 
     def summary(self, result: Event | None) -> str:
         """The run's answer.
@@ -62,7 +63,7 @@ class AssistantTexts:
         result, all texts, separated by blank lines.
         """
         messages = self._messages()
-        answer = text(result or {}, "result")
+        answer = get_text(result or {}, "result")
         if not answer.strip():
             return "\n\n".join(part for message in messages for part in message.texts)
         last = [
@@ -82,12 +83,17 @@ class AssistantTexts:
         for line in self._lines:
             event = read_event(line)
             if event is not None and not event.get("parent_tool_use_id"):
-                message = inner(event, "message")
+                message = get_object(event, "message")
                 yield AssistantText(
-                    text(event, "uuid"), text(message, "id"), text(message, "model"), _texts_of(message)
+                    get_text(event, "uuid"),
+                    get_text(message, "id"),
+                    get_text(message, "model"),
+                    _texts_of(message),
                 )
 
 
 def _texts_of(message: Event) -> tuple[str, ...]:
-    blocks = [block for block in items(message, "content") if isinstance(block, dict)]
-    return tuple(part for block in blocks if block.get("type") == "text" and (part := text(block, "text")))
+    blocks = get_objects(message, "content")
+    return tuple(
+        part for block in blocks if block.get("type") == "text" and (part := get_text(block, "text"))
+    )

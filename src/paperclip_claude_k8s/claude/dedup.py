@@ -5,8 +5,9 @@ The adapter's own log stream needs no such filter: it continues by position (`po
 
 from hashlib import blake2b
 
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.claude.event_lines import events_on
-from paperclip_claude_k8s.claude.events import Event, inner, text
+from paperclip_claude_k8s.claude.events import Event
 
 REMEMBERED = 100_000
 """Events remembered for comparison; a replay goes back seconds, not hours."""
@@ -52,9 +53,9 @@ class LogLineDedupFilter:
 
 
 def _key(event: Event) -> bytes:
-    uuid = text(event, "uuid")
+    uuid = get_text(event, "uuid")
     if uuid:
         return f"uuid {uuid}".encode("utf-8", "surrogatepass")
-    ids = [text(event, "session_id"), text(inner(event, "message"), "id")]
-    content = [text(event, "type"), *ids, repr(sorted(event.items(), key=lambda pair: pair[0]))]
+    ids = [get_text(event, "session_id"), get_text(get_object(event, "message"), "id")]
+    content = [get_text(event, "type"), *ids, repr(sorted(event.items(), key=lambda pair: pair[0]))]
     return blake2b("\0".join(content).encode("utf-8", "surrogatepass"), digest_size=16).digest()

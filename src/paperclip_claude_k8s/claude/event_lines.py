@@ -21,7 +21,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from paperclip_claude_k8s.claude.events import BOM, Event, read_event, read_json, text
+from paperclip_claude_k8s.base.json_readers import get_text
+from paperclip_claude_k8s.claude.events import BOM, Event, read_event, read_json
 
 TOP_LEVEL = frozenset(
     {
@@ -111,7 +112,9 @@ def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
 
 
 def _is_cli_event(event: Event, session: str | None) -> bool:
-    named = text(event, "session_id")
+    named = get_text(event, "session_id")
     return (
-        text(event, "type") in TOP_LEVEL and named in {session or named} - {""} and bool(text(event, "uuid"))
+        get_text(event, "type") in TOP_LEVEL
+        and named in {session or named} - {""}
+        and bool(get_text(event, "uuid"))
     )

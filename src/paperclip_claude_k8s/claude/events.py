@@ -1,12 +1,12 @@
 """Parses one line into an event; reads fields that may be missing or have an unexpected type."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import orjson
 
+from paperclip_claude_k8s.base.json_readers import get_number, get_text
 from paperclip_claude_k8s.base.strict_json import readable
 
 Event: TypeAlias = Mapping[str, Any]
@@ -33,36 +33,10 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
 def read_event(line: bytes) -> Event | None:
     """The event on this line: a JSON object whose `type` is a string and not empty; else None."""
     value = read_json(line)
-    return value if isinstance(value, dict) and text(value, "type") else None
-
-
-def text(source: Event, key: str) -> str:
-    """The string; empty if the field is missing or has another type."""
-    value = source.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def inner(source: Event, key: str) -> Event:
-    """The object, or {} if the field is missing or has another type."""
-    value = source.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def items(source: Event, key: str) -> list[Any]:
-    """The list, or [] if the field is missing or has another type."""
-    value = source.get(key)
-    return value if isinstance(value, list) else []
-
-
-def number(source: Event, key: str) -> float | None:
-    """The finite number, or None if the field is missing or has another type."""
-    value = source.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
+    return value if isinstance(value, dict) and get_text(value, "type") else None
 
 
 def count(source: Event, key: str) -> int:
     """A count of tokens or turns; 0 if it is missing, not a number, negative or above `MAX_COUNT`."""
-    value = number(source, key)
+    value = get_number(source, key)
     return int(value) if value is not None and 0 <= value < MAX_COUNT else 0

@@ -13,7 +13,8 @@
 
 from collections.abc import Iterable
 
-from paperclip_claude_k8s.claude.events import Event, inner, items, number, text
+from paperclip_claude_k8s.base.json_readers import get_number, get_object, get_objects, get_text
+from paperclip_claude_k8s.claude.events import Event
 from paperclip_claude_k8s.claude.results import answers_the_prompt
 
 WAKE_UP = "ScheduleWakeup"
@@ -67,7 +68,7 @@ class OpenWork:
             self.sub_agents.add(parent)
         for block in blocks:
             if isinstance(block, dict) and block.get("type") == "tool_use" and block.get("name") == WAKE_UP:
-                self._request_wake_up(inner(block, "input"))
+                self._request_wake_up(get_object(block, "input"))
 
     def may_end_sub_agent(self, line: bytes) -> bool:
         """Whether this line may hold the result of a sub-agent's call. A cheap check with false positives."""
@@ -76,42 +77,42 @@ class OpenWork:
     def tool_output(self, event: Event) -> None:
         """A `user` event: tool results of the main agent end the sub-agents that those calls started."""
         if not event.get("parent_tool_use_id"):
-            blocks = [block for block in items(inner(event, "message"), "content") if isinstance(block, dict)]
-            self.sub_agents.difference_update(text(block, "tool_use_id") for block in blocks)
+            blocks = get_objects(get_object(event, "message"), "content")
+            self.sub_agents.difference_update(get_text(block, "tool_use_id") for block in blocks)
 
     def task_started(self, event: Event) -> None:
-        if call := text(event, "tool_use_id"):
+        if call := get_text(event, "tool_use_id"):
             self._calls_with_task.add(call)
             self.sub_agents.discard(call)
         if not event.get("ambient") and event.get("is_backgrounded") is not False:
             self._add_task(event)
 
     def task_updated(self, event: Event) -> None:
-        patch = inner(event, "patch")
-        if text(patch, "status") in _END_STATUSES or number(patch, "end_time") is not None:
-            self.tasks.discard(text(event, "task_id"))
+        patch = get_object(event, "patch")
+        if get_text(patch, "status") in _END_STATUSES or get_number(patch, "end_time") is not None:
+            self.tasks.discard(get_text(event, "task_id"))
         elif patch.get("is_backgrounded") is True:
             self._add_task(event)
 
     def task_ended(self, event: Event) -> None:
         """A `task_notification`: the CLI prints it once a task has ended, however it ended."""
-        self.tasks.discard(text(event, "task_id"))
-        self.sub_agents.discard(text(event, "tool_use_id"))
+        self.tasks.discard(get_text(event, "task_id"))
+        self.sub_agents.discard(get_text(event, "tool_use_id"))
 
     def tasks_changed(self, event: Event) -> None:
         if isinstance(event.get("tasks"), list):
-            tasks = [task for task in items(event, "tasks") if isinstance(task, dict)]
-            self.tasks = {text(task, "task_id") for task in tasks if not task.get("ambient")} - {""}
+            tasks = get_objects(event, "tasks")
+            self.tasks = {get_text(task, "task_id") for task in tasks if not task.get("ambient")} - {""}
 
     def _add_task(self, event: Event) -> None:
-        if task := text(event, "task_id"):
+        if task := get_text(event, "task_id"):
             self.tasks.add(task)
 
     def _request_wake_up(self, tool_input: Event) -> None:
         if tool_input.get("stop") is True:
             self._wake_up = 0.0
             return
-        requested = number(tool_input, "delaySeconds")
+        requested = get_number(tool_input, "delaySeconds")
         delay = (
             LONGEST_WAKE_UP if requested is None else min(max(requested, SHORTEST_WAKE_UP), LONGEST_WAKE_UP)
         )

@@ -14,10 +14,11 @@ result B is the run's end, and result A counts for usage and cost only.
 
 from collections.abc import Callable, Iterator
 
+from paperclip_claude_k8s.base.json_readers import get_list, get_object, get_objects, get_text
 from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.assistant_texts import AssistantTexts
 from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
-from paperclip_claude_k8s.claude.events import Event, count, inner, items, read_event, read_json, text
+from paperclip_claude_k8s.claude.events import Event, count, read_event, read_json
 from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, Excerpt
 from paperclip_claude_k8s.claude.open_work import WAKE_UP, OpenWork
 from paperclip_claude_k8s.claude.results import is_success, odd_subtype
@@ -165,9 +166,9 @@ class StreamReader:
         self.result = None
 
     def _event(self, event: Event, line: bytes) -> None:
-        handle = _HANDLERS.get((text(event, "type"), text(event, "subtype")))
+        handle = _HANDLERS.get((get_text(event, "type"), get_text(event, "subtype")))
         if handle is None:
-            handle = _HANDLERS.get((text(event, "type"), ""))
+            handle = _HANDLERS.get((get_text(event, "type"), ""))
         if handle is not None:
             handle(self, event, line)
 
@@ -206,22 +207,22 @@ def _init(reader: StreamReader, event: Event, _: bytes) -> None:
     """A run has several if background tasks end; all name the same session."""
     reader.continue_after_result()
     reader.usage.init(event)
-    reader.announced_model, reader.api_key_source = text(event, "model"), text(event, "apiKeySource")
-    reader.session_id = text(event, "session_id") or reader.session_id
+    reader.announced_model, reader.api_key_source = get_text(event, "model"), get_text(event, "apiKeySource")
+    reader.session_id = get_text(event, "session_id") or reader.session_id
 
 
 def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
-    if error := text(event, "error"):
+    if error := get_text(event, "error"):
         reader.errors = (*reader.errors[1 - LAST_ITEMS :], error)
-    reader.assistant_texts.retract(items(event, "supersedes"))
-    message = inner(event, "message")
-    blocks = items(message, "content")
-    reader.open_work.assistant(text(event, "parent_tool_use_id"), blocks)
+    reader.assistant_texts.retract(get_list(event, "supersedes"))
+    message = get_object(event, "message")
+    blocks = get_list(message, "content")
+    reader.open_work.assistant(get_text(event, "parent_tool_use_id"), blocks)
     if event.get("parent_tool_use_id"):
         return
     reader.continue_after_result()
     reader.main_events += 1
-    reader.has_content |= bool(blocks) or count(inner(message, "usage"), "output_tokens") > 0
+    reader.has_content |= bool(blocks) or count(get_object(message, "usage"), "output_tokens") > 0
     reader.assistant_texts.add(
         line, has_text=any(isinstance(b, dict) and b.get("type") == "text" for b in blocks)
     )
@@ -235,7 +236,7 @@ def _result(reader: StreamReader, event: Event, _: bytes) -> None:
 
 
 def _rate_limit(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.rate_limit = inner(event, "rate_limit_info")
+    reader.rate_limit = get_object(event, "rate_limit_info")
 
 
 def _retry(reader: StreamReader, _event: Event, _line: bytes) -> None:
@@ -247,9 +248,9 @@ def _compaction(reader: StreamReader, _event: Event, _line: bytes) -> None:
 
 
 def _model_change(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.assistant_texts.retract(items(event, "retracted_message_uuids"))
+    reader.assistant_texts.retract(get_list(event, "retracted_message_uuids"))
     names = ("original_model", "fallback_model", "trigger")
-    change = ModelChange(*(text(event, name) for name in names))
+    change = ModelChange(*(get_text(event, name) for name in names))
     reader.model_changes = (*reader.model_changes[1 - LAST_ITEMS :], change)
 
 
@@ -305,7 +306,7 @@ def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtak
         yield "the result is empty"
     if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):
         yield "stop_reason is null: the answer may have been truncated"
-    denials = [denial for denial in items(result, "permission_denials") if isinstance(denial, dict)]
-    denied = {text(denial, "tool_name") for denial in denials}
+    denials = get_objects(result, "permission_denials")
+    denied = {get_text(denial, "tool_name") for denial in denials}
     if denied - {""}:
         yield f"permission denied for tools: {', '.join(sorted(denied - {''}))}"

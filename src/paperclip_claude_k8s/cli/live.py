@@ -9,9 +9,10 @@ from rich.live import Live as RichLive
 from rich.spinner import Spinner
 from rich.text import Text
 
+from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
-from paperclip_claude_k8s.claude.events import count, inner, text
+from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.terminal import format_line, neutral
 
 REFRESH = 4
@@ -104,13 +105,13 @@ class Live:
         if not any(sign in line for sign in _COUNTED):
             return
         for event, _ in events_on(line):
-            match text(event, "type"), text(event, "subtype"):
+            match get_text(event, "type"), get_text(event, "subtype"):
                 case "system", "init":
                     self._usage.init(event)
                 case "result", _:
                     self._usage.result(event)
                 case "assistant", _:
-                    usage = inner(inner(event, "message"), "usage")
+                    usage = get_object(get_object(event, "message"), "usage")
                     self.tokens = sum(count(usage, name) for name in _CONTEXT) or self.tokens
 
     def _print(self, text: Text) -> None:

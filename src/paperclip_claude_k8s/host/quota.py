@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
+from paperclip_claude_k8s.base.json_readers import as_label, as_number, as_object
 from paperclip_claude_k8s.host.context import JsonMap, iso
 
 USAGE_PATH = "/api/oauth/usage"
@@ -27,9 +27,8 @@ def oauth_token(credentials: str) -> str | None:
         found = orjson.loads(credentials)
     except orjson.JSONDecodeError:
         return None
-    login = _object(_object(found).get("claudeAiOauth"))
-    token = login.get("accessToken")
-    return token.strip() or None if isinstance(token, str) else None
+    login = as_object(as_object(found).get("claudeAiOauth"))
+    return as_label(login.get("accessToken"))
 
 
 def no_limits(source: str) -> JsonMap:
@@ -49,7 +48,7 @@ def unanswered(why: str, *, retryable: bool) -> JsonMap:
 
 def answered(body: object) -> JsonMap:
     """The usage API's answer → windows. Buckets of a name nobody knows are left out, broken ones too."""
-    usage = _object(body)
+    usage = as_object(body)
     windows = [*_shared(usage), *_per_model(usage), *_extra(usage)]
     if not windows:
         return unanswered("the usage API answered without any limit", retryable=False)
@@ -58,25 +57,25 @@ def answered(body: object) -> JsonMap:
 
 def _shared(usage: JsonMap) -> Iterator[JsonMap]:
     for name, label in _SHARED.items():
-        if bucket := _object(usage.get(name)):
+        if bucket := as_object(usage.get(name)):
             yield _window(label, bucket)
 
 
 def _per_model(usage: JsonMap) -> Iterator[JsonMap]:
     for name, given in usage.items():
-        if name.startswith(_WEEKLY) and (bucket := _object(given)):
+        if name.startswith(_WEEKLY) and (bucket := as_object(given)):
             model = name.removeprefix(_WEEKLY).replace("_", " ").strip().capitalize()
             yield _window(f"Current week ({model} only)", bucket)
 
 
 def _extra(usage: JsonMap) -> Iterator[JsonMap]:
-    extra = _object(usage.get("extra_usage"))
+    extra = as_object(usage.get("extra_usage"))
     if not extra:
         return
     if extra.get("is_enabled") is not True:
         yield _window("Extra usage", {}) | {"valueLabel": "not enabled"}
         return
-    used, limit = _number(extra.get("used_credits")), _number(extra.get("monthly_limit"))
+    used, limit = as_number(extra.get("used_credits"), None), as_number(extra.get("monthly_limit"), None)
     spent = None if used is None else _money(used, extra)
     label = spent if spent is None or not limit else f"{spent} of {_money(limit, extra)}"
     yield _window("Extra usage", extra) | {"valueLabel": label, "detail": "this month"}
@@ -84,7 +83,7 @@ def _extra(usage: JsonMap) -> Iterator[JsonMap]:
 
 def _window(label: str, bucket: JsonMap) -> JsonMap:
     """One bar of the page: used percent 0-100 or null, when it starts over, and a text in its place."""
-    used = _number(bucket.get("utilization"))
+    used = as_number(bucket.get("utilization"), None)
     percent = None if used is None else round(min(max(used, 0.0), 100.0))
     return {
         "label": label,
@@ -105,15 +104,7 @@ def _moment(value: object) -> str | None:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
             return iso((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC))
-        seconds = _number(value)
+        seconds = as_number(value, None)
         return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _object(value: Any) -> JsonMap:  # noqa: ANN401  # any JSON
-    return value if isinstance(value, dict) else {}

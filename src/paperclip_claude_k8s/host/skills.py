@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic.alias_generators import to_snake
 
+from paperclip_claude_k8s.base.json_readers import as_label
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
@@ -103,23 +104,23 @@ def chosen(library: Library, wishes: Wishes) -> tuple[Skill, ...]:
 
 def _skill(item: object) -> Skill | None:
     given = item if isinstance(item, Mapping) else {}
-    name = _text(given.get("name"))
-    key = _text(given.get("key")) or name
-    runtime_name = _text(_get(given, "runtimeName")) or name
-    source = _text(given.get("source"))
+    name = as_label(given.get("name"))
+    key = as_label(given.get("key")) or name
+    runtime_name = as_label(_get(given, "runtimeName")) or name
+    source = as_label(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
     gone = _get(given, "sourceStatus") == "missing"
-    why = _text(_get(given, "missingDetail")) or "its folder is missing on the host"
-    version, current = _text(_get(given, "versionId")), _text(_get(given, "currentVersionId"))
+    why = as_label(_get(given, "missingDetail")) or "its folder is missing on the host"
+    version, current = as_label(_get(given, "versionId")), as_label(_get(given, "currentVersionId"))
     return Skill(key, runtime_name, source, version, current, why if gone else None)
 
 
 def _reference(item: object) -> Wish | None:
     if isinstance(item, Mapping):
-        key = _text(item.get("key"))
-        return None if key is None else Wish(key, _text(_get(item, "versionId")))
-    name = _text(item)
+        key = as_label(item.get("key"))
+        return None if key is None else Wish(key, as_label(_get(item, "versionId")))
+    name = as_label(item)
     return None if name is None else Wish(name)
 
 
@@ -217,7 +218,3 @@ def _foreign_entry(name: str, path: str) -> JsonMap:
 def _get(given: Mapping[str, object], name: str) -> object:
     """By the wire's name, else by Python's."""
     return given[name] if name in given else given.get(to_snake(name))
-
-
-def _text(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None

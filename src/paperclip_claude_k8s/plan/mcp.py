@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from paperclip_claude_k8s.base.json_readers import as_label, as_object, as_objects
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import RUN_DIR
 from paperclip_claude_k8s.plan.templates import encodable
-from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_object, as_objects
 
 FILE = "mcp.json"
 BASELINE = ".mcp.json"

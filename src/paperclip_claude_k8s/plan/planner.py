@@ -9,6 +9,7 @@ what was configured. `manifest.py` turns the plan into a Job and a Secret.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from paperclip_claude_k8s.base.json_readers import as_object
 from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
@@ -34,7 +35,6 @@ from paperclip_claude_k8s.plan.secrets import (
     public_prompt,
     without_secrets,
 )
-from paperclip_claude_k8s.plan.tolerant_readers import as_object
 from paperclip_claude_k8s.plan.wake import WakePayload, read_wake_payload
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.host.context import JsonMap
 
 
@@ -23,9 +24,9 @@ class Pod:
 
     @classmethod
     def of(cls, template: JsonMap) -> "Pod":
-        spec = _map(template, "spec")
-        annotations = _map(_map(template, "metadata"), "annotations")
-        return cls(annotations, spec, _map(spec, "securityContext"), tuple(_containers(spec)))
+        spec = get_object(template, "spec")
+        annotations = get_object(get_object(template, "metadata"), "annotations")
+        return cls(annotations, spec, get_object(spec, "securityContext"), tuple(_containers(spec)))
 
     @property
     def contexts(self) -> Iterator[tuple[str, JsonMap]]:
@@ -95,13 +96,13 @@ def _host_namespaces(pod: Pod) -> Iterator[str]:
 
 
 def _volume_types(pod: Pod) -> Iterator[str]:
-    for volume in _maps(pod.spec, "volumes"):
+    for volume in get_objects(pod.spec, "volumes"):
         for kind in sorted({*volume} - _VOLUMES - {"name"}):
             yield f"volume {volume.get('name')} is of type {kind}"
 
 
 def _sysctls(pod: Pod) -> Iterator[str]:
-    for sysctl in _maps(pod.context, "sysctls"):
+    for sysctl in get_objects(pod.context, "sysctls"):
         if sysctl.get("name") not in _SYSCTLS:
             yield f"sysctl {sysctl.get('name')} is set"
 
@@ -118,20 +119,20 @@ def _apparmor_annotations(pod: Pod) -> Iterator[str]:
 
 def _windows(pod: Pod) -> Iterator[str]:
     for who, context in pod.contexts:
-        if _map(context, "windowsOptions").get("hostProcess"):
+        if get_object(context, "windowsOptions").get("hostProcess"):
             yield f"{who} is a Windows HostProcess"
 
 
 def _selinux(pod: Pod) -> Iterator[str]:
     for who, context in pod.contexts:
-        options = _map(context, "seLinuxOptions")
+        options = get_object(context, "seLinuxOptions")
         if options.get("type", "") not in _SELINUX_TYPES or options.get("user") or options.get("role"):
             yield f"{who} sets SELinux options of its own"
 
 
 def _apparmor(pod: Pod) -> Iterator[str]:
     for who, context in pod.contexts:
-        profile = _map(context, "appArmorProfile").get("type")
+        profile = get_object(context, "appArmorProfile").get("type")
         if profile is not None and profile not in _PROFILES:
             yield f"{who} has AppArmor profile {profile}"
 
@@ -172,7 +173,7 @@ def _escalation(pod: Pod) -> Iterator[str]:
 
 def _capabilities(pod: Pod) -> Iterator[str]:
     for who, _, context in pod.containers:
-        capabilities = _map(context, "capabilities")
+        capabilities = get_object(context, "capabilities")
         if "ALL" not in (capabilities.get("drop") or ()):
             yield f"{who} does not drop ALL capabilities"
         for added in capabilities.get("add") or ():
@@ -188,16 +189,16 @@ def _proc_mount(pod: Pod) -> Iterator[str]:
 
 def _host_ports(pod: Pod) -> Iterator[str]:
     for who, container, _ in pod.containers:
-        for port in _maps(container, "ports"):
+        for port in get_objects(container, "ports"):
             if port.get("hostPort"):
                 yield f"{who} takes host port {port['hostPort']}"
 
 
 def _probed_hosts(pod: Pod) -> Iterator[str]:
     for who, container, _ in pod.containers:
-        asking = [_map(container, probe) for probe in _PROBES]
-        asking += [_map(_map(container, "lifecycle"), hook) for hook in _HOOKS]
-        if any(_map(asked, action).get("host") for asked in asking for action in _ACTIONS):
+        asking = [get_object(container, probe) for probe in _PROBES]
+        asking += [get_object(get_object(container, "lifecycle"), hook) for hook in _HOOKS]
+        if any(get_object(asked, action).get("host") for asked in asking for action in _ACTIONS):
             yield f"{who} has a probe or hook that names a host"
 
 
@@ -223,15 +224,5 @@ RULES: tuple[Rule, ...] = (
 
 def _containers(spec: JsonMap) -> Iterator[tuple[str, JsonMap, JsonMap]]:
     for kind in ("initContainers", "containers", "ephemeralContainers"):
-        for container in _maps(spec, kind):
-            yield f"container {container.get('name')}", container, _map(container, "securityContext")
-
-
-def _map(source: Mapping[str, Any], key: str) -> JsonMap:
-    value = source.get(key)
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _maps(source: Mapping[str, Any], key: str) -> list[JsonMap]:
-    value = source.get(key)
-    return [dict(item) for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+        for container in get_objects(spec, kind):
+            yield f"container {container.get('name')}", container, get_object(container, "securityContext")

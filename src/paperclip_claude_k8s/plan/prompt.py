@@ -10,10 +10,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from paperclip_claude_k8s.base.json_readers import as_object, as_text
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.templates import encodable, join_sections, render_template
-from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_text
 from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from paperclip_claude_k8s.base.json_readers import as_label, as_labels, as_object, as_objects
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import API_URL, rebase
 from paperclip_claude_k8s.plan.templates import compact_json, encodable
-from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_labels, as_object, as_objects
 from paperclip_claude_k8s.plan.wake import WakePayload, stringify_wake_payload
 
 API_KEY = "PAPERCLIP_API_KEY"

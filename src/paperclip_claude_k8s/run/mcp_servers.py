@@ -7,11 +7,11 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from paperclip_claude_k8s.base.json_readers import as_object, as_objects
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, ResolvedContext, StoppableContext
 from paperclip_claude_k8s.plan.mcp import BASELINE
 from paperclip_claude_k8s.plan.paths import POD_HOME
-from paperclip_claude_k8s.plan.tolerant_readers import as_object, as_objects
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.safefs import read_file
 

@@ -4,7 +4,7 @@ A chat turn has the chat contract, a recovery has its own, and every other run t
 prompt's template says the same.
 """
 
-from paperclip_claude_k8s.plan.tolerant_readers import as_label
+from paperclip_claude_k8s.base.json_readers import as_label
 from paperclip_claude_k8s.plan.wake.payload import WakePayload
 from paperclip_claude_k8s.plan.wake.view import WakeView
 

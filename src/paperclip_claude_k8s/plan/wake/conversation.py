@@ -1,7 +1,7 @@
 """Sections that quote people and other agents: conversation, messages, annotations, comments, answers."""
 
+from paperclip_claude_k8s.base.json_readers import as_object
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.tolerant_readers import as_object
 from paperclip_claude_k8s.plan.wake.payload import WakeComment
 from paperclip_claude_k8s.plan.wake.quoting import fenced_json, line, quoted, quoted_section
 from paperclip_claude_k8s.plan.wake.view import WakeView

@@ -18,9 +18,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.templates import compact_json
-from paperclip_claude_k8s.plan.tolerant_readers import (
+from paperclip_claude_k8s.base.json_readers import (
     as_flag,
     as_label,
     as_labels,
@@ -29,6 +27,8 @@ from paperclip_claude_k8s.plan.tolerant_readers import (
     as_objects,
     as_text,
 )
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.templates import compact_json
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ within one of our own lines are shortened to one line, so that they cannot begin
 
 import re
 
+from paperclip_claude_k8s.base.json_readers import as_label
 from paperclip_claude_k8s.plan.templates import compact_json
-from paperclip_claude_k8s.plan.tolerant_readers import as_label
 
 _TICKS = re.compile(r"`+")
 _BLANKS = re.compile(r"\s+")

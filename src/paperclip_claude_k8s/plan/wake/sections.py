@@ -1,7 +1,7 @@
 """Sections that state what the wake is about, what holds for it, and where the issue stands."""
 
+from paperclip_claude_k8s.base.json_readers import as_label, as_labels, as_object
 from paperclip_claude_k8s.host.context import JsonMap
-from paperclip_claude_k8s.plan.tolerant_readers import as_label, as_labels, as_object
 from paperclip_claude_k8s.plan.wake.payload import WakeIssue, WakePayload
 from paperclip_claude_k8s.plan.wake.quoting import bullets, fence, fenced_json, line, quoted_section
 from paperclip_claude_k8s.plan.wake.view import WakeView

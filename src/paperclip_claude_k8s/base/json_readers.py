@@ -1,0 +1,99 @@
+"""Reads JSON whose shape is not guaranteed: a value of an unexpected type is treated as absent.
+
+`as_*` convert a value, `get_*` read a field of an object. None of them raises.
+
+    get_text({"name": 3}, "name")          ""
+    get_objects({"a": [{}, "x"]}, "a")     [{}]
+    as_number(True, 9)                     9, since a boolean is not a number
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeVar
+
+Json: TypeAlias = Mapping[str, Any]
+D = TypeVar("D")
+
+
+def as_text(value: object, default: str = "") -> str:
+    """A non-empty string unchanged, not trimmed; otherwise the default."""
+    return value if isinstance(value, str) and value else default
+
+
+def as_number(value: object, default: D) -> float | D:
+    """A finite int or float; otherwise the default. Booleans and numeric strings are not numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else default
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def as_flag(value: object, *, default: bool = False) -> bool:
+    """A JSON boolean; otherwise the default. Neither "true" nor 1 is one."""
+    return value if isinstance(value, bool) else default
+
+
+def as_texts(value: object) -> list[str]:
+    """The strings of a list, including empty ones."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, (list, tuple)) else []
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """A copy of the object, without keys that are not strings; {} for anything else."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: item for key, item in value.items() if isinstance(key, str)}
+
+
+def as_objects(value: object) -> list[dict[str, Any]]:
+    """The non-empty objects of a list."""
+    items = value if isinstance(value, (list, tuple)) else ()
+    return [found for item in items if (found := as_object(item))]
+
+
+def as_label(value: object) -> str | None:
+    """A trimmed string, such as an id or a name; None if nothing is left of it."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def as_labels(value: object) -> list[str]:
+    """The labels of a list."""
+    return [label for item in as_texts(value) if (label := as_label(item))]
+
+
+def get_text(source: Json, key: str) -> str:
+    """The string, which may be empty; "" if the field is missing or has another type."""
+    value = source.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def get_object(source: Json, key: str) -> dict[str, Any]:
+    """The object itself, not a copy; {} if the field is missing or has another type."""
+    value = source.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def get_list(source: Json, key: str) -> list[Any]:
+    """The list itself, not a copy; [] if the field is missing or has another type."""
+    value = source.get(key)
+    return value if isinstance(value, list) else []
+
+
+def get_objects(source: Json, key: str) -> list[dict[str, Any]]:
+    """The objects of a list, including empty ones; [] if the field is missing or has another type."""
+    return [item for item in get_list(source, key) if isinstance(item, dict)]
+
+
+def get_texts(source: Json, key: str) -> dict[str, str]:
+    """The entries of an object whose values are strings, such as labels."""
+    return {name: value for name, value in get_object(source, key).items() if isinstance(value, str)}
+
+
+def get_number(source: Json, key: str) -> float | None:
+    """The finite number; None if the field is missing or has another type."""
+    return as_number(source.get(key), None)
+
+
+def get_int(source: Json, key: str) -> int | None:
+    """The whole number; None if the field is missing or has another type."""
+    value = source.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,88 @@
+import math
+from typing import Any
+
+import pytest
+
+from paperclip_claude_k8s.base import json_readers
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [("x", "x"), (" ", " "), ("", "d"), (None, "d"), (3, "d"), (["x"], "d")]
+)
+def test_as_text_keeps_non_empty_strings(value: object, read: str) -> None:
+    assert json_readers.as_text(value, "d") == read
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (3, 3),
+        (1.5, 1.5),
+        (0, 0),
+        ("3", 9),
+        (True, 9),
+        (math.nan, 9),
+        (math.inf, 9),
+        (None, 9),
+        (10**400, 10**400),
+    ],
+)
+def test_as_number_accepts_finite_numbers_only(value: object, read: float) -> None:
+    assert json_readers.as_number(value, 9) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(True, True), (False, False), ("true", False), (1, False), (None, False)]
+)
+def test_as_flag_accepts_booleans_only(value: object, read: bool) -> None:  # noqa: FBT001
+    assert json_readers.as_flag(value) is read
+    assert json_readers.as_flag(None, default=True) is True
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(["a", "", 3, None], ["a", ""]), ("a", []), (None, []), ({"a": 1}, [])]
+)
+def test_as_texts_keeps_the_strings_of_a_list(value: object, read: list[str]) -> None:
+    assert json_readers.as_texts(value) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [({"a": 1}, {"a": 1}), ({1: 2}, {}), ([1], {}), ("x", {}), (None, {})]
+)
+def test_as_object_drops_keys_that_are_not_strings(value: object, read: dict[str, Any]) -> None:
+    assert json_readers.as_object(value) == read
+
+
+def test_as_label_trims_and_drops_empty_strings() -> None:
+    assert [json_readers.as_label(value) for value in (" a ", "  ", 3, None)] == ["a", None, None, None]
+    assert json_readers.as_labels([" a ", "", " ", 3, "b"]) == ["a", "b"]
+    assert json_readers.as_objects([{"a": 1}, {}, "x", None]) == [{"a": 1}]
+
+
+FIELDS: dict[str, Any] = {
+    "text": "",
+    "object": {"a": "b", "c": 1},
+    "list": [{}, {"a": 1}, "x"],
+    "number": 1.5,
+    "int": 2,
+    "flag": True,
+    "nan": math.nan,
+}
+
+
+def test_get_readers_return_fields_of_their_type() -> None:
+    assert json_readers.get_text({"a": "b"}, "a") == "b"
+    assert json_readers.get_object(FIELDS, "object") is FIELDS["object"]
+    assert json_readers.get_texts(FIELDS, "object") == {"a": "b"}
+    assert json_readers.get_list(FIELDS, "list") is FIELDS["list"]
+    assert json_readers.get_objects(FIELDS, "list") == [{}, {"a": 1}]
+    assert json_readers.get_number(FIELDS, "number") == 1.5
+    assert json_readers.get_int(FIELDS, "int") == 2
+
+
+@pytest.mark.parametrize("key", ["missing", "flag", "nan"])
+def test_get_readers_treat_other_types_as_absent(key: str) -> None:
+    assert json_readers.get_text(FIELDS, key) == ""
+    assert json_readers.get_object(FIELDS, key) == json_readers.get_texts(FIELDS, key) == {}
+    assert json_readers.get_list(FIELDS, key) == json_readers.get_objects(FIELDS, key) == []
+    assert json_readers.get_number(FIELDS, key) is json_readers.get_int(FIELDS, key) is None
