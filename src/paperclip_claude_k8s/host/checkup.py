@@ -1,4 +1,4 @@
-"""The environment test's question and answer: HOST.md 5."""
+"""Input and result of the environment test, `Adapter.test_environment`."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,20 +23,24 @@ Status: TypeAlias = Literal["pass", "warn", "fail"]
 
 
 class CheckupContext(BaseModel):
-    """What is to be tested: the draft of a config, secrets resolved.
-
-    `probe` also starts a Job that really runs, and removes it.
-    """
+    """One call of `Adapter.test_environment`."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
     config: Map = Field(default_factory=dict, repr=False)
+    """The settings to be tested, which may be a draft; secrets resolved."""
     company_id: MaybeText = None
+    """Company of the agent; part of the labels of the Jobs that are tried."""
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
+    """Whether to run a Job with `claude --version` as well, and remove it."""
 
     @classmethod
     def read(cls, given: "CheckupContext | Mapping[str, Any]") -> "CheckupContext":
-        """Raises ContextInvalid, which says what is expected and quotes nothing."""
+        """Return `given` as a `CheckupContext`.
+
+        Raises:
+            ContextInvalid: a field has the wrong type; the message names it and quotes no value.
+        """
         if isinstance(given, cls):
             return given
         try:
@@ -53,22 +57,26 @@ class _WireModel(BaseModel):
 
 
 class Check(_WireModel):
-    """One thing that was looked at: what is so, and what to do about it."""
+    """One finding."""
 
     code: str
+    """Stable name of what was examined, such as `k8s_api_reachable`, or an error code of a run."""
     level: Level
     message: str
+    """What was found."""
     detail: str | None = None
+    """Further facts."""
     hint: str | None = None
+    """What to do about it."""
 
     @model_serializer(mode="wrap")
-    def _only_what_is_there(self, inner: SerializerFunctionWrapHandler) -> JsonMap:
+    def _without_nulls(self, inner: SerializerFunctionWrapHandler) -> JsonMap:
         wire: JsonMap = inner(self)
         return {key: value for key, value in wire.items() if value is not None}
 
 
 class Checkup(_WireModel):
-    """The whole answer; `status` is the worst level."""
+    """The result of the environment test; `status` is the worst level of its checks."""
 
     adapter_type: str
     status: Status
@@ -76,15 +84,16 @@ class Checkup(_WireModel):
     tested_at: datetime
 
     @field_serializer("tested_at")
-    def _iso(self, moment: datetime) -> str:
-        return iso(moment)
+    def _iso(self, tested_at: datetime) -> str:
+        return iso(tested_at)
 
     def to_wire(self) -> JsonMap:
-        """JSON-able and camelCase."""
+        """Return camelCase JSON."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def overall(checks: tuple[Check, ...]) -> Status:
+    """Return the worst level: `fail` for an error, `warn` for a warning, else `pass`."""
     levels = {check.level for check in checks}
     if "error" in levels:
         return "fail"

@@ -1,4 +1,7 @@
-"""What a host hands to `execute`: HOST.md 3.1 and 3.2, lenient on input."""
+"""What a host passes to `execute`; `docs/host-protocol.md` describes it with examples.
+
+Input is read leniently: camelCase or snake_case keys, null for an absent object, unknown keys ignored.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -16,21 +19,25 @@ OnSignal: TypeAlias = Callable[[], Awaitable[None]]
 
 @runtime_checkable
 class StopSignal(Protocol):
-    """Anything that can be asked and awaited; an `asyncio.Event` will do."""
+    """A stop request that can be polled and awaited, for example an `asyncio.Event`."""
 
-    def is_set(self) -> bool: ...
+    def is_set(self) -> bool:
+        """Return whether the run is to be stopped."""
+        ...
 
-    async def wait(self) -> Any: ...  # noqa: ANN401  # whatever the event returns, nobody reads it
+    async def wait(self) -> Any:  # noqa: ANN401  # the return value is ignored
+        """Return once the run is to be stopped."""
+        ...
 
 
 class ContextInvalid(ValueError):
-    """The host's context cannot be used; the message says which field and what is expected there."""
+    """The host's context cannot be used; the message names the field and what is expected there."""
 
 
 def _text_or_none(value: object) -> object:
-    """Blank text means nothing; numbers and uuids stand for their text."""
+    """Trim text and turn blank text into None. Integers and UUIDs become text; other values stay."""
     if value is None or isinstance(value, bool):
-        return None if value is None else value
+        return value
     if isinstance(value, (str, int)) or type(value).__name__ == "UUID":
         return str(value).strip() or None
     return value
@@ -46,7 +53,7 @@ Map = Annotated[JsonMap, BeforeValidator(_map_or_empty)]
 
 
 class _HostModel(BaseModel):
-    """Both spellings are read; what we do not know is the host's business."""
+    """Reads camelCase and snake_case keys and ignores unknown ones."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -58,48 +65,75 @@ class _HostModel(BaseModel):
 
 
 class Agent(_HostModel):
-    """Who runs. Only `id` is needed; the host passes its whole agent row."""
+    """The agent that runs. A host may pass its whole agent record; only these fields are read."""
 
     id: Annotated[str, BeforeValidator(_text_or_none)]
+    """Required; with at least one letter or digit, because Jobs are named after it."""
     company_id: MaybeText = None
+    """Part of the Job's labels and of the paths on the shared volume."""
     name: MaybeText = None
+    """For people; the id stands in for it."""
 
 
 class Runtime(_HostModel):
-    """The session the host wants continued; all None on a fresh one."""
+    """The session to resume, as an earlier result reported it; empty for a fresh session."""
 
     session_id: MaybeText = None
+    """Read if `session_params` has no session id."""
     session_params: JsonMap | None = None
+    """`sessionParams` of an earlier result, as `Adapter.session_codec` stored it."""
     session_display_id: MaybeText = None
+    """For people; not used by the adapter."""
 
 
 class ExecutionContext(_HostModel):
-    """One call of `execute`. Times are ISO 8601, ids plain strings, callbacks async."""
+    """One call of `Adapter.execute`. Only `run_id`, `agent` and `on_log` are required.
+
+    A host may pass a mapping of the same shape instead, with camelCase keys (`runId`, `onLog`, ...).
+    `docs/host-protocol.md` describes the callbacks' arguments. A callback that raises does not end the run.
+    """
 
     run_id: Text
+    """The host's id of this run. A second call with the same id adopts the Job of the first."""
     agent: Agent
     runtime: Annotated[Runtime, BeforeValidator(_map_or_empty)] = Field(default_factory=Runtime)
     config: Map = Field(default_factory=dict, repr=False)
+    """Settings by key (`docs/configuration.md`), secrets resolved."""
     context: Map = Field(default_factory=dict, repr=False)
+    """Why the agent runs: task, wake, workspace. Becomes the prompt and the agent's environment."""
     auth_token: MaybeText = Field(default=None, repr=False)
+    """The agent's token for the host's API, passed on as PAPERCLIP_API_KEY; also used to poll for a stop."""
     execution_target: JsonMap | None = None
+    """`{"kind": "remote", ...}` is refused: Jobs run in the configured cluster only."""
     runtime_mcp: Any = Field(default=None, repr=False)
+    """`{"servers": [{name, url, token, connectionId}]}`, or an object with `getServers()` (plain or async)."""
     runtime_tools: JsonMap | None = Field(default=None, repr=False)
+    """The host's tools `{guidance, mcpEndpoint, rest, bearerToken, expiresAt, tools}`, passed on in variables."""
     signal: StopSignal | None = None
+    """Setting it stops the agent; the run ends with the code `cancelled`. Without one, the host's API is polled
+    if PAPERCLIP_API_URL and `auth_token` are there."""
 
     on_log: OnLog
+    """`await on_log(stream, text)`: whole lines of the agent's output; lines of the adapter begin with
+    `[paperclip] `, its warnings are stderr. One call at a time: a slow host delays this run's log only."""
     on_meta: OnMap | None = None
+    """`await on_meta(meta)`: what is about to run, without secrets. Called once, before the Job is created."""
     on_spawn: OnMap | None = None
+    """`await on_spawn({pid, processGroupId, startedAt})`: the agent has started. Repeated every 180 s."""
     on_dispatch: OnSignal | None = None
+    """`await on_dispatch()`: the Job is about to be created."""
     on_runtime_progress: OnMap | None = None
+    """`await on_runtime_progress({phase, message, lastEventAt?})`: every 15 s in the first minute, then every
+    60 s. Only called if there is no `on_spawn`; otherwise keepalive lines go to `on_log` in silence."""
     on_cancellation_ready: OnSignal | None = None
+    """`await on_cancellation_ready()`: from now on `signal` is obeyed. Called first of all."""
 
     @classmethod
     def read(cls, given: "ExecutionContext | Mapping[str, Any]") -> "ExecutionContext":
-        """Accept our own model or any mapping of that shape.
+        """Return `given` as an `ExecutionContext`; it may be one already, a mapping, or any object with fields.
 
         Raises:
-            ContextInvalid: a field is missing or of the wrong kind; says which and what is expected.
+            ContextInvalid: a field is missing or of the wrong type; the message names it and what is expected.
         """
         if isinstance(given, cls):
             return given
@@ -133,7 +167,7 @@ _HINTS = {
 
 
 def _explain(error: ValidationError | TypeError) -> str:
-    """The first fault, by the wire's names and without the value: a context holds tokens."""
+    """Describe the first error by the field's camelCase name, without its value, which may hold tokens."""
     if isinstance(error, TypeError):
         return "ctx must be a mapping or an ExecutionContext"
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -142,6 +176,6 @@ def _explain(error: ValidationError | TypeError) -> str:
     return f"ctx.{where} {what}: expected {_HINTS.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
 
 
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z`, as the host's own dates."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso(time: datetime) -> str:
+    """Format a UTC time as ISO 8601 with milliseconds and `Z`, as the host formats its own."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

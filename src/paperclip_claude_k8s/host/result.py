@@ -1,4 +1,4 @@
-"""What a host gets back: HOST.md 4.2."""
+"""What `execute` returns to a host; `docs/host-protocol.md` describes it with examples."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -27,46 +27,67 @@ class _WireModel(BaseModel):
 
 
 class Usage(_WireModel):
-    """Tokens of one run. Cache creation counts as input: the host has no field for it."""
+    """Tokens of one run, of all models and sub-agents."""
 
     input_tokens: int = 0
+    """Cache writes included: the host has no field for them."""
     output_tokens: int = 0
     cached_input_tokens: int = 0
+    """Cache reads; not part of `input_tokens`."""
 
 
 class ExecutionResult(_WireModel):
-    """The outcome of one run.
+    """The outcome of one run. A run succeeded if and only if `error_code` is None.
 
-    `to_wire()` gives camelCase JSON. A field that was not set is left out of it: for the host an absent
-    `sessionParams` keeps the previous session, a null one ends it.
+    `to_wire` converts it to camelCase JSON. It leaves out fields that were not set, because absent and null
+    differ for a host: without `sessionParams` it keeps the previous session, with null it forgets it.
     """
 
     exit_code: int | None = None
+    """Exit code of the agent's container; None if it is not known or the agent was stopped."""
     signal: str | None = None
+    """`SIGTERM` if the host stopped the run."""
     timed_out: bool = False
+    """Whether `timeoutSec` ended the run."""
 
     error_message: str | None = None
+    """What happened, and the next step. For people; may change between versions."""
     error_code: str | None = None
+    """One of `ErrorCode`; `docs/errors.md` describes each. None after a success."""
     error_family: ErrorFamily | None = None
+    """How a host should treat the failure; `transient_upstream` and `provider_quota` may be retried."""
     retry_not_before: datetime | None = None
+    """Earliest useful retry, if the provider named a time."""
     error_meta: JsonMap | None = None
+    """`{"loginUrl": ...}` if the agent must log in."""
     execution_recovery: JsonMap | None = None
+    """Evidence that the agent never started (`{"kind": "bootstrap", "providerWorkStarted": false}`) or was
+    stopped cleanly (`{"kind": "interrupted", ...}`)."""
 
     usage: Usage | None = None
     usage_basis: Literal["per_run"] = "per_run"
+    """Usage and cost are those of this run, not of the whole session."""
     session_id: str | None = None
+    """Id of the Claude session; pass it back in `runtime` to resume the session."""
     session_params: JsonMap | None = None
+    """What a host stores for the next run: session id, working directory, bundle key, MCP identity and more."""
     session_display_id: str | None = None
     clear_session: bool = False
+    """The host should forget the session: it cannot be resumed."""
 
     provider: str | None = None
+    """`anthropic`, whoever bills for it."""
     biller: str | None = None
+    """Who bills: `anthropic` or `aws_bedrock`."""
     model: str | None = None
     billing_type: BillingType | None = None
     cost_usd: float | None = None
+    """Cost of this run in US dollars; None if the CLI's version gives no way to know it."""
 
     summary: str | None = None
+    """The agent's final answer."""
     result_json: JsonMap | None = Field(default=None)
+    """The CLI's result event, and beside it `log` (counts and `complete`), `warnings` and failure evidence."""
 
     @model_validator(mode="before")
     @classmethod
@@ -81,5 +102,5 @@ class ExecutionResult(_WireModel):
         return {key: value for key, value in wire.items() if key in names}
 
     def to_wire(self) -> JsonMap:
-        """JSON that strict readers take, camelCase, without the fields that were not set."""
+        """Return camelCase JSON, readable by strict parsers, without the fields that were not set."""
         return self.model_dump(mode="json", by_alias=True)
