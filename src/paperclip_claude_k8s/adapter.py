@@ -1,4 +1,4 @@
-"""The object a host registers: SPEC 1, HOST.md 2."""
+"""The object that a host registers."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_snake
 
 from paperclip_claude_k8s.checks.run_checks import test_environment
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
-from paperclip_claude_k8s.execute import execute
+from paperclip_claude_k8s.execute import execute as execute_run
 from paperclip_claude_k8s.host.anthropic import PUBLIC_API
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.checkup import Checkup, CheckupContext
@@ -28,44 +28,72 @@ from paperclip_claude_k8s.process import Connect, Process, connect
 class Adapter:
     """Runs Claude Code agents as Kubernetes Jobs.
 
-    One object serves any number of concurrent runs, on one event loop or, after another, on several. What
-    answers the host outside of a run never raises for want of a network, a login or a readable folder.
+    One adapter serves any number of concurrent runs, on one event loop or on several. Every member is also
+    available under its camelCase name. Hosts call `Adapter()` or `create_server_adapter()` without arguments;
+    the arguments are for tests. Only `execute` and `test_environment` need a cluster: the other methods never
+    raise because a network, a login or a folder is missing.
     """
 
     type = ADAPTER_TYPE
+    """Name under which a host registers the adapter."""
     label = "Claude (Kubernetes)"
+    """Name for people."""
     session_codec = SESSION_CODEC
+    """`deserialize`, `serialize` and `get_display_id` for the `sessionParams` that a host stores."""
     session_management = SESSION_MANAGEMENT
+    """Tells the host not to compact sessions: the CLI does it."""
     agent_configuration_doc = agent_configuration_doc()
+    """Markdown for agents that configure agents: every setting with its type, default and meaning."""
     supports_local_agent_jwt = True
+    """The host should create an `authToken` for each run."""
     supports_instructions_bundle = True
+    """The host should write the agent's instructions to a file."""
     instructions_path_key = "instructionsFilePath"
+    """Setting in which the host puts the path of that file."""
     requires_materialized_runtime_skills = False
+    """The adapter copies skills from the host's library itself."""
     runtime_tool_delivery = "environment"
+    """The agent gets the host's tools in environment variables."""
     has_out_of_process_liveness = True
+    """Runs outlive the host process."""
 
     def __init__(
         self, settings: ProcessSettings | None = None, connect: Connect = connect, anthropic: str = PUBLIC_API
     ) -> None:
-        self._house = settings or ProcessSettings(env=os.environ)
+        self._settings = settings or ProcessSettings(env=os.environ)
         self._connect = connect
         self._processes: WeakKeyDictionary[asyncio.AbstractEventLoop, Process] = WeakKeyDictionary()
-        self._catalogue = Catalogue(self._house.env, self._house.timings, anthropic)
+        self._catalogue = Catalogue(self._settings.env, self._settings.timings, anthropic)
 
     async def execute(self, ctx: ExecutionContext | Mapping[str, Any]) -> ExecutionResult:
-        """Run one agent once. Expected failures are results; only cancellation and bugs escape."""
+        """Run one agent once and wait for its end.
+
+        `ctx` is an `ExecutionContext` or a mapping of its shape; `docs/host-protocol.md` describes it. An
+        expected failure is a result with an `error_code`. To stop the agent, set `ctx.signal`. Cancelling the
+        task that awaits this method leaves the agent running: the Job stays, and the next `execute` for the
+        same agent and task adopts it.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled, or `shutdown` was called.
+            Exception: a bug of the adapter. Callbacks that raise are logged and do not end the run.
+        """
         process = self._process()
         with process.running():
-            return await execute(ctx, process)
+            return await execute_run(ctx, process)
 
     async def test_environment(self, ctx: CheckupContext | Mapping[str, Any]) -> Checkup:
-        """Whether runs with this config would work here, and what would not: SPEC 10. Never raises."""
+        """Examine whether runs with this config would work here. Never raises.
+
+        `ctx` is `{"config": {...}, "probe": false}`, `probe` being whether to run a Job as well. Returns the
+        checks with a level each (`info`, `warn`, `error`) and the worst as `status` (`pass`, `warn`, `fail`).
+        """
         return await test_environment(ctx, self._process())
 
     async def shutdown(self) -> None:
-        """The host goes down: runs under way are cancelled, their Jobs stay for the next process to adopt.
+        """Prepare for the end of the host process; call it on the event loop that awaits the runs.
 
-        Says so to each run's host, gives all Leases back within two seconds, and closes what runs share.
+        Cancels the runs of this event loop, whose Jobs stay for the next process to adopt, reports that in
+        each run's log, releases all Leases within two seconds and closes all connections.
         """
         process = self._processes.pop(asyncio.get_running_loop(), None)
         if process is not None:
@@ -73,35 +101,46 @@ class Adapter:
 
     @property
     def models(self) -> list[JsonMap]:
-        """`[{id, label}]`: the fixed list for this environment."""
+        """`[{id, label}]`: the fixed list of models for the host's environment."""
         return self._catalogue.models
 
     async def list_models(self) -> list[JsonMap]:
-        """`[{id, label}]`, with an API key what the API lists; believed for a minute."""
+        """Return `[{id, label}]`; with an ANTHROPIC_API_KEY also what the API lists, cached for a minute."""
         return await self._catalogue.list_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """The same, asked for now."""
+        """Return the same as `list_models`, without the cache."""
         return await self._catalogue.refresh_models()
 
     async def detect_model(self) -> JsonMap | None:
-        """`{model, provider, source, candidates}` where the environment names a model."""
+        """Return `{model, provider, source, candidates}`, or None if the environment names no model."""
         return self._catalogue.detect_model()
 
     def get_config_schema(self) -> JsonMap:
-        """`{fields: […]}`: the form of SPEC 13's settings."""
-        return config_schema(known_models(self._house.env))
+        """Return the form: `{fields: [{key, label, type, hint, group, default?, options?}]}`."""
+        return config_schema(known_models(self._settings.env))
 
     async def get_quota_windows(self) -> JsonMap:
-        """`{provider, ok, windows, …}`: how far a subscription's limits are used up."""
+        """Return how far the limits of a Claude subscription are used up.
+
+        `{provider, ok, windows: [{label, usedPercent, resetsAt, valueLabel, detail?}], source?, error?,
+        errorFamily?}`, with `usedPercent` from 0 to 100 or null and `resetsAt` as ISO 8601 or null. The login
+        is that of the host's HOME, or CLAUDE_CODE_OAUTH_TOKEN. After a failure `ok` is false and `error` set.
+        """
         return await self._catalogue.quota_windows()
 
     async def list_skills(self, ctx: Mapping[str, Any]) -> JsonMap:
-        """The snapshot of `{agentId, companyId, adapterType, config}`."""
+        """Return the skills page of an agent: `{desiredSkills, entries, warnings, mode, ...}`.
+
+        `ctx` is `{"config": {...}}`, the config holding `paperclipRuntimeSkills` and `paperclipSkillSync`.
+        """
         return await self._skills(ctx)
 
     async def sync_skills(self, ctx: Mapping[str, Any], desired: Iterable[Any]) -> JsonMap:
-        """The snapshot with these skills wanted; the next run's bundle brings them, nothing is kept here."""
+        """Return the skills page with this selection: keys, or objects `{key, versionId}`.
+
+        Nothing is stored; the host stores the selection, and the agent gets the skills with its next run.
+        """
         return await self._skills(ctx, desired)
 
     async def _skills(self, ctx: Mapping[str, Any], desired: Iterable[Any] | None = None) -> JsonMap:
@@ -114,13 +153,13 @@ class Adapter:
     def _process(self) -> Process:
         loop = asyncio.get_running_loop()
         if loop not in self._processes:
-            self._processes[loop] = Process(self._house, self._connect)
+            self._processes[loop] = Process(self._settings, self._connect)
         return self._processes[loop]
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # any member
-            """The wire's camelCase names lead to the same members."""
+            """Look up a camelCase name as its snake_case member."""
             member = to_snake(name)
             if name.startswith("_") or member == name:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

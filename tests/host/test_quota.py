@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
-from paperclip_claude_k8s.host.quota import answered, no_limits, no_login, oauth_token, unanswered
+from paperclip_claude_k8s.host.quota import no_limits, no_login, oauth_token, request_failed, windows_of
 
 USAGE: dict[str, Any] = {
     "five_hour": {"utilization": 24.6, "resets_at": "2026-01-02T19:59:59.600956+00:00"},
@@ -20,7 +20,7 @@ USAGE: dict[str, Any] = {
 
 
 def test_each_limit_is_a_window_with_percent_and_reset_time() -> None:
-    shown = answered(USAGE)
+    shown = windows_of(USAGE)
     assert shown["ok"] is True
     assert shown["provider"] == "anthropic"
     windows = [(w["label"], w["usedPercent"], w["resetsAt"], w["valueLabel"]) for w in shown["windows"]]
@@ -33,13 +33,13 @@ def test_each_limit_is_a_window_with_percent_and_reset_time() -> None:
 
 
 def test_extra_usage_that_is_off_has_no_percentage() -> None:
-    (window,) = answered({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
+    (window,) = windows_of({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
     assert (window["usedPercent"], window["valueLabel"]) == (None, "not enabled")
 
 
 @pytest.mark.parametrize("moment", [1767383999, 1767383999.0])
 def test_a_reset_time_in_seconds_is_read_too(moment: float) -> None:
-    (window,) = answered({"five_hour": {"utilization": 1, "resets_at": moment}})["windows"]
+    (window,) = windows_of({"five_hour": {"utilization": 1, "resets_at": moment}})["windows"]
     assert window["resetsAt"] == "2026-01-02T19:59:59.000Z"
 
 
@@ -59,7 +59,7 @@ def test_a_reset_time_in_seconds_is_read_too(moment: float) -> None:
     )
 )
 def test_any_answer_gives_windows_a_page_can_draw_or_an_error(body: object) -> None:
-    shown = answered(body)
+    shown = windows_of(body)
     assert shown["ok"] is bool(shown["windows"])
     assert shown["ok"] or shown["error"]
     for window in shown["windows"]:
@@ -76,5 +76,5 @@ def test_the_other_answers_say_whether_asking_again_helps() -> None:
     assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
     assert no_login()["ok"] is False
     assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]
-    assert unanswered("x", retryable=True)["errorFamily"] == "transient_upstream"
-    assert "errorFamily" not in unanswered("x", retryable=False)
+    assert request_failed("x", retryable=True)["errorFamily"] == "transient_upstream"
+    assert "errorFamily" not in request_failed("x", retryable=False)

@@ -8,10 +8,10 @@ from tests.support.any_json import ANY_JSON
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.session import (
     SESSION_CODEC,
-    ResumeRequest,
+    ResumeDecision,
+    decide_resume,
     deserialize,
     display_id,
-    resume_request,
     serialize,
 )
 
@@ -79,7 +79,7 @@ def test_the_codec_answers_to_the_wires_names() -> None:
 
 
 def test_without_a_session_nothing_is_wished_and_nothing_has_to_be_explained() -> None:
-    assert resume_request(context(), cwd="/w") == ResumeRequest(None, None)
+    assert decide_resume(context(), cwd="/w") == ResumeDecision(None, None)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_without_a_session_nothing_is_wished_and_nothing_has_to_be_explained() -
     ],
 )
 def test_a_session_that_fits_is_resumed(ctx: ExecutionContext) -> None:
-    assert resume_request(ctx, cwd="/w", prompt_bundle_key="key").session_id == ctx.runtime.session_id
+    assert decide_resume(ctx, cwd="/w", prompt_bundle_key="key").session_id == ctx.runtime.session_id
 
 
 @pytest.mark.parametrize(
-    ("ctx", "why_not"),
+    ("ctx", "reason"),
     [
         (context("main"), "not a UUID"),
         (context(f"{SESSION} --help"), "not a UUID"),
@@ -107,24 +107,24 @@ def test_a_session_that_fits_is_resumed(ctx: ExecutionContext) -> None:
         (context(SESSION, mcpServerIdentity="old"), "MCP servers changed"),
     ],
 )
-def test_a_session_that_does_not_fit_is_left_with_a_reason(ctx: ExecutionContext, why_not: str) -> None:
-    wish = resume_request(ctx, cwd="/w", prompt_bundle_key="key")
-    assert wish.session_id is None
-    assert wish.why_not is not None
-    assert why_not in wish.why_not
+def test_a_session_that_does_not_fit_is_left_with_a_reason(ctx: ExecutionContext, reason: str) -> None:
+    decision = decide_resume(ctx, cwd="/w", prompt_bundle_key="key")
+    assert decision.session_id is None
+    assert decision.reason is not None
+    assert reason in decision.reason
 
 
 def test_a_host_that_names_the_session_alone_wants_it_resumed_with_whatever_servers_there_are() -> None:
-    wish = resume_request(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
-    assert wish.session_id == SESSION
+    decision = decide_resume(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
+    assert decision.session_id == SESSION
 
 
 def test_an_unknown_mcp_set_means_none_and_a_new_one_is_a_change() -> None:
-    assert resume_request(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
-    assert resume_request(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
+    assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
+    assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
     same = context(SESSION, cwd="/w", mcpServerIdentity="m")
-    assert resume_request(same, cwd="/w", mcp_identity="m").session_id == SESSION
+    assert decide_resume(same, cwd="/w", mcp_identity="m").session_id == SESSION
 
 
 def test_a_bundle_that_is_gone_counts_as_changed() -> None:
-    assert resume_request(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None
+    assert decide_resume(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None

@@ -9,10 +9,10 @@ from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.host.skills import (
     OPERATIONAL_SKILL,
-    chosen,
+    available_skills,
     library_manifest,
-    read_library,
-    read_wishes,
+    read_desired_skills,
+    read_skill_library,
     resolve,
     snapshot,
 )
@@ -28,12 +28,12 @@ def a_config(*entries: dict[str, Any], desired: list[Any] | None = None) -> dict
 
 
 def keys(config: dict[str, Any]) -> list[str]:
-    return [wish.key for wish in read_wishes(config, read_library(config))]
+    return [skill.key for skill in read_desired_skills(config, read_skill_library(config))]
 
 
 def told(config: dict[str, Any], foreign: dict[str, str] | None = None) -> dict[str, Any]:
-    library = read_library(config)
-    return snapshot("claude_k8s", library, read_wishes(config, library), foreign)
+    library = read_skill_library(config)
+    return snapshot("claude_k8s", library, read_desired_skills(config, library), foreign)
 
 
 def test_references_are_resolved_as_the_host_does_it() -> None:
@@ -72,8 +72,8 @@ def test_order_is_kept_and_the_first_of_two_counts() -> None:
         "",
         None,
     ]
-    wishes = resolve(desired, read_library(a_config(an_entry("a"), an_entry("b"))))
-    assert [(wish.key, wish.version_id) for wish in wishes] == [("b", None), ("a", "v1")]
+    found = resolve(desired, read_skill_library(a_config(an_entry("a"), an_entry("b"))))
+    assert [(skill.key, skill.version_id) for skill in found] == [("b", None), ("a", "v1")]
 
 
 def test_the_operational_skill_is_always_there_and_first() -> None:
@@ -86,7 +86,7 @@ def test_the_operational_skill_is_always_there_and_first() -> None:
 
 def test_an_entry_without_a_key_goes_by_its_name_and_one_without_a_source_is_none() -> None:
     config = a_config({"name": "n", "source": "/s"}, {"key": "k", "runtimeName": "k"}, desired=[])
-    assert [(skill.key, skill.runtime_name) for skill in read_library(config)] == [("n", "n")]
+    assert [(skill.key, skill.runtime_name) for skill in read_skill_library(config)] == [("n", "n")]
 
 
 def test_python_s_spelling_is_read_too() -> None:
@@ -102,9 +102,9 @@ def test_python_s_spelling_is_read_too() -> None:
         ],
         "paperclip_skill_sync": {"desired_skills": [{"key": "r", "version_id": "v"}]},
     }
-    (skill,) = read_library(config)
+    (skill,) = read_skill_library(config)
     assert (skill.runtime_name, skill.missing) == ("r", "w")
-    assert [(wish.key, wish.version_id) for wish in read_wishes(config, (skill,))] == [("k", "v")]
+    assert [(skill.key, skill.version_id) for skill in read_desired_skills(config, (skill,))] == [("k", "v")]
 
 
 def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apart() -> None:
@@ -133,15 +133,18 @@ def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apa
     assert entries["manual"]["readOnly"] is True
     assert shown["desiredSkills"] == ["in-use", "gone", "who"]
     assert shown["desiredSkillEntries"][2] == {"key": "who", "versionId": "v3"}
-    assert shown["warnings"] == ["Skill who is wanted and not in the company's library."]
+    assert shown["warnings"] == ["Skill who is selected but not in the company's library."]
 
 
 def test_only_wanted_skills_that_are_there_are_chosen() -> None:
     config = a_config(
         an_entry("a"), an_entry("b", sourceStatus="missing"), an_entry("c"), desired=["c", "b", "a", "zzz"]
     )
-    library = read_library(config)
-    assert [skill.key for skill in chosen(library, read_wishes(config, library))] == ["c", "a"]
+    library = read_skill_library(config)
+    assert [skill.key for skill in available_skills(library, read_desired_skills(config, library))] == [
+        "c",
+        "a",
+    ]
 
 
 def test_the_manifest_lists_every_skill_of_the_library_once() -> None:
@@ -151,8 +154,8 @@ def test_the_manifest_lists_every_skill_of_the_library_once() -> None:
         an_entry("c", sourceStatus="missing", missingDetail="line one\nline two " + "x" * 300),
         desired=["b", "c"],
     )
-    library = read_library(config)
-    text = library_manifest(library, read_wishes(config, library))
+    library = read_skill_library(config)
+    text = library_manifest(library, read_desired_skills(config, library))
     assert text is not None
     heading, blank, *lines = text.splitlines()
     assert heading.startswith("## ")

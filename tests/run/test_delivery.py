@@ -126,7 +126,7 @@ async def test_what_a_dead_host_left_staged_a_week_ago_is_swept(tmp_path: Path) 
             folder = bench.volume / "run-files" / name
             folder.mkdir(parents=True)
             (folder / "prompt.txt").write_text("x")
-            then = bench.adapter._house.now().timestamp() - age * 24 * 3600  # noqa: SLF001
+            then = bench.adapter._settings.now().timestamp() - age * 24 * 3600  # noqa: SLF001
             os.utime(folder, (then, then))
         await bench.run(context=HUGE)
         assert bench.staged == ["ac-new/prompt.txt"]

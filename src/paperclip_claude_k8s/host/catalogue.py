@@ -1,4 +1,4 @@
-"""What the host may ask when no run is under way: models, quota, skills (HOST.md 2)."""
+"""What the host's pages show outside a run: models, quota windows, skills."""
 
 import asyncio
 import os
@@ -18,10 +18,10 @@ _SKILLS = Path(".claude", "skills")
 
 
 class Catalogue:
-    """Answers from this process's environment, and from Anthropic where that holds credentials.
+    """Models and quota windows, from `env` and, if `env` holds credentials, from Anthropic's API.
 
-    `address` is where the subscription's usage is asked for, and the models unless ANTHROPIC_BASE_URL names
-    another gateway, whose key is none of Anthropic's business.
+    `address` is the API's base URL. ANTHROPIC_BASE_URL overrides it for the list of models, because the key
+    then belongs to that gateway, but not for the usage of a subscription.
     """
 
     def __init__(self, env: Mapping[str, str], timings: Timings, address: str = PUBLIC_API) -> None:
@@ -30,23 +30,23 @@ class Catalogue:
         self._api = AnthropicApi(timings, env)
         self._address = address
         self._live: models.Models = ()
-        self._asked_at: float | None = None
+        self._requested_at: float | None = None
 
     @property
     def models(self) -> list[JsonMap]:
-        """The fixed list for this environment, without asking anybody."""
+        """`[{id, label}]`: the fixed list for this environment, without a request."""
         return [model.to_wire() for model in models.known_models(self._env)]
 
     async def list_models(self) -> list[JsonMap]:
-        """`[{id, label}]`, the live list in front where there is an API key; asked for once a minute."""
+        """Return `[{id, label}]`; with an API key the API's list first, requested at most once a minute."""
         now = asyncio.get_running_loop().time()
-        if self._asked_at is None or now - self._asked_at >= self._timings.models_known:
+        if self._requested_at is None or now - self._requested_at >= self._timings.models_known:
             return await self.refresh_models()
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """The same, asked for now; without an answer, what was known before."""
-        self._asked_at = asyncio.get_running_loop().time()
+        """Return the same after a new request; if that fails, with the list of the last successful one."""
+        self._requested_at = asyncio.get_running_loop().time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):
             address = self._env.get("ANTHROPIC_BASE_URL", "").strip().rstrip("/") or self._address
@@ -61,25 +61,26 @@ class Catalogue:
         return [model.to_wire() for model in models.with_live(self._env, self._live)]
 
     def detect_model(self) -> JsonMap | None:
+        """Return `{model, provider, source, candidates}`, or None if the environment names no model."""
         return models.detect(self._env)
 
     async def quota_windows(self) -> JsonMap:
-        """How far the limits of the subscription are used up; every failure is an answer with `ok: false`."""
+        """Return how far the limits of the subscription are used up; after a failure, with `ok: false`."""
         if models.uses_bedrock(self._env):
             return quota.no_limits("bedrock")
         answer = quota.no_login()
         for token in await asyncio.to_thread(self._oauth_tokens):
             headers = {**quota.USAGE_HEADERS, "Authorization": f"Bearer {token}"}
             try:
-                return quota.answered(await self._api.get(self._address + quota.USAGE_PATH, headers))
+                return quota.windows_of(await self._api.get(self._address + quota.USAGE_PATH, headers))
             except AnthropicError as error:
-                answer = quota.unanswered(str(error), retryable=error.retryable)
+                answer = quota.request_failed(str(error), retryable=error.retryable)
                 if not error.refused:
                     break
         return answer
 
     def _oauth_tokens(self) -> list[str]:
-        """The login's own token first: one made for unattended use may not be allowed to ask."""
+        """Return the tokens to try: the login's own first, since long-lived ones may lack the right."""
         folder = self._env.get("CLAUDE_CONFIG_DIR", "").strip()
         home = self._env.get("HOME", "").strip()
         file = Path(folder) / _CREDENTIALS if folder else Path(home, ".claude", _CREDENTIALS)
@@ -94,18 +95,21 @@ class Catalogue:
 async def skill_snapshot(
     adapter_type: str, config: Mapping[str, object], agents_home: str, desired: Iterable[object] | None = None
 ) -> JsonMap:
-    """What the host's skills page shows. `desired` stands in for what the config asks for.
+    """Return what the host's skills page shows. `desired` replaces the selection of the config.
 
-    `agents_home` is the agents' HOME as this process sees it: what lies there is not ours and is named.
+    `agents_home` is the agents' HOME as this process sees it; skills in it are shown as not managed.
     """
-    library = skills.read_library(config)
-    wishes = skills.read_wishes(config, library) if desired is None else skills.resolve(desired, library)
+    library = skills.read_skill_library(config)
+    if desired is None:
+        selected = skills.read_desired_skills(config, library)
+    else:
+        selected = skills.resolve(desired, library)
     foreign = await asyncio.to_thread(_folders_in, Path(agents_home) / _SKILLS)
-    return skills.snapshot(adapter_type, library, wishes, foreign)
+    return skills.snapshot(adapter_type, library, selected, foreign)
 
 
 def _folders_in(folder: Path) -> dict[str, str]:
-    """Name → path of the folders, and links to such, in there; none where it cannot be read."""
+    """Return name and path of the folders in `folder`, links included; empty if it cannot be read."""
     with suppress(OSError), os.scandir(folder) as entries:
         return {entry.name: entry.path for entry in entries if entry.is_dir()}
     return {}

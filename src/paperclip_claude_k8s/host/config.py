@@ -1,4 +1,9 @@
-"""The adapter's settings: SPEC 13, lenient in, exact out."""
+"""The settings of a run: lenient input, exact output.
+
+Forms, people and older hosts write settings in different ways. Before validation the input is tidied, in
+this order: known keys get their camelCase name, `resources` becomes four flat keys, the form's `envVars` goes
+below `env`, and what means "unset" is dropped. `settings.toml` documents every setting.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -24,7 +29,7 @@ from paperclip_claude_k8s.host.validators import (
 )
 
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
-"""Keys whose values may hold credentials: never quoted in an error."""
+"""Keys whose values may contain credentials, and are never quoted in an error."""
 
 HOST_KEYS = frozenset(
     {
@@ -38,7 +43,7 @@ HOST_KEYS = frozenset(
         "paperclipSkillSync",
     }
 )
-"""Keys the host itself puts into every config (HOST.md 3.1, 6.4): no reason for a line about them."""
+"""Keys that the host itself adds to every config; they are not reported as unknown."""
 
 ZERO_MEANS_DEFAULT = frozenset(
     {
@@ -52,14 +57,14 @@ ZERO_MEANS_DEFAULT = frozenset(
         "rtkMaxOutputBytes",
     }
 )
-"""A form writes 0 for a number nobody entered (HOST.md 6.4); for these, 0 makes no sense."""
+"""Keys for which 0 means unset: a form writes 0 for an empty number, and 0 makes no sense for these."""
 
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
-"""Older or form-given names; the name on the right wins where both are given."""
+"""Names that older configs and forms use; the name on the right wins where both are given."""
 _RENAMED = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
 
 FORM_ENV = "envVars"
-"""`env` as a form can give it, laid below `env`: the host takes that key as an object only and adds to it."""
+"""`env` as a form writes it. The host accepts `env` only as an object; where both set a variable, it wins."""
 
 _RESOURCE_KEYS = tuple(
     f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
@@ -67,7 +72,7 @@ _RESOURCE_KEYS = tuple(
 
 
 class ConfigInvalid(ValueError):
-    """A setting cannot be used; the message names key, value and what is expected."""
+    """A setting has a wrong value; the message names the key, the value and what is expected."""
 
 
 def _quantity(value: object) -> str:
@@ -85,7 +90,11 @@ Bytes = Annotated[str, BeforeValidator(_size)]
 
 
 class AdapterConfig(BaseModel):
-    """Every setting of one run, defaults filled in. Seconds are seconds, sizes are Kubernetes quantities."""
+    """Every setting of one run, with defaults filled in. Read it with `AdapterConfig.read`.
+
+    Fields ending in `_sec` are seconds and may have fractions. CPU, memory and `log_size_limit` are
+    Kubernetes quantities. `docs/configuration.md` describes each field; its source is `settings.toml`.
+    """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
@@ -161,10 +170,10 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "AdapterConfig":
-        """Read the effective config of a run.
+        """Read the config of a run as the host passes it; unknown keys are ignored.
 
         Raises:
-            ConfigInvalid: a value has the wrong type; says key, value and what is expected.
+            ConfigInvalid: a value has the wrong type; the message names key, value and what is expected.
         """
         try:
             return cls.model_validate(given)
@@ -173,23 +182,24 @@ class AdapterConfig(BaseModel):
 
     @property
     def log_limit_bytes(self) -> int:
+        """`log_size_limit` in bytes."""
         return parse_bytes(self.log_size_limit)
 
 
 def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys nobody reads, sorted; the host's own and the nested `resources` are not among them."""
+    """Return the keys that are not settings, sorted, without those that the host itself adds."""
     known = {field.alias or name for name, field in AdapterConfig.model_fields.items()}
     known |= {*AdapterConfig.model_fields, *HOST_KEYS, *_ALIASES, *_RESOURCE_KEYS, "resources", FORM_ENV}
     return tuple(sorted(key for key in given if key not in known and not key.startswith("paperclip")))
 
 
 def other_names(key: str) -> tuple[str, ...]:
-    """Under which other names this setting is read too."""
+    """Return the other names of a setting that are read too."""
     return tuple(old for old, new in _ALIASES.items() if new == key)
 
 
 def _known_names(given: Mapping[str, Any]) -> JsonMap:
-    """One spelling for each setting: the wire's camelCase name."""
+    """Return `given` with the camelCase name of each setting instead of its other spellings."""
     renamed = {_RENAMED[key]: value for key, value in given.items() if key in _RENAMED}
     plain = {
         to_camel(key) if key in AdapterConfig.model_fields else key: value
@@ -200,7 +210,7 @@ def _known_names(given: Mapping[str, Any]) -> JsonMap:
 
 
 def _resources_flat(given: JsonMap) -> JsonMap:
-    """`resources` as a nested object or as flat dotted keys; the dotted key wins."""
+    """Return `given` with `resources`, nested or as dotted keys, in four flat keys; a dotted key wins."""
     nested = given.get("resources")
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError("resources: expected an object with requests and limits")
@@ -215,7 +225,7 @@ def _resources_flat(given: JsonMap) -> JsonMap:
 
 
 def _with_form_env(given: JsonMap) -> JsonMap:
-    """`envVars` of a form below `env`; an `env` that cannot be read is left for its own reader to name."""
+    """Return `given` with `envVars` of a form below `env`; an invalid `env` is left for its own validator."""
     lines = given.get(FORM_ENV)
     if lines is None or lines == "":
         return given
@@ -230,11 +240,11 @@ def _with_form_env(given: JsonMap) -> JsonMap:
 
 
 def _present(given: JsonMap) -> JsonMap:
-    """Without what a form writes for "nothing": null, blank text, and 0 where 0 makes no sense."""
-    return {key: value for key, value in given.items() if not _is_nothing(key, value)}
+    """Return `given` without values that mean "unset": null, blank text, and 0 where it makes no sense."""
+    return {key: value for key, value in given.items() if not _is_unset(key, value)}
 
 
-def _is_nothing(key: str, value: object) -> bool:
+def _is_unset(key: str, value: object) -> bool:
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
     return key in ZERO_MEANS_DEFAULT and value == 0 and not isinstance(value, bool)
@@ -251,7 +261,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def operator_name(key: str) -> str:
-    """A setting's name as an operator writes it: resources by their dotted keys."""
+    """Return a setting's name as operators write it: dotted keys for resources."""
     for dotted in _RESOURCE_KEYS:
         _, kind, what = dotted.split(".")
         if key == f"{what}{kind.removesuffix('s').capitalize()}":

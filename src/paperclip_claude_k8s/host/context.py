@@ -106,18 +106,18 @@ class ExecutionContext(_HostModel):
     execution_target: JsonMap | None = None
     """`{"kind": "remote", ...}` is refused: Jobs run in the configured cluster only."""
     runtime_mcp: Any = Field(default=None, repr=False)
-    """`{"servers": [{name, url, token, connectionId}]}`, or an object with `getServers()` (plain or async)."""
+    """`{"servers": [{name, url, token, connectionId}]}`, or an object with `getServers()`."""
     runtime_tools: JsonMap | None = Field(default=None, repr=False)
-    """The host's tools `{guidance, mcpEndpoint, rest, bearerToken, expiresAt, tools}`, passed on in variables."""
+    """The host's tools `{guidance, mcpEndpoint, rest, bearerToken, expiresAt, tools}`, given to the agent."""
     signal: StopSignal | None = None
-    """Setting it stops the agent; the run ends with the code `cancelled`. Without one, the host's API is polled
-    if PAPERCLIP_API_URL and `auth_token` are there."""
+    """Setting it stops the agent; the run ends with the code `cancelled`. Without one, the host's API is
+    polled every 15 s if the environment has PAPERCLIP_API_URL and `auth_token` is set."""
 
     on_log: OnLog
     """`await on_log(stream, text)`: whole lines of the agent's output; lines of the adapter begin with
     `[paperclip] `, its warnings are stderr. One call at a time: a slow host delays this run's log only."""
     on_meta: OnMap | None = None
-    """`await on_meta(meta)`: what is about to run, without secrets. Called once, before the Job is created."""
+    """`await on_meta(meta)`: what is about to run, without secrets. Called before the Job is created."""
     on_spawn: OnMap | None = None
     """`await on_spawn({pid, processGroupId, startedAt})`: the agent has started. Repeated every 180 s."""
     on_dispatch: OnSignal | None = None
@@ -130,10 +130,10 @@ class ExecutionContext(_HostModel):
 
     @classmethod
     def read(cls, given: "ExecutionContext | Mapping[str, Any]") -> "ExecutionContext":
-        """Return `given` as an `ExecutionContext`; it may be one already, a mapping, or any object with fields.
+        """Return `given`, a mapping or any object with these attributes, as an `ExecutionContext`.
 
         Raises:
-            ContextInvalid: a field is missing or of the wrong type; the message names it and what is expected.
+            ContextInvalid: a field is missing or has the wrong type; the message says what is expected.
         """
         if isinstance(given, cls):
             return given

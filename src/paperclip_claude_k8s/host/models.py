@@ -1,4 +1,4 @@
-"""Which models an agent can be given: fixed lists, the live list, the one in use (HOST.md 2, 8)."""
+"""The models that an agent can be given: fixed lists, the API's list, and the one the environment names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ MODEL_VARIABLE = "ANTHROPIC_MODEL"
 BEDROCK_SWITCH = "CLAUDE_CODE_USE_BEDROCK"
 
 _YES = frozenset({"1", "true", "yes", "on"})
-"""How the CLI reads the variables that switch a provider on."""
+"""Values by which the CLI considers a provider enabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One choice of the host's picker."""
+    """One entry of the host's model picker."""
 
     id: str
     label: str
@@ -37,7 +37,7 @@ DIRECT: Models = (
     Model("claude-sonnet-4-5", "Claude Sonnet 4.5"),
     Model("claude-haiku-4-5", "Claude Haiku 4.5"),
 )
-"""What the Anthropic API and a subscription know; with an API key the live list says what is new."""
+"""Models of the Anthropic API and of subscriptions; newer ones come from the API's own list."""
 
 BEDROCK: Models = (
     Model("global.anthropic.claude-opus-4-8", "Bedrock Claude Opus 4.8"),
@@ -46,41 +46,41 @@ BEDROCK: Models = (
     Model("global.anthropic.claude-sonnet-4-5-20250929-v1:0", "Bedrock Claude Sonnet 4.5"),
     Model("global.anthropic.claude-haiku-4-5-20251001-v1:0", "Bedrock Claude Haiku 4.5"),
 )
-"""Global inference profiles: they work from every region."""
+"""Global inference profiles, which work in every region."""
 
 
 def uses_bedrock(env: Mapping[str, str]) -> bool:
-    """Does this environment send the CLI to Amazon Bedrock?"""
+    """Return whether this environment makes the CLI use Amazon Bedrock."""
     switched_on = env.get(BEDROCK_SWITCH, "").strip().lower() in _YES
     return switched_on or bool(env.get("ANTHROPIC_BEDROCK_BASE_URL", "").strip())
 
 
 def is_bedrock_id(model: str) -> bool:
-    """Is this how Bedrock names a model: a model id, an inference profile or an ARN?"""
+    """Return whether this is a Bedrock model id, inference profile or ARN."""
     return model.startswith(("arn:", "anthropic.")) or ".anthropic." in model
 
 
 def known_models(env: Mapping[str, str]) -> Models:
-    """The fixed list for this environment, with the model it names itself in front."""
+    """Return the fixed list for this environment, after the model that the environment itself names."""
     return _unique((*_named_by(env), *(BEDROCK if uses_bedrock(env) else DIRECT)))
 
 
 def with_live(env: Mapping[str, str], live: Iterable[Model]) -> Models:
-    """What the API has just listed, newest first as it says, then what only the fixed list knows."""
+    """Return the API's list in its order, newest first, followed by the rest of the fixed list."""
     return _unique((*_named_by(env), *live, *DIRECT))
 
 
 def read_live_list(body: object) -> Models:
-    """`GET /v1/models` → models; anything of another shape is none at all."""
+    """Return the models in a response of `GET /v1/models`, skipping everything of another shape."""
     items = body.get("data") if isinstance(body, Mapping) else None
     found = (_live_model(item) for item in items) if isinstance(items, list) else ()
     return tuple(model for model in found if model is not None)
 
 
 def detect(env: Mapping[str, str]) -> JsonMap | None:
-    """The model that agents get whose config names none: `{model, provider, source, candidates}`.
+    """Return the model of agents whose config names none, as `{model, provider, source, candidates}`.
 
-    None where the environment names none either: then the CLI chooses, and only it knows.
+    None if the environment names none either: then the CLI chooses.
     """
     named = _named_by(env)
     if not named:

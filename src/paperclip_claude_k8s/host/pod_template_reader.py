@@ -1,4 +1,4 @@
-"""`podTemplate` as people write it: a whole template or a bare Pod spec, an object or its JSON."""
+"""Reads `podTemplate`: a whole Pod template or a Pod spec alone, as an object or its JSON text."""
 
 import json
 from collections.abc import Mapping
@@ -19,30 +19,30 @@ MERGE_KEYS = {
     "hostAliases": "ip",
     "topologySpreadConstraints": "topologyKey",
 }
-"""Lists whose items a strategic merge tells apart, and by what (Kubernetes' API reference)."""
+"""Lists that a strategic merge merges item by item, with the field that identifies an item."""
 
 _FREE = frozenset({"annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"})
-"""Maps whose keys people choose: a label called env is no list of variables."""
+"""Maps with free keys: a label named `env` is not a list of variables."""
 
 _EXPECTED = "a Pod template: an object with metadata and spec, a Pod spec alone, or its JSON text"
 _TOP = frozenset({"metadata", "spec"})
-_NOT_OURS = frozenset({"apiVersion", "kind", "template"})
-"""What a whole manifest has beside these; `template` alone holds what is wanted."""
+_IGNORED = frozenset({"apiVersion", "kind", "template"})
+"""Keys of a whole manifest beside `metadata` and `spec`, which are ignored."""
 
 
 def read_pod_template(value: object) -> JsonMap:
-    """The template with `metadata` and `spec` only.
+    """Return the template with `metadata` and `spec` only; `{"template": ...}` is unwrapped.
 
     Raises:
-        ValueError: says what is expected; nothing is quoted, since it may hold credentials.
+        ValueError: says what is expected; quotes no value, since it may be a credential.
     """
     given = _object(value, _EXPECTED)
     if set(given) == {"template"}:
         given = _object(given["template"], _EXPECTED)
     template = given if _TOP & set(given) else {"spec": given}
-    strangers = sorted(set(template) - _TOP - _NOT_OURS)
-    if strangers:
-        raise ValueError(f"{_EXPECTED} (not {', '.join(strangers)})")
+    unknown = sorted(set(template) - _TOP - _IGNORED)
+    if unknown:
+        raise ValueError(f"{_EXPECTED} (not {', '.join(unknown)})")
     read = {part: _object(template[part], f"{part} as an object") for part in sorted(_TOP & set(template))}
     _check(read.get("spec", {}), "spec")
     return read
@@ -59,22 +59,22 @@ def _object(value: object, expected: str) -> JsonMap:
     return {str(key): item for key, item in value.items()}
 
 
-def _check(part: Mapping[str, object], where: str) -> None:
-    """Items that cannot be told apart cannot be merged."""
+def _check(part: Mapping[str, object], path: str) -> None:
+    """Raise ValueError for a list whose items lack the field that identifies them: it cannot be merged."""
     for name, value in part.items():
-        key, here = MERGE_KEYS.get(name), f"{where}.{name}"
+        key, path_of_value = MERGE_KEYS.get(name), f"{path}.{name}"
         if key is not None and value is not None:
-            _check_items(value, key, here)
+            _check_items(value, key, path_of_value)
         elif isinstance(value, Mapping) and name not in _FREE:
-            _check(value, here)
+            _check(value, path_of_value)
 
 
-def _check_items(items: object, key: str, where: str) -> None:
+def _check_items(items: object, key: str, path: str) -> None:
     if not isinstance(items, (list, tuple)):
-        raise ValueError(f"{where} as a list")  # noqa: TRY004
+        raise ValueError(f"{path} as a list")  # noqa: TRY004
     for item in items:
         if not isinstance(item, Mapping):
-            raise ValueError(f"{where} as a list of objects")  # noqa: TRY004
+            raise ValueError(f"{path} as a list of objects")  # noqa: TRY004
         if key not in item and "$patch" not in item:
-            raise ValueError(f"{where} with {key} in each item")
-        _check(item, where)
+            raise ValueError(f"{path} with {key} in each item")
+        _check(item, path)

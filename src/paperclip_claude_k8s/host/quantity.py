@@ -1,4 +1,4 @@
-"""Kubernetes resource quantities, as far as settings need them."""
+"""Kubernetes resource quantities, in the forms that settings use."""
 
 import re
 from decimal import Decimal
@@ -20,10 +20,10 @@ def _parse(value: object, example: str) -> Decimal:
 
 
 def parse_cpu(value: object) -> Decimal:
-    """Cores: "500m" is 0.5. Raises ValueError with what is expected."""
+    """Return a quantity of CPU in cores: "500m" is 0.5. Raises ValueError, which says what is expected."""
     return _parse(value, "500m")
 
 
 def parse_bytes(value: object) -> int:
-    """Bytes: "8Gi" is 8 * 1024³. Raises ValueError with what is expected."""
+    """Return a quantity in bytes: "8Gi" is 8 * 1024³. Raises ValueError, which says what is expected."""
     return int(_parse(value, "8Gi"))

@@ -1,4 +1,4 @@
-"""How much of a subscription is used, as the host's quota page shows it (HOST.md 2, 8)."""
+"""How far the limits of a subscription are used up, in the shape of the host's quota page."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.context import JsonMap, iso
 
 USAGE_PATH = "/api/oauth/usage"
 USAGE_HEADERS: Mapping[str, str] = {"anthropic-beta": "oauth-2025-04-20"}
-"""Without it the API does not take a subscription's token at all."""
+"""Without this header the API rejects the token of a subscription."""
 
 _PROVIDER = "anthropic"
 _SHARED = {"five_hour": "Current session (5 hours)", "seven_day": "Current week (all models)"}
@@ -22,7 +22,7 @@ _NO_LOGIN = (
 
 
 def oauth_token(credentials: str) -> str | None:
-    """The access token out of the CLI's `.credentials.json`; None where the text holds none."""
+    """Return the access token in the text of the CLI's `.credentials.json`, or None if there is none."""
     try:
         found = orjson.loads(credentials)
     except orjson.JSONDecodeError:
@@ -32,26 +32,27 @@ def oauth_token(credentials: str) -> str | None:
 
 
 def no_limits(source: str) -> JsonMap:
-    """For a provider that bills by use: there is nothing to run out of."""
+    """Answer for a provider that bills by use and has no limits."""
     return {"provider": _PROVIDER, "ok": True, "windows": [], "source": source}
 
 
 def no_login() -> JsonMap:
+    """Answer for a host without a Claude login."""
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": _NO_LOGIN}
 
 
-def unanswered(why: str, *, retryable: bool) -> JsonMap:
-    """The question was asked in vain; `retryable` tells the host that it is worth asking again."""
+def request_failed(reason: str, *, retryable: bool) -> JsonMap:
+    """Answer for a failed request; `retryable` tells the host that a later one may succeed."""
     family = {"errorFamily": "transient_upstream"} if retryable else {}
-    return {"provider": _PROVIDER, "ok": False, "windows": [], "error": why, **family}
+    return {"provider": _PROVIDER, "ok": False, "windows": [], "error": reason, **family}
 
 
-def answered(body: object) -> JsonMap:
-    """The usage API's answer → windows. Buckets of a name nobody knows are left out, broken ones too."""
+def windows_of(body: object) -> JsonMap:
+    """Return the windows in a response of the usage API; unknown and malformed buckets are left out."""
     usage = as_object(body)
     windows = [*_shared(usage), *_per_model(usage), *_extra(usage)]
     if not windows:
-        return unanswered("the usage API answered without any limit", retryable=False)
+        return request_failed("the usage API answered without any limit", retryable=False)
     return {"provider": _PROVIDER, "ok": True, "windows": windows, "source": "anthropic-oauth"}
 
 
@@ -82,13 +83,13 @@ def _extra(usage: JsonMap) -> Iterator[JsonMap]:
 
 
 def _window(label: str, bucket: JsonMap) -> JsonMap:
-    """One bar of the page: used percent 0-100 or null, when it starts over, and a text in its place."""
+    """Return one bar of the page: label, used percent (0-100 or null), time of the reset, text instead."""
     used = as_number(bucket.get("utilization"), None)
     percent = None if used is None else round(min(max(used, 0.0), 100.0))
     return {
         "label": label,
         "usedPercent": percent,
-        "resetsAt": _moment(bucket.get("resets_at")),
+        "resetsAt": _iso_time(bucket.get("resets_at")),
         "valueLabel": None,
     }
 
@@ -98,12 +99,12 @@ def _money(cents: float, extra: JsonMap) -> str:
     return f"{cents / 100:.2f} {currency.upper() if isinstance(currency, str) and currency else 'USD'}"
 
 
-def _moment(value: object) -> str | None:
-    """ISO 8601 text or seconds since 1970 → ISO 8601 in UTC."""
+def _iso_time(value: object) -> str | None:
+    """Return ISO 8601 text, or seconds since 1970, as ISO 8601 in UTC; None for anything else."""
     try:
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return iso((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC))
+            time = datetime.fromisoformat(value)
+            return iso((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC))
         seconds = as_number(value, None)
         return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,8 @@
-"""Masking of secrets in what is shown: by name, by shape, and by known value (HOST.md 7.6)."""
+"""Masks secrets in text for people: by the name before them, by their shape, and by their known value.
+
+`mask_values` masks known values only. `mask_credentials` masks what is a credential by its shape and leaves
+prose alone. `redact_text` is for command lines and errors, and masks too much rather than too little.
+"""
 
 import re
 from collections.abc import Collection, Iterable
@@ -6,17 +10,17 @@ from typing import Any
 
 MASK = "***REDACTED***"
 
-_TELLTALES = "key|token|secret|password|passwd|authorization|cookie"
-_SECRET_NAME = re.compile(_TELLTALES, re.IGNORECASE)
+_NAME_PARTS = "key|token|secret|password|passwd|authorization|cookie"
+_SECRET_NAME = re.compile(_NAME_PARTS, re.IGNORECASE)
 
 _KNOWN_VALUE_CHARS = 8
-"""Shorter values are too common to be masked wherever they occur."""
+"""Shorter values occur in ordinary text, so they are not masked by value."""
 
-_NAMED_SO = rf"(?=[\w.-]*?(?:{_TELLTALES}))"
-"""Looks ahead into one name, once: names that promise nothing are passed over, however long they are."""
+_SECRET_NAME_AHEAD = rf"(?=[\w.-]*?(?:{_NAME_PARTS}))"
+"""Looks ahead into one name, once; the time stays linear for long names without a secret word."""
 
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
-"""One shell word: quoted and bare pieces together. An open quote reaches to the end: nothing slips out."""
+"""One shell word of quoted and bare pieces. An unclosed quote reaches to the end of the text."""
 
 _BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
@@ -26,50 +30,50 @@ _PLAIN_SHAPES = (
     (_USERINFO, rf"\1{MASK}"),
     (_SHAPES, MASK),
 )
-"""What is no prose: a bearer token that is none by name only, URL credentials, well-known shapes."""
+"""Credentials that cannot be prose: bearer tokens of 12 characters or more, URL credentials, known shapes."""
 
 _MASKS = (
     (re.compile(r"\b((?:authorization|cookie)\s*:\s*)[^\s\"'][^\r\n\"']*", re.IGNORECASE), rf"\1{MASK}"),
     (_BEARER, rf"\1{MASK}"),
     (_USERINFO, rf"\1{MASK}"),
     (_SHAPES, MASK),
-    (re.compile(rf"(?is)(?<![\w.-]){_NAMED_SO}([\w.-]++[\"']?\s*[=:]\s*){_VALUE}"), rf"\1{MASK}"),
-    (re.compile(rf"(?is)(?<![\w-])(-{{1,2}}{_NAMED_SO}[\w.-]++\s+)(?!--){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(?is)(?<![\w.-]){_SECRET_NAME_AHEAD}([\w.-]++[\"']?\s*[=:]\s*){_VALUE}"), rf"\1{MASK}"),
+    (re.compile(rf"(?is)(?<![\w-])(-{{1,2}}{_SECRET_NAME_AHEAD}[\w.-]++\s+)(?!--){_VALUE}"), rf"\1{MASK}"),
 )
 """In this order: headers, bearer tokens, URL credentials, well-known shapes, NAME=value, --option value."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Does the name of a variable, option or header promise a secret? MONKEY does: rather too much masked."""
+    """Return whether a variable, option or header of this name holds a secret; MONKEY counts too (KEY)."""
     return _SECRET_NAME.search(name) is not None
 
 
 def holds_secret(text: str) -> bool:
-    """Does the text carry something that is a credential by its very shape, whatever it is called?"""
+    """Return whether the text contains a credential that is recognizable by its shape, whatever its name."""
     return any(shape.search(text) for shape in (_SHAPES, _USERINFO, _BEARER))
 
 
 def mask_credentials(text: str) -> str:
-    """`text` with every credential masked that shows itself by its shape alone; prose stays as it is."""
+    """Return `text` with every credential masked that is recognizable by its shape; prose stays as it is."""
     for pattern, masked in _PLAIN_SHAPES:
         text = pattern.sub(masked, text)
     return text
 
 
 def shows_secret(text: str, secrets: Collection[str]) -> bool:
-    """Does the text hold a known secret, or a credential that shows itself by its shape?"""
+    """Return whether the text contains a known secret or a credential recognizable by its shape."""
     return mask_credentials(mask_values(text, secrets)) != text
 
 
 def redact_text(text: str) -> str:
-    """A command line or message without its credentials; masks rather too much than too little."""
+    """Return a command line or message without credentials; masks too much rather than too little."""
     for pattern, masked in _MASKS:
         text = pattern.sub(masked, text)
     return text
 
 
 def redact_command(argv: Iterable[str]) -> list[str]:
-    """Arguments one by one, where a value may hold blanks that a flat text would not show."""
+    """Return arguments without credentials; one by one, because a value may contain spaces."""
     shown: list[str] = []
     value_of_secret = False
     for part in argv:
@@ -79,7 +83,7 @@ def redact_command(argv: Iterable[str]) -> list[str]:
 
 
 def mask_values(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every known secret value masked; longest first, since one may hold another."""
+    """Return `text` with known secrets masked; longest first, because one may contain another."""
     known = sorted({value for value in secrets if len(value) >= _KNOWN_VALUE_CHARS}, key=len, reverse=True)
     for value in known:
         text = text.replace(value, MASK)
@@ -87,7 +91,7 @@ def mask_values(text: str, secrets: Iterable[str]) -> str:
 
 
 def mask_tree(value: Any, secrets: Collection[str]) -> Any:  # noqa: ANN401  # any JSON
-    """The JSON value with known secrets, and what is one by its shape, masked in every string of it."""
+    """Return JSON with known secrets and credentials recognizable by shape masked in all its strings."""
     if isinstance(value, str):
         return mask_credentials(mask_values(value, secrets))
     if isinstance(value, dict):

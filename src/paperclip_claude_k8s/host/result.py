@@ -70,7 +70,7 @@ class ExecutionResult(_WireModel):
     session_id: str | None = None
     """Id of the Claude session; pass it back in `runtime` to resume the session."""
     session_params: JsonMap | None = None
-    """What a host stores for the next run: session id, working directory, bundle key, MCP identity and more."""
+    """What a host stores for the next run: session id, working directory, bundle key, MCP identity."""
     session_display_id: str | None = None
     clear_session: bool = False
     """The host should forget the session: it cannot be resumed."""
@@ -87,7 +87,7 @@ class ExecutionResult(_WireModel):
     summary: str | None = None
     """The agent's final answer."""
     result_json: JsonMap | None = Field(default=None)
-    """The CLI's result event, and beside it `log` (counts and `complete`), `warnings` and failure evidence."""
+    """The CLI's result event, with `log` (counts, `complete`), `warnings` and failure evidence beside it."""
 
     @model_validator(mode="before")
     @classmethod

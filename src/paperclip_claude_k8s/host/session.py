@@ -1,4 +1,4 @@
-"""What the host stores between runs of a task, and whether it may be resumed (HOST.md 6.1, 6.2)."""
+"""Session params: what a host stores between runs of a task, and whether the session may be resumed."""
 
 import posixpath
 import re
@@ -16,10 +16,10 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "promptBundleKey": ("promptBundleKey", "prompt_bundle_key"),
     "mcpServerIdentity": ("mcpServerIdentity", "mcp_server_identity"),
 }
-"""Each stored field, and the names under which earlier versions and sibling adapters wrote it."""
+"""Each stored field, with the names that earlier versions and related adapters wrote."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""The only ids the CLI's `--resume` takes; anything else would open its picker or fail the run."""
+"""The only ids that the CLI's `--resume` accepts; with others it opens a picker or fails."""
 
 
 def _first_text(given: Mapping[object, object], names: tuple[str, ...]) -> str | None:
@@ -28,9 +28,9 @@ def _first_text(given: Mapping[object, object], names: tuple[str, ...]) -> str |
 
 
 def deserialize(raw: object) -> dict[str, str] | None:
-    """Stored JSON → session params under their wire names, trimmed; None without a session id.
+    """Return stored JSON as session params under their camelCase names, trimmed; None without a session id.
 
-    The host runs its codec over our own results too: a field dropped here is lost for good.
+    The host applies this to `sessionParams` of results as well, so a field that is dropped here is lost.
     """
     if not isinstance(raw, Mapping):
         return None
@@ -40,18 +40,18 @@ def deserialize(raw: object) -> dict[str, str] | None:
 
 
 def serialize(params: object) -> dict[str, str] | None:
-    """Session params → what is stored; the same shape, so that nothing depends on who wrote it."""
+    """Return session params as the host stores them; the same shape as `deserialize` returns."""
     return deserialize(params)
 
 
 def display_id(params: object) -> str | None:
-    """What a person is shown for this session: its id."""
-    known = deserialize(params)
-    return known["sessionId"] if known else None
+    """Return what a person sees as the name of the session: its id; None without a session id."""
+    session = deserialize(params)
+    return session["sessionId"] if session else None
 
 
 class SessionCodec:
-    """The codec under the wire's method names and under Python's."""
+    """The host's session codec, with camelCase and snake_case method names."""
 
     __slots__ = ()
 
@@ -74,34 +74,37 @@ SESSION_MANAGEMENT: JsonMap = {
         "maxSessionAgeHours": 0,
     },
 }
-"""The CLI compacts its conversations itself: no threshold (0) makes the host start a new session."""
+"""The CLI compacts its conversations itself; 0 keeps the host from starting new sessions to do so."""
 
 
 @dataclass(frozen=True, slots=True)
-class ResumeRequest:
-    """The session to go on with; without one, `why_not` says what spoke against the host's wish."""
+class ResumeDecision:
+    """Whether the host's session is resumed."""
 
     session_id: str | None = None
-    why_not: str | None = None
+    """The session to resume; None for a fresh one."""
+    reason: str | None = None
+    """Why the host's session is not resumed; None if it is, or if the host named none."""
 
 
-def resume_request(
+def decide_resume(
     ctx: ExecutionContext,
     *,
     cwd: str,
     prompt_bundle_key: str | None = None,
     mcp_identity: str | None = None,
-) -> ResumeRequest:
-    """May the host's session be resumed here? `cwd` is the working directory as the Pod sees it.
+) -> ResumeDecision:
+    """Decide whether the host's session may be resumed. `cwd` is the working directory in the Pod.
 
-    The CLI keeps transcripts per working directory, and a changed bundle or MCP set would not reach a
-    resumed conversation: so all three must be what they were. The bundle key and the cwd may be unknown, and
-    all three where the host names nothing but the session: it does so for a run that follows at once.
+    The CLI keeps transcripts per working directory, and a changed prompt bundle or set of MCP servers would
+    not reach a resumed conversation. So all three must be as they were. A stored session without a bundle key
+    or cwd fits any; one without an MCP identity had no servers. If the host passes the session id alone, as
+    it does for a run that follows at once, nothing is compared.
     """
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id
     if session is None:
-        return ResumeRequest()
+        return ResumeDecision()
     stored_cwd = params.get("cwd", cwd)
     stored_mcp = params.get("mcpServerIdentity") if params.keys() - {"sessionId"} else mcp_identity
     objections = (
@@ -113,5 +116,5 @@ def resume_request(
             f"it belongs to another working directory ({stored_cwd}, now {cwd})",
         ),
     )
-    why_not = next((reason for stands, reason in objections if stands), None)
-    return ResumeRequest(None, why_not) if why_not else ResumeRequest(session)
+    reason = next((reason for applies, reason in objections if applies), None)
+    return ResumeDecision(None, reason) if reason else ResumeDecision(session)

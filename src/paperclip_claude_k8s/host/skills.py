@@ -1,7 +1,13 @@
-"""The company's skills: which are there, which an agent shall have (HOST.md 6.3, 7.5)."""
+"""The company's skill library, and the skills that were selected for an agent.
+
+The host puts two keys into the config of a run: `paperclipRuntimeSkills`, the whole library, and
+`paperclipSkillSync`, the selection. A selection refers to a skill by key, by runtime name or by the last part
+of its key. The host's skills page shows both as a snapshot.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pydantic.alias_generators import to_snake
 
@@ -9,97 +15,103 @@ from paperclip_claude_k8s.base.json_readers import as_label
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
-"""How to work with the host at all: every agent gets it where the library has it, chosen or not."""
+"""Teaches agents to work with the host. Every agent gets it if the library has it, selected or not."""
 
 _REASON_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """One skill of the library. `source` is its folder on the host; `missing` says why it is not there."""
+    """One skill of the library."""
 
     key: str
     runtime_name: str
+    """Name of its folder in the agent's `.claude/skills`."""
     source: str
+    """Its folder on the host."""
     version_id: str | None = None
     current_version_id: str | None = None
     missing: str | None = None
+    """Why the skill cannot be delivered; None if it can."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A skill that was asked for, by its key or by what could be made of it."""
+class DesiredSkill:
+    """A selected skill; `key` is the reference itself, in lower case, if the library has no such skill."""
 
     key: str
     version_id: str | None = None
 
 
-Library = tuple[Skill, ...]
-Wishes = tuple[Wish, ...]
+SkillLibrary: TypeAlias = tuple[Skill, ...]
+DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 
 
-def read_library(config: Mapping[str, object]) -> Library:
-    """`paperclipRuntimeSkills`; entries without key, runtime name or source are none."""
+def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
+    """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source."""
     given = _get(config, "paperclipRuntimeSkills")
     found = map(_skill, given) if isinstance(given, (list, tuple)) else ()
     return tuple({skill.key: skill for skill in found if skill is not None}.values())
 
 
-def read_wishes(config: Mapping[str, object], library: Library) -> Wishes:
-    """What `paperclipSkillSync` asks for, after the operational skill; in order, each once."""
+def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> DesiredSkills:
+    """Read the selection `paperclipSkillSync`: the operational skill, then the others in order, each once."""
     sync = _get(config, "paperclipSkillSync")
     desired = _get(sync, "desiredSkills") if isinstance(sync, Mapping) else None
     return resolve(desired if isinstance(desired, (list, tuple)) else (), library)
 
 
-def resolve(desired: Iterable[object], library: Library) -> Wishes:
-    """References, as `"key"` or `{key, versionId}`, → keys; a reference nobody knows stands for itself."""
-    wishes: dict[str, Wish] = {}
-    for wish in filter(None, map(_reference, desired)):
-        key = _key_of(wish.key, library)
-        wishes.setdefault(key, Wish(key, wish.version_id))
+def resolve(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
+    """Resolve references, `"key"` or `{key, versionId}`, to skills; the first of equal ones counts."""
+    found: dict[str, DesiredSkill] = {}
+    for reference in filter(None, map(_reference, references)):
+        key = _key_of(reference.key, library)
+        found.setdefault(key, DesiredSkill(key, reference.version_id))
     if any(skill.key == OPERATIONAL_SKILL for skill in library):
-        wishes.setdefault(OPERATIONAL_SKILL, Wish(OPERATIONAL_SKILL))
-    return tuple(sorted(wishes.values(), key=lambda wish: wish.key != OPERATIONAL_SKILL))
+        found.setdefault(OPERATIONAL_SKILL, DesiredSkill(OPERATIONAL_SKILL))
+    return tuple(sorted(found.values(), key=lambda skill: skill.key != OPERATIONAL_SKILL))
 
 
 def snapshot(
-    adapter_type: str, library: Library, wishes: Wishes, foreign: Mapping[str, str] | None = None
+    adapter_type: str, library: SkillLibrary, desired: DesiredSkills, foreign: Mapping[str, str] | None = None
 ) -> JsonMap:
-    """What the host's skills page shows. `foreign`: folder name → path of skills that others installed."""
-    wanted = {wish.key: wish for wish in wishes}
+    """Return what the host's skills page shows: `{desiredSkills, entries, warnings, ...}`.
+
+    `foreign` maps folder names to paths of skills in the agents' HOME that are not from the library.
+    """
+    selected = {skill.key: skill for skill in desired}
     known = {skill.key for skill in library}
-    unknown = [wish for wish in wishes if wish.key not in known]
-    taken = {*known, *wanted, *(skill.runtime_name for skill in library)}
+    unknown = [skill for skill in desired if skill.key not in known]
+    ours = {*known, *selected, *(skill.runtime_name for skill in library)}
     entries = [
-        *(_library_entry(skill, wanted.get(skill.key)) for skill in library),
+        *(_library_entry(skill, selected.get(skill.key)) for skill in library),
         *map(_unknown_entry, unknown),
-        *(_foreign_entry(name, path) for name, path in (foreign or {}).items() if name not in taken),
+        *(_foreign_entry(name, path) for name, path in (foreign or {}).items() if name not in ours),
     ]
     return {
         "adapterType": adapter_type,
         "supported": True,
         "mode": "ephemeral",
-        "desiredSkills": [wish.key for wish in wishes],
-        "desiredSkillEntries": [{"key": wish.key, "versionId": wish.version_id} for wish in wishes],
+        "desiredSkills": [skill.key for skill in desired],
+        "desiredSkillEntries": [{"key": skill.key, "versionId": skill.version_id} for skill in desired],
         "entries": sorted(entries, key=lambda entry: str(entry["key"])),
-        "warnings": [f"Skill {wish.key} is wanted and not in the company's library." for wish in unknown],
+        "warnings": [f"Skill {skill.key} is selected but not in the company's library." for skill in unknown],
     }
 
 
-def library_manifest(library: Library, wishes: Wishes) -> str | None:
-    """What the agent is told about the library: which skills it has and which it could ask for."""
+def library_manifest(library: SkillLibrary, desired: DesiredSkills) -> str | None:
+    """Return Markdown that tells the agent which skills it has and which exist; None without a library."""
     if not library:
         return None
-    wanted = {wish.key for wish in wishes}
-    lines = [f"- `{skill.key}`: {_availability(skill, wanted)}" for skill in sorted(library, key=_by_key)]
+    selected = {skill.key for skill in desired}
+    lines = [f"- `{skill.key}`: {_availability(skill, selected)}" for skill in sorted(library, key=_by_key)]
     return "\n".join(("## Skill library of this company", "", *lines))
 
 
-def chosen(library: Library, wishes: Wishes) -> tuple[Skill, ...]:
-    """The wanted skills that are there, in the order of the wishes."""
-    there = {skill.key: skill for skill in library if skill.missing is None}
-    return tuple(there[wish.key] for wish in wishes if wish.key in there)
+def available_skills(library: SkillLibrary, desired: DesiredSkills) -> tuple[Skill, ...]:
+    """Return the selected skills that can be delivered, in the order of `desired`."""
+    deliverable = {skill.key: skill for skill in library if skill.missing is None}
+    return tuple(deliverable[skill.key] for skill in desired if skill.key in deliverable)
 
 
 def _skill(item: object) -> Skill | None:
@@ -110,28 +122,31 @@ def _skill(item: object) -> Skill | None:
     source = as_label(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
-    gone = _get(given, "sourceStatus") == "missing"
-    why = as_label(_get(given, "missingDetail")) or "its folder is missing on the host"
+    is_missing = _get(given, "sourceStatus") == "missing"
+    reason = as_label(_get(given, "missingDetail")) or "its folder is missing on the host"
     version, current = as_label(_get(given, "versionId")), as_label(_get(given, "currentVersionId"))
-    return Skill(key, runtime_name, source, version, current, why if gone else None)
+    return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
 
 
-def _reference(item: object) -> Wish | None:
+def _reference(item: object) -> DesiredSkill | None:
     if isinstance(item, Mapping):
         key = as_label(item.get("key"))
-        return None if key is None else Wish(key, as_label(_get(item, "versionId")))
+        return None if key is None else DesiredSkill(key, as_label(_get(item, "versionId")))
     name = as_label(item)
-    return None if name is None else Wish(name)
+    return None if name is None else DesiredSkill(name)
 
 
-def _key_of(reference: str, library: Library) -> str:
-    """By key, else by a runtime name, else by the last part of a key, where only one skill has it."""
-    wanted = reference.lower()
+def _key_of(reference: str, library: SkillLibrary) -> str:
+    """Return the key of the one skill with this key, this runtime name or this last part of its key.
+
+    The three are tried in this order, ignoring case. Without exactly one match, the reference in lower case.
+    """
+    searched = reference.lower()
     for name_of in (_whole_key, _runtime_name, _last_part):
-        matches: Sequence[Skill] = [skill for skill in library if name_of(skill) == wanted]
+        matches: Sequence[Skill] = [skill for skill in library if name_of(skill) == searched]
         if len(matches) == 1:
             return matches[0].key
-    return wanted
+    return searched
 
 
 def _whole_key(skill: Skill) -> str:
@@ -150,23 +165,23 @@ def _by_key(skill: Skill) -> str:
     return skill.key
 
 
-def _availability(skill: Skill, wanted: set[str]) -> str:
-    if skill.key not in wanted:
+def _availability(skill: Skill, selected: set[str]) -> str:
+    if skill.key not in selected:
         return "installed, not enabled for you"
     if skill.missing is None:
         return "enabled"
     return f"enabled but unavailable ({' '.join(skill.missing.split())[:_REASON_CHARS]})"
 
 
-def _library_entry(skill: Skill, wish: Wish | None) -> JsonMap:
-    wanted = wish is not None
-    state = "missing" if skill.missing is not None else "configured" if wanted else "available"
+def _library_entry(skill: Skill, selected: DesiredSkill | None) -> JsonMap:
+    is_desired = selected is not None
+    state = "missing" if skill.missing is not None else "configured" if is_desired else "available"
     return {
         "key": skill.key,
         "runtimeName": skill.runtime_name,
-        "versionId": wish.version_id if wish and wish.version_id else skill.version_id,
+        "versionId": selected.version_id if selected and selected.version_id else skill.version_id,
         "currentVersionId": skill.current_version_id,
-        "desired": wanted,
+        "desired": is_desired,
         "managed": True,
         "state": state,
         "origin": "company_managed",
@@ -174,15 +189,15 @@ def _library_entry(skill: Skill, wish: Wish | None) -> JsonMap:
         "readOnly": False,
         "sourcePath": skill.source,
         "targetPath": None,
-        "detail": skill.missing or ("Put into the prompt bundle of the next run." if wanted else None),
+        "detail": skill.missing or ("Delivered with the next run." if is_desired else None),
     }
 
 
-def _unknown_entry(wish: Wish) -> JsonMap:
+def _unknown_entry(skill: DesiredSkill) -> JsonMap:
     return {
-        "key": wish.key,
+        "key": skill.key,
         "runtimeName": None,
-        "versionId": wish.version_id,
+        "versionId": skill.version_id,
         "currentVersionId": None,
         "desired": True,
         "managed": True,
@@ -192,7 +207,7 @@ def _unknown_entry(wish: Wish) -> JsonMap:
         "readOnly": False,
         "sourcePath": None,
         "targetPath": None,
-        "detail": "The company's library has no skill of this name.",
+        "detail": "The company's library has no such skill.",
     }
 
 
@@ -206,15 +221,15 @@ def _foreign_entry(name: str, path: str) -> JsonMap:
         "managed": False,
         "state": "external",
         "origin": "user_installed",
-        "originLabel": "Installed by somebody else",
+        "originLabel": "Not managed by Paperclip",
         "locationLabel": "~/.claude/skills of the agents",
         "readOnly": True,
         "sourcePath": None,
         "targetPath": path,
-        "detail": "Every agent of this volume sees it.",
+        "detail": "All agents of this volume have it.",
     }
 
 
 def _get(given: Mapping[str, object], name: str) -> object:
-    """By the wire's name, else by Python's."""
+    """Return the value of a camelCase key, or else of its snake_case spelling."""
     return given[name] if name in given else given.get(to_snake(name))

@@ -1,4 +1,4 @@
-"""From what forms and people write to exact types; each reader raises ValueError with what it expects."""
+"""Convert what forms and people write into exact types; a ValueError says what is expected."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ def _scalar_text(value: object, expected: str) -> str:
 
 
 def text_map(value: object) -> dict[str, str]:
-    """An object of strings, as itself, as its JSON text or as `key=value` lines."""
+    """Return an object of strings, given as an object, as its JSON text or as `key=value` lines."""
     expected = "an object of strings, its JSON text, or key=value lines"
     if isinstance(value, str):
         value = _from_json(value, expected) if value.lstrip().startswith("{") else _pairs(value, expected)
@@ -78,7 +78,7 @@ def _json_objects(value: object) -> object:
 
 
 def _servers(value: object) -> object:
-    """MCP servers by name, or a whole file of them; null takes one away that another place names."""
+    """Return MCP servers by name, also from a whole `.mcp.json`; null removes an inherited server."""
     expected = "an object of MCP servers by name, each an object with command or url, or null"
     value = _from_json(value, expected) if isinstance(value, str) else value
     if isinstance(value, Mapping) and set(value) == {"mcpServers"}:
@@ -95,17 +95,17 @@ def _is_server(value: object) -> bool:
 
 
 def _auto_flag(value: object) -> object:
-    """A form has no toggle with three positions: its select writes words."""
-    words = {"auto": None, "true": True, "false": False}
-    if isinstance(value, str) and value.strip() in words:
-        return words[value.strip()]
+    """Return true, false or None for auto; a form's select writes them as text."""
+    values = {"auto": None, "true": True, "false": False}
+    if isinstance(value, str) and value.strip() in values:
+        return values[value.strip()]
     if not isinstance(value, bool) and value is not None:
         raise ValueError("true, false or auto")
     return value
 
 
 def choice(*names: str) -> BeforeValidator:
-    """One of these words, spelled exactly."""
+    """Accept one of these names, spelled exactly."""
     return _expect("one of " + ", ".join(names), lambda value: value in names)
 
 

@@ -14,7 +14,7 @@ from paperclip_claude_k8s.claude.command import CommandOptions, command_line
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.host.models import is_bedrock_id
-from paperclip_claude_k8s.host.session import ResumeRequest, resume_request
+from paperclip_claude_k8s.host.session import ResumeDecision, decide_resume
 from paperclip_claude_k8s.plan.bundle import Packed
 from paperclip_claude_k8s.plan.environment import Environment, layer_environment
 from paperclip_claude_k8s.plan.identity import Identity
@@ -60,10 +60,10 @@ class Planner:
         workdir, attempt = working_dir(ctx, config), 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
         parts, known_secrets = self._parts(wake, workdir, attempt, secretless=secretless)
-        request = resume_request(
+        resumption = decide_resume(
             ctx, cwd=workdir, prompt_bundle_key=site.packed.key, mcp_identity=parts.mcp.identity
         )
-        resume = None if fresh else session or request.session_id
+        resume = None if fresh else session or resumption.session_id
         claim_name = site.home.claim_name if site.home else ""
         prompt = assemble_prompt(ctx, config, wake, resumed=resume is not None)
         argv = command_line(_options(config, site.packed, parts, resume))
@@ -92,7 +92,7 @@ class Planner:
             attempt=attempt,
             session_params=_session_params(ctx, workdir, site.packed, parts.mcp),
             notes=(
-                *_notes(config, request, parts),
+                *_notes(config, resumption, parts),
                 *site.packed.notes,
                 *why_without_effect(config, claim_name, site.volume_here),
             ),
@@ -128,12 +128,12 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
     return run if isinstance(run, str) and run else None
 
 
-def _notes(config: AdapterConfig, request: ResumeRequest, parts: SecretParts) -> Iterator[str]:
+def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts) -> Iterator[str]:
     environment, mcp = parts.environment, parts.mcp
     if config.model and not _model(config, environment):
         yield f"Model {config.model} is not passed on: Bedrock accepts only its own model ids and ARNs"
-    if request.why_not:
-        yield f"Starting a fresh session: {request.why_not}"
+    if resumption.reason:
+        yield f"Starting a fresh session: {resumption.reason}"
     if environment.overruled:
         yield f"Ignored config env, because the run sets it: {', '.join(environment.overruled)}"
     if environment.oversized:

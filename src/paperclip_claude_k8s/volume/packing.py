@@ -8,13 +8,13 @@ from pathlib import PurePosixPath
 
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.host.skills import (
-    Library,
+    DesiredSkills,
     Skill,
-    Wishes,
-    chosen,
+    SkillLibrary,
+    available_skills,
     library_manifest,
-    read_library,
-    read_wishes,
+    read_desired_skills,
+    read_skill_library,
 )
 from paperclip_claude_k8s.plan.bundle import (
     Bundle,
@@ -114,19 +114,19 @@ def _without_volume(gathered: _Gathered, why: str) -> Packed:
 def _gather(wanted: Wanted) -> _Gathered:
     notes: list[str] = []
     text = _instructions(wanted, notes)
-    library = read_library(wanted.config)
-    wishes = read_wishes(wanted.config, library)
-    skills, refused = _skills(chosen(library, wishes), wanted, notes)
+    library = read_skill_library(wanted.config)
+    desired = read_desired_skills(wanted.config, library)
+    skills, refused = _skills(available_skills(library, desired), wanted, notes)
     library = tuple(replace(skill, missing=refused.get(skill.key, skill.missing)) for skill in library)
-    notes += _left_out(library, wishes)
+    notes += _left_out(library, desired)
     path = wanted.instructions
     read_from = to_pod_path(path, wanted.volume) if path and wanted.volume else None
-    return _Gathered(text, library_manifest(library, wishes), skills, read_from, notes)
+    return _Gathered(text, library_manifest(library, desired), skills, read_from, notes)
 
 
-def _left_out(library: Library, wishes: Wishes) -> list[str]:
+def _left_out(library: SkillLibrary, desired: DesiredSkills) -> list[str]:
     reasons = {skill.key: skill.missing for skill in library}
-    why = ((wish.key, reasons.get(wish.key, "the library has none of that name")) for wish in wishes)
+    why = ((skill.key, reasons.get(skill.key, "the library has none of that name")) for skill in desired)
     return [f"Skill {key} is left out: {reason}" for key, reason in why if reason is not None]
 
 
