@@ -193,22 +193,6 @@ def test_a_version_is_two_numbers(told: dict[str, str], version: tuple[int, int]
     assert reading.server_version(told) == version
 
 
-@pytest.mark.parametrize(
-    ("text", "time"),
-    [
-        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123_456, tzinfo=UTC)),
-        ("2026-01-02T06:04:05+03:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        ("yesterday", None),
-        (None, None),
-        (7, None),
-    ],
-)
-def test_a_moment_is_read_with_any_fraction_and_zone(text: object, time: datetime | None) -> None:
-    assert reading.moment(text) == time
-
-
 _WORDS = sorted(
     {key for path in RECORDED.glob("*.json") for key in re.findall(r'"(\w+)":', path.read_text("utf-8"))}
 )

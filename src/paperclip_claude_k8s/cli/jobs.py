@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import say
 from paperclip_claude_k8s.cli.options import pointed
@@ -18,7 +19,6 @@ from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace
@@ -64,7 +64,7 @@ def _row(job: JobSnapshot) -> dict[str, Any]:
         "agent": job.labels.get(labels.AGENT_LABEL),
         "run_id": job.labels.get(labels.RUN_LABEL),
         "task": job.labels.get(labels.TASK_LABEL),
-        "created": iso(job.created) if job.created is not None else None,
+        "created": format_time(job.created) if job.created is not None else None,
         "detached": labels.DETACHED_ANNOTATION in job.annotations,
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.codes import DONE, FAILED
 from paperclip_claude_k8s.cli.entry import print_out, say
 from paperclip_claude_k8s.cli.live import live_view
@@ -34,7 +35,6 @@ from paperclip_claude_k8s.cli.runs.replies import (
 from paperclip_claude_k8s.cli.runs.state import State
 from paperclip_claude_k8s.cli.runs.wait import Call, attend
 from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, reraise_signal
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 from paperclip_claude_k8s.process import Connect, connect
 
@@ -267,7 +267,7 @@ def is_embedded(wish: Wish) -> bool:
 
 
 def new_record(request: dict[str, Any], *, embedded: bool = False) -> Record:
-    return Record(str(uuid.uuid4()), iso(utc_now()), request, phase="reserved", embedded=embedded)
+    return Record(str(uuid.uuid4()), format_time(utc_now()), request, phase="reserved", embedded=embedded)
 
 
 def request_of(wish: Wish, config: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from paperclip_claude_k8s.base.aio import jittered
 from paperclip_claude_k8s.base.settings import Timings
+from paperclip_claude_k8s.base.times import format_nanoseconds
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.model import (
     Bookmark,
@@ -29,7 +29,6 @@ from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, W
 from paperclip_claude_k8s.cluster.watching import lines, watch_event
 
 S = TypeVar("S")
-NANO = 1_000_000_000
 HOME_KNOWN = 60.0
 """Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
 
@@ -121,7 +120,7 @@ class Gateway:
         if request.follow:
             query["follow"] = "true"
         if request.since is not None:
-            query["sinceTime"] = _rfc3339(request.since)
+            query["sinceTime"] = format_nanoseconds(request.since)
         if request.tail is not None:
             query["tailLines"] = str(request.tail)
         wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
@@ -254,11 +253,6 @@ class Gateway:
         async with self._http.stream(wanted, silence=silence) as answer, aclosing(lines(answer)) as told:
             async for line in told:
                 yield watch_event(line, read)
-
-
-def _rfc3339(nanos: int) -> str:
-    seconds, rest = divmod(nanos, NANO)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _selector(labels: Labels) -> str:

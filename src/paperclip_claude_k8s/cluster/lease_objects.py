@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PREFIX
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
 
@@ -67,7 +68,7 @@ def at_version(lease: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def _lease(namespace: str, name: str, kind: str, who: ProcessId, now: datetime) -> dict[str, Any]:
-    time = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    time = format_time(now, "microseconds")
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from paperclip_claude_k8s.base.json_readers import Json, get_int, get_object, get_objects, get_text, get_texts
+from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.model import (
     Condition,
@@ -39,7 +40,7 @@ def job_snapshot(job: Json) -> JobSnapshot:
     return JobSnapshot(
         ref=JobRef(get_text(meta, "namespace"), get_text(meta, "name"), get_text(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
-        created=moment(meta.get("creationTimestamp")),
+        created=parse_time(meta.get("creationTimestamp")),
         labels=get_texts(meta, "labels"),
         annotations=get_texts(meta, "annotations"),
         conditions=_conditions(get_object(job, "status")),
@@ -68,7 +69,7 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         reason=get_text(status, "reason"),
         message=get_text(status, "message"),
         node=get_text(spec, "nodeName"),
-        created=moment(meta.get("creationTimestamp")),
+        created=parse_time(meta.get("creationTimestamp")),
         labels=get_texts(meta, "labels"),
         conditions=_conditions(status),
         init=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
@@ -103,7 +104,7 @@ def event_snapshot(event: Json) -> EventSnapshot:
         reason=get_text(event, "reason"),
         message=get_text(event, "message"),
         about=f"{get_text(about, 'kind')}/{get_text(about, 'name')}",
-        seen=moment(seen),
+        seen=parse_time(seen),
         count=get_int(series, "count") or get_int(event, "count") or 1,
     )
 
@@ -117,7 +118,7 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         holder=get_text(spec, "holderIdentity"),
         labels=get_texts(meta, "labels"),
         annotations=get_texts(meta, "annotations"),
-        renewed=moment(spec.get("renewTime")),
+        renewed=parse_time(spec.get("renewTime")),
     )
 
 
@@ -173,17 +174,6 @@ def is_allowed(review: Json) -> bool:
     return get_object(review, "status").get("allowed") is True
 
 
-def moment(text: object) -> datetime | None:
-    """An RFC 3339 time, in UTC where it names no zone; None where there is none or it cannot be read."""
-    if not isinstance(text, str):
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-
-
 def _conditions(status: Json) -> tuple[Condition, ...]:
     return tuple(
         Condition(get_text(c, "type"), get_text(c, "status"), get_text(c, "reason"), get_text(c, "message"))
@@ -216,11 +206,11 @@ def _now(state: Json) -> ContainerCondition | None:
             reason=get_text(end, "reason"),
             message=get_text(end, "message"),
             signal=get_int(end, "signal") or None,
-            started=moment(end.get("startedAt")),
-            finished=moment(end.get("finishedAt")),
+            started=parse_time(end.get("startedAt")),
+            finished=parse_time(end.get("finishedAt")),
         )
     if "running" in state:
-        return Running(moment(get_object(state, "running").get("startedAt")))
+        return Running(parse_time(get_object(state, "running").get("startedAt")))
     if "waiting" in state:
         waiting = get_object(state, "waiting")
         return Waiting(get_text(waiting, "reason"), get_text(waiting, "message"))

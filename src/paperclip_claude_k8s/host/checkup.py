@@ -16,7 +16,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText, iso
+from paperclip_claude_k8s.base.times import format_time
+from paperclip_claude_k8s.host.context import ContextInvalid, JsonMap, Map, MaybeText
 
 Level: TypeAlias = Literal["info", "warn", "error"]
 Status: TypeAlias = Literal["pass", "warn", "fail"]
@@ -85,7 +86,7 @@ class Checkup(_WireModel):
 
     @field_serializer("tested_at")
     def _iso(self, tested_at: datetime) -> str:
-        return iso(tested_at)
+        return format_time(tested_at)
 
     def to_wire(self) -> JsonMap:
         """Return camelCase JSON."""

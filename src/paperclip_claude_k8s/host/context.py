@@ -4,7 +4,6 @@ Input is read leniently: camelCase or snake_case keys, null for an absent object
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -174,8 +173,3 @@ def _explain(error: ValidationError | TypeError) -> str:
     where = ".".join(to_camel(str(part)) for part in first["loc"]) or "ctx"
     what = "is missing" if first["type"] == "missing" else "cannot be used"
     return f"ctx.{where} {what}: expected {_HINTS.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
-
-
-def iso(time: datetime) -> str:
-    """Format a UTC time as ISO 8601 with milliseconds and `Z`, as the host formats its own."""
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import as_label, as_number, as_object
-from paperclip_claude_k8s.host.context import JsonMap, iso
+from paperclip_claude_k8s.base.times import format_time, parse_time
+from paperclip_claude_k8s.host.context import JsonMap
 
 USAGE_PATH = "/api/oauth/usage"
 USAGE_HEADERS: Mapping[str, str] = {"anthropic-beta": "oauth-2025-04-20"}
@@ -103,9 +104,9 @@ def _iso_time(value: object) -> str | None:
     """Return ISO 8601 text, or seconds since 1970, as ISO 8601 in UTC; None for anything else."""
     try:
         if isinstance(value, str):
-            time = datetime.fromisoformat(value)
-            return iso((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC))
+            time = parse_time(value)
+            return None if time is None else format_time(time.astimezone(UTC))
         seconds = as_number(value, None)
-        return None if seconds is None else iso(datetime.fromtimestamp(seconds, UTC))
+        return None if seconds is None else format_time(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):
         return None

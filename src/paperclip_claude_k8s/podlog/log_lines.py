@@ -20,7 +20,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-NANO = 1_000_000_000
+from paperclip_claude_k8s.base.times import NANO
+
 STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
 SECOND_BYTES = 20
 """Length of the date, the time and the dot: what the stamps of one second have in common."""

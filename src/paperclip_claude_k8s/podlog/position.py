@@ -48,7 +48,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from paperclip_claude_k8s.podlog.log_lines import NANO, Line, LineBatch, LineKey, lines_of
+from paperclip_claude_k8s.base.times import NANO
+from paperclip_claude_k8s.podlog.log_lines import Line, LineBatch, LineKey, lines_of
 
 OVERLAP = 2
 """A request starts this many seconds before the newest line, because lines may be slightly out of order."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.labels import (
     AGENT_POD_ANNOTATION,
     JOB_NAME_LABEL,
@@ -18,7 +19,6 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, PodSnaps
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.relay import read_summary
@@ -108,7 +108,7 @@ async def skip_unclaimed(
 async def mark_taken(job: JobSnapshot, ports: Ports) -> bool:
     """Annotate a Job whose result needs no further attention; False if the patch failed."""
     try:
-        taken = _added("annotations", TAKEN_ANNOTATION, iso(ports.settings.now()))
+        taken = _added("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))
         return await ports.cluster.patch_job(job.ref, [taken]) is not None
     except ClusterError:
         return False  # the next run skips it once more

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from paperclip_claude_k8s.base.times import format_time, parse_time
 from paperclip_claude_k8s.cluster.labels import (
     DETACHED_ANNOTATION,
     HOLDER_ANNOTATION,
@@ -21,8 +22,6 @@ from paperclip_claude_k8s.cluster.labels import (
 from paperclip_claude_k8s.cluster.lease_objects import read_process
 from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.reading import moment
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
 from paperclip_claude_k8s.leases.process_id import start_time
 from paperclip_claude_k8s.plan.identity import Identity
@@ -39,7 +38,7 @@ def holder_annotations(ports: Ports, namespace: str) -> dict[str, str]:
     me = ports.slots(namespace).me
     return {
         HOLDER_ANNOTATION: json.dumps(me.to_map(), sort_keys=True),
-        HOLDER_SEEN_ANNOTATION: iso(ports.settings.now()),
+        HOLDER_SEEN_ANNOTATION: format_time(ports.settings.now()),
     }
 
 
@@ -68,7 +67,7 @@ async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None
         timestamp: JsonObject = {
             "op": "add",
             "path": f"/metadata/annotations/{HOLDER_SEEN_ANNOTATION.replace('/', '~1')}",
-            "value": iso(ports.settings.now()),
+            "value": format_time(ports.settings.now()),
         }
         with suppress(ClusterError):
             await ports.cluster.patch_job(ref, [timestamp])
@@ -87,6 +86,6 @@ def _holder_is_alive(job: JobSnapshot, ports: Ports) -> bool:
     holder, me = read_process(annotation, ""), ports.slots(job.ref.namespace).me
     liveness = local_liveness(holder, me, start_time)
     if liveness is Liveness.UNKNOWN:
-        seen = moment(job.annotations.get(HOLDER_SEEN_ANNOTATION))
+        seen = parse_time(job.annotations.get(HOLDER_SEEN_ANNOTATION))
         return seen is not None and ports.settings.now() - seen < STALE
     return liveness is Liveness.ALIVE

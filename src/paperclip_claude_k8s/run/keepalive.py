@@ -3,8 +3,9 @@
 import asyncio
 from datetime import timedelta
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.informer import JobWatch
-from paperclip_claude_k8s.host.context import OnMap, iso
+from paperclip_claude_k8s.host.context import OnMap
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -76,7 +77,7 @@ class Progress:
         message = f"job {self._vigil.ref.name} {_how_it_is(self._vigil, heard, _clock())}"
         progress = {"phase": "adapter_startup", "message": message}
         if heard is not None:
-            progress["lastEventAt"] = iso(self._house.now() - timedelta(seconds=_clock() - heard))
+            progress["lastEventAt"] = format_time(self._house.now() - timedelta(seconds=_clock() - heard))
         return progress
 
 
@@ -99,7 +100,7 @@ class Spawned:
         self._on_spawn = on_spawn
         self._run = run
         self._refresh = refresh
-        self._told = {"pid": pid, "processGroupId": None, "startedAt": iso(ports.settings.now())}
+        self._told = {"pid": pid, "processGroupId": None, "startedAt": format_time(ports.settings.now())}
 
     async def beat(self) -> float | None:
         await call_safely(f"onSpawn of run {self._run}", lambda: self._on_spawn({**self._told}))

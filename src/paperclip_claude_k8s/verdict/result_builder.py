@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.claude.accounting import RunUsage
 from paperclip_claude_k8s.failures import Failure
-from paperclip_claude_k8s.host.context import JsonMap, iso
+from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
 from paperclip_claude_k8s.verdict.ending import StoppedAfterResult, StopReason
 from paperclip_claude_k8s.verdict.observation import Observation
@@ -129,7 +130,7 @@ def _recovery(failure: Failure) -> JsonMap | None:
 
 def _evidence(failure: Failure, asked: ResultInputs) -> JsonMap:
     if failure.evidence == "interrupted":
-        acknowledged = {"state": "acknowledged", "acknowledgedAt": iso(asked.now), "forced": False}
+        acknowledged = {"state": "acknowledged", "acknowledgedAt": format_time(asked.now), "forced": False}
         return {"executionCancellation": acknowledged}
     if failure.evidence == "continuation" and asked.continuation_marker:
         return dict(CONTINUATION)

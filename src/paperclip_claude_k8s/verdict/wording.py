@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
+from paperclip_claude_k8s.base.times import NANO, format_time
 from paperclip_claude_k8s.cluster.model import EventSnapshot
 from paperclip_claude_k8s.host.redact import redact_text
 from paperclip_claude_k8s.podlog.log_report import (
@@ -17,7 +18,6 @@ from paperclip_claude_k8s.podlog.log_report import (
     SinkFailed,
 )
 
-NANO = 1_000_000_000
 ERROR_CHARS = 300
 """Of an exception's message that are quoted: it may hold a whole line of the agent's."""
 
@@ -65,7 +65,7 @@ def iso_from_nanos(nanos: int | None) -> str | None:
     """ISO 8601 UTC with milliseconds."""
     if nanos is None:
         return None
-    return datetime.fromtimestamp(nanos / NANO, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_time(datetime.fromtimestamp(nanos / NANO, UTC))
 
 
 def _amount(size: int | None, lines: int | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.live import Live
 from paperclip_claude_k8s.cli.runs.decide import may_create
 from paperclip_claude_k8s.cli.runs.disk import still_there
@@ -15,7 +16,6 @@ from paperclip_claude_k8s.cli.runs.record import JobPart, Record, run_status_of
 from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus, Stop, outcome_of
 from paperclip_claude_k8s.cli.runs.state import State, unwritable
 from paperclip_claude_k8s.cluster.model import JobRef
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import utc_now
 
@@ -70,7 +70,7 @@ class FileJournal:
         """The host's callback: of interest is what the adapter itself says."""
         if text.startswith(STATUS):
             self._live.status(text)
-            stamped = f"{iso(utc_now())} {text.removeprefix(STATUS)}"
+            stamped = f"{format_time(utc_now())} {text.removeprefix(STATUS)}"
             self._keep(stamped.encode("utf-8", "backslashreplace"))
 
     async def may_create(self) -> bool:

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from paperclip_claude_k8s.base.strict_json import strict_json
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.runs.disk import DISK, Disk
 from paperclip_claude_k8s.cli.runs.record import NotARecord, Record, read_record
 from paperclip_claude_k8s.cli.runs.replies import Stop
-from paperclip_claude_k8s.host.context import iso
 from paperclip_claude_k8s.ports import utc_now
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -118,7 +118,7 @@ class State:
 
     def write(self, record: Record) -> Record:
         """Replace the record as a whole; readable by its owner alone. Raises `Stop`."""
-        record = replace(record, updated=iso(utc_now()))
+        record = replace(record, updated=format_time(utc_now()))
         files = self.files(record.run_id)
         try:
             self._private(files.folder)
@@ -151,7 +151,7 @@ class State:
                 found.append((record.created, record))
             except Stop as stop:
                 changed = datetime.fromtimestamp(folder.stat().st_mtime, tz=utc_now().tzinfo)
-                found.append((iso(changed), stop))
+                found.append((format_time(changed), stop))
         return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
     def _private(self, folder: Path) -> None:
