@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from tests.support.plans import a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
-from paperclip_claude_k8s.plan.delivery import OBJECT_BYTES, DeliveryOptions, deliver, size
-from paperclip_claude_k8s.plan.init_container import SOURCE, TARGET, escaped, pieces, writing_container
+from paperclip_claude_k8s.plan.delivery import (
+    OBJECT_BYTES,
+    SOURCE,
+    TARGET,
+    DeliveryOptions,
+    deliver,
+    escaped,
+    pieces,
+    size,
+    writing_container,
+)
 from paperclip_claude_k8s.plan.manifest import job_manifest
 from paperclip_claude_k8s.plan.planner import Planner
 from paperclip_claude_k8s.plan.run_plan import RunPlan

@@ -9,7 +9,7 @@ from tests.support.plans import HOME, a_context, a_plan, the_job, the_secret
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.model import HomePod
-from paperclip_claude_k8s.plan.init_container import escaped
+from paperclip_claude_k8s.plan.delivery import escaped
 from paperclip_claude_k8s.plan.manifest import job_manifest
 
 

@@ -1,4 +1,10 @@
-"""The host's API address as a Pod can reach it (HOST.md 7.6)."""
+"""The host's API address as a Pod can reach it.
+
+A host without a configured address announces its own loopback address, which from inside a Pod is the Pod
+itself. So an address that is not loopback is preferred, wherever it is found, and the host's other addresses
+are moved to it: with the API at `https://pc.example`, `http://127.0.0.1:3100/api/mcp` becomes
+`https://pc.example/api/mcp`.
+"""
 
 import ipaddress
 from collections.abc import Iterable, Mapping
@@ -12,21 +18,21 @@ _ANY_HOST = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  # recognized, no
 _LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
-def choose_api_url(process_env: Mapping[str, str], home: Mapping[str, str], wished: str = "") -> str:
-    """The first address that is not this machine's own, else the first at all; "" is never the answer.
+def choose_api_url(process_env: Mapping[str, str], home: Mapping[str, str], configured: str = "") -> str:
+    """The first address that is not loopback, else the first address; never "".
 
-    Asked in this order: our own environment, the home pod's, the config's. The server sets its own loopback
-    address where nothing was configured, and that one names the Pod itself when seen from a Pod.
+    The order is: PAPERCLIP_API_URL of this process and of the home pod, then their PAPERCLIP_RUNTIME_API_URL,
+    then the config's; without any of these, the address on which the host listens.
     """
     own, inherited = process_env.get(API_URL, ""), home.get(API_URL, "")
-    others = (process_env.get(_FALLBACK_URL, ""), home.get(_FALLBACK_URL, ""), wished)
+    others = (process_env.get(_FALLBACK_URL, ""), home.get(_FALLBACK_URL, ""), configured)
     given = [url.strip() for url in (own, inherited, *others) if url.strip()]
     candidates = given or [_listen_url(process_env)]
     return next((url for url in candidates if not is_loopback(url)), candidates[0])
 
 
 def is_loopback(url: str) -> bool:
-    """Does this address mean "the machine I am on", so that it means another one in a Pod?"""
+    """Whether the address names the machine itself, so that it names another one inside a Pod."""
     parts = _split(url)
     host = (parts.hostname or "") if parts else ""
     if host in _ANY_HOST or host in _LOCAL_NAMES or host.endswith(".localhost"):
@@ -38,7 +44,7 @@ def is_loopback(url: str) -> bool:
 
 
 def rebase(url: str, api_url: str) -> str:
-    """An address of the host itself, moved to where Pods reach the host; any other address as it is."""
+    """A loopback URL, or a path, moved to the host's API address; any other URL unchanged."""
     if url.startswith("/"):
         return api_url.rstrip("/") + url
     parts, base = _split(url), _split(api_url)

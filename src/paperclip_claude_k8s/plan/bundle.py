@@ -1,4 +1,13 @@
-"""The prompt bundle: instructions and skills of a run, addressed by what is in them (SPEC 6, HOST.md 8)."""
+"""The prompt bundle: the agent's instructions and skills, in a folder named by their content.
+
+    <shared volume>/…/companies/<company>/claude-prompt-cache/<key>/agent-instructions.md
+                                                                    .claude/skills/<skill>/SKILL.md
+
+The key is a sha256 of all files, so runs with equal instructions and skills share a folder, a folder can be
+verified before use, and a session is resumed only with the bundle that it began with. Without a shared volume
+the instructions go into the run Secret, and skills are left out. `volume/packing.py` does the reading and
+writing.
+"""
 
 import hashlib
 import posixpath
@@ -10,14 +19,14 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
 
 INSTRUCTIONS = "agent-instructions.md"
 SKILLS = ".claude/skills"
-"""Where the CLI looks for skills below a folder given by `--add-dir`."""
+"""Where the CLI looks for skills in a folder that `--add-dir` names."""
 
 CACHE = "claude-prompt-cache"
 _OWN_HOME = ".paperclip"
 
 
 class PathRefused(ValueError):
-    """A name that would lead out of the folder it is meant for; the message says which and why."""
+    """A name that would lead out of its folder; the message quotes it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +36,12 @@ class BundleFile:
 
 
 Files: TypeAlias = Mapping[str, BundleFile]
-"""Path below the bundle, or below one skill, with `/` between its parts → file."""
+"""Path relative to the bundle, or to one skill, with `/` as separator → file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What one run's agent shall find; equal bundles share a folder, and it can be verified."""
+    """All files of one run's bundle."""
 
     files: Files
 
@@ -54,21 +63,22 @@ class BundleFolder:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A bundle as the agent's command line needs it; paths are the Pod's.
-
-    `root` is for `--add-dir`, `instructions_file` for `--append-system-prompt-file`, `key` for the session.
-    `files` go into the run Secret: instructions that could not lie on the volume. `notes` are for the host.
-    """
+    """A bundle as the agent's command line refers to it; paths are the Pod's."""
 
     key: str | None = None
+    """Stored with the session."""
     root: str | None = None
+    """For `--add-dir`."""
     instructions_file: str | None = None
+    """For `--append-system-prompt-file`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Instructions for the run Secret, if they cannot be put on the shared volume."""
     notes: tuple[str, ...] = ()
+    """Lines for the host."""
 
 
 def path_part(name: str) -> str:
-    """`name`, if it is one component of a path.
+    """`name`, if it is a single component of a path.
 
     Raises:
         PathRefused: it is empty, `.` or `..`, or holds a separator or NUL.
@@ -81,11 +91,11 @@ def path_part(name: str) -> str:
 def bundle_folder(env: Mapping[str, str], company: str | None, volume: str) -> BundleFolder:
     """`<home>/instances/<instance>/companies/<company>/claude-prompt-cache` on the shared volume.
 
-    The home is PAPERCLIP_HOME or `~/.paperclip`; one that does not lie on the volume would be out of the
-    Pod's reach, so then it is `.paperclip` at the volume's top.
+    The home is PAPERCLIP_HOME or `~/.paperclip`. If that is not on the volume, where the Pod could not reach
+    it, the home is `.paperclip` at the top of the volume.
 
     Raises:
-        PathRefused: the instance's or the company's id is no name of a folder.
+        PathRefused: the instance's or the company's id cannot be the name of a folder.
     """
     instance = path_part(env.get("PAPERCLIP_INSTANCE_ID", "").strip() or "default")
     parts = ("instances", instance, "companies", path_part(company or "none"), CACHE)
@@ -93,10 +103,10 @@ def bundle_folder(env: Mapping[str, str], company: str | None, volume: str) -> B
 
 
 def skill_files(runtime_name: str, tree: Files) -> Files:
-    """One skill's files as they lie in the bundle.
+    """One skill's files with their paths in the bundle.
 
     Raises:
-        PathRefused: the runtime name, or the path of a file, leads somewhere else.
+        PathRefused: the runtime name, or the path of a file, leads out of the skill's folder.
     """
     folder = posixpath.join(SKILLS, path_part(runtime_name))
     return {posixpath.join(folder, *map(path_part, path.split("/"))): file for path, file in tree.items()}
@@ -105,14 +115,14 @@ def skill_files(runtime_name: str, tree: Files) -> Files:
 def assemble(
     instructions: str | None, manifest: str | None, skills: Files, read_from: str | None = None
 ) -> Bundle:
-    """All files of a bundle; `read_from` is the instructions' path in the Pod, if they have one there."""
+    """A bundle of these texts and skills; `read_from` is the instructions' path in the Pod, if it has one."""
     text = "\n\n".join(_sections(instructions, manifest, read_from))
     own = {INSTRUCTIONS: BundleFile(text.encode("utf-8", "replace"))} if text else {}
     return Bundle({**own, **skills})
 
 
 def content_key(files: Files) -> str:
-    """sha256 over every path, mode and content; lengths are part of it, so that no two sets run together."""
+    """sha256 over every path, mode and content, with their lengths: only equal sets of files have one key."""
     digest = hashlib.sha256()
     for path, file in sorted(files.items()):
         name = path.encode("utf-8", "surrogateescape")
@@ -122,14 +132,14 @@ def content_key(files: Files) -> str:
 
 
 def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ...] = ()) -> Packed:
-    """The bundle lies in its place."""
+    """The bundle as written below its company's folder."""
     root = bundles.in_pod(bundle.key)
     file = f"{root}/{INSTRUCTIONS}" if INSTRUCTIONS in bundle.files else None
     return Packed(bundle.key, root, file, notes=notes)
 
 
 def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> Packed:
-    """Nothing can lie on the volume: the instructions travel with the prompt, skills not at all."""
+    """Without a shared volume: the instructions go into the run Secret, skills are left out."""
     bundle = assemble(instructions, None, {})
     if not bundle.files:
         return Packed(notes=notes)
@@ -139,10 +149,10 @@ def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> P
 
 def _home_below(env: Mapping[str, str], volume: str) -> str:
     home = env.get("HOME", "").strip()
-    wished = env.get("PAPERCLIP_HOME", "").strip() or posixpath.join("~", _OWN_HOME)
-    if wished == "~" or wished.startswith("~/"):
-        wished = f"{home}{wished[1:]}"
-    in_pod = to_pod_path(wished, volume)
+    host_home = env.get("PAPERCLIP_HOME", "").strip() or posixpath.join("~", _OWN_HOME)
+    if host_home == "~" or host_home.startswith("~/"):
+        host_home = f"{home}{host_home[1:]}"
+    in_pod = to_pod_path(host_home, volume)
     return _OWN_HOME if in_pod is None else posixpath.relpath(in_pod, POD_HOME)
 
 

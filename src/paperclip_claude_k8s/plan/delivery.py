@@ -1,8 +1,9 @@
 """The way by which each file of a run reaches its Pod: run Secret, init container, or shared volume.
 
 - `secret`, the default: the run Secret is mounted as a folder. It is private, but etcd limits its size.
-- `init`: an init container writes the files from its own environment, so their texts are part of the Job,
-  which more people may read than Secrets. Private files still come from the run Secret.
+- `init` (`promptDelivery: init`): an init container with the agent's image writes the files into an emptyDir.
+  Their texts are in its environment, in pieces that Linux accepts, so they are part of the Job, which more
+  people may read than Secrets. Private files still come from the run Secret, which it copies.
 - `staged`: a file that is too large for either is written to the shared volume, if there is one. Only public
   files whose readers learn the path from us can be moved (the prompt, and variables turned into files).
 
@@ -10,12 +11,13 @@ Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is stage
 `/paperclip/run-files/<job>/prompt.txt`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
-from paperclip_claude_k8s.plan.environment import FILE_PREFIX
+from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
 
 FOLDER = "run-files"
@@ -26,6 +28,15 @@ OBJECT_BYTES = 900 * 1024
 
 STAGED_NOTE = "staged.txt"
 """File of a Secret whose files are all staged; it holds the path of their folder."""
+
+CONTAINER = "write-prompt"
+SECRET_DIR = "/var/run/paperclip/secret"  # noqa: S105  # a path, not a password
+"""Where the run Secret is mounted in the init container."""
+TARGET = "PAPERCLIP_FILES_DIR"
+SOURCE = "PAPERCLIP_FILES_FROM"
+_PIECE = "PAPERCLIP_FILE_"
+_NAME_CHARS = 40
+"""Reserved for the variable's name, which is part of the environment string."""
 
 TextFiles = Mapping[str, str]
 """File name → text."""
@@ -101,3 +112,43 @@ def _excess(files: TextFiles, limit: int, movable: frozenset[str]) -> TextFiles:
         moved[name] = text
         total -= size(text)
     return moved
+
+
+def escaped(text: str) -> str:
+    """The text escaped for commands and env, where Kubernetes expands `$(NAME)` and turns `$$` into `$`."""
+    return text.replace("$", "$$")
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """The text in pieces of which each has at most `limit` bytes of UTF-8 once it is escaped."""
+    start = 0
+    while start < len(text):
+        end = min(start + limit, len(text))
+        while (length := len(escaped(text[start:end]).encode())) > limit:
+            end = start + max((end - start) * limit // length, 1)
+        yield text[start:end]
+        start = end
+
+
+def writing_container(files: TextFiles, *, with_secret: bool) -> JsonObject:
+    """Name, command, env and mounts of the init container; `manifest.py` adds the rest."""
+    script = ["set -eu", "umask 077"]
+    env: list[JsonObject] = [{"name": TARGET, "value": RUN_DIR}]
+    mounts: list[JsonObject] = [{"name": "run", "mountPath": RUN_DIR}]
+    if with_secret:
+        script.append(f'cp "${SOURCE}"/* "${TARGET}"/')
+        env.append({"name": SOURCE, "value": SECRET_DIR})
+        mounts.append({"name": "run-secret", "mountPath": SECRET_DIR, "readOnly": True})
+    for index, (file, text) in enumerate(sorted(files.items())):
+        script.append(f': >"${TARGET}/{file}"')
+        for number, piece in enumerate(pieces(_encodable(text), ENV_STRING_BYTES - _NAME_CHARS)):
+            name = f"{_PIECE}{index}_{number}"
+            env.append({"name": name, "value": escaped(piece)})
+            script.append(f'printf %s "${name}" >>"${TARGET}/{file}"')
+    command = ["sh", "-c", escaped("\n".join(script))]
+    return {"name": CONTAINER, "command": command, "env": env, "volumeMounts": mounts}
+
+
+def _encodable(text: str) -> str:
+    """Without NUL, which no environment string can hold; lone surrogates become question marks."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()

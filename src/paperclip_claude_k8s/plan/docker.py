@@ -1,4 +1,8 @@
-"""`enableDocker`: a Docker daemon beside the agent, as a native sidecar (Kubernetes 1.29 or newer)."""
+"""`enableDocker`: a Docker daemon beside the agent, as a native sidecar (Kubernetes 1.29 or newer).
+
+The agent reaches it through a socket on a shared emptyDir. The shared volume is mounted in both containers at
+the same path, so that `docker run -v` means the same files. The daemon has to be privileged.
+"""
 
 from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -9,13 +13,13 @@ SOCKET_DIR = "/var/run/paperclip/docker"
 SOCKET = f"unix://{SOCKET_DIR}/docker.sock"
 _DATA_DIR = "/var/lib/docker"
 _DATA_SIZE = "50Gi"
-"""Images and layers of one run; a build of a large image has been seen to take 20 GiB."""
+"""For images and layers of one run; builds of large images take 20 GiB."""
 _START_SECONDS = 60
-"""The daemon is up in a few seconds; a node under load takes longer."""
+"""The daemon starts within a few seconds; on a loaded node it takes longer."""
 
 
 def sidecars(config: AdapterConfig) -> list[JsonObject]:
-    """The daemon's container, privileged as every Docker in Docker; the agent starts once it answers."""
+    """The daemon's container; the startup probe delays the agent until the daemon answers."""
     if not config.enable_docker:
         return []
     probe = {"exec": {"command": ["docker", "--host", SOCKET, "version"]}}
@@ -41,7 +45,7 @@ def sidecars(config: AdapterConfig) -> list[JsonObject]:
         "volumeMounts": [
             {"name": "docker", "mountPath": SOCKET_DIR},
             {"name": "docker-data", "mountPath": _DATA_DIR},
-            {"name": "home", "mountPath": POD_HOME},  # so that `-v` means the same on both sides
+            {"name": "home", "mountPath": POD_HOME},
         ],
     }
     return [container]
@@ -61,5 +65,5 @@ def docker_mounts(config: AdapterConfig) -> list[JsonObject]:
 
 
 def docker_env(config: AdapterConfig) -> dict[str, str]:
-    """Where the agent finds the daemon, unless the config names another one."""
+    """DOCKER_HOST for the agent, unless the config sets it."""
     return {"DOCKER_HOST": SOCKET} if config.enable_docker and "DOCKER_HOST" not in config.env else {}

@@ -1,4 +1,17 @@
-"""The agent's environment, lowest layer first: home pod, run, config (SPEC 3, HOST.md 7.6)."""
+"""The environment of the agent's container: what goes into it, and why.
+
+Three layers, a later one wins:
+
+1. the home pod's variables, so that an operator sets a model key or a proxy once for host and agents;
+2. the run's own (`run_variables.py`): who the agent is, its task, its token for the host's API;
+3. the config's `env`, which may override everything but the run's identity.
+
+Then each variable gets a way into the Pod. Secret ones go into the run Secret, because many may read the Job:
+those with a secret name, those with a credential in their value, JSON, which quotes what people wrote, and
+every value that contains another secret. Values longer than Linux accepts become files, and a variable with
+the suffix `_FILE` holds the path. Everything else is a plain value. `valueFrom` and `envFrom` entries of the
+home pod are passed on, because only the cluster can resolve them.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -28,51 +41,52 @@ from paperclip_claude_k8s.plan.wake import WakePayload
 ENV_STRING_BYTES = 100 * 1024
 """Longest environment string: Linux refuses one of 128 KiB at exec, with some distance."""
 _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
-"""What every shell and every Kubernetes takes, and short enough for a Secret's key."""
+"""Accepted by every shell and every Kubernetes version, and short enough for a key of a Secret."""
 
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 FILE_PREFIX = "env-"
-"""Begins the name of a file that holds a variable too long for the environment."""
+"""Prefix of the name of a file that holds a variable too long for the environment."""
 _AGENT_HEADER = "X-Anthropic-Agent-Id"
-_TELLING_CHARS = 8
-"""A secret value this long or longer is looked for inside other values."""
+_SEARCHED_CHARS = 8
+"""Secret values of at least this length are searched for inside other values."""
 
 _SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What goes into the Pod as plain values, what through the run Secret, and what home refers to.
-
-    `files` are name → text for the run Secret: values too long for an environment string, whose variable is
-    replaced by one that names the file. The rest are names, for a line to the host: `oversized` travel as
-    files, `dropped` mean nothing in a Pod, `overruled` the config may not set.
-    """
+    """The agent's variables by the way they reach the Pod."""
 
     literals: Mapping[str, str] = field(repr=False)
+    """Plain values."""
     secrets: Mapping[str, str] = field(repr=False)
+    """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
     env_from: tuple[JsonObject, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """File name → value that is too long for an environment string."""
     oversized: tuple[str, ...] = ()
+    """Names of the variables that became files."""
     dropped: tuple[str, ...] = ()
+    """Names of the variables that are wrong in a Pod."""
     overruled: tuple[str, ...] = ()
+    """Names of the variables that the config may not set."""
 
     @property
     def api_url(self) -> str:
-        """The host's address as the Pod reaches it; "" where only the cluster knows it."""
+        """The host's address as the Pod reaches it; "" if only the cluster can resolve it."""
         return self.literals.get(API_URL) or self.secrets.get(API_URL, "")
 
     @property
     def on_bedrock(self) -> bool:
-        """Does the agent talk to Amazon Bedrock? A switch only the cluster can read is believed to be on."""
+        """Whether the agent uses Amazon Bedrock; a switch that only the cluster can read is assumed on."""
         return uses_bedrock({**self.literals, **self.secrets}) or BEDROCK_SWITCH in _names(self.value_from)
 
     @property
     def names(self) -> frozenset[str]:
-        """Variables that hold something, by name; what `env_from` brings is known to the cluster only."""
-        held = {name for name, value in {**self.literals, **self.secrets}.items() if value}
-        return frozenset({*held, *(str(entry["name"]) for entry in self.value_from)})
+        """Names of the variables that are not empty; those of `env_from` are unknown here."""
+        filled = {name for name, value in {**self.literals, **self.secrets}.items() if value}
+        return frozenset({*filled, *(str(entry["name"]) for entry in self.value_from)})
 
 
 def layer_environment(
@@ -85,24 +99,26 @@ def layer_environment(
     api_url = choose_api_url(site.process_env, inherited.literals, config.env.get(API_URL, ""))
     pod = PodView(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
     own = run_variables(ctx, wake, pod)
-    wished = {name: value for name, value in config.env.items() if not _is_ours(name, own)}
-    overruled = {name for name, value in config.env.items() if name not in wished and own.get(name) != value}
+    configured = {name: value for name, value in config.env.items() if not _is_ours(name, own)}
+    overruled = {
+        name for name, value in config.env.items() if name not in configured and own.get(name) != value
+    }
     if is_loopback(api_url) and API_URL in _names(inherited.value_from):
-        del own[API_URL]  # only the cluster knows it, and it cannot be worse than our own loopback
-    usable, dropped = _usable({**inherited.literals, **wished}, shared_dir, api_url)
-    usable.pop("HOME", None)  # home's own HOME; the Pod's is fixed
-    on_top = {name: usable[name] for name in wished if name in usable}
+        del own[API_URL]  # the home pod's entry may be better than loopback, and cannot be worse
+    usable, dropped = _usable({**inherited.literals, **configured}, shared_dir, api_url)
+    usable.pop("HOME", None)  # the home pod's; the Pod's own is fixed
+    on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
-    travelling = _sorted_out(merged, inherited, bearer_tokens(ctx))
+    environment = _by_way(merged, inherited, bearer_tokens(ctx))
     return replace(
-        travelling,
+        environment,
         overruled=tuple(sorted(_shown(name) for name in overruled)),
-        dropped=tuple(sorted(_shown(name) for name in {*dropped, *inherited.dropped} - travelling.names)),
+        dropped=tuple(sorted(_shown(name) for name in {*dropped, *inherited.dropped} - environment.names)),
     )
 
 
 def _is_ours(name: str, own: Mapping[str, str]) -> bool:
-    """May the config not set this? Its identity is the run's own word (HOST.md 7.6)."""
+    """Whether the config may not set this variable, because it is part of the run's identity."""
     if name in {API_KEY, WAKE_PAYLOAD_FILE, "HOME"}:
         return True
     return name.startswith("PAPERCLIP_") and name in own
@@ -111,11 +127,11 @@ def _is_ours(name: str, own: Mapping[str, str]) -> bool:
 def _usable(
     variables: Mapping[str, str], shared_dir: str | None, api_url: str
 ) -> tuple[dict[str, str], set[str]]:
-    """Those that mean something in a Pod, and the names of the others."""
+    """The variables that are right in a Pod, with their values there, and the names of the others."""
     kept: dict[str, str] = {}
     dropped: set[str] = set()
-    for name, given in variables.items():
-        value = pod_value(name, given, shared_dir=shared_dir, api_url=api_url)
+    for name, host_value in variables.items():
+        value = pod_value(name, host_value, shared_dir=shared_dir, api_url=api_url)
         if value is None or "\0" in value or not _LEGAL_NAME.fullmatch(name):
             dropped.add(name)
         else:
@@ -126,20 +142,23 @@ def _usable(
 def _with_agent_header(
     variables: dict[str, str], ctx: ExecutionContext, inherited: Inherited
 ) -> dict[str, str]:
-    """Names the agent to the model's API, unless that would hide headers only the cluster can resolve."""
+    """With a header that names the agent to the model API.
+
+    Not if the home pod may bring headers that only the cluster can resolve: a plain value would hide them.
+    """
     present = variables.get(_HEADERS, "")
-    unseen = _HEADERS not in variables and (inherited.env_from or _HEADERS in _names(inherited.value_from))
+    referred = inherited.env_from or _HEADERS in _names(inherited.value_from)
     named = any(
         line.partition(":")[0].strip().lower() == _AGENT_HEADER.lower() for line in present.splitlines()
     )
-    if unseen or named or not ctx.agent.id.isprintable():
+    if (referred and _HEADERS not in variables) or named or not ctx.agent.id.isprintable():
         return variables
     header = f"{_AGENT_HEADER}: {ctx.agent.id}"
     return {**variables, _HEADERS: f"{present.rstrip()}\n{header}" if present.strip() else header}
 
 
-def _sorted_out(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
-    """Decide for each variable how it travels."""
+def _by_way(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
+    """Choose the way of each variable. The server's own secrets that an `envFrom` may bring are set to ""."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
     large = {name: value for name, value in variables.items() if _bytes(name, value) > ENV_STRING_BYTES}
     fixed = {"HOME": POD_HOME, **{_pointer(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
@@ -158,16 +177,16 @@ def _sorted_out(variables: Mapping[str, str], inherited: Inherited, tokens: froz
 
 
 def _secret_ones(variables: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """By name, by shape, and whatever repeats a value that is secret elsewhere; paths are no secrets."""
+    """The variables that are secret by name or shape, or contain a secret value or token that is no path."""
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
-    telling = {*tokens, *secrets.values()}
-    telling = {value for value in telling if len(value) >= _TELLING_CHARS and not value.startswith("/")}
-    repeating = {name: value for name, value in variables.items() if any(part in value for part in telling)}
-    return secrets | repeating
+    known = {*tokens, *secrets.values()}
+    known = {value for value in known if len(value) >= _SEARCHED_CHARS and not value.startswith("/")}
+    quoting = {name: value for name, value in variables.items() if any(part in value for part in known)}
+    return secrets | quoting
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """JSON and headers carry what people and services wrote, so nobody can vouch for them."""
+    """JSON and headers hold texts of people and services, which may include credentials."""
     return is_secret_name(name) or name.endswith("_JSON") or name == _HEADERS or holds_secret(value)
 
 
@@ -176,7 +195,7 @@ def _names(entries: Iterable[JsonObject]) -> set[object]:
 
 
 def _shown(name: str) -> str:
-    """A name nobody vouches for, as a log line bears it."""
+    """An unchecked name, made fit for a log line."""
     return name if name.isprintable() and len(name) <= _SHOWN_CHARS else ascii(name[:_SHOWN_CHARS])
 
 

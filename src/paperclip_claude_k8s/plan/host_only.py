@@ -1,4 +1,9 @@
-"""Variables that mean something on the host's machine only (HOST.md 0.4)."""
+"""Environment variables that are right on the host's machine and wrong in a Pod.
+
+Temporary folders, sockets and loopback addresses of the host do not exist in a Pod. Paths on the shared
+volume are translated, loopback addresses are rebased, and the rest is dropped. Variables by which a run
+describes itself are never inherited, because in the home pod's environment they describe another run.
+"""
 
 import re
 
@@ -8,24 +13,24 @@ from paperclip_claude_k8s.plan.paths import to_pod_path
 _PATH_NAMES = re.compile(r"TMPDIR|TEMP|TMP|PAPERCLIP_TMPDIR|PAPERCLIP_(\w*_)?SCRATCH_DIR|GH_CONFIG_DIR")
 _PREFIXES = ("PAPERCLIP_GITHUB_", "PAPERCLIP_RUNNER_")
 _PATH_LIST = "PAPERCLIP_GIT_METADATA_ROOTS"
-_IN_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # named by others, not used by us
+_IN_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # compared, not used
 
 SERVER_SECRETS = frozenset(
     {"BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"}
 )
-"""What makes the host the host: with these an agent could sign any agent's token or read the database."""
+"""The host's own secrets: with these an agent could sign any agent's token or read the database."""
 
 RUN_NAME = re.compile(
     r"AGENT_HOME$|PAPERCLIP_(AGENT_ID|COMPANY_ID|RUN_ID|TASK_ID|LINKED_ISSUE_IDS)$"
     r"|PAPERCLIP_(ISSUE_|WAKE_|APPROVAL_|WORKSPACES?_|RUNTIME_SERVICE|RUNTIME_TOOLS_|RUNTIME_PRIMARY_URL)"
 )
-"""What a run says of itself: in the home pod's environment it can only be about something else."""
+"""Variables by which a run describes itself."""
 
 
 def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) -> str | None:
-    """The value as it is right inside a Pod, or None for one that names nothing there.
+    """The value that is right inside a Pod, or None if there is none.
 
-    `shared_dir` is where the shared volume is mounted here, None when the Pod has none.
+    `shared_dir` is where the shared volume is mounted here; None if the Pod has no shared volume.
     """
     if _PATH_NAMES.fullmatch(name):
         return _pod_path(value, shared_dir)

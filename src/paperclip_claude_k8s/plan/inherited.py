@@ -1,4 +1,9 @@
-"""What Jobs inherit from the home pod's environment, as Kubernetes would have resolved it there."""
+"""The part of the home pod's environment that Jobs inherit, resolved as Kubernetes resolved it there.
+
+Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier variable, `$$` is one dollar. An
+entry that refers to a Secret or ConfigMap (`valueFrom`) is passed on as it is, and so is a plain value that
+mentions such an entry; only the cluster can resolve these.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +18,7 @@ _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The home container's variables: values, and entries only Kubernetes can resolve."""
+    """The home container's variables: values, and entries that only Kubernetes can resolve."""
 
     literals: Mapping[str, str] = field(default_factory=dict, repr=False)
     value_from: tuple[JsonObject, ...] = ()
@@ -22,7 +27,7 @@ class Inherited:
 
 
 def inherited_environment(home: HomePod | None) -> Inherited:
-    """Everything but what is the server's own, or says of another run what ours says of itself."""
+    """All variables but the server's own secrets and those that describe a run."""
     if home is None:
         return Inherited()
     literals: dict[str, str] = {}
@@ -36,13 +41,13 @@ def inherited_environment(home: HomePod | None) -> Inherited:
             literals.pop(name, None)
             referring[name] = dict(entry)
         else:
-            written = str(entry.get("value") or "")
+            value = str(entry.get("value") or "")
             literals.pop(name, None)
             referring.pop(name, None)
-            if _refers(written, referring) and not (is_secret_name(name) or holds_secret(written)):
-                referring[name] = {"name": name, "value": _expand(written, literals, raw=True)}
+            if _refers(value, referring) and not (is_secret_name(name) or holds_secret(value)):
+                referring[name] = {"name": name, "value": _expand(value, literals, raw=True)}
             else:
-                literals[name] = _expand(written, literals)
+                literals[name] = _expand(value, literals)
     return Inherited(literals, tuple(referring.values()), tuple(home.env_from), tuple(sorted(dropped)))
 
 
@@ -51,15 +56,15 @@ def _refers(value: str, names: Mapping[str, JsonObject]) -> bool:
 
 
 def _expand(value: str, known: Mapping[str, str], *, raw: bool = False) -> str:
-    """Kubernetes' rule: `$(NAME)` of an earlier variable, `$$` for one dollar; the unknown stays as written.
+    """The value with `$(NAME)` and `$$` replaced; unknown names stay as they are.
 
-    `raw` leaves the text one that Kubernetes will expand once more.
+    `raw`: Kubernetes will expand the result once more, so its dollars stay escaped.
     """
 
-    def one(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$$" if raw else "$"
         found = known.get(match[1], match[0])
         return found.replace("$", "$$") if raw and match[1] in known else found
 
-    return _REFERENCE.sub(one, value)
+    return _REFERENCE.sub(replacement, value)

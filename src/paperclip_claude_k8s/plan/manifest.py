@@ -1,4 +1,14 @@
-"""RunPlan → the Job and its Secret, as the plain dicts the API server takes (SPEC 3)."""
+"""From a `RunPlan` to the Job and its Secret, as JSON for the API server.
+
+The Job has one Pod, which is never retried (`backoffLimit: 0`), with one agent container. The container's
+command is the relay script, which runs the agent and copies its output. The Job is created first and the
+Secret second, because the Secret has the Job as its owner. Until the Secret exists the Pod cannot start, so
+creating it releases the run; deleting the Job deletes both. A run without a Secret starts at once.
+
+`pod_template` builds the Pod of the plan alone; an operator's `podTemplate` is laid over it last
+(`pod_template.py`). In the container's env a later entry wins: entries of the home pod come first, then plain
+values and secrets, and the relay's own variables last.
+"""
 
 from typing import Any
 
@@ -6,9 +16,9 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster import labels as names
 from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
+from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
 from paperclip_claude_k8s.plan.identity import user_labels
-from paperclip_claude_k8s.plan.init_container import escaped, writing_container
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.pod_template import apply_overlay
 from paperclip_claude_k8s.plan.run_plan import SECRET_ENV_PREFIX, START_MARKS, RunPlan
@@ -19,7 +29,7 @@ TERMINATION_LOG = "/dev/termination-log"
 
 
 def job_manifest(plan: RunPlan) -> dict[str, Any]:
-    """The Job: one Pod, one try, one agent container."""
+    """The Job of the plan."""
     config = plan.config
     spec: JsonObject = {
         "backoffLimit": 0,
@@ -45,7 +55,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
 
 
 def pod_template(plan: RunPlan) -> dict[str, Any]:
-    """The Pod as built, before any overlay."""
+    """The Pod before any overlay."""
     return {
         "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
         "spec": _pod_spec(plan),
@@ -53,7 +63,7 @@ def pod_template(plan: RunPlan) -> dict[str, Any]:
 
 
 def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
-    """The run Secret: prompt, files and secret values; it goes when its owner, the Job, goes."""
+    """The run Secret with prompt, files and secret values; the cluster deletes it with the Job, its owner."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
     return {
         "apiVersion": "v1",
@@ -111,7 +121,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "runtimeClassName": config.runtime_class_name,
         "priorityClassName": config.priority_class_name,
         "securityContext": _pod_security(config.run_as_user),
-        "initContainers": [*_writers(plan), *sidecars(config)] or None,
+        "initContainers": [*_init_containers(plan), *sidecars(config)] or None,
         "containers": [_agent_container(plan)],
         "volumes": volumes(plan),
         **_placement(plan),
@@ -120,7 +130,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
 
 
 def _placement(plan: RunPlan) -> JsonObject:
-    """Where the Pod may run and how it resolves names: the config's word, else the home pod's."""
+    """Where the Pod may run and how it resolves names, by the config, else as the home pod does."""
     config, home = plan.config, plan.home
     selector = config.node_selector if config.node_selector is not None else home and dict(home.node_selector)
     tolerations = config.tolerations if config.tolerations is not None else home and home.tolerations
@@ -147,7 +157,7 @@ def _pod_security(user: int) -> JsonObject:
     }
 
 
-def _writers(plan: RunPlan) -> list[JsonObject]:
+def _init_containers(plan: RunPlan) -> list[JsonObject]:
     if not plan.by_init:
         return []
     files = plan.delivery
@@ -155,7 +165,7 @@ def _writers(plan: RunPlan) -> list[JsonObject]:
 
 
 def _container(plan: RunPlan) -> JsonObject:
-    """What every container of ours has in common."""
+    """The common part of the agent's and the init container."""
     config = plan.config
     return {
         "image": plan.image,
@@ -184,39 +194,41 @@ def _agent_container(plan: RunPlan) -> JsonObject:
 
 
 def _env(plan: RunPlan) -> list[JsonObject]:
-    """Later entries win where a name comes twice, so ours stand last."""
+    """The agent container's env; of entries with the same name the last one wins."""
     inherited: list[JsonObject] = list(plan.environment.value_from)
-    references = _relay_references(plan)
-    told = {name: value for name, value in _literals(plan).items() if name not in references}
+    values, references = _literals(plan), _relay_references(plan)
     literals: list[JsonObject] = [
-        {"name": name, "value": escaped(value)} for name, value in sorted(told.items())
+        {"name": name, "value": escaped(value)}
+        for name, value in sorted(values.items())
+        if name not in references
     ]
-    known = _literals(plan).keys()
     secrets: list[JsonObject] = [
         {
             "name": name,
             "valueFrom": {"secretKeyRef": {"name": plan.secret_name, "key": SECRET_ENV_PREFIX + name}},
         }
-        for name in sorted(plan.secret_env.keys() - known)
+        for name in sorted(plan.secret_env.keys() - values.keys())
     ]
-    learnt: list[JsonObject] = [{"name": name, "valueFrom": source} for name, source in references.items()]
-    return [*inherited, *literals, *secrets, *learnt]
+    relay_references: list[JsonObject] = [
+        {"name": name, "valueFrom": source} for name, source in references.items()
+    ]
+    return [*inherited, *literals, *secrets, *relay_references]
 
 
 def _literals(plan: RunPlan) -> dict[str, str]:
-    """The agent's plain variables; the Pod's own word on its daemon and its relay counts most."""
+    """Plain variables: the agent's, then those of the Docker daemon and of the relay, which win."""
     moved = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
-    told = {name: moved.get(value, value) for name, value in plan.environment.literals.items()}
-    return {**told, **docker_env(plan.config), **_relay_env(plan)}
+    agents = {name: moved.get(value, value) for name, value in plan.environment.literals.items()}
+    return {**agents, **docker_env(plan.config), **_relay_env(plan)}
 
 
 def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
-    """What the relay learns only in its Pod: which one it is, and which one alone may start the agent."""
-    pod: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
+    """Variables known only in the Pod: its uid, and the uid of the one Pod that may start the agent."""
+    pod_uid: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
     if not plan.secret_data:
-        return {relay.POD: pod}
-    only: JsonObject = {"name": plan.secret_name, "key": names.ONLY_POD_KEY, "optional": True}
-    return {relay.POD: pod, relay.ONLY_POD: {"secretKeyRef": only}}
+        return {relay.POD: pod_uid}
+    only_pod: JsonObject = {"name": plan.secret_name, "key": names.ONLY_POD_KEY, "optional": True}
+    return {relay.POD: pod_uid, relay.ONLY_POD: {"secretKeyRef": only_pod}}
 
 
 def _relay_env(plan: RunPlan) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""The MCP servers of a run: baseline file, the host's, the config's, one file for the CLI (SPEC 3).
+"""The MCP servers of a run, merged into one file for the CLI.
 
-The file holds tokens, so it travels in the run Secret only. `--strict-mcp-config` makes it the whole truth:
-what the CLI would have found by itself is left out, so the baseline file is merged in here.
+They come from the baseline file on the shared volume, the host, and the config; a later one of the same name
+wins. The file holds tokens, so it is delivered in the run Secret only. With `--strict-mcp-config` the CLI
+reads no other file, which is why the baseline is merged in here.
 """
 
 import hashlib
@@ -18,25 +19,23 @@ from paperclip_claude_k8s.plan.templates import encodable
 
 FILE = "mcp.json"
 BASELINE = ".mcp.json"
-"""The file at the shared volume's top with the servers every agent gets."""
+"""The file at the top of the shared volume with the servers that every agent gets."""
 
-_HIDING = ("env", "headers")
-"""Parts of a server whose values are credentials, and change while the server stays the same."""
+_CREDENTIALS = ("env", "headers")
+"""Parts of a server that hold credentials; their values change while the server stays the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class McpPlan:
-    """What the CLI is told of MCP servers; `servers` is empty where it shall look for itself.
-
-    `identity` names the set without its tokens: a session is only resumed with the set it was started with.
-    """
+    """The servers of a run; none lets the CLI find its servers itself."""
 
     servers: Mapping[str, JsonMap] = field(default_factory=dict, repr=False)
     identity: str | None = None
+    """Hash of the set without its tokens; a session is resumed only with the set that it began with."""
 
     @property
     def file(self) -> str | None:
-        """Its path in the Pod, for `--mcp-config`."""
+        """The file's path in the Pod, for `--mcp-config`."""
         return f"{RUN_DIR}/{FILE}" if self.servers else None
 
     @property
@@ -48,11 +47,11 @@ class McpPlan:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Values that may be shown nowhere: headers, whole and without their scheme, and variables."""
+        """Values that may not be shown anywhere: variables and headers, and headers without `Bearer`."""
         values = [
             value
             for server in self.servers.values()
-            for part in _HIDING
+            for part in _CREDENTIALS
             for value in as_object(server.get(part)).values()
             if isinstance(value, str) and value.strip()
         ]
@@ -62,33 +61,32 @@ class McpPlan:
 def plan_mcp(
     ctx: ExecutionContext, config: AdapterConfig, baseline: Mapping[str, object], api_url: str
 ) -> McpPlan:
-    """Later ones win by name: baseline, host, config; a server that the config sets to null is left out.
+    """Merge the servers; null in the config removes one.
 
-    Without any of the host's or the config's the CLI reads the baseline itself, as it reads the project's.
+    If neither host nor config has a server, the CLI reads the baseline itself, like the project's own file.
     """
-    heard = host_servers(ctx, api_url)
-    if not heard and not config.mcp_servers:
+    host = host_servers(ctx, api_url)
+    if not host and not config.mcp_servers:
         return McpPlan()
-    told = {name: server for name, server in baseline.items() if isinstance(server, dict)}
-    merged = {name: server for name, server in {**told, **heard, **config.mcp_servers}.items() if server}
-    servers = {name: server for name, server in merged.items() if isinstance(server, dict)}
+    merged = {**baseline, **host, **config.mcp_servers}
+    servers = {name: server for name, server in merged.items() if server and isinstance(server, dict)}
     return McpPlan(servers, _identity(servers, _connections(ctx)) if servers else None)
 
 
 def host_servers(ctx: ExecutionContext, api_url: str) -> dict[str, JsonMap]:
-    """The host's connections in the CLI's form; their addresses are the host's own, as Pods reach it."""
+    """The host's connections in the CLI's form, with addresses that Pods can reach."""
     return {
         name: {
             "type": "http",
             "url": rebase(url, api_url),
             **({"headers": {"Authorization": f"Bearer {token}"}} if token else {}),
         }
-        for name, url, token, _ in _told(ctx)
+        for name, url, token, _ in _usable_servers(ctx)
     }
 
 
-def _told(ctx: ExecutionContext) -> Iterator[tuple[str, str, str | None, str | None]]:
-    """Name, address, token and connection of each usable server."""
+def _usable_servers(ctx: ExecutionContext) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """Name, address, token and connection id of each server of the host that has a name and an address."""
     for server in as_objects(as_object(ctx.runtime_mcp).get("servers")):
         name, url = as_label(server.get("name")), as_label(server.get("url"))
         if name and url:
@@ -97,14 +95,15 @@ def _told(ctx: ExecutionContext) -> Iterator[tuple[str, str, str | None, str | N
 
 
 def _connections(ctx: ExecutionContext) -> Mapping[str, str]:
-    return {name: connection for name, _, _, connection in _told(ctx) if connection}
+    return {name: connection for name, _, _, connection in _usable_servers(ctx) if connection}
 
 
 def _identity(servers: Mapping[str, JsonMap], connections: Mapping[str, str]) -> str:
-    """sha256 over names, addresses, connections and commands; tokens are new with every run (HOST.md 6.2)."""
-    known = {name: [_lasting(server), connections.get(name)] for name, server in servers.items()}
-    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    """sha256 over names, addresses, connections and commands. Tokens are left out: each run has new ones."""
+    lasting = {name: [_lasting(server), connections.get(name)] for name, server in servers.items()}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _lasting(server: JsonMap) -> JsonMap:
-    return {key: sorted(as_object(value)) if key in _HIDING else value for key, value in server.items()}
+    """The server with the names, and not the values, of its variables and headers."""
+    return {key: sorted(as_object(value)) if key in _CREDENTIALS else value for key, value in server.items()}

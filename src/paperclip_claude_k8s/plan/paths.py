@@ -1,4 +1,4 @@
-"""Places in the agent's Pod, and what a path of the host is called there."""
+"""Folders in the agent's Pod, and the translation of host paths on the shared volume to Pod paths."""
 
 import posixpath
 
@@ -6,17 +6,16 @@ POD_HOME = "/paperclip"
 """Where the shared volume is mounted in the agent's Pod; also its HOME."""
 
 RUN_DIR = "/var/run/paperclip/run"
-"""Where the run Secret's files are: prompt.txt and what else the plan put into it."""
-
+"""Folder with the run's files: prompt.txt, mcp.json and others."""
 
 SCRATCH_DIR = "/var/run/paperclip/scratch"
-"""The relay's own folder: the agent's stdout and stderr lie here while they are copied."""
+"""The relay's folder, where it buffers the agent's stdout and stderr."""
 
 
 def to_pod_path(path: str, shared_dir: str) -> str | None:
-    """The same file as the Pod sees it, or None where it does not lie on the shared volume.
+    """The path of the same file in the Pod, or None if it is not on the shared volume.
 
-    `shared_dir` is where that volume is mounted here. `..` is resolved first, so no path escapes by it.
+    `shared_dir` is where the volume is mounted here. `..` is resolved first, so that it cannot lead out.
     """
     if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path:
         return None
@@ -28,5 +27,5 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
 
 
 def _normal(path: str) -> str:
-    """POSIX lets two leading slashes stand; for us they are one."""
+    """Normalized, also two leading slashes, which `posixpath.normpath` keeps."""
     return "/" + posixpath.normpath(path).lstrip("/")

@@ -1,6 +1,9 @@
-"""The Pod Security Standard `restricted`, rule by rule, over a Pod's template.
+"""Checks a Pod template against the Pod Security Standard `restricted`, which includes `baseline`.
 
-Source: kubernetes.io/docs/concepts/security/pod-security-standards. Rules of `baseline` are part of it.
+Each control of kubernetes.io/docs/concepts/security/pod-security-standards is one function: it takes the Pod
+and yields a short sentence per violation. The Pod as the adapter builds it meets all of them; with an overlay
+or `enableDocker` it may not. A namespace that enforces `restricted` rejects such a Pod when it is created, so
+the violations are reported beforehand.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,14 +16,14 @@ from paperclip_claude_k8s.host.context import JsonMap
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A Pod's template as the rules look at it."""
+    """A Pod template, taken apart for the rules."""
 
     annotations: JsonMap
     spec: JsonMap
     context: JsonMap
-    """The Pod's own security context."""
+    """The security context of the Pod itself."""
     containers: Sequence[tuple[str, JsonMap, JsonMap]]
-    """Who, the container, its security context."""
+    """For each container: what to call it in a sentence, the container, its security context."""
 
     @classmethod
     def of(cls, template: JsonMap) -> "Pod":
@@ -30,15 +33,15 @@ class Pod:
 
     @property
     def contexts(self) -> Iterator[tuple[str, JsonMap]]:
-        """Who and its security context: the Pod's and each container's."""
+        """Subject and security context, of the Pod and of each container."""
         yield "the Pod", self.context
-        for who, _, context in self.containers:
-            yield who, context
+        for subject, _, context in self.containers:
+            yield subject, context
 
     def effective(self, key: str) -> Iterator[tuple[str, Any]]:
-        """What holds for each container: its own word, else the Pod's."""
-        for who, _, context in self.containers:
-            yield who, context.get(key, self.context.get(key))
+        """Subject and value for each container: its own setting, else the Pod's."""
+        for subject, _, context in self.containers:
+            yield subject, context.get(key, self.context.get(key))
 
 
 Rule: TypeAlias = Callable[[Pod], Iterable[str]]
@@ -81,7 +84,7 @@ _ACTIONS = ("httpGet", "tcpSocket")
 
 
 def weaknesses(template: JsonMap) -> tuple[str, ...]:
-    """Every way in which this Pod falls short of `restricted`, in words; nothing for one that meets it."""
+    """One sentence for each violation of `restricted`."""
     pod = Pod.of(template)
     return tuple(found for rule in RULES for found in rule(pod))
 
@@ -118,88 +121,88 @@ def _apparmor_annotations(pod: Pod) -> Iterator[str]:
 
 
 def _windows(pod: Pod) -> Iterator[str]:
-    for who, context in pod.contexts:
+    for subject, context in pod.contexts:
         if get_object(context, "windowsOptions").get("hostProcess"):
-            yield f"{who} is a Windows HostProcess"
+            yield f"{subject} is a Windows HostProcess"
 
 
 def _selinux(pod: Pod) -> Iterator[str]:
-    for who, context in pod.contexts:
+    for subject, context in pod.contexts:
         options = get_object(context, "seLinuxOptions")
         if options.get("type", "") not in _SELINUX_TYPES or options.get("user") or options.get("role"):
-            yield f"{who} sets SELinux options of its own"
+            yield f"{subject} sets SELinux options of its own"
 
 
 def _apparmor(pod: Pod) -> Iterator[str]:
-    for who, context in pod.contexts:
+    for subject, context in pod.contexts:
         profile = get_object(context, "appArmorProfile").get("type")
         if profile is not None and profile not in _PROFILES:
-            yield f"{who} has AppArmor profile {profile}"
+            yield f"{subject} has AppArmor profile {profile}"
 
 
 def _run_as_user(pod: Pod) -> Iterator[str]:
-    for who, context in pod.contexts:
+    for subject, context in pod.contexts:
         if context.get("runAsUser") == 0:
-            yield f"{who} runs as user 0"
+            yield f"{subject} runs as user 0"
 
 
 def _run_as_non_root(pod: Pod) -> Iterator[str]:
-    for who, value in pod.effective("runAsNonRoot"):
+    for subject, value in pod.effective("runAsNonRoot"):
         if value is not True:
-            yield f"{who} may run as root (runAsNonRoot is not true)"
+            yield f"{subject} may run as root (runAsNonRoot is not true)"
 
 
 def _seccomp(pod: Pod) -> Iterator[str]:
-    for who, profile in pod.effective("seccompProfile"):
+    for subject, profile in pod.effective("seccompProfile"):
         kind = profile.get("type") if isinstance(profile, Mapping) else None
         if kind not in _PROFILES:
-            yield f"{who} has seccomp profile {kind or 'none'}"
+            yield f"{subject} has seccomp profile {kind or 'none'}"
 
 
 # Containers --------------------------------------------------------------------------------------------
 
 
 def _privileged(pod: Pod) -> Iterator[str]:
-    for who, _, context in pod.containers:
+    for subject, _, context in pod.containers:
         if context.get("privileged"):
-            yield f"{who} is privileged"
+            yield f"{subject} is privileged"
 
 
 def _escalation(pod: Pod) -> Iterator[str]:
-    for who, _, context in pod.containers:
+    for subject, _, context in pod.containers:
         if context.get("allowPrivilegeEscalation") is not False:
-            yield f"{who} may escalate privileges"
+            yield f"{subject} may escalate privileges"
 
 
 def _capabilities(pod: Pod) -> Iterator[str]:
-    for who, _, context in pod.containers:
+    for subject, _, context in pod.containers:
         capabilities = get_object(context, "capabilities")
         if "ALL" not in (capabilities.get("drop") or ()):
-            yield f"{who} does not drop ALL capabilities"
+            yield f"{subject} does not drop ALL capabilities"
         for added in capabilities.get("add") or ():
             if added != "NET_BIND_SERVICE":
-                yield f"{who} adds capability {added}"
+                yield f"{subject} adds capability {added}"
 
 
 def _proc_mount(pod: Pod) -> Iterator[str]:
-    for who, _, context in pod.containers:
+    for subject, _, context in pod.containers:
         if context.get("procMount") not in {None, "", "Default"}:
-            yield f"{who} has procMount {context['procMount']}"
+            yield f"{subject} has procMount {context['procMount']}"
 
 
 def _host_ports(pod: Pod) -> Iterator[str]:
-    for who, container, _ in pod.containers:
+    for subject, container, _ in pod.containers:
         for port in get_objects(container, "ports"):
             if port.get("hostPort"):
-                yield f"{who} takes host port {port['hostPort']}"
+                yield f"{subject} takes host port {port['hostPort']}"
 
 
 def _probed_hosts(pod: Pod) -> Iterator[str]:
-    for who, container, _ in pod.containers:
-        asking = [get_object(container, probe) for probe in _PROBES]
-        asking += [get_object(get_object(container, "lifecycle"), hook) for hook in _HOOKS]
-        if any(get_object(asked, action).get("host") for asked in asking for action in _ACTIONS):
-            yield f"{who} has a probe or hook that names a host"
+    for subject, container, _ in pod.containers:
+        handlers = [get_object(container, probe) for probe in _PROBES]
+        handlers += [get_object(get_object(container, "lifecycle"), hook) for hook in _HOOKS]
+        if any(get_object(handler, action).get("host") for handler in handlers for action in _ACTIONS):
+            yield f"{subject} has a probe or hook that names a host"
 
 
 RULES: tuple[Rule, ...] = (

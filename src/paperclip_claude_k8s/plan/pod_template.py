@@ -1,4 +1,17 @@
-"""`podTemplate`: an operator's overlay over the Pod, laid on last, and what it may not touch (SPEC 3)."""
+"""`podTemplate`: an operator's overlay, laid over the Pod last, and the fields that it may not change.
+
+The overlay is a strategic merge patch and may change almost everything: add containers, volumes, labels or
+variables, change images and resources, choose nodes. These stay as built, because no run works without them:
+
+- the agent's command, which is the relay, and where the relay leaves its summary;
+- the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
+- the volumes and mounts of the run's files and of the relay, the variables PAPERCLIP_* and HOME;
+- labels and annotations with a reserved prefix, by which the Job and its Pod are found.
+
+After the merge they are put back (`apply_overlay`); `refused_paths` names what the overlay could not change.
+Example: `{"spec": {"containers": [{"name": "claude", "command": ["sh"], "tty": true}]}}` sets `tty`, and
+`spec.containers.claude.command` is refused.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +25,11 @@ from paperclip_claude_k8s.plan.strategic_merge import merge
 
 CONTAINERS = ("initContainers", "containers")
 _RESTARTS = ("restartPolicy", "restartPolicyRules")
-"""Whether the kubelet starts a container again in its place (Kubernetes 1.34 and newer)."""
+"""Whether the kubelet restarts a container (rules: Kubernetes 1.34 or newer)."""
 _FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy", *_RESTARTS)
-"""The relay, and where it leaves its summary: without them no run could be judged. No agent runs twice."""
+"""Fields of the agent's container that stay as built."""
 _RESTART_ALONE = "Restart"
-"""The one action of a restart rule that leaves the other containers of the Pod alone."""
+"""The only action of a restart rule that does not restart the Pod's other containers."""
 _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
 _FIXED_VARIABLES = ("PAPERCLIP_", "HOME")
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
@@ -24,25 +37,25 @@ _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What to lay over the Pod's template; secret values in it travel in the run Secret, key → value."""
+    """The patch, and its secret values, which go into the run Secret: key → value."""
 
     template: JsonMap = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def read_overlay(template: JsonMap | None, secret_name: str) -> Overlay:
-    """The configured overlay with a reference to the run Secret in place of each secret-looking value."""
+    """The configured overlay with each value that looks secret replaced by a reference to the run Secret."""
     if not template:
         return Overlay()
     secrets: dict[str, str] = {}
     spec: JsonMap = dict(template.get("spec") or {})
     for kind in CONTAINERS:
         if kind in spec:
-            spec[kind] = [_hidden(container, secret_name, secrets) for container in spec[kind] or ()]
+            spec[kind] = [_with_references(container, secret_name, secrets) for container in spec[kind] or ()]
     return Overlay({**template, "spec": spec}, secrets)
 
 
-def _hidden(container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
+def _with_references(container: JsonMap, secret_name: str, secrets: dict[str, str]) -> JsonMap:
     env = [_reference(entry, container, secret_name, secrets) for entry in container.get("env") or ()]
     return {**container, "env": env} if env else dict(container)
 
@@ -58,7 +71,7 @@ def _reference(entry: JsonMap, container: JsonMap, secret_name: str, secrets: di
 
 
 def apply_overlay(template: JsonMap, overlay: Overlay) -> JsonMap:
-    """The Pod's template under the overlay, with what a run cannot do without put back."""
+    """The Pod template with the overlay merged in and the required fields put back."""
     if not overlay.template:
         return template
     merged = merge(template, overlay.template)
@@ -69,18 +82,21 @@ def apply_overlay(template: JsonMap, overlay: Overlay) -> JsonMap:
 
 
 def refused_paths(template: JsonMap, overlay: Overlay) -> tuple[str, ...]:
-    """Where the overlay was not followed, as paths; nothing where it was."""
+    """Paths of the fields that the overlay could not change."""
     if not overlay.template:
         return ()
     return tuple(sorted(_differing(merge(template, overlay.template), apply_overlay(template, overlay), "")))
 
 
 def _metadata(ours: JsonMap, merged: JsonMap) -> JsonMap:
-    """Labels and annotations only: name and namespace are the controller's."""
-    return {part: _kept(ours.get(part) or {}, merged.get(part) or {}) for part in ("labels", "annotations")}
+    """Labels and annotations only; the Job controller sets name and namespace."""
+    return {
+        part: _with_reserved(ours.get(part) or {}, merged.get(part) or {})
+        for part in ("labels", "annotations")
+    }
 
 
-def _kept(ours: JsonMap, merged: JsonMap) -> JsonMap:
+def _with_reserved(ours: JsonMap, merged: JsonMap) -> JsonMap:
     theirs = {key: value for key, value in merged.items() if not key.startswith(RESERVED_PREFIXES)}
     return {**theirs, **{key: value for key, value in ours.items() if key.startswith(RESERVED_PREFIXES)}}
 
@@ -99,19 +115,19 @@ def _spec(ours: JsonMap, merged: JsonMap) -> JsonMap:
     return {
         **merged,
         "restartPolicy": ours["restartPolicy"],
-        "containers": [_agent(agent, theirs), *map(_restarting_alone, others)],
+        "containers": [_agent(agent, theirs), *map(_without_restart_all, others)],
         "volumes": [*fixed, *volumes],
         **({"initContainers": init} if init else {}),
     }
 
 
 def _init(ours: JsonMap | None, theirs: JsonMap) -> JsonMap:
-    """An init container or sidecar: one of ours is started as often as we said."""
-    return _restarting_alone(theirs) if ours is None else _with_ours(ours, theirs, _RESTARTS)
+    """An init container or sidecar; if it is one of ours, its restart policy stays."""
+    return _without_restart_all(theirs) if ours is None else _with_ours(ours, theirs, _RESTARTS)
 
 
-def _restarting_alone(container: JsonMap) -> JsonMap:
-    """A container of the overlay, without rules by which its end restarts the agent as well."""
+def _without_restart_all(container: JsonMap) -> JsonMap:
+    """A container of the overlay without rules that restart the agent when the container ends."""
     rules = container.get("restartPolicyRules")
     if not isinstance(rules, list):
         return container
@@ -121,15 +137,15 @@ def _restarting_alone(container: JsonMap) -> JsonMap:
 
 
 def _with_ours(ours: JsonMap, theirs: JsonMap, keys: tuple[str, ...]) -> JsonMap:
-    """Theirs, but for these keys: each as ours has it, or not at all."""
+    """Theirs, with these keys as in ours; a key that ours lacks is removed."""
     rest = {key: value for key, value in theirs.items() if key not in keys}
     return {**rest, **{key: ours[key] for key in keys if key in ours}}
 
 
 def _agent(ours: JsonMap, theirs: JsonMap) -> JsonMap:
-    """The agent's container: what the relay stands on, and what the run says of itself, are ours."""
+    """The agent's container with its fixed fields, variables and mounts put back."""
     return {
-        **_resized_in_place(_with_ours(ours, theirs, _FIXED)),
+        **_without_restart_on_resize(_with_ours(ours, theirs, _FIXED)),
         "env": _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable),
         "volumeMounts": _put_back(
             ours["volumeMounts"], theirs.get("volumeMounts") or (), "mountPath", _FIXED_MOUNTS.__contains__
@@ -137,8 +153,8 @@ def _agent(ours: JsonMap, theirs: JsonMap) -> JsonMap:
     }
 
 
-def _resized_in_place(container: JsonMap) -> JsonMap:
-    """Without the wish to be started again when its resources change."""
+def _without_restart_on_resize(container: JsonMap) -> JsonMap:
+    """The container without policies that restart it when its resources change."""
     policies = container.get("resizePolicy")
     if not isinstance(policies, list):
         return container
@@ -162,15 +178,15 @@ def _named(items: Any, name: str) -> JsonMap:  # noqa: ANN401  # a list of JSON
     return found
 
 
-def _differing(wished: Any, got: Any, where: str) -> Iterator[str]:  # noqa: ANN401  # any JSON
-    """Paths at which two values differ; items of lists go by their name, order aside."""
-    if isinstance(wished, Mapping) and isinstance(got, Mapping):
-        for key in {*wished, *got}:
-            yield from _differing(wished.get(key), got.get(key), f"{where}.{key}" if where else key)
-    elif isinstance(wished, list) and isinstance(got, list):
-        yield from _differing(_by_name(wished), _by_name(got), where)
-    elif wished != got:
-        yield where
+def _differing(wanted: Any, got: Any, path: str) -> Iterator[str]:  # noqa: ANN401  # any JSON
+    """Paths at which two values differ; items of lists are compared by name, in any order."""
+    if isinstance(wanted, Mapping) and isinstance(got, Mapping):
+        for key in {*wanted, *got}:
+            yield from _differing(wanted.get(key), got.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(wanted, list) and isinstance(got, list):
+        yield from _differing(_by_name(wanted), _by_name(got), path)
+    elif wanted != got:
+        yield path
 
 
 def _by_name(items: list[Any]) -> Any:  # noqa: ANN401  # a map, or what cannot be one

@@ -1,6 +1,7 @@
-"""`enableRtk`: a hook of the CLI that cuts what tools give back to a number of bytes (SPEC 3, opt-in).
+"""`enableRtk`: a CLI hook that cuts the output of tools to a number of bytes.
 
-The CLI merges the hooks of `--settings FILE` with those of the shared HOME, which is never edited.
+The hook is in a settings file of its own, for `--settings`: the CLI merges it with the settings in the shared
+HOME, which the adapter never edits.
 """
 
 import json
@@ -20,12 +21,12 @@ def hook_script() -> str:
 
 
 def rtk_files(config: AdapterConfig) -> dict[str, str]:
-    """File name → text, for the run's own folder; nothing where the hook is off."""
+    """File name → text of the hook's files; none if the hook is off."""
     if not config.enable_rtk:
         return {}
-    # an image without node keeps its tools' output as it is
-    run = f"node {RUN_DIR}/{SCRIPT} {config.rtk_max_output_bytes}"
-    command = f"if command -v node >/dev/null 2>&1; then {run}; else cat >/dev/null; fi"
+    # without node in the image, tools keep their whole output
+    node = f"node {RUN_DIR}/{SCRIPT} {config.rtk_max_output_bytes}"
+    command = f"if command -v node >/dev/null 2>&1; then {node}; else cat >/dev/null; fi"
     hook = {"matcher": "*", "hooks": [{"type": "command", "command": command, "timeout": 30}]}
     return {SETTINGS: json.dumps({"hooks": {"PostToolUse": [hook]}}), SCRIPT: hook_script()}
 

@@ -1,6 +1,7 @@
-"""Where a copy of the agent's stdout is kept on the shared volume, to fill gaps in the log from (SPEC 5).
+"""The copy of the agent's stdout on the shared volume, from which gaps in the followed log are filled.
 
-Each Pod of the Job has a copy of its own, named after the Pod: two Pods must never write one file.
+Each Pod of the Job writes a file of its own, with a part of the Pod's uid in its name:
+`run-logs/<company>/<agent>/<run>.0a1b2c3d.ndjson`. Two Pods must never write the same file.
 """
 
 import re
@@ -14,12 +15,12 @@ from paperclip_claude_k8s.plan.paths import POD_HOME
 FOLDER = "run-logs"
 _ENDING = ".ndjson"
 _POD_CHARS = 8
-"""So much of the Pod's uid stands in the name of its file."""
+"""Characters of the Pod's uid in the file's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLogPlan:
-    """The path below the shared volume, without the Pod's part, and where that volume is here, if it is."""
+    """`path` on the shared volume, without the Pod's part; `volume_here` is the volume's mount point here."""
 
     path: str
     volume_here: str | None
@@ -30,35 +31,37 @@ class RunLogPlan:
 
 
 def path_of_pod(path: str, pod_uid: str) -> str:
-    """The path of the file that a Pod's relay writes, from the one that the Job's annotation names."""
+    """The file of one Pod; `path` is the one in the Job's annotation, without the Pod's part."""
     return f"{path.removesuffix(_ENDING)}.{pod_uid[:_POD_CHARS]}{_ENDING}"
 
 
 def is_of_run(name: str, run_name: str) -> bool:
-    """Whether a file of this name belongs to the run, whose name without a Pod's part is `run_name`."""
+    """Whether a file belongs to the run whose file is `run_name` without the Pod's part."""
     stem = re.escape(run_name.removesuffix(_ENDING))
     return re.fullmatch(rf"{stem}(\.[0-9a-f]{{{_POD_CHARS}}})?{re.escape(_ENDING)}", name) is not None
 
 
 def plan_run_log(
-    config: AdapterConfig, who: Identity, claim: str, volume_here: str | None, attempt: int = 1
+    config: AdapterConfig, identity: Identity, claim_name: str, volume_here: str | None, attempt: int = 1
 ) -> RunLogPlan | None:
-    """On where the volume is mounted here too, or where the config says so; never without a volume."""
+    """Where the copy goes, or None for no copy: by `teeRunLog`, else if the volume is mounted here too."""
     wanted = volume_here is not None if config.tee_run_log is None else config.tee_run_log
-    if not wanted or not claim:
+    if not wanted or not claim_name:
         return None
-    name = who.job_name(attempt) if who.run is None or attempt > 1 else who.run
-    return RunLogPlan("/".join((FOLDER, who.company or "none", who.agent, f"{name}{_ENDING}")), volume_here)
+    name = identity.job_name(attempt) if identity.run is None or attempt > 1 else identity.run
+    return RunLogPlan(
+        "/".join((FOLDER, identity.company or "none", identity.agent, f"{name}{_ENDING}")), volume_here
+    )
 
 
-def why_without_effect(config: AdapterConfig, claim: str, volume_here: str | None) -> Iterator[str]:
-    """What a person who set `teeRunLog` should know."""
+def why_without_effect(config: AdapterConfig, claim_name: str, volume_here: str | None) -> Iterator[str]:
+    """A line for an operator whose `teeRunLog` does nothing, or less than expected."""
     if not config.tee_run_log:
         return
-    if not claim:
+    if not claim_name:
         yield "teeRunLog has no effect: the Job has no shared volume"
     elif volume_here is None:
         yield (
-            "teeRunLog keeps the output on the shared volume, but that is not mounted here: no gap can be "
-            "filled from it and nobody removes it; set sharedVolumeDir to where it is mounted"
+            "teeRunLog copies the output to the shared volume, but this process does not mount it: gaps in "
+            "the log are not filled, and the files are never removed; set sharedVolumeDir to its mount point"
         )

@@ -1,4 +1,9 @@
-"""Strategic merge, as `kubectl patch` does it for Pods: maps and named items merge, the rest is replaced."""
+"""Strategic merge patch for Pods, as in `kubectl patch`.
+
+Maps merge by key; lists of named items merge by the key in `MERGE_KEYS` (`name`, or `mountPath` for mounts);
+other values, plain lists too, are replaced. `null` removes a key, `$patch: delete` an item, and
+`$patch: replace` replaces a map or list as a whole. Other `$` directives have no effect.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +12,12 @@ from paperclip_claude_k8s.host.pod_template_reader import MERGE_KEYS
 
 DIRECTIVE = "$patch"
 _CHOICES = {"env": frozenset({"value", "valueFrom"})}
-"""Keys of which an item may have one only: a new one takes the old one's place."""
+"""Alternative keys, of which an item has one: a new one removes the old one."""
 _NO_SOURCE = frozenset({"name"})
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A new map; `null` removes a key, `$patch: replace` replaces a map. Neither argument is changed."""
+    """The patched map, a new one; neither argument is changed."""
     if patch.get(DIRECTIVE) == "replace":
         return {key: _plain(value) for key, value in patch.items() if not key.startswith("$")}
     merged = dict(original)
@@ -40,7 +45,7 @@ def _merged(key: str, old: Any, new: Any) -> Any:  # noqa: ANN401  # any JSON
 def _merge_items(
     field: str, name: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Items of the same name in their old place, new ones behind them."""
+    """Items of the same name stay in their old position, new ones follow."""
     replaces = any(item.get(DIRECTIVE) == "replace" and name not in item for item in new)
     items = {} if replaces else {item[name]: dict(item) for item in old}
     for item in new:
@@ -49,12 +54,12 @@ def _merge_items(
         if item.get(DIRECTIVE) == "delete":
             items.pop(item[name], None)
         else:
-            items[item[name]] = merge(_chosen(field, items.get(item[name], {}), item), item)
+            items[item[name]] = merge(_without_replaced(field, items.get(item[name], {}), item), item)
     return list(items.values())
 
 
-def _chosen(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old item without what the new one names another kind of."""
+def _without_replaced(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old item without the keys for which the new one brings an alternative."""
     kinds = _CHOICES.get(field)
     if field == "volumes":
         kinds = frozenset({*old, *new}) - _NO_SOURCE
@@ -64,7 +69,7 @@ def _chosen(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Without directives."""
+    """The value without directives."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if not key.startswith("$")}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

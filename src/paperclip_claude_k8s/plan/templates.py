@@ -1,4 +1,4 @@
-"""Templates and sections of a prompt, as hosts define them (HOST.md 7.2)."""
+"""Templates and sections of a prompt, by the rules that hosts of this family use for them."""
 
 import json
 import re
@@ -8,29 +8,29 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
 def render_template(template: str, given: Mapping[str, object]) -> str:
-    """`{{ path.to.value }}` replaced by what it names; other braces stay, nothing is escaped or nested."""
+    """Replaces each `{{ path.to.value }}` by its value. Nothing is escaped; values are not rendered again."""
     return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(given, match[1])), template)
 
 
 def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:
-    """The strings among `sections`, trimmed, the empty ones left out."""
+    """The strings among `sections`, trimmed and joined; empty ones are left out."""
     trimmed = (section.strip() for section in sections if isinstance(section, str))
     return separator.join(section for section in trimmed if section)
 
 
 def compact_json(value: object) -> str:
-    """JSON without blanks, as UTF-8 can carry it; dates, ids and other strangers become their text."""
+    """JSON without blanks that UTF-8 can encode; values unknown to JSON, such as dates, become their text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
     return encodable(text)
 
 
 def encodable(text: str) -> str:
-    """Lone surrogates, which JSON can spell and UTF-8 cannot, become question marks."""
+    """The text with question marks for lone surrogates, which JSON can spell and UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _lookup(given: object, path: str) -> object:
-    """Walk through objects only: a list or a scalar ends the walk with nothing."""
+    """The value at a dotted path through objects; None if the path leads through a list or a scalar."""
     for part in path.split("."):
         given = given.get(part) if isinstance(given, Mapping) else None
     return given

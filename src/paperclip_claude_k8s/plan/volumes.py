@@ -1,22 +1,27 @@
-"""The volumes of an agent's Pod and where they are mounted."""
+"""The volumes of the agent's Pod and their mounts.
+
+`run` holds the run's files (a Secret, or an emptyDir that the init container fills), `scratch` the relay's
+buffers, `home` the shared volume or an emptyDir; the rest are Secret volumes of the home pod, under `home-…`.
+"""
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
 from paperclip_claude_k8s.plan.docker import docker_mounts, docker_volumes
+from paperclip_claude_k8s.plan.identity import LABEL_CHARS
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
-"""HOME of an agent without a shared volume: tools and caches have been seen to take 20 GiB and more."""
+"""HOME of an agent without a shared volume; tools and caches take up to 20 GiB."""
 
 _RUN_SIZE = "16Mi"
-"""The run's files all together are below the size of two Kubernetes objects."""
+"""All files of a run together are smaller than two Kubernetes objects."""
 
 _GROUP_READABLE = 0o440
-"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them through its group."""
+"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them as member of that group."""
 
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
-    """Every emptyDir is bounded: a full node disk kills more than one run."""
+    """All volumes. Every emptyDir has a size limit: a full node disk would kill other runs too."""
     scratch = {
         "sizeLimit": str(2 * plan.config.log_limit_bytes)
     }  # stdout and stderr may each reach the limit
@@ -45,9 +50,9 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def _run_volumes(plan: RunPlan) -> list[JsonObject]:
-    """The run's files: a Secret as it is, or a folder that the init container fills, with or without one."""
+    """The run's files: the Secret itself, or a folder that the init container fills, and its Secret."""
     files = plan.delivery.secret
-    # Files only: the secret env values of the same Secret must not lie in the agent's file system too.
+    # Files only: the same Secret holds values of variables, which must not become files.
     items = [{"key": name, "path": name} for name in sorted(files)]
     secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": items}
     if not plan.by_init:
@@ -57,15 +62,15 @@ def _run_volumes(plan: RunPlan) -> list[JsonObject]:
 
 
 def _home_volume(plan: RunPlan) -> JsonObject:
-    claim = plan.home.claim_name if plan.home else ""
-    if claim:
-        return {"persistentVolumeClaim": {"claimName": claim}}
+    claim_name = plan.home.claim_name if plan.home else ""
+    if claim_name:
+        return {"persistentVolumeClaim": {"claimName": claim_name}}
     return {"emptyDir": {"sizeLimit": _HOME_SIZE}}
 
 
 def _volume_name(volume: SecretVolume) -> str:
-    """Home's own names could meet ours."""
-    return f"home-{volume.name}"[:63].rstrip("-")
+    """A prefix keeps the home pod's names apart from ours."""
+    return f"home-{volume.name}"[:LABEL_CHARS].rstrip("-")
 
 
 def _secret_volume(volume: SecretVolume) -> JsonObject:
