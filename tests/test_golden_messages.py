@@ -145,7 +145,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.as_possibly_started(failures.pod_schedule_failed("it has no Pod", retryable=True)),
-        "Pod scheduling failed: it has no Pod — retrying may succeed; it is unknown whether the agent had started",
+        "Pod scheduling failed: it has no Pod — retrying may succeed; it is unknown whether its agent had started",
     ),
     (
         failures.as_possibly_started(failures.pod_disrupted("pod-1", "Evicted", "", started=False)),
@@ -189,9 +189,9 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Pod pod-1 was disrupted (Preempting) — the agent had not started, so nothing is lost",
     ),
     (
-        failures.pod_disrupted("pod-1", "PodDeleted", "somebody deleted the Pod", started=None),
+        failures.pod_disrupted("pod-1", "PodDeleted", "the Pod was deleted", started=None),
         (
-            "Pod pod-1 was disrupted (PodDeleted): somebody deleted the Pod — it is unknown whether its agent had started; its session can be resumed"
+            "Pod pod-1 was disrupted (PodDeleted): the Pod was deleted — it is unknown whether its agent had started; its session can be resumed"
         ),
     ),
     (

@@ -331,7 +331,7 @@ def as_possibly_started(failure: Failure) -> Failure:
     """The failure without proof that the agent did nothing: the host must not simply repeat the run."""
     if failure.evidence != "bootstrap":
         return failure
-    step = f"{failure.next_step}; it is unknown whether the agent had started"
+    step = f"{failure.next_step}; it is unknown whether its agent had started"
     if failure.code == ErrorCode.POD_DISRUPTED:
         step = _AFTER_DISRUPTION[None]
     return replace(failure, next_step=step, evidence="continuation")

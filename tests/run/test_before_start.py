@@ -140,7 +140,7 @@ async def test_a_job_that_somebody_suspends_without_a_queue_is_not_waited_for(tm
     async with living(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
         result, _ = await disturbed(fake, run, suspend, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
-        assert "somebody suspended the Job" in (result.error_message or "")
+        assert "the Job was suspended" in (result.error_message or "")
         assert jobs_of(fake) == 0
 
 

@@ -81,10 +81,10 @@ async def disturbed(
 @pytest.mark.parametrize(
     ("act", "reason", "words"),
     [
-        (delete_pod, "PodDeleted", "somebody deleted the Pod"),
-        (delete_pod_by_force, "PodDeleted", "somebody deleted the Pod"),
+        (delete_pod, "PodDeleted", "the Pod was deleted"),
+        (delete_pod_by_force, "PodDeleted", "the Pod was deleted"),
         (taint, "PodDeleted", "TaintManagerEviction: Marking for deletion Pod"),
-        (suspend, "JobSuspended", "somebody suspended the Job"),
+        (suspend, "JobSuspended", "the Job was suspended"),
         (scale_down, "JobScaledDown", "parallelism"),
     ],
 )

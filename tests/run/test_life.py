@@ -356,5 +356,5 @@ async def test_an_end_that_may_not_be_looked_at_leaves_the_job_alone_and_keeps_w
         assert "cannot" in (result.error_message or "")
         assert "left alone" in (result.error_message or "")
         assert heard.stdout.encode() == capture("02").split(b"\n", 1)[0] + b"\n"
-        assert "its end could not be established" in heard.status
+        assert "its end could not be observed" in heard.status
         assert jobs_of(fake) == 1

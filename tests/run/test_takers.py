@@ -300,7 +300,7 @@ async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: P
         with pytest.raises(ZeroDivisionError):
             await execute(ctx, process)
         await process.shut_down()
-        assert "a bug in the adapter ended its watch over it" in heard.status
+        assert "a bug in the adapter ended the observation" in heard.status
         result = await Takers().run(fake)
         assert result.error_message is None
         assert fake.calls.count("create", "jobs") == 1

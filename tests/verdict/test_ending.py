@@ -68,7 +68,7 @@ def test_a_drained_pod_is_named_by_its_disruption_condition(reason: str) -> None
     drained = Condition("DisruptionTarget", "True", reason, "somebody wanted it gone")
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Terminated(143), conditions=(drained,))))
     assert isinstance(ending, Disrupted)
-    assert (ending.reason, ending.words) == (reason, "somebody wanted it gone")
+    assert (ending.reason, ending.details) == (reason, "somebody wanted it gone")
 
 
 def test_a_pod_that_vanished_under_a_living_job_was_disrupted() -> None:

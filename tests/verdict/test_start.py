@@ -59,7 +59,7 @@ def test_a_suspended_job_that_no_queue_will_admit_runs_the_schedule_budget() -> 
     verdict = judged(a_job(suspended=True), None)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.SCHEDULE
-    assert "names no queue" in verdict.why
+    assert "has no queue" in verdict.why
 
 
 @pytest.mark.parametrize(("gone", "budget"), [(True, StartBudget.NONE), (False, StartBudget.START)])
@@ -111,7 +111,7 @@ def test_a_pod_whose_job_somebody_suspended_without_a_queue_is_told_so(
     job, gone = a_job(suspended=True), phase == "Pending"
     verdict = judge_start(Known(job=job, pod=pod, pod_gone=gone, stopped_by_job=stopped))
     assert isinstance(verdict, LostBeforeStart)
-    assert (verdict.reason, "somebody suspended the Job" in verdict.words) == ("JobSuspended", True)
+    assert (verdict.reason, "the Job was suspended" in verdict.details) == ("JobSuspended", True)
 
 
 def test_a_failed_pod_whose_job_was_scaled_down_is_told_so() -> None:
@@ -254,7 +254,7 @@ TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
         "EvictionByEvictionAPI",
         "evicting",
     ),
-    ({"deleting": True}, "PodDeleted", "somebody deleted the Pod"),
+    ({"deleting": True}, "PodDeleted", "the Pod was deleted"),
 )
 
 
@@ -269,7 +269,7 @@ def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
-    assert words in verdict.words
+    assert words in verdict.details
 
 
 def test_a_pod_that_failed_by_its_init_container_says_so_and_not_what_became_of_its_sidecar() -> None:
@@ -283,7 +283,7 @@ def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() ->
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "phase=Failed"
-    assert 'Sidecar "proxy" failed with exit code 255' in verdict.words
+    assert 'Sidecar "proxy" failed with exit code 255' in verdict.details
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> 
     assert classify_end(sighting, OutcomeInputs(NOW)) is None
     assert sighting.transcript.session_id == "s"
     assert sighting.transcript.cost_usd == 0.5
-    assert any("lost with the log" in warning for warning in sighting.transcript.warnings)
+    assert any("missing from the log" in warning for warning in sighting.transcript.warnings)
 
 
 def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:

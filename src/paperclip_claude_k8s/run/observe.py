@@ -219,7 +219,7 @@ async def _explained(run: _LiveRun, ending: Ending) -> Ending:
         await read_now(run.job_watch, run.ports.cluster)
         ending = judge_ending(run.job_watch.known) or ending
     if isinstance(ending, Disrupted) and not ending.named:
-        ending = replace(ending, words=await explain(ending, run.job_watch, run.ports.cluster))
+        ending = replace(ending, details=await explain(ending, run.job_watch, run.ports.cluster))
     return ending
 
 

@@ -40,4 +40,4 @@ async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> s
         with suppress(ClusterError):
             events += await cluster.list_events(ref.namespace, name, by="name")
     since = job_watch.known.pod.created if job_watch.known.pod is not None else None
-    return with_events(Disruption(ending.reason, ending.words), events, since).words
+    return with_events(Disruption(ending.reason, ending.details), events, since).details

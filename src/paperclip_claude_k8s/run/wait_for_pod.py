@@ -237,4 +237,4 @@ def _settled(verdict: StartVerdict, known: Known) -> Settled | StillWaiting | Fi
 
 def _not_started(why: LostBeforeStart, known: Known) -> NotStarted:
     started = False if why.never_starts or never_began(known) else None
-    return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.words, started=started))
+    return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.details, started=started))

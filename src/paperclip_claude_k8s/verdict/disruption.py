@@ -1,4 +1,9 @@
-"""Who took a Pod away before its agent was done, as far as Pod, Job and Events tell (SPEC 8)."""
+"""Why a Pod was taken away before its agent had ended, according to Pod, Job and Events.
+
+The Pod's own status is asked first. Kubernetes names evictions and preemptions there (the `DisruptionTarget`
+condition, since 1.26), but no version names a plain deletion, a suspended Job, or `parallelism: 0`. Those are
+concluded from the Job. Events then add details.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +14,7 @@ from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
 TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
-"""Reasons of a Pod's status that mean somebody took it away; newer servers add a condition."""
+"""Reasons in a Pod's status that mean it was taken away; newer servers also set a condition."""
 
 CAUSES = frozenset(
     {
@@ -17,42 +22,41 @@ CAUSES = frozenset(
         *("Suspended", "Stopped"),  # about the Job; the second is Kueue's
     }
 )
-"""Reasons of Events that say why a Pod was taken away."""
+"""Reasons of Events that explain why a Pod was taken away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """`reason` is one word as Kubernetes would put it. `named`: the Pod's own status says it."""
+    """`reason` is one CamelCase word. `named`: it comes from the Pod's own status."""
 
     reason: str
-    words: str
+    details: str
     named: bool = False
 
 
 POD_RELEASED = Disruption(
     "PodReleased",
     "its labels or its owner reference were changed, so the Job controller released it before its agent "
-    "started, and the run Secret was deleted so that no other Pod starts the agent",
+    "started; the run Secret was deleted so that no other Pod starts the agent",
 )
-JOB_SUSPENDED = Disruption("JobSuspended", "somebody suspended the Job, so its controller deleted the Pod")
+JOB_SUSPENDED = Disruption("JobSuspended", "the Job was suspended, so the Job controller deleted the Pod")
 
 
 def named_disruption(pod: PodSnapshot) -> Disruption | None:
-    """What the Pod's status says of who took it away."""
+    """Why the Pod was taken away, if its status names a reason."""
     target = pod.condition("DisruptionTarget")
     named = [pod.reason] if pod.reason in TAKEN_AWAY else []
-    words = pod.message
+    details = pod.message
     if target is not None and target.is_true:
         named.append(target.reason or "DisruptionTarget")
-        words = words or target.message
-    return Disruption(", ".join(named), words, named=True) if named else None
+        details = details or target.message
+    return Disruption(", ".join(named), details, named=True) if named else None
 
 
 def disruption(known: Known) -> Disruption | None:
-    """Why our Pod is being or was taken away, if it is.
+    """Why our Pod is being or was taken away; None if it is not.
 
-    Kubernetes names evictions and preemptions in the Pod's status, servers before 1.26 only those by the
-    kubelet. A plain deletion, a suspended Job and `parallelism: 0` are named there by no version.
+    Servers before 1.26 name only evictions by the kubelet in the Pod's status.
     """
     pod = known.pod
     if pod is None:
@@ -60,7 +64,7 @@ def disruption(known: Known) -> Disruption | None:
     named = named_disruption(pod)
     if named is None and _ran_nothing(pod):
         return Disruption(
-            "PodReplaced", "another Pod of this Job ran the agent, and was taken away", named=True
+            "PodReplaced", "another Pod of this Job ran the agent and was taken away", named=True
         )
     if named is not None or not (pod.deleting or known.pod_gone):
         return named
@@ -68,13 +72,13 @@ def disruption(known: Known) -> Disruption | None:
         case "suspended":
             return JOB_SUSPENDED
         case "parallelism":
-            return Disruption("JobScaledDown", "somebody set the Job's parallelism to 0")
+            return Disruption("JobScaledDown", "the Job's parallelism was set to 0")
         case "":
-            return Disruption("PodDeleted", "somebody deleted the Pod, evicted it or drained its node")
+            return Disruption("PodDeleted", "the Pod was deleted or evicted, or its node was drained")
 
 
 def _ran_nothing(pod: PodSnapshot) -> bool:
-    """Whether its relay did not start the agent, since the run Secret names another Pod."""
+    """Whether the relay in this Pod refused to start the agent, because the run Secret names another Pod."""
     agent = pod.agent
     return (
         agent is not None and isinstance(agent.now, Terminated) and agent.now.exit_code == NOT_ONLY_POD_CODE
@@ -84,11 +88,12 @@ def _ran_nothing(pod: PodSnapshot) -> bool:
 def with_events(
     found: Disruption, events: Iterable[EventSnapshot], since: datetime | None = None
 ) -> Disruption:
-    """The same with what the newest Events about Pod and Job add, none of them older than the Pod."""
+    """`found` with the text of the newest Events about Pod and Job; those before `since` are ignored."""
     causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
-    told = {event.reason: event.message for event in causes}
-    words = "; ".join(f"{reason}: {message}" for reason, message in told.items())
-    return replace(found, words=f"{found.words} ({words})" if words and found.words else words or found.words)
+    newest = {event.reason: event.message for event in causes}
+    added = "; ".join(f"{reason}: {message}" for reason, message in newest.items())
+    both = f"{found.details} ({added})" if added and found.details else added or found.details
+    return replace(found, details=both)
 
 
 def _older(event: EventSnapshot, since: datetime | None) -> bool:
@@ -96,10 +101,11 @@ def _older(event: EventSnapshot, since: datetime | None) -> bool:
 
 
 def may_be_replaced(known: Known) -> bool:
-    """Whether a Job controller may now, or soon, start another Pod while our agent is at work or has been.
+    """Whether the Job controller may start another Pod now or soon, although our agent runs or has run.
 
-    Controllers before 1.26 count failed Pods by those that are there: one that is deleted once it failed may
-    never be counted, and its Job gets another. Later ones hold each Pod until it is counted.
+    Controllers before 1.26 count only the failed Pods that still exist. If a failed Pod is deleted before it
+    was counted, the Job gets another one. Later controllers keep each Pod (by a finalizer) until it is
+    counted.
     """
     pod, job = known.pod, known.job
     if pod is None:
@@ -109,7 +115,7 @@ def may_be_replaced(known: Known) -> bool:
 
 
 def is_released(known: Known) -> bool:
-    """Whether the Job controller does not count the Pod any more, or is about to: its labels were changed."""
+    """Whether the Job controller has released the Pod or is about to, because its labels were changed."""
     labels = known.pod.labels if known.pod is not None else {}
     counted = any(label in labels for label in CONTROLLER_UID_LABELS)
     return known.pod is not None and (known.pod_released or not counted)

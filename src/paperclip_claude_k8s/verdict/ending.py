@@ -1,4 +1,8 @@
-"""Has the run ended, and how? Only a positive observation ends a run (PEERS W11, E2)."""
+"""Has the run ended, and how?
+
+Only a positive observation ends a run: a terminated container, a final Pod phase, or a Pod or Job that is
+known to be gone. A broken connection or a failed read proves nothing, because the agent may still work.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,28 +18,29 @@ from paperclip_claude_k8s.verdict.start import DEADLINE_EXCEEDED
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The agent's container terminated."""
+    """The agent's container terminated by itself."""
 
     terminated: Terminated
 
 
 @dataclass(frozen=True, slots=True)
 class Disrupted:
-    """Eviction, preemption, node loss: the Pod was taken away. `how` where its end was still seen.
+    """The Pod was taken away: evicted, preempted, deleted, or its node was lost.
 
-    `named`: the Pod's own status names the reason; else it was concluded, and Events may say more.
+    `terminated`: the end of the agent's container, if it was reported. `named`: the Pod's own status names
+    the reason. Otherwise the reason was concluded, and Events may add details.
     """
 
     pod: str
     reason: str
-    words: str
+    details: str
     terminated: Terminated | None = None
     named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class JobGone:
-    """Somebody deleted the Job. `seen_by` names the observation; `how` where the container's end was seen."""
+    """The Job was deleted by something else. `seen_by`: the kind of call that showed it, such as `watch`."""
 
     seen_by: str
     terminated: Terminated | None = None
@@ -43,13 +48,13 @@ class JobGone:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The time limit is over: ours (`timeoutSec`), or Kubernetes' backstop."""
+    """The time limit is over: `timeoutSec`, or the Job's own deadline, which backs it up."""
 
     terminated: Terminated | None = None
 
 
 class StopReason(Enum):
-    """Why we end an agent ourselves; the value opens the line that says so."""
+    """Why this process stops an agent. The value begins the log line."""
 
     CANCEL = "Run cancelled"
     DEADLINE = "Time limit reached"
@@ -58,7 +63,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The host cancelled the run. `proven`: the Pod was positively seen to be gone."""
+    """The host cancelled the run. `proven`: the Pod is known to be gone."""
 
     order: StopReason
     proven: bool
@@ -67,7 +72,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class StoppedAfterResult:
-    """The agent printed its final result and did not exit for `grace` seconds: we stopped it."""
+    """The agent printed its final result, did not exit within `grace` seconds, and was stopped."""
 
     grace: float
     terminated: Terminated | None = None
@@ -75,7 +80,7 @@ class StoppedAfterResult:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The agent's container never ran, and will not."""
+    """The agent's container did not run and will not."""
 
     failure: Failure
     terminated: None = None
@@ -83,16 +88,16 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class PodLost:
-    """The Job finished and its Pod is gone, and with it the log and how the container ended."""
+    """The Job finished and its Pod is gone, and with it the log and the container's exit code."""
 
     failure: Failure
-    """What it is without a result; the run log on the shared volume may still hold one."""
+    """Reported unless the run log on the shared volume still holds a result."""
     terminated: None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Untrackable:
-    """Nothing could be established; nothing may be tidied."""
+    """The end could not be observed; nothing may be deleted."""
 
     why: str
     terminated: Terminated | None = None
@@ -112,12 +117,13 @@ Ending: TypeAlias = (
 
 
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
+    """How the agent's container terminated; None if it has not."""
     agent = pod.agent if pod is not None else None
     return agent.now if agent is not None and isinstance(agent.now, Terminated) else None
 
 
 def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
-    """How long the agent's container has run, by the node's clock and ours; 0 where that is not known."""
+    """Seconds that the agent's container has run, from the node's start time to our clock; 0 if unknown."""
     agent = pod.agent if pod is not None else None
     if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
         return 0.0
@@ -125,27 +131,27 @@ def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
 
 
 def judge_ending(known: Known) -> Ending | None:
-    """The ending that is established by now, or None while the agent may still work."""
-    how = agent_end(known.pod)
-    if how is None and not _pod_is_over(known):
+    """The ending that is certain by now; None while the agent may still work."""
+    terminated = agent_end(known.pod)
+    if terminated is None and not _pod_is_over(known):
         return None
     name = known.pod.name if known.pod is not None else "(never seen)"
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
-        return Disrupted(name, named.reason, named.words, how)
-    # a deadline and a deleted Job delete the Pod as well, so that its deletion alone tells the least
+        return Disrupted(name, named.reason, named.details, terminated)
+    # The order matters: a passed deadline and a deleted Job delete the Pod too. A deleted Pod explains least.
     if _deadline_exceeded(known.job):
-        return DeadlinePassed(how)
+        return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):
-        return JobGone(known.seen_by, how)
-    taken = disruption(known)
-    if taken is not None:
-        return Disrupted(name, taken.reason, taken.words, how, named=False)
-    return Exited(how) if how is not None else Disrupted(name, "PodFailed", _pod_words(known.pod))
+        return JobGone(known.seen_by, terminated)
+    cause = disruption(known)
+    if cause is not None:
+        return Disrupted(name, cause.reason, cause.details, terminated, named=False)
+    return Exited(terminated) if terminated else Disrupted(name, "PodFailed", _pod_message(known.pod))
 
 
 def _pod_is_over(known: Known) -> bool:
-    """No container will write any more: the Pod is gone, or ended without a report of its container."""
+    """Whether no container can write any more: the Pod is gone, or has a final phase."""
     if known.pod_gone or (known.job_gone and known.pod is None):
         return True
     return known.pod is not None and known.pod.phase in {"Failed", "Succeeded"}
@@ -154,27 +160,27 @@ def _pod_is_over(known: Known) -> bool:
 def end_without_pod(
     job: str, finished: Condition, *, adopted: bool, only_pod: str = ""
 ) -> DeadlinePassed | PodLost | NotStarted:
-    """What a finished Job's condition says where its Pod, and with it every other witness, is gone.
+    """The ending of a finished Job without a Pod, for which only the Job's condition is left.
 
-    `only_pod`: the Pod that an earlier host saw being taken away, as the Job says.
+    `only_pod`: the Pod that an earlier host process noted on the Job as the only one that may run the agent.
     """
     if finished.reason == DEADLINE_EXCEEDED:
         return DeadlinePassed()
-    words = ": ".join(part for part in (finished.type, finished.reason, finished.message) if part)
+    condition = ": ".join(part for part in (finished.type, finished.reason, finished.message) if part)
     if only_pod:
-        return only_pod_lost(only_pod, words)
+        return only_pod_lost(only_pod, condition)
     if adopted:
-        why = f"Job {job} has finished ({words}) and its Pod is gone, with its log and its result"
+        why = f"Job {job} has finished ({condition}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
         return NotStarted(failures.pod_schedule_failed(why, retryable=False))
-    return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", words, started=True))
+    return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", condition, started=True))
 
 
-def only_pod_lost(pod: str, words: str) -> PodLost:
-    """The Pod that alone might run the agent, as the Job says, is gone, and nobody saw how."""
-    return PodLost(failures.pod_disrupted(pod, "PodDeleted", words, started=None))
+def only_pod_lost(pod: str, details: str) -> PodLost:
+    """The only Pod that may run the agent, as noted on the Job, is gone, and no host process saw its end."""
+    return PodLost(failures.pod_disrupted(pod, "PodDeleted", details, started=None))
 
 
 def _deadline_exceeded(job: JobSnapshot | None) -> bool:
@@ -182,7 +188,7 @@ def _deadline_exceeded(job: JobSnapshot | None) -> bool:
     return finished is not None and finished.reason == DEADLINE_EXCEEDED
 
 
-def _pod_words(pod: PodSnapshot | None) -> str:
+def _pod_message(pod: PodSnapshot | None) -> str:
     if pod is None:
         return ""
     return pod.message or f"phase={pod.phase}"

@@ -1,4 +1,8 @@
-"""All evidence of one run, gathered before anything is tidied."""
+"""Everything that was observed of one run, collected before its Job is deleted.
+
+`recover_result` completes the transcript if a part of the log was lost: the relay, which starts the agent and
+sees all of its output, leaves a summary in the container's termination message.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +23,7 @@ from paperclip_claude_k8s.verdict.ending import (
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What was known of Job and Pod at the end. Durations in seconds."""
+    """What was known of Job and Pod at the end, for messages. Durations in seconds."""
 
     job: str
     namespace: str
@@ -31,7 +35,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How the run ended and what the agent said. `log` and `relay` are None where there was no container."""
+    """How the run ended and what the agent printed. `log` and `relay` are None if no container ran."""
 
     ending: Ending
     transcript: Transcript
@@ -39,15 +43,15 @@ class Observation:
     relay: RelaySummary | None
     facts: RunFacts
     known: Known = field(default_factory=Known)
-    """The last that was known of Job and Pod."""
+    """The last known state of Job and Pod."""
     phases: tuple[tuple[str, int], ...] = ()
-    """Name → milliseconds, in order."""
+    """Duration of each phase: name and milliseconds, in order."""
 
     @property
     def end_unknown(self) -> bool:
-        """Nobody knows whether the agent still works: its Job is nobody's to delete."""
-        failed = self.ending.failure if isinstance(self.ending, NotStarted) else None
-        return isinstance(self.ending, Untrackable) or (failed is not None and failed.keeps_job)
+        """The agent may still work, so its Job must not be deleted."""
+        failure = self.ending.failure if isinstance(self.ending, NotStarted) else None
+        return isinstance(self.ending, Untrackable) or (failure is not None and failure.keeps_job)
 
     @property
     def agent_ended(self) -> bool:
@@ -56,7 +60,7 @@ class Observation:
 
     @property
     def terminated(self) -> Terminated | None:
-        """How the agent's container ended, where that was seen."""
+        """How the agent's container ended, if that was reported."""
         return self.ending.terminated
 
     @property
@@ -65,10 +69,10 @@ class Observation:
 
     @property
     def termination_message(self) -> str:
-        """The container's termination message, unless it is the relay's summary of the run.
+        """The container's termination message; empty if it is the relay's summary of the run.
 
-        Of a container without a message Kubernetes takes the end of its log instead
-        (`FallbackToLogsOnError`): then what the agent printed as JSON, and what is left of it, is no message.
+        If a failed container left no message, Kubernetes uses the end of its log (`FallbackToLogsOnError`).
+        Lines of JSON, whole or cut, and the relay's marked lines are removed from it.
         """
         if self.terminated is None or self.relay is not None:
             return ""
@@ -76,53 +80,55 @@ class Observation:
         return "\n".join(line for line in lines if '":' not in line and not line.startswith("\x1e")).strip()
 
 
-LOST = "the result event was lost with the log; what the relay noted of it counts"
-NOT_THE_END = "a part of the log was lost in which the CLI went on after the last result that was heard"
+LOST = "result event missing from the log; using the relay's summary"
+NOT_THE_END = "a part of the log is missing in which the CLI continued after the last result that was read"
 WENT_ON = frozenset({"answer", "init"})
-"""What the relay saw last where the CLI went on after a result."""
+"""The relay's last event if the CLI continued after a result."""
 
 
-def recover_result(told: Transcript, relay: RelaySummary | None) -> Transcript:
-    """The transcript with the relay's word for how the run ended, where that was not heard; else as it is.
+def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transcript:
+    """The transcript, with the end of the run taken from the relay's summary if the log lacks it.
 
-    As in the log itself, a result counts only where the CLI did not go on after it. What the relay says is
-    asked where nothing of a result was heard, or where bytes are missing that the relay counted.
-    A failed result's session is not taken: for an unknown session the CLI prints the id it was asked for.
+    The summary is only used if no result was read, or if bytes are missing that the relay counted. As in the
+    log itself, a result counts only if the CLI did not continue after it. The session id of a failed result
+    is not used: for an unknown session the CLI prints the id that was requested.
     """
-    if relay is None or not _may_have_missed_the_end(told, relay):
-        return told
+    if relay is None or not _may_have_missed_the_end(transcript, relay):
+        return transcript
     if relay.is_error is not None:
-        return told if _is_the_one_heard(told, relay) else _with_result(told, relay)
-    if told.result is None or relay.last not in WENT_ON:
-        return told
-    warnings = (*told.warnings, NOT_THE_END)
-    return replace(told, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings)
+        return transcript if _is_result_read(transcript, relay) else _with_result(transcript, relay)
+    if transcript.result is None or relay.last not in WENT_ON:
+        return transcript
+    warnings = (*transcript.warnings, NOT_THE_END)
+    return replace(
+        transcript, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings
+    )
 
 
-def _may_have_missed_the_end(told: Transcript, relay: RelaySummary) -> bool:
-    heard_a_result = told.result is not None or told.overtaken
-    return not heard_a_result or told.bytes < relay.bytes
+def _may_have_missed_the_end(transcript: Transcript, relay: RelaySummary) -> bool:
+    has_result = transcript.result is not None or transcript.overtaken
+    return not has_result or transcript.bytes < relay.bytes
 
 
-def _is_the_one_heard(told: Transcript, relay: RelaySummary) -> bool:
-    result = told.result
+def _is_result_read(transcript: Transcript, relay: RelaySummary) -> bool:
+    result = transcript.result
     return (
         result is not None
         and result.get("subtype") == relay.subtype
         and bool(result.get("is_error")) is relay.is_error
-        and relay.cost_usd in {None, told.reported_usage.total_cost}
+        and relay.cost_usd in {None, transcript.reported_usage.total_cost}
     )
 
 
-def _with_result(told: Transcript, relay: RelaySummary) -> Transcript:
+def _with_result(transcript: Transcript, relay: RelaySummary) -> Transcript:
     facts = {"type": "result", "subtype": relay.subtype, "is_error": relay.is_error}
     return replace(
-        told,
+        transcript,
         result={key: value for key, value in facts.items() if value is not None},
-        session_id=told.session_id or (None if relay.is_error else relay.session_id),
-        reported_usage=told.reported_usage.with_lost_result(relay.cost_usd),
+        session_id=transcript.session_id or (None if relay.is_error else relay.session_id),
+        reported_usage=transcript.reported_usage.with_lost_result(relay.cost_usd),
         overtaken=False,
         cut_short=False,
         empty_reply=False,
-        warnings=(*told.warnings, LOST),
+        warnings=(*transcript.warnings, LOST),
     )

@@ -1,4 +1,10 @@
-"""Sighting → what it means: an ordered list of questions, the first with an answer decides (SPEC 8)."""
+"""Which failure, if any, an observed run ended with.
+
+The rules are tried in order, and the first that returns a failure decides. Four rules apply to every run:
+never started, end not observed, timed out, cancelled. After them a successful result decides, even if, for
+example, the Pod was deleted afterwards. A failed result is classified by Claude's complaint. Without a
+result, the most specific explanation comes first.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,143 +38,152 @@ from paperclip_claude_k8s.verdict.observation import Observation
 
 @dataclass(frozen=True, slots=True)
 class OutcomeInputs:
-    """What of the plan and the moment a judgement needs. `timeout` in seconds, `now` an aware time."""
+    """What the classification needs besides the observation. `timeout` in seconds, `now` an aware time."""
 
     now: datetime
     timeout: float = 0.0
     log_limit: str = ""
     resumed: bool | None = None
-    """Whether the agent was to go on with an earlier session; None where nobody knows."""
+    """Whether the run resumed a session; None if unknown."""
 
 
-_EARLIER_TURN = " — an earlier turn ended with a result; the turn after it did not"
+_EARLIER_TURN = " — an earlier turn ended with a result, but the turn after it did not"
 
-Question = Callable[[Observation, OutcomeInputs], Failure | None]
+Rule = Callable[[Observation, OutcomeInputs], Failure | None]
 
 
-def classify_end(seen: Observation, terms: OutcomeInputs) -> Failure | None:
-    """The failure, or None for a success: a result at the run's end that tells of no error, whatever else."""
-    result = seen.transcript.result
-    questions = _WITHOUT_RESULT
+def classify_end(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+    """The failure, or None for a success: a run whose last result reports no error."""
+    result = observation.transcript.result
+    rules = _WITHOUT_RESULT
     if result is not None:
-        questions = _BEFORE_SUCCESS if is_success(result) else _BEFORE_SUCCESS + _WITH_RESULT
-    return next((failure for ask in questions if (failure := ask(seen, terms)) is not None), None)
+        rules = _BEFORE_SUCCESS if is_success(result) else _BEFORE_SUCCESS + _WITH_RESULT
+    return next((failure for rule in rules if (failure := rule(observation, inputs)) is not None), None)
 
 
-# ── asked of every run ───────────────────────────────────────────────────────────────────────────
+# ── rules for every run ───────────────────────────────────────────────────────────────────────────
 
 
-def _not_started(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    return seen.ending.failure if isinstance(seen.ending, NotStarted) else None
+def _not_started(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    return observation.ending.failure if isinstance(observation.ending, NotStarted) else None
 
 
-def _untrackable(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    if not isinstance(seen.ending, Untrackable):
+def _untrackable(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    if not isinstance(observation.ending, Untrackable):
         return None
-    return failures.job_state_mismatch(seen.facts.job, seen.ending.why)
+    return failures.job_state_mismatch(observation.facts.job, observation.ending.why)
 
 
-def _timed_out(seen: Observation, terms: OutcomeInputs) -> Failure | None:
-    return failures.timeout(terms.timeout) if isinstance(seen.ending, DeadlinePassed) else None
+def _timed_out(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+    return failures.timeout(inputs.timeout) if isinstance(observation.ending, DeadlinePassed) else None
 
 
-def _cancelled(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    return failures.cancelled(proven=seen.ending.proven) if isinstance(seen.ending, Stopped) else None
+def _cancelled(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    return (
+        failures.cancelled(proven=observation.ending.proven)
+        if isinstance(observation.ending, Stopped)
+        else None
+    )
 
 
-# ── asked of runs without a result ───────────────────────────────────────────────────────────────
+# ── rules for runs without a result ───────────────────────────────────────────────────────────────
 
 
-def _session_refused(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    said = refused_session(seen.transcript)
-    if not said:
+def _session_refused(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    refusal = refused_session(observation.transcript)
+    if not refusal:
         return None
-    complaint = Classified(Complaint.SESSION_UNAVAILABLE, said)
-    return failures.complained(complaint, f"Claude refused the session: {said}")
+    complaint = Classified(Complaint.SESSION_UNAVAILABLE, refusal)
+    return failures.complained(complaint, f"Claude refused the session: {refusal}")
 
 
-def _log_limit(seen: Observation, terms: OutcomeInputs) -> Failure | None:
-    hit = seen.relay is not None and seen.relay.limit_hit
-    return failures.log_limit_exceeded(terms.log_limit) if hit else None
+def _log_limit(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+    hit = observation.relay is not None and observation.relay.limit_hit
+    return failures.log_limit_exceeded(inputs.log_limit) if hit else None
 
 
-def _deleted(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    if not isinstance(seen.ending, JobGone):
+def _deleted(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    if not isinstance(observation.ending, JobGone):
         return None
-    return failures.job_deleted_externally(_forensics(seen, seen.ending.seen_by))
+    return failures.job_deleted_externally(_forensics(observation, observation.ending.seen_by))
 
 
-def _pod_lost(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    return seen.ending.failure if isinstance(seen.ending, PodLost) else None
+def _pod_lost(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    return observation.ending.failure if isinstance(observation.ending, PodLost) else None
 
 
-def _disrupted(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    end = seen.ending
+def _disrupted(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    end = observation.ending
     if not isinstance(end, Disrupted):
         return None
-    return failures.pod_disrupted(end.pod, end.reason, end.words, started=True)
+    return failures.pod_disrupted(end.pod, end.reason, end.details, started=True)
 
 
-def _empty_reply(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    if not seen.transcript.empty_reply:
+def _empty_reply(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    if not observation.transcript.empty_reply:
         return None
-    return failures.empty_reply(empty_reply_text(seen.transcript.stop_reason))
+    return failures.empty_reply(empty_reply_text(observation.transcript.stop_reason))
 
 
-def _truncated(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    if not seen.transcript.cut_short:
+def _truncated(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    if not observation.transcript.cut_short:
         return None
-    cause = describe_truncation_cause(_end(seen), pod_missing=seen.facts.pod_gone, phase=seen.facts.pod_phase)
-    message = truncated_message(seen.transcript.model, cause)
-    return failures.truncated(f"{message}{_EARLIER_TURN}" if seen.transcript.overtaken else message)
+    cause = describe_truncation_cause(
+        _terminated(observation), pod_missing=observation.facts.pod_gone, phase=observation.facts.pod_phase
+    )
+    message = truncated_message(observation.transcript.model, cause)
+    return failures.truncated(f"{message}{_EARLIER_TURN}" if observation.transcript.overtaken else message)
 
 
-def _partial(seen: Observation, _: OutcomeInputs) -> Failure | None:
-    told = seen.transcript
-    init = bool(told.init_model)
-    words = told.first_plain_line or told.stderr_tail.strip().partition("\n")[0]
-    message = partial_run_message(seen.exit_code, told.init_model, words, started=told.lines > 0, init=init)
-    if seen.exit_code != 0:
-        message += pod_cause(_end(seen))
-    return failures.init_failed(message) if init and not words else failures.no_result(message)
+def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
+    transcript, exit_code = observation.transcript, observation.exit_code
+    model, started = transcript.init_model, transcript.lines > 0
+    text = transcript.first_plain_line or transcript.stderr_tail.strip().partition("\n")[0]
+    message = partial_run_message(exit_code, model, text, started=started, init=bool(model))
+    if exit_code != 0:
+        message += pod_cause(_terminated(observation))
+    return failures.init_failed(message) if model and not text else failures.no_result(message)
 
 
-def _end(seen: Observation) -> Terminated | None:
-    """How the container ended, in words of its own: the relay's summary is not the agent's message."""
-    how = seen.terminated
-    if how is None:
+def _terminated(observation: Observation) -> Terminated | None:
+    """How the container ended. The relay's summary is no termination message of the agent."""
+    end = observation.terminated
+    if end is None:
         return None
-    return Terminated(how.exit_code, how.reason, seen.termination_message, how.signal)
+    return Terminated(end.exit_code, end.reason, observation.termination_message, end.signal)
 
 
-def _forensics(seen: Observation, seen_by: str) -> str:
-    """What tells a TTL, a self-delete and a stranger apart without a look at the cluster."""
-    facts = seen.facts
-    told = ",".join(f"{c.type}={c.status}" + (f"({c.reason})" if c.reason else "") for c in facts.conditions)
+def _forensics(observation: Observation, seen_by: str) -> str:
+    """Facts that tell an expired TTL, a deletion by the agent, and any other deletion apart."""
+    facts = observation.facts
+    conditions = ",".join(
+        f"{c.type}={c.status}" + (f"({c.reason})" if c.reason else "") for c in facts.conditions
+    )
     parts = [f"detected_via={seen_by}", f"job={facts.job}", f"ns={facts.namespace}"]
     if facts.seconds_running is not None:
         parts.append(f"elapsed_since_pod_running={facts.seconds_running:.0f}s")
-    parts.append(f"last_job_conditions=[{told}]" if told else "last_job_conditions=none_observed")
-    parts.append(f"stdout_bytes={seen.transcript.bytes}")
-    parts.append(f"stdout_nonempty_lines={seen.transcript.lines}")
+    parts.append(f"last_job_conditions=[{conditions}]" if conditions else "last_job_conditions=none_observed")
+    parts.append(f"stdout_bytes={observation.transcript.bytes}")
+    parts.append(f"stdout_nonempty_lines={observation.transcript.lines}")
     return ", ".join(parts)
 
 
-# ── asked of a result that is no success ─────────────────────────────────────────────────────────
+# ── the rule for a result that reports an error ─────────────────────────────────────────────────────────
 
 
-def _complaint(seen: Observation, terms: OutcomeInputs) -> Failure | None:
-    result = seen.transcript.result
+def _complaint(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+    result = observation.transcript.result
     if result is None:
         return None
-    message = describe_claude_failure(result) or exited_message(seen.exit_code)
-    said = classify(seen.transcript, terms.now)
-    return failures.complained(said, message, resumed=terms.resumed is True)
+    message = describe_claude_failure(result) or exited_message(observation.exit_code)
+    complaint = classify(observation.transcript, inputs.now)
+    return failures.complained(complaint, message, resumed=inputs.resumed is True)
 
 
-_BEFORE_SUCCESS: tuple[Question, ...] = (_not_started, _untrackable, _timed_out, _cancelled)
-_WITH_RESULT: tuple[Question, ...] = (_complaint,)
-_WITHOUT_RESULT: tuple[Question, ...] = (
+_BEFORE_SUCCESS: tuple[Rule, ...] = (_not_started, _untrackable, _timed_out, _cancelled)
+_WITH_RESULT: tuple[Rule, ...] = (_complaint,)
+_WITHOUT_RESULT: tuple[Rule, ...] = (
+    # From certain causes to guesses: the last rule always returns a failure.
     *_BEFORE_SUCCESS,
     _session_refused,
     _log_limit,

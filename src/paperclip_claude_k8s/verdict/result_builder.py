@@ -1,4 +1,9 @@
-"""Outcome → what the host hears (SPEC 8, HOST.md 4)."""
+"""Builds the result that the host receives, from failure and observation.
+
+Whatever was observed is reported for failed runs too: session, usage, summary. A field that is not known is
+left out, because the host treats an absent `sessionParams` as "keep the session" and a null one as "end it".
+A failed run carries evidence for the host's decision about a retry: see `docs/errors.md`.
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,12 +20,12 @@ from paperclip_claude_k8s.verdict.observation import Observation
 from paperclip_claude_k8s.verdict.wording import error_text, iso_from_nanos, unusable_copy
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
-"""An internal of today's host (HOST.md 4.3): with it, comments wake the agent after a failure."""
+"""An undocumented field of the host: with it, comments wake the agent after a failed run."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostFailures:
-    """Chunks that the host's `onLog` did not take, since it raised; the first error as text, masked."""
+    """How many chunks were lost because the host's `onLog` raised, and the first error as masked text."""
 
     chunks: int = 0
     first_error: str = ""
@@ -31,46 +36,46 @@ class HostFailures:
 
 @dataclass(frozen=True, slots=True)
 class ResultInputs:
-    """What of the plan the answer needs."""
+    """What the result needs besides failure and observation."""
 
     now: datetime
     model: str = ""
     session_params: JsonMap = field(default_factory=dict)
-    """Stored beside the session id: cwd, workspace, repository, bundle key, MCP identity."""
+    """Stored with the session id: cwd, workspace, repository, bundle key, MCP identity."""
     billing: BillingType | None = None
     biller: str | None = None
     continuation_marker: bool = True
     clear_session: bool = False
     resumed: bool | None = None
-    """Whether the agent was to go on with an earlier session; None where nobody knows."""
+    """Whether the run resumed a session; None if unknown."""
     earlier: RunUsage | None = None
-    """What an attempt before this one used, inside the same run."""
+    """Usage of an earlier attempt of the same run."""
     host_failures: HostFailures = field(default_factory=HostFailures)
 
 
-def build_result(failure: Failure | None, seen: Observation, asked: ResultInputs) -> ExecutionResult:
-    """The whole answer: what happened, and all that was learnt before it did."""
-    own = seen.transcript.reported_usage.for_run(resumed=asked.resumed).with_earlier(asked.earlier)
-    learnt = _learnt(seen, own, asked)
+def build_result(failure: Failure | None, observation: Observation, inputs: ResultInputs) -> ExecutionResult:
+    """The result of a run that was observed."""
+    own = observation.transcript.reported_usage.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier)
+    observed = _observed_fields(observation, own, inputs)
     if failure is None:
-        return ExecutionResult(exit_code=0, **learnt, result_json=_json(seen, own, asked))
-    extra = _json(seen, own, asked, with_output=True)
-    return ExecutionResult(**learnt | _failed(failure, asked, extra, seen.exit_code))
+        return ExecutionResult(exit_code=0, **observed, result_json=_result_json(observation, own, inputs))
+    extra = _result_json(observation, own, inputs, with_output=True)
+    return ExecutionResult(**observed | _failure_fields(failure, inputs, extra, observation.exit_code))
 
 
-def early_failure(failure: Failure, asked: ResultInputs) -> ExecutionResult:
-    """The answer of a run that ended before there was anything to see."""
-    return ExecutionResult(**_failed(failure, asked, {}, None))
+def early_failure(failure: Failure, inputs: ResultInputs) -> ExecutionResult:
+    """The result of a run that failed before anything could be observed."""
+    return ExecutionResult(**_failure_fields(failure, inputs, {}, None))
 
 
-def _learnt(seen: Observation, own: RunUsage, asked: ResultInputs) -> JsonMap:
-    told, usage = seen.transcript, own.usage
+def _observed_fields(observation: Observation, own: RunUsage, inputs: ResultInputs) -> JsonMap:
+    transcript, usage = observation.transcript, own.usage
     known: JsonMap = {
         "provider": "anthropic",
-        "biller": asked.biller,
-        "billing_type": asked.billing,
-        "model": told.model or asked.model or None,
-        "summary": told.summary or None,
+        "biller": inputs.biller,
+        "billing_type": inputs.billing,
+        "model": transcript.model or inputs.model or None,
+        "summary": transcript.summary or None,
         "cost_usd": own.cost_usd,
         "usage": usage
         and Usage(
@@ -78,27 +83,27 @@ def _learnt(seen: Observation, own: RunUsage, asked: ResultInputs) -> JsonMap:
             output_tokens=usage.output_tokens,
             cached_input_tokens=usage.cached_input_tokens,
         ),
-        "clear_session": asked.clear_session or None,
-        **_session(told.session_id, asked),
+        "clear_session": inputs.clear_session or None,
+        **_session(transcript.session_id, inputs),
     }
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _session(session_id: str | None, asked: ResultInputs) -> JsonMap:
+def _session(session_id: str | None, inputs: ResultInputs) -> JsonMap:
     if session_id is None:
         return {}
     return {
         "session_id": session_id,
         "session_display_id": session_id,
-        "session_params": {"sessionId": session_id, **asked.session_params},
+        "session_params": {"sessionId": session_id, **inputs.session_params},
     }
 
 
-def _failed(failure: Failure, asked: ResultInputs, extra: JsonMap, exit_code: int | None) -> JsonMap:
-    stopped = failure.evidence == "interrupted"
+def _failure_fields(failure: Failure, inputs: ResultInputs, extra: JsonMap, exit_code: int | None) -> JsonMap:
+    interrupted = failure.evidence == "interrupted"
     fields: JsonMap = {
-        "exit_code": None if stopped else exit_code,
-        "signal": "SIGTERM" if stopped else None,
+        "exit_code": None if interrupted else exit_code,
+        "signal": "SIGTERM" if interrupted else None,
         "timed_out": failure.code == "timeout",
         "error_message": failure.message,
         "error_code": str(failure.code),
@@ -107,13 +112,13 @@ def _failed(failure: Failure, asked: ResultInputs, extra: JsonMap, exit_code: in
         "error_meta": failure.meta or None,
         "execution_recovery": _recovery(failure),
         "clear_session": failure.clear_session or None,
-        "result_json": extra | _evidence(failure, asked),
+        "result_json": extra | _evidence(failure, inputs),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
 
 def _recovery(failure: Failure) -> JsonMap | None:
-    """HOST.md 4.2: what the host may conclude without asking anybody."""
+    """`executionRecovery`: what the host may conclude without asking an operator."""
     match failure.evidence:
         case "bootstrap":
             return {"kind": "bootstrap", "providerWorkStarted": False}
@@ -128,67 +133,74 @@ def _recovery(failure: Failure) -> JsonMap | None:
             return None
 
 
-def _evidence(failure: Failure, asked: ResultInputs) -> JsonMap:
+def _evidence(failure: Failure, inputs: ResultInputs) -> JsonMap:
+    """The part of the evidence that the host reads from `resultJson`."""
     if failure.evidence == "interrupted":
-        acknowledged = {"state": "acknowledged", "acknowledgedAt": format_time(asked.now), "forced": False}
+        acknowledged = {"state": "acknowledged", "acknowledgedAt": format_time(inputs.now), "forced": False}
         return {"executionCancellation": acknowledged}
-    if failure.evidence == "continuation" and asked.continuation_marker:
+    if failure.evidence == "continuation" and inputs.continuation_marker:
         return dict(CONTINUATION)
     return {}
 
 
-def _json(seen: Observation, own: RunUsage, asked: ResultInputs, *, with_output: bool = False) -> JsonMap:
-    """The result event as the CLI printed it, and beside it what the adapter knows."""
-    told = seen.transcript
-    of_run = (*told.warnings, *_stopped(seen), own.warning)
-    warnings = [*filter(None, of_run), *_copy_warnings(seen), *_untaken(seen, asked.host_failures)]
+def _result_json(
+    observation: Observation, own: RunUsage, inputs: ResultInputs, *, with_output: bool = False
+) -> JsonMap:
+    """`resultJson`: the result event as the CLI printed it, with the adapter's own fields."""
+    transcript = observation.transcript
+    of_run = (*transcript.warnings, *_stop_warning(observation), own.warning)
+    warnings = [
+        *filter(None, of_run),
+        *_copy_warnings(observation),
+        *_delivery_warnings(observation, inputs.host_failures),
+    ]
     ours: JsonMap = {
-        "containerExitCode": seen.exit_code,
-        "log": _log(seen, asked.host_failures),
-        "phases": dict(seen.phases) or None,
+        "containerExitCode": observation.exit_code,
+        "log": _log(observation, inputs.host_failures),
+        "phases": dict(observation.phases) or None,
         "warnings": warnings or None,
-        "stdout": told.excerpt.decode("utf-8", "replace") or None if with_output else None,
-        "stderr": told.stderr_tail or None if with_output else None,
+        "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
+        "stderr": transcript.stderr_tail or None if with_output else None,
     }
-    return {**(told.result or {}), **{key: value for key, value in ours.items() if value is not None}}
+    return {**(transcript.result or {}), **{key: value for key, value in ours.items() if value is not None}}
 
 
-def _copy_warnings(seen: Observation) -> Iterator[str]:
-    """What is wrong with the copy of the output on the shared volume, as the relay and our reader say."""
-    if seen.relay is not None and seen.relay.copy_trouble:
-        yield seen.relay.copy_trouble
-    if seen.log is not None and seen.log.file_trouble:
-        yield unusable_copy(seen.log.file_trouble)
+def _copy_warnings(observation: Observation) -> Iterator[str]:
+    """Problems with the output's copy on the shared volume: when it was written, and when it was read."""
+    if observation.relay is not None and observation.relay.copy_trouble:
+        yield observation.relay.copy_trouble
+    if observation.log is not None and observation.log.file_trouble:
+        yield unusable_copy(observation.log.file_trouble)
 
 
-def _stopped(seen: Observation) -> Iterator[str]:
-    if isinstance(seen.ending, StoppedAfterResult):
-        yield f"{StopReason.NO_EXIT.value} within {seen.ending.grace:g} s; it was stopped"
+def _stop_warning(observation: Observation) -> Iterator[str]:
+    if isinstance(observation.ending, StoppedAfterResult):
+        yield f"{StopReason.NO_EXIT.value} within {observation.ending.grace:g} s; it was stopped"
 
 
-def _untaken(seen: Observation, host: HostFailures) -> Iterator[str]:
-    if seen.log is not None and seen.log.first_sink_error is not None:
-        what = (
-            f"a bug in the adapter, {seen.log.sink_failures} times: {error_text(seen.log.first_sink_error)}"
-        )
-        yield f"{what}; what this result says of the output may lack something"
+def _delivery_warnings(observation: Observation, host: HostFailures) -> Iterator[str]:
+    """Why the host may lack a part of the output although the cluster had it."""
+    log = observation.log
+    if log is not None and log.first_sink_error is not None:
+        bug = f"a bug in the adapter, {log.sink_failures} times: {error_text(log.first_sink_error)}"
+        yield f"{bug}; this result may not cover all of the output"
     if host.chunks:
         yield f"the host's onLog raised for {host.chunks} chunks ({host.first_error}); its log lacks them"
 
 
 def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
-    """`resultJson.log`, which is complete only where the host took every chunk."""
+    """`resultJson.log`, which is complete only if the host accepted every chunk."""
     complete = False if host.chunks else log["complete"]
     first = {"firstHostError": host.first_error} if host.chunks else {}
     return {**log, "complete": complete, "hostFailures": host.chunks, **first}
 
 
-def _log(seen: Observation, host: HostFailures) -> JsonMap | None:
-    """Whether the host has every line: proven by the relay's counts, refuted, or not known (null).
+def _log(observation: Observation, host: HostFailures) -> JsonMap | None:
+    """`resultJson.log`: whether the host has every line; null if the relay's counts are unknown.
 
-    `bytes` and `lines` are those of stdout that were handed on, taken or not.
+    `bytes` and `lines` count the stdout that was passed to the host, including chunks that it did not accept.
     """
-    log = seen.log
+    log = observation.log
     if log is None:
         return None
     gaps = [
@@ -202,7 +214,11 @@ def _log(seen: Observation, host: HostFailures) -> JsonMap | None:
 def billing_of(
     env_names: Collection[str], api_key_source: str, *, on_bedrock: bool
 ) -> tuple[BillingType, str]:
-    """Billing type and biller. The CLI's own word on its key's source counts most; "none" is a login."""
+    """Billing type and biller.
+
+    `api_key_source` is what the CLI reports; "none" means a login with a subscription. Without a report, an
+    API key in the environment decides.
+    """
     if on_bedrock:
         return "metered_api", "aws_bedrock"
     by_key = api_key_source not in {"", "none"} or (not api_key_source and "ANTHROPIC_API_KEY" in env_names)

@@ -1,24 +1,24 @@
-"""What stays in the cluster when a run leaves its Job."""
+"""Whether a Job stays in the cluster when its run lets go of it."""
 
 from typing import Literal, TypeAlias
 
 LeaveReason: TypeAlias = Literal["done", "unclear", "unwritten", "lost", "shutdown", "bug"]
-"""How a Job is left: it ended, its end is not known, its result could not be written down, another host has
-it, our host goes down, a bug."""
+"""Why a run lets go of its Job: it ended, its end could not be observed, its result could not be recorded,
+another host process took it over, this process shuts down, or a bug."""
 
 
-def reason_to_keep(how: LeaveReason, *, retain: bool) -> str | None:
-    """Why the Job stays, or None when it is to be deleted. The run Secret follows its owner, the Job."""
-    match how:
+def reason_to_keep(reason: LeaveReason, *, retain: bool) -> str | None:
+    """Why the Job stays, or None to delete it. The garbage collector deletes the run Secret with it."""
+    match reason:
         case "shutdown":
-            return "the host is going down; the next process adopts it"
+            return "this host process is shutting down; the next one adopts it"
         case "lost":
-            return "another host process took it over while this one could not be heard of"
+            return "another host process took it over while this one did not renew its Lease"
         case "unclear":
-            return "its end could not be established"
+            return "its end could not be observed"
         case "unwritten":
-            return "its result could not be written down"
+            return "its result could not be recorded"
         case "bug":
-            return "a bug in the adapter ended its watch over it; the next process adopts it"
+            return "a bug in the adapter ended the observation; the next process adopts it"
         case "done":
             return "retainJobs=true" if retain else None

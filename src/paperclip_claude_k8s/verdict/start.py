@@ -1,4 +1,11 @@
-"""May we listen to this Pod yet, wait on, or give up? SPEC 4, PEERS b.3."""
+"""Can the agent's log be read yet, must the run wait, or will the agent never start?
+
+`judge_start` decides from the last known state of Job and Pod. While it answers `StillWaiting`, one of three
+time budgets runs: scheduling, pulling the image and mounting volumes, and starting. Each has a setting of its
+own, so a slow registry does not use up the time that a full cluster may take. A cause that no time heals ends
+the wait at once: an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
+retries by itself (image pulls, a missing Secret) only uses up its budget.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,20 +32,20 @@ from paperclip_claude_k8s.verdict.disruption import (
 )
 
 DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""Reason of a Job that outlived `activeDeadlineSeconds`; its controller deletes the Pod as well."""
+"""Reason of a Job that exceeded `activeDeadlineSeconds`; the Job controller also deletes its Pod."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""No time heals these: a name that cannot be one, an image that must be there and is not."""
+"""Waiting does not help: the image name is invalid, or `imagePullPolicy: Never` and the image is missing."""
 
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
-"""Registries come back, so these may heal inside the pull budget."""
+"""The kubelet retries these: they may succeed within the pull budget."""
 
 CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-"""A missing Secret or key is retried by the kubelet; inside the start budget it may appear."""
+"""The kubelet retries these too: a missing Secret or key may appear within the start budget."""
 
 
 class StartBudget(StrEnum):
-    """Which of the three clocks runs; the value is the setting that stretches it."""
+    """Which time budget runs. The value is the setting that extends it."""
 
     SCHEDULE = "scheduleTimeoutSec"
     PULL = "imagePullTimeoutSec"
@@ -48,7 +55,7 @@ class StartBudget(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StillWaiting:
-    """Not yet. `why` is one short clause; the same clause is said once."""
+    """The agent has not started yet. `why` is one short clause for the log."""
 
     budget: StartBudget
     why: str
@@ -56,14 +63,14 @@ class StillWaiting:
 
 @dataclass(frozen=True, slots=True)
 class AgentStarted:
-    """The agent's container runs or has run: its log can be read."""
+    """The agent's container runs or has run, so its log can be read."""
 
     pod: PodSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class NeverStarts:
-    """It will never start. `retryable` when the same wish may succeed later, elsewhere or by itself."""
+    """The agent will never start in this Pod. `retryable`: another Pod may start later or elsewhere."""
 
     why: str
     retryable: bool = False
@@ -71,20 +78,20 @@ class NeverStarts:
 
 @dataclass(frozen=True, slots=True)
 class LostBeforeStart:
-    """The Pod was taken away or refused by its node before the agent started.
+    """The Pod was taken away, or its node refused it, before the agent was seen to start.
 
-    `never_starts`: its container cannot be created any more; else the Pod's own end says whether it began.
+    `never_starts`: its container can no longer be created. Otherwise only `never_began` can prove that.
     """
 
     pod: str
     reason: str
-    words: str
+    details: str
     never_starts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedWithoutPod:
-    """The Job has finished and no Pod is known that tells how: to be looked for before it is believed."""
+    """The Job has finished and no known Pod explains how. Read the Pods directly before you decide."""
 
     job: str
     condition: Condition
@@ -94,13 +101,13 @@ StartVerdict: TypeAlias = StillWaiting | AgentStarted | NeverStarts | LostBefore
 
 
 def judge_start(known: Known) -> StartVerdict:
-    """What the last that is known of Job and Pod says about listening."""
+    """Decide from the last known state of Job and Pod."""
     job, pod = known.job, known.pod
     if pod is None:
         return _without_pod(job)
     if known.agent_began:
         return AgentStarted(pod)
-    return _taken_back(known) or _not_begun(known, pod)
+    return _suspended_again(known) or _not_begun(known, pod)
 
 
 def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
@@ -117,24 +124,28 @@ def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
 
 
 def _released(pod: PodSnapshot) -> StartVerdict:
-    """Its container was perhaps about to be created when the run Secret was deleted; the kubelet tells."""
-    if _lacks(pod, CONFIG_TROUBLE):
-        return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.words, never_starts=True)
-    return StillWaiting(StartBudget.START, f"the Job controller released the Pod ({POD_RELEASED.words})")
+    """A Pod that the Job controller released; its run Secret was deleted.
+
+    The agent can only start if the kubelet was already creating its container, so the kubelet's report
+    decides.
+    """
+    if _waits_because(pod, CONFIG_TROUBLE):
+        return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details, never_starts=True)
+    return StillWaiting(StartBudget.START, f"the Job controller released the Pod ({POD_RELEASED.details})")
 
 
-def _lacks(pod: PodSnapshot, what: frozenset[str]) -> bool:
-    """Whether the kubelet waits to create the agent's container for one of these reasons."""
+def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
+    """Whether the agent's container is waiting for one of these reasons."""
     agent = pod.agent
-    return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in what
+    return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in reasons
 
 
 def start_budget_spent(known: Known) -> LostBeforeStart | None:
-    """A released Pod whose agent did not begin in time was disrupted; any other Pod is only late."""
+    """Called when the start budget is spent: a released Pod is lost, any other (None) is only late."""
     pod = known.pod
     if pod is None or not is_released(known):
         return None
-    return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.words)
+    return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
 
 
 def _without_pod(job: JobSnapshot | None) -> StartVerdict:
@@ -143,30 +154,28 @@ def _without_pod(job: JobSnapshot | None) -> StartVerdict:
     if job is not None and job.suspended and job.queued:
         return StillWaiting(StartBudget.NONE, "the Job is suspended; its queue will admit it")
     if job is not None and job.suspended:
-        return StillWaiting(
-            StartBudget.SCHEDULE, "the Job is suspended, and it names no queue that would admit it"
-        )
+        return StillWaiting(StartBudget.SCHEDULE, "the Job is suspended and has no queue that would admit it")
     return StillWaiting(StartBudget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
 def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
-    """A Pod that went before its agent was seen to begin."""
+    """A Pod that is gone and whose agent was never seen to start."""
     job = known.job
     if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
         return FinishedWithoutPod(job.ref.name, job.finished)
-    taken = _cause(known)
-    return LostBeforeStart(pod.name, *((taken.reason, taken.words) if taken else ("PodDeleted", "")))
+    cause = _cause(known)
+    return LostBeforeStart(pod.name, *((cause.reason, cause.details) if cause else ("PodDeleted", "")))
 
 
 def _cause(known: Known) -> Disruption | None:
-    """Who took away the Pod: where its status is silent, the Job's suspension, seen before or after it."""
-    taken = disruption(known)
+    """Why the Pod was taken away. If its status does not say so, a suspended Job explains it."""
+    cause = disruption(known)
     suspended = known.job is not None and known.job.suspended
-    return JOB_SUSPENDED if taken is not None and not taken.named and suspended else taken
+    return JOB_SUSPENDED if cause is not None and not cause.named and suspended else cause
 
 
-def _taken_back(known: Known) -> StillWaiting | None:
-    """A Job that its queue took back is waited for: until its old Pod has gone, and then for the queue."""
+def _suspended_again(known: Known) -> StillWaiting | None:
+    """Wait for a Job that its queue suspended again: until its old Pod is gone, then for the queue."""
     if not queue_took_back(known):
         return None
     if not known.pod_gone:
@@ -177,7 +186,7 @@ def _taken_back(known: Known) -> StillWaiting | None:
 
 
 def queue_took_back(known: Known) -> bool:
-    """Whether a queue took the Job back, and its Pod with it; it may have admitted it again by now."""
+    """Whether a queue suspended the Job, which deleted its Pod. It may have admitted the Job again since."""
     job, pod = known.job, known.pod
     if job is None or pod is None or not job.queued or job.finished is not None or known.job_gone:
         return False
@@ -185,40 +194,41 @@ def queue_took_back(known: Known) -> bool:
 
 
 def _never_started(known: Known, pod: PodSnapshot) -> StartVerdict:
-    """A Pod that ended without its agent container: taken away, refused by its node, or its init failed."""
-    taken = _taken_away(known, pod)
-    if taken is not None:
-        return taken
+    """A Pod that ended before its agent started: taken away, refused by its node, or failed during init."""
+    # First, because init containers that were killed with their Pod also exit with an error.
+    lost = _taken_away(known, pod)
+    if lost is not None:
+        return lost
     broken = next((c for c in pod.init if not c.sidecar and _failed(c)), None)
     if broken is not None:
         return NeverStarts(_init_failed(broken))
-    told = [_init_failed(c) for c in pod.init if _failed(c)]
-    return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *told))))
+    sidecars = [_init_failed(c) for c in pod.init if _failed(c)]
+    return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *sidecars))))
 
 
 def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
-    """Who ended the Pod from outside; what its containers' exit codes say only follows from that.
+    """Why the Pod was ended from outside, or None. The exit codes of its containers only follow from that.
 
-    A Pod has a reason of its own only where its node ended or refused it as a whole.
+    A Pod has a `reason` of its own only if its node ended or refused it as a whole.
     """
     named = named_disruption(pod)
     if named is not None:
-        return LostBeforeStart(pod.name, named.reason, named.words)
-    taken = _cause(known)
-    if pod.reason or taken is None:
+        return LostBeforeStart(pod.name, named.reason, named.details)
+    cause = _cause(known)
+    if pod.reason or cause is None:
         return LostBeforeStart(pod.name, pod.reason, pod.message) if pod.reason else None
-    return LostBeforeStart(pod.name, taken.reason, pod.message or taken.words)
+    return LostBeforeStart(pod.name, cause.reason, pod.message or cause.details)
 
 
 def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
-    """What keeps the Pod from its agent; what is final goes before what may heal."""
+    """What keeps an init container from ending. A final failure takes precedence over a wait."""
     troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, known, pod)) is not None]
     final = [trouble for trouble in troubles if not isinstance(trouble, StillWaiting)]
     return next(iter([*final, *troubles]), None)
 
 
 def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) -> StartVerdict | None:
-    """An init container that failed has failed for good; a sidecar is started again by the kubelet."""
+    """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar."""
     if isinstance(container.now, Waiting):
         return _held_up(container, container.now)
     if container.sidecar and isinstance(container.now, Terminated):
@@ -229,11 +239,11 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
 def _held_up(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
     if waiting.reason == "CrashLoopBackOff":
         ended = f"; it ended with {_end(container.last)}" if container.last is not None else ""
-        words = f"{_kind(container)} crash loop: {waiting.message or waiting.reason}{ended}"
-        return StillWaiting(StartBudget.START, words) if container.sidecar else NeverStarts(words)
+        why = f"{_kind(container)} crash loop: {waiting.message or waiting.reason}{ended}"
+        return StillWaiting(StartBudget.START, why) if container.sidecar else NeverStarts(why)
     if waiting.reason in CONFIG_TROUBLE:
-        words = f"{_kind(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
-        return StillWaiting(StartBudget.START, words)
+        why = f"{_kind(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
+        return StillWaiting(StartBudget.START, why)
     return _image_verdict(container, waiting)
 
 
@@ -246,7 +256,7 @@ def _failed(container: ContainerSnapshot) -> bool:
 
 
 def _init_failed(container: ContainerSnapshot) -> str:
-    """How it ended, in one line: exit code, reason and its own last words."""
+    """How it ended, in one line: exit code, reason and termination message."""
     if not isinstance(container.now, Terminated):
         return f"{_kind(container)} has not ended"
     how = "failed" if container.now.exit_code else "ended"
@@ -259,8 +269,8 @@ def _end(end: Terminated) -> str:
 
 
 def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
-    words = waiting.message or waiting.reason
-    text = f'Image pull failed for "{container.name}" ({waiting.reason}): {words}'
+    details = waiting.message or waiting.reason
+    text = f'Image pull failed for "{container.name}" ({waiting.reason}): {details}'
     if waiting.reason in HOPELESS_WAITS:
         return NeverStarts(text)
     if waiting.reason in PULL_TROUBLE:
@@ -286,7 +296,7 @@ def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> Start
     if any(isinstance(container.now, Running) and not container.sidecar for container in pod.init):
         return StillWaiting(StartBudget.START, "an init container is running")
     return StillWaiting(
-        StartBudget.PULL, f"volumes are mounted and the image is pulled ({waiting.reason or 'no report yet'})"
+        StartBudget.PULL, f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
     )
 
 
@@ -300,29 +310,35 @@ def _unscheduled(pod: PodSnapshot) -> str:
 def never_began(known: Known) -> bool:
     """Whether it is proven that the Pod's agent container did not start and never will.
 
-    Proof is the kubelet's final phase, a Pod that had no node when it went, and a container that lacked its
-    image, its configuration or an init container before it. That a Pod is gone proves nothing else: kubelets
-    before 1.27 remove one that is deleted while it starts without a report of what its containers did. What
-    it was at some time before it went proves nothing either, nor does a word that is not the kubelet's.
+    There are three proofs:
+
+    - the kubelet reported a final phase, and no start of the agent's container;
+    - the Pod was gone before it had a node;
+    - the Pod is gone, and in its last state the agent's container lacked its image, its configuration, or an
+      init container that must end first.
+
+    A missing Pod alone proves nothing: kubelets before 1.27 remove a Pod that is deleted while it starts
+    without reporting what its containers did. An earlier state than the last proves nothing either, and a
+    phase counts only if the kubelet set it.
     """
     pod, finished = known.pod, known.job.finished if known.job is not None else None
     if pod is None or known.agent_began or (finished is not None and finished.type == "Complete"):
         return False
-    went = known.pod_gone and known.pod_seen_last
-    if went and not pod.node:
+    last_state_known = known.pod_gone and known.pod_seen_last
+    if last_state_known and not pod.node:
         return True
-    return not _lost_its_kubelet(pod) and (pod.is_over or (went and _cannot_begin(pod)))
+    return not _node_lost(pod) and (pod.is_over or (last_state_known and _cannot_begin(pod)))
 
 
-def _lost_its_kubelet(pod: PodSnapshot) -> bool:
-    """Whether its node is lost, so that another than the kubelet set the phase it ended with."""
+def _node_lost(pod: PodSnapshot) -> bool:
+    """Whether the node is lost. Then the Pod garbage collector set the final phase, not the kubelet."""
     target = pod.condition("DisruptionTarget")
     return target is not None and target.is_true and target.reason == "DeletionByPodGC"
 
 
 def _cannot_begin(pod: PodSnapshot) -> bool:
-    lacks = _lacks(pod, HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE)
-    return lacks or any(not c.sidecar and not _succeeded(c) for c in pod.init)
+    waits = _waits_because(pod, HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE)
+    return waits or any(not c.sidecar and not _succeeded(c) for c in pod.init)
 
 
 def _succeeded(container: ContainerSnapshot) -> bool:
@@ -330,7 +346,7 @@ def _succeeded(container: ContainerSnapshot) -> bool:
 
 
 def describe_pod(pod: PodSnapshot) -> str:
-    """`Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)` as the seeds word it."""
+    """One line for the log, such as `Pod NAME: phase=P, init/x: done (exit 0), claude: waiting (R)`."""
     details = [f"phase={pod.phase or 'Unknown'}"]
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and not scheduled.is_true and scheduled.reason:
@@ -343,10 +359,8 @@ def describe_pod(pod: PodSnapshot) -> str:
 def _now(container: ContainerSnapshot) -> str:
     match container.now:
         case Waiting(reason, message):
-            words = (
-                f": {message}" if message and reason not in {"ContainerCreating", "PodInitializing"} else ""
-            )
-            return f"waiting ({reason or 'unknown'}{words})"
+            routine = not message or reason in {"ContainerCreating", "PodInitializing"}
+            return f"waiting ({reason or 'unknown'}{'' if routine else f': {message}'})"
         case Running():
             return "running"
         case Terminated(exit_code, reason):

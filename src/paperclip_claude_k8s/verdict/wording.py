@@ -1,4 +1,4 @@
-"""What the log follower noticed, in words for an operator."""
+"""Texts for operators: notices of the log follower, and Kubernetes Events that explain a wait."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,29 +19,29 @@ from paperclip_claude_k8s.podlog.log_report import (
 )
 
 ERROR_CHARS = 300
-"""Of an exception's message that are quoted: it may hold a whole line of the agent's."""
+"""Longest quotation of an exception's message, which may contain a whole line of the agent's output."""
 
 
 def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kind
-    """One line, times in UTC."""
+    """The notice as one log line, times in UTC."""
     match notice:
         case Reconnecting(why, attempts):
             tries = f" ({attempts} tries)" if attempts > 1 else ""
             return f"Log stream: {why} — reconnecting{tries}"
         case Gap(since, until, size, lines):
             what = f"{_amount(size, lines)} lost {_between(since, until)}"
-            return f"Log stream: {what}; the cluster has them no more"
+            return f"Log stream: {what}; no longer available from the cluster"
         case GapFilled(since, until, size, lines):
             what = f"{_amount(size, lines)} {_between(since, until)}"
-            return f"Log stream: {what} filled in from the shared volume"
+            return f"Log stream: {what} were restored from the shared volume"
         case NotLogText(text):
-            return f"Log stream: the cluster says: {text[:500]}"
+            return f"Log stream: message from the cluster: {text[:500]}"
         case ContainerChanged(earlier, now):
-            return (
-                f"Log stream: container {earlier} was started again as {now}; its last lines may be missing"
-            )
+            return f"Log stream: container {earlier} was restarted as {now}; its last lines may be missing"
         case SinkFailed(error):
-            return f"A bug in the adapter: {error_text(error)}; the run goes on, its log counts as incomplete"
+            return (
+                f"A bug in the adapter: {error_text(error)}; the run continues, its log counts as incomplete"
+            )
         case FileUnusable(why):
             return f"Log stream: {unusable_copy(why)}"
         case _:
@@ -49,20 +49,20 @@ def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kin
 
 
 def error_text(error: Exception) -> str:
-    """Kind and message of an exception, in one short line without credentials."""
-    words = " ".join(f"{type(error).__name__}: {error}".split())
-    return redact_text(words.removesuffix(":"))[:ERROR_CHARS]
+    """Type and message of an exception, in one short line without credentials."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return redact_text(text.removesuffix(":"))[:ERROR_CHARS]
 
 
 def unusable_copy(why: str) -> str:
-    """What it means that the relay's file cannot be used."""
+    """Why the relay's copy of the output cannot be used, and what that means."""
     return (
-        f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log counts"
+        f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log is read"
     )
 
 
 def iso_from_nanos(nanos: int | None) -> str | None:
-    """ISO 8601 UTC with milliseconds."""
+    """A time in UTC nanoseconds as ISO 8601 with milliseconds; None stays None."""
     if nanos is None:
         return None
     return format_time(datetime.fromtimestamp(nanos / NANO, UTC))
@@ -79,14 +79,15 @@ def _between(since: int | None, until: int | None) -> str:
 
 
 ROUTINE = frozenset({"Scheduled", "Pulled", "Created", "Started", "SuccessfulCreate"})
-"""What happens in every good start needs no line."""
+"""Reasons of Events that occur in every successful start and are not reported."""
 
 
 def notable_events(events: Sequence[EventSnapshot]) -> Iterator[EventSnapshot]:
-    """Warnings and whatever is not routine, oldest first."""
+    """Warnings and every Event that is not routine, in the given order."""
     return (event for event in events if event.kind == "Warning" or event.reason not in ROUTINE)
 
 
 def describe_event(event: EventSnapshot) -> str:
+    """`Reason: message`, with the number of repetitions of a warning."""
     again = f" (x{event.count})" if event.count > 1 and event.kind == "Warning" else ""
     return f"{event.reason}: {event.message}{again}"
