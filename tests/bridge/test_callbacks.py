@@ -40,7 +40,7 @@ async def numbers(reader: asyncio.StreamReader, count: int) -> list[int]:
 async def test_callbacks_are_numbered_in_the_order_they_were_made() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
         for line in range(20):
-            group.create_task(callbacks.tell("onLog", "stdout", f"{line}\n"))
+            group.create_task(callbacks.send("onLog", "stdout", f"{line}\n"))
         told = [json.loads(await reader.readline()) for _ in range(20)]
         assert [(one["id"], one["n"]) for one in told] == [(7, n) for n in range(1, 21)]
         assert [one["args"][1] for one in told] == [f"{line}\n" for line in range(20)]
@@ -49,7 +49,7 @@ async def test_callbacks_are_numbered_in_the_order_they_were_made() -> None:
 async def test_telling_does_not_wait_for_the_host_within_the_window() -> None:
     async with a_run() as (callbacks, _), asyncio.timeout(60):
         for _ in range(10):
-            await callbacks.tell("onLog", "stdout", "x\n")
+            await callbacks.send("onLog", "stdout", "x\n")
         assert 0 < callbacks.unacknowledged < WINDOW
 
 
@@ -59,7 +59,7 @@ async def test_a_host_that_acknowledges_nothing_is_told_no_more_than_the_window_
 
         async def say_all() -> None:
             for _ in range(50):
-                await callbacks.tell("onLog", "stdout", chunk)
+                await callbacks.send("onLog", "stdout", chunk)
 
         saying = group.create_task(say_all())
         seen = await numbers(reader, 4)
@@ -71,14 +71,14 @@ async def test_a_host_that_acknowledges_nothing_is_told_no_more_than_the_window_
             if n + 4 <= 50:
                 seen += await numbers(reader, 1)
         await saying
-        await callbacks.settled()
+        await callbacks.all_acknowledged()
         assert seen == list(range(1, 51))
 
 
 async def test_a_callback_above_the_window_goes_alone() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
-        group.create_task(callbacks.tell("onLog", "stdout", "y" * 10 * WINDOW))
-        later = group.create_task(callbacks.tell("onLog", "stdout", "z"))
+        group.create_task(callbacks.send("onLog", "stdout", "y" * 10 * WINDOW))
+        later = group.create_task(callbacks.send("onLog", "stdout", "z"))
         await numbers(reader, 1)
         await asyncio.sleep(0.05)
         assert not later.done()
@@ -88,7 +88,7 @@ async def test_a_callback_above_the_window_goes_alone() -> None:
 
 async def test_asking_waits_for_the_hosts_own_end() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
-        asking = group.create_task(callbacks.ask("onDispatch"))
+        asking = group.create_task(callbacks.send_and_wait("onDispatch"))
         await numbers(reader, 1)
         await asyncio.sleep(0.05)
         assert not asking.done()
@@ -101,7 +101,7 @@ async def test_who_asked_hears_of_a_refusal() -> None:
 
         async def refused() -> str:
             with pytest.raises(HostRefused) as caught:
-                await callbacks.ask("onDispatch")
+                await callbacks.send_and_wait("onDispatch")
             return str(caught.value)
 
         asking = group.create_task(refused())
@@ -112,11 +112,11 @@ async def test_who_asked_hears_of_a_refusal() -> None:
 
 async def test_a_refused_line_is_told_with_the_next_which_is_sent_all_the_same() -> None:
     async with a_run() as (callbacks, reader):
-        await callbacks.tell("onLog", "stdout", "a")
+        await callbacks.send("onLog", "stdout", "a")
         callbacks.acknowledge(1, "disk full")
         with pytest.raises(HostRefused, match="disk full"):
-            await callbacks.tell("onLog", "stdout", "b")
-        await callbacks.tell("onLog", "stdout", "c")
+            await callbacks.send("onLog", "stdout", "b")
+        await callbacks.send("onLog", "stdout", "c")
         assert await numbers(reader, 3) == [1, 2, 3]
 
 
@@ -125,18 +125,18 @@ async def test_nobody_waits_for_a_host_that_is_gone() -> None:
 
         async def left() -> None:
             with pytest.raises(HostGone):
-                await callbacks.ask("onDispatch")
+                await callbacks.send_and_wait("onDispatch")
 
         asking = group.create_task(left())
         await asyncio.sleep(0.05)
         callbacks.host_gone()
         await asking
         with pytest.raises(HostGone):
-            await callbacks.settled()
+            await callbacks.all_acknowledged()
 
 
 async def test_an_acknowledgement_of_nothing_changes_nothing() -> None:
     async with a_run() as (callbacks, _):
         callbacks.acknowledge(99, "what?")
-        await callbacks.tell("onLog", "stdout", "a")
-        await callbacks.tell("onLog", "stdout", "b")
+        await callbacks.send("onLog", "stdout", "a")
+        await callbacks.send("onLog", "stdout", "b")

@@ -138,7 +138,7 @@ OLD = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        (None, ("cannot be started", "it is not there", "CLAUDE_K8S_PYTHON")),
+        (None, ("cannot be started", "no such file", "CLAUDE_K8S_PYTHON")),
         (MISSING, ("package is missing", "-m pip install", f"paperclip-adapter-claude-k8s=={__version__}")),
         (OLD, ("too old", __version__)),
         ("echo 'SyntaxError: invalid syntax' >&2; exit 1", ("exit code 1", "SyntaxError")),

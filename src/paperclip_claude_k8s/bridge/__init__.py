@@ -1,1 +1,1 @@
-"""The way in for a host that is no Python process: JSON lines over stdio, and a Node package for them."""
+"""Serves a host that is not a Python process: JSON lines over stdio, and an npm package."""

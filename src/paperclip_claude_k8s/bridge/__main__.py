@@ -1,4 +1,4 @@
-"""`python -m paperclip_claude_k8s.bridge`: started by the Node package, never by hand."""
+"""`python -m paperclip_claude_k8s.bridge`: the bridge process, which the npm package starts."""
 
 import asyncio
 import os
@@ -10,65 +10,69 @@ from typing import IO
 
 from paperclip_claude_k8s import create_server_adapter
 from paperclip_claude_k8s.bridge.channel import Channel
-from paperclip_claude_k8s.bridge.host_session import HandshakeFailed, Session
+from paperclip_claude_k8s.bridge.host_session import HandshakeFailed, HostSession
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 
 USAGE = 2
 REFUSED = 3
-LAST_WORDS = 2.0
-"""Seconds the last answers may take to leave: a host that reads no more must not hold us."""
+FLUSH_TIMEOUT = 2.0
+"""Seconds in which the last answers are written; a host that reads no more must not delay the exit."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-BY_HAND = "this is started by the package that `claude-k8s node-shim --out DIR` writes"
+STARTED_BY_HAND = "this program is started by the npm package that `claude-k8s node-shim --out DIR` writes"
 
 
 def main() -> int:
-    """The exit code: 0 the host has gone, 2 no pipes, 3 the host and we do not understand each other."""
+    """Serve the host until it closes stdin, or until a signal.
+
+    Exit codes: 0 the host closed stdin, 2 stdin or stdout is not a pipe, 3 the handshake failed.
+    After a signal the process ends with that signal.
+    """
     if sys.stdin.isatty():
-        print(BY_HAND, file=sys.stderr)  # noqa: T201  # said to a person
+        print(STARTED_BY_HAND, file=sys.stderr)  # noqa: T201  # for a person
         return USAGE
-    redaction = RedactingFormatter()
-    redaction.listen()
+    formatter = RedactingFormatter()
+    formatter.install()
     with _protocol_only_stdout() as sink:
-        code, by = asyncio.run(_serve(sink, redaction))
-    if by is not None:
-        signal.signal(by, signal.SIG_DFL)
-        os.kill(os.getpid(), by)
+        code, number = asyncio.run(_serve(sink, formatter))
+    if number is not None:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     return code
 
 
 @contextmanager
 def _protocol_only_stdout() -> Iterator[IO[bytes]]:
-    """The pipe to the host, for us alone: what anybody else prints ends up on stderr."""
-    ours = os.dup(1)
+    """Give the pipe to the host to the protocol alone: whatever else is printed goes to stderr."""
+    host_pipe = os.dup(1)
     os.dup2(2, 1)
-    with os.fdopen(ours, "wb", buffering=0) as sink:
+    with os.fdopen(host_pipe, "wb", buffering=0) as sink:
         yield sink
 
 
-async def _serve(sink: IO[bytes], redaction: RedactingFormatter) -> tuple[int, signal.Signals | None]:
-    """The exit code, and the signal that ended us."""
-    leave, received = asyncio.Event(), list[signal.Signals]()
+async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, signal.Signals | None]:
+    """Return the exit code, and the signal that was received, if any."""
+    stopping, received = asyncio.Event(), list[signal.Signals]()
 
-    def heard(number: signal.Signals) -> None:
+    def on_signal(number: signal.Signals) -> None:
         received.append(number)
-        leave.set()
+        stopping.set()
 
     for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, heard, number)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     try:
         channel = await Channel.over(sys.stdin.buffer, sink)
     except ValueError:
-        print(BY_HAND, file=sys.stderr)  # noqa: T201  # said to a person
+        print(STARTED_BY_HAND, file=sys.stderr)  # noqa: T201  # for a person
         return USAGE, None
     try:
-        await Session(create_server_adapter(), channel, redaction).serve(leave)
+        await HostSession(create_server_adapter(), channel, formatter).serve(stopping)
         code = 0
-    except HandshakeFailed as refusal:
-        print(f"handshake failed: {refusal}", file=sys.stderr)  # noqa: T201  # the host's log shows it
+    except HandshakeFailed as failure:
+        print(f"handshake failed: {failure}", file=sys.stderr)  # noqa: T201  # for the host's log
         code = REFUSED
     channel.close()
     try:
-        async with asyncio.timeout(LAST_WORDS):
+        async with asyncio.timeout(FLUSH_TIMEOUT):
             await channel.closed()
     except TimeoutError:
         pass

@@ -1,4 +1,8 @@
-"""One run's word to its host: in order, each acknowledged, and never much of it on the way."""
+"""The callbacks of one call: sent in order, each acknowledged by the host, with a bounded window in flight.
+
+`send` does not wait for the host within the window, so a fast host never delays a run. A slow one fills the
+window and thereby slows down the reading of its own run's log, not the pipe that all runs share.
+"""
 
 import asyncio
 from collections import deque
@@ -9,101 +13,104 @@ from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 from paperclip_claude_k8s.bridge.wire import callback
 
 WINDOW_BYTES = 256 * 1024
-"""Unacknowledged bytes of one run: some full chunks of output, so that a quick host is never waited for,
-and a slow one slows the reading of its own run's log, not the pipe that all runs share."""
+"""Bytes of one call that may be unacknowledged: a few full chunks of output."""
 
 
 class HostRefused(Exception):
-    """A callback of the host raised; the text is the host's."""
+    """A callback of the host raised; the text is the host's error."""
 
 
 class Callbacks:
-    """The callbacks of one call, numbered from 1."""
+    """Sends the callbacks of one call, numbered from 1."""
 
     def __init__(self, call: int, channel: Channel, window: int = WINDOW_BYTES) -> None:
         self._call = call
         self._channel = channel
         self._window = window
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._changed = asyncio.Event()
         self._count = 0
         self._sizes: dict[int, int] = {}
-        self._asked: dict[int, HostRefused | None] = {}
+        """Bytes of each unacknowledged callback."""
+        self._awaited: dict[int, HostRefused | None] = {}
+        """Callbacks that `send_and_wait` waits for, and their refusals."""
         self._refused: deque[HostRefused] = deque()
+        """Refusals of other callbacks, which are not raised yet."""
         self._gone = False
 
     @property
     def unacknowledged(self) -> int:
-        """Bytes on the way: at most one callback more than the window."""
+        """Bytes in flight: at most one callback more than the window."""
         return sum(self._sizes.values())
 
-    async def tell(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
-        """Hand a callback over, once there is room for it.
+    async def send(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
+        """Send a callback as soon as the window has room.
 
         Raises:
-            HostRefused: an earlier one was refused; this one is on its way all the same.
-            HostGone: nobody listens any more.
+            HostRefused: the host refused an earlier callback; this one is sent all the same.
+            HostGone: the host's process is gone.
         """
-        await self._send(name, args, asked=False)
+        await self._send(name, args, awaited=False)
         if self._refused:
             raise self._refused.popleft()
 
-    async def ask(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
-        """Hand a callback over and wait until the host has done what it does on it.
+    async def send_and_wait(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
+        """Send a callback and wait until the host has finished it.
 
         Raises:
-            HostRefused: it was refused.
-            HostGone: nobody listens any more.
+            HostRefused: the host refused this callback.
+            HostGone: the host's process is gone.
         """
-        n = await self._send(name, args, asked=True)
+        n = await self._send(name, args, awaited=True)
         try:
             await self._until(lambda: n not in self._sizes)
         finally:
-            refusal = self._asked.pop(n)
+            refusal = self._awaited.pop(n)
         if refusal is not None:
             raise refusal
 
-    def late_refusals(self) -> list[HostRefused]:
-        """Refusals that no later callback was there to raise; each is given once."""
+    def take_refusals(self) -> list[HostRefused]:
+        """Return the refusals that no later `send` has raised, each only once."""
         late = list(self._refused)
         self._refused.clear()
         return late
 
-    async def settled(self) -> None:
-        """Wait until every callback was acknowledged.
+    async def all_acknowledged(self) -> None:
+        """Wait until the host has acknowledged every callback.
 
         Raises:
-            HostGone: nobody listens any more.
+            HostGone: the host's process is gone.
         """
         await self._until(lambda: not self._sizes)
 
     def acknowledge(self, n: int, error: str | None) -> None:
-        """The host has taken, or refused, callback `n`; an unknown one changes nothing."""
+        """The host has finished callback `n`, or refused it with `error`. An unknown `n` is ignored."""
         if self._sizes.pop(n, None) is None:
             return
-        if error is not None and n in self._asked:
-            self._asked[n] = HostRefused(error)
+        if error is not None and n in self._awaited:
+            self._awaited[n] = HostRefused(error)
         elif error is not None:
             self._refused.append(HostRefused(error))
-        self._news.set()
+        self._changed.set()
 
     def host_gone(self) -> None:
+        """The host's process is gone: everything that waits for it raises HostGone."""
         self._gone = True
-        self._news.set()
+        self._changed.set()
 
-    async def _send(self, name: str, args: tuple[Any, ...], *, asked: bool) -> int:
-        async with self._turn:
+    async def _send(self, name: str, args: tuple[Any, ...], *, awaited: bool) -> int:
+        async with self._sending:
             await self._until(lambda: self.unacknowledged < self._window)
             self._count = n = self._count + 1
-            if asked:
-                self._asked[n] = None
+            if awaited:
+                self._awaited[n] = None
             self._sizes[n] = self._channel.write(callback(self._call, n, name, args))
             await self._channel.drained()
         return n
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        while not true():
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             if self._gone:
                 raise HostGone("the host's process is gone")
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()

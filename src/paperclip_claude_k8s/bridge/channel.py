@@ -1,4 +1,4 @@
-"""Lines in, lines out: the two pipes to the peer."""
+"""The two pipes between the bridge and the host's process, as lines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -7,19 +7,19 @@ from typing import IO, Any
 from paperclip_claude_k8s.bridge.wire import encode
 
 LINE_BYTES = 64 * 1024 * 1024
-"""Longest line that is read: a context holds a conversation, not tens of megabytes."""
+"""Longest line that is read; a context with a whole conversation is far below."""
 
 
 class HostGone(ConnectionError):
-    """The peer cannot be told anything any more."""
+    """The host's process no longer reads its pipe."""
 
 
 class LineTooLong(Exception):
-    """A line above `LINE_BYTES`; what follows cannot be told apart from its rest."""
+    """A line above `LINE_BYTES`. Nothing more can be read: the end of the line is not known."""
 
 
 class Channel:
-    """Both directions. Writing is immediate and in order; `drained` waits while the pipe is full."""
+    """Both pipes. `write` never waits and keeps the order; `drained` waits while the pipe is full."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.ReadTransport
@@ -30,7 +30,7 @@ class Channel:
 
     @classmethod
     async def over(cls, source: IO[bytes], sink: IO[bytes]) -> "Channel":
-        """Over two pipes or sockets.
+        """Open a channel over two pipes or sockets.
 
         Raises:
             ValueError: one of them is a regular file.
@@ -44,10 +44,10 @@ class Channel:
         return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop), reading)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Every whole line until the peer closes; one it was cut off in is dropped.
+        """Yield every line until the host closes its pipe; an unfinished last line is dropped.
 
         Raises:
-            LineTooLong: see there.
+            LineTooLong: a line is longer than `LINE_BYTES`.
         """
         while True:
             try:
@@ -62,7 +62,7 @@ class Channel:
                 yield line
 
     def write(self, message: Mapping[str, Any]) -> int:
-        """Hand a message to the pipe and give its size in bytes; a peer that is gone hears nothing."""
+        """Write a message and return its size in bytes; it is dropped if the host is gone."""
         line = encode(message)
         if not self._writer.is_closing():
             self._writer.write(line)
@@ -72,7 +72,7 @@ class Channel:
         """Wait until the pipe has room.
 
         Raises:
-            HostGone: nobody reads it any more.
+            HostGone: the host no longer reads it.
         """
         if self._writer.is_closing():
             raise HostGone("the host's process is gone")
@@ -82,12 +82,12 @@ class Channel:
             raise HostGone("the host's process is gone") from None
 
     def close(self) -> None:
-        """Read no more; send what is still on the way, and nothing after it."""
+        """Stop reading, and write what was handed over so far, but nothing after it."""
         self._source.close()
         self._writer.close()
 
     async def closed(self) -> None:
-        """Everything was sent, or nobody reads it."""
+        """Wait until everything is written, or the host no longer reads it."""
         try:
             await self._writer.wait_closed()
         except OSError:

@@ -1,4 +1,8 @@
-"""One conversation with a host's process: a handshake, any number of calls at once, a farewell."""
+"""One session with a host's process: a handshake, then any number of concurrent calls.
+
+When the host closes its pipe or the process gets a signal, the adapter is shut down first, so that each run
+reports where its Job is left, and the remaining calls are cancelled after it.
+"""
 
 import asyncio
 import logging
@@ -27,137 +31,138 @@ from paperclip_claude_k8s.bridge.wire import (
     result,
 )
 
-LEFT = "the bridge let go of this call before its end: the host lost its hold on it, or the bridge goes down"
+ABANDONED = "call abandoned: the host detached from the run, or the bridge is shutting down"
 log = logging.getLogger("paperclip_claude_k8s")
 
 
 class HandshakeFailed(Exception):
-    """The peer is none of ours, or of another protocol; it was told so."""
+    """The peer is not a host, or speaks another protocol version. An error message was sent to it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Underway:
+class _RunningCall:
     request: Request
     task: asyncio.Task[None]
 
-    def heed(self, word: Ack | Cancel | Leave) -> None:
-        match word:
+    def handle(self, message: Ack | Cancel | Leave) -> None:
+        match message:
             case Ack(_, n, refusal):
                 self.request.callbacks.acknowledge(n, refusal)
             case Cancel():
                 self.request.stop.set()
             case Leave():
-                self.task.cancel("the host has lost its hold on the run")
+                self.task.cancel("the host has detached from the run")
 
 
-class Session:
-    """Serves one adapter to one peer."""
+class HostSession:
+    """Serves one adapter to one host process."""
 
-    def __init__(self, adapter: Adapter, channel: Channel, redaction: RedactingFormatter) -> None:
+    def __init__(self, adapter: Adapter, channel: Channel, formatter: RedactingFormatter) -> None:
         self._adapter = adapter
         self._channel = channel
-        self._discretion = redaction
-        self._underway: dict[int, _Underway] = {}
+        self._formatter = formatter
+        self._calls: dict[int, _RunningCall] = {}
 
-    async def serve(self, leave: asyncio.Event) -> None:
-        """Until the peer closes its end or `leave` is set; then every run is left to the next process.
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Serve calls until the host closes its pipe or `stopping` is set; then leave all runs to adoption.
 
         Raises:
-            HandshakeFailed: nothing was served.
+            HandshakeFailed: the handshake failed; no call was served.
         """
         lines = self._channel.lines()
-        await self._shake_hands(lines)
+        await self._handshake(lines)
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(self._read(lines, group), name="reader")
-            leaving = group.create_task(_set(leave), name="leave")
-            await asyncio.wait([reading, leaving], return_when=asyncio.FIRST_COMPLETED)
-            leaving.cancel()
+            stop = group.create_task(_wait(stopping), name="stop")
+            await asyncio.wait([reading, stop], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
             await self._adapter.shutdown()
             reading.cancel()
-            for call in tuple(self._underway.values()):
+            for call in tuple(self._calls.values()):
                 call.task.cancel()
 
-    async def _shake_hands(self, lines: AsyncIterator[bytes]) -> None:
+    async def _handshake(self, lines: AsyncIterator[bytes]) -> None:
         try:
             first = read_message(await anext(lines))
         except StopAsyncIteration:
-            raise HandshakeFailed("the peer left before it said hello") from None
+            raise HandshakeFailed("the peer closed its pipe before it sent a hello") from None
         except (WireInvalid, LineTooLong) as fault:
-            raise self._refused("protocol", f"expected a hello: {fault}") from None
+            raise self._reject("protocol", f"expected a hello: {fault}") from None
         if not isinstance(first, Hello):
-            raise self._refused("protocol", "expected a hello before anything else")
+            raise self._reject("protocol", "expected a hello before anything else")
         self._channel.write(hello(__version__, platform.python_version()))
         if first.protocol != PROTOCOL:
-            told = (
-                f"the shim (version {first.version}) speaks protocol {first.protocol}, this package "
-                f"(version {__version__}) {PROTOCOL}: write the shim again, `claude-k8s node-shim --out DIR`"
+            message = (
+                f"the shim (version {first.version}) uses protocol {first.protocol}, this package "
+                f"(version {__version__}) uses {PROTOCOL}: write the shim again with "
+                "`claude-k8s node-shim --out DIR`"
             )
-            raise self._refused("version", told)
+            raise self._reject("version", message)
 
-    def _refused(self, kind: Any, why: str) -> HandshakeFailed:  # noqa: ANN401  # an ErrorKind
-        self._channel.write(error(None, kind, why))
-        return HandshakeFailed(why)
+    def _reject(self, kind: Any, reason: str) -> HandshakeFailed:  # noqa: ANN401  # an ErrorKind
+        self._channel.write(error(None, kind, reason))
+        return HandshakeFailed(reason)
 
     async def _read(self, lines: AsyncIterator[bytes], group: asyncio.TaskGroup) -> None:
-        """Heed every line; at the end nobody is left to take or acknowledge anything."""
+        """Handle every line; after the last one, no callback can be acknowledged any more."""
         try:
             async for line in lines:
                 try:
-                    self._heed(line, group)
+                    self._handle(line, group)
                 except WireInvalid as fault:
                     self._channel.write(error(None, "protocol", str(fault)))
         except LineTooLong as fault:
             self._channel.write(error(None, "protocol", f"{fault}; the bridge ends"))
         finally:
-            for call in self._underway.values():
+            for call in self._calls.values():
                 call.request.callbacks.host_gone()
 
-    def _heed(self, line: bytes, group: asyncio.TaskGroup) -> None:
+    def _handle(self, line: bytes, group: asyncio.TaskGroup) -> None:
         match read_message(line):
             case Call() as call:
-                self._begin(call, group)
+                self._start_call(call, group)
             case Hello():
                 raise WireInvalid("a second hello")
-            case word:
-                if word.id in self._underway:  # what crosses the answer on its way is late, not wrong
-                    self._underway[word.id].heed(word)
+            case message:
+                if message.id in self._calls:  # a message may cross with the answer to its call
+                    self._calls[message.id].handle(message)
 
-    def _begin(self, call: Call, group: asyncio.TaskGroup) -> None:
-        if call.id in self._underway:
-            raise WireInvalid(f"call {call.id} is still under way; ids are used once")
-        self._discretion.learn(call.params)
+    def _start_call(self, call: Call, group: asyncio.TaskGroup) -> None:
+        if call.id in self._calls:
+            raise WireInvalid(f"call {call.id} is still running; use each id only once")
+        self._formatter.add_secrets_of(call.params)
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
-        task = group.create_task(self._answer(call, request), name=f"call {call.id} {call.method}")
-        self._underway[call.id] = _Underway(request, task)
+        task = group.create_task(self._respond(call, request), name=f"call {call.id} {call.method}")
+        self._calls[call.id] = _RunningCall(request, task)
 
-    async def _answer(self, call: Call, request: Request) -> None:
+    async def _respond(self, call: Call, request: Request) -> None:
         try:
             message = await self._outcome(call, request)
         except asyncio.CancelledError:
-            self._channel.write(error(call.id, "shutdown", LEFT))
+            self._channel.write(error(call.id, "shutdown", ABANDONED))
             raise
         finally:
-            self._underway.pop(call.id, None)
+            self._calls.pop(call.id, None)
         self._channel.write(message)
 
     async def _outcome(self, call: Call, request: Request) -> dict[str, Any]:
         method = METHODS.get(call.method)
         if method is None:
             return error(
-                call.id, "method", f"there is no method {call.method}: the shim is newer than we are"
+                call.id, "method", f"there is no method {call.method}: the shim is newer than this package"
             )
         try:
             value = await method(self._adapter, request)
-            await request.callbacks.settled()
+            await request.callbacks.all_acknowledged()
         except ParamsInvalid as fault:
             return error(call.id, "params", str(fault))
         except HostGone:
-            return error(call.id, "shutdown", LEFT)
+            return error(call.id, "shutdown", ABANDONED)
         except Exception as bug:
             log.exception("call %d (%s) failed", call.id, call.method)
-            return error(call.id, "bug", self._discretion.masked(f"{type(bug).__name__}: {bug}"))
+            return error(call.id, "bug", self._formatter.mask(f"{type(bug).__name__}: {bug}"))
         return result(call.id, value)
 
 
-async def _set(event: asyncio.Event) -> None:
+async def _wait(event: asyncio.Event) -> None:
     await event.wait()

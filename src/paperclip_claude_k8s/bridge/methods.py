@@ -1,4 +1,4 @@
-"""What a peer may call: the adapter's members, each with what it takes and gives as JSON."""
+"""The methods that a host may call through the bridge: the adapter's members, with JSON in and out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,12 +13,12 @@ from paperclip_claude_k8s.verdict.wording import error_text
 
 
 class ParamsInvalid(ValueError):
-    """A call's params are not what its method takes; the message says what is expected."""
+    """The params of a call are wrong; the message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call under way."""
+    """One call; `stop` is set when the host sends `cancel`."""
 
     params: dict[str, Any] = field(repr=False)
     callbacks: Callbacks
@@ -29,25 +29,25 @@ Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
 
 
 async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
-    """No `onSpawn`: the host would probe the pid it names (HOST.md 3.2, 3.4); `onRuntimeProgress` instead."""
-    tell, ask = request.callbacks.tell, request.callbacks.ask
-    told = {name: partial(tell, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}
-    asked = {name: partial(ask, name) for name in ("onDispatch", "onCancellationReady")}
-    ctx = {**_given(request, "ctx"), **told, **asked, "signal": request.stop}
+    """`onSpawn` is left out: the host would probe the pid on its own machine. It gets progress instead."""
+    send, wait = request.callbacks.send, request.callbacks.send_and_wait
+    sent = {name: partial(send, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}
+    awaited = {name: partial(wait, name) for name in ("onDispatch", "onCancellationReady")}
+    ctx = {**_given(request, "ctx"), **sent, **awaited, "signal": request.stop}
     result = (await adapter.execute(ctx)).to_wire()
-    await request.callbacks.settled()
-    return _with_refusals(result, request.callbacks.late_refusals())
+    await request.callbacks.all_acknowledged()
+    return _with_refusals(result, request.callbacks.take_refusals())
 
 
 def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:
-    """The result, with what the host refused after the last callback that could have raised it."""
-    told = result.get("resultJson") or {}
-    log = told.get("log")
+    """Return the result with the refusals that came after the last callback could raise them."""
+    result_json = result.get("resultJson") or {}
+    log = result_json.get("log")
     if not late or log is None:
         return result
     first = str(log.get("firstHostError") or error_text(late[0]))
     failures = HostFailures(log["hostFailures"] + len(late), first)
-    return {**result, "resultJson": {**told, "log": with_host_failures(log, failures)}}
+    return {**result, "resultJson": {**result_json, "log": with_host_failures(log, failures)}}
 
 
 async def _test_environment(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON

@@ -1,4 +1,4 @@
-"""The npm package that brings the bridge to a Node host: JavaScript from here, facts from this version."""
+"""Writes the npm package that a Node host loads: JavaScript sources, and facts of this version."""
 
 import json
 from importlib.resources import files
@@ -13,12 +13,12 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
-"""Version of the UI parser's contract; the host skips a parser of another major (HOST.md 1)."""
+"""Version of the UI parser's contract; the host skips a parser with another major version."""
 SOURCES = ("index.js", "bridge.js", "run.js", "session.js", "texts.js", "README.md")
 HELLO_MS = 60_000
-"""How long Python may take to start: a second or two, on a busy machine many."""
+"""Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
 IDLE_MS = 15 * 60_000
-"""A Python process that has nothing under way is let go after so long: it holds memory and nothing else."""
+"""Milliseconds after which a Python process without calls is ended."""
 MEMBERS = (
     "label",
     "sessionManagement",
@@ -30,39 +30,40 @@ MEMBERS = (
     "runtimeToolDelivery",
     "hasOutOfProcessLiveness",
 )
-"""What the host reads of an adapter without calling it."""
+"""Members that the host reads without a call."""
 
 
 class FolderTaken(Exception):
-    """The folder holds something else, which is not overwritten."""
+    """The folder contains something else, which is not overwritten."""
 
 
 def write_package(folder: Path, python: str) -> dict[str, Any]:
-    """Write the package, over an earlier one of ours, and give its manifest.
+    """Write the package, replacing an earlier version of it, and return its manifest.
 
-    `python` is the interpreter the host starts, unless CLAUDE_K8S_PYTHON names another in its environment.
+    `python` is the interpreter that the host starts; CLAUDE_K8S_PYTHON in its environment overrides it.
 
     Raises:
-        FolderTaken: the folder is not empty and holds no package of ours.
-        OSError: it cannot be written.
+        FolderTaken: the folder is not empty and contains another package or none.
+        OSError: the folder cannot be written.
     """
-    if _taken(folder):
-        raise FolderTaken(f"{folder} is not empty and holds no {NAME}: name a new folder")
+    if _is_taken(folder):
+        raise FolderTaken(f"{folder} is not empty and does not contain {NAME}: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    described = manifest()
-    place = files("paperclip_claude_k8s.bridge").joinpath("shim")
+    written = manifest()
+    sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
     contents = {
-        **{name: place.joinpath(name).read_text(encoding="utf-8") for name in SOURCES},
+        **{name: sources.joinpath(name).read_text(encoding="utf-8") for name in SOURCES},
         "ui-parser.cjs": ui_parser_source(),
         "facts.json": _json(facts(python)),
-        "package.json": _json(described),
+        "package.json": _json(written),
     }
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return described
+    return written
 
 
 def manifest() -> dict[str, Any]:
+    """Return the contents of `package.json`."""
     return {
         "name": NAME,
         "version": __version__,
@@ -77,7 +78,7 @@ def manifest() -> dict[str, Any]:
 
 
 def facts(python: str) -> dict[str, Any]:
-    """What the JavaScript knows of this version; the same on every machine, but for the interpreter."""
+    """Return what the JavaScript reads of this version; only the interpreter differs between machines."""
     adapter: Any = Adapter(ProcessSettings(env={}))
     return {
         "type": adapter.type,
@@ -92,7 +93,7 @@ def facts(python: str) -> dict[str, Any]:
     }
 
 
-def _taken(folder: Path) -> bool:
+def _is_taken(folder: Path) -> bool:
     if not folder.exists():
         return False
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What the bridge writes to stderr: its log and its warnings, without the secrets it was handed."""
+"""Masks secrets in the log records and warnings that the bridge writes to stderr."""
 
 import logging
 import sys
@@ -9,29 +9,30 @@ from typing import Any
 from paperclip_claude_k8s.host.redact import is_secret_name, mask_values, redact_text
 
 CALLS_REMEMBERED = 200
-"""Calls whose secrets stay known: a log line may come a while after its run has ended."""
+"""Number of recent calls whose secrets are masked: a record may come after its call has ended."""
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records, and masks in them every secret of the latest calls and all that looks like one."""
+    """Formats log records, and masks the secrets of recent calls and everything that looks like one."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")
-        self._known: deque[frozenset[str]] = deque(maxlen=CALLS_REMEMBERED)
+        self._secrets: deque[frozenset[str]] = deque(maxlen=CALLS_REMEMBERED)
 
-    def learn(self, params: object) -> None:
-        """Remember what must never be shown of a call's parameters."""
-        self._known.append(frozenset(secrets_in(params)))
+    def add_secrets_of(self, params: object) -> None:
+        """Mask the secrets among the params of a call from now on."""
+        self._secrets.append(frozenset(secrets_in(params)))
 
-    def masked(self, text: str) -> str:
-        secrets = {secret for known in self._known for secret in known}
+    def mask(self, text: str) -> str:
+        """Return `text` without secrets."""
+        secrets = {secret for secrets in self._secrets for secret in secrets}
         return redact_text(mask_values(text, secrets))
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.masked(super().format(record))
+        return self.mask(super().format(record))
 
-    def listen(self) -> None:
-        """All logs and warnings of this process go to stderr, through here."""
+    def install(self) -> None:
+        """Send all log records and warnings of this process to stderr, formatted by this object."""
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(self)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -39,7 +40,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def secrets_in(value: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON
-    """Every text below a name that promises a secret, however deep."""
+    """Yield every text under a key with a secret-looking name, at any depth."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _texts_in(item) if is_secret_name(str(name)) else secrets_in(item)

@@ -1,19 +1,19 @@
-"""What the bridge and its peer say to each other: one JSON object per line, UTF-8, ended by a newline.
+"""The bridge's line protocol: one JSON object per line, UTF-8, each with a `type`.
 
-From the peer:
+From the host:
 
-- `hello {protocol, version}`: first, once
-- `call {id, method, params}`: many at a time; ids are the peer's
-- `ack {id, n, error?}`: callback n of call id was taken, or refused
-- `cancel {id, reason?}`: Stop; the call goes on until it has stopped its work
-- `leave {id}`: the host has lost its hold on the run; its Job is left to the next one
+- `hello {protocol, version}`: the first line, sent once
+- `call {id, method, params}`: calls run concurrently; the host chooses the ids, each used once
+- `ack {id, n, error?}`: callback n of call id is finished, or was refused with an error
+- `cancel {id, reason?}`: stop the run; the call continues until the agent has stopped
+- `leave {id}`: detach from the run without stopping it; its Job is left to the next run
 
-To the peer:
+To the host:
 
 - `hello {protocol, version, python}`
 - `callback {id, n, name, args}`: n counts from 1 in each call
-- `result {id, value}`: after every callback of that call was acknowledged
-- `error {id, kind, message}`: id null for a line that belongs to no call
+- `result {id, value}`: sent after every callback of the call was acknowledged
+- `error {id, kind, message}`: id is null for a line that belongs to no call
 """
 
 import json
@@ -26,13 +26,13 @@ import orjson
 from paperclip_claude_k8s.base.strict_json import strict_json
 
 PROTOCOL = 1
-"""Raised whenever a peer of the version before could misunderstand us."""
+"""Incremented with every change that a peer of the previous version could misunderstand."""
 
 ErrorKind: TypeAlias = Literal["protocol", "version", "method", "params", "bug", "shutdown"]
 
 
 class WireInvalid(ValueError):
-    """A line that is no message of ours. Says what is wrong and quotes nothing: a line may hold tokens."""
+    """A line that is not a valid message; says what is wrong and quotes nothing, as it may hold tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ Message: TypeAlias = Hello | Call | Ack | Cancel | Leave
 
 
 def read_message(line: bytes) -> Message:
-    """The message of one line.
+    """Parse one line.
 
     Raises:
-        WireInvalid: not JSON, not an object, no known type, or a field that is not what it should be.
+        WireInvalid: not JSON, not an object, of an unknown type, or with a missing or wrong field.
     """
     try:
         given = json.loads(line)
@@ -113,7 +113,7 @@ def error(call: int | None, kind: ErrorKind, message: str) -> dict[str, Any]:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One line. Halves of a surrogate pair, which JSON can spell and UTF-8 cannot hold, become U+FFFD."""
+    """Encode a message as one line. Lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
     try:
         return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:

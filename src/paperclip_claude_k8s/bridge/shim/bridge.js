@@ -1,36 +1,36 @@
-// One Python process for all calls: started by the first, started anew after it ended, ended when idle.
+// One Python process for all calls: started by the first call, started again if it has ended, ended when idle.
 import { spawn } from "node:child_process";
 
-// The server's word when it could not renew its own lease on a run, which also happens while it shuts down. Nobody
-// asked for the agent's end then.
+// The reason of the server's abort signal if it could not renew its own lease on a run, which also happens while it
+// shuts down. The agent must not be stopped then.
 const LEASE_LOST = /lease lost/i;
-const STDERR_CHARS = 2_000; // the end of its stderr, for the message when it dies
-// Of the server alone; agents are started by that process, and these would make them the server.
+const STDERR_CHARS = 2_000; // kept of its stderr, for the error message if it exits
+// Not passed to Python: with these secrets an agent could act as the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
 
-/** `code` is what the server stores for a run; `heals` whether trying again may help. */
+/** `code` is the error code of the run's result; `retryable` tells whether another attempt may succeed. */
 export class BridgeError extends Error {
-  constructor(message, { code, heals = false }) {
+  constructor(message, { code, retryable = false }) {
     super(message);
     this.code = code;
-    this.heals = heals;
+    this.retryable = retryable;
   }
 }
 
 export const unavailable = (message) => new BridgeError(message, { code: "adapter_engine_unavailable" });
-export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lost", heals: true });
+export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lost", retryable: true });
 
 export class Bridge {
   #facts;
   #connection = null;
-  /** `{version, python}` of the process that answered last. */
+  /** `{version, python}` of the process that answered the last call. */
   peer = null;
 
   constructor(facts) {
     this.#facts = facts;
   }
 
-  /** The method's answer. `callbacks` by name are awaited one after another; `signal` stops a run. */
+  /** Resolves to the method's result. `callbacks` by name are awaited one after another; `signal` stops a run. */
   async call(method, params, { callbacks = {}, signal } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
       if (this.#connection === ended) this.#connection = null;
@@ -48,30 +48,30 @@ class Connection {
   #calls = new Map();
   #lastId = 0;
   #stderr = "";
-  #rest = [];
-  #idle = null;
-  #gone;
-  #late;
+  #partialLine = [];
+  #idleTimer = null;
+  #onEnd;
+  #startTimer;
   peer = null;
 
-  constructor(facts, gone) {
+  constructor(facts, onEnd) {
     this.#facts = facts;
-    this.#gone = gone;
+    this.#onEnd = onEnd;
     this.python = process.env.CLAUDE_K8S_PYTHON || facts.python;
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVER_SECRETS.includes(name)));
-    env.PYTHONSAFEPATH = "1"; // what lies in the server's working directory is no module of ours
+    env.PYTHONSAFEPATH = "1"; // do not import modules from the server's working directory
     this.#child = spawn(this.python, ["-m", "paperclip_claude_k8s.bridge"], { env, stdio: "pipe" });
     this.#child.on("error", (error) => this.#end(unavailable(this.#notStarted(error))));
     this.#child.on("close", (code, signal) => this.#end(this.#closed(code, signal)));
-    this.#child.stdin.on("error", () => {}); // the process has ended: "close" says so
+    this.#child.stdin.on("error", () => {}); // the process has ended, which "close" handles
     this.#child.stdout.on("data", (chunk) => this.#read(chunk));
-    this.#child.stderr.on("data", (chunk) => this.#hear(chunk));
+    this.#child.stderr.on("data", (chunk) => this.#readStderr(chunk));
     this.#send({ type: "hello", protocol: facts.protocol, version: facts.version });
-    this.#late = setTimeout(() => {
-      this.#end(unavailable(`the Python bridge did not answer within ${facts.helloMs / 1000} s. ${this.#said()}`));
+    this.#startTimer = setTimeout(() => {
+      this.#end(unavailable(`the Python bridge did not answer within ${facts.helloMs / 1000} s. ${this.#stderrTail()}`));
       this.#child.kill("SIGKILL");
     }, facts.helloMs);
-    this.#mindIdling();
+    this.#updateIdleTimer();
   }
 
   call(method, params, callbacks, signal) {
@@ -82,14 +82,14 @@ class Connection {
     };
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject, callbacks, chain: Promise.resolve() });
-      this.#mindIdling();
+      this.#updateIdleTimer();
       this.#send({ type: "call", id, method, params });
       if (signal?.aborted) stop();
       signal?.addEventListener?.("abort", stop);
     }).finally(() => {
       signal?.removeEventListener?.("abort", stop);
       this.#calls.delete(id);
-      this.#mindIdling();
+      this.#updateIdleTimer();
     });
   }
 
@@ -101,40 +101,40 @@ class Connection {
   #read(chunk) {
     let start = 0;
     for (let end; (end = chunk.indexOf(10, start)) >= 0; start = end + 1) {
-      this.#rest.push(chunk.subarray(start, end));
-      const line = Buffer.concat(this.#rest).toString("utf8");
-      this.#rest = [];
-      this.#heed(line);
+      this.#partialLine.push(chunk.subarray(start, end));
+      const line = Buffer.concat(this.#partialLine).toString("utf8");
+      this.#partialLine = [];
+      this.#handle(line);
     }
-    if (start < chunk.length) this.#rest.push(chunk.subarray(start));
+    if (start < chunk.length) this.#partialLine.push(chunk.subarray(start));
   }
 
-  #heed(line) {
+  #handle(line) {
     let message;
     try {
       message = JSON.parse(line);
     } catch {
-      if (!this.peer) return; // somebody greets people when Python starts
-      this.#end(lost("the Python bridge wrote something that is not its protocol"));
+      if (!this.peer) return; // something else printed a line while Python was starting
+      this.#end(lost("the Python bridge wrote a line that is not part of its protocol"));
       this.#child.kill("SIGTERM");
       return;
     }
     const call = this.#calls.get(message.id);
-    if (message.type === "hello") this.#greeted(message);
+    if (message.type === "hello") this.#onHello(message);
     else if (message.type === "callback" && call) call.chain = call.chain.then(() => this.#callBack(call, message));
     else if (message.type === "result") call?.resolve(message.value);
-    else if (message.type === "error" && call) call.chain.then(() => call.reject(refusal(message))); // after its last line
-    else if (message.type === "error") this.#fault(message);
+    else if (message.type === "error" && call) call.chain.then(() => call.reject(toError(message))); // after its last callback
+    else if (message.type === "error") this.#onError(message);
   }
 
-  #greeted({ protocol, version, python }) {
-    if (protocol !== this.#facts.protocol) return; // it says why in its next line
+  #onHello({ protocol, version, python }) {
+    if (protocol !== this.#facts.protocol) return; // the next line is an error that says why
     this.peer = { version, python };
-    clearTimeout(this.#late);
+    clearTimeout(this.#startTimer);
   }
 
-  #fault({ kind, message }) {
-    if (kind === "version" || !this.peer) this.#end(unavailable(`Shim and Python package do not fit together: ${message}`));
+  #onError({ kind, message }) {
+    if (kind === "version" || !this.peer) this.#end(unavailable(`The shim and the Python package are incompatible: ${message}`));
     else console.error(`[${this.#facts.type}] bridge: ${message}`);
   }
 
@@ -147,52 +147,52 @@ class Connection {
     }
   }
 
-  #hear(chunk) {
+  #readStderr(chunk) {
     const text = chunk.toString("utf8");
     this.#stderr = (this.#stderr + text).slice(-STDERR_CHARS);
     for (const line of text.split("\n")) if (line.trim()) console.error(`[${this.#facts.type}] bridge: ${line}`);
   }
 
   #end(error) {
-    this.#gone(this);
-    clearTimeout(this.#late);
-    clearTimeout(this.#idle);
+    this.#onEnd(this);
+    clearTimeout(this.#startTimer);
+    clearTimeout(this.#idleTimer);
     for (const call of this.#calls.values()) call.chain.then(() => call.reject(error));
   }
 
-  // The server must be able to exit while nothing is under way; a run keeps it alive.
-  #mindIdling() {
+  // Only a running call keeps the server's process alive; without one the server must be able to exit.
+  #updateIdleTimer() {
     const busy = this.#calls.size > 0;
-    for (const one of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) busy ? one?.ref?.() : one?.unref?.();
-    clearTimeout(this.#idle);
-    this.#idle = null;
-    if (!busy) this.#idle = setTimeout(() => { this.#gone(this); this.#child.stdin.end(); }, this.#facts.idleMs).unref();
+    for (const handle of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) busy ? handle?.ref?.() : handle?.unref?.();
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = null;
+    if (!busy) this.#idleTimer = setTimeout(() => { this.#onEnd(this); this.#child.stdin.end(); }, this.#facts.idleMs).unref();
   }
 
   #notStarted(error) {
-    const how = error.code === "ENOENT" ? "it is not there" : error.code === "EACCES" ? "this user may not run it" : error.message;
+    const how = error.code === "ENOENT" ? "no such file" : error.code === "EACCES" ? "permission denied" : error.message;
     return `Python cannot be started: ${this.python}: ${how}. Set CLAUDE_K8S_PYTHON to a Python 3.11+ that has the `
       + "package paperclip-adapter-claude-k8s, in the server's environment";
   }
 
   #closed(code, signal) {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
-    if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#said()}`.trim());
+    if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#stderrTail()}`.trim());
     if (/No module named '?paperclip_claude_k8s(?!\.)/.test(this.#stderr))
       return unavailable(`The Python package is missing: ${this.python} has none. Install it: ${this.python} -m pip install `
         + `'paperclip-adapter-claude-k8s==${this.#facts.version}', or set CLAUDE_K8S_PYTHON to a Python that has it`);
     if (/No module named '?paperclip_claude_k8s\./.test(this.#stderr))
       return unavailable(`The Python package of ${this.python} is too old to have a bridge. Install version ${this.#facts.version}`);
-    return unavailable(`The Python bridge ended ${how} before it was ready. ${this.#said()}`.trim());
+    return unavailable(`The Python bridge ended ${how} before it was ready. ${this.#stderrTail()}`.trim());
   }
 
-  #said() {
+  #stderrTail() {
     const last = this.#stderr.trim().split("\n").slice(-3).join(" | ");
-    return last && `It said: ${last}`;
+    return last && `Its last output: ${last}`;
   }
 }
 
-function refusal({ kind, message }) {
+function toError({ kind, message }) {
   if (kind === "shutdown") return lost(message);
   if (kind === "method") return unavailable(message);
   return new BridgeError(message, { code: "adapter_failed" });

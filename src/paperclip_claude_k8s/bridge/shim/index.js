@@ -1,18 +1,18 @@
-// What the Paperclip server loads: an adapter object whose work is done by one Python process,
-// `python -m paperclip_claude_k8s.bridge`. Written by `claude-k8s node-shim`; facts.json holds what that
-// version of the Python package says of itself.
+// Entry module for the Paperclip server: an adapter object that forwards its calls to one Python process,
+// `python -m paperclip_claude_k8s.bridge`. Written by `claude-k8s node-shim`; facts.json describes the version of the
+// Python package that wrote it.
 import fs from "node:fs";
 
-// The server reloads an adapter by importing its entry with a new query; the parts must follow.
-const fresh = new URL(import.meta.url).search;
-const part = (name) => import(`./${name}${fresh}`);
+// The server reloads an adapter by importing its entry with a new query; the other modules need the same query.
+const query = new URL(import.meta.url).search;
+const part = (name) => import(`./${name}${query}`);
 const facts = JSON.parse(fs.readFileSync(new URL("./facts.json", import.meta.url), "utf8"));
 const { Bridge } = await part("bridge.js");
 const { executeBy } = await part("run.js");
 const { sessionCodec } = await part("session.js");
 const { hostTexts } = await part("texts.js");
 
-/** The module object of the server's adapter contract; touches nothing until it is asked something. */
+/** Creates the adapter object of the server's contract. Python is not started before the first call. */
 export function createServerAdapter() {
   const bridge = new Bridge(facts);
   const ask = (method, params, fallback) =>
@@ -32,14 +32,14 @@ export function createServerAdapter() {
     detectModel: () => ask("detectModel", {}, null),
     getConfigSchema: () => ask("getConfigSchema", {}, facts.configSchema),
     getQuotaWindows: () => ask("getQuotaWindows", {}, {
-      provider: "anthropic", ok: false, windows: [], error: "the Python package cannot be reached",
+      provider: "anthropic", ok: false, windows: [], error: "the Python package is not available",
     }),
     listSkills: (ctx) => skills(bridge, "listSkills", { ctx: plain(ctx) }),
     syncSkills: (ctx, desired) => skills(bridge, "syncSkills", { ctx: plain(ctx), desired }),
   };
 }
 
-/** Never throws: that the bridge does not work is the first thing an environment test has to say. */
+/** Never throws: a bridge that does not work is the first finding of an environment test. */
 async function testEnvironment(bridge, ctx) {
   try {
     const checkup = await bridge.call("testEnvironment", { ctx: plain(ctx) });
@@ -50,7 +50,7 @@ async function testEnvironment(bridge, ctx) {
   }
 }
 
-/** A skills page without skills says why. */
+/** If the bridge fails, returns an empty skills page with the error as a warning. */
 async function skills(bridge, method, params) {
   try {
     return await bridge.call(method, params);
@@ -64,9 +64,9 @@ function bridgeCheck({ version, python }) {
   if (version === facts.version) return { code: "k8s_bridge", level: "info", message };
   return {
     code: "k8s_bridge", level: "warn", message: `${message}; this shim was written by version ${facts.version}`,
-    hint: "Write it again: claude-k8s node-shim --out DIR",
+    hint: "Write the shim again: claude-k8s node-shim --out DIR",
   };
 }
 
-/** Without functions and what else no JSON can carry. */
+/** Returns the context without its functions, which JSON cannot represent. */
 const plain = (ctx) => Object.fromEntries(Object.entries(ctx ?? {}).filter(([, value]) => typeof value !== "function"));

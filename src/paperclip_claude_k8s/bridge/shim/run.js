@@ -1,9 +1,9 @@
-// One run: what the server hands in goes to Python as plain data, its callbacks are served, and whatever goes
-// wrong with the bridge is a result with the evidence the server needs to go on (never a throw, which is none).
+// One run: sends the server's context to Python as JSON and serves the callbacks. A failure of the bridge becomes a
+// result with evidence of whether the agent started. It is never thrown: the server retries nothing after a throw.
 
 const CALLBACKS = ["onLog", "onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];
-const CONTINUE = "continue_conversation_v1"; // the marker today's server accepts from any adapter
+const CONTINUE = "continue_conversation_v1"; // lets the server continue the run; accepted from any adapter
 
 export async function executeBy(bridge, hostTexts, ctx) {
   let dispatched = false;
@@ -29,12 +29,12 @@ async function asData(ctx, hostTexts) {
 function failure(error, dispatched, config) {
   const code = error.code ?? "adapter_failed";
   const result = { exitCode: null, signal: null, timedOut: false, errorCode: code, errorMessage: error.message, resultJson: {} };
-  if (error.heals) result.errorFamily = "transient_upstream";
+  if (error.retryable) result.errorFamily = "transient_upstream";
   if (!dispatched) {
     result.executionRecovery = { kind: "bootstrap", providerWorkStarted: false };
     return result;
   }
-  if (error.heals) result.errorMessage += " — the Job goes on in the cluster; the next run of this task adopts it";
+  if (error.retryable) result.errorMessage += " — the Job continues in the cluster; the next run of this task adopts it";
   if (config.continuationMarker !== false) result.resultJson.conversationContinuation = CONTINUE;
   return result;
 }

@@ -1,5 +1,5 @@
-// What is stored between runs of a task. The server calls this synchronously and often, so it is done here;
-// it says the same as `paperclip_claude_k8s.host.session`.
+// The session codec. The server calls it synchronously, so it is implemented here and not in Python; it behaves like
+// `paperclip_claude_k8s.host.session`.
 const SPELLINGS = {
   sessionId: ["sessionId", "session_id"],
   cwd: ["cwd", "workdir", "folder"],

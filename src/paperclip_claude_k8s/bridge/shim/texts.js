@@ -1,28 +1,28 @@
-// The server's own words for an agent: rendered by its helper package where that can be found, so that agents
-// here are told what other agents are told. Where it cannot, Python has words of its own.
+// The server's prompt texts, rendered by its own helper package, so that agents get the same texts as with other
+// adapters. If that package is not found, Python uses texts of its own.
 import fs from "node:fs";
 import * as nodeModule from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-let found;
+let loaded;
 
-/** Texts under the names Python's `assemble_prompt` reads; undefined where the server gives none. */
+/** Texts under the names that Python's `assemble_prompt` reads; undefined if the package is not found. */
 export async function hostTexts(context) {
-  const words = await (found ??= hostWords());
-  if (!words) return undefined;
+  const helpers = await (loaded ??= loadHelpers());
+  if (!helpers) return undefined;
   try {
-    return render(words, context);
+    return render(helpers, context);
   } catch (error) {
     console.warn(`[claude_k8s] the server's prompt texts cannot be used: ${error.message}`);
     return undefined;
   }
 }
 
-function render(words, context) {
-  const task = (resumedSession) => words.selectPaperclipTaskMarkdown(context, { resumedSession });
+function render(helpers, context) {
+  const task = (resumedSession) => helpers.selectPaperclipTaskMarkdown(context, { resumedSession });
   const wake = (resumedSession) =>
-    words.renderPaperclipWakePrompt(context.paperclipWake, {
+    helpers.renderPaperclipWakePrompt(context.paperclipWake, {
       resumedSession,
       conversationMode: context.conversationMode === true,
       suppressIssueDescription: task(resumedSession).length > 0,
@@ -31,13 +31,14 @@ function render(words, context) {
   return {
     taskMarkdown: both(task),
     wakePrompt: both(wake),
-    promptTemplate: words.DEFAULT_PAPERCLIP_AGENT_PROMPT_TEMPLATE,
-    conversationTemplate: words.DEFAULT_PAPERCLIP_CONVERSATION_PROMPT_TEMPLATE,
+    promptTemplate: helpers.DEFAULT_PAPERCLIP_AGENT_PROMPT_TEMPLATE,
+    conversationTemplate: helpers.DEFAULT_PAPERCLIP_CONVERSATION_PROMPT_TEMPLATE,
   };
 }
 
-// A package from a local folder cannot import the server's packages by name; they are found from its entry file.
-async function hostWords() {
+// A package from a local folder cannot import the server's packages by name; the path of the server's entry file
+// leads to them.
+async function loadHelpers() {
   try {
     const entry = pathToFileURL(fs.realpathSync(process.argv[1]));
     const manifest = nodeModule.findPackageJSON("@paperclipai/adapter-utils", entry);

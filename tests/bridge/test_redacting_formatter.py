@@ -8,8 +8,8 @@ from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter, 
 TOKEN = "a-token-of-no-known-shape"
 
 
-def formatted(redaction: RedactingFormatter, text: str) -> str:
-    return redaction.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
+def formatted(formatter: RedactingFormatter, text: str) -> str:
+    return formatter.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
 
 
 def test_every_text_below_a_telling_name_is_a_secret() -> None:
@@ -27,21 +27,21 @@ def test_every_text_below_a_telling_name_is_a_secret() -> None:
 
 
 def test_a_log_line_is_masked() -> None:
-    redaction = RedactingFormatter()
-    redaction.learn({"ctx": {"authToken": TOKEN}})
-    told = formatted(redaction, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
-    assert TOKEN not in told
-    assert "u:p" not in told
-    assert "onLog raised OSError" in told
+    formatter = RedactingFormatter()
+    formatter.add_secrets_of({"ctx": {"authToken": TOKEN}})
+    text_out = formatted(formatter, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
+    assert TOKEN not in text_out
+    assert "u:p" not in text_out
+    assert "onLog raised OSError" in text_out
 
 
 def test_a_traceback_is_masked() -> None:
-    redaction = RedactingFormatter()
-    redaction.learn({"authToken": TOKEN})
+    formatter = RedactingFormatter()
+    formatter.add_secrets_of({"authToken": TOKEN})
     try:
         int(TOKEN)
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
-    told = redaction.format(record)
-    assert "Traceback" in told
-    assert TOKEN not in told
+    text_out = formatter.format(record)
+    assert "Traceback" in text_out
+    assert TOKEN not in text_out
