@@ -47,7 +47,7 @@ class RetryPauses:
 
     def __init__(self, source_info: SourceInfo, timings: FollowTimings) -> None:
         self.retry_after = 0.0
-        """Seconds for which the server asked us to wait."""
+        """Seconds to wait, as requested by the server."""
         self.unreachable = False
         """The last request had no response at all."""
         self.waiting_since = None if source_info.started else asyncio.get_running_loop().time()

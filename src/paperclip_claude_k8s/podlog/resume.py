@@ -7,8 +7,8 @@ the last ones with what was delivered; a difference raises `Misaligned`. `positi
 result is one of four. Example: the tail is `x y z`, each letter a line.
 
     a b c x y z n    TailFound        skip 6 lines, `n` is new
-    a b ? y z n      TailInterleaved  `z` is there, but a line among ours was never delivered; skip 5, lost
-    n o              TailMissing      nothing of ours: rotated away; everything is new, lost
+    a b ? y z n      TailInterleaved  `?` before `z` was never delivered; skip 5 lines, lost
+    n o              TailMissing      no delivered line: rotated away; everything is new, lost
     a b x y          ResponseCut      ended before `z` could come; says nothing, read again
 """
 
@@ -92,7 +92,7 @@ class TailFound:
 
 @dataclass(frozen=True, slots=True)
 class TailInterleaved:
-    """The last delivered line is there, but between ours stand lines that were never delivered.
+    """The last delivered line is there, but among those before it are lines that were never delivered.
 
     A clock that was set back hid them. Accepted only if further scans agree.
     """
@@ -105,7 +105,7 @@ class TailInterleaved:
 
 @dataclass(frozen=True, slots=True)
 class TailMissing:
-    """The response contains nothing of ours. Accepted only if further scans, none of them shorter, agree."""
+    """The response has no delivered line. Accepted only if further scans, none of them shorter, agree."""
 
     opening: LineKey | None
     count: int
@@ -140,8 +140,7 @@ class Scan:
         self._head: list[LineKey] = []
         self._recent: deque[LineKey] = deque(maxlen=CONTEXT)
         self._best_match = (0, 0)
-        """Of all lines equal to our last one, the one with most lines before it in common: how many, and its
-        number."""
+        """The best line equal to the last delivered one: how many lines up to it match, and its number."""
 
     def feed(self, batch: LineBatch) -> None:
         for key in batch.line_keys():
