@@ -78,7 +78,7 @@ class Dialer:
         raise LogBroken("the log ended early each time it was read")
 
     def _plan_after(self, loss: TailInterleaved | TailMissing, plan: ResumePlan) -> ResumePlan:
-        """The plan after a certain loss. Without the last delivered line, everything the server has is newer."""
+        """The plan after a certain loss. Without the last delivered line, all that remains is newer."""
         if isinstance(loss, TailInterleaved):
             return loss.plan
         known = frozenset(key for key in (plan.opening, self._position.beginning) if key)
