@@ -6,7 +6,7 @@ LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://
 
 
 @pytest.mark.parametrize(
-    ("process", "home", "wished", "chosen"),
+    ("process", "home", "configured", "chosen"),
     [
         ({"PAPERCLIP_API_URL": REAL}, {"PAPERCLIP_API_URL": OTHER}, "", REAL),
         ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
@@ -24,10 +24,10 @@ LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://
         ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),
     ],
 )
-def test_the_api_is_where_a_pod_can_reach_it(
-    process: dict[str, str], home: dict[str, str], wished: str, chosen: str
+def test_api_url_prefers_addresses_that_pods_reach(
+    process: dict[str, str], home: dict[str, str], configured: str, chosen: str
 ) -> None:
-    assert choose_api_url(process, home, wished) == chosen
+    assert choose_api_url(process, home, configured) == chosen
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_api_is_where_a_pod_can_reach_it(
         ("", False),
     ],
 )
-def test_an_address_of_this_machine_is_told_from_others(url: str, loopback: bool) -> None:  # noqa: FBT001
+def test_is_loopback(url: str, loopback: bool) -> None:  # noqa: FBT001
     assert is_loopback(url) is loopback
 
 
@@ -62,5 +62,5 @@ def test_an_address_of_this_machine_is_told_from_others(url: str, loopback: bool
         ("not a url", OTHER, "not a url"),
     ],
 )
-def test_an_address_of_the_host_itself_moves_with_its_api(url: str, api: str, moved: str) -> None:
+def test_rebase_moves_loopback_urls_only(url: str, api: str, moved: str) -> None:
     assert rebase(url, api) == moved

@@ -1,4 +1,4 @@
-"""The prompt bundle as a value: what is in it, what it is called, where it lies."""
+"""The prompt bundle: its files, its key, its folder."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ FILES = st.dictionaries(
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\\b", "a\0b", "../up"])
-def test_a_name_that_is_no_single_part_of_a_path_is_refused(name: str) -> None:
+def test_name_that_is_not_a_path_component_is_refused(name: str) -> None:
     with pytest.raises(PathRefused):
         path_part(name)
     with pytest.raises(PathRefused):
@@ -46,7 +46,7 @@ def test_a_name_that_is_no_single_part_of_a_path_is_refused(name: str) -> None:
 
 
 @given(st.text())
-def test_a_part_that_is_accepted_stays_one_part(name: str) -> None:
+def test_accepted_name_is_one_path_component(name: str) -> None:
     try:
         assert path_part(name) == name
     except PathRefused:
@@ -56,7 +56,7 @@ def test_a_part_that_is_accepted_stays_one_part(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a//b", "a/."])
-def test_no_file_of_a_skill_leads_out_of_it(path: str) -> None:
+def test_skill_file_outside_its_folder_is_refused(path: str) -> None:
     with pytest.raises(PathRefused):
         skill_files("s", {path: BundleFile(b"")})
 
@@ -75,9 +75,7 @@ def test_no_file_of_a_skill_leads_out_of_it(path: str) -> None:
         ({}, ".paperclip/instances/default"),
     ],
 )
-def test_the_place_is_below_the_host_s_home_if_that_is_on_the_volume(
-    env: dict[str, str], folder: str
-) -> None:
+def test_bundle_folder_is_in_host_home_if_on_the_volume(env: dict[str, str], folder: str) -> None:
     found = bundle_folder(env, "co-1", "/data")
     assert found == BundleFolder("/data", f"{folder}/companies/co-1/claude-prompt-cache")
     assert found.in_pod("k") == f"/paperclip/{folder}/companies/co-1/claude-prompt-cache/k"
@@ -90,14 +88,14 @@ def test_only_equal_bundles_share_a_key(one: dict[str, BundleFile], other: dict[
     assert len(content_key(one)) == 64
 
 
-def test_content_cannot_move_from_one_file_to_the_next_unseen() -> None:
+def test_bundle_key_depends_on_which_file_holds_what() -> None:
     assert content_key({"a": BundleFile(b"xy"), "b": BundleFile(b"")}) != content_key(
         {"a": BundleFile(b"x"), "b": BundleFile(b"y")}
     )
     assert content_key({"a": BundleFile(b"", executable=True)}) != content_key({"a": BundleFile(b"")})
 
 
-def test_a_bundle_holds_instructions_and_skills_where_the_cli_looks_for_them() -> None:
+def test_bundle_paths_are_those_that_the_cli_reads() -> None:
     bundle = assemble(
         "Be kind.\n", "## Skill library", skill_files("helper", SKILL), "/paperclip/agents/ada/AGENTS.md"
     )
@@ -115,13 +113,13 @@ def test_a_bundle_holds_instructions_and_skills_where_the_cli_looks_for_them() -
     assert bundle.files[".claude/skills/helper/bin/run"].executable
 
 
-def test_instructions_the_pod_cannot_see_have_no_folder_and_blank_ones_are_none() -> None:
+def test_instructions_without_path_in_pod_and_blank_ones() -> None:
     assert assemble("Hi", None, {}).files[INSTRUCTIONS].content == b"Hi"
     assert assemble(" \n", None, {}, "/paperclip/x.md").files == {}
     assert assemble(None, None, {}).files == {}
 
 
-def test_what_lies_on_the_volume_is_named_by_its_paths_in_the_pod() -> None:
+def test_bundle_on_volume_has_paths_in_the_pod() -> None:
     bundle = assemble("Hi", None, skill_files("s", SKILL))
     packed = packed_on_volume(bundle, BundleFolder("/data", "cache"), ("a note",))
     assert packed == Packed(
@@ -134,7 +132,7 @@ def test_what_lies_on_the_volume_is_named_by_its_paths_in_the_pod() -> None:
     assert packed_on_volume(without, BundleFolder("/data", "cache")).instructions_file is None
 
 
-def test_without_a_volume_the_instructions_travel_in_the_run_secret() -> None:
+def test_instructions_without_volume_are_in_run_secret() -> None:
     packed = packed_in_secret("Hi")
     assert packed.files == {INSTRUCTIONS: "Hi"}
     assert packed.instructions_file == "/var/run/paperclip/run/agent-instructions.md"
@@ -157,7 +155,7 @@ def resuming(key: str | None) -> ExecutionContext:
     return a_context(runtime={"sessionParams": known})
 
 
-def test_a_fresh_session_is_told_its_instructions_and_a_resumed_one_knows_them() -> None:
+def test_only_a_fresh_session_gets_the_instructions() -> None:
     fresh, resumed = a_plan(packed=ON_VOLUME), a_plan(resuming("k1"), packed=ON_VOLUME)
     assert flags(fresh)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
     assert flags(resumed)["--resume"] == SESSION
@@ -167,18 +165,18 @@ def test_a_fresh_session_is_told_its_instructions_and_a_resumed_one_knows_them()
 
 
 @pytest.mark.parametrize("key", ["k0", "other"])
-def test_a_session_that_was_told_other_instructions_is_not_resumed(key: str) -> None:
+def test_session_with_other_bundle_is_not_resumed(key: str) -> None:
     plan = a_plan(resuming(key), packed=ON_VOLUME)
     assert plan.resume is None
     assert any("the prompt bundle changed" in note for note in plan.notes)
     assert flags(plan)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
 
 
-def test_a_session_from_before_bundles_is_resumed() -> None:
+def test_session_without_bundle_key_is_resumed() -> None:
     assert a_plan(resuming(None), packed=ON_VOLUME).resume == SESSION
 
 
-def test_files_and_notes_of_the_bundle_are_the_plans() -> None:
+def test_plan_has_files_and_notes_of_the_bundle() -> None:
     plan = a_plan(packed=packed_in_secret("Hi", ("a note",)))
     assert plan.files[INSTRUCTIONS] == "Hi"
     assert "a note" in plan.notes

@@ -1,4 +1,4 @@
-"""Which way each file of a run goes: secrets only by Secret, what is too large over the shared volume."""
+"""The way of each file of a run: secrets by Secret only, files that are too large by the shared volume."""
 
 import json
 import subprocess
@@ -36,8 +36,8 @@ def asking(text: str, **context: Any) -> Any:
     return a_context(context={"paperclipTaskMarkdown": text, **context})
 
 
-def spec_of(ctx: Any = None, **wishes: Any) -> dict[str, Any]:
-    found: dict[str, Any] = the_job(ctx, **wishes)["spec"]["template"]["spec"]
+def spec_of(ctx: Any = None, **options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = the_job(ctx, **options)["spec"]["template"]["spec"]
     return found
 
 
@@ -48,10 +48,10 @@ def env_of(container: dict[str, Any]) -> dict[str, str]:
 # Too large -----------------------------------------------------------------------------------------------
 
 
-def test_a_prompt_of_two_mib_is_staged_where_the_volume_is_on_both_sides() -> None:
+def test_large_prompt_is_staged_if_volume_is_on_both_sides() -> None:
     plan = a_plan(asking("x" * 2 * MIB), volume_here="/mnt")
     assert list(plan.delivery.staged) == ["prompt.txt"]
-    assert plan.bulk < OBJECT_BYTES
+    assert plan.object_bytes < OBJECT_BYTES
     job = job_manifest(plan)
     assert job["metadata"]["annotations"]["paperclip.io/staged-files"] == f"run-files/{plan.job_name}"
     env = env_of(job["spec"]["template"]["spec"]["containers"][0])
@@ -59,19 +59,19 @@ def test_a_prompt_of_two_mib_is_staged_where_the_volume_is_on_both_sides() -> No
 
 
 @pytest.mark.parametrize("where", [{"volume_here": None}, {"volume_here": "/mnt", "home": None}])
-def test_without_a_volume_on_both_sides_it_stays_too_large(where: dict[str, Any]) -> None:
+def test_large_prompt_without_shared_volume_stays_too_large(where: dict[str, Any]) -> None:
     plan = a_plan(asking("x" * 2 * MIB), **where)
     assert plan.delivery.staged == {}
-    assert plan.bulk > OBJECT_BYTES
+    assert plan.object_bytes > OBJECT_BYTES
 
 
-def test_a_small_prompt_is_not_staged() -> None:
+def test_small_prompt_is_not_staged() -> None:
     plan = a_plan(volume_here="/mnt")
     assert plan.delivery.staged == {}
     assert "paperclip.io/staged-files" not in json.dumps(job_manifest(plan))
 
 
-def test_a_wake_payload_too_large_for_environment_and_secret_is_found_on_the_volume() -> None:
+def test_large_wake_payload_is_staged() -> None:
     wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 2 * MIB}]}
     plan = a_plan(asking("hello", paperclipWake=wake), volume_here="/mnt")
     assert "wake-payload.json" in plan.delivery.staged
@@ -79,20 +79,20 @@ def test_a_wake_payload_too_large_for_environment_and_secret_is_found_on_the_vol
     assert env["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"/paperclip/run-files/{plan.job_name}/wake-payload.json"
 
 
-def test_what_the_command_line_names_stays_where_it_says() -> None:
+def test_files_named_on_the_command_line_are_not_staged() -> None:
     servers = {"big": {"command": "x", "args": ["y" * MIB]}}
     plan = a_plan(volume_here="/mnt", mcpServers=servers)
     assert plan.delivery.staged.keys() == {"prompt.txt"}
-    assert plan.bulk > OBJECT_BYTES
+    assert plan.object_bytes > OBJECT_BYTES
 
 
-def test_what_is_secret_is_never_staged_however_large() -> None:
-    wishes: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 200_000}, "volume_here": "/mnt"}
-    assert a_plan(**wishes).delivery.staged.keys() == {"prompt.txt"}
-    assert a_plan(**wishes).bulk > OBJECT_BYTES
+def test_private_file_is_never_staged() -> None:
+    options: dict[str, Any] = {"env": {"BIG_TOKEN": "c4n4ry" * 200_000}, "volume_here": "/mnt"}
+    assert a_plan(**options).delivery.staged.keys() == {"prompt.txt"}
+    assert a_plan(**options).object_bytes > OBJECT_BYTES
 
 
-def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
+def test_secret_always_has_a_file() -> None:
     options = DeliveryOptions("secret", 10, "f", 5, ONLY_PROMPT)
     delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
     assert list(delivery.secret) == ["staged.txt"]
@@ -103,7 +103,7 @@ def test_a_secret_never_lacks_files_or_its_values_would_become_some() -> None:
     st.integers(0, 200),
     st.sampled_from(["secret", "init"]),
 )
-def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
+def test_each_file_has_one_way_and_staging_is_minimal(
     files: dict[str, str], limit: int, way: Literal["secret", "init"]
 ) -> None:
     options = DeliveryOptions(way, limit, "folder", movable=frozenset("abcde"))
@@ -123,7 +123,7 @@ def test_every_file_goes_exactly_one_way_and_no_more_than_needed_is_staged(
 
 
 @given(st.text(alphabet=st.sampled_from("a$é\U0001f600\n(")), st.integers(8, 40))
-def test_pieces_joined_are_the_text_and_none_is_too_long(text: str, limit: int) -> None:
+def test_pieces_join_to_the_text_and_fit_the_limit(text: str, limit: int) -> None:
     cut = list(pieces(text, limit))
     assert "".join(cut) == text
     assert all(len(escaped(piece).encode()) <= limit for piece in cut)
@@ -132,7 +132,7 @@ def test_pieces_joined_are_the_text_and_none_is_too_long(text: str, limit: int) 
 TRICKY = "é$(HOME) $$ `x` \"q\" 'p' \\n %s\n" * 9000 + "no newline at the end"
 
 
-def test_the_init_container_writes_what_it_is_given_to_the_byte(tmp_path: Path) -> None:
+def test_init_container_writes_files_byte_for_byte(tmp_path: Path) -> None:
     container = writing_container({"prompt.txt": TRICKY, "b.json": "", "c": "-n"}, with_secret=True)
     source, target = tmp_path / "secret", tmp_path / "run"
     source.mkdir()
@@ -147,9 +147,9 @@ def test_the_init_container_writes_what_it_is_given_to_the_byte(tmp_path: Path) 
     assert {oct(path.stat().st_mode & 0o777) for path in target.iterdir()} == {"0o600"}
 
 
-def test_with_init_the_prompt_is_in_the_job_and_secrets_are_in_the_secret_alone() -> None:
-    wishes: dict[str, Any] = {"promptDelivery": "init", "mcpServers": MINE, "enableRtk": True}
-    spec, secret = spec_of(**wishes), the_secret(**wishes)
+def test_init_delivery_keeps_secrets_out_of_the_job() -> None:
+    options: dict[str, Any] = {"promptDelivery": "init", "mcpServers": MINE, "enableRtk": True}
+    spec, secret = spec_of(**options), the_secret(**options)
     (writer,) = spec["initContainers"]
     assert "Say hello." in json.dumps(writer)
     assert "c4n4ry" not in json.dumps(spec)
@@ -165,14 +165,14 @@ def test_with_init_the_prompt_is_in_the_job_and_secrets_are_in_the_secret_alone(
     assert "run-secret" not in {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
 
 
-def test_a_job_that_needs_no_secret_says_that_nothing_gates_it() -> None:
+def test_job_without_secret_is_annotated_as_ungated() -> None:
     plan = secretless()
     annotations = job_manifest(plan)["metadata"]["annotations"]
     assert (plan.secret_data, annotations["paperclip.io/ungated"]) == ({}, "true")
     assert "paperclip.io/ungated" not in the_job()["metadata"]["annotations"]
 
 
-# Secrets are forbidden -----------------------------------------------------------------------------------
+# Without Secrets ------------------------------------------------------------------------------------------
 
 
 def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
@@ -181,7 +181,7 @@ def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> 
     return Planner(ctx or a_context(), plan.identity, plan.config, setting).plan(secretless=True)
 
 
-def test_without_secrets_nothing_secret_travels_and_what_is_lacking_is_said() -> None:
+def test_secretless_plan_drops_secrets_and_names_them() -> None:
     template = {"containers": [{"name": "claude", "env": [{"name": "A_KEY", "value": "c4n4ry-pod"}]}]}
     plan = secretless(
         env={"MY_TOKEN": "c4n4ry-env", "BIG_TOKEN": "c4n4ry" * 50_000, "PLAIN": "shown"},
@@ -200,13 +200,13 @@ def test_without_secrets_nothing_secret_travels_and_what_is_lacking_is_said() ->
         assert name in note
 
 
-def test_instructions_go_along_without_the_secrets_that_they_quote() -> None:
+def test_secretless_instructions_are_masked() -> None:
     plan = secretless(packed=packed_in_secret("Use c4n4ry-env wisely."), env={"MY_TOKEN": "c4n4ry-env"})
     assert "wisely" in plan.delivery.init[INSTRUCTIONS]
     assert "c4n4ry" not in json.dumps(job_manifest(plan))
 
 
-def test_servers_without_credentials_and_large_plain_values_go_all_the_same() -> None:
+def test_secretless_plan_keeps_public_servers_and_files() -> None:
     plan = secretless(env={"LONG": "x" * 200_000}, mcpServers={"mine": {"command": "x"}})
     assert {"mcp.json", "env-LONG", "prompt.txt"} <= plan.delivery.init.keys()
     assert "--mcp-config" in json.dumps(job_manifest(plan))

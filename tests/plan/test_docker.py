@@ -1,4 +1,4 @@
-"""`enableDocker`: a daemon beside the agent, said to be privileged, on clusters that know native sidecars."""
+"""`enableDocker`: a privileged daemon beside the agent, on clusters with native sidecars."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from paperclip_claude_k8s.plan.requirements import unmet
 Object = dict[str, Any]
 
 
-def spec(**wishes: Any) -> Object:
-    found: Object = the_job(enableDocker=True, **wishes)["spec"]["template"]["spec"]
+def spec(**config: Any) -> Object:
+    found: Object = the_job(enableDocker=True, **config)["spec"]["template"]["spec"]
     return found
 
 
-def agent_env(**wishes: Any) -> Object:
-    return {entry["name"]: entry.get("value") for entry in spec(**wishes)["containers"][0]["env"]}
+def agent_env(**config: Any) -> Object:
+    return {entry["name"]: entry.get("value") for entry in spec(**config)["containers"][0]["env"]}
 
 
-def test_the_daemon_is_a_native_sidecar_that_answers_before_the_agent_starts() -> None:
+def test_docker_daemon_is_a_native_sidecar_with_startup_probe() -> None:
     (sidecar,) = spec()["initContainers"]
     assert (sidecar["name"], sidecar["image"]) == ("docker", "docker:28-dind")
     assert sidecar["restartPolicy"] == "Always"
@@ -29,7 +29,7 @@ def test_the_daemon_is_a_native_sidecar_that_answers_before_the_agent_starts() -
     assert spec(dockerImage="mirror/docker:27-dind")["initContainers"][0]["image"] == "mirror/docker:27-dind"
 
 
-def test_the_agent_finds_the_socket_and_may_use_it() -> None:
+def test_agent_may_use_docker_socket() -> None:
     (sidecar,) = spec(runAsUser=4711)["initContainers"]
     assert agent_env()["DOCKER_HOST"] == "unix:///var/run/paperclip/docker/docker.sock"
     assert f"--host={agent_env()['DOCKER_HOST']}" in sidecar["args"]
@@ -39,25 +39,25 @@ def test_the_agent_finds_the_socket_and_may_use_it() -> None:
     assert mount in spec()["containers"][0]["volumeMounts"]
 
 
-def test_a_daemon_that_the_config_names_is_left_to_it() -> None:
+def test_configured_docker_host_is_kept() -> None:
     assert agent_env(env={"DOCKER_HOST": "tcp://elsewhere:2375"})["DOCKER_HOST"] == "tcp://elsewhere:2375"
 
 
-def test_its_volumes_are_bounded_and_mounts_mean_the_same_on_both_sides() -> None:
+def test_docker_volumes_have_limits_and_home_is_shared() -> None:
     volumes = {volume["name"]: volume for volume in spec()["volumes"]}
     assert volumes["docker-data"]["emptyDir"]["sizeLimit"]
     assert volumes["docker"]["emptyDir"]["sizeLimit"]
     assert {"name": "home", "mountPath": "/paperclip"} in spec()["initContainers"][0]["volumeMounts"]
 
 
-def test_nothing_of_it_is_there_unless_asked_for() -> None:
+def test_no_docker_parts_unless_enabled() -> None:
     plain = the_job()["spec"]["template"]["spec"]
     assert "initContainers" not in plain
     assert "docker" not in str(plain["volumes"])
     assert "DOCKER_HOST" not in str(plain["containers"][0]["env"])
 
 
-def test_it_is_said_to_be_privileged() -> None:
+def test_privileged_docker_daemon_is_reported() -> None:
     notes = a_plan(enableDocker=True).notes
     assert "Weaker than the Pod Security Standard `restricted`: container docker is privileged" in notes
     assert any("whoever controls the agent controls the node" in note for note in notes)
@@ -75,7 +75,7 @@ def test_it_is_said_to_be_privileged() -> None:
         ({"queueName": "q", "enableDocker": True}, (1, 20), ["enableDocker", "queueName"]),
     ],
 )
-def test_each_setting_names_the_least_server_it_needs(
+def test_unmet_requirements_by_server_version(
     config: Object, version: tuple[int, int], missing: list[str]
 ) -> None:
     assert [setting for setting, _ in unmet(AdapterConfig.read(config), version)] == missing

@@ -72,7 +72,7 @@ def seen(env: Environment) -> dict[str, str]:
     return {**env.literals, **env.secrets}
 
 
-def test_a_bare_run_says_who_it_is() -> None:
+def test_bare_run_has_identity_variables() -> None:
     env = environment()
     assert seen(env).items() >= IDENTITY.items()
     assert env.secrets["PAPERCLIP_API_KEY"] == TOKEN
@@ -80,7 +80,7 @@ def test_a_bare_run_says_who_it_is() -> None:
     assert (env.value_from, env.env_from, env.files, env.dropped, env.overruled) == ((), (), {}, (), ())
 
 
-def test_every_fact_of_a_run_has_its_variable() -> None:
+def test_all_variables_of_a_run() -> None:
     env = environment(
         {
             "taskId": "task-1",
@@ -109,7 +109,7 @@ def test_every_fact_of_a_run_has_its_variable() -> None:
         },
         home=home_pod(),
     )
-    told = seen(env)
+    variables = seen(env)
     expected = {
         "TASK_ID": "task-1",
         "ISSUE_WORK_MODE": "planning",
@@ -131,10 +131,10 @@ def test_every_fact_of_a_run_has_its_variable() -> None:
         "RUNTIME_SERVICES_JSON": '[{"name":"web"}]',
         "RUNTIME_PRIMARY_URL": "http://web:80",
     }
-    assert told.items() >= {f"PAPERCLIP_{name}": value for name, value in expected.items()}.items()
-    assert told["AGENT_HOME"] == "/paperclip/agents/a"
-    assert "unknown" not in told["PAPERCLIP_WAKE_PAYLOAD_JSON"]
-    assert json.loads(told["PAPERCLIP_WAKE_PAYLOAD_JSON"])["issue"]["id"] == "i1"
+    assert variables.items() >= {f"PAPERCLIP_{name}": value for name, value in expected.items()}.items()
+    assert variables["AGENT_HOME"] == "/paperclip/agents/a"
+    assert "unknown" not in variables["PAPERCLIP_WAKE_PAYLOAD_JSON"]
+    assert json.loads(variables["PAPERCLIP_WAKE_PAYLOAD_JSON"])["issue"]["id"] == "i1"
 
 
 @pytest.mark.parametrize(
@@ -153,17 +153,17 @@ def test_work_mode_is_that_of_the_issue_or_of_the_wake(context: dict[str, Any], 
     assert seen(environment(context)).get("PAPERCLIP_ISSUE_WORK_MODE") == mode
 
 
-def test_paths_of_the_host_are_left_out_where_no_volume_is_shared() -> None:
+def test_host_paths_are_left_out_without_shared_volume() -> None:
     workspace = {"worktreePath": "/paperclip/wt", "agentHome": "/paperclip/agents/a"}
     for home in (None, home_pod(claim="")):
-        told = seen(environment({"paperclipWorkspace": workspace}, home=home))
-        assert not told.keys() & {"PAPERCLIP_WORKSPACE_WORKTREE_PATH", "AGENT_HOME"}
+        variables = seen(environment({"paperclipWorkspace": workspace}, home=home))
+        assert not variables.keys() & {"PAPERCLIP_WORKSPACE_WORKTREE_PATH", "AGENT_HOME"}
 
 
 @pytest.mark.parametrize(
     "order", [("home", "config"), ("config",), ("home",)], ids=["both", "config only", "home only"]
 )
-def test_layers_lie_home_then_run_then_config(order: tuple[str, ...]) -> None:
+def test_layers_are_home_then_run_then_config(order: tuple[str, ...]) -> None:
     home = home_pod(literal("X", "home"), literal("PAPERCLIP_RUN_ID", "home"), literal("Y", "home"))
     env = environment(
         env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in order else {},
@@ -174,7 +174,7 @@ def test_layers_lie_home_then_run_then_config(order: tuple[str, ...]) -> None:
     assert env.literals.get("Y") == ("home" if "home" in order else None)
 
 
-def test_the_config_may_add_paperclip_variables_but_not_change_the_runs() -> None:
+def test_config_cannot_change_identity_of_run() -> None:
     env = environment(
         env={
             "PAPERCLIP_API_KEY": "stolen",
@@ -192,7 +192,7 @@ def test_the_config_may_add_paperclip_variables_but_not_change_the_runs() -> Non
     assert "stolen" not in seen(env).values()
 
 
-def test_no_api_key_comes_from_the_config_even_without_a_token() -> None:
+def test_api_key_never_comes_from_the_config() -> None:
     env = environment(env={"PAPERCLIP_API_KEY": "stolen"}, authToken=None)
     assert "PAPERCLIP_API_KEY" not in env.names
     assert env.overruled == ("PAPERCLIP_API_KEY",)
@@ -209,7 +209,7 @@ VALUES = st.text(max_size=20) | st.sampled_from([TOKEN, f"x{TOKEN}", "/tmp", "/p
     st.lists(st.tuples(NAMES, VALUES)),
     st.dictionaries(st.text(), ANY_JSON, max_size=3),
 )
-def test_nothing_overrides_the_identity_and_no_secret_is_a_literal(
+def test_identity_is_fixed_and_secrets_are_never_literals(
     config: dict[str, str], home: list[tuple[str, str]], context: dict[str, Any]
 ) -> None:
     pod = home_pod(*(literal(*entry) for entry in home))
@@ -222,7 +222,7 @@ def test_nothing_overrides_the_identity_and_no_secret_is_a_literal(
 
 
 @given(st.permutations(["B", "A_TOKEN", "C", "TMPDIR", "1bad", "PAPERCLIP_RUN_ID"]))
-def test_the_order_of_settings_does_not_matter(names: list[str]) -> None:
+def test_order_of_config_env_does_not_matter(names: list[str]) -> None:
     def made(order: list[str]) -> tuple[Any, ...]:
         env = environment(env=dict.fromkeys(order, "v"))
         return list(env.literals.items()), list(env.secrets.items()), env.dropped, env.overruled
@@ -256,7 +256,7 @@ def test_the_order_of_settings_does_not_matter(names: list[str]) -> None:
     ],
 )
 @pytest.mark.parametrize("layer", ["config", "home"])
-def test_what_only_the_hosts_machine_knows_is_dropped(
+def test_host_only_values_are_translated_or_dropped(
     layer: str, name: str, value: str, pod_value: str | None
 ) -> None:
     if layer == "config":
@@ -267,7 +267,7 @@ def test_what_only_the_hosts_machine_knows_is_dropped(
     assert env.dropped == ((name,) if pod_value is None else ())
 
 
-def test_paths_are_translated_from_where_the_volume_is_mounted_here() -> None:
+def test_paths_are_translated_from_configured_mount_point() -> None:
     ctx = ExecutionContext.read({"runId": "r", "agent": {"id": "a"}, "onLog": on_log})
     config = AdapterConfig(env={"TMPDIR": "/mnt/pc/tmp"}, shared_volume_dir="/mnt/pc")
     site = RunSite("ns", "image", home_pod(), {}, "0123abcd")
@@ -276,7 +276,7 @@ def test_paths_are_translated_from_where_the_volume_is_mounted_here() -> None:
 
 
 @pytest.mark.parametrize("name", ["1X", "A B", "A=B", "", "A\nB", "ü", "A" * 300, "A.B"])
-def test_names_no_shell_takes_are_dropped_and_named_in_one_line(name: str) -> None:
+def test_illegal_names_are_dropped_and_reported(name: str) -> None:
     env = environment(env={name: "v", "OK": "v"})
     assert env.literals["OK"] == "v"
     assert name not in seen(env)
@@ -285,7 +285,7 @@ def test_names_no_shell_takes_are_dropped_and_named_in_one_line(name: str) -> No
     assert len(named) <= 90
 
 
-def test_a_value_no_process_can_take_is_dropped_or_mended() -> None:
+def test_value_with_nul_is_dropped_and_surrogate_replaced() -> None:
     env = environment(env={"NUL": "a\0b", "HALF": "a\ud800"})
     assert env.dropped == ("NUL",)
     assert env.literals["HALF"] == "a?"
@@ -304,7 +304,7 @@ def test_a_value_no_process_can_take_is_dropped_or_mended() -> None:
     ],
 )
 @pytest.mark.parametrize("layer", ["config", "home"])
-def test_what_may_be_secret_travels_in_the_run_secret(layer: str, name: str, value: str) -> None:
+def test_values_that_may_be_secret_are_in_run_secret(layer: str, name: str, value: str) -> None:
     given = {name: value, "OTHER_SECRET": "my-s3cret-value"}
     if layer == "config":
         env = environment(env=given)
@@ -314,7 +314,7 @@ def test_what_may_be_secret_travels_in_the_run_secret(layer: str, name: str, val
     assert name not in env.literals
 
 
-def test_home_stays_a_literal_whatever_is_a_password_elsewhere() -> None:
+def test_home_is_always_a_literal() -> None:
     pod = home_pod(literal("HOME", "/root" * 30_000), literal("DB_PASSWORD", "paperclip"))
     env = environment(home=pod)
     assert env.literals["HOME"] == "/paperclip"
@@ -322,13 +322,13 @@ def test_home_stays_a_literal_whatever_is_a_password_elsewhere() -> None:
     assert env.files == {}
 
 
-def test_the_wake_payload_is_nobodys_literal() -> None:
+def test_wake_payload_is_secret() -> None:
     env = environment({"paperclipWake": {"comments": [{"body": "my password is c4n4ry"}]}})
     assert "c4n4ry" in env.secrets["PAPERCLIP_WAKE_PAYLOAD_JSON"]
     assert "c4n4ry" not in str(env.literals)
 
 
-def test_a_long_wake_payload_becomes_a_file_and_a_variable_that_names_it() -> None:
+def test_long_wake_payload_becomes_a_file() -> None:
     env = environment({"paperclipWake": {"comments": [{"id": "c", "body": "ü" * 60_000}]}})
     assert "PAPERCLIP_WAKE_PAYLOAD_JSON" not in env.names
     assert env.literals["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"{RUN_DIR}/wake-payload.json"
@@ -337,7 +337,7 @@ def test_a_long_wake_payload_becomes_a_file_and_a_variable_that_names_it() -> No
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_a_string_goes_to_a_file_only_above_the_limit(over: int) -> None:
+def test_variable_becomes_a_file_only_above_the_limit(over: int) -> None:
     value = "x" * (ENV_STRING_BYTES - len("BIG=") + over)
     env = environment(env={"BIG": value, "BIG_FILE": "mine"})
     assert env.oversized == (("BIG",) if over else ())
@@ -347,13 +347,13 @@ def test_a_string_goes_to_a_file_only_above_the_limit(over: int) -> None:
 
 
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
-def test_no_environment_string_exceeds_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
+def test_environment_strings_fit_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
     env = environment(env={name: "x" * size for name, size in sizes.items()})
     assert all(len(f"{name}={value}".encode()) <= ENV_STRING_BYTES for name, value in seen(env).items())
     assert all(len(seen(env).get(name) or env.files[f"env-{name}"]) == size for name, size in sizes.items())
 
 
-def test_references_of_home_are_kept_where_no_literal_has_their_name() -> None:
+def test_home_references_are_kept_unless_overridden() -> None:
     home = home_pod(
         referring("ANTHROPIC_API_KEY"),
         referring("MINE"),
@@ -367,30 +367,30 @@ def test_references_of_home_are_kept_where_no_literal_has_their_name() -> None:
     assert env.literals["MINE"] == "literal"
 
 
-def test_the_servers_own_secrets_never_reach_an_agent() -> None:
+def test_server_secrets_never_reach_the_agent() -> None:
     home = home_pod(literal("DATABASE_URL", "postgres://u:p@db"), referring("BETTER_AUTH_SECRET"))
     env = environment(home=home)
     assert not env.names & {"DATABASE_URL", "BETTER_AUTH_SECRET"}
     assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
 
 
-def test_what_a_whole_secret_of_home_would_bring_of_them_is_blanked() -> None:
+def test_server_secrets_of_env_from_are_blanked() -> None:
     env = environment(home=home_pod(env_from=({"secretRef": {"name": "all"}},)))
     assert env.secrets["BETTER_AUTH_SECRET"] == env.secrets["DATABASE_URL"] == ""
     assert not env.names & {"BETTER_AUTH_SECRET", "DATABASE_URL"}
-    wished = environment(
+    overridden = environment(
         env={"DATABASE_URL": "mine"}, home=home_pod(env_from=({"secretRef": {"name": "all"}},))
     )
-    assert seen(wished)["DATABASE_URL"] == "mine"
+    assert seen(overridden)["DATABASE_URL"] == "mine"
 
 
-def test_facts_of_another_run_are_not_inherited() -> None:
+def test_variables_of_another_run_are_not_inherited() -> None:
     home = home_pod(literal("PAPERCLIP_WAKE_COMMENT_ID", "stale"), referring("PAPERCLIP_APPROVAL_ID"))
     env = environment(home=home)
     assert not env.names & {"PAPERCLIP_WAKE_COMMENT_ID", "PAPERCLIP_APPROVAL_ID"}
 
 
-def test_references_inside_homes_values_mean_what_they_meant_there() -> None:
+def test_home_values_are_expanded_as_kubernetes_does() -> None:
     env = environment(
         home=home_pod(
             literal("BASE", "http://a$$b"),
@@ -405,7 +405,7 @@ def test_references_inside_homes_values_mean_what_they_meant_there() -> None:
     assert env.value_from[1] == {"name": "LISTEN", "value": "http://a$$b $(POD_IP):80 $$5"}
 
 
-def test_the_last_of_two_entries_of_one_name_counts() -> None:
+def test_last_of_two_home_entries_wins() -> None:
     env = environment(home=home_pod(referring("X"), literal("X", "1"), literal("Y", "1"), referring("Y")))
     assert env.literals["X"] == "1"
     assert [entry["name"] for entry in env.value_from] == ["Y"]
@@ -419,13 +419,13 @@ LOCAL = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
     ("home", "env", "url"),
     [
         (home_pod(literal("PAPERCLIP_API_URL", API)), {}, API),
-        (home_pod(literal("PAPERCLIP_API_URL", API)), {"PAPERCLIP_API_URL": "http://wished"}, API),
+        (home_pod(literal("PAPERCLIP_API_URL", API)), {"PAPERCLIP_API_URL": "http://configured"}, API),
         (home_pod(referring("PAPERCLIP_API_URL")), {}, None),
-        (None, {"PAPERCLIP_API_URL": "http://wished"}, "http://wished"),
+        (None, {"PAPERCLIP_API_URL": "http://configured"}, "http://configured"),
         (None, {}, "http://127.0.0.1:3100"),
     ],
 )
-def test_a_loopback_address_gives_way_to_any_other(
+def test_loopback_api_url_is_replaced_by_any_other(
     home: HomePod | None, env: dict[str, str], url: str | None
 ) -> None:
     found = environment(env=env, home=home, process=LOCAL)
@@ -448,14 +448,14 @@ TOOLS = {
 
 
 @pytest.mark.parametrize("given_as", ["runtimeTools", "context"])
-def test_runtime_tools_arrive_as_variables(given_as: str) -> None:
+def test_runtime_tools_become_variables(given_as: str) -> None:
     if given_as == "context":
         env = environment({"paperclipRuntimeTools": TOOLS}, env={"CMD": "use c4n4ry-tools-token"})
     else:
         env = environment(runtimeTools=TOOLS, env={"CMD": "use c4n4ry-tools-token"})
-    told = {name.removeprefix("PAPERCLIP_RUNTIME_TOOLS_"): value for name, value in seen(env).items()}
+    variables = {name.removeprefix("PAPERCLIP_RUNTIME_TOOLS_"): value for name, value in seen(env).items()}
     assert (
-        told.items()
+        variables.items()
         >= {
             "MCP_URL": f"{API}/mcp",
             "TOKEN": "c4n4ry-tools-token",
@@ -470,25 +470,25 @@ def test_runtime_tools_arrive_as_variables(given_as: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "sent"),
     [
         ("", "X-Anthropic-Agent-Id: agent-1"),
         ("x-a: 1\n", "x-a: 1\nX-Anthropic-Agent-Id: agent-1"),
         ("x-anthropic-AGENT-id : other", "x-anthropic-AGENT-id : other"),
     ],
 )
-def test_the_agent_is_named_to_the_models_api_once(headers: str, told: str) -> None:
-    assert seen(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == told
+def test_agent_header_is_added_once(headers: str, sent: str) -> None:
+    assert seen(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == sent
 
 
 @pytest.mark.parametrize(
     "home", [home_pod(referring("ANTHROPIC_CUSTOM_HEADERS")), home_pod(env_from=({"a": 1},))]
 )
-def test_headers_only_the_cluster_knows_are_not_hidden(home: HomePod) -> None:
+def test_agent_header_does_not_hide_unresolved_headers(home: HomePod) -> None:
     assert "ANTHROPIC_CUSTOM_HEADERS" not in seen(environment(home=home))
 
 
-def test_tokens_of_mcp_servers_are_no_literals() -> None:
+def test_mcp_tokens_are_not_literals() -> None:
     env = environment(
         env={"CMD": "x c4n4ry-mcp"}, runtimeMcp={"servers": [{"name": "s", "token": "c4n4ry-mcp"}]}
     )

@@ -12,7 +12,7 @@ LEGAL_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 
 
 @given(st.text())
-def test_every_label_value_is_legal_and_stays_what_it_is(text: str) -> None:
+def test_label_value_is_legal_and_idempotent(text: str) -> None:
     value = label_value(text)
     assert value is None or (LEGAL_LABEL.match(value) and label_value(value) == value)
 
@@ -21,16 +21,16 @@ def test_every_label_value_is_legal_and_stays_what_it_is(text: str) -> None:
     ("text", "value"),
     [("a b/c", "abc"), ("--x--", "x"), ("///", None), ("", None), ("ünï", "n"), ("a" * 62 + "-b", "a" * 62)],
 )
-def test_a_label_keeps_what_kubernetes_allows(text: str, value: str | None) -> None:
+def test_label_value_keeps_legal_characters(text: str, value: str | None) -> None:
     assert label_value(text) == value
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(1, 2))
-def test_every_job_name_is_a_legal_name(agent: str, run: str, attempt: int) -> None:
+def test_job_name_is_legal(agent: str, run: str, attempt: int) -> None:
     assert LEGAL_NAME.match(job_name(agent, run, attempt))
 
 
-def test_a_job_name_is_slugs_and_a_hash_of_the_whole_ids() -> None:
+def test_job_name_has_slugs_and_hash_of_ids() -> None:
     digest = hashlib.sha256(b"Agent One:3503d3d8-f6d3-48d8-8566-30c2b0b1b60b").hexdigest()[:10]
     assert (
         job_name("Agent One", "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b")
@@ -38,11 +38,11 @@ def test_a_job_name_is_slugs_and_a_hash_of_the_whole_ids() -> None:
     )
 
 
-def test_the_second_attempt_has_a_name_of_its_own() -> None:
+def test_second_attempt_has_another_job_name() -> None:
     assert job_name("a", "r", 2).endswith(hashlib.sha256(b"a:r:2").hexdigest()[:10])
 
 
-def test_labels_of_operators_never_override_ours_and_are_made_legal() -> None:
+def test_user_labels_are_made_legal_or_skipped() -> None:
     accepted, skipped = user_labels(
         {
             "team": "a b",

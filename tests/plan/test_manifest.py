@@ -1,4 +1,4 @@
-"""The Job as it goes to the API server: safe by default, nothing secret in it, ours to find again."""
+"""The Job as the API server gets it: safe by default, without secrets, found again by its labels."""
 
 import json
 from dataclasses import replace
@@ -24,11 +24,11 @@ def agent(**config: Any) -> dict[str, Any]:
 
 
 def env(**config: Any) -> dict[str, Any]:
-    """Name → entry; the last of a name wins, as in the kubelet."""
+    """Name → entry; the last entry of a name wins, as for the kubelet."""
     return {entry["name"]: entry for entry in agent(**config)["env"]}
 
 
-def test_it_meets_the_restricted_pod_security_standard() -> None:
+def test_pod_meets_restricted_standard() -> None:
     spec, container = pod_spec(), agent()
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -41,11 +41,11 @@ def test_it_meets_the_restricted_pod_security_standard() -> None:
     assert kinds <= {"secret", "emptyDir", "persistentVolumeClaim", "configMap", "projected"}
 
 
-def test_a_large_volume_is_not_chowned_file_by_file() -> None:
+def test_large_volume_is_not_chowned_on_every_start() -> None:
     assert pod_spec()["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
-def test_one_pod_and_one_try() -> None:
+def test_job_has_one_pod_and_no_retry() -> None:
     job = the_job()["spec"]
     assert (job["backoffLimit"], job["podReplacementPolicy"]) == (0, "Failed")
     assert job["template"]["spec"]["restartPolicy"] == "Never"
@@ -53,43 +53,43 @@ def test_one_pod_and_one_try() -> None:
     assert "activeDeadlineSeconds" not in job
 
 
-def test_the_deadline_outlasts_all_waiting() -> None:
+def test_deadline_includes_all_waiting_times() -> None:
     job = the_job(timeoutSec=600, graceSec=30)["spec"]
     assert job["activeDeadlineSeconds"] == 120 + 900 + 120 + 600 + 30
 
 
-def test_every_scratch_volume_is_bounded() -> None:
+def test_every_empty_dir_has_a_size_limit() -> None:
     for volume in pod_spec(home=None)["volumes"]:
         assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"]
 
 
-def test_no_secret_value_stands_in_the_job() -> None:
-    wishes: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
-    job = json.dumps(the_job(**wishes))
+def test_job_holds_no_secret_value() -> None:
+    config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
+    job = json.dumps(the_job(**config))
     assert "canary" not in job
     assert "shown" in job
-    secret = the_secret(**wishes)
+    secret = the_secret(**config)
     assert secret["stringData"]["env.MY_PASSWORD"] == "canary-password"
     assert secret["stringData"]["env.PAPERCLIP_API_KEY"] == "canary-token"
 
 
-def test_secret_env_values_are_no_files_for_the_agent() -> None:
+def test_secret_env_values_do_not_become_files() -> None:
     (run,) = [volume for volume in pod_spec(env={"A_TOKEN": "x"})["volumes"] if volume["name"] == "run"]
     assert [item["key"] for item in run["secret"]["items"]] == ["prompt.txt"]
 
 
-def test_the_secret_is_owned_by_its_job_from_the_first_moment() -> None:
+def test_secret_is_created_with_its_job_as_owner() -> None:
     (owner,) = the_secret()["metadata"]["ownerReferences"]
     assert owner == {"apiVersion": "batch/v1", "kind": "Job", "name": "job", "uid": "uid-1"}
 
 
-def test_text_that_looks_like_a_variable_of_kubernetes_stays_as_it_is() -> None:
+def test_dollar_references_in_env_are_escaped() -> None:
     assert escaped("$(HOME) $$ $x") == "$$(HOME) $$$$ $$x"
     assert env(env={"PRICE": "$(NOT_A_REF)"})["PRICE"]["value"] == "$$(NOT_A_REF)"
     assert agent(extraArgs=["--x", "$(y)"])["command"][-1] == "$$(y)"
 
 
-def test_the_agent_gets_its_arguments_as_they_are() -> None:
+def test_agent_arguments_are_unchanged() -> None:
     command = agent(model="opus", extraArgs=["--flag", "two words 'quoted'"])["command"]
     assert command[:2] == ["sh", "-c"]
     assert command[2].replace("$$", "$") == relay.script()
@@ -99,14 +99,14 @@ def test_the_agent_gets_its_arguments_as_they_are() -> None:
     ]
 
 
-def test_root_gets_a_list_of_tools_since_the_cli_refuses_the_flag() -> None:
+def test_root_gets_a_tool_list_instead_of_skip_permissions() -> None:
     command = agent(runAsUser=0)["command"]
     assert "--dangerously-skip-permissions" not in command
     assert "--allowedTools" in command
     assert pod_spec(runAsUser=0)["securityContext"]["runAsNonRoot"] is False
 
 
-def test_what_the_home_pod_has_is_inherited_and_the_config_wins() -> None:
+def test_placement_is_inherited_and_config_wins() -> None:
     home = HomePod(
         namespace="ns",
         name="h",
@@ -128,13 +128,13 @@ def test_what_the_home_pod_has_is_inherited_and_the_config_wins() -> None:
     assert "tolerations" not in chosen
 
 
-def test_the_shared_volume_is_the_home_of_the_agent() -> None:
+def test_shared_volume_is_home_of_the_agent() -> None:
     (home,) = [volume for volume in pod_spec()["volumes"] if volume["name"] == "home"]
     assert home["persistentVolumeClaim"] == {"claimName": HOME.claim_name}
     assert {"name": "home", "mountPath": "/paperclip"} in agent()["volumeMounts"]
 
 
-def test_user_labels_never_take_the_place_of_ours() -> None:
+def test_user_labels_never_replace_ours() -> None:
     mine = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
     labels = the_job(labels=mine)["metadata"]["labels"]
     assert labels["team"] == "blue"
@@ -142,13 +142,13 @@ def test_user_labels_never_take_the_place_of_ours() -> None:
     assert labels["app.kubernetes.io/component"] == "agent-job"
 
 
-def test_a_queue_suspends_the_job_until_it_is_admitted() -> None:
+def test_queue_name_suspends_the_job() -> None:
     job = the_job(queueName="night")
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
 
 
-def test_it_is_found_again_by_its_labels_and_its_wake() -> None:
+def test_labels_and_wake_digest_of_the_job() -> None:
     job = the_job()
     assert job["metadata"]["labels"] == {
         "app.kubernetes.io/managed-by": "paperclip",
@@ -167,24 +167,24 @@ def test_it_is_found_again_by_its_labels_and_its_wake() -> None:
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_autoscalers_leave_a_paid_run_alone(protect: bool) -> None:  # noqa: FBT001
+def test_autoscalers_do_not_evict_a_run(protect: bool) -> None:  # noqa: FBT001
     template = the_job(protectFromEviction=protect)["spec"]["template"]
     assert ("karpenter.sh/do-not-disrupt" in template["metadata"]["annotations"]) is protect
 
 
-def test_the_pod_gets_the_grace_that_a_deletion_cannot_give() -> None:
+def test_termination_grace_period_is_in_the_pod_spec() -> None:
     assert pod_spec()["terminationGracePeriodSeconds"] == 20
     assert pod_spec(stopGraceSec=5)["terminationGracePeriodSeconds"] == 5
 
 
-def test_each_relay_learns_its_pod_and_which_pod_alone_may_start_the_agent() -> None:
+def test_relay_gets_uid_of_its_pod_and_of_the_only_pod() -> None:
     name = the_secret()["metadata"]["name"]
     only = {"name": name, "key": "only-pod", "optional": True}
     assert env()[relay.POD] == {"name": relay.POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     assert env()[relay.ONLY_POD] == {"name": relay.ONLY_POD, "valueFrom": {"secretKeyRef": only}}
 
 
-def test_without_a_secret_no_pod_is_the_only_one() -> None:
+def test_only_pod_is_empty_without_secret() -> None:
     plan = replace(a_plan(), secretless=True, environment=replace(a_plan().environment, secrets={}))
     (container,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
     assert plan.secret_data == {}
@@ -192,7 +192,7 @@ def test_without_a_secret_no_pod_is_the_only_one() -> None:
 
 
 @pytest.mark.parametrize("how", ["secret", "init"])
-def test_no_setting_speaks_to_the_relay_in_our_place(how: str) -> None:
+def test_config_env_cannot_set_relay_variables(how: str) -> None:
     theirs = dict.fromkeys((relay.POD, relay.ONLY_POD, relay.OUT), "theirs")
     given = agent(promptDelivery=how, env=theirs)["env"]
     names = [entry["name"] for entry in given]

@@ -1,4 +1,4 @@
-"""MCP servers: merged by name, given to the CLI as one file, their tokens in the run Secret only."""
+"""MCP servers: merged by name into one file for the CLI, with their tokens in the run Secret only."""
 
 import json
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def mcp(
     return plan_mcp(ctx, config, baseline or {}, API)
 
 
-def test_a_server_of_the_host_is_an_http_server_with_its_token_at_an_address_pods_reach() -> None:
+def test_host_server_becomes_http_server_with_rebased_url() -> None:
     assert mcp(PROJECTS).servers == {
         "Paperclip projects": {
             "type": "http",
@@ -43,7 +43,7 @@ def test_a_server_of_the_host_is_an_http_server_with_its_token_at_an_address_pod
     }
 
 
-def test_the_config_wins_over_the_host_and_the_host_over_the_baseline() -> None:
+def test_config_wins_over_host_and_host_over_baseline() -> None:
     base = {"a": {"command": "base"}, "b": {"command": "base"}, "c": {"command": "base"}}
     host = [{"name": name, "url": "https://x.example"} for name in ("b", "c")]
     merged = mcp(*host, baseline=base, c={"command": "mine"}).servers
@@ -54,17 +54,17 @@ def test_the_config_wins_over_the_host_and_the_host_over_the_baseline() -> None:
     }
 
 
-def test_null_in_the_config_takes_a_server_away() -> None:
+def test_null_in_config_removes_a_server() -> None:
     assert mcp(baseline={"a": {"command": "x"}}, a=None, b={"command": "y"}).servers == {
         "b": {"command": "y"}
     }
 
 
-def test_a_baseline_nobody_adds_to_is_left_to_the_cli() -> None:
+def test_baseline_alone_is_left_to_the_cli() -> None:
     assert mcp(baseline={"a": {"command": "x"}}) == McpPlan()
 
 
-def test_what_is_no_server_is_left_out() -> None:
+def test_invalid_servers_are_left_out() -> None:
     host: list[dict[str, Any]] = [{"name": "a"}, {"url": "u"}, {"name": " ", "url": "u"}, {"name": 1}]
     assert mcp(*host).servers == {}
     assert mcp(PROJECTS, baseline={"odd": "text"}).servers.keys() == {"Paperclip projects"}
@@ -79,11 +79,11 @@ def test_what_is_no_server_is_left_out() -> None:
         ({**PROJECTS, "name": "Other"}, False),
     ],
 )
-def test_the_identity_is_that_of_names_addresses_and_connections(other: dict[str, Any], same: bool) -> None:  # noqa: FBT001
+def test_identity_depends_on_names_addresses_and_connections(other: dict[str, Any], same: bool) -> None:  # noqa: FBT001
     assert (mcp(PROJECTS).identity == mcp(other).identity) is same
 
 
-def test_new_values_of_headers_and_variables_make_no_other_set_but_new_arguments_do() -> None:
+def test_identity_ignores_values_of_headers_and_variables() -> None:
     first = mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "old"}}).identity
     assert mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "new"}}).identity == first
     assert mcp(a={"command": "x", "args": ["2"], "env": {"KEY": "old"}}).identity != first
@@ -93,14 +93,14 @@ def test_new_values_of_headers_and_variables_make_no_other_set_but_new_arguments
     "servers",
     ["no JSON", [], {"a": "text"}, {"a": {}}, {"a": {"args": ["c4n4ry"]}}, {"mcpServers": {"a": 1}}],
 )
-def test_a_server_without_command_or_url_is_refused_without_being_quoted(servers: Any) -> None:
+def test_invalid_server_is_refused_without_quoting_it(servers: Any) -> None:
     with pytest.raises(ConfigInvalid, match="mcpServers: expected an object of MCP servers by name") as bad:
         AdapterConfig.read({"mcpServers": servers})
     assert "c4n4ry" not in str(bad.value)
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, json.dumps, lambda s: {"mcpServers": s}])
-def test_servers_may_be_given_as_an_object_its_text_or_a_whole_file(wrap: Any) -> None:
+def test_mcp_servers_accept_object_json_and_whole_file(wrap: Any) -> None:
     servers = {"a": {"url": "https://x.example"}}
     assert AdapterConfig.read({"mcpServers": wrap(servers)}).mcp_servers == servers
 
@@ -108,13 +108,13 @@ def test_servers_may_be_given_as_an_object_its_text_or_a_whole_file(wrap: Any) -
 # In the Job and its Secret ----------------------------------------------------------------------------
 
 
-def wished(**more: Any) -> dict[str, Any]:
+def configured(**more: Any) -> dict[str, Any]:
     headers = {"Authorization": "Bearer c4n4ry-header"}
     return {"mcpServers": {"mine": {"type": "http", "url": "https://x.example", "headers": headers}}, **more}
 
 
-def test_the_cli_is_given_the_file_and_told_to_look_nowhere_else() -> None:
-    (container,) = the_job(**wished())["spec"]["template"]["spec"]["containers"]
+def test_cli_gets_mcp_file_and_strict_flag() -> None:
+    (container,) = the_job(**configured())["spec"]["template"]["spec"]["containers"]
     assert container["command"][-3:] == [
         "--mcp-config",
         "/var/run/paperclip/run/mcp.json",
@@ -122,15 +122,15 @@ def test_the_cli_is_given_the_file_and_told_to_look_nowhere_else() -> None:
     ]
 
 
-def test_without_servers_the_cli_looks_for_itself() -> None:
+def test_no_strict_flag_without_servers() -> None:
     assert "--strict-mcp-config" not in json.dumps(the_job())
 
 
-def test_the_file_is_in_the_run_secret_readable_by_the_agent_alone_and_its_tokens_nowhere_else() -> None:
-    job, secret = the_job(**wished()), the_secret(**wished())
+def test_mcp_tokens_are_in_run_secret_only() -> None:
+    job, secret = the_job(**configured()), the_secret(**configured())
     assert "c4n4ry" not in json.dumps(job)
-    told = json.loads(secret["stringData"]["mcp.json"])
-    assert told["mcpServers"]["mine"]["headers"] == {"Authorization": "Bearer c4n4ry-header"}
+    file = json.loads(secret["stringData"]["mcp.json"])
+    assert file["mcpServers"]["mine"]["headers"] == {"Authorization": "Bearer c4n4ry-header"}
     (run,) = [volume for volume in job["spec"]["template"]["spec"]["volumes"] if volume["name"] == "run"]
     assert {"key": "mcp.json", "path": "mcp.json"} in run["secret"]["items"]
     assert run["secret"]["defaultMode"] & 0o337 == 0
@@ -147,18 +147,18 @@ def plan_of(session_params: Mapping[str, Any], home: HomePod | None = HOME, **co
     return Planner(ctx, who, AdapterConfig.read(config), site).plan()
 
 
-def test_a_session_is_resumed_with_the_servers_it_began_with_and_no_others() -> None:
-    begun = plan_of({}, **wished()).session_params
+def test_session_is_resumed_only_with_the_same_servers() -> None:
+    begun = plan_of({}, **configured()).session_params
     assert begun["mcpServerIdentity"]
     stored = {"sessionId": SESSION, **begun}
-    assert plan_of(stored, **wished()).resume == SESSION
+    assert plan_of(stored, **configured()).resume == SESSION
     without = plan_of(stored)
     assert without.resume is None
     assert "Starting a fresh session: the set of MCP servers changed" in without.notes
     assert "mcpServerIdentity" not in without.session_params
-    assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **wished()).resume is None
-    assert plan_of({"sessionId": SESSION}, **wished()).resume == SESSION
+    assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **configured()).resume is None
+    assert plan_of({"sessionId": SESSION}, **configured()).resume == SESSION
 
 
-def test_the_servers_are_said_by_name() -> None:
-    assert "MCP servers (1): mine" in plan_of({}, **wished()).notes
+def test_servers_are_reported_by_name() -> None:
+    assert "MCP servers (1): mine" in plan_of({}, **configured()).notes

@@ -25,14 +25,12 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
         ("/data/pc", "", None),
     ],
 )
-def test_a_path_on_the_shared_volume_is_found_again_in_the_pod(
-    path: str, shared: str, translated: str | None
-) -> None:
+def test_to_pod_path(path: str, shared: str, translated: str | None) -> None:
     assert to_pod_path(path, shared) == translated
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "b c"]), max_size=8))
-def test_no_path_leaves_the_volume(parts: list[str]) -> None:
+def test_translated_path_stays_on_the_volume(parts: list[str]) -> None:
     found = to_pod_path("/".join(["/mnt/shared", *parts]), "/mnt/shared")
     assert found is None or (found == POD_HOME or found.startswith(f"{POD_HOME}/"))
     assert found is None or ".." not in found.split("/")

@@ -1,4 +1,4 @@
-"""Every rule of the Pod Security Standard `restricted`: told when broken, and the built Pod breaks none."""
+"""Every rule of the Pod Security Standard `restricted`: violations are reported; the built Pod has none."""
 
 import copy
 from collections.abc import Callable
@@ -29,7 +29,7 @@ SAFE: Object = {
 
 
 def broken(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
-    """What is told of the safe Pod after `change(spec, container)`."""
+    """The violations of the safe Pod after `change(spec, container)`."""
     template = copy.deepcopy(SAFE)
     spec = template["spec"]
     change(spec, spec["containers"][0])
@@ -126,24 +126,24 @@ BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), BREAKING.values(), ids=list(BREAKING))
-def test_what_breaks_a_rule_is_told_and_nothing_else(
-    change: Callable[[Object, Object], object], told: str
-) -> None:
-    assert broken(change) == (told,)
+@pytest.mark.parametrize(("change", "violation"), BREAKING.values(), ids=list(BREAKING))
+def test_each_violation_is_reported_alone(change: Callable[[Object, Object], object], violation: str) -> None:
+    assert broken(change) == (violation,)
 
 
 @pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
-def test_every_kind_of_container_is_held_to_the_rules(kind: str) -> None:
-    told = broken(lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]}))
-    assert told == (
+def test_rules_cover_every_kind_of_container(kind: str) -> None:
+    violations = broken(
+        lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]})
+    )
+    assert violations == (
         "container x is privileged",
         "container x does not drop ALL capabilities",
         "container x may escalate privileges",
     )
 
 
-def test_an_unconfined_apparmor_annotation_is_told() -> None:
+def test_unconfined_apparmor_annotation_is_reported() -> None:
     template = copy.deepcopy(SAFE)
     key = "container.apparmor.security.beta.kubernetes.io/c"
     template["metadata"]["annotations"] = {key: "unconfined", "other": "unconfined"}
@@ -152,7 +152,7 @@ def test_an_unconfined_apparmor_annotation_is_told() -> None:
     assert weaknesses(template) == ()
 
 
-def test_what_the_standard_allows_is_not_told() -> None:
+def test_allowed_settings_are_not_reported() -> None:
     def allowed(spec: Object, container: Object) -> None:
         context_of(spec, runAsUser=7, sysctls=[{"name": "net.ipv4.tcp_syncookies"}])
         context_of(
@@ -174,7 +174,7 @@ def test_what_the_standard_allows_is_not_told() -> None:
     assert broken(allowed) == ()
 
 
-def test_every_rule_has_a_case_that_breaks_it() -> None:
+def test_every_rule_has_a_violating_case() -> None:
     silent = set(RULES)
     for change, _ in BREAKING.values():
         template = copy.deepcopy(SAFE)
@@ -228,10 +228,10 @@ VARIANTS: dict[str, Object] = {
 }
 
 
-@pytest.mark.parametrize("wishes", VARIANTS.values(), ids=list(VARIANTS))
-def test_the_pod_meets_the_standard_whatever_is_configured(wishes: Object) -> None:
-    assert weaknesses(the_job(**wishes)["spec"]["template"]) == ()
-    assert not [note for note in a_plan(**wishes).notes if "Pod Security" in note]
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
+def test_pod_meets_standard_in_every_variant(config: Object) -> None:
+    assert weaknesses(the_job(**config)["spec"]["template"]) == ()
+    assert not [note for note in a_plan(**config).notes if "Pod Security" in note]
 
 
 HUGE = a_context(
@@ -243,10 +243,10 @@ HUGE = a_context(
 )
 
 
-@pytest.mark.parametrize("wishes", VARIANTS.values(), ids=list(VARIANTS))
-def test_no_string_of_any_containers_environment_exceeds_100_kib(wishes: Object) -> None:
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
+def test_environment_strings_of_all_containers_fit_the_limit(config: Object) -> None:
     env = {"LONG": "x" * 300_000, "LONG_TOKEN": "y" * 300_000, "EDGE": "z" * (100 * 1024 - 5)}
-    spec = the_job(HUGE, env=env, **wishes)["spec"]["template"]["spec"]
+    spec = the_job(HUGE, env=env, **config)["spec"]["template"]["spec"]
     strings = [
         f"{entry['name']}={entry.get('value', '')}"
         for container in (*spec.get("initContainers", ()), *spec["containers"])
@@ -256,16 +256,16 @@ def test_no_string_of_any_containers_environment_exceeds_100_kib(wishes: Object)
     assert any(text.startswith("EDGE=zz") for text in strings)
 
 
-def test_weaker_settings_are_said_one_by_one() -> None:
-    said = "Weaker than the Pod Security Standard `restricted`: "
+def test_weaker_settings_are_reported_one_by_one() -> None:
+    prefix = "Weaker than the Pod Security Standard `restricted`: "
 
-    def told(**wishes: Any) -> list[str]:
-        return [note.removeprefix(said) for note in a_plan(**wishes).notes if note.startswith(said)]
+    def reported(**config: Any) -> list[str]:
+        return [note.removeprefix(prefix) for note in a_plan(**config).notes if note.startswith(prefix)]
 
-    assert told(runAsUser=0) == [
+    assert reported(runAsUser=0) == [
         "container claude may run as root (runAsNonRoot is not true)",
         "the Pod runs as user 0",
     ]
-    assert told(podTemplate={"spec": {"hostNetwork": True}}) == ["hostNetwork is on"]
-    assert "container docker is privileged" in told(enableDocker=True)
+    assert reported(podTemplate={"spec": {"hostNetwork": True}}) == ["hostNetwork is on"]
+    assert "container docker is privileged" in reported(enableDocker=True)
     assert HOME.claim_name

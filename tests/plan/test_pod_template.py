@@ -1,4 +1,4 @@
-"""`podTemplate`: merged as kubectl would, last, around what no run can do without."""
+"""`podTemplate`: merged as kubectl does it, last, with the required fields put back."""
 
 import json
 from typing import Any
@@ -12,13 +12,13 @@ from paperclip_claude_k8s.plan.strategic_merge import merge
 Object = dict[str, Any]
 
 
-def template(overlay: Any, **wishes: Any) -> Object:
-    built: Object = the_job(podTemplate=overlay, **wishes)["spec"]["template"]
+def template(overlay: Any, **config: Any) -> Object:
+    built: Object = the_job(podTemplate=overlay, **config)["spec"]["template"]
     return built
 
 
-def agent(overlay: Any, **wishes: Any) -> Object:
-    (found,) = [c for c in template(overlay, **wishes)["spec"]["containers"] if c["name"] == "claude"]
+def agent(overlay: Any, **config: Any) -> Object:
+    (found,) = [c for c in template(overlay, **config)["spec"]["containers"] if c["name"] == "claude"]
     return dict(found)
 
 
@@ -84,7 +84,7 @@ MERGES: dict[str, tuple[Object, Object, Object]] = {
 
 
 @pytest.mark.parametrize(("old", "patch", "new"), MERGES.values(), ids=list(MERGES))
-def test_a_merge_is_what_kubectl_makes_of_it(old: Object, patch: Object, new: Object) -> None:
+def test_merge_as_kubectl_does(old: Object, patch: Object, new: Object) -> None:
     before = json.dumps([old, patch])
     assert merge(old, patch) == new
     assert json.dumps([old, patch]) == before
@@ -104,7 +104,7 @@ def test_a_merge_is_what_kubectl_makes_of_it(old: Object, patch: Object, new: Ob
     ],
     ids=["template", "bare spec", "of a Job", "JSON", "manifest"],
 )
-def test_it_is_laid_over_the_pod_last_however_it_is_written(wrap: Any) -> None:
+def test_overlay_is_applied_last_in_every_form(wrap: Any) -> None:
     overlay = {"nodeSelector": {"disk": "nvme"}, "containers": [{"name": "claude", "tty": True}]}
     spec = template(wrap(overlay), nodeSelector={"disk": "ssd", "zone": "a"})["spec"]
     assert spec["nodeSelector"] == {"disk": "nvme", "zone": "a"}
@@ -112,9 +112,9 @@ def test_it_is_laid_over_the_pod_last_however_it_is_written(wrap: Any) -> None:
     assert notes(wrap(overlay)) == ""
 
 
-def test_labels_and_annotations_are_added_and_ours_stay() -> None:
-    wished = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
-    overlay = {"metadata": {"labels": wished, "annotations": {"paperclip.io/relay-nonce": "y", "note": "z"}}}
+def test_overlay_adds_labels_and_reserved_ones_stay() -> None:
+    labels = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
+    overlay = {"metadata": {"labels": labels, "annotations": {"paperclip.io/relay-nonce": "y", "note": "z"}}}
     meta = template(overlay)["metadata"]
     assert meta["labels"]["team"] == "blue"
     assert meta["labels"]["paperclip.io/agent-id"] == "ada"
@@ -156,14 +156,14 @@ UNTOUCHABLE: dict[str, Object] = {
 
 
 @pytest.mark.parametrize(("path", "overlay"), UNTOUCHABLE.items(), ids=list(UNTOUCHABLE))
-def test_what_no_run_can_do_without_stays_and_is_said(path: str, overlay: Object) -> None:
+def test_required_fields_stay_and_are_reported(path: str, overlay: Object) -> None:
     assert _unordered(template(overlay)) == _unordered(template(None))
     assert "required fields were not overridden" in notes(overlay)
     assert path in notes(overlay)
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes"),
+    ("name", "config"),
     [("docker", {"enableDocker": True}), ("write-prompt", {"promptDelivery": "init"})],
 )
 @pytest.mark.parametrize(
@@ -174,20 +174,18 @@ def test_what_no_run_can_do_without_stays_and_is_said(path: str, overlay: Object
         {"restartPolicy": "Never"},
     ],
 )
-def test_our_own_init_containers_are_started_as_often_as_we_said(
-    name: str, wishes: Object, change: Object
-) -> None:
+def test_restart_policy_of_our_init_containers_stays(name: str, config: Object, change: Object) -> None:
     def restarts(overlay: Object | None) -> Object:
-        (found,) = [c for c in template(overlay, **wishes)["spec"]["initContainers"] if c["name"] == name]
+        (found,) = [c for c in template(overlay, **config)["spec"]["initContainers"] if c["name"] == name]
         return {key: value for key, value in found.items() if key.startswith("restart")}
 
-    (ours,) = template(None, **wishes)["spec"]["initContainers"]
+    (ours,) = template(None, **config)["spec"]["initContainers"]
     assert ours["name"] == name
     assert restarts({"initContainers": [{"name": name, "tty": True, **change}]}) == restarts(None)
 
 
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
-def test_a_container_beside_the_agent_may_restart_itself_and_not_the_agent(kind: str) -> None:
+def test_added_container_may_restart_only_itself(kind: str) -> None:
     safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
     def rules(*given: Object) -> Any:
@@ -197,15 +195,15 @@ def test_a_container_beside_the_agent_may_restart_itself_and_not_the_agent(kind:
         return found.get("restartPolicyRules"), notes(overlay)
 
     assert rules(RESTART_AT_42) == ([RESTART_AT_42], "")
-    kept, told = rules(RESTART_ALL, RESTART_AT_42)
+    kept, reported = rules(RESTART_ALL, RESTART_AT_42)
     assert kept == [RESTART_AT_42]
-    assert f"spec.{kind}.proxy.restartPolicyRules" in told
-    kept, told = rules(RESTART_ALL)
+    assert f"spec.{kind}.proxy.restartPolicyRules" in reported
+    kept, reported = rules(RESTART_ALL)
     assert kept is None
-    assert f"spec.{kind}.proxy.restartPolicyRules" in told
+    assert f"spec.{kind}.proxy.restartPolicyRules" in reported
 
 
-def test_the_agent_is_not_started_again_when_its_resources_change() -> None:
+def test_agent_is_not_restarted_on_resize() -> None:
     quiet = {"resourceName": "cpu", "restartPolicy": "NotRequired"}
     loud = {"resourceName": "memory", "restartPolicy": "RestartContainer"}
     overlay = {"containers": [{"name": "claude", "resizePolicy": [quiet, loud]}]}
@@ -213,7 +211,7 @@ def test_the_agent_is_not_started_again_when_its_resources_change() -> None:
     assert "spec.containers.claude.resizePolicy" in notes(overlay)
 
 
-def test_probes_hooks_and_a_deadline_start_nothing_again_and_are_the_operators() -> None:
+def test_probes_hooks_and_deadline_are_accepted() -> None:
     probe = {"exec": {"command": ["true"]}}
     mine = {"livenessProbe": probe, "startupProbe": probe, "lifecycle": {"preStop": probe}}
     overlay = {"activeDeadlineSeconds": 60, "containers": [{"name": "claude", **mine}]}
@@ -225,7 +223,7 @@ def test_probes_hooks_and_a_deadline_start_nothing_again_and_are_the_operators()
 
 
 def _unordered(value: Any) -> Any:
-    """Without the order of named items."""
+    """The value with named items in a fixed order."""
     if isinstance(value, list):
         items = [_unordered(item) for item in value]
         return sorted(items, key=json.dumps) if all(isinstance(item, dict) for item in items) else items
@@ -234,7 +232,7 @@ def _unordered(value: Any) -> Any:
     )
 
 
-def test_other_variables_images_and_resources_of_the_agent_may_be_changed() -> None:
+def test_overlay_may_change_env_image_and_resources() -> None:
     overlay = {
         "containers": [
             {
@@ -251,12 +249,12 @@ def test_other_variables_images_and_resources_of_the_agent_may_be_changed() -> N
     assert {"name": "MINE", "value": "1"} in found["env"]
 
 
-def test_labels_may_be_called_like_lists() -> None:
+def test_labels_may_have_names_of_merged_lists() -> None:
     overlay = {"metadata": {"labels": {"env": "prod"}}, "spec": {"nodeSelector": {"env": "prod"}}}
     assert template(overlay)["spec"]["nodeSelector"] == {"env": "prod"}
 
 
-def test_secrets_in_the_overlay_travel_in_the_run_secret() -> None:
+def test_secrets_of_the_overlay_are_in_run_secret() -> None:
     env = [{"name": "MY_TOKEN", "value": "c4n4ry-1"}, {"name": "URL", "value": "https://u:c4n4ry-2@x"}]
     overlay = {
         "containers": [{"name": "claude", "env": env}],
@@ -286,7 +284,7 @@ def test_secrets_in_the_overlay_travel_in_the_run_secret() -> None:
         ({"spec": {}, "status": {}}, r"not status"),
     ],
 )
-def test_what_cannot_be_merged_is_refused_without_being_quoted(overlay: Any, expected: str) -> None:
+def test_invalid_overlay_is_refused_without_quoting_it(overlay: Any, expected: str) -> None:
     with pytest.raises(ConfigInvalid, match=expected) as bad:
         AdapterConfig.read({"podTemplate": overlay})
     assert "c4n4ry" not in str(bad.value)

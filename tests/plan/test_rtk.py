@@ -44,8 +44,8 @@ def hook(payload: Any, limit: int) -> dict[str, Any] | None:
         capture_output=True,
         check=True,
     )
-    told: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
-    return told
+    answer: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,11 @@ def hook(payload: Any, limit: int) -> dict[str, Any] | None:
         ("mcp__x__y", MCP, "updatedMCPToolOutput"),
     ],
 )
-def test_a_long_output_keeps_its_structure_and_says_what_was_cut(
-    tool: str, response: Any, where: str
-) -> None:
-    told = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
-    assert told is not None
-    assert told["hookEventName"] == "PostToolUse"
-    output = told[where]
+def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, where: str) -> None:
+    answer = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
+    assert answer is not None
+    assert answer["hookEventName"] == "PostToolUse"
+    output = answer[where]
     assert shape(output) == shape(response)
     assert "bytes cut]" in json.dumps(output)
     assert sum(len(text.encode()) for text in texts(output)) <= 1000 + 40 * len(texts(output)) + 9000 * (
@@ -71,37 +69,37 @@ def test_a_long_output_keeps_its_structure_and_says_what_was_cut(
 
 
 @pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
-def test_an_output_within_the_limit_is_left_as_it_is(response: Any) -> None:
+def test_short_output_is_unchanged(response: Any) -> None:
     assert hook({**COMMON, "tool_name": "Bash", "tool_response": response}, 100_000) is None
 
 
 @pytest.mark.parametrize("limit", range(1, 12))
-def test_no_character_is_cut_in_two(limit: int) -> None:
-    told = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
-    if told is not None:
-        kept = told["updatedToolOutput"].split("\n[")[0]
+def test_hook_does_not_split_characters(limit: int) -> None:
+    answer = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
+    if answer is not None:
+        kept = answer["updatedToolOutput"].split("\n[")[0]
         assert "é漢🙂é".startswith(kept)
         assert len(kept.encode()) <= limit
-        assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in told["updatedToolOutput"]
+        assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in answer["updatedToolOutput"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b"null", b'"x"'])
-def test_an_odd_payload_changes_nothing(payload: bytes) -> None:
+def test_invalid_payload_changes_nothing(payload: bytes) -> None:
     assert hook(payload, 10) is None
 
 
 @given(ANY_JSON, st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
 def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:
-    told = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
-    if told is not None:
-        assert shape(told["updatedToolOutput"]) == shape(response)
+    answer = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
+    if answer is not None:
+        assert shape(answer["updatedToolOutput"]) == shape(response)
 
 
-def test_the_run_brings_its_own_settings_and_nothing_when_it_is_off() -> None:
+def test_settings_file_exists_only_if_enabled() -> None:
     plan = a_plan(enableRtk=True, rtkMaxOutputBytes=1234)
-    told = json.loads(plan.files["settings.json"])
-    (entry,) = told["hooks"]["PostToolUse"]
+    answer = json.loads(plan.files["settings.json"])
+    (entry,) = answer["hooks"]["PostToolUse"]
     assert entry["hooks"][0]["command"].count("rtk-hook.cjs 1234") == 1
     assert plan.argv[plan.argv.index("--settings") + 1] == "/var/run/paperclip/run/settings.json"
     off = a_plan()

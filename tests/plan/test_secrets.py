@@ -1,4 +1,4 @@
-"""Credentials among the agent's arguments stand in the run Secret, and reach the agent as they are."""
+"""Credentials among the arguments of the agent: kept in the run Secret, and referred to by the Job."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from paperclip_claude_k8s.plan.secrets import command_with_references, secret_ar
 ARGS = ["--api-key", "c4n4ry-1", "--header=Bearer c4n4ry-token-2", "--plain", "$(HOME) $$"]
 
 
-def command(**wishes: Any) -> list[str]:
-    (container,) = the_job(**wishes)["spec"]["template"]["spec"]["containers"]
+def command(**options: Any) -> list[str]:
+    (container,) = the_job(**options)["spec"]["template"]["spec"]["containers"]
     return list(container["command"])
 
 
-def test_a_credential_is_referred_to_and_the_rest_stays_as_it_is() -> None:
+def test_credentials_in_arguments_become_references() -> None:
     job, secret = the_job(extraArgs=ARGS), the_secret(extraArgs=ARGS)["stringData"]
     assert "c4n4ry" not in json.dumps(job)
     *_, key, value, header, plain, odd = command(extraArgs=ARGS)
@@ -27,19 +27,19 @@ def test_a_credential_is_referred_to_and_the_rest_stays_as_it_is() -> None:
     assert {value[2:-1], header[2:-1]} <= {entry["name"] for entry in env if "valueFrom" in entry}
 
 
-def test_what_another_place_keeps_secret_is_secret_here_too() -> None:
-    wishes: dict[str, Any] = {
+def test_argument_that_repeats_a_secret_is_hidden() -> None:
+    options: dict[str, Any] = {
         "env": {"MY_TOKEN": "c4n4ry-elsewhere"},
         "extraArgs": ["--x", "c4n4ry-elsewhere"],
     }
-    assert "c4n4ry" not in json.dumps(the_job(**wishes))
+    assert "c4n4ry" not in json.dumps(the_job(**options))
 
 
 @pytest.mark.parametrize("argv", [[], ["claude"], ["claude", "--model", "opus", "--max-turns", "3", ""]])
-def test_a_command_without_credentials_hides_nothing(argv: list[str]) -> None:
+def test_command_without_credentials_is_unchanged(argv: list[str]) -> None:
     assert secret_arguments(argv, {"c4n4ry-0123"}) == {}
     assert command_with_references(argv, {}) == argv
 
 
-def test_no_argument_shows_in_the_repr_of_a_plan() -> None:
+def test_repr_of_plan_hides_arguments() -> None:
     assert "c4n4ry" not in repr(a_plan(extraArgs=ARGS))

@@ -36,17 +36,17 @@ VALUES: dict[str, Any] = {
         ("", ""),
     ],
 )
-def test_a_template_is_rendered_as_the_host_does(template: str, rendered: str) -> None:
+def test_render_template(template: str, rendered: str) -> None:
     assert render_template(template, VALUES) == rendered
 
 
 @given(st.text(), st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.floats())))
-def test_no_template_and_no_value_makes_rendering_fail(template: str, values: dict[str, Any]) -> None:
+def test_rendering_never_fails(template: str, values: dict[str, Any]) -> None:
     render_template(template, values)
     assert render_template("".join(f"{{{{{name}}}}}" for name in values), values) is not None
 
 
-def test_sections_are_trimmed_and_the_empty_ones_left_out() -> None:
+def test_sections_are_trimmed_and_empty_ones_left_out() -> None:
     assert join_sections([" a\n", "", "  \n", None, 3, ["x"], "b "]) == "a\n\nb"
     assert join_sections(["a", "b"], "|") == "a|b"
     assert join_sections([]) == ""

@@ -1,4 +1,4 @@
-"""Whole plans for tests, made the way a run makes them."""
+"""Plans, Jobs and run Secrets for tests, built the way a run builds them."""
 
 import json
 from typing import Any
@@ -16,8 +16,8 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
 
 
-async def _deaf(_stream: str, _text: str) -> None:
-    """A host that does not listen."""
+async def _ignore(_stream: str, _text: str) -> None:
+    """An `onLog` that drops everything."""
 
 
 def a_context(**more: Any) -> ExecutionContext:
@@ -26,7 +26,7 @@ def a_context(**more: Any) -> ExecutionContext:
         "agent": {"id": "ada", "companyId": "co", "name": "Ada"},
         "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Say hello."},
         "authToken": "canary-token",
-        "onLog": _deaf,
+        "onLog": _ignore,
     }
     return ExecutionContext.read({**given, **more})
 
@@ -40,24 +40,24 @@ def a_plan(
     fresh: bool = False,
     **config: Any,
 ) -> RunPlan:
-    """`config` holds settings under their wire names; `a.b` keys come as a mapping `**{"a.b": …}`."""
+    """A plan. `config` holds settings under their wire names; pass dotted keys as `**{"a.b": …}`."""
     ctx = ctx or a_context()
-    who = identify(ctx)
-    assert who is not None
+    identity = identify(ctx)
+    assert identity is not None
     image = config.get("image", "home/image:1")
     site = RunSite("ns", image, home, {}, "0123abcd", volume_here, packed or Packed())
-    return Planner(ctx, who, AdapterConfig.read(config), site).plan(fresh=fresh)
+    return Planner(ctx, identity, AdapterConfig.read(config), site).plan(fresh=fresh)
 
 
-def the_job(ctx: ExecutionContext | None = None, **wishes: Any) -> dict[str, Any]:
+def the_job(ctx: ExecutionContext | None = None, **options: Any) -> dict[str, Any]:
     """The Job of such a plan, as plain JSON."""
-    job: dict[str, Any] = json.loads(json.dumps(job_manifest(a_plan(ctx, **wishes))))
+    job: dict[str, Any] = json.loads(json.dumps(job_manifest(a_plan(ctx, **options))))
     return job
 
 
-def the_secret(ctx: ExecutionContext | None = None, **wishes: Any) -> dict[str, Any]:
+def the_secret(ctx: ExecutionContext | None = None, **options: Any) -> dict[str, Any]:
     """Its run Secret; the Job's uid is `uid-1`."""
     secret: dict[str, Any] = json.loads(
-        json.dumps(secret_manifest(a_plan(ctx, **wishes), JobRef("ns", "job", "uid-1")))
+        json.dumps(secret_manifest(a_plan(ctx, **options), JobRef("ns", "job", "uid-1")))
     )
     return secret

@@ -81,7 +81,7 @@ class DeliveryOptions:
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
     """Choose the way of each file. If they exceed the limit, the largest movable ones are staged.
 
-    What remains may still exceed the limit: `RunPlan.bulk` tells.
+    What remains may still exceed the limit: `RunPlan.object_bytes` tells.
     """
     secret = {name: text for name, text in files.items() if private(name, text)}
     public = {name: text for name, text in files.items() if name not in secret}

@@ -125,7 +125,7 @@ class RunPlan:
         return {**self.delivery.secret, **self._values}
 
     @cached_property
-    def bulk(self) -> int:
+    def object_bytes(self) -> int:
         """Bytes of text in the larger of Secret and Job, which must stay below `OBJECT_BYTES`."""
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 

@@ -107,8 +107,8 @@ async def _check(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> 
     """Raises RunFailure where a Job must not or cannot be made."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
-    if plan.bulk > OBJECT_BYTES:
-        raise RunFailure(failures.prompt_too_large(plan.bulk, OBJECT_BYTES))
+    if plan.object_bytes > OBJECT_BYTES:
+        raise RunFailure(failures.prompt_too_large(plan.object_bytes, OBJECT_BYTES))
     if plan.by_init and not held.fenced:
         raise RunFailure(failures.init_needs_leases())
     if not plan.secret_data:

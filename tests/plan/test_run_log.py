@@ -1,4 +1,4 @@
-"""When the agent's stdout is kept on the shared volume, and under which name."""
+"""When the agent's stdout is copied to the shared volume, and under which name."""
 
 import pytest
 from tests.support.plans import HOME, a_context, a_plan, the_job
@@ -11,7 +11,7 @@ PATH = "run-logs/co/ada/run-1.ndjson"
 
 
 @pytest.mark.parametrize(
-    ("home", "here", "wish", "kept"),
+    ("home", "here", "configured", "kept"),
     [
         (HOME, "/paperclip", None, True),
         (HOME, None, None, False),
@@ -21,30 +21,30 @@ PATH = "run-logs/co/ada/run-1.ndjson"
         (HomePod("ns", "h", "i"), "/paperclip", True, False),
     ],
 )
-def test_it_is_on_where_the_volume_is_mounted_here_too(
+def test_run_log_is_on_if_the_volume_is_mounted_here(
     home: HomePod | None,
     here: str | None,
-    wish: bool | None,  # noqa: FBT001
+    configured: bool | None,  # noqa: FBT001
     kept: bool,  # noqa: FBT001
 ) -> None:
-    plan = a_plan(home=home, volume_here=here, teeRunLog=wish)
+    plan = a_plan(home=home, volume_here=here, teeRunLog=configured)
     assert plan.run_log == (RunLogPlan(PATH, here) if kept else None)
 
 
-def test_the_relay_writes_where_the_annotation_says() -> None:
+def test_relay_writes_to_the_annotated_path() -> None:
     job = the_job(volume_here="/data")
     assert job["metadata"]["annotations"]["paperclip.io/run-log"] == PATH
     (agent,) = job["spec"]["template"]["spec"]["containers"]
     assert {"name": relay.OUT, "value": f"/paperclip/{PATH}"} in agent["env"]
 
 
-def test_a_second_attempt_has_a_file_of_its_own() -> None:
+def test_second_attempt_has_another_run_log() -> None:
     first, second = a_plan(volume_here="/data"), a_plan(volume_here="/data", fresh=True)
     assert first.run_log != second.run_log
 
 
 @pytest.mark.parametrize("run_id", ["../../etc/passwd", "..", "/", "é"])
-def test_no_id_leads_out_of_the_folder(run_id: str) -> None:
+def test_ids_cannot_lead_out_of_the_folder(run_id: str) -> None:
     ctx = a_context(runId=run_id, agent={"id": "../x", "companyId": "../../up"})
     log = a_plan(ctx, volume_here="/data").run_log
     assert log is not None
@@ -53,13 +53,13 @@ def test_no_id_leads_out_of_the_folder(run_id: str) -> None:
     assert not {"", ".", ".."} & set(parts)
 
 
-def test_a_wish_that_has_no_effect_is_said() -> None:
+def test_tee_run_log_without_effect_is_reported() -> None:
     assert any("no shared volume" in note for note in a_plan(home=None, teeRunLog=True).notes)
     assert any("sharedVolumeDir" in note for note in a_plan(teeRunLog=True).notes)
     assert a_plan().notes == ()
 
 
-def test_each_pod_has_a_file_of_its_own_name() -> None:
+def test_each_pod_has_its_own_file() -> None:
     assert (
         path_of_pod(PATH, "0a1b2c3d-1111-2222-3333-444455556666") == "run-logs/co/ada/run-1.0a1b2c3d.ndjson"
     )
@@ -78,10 +78,10 @@ def test_each_pod_has_a_file_of_its_own_name() -> None:
         ("run+1.ndjson", False),
     ],
 )
-def test_the_files_of_a_run_are_told_by_their_names(name: str, ours: bool) -> None:  # noqa: FBT001
+def test_is_of_run(name: str, ours: bool) -> None:  # noqa: FBT001
     assert is_of_run(name, "run-1.ndjson") is ours
 
 
-def test_without_a_copy_the_relay_is_told_of_none() -> None:
+def test_relay_gets_no_path_without_run_log() -> None:
     (container,) = the_job()["spec"]["template"]["spec"]["containers"]
     assert {"name": relay.OUT, "value": ""} in container["env"]

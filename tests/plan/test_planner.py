@@ -1,4 +1,4 @@
-"""Choices of a plan that depend on more than one place."""
+"""Choices of a plan that depend on several inputs."""
 
 from typing import Any
 
@@ -30,18 +30,18 @@ ARN = "arn:aws:bedrock:eu-west-1:1:inference-profile/x"
         (NATIVE, {}, NATIVE),
     ],
 )
-def test_on_bedrock_only_its_own_names_are_passed(
+def test_only_bedrock_model_ids_are_passed_on_bedrock(
     model: str | None, env: dict[str, str], passed: str | None
 ) -> None:
     plan = a_plan(model=model, env=env)
     flags = dict(zip(plan.argv, plan.argv[1:], strict=False))
     assert flags.get("--model") == passed
-    told = [note for note in plan.notes if note.startswith("Model ")]
-    assert bool(told) is (model is not None and passed is None)
+    notes = [note for note in plan.notes if note.startswith("Model ")]
+    assert bool(notes) is (model is not None and passed is None)
 
 
-def test_a_switch_that_only_the_cluster_can_read_is_believed_to_be_on() -> None:
+def test_unresolved_bedrock_switch_is_assumed_on() -> None:
     entry: JsonObject = {"name": "CLAUDE_CODE_USE_BEDROCK", "valueFrom": {"configMapKeyRef": {"name": "c"}}}
     home = HomePod(namespace="ns", name="h", image="i", env=[entry])
-    wishes: dict[str, Any] = {"home": home, "model": "claude-opus-5"}
-    assert "--model" not in a_plan(**wishes).argv
+    options: dict[str, Any] = {"home": home, "model": "claude-opus-5"}
+    assert "--model" not in a_plan(**options).argv
