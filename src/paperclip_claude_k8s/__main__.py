@@ -2,15 +2,15 @@
 
 import sys
 
-from paperclip_claude_k8s.cli.entry import enter
+from paperclip_claude_k8s.cli.entry import run_cli
 
 
 def main() -> None:
-    """Start the operator's command line; it needs the extra `cli`."""
-    sys.exit(enter(_commands, sys.argv[1:]))
+    """Run the command line. It needs the package's extra `cli`."""
+    sys.exit(run_cli(_run_command, sys.argv[1:]))
 
 
-def _commands(argv: list[str]) -> int | None:
+def _run_command(argv: list[str]) -> int | None:
     try:
         from paperclip_claude_k8s.cli.app import app  # noqa: PLC0415  # typer is an extra
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The commands, their options and exit codes. Each command's work is imported when it is called."""
+"""The commands and their options. A command imports its implementation when called: help stays fast."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from paperclip_claude_k8s import __version__
-from paperclip_claude_k8s.cli.app_runs import Dev, Image, Kubeconfig, Namespace, Settings, runs
+from paperclip_claude_k8s.cli.app_runs import Config, Dev, Image, Kubeconfig, Namespace, runs
 
 app = typer.Typer(
     name="claude-k8s",
@@ -18,8 +18,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -30,7 +30,7 @@ app.add_typer(runs)
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Run Claude Code agents as Kubernetes Jobs."""
@@ -38,22 +38,22 @@ def _root(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="A captured stdout of the CLI, plain or gzipped.")],
-    exit_code: Annotated[int | None, typer.Option(help="Exit code of its container; 0 if not given.")] = None,
+    file: Annotated[Path, typer.Argument(help="Captured stdout of the Claude CLI, plain or gzipped.")],
+    exit_code: Annotated[int | None, typer.Option(help="Exit code of the container; 0 by default.")] = None,
     pod_state: Annotated[
         str | None,
-        typer.Option(help='JSON: how its container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
+        typer.Option(help='JSON: how the container ended, such as {"exitCode": 137, "reason": "OOMKilled"}.'),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No transcript on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no transcript on stderr.")] = False,
     resumed: Annotated[
         bool | None,
         typer.Option(
             "--resumed/--fresh",
-            help="Whether the run went on with an earlier session; cost and some failures depend on it.",
+            help="Whether the run resumed an earlier session. The cost and some failures depend on it.",
         ),
     ] = None,
 ) -> None:
-    """Print the transcript of a captured output, and the result a run would have had."""
+    """Print the transcript of a captured output, and the result that the run would have had."""
     from paperclip_claude_k8s.cli import replay as work  # noqa: PLC0415
 
     raise typer.Exit(work.replay(work.Recording(file, exit_code, pod_state, quiet, resumed)))
@@ -65,16 +65,17 @@ def check(
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
     image: Image = None,
-    config: Settings = None,
+    config: Config = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also start a Job that runs `claude --version`, and remove it.")
+        bool,
+        typer.Option("--probe", help="Also run `claude --version` in a Job, which is deleted afterwards."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False,
 ) -> None:
-    """Would runs work here? A table on stderr, one JSON object on stdout; exit code 1 when they would not."""
-    from paperclip_claude_k8s.cli.check import Question, check  # noqa: PLC0415
+    """Test whether runs would work: a table on stderr, a JSON object on stdout. Exit code 1 if not."""
+    from paperclip_claude_k8s.cli.check import CheckOptions, check  # noqa: PLC0415
 
-    question = Question(
+    options = CheckOptions(
         devcluster=devcluster,
         kubeconfig=kubeconfig,
         namespace=namespace,
@@ -83,23 +84,23 @@ def check(
         probe=probe,
         quiet=quiet,
     )
-    raise typer.Exit(check(question))
+    raise typer.Exit(check(options))
 
 
 @app.command()
 def rbac(
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where Jobs run.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")],
     service_account: Annotated[
         str,
         typer.Option(
-            "--service-account", "-s", help="The host's account; NAMESPACE:NAME if it is elsewhere."
+            "--service-account", "-s", help="The host's account, NAMESPACE:NAME if in another namespace."
         ),
     ] = "paperclip",
     network_policy: Annotated[
-        bool, typer.Option("--network-policy", help="Also a NetworkPolicy for the agents' Pods.")
+        bool, typer.Option("--network-policy", help="Also print a NetworkPolicy for the agents' Pods.")
     ] = False,
 ) -> None:
-    """Print the least a service account needs, as YAML for `kubectl apply -f -`."""
+    """Print the minimal Role and RoleBinding of the host's service account, for `kubectl apply -f -`."""
     from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml  # noqa: PLC0415
 
     account = Account.read(service_account, namespace)
@@ -110,13 +111,14 @@ def rbac(
 @app.command(name="node-shim")
 def node_shim(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the package; a new one, or one of ours.")
+        Path,
+        typer.Option("--out", "-o", help="Folder of the package: a new one, or one that this command wrote."),
     ],
     python: Annotated[
-        str, typer.Option(help="The interpreter the host starts; it needs this package.")
+        str, typer.Option(help="Python interpreter that the host starts. It needs this package installed.")
     ] = sys.executable,
 ) -> None:
-    """Write the npm package through which the Paperclip server (Node) loads this adapter."""
+    """Write the npm package with which the Paperclip server (Node) loads this adapter."""
     from paperclip_claude_k8s.cli import node_shim as work  # noqa: PLC0415
 
     raise typer.Exit(work.node_shim(out, python))

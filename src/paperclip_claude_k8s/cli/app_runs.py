@@ -1,4 +1,4 @@
-"""The commands about runs: `run` and all that goes on with one."""
+"""The commands about runs, and the options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,53 +6,66 @@ from typing import Annotated
 import typer
 
 runs = typer.Typer()
-"""Part of the whole, without a name of its own."""
+"""Added to the app without a name: its commands are top-level commands."""
 
 Dev = Annotated[
-    bool, typer.Option("--devcluster", help="Use the development cluster, embedded if none is up.")
+    bool,
+    typer.Option(
+        "--devcluster", help="Use the development cluster of `devcluster up`, or else an embedded one."
+    ),
 ]
 Kubeconfig = Annotated[
-    Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="The cluster to use.")
+    Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
 ]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Where Jobs run.")]
-Image = Annotated[str | None, typer.Option("--image", help="Image with the Claude CLI in it.")]
-Settings = Annotated[
-    Path | None, typer.Option("--config", help="JSON file with further settings of the adapter.")
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
+Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
+Config = Annotated[Path | None, typer.Option("--config", help="JSON file with more settings of the adapter.")]
+Prompt = Annotated[
+    str | None, typer.Option("--prompt", "-p", help="Prompt for the agent; - reads it from stdin.")
 ]
-Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="What the agent is asked; - reads stdin.")]
-Model = Annotated[str | None, typer.Option("--model", help="Model to ask for.")]
-Agent = Annotated[str, typer.Option("--agent", help="Agent id; one run per agent at a time.")]
-Session = Annotated[str | None, typer.Option("--session", help="Session id to resume.")]
+Model = Annotated[str | None, typer.Option("--model", help="Model to use.")]
+Agent = Annotated[str, typer.Option("--agent", help="Agent id. An agent has one run at a time.")]
+Session = Annotated[str | None, typer.Option("--session", help="Id of the session to resume.")]
 Claude = Annotated[
-    Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster instead of the stand-in.")
+    Path | None,
+    typer.Option("--claude", help="With --devcluster: a real Claude CLI instead of the stand-in."),
 ]
-Once = Annotated[bool, typer.Option("--poll-once", help="One look: exit code 2 means it still runs.")]
-Interval = Annotated[float, typer.Option("--poll-interval", help="Seconds between looks.")]
+Once = Annotated[
+    bool, typer.Option("--poll-once", help="Check once and exit; exit code 2 means that the run continues.")
+]
+Interval = Annotated[float, typer.Option("--poll-interval", help="Seconds between two polls.")]
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", help="Seconds to wait; then the Job goes on alone. 600, or none with --poll-schedule."
+        "--timeout",
+        help="Seconds to wait; the Job outlasts that. Default: 600, or no limit with --poll-schedule.",
     ),
 ]
 PollSchedule = Annotated[
     str | None,
-    typer.Option("--poll-schedule", help="Milliseconds between looks: 5000,10000,...; extended to an hour."),
+    typer.Option(
+        "--poll-schedule", help="Milliseconds between polls: 5000,10000,...; extended to a total of an hour."
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
 ]
-Response = Annotated[bool, typer.Option("--print-response", help="Add the agent's answer as `response`.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
-RunId = Annotated[str, typer.Option("--run-id", help="A run that was started before.")]
+Response = Annotated[
+    bool, typer.Option("--print-response", help="Add the agent's answer as `response` to the JSON.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+RunId = Annotated[str, typer.Option("--run-id", help="Id of a run that was started before.")]
 
 
 @runs.command()
 def run(
     ctx: typer.Context,
     prompt: Prompt = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Continue this run instead of starting one.")
+    ] = None,
     submit_only: Annotated[
-        bool, typer.Option("--submit-only", help="Print the run id and leave; the Job goes on.")
+        bool, typer.Option("--submit-only", help="Create the Job, print the run id and exit.")
     ] = False,
     poll_once: Once = False,
     poll_interval: Interval = 15.0,
@@ -68,17 +81,18 @@ def run(
     model: Model = None,
     agent: Agent = "cli",
     session: Session = None,
-    config: Settings = None,
+    config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run one agent to its end: transcript on stderr, one JSON object on stdout.
+    """Run one agent until it ends: transcript on stderr, one JSON object on stdout.
 
-    Exit code 0: it succeeded. 1: it failed, or this call did. 2: it still runs (--poll-once).
+    Exit code 0: the run succeeded. 1: the run or this command failed. 2: the run continues (--poll-once).
     """
     from paperclip_claude_k8s.cli import run_command as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.runs.call import RunOptions  # noqa: PLC0415
 
-    wish = work.Wish(
-        prompt=_text(prompt),
+    options = RunOptions(
+        prompt=_read_prompt(prompt),
         run_id=run_id,
         submit_only=submit_only,
         poll_once=poll_once,
@@ -90,7 +104,7 @@ def run(
         devcluster=devcluster,
         claude=claude,
         kubeconfig=kubeconfig,
-        kubeconfig_given=_is_typed(ctx, "kubeconfig"),
+        kubeconfig_typed=_is_typed(ctx, "kubeconfig"),
         namespace=namespace,
         image=image,
         model=model,
@@ -99,7 +113,7 @@ def run(
         config=config,
         quiet=quiet,
     )
-    raise typer.Exit(work.run(wish))
+    raise typer.Exit(work.run(options))
 
 
 @runs.command()
@@ -115,10 +129,11 @@ def query(
     kubeconfig: Kubeconfig = None,
     quiet: Quiet = False,
 ) -> None:
-    """Go on waiting for a run: the same as `run --run-id`. Never starts a second one."""
+    """Continue waiting for a run, as `run --run-id` does. Never starts a second run."""
     from paperclip_claude_k8s.cli import run_command as work  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.runs.call import RunOptions  # noqa: PLC0415
 
-    wish = work.Wish(
+    options = RunOptions(
         run_id=run_id,
         poll_once=poll_once,
         poll_interval=poll_interval,
@@ -127,23 +142,23 @@ def query(
         output=output,
         print_response=print_response,
         kubeconfig=kubeconfig,
-        kubeconfig_given=_is_typed(ctx, "kubeconfig"),
+        kubeconfig_typed=_is_typed(ctx, "kubeconfig"),
         quiet=quiet,
     )
-    raise typer.Exit(work.run(wish))
+    raise typer.Exit(work.run(options))
 
 
 @runs.command(name="last-run")
 def last_run() -> None:
-    """The newest run that was started from here, as one JSON object."""
+    """Print the newest run of this user as one JSON object."""
     from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
     raise typer.Exit(run_history.last_run())
 
 
 @runs.command()
-def history(limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20) -> None:
-    """The runs that were started from here, as one JSON object."""
+def history(limit: Annotated[int, typer.Option(help="Number of runs, newest first.", min=1)] = 20) -> None:
+    """Print the runs of this user as one JSON object."""
     from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
 
     raise typer.Exit(run_history.history(limit))
@@ -159,13 +174,17 @@ def spawn(
     model: Model = None,
     agent: Agent = "cli",
     session: Session = None,
-    config: Settings = None,
+    config: Config = None,
 ) -> None:
-    """Print with what an agent host starts this run in the background; however often, it is one run."""
-    from paperclip_claude_k8s.cli.run_command import Wish  # noqa: PLC0415
+    """Print the command an agent host should run in the background.
 
-    wish = Wish(
-        prompt=_text(prompt),
+    Repeating it never starts a second run.
+    """
+    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
+    from paperclip_claude_k8s.cli.runs.call import RunOptions  # noqa: PLC0415
+
+    options = RunOptions(
+        prompt=_read_prompt(prompt),
         devcluster=devcluster,
         kubeconfig=kubeconfig,
         namespace=namespace,
@@ -175,24 +194,22 @@ def spawn(
         session=session,
         config=config,
     )
-    from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
-
-    raise typer.Exit(run_history.spawn(wish))
+    raise typer.Exit(run_history.spawn(options))
 
 
 @runs.command()
 def cancel(
     ctx: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="A run that was started from here.")],
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 120.0,
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until the run has ended.")] = 120.0,
     kubeconfig: Kubeconfig = None,
     quiet: Quiet = False,
 ) -> None:
-    """End a run: the agent gets SIGTERM, and what it had said is kept. Exit code 0 once it is cancelled."""
+    """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 once the run is cancelled."""
     from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
 
-    given = kubeconfig if _is_typed(ctx, "kubeconfig") else None
-    raise typer.Exit(work.cancel(run_id, timeout, given, quiet=quiet))
+    override = kubeconfig if _is_typed(ctx, "kubeconfig") else None
+    raise typer.Exit(work.cancel(run_id, timeout, override, quiet=quiet))
 
 
 @runs.command()
@@ -201,7 +218,7 @@ def jobs(
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
 ) -> None:
-    """The adapter's Jobs in a namespace, whoever started them: a table for people, one JSON object."""
+    """List all Jobs of the adapter in a namespace: a table on stderr, one JSON object on stdout."""
     from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
 
     raise typer.Exit(work.jobs(kubeconfig, namespace, devcluster=devcluster))
@@ -209,22 +226,24 @@ def jobs(
 
 @runs.command()
 def logs(
-    run_id: Annotated[str, typer.Argument(help="A run that was started from here.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the run ends.")] = False,
 ) -> None:
-    """Print the agent's output byte for byte, as far as it is known; never touches the run."""
+    """Print the agent's stdout so far, byte for byte. Never affects the run."""
     from paperclip_claude_k8s.cli import logs as work  # noqa: PLC0415
 
     raise typer.Exit(work.logs(run_id, follow=follow))
 
 
-cluster_app = typer.Typer(help="A development cluster that outlives this shell.", no_args_is_help=True)
+cluster_app = typer.Typer(
+    help="A development cluster that keeps running in the background.", no_args_is_help=True
+)
 runs.add_typer(cluster_app, name="devcluster")
 
 
 @cluster_app.command(name="up")
 def devcluster_up(claude: Claude = None) -> None:
-    """Start it unless it runs; `--devcluster` uses it from then on."""
+    """Start the cluster unless it is running; `--devcluster` uses it from then on."""
     from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.up(claude))
@@ -232,7 +251,7 @@ def devcluster_up(claude: Claude = None) -> None:
 
 @cluster_app.command(name="down")
 def devcluster_down() -> None:
-    """End it, with all its Pods and everything in it."""
+    """Stop the cluster and delete everything in it."""
     from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.down())
@@ -240,7 +259,7 @@ def devcluster_down() -> None:
 
 @cluster_app.command(name="status")
 def devcluster_status() -> None:
-    """Exit code 0: it is up. 1: it is not."""
+    """Print whether the cluster is up. Exit code 0: up. 1: down."""
     from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.status())
@@ -248,17 +267,17 @@ def devcluster_status() -> None:
 
 @cluster_app.command(name="serve", hidden=True)
 def devcluster_serve(claude: Claude = None) -> None:
-    """Be the cluster; what `up` starts in the background."""
+    """Run the cluster in the foreground (used by `up`)."""
     from paperclip_claude_k8s.cli import devcluster_commands as work  # noqa: PLC0415
 
     raise typer.Exit(work.serve(claude))
 
 
-def _text(prompt: str | None) -> str | None:
+def _read_prompt(prompt: str | None) -> str | None:
     return typer.get_text_stream("stdin").read() if prompt == "-" else prompt
 
 
 def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """On the command line, not by the environment."""
+    """Whether the option is on the command line, not in the environment."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

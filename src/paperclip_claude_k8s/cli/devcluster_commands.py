@@ -1,4 +1,8 @@
-"""`claude-k8s devcluster`: a development cluster that outlives the shell it was started from."""
+"""`claude-k8s devcluster`: a development cluster that outlives the command that starts it.
+
+`up` starts `serve` in the background. `serve` holds a lock for as long as it runs, so that other commands can
+tell whether the cluster is up, and writes its pid, so that `down` can end it.
+"""
 
 import asyncio
 import fcntl
@@ -10,89 +14,97 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from paperclip_claude_k8s.cli.codes import DONE, FAILED
+from paperclip_claude_k8s.cli.entry import DONE, FAILED
 from paperclip_claude_k8s.cli.options import (
     DEV_NAMESPACE,
-    existing,
+    check_claude,
     is_locked,
     print_answer,
-    standing_cluster,
+    running_devcluster,
 )
-from paperclip_claude_k8s.cli.runs.folders import devcluster_folder
 from paperclip_claude_k8s.cli.runs.replies import Answer, failure
-from paperclip_claude_k8s.cli.runs.state import unwritable
+from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 
-PATIENCE = 20.0
-"""Seconds for coming up, and for going down with all Pods."""
-GLANCE = 0.05
+START_TIMEOUT = 20.0
+"""Seconds for starting, and for stopping with all Pods."""
+LOCK_CHECK_INTERVAL = 0.05
+"""Seconds between two checks of whether the cluster is up."""
 
 
 def up(claude: Path | None) -> int:
-    """Start it unless it runs, and say where it is."""
+    """Start the cluster unless it is running, and print where it is. Exit code 1 if it does not start."""
     folder = devcluster_folder(os.environ)
-    existing(claude)
-    if standing_cluster(os.environ) is None:
+    check_claude(claude)
+    if running_devcluster(os.environ) is None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            stop = unwritable(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
+            stop = state_error(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
             return print_answer(failure(stop.error, stop.detail), FAILED)
         command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
         with (folder / "log").open("ab") as log:
-            subprocess.Popen(  # noqa: S603  # ourselves
+            subprocess.Popen(  # noqa: S603  # this package
                 [*command, *(["--claude", str(claude.absolute())] if claude else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        asyncio.run(_until(up=True))
-    if standing_cluster(os.environ) is None:
+        asyncio.run(_wait_until(up=True))
+    if running_devcluster(os.environ) is None:
         return print_answer(
-            {"status": "failed", "error": "not_up", "detail": f"it did not start; see {folder / 'log'}"},
+            {
+                "status": "failed",
+                "error": "not_up",
+                "detail": f"the development cluster did not start; see {folder / 'log'}",
+            },
             FAILED,
         )
-    return print_answer(_standing(folder), DONE)
+    return print_answer(_up_answer(folder), DONE)
 
 
 def down() -> int:
-    """End it with all its Pods; fine where it does not run."""
+    """Stop the cluster and all its Pods. Exit code 0 also if it is not running; 1 if it does not stop."""
     folder = devcluster_folder(os.environ)
     if is_locked(folder / "lock"):
         with suppress(OSError, ValueError):
             os.kill(_pid(folder), signal.SIGTERM)
-        asyncio.run(_until(up=False))
+        asyncio.run(_wait_until(up=False))
     if is_locked(folder / "lock"):
         return print_answer(
-            {"status": "failed", "error": "not_down", "detail": f"it does not end; its pid is in {folder}"},
+            {
+                "status": "failed",
+                "error": "not_down",
+                "detail": f"the development cluster does not stop; its pid is in {folder}",
+            },
             FAILED,
         )
     return print_answer({"status": "down"}, DONE)
 
 
 def status() -> int:
-    """Exit code 0 up, 1 down."""
-    if standing_cluster(os.environ) is None:
+    """Exit code 0: the cluster is up. 1: it is down."""
+    if running_devcluster(os.environ) is None:
         return print_answer({"status": "down"}, FAILED)
-    return print_answer(_standing(devcluster_folder(os.environ)), DONE)
+    return print_answer(_up_answer(devcluster_folder(os.environ)), DONE)
 
 
 def serve(claude: Path | None) -> int:
-    """Be the cluster, until a signal ends it. The lock is held for as long as this process lives."""
+    """Run the cluster until SIGTERM or SIGINT. Return at once if another process runs it."""
     folder = devcluster_folder(os.environ)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return DONE  # another one was faster
+            return DONE
         (folder / "pid").write_text(json.dumps(os.getpid()), encoding="utf-8")
         asyncio.run(_serve(folder, claude))
     return DONE
 
 
 async def _serve(folder: Path, claude: Path | None) -> None:
-    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # a server nobody else needs
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # other commands do without it
 
     ended = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -101,16 +113,16 @@ async def _serve(folder: Path, claude: Path | None) -> None:
         await ended.wait()
 
 
-async def _until(*, up: bool) -> None:
-    """Wait for it to come up, or to be gone; not for ever."""
+async def _wait_until(*, up: bool) -> None:
+    """Wait up to `START_TIMEOUT` until the cluster is up or down."""
     lock = devcluster_folder(os.environ) / "lock"
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            while (standing_cluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
-                await asyncio.sleep(GLANCE)  # another process: no event tells
+        async with asyncio.timeout(START_TIMEOUT):
+            while (running_devcluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
+                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # its lock is the only sign of the other process
 
 
-def _standing(folder: Path) -> Answer:
+def _up_answer(folder: Path) -> Answer:
     return {
         "status": "up",
         "kubeconfig": str(folder / "kubeconfig"),
@@ -120,5 +132,5 @@ def _standing(folder: Path) -> Answer:
 
 
 def _pid(folder: Path) -> int:
-    """Raises OSError or ValueError."""
+    """Raises `OSError` or `ValueError`."""
     return int(json.loads((folder / "pid").read_text(encoding="utf-8")))

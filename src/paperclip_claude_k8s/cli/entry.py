@@ -1,4 +1,16 @@
-"""From the command line to an exit code: exactly one JSON object ends stdout, whatever happens (SPEC 12)."""
+"""From a command line to an exit code.
+
+Every command ends stdout with one JSON object (`logs` and `rbac` print text), whatever happens. `run_cli`
+runs the command and turns each exception that escapes from it into such an object:
+
+- misuse, which typer raises: error `usage`;
+- SIGINT, SIGTERM or SIGHUP while the command does not handle signals itself: error `poll_aborted`. Then the
+  process ends itself with the same signal, so that the shell sees 128 + n;
+- any other exception: error `internal`, with a traceback on stderr.
+
+Once an answer is being printed, signals are ignored, so that it is printed completely and only once. If
+stdout is closed or full, the answer goes to stderr, and the exit code is 1.
+"""
 
 import errno
 import os
@@ -10,83 +22,92 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paperclip_claude_k8s.base.strict_json import strict_json
-from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
-from paperclip_claude_k8s.cli.signals import SIGNALS, Interrupted, reraise_signal
+from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
 
-ABOUT_RUNS = frozenset({"run", "query"})
-"""Commands whose exit code 2 means that a run goes on, so that misuse of them is 1."""
+DONE, FAILED, USAGE = 0, 1, 2
+"""Exit codes of all commands. A process that a signal ends has 128 + n instead."""
+RUNNING = 2
+"""Exit code of `run` and `query`: the run continues.
+
+Misuse of these two exits with `FAILED` instead of `USAGE`, so that a script can tell the two apart.
+"""
+RUN_COMMANDS = frozenset({"run", "query"})
 
 
-def enter(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    """Run the command; the exit code. `commands` raises what it cannot answer itself."""
-    _occupy_closed()
+class StdoutUnwritable(Exception):
+    """Stdout is closed or full. What was to be printed has been written to stderr."""
+
+
+def run_cli(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    """Run `command` with the arguments and return the exit code."""
+    _open_closed_streams()
     try:
-        return _entered(commands, argv)
-    except Unprintable:
+        return _run(command, argv)
+    except StdoutUnwritable:
         return FAILED
     finally:
-        _empty_stderr()
+        _flush_stderr()
 
 
-def _entered(commands: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    """Raises `Unprintable`."""
-    SIGNALS.install()
+def _run(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
+    """Raises `StdoutUnwritable`."""
+    SIGNAL_HANDLER.install()
     try:
-        return commands(argv) or DONE
-    except Unprintable:
+        return command(argv) or DONE
+    except StdoutUnwritable:
         raise
     except Interrupted as interrupted:
-        say({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
+        print_json({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         reraise_signal(interrupted.signum)
-    except Exception as error:  # noqa: BLE001  # a bug is told in JSON as well
-        return _told(error, argv)
+    except Exception as error:  # noqa: BLE001  # the answer to a bug is JSON, too
+        return _report_exception(error, argv)
 
 
-def _occupy_closed() -> None:
-    """What was closed by whoever started us must not become a file of ours: it would be written to."""
+def _open_closed_streams() -> None:
+    """Open /dev/null in place of each standard stream that the parent process closed.
+
+    Otherwise the next file that this process opens would get the stream's number, and output meant for the
+    stream would be written to that file.
+    """
     for standard in range(3):
         try:
             os.fstat(standard)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `standard`
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for as long as we live
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the life of the process
 
 
-class Unprintable(Exception):
-    """Stdout is closed or full; what was to be printed is on stderr."""
-
-
-def say(answer: Mapping[str, Any]) -> None:
-    """Print the one object that is all of stdout. Raises `Unprintable`."""
+def print_json(answer: Mapping[str, Any]) -> None:
+    """Print the JSON object that is the whole of stdout. Raises `StdoutUnwritable`."""
     _print(strict_json(answer, indent=2))
 
 
-def print_out(text: str) -> None:
-    """Print a text that is all of stdout. Raises `Unprintable`."""
+def print_text(text: str) -> None:
+    """Print a text that is the whole of stdout. Raises `StdoutUnwritable`."""
     _print(text.encode("utf-8", "backslashreplace"))
 
 
-def _print(told: bytes) -> None:
-    """From here on no signal comes between. Raises `Unprintable`."""
-    SIGNALS.stop_hearing()
-    line = told + b"\n"
+def _print(content: bytes) -> None:
+    """Raises `StdoutUnwritable`."""
+    SIGNAL_HANDLER.ignore_signals()  # first: a signal from here on must not cause a second answer
+    line = content + b"\n"
     try:
-        _write_out(line)
+        _write_stdout(line)
     except OSError as error:
-        why = f"The answer cannot be printed on stdout ({error.strerror or error}):\n"
-        raise unprintable(why.encode() + line) from None
+        reason = f"Cannot write the answer to stdout ({error.strerror or error}):\n"
+        raise stdout_unwritable(reason.encode() + line) from None
 
 
-def _write_out(line: bytes) -> None:
-    if sys.stdout is None:  # closed by whoever started us
+def _write_stdout(line: bytes) -> None:
+    if sys.stdout is None:  # the parent process closed it
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     sys.stdout.buffer.write(line)
     sys.stdout.flush()
 
 
-def _empty_stderr() -> None:
-    """Where it is full, that is nothing that should change the exit code."""
+def _flush_stderr() -> None:
+    """A full stderr does not change the exit code."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -94,30 +115,30 @@ def _empty_stderr() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Nothing of it is written any more: the interpreter flushes it as it ends, and would fail again."""
+    """Drop what is buffered: the interpreter flushes the stream at exit, which would fail again."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
-def unprintable(told: bytes) -> Unprintable:
-    """Say on stderr what stdout did not take, or why; to be raised."""
+def stdout_unwritable(message: bytes) -> StdoutUnwritable:
+    """Write the message to stderr and return the exception for the caller to raise."""
     if sys.stdout is not None:
         _discard(sys.stdout)
     with suppress(OSError):
-        sys.stderr.buffer.write(told)
+        sys.stderr.buffer.write(message)
         sys.stderr.flush()
-    return Unprintable()
+    return StdoutUnwritable()
 
 
-def _told(error: Exception, argv: list[str]) -> int:
-    message = getattr(error, "format_message", None)  # of typer's own exceptions, wherever they live
-    if callable(message):
-        if not argv:  # the bare command: its help, which is asked for in this way
-            error.show()  # type: ignore[attr-defined]
-            return USAGE
+def _report_exception(error: Exception, argv: list[str]) -> int:
+    """Print the answer to a command that raised, and return its exit code."""
+    format_message = getattr(error, "format_message", None)  # typer's exceptions have it; typer is an extra
+    if callable(format_message):
         error.show()  # type: ignore[attr-defined]
-        say({"status": "failed", "error": "usage", "detail": message()})
-        return FAILED if ABOUT_RUNS.intersection(argv[:1]) else USAGE
+        if not argv:  # `claude-k8s` without a command prints its help, and no JSON
+            return USAGE
+        print_json({"status": "failed", "error": "usage", "detail": format_message()})
+        return FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
     traceback.print_exception(error)
-    say({"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"})
+    print_json({"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"})
     return FAILED

@@ -1,4 +1,4 @@
-"""`claude-k8s jobs` and `cancel`: what runs on the cluster, and how to end it."""
+"""`claude-k8s jobs` and `cancel`: list the adapter's Jobs on the cluster, and cancel a run."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.codes import DONE, FAILED
-from paperclip_claude_k8s.cli.entry import say
-from paperclip_claude_k8s.cli.options import pointed
-from paperclip_claude_k8s.cli.run_command import Ledger, Wish, answered, run
-from paperclip_claude_k8s.cli.runs.folders import state_folder
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json
+from paperclip_claude_k8s.cli.options import on_running_cluster
+from paperclip_claude_k8s.cli.run_command import run, run_to_answer
+from paperclip_claude_k8s.cli.runs.call import CallProgress, RunOptions
 from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
-from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace
@@ -27,16 +26,16 @@ COLUMNS = ("job", "status", "agent", "run_id", "created")
 
 
 def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) -> int:
-    """`{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`; the newest last."""
-    given = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
-    config = pointed(given, devcluster=devcluster)
+    """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest last."""
+    settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
+    config = on_running_cluster(settings, devcluster=devcluster)
     if config is None:
-        say({"namespace": namespace, "jobs": []})
+        print_json({"namespace": namespace, "jobs": []})
         return DONE
-    answer = answered(lambda: _jobs(config), Ledger())
+    answer = run_to_answer(lambda: _jobs(config), CallProgress())
     if "jobs" in answer:
-        _show(answer["jobs"])
-    say(answer)
+        _show_table(answer["jobs"])
+    print_json(answer)
     return DONE if "jobs" in answer else FAILED
 
 
@@ -49,7 +48,7 @@ async def _jobs(config: dict[str, Any]) -> Answer:
     except RunFailure as failure:
         raise Stop("task_failed", failure.failure.message) from None
     except ClusterError as error:
-        raise Stop("task_failed", f"the Jobs cannot be listed: {error}") from None
+        raise Stop("task_failed", f"cannot list the Jobs: {error}") from None
     finally:
         await process.close()
     rows = sorted((_row(job) for job in found.items), key=lambda row: str(row["created"]))
@@ -69,7 +68,7 @@ def _row(job: JobSnapshot) -> dict[str, Any]:
     }
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show_table(rows: list[dict[str, Any]]) -> None:
     console = Console(stderr=True, highlight=False)
     if not rows or not console.is_terminal:
         return
@@ -80,27 +79,31 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool) -> int:
-    """Leave word for the shell that works on the run, or become it; exit code 0 once it is cancelled."""
-    book = Ledger()
+    """Cancel the run and print its answer. Exit code 0 once it is cancelled.
 
-    async def leave_word() -> Answer:
-        book.run_id = run_id
-        book.state = state = State(state_folder(os.environ))
+    The request is written to the state folder, where the process that works on the run finds it. If there is
+    none, `run` below takes the run's lock, and acts on the request itself.
+    """
+    progress = CallProgress()
+
+    async def request_cancel() -> Answer:
+        progress.run_id = run_id
+        progress.state = state = State(state_folder(os.environ))
         record = state.read(run_id)
         if record.outcome is None:
-            state.wish_stopped(run_id)
+            state.request_cancel(run_id)
         return {}
 
-    answer = answered(leave_word, book)
+    answer = run_to_answer(request_cancel, progress)
     if answer:
-        say(answer)
+        print_json(answer)
         return FAILED
-    wish = Wish(
+    options = RunOptions(
         run_id=run_id,
         timeout=timeout,
         kubeconfig=kubeconfig,
-        kubeconfig_given=kubeconfig is not None,
+        kubeconfig_typed=kubeconfig is not None,
         quiet=quiet,
-        is_cancel=True,
+        expects_cancelled=True,
     )
-    return run(wish)
+    return run(options)

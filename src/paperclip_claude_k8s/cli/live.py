@@ -1,4 +1,8 @@
-"""What an operator sees on stderr while a run goes on."""
+"""What an operator sees on stderr while a run goes on.
+
+On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
+activity. Elsewhere: the transcript alone, one line each, and a progress line for each reported poll.
+"""
 
 import time
 from collections.abc import AsyncIterator
@@ -18,90 +22,94 @@ from paperclip_claude_k8s.claude.terminal import format_line, neutral
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
 STATUS = "[paperclip] "
+"""Prefix of the adapter's own lines."""
 KEEPALIVE = "keepalive"
 _COUNTED = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
-"""What a line holds that may count. Inside of strings its quotes would be escaped."""
+"""Only lines with one of these are parsed for usage. Inside a JSON string the quotes would be escaped."""
 _CONTEXT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
-class Live:
-    """The transcript as it comes; on a terminal with a footer of time, lines, tokens, cost and activity."""
+class LiveView:
+    """The view of one run."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self._console = console
         self._quiet = quiet
-        self._began = time.monotonic()
-        self._doing = "starting"
+        self._started = time.monotonic()
+        self._activity = "starting"
         self._spinner = Spinner("dots")
         self.lines = 0
+        """Lines of the agent's output so far, stdout and stderr."""
         self.tokens = 0
         """Size of the agent's last request: what its context holds."""
         self._usage = UsageTracker()
 
     @property
     def cost(self) -> float | None:
-        """What this run has cost by its last result, in US dollars; None while that is not known."""
+        """Cost of this run in US dollars by its last result; None while it is unknown."""
         return self._usage.reported.for_run(resumed=None).cost_usd
 
     @property
-    def moving(self) -> bool:
-        """Whether there is a footer that tells by itself how the run goes on."""
+    def has_footer(self) -> bool:
         return self._console.is_terminal and not self._quiet
 
     def status(self, text: str) -> None:
-        """One line of the adapter's own, from the host's callback."""
-        self.tell("stdout", text.removesuffix("\n"))
+        """Show one status line of the adapter."""
+        self.show_line("stdout", text.removesuffix("\n"))
 
     def agent(self, stream: str, block: bytes, new: bytes) -> None:
-        """Lines of the agent; of those that were told before, only what they count is taken."""
+        """Count the agent's lines in `block`, and show those in `new`.
+
+        `new` is the part of `block` that was not shown in an earlier call for the same run.
+        """
         self.lines += block.count(b"\n")
         if stream == "stdout":
-            for printed in block.split(b"\n"):
-                self._count(printed)
-        for line in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
-            self.tell(stream, line)
+            for line in block.split(b"\n"):
+                self._count_usage(line)
+        for shown in new.decode("utf-8", "replace").removesuffix("\n").split("\n") if new else ():
+            self.show_line(stream, shown)
 
-    def tell(self, stream: str, line: str) -> None:
-        """One line of the agent's output, or of the adapter's own."""
+    def show_line(self, stream: str, line: str) -> None:
+        """Show one line of the agent's output or of the adapter."""
         if line.startswith(STATUS):
-            self._doing = neutral(line.removeprefix(STATUS))
-            if not (self.moving and self._doing.startswith(KEEPALIVE)):  # the footer says so by itself
-                self._print(Text(self._doing, style="dim" if stream == "stdout" else "yellow"))
+            self._activity = neutral(line.removeprefix(STATUS))
+            if not (self.has_footer and self._activity.startswith(KEEPALIVE)):  # the footer shows it already
+                self._print(Text(self._activity, style="dim" if stream == "stdout" else "yellow"))
         elif stream == "stderr":
             self._print(Text(neutral(line), style="red"))
         else:
             for shown in format_line(line, colour=self._console.is_terminal):
                 text = Text.from_ansi(shown)
-                self._doing = text.plain
+                self._activity = text.plain
                 self._print(text)
 
     def note(self, text: str) -> None:
-        """Something of ours to remember."""
+        """Show a message of the command itself."""
         self._print(Text(text, style="bold"))
 
     def progress(self, line: str) -> None:
-        """One look at the run; where a footer moves, there is no need of it."""
-        if not self.moving:
+        """Show the result of a poll, unless the footer shows the progress."""
+        if not self.has_footer:
             self._print(Text(line))
 
     def elapsed(self) -> float:
         """Seconds since the view was opened."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started
 
     def footer(self) -> Spinner:
-        """Everything that moves, in one line that never wraps."""
+        """The footer: one line, cut to the width of the terminal."""
         minutes, seconds = divmod(int(self.elapsed()), 60)
         parts = [f"{minutes}:{seconds:02d}", f"{self.lines} lines"]
         if self.tokens:
             parts.append(f"{_short(self.tokens)} tokens")
         if (cost := self.cost) is not None:
             parts.append(f"${cost:.4f}")
-        text = Text("  ".join([*parts, self._doing]), style="cyan", no_wrap=True)
+        text = Text("  ".join([*parts, self._activity]), style="cyan", no_wrap=True)
         text.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner
 
-    def _count(self, line: bytes) -> None:
+    def _count_usage(self, line: bytes) -> None:
         if not any(sign in line for sign in _COUNTED):
             return
         for event, _ in events_on(line):
@@ -116,7 +124,7 @@ class Live:
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
-            with suppress(OSError):  # who closed stderr, or has it on a full disk, still gets the run
+            with suppress(OSError):  # a closed or full stderr does not affect the run
                 self._console.print(text, soft_wrap=not self._console.is_terminal)
 
 
@@ -125,11 +133,11 @@ def _short(count: int) -> str:
 
 
 @asynccontextmanager
-async def live_view(*, quiet: bool) -> AsyncIterator[Live]:
-    """A view on stderr; colours and footer only where stderr is a terminal."""
+async def open_live_view(*, quiet: bool) -> AsyncIterator[LiveView]:
+    """A view on stderr, with colours and footer if stderr is a terminal."""
     console = Console(stderr=True, highlight=False)
-    live = Live(console, quiet=quiet)
-    if not live.moving:
+    live = LiveView(console, quiet=quiet)
+    if not live.has_footer:
         yield live
         return
     with RichLive(get_renderable=live.footer, console=console, refresh_per_second=REFRESH, transient=True):

@@ -1,4 +1,8 @@
-"""`claude-k8s logs`: the agent's output from outside, without any say in the run."""
+"""`claude-k8s logs`: print the agent's output without taking part in the run.
+
+While another process works on the run, or after the run's end, the output comes from the state folder.
+Otherwise the part that is not there yet is read from the Pod; nothing is written.
+"""
 
 import asyncio
 import os
@@ -9,16 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.cli.codes import DONE, FAILED
-from paperclip_claude_k8s.cli.entry import Unprintable, say, unprintable
-from paperclip_claude_k8s.cli.run_command import Ledger, answered
-from paperclip_claude_k8s.cli.runs.find_target import labels_of
-from paperclip_claude_k8s.cli.runs.folders import state_folder
-from paperclip_claude_k8s.cli.runs.output import PIECE
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_json, stdout_unwritable
+from paperclip_claude_k8s.cli.run_command import run_to_answer
+from paperclip_claude_k8s.cli.runs.call import CallProgress
+from paperclip_claude_k8s.cli.runs.output import CHUNK
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
-from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.signals import SIGNALS, reraise_signal
+from paperclip_claude_k8s.cli.runs.run_target import run_labels
+from paperclip_claude_k8s.cli.runs.state import State, state_folder
+from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
 from paperclip_claude_k8s.cluster.informer import JobWatch
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -29,145 +32,149 @@ from paperclip_claude_k8s.run.agent_log import AgentLog
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 
-GLANCE = 0.5
-"""Seconds between two looks at a file that another shell writes."""
+FILE_CHECK_INTERVAL = 0.5
+"""Seconds between two reads of a file that another process writes."""
+FIRST_LIST_TIMEOUT = 0.5
+"""Seconds that a call without --follow waits for the Pod's state."""
 
 
 class StdoutJournal(NullJournal):
-    """Pours what a run says to stdout, less what was poured before."""
+    """Writes the agent's stdout to this process's stdout, except the first `already_printed` bytes."""
 
-    def __init__(self, poured: int) -> None:
-        self._before = poured
-        self.stuck: FirstResult[Unprintable] = FirstResult()
-        """Stdout takes no more."""
+    def __init__(self, already_printed: int) -> None:
+        self._skip = already_printed
+        self.unwritable: FirstResult[StdoutUnwritable] = FirstResult()
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        if stream != "stdout" or self.stuck.is_set():
+        if stream != "stdout" or self.unwritable.is_set():
             return
-        known = min(self._before, len(block))
-        self._before -= known
+        skipped = min(self._skip, len(block))
+        self._skip -= skipped
         try:
-            pour(block[known:])
-        except Unprintable as error:
-            self.stuck.offer(error)
+            write_stdout(block[skipped:])
+        except StdoutUnwritable as error:
+            self.unwritable.offer(error)
 
 
 def logs(run_id: str, *, follow: bool) -> int:
-    """Text on stdout; where there is none to be had, one JSON object and exit code 1."""
-    answer = answered(lambda: _logs(run_id, follow=follow), Ledger())
-    if SIGNALS.seen is not None:
-        reraise_signal(SIGNALS.seen)
+    """Print the output as it is. If that fails, print one JSON object; the exit code is 1 then."""
+    answer = run_to_answer(lambda: _logs(run_id, follow=follow), CallProgress())
+    if SIGNAL_HANDLER.received is not None:
+        reraise_signal(SIGNAL_HANDLER.received)
     if answer:
-        say(answer)
+        print_json(answer)
         return FAILED
     return DONE
 
 
 async def _logs(run_id: str, *, follow: bool) -> Answer:
+    """Always returns {}. Raises `Stop` and `StdoutUnwritable`."""
     state = State(state_folder(os.environ))
-    saved = state.files(run_id).transcript
-    record, at = state.read(run_id), _pour_file(saved, 0)
+    transcript = state.files(run_id).transcript
+    record, offset = state.read(run_id), _print_file(transcript, 0)
     while record.outcome is None:
-        with state.files(run_id).held() as free:
+        with state.files(run_id).try_lock() as locked:
             pass
-        if free:
-            await _pour_from_cluster(record, at, follow=follow)
+        if locked:  # no other process works on the run
+            await _print_from_cluster(record, offset, follow=follow)
             return {}
         if not follow:
             return {}
-        await asyncio.sleep(GLANCE)
-        record = state.read(run_id)
-        at = _pour_file(saved, at)
+        await asyncio.sleep(FILE_CHECK_INTERVAL)
+        record = state.read(run_id)  # before the file: an ended run's file is complete
+        offset = _print_file(transcript, offset)
     return {}
 
 
-def _pour_file(path: Path, at: int) -> int:
-    """From there to its end; where that is."""
+def _print_file(path: Path, offset: int) -> int:
+    """Print the file from the offset on, and return the offset of its end."""
     with suppress(FileNotFoundError), path.open("rb") as file:
-        file.seek(at)
-        while piece := file.read(PIECE):
-            pour(piece)
+        file.seek(offset)
+        while chunk := file.read(CHUNK):
+            write_stdout(chunk)
         return file.tell()
-    return at
+    return offset
 
 
-async def _pour_from_cluster(record: Record, at: int, *, follow: bool) -> None:
-    """What the Pod has said beyond the file: nobody works on the run at this moment."""
+async def _print_from_cluster(record: Record, offset: int, *, follow: bool) -> None:
+    """Print the Pod's output, except what was printed from the file. `offset` is where the file ended."""
     if record.phase != "polling":
         return
-    began = record.jobs[-1].stdout if record.jobs else 0
-    spout = StdoutJournal(at - began)
-    process = Process(ProcessSettings(env=os.environ), journal=spout)
+    start = record.jobs[-1].stdout if record.jobs else 0
+    journal = StdoutJournal(offset - start)
+    process = Process(ProcessSettings(env=os.environ), journal=journal)
     try:
-        config = record.request["config"]
-        ports = process.ports(config.get("kubeconfig"))
-        found = (await ports.cluster.list_jobs(record.place.namespace, labels_of(record.run_id))).items
-        if found:
-            await _unless_stuck(_listen(found[-1], ports, follow=follow), spout)
+        ports = process.ports(record.kubeconfig)
+        jobs = (await ports.cluster.list_jobs(record.target.namespace, run_labels(record.run_id))).items
+        if jobs:
+            await _while_writable(_follow_job(jobs[-1], ports, follow=follow), journal)
     except ClusterError as error:
-        raise Stop("task_failed", f"the log cannot be read: {error}", run_id=record.run_id) from None
+        raise Stop("task_failed", f"cannot read the log: {error}", run_id=record.run_id) from None
     finally:
         await process.shut_down()
 
 
-async def _unless_stuck(work: Coroutine[Any, Any, None], spout: StdoutJournal) -> None:
-    """Raises `Unprintable` as soon as stdout takes no more: nobody reads what is still to come."""
+async def _while_writable(work: Coroutine[Any, Any, None], journal: StdoutJournal) -> None:
+    """Cancel the work and raise `StdoutUnwritable` as soon as stdout is closed or full."""
     async with asyncio.TaskGroup() as group:
-        listening, stuck = group.create_task(work), group.create_task(spout.stuck.heard())
-        await asyncio.wait([listening, stuck], return_when=asyncio.FIRST_COMPLETED)
-        for task in (listening, stuck):
+        working, unwritable = group.create_task(work), group.create_task(journal.unwritable.heard())
+        await asyncio.wait([working, unwritable], return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, unwritable):
             task.cancel()
-    if spout.stuck.is_set():
-        raise await spout.stuck.heard()
+    if journal.unwritable.is_set():
+        raise await journal.unwritable.heard()
 
 
-async def _listen(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
+async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
+    """Read the agent's log into the journal, to its end or, without `follow`, as far as it is there."""
     async with ports.informer(job.ref.namespace).job_watch(job) as job_watch:
-        ears = AgentLog(ports, Narrator(_DEAF), job_watch, None)
-        pod = await _started(job_watch, follow=follow)
+        agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, None)
+        pod = await _wait_for_start(job_watch, follow=follow)
         if pod is None:
             return
         async with asyncio.TaskGroup() as group:
-            group.create_task(ears.follow(pod))
+            group.create_task(agent_log.follow(pod))
             known = job_watch.known
             while follow and judge_ending(known) is None:
                 known = await job_watch.news()
-            ears.container_ended(agent_end(known.pod))
+            agent_log.container_ended(agent_end(known.pod))
 
 
-async def _started(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
-    """Its Pod once the agent began; without `follow` as it is after the first list."""
+async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
+    """The Pod once its agent has started. None if the run ended before or, without `follow`, if not yet."""
     known = await job_watch.news()
-    while not _began(known.pod):
+    while not _has_started(known.pod):
         if known.job_gone or judge_ending(known) is not None:
             return None
         try:
-            async with asyncio.timeout(None if follow else GLANCE):
+            async with asyncio.timeout(None if follow else FIRST_LIST_TIMEOUT):
                 known = await job_watch.news()
         except TimeoutError:
             return None
     return known.pod
 
 
-def _began(pod: PodSnapshot | None) -> bool:
+def _has_started(pod: PodSnapshot | None) -> bool:
     agent = pod.agent if pod is not None else None
     return agent is not None and isinstance(agent.now, (Running, Terminated))
 
 
-def pour(text: bytes) -> None:
-    """Raises `Unprintable`; a reader that has left, such as `head`, is no reason to say why."""
+def write_stdout(content: bytes) -> None:
+    """Raises `StdoutUnwritable`. A reader that has closed the pipe, such as `head`, causes no message."""
     try:
-        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        raise unprintable(b"") from None
+        raise stdout_unwritable(b"") from None
     except OSError as error:
-        told = f"The log cannot be printed on stdout ({error.strerror or error})\n"
-        raise unprintable(told.encode()) from None
+        message = f"Cannot write the log to stdout ({error.strerror or error})\n"
+        raise stdout_unwritable(message.encode()) from None
 
 
-async def _unheard(_stream: str, _text: str) -> None:
-    """What the adapter says is nothing of the agent's."""
+def _silent_context() -> ExecutionContext:
+    """A context whose callback drops the adapter's status lines: only the agent's output is wanted."""
 
+    async def drop(_stream: str, _text: str) -> None:
+        pass
 
-_DEAF = ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": _unheard})
+    return ExecutionContext.model_validate({"runId": "-", "agent": {"id": "-"}, "onLog": drop})

@@ -1,14 +1,14 @@
-"""`claude-k8s node-shim`: write the npm package through which a Node host loads the adapter."""
+"""`claude-k8s node-shim`: write the npm package with which a Node host loads the adapter."""
 
 from pathlib import Path
 
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
-from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE
 from paperclip_claude_k8s.cli.options import print_answer
 
 
 def node_shim(out: Path, python: str) -> int:
-    """Exit code 0 written, 1 it could not be written, 2 the folder holds something else."""
+    """Exit code 0: written. 1: the folder cannot be written. 2: the folder contains other files."""
     folder = out.expanduser().absolute()
     try:
         manifest = write_package(folder, python)
@@ -17,5 +17,5 @@ def node_shim(out: Path, python: str) -> int:
     except OSError as error:
         return print_answer({"status": "failed", "error": "not_written", "detail": str(error)}, FAILED)
     install = {"packageName": str(folder), "isLocalPath": True}
-    told = {"status": "written", "name": manifest["name"], "version": manifest["version"], "python": python}
-    return print_answer({**told, "install": {"POST /api/adapters/install": install}}, DONE)
+    answer = {"status": "written", "name": manifest["name"], "version": manifest["version"], "python": python}
+    return print_answer({**answer, "install": {"POST /api/adapters/install": install}}, DONE)

@@ -1,4 +1,4 @@
-"""What several commands share: the config file, the cluster that is meant, and the one answer on stdout."""
+"""What several commands share: the config file, the choice of the cluster, and the answer on stdout."""
 
 import fcntl
 import json
@@ -9,26 +9,26 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.cli.entry import say
-from paperclip_claude_k8s.cli.runs.folders import devcluster_folder
+from paperclip_claude_k8s.cli.entry import print_json
+from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 
 STAND_IN = "devcluster/claude:stand-in"
 DEV_NAMESPACE = "paperclip"
-"""Where a development cluster's Jobs live."""
+"""Namespace of the Jobs on a development cluster."""
 
 
-class WishInvalid(Exception):
-    """Options that cannot be used; the message says what to do."""
+class OptionsInvalid(Exception):
+    """The options cannot be used; the message says what to change."""
 
 
 def print_answer(answer: Mapping[str, Any], code: int) -> int:
-    """Print the one JSON object that is all of stdout; the exit code goes through."""
-    say(answer)
+    """Print the JSON object that is the whole of stdout, and return the exit code."""
+    print_json(answer)
     return code
 
 
-def standing_cluster(env: Mapping[str, str]) -> Path | None:
-    """The kubeconfig of the development cluster that `devcluster up` started, while it runs."""
+def running_devcluster(env: Mapping[str, str]) -> Path | None:
+    """The kubeconfig of the development cluster that `devcluster up` started; None if it is not running."""
     folder = devcluster_folder(env)
     kubeconfig = folder / "kubeconfig"
     if not kubeconfig.exists() or not is_locked(folder / "lock"):
@@ -37,7 +37,7 @@ def standing_cluster(env: Mapping[str, str]) -> Path | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds this lock."""
+    """Whether a running process holds this lock."""
     try:
         with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,59 +48,68 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def layered(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
-    """The config file's settings, with the options that were given on top."""
-    given = _config_file(file) if file else {}
-    return {**given, **{key: value for key, value in options.items() if value is not None}}
+def merge_config(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
+    """The config file's settings, overridden by the options that are not None. Raises `OptionsInvalid`."""
+    settings = _read_config(file) if file else {}
+    return {**settings, **{key: value for key, value in options.items() if value is not None}}
 
 
-def existing(claude: Path | None) -> Path | None:
-    """The CLI that is to be used instead of the stand-in, if it is there."""
+def check_claude(claude: Path | None) -> Path | None:
+    """The path given by --claude, if any. Raises `OptionsInvalid` if there is no such file."""
     if claude is not None and not claude.exists():
-        raise WishInvalid(f"--claude {claude} does not exist")
+        raise OptionsInvalid(f"--claude {claude} does not exist")
     return claude
 
 
-def _config_file(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any]:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WishInvalid(f"--config {path} cannot be read: {error}") from None
-    if not isinstance(given, dict):
-        raise WishInvalid(f"--config {path} must hold one JSON object")
-    return given
+        raise OptionsInvalid(f"--config {path} cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise OptionsInvalid(f"--config {path} must contain one JSON object")
+    return settings
 
 
-def pointed(
+def on_running_cluster(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> dict[str, Any] | None:
-    """The settings, pointed at the development cluster that is up; None where one has to be started."""
+    """The settings for a cluster that is running; None if a development cluster has to be started first.
+
+    With `devcluster`, the settings point at the development cluster. Raises `OptionsInvalid`.
+    """
     if not devcluster:
         return settings
-    standing = standing_cluster(os.environ)
-    if standing is None:
+    kubeconfig = running_devcluster(os.environ)
+    if kubeconfig is None:
         return None
     if claude is not None:
-        raise WishInvalid("--claude: the development cluster is up already; give it to `devcluster up`")
-    return _of_devcluster(settings, standing)
+        raise OptionsInvalid(
+            "--claude: the development cluster is already running; pass --claude to `devcluster up`"
+        )
+    return _on_devcluster(settings, kubeconfig)
 
 
 @asynccontextmanager
 async def on_cluster(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The settings, pointed at a development cluster where that is wished: at the one that is up, if any."""
-    there = pointed(settings, devcluster=devcluster, claude=claude)
-    if there is not None:
-        yield there
+    """The settings for a cluster that runs at least for the duration of the block.
+
+    With `devcluster`, that is the development cluster of `devcluster up`, or else one that is embedded in
+    this process and ends with the block. Raises `OptionsInvalid`.
+    """
+    running = on_running_cluster(settings, devcluster=devcluster, claude=claude)
+    if running is not None:
+        yield running
         return
-    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # a server nobody else needs
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # other commands do without it
 
     async with DevCluster.start(claude=claude) as cluster:
         if sys.stderr.isatty():
             print(f"development cluster: export KUBECONFIG={cluster.kubeconfig}", file=sys.stderr)  # noqa: T201
-        yield _of_devcluster(settings, cluster.kubeconfig)
+        yield _on_devcluster(settings, cluster.kubeconfig)
 
 
-def _of_devcluster(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
+def _on_devcluster(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
     return {"image": STAND_IN, **settings, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}

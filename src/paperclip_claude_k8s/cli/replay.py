@@ -1,4 +1,4 @@
-"""`claude-k8s replay`: what a run would have told with this output, from a file."""
+"""`claude-k8s replay`: the result that a run with this captured output would have had."""
 
 import gzip
 import json
@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cli.codes import DONE, FAILED, USAGE
-from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE
+from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cli.options import print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
@@ -19,11 +19,12 @@ from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
-PIECE = 256 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are read at once."""
 
 
 class ReplayInvalid(Exception):
-    """What cannot be replayed; the message says what to do."""
+    """The recording cannot be replayed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,70 +34,75 @@ class Recording:
     file: Path
     exit_code: int | None = None
     pod_state: str | None = None
-    """JSON with any of exitCode, reason, message, signal, deleted (bool), disrupted (a reason)."""
+    """JSON object with any of exitCode, reason, message, signal, deleted (boolean), disrupted (a reason)."""
     quiet: bool = False
     resumed: bool | None = None
-    """Whether the run went on with an earlier session; None: not told."""
+    """Whether the run resumed an earlier session; None if unknown."""
 
 
 def replay(recording: Recording) -> int:
-    """Transcript on stderr, one JSON object on stdout; 0 is a success, 1 a failed run, 2 bad input."""
+    """Print the transcript on stderr and the result on stdout.
+
+    Exit code 0: the run succeeded. 1: it failed. 2: the input is invalid.
+    """
     try:
-        seen = _observed(recording)
+        observation = _observe(recording)
     except ReplayInvalid as error:
         return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     now, resumed = utc_now(), recording.resumed
-    failure = classify_end(seen, OutcomeInputs(now, resumed=resumed))
-    result = build_result(failure, seen, ResultInputs(now, resumed=resumed)).to_wire()
+    failure = classify_end(observation, OutcomeInputs(now, resumed=resumed))
+    result = build_result(failure, observation, ResultInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
     return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
 
 
-def _observed(recording: Recording) -> Observation:
+def _observe(recording: Recording) -> Observation:
+    """Show the transcript, and return what a run would have observed. Raises `ReplayInvalid`."""
     ending = _ending(recording)
     reader = StreamReader()
-    live = Live(Console(stderr=True, highlight=False), quiet=recording.quiet)
+    live = LiveView(Console(stderr=True, highlight=False), quiet=recording.quiet)
     try:
-        with _opened(recording.file) as source:
+        with _open(recording.file) as source:
             rest = b""
-            while piece := source.read(PIECE):
-                reader.feed(piece)
-                *lines, rest = (rest + piece).split(b"\n")
+            while chunk := source.read(CHUNK):
+                reader.feed(chunk)
+                *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    live.tell("stdout", line.decode("utf-8", "replace"))
-            live.tell("stdout", rest.decode("utf-8", "replace"))
+                    live.show_line("stdout", line.decode("utf-8", "replace"))
+            live.show_line("stdout", rest.decode("utf-8", "replace"))
     except (OSError, EOFError) as error:
         raise ReplayInvalid(f"{recording.file} cannot be read: {error}") from None
     return Observation(ending, reader.finish(), None, None, RunFacts("(replay)", "(replay)"))
 
 
-def _opened(path: Path) -> Any:  # noqa: ANN401  # either kind of file
+def _open(path: Path) -> Any:  # noqa: ANN401  # gzip.GzipFile or BufferedReader
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def _ending(recording: Recording) -> Ending:
-    told = _state(recording.pod_state)
-    code = recording.exit_code if recording.exit_code is not None else told.get("exitCode")
+    """How the container ended, by --pod-state and --exit-code. Without both, it exited with 0."""
+    state = _read_pod_state(recording.pod_state)
+    code = recording.exit_code if recording.exit_code is not None else state.get("exitCode")
     if code is not None and (not isinstance(code, int) or isinstance(code, bool)):
         raise ReplayInvalid("--pod-state: exitCode must be a whole number")
-    words = {key: str(told.get(key) or "") for key in ("reason", "message", "disrupted")}
-    signal = told.get("signal") if isinstance(told.get("signal"), int) else None
-    known = code is not None or words["reason"] or words["message"] or not told
-    how = Terminated(code if told or code is not None else 0, words["reason"], words["message"], signal)
-    if told.get("deleted"):
-        return JobGone("replay", how if known else None)
-    if words["disrupted"]:
-        return Disrupted("(replay)", words["disrupted"], words["message"], how if known else None)
-    return Exited(how)
+    texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}
+    signal = state.get("signal") if isinstance(state.get("signal"), int) else None
+    is_known = code is not None or texts["reason"] or texts["message"] or not state
+    end = Terminated(code if state or code is not None else 0, texts["reason"], texts["message"], signal)
+    if state.get("deleted"):
+        return JobGone("replay", end if is_known else None)
+    if texts["disrupted"]:
+        return Disrupted("(replay)", texts["disrupted"], texts["message"], end if is_known else None)
+    return Exited(end)
 
 
-def _state(text: str | None) -> dict[str, Any]:
+def _read_pod_state(text: str | None) -> dict[str, Any]:
     try:
-        told = json.loads(text) if text is not None else {}
+        state = json.loads(text) if text is not None else {}
     except ValueError as error:
         raise ReplayInvalid(f"--pod-state is not JSON: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(state, dict):
         raise ReplayInvalid(
             '--pod-state must be a JSON object, such as {"exitCode": 137, "reason": "OOMKilled"}'
         )
-    return told
+    return state

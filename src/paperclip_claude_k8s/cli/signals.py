@@ -1,4 +1,4 @@
-"""Signals that end a shell: heard once, answered with one JSON object, and died of in the end."""
+"""Signals that end a command: handled once, answered with a JSON object, then raised again."""
 
 import os
 import signal
@@ -9,46 +9,50 @@ from types import FrameType
 from typing import Never
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, an orderly end, and the terminal that was closed."""
+"""Ctrl-C, a request to terminate, and a closed terminal."""
 
 
 class Interrupted(BaseException):
-    """A signal came while nobody waited for it."""
+    """A signal arrived while no listener was set. Its text is the signal's name."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
 
-class Signals:
-    """From `install` on, an ending signal is told to the listener, or raised where there is none."""
+class SignalHandler:
+    """After `install`, the first ending signal goes to the listener; later ones are ignored.
+
+    Without a listener, it is raised as `Interrupted`.
+    """
 
     def __init__(self) -> None:
-        self.seen: int | None = None
+        self.received: int | None = None
+        """Number of the first ending signal."""
         self._listener: Callable[[int], None] | None = None
-        self._deaf = False
+        self._ignoring = False
 
     def install(self) -> None:
         for signum in ENDING:
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup wishes
-                signal.signal(signum, self._hear)
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP; keep that
+                signal.signal(signum, self._handle)
 
     @contextmanager
-    def told_to(self, listener: Callable[[int], None]) -> Iterator[None]:
-        """For the length of the block; it runs between two bytecodes of the main thread."""
+    def listener(self, listener: Callable[[int], None]) -> Iterator[None]:
+        """Send signals to `listener` during the block. It runs between two bytecodes of the main thread."""
         self._listener = listener
         try:
             yield
         finally:
             self._listener = None
 
-    def stop_hearing(self) -> None:
-        """The answer is being printed: it is to be printed whole, once."""
-        self._deaf = True
+    def ignore_signals(self) -> None:
+        """Called before the answer is printed. A signal is still recorded in `received`."""
+        self._ignoring = True
 
-    def _hear(self, signum: int, _frame: FrameType | None) -> None:
-        again, self.seen = self.seen is not None, self.seen or signum
-        if self._deaf or again:
+    def _handle(self, signum: int, _frame: FrameType | None) -> None:
+        is_first, self.received = self.received is None, self.received or signum
+        if self._ignoring or not is_first:
             return
         if self._listener is None:
             raise Interrupted(signum)
@@ -56,13 +60,13 @@ class Signals:
 
 
 def reraise_signal(signum: int) -> Never:
-    """As whoever waits for us expects: `$?` is 128 + n, and a Ctrl-C ends the loop around us too."""
+    """End this process by the signal: the shell sees 128 + n, and Ctrl-C also ends a loop of commands."""
     sys.stdout.flush()
     sys.stderr.flush()
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
-    sys.exit(128 + signum)  # the signal was blocked
+    sys.exit(128 + signum)  # reached only if the signal is blocked
 
 
-SIGNALS = Signals()
-"""Those of this process."""
+SIGNAL_HANDLER = SignalHandler()
+"""The handler of this process."""

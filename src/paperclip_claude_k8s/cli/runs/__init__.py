@@ -1,1 +1,22 @@
-"""Long runs that survive their shell (SPEC 12): what is written down, when to look, and what to do next."""
+"""Runs that outlive the command that started them.
+
+Each run has a folder in the state folder: `record.json` (what to run, on which cluster, how far it has come,
+its answer), the agent's stdout and stderr, a log, a lock, and a marker file once somebody asked to cancel it.
+Any later command can continue from there, also after SIGKILL at any moment, because each step is written down
+before the next one is taken:
+
+    replies         the JSON answers, `Stop` (why a call ends early) and exit codes
+    record          the record of one run, and answers that need nothing else
+    disk            the only module that writes files
+    state           the state folder; one lock per run
+    decide          what a call does next, judged from the record and the cluster
+    call            the options of one call, and what its parts share
+    wait            waiting for the answer while other calls may be working on the same run
+    worker          the work of the call that holds the lock
+    journal         writes record, transcript and log while the run goes on
+    mirrored_file   a transcript that keeps each line once, however often the log is read again
+    output          copies for --output
+    poller          when to check the status, and when to give up
+    quota_gate      asks a quota service whether a new run may start
+    run_target      which cluster a run is on, and the status of its Jobs there
+"""

@@ -1,4 +1,4 @@
-"""What a call does next about a known run: a judgement on the record and on one look at the cluster."""
+"""What a call does next about a known run, judged from the record and from the run's Jobs in the cluster."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,13 +7,13 @@ from typing import TypeAlias
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.replies import DETACHED_TTL, Answer
 
-_LATEST_CREATE = timedelta(seconds=DETACHED_TTL)
-"""Later than this, a run that seems never submitted may have left a Job that its TTL has removed since."""
+_CREATE_UNTIL = timedelta(seconds=DETACHED_TTL)
+"""A run older than this may have had a Job that its TTL has removed, even if the record does not name one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """The run's Jobs at one moment: is there one, did all of them end, does an agent run."""
+class JobStatus:
+    """The run's Jobs at one moment: whether there is one, whether all have ended, whether an agent runs."""
 
     present: bool
     finished: bool = False
@@ -27,47 +27,47 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """The run has ended: its answer is in the record."""
+class ReturnOutcome:
+    """The run has ended, and its answer is in the record."""
 
     answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Lose:
-    """The run's Job was there and is gone, and nobody took its result."""
+class ReportLost:
+    """The run had a Job, which is gone, and its result was not collected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """See to it that its Job exists, and leave it."""
+    """Ensure that the run's Job exists, and leave it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Create or adopt its Job, and stay with it to the end."""
+    """Create or adopt the run's Job, and stay until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """It runs, and this call only wanted to know."""
+class ReportPolling:
+    """The run has not ended, and this call only checks its status."""
 
 
-Step: TypeAlias = Tell | Lose | Submit | Wait | Leave
+Step: TypeAlias = ReturnOutcome | ReportLost | Submit | Wait | ReportPolling
 
 
-def next_step(record: Record, seen: Sight, now: datetime, *, once: bool) -> Step:
-    """`once`: one look, no waiting."""
+def next_step(record: Record, jobs: JobStatus, now: datetime, *, once: bool) -> Step:
+    """`once`: the call checks or submits the run, and does not wait for its end."""
     if record.outcome is not None:
-        return Tell(record.outcome)
-    if not seen.present:
+        return ReturnOutcome(record.outcome)
+    if not jobs.present:
         if record.phase == "polling" or not may_create(record, now):
-            return Lose()
+            return ReportLost()
         return Submit() if once else Wait()
-    return Leave() if once and not seen.finished else Wait()
+    return ReportPolling() if once and not jobs.finished else Wait()
 
 
 def may_create(record: Record, now: datetime) -> bool:
-    """Whether no Job of this run can have existed; one that did must not be made again."""
+    """Whether a Job may be created for a run without one: only if it cannot have had one already."""
     created = datetime.fromisoformat(record.created)
-    return record.phase in {"reserved", "submitting"} and now - created < _LATEST_CREATE
+    return record.phase in {"reserved", "submitting"} and now - created < _CREATE_UNTIL

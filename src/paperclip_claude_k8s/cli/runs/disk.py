@@ -1,20 +1,20 @@
-"""The one door through which commands write to files, so that every write can be tried on a full disk."""
+"""All file writes of commands about runs. A test replaces `Disk` to make any single write fail."""
 
 import os
 from pathlib import Path
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
-"""What an agent said, and what a request holds, is its owner's alone."""
+"""The agent's output and a run's request may be confidential: only the owner can read them."""
 
 
 class Disk:
-    """Writes at once and whole. Every method raises `OSError` as the system does."""
+    """Unbuffered file operations. Every method raises `OSError` as the operating system does."""
 
     def before(self, act: str, file: Path | int) -> None:
-        """Called before each act that may change what is on the disk; a test's disk fails here."""
+        """Called before each operation that may change the disk. Tests override it to raise `OSError`."""
 
     def make_folder(self, folder: Path) -> None:
-        """With its parents, unless it is there."""
+        """Create the folder and its parents, unless it exists."""
         if not folder.is_dir():
             self.before("make a folder", folder)
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -25,27 +25,27 @@ class Disk:
             folder.chmod(PRIVATE_FOLDER)
 
     def open(self, path: Path, *, new: bool = False) -> int:
-        """A handle to read and write by; `new`: there must be no such file."""
+        """A file descriptor for reading and writing. With `new`, raises if the file exists."""
         self.before("open", path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0)
         return os.open(path, flags, PRIVATE_FILE)
 
-    def append(self, handle: int, what: bytes) -> None:
-        self.write_at(handle, what, os.fstat(handle).st_size)
+    def append(self, handle: int, content: bytes) -> None:
+        self.write_at(handle, content, os.fstat(handle).st_size)
 
-    def write_at(self, handle: int, what: bytes, at: int) -> None:
-        """All of it; where that fails, a beginning of it may stand there."""
-        while what:
+    def write_at(self, handle: int, content: bytes, offset: int) -> None:
+        """Write all of it. If that fails, a first part of it may have been written."""
+        while content:
             self.before("write", handle)
-            written = os.pwrite(handle, what, at)
-            at, what = at + written, what[written:]
+            written = os.pwrite(handle, content, offset)
+            offset, content = offset + written, content[written:]
 
     def cut(self, file: Path | int, size: int) -> None:
         self.before("cut", file)
         os.truncate(file, size)
 
     def sync(self, handle: int) -> None:
-        """Some file systems say only now that there was no room."""
+        """Some file systems report only here that the disk is full."""
         self.before("sync", handle)
         os.fsync(handle)
 
@@ -54,11 +54,10 @@ class Disk:
         old.replace(new)
 
 
-DISK = Disk()
-"""The real one."""
+REAL_DISK = Disk()
 
 
-def still_there(handle: int) -> None:
-    """Raises `FileNotFoundError` where somebody removed the file, so that writes to it are lost."""
+def check_not_deleted(handle: int) -> None:
+    """Raises `FileNotFoundError` if the open file was deleted, so that writes to it are lost."""
     if os.fstat(handle).st_nlink == 0:
-        raise FileNotFoundError(2, "files of the run were removed while it went on")
+        raise FileNotFoundError(2, "files of the run were deleted while it was running")

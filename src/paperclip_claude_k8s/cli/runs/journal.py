@@ -1,4 +1,4 @@
-"""One run's chronicle: record, transcript and log on the disk, each step before the next one is taken."""
+"""The journal of one run on disk: record, transcript, log. Each step is written before the next begins."""
 
 import asyncio
 import os
@@ -6,161 +6,165 @@ from dataclasses import replace
 from typing import Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cli.live import STATUS
+from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
-from paperclip_claude_k8s.cli.runs.disk import still_there
+from paperclip_claude_k8s.cli.runs.disk import check_not_deleted
 from paperclip_claude_k8s.cli.runs.mirrored_file import MirroredFile
-from paperclip_claude_k8s.cli.runs.output import Output
-from paperclip_claude_k8s.cli.runs.record import JobPart, Record, run_status_of
-from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus, Stop, outcome_of
-from paperclip_claude_k8s.cli.runs.state import State, unwritable
+from paperclip_claude_k8s.cli.runs.record import JobPart, Record
+from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Answer, RunStatus, Stop, outcome_of
+from paperclip_claude_k8s.cli.runs.state import State, state_error
 from paperclip_claude_k8s.cluster.model import JobRef
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import utc_now
 
-STEP = 1.0
-"""Seconds between two notes of the position while output comes."""
-STATUS = "[paperclip] "
+POSITION_INTERVAL = 1.0
+"""Seconds between two updates of the position in the record while output arrives."""
 
 
 class FileJournal:
-    """A `RunJournal`. Only the shell that holds the run's lock has one."""
+    """A `RunJournal`. Only the process that holds the run's lock has one.
+
+    After the first failed write, nothing more is written, `write_error` is set, and the run's Job is kept: a
+    later call reads its output again from the beginning.
+    """
 
     detached = True
 
-    def __init__(self, state: State, record: Record, live: Live, output: Output | None) -> None:
-        """Raises `Stop` where the run's files cannot be opened."""
+    def __init__(self, call: RunCall, record: Record) -> None:
+        """Raises `Stop` if the run's files cannot be opened."""
         self.record = record
         self.outcome: Answer | None = record.outcome
-        """The run's own answer, as soon as it is known; whether it could be written down or not."""
-        self.refused = False
-        """A Job was missing that must not be made again."""
+        """The run's own answer as soon as it is known, even if it could not be written."""
+        self.creation_refused = False
+        """The run's Job is missing and must not be created again."""
         self.job: FirstResult[JobRef] = FirstResult()
-        self.broken: FirstResult[Stop] = FirstResult()
-        """The disk does not take what is to be written."""
-        self._state = state
-        self._live = live
-        self._output = output
-        self._saved, self._log = _opened(state, record.run_id)
-        self._noted = 0.0
-        self._output_told = False
+        self.write_error: FirstResult[Stop] = FirstResult()
+        self._state = call.state
+        self._live = call.live
+        self._output = call.output
+        self._streams, self._log = _open_files(call.state, record.run_id)
+        self._position_written_at = 0.0
+        """Loop time."""
+        self._output_error_shown = False
 
     def close(self) -> None:
-        for saved in self._saved.values():
-            saved.close()
+        for stream in self._streams.values():
+            stream.close()
         os.close(self._log)
 
     @property
     def run_status(self) -> RunStatus:
         """What is known of the run while it has no outcome."""
-        return "polling" if self.job.is_set() else run_status_of(self.record)
+        return "polling" if self.job.is_set() else self.record.run_status
 
     def write(self, record: Record) -> None:
         """Raises `Stop`."""
         self.record = self._state.write(record)
 
-    def end(self, outcome: Answer, *, tidied: bool = True) -> Answer:
-        """The run is over. Raises `Stop`."""
+    def end(self, outcome: Answer, *, cleaned_up: bool = True) -> Answer:
+        """Write the run's outcome, and return it. Raises `Stop`."""
         self.outcome = outcome
-        self.write(self._positioned().ended(outcome, tidied=tidied))
+        self.write(self._with_position().ended(outcome, cleaned_up=cleaned_up))
         return outcome
 
     async def on_log(self, _stream: str, text: str) -> None:
-        """The host's callback: of interest is what the adapter itself says."""
+        """The host's callback. Only the adapter's own lines are used: the agent's come through `output`."""
         if text.startswith(STATUS):
             self._live.status(text)
             stamped = f"{format_time(utc_now())} {text.removeprefix(STATUS)}"
-            self._keep(stamped.encode("utf-8", "backslashreplace"))
+            self._append_to_log(stamped.encode("utf-8", "backslashreplace"))
 
     async def may_create(self) -> bool:
-        self.refused = not may_create(self.record, utc_now())
-        return not self.refused
+        self.creation_refused = not may_create(self.record, utc_now())
+        return not self.creation_refused
 
     async def launched(self, job: JobRef) -> None:
-        known = self.record.part(job.uid)
-        part = known or JobPart(job.uid, job.name, self._saved["stdout"].size, self._saved["stderr"].size)
-        self._saved["stdout"].begin(part.stdout)
-        self._saved["stderr"].begin(part.stderr)
+        stdout, stderr = self._streams["stdout"], self._streams["stderr"]
+        part = self.record.part(job.uid) or JobPart(job.uid, job.name, stdout.size, stderr.size)
+        stdout.rewind(part.stdout)
+        stderr.rewind(part.stderr)
         try:
             self.write(self.record.with_part(part).submitted())
         except Stop as stop:
-            self._break(stop)
+            self._set_error(stop)
         self.job.offer(job)
 
     async def output(self, stream: Literal["stdout", "stderr"], block: bytes) -> None:
-        if self.broken.is_set():  # what comes after a block that was not written must not stand in its place
+        if self.write_error.is_set():  # a later block must not be written in the place of one that failed
             return
         try:
-            new = self._saved[stream].feed(block)
+            new = self._streams[stream].feed(block)
             self._live.agent(stream, block, new)
             if stream == "stderr":
-                self._keep(new)
-            self._note_position()
+                self._append_to_log(new)
+            self._write_position()
         except (OSError, Stop) as error:
-            self._break(error)
+            self._set_error(error)
 
     async def ended(self, result: ExecutionResult | None) -> bool:
         self.outcome = None if result is None else outcome_of(self.record.run_id, result.to_wire())
-        if self.broken.is_set():
+        if self.write_error.is_set():
             return False
         try:
             if self.outcome is None:
-                self.write(self.record.again())
+                self.write(self.record.with_fresh_session())
                 return True
-            self._finish_files(self.outcome)
-            self.end(self.outcome, tidied=False)
+            self._finish_files(self.outcome)  # before the record: an ended run is never read again
+            self.end(self.outcome, cleaned_up=False)
         except (OSError, Stop) as error:
-            self._break(error)
-        return not self.broken.is_set()
+            self._set_error(error)
+        return not self.write_error.is_set()
 
     def _finish_files(self, outcome: Answer) -> None:
         log = (outcome["result"].get("resultJson") or {}).get("log") or {}
         if log.get("complete") is True:
-            self._saved["stdout"].end()
-        for saved in self._saved.values():
-            saved.secure()
-        still_there(self._log)
+            self._streams["stdout"].cut_rest()
+        for stream in self._streams.values():
+            stream.sync()
+        check_not_deleted(self._log)
 
-    def _note_position(self) -> None:
+    def _write_position(self) -> None:
+        """At most once per `POSITION_INTERVAL`; also check and update the files then."""
         now = asyncio.get_running_loop().time()
-        if now - self._noted >= STEP:
-            self._noted = now
-            self.write(self._positioned())
-            self._saved["stdout"].check()
-            self._grow_output()
+        if now - self._position_written_at >= POSITION_INTERVAL:
+            self._position_written_at = now
+            self.write(self._with_position())
+            self._streams["stdout"].check()
+            self._update_output()
 
-    def _grow_output(self) -> None:
+    def _update_output(self) -> None:
         if self._output is None:
             return
-        self._output.grow()
-        if self._output.trouble is not None and not self._output_told:
-            self._output_told = True
+        self._output.update()
+        if self._output.error is not None and not self._output_error_shown:
+            self._output_error_shown = True
             self._live.note(
-                f"{self._output.trouble.detail}; the run goes on, and it is tried again at its end"
+                f"{self._output.error.detail}; {RUN_CONTINUES}, and --output is retried at its end"
             )
 
-    def _positioned(self) -> Record:
-        return replace(self.record, position=self._saved["stdout"].size)
+    def _with_position(self) -> Record:
+        return replace(self.record, position=self._streams["stdout"].size)
 
-    def _keep(self, text: bytes) -> None:
+    def _append_to_log(self, text: bytes) -> None:
         try:
             self._state.disk.append(self._log, text)
         except OSError as error:
-            self._break(error)
+            self._set_error(error)
 
-    def _break(self, error: OSError | Stop) -> None:
-        self.broken.offer(error if isinstance(error, Stop) else unwritable(self._state.folder, error))
+    def _set_error(self, error: OSError | Stop) -> None:
+        self.write_error.offer(error if isinstance(error, Stop) else state_error(self._state.folder, error))
 
 
-def _opened(state: State, run_id: str) -> tuple[dict[str, MirroredFile], int]:
-    """The agent's stdout and stderr, and a handle of the log."""
-    files, disk, saved = state.files(run_id), state.disk, dict[str, MirroredFile]()
+def _open_files(state: State, run_id: str) -> tuple[dict[str, MirroredFile], int]:
+    """The agent's stdout and stderr, and a file descriptor of the log. Raises `Stop`."""
+    files, disk, streams = state.files(run_id), state.disk, dict[str, MirroredFile]()
     try:
-        saved["stdout"] = MirroredFile(files.transcript, disk)
-        saved["stderr"] = MirroredFile(files.stderr, disk)
-        return saved, disk.open(files.log)
+        streams["stdout"] = MirroredFile(files.transcript, disk)
+        streams["stderr"] = MirroredFile(files.stderr, disk)
+        return streams, disk.open(files.log)
     except OSError as error:
-        for one in saved.values():
-            one.close()
-        raise unwritable(state.folder, error) from None
+        for stream in streams.values():
+            stream.close()
+        raise state_error(state.folder, error) from None

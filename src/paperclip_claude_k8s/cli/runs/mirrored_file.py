@@ -1,8 +1,15 @@
-"""A stream of bytes in a file that is told again from its beginning, and must be in the file once.
+r"""A file that receives a byte stream which may start again from its beginning, and keeps each line once.
 
-The writer verifies instead of trusting a count: what the stream tells again is compared with what is on the
-disk, and only what differs or goes further is written. So the file is right after a kill at any byte, after a
-power cut that left garbage, and where the log's beginning was rotated away in between.
+A new process reads the agent's log from its first byte again. It compares what it reads with the file, and
+writes only what differs or goes beyond the file. Comparing is safer than trusting a stored position: the file
+is right after a kill at any byte, after a power cut that left NUL bytes, and if the cluster has dropped the
+start of the log.
+
+Example: the file holds `one\ntwo\nth`, and the stream delivers `one\ntwo\nthree\nfour\n` again. The first 10
+bytes are equal, so `ree\nfour\n` is written behind them, and `feed` returns `three\nfour\n`, the lines that
+were not complete in the file before. If the stream delivers only `three\nfour\n`, because the log was
+rotated, `feed` searches the file for the first line and finds no complete one, so it ends the partial line
+and appends both lines.
 """
 
 import mmap
@@ -11,58 +18,58 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from paperclip_claude_k8s.cli.runs.disk import DISK, Disk, still_there
+from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk, check_not_deleted
 
-LINE = 4096
-"""Bytes of a line by which its place is found again."""
+SEARCHED = 4096
+"""Bytes of a line that are searched for in the file."""
 
 
 class MirroredFile:
-    """One such file. Nothing that is in it is ever given up but what a power cut leaves: NUL bytes."""
+    """One such file. Nothing is removed from it but NUL bytes at its end, and what `cut_rest` removes."""
 
-    def __init__(self, path: Path, disk: Disk = DISK) -> None:
+    def __init__(self, path: Path, disk: Disk = REAL_DISK) -> None:
         self._disk = disk
         self._handle = disk.open(path)
-        self._at = self.size
+        self._offset = self.size
 
     @property
     def size(self) -> int:
         return os.fstat(self._handle).st_size
 
-    def begin(self, offset: int) -> None:
-        """The stream is told from its first byte now, which stands, or will stand, at `offset`."""
-        self._at = min(offset, self.size)
+    def rewind(self, offset: int) -> None:
+        """The stream starts again. Its first byte is, or will be, at `offset` of the file."""
+        self._offset = min(offset, self.size)
 
     def feed(self, block: bytes) -> bytes:
-        """Take whole lines; gives those that were not wholly on the disk before."""
+        """Take whole lines of the stream; return those that were not complete in the file before."""
         new = []
         while block:
-            there = os.pread(self._handle, len(block), self._at)
-            same = _common(there, block)
-            if same == len(there):
-                self._disk.write_at(self._handle, block[same:], self._at + same)
+            existing = os.pread(self._handle, len(block), self._offset)
+            same = _common_length(existing, block)
+            if same == len(existing):  # the file has nothing else here: the rest of the block belongs here
+                self._disk.write_at(self._handle, block[same:], self._offset + same)
                 new.append(block[block.rfind(b"\n", 0, same) + 1 :] if same < len(block) else b"")
-                self._at += len(block)
+                self._offset += len(block)
                 break
-            whole = block.rfind(b"\n", 0, same) + 1
-            self._at += whole
+            whole = block.rfind(b"\n", 0, same) + 1  # equal complete lines; the next one differs
+            self._offset += whole
             block = block[whole:]
-            self._at = self._place_of(block, same - whole)
+            self._offset = self._find_line(block, same - whole)
         return b"".join(new)
 
-    def end(self) -> None:
-        """The stream was complete: what the file holds beyond is none of it."""
-        if self.size > self._at:
-            self._disk.cut(self._handle, self._at)
+    def cut_rest(self) -> None:
+        """The stream is complete: remove what the file holds beyond it."""
+        if self.size > self._offset:
+            self._disk.cut(self._handle, self._offset)
 
-    def secure(self) -> None:
-        """See to it that all of it is on the disk, and that somebody can find it there."""
+    def sync(self) -> None:
+        """Ensure that the content is on the disk, and that the file still has a name."""
         self._disk.sync(self._handle)
         self.check()
 
     def check(self) -> None:
-        """Raises `FileNotFoundError` where the file was removed meanwhile."""
-        still_there(self._handle)
+        """Raises `FileNotFoundError` if the file was deleted."""
+        check_not_deleted(self._handle)
 
     def close(self) -> None:
         os.close(self._handle)
@@ -75,28 +82,29 @@ class MirroredFile:
     ) -> None:
         self.close()
 
-    def _place_of(self, block: bytes, same: int) -> int:
-        """The stream tells another line than the file has here, but for its first `same` bytes.
+    def _find_line(self, block: bytes, same: int) -> int:
+        """The offset for the block's first line, which differs from the file's line here after `same` bytes.
 
-        The log has lost what lies between: the line stands further on in the file, or belongs at its end.
+        The cluster has dropped the lines between: the line is either further on in the file, or goes to its
+        end.
         """
-        line = block[:LINE].partition(b"\n")[0]
+        line = block[:SEARCHED].partition(b"\n")[0]
         with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as content:
-            found = content.find(b"\n" + line, self._at)
-            damaged = not content[self._at + same :].strip(b"\0")
-            torn = content[-1:] != b"\n"
+            found = content.find(b"\n" + line, self._offset)
+            only_zeros_left = not content[self._offset + same :].strip(b"\0")
+            ends_in_partial_line = content[-1:] != b"\n"
         if found >= 0:
             return found + 1
-        if damaged:
-            self._disk.cut(self._handle, self._at + same)
-            return self._at
-        if torn:
+        if only_zeros_left:
+            self._disk.cut(self._handle, self._offset + same)
+            return self._offset
+        if ends_in_partial_line:
             self._disk.append(self._handle, b"\n")
         return self.size
 
 
-def _common(one: bytes, other: bytes) -> int:
-    """How many bytes both begin with."""
+def _common_length(one: bytes, other: bytes) -> int:
+    """Length of the common prefix, by binary search: slices are compared much faster than single bytes."""
     if one == other[: len(one)]:
         return len(one)
     low, high = 0, min(len(one), len(other))

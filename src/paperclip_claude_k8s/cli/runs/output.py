@@ -1,4 +1,4 @@
-"""What a run leaves where the operator wants it: `--output DIR`."""
+"""`--output DIR`: result.json, transcript.ndjson and log of a run in a folder of the operator's choice."""
 
 import os
 import shlex
@@ -7,56 +7,56 @@ from pathlib import Path
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.cli.runs.disk import Disk
 from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, resume_command
-from paperclip_claude_k8s.cli.runs.state import RunFiles, write_whole
+from paperclip_claude_k8s.cli.runs.state import RunFiles, write_atomically
 
-PIECE = 1024 * 1024
-"""Bytes compared or copied at once."""
+CHUNK = 1024 * 1024
+"""Bytes that are compared or copied at once."""
 
 
 class Output:
-    """result.json, transcript.ndjson and log in one folder; copies of what the state folder holds."""
+    """Copies of the files in the state folder, and the answer as result.json."""
 
     def __init__(self, folder: Path, files: RunFiles) -> None:
-        """Raises `Stop` where the folder cannot be written to: found out before anything is paid for."""
+        """Raises `Stop` if the folder cannot be written: this must be known before a run costs anything."""
         self._folder = folder.expanduser().absolute()
         self._disk: Disk = files.disk
         self._run_id = files.folder.name
         self._copies = [(files.transcript, "transcript.ndjson"), (files.log, "log")]
-        self.trouble: Stop | None = None
-        """Why the copies are behind what they are copies of; None: they are not."""
+        self.error: Stop | None = None
+        """Why the last `update` failed; None if the copies are up to date."""
         try:
             self._disk.make_folder(self._folder)
-            self.settle()
+            self._synchronize()
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._stop(error) from None
 
-    def grow(self) -> None:
-        """Take over what has been added since, if it can be; only lengths are looked at."""
+    def update(self) -> None:
+        """Append what the originals have gained. Compares lengths only. Sets `error` instead of raising."""
         try:
-            self._grow()
+            self._append_new()
         except OSError as error:
-            self.trouble = self._unwritable(error)
+            self.error = self._stop(error)
         else:
-            self.trouble = None
-
-    def settle(self) -> None:
-        """Make the copies equal to what they are copies of, whatever they were before. Raises `OSError`."""
-        for source, name in self._copies:
-            self._cut_where_different(source, self._folder / name)
-        self._grow()
+            self.error = None
 
     def finish(self, answer: Answer) -> None:
-        """Raises `Stop`, which knows the answer."""
+        """Complete the copies and write result.json. Raises `Stop` with the run's answer as its outcome."""
         try:
-            self.settle()
+            self._synchronize()
             for _, name in self._copies:
-                self._secure(self._folder / name)
+                self._sync(self._folder / name)
             text = strict_json(answer, indent=2) + b"\n"
-            write_whole(self._folder / "result.json", text, self._disk)
+            write_atomically(self._folder / "result.json", text, self._disk)
         except OSError as error:
-            raise self._unwritable(error).about("unknown", answer) from None
+            raise self._stop(error).about("unknown", answer) from None
 
-    def _grow(self) -> None:
+    def _synchronize(self) -> None:
+        """Make the copies equal to the originals, whatever the files contained before. Raises `OSError`."""
+        for source, name in self._copies:
+            self._cut_after_difference(source, self._folder / name)
+        self._append_new()
+
+    def _append_new(self) -> None:
         for source, name in self._copies:
             self._append(source, self._folder / name)
 
@@ -67,34 +67,35 @@ class Output:
                 return
             with source.open("rb") as original:
                 original.seek(os.fstat(handle).st_size)
-                while piece := original.read(PIECE):
-                    self._disk.append(handle, piece)
+                while chunk := original.read(CHUNK):
+                    self._disk.append(handle, chunk)
         finally:
             os.close(handle)
 
-    def _secure(self, target: Path) -> None:
+    def _sync(self, target: Path) -> None:
         handle = self._disk.open(target)
         try:
             self._disk.sync(handle)
         finally:
             os.close(handle)
 
-    def _cut_where_different(self, source: Path, target: Path) -> None:
+    def _cut_after_difference(self, source: Path, target: Path) -> None:
         if not target.exists():
             return
-        same = _same_bytes(source, target) if source.exists() else 0
+        same = _common_length(source, target) if source.exists() else 0
         if target.stat().st_size > same:
             self._disk.cut(target, same)
 
-    def _unwritable(self, error: OSError) -> Stop:
-        why = f"--output {self._folder} cannot be written: {error.strerror or error}"
-        again = f"{resume_command(self._run_id)} --output {shlex.quote(str(self._folder))}"
-        return Stop("output_unwritable", f"{why}; make room there, or name another folder", resume=again)
+    def _stop(self, error: OSError) -> Stop:
+        reason = f"--output {self._folder} cannot be written: {error.strerror or error}"
+        resume = f"{resume_command(self._run_id)} --output {shlex.quote(str(self._folder))}"
+        return Stop("output_unwritable", f"{reason}; make room there or choose another folder", resume=resume)
 
 
-def _same_bytes(source: Path, target: Path) -> int:
+def _common_length(source: Path, target: Path) -> int:
+    """Bytes at the start of both files that are equal, in whole chunks."""
     same = 0
     with source.open("rb") as one, target.open("rb") as other:
-        while (piece := other.read(PIECE)) and one.read(len(piece)) == piece:
-            same += len(piece)
+        while (chunk := other.read(CHUNK)) and one.read(len(chunk)) == chunk:
+            same += len(chunk)
     return same

@@ -1,60 +1,171 @@
-"""The looks of a waiting shell: told in samples, counted, and after too many failures the last ones."""
+"""When a waiting command checks its run's status, which checks it reports, and when it gives up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.cli.live import Live
-from paperclip_claude_k8s.cli.runs.poll_schedule import Schedule, Tuning, is_told
-from paperclip_claude_k8s.cli.runs.replies import Stop
+from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
+
+MIN_TOTAL_MS = 3_600_000
+"""A given schedule is extended to an hour: agents' runs take minutes to tens of minutes."""
+EXTEND_STEP_MS, MIN_EXTEND_STEP_MS = 30_000, 1_000
+"""Pause before each poll that is appended to a schedule, and its minimum, which spares the API server."""
+MAX_CONSECUTIVE_ERRORS = 5
+"""Polls in a row that fail before the wait ends. Fewer may be a short outage."""
+TIMEOUT = 600.0
+"""Seconds that a call waits by default."""
+REPORTED_EVERY = 3
+"""Besides the first and the last poll, every third one is reported."""
+_OFF = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class PollSettings:
+    """Settings for polls from environment variables."""
+
+    progress: bool = True
+    """Whether polls are reported on stderr."""
+    min_total_ms: int = MIN_TOTAL_MS
+    extend_step_ms: int = EXTEND_STEP_MS
+    max_errors: int = MAX_CONSECUTIVE_ERRORS
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "PollSettings":
+        """Raises `Stop` if a variable is not a number."""
+        step_ms = _read_number(env, "CLAUDE_K8S_POLL_EXTEND_STEP_MS", EXTEND_STEP_MS)
+        max_errors = _read_number(env, "CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS", MAX_CONSECUTIVE_ERRORS)
+        return cls(
+            progress=env.get("CLAUDE_K8S_PROGRESS", "").strip().lower() not in _OFF,
+            min_total_ms=_read_number(env, "CLAUDE_K8S_POLL_MIN_TOTAL_MS", MIN_TOTAL_MS),
+            extend_step_ms=max(step_ms, MIN_EXTEND_STEP_MS),
+            max_errors=max(max_errors, 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PollSchedule:
+    """When to poll, in seconds. The first poll is immediate.
+
+    With `pauses`, there is one more poll after each of them. Without, polls repeat every `interval` until
+    `timeout`.
+    """
+
+    pauses: tuple[float, ...] = ()
+    interval: float = 15.0
+    timeout: float | None = TIMEOUT
+    settings: PollSettings = field(default_factory=PollSettings)
+
+    @property
+    def count(self) -> int | None:
+        """Number of polls; None if it is not limited."""
+        return len(self.pauses) + 1 if self.pauses else None
+
+    def waits(self) -> Iterator[float]:
+        return iter(self.pauses) if self.pauses else repeat(self.interval)
+
+
+def read_schedule(
+    schedule: str | None, interval: float, timeout: float | None, settings: PollSettings
+) -> PollSchedule:
+    """The schedule from --poll-schedule (milliseconds, comma-separated), --poll-interval and --timeout.
+
+    Raises `Stop` for a value that cannot be used.
+    """
+    if interval <= 0:
+        raise Stop("usage", f"--poll-interval {interval:g}: expected seconds above 0")
+    if timeout is not None and timeout <= 0:
+        raise Stop("usage", f"--timeout {timeout:g}: expected seconds above 0")
+    if schedule is None:
+        return PollSchedule((), interval, TIMEOUT if timeout is None else timeout, settings)
+    pauses = tuple(ms / 1000 for ms in extend_pauses(_read_milliseconds(schedule), settings))
+    return PollSchedule(pauses, interval, timeout, settings)
+
+
+def extend_pauses(pauses: tuple[int, ...], settings: PollSettings) -> tuple[int, ...]:
+    """The pauses, with more appended until their sum reaches `min_total_ms`. All in milliseconds."""
+    missing = settings.min_total_ms - sum(pauses)
+    count = -(-missing // settings.extend_step_ms) if missing > 0 else 0
+    return (*pauses, *repeat(settings.extend_step_ms, count))
+
+
+def is_reported(poll: int, *, last: bool) -> bool:
+    """Whether this poll, counted from 1, is reported: the first, every third, and the last one."""
+    return poll == 1 or poll % REPORTED_EVERY == 0 or last
+
+
+def _read_milliseconds(schedule: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in schedule.split(",") if part.strip()]
+    if not parts or not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        raise Stop(
+            "usage",
+            f"--poll-schedule {schedule!r}: expected milliseconds separated by commas, such as 5000,10000",
+        )
+    return tuple(map(int, parts))
+
+
+def _read_number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text in _OFF:
+        return 0
+    if not (text.isascii() and text.isdecimal()):
+        raise Stop("usage", f"{name}={text}: expected a whole number, or 0")
+    return int(text)
 
 
 class Poller:
-    """One wait's looks, whatever is looked at. `over` hears why the wait ends, if the looks end it."""
+    """The polls of one wait, whatever is polled."""
 
-    def __init__(self, run_id: str, schedule: Schedule, tuning: Tuning, live: Live) -> None:
-        self.over: FirstResult[Stop] = FirstResult()
+    def __init__(self, run_id: str, schedule: PollSchedule, live: LiveView) -> None:
+        self.schedule = schedule
+        self.gave_up: FirstResult[Stop] = FirstResult()
+        """Set when the schedule is used up or too many polls in a row failed."""
         self._run_id = run_id
-        self._schedule = schedule
-        self._tuning = tuning
+        self._settings = schedule.settings
         self._live = live
-        self._waits = chain([0.0], schedule.waits())
-        self._look = 0
-        self._failed = 0
-        self._word = "PENDING"
+        self._pauses = chain([0.0], schedule.waits())
+        self._polls = 0
+        self._errors = 0
+        self._status = "PENDING"
 
-    async def go_on(self, query: Callable[[], Awaitable[str]]) -> None:
-        """Look until the schedule or the patience is used up; may be called again with another query."""
-        for pause in self._waits:
+    async def poll(self, query: Callable[[], Awaitable[str]]) -> None:
+        """Poll with `query`, which returns a status word, until `gave_up` is set.
+
+        If cancelled, it may be called again, with another query; the schedule continues where it was.
+        """
+        for pause in self._pauses:
             await asyncio.sleep(pause)
-            self._look += 1
-            if not await self._succeeds(query):
+            self._polls += 1
+            if not await self._query(query):
                 return
-            self.tell(self._word, last=self._look == self._schedule.count)
-        self.over.offer(Stop("poll_timeout", f"no end after {self._look} looks; the run goes on"))
+            self.report(self._status, last=self._polls == self.schedule.count)
+        self.gave_up.offer(Stop("poll_timeout", f"no end after {self._polls} polls; {RUN_CONTINUES}"))
 
-    def tell(self, word: str, *, last: bool, final: bool = False) -> None:
-        """One line in the manner of seed 001, if this look is told; `final`: the run has ended."""
-        if self._tuning.progress and is_told(max(self._look, 1), last=last):
+    def report(self, status: str, *, last: bool, final: bool = False) -> None:
+        """Print the status if the current poll is reported; if `final`, without the poll's number."""
+        if self._settings.progress and is_reported(max(self._polls, 1), last=last):
             elapsed = f"[{int(self._live.elapsed())}s]"
-            of = f"/{self._schedule.count}" if self._schedule.count else ""
-            look = f"  look={self._look}{of}" if self._look and not final else ""
+            total = f"/{self.schedule.count}" if self.schedule.count else ""
+            number = f"  look={self._polls}{total}" if self._polls and not final else ""
             self._live.progress(
-                f"  {elapsed:<5} run={self._run_id}  status={word}  lines={self._live.lines}{look}"
+                f"  {elapsed:<5} run={self._run_id}  status={status}  lines={self._live.lines}{number}"
             )
 
-    async def _succeeds(self, query: Callable[[], Awaitable[str]]) -> bool:
-        """Whether to go on looking: the answer is the new word, or one failure more."""
+    async def _query(self, query: Callable[[], Awaitable[str]]) -> bool:
+        """Poll once. False if there were too many errors in a row."""
         try:
-            self._word = await query()
+            self._status = await query()
         except ClusterError as error:
-            self._failed += 1
-            if self._failed >= self._tuning.errors:
-                why = f"{self._failed} looks in a row failed, the last one with: {error}; the run goes on"
-                self.over.offer(Stop("poll_aborted", why))
+            self._errors += 1
+            if self._errors >= self._settings.max_errors:
+                reason = f"{self._errors} polls in a row failed, the last one with: {error}"
+                self.gave_up.offer(Stop("poll_aborted", f"{reason}; {RUN_CONTINUES}"))
                 return False
         else:
-            self._failed = 0
+            self._errors = 0
         return True

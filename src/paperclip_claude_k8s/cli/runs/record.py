@@ -1,23 +1,25 @@
-"""What is written down of one run, so that any shell can go on with it."""
+"""The record of one run, from which any later command can continue it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus
+from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus, failure, resumable
 from paperclip_claude_k8s.host.redact import MASK, holds_secret, is_secret_name
 
 VERSION = 1
-"""Of the file format; a higher one was written by a newer claude-k8s."""
+"""Version of the file format. A higher one was written by a newer claude-k8s."""
+RENAMED = {"target": "place", "quota": "gate", "cleaned_up": "tidied"}
+"""Field → its key in `record.json`, where they differ. The keys stay, so that older records can be read."""
 Phase = Literal["reserved", "submitting", "polling", "ended"]
-"""Announced by `spawn`; no Job yet, as far as is known; the Job exists; the result is in the record."""
-Gate = Literal["", "asking", "granted"]
-"""The quota gate: none was asked yet; asked, and no answer heard; passed."""
+"""Nothing was submitted yet; a Job may exist; the Job exists; the run has an `outcome`."""
+QuotaState = Literal["", "asking", "granted"]
+"""The quota service was not asked yet; was asked, and its answer is unknown; has admitted the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPart:
-    """One Job of the run, and where its output begins in the run's files, in bytes."""
+    """One Job of the run, and the offsets in bytes at which its output begins in the run's files."""
 
     uid: str
     name: str
@@ -26,8 +28,12 @@ class JobPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which cluster: the API server's address and a digest of it, since some addresses hold a token."""
+class RunTarget:
+    """Cluster and namespace of a run.
+
+    Clusters are compared by `digest`, a hash of the API server's URL, because some URLs contain a token.
+    `server` is scheme, host and port only, for messages.
+    """
 
     server: str = ""
     digest: str = ""
@@ -36,27 +42,46 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`request` is what `execute` gets, without callbacks; `outcome` the answer of an ended run."""
+    """See `RENAMED` for the keys in `record.json`."""
 
     run_id: str
     created: str
     request: Mapping[str, Any] = field(repr=False)
+    """The context for `execute`, without callbacks."""
     phase: Phase = "submitting"
     updated: str = ""
-    gate: Gate = ""
-    place: Place = field(default_factory=Place)
+    quota: QuotaState = ""
+    target: RunTarget = field(default_factory=RunTarget)
     embedded: bool = False
-    """On a development cluster that lives inside of the shell, and ends with it."""
+    """The run is on a development cluster that is embedded in the command's process and ends with it."""
     jobs: tuple[JobPart, ...] = ()
     position: int = 0
-    """How far the agent's output was saved when this was written, in bytes."""
+    """Bytes of the agent's stdout that were saved when this was written."""
     outcome: Answer | None = None
-    tidied: bool = True
-    """Whether the Job of an ended run was seen off; the shell may have been killed between the two."""
+    """The answer of an ended run."""
+    cleaned_up: bool = True
+    """False: the run has ended, and its Job has not been deleted yet."""
 
     @property
     def status(self) -> str:
         return str(self.outcome["status"]) if self.outcome is not None else "polling"
+
+    @property
+    def run_status(self) -> RunStatus:
+        """What the record says of a run that has no outcome."""
+        if self.phase == "reserved":
+            return "not_submitted"
+        return "unknown" if self.phase == "submitting" else "polling"
+
+    @property
+    def kubeconfig(self) -> str | None:
+        path = self.request["config"].get("kubeconfig")
+        return str(path) if path else None
+
+    def with_kubeconfig(self, path: str) -> "Record":
+        return replace(
+            self, request={**self.request, "config": {**self.request["config"], "kubeconfig": path}}
+        )
 
     def part(self, uid: str) -> JobPart | None:
         return next((job for job in self.jobs if job.uid == uid), None)
@@ -66,69 +91,76 @@ class Record:
         return replace(self, jobs=(*others, part))
 
     def submitted(self) -> "Record":
-        """Its Job exists: the request's secrets are needed no more, unless a second attempt may follow."""
-        kept = self.request if _resumes(self.request) else without_secrets(self.request)
-        return replace(self, phase="polling", request=kept)
+        """The Job exists, so the secrets are removed, unless a second attempt may need the request again."""
+        request = self.request if _resumes_session(self.request) else redact_request(self.request)
+        return replace(self, phase="polling", request=request)
 
-    def again(self) -> "Record":
-        """Its session is lost: a Job with a fresh one is to be made."""
+    def with_fresh_session(self) -> "Record":
+        """The session to resume was lost: a second Job with a fresh session is about to be created."""
         return replace(self, phase="submitting", request={**self.request, "runtime": {}})
 
-    def ended(self, outcome: Answer, *, tidied: bool) -> "Record":
-        return replace(
-            self, phase="ended", outcome=outcome, tidied=tidied, request=without_secrets(self.request)
-        )
+    def ended(self, outcome: Answer, *, cleaned_up: bool) -> "Record":
+        request = redact_request(self.request)
+        return replace(self, phase="ended", outcome=outcome, cleaned_up=cleaned_up, request=request)
 
     def to_json(self) -> dict[str, Any]:
-        return {"version": VERSION, "status": self.status, **asdict(self)}
+        content = {RENAMED.get(name, name): value for name, value in asdict(self).items()}
+        return {"version": VERSION, "status": self.status, **content}
 
 
-def run_status_of(record: Record) -> RunStatus:
-    """What is written down of a run that has no outcome."""
-    if record.phase == "reserved":
-        return "not_submitted"
-    return "unknown" if record.phase == "submitting" else "polling"
+class RecordInvalid(ValueError):
+    """The JSON is not a record of this version. The message completes "the record ..."."""
 
 
-class NotARecord(ValueError):
-    """The JSON is no record of ours; the message completes "the record ..."."""
-
-
-def read_record(told: object) -> Record:
-    """Raises `NotARecord`."""
-    if not isinstance(told, dict):
-        raise NotARecord("is no JSON object")
-    version = told.get("version")
+def read_record(content: object) -> Record:
+    """Raises `RecordInvalid`."""
+    if not isinstance(content, dict):
+        raise RecordInvalid("is not a JSON object")
+    version = content.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise NotARecord(f"was written by a newer claude-k8s (format {version}, this one reads {VERSION})")
+        raise RecordInvalid(f"was written by a newer claude-k8s (format {version}, this one reads {VERSION})")
     if version != VERSION:
-        raise NotARecord(f"has no known format (version {version!r})")
-    known = {name.name for name in fields(Record)}
+        raise RecordInvalid(f"has an unknown format (version {version!r})")
+    keys = {item.name: RENAMED.get(item.name, item.name) for item in fields(Record)}
     try:
-        return Record(
-            **{key: value for key, value in told.items() if key in known - {"place", "jobs"}},
-            place=Place(**told["place"]),
-            jobs=tuple(JobPart(**job) for job in told["jobs"]),
-        )
+        values = {name: content[key] for name, key in keys.items() if key in content}
+        values["target"] = RunTarget(**content["place"])
+        values["jobs"] = tuple(JobPart(**job) for job in content["jobs"])
+        return Record(**values)
     except (KeyError, TypeError) as error:
-        raise NotARecord(f"is damaged: {error}") from None
+        raise RecordInvalid(f"is damaged: {error}") from None
 
 
-def without_secrets(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with every value masked that its name or its shape gives away; the prompt stays."""
-    masked = {**request, "config": _masked(request.get("config", {}))}
-    return {key: value for key, value in masked.items() if key != "authToken"}
+def polling_answer(record: Record) -> Answer:
+    """The answer about a run that has not ended."""
+    job = record.jobs[-1].name if record.jobs else None
+    answer = {"run_id": record.run_id, "status": "polling", "job": job, "namespace": record.target.namespace}
+    return resumable(answer)
 
 
-def _masked(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any JSON
+def lost_answer(record: Record) -> Answer:
+    """The answer about a run whose Job is gone and whose result is not in the record."""
+    reason = "the run's result was never collected: its Job was deleted or its TTL expired"
+    if record.embedded:
+        reason = "the development cluster of this run was embedded in the command and ended with it"
+    return failure("result_lost", f"{reason}; start a new run", record.run_id)
+
+
+def redact_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with each value masked whose name or format marks it as a secret. The prompt is kept."""
+    redacted = {**request, "config": _redact(request.get("config", {}))}
+    return {key: value for key, value in redacted.items() if key != "authToken"}
+
+
+def _redact(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any JSON
     if isinstance(value, Mapping):
-        return {key: _masked(item, str(key)) for key, item in value.items()}
+        return {key: _redact(item, str(key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_masked(item, name) for item in value]
+        return [_redact(item, name) for item in value]
     if isinstance(value, str) and (is_secret_name(name) or holds_secret(value)):
         return MASK
     return value
 
 
-def _resumes(request: Mapping[str, Any]) -> bool:
+def _resumes_session(request: Mapping[str, Any]) -> bool:
     return bool((request.get("runtime") or {}).get("sessionId"))

@@ -1,24 +1,44 @@
-"""The folder of all records: private, every file written whole or not at all."""
+"""The state folder: one folder per run, readable by its owner only, each record replaced atomically."""
 
 import fcntl
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from paperclip_claude_k8s.base.strict_json import strict_json
-from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.runs.disk import DISK, Disk
-from paperclip_claude_k8s.cli.runs.record import NotARecord, Record, read_record
+from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk
+from paperclip_claude_k8s.cli.runs.record import Record, RecordInvalid, read_record
 from paperclip_claude_k8s.cli.runs.replies import Stop
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.ports import utc_now
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def state_folder(env: Mapping[str, str]) -> Path:
+    """`$CLAUDE_K8S_STATE_DIR`, else `claude-k8s` in `$XDG_STATE_HOME`, which defaults to `~/.local/state`.
+
+    Earlier versions ignored XDG_STATE_HOME: while only the folder below `~/.local/state` exists, it is used.
+    """
+    if named := env.get("CLAUDE_K8S_STATE_DIR", "").strip():
+        return Path(named).expanduser().absolute()
+    default = Path(env.get("HOME") or "/", ".local", "state", "claude-k8s").absolute()
+    base = Path(env.get("XDG_STATE_HOME", "").strip())
+    if not base.is_absolute():  # the XDG specification says to ignore relative paths
+        return default
+    folder = base / "claude-k8s"
+    return default if default.exists() and not folder.exists() else folder
+
+
+def devcluster_folder(env: Mapping[str, str]) -> Path:
+    """Folder of the development cluster that `devcluster up` starts."""
+    return state_folder(env) / "devcluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +46,7 @@ class RunFiles:
     """The files of one run."""
 
     folder: Path
-    disk: Disk = DISK
+    disk: Disk = REAL_DISK
 
     @property
     def record(self) -> Path:
@@ -44,31 +64,31 @@ class RunFiles:
 
     @property
     def log(self) -> Path:
-        """What the adapter said, stamped, with the agent's stderr between."""
+        """The adapter's status lines with timestamps, interleaved with the agent's stderr."""
         return self.folder / "log"
 
     @property
-    def stop(self) -> Path:
-        """There once somebody wants the run cancelled."""
+    def cancel_request(self) -> Path:
+        """Exists once somebody has asked to cancel the run."""
         return self.folder / "stop"
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Be the shell that works on this run, for the length of the block; False: another one is.
+    def try_lock(self) -> Iterator[bool]:
+        """Hold the run's lock for the duration of the block; False if another process holds it.
 
-        The kernel takes the lock from a process that dies, however it dies. Raises `Stop`.
+        The kernel releases the lock when the process ends, however it ends. Raises `Stop`.
         """
         try:
-            handle = self._opened_lock()
+            handle = self._open_lock()
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise state_error(self.folder, error) from None
         try:
-            yield _is_taken(handle, self.folder)
+            yield _flock(handle, self.folder)
         finally:
             os.close(handle)
 
-    def _opened_lock(self) -> int:
-        """To read only where nothing can be written: who only looks needs no room."""
+    def _open_lock(self) -> int:
+        """Falls back to read-only: a call that only reads must work on a full or read-only disk."""
         path = self.folder / "lock"
         try:
             return self.disk.open(path)
@@ -78,68 +98,70 @@ class RunFiles:
             raise
 
 
-def _is_taken(handle: int, folder: Path) -> bool:
-    """Whether the lock is ours now. Raises `Stop` where the file system has none."""
+def _flock(handle: int, folder: Path) -> bool:
+    """Whether the lock could be taken. Raises `Stop` if the file system does not support locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise state_error(folder, error) from None
     return True
 
 
 class State:
     """All runs of one user."""
 
-    def __init__(self, folder: Path, disk: Disk = DISK) -> None:
-        """Raises `Stop` where the folder cannot be used."""
+    def __init__(self, folder: Path, disk: Disk = REAL_DISK) -> None:
+        """Raises `Stop` if the folder cannot be used."""
         self.folder = folder
         self.disk = disk
         try:
-            self._private(self.folder / "runs")
+            self._make_private(self.folder / "runs")
         except OSError as error:
-            raise unwritable(self.folder, error, "set CLAUDE_K8S_STATE_DIR to a folder") from None
+            raise state_error(self.folder, error, "set CLAUDE_K8S_STATE_DIR to a folder") from None
 
     def files(self, run_id: str) -> RunFiles:
         return RunFiles(self.folder / "runs" / run_id, self.disk)
 
     def read(self, run_id: str) -> Record:
-        """Raises `Stop`: unknown run, or a record that cannot be read."""
+        """Raises `Stop` if the run is unknown or its record cannot be read."""
         if not _RUN_ID.fullmatch(run_id) or not _exists(self.files(run_id).record):
-            hint = "`claude-k8s history` lists those that are known here"
+            hint = "`claude-k8s history` lists the known runs"
             raise Stop("unknown_run", f"run {run_id} is not known in {self.folder}; {hint}")
+        path = self.files(run_id).record
         try:
-            return read_record(json.loads(self.files(run_id).record.read_text(encoding="utf-8")))
-        except (OSError, ValueError, NotARecord) as error:
-            why = str(error) if isinstance(error, NotARecord) else f"cannot be read: {error}"
-            path = self.files(run_id).record
-            raise Stop("record_unreadable", f"the record {path} {why}", run_id=run_id) from None
+            return read_record(json.loads(path.read_text(encoding="utf-8")))
+        except RecordInvalid as error:
+            reason = str(error)
+        except (OSError, ValueError) as error:
+            reason = f"cannot be read: {error}"
+        raise Stop("record_unreadable", f"the record {path} {reason}", run_id=run_id)
 
     def write(self, record: Record) -> Record:
-        """Replace the record as a whole; readable by its owner alone. Raises `Stop`."""
+        """Replace the record and return it with its new time. Raises `Stop`."""
         record = replace(record, updated=format_time(utc_now()))
         files = self.files(record.run_id)
         try:
-            self._private(files.folder)
-            write_whole(files.record, strict_json(record.to_json(), indent=2), self.disk)
+            self._make_private(files.folder)
+            write_atomically(files.record, strict_json(record.to_json(), indent=2), self.disk)
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise state_error(self.folder, error) from None
         return record
 
-    def wish_stopped(self, run_id: str) -> None:
-        """Leave word for whoever works on the run that it shall be cancelled. Raises `Stop`."""
+    def request_cancel(self, run_id: str) -> None:
+        """Ask the process that works on the run to cancel it. Raises `Stop`."""
         try:
-            os.close(self.disk.open(self.files(run_id).stop))
+            os.close(self.disk.open(self.files(run_id).cancel_request))
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise state_error(self.folder, error) from None
 
     def all(self) -> list[Record | Stop]:
-        """Every record, the newest first; for one that cannot be read, why. Raises `Stop`."""
+        """Every record, newest first; in place of an unreadable one, the reason. Raises `Stop`."""
         try:
             return self._all()
         except OSError as error:
-            raise unwritable(self.folder, error) from None
+            raise state_error(self.folder, error) from None
 
     def _all(self) -> list[Record | Stop]:
         found: list[tuple[str, Record | Stop]] = []
@@ -154,38 +176,40 @@ class State:
                 found.append((format_time(changed), stop))
         return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
-    def _private(self, folder: Path) -> None:
+    def _make_private(self, folder: Path) -> None:
         self.disk.make_folder(folder)
         for part in (self.folder, folder):
             self.disk.make_private(part)
 
 
-def write_whole(path: Path, content: bytes, disk: Disk) -> None:
-    """Either all of it is there afterwards, on the disk, or what was there before. Raises `OSError`."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = disk.open(beside, new=True)
+def write_atomically(path: Path, content: bytes, disk: Disk) -> None:
+    """Replace the file's content and sync it to disk. On failure the file is unchanged. Raises `OSError`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = disk.open(temporary, new=True)
     try:
         try:
             disk.write_at(handle, content, 0)
-            disk.sync(handle)
+            disk.sync(
+                handle
+            )  # before the rename: otherwise a power cut could leave an empty file in its place
         finally:
             os.close(handle)
-        disk.replace(beside, path)
+        disk.replace(temporary, path)
     except OSError:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def _exists(path: Path) -> bool:
-    """Also where it may not be looked at: then reading it tells why."""
+    """True also if the path may not be accessed: reading it then raises with the reason."""
     try:
         return path.exists()
     except OSError:
         return True
 
 
-def unwritable(folder: Path, error: OSError, step: str = "") -> Stop:
-    """`step`: what to do, where that is not plain from what became of the run."""
-    why = f"{folder} cannot be used: {error.strerror or error}"
-    return Stop("state_unwritable", f"{why}; {step}" if step else why)
+def state_error(folder: Path, error: OSError, next_step: str = "") -> Stop:
+    """The `Stop` for a folder that cannot be used. `next_step`: what the operator can do about it."""
+    detail = f"{folder} cannot be used: {error.strerror or error}"
+    return Stop("state_unwritable", f"{detail}; {next_step}" if next_step else detail)

@@ -1,63 +1,49 @@
-"""A call about one run, from its record to its answer, beside other calls about the same run."""
+"""Waiting for the answer of a run, while other calls may be about the same run.
+
+Of all calls about one run on this machine, one holds the run's lock and works on it (`worker`). The others
+read its record every half second, and take over the lock if its holder dies. So each call returns the same
+answer.
+"""
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-from paperclip_claude_k8s.cli.live import Live
-from paperclip_claude_k8s.cli.runs.early_replies import polling
-from paperclip_claude_k8s.cli.runs.output import Output
-from paperclip_claude_k8s.cli.runs.poll_schedule import Schedule, Tuning
-from paperclip_claude_k8s.cli.runs.poller import Poller
-from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, Answer, Stop, resumable, stop_within
-from paperclip_claude_k8s.cli.runs.state import State
-from paperclip_claude_k8s.cli.runs.worker import Terms, Worker
-from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.process import Connect, connect
+from paperclip_claude_k8s.cli.runs.call import RunCall
+from paperclip_claude_k8s.cli.runs.record import polling_answer
+from paperclip_claude_k8s.cli.runs.replies import (
+    CUT_SHORT,
+    RUN_CONTINUES,
+    Answer,
+    Stop,
+    find_stop,
+    resumable,
+)
+from paperclip_claude_k8s.cli.runs.worker import Worker
 
-GLANCE = 0.5
-"""Seconds between two tries to become the shell that works on the run."""
-
-ELSEWHERE = 5.0
-"""Seconds between two tries to adopt a Job whose holder lives on another machine."""
+RECORD_INTERVAL = 0.5
+"""Seconds between two reads of the record while another process works on the run."""
+REMOTE_HOLDER_PAUSE = 5.0
+"""Seconds between two attempts to adopt a Job whose holder runs on another machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What the options ask for."""
-
-    schedule: Schedule
-    tuning: Tuning
-    settings: ProcessSettings
-    once: bool = False
-    submit: bool = False
-    kubeconfig: str | None = None
-    output: Path | None = None
-    connect: Connect = connect
-
-
-async def attend(state: State, run_id: str, call: Call, live: Live) -> Answer:
-    """The run's answer, or `"status": "polling"` where only a look was asked for.
+async def wait_for_answer(call: RunCall) -> Answer:
+    """The run's answer, or one with `"status": "polling"` if the call does not wait for the end.
 
     Raises:
-        Stop: the wait is over, or cannot go on; the run may. Where `--output` is wanted and cannot be
-            written, it is that, whatever the run's own answer is.
+        Stop: The wait is over or cannot continue; the run may continue. Also if --output cannot be written,
+            whatever the run's own answer is.
     """
-    state.read(run_id)
-    output = Output(call.output, state.files(run_id)) if call.output is not None else None
-    visit = _Visit(state, run_id, call, live, output)
     try:
-        answer = await visit.in_time()
+        answer = await _answer_in_time(call)
     except (Stop, asyncio.CancelledError) as error:
-        known = visit.outcome() if _is_cut_short(error) else None
-        if known is None:
-            raise visit.with_trouble(error) from None
-        if isinstance(error, asyncio.CancelledError):  # a signal: whoever caught it knows the outcome too
-            visit.leave(known)
+        outcome = _read_outcome(call) if _is_cut_short(error) else None
+        if outcome is None:
+            raise _with_output_error(call, error) from None
+        if isinstance(error, asyncio.CancelledError):  # a signal: who handles it reads the outcome, too
+            _finish_output(call, outcome)
             raise
-        answer = known
-    visit.leave(answer)
+        answer = outcome
+    _finish_output(call, answer)
     return answer
 
 
@@ -65,104 +51,103 @@ def _is_cut_short(error: BaseException) -> bool:
     return not isinstance(error, Stop) or error.error in CUT_SHORT
 
 
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    state: State
-    run_id: str
-    call: Call
-    live: Live
-    output: Output | None
+async def _answer_in_time(call: RunCall) -> Answer:
+    """The answer within --timeout. Raises `Stop`."""
+    limit = call.poller.schedule.timeout
+    try:
+        async with asyncio.timeout(limit) as scope:
+            return await _answer(call)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        phase = call.state.read(call.run_id).phase
+        run_state = RUN_CONTINUES if phase == "polling" else "no Job of the run was observed yet"
+        more = resumable({"run_id": call.run_id})
+        raise Stop("poll_timeout", f"no end within {limit:g}s; {run_state}", **more) from None
+    except ExceptionGroup as errors:
+        stop = find_stop(errors)
+        if stop is None:
+            raise
+        raise stop from None
 
-    async def in_time(self) -> Answer:
-        """What `make` gives. Raises `Stop`."""
-        limit = self.call.schedule.timeout
-        try:
-            async with asyncio.timeout(limit) as scope:
-                return await self.make()
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            phase = self.state.read(self.run_id).phase
-            goes_on = "the run goes on" if phase == "polling" else "no Job of the run was seen yet"
-            more = resumable({"run_id": self.run_id})
-            raise Stop("poll_timeout", f"no end within {limit:g}s; {goes_on}", **more) from None
-        except ExceptionGroup as errors:
-            stop = stop_within(errors)
-            if stop is None:
-                raise
-            raise stop from None
 
-    def outcome(self) -> Answer | None:
-        """The run's own answer, if it has ended by now."""
-        with suppress(Stop):
-            return self.state.read(self.run_id).outcome
-        return None
+async def _answer(call: RunCall) -> Answer:
+    """Alternate between working on the run and watching another process do so, until there is an answer."""
+    files = call.state.files(call.run_id)
+    record = call.state.read(call.run_id)
+    if record.outcome is not None and record.cleaned_up:  # no lock is needed, as nothing has to be written
+        return _report(call, record.outcome)
+    while True:
+        with files.try_lock() as locked:
+            record = call.state.read(call.run_id)  # under the lock: its last holder may have written it since
+            if locked:
+                answer = await Worker(call, record).work()
+                if answer is not None:
+                    return _report(call, answer)
+                await asyncio.sleep(REMOTE_HOLDER_PAUSE)
+        if call.options.mode != "wait":
+            return record.outcome or polling_answer(record)
+        answer = await _watch_holder(call)
+        if answer is not None:
+            return _report(call, answer)
 
-    def leave(self, answer: Answer) -> None:
-        """See to it that `--output` holds all there is. Raises `Stop`."""
-        if self.output is None:
-            return
-        if answer["status"] != "polling":
-            self.output.finish(answer)
-            return
-        self.output.grow()
-        if self.output.trouble is not None:
-            raise self.output.trouble.about("polling")
 
-    def with_trouble(self, error: BaseException) -> BaseException:
-        """The error, which also tells of `--output` where that is behind."""
-        if self.output is not None:
-            self.output.grow()
-            if self.output.trouble is not None and isinstance(error, Stop):
-                error.more.setdefault("output_error", self.output.trouble.detail)
-        return error
+async def _watch_holder(call: RunCall) -> Answer | None:
+    """Wait for the answer of the process that works on the run. None once its lock is free. Raises `Stop`."""
+    poller = call.poller
+    async with asyncio.TaskGroup() as group:
+        polling = group.create_task(poller.poll(lambda: _recorded_status(call)))
+        while not poller.gave_up.is_set():
+            await asyncio.sleep(RECORD_INTERVAL)
+            record = call.state.read(call.run_id)
+            if record.outcome is not None or _is_unlocked(call):
+                break
+        polling.cancel()
+    if poller.gave_up.is_set():
+        stop = await poller.gave_up.heard()
+        raise Stop(stop.error, stop.detail, **resumable({"run_id": call.run_id}))
+    return record.outcome
 
-    async def make(self) -> Answer:
-        call = self.call
-        looks = Poller(self.run_id, call.schedule, call.tuning, self.live)
-        manner = "submit" if call.submit else "once" if call.once else "wait"
-        terms = Terms(call.settings, looks, manner, call.kubeconfig, self.output, call.connect)  # type: ignore[arg-type]
-        files = self.state.files(self.run_id)
-        record = self.state.read(self.run_id)
-        if record.outcome is not None and record.tidied:  # nothing is left to do, or to write down
-            return self._told(record.outcome, looks)
-        while True:
-            with files.held() as ours:
-                record = self.state.read(self.run_id)
-                if ours:
-                    answer = await Worker(self.state, record, terms, self.live).take()
-                    if answer is not None:
-                        return self._told(answer, looks)
-                    await asyncio.sleep(ELSEWHERE)
-            if call.once or call.submit:
-                return record.outcome or polling(record)
-            answer = await self._observe(looks)
-            if answer is not None:
-                return self._told(answer, looks)
 
-    async def _observe(self, looks: Poller) -> Answer | None:
-        """Another shell has the run: wait for its answer, or for the chance to take over."""
-        async with asyncio.TaskGroup() as group:
-            telling = group.create_task(looks.go_on(self._seen_from_here))
-            while not looks.over.is_set():
-                await asyncio.sleep(GLANCE)
-                record = self.state.read(self.run_id)
-                if record.outcome is not None or self._free():
-                    break
-            telling.cancel()
-        if looks.over.is_set():
-            stop = await looks.over.heard()
-            raise Stop(stop.error, stop.detail, **resumable({"run_id": self.run_id}))
-        return record.outcome
+def _is_unlocked(call: RunCall) -> bool:
+    with call.state.files(call.run_id).try_lock() as locked:
+        return locked
 
-    def _free(self) -> bool:
-        with self.state.files(self.run_id).held() as ours:
-            return ours
 
-    async def _seen_from_here(self) -> str:
-        return "RUNNING" if self.state.read(self.run_id).phase == "polling" else "PENDING"
+async def _recorded_status(call: RunCall) -> str:
+    return "RUNNING" if call.state.read(call.run_id).phase == "polling" else "PENDING"
 
-    def _told(self, answer: Answer, looks: Poller) -> Answer:
-        if answer["status"] != "polling":
-            looks.tell(str(answer["status"]).upper(), last=True, final=True)
-        return answer
+
+def _report(call: RunCall, answer: Answer) -> Answer:
+    """Print the final status, and return the answer."""
+    if answer["status"] != "polling":
+        call.poller.report(str(answer["status"]).upper(), last=True, final=True)
+    return answer
+
+
+def _read_outcome(call: RunCall) -> Answer | None:
+    """The run's own answer, if it has ended by now and its record can be read."""
+    with suppress(Stop):
+        return call.state.read(call.run_id).outcome
+    return None
+
+
+def _finish_output(call: RunCall, answer: Answer) -> None:
+    """Bring --output up to date. Raises `Stop`."""
+    if call.output is None:
+        return
+    if answer["status"] != "polling":
+        call.output.finish(answer)
+        return
+    call.output.update()
+    if call.output.error is not None:
+        raise call.output.error.about("polling")
+
+
+def _with_output_error(call: RunCall, error: BaseException) -> BaseException:
+    """The error. If --output is not up to date, a `Stop` also gets the key `output_error`."""
+    if call.output is not None:
+        call.output.update()
+        if call.output.error is not None and isinstance(error, Stop):
+            error.more.setdefault("output_error", call.output.error.detail)
+    return error

@@ -1,282 +1,303 @@
-"""One shell's turn at a run: it holds the run's lock, and is the only one here that acts for it."""
+"""The work of the call that holds a run's lock: the only one on this machine that acts for the run.
+
+    Worker      prepares (which cluster, is there a Job, may the run start), decides, and cleans up
+    Execution   then calls `execute` or `submit`, and ends the wait when there is a reason to
+    LockedRun   what both share: the run's record, its journal, and its cluster
+
+Everything here may raise `Stop`: the call ends, and the run may continue.
+"""
 
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from paperclip_claude_k8s.cli.live import Live
 from paperclip_claude_k8s.cli.runs import quota_gate
-from paperclip_claude_k8s.cli.runs.decide import Leave, Lose, Sight, Step, Submit, Tell, Wait, next_step
-from paperclip_claude_k8s.cli.runs.early_replies import lost, polling
-from paperclip_claude_k8s.cli.runs.find_target import check_place, find_place, look
-from paperclip_claude_k8s.cli.runs.journal import FileJournal
-from paperclip_claude_k8s.cli.runs.output import Output
-from paperclip_claude_k8s.cli.runs.poller import Poller
-from paperclip_claude_k8s.cli.runs.record import Record
-from paperclip_claude_k8s.cli.runs.replies import (
-    Answer,
-    Stop,
-    failure,
-    outcome_of,
-    resumable,
+from paperclip_claude_k8s.cli.runs.call import RunCall
+from paperclip_claude_k8s.cli.runs.decide import (
+    JobStatus,
+    ReportLost,
+    ReportPolling,
+    ReturnOutcome,
+    Step,
+    Submit,
+    Wait,
+    next_step,
 )
-from paperclip_claude_k8s.cli.runs.state import RunFiles, State
+from paperclip_claude_k8s.cli.runs.journal import FileJournal
+from paperclip_claude_k8s.cli.runs.record import Record, lost_answer, polling_answer
+from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, failure, outcome_of, resumable
+from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.execute import execute, submit
 from paperclip_claude_k8s.failures import RunFailure, config_invalid
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import Ports, ProcessSettings, utc_now
-from paperclip_claude_k8s.process import Connect, Process, connect
+from paperclip_claude_k8s.ports import Ports, utc_now
+from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 
-UNSEEN = Sight(present=False)
 BLOCKED = "k8s_concurrent_run_blocked"
-STOP_LOOK = 0.5
-"""Seconds between two looks for a wish to cancel from another shell."""
+CANCEL_CHECK_INTERVAL = 0.5
+"""Seconds between two checks for a request to cancel from another process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How this call goes about its run. `kubeconfig`: the one given now, in place of the record's."""
+class LockedRun:
+    """The run whose lock this process holds."""
 
-    settings: ProcessSettings
-    looks: Poller
-    manner: Literal["wait", "once", "submit"] = "wait"
-    kubeconfig: str | None = None
-    output: Output | None = None
-    connect: Connect = connect
-
-
-class Worker:
-    """Everything here may raise `Stop`: the call ends, the run may go on."""
-
-    def __init__(self, state: State, record: Record, terms: Terms, live: Live) -> None:
-        self._state = state
-        self._terms = terms
-        self._live = live
-        self._fresh = record.phase == "reserved"
-        self._book = FileJournal(state, record, live, terms.output)
-        self._process = Process(terms.settings, terms.connect, journal=self._book)
-
-    async def take(self) -> Answer | None:
-        """The answer of this call; None when another holder, elsewhere, has the run."""
-        try:
-            return await self._take()
-        except ClusterError as error:
-            raise self._stopped(str(error)) from None
-        except Stop as stop:
-            raise stop.about(self._book.run_status, self._book.outcome) from None
-        finally:
-            await self._process.shut_down()
-            self._book.close()
+    call: RunCall
+    journal: FileJournal
+    process: Process
+    is_new: bool
+    """Nothing was submitted before this call."""
 
     @property
     def record(self) -> Record:
-        return self._book.record
+        return self.journal.record
 
-    async def _take(self) -> Answer | None:
-        if self.record.outcome is not None:
-            await self._see_off()
-            return self.record.outcome
-        if self._vanished():
-            return self._book.end(lost(self.record))
-        if self._fresh and self._files.stop.exists():
-            why = "somebody cancelled the run before it was submitted"
-            return self._book.end(failure("cancelled", why, self.record.run_id))
-        unusable = await self._find_place()
-        if unusable is not None:
-            return self._book.end(outcome_of(self.record.run_id, unusable.to_wire()))
-        step = next_step(self.record, await self._look(), utc_now(), once=self._terms.manner != "wait")
-        return await self._go(step)
+    @property
+    def ports(self) -> Ports:
+        return self.process.ports(self.record.kubeconfig)
 
-    async def _go(self, step: Step) -> Answer | None:
-        match step:
-            case Tell(answer):
-                return answer
-            case Lose():
-                return self._book.end(lost(self.record))
-            case Leave():
-                return polling(self.record)
-            case Submit():
-                return await self._admitted() or await self._submit()
-            case Wait():
-                return await self._admitted() or await self._wait()
+    @property
+    def is_cancel_requested(self) -> bool:
+        return self.call.state.files(self.call.run_id).cancel_request.exists()
 
-    # Before -----------------------------------------------------------------------------------------
+    def end(self, result: ExecutionResult) -> Answer:
+        """Write the result as the run's outcome, and return that."""
+        return self.journal.end(outcome_of(self.call.run_id, result.to_wire()))
 
-    def _vanished(self) -> bool:
-        """Its cluster lived inside of a shell that is gone."""
-        there = self.record.request["config"].get("kubeconfig")
-        return self.record.embedded and not (there and Path(there).exists())
+    def stop(self, reason: str, **more: Any) -> Stop:  # noqa: ANN401  # any JSON
+        """The `Stop` for a run whose state cannot be determined now."""
+        hint = resumable({"run_id": self.call.run_id})
+        return Stop("poll_aborted", f"cannot query the run: {reason}", **{**hint, **more})
 
-    async def _find_place(self) -> ExecutionResult | None:
-        """Where a new run goes is written down; a known one must be looked for where it is.
 
-        For a new run that has no usable way to a cluster: its result.
-        """
-        if self._terms.kubeconfig is not None:
-            config = {**self.record.request["config"], "kubeconfig": self._terms.kubeconfig}
-            self._book.record = replace(self.record, request={**self.record.request, "config": config})
+class Worker:
+    """One call's work on the run."""
+
+    def __init__(self, call: RunCall, record: Record) -> None:
+        """Raises `Stop` if the run's files cannot be opened."""
+        journal = FileJournal(call, record)
+        process = Process(call.dependencies.settings, call.dependencies.connect, journal=journal)
+        self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
+        self._journal = journal
+
+    async def work(self) -> Answer | None:
+        """The answer of this call; None if a process on another machine works on the run."""
         try:
-            here = await find_place(self._kubeconfig, await self._namespace())
+            return await self._work()
+        except ClusterError as error:
+            raise self._run.stop(str(error)) from None
+        except Stop as stop:
+            raise stop.about(self._journal.run_status, self._journal.outcome) from None
+        finally:
+            await self._run.process.shut_down()
+            self._journal.close()
+
+    @property
+    def _record(self) -> Record:
+        return self._journal.record
+
+    async def _work(self) -> Answer | None:
+        if self._record.outcome is not None:
+            await self._delete_leftover_jobs()
+            return self._record.outcome
+        if self._is_devcluster_gone():
+            return self._journal.end(lost_answer(self._record))
+        if self._run.is_new and self._run.is_cancel_requested:
+            reason = "the run was cancelled before it was submitted"
+            return self._journal.end(failure("cancelled", reason, self._record.run_id))
+        unusable = await self._resolve_target()
+        if unusable is not None:
+            return self._run.end(unusable)
+        once = self._run.call.options.mode != "wait"
+        return await self._take(next_step(self._record, await self._job_status(), utc_now(), once=once))
+
+    async def _take(self, step: Step) -> Answer | None:
+        match step:
+            case ReturnOutcome(answer):
+                return answer
+            case ReportLost():
+                return self._journal.end(lost_answer(self._record))
+            case ReportPolling():
+                return polling_answer(self._record)
+            case Submit():
+                return await self._ask_quota_gate() or await Execution(self._run).submit()
+            case Wait():
+                return await self._ask_quota_gate() or await Execution(self._run).wait()
+
+    def _is_devcluster_gone(self) -> bool:
+        """Whether the run was on a development cluster embedded in a process that has ended."""
+        path = self._record.kubeconfig
+        return self._record.embedded and not (path and Path(path).exists())
+
+    async def _resolve_target(self) -> ExecutionResult | None:
+        """Put the target into a new run's record; check that a known run is looked for on its own target.
+
+        Returns the result of a new run whose cluster cannot be used; None otherwise.
+        """
+        if (kubeconfig := self._run.call.options.kubeconfig_override) is not None:
+            self._journal.record = self._record.with_kubeconfig(kubeconfig)
+        try:
+            current = await resolve_target(self._record.kubeconfig, await self._namespace())
         except (ClusterError, RunFailure) as error:
-            if not self._fresh:
-                raise self._stopped(str(error)) from None
-            failed = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
-            return early_failure(failed, ResultInputs(utc_now()))
-        check_place(self.record, here)
-        self._book.record = replace(self.record, place=here)
+            if not self._run.is_new:
+                raise self._run.stop(str(error)) from None
+            cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
+            return early_failure(cause, ResultInputs(utc_now()))
+        check_target(self._record, current)
+        self._journal.record = replace(self._record, target=current)
         return None
 
     async def _namespace(self) -> str:
-        pinned = self.record.place.namespace or self.record.request["config"].get("namespace")
-        return str(pinned) if pinned else await own_namespace(self._ports)
+        configured = self._record.target.namespace or self._record.request["config"].get("namespace")
+        return str(configured) if configured else await own_namespace(self._run.ports)
 
-    async def _look(self) -> Sight:
-        """Only where the answer changes what is done next."""
-        undecided = self.record.phase == "submitting" and self._files.stop.exists()
-        if self._fresh or not (self._terms.manner == "once" or undecided):
-            return Sight(present=self.record.phase == "polling")
-        seen = await look(self._ports.cluster, self.record.place.namespace, self.record.run_id)
-        self._terms.looks.tell(seen.word, last=True)
-        return seen
+    async def _job_status(self) -> JobStatus:
+        """Asks the cluster only if the next step depends on it."""
+        undecided = self._record.phase == "submitting" and self._run.is_cancel_requested
+        if self._run.is_new or not (self._run.call.options.mode == "once" or undecided):
+            return JobStatus(present=self._record.phase == "polling")
+        target = self._record.target
+        status = await read_job_status(self._run.ports.cluster, target.namespace, self._record.run_id)
+        self._run.call.poller.report(status.word, last=True)
+        return status
 
-    async def _admitted(self) -> Answer | None:
-        """None: the run may be submitted. The gate is asked for new runs, once, whatever happens."""
-        if self.record.gate == "asking":
-            return self._refused(quota_gate.unanswered())
-        url = quota_gate.url_of(self.record.request["config"])
-        if self.record.phase == "reserved":
-            self._book.write(replace(self.record, phase="submitting", gate="asking" if url else ""))
+    async def _ask_quota_gate(self) -> Answer | None:
+        """None: the run may be submitted. Otherwise the answer of the run that was refused.
+
+        "asking" is written before the request is sent, so that the gate is asked at most once per run, also
+        if this process is killed in between.
+        """
+        if self._record.quota == "asking":
+            return self._refuse(quota_gate.unknown_reply())
+        url = quota_gate.url_of(self._record.request["config"])
+        if self._record.phase == "reserved":
+            self._journal.write(replace(self._record, phase="submitting", quota="asking" if url else ""))
             if url:
-                about = {"agent_id": self.record.request["agent"]["id"]}
-                refusal = quota_gate.refusal(await quota_gate.ask(url, self.record.run_id, about))
+                fields = {"agent_id": self._record.request["agent"]["id"]}
+                refusal = quota_gate.find_refusal(await quota_gate.ask(url, self._record.run_id, fields))
                 if refusal is not None:
-                    return self._refused(refusal)
-                self._book.write(replace(self.record, gate="granted"))
+                    return self._refuse(refusal)
+                self._journal.write(replace(self._record, quota="granted"))
         return None
 
-    def _refused(self, stop: Stop) -> Answer:
-        return self._book.end(failure(stop.error, stop.detail, self.record.run_id, **stop.more))
+    def _refuse(self, stop: Stop) -> Answer:
+        return self._journal.end(failure(stop.error, stop.detail, self._record.run_id, **stop.more))
 
-    # The run ----------------------------------------------------------------------------------------
+    async def _delete_leftover_jobs(self) -> None:
+        """Delete the Job of an ended run, if a process was killed between writing the result and doing so."""
+        if self._record.cleaned_up or self._is_devcluster_gone():
+            return
+        namespace = self._record.target.namespace
+        jobs = [JobRef(namespace, part.name, part.uid) for part in self._record.jobs]
+        with suppress(ClusterError, TimeoutError, Stop):  # the next call tries again
+            async with asyncio.timeout(self._run.call.dependencies.settings.timings.tidy):
+                for job in jobs:
+                    await self._run.ports.cluster.delete_job(job, "Background")
+                self._journal.write(replace(self._record, cleaned_up=True))
 
-    async def _submit(self) -> Answer | None:
-        with self._process.running():
-            result = await submit(self._context(asyncio.Event()), self._process)
-        await self._unless_broken()
-        return polling(self.record) if result is None else self._concluded(result)
 
-    async def _wait(self) -> Answer | None:
-        """Stay with the run until it ends or there is a reason not to."""
-        stop, over = asyncio.Event(), self._terms.looks.over
-        had_job = self.record.phase == "polling"
+class Execution:
+    """One call of `execute` or `submit` for the run."""
+
+    def __init__(self, run: LockedRun) -> None:
+        self._run = run
+        self._journal = run.journal
+        self._poller = run.call.poller
+
+    @property
+    def _record(self) -> Record:
+        return self._journal.record
+
+    async def submit(self) -> Answer | None:
+        """Ensure that the run's Job exists, and leave it."""
+        with self._run.process.running():
+            result = await submit(self._context(asyncio.Event()), self._run.process)
+        await self._raise_write_error()
+        return polling_answer(self._record) if result is None else self._conclude(result)
+
+    async def wait(self) -> Answer | None:
+        """Stay with the run until it ends, the polls give up, or its files cannot be written."""
+        cancelled, had_job = asyncio.Event(), self._record.phase == "polling"
+        gave_up, write_error = self._poller.gave_up, self._journal.write_error
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._execute(stop), name="run")
+            run = group.create_task(self._execute(cancelled), name="run")
             reasons = [
-                group.create_task(over.heard(), name="over"),
-                group.create_task(self._book.broken.heard(), name="disk"),
+                group.create_task(gave_up.heard(), name="polls gave up"),
+                group.create_task(write_error.heard(), name="write error"),
             ]
             others = [
-                group.create_task(self._terms.looks.go_on(self._query), name="looks"),
-                group.create_task(self._mind_stop(stop, had_job=had_job), name="stop"),
+                group.create_task(self._poller.poll(self._query), name="polls"),
+                group.create_task(self._watch_cancel_request(cancelled, had_job=had_job), name="cancel"),
             ]
-            await asyncio.wait([work, *reasons], return_when=asyncio.FIRST_COMPLETED)
-            if self._book.broken.is_set() and self._book.outcome is not None:
-                await asyncio.wait([work])  # the agent has ended: what is left to do is to tidy
-            for task in (*others, *reasons, work):
+            await asyncio.wait([run, *reasons], return_when=asyncio.FIRST_COMPLETED)
+            if write_error.is_set() and self._journal.outcome is not None:
+                await asyncio.wait([run])  # the agent has ended: let `execute` finish its clean-up
+            for task in (*others, *reasons, run):
                 task.cancel()
-        await self._unless_broken()
-        if not work.cancelled():
-            return self._concluded(work.result())
-        if self.record.outcome is not None:
-            return self.record.outcome
-        reason = await over.heard()
-        raise Stop(
-            reason.error, reason.detail, **{**resumable({"run_id": self.record.run_id}), **reason.more}
-        )
+        await self._raise_write_error()
+        if not run.cancelled():
+            return self._conclude(run.result())
+        if self._record.outcome is not None:
+            return self._record.outcome
+        stop = await gave_up.heard()
+        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": self._record.run_id}), **stop.more})
 
-    async def _unless_broken(self) -> None:
-        """Raises `Stop` where something of the run could not be written down, whatever became of it."""
-        if self._book.broken.is_set():
-            raise await self._book.broken.heard()
+    async def _raise_write_error(self) -> None:
+        """Raises `Stop` if anything of the run could not be written, whatever its result is."""
+        if self._journal.write_error.is_set():
+            raise await self._journal.write_error.heard()
 
-    async def _execute(self, stop: asyncio.Event) -> ExecutionResult:
-        with self._process.running():
-            return await execute(self._context(stop), self._process)
+    async def _execute(self, cancelled: asyncio.Event) -> ExecutionResult:
+        with self._run.process.running():
+            return await execute(self._context(cancelled), self._run.process)
 
-    def _context(self, stop: asyncio.Event) -> dict[str, Any]:
-        request = dict(self.record.request)
+    def _context(self, cancelled: asyncio.Event) -> dict[str, Any]:
+        request = dict(self._record.request)
         config = {key: value for key, value in request.pop("config").items() if key not in quota_gate.KEYS}
-        pinned = self.record.place.namespace
+        namespace = self._record.target.namespace
         return {
             **request,
-            "runId": self.record.run_id,
-            "config": {**config, "namespace": pinned} if pinned else config,
-            "onLog": self._book.on_log,
-            "signal": stop,
+            "runId": self._record.run_id,
+            "config": {**config, "namespace": namespace} if namespace else config,
+            "onLog": self._journal.on_log,
+            "signal": cancelled,
         }
 
     async def _query(self) -> str:
-        """Status by one question to the cluster; none while there is nothing to ask about."""
-        if not self._book.job.is_set():
+        """The status of the run's Job, from the cluster; PENDING until there is a Job."""
+        if not self._journal.job.is_set():
             return "PENDING"
-        job = await self._book.job.heard()
-        return (await look(self._ports.cluster, job.namespace, self.record.run_id)).word
+        job = await self._journal.job.heard()
+        return (await read_job_status(self._run.ports.cluster, job.namespace, self._record.run_id)).word
 
-    async def _mind_stop(self, stop: asyncio.Event, *, had_job: bool) -> None:
-        """A Job that exists has to be ours before it can be ended: a wish to cancel waits for that."""
-        while not self._files.stop.exists():  # noqa: ASYNC110  # another process leaves a file
-            await asyncio.sleep(STOP_LOOK)
+    async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
+        """Cancel the run once another process asks for it; if the run has a Job, only after that was adopted.
+
+        Before that, `execute` would return without deleting the Job.
+        """
+        while not self._run.is_cancel_requested:  # noqa: ASYNC110  # another process creates the file
+            await asyncio.sleep(CANCEL_CHECK_INTERVAL)
         if had_job:
-            await self._book.job.heard()
-        stop.set()
+            await self._journal.job.heard()
+        cancelled.set()
 
-    def _concluded(self, result: ExecutionResult) -> Answer | None:
-        """What the end of `execute` means; its own result is the run's only where nothing is left open."""
-        if self.record.outcome is not None:
-            self._book.write(replace(self.record, tidied=True))
-            return self.record.outcome
-        if self._book.refused:
-            return self._book.end(lost(self.record))
-        if self._fresh and not self._book.job.is_set():
-            return self._book.end(outcome_of(self.record.run_id, result.to_wire()))
+    def _conclude(self, result: ExecutionResult) -> Answer | None:
+        """The answer from what `execute` returned: the run's own result only if nothing is left open."""
+        if self._record.outcome is not None:  # the journal has written the result, and the Job is deleted
+            self._journal.write(replace(self._record, cleaned_up=True))
+            return self._record.outcome
+        if self._journal.creation_refused:
+            return self._journal.end(lost_answer(self._record))
+        if self._run.is_new and not self._journal.job.is_set():  # it failed before it had a Job
+            return self._run.end(result)
         if result.error_code == BLOCKED:
             return None
         if result.error_code == "cancelled":
-            return self._book.end(outcome_of(self.record.run_id, result.to_wire()))
-        raise self._stopped(result.error_message or "", error_code=result.error_code)
-
-    def _stopped(self, why: str, **more: Any) -> Stop:  # noqa: ANN401  # any JSON
-        hint = resumable({"run_id": self.record.run_id})
-        return Stop("poll_aborted", f"the run cannot be looked at now: {why}", **{**hint, **more})
-
-    # After ------------------------------------------------------------------------------------------
-
-    async def _see_off(self) -> None:
-        """Delete the Job of a run whose shell was killed between writing the result down and doing so."""
-        if self.record.tidied or self._vanished():
-            return
-        jobs = [JobRef(self.record.place.namespace, part.name, part.uid) for part in self.record.jobs]
-        with suppress(ClusterError, TimeoutError, Stop):  # a next call tries again
-            async with asyncio.timeout(self._terms.settings.timings.tidy):
-                for job in jobs:
-                    await self._ports.cluster.delete_job(job, "Background")
-                self._book.write(replace(self.record, tidied=True))
-
-    @property
-    def _ports(self) -> Ports:
-        return self._process.ports(self._kubeconfig)
-
-    @property
-    def _kubeconfig(self) -> str | None:
-        told = self.record.request["config"].get("kubeconfig")
-        return str(told) if told else None
-
-    @property
-    def _files(self) -> RunFiles:
-        return self._state.files(self.record.run_id)
+            return self._run.end(result)
+        raise self._run.stop(result.error_message or "", error_code=result.error_code)

@@ -1,0 +1,101 @@
+"""One call of a command about a run: its options, and what its parts share.
+
+`RunOptions` is built once, by the command. `RunCall` adds what the call works with. Neither changes.
+`CallProgress` does: it knows how far the call has come, for the answer of a call that is interrupted.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from paperclip_claude_k8s.cli.live import LiveView
+from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk
+from paperclip_claude_k8s.cli.runs.output import Output
+from paperclip_claude_k8s.cli.runs.poller import Poller
+from paperclip_claude_k8s.cli.runs.state import State
+from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.process import Connect, connect
+
+Mode = Literal["wait", "once", "submit"]
+"""Wait for the run's end; check its status once; create its Job and leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `run`; those of `query`, `spawn` and `cancel` are a part of them."""
+
+    prompt: str | None = None
+    run_id: str | None = None
+    submit_only: bool = False
+    poll_once: bool = False
+    poll_interval: float = 15.0
+    """Seconds."""
+    timeout: float | None = None
+    """Seconds."""
+    poll_schedule: str | None = None
+    output: Path | None = None
+    print_response: bool = False
+    devcluster: bool = False
+    claude: Path | None = None
+    kubeconfig: Path | None = None
+    kubeconfig_typed: bool = False
+    """--kubeconfig was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
+    namespace: str | None = None
+    image: str | None = None
+    model: str | None = None
+    agent: str = "cli"
+    session: str | None = None
+    config: Path | None = None
+    quiet: bool = False
+    expects_cancelled: bool = False
+    """Exit code 0 means that the run was cancelled."""
+
+    @property
+    def mode(self) -> Mode:
+        return "submit" if self.submit_only else "once" if self.poll_once else "wait"
+
+    @property
+    def kubeconfig_override(self) -> str | None:
+        """The kubeconfig to use in place of the one in the record."""
+        return str(self.kubeconfig.absolute()) if self.kubeconfig_typed and self.kubeconfig else None
+
+
+def _settings() -> ProcessSettings:
+    return ProcessSettings(env=os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What a call uses of the world around it. Tests replace parts of it."""
+
+    disk: Disk = REAL_DISK
+    connect: Connect = connect
+    settings: ProcessSettings = field(default_factory=_settings)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self.settings.env
+
+
+@dataclass(frozen=True, slots=True)
+class RunCall:
+    """One call about the run `run_id`, which has a record."""
+
+    state: State
+    run_id: str
+    options: RunOptions
+    dependencies: Dependencies
+    live: LiveView
+    poller: Poller
+    output: Output | None
+
+
+@dataclass(slots=True)
+class CallProgress:
+    """What is known so far of the run that a call is about."""
+
+    run_id: str | None = None
+    embedded: bool = False
+    state: State | None = None

@@ -1,0 +1,51 @@
+"""Which cluster a run is on, and the status of its Jobs there."""
+
+import hashlib
+from urllib.parse import urlsplit
+
+from paperclip_claude_k8s.cli.runs.decide import JobStatus
+from paperclip_claude_k8s.cli.runs.record import Record, RunTarget
+from paperclip_claude_k8s.cli.runs.replies import Stop
+from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.labels import ALL_OURS, RUN_LABEL
+from paperclip_claude_k8s.cluster.model import PodSnapshot, Running
+from paperclip_claude_k8s.cluster.port import Cluster
+from paperclip_claude_k8s.plan.identity import label_value
+
+
+async def resolve_target(kubeconfig: str | None, namespace: str) -> RunTarget:
+    """The target that the kubeconfig points at. Raises `ClusterError` if it cannot be used."""
+    credentials = Credentials(kubeconfig)
+    await credentials.load()
+    digest = hashlib.sha256(credentials.server.encode()).hexdigest()[:16]
+    address = urlsplit(credentials.server)
+    return RunTarget(f"{address.scheme}://{address.hostname}:{address.port or 443}", digest, namespace)
+
+
+def check_target(record: Record, current: RunTarget) -> None:
+    """Raises `Stop` if the run was started on another cluster or in another namespace."""
+    recorded = record.target
+    if recorded.digest and (recorded.digest, recorded.namespace) != (current.digest, current.namespace):
+        raise Stop(
+            "other_cluster",
+            f"run {record.run_id} is on {recorded.server}, namespace {recorded.namespace}, but this call uses"
+            f" {current.server}, namespace {current.namespace}; pass the --kubeconfig it was started with",
+        )
+
+
+def run_labels(run_id: str) -> dict[str, str]:
+    """Labels that select every Job and Pod of the run."""
+    return {**ALL_OURS, RUN_LABEL: label_value(run_id) or ""}
+
+
+async def read_job_status(cluster: Cluster, namespace: str, run_id: str) -> JobStatus:
+    """Raises `ClusterError`."""
+    jobs = (await cluster.list_jobs(namespace, run_labels(run_id))).items
+    unfinished = [job for job in jobs if job.finished is None]
+    pods = (await cluster.list_pods(namespace, run_labels(run_id))).items if unfinished else ()
+    return JobStatus(bool(jobs), finished=bool(jobs) and not unfinished, running=any(map(_agent_runs, pods)))
+
+
+def _agent_runs(pod: PodSnapshot) -> bool:
+    agent = pod.agent
+    return agent is not None and isinstance(agent.now, Running)
