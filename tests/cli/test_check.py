@@ -1,4 +1,4 @@
-"""`claude-k8s check` and `claude-k8s rbac` as operators start them."""
+"""`claude-k8s check` and `claude-k8s rbac`, run as commands."""
 
 import asyncio
 import json
@@ -16,44 +16,44 @@ from paperclip_claude_k8s.checks.rights import RIGHTS
 
 async def checked(*args: str) -> tuple[int, dict[str, Any], str]:
     code, out, err = await claude_k8s("check", *args)
-    told: dict[str, Any] = json.loads(out)
-    return code, told, err
+    answer: dict[str, Any] = json.loads(out)
+    return code, answer, err
 
 
-async def test_a_usable_cluster_exits_0_with_a_table_and_json(tmp_path: Path) -> None:
+async def test_check_of_a_usable_cluster_exits_0_with_table_and_json(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"env": {"ANTHROPIC_API_KEY": "canary-key"}}), encoding="utf-8")
-    code, told, err = await checked("--devcluster", "--config", str(config))
-    assert (code, told["status"]) == (0, "warn")
-    assert [c["code"] for c in told["checks"] if c["level"] != "info"] == ["k8s_pvc_not_detected"]
-    assert all(check["code"] in err for check in told["checks"])
+    code, answer, err = await checked("--devcluster", "--config", str(config))
+    assert (code, answer["status"]) == (0, "warn")
+    assert [c["code"] for c in answer["checks"] if c["level"] != "info"] == ["k8s_pvc_not_detected"]
+    assert all(check["code"] in err for check in answer["checks"])
     assert err.rstrip().endswith("environment test: warn")
     assert "\x1b[" not in err
-    assert "canary" not in err + json.dumps(told)
+    assert "canary" not in err + json.dumps(answer)
 
 
-async def test_a_probe_is_started_on_wish_only() -> None:
-    _, told, _ = await checked("--devcluster", "--quiet")
-    assert not [c for c in told["checks"] if c["code"].startswith("k8s_probe")]
-    _, told, err = await checked("--devcluster", "--probe", "--quiet")
-    assert [c["level"] for c in told["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
+async def test_probe_is_started_only_with_the_option() -> None:
+    _, answer, _ = await checked("--devcluster", "--quiet")
+    assert not [c for c in answer["checks"] if c["code"].startswith("k8s_probe")]
+    _, answer, err = await checked("--devcluster", "--probe", "--quiet")
+    assert [c["level"] for c in answer["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
     assert err == ""
 
 
-async def test_a_cluster_out_of_reach_exits_1(tmp_path: Path) -> None:
-    code, told, err = await checked("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
-    assert (code, told["status"]) == (1, "fail")
-    assert [check["code"] for check in told["checks"]] == ["k8s_api_unreachable"]
+async def test_check_of_an_unreachable_cluster_exits_1(tmp_path: Path) -> None:
+    code, answer, err = await checked("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
+    assert (code, answer["status"]) == (1, "fail")
+    assert [check["code"] for check in answer["checks"]] == ["k8s_api_unreachable"]
     assert "k8s_api_unreachable" in err
 
 
-async def test_options_that_make_no_sense_are_told_in_json() -> None:
-    code, told, _ = await checked("--config", "/nowhere.json")
-    assert (code, told["error"]) == (2, "usage")
-    assert "/nowhere.json cannot be read" in told["detail"]
+async def test_check_with_invalid_options_exits_2_with_json() -> None:
+    code, answer, _ = await checked("--config", "/nowhere.json")
+    assert (code, answer["error"]) == (2, "usage")
+    assert "/nowhere.json cannot be read" in answer["detail"]
 
 
-async def test_rbac_prints_yaml_that_names_the_account() -> None:
+async def test_rbac_prints_yaml_with_the_account() -> None:
     code, out, err = await claude_k8s("rbac", "--namespace", "agents", "--service-account", "runner")
     assert (code, err) == (0, "")
     role, binding = yaml.safe_load_all(out)
@@ -61,13 +61,13 @@ async def test_rbac_prints_yaml_that_names_the_account() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "agents"}]
 
 
-async def test_rbac_adds_the_network_policy_on_wish() -> None:
+async def test_rbac_adds_the_network_policy_with_the_option() -> None:
     _, out, _ = await claude_k8s("rbac", "-n", "agents", "--network-policy")
     assert [doc["kind"] for doc in yaml.safe_load_all(out)] == ["Role", "RoleBinding", "NetworkPolicy"]
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "rich"])
-async def test_printing_the_role_loads_nothing_heavy(heavy: str) -> None:
+async def test_rbac_does_not_import_heavy_modules(heavy: str) -> None:
     check = (
         "import sys; from paperclip_claude_k8s.checks.role import Account, access_objects, to_yaml;"
         f"to_yaml(access_objects('n', Account('n', 's'))); sys.exit({heavy!r} in sys.modules)"

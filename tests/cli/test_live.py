@@ -1,4 +1,4 @@
-"""What the operator's stderr gets of a run."""
+"""What the operator sees on stderr."""
 
 import io
 
@@ -6,15 +6,15 @@ import pytest
 from rich.console import Console
 from tests.claude.test_captures import NEW, recorded
 
-from paperclip_claude_k8s.cli.live import Live
+from paperclip_claude_k8s.cli.live import LiveView
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("line", ["\x1b]0;title\x07 x", "[paperclip] \x1b[2J x", '{"type":"\\u001b[2J x"}'])
-def test_nothing_of_a_run_acts_upon_the_terminal(stream: str, line: str) -> None:
+def test_control_sequences_do_not_reach_the_terminal(stream: str, line: str) -> None:
     out = io.StringIO()
-    live = Live(Console(file=out, force_terminal=False), quiet=False)
-    live.tell(stream, line)
+    live = LiveView(Console(file=out, force_terminal=False), quiet=False)
+    live.show_line(stream, line)
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert "x" in out.getvalue()
@@ -27,8 +27,8 @@ CAPTURED = (
 )
 
 
-def test_the_footer_tells_time_lines_tokens_cost_and_never_wraps() -> None:
-    live = Live(Console(file=io.StringIO(), width=60, force_terminal=True), quiet=False)
+def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
+    live = LiveView(Console(file=io.StringIO(), width=60, force_terminal=True), quiet=False)
     live.agent("stdout", CAPTURED, CAPTURED)
     live.status(f"[paperclip] {'long ' * 40}\n")
     footer = str(live.footer().text)
@@ -40,35 +40,35 @@ def test_the_footer_tells_time_lines_tokens_cost_and_never_wraps() -> None:
     ("name", "footer"),
     [("04a-resume-first", "$0.0115"), ("04b-resume", "$0.0015"), ("04c-resume-tool", "$0.0030")],
 )
-def test_the_footer_tells_the_run_s_own_cost_of_a_resumed_session(name: str, footer: str) -> None:
+def test_footer_shows_the_run_s_own_cost_of_a_resumed_session(name: str, footer: str) -> None:
     stdout, _ = recorded(name, NEW)
-    live = Live(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
+    live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
     live.agent("stdout", stdout, b"")
     assert f"  {footer}  " in str(live.footer().text)
 
 
-def test_the_footer_tells_no_cost_that_is_not_known() -> None:
+def test_footer_omits_an_unknown_cost() -> None:
     init = b'{"type":"system","subtype":"init","claude_code_version":"2.1.300"}\n'
     result = (
         b'\x1b[?25h{"modelUsage":{"m":{"inputTokens":9}},"total_cost_usd":1.5,"usage":{},"type":"result"}\n'
     )
-    live = Live(Console(file=io.StringIO(), force_terminal=True), quiet=False)
+    live = LiveView(Console(file=io.StringIO(), force_terminal=True), quiet=False)
     live.agent("stdout", init + result, b"")
     assert (live.cost, "$" in str(live.footer().text)) == (None, False)
 
 
-def test_lines_that_were_told_before_count_and_are_not_shown_again() -> None:
+def test_known_lines_are_counted_but_not_shown_again() -> None:
     out = io.StringIO()
-    live = Live(Console(file=out), quiet=False)
+    live = LiveView(Console(file=out), quiet=False)
     live.agent("stdout", b"first\nsecond\n", b"second\n")
     assert (live.lines, out.getvalue()) == (2, "second\n")
     live.agent("stdout", b"third\n", b"")
     assert (live.lines, out.getvalue()) == (3, "second\n")
 
 
-def test_where_a_footer_moves_signs_of_life_are_its_business() -> None:
+def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:
     out = io.StringIO()
-    live = Live(Console(file=out, force_terminal=True), quiet=False)
+    live = LiveView(Console(file=out, force_terminal=True), quiet=False)
     live.status("[paperclip] keepalive — job j running (15s since last output)\n")
     live.progress("  [15s] run=r  status=RUNNING")
     assert out.getvalue() == ""

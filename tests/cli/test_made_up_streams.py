@@ -1,4 +1,4 @@
-"""Small made-up streams with their right reading, through `claude-k8s replay` as an operator calls it."""
+"""Small made-up streams and the results expected of them, through `claude-k8s replay`."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ STREAMS = [
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])
-def test_a_made_up_stream_is_read_right(stream: dict[str, Any], tmp_path: Path) -> None:
+def test_made_up_stream_has_the_expected_result(stream: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
     ran = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])

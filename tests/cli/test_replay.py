@@ -1,4 +1,4 @@
-"""`claude-k8s replay` on recorded runs: transcript on stderr, the result a run would have had on stdout."""
+"""`claude-k8s replay` of recorded runs: transcript on stderr, result on stdout."""
 
 import json
 from pathlib import Path
@@ -23,14 +23,14 @@ def replayed(tmp_path: Path, stdout: bytes, *words: str) -> tuple[int, dict[str,
 
 
 @pytest.mark.parametrize("name", NAMES[::7])
-def test_a_recorded_run_is_judged_as_the_run_was(name: str, tmp_path: Path) -> None:
+def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
     stdout, told = recorded(name)
     code, answer, _ = replayed(tmp_path, stdout, "--exit-code", str(told["exit_code"] or 0))
     good = told["facts"]["expected_class"].startswith("ok")
     assert (code, answer["status"]) == ((0, "succeeded") if good else (1, "failed"))
 
 
-def test_the_transcript_is_for_people_and_quiet_leaves_it_out(tmp_path: Path) -> None:
+def test_transcript_is_readable_and_quiet_omits_it(tmp_path: Path) -> None:
     stdout, _ = (
         recorded("02-text-tools-multiblock") if "02-text-tools-multiblock" in NAMES else recorded(NAMES[1])
     )
@@ -42,15 +42,15 @@ def test_the_transcript_is_for_people_and_quiet_leaves_it_out(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "words"),
+    ("state", "code", "text"),
     [
         ({"exitCode": 137, "reason": "OOMKilled"}, "claude_truncated", "SIGKILL (commonly OOMKilled)"),
         ({"deleted": True}, "k8s_job_deleted_externally", "detected_via=replay"),
         ({"disrupted": "Evicted", "message": "low on memory"}, "k8s_pod_disrupted", "low on memory"),
     ],
 )
-def test_the_state_of_the_pod_decides_what_a_cut_output_means(
-    state: dict[str, object], code: str, words: str, tmp_path: Path
+def test_pod_state_decides_the_result_of_truncated_output(
+    state: dict[str, object], code: str, text: str, tmp_path: Path
 ) -> None:
     stdout, _ = recorded(next(name for name in NAMES if name.startswith("02")))
     partial_line = stdout[: stdout.index(b'{"type":"result"')]
@@ -58,17 +58,17 @@ def test_the_state_of_the_pod_decides_what_a_cut_output_means(
     result = answer["result"]
     assert isinstance(result, dict)
     assert (exit_code, result["errorCode"]) == (1, code)
-    assert words in result["errorMessage"]
+    assert text in result["errorMessage"]
 
 
 @pytest.mark.parametrize("state", ["not json", "[]", '{"exitCode": "x"}'])
-def test_a_state_that_makes_no_sense_is_told(state: str, tmp_path: Path) -> None:
+def test_invalid_pod_state_is_reported(state: str, tmp_path: Path) -> None:
     code, answer, _ = replayed(tmp_path, b"", "--pod-state", state)
     assert (code, answer["error"]) == (2, "usage")
     assert "--pod-state" in str(answer["detail"])
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     ran = CLI.invoke(app, ["replay", str(tmp_path / "nowhere")])
     assert ran.exit_code == 2
     assert "nowhere cannot be read" in json.loads(ran.stdout)["detail"]
@@ -84,7 +84,7 @@ CUMULATIVE = (
 @pytest.mark.parametrize(
     ("words", "cost", "tokens"), [([], None, 7), (["--resumed"], None, 7), (["--fresh"], 1.5, 90)]
 )
-def test_a_cost_that_is_the_session_s_is_not_told_as_the_run_s(
+def test_cost_of_the_session_is_not_reported_as_the_run_s(
     words: list[str], cost: float | None, tokens: int, tmp_path: Path
 ) -> None:
     _, answer, _ = replayed(tmp_path, CUMULATIVE, "-q", *words)
@@ -93,7 +93,7 @@ def test_a_cost_that_is_the_session_s_is_not_told_as_the_run_s(
     assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is None)
 
 
-def test_a_prompt_that_is_too_long_ends_a_resumed_session(tmp_path: Path) -> None:
+def test_prompt_that_is_too_long_clears_a_resumed_session(tmp_path: Path) -> None:
     stdout, _ = recorded("09d-400-prompt-too-long")
     told = [
         replayed(tmp_path, stdout, "-q", "--exit-code", "1", *words)[1]["result"]
@@ -105,7 +105,7 @@ def test_a_prompt_that_is_too_long_ends_a_resumed_session(tmp_path: Path) -> Non
     ]
 
 
-def test_half_a_character_in_an_agent_s_text_leaves_the_answer_readable(tmp_path: Path) -> None:
+def test_lone_surrogate_in_the_output_leaves_the_answer_valid(tmp_path: Path) -> None:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(
         rb'{"type":"result","subtype":"success","session_id":"\udc00","result":"a\ud800b"}' + b"\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.journeys.conftest import IN_HOME_POD
-from tests.support.cli_commands import Desk
+from tests.support.cli_commands import CommandLine
 from tests.support.runs import SMALL, Site, capture
 
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -22,11 +22,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
 @pytest.fixture
-def desk(site: Site, tmp_path: Path) -> Desk:
-    return Desk(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
+def desk(site: Site, tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
 
 
-def a_run(desk: Desk, site: Site, delay: str = "0.3") -> list[str]:
+def a_run(desk: CommandLine, site: Site, delay: str = "0.3") -> list[str]:
     """The words that start it; `delay`: seconds between two of its 16 lines."""
     env = {"CLAUDE_CAPTURE": site.capture_ref(CAPTURE), "CLAUDE_LINE_DELAY": delay}
     config = {**site.config, **SMALL, "env": env}
@@ -35,13 +35,13 @@ def a_run(desk: Desk, site: Site, delay: str = "0.3") -> list[str]:
     return ["run", "-p", "Go.", "--config", str(desk.folder / "config.json"), "-o", out, "--timeout", "100"]
 
 
-def resumed(desk: Desk) -> list[str]:
+def resumed(desk: CommandLine) -> list[str]:
     record = desk.record()
     assert record is not None
     return ["run", "--run-id", record["run_id"], "-o", str(desk.folder / "out"), "--timeout", "100"]
 
 
-def phase(desk: Desk, *wanted: str) -> Callable[[], bool]:
+def phase(desk: CommandLine, *wanted: str) -> Callable[[], bool]:
     def seen() -> bool:
         record = desk.record()
         return record is not None and record["phase"] in {*wanted, "ended"}
@@ -49,9 +49,9 @@ def phase(desk: Desk, *wanted: str) -> Callable[[], bool]:
     return seen
 
 
-def share(desk: Desk, part: float) -> Callable[[], bool]:
+def share(desk: CommandLine, part: float) -> Callable[[], bool]:
     """So much of the output is saved, or the run has ended."""
-    return lambda: len(desk.saved()) >= part * len(WHOLE) or phase(desk)()
+    return lambda: len(desk.transcript()) >= part * len(WHOLE) or phase(desk)()
 
 
 class Witness:
@@ -71,7 +71,7 @@ class Witness:
 
 
 async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_one_result(
-    site: Site, desk: Desk
+    site: Site, desk: CommandLine
 ) -> None:
     points = [
         phase(desk, "reserved"),
@@ -86,7 +86,7 @@ async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_on
         for number, point in enumerate(points):
             how = SIGNALS[number % 3]
             words = resumed(desk) if desk.record() else a_run(desk, site, "0.7")
-            code, out, _ = await desk.killed(how, point, *words)
+            code, out, _ = await desk.run_and_kill(how, point, *words)
             codes.append((how, code))
             if how is not signal.SIGKILL and code == -how:
                 told = json.loads(out)
@@ -98,7 +98,7 @@ async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_on
     assert (code, told["status"]) == (0, "succeeded")
     assert (again, same) == (0, told)
     assert len(witness.pods) == 1
-    assert desk.saved() == WHOLE
+    assert desk.transcript() == WHOLE
     assert (desk.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
     assert json.loads((desk.folder / "out" / "result.json").read_bytes()) == told
     assert told["result"]["resultJson"]["log"]["complete"] is True
@@ -106,9 +106,9 @@ async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_on
 
 
 async def test_two_shells_resume_the_same_run_at_once_and_end_with_the_same_result(
-    site: Site, desk: Desk
+    site: Site, desk: CommandLine
 ) -> None:
-    await desk.killed(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
+    await desk.run_and_kill(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
     record = desk.record()
     assert record is not None
     words = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
@@ -125,21 +125,21 @@ async def test_two_shells_resume_the_same_run_at_once_and_end_with_the_same_resu
     assert await site.leftovers() == []
 
 
-async def test_a_shell_that_looks_on_takes_over_from_the_one_that_dies(site: Site, desk: Desk) -> None:
+async def test_a_shell_that_looks_on_takes_over_from_the_one_that_dies(site: Site, desk: CommandLine) -> None:
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(desk.killed(signal.SIGKILL, share(desk, 0.4), *a_run(desk, site)))
-        await desk.until(phase(desk, "polling"))
+        first = group.create_task(desk.run_and_kill(signal.SIGKILL, share(desk, 0.4), *a_run(desk, site)))
+        await desk.wait_until(phase(desk, "polling"))
         second = group.create_task(desk.run(*resumed(desk)))
     assert first.result()[0] == -signal.SIGKILL
     code, told, _ = second.result()
     assert (code, told["status"]) == (0, "succeeded")
-    assert desk.saved() == WHOLE
+    assert desk.transcript() == WHOLE
     assert _times_adopted(desk) == 1
     assert await site.leftovers() == []
 
 
 async def test_a_run_that_was_submitted_and_left_is_looked_at_until_it_is_done(
-    site: Site, desk: Desk
+    site: Site, desk: CommandLine
 ) -> None:
     """Seed 001, pattern 2: submit, then one look at a time, by exit codes 2 and 0."""
     run_id = await submitted(desk, site)
@@ -157,12 +157,14 @@ async def test_a_run_that_was_submitted_and_left_is_looked_at_until_it_is_done(
     assert await site.leftovers() == []
 
 
-async def submitted(desk: Desk, site: Site) -> str:
+async def submitted(desk: CommandLine, site: Site) -> str:
     async with asyncio.timeout(60):
-        _, run_id, _ = await desk.killed(signal.SIGTERM, lambda: False, *a_run(desk, site), "--submit-only")
+        _, run_id, _ = await desk.run_and_kill(
+            signal.SIGTERM, lambda: False, *a_run(desk, site), "--submit-only"
+        )
     return run_id.strip()
 
 
-def _times_adopted(desk: Desk) -> int:
+def _times_adopted(desk: CommandLine) -> int:
     (log,) = desk.state.glob("runs/*/log")
     return len(re.findall("Reattaching|Taking the result", log.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The command line as operators start it, of the very package that is tested here."""
+"""Runs commands of the package under test in processes of their own, as an operator does."""
 
 import asyncio
 import atexit
@@ -17,16 +17,19 @@ import paperclip_claude_k8s
 
 SOURCE = str(Path(paperclip_claude_k8s.__file__).parents[1])
 STATE = tempfile.mkdtemp(prefix="claude-k8s-tests-")
-"""Records of commands whose test does not care."""
+"""State folder of commands whose test does not use records."""
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
-GLANCE = 0.005
-HEARING = """
+CHECK_INTERVAL = 0.005
+"""Seconds between two checks of a condition."""
+DEFAULT_SIGNALS = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Becomes the command that follows: in the background both would be ignored."""
+"""Runs the command that follows. Without this, it ignores both signals if the tests run in the background."""
+Answer = tuple[int, dict[str, Any], str]
+"""Exit code, the JSON object that is the whole of stdout, and stderr."""
 
 
 def _env(more: dict[str, str] | None) -> dict[str, str]:
@@ -37,21 +40,21 @@ async def claude_k8s(
     *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    async with shell(*args, env=env, within=within) as process:
+    async with started(*args, env=env, within=within) as process:
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
 @asynccontextmanager
-async def shell(
+async def started(
     *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command under way; ended with the block, if it has not by itself. `within`: words in front of it."""
+    """A running command, killed at the end of the block. `within`: the program that runs it, such as a shell."""
     process = await asyncio.create_subprocess_exec(
         *within,
         sys.executable,
         "-ISc",
-        HEARING,
+        DEFAULT_SIGNALS,
         sys.executable,
         "-m",
         "paperclip_claude_k8s",
@@ -69,8 +72,8 @@ async def shell(
         await process.communicate()
 
 
-def listens(pid: int) -> bool:
-    """Whether the process has come so far that it catches SIGTERM: an interpreter takes its time to start."""
+def handles_sigterm(pid: int) -> bool:
+    """Whether the process has installed its signal handler; it takes a moment to start."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
@@ -80,8 +83,8 @@ def listens(pid: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """An operator with a state folder of their own, who starts commands and has them killed."""
+class CommandLine:
+    """Commands that share a state folder, `folder`/state."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -90,39 +93,51 @@ class Desk:
     def state(self) -> Path:
         return self.folder / "state"
 
-    async def run(self, *args: str, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any], str]:
-        """Exit code, the one JSON object that is all of stdout, stderr."""
-        code, out, err = await claude_k8s(*args, env=self.all_env(env))
-        loaded: dict[str, Any] = json.loads(out)
-        return code, loaded, err
+    async def run(self, *args: str, env: dict[str, str] | None = None) -> Answer:
+        code, out, err = await claude_k8s(*args, env=self.environment(env))
+        answer: dict[str, Any] = json.loads(out)
+        return code, answer, err
 
-    def all_env(self, more: dict[str, str] | None = None) -> dict[str, str]:
+    def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
         return {"CLAUDE_K8S_STATE_DIR": str(self.state), **self.env, **(more or {})}
 
     def record(self) -> dict[str, Any] | None:
-        """That of the only run, once it is there."""
+        """The record of the only run; None until there is one."""
         for path in self.state.glob("runs/*/record.json"):
-            loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return loaded
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return record
         return None
 
-    def saved(self) -> bytes:
-        """The only run's transcript."""
+    def transcript(self) -> bytes:
+        """The transcript of the only run, so far."""
         return b"".join(path.read_bytes() for path in self.state.glob("runs/*/transcript.ndjson"))
 
-    async def until(self, seen: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
-            while not seen():  # noqa: ASYNC110  # another process leaves files
-                await asyncio.sleep(GLANCE)
+            while not condition():  # noqa: ASYNC110  # another process writes files
+                await asyncio.sleep(CHECK_INTERVAL)
 
-    async def killed(
-        self, how: signal.Signals, seen: Callable[[], bool], *args: str
+    async def run_with(self, args: Sequence[str], *steps: tuple[float, Callable[[], object]]) -> Answer:
+        """Run a command. For each step, call the function once the transcript has that many bytes."""
+        async with started(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
+            communicating = group.create_task(process.communicate())
+            for size, act in steps:
+                await self.wait_until(lambda size=size: len(self.transcript()) > size)
+                act()
+            out, err = await communicating
+        answer: dict[str, Any] = json.loads(out)
+        return process.returncode or 0, answer, err.decode()
+
+    async def run_and_kill(
+        self, signum: signal.Signals, condition: Callable[[], bool], *args: str
     ) -> tuple[int | None, str, str]:
-        """Exit code, stdout and stderr of a command that gets a signal once something is seen."""
-        async with shell(*args, env=self.all_env()) as process, asyncio.TaskGroup() as group:
-            said = group.create_task(process.communicate())
-            await self.until(lambda: (listens(process.pid) and seen()) or process.returncode is not None)
+        """Run a command and send it the signal once the condition is true. Exit code, stdout and stderr."""
+        async with started(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
+            communicating = group.create_task(process.communicate())
+            await self.wait_until(
+                lambda: (handles_sigterm(process.pid) and condition()) or process.returncode is not None
+            )
             with suppress(ProcessLookupError):
-                process.send_signal(how)
-            out, err = await said
+                process.send_signal(signum)
+            out, err = await communicating
         return process.returncode, out.decode(), err.decode()

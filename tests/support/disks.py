@@ -1,4 +1,4 @@
-"""Small file systems of memory, which fill up for real."""
+"""Small tmpfs file systems, which really fill up."""
 
 import os
 import subprocess
@@ -10,18 +10,22 @@ import pytest
 from tests.support.programs import EXPECTED, program
 
 PAGE = 4096
-"""What one byte of a file takes on such a disk."""
+"""Allocation unit of such a file system: a file of one byte takes a page."""
 PAD = "pad"
-"""The file that takes all the room."""
+"""Name of the file that fills the disk."""
 
 
 @contextmanager
 def small_disk(folder: Path, pages: int = 16) -> Iterator["SmallDisk"]:
-    """A disk of so many pages; the test is skipped where nobody may mount one, and fails where one must."""
+    """A disk of `pages` pages.
+
+    If mounting is not permitted, the test is skipped, or fails if the environment promises the right to
+    mount.
+    """
     folder.mkdir()
     options = f"size={pages * PAGE},mode=0700"
-    words = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(words, capture_output=True, check=False)
+    command = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         missing = f"a small disk cannot be mounted here: {done.stderr.decode().strip()}"
         if os.environ.get(EXPECTED):
@@ -38,7 +42,7 @@ class SmallDisk:
         self.folder = folder
 
     def fill(self, free: int = 0) -> None:
-        """Leave so many pages free."""
+        """Fill the disk, except for `free` pages."""
         with (self.folder / PAD).open("ab", buffering=0) as pad, suppress(OSError):
             while True:
                 pad.write(bytes(PAGE))
@@ -50,5 +54,5 @@ class SmallDisk:
         (self.folder / PAD).unlink(missing_ok=True)
 
     def remount_read_only(self) -> None:
-        words = [program("mount"), "-o", "remount,ro", str(self.folder)]
-        subprocess.run(words, check=True)
+        command = [program("mount"), "-o", "remount,ro", str(self.folder)]
+        subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""A quota gate on the loopback that answers as it is told and remembers who asked."""
+"""A quota gate on the loopback interface. It records its requests, and a test sets its reply."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,47 +10,48 @@ from aiohttp import web
 
 
 @dataclass(slots=True)
-class Gate:
-    """`answer`: status and body of every answer; `delay`: seconds before it."""
-
-    answer: tuple[int, str] = (200, '{"code": 0}')
+class QuotaService:
+    reply: tuple[int, str] = (200, '{"code": 0}')
+    """Status and body of every reply."""
     delay: float = 0.0
-    in_pieces: bool = False
-    """Whether each byte of the body is sent by itself."""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    """Seconds before each reply."""
+    byte_by_byte: bool = False
+    """Whether each byte of the body is sent separately."""
+    requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    """The requests' idempotency keys."""
     url: str = ""
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(await request.json())
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(await request.json())
         self.keys.append(request.headers.get("Idempotency-Key", ""))
         await asyncio.sleep(self.delay)
-        status, body = self.answer
-        if self.in_pieces:
-            return await self._pieces(request)
+        status, body = self.reply
+        if self.byte_by_byte:
+            return await self._send_bytes(request)
         return web.Response(status=status, text=body, headers={"Location": self.url})
 
-    async def _pieces(self, request: web.Request) -> web.StreamResponse:
-        status, body = self.answer
-        answer = web.StreamResponse(status=status)
-        await answer.prepare(request)
+    async def _send_bytes(self, request: web.Request) -> web.StreamResponse:
+        status, body = self.reply
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
         for byte in body.encode():
-            await answer.write(bytes([byte]))
+            await response.write(bytes([byte]))
             await asyncio.sleep(0.01)
-        return answer
+        return response
 
 
 @asynccontextmanager
-async def quota_gate() -> AsyncIterator[Gate]:
-    gate = Gate()
+async def quota_service() -> AsyncIterator[QuotaService]:
+    service = QuotaService()
     app = web.Application()
-    app.router.add_post("/consume", gate.serve)
+    app.router.add_post("/consume", service.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        gate.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consume"
-        yield gate
+        service.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consume"
+        yield service
     finally:
         await runner.cleanup()

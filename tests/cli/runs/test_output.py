@@ -1,4 +1,4 @@
-"""`--output DIR`: copies that follow what the state folder holds, for their owner alone."""
+"""`--output DIR`: copies of the files in the state folder, readable by their owner only."""
 
 import stat
 from pathlib import Path
@@ -18,27 +18,27 @@ def files(tmp_path: Path) -> RunFiles:
     return files
 
 
-def test_all_that_is_left_is_its_owners_alone(files: RunFiles, tmp_path: Path) -> None:
+def test_output_files_are_readable_by_their_owner_only(files: RunFiles, tmp_path: Path) -> None:
     files.log.write_bytes(b"said\n")
     Output(tmp_path / "out", files).finish({"status": "succeeded"})
-    left = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
-    assert left == {"result.json": 0o600, "transcript.ndjson": 0o600, "log": 0o600}
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert modes == {"result.json": 0o600, "transcript.ndjson": 0o600, "log": 0o600}
 
 
-@pytest.mark.parametrize("there", [b"", b"one\n", b"one\ntwo\n", b"one\nother\n", b"one\ntwo\nthree\n"])
-def test_a_copy_becomes_equal_whatever_it_was(files: RunFiles, tmp_path: Path, there: bytes) -> None:
+@pytest.mark.parametrize("existing", [b"", b"one\n", b"one\ntwo\n", b"one\nother\n", b"one\ntwo\nthree\n"])
+def test_copy_becomes_equal_to_the_original(files: RunFiles, tmp_path: Path, existing: bytes) -> None:
     copy = tmp_path / "out" / "transcript.ndjson"
     copy.parent.mkdir()
-    copy.write_bytes(there)
+    copy.write_bytes(existing)
     output = Output(copy.parent, files)
     assert copy.read_bytes() == b"one\ntwo\n"
     with files.transcript.open("ab") as more:
         more.write(b"three\n")
-    output.grow()
+    output.update()
     assert copy.read_bytes() == b"one\ntwo\nthree\n"
 
 
-def test_a_folder_that_cannot_be_made_stops_the_call(files: RunFiles, tmp_path: Path) -> None:
+def test_output_folder_that_cannot_be_created_stops_the_call(files: RunFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Stop, match=r"--output .*file/out cannot be written"):
         Output(tmp_path / "file" / "out", files)

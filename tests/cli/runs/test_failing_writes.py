@@ -1,4 +1,4 @@
-"""Disks that fill up or fail at any single write of a run: told as such, with the run's own outcome."""
+"""A disk that fails at any single write of a run: the answer reports it, with the run's own outcome."""
 
 import errno
 import json
@@ -14,15 +14,17 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.run_calls import forgets
 from tests.support.runs import capture
 
-from paperclip_claude_k8s.cli.run_command import Ledger, Means, Wish, answer_to, told
+from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
+from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
 from paperclip_claude_k8s.cli.runs.disk import Disk
 from paperclip_claude_k8s.cli.runs.replies import Answer, exit_code
+from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 WHOLE = b"".join(LINES)
 SPREAD = Life(output=tuple((n * 0.7, line) for n, line in enumerate(LINES)), ends_at=len(LINES) * 0.7 + 1)
-"""Lines come apart, so that the position is noted between them."""
+"""Lines are 0.7 s apart, so that the position in the record is updated between them."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 OTHER_FAULTS = (errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT)
 
@@ -32,9 +34,9 @@ Reach = Literal["once", "folder", "everything"]
 
 @dataclass(slots=True)
 class FailingDisk(Disk):
-    """Counts its acts from 0, and fails at one of them, or from it on until there is room again.
+    """Counts its operations from 0. Fails at number `fails_at`, and at later ones according to `reach`.
 
-    `reach`: at that act alone; at all that follow in the folder it was about; at all that follow.
+    `reach`: "once" at no later one; "folder" at all in the same one of `folders`; "everything" at all.
     """
 
     fails_at: int | None = None
@@ -67,11 +69,11 @@ class FailingDisk(Disk):
 
 
 @dataclass(slots=True)
-class Shop:
-    """An operator with a cluster in memory, a state folder and an output folder."""
+class Bench:
+    """A cluster in memory, a state folder and an output folder."""
 
     folder: Path
-    fake: FakeCluster
+    cluster: FakeCluster
     disk: FailingDisk = field(default_factory=FailingDisk)
     session: str | None = None
 
@@ -84,7 +86,7 @@ class Shop:
         return self.folder / "state"
 
     async def run(self, run_id: str | None = None, **more: Any) -> Answer:
-        wish = Wish(
+        options = RunOptions(
             prompt=None if run_id else "Go.",
             run_id=run_id,
             output=self.out,
@@ -95,11 +97,13 @@ class Shop:
             quiet=True,
             **more,
         )
-        means = Means(self.disk, lambda *_: self.fake.gateway)
-        return await told(answer_to(wish, book := Ledger(), means), book)
+        settings = ProcessSettings(env={"CLAUDE_K8S_STATE_DIR": str(self.state)})
+        dependencies = Dependencies(self.disk, lambda *_: self.cluster.gateway, settings)
+        progress = CallProgress()
+        return await stop_to_answer(run_answer(options, progress, dependencies), progress)
 
     def jobs_made(self) -> int:
-        return self.fake.calls.count("create", "jobs")
+        return self.cluster.calls.count("create", "jobs")
 
     def record(self) -> dict[str, Any] | None:
         for path in self.state.glob("runs/*/record.json"):
@@ -108,7 +112,7 @@ class Shop:
         return None
 
     def assert_whole(self, answer: Answer) -> None:
-        """The run succeeded, and everything that was promised is where it belongs."""
+        """The run succeeded, and record, transcript and output are complete."""
         assert (answer["status"], exit_code(answer)) == ("succeeded", 0), answer
         (saved,) = self.state.glob("runs/*/transcript.ndjson")
         assert saved.read_bytes().endswith(WHOLE)
@@ -120,19 +124,16 @@ class Shop:
 
 
 @asynccontextmanager
-async def a_shop(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, life: Life | Callable[[Any], Life] = SPREAD
-) -> AsyncIterator[Shop]:
+async def open_bench(folder: Path, life: Life | Callable[[Any], Life] = SPREAD) -> AsyncIterator[Bench]:
     pods = folder / "pods"
-    pods.mkdir(parents=True)  # a test may wait for its own folder
+    pods.mkdir(parents=True)
     user = {"name": "u", "user": {}}
     cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     kubeconfig = {"current-context": "c", "clusters": [cluster], "users": [user], "contexts": [context]}
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig), encoding="utf-8")
-    monkeypatch.setenv("CLAUDE_K8S_STATE_DIR", str(folder / "state"))
-    async with FakeCluster.start(pods, life) as fake:
-        yield Shop(folder, fake)
+    async with FakeCluster.start(pods, life) as cluster:
+        yield Bench(folder, cluster)
 
 
 Kind = tuple[str, Life | Callable[[Any], Life], str | None, int]
@@ -141,79 +142,78 @@ TWICE: Kind = ("second attempt", forgets, SESSION, 2)
 """Name, the Pod's life, a session to resume, and how many Jobs such a run makes."""
 
 
-async def acts_of(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> list[str]:
-    """Every act on the disk of a run at which nothing fails."""
-    async with a_shop(folder, monkeypatch, kind[1]) as shop:
-        shop.session = kind[2]
-        shop.assert_whole(await shop.run())
-        assert shop.jobs_made() == kind[3]
-        return shop.disk.acts
+async def acts_of(folder: Path, kind: Kind) -> list[str]:
+    """Every operation on the disk in a run without failures."""
+    async with open_bench(folder, kind[1]) as bench:
+        bench.session = kind[2]
+        bench.assert_whole(await bench.run())
+        assert bench.jobs_made() == kind[3]
+        return bench.disk.acts
 
 
 @pytest.mark.parametrize("reach", ["once", "folder", "everything"])
 @pytest.mark.parametrize("kind", [PLAIN, TWICE], ids=lambda kind: kind[0])
-async def test_every_single_write_of_a_run_may_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, reach: Reach
+async def test_failure_of_any_single_write_is_reported_and_resumed(
+    tmp_path: Path, kind: Kind, reach: Reach
 ) -> None:
-    acts = await acts_of(tmp_path / "good", monkeypatch, kind)
+    acts = await acts_of(tmp_path / "good", kind)
     assert len(acts) > 40
-    errors = {await assert_told_and_resumed(tmp_path, monkeypatch, kind, n, reach) for n in range(len(acts))}
+    errors = {await assert_reported_and_resumed(tmp_path, kind, n, reach) for n in range(len(acts))}
     assert errors >= {"state_unwritable", "output_unwritable"}
 
 
 @pytest.mark.parametrize("fault", OTHER_FAULTS, ids=lambda fault: errno.errorcode[fault])
-async def test_other_faults_of_a_disk_are_told_as_a_full_one_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int
-) -> None:
-    acts = await acts_of(tmp_path / "good", monkeypatch, PLAIN)
+async def test_other_disk_errors_are_reported_like_a_full_disk(tmp_path: Path, fault: int) -> None:
+    acts = await acts_of(tmp_path / "good", PLAIN)
     for number in range(0, len(acts), 7):
-        await assert_told_and_resumed(tmp_path, monkeypatch, PLAIN, number, "folder", fault=fault)
+        await assert_reported_and_resumed(tmp_path, PLAIN, number, "folder", fault=fault)
 
 
-async def assert_told_and_resumed(
+async def assert_reported_and_resumed(
     folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
     kind: Kind,
     number: int,
     reach: Reach,
     *,
     fault: int = errno.ENOSPC,
 ) -> str | None:
-    """The error of a run whose disk fails at that act; there is room again, and it is resumed, in the end."""
-    async with a_shop(folder / str(number), monkeypatch, kind[1]) as shop:
-        shop.session = kind[2]
-        disk = shop.disk
-        disk.fails_at, disk.reach, disk.fault, disk.folders = number, reach, fault, (shop.out, shop.state)
-        answer = await shop.run()
+    """Run with a disk that fails at that operation, then resume without failures. Returns the first error."""
+    async with open_bench(folder / str(number), kind[1]) as bench:
+        bench.session = kind[2]
+        disk = bench.disk
+        disk.fails_at, disk.reach, disk.fault, disk.folders = number, reach, fault, (bench.out, bench.state)
+        answer = await bench.run()
         assert disk.failed
-        assert_told(shop, answer, os.strerror(fault))
+        assert_reported(bench, answer, os.strerror(fault))
         disk.make_room()
-        again = await shop.run(answer.get("run_id"))
-        shop.assert_whole(again)
-        assert shop.jobs_made() == kind[3], "no write that failed made a second submission"
+        again = await bench.run(answer.get("run_id"))
+        bench.assert_whole(again)
+        assert bench.jobs_made() == kind[3], "a failed write must not cause a second submission"
         return answer.get("error")
 
 
-def assert_told(shop: Shop, answer: Answer, why: str) -> None:
+def assert_reported(bench: Bench, answer: Answer, reason: str) -> None:
     if answer["status"] == "succeeded":
-        shop.assert_whole(answer)
+        bench.assert_whole(answer)
         return
     assert exit_code(answer) == 1
-    failed = {"output_unwritable" if str(shop.out) in act else "state_unwritable" for act in shop.disk.failed}
-    assert answer["error"] in failed, (shop.disk.failed, answer)
-    assert why in answer["detail"], answer
-    record = shop.record()
+    failed = {
+        "output_unwritable" if str(bench.out) in act else "state_unwritable" for act in bench.disk.failed
+    }
+    assert answer["error"] in failed, (bench.disk.failed, answer)
+    assert reason in answer["detail"], answer
+    record = bench.record()
     if record is None:
         assert (answer.get("run_id"), answer["run_status"]) == (None, "not_submitted")
-        assert shop.jobs_made() == 0
+        assert bench.jobs_made() == 0
         return
     assert answer["run_id"] == record["run_id"]
     assert answer["resume"].startswith(f"claude-k8s run --run-id {record['run_id']}")
     assert answer["run_status"] in {"not_submitted", "unknown", "polling", "succeeded"}, answer
     if answer["run_status"] == "not_submitted":
-        assert shop.jobs_made() == 0
+        assert bench.jobs_made() == 0
     if record["outcome"] is not None:
-        assert answer["run_status"] == "succeeded", "what is known of the run is told"
+        assert answer["run_status"] == "succeeded", "the answer contains what is known of the run"
     if answer["run_status"] == "succeeded":
         assert answer["result"]["summary"]
         assert "the run itself succeeded" in answer["detail"]

@@ -1,4 +1,4 @@
-"""Whatever text an agent or a host had in it: answers, result files and records are strict JSON."""
+"""Answers, result files and records are strict JSON, whatever text they contain."""
 
 import io
 import sys
@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.base.strict_json import readable
-from paperclip_claude_k8s.cli.entry import say
+from paperclip_claude_k8s.cli.entry import print_json
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import RunFiles, State
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 
-def said(answer: dict[str, Any]) -> bytes:
+def printed(answer: dict[str, Any]) -> bytes:
     stdout, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
-        say(answer)
+        print_json(answer)
         sys.stdout.flush()
         return sys.stdout.buffer.getvalue()  # type: ignore[no-any-return]
     finally:
@@ -29,11 +29,11 @@ def said(answer: dict[str, Any]) -> bytes:
 
 @given(ANY_TEXT, ODD_JSON)
 @settings(max_examples=100)
-def test_an_answer_and_the_result_file_are_strict_json(
+def test_answer_and_result_file_are_strict_json(
     tmp_path_factory: pytest.TempPathFactory, text: str, value: Any
 ) -> None:
     answer = {"status": "succeeded", "result": {"summary": text, "resultJson": {text: value}}}
-    assert orjson.loads(said(answer)) == readable(answer)
+    assert orjson.loads(printed(answer)) == readable(answer)
     folder = tmp_path_factory.mktemp("run")
     Output(folder / "out", RunFiles(folder)).finish(answer)
     assert orjson.loads((folder / "out" / "result.json").read_bytes()) == readable(answer)
@@ -41,18 +41,16 @@ def test_an_answer_and_the_result_file_are_strict_json(
 
 @given(ANY_TEXT)
 @settings(max_examples=50)
-def test_a_record_is_strict_json_and_is_read_again(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_record_is_strict_json_and_can_be_read(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     state = State(tmp_path_factory.mktemp("state"))
     request = {"agent": {"id": "ada"}, "runtime": {}, "config": {}, "context": {"prompt": text}}
     state.write(Record("r1", "2026-11-21T10:00:00.000Z", request))
-    kept = orjson.loads(state.files("r1").record.read_bytes())
-    assert kept["request"]["context"]["prompt"] == readable(text)
+    written = orjson.loads(state.files("r1").record.read_bytes())
+    assert written["request"]["context"]["prompt"] == readable(text)
     assert state.read("r1").request["context"]["prompt"] == readable(text)
 
 
 @given(ANY_TEXT, ODD_JSON)
-def test_what_a_host_gets_is_strict_json(text: str, value: Any) -> None:
+def test_result_for_a_host_is_strict_json(text: str, value: Any) -> None:
     wire = ExecutionResult(summary=text, result_json={"x": value}).to_wire()
     assert orjson.loads(orjson.dumps(wire)) == wire

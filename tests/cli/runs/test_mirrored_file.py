@@ -1,0 +1,103 @@
+"""A stream that is read again from its beginning is in the file once, whatever happened in between."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paperclip_claude_k8s.cli.runs.mirrored_file import MirroredFile
+
+STREAM = b"".join(b'{"n":%d,"text":"%s"}\n' % (n, b"x" * (n * 7 % 40)) for n in range(30))
+
+
+def blocks(stream: bytes, lines_each: int) -> list[bytes]:
+    lines = stream.splitlines(keepends=True)
+    return [b"".join(lines[at : at + lines_each]) for at in range(0, len(lines), lines_each)]
+
+
+def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
+    """Feed the whole stream to the file, and return what was new."""
+    with MirroredFile(path) as file:
+        file.rewind(start)
+        return b"".join(file.feed(block) for block in blocks(stream, lines_each))
+
+
+@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=6), lines_each=st.integers(1, 12))
+def test_file_has_each_line_once_after_any_interruptions(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int], lines_each: int
+) -> None:
+    path = tmp_path_factory.mktemp("mirror") / "transcript"
+    for cut in cuts:
+        mirror(path, STREAM, lines_each)
+        with path.open("r+b") as file:  # what a killed process had not written yet
+            file.truncate(cut)
+    mirror(path, STREAM, lines_each)
+    assert path.read_bytes() == STREAM
+
+
+@given(cut=st.integers(0, len(STREAM)))
+def test_feed_returns_the_lines_that_were_not_complete(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("mirror") / "transcript"
+    path.write_bytes(STREAM[:cut])
+    assert mirror(path, STREAM) == STREAM[STREAM.rfind(b"\n", 0, cut) + 1 :]
+
+
+def test_nul_bytes_of_a_power_cut_are_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    path.write_bytes(STREAM[:400] + bytes(300))
+    mirror(path, STREAM)
+    assert path.read_bytes() == STREAM
+
+
+@pytest.mark.parametrize("lost", [1, 5, 12])
+def test_lines_that_the_cluster_has_dropped_stay_in_the_file(tmp_path: Path, lost: int) -> None:
+    path = tmp_path / "transcript"
+    lines = STREAM.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:20]))
+    mirror(path, b"".join(lines[lost:]))
+    assert path.read_bytes() == STREAM
+
+
+def test_log_that_starts_after_the_file_s_end_is_appended(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    lines = STREAM.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:-4])
+    mirror(path, b"".join(lines[20:]))
+    assert path.read_bytes() == b"".join(lines[:5]) + lines[5][:-4] + b"\n" + b"".join(lines[20:])
+
+
+def test_gap_in_the_stream_removes_nothing_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    lines = STREAM.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:9]))
+    mirror(path, b"".join([*lines[:4], *lines[7:]]))
+    assert path.read_bytes() == STREAM
+
+
+def test_output_of_a_second_job_follows_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    mirror(path, b"one\n")
+    mirror(path, STREAM, start=4)
+    mirror(path, STREAM, start=4)
+    assert path.read_bytes() == b"one\n" + STREAM
+
+
+def test_repeated_equal_lines_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    same = b'{"same":true}\n' * 20
+    mirror(path, same[: 14 * 7])
+    mirror(path, same, 1)
+    assert path.read_bytes() == same
+
+
+def test_cut_rest_removes_what_follows_a_complete_stream(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    path.write_bytes(STREAM + b"left over\n")
+    with MirroredFile(path) as file:
+        file.rewind(0)
+        file.feed(STREAM)
+        file.cut_rest()
+    assert path.read_bytes() == STREAM

@@ -1,0 +1,372 @@
+"""Runs that outlive commands: waiting, polling, resuming, signals and cancellation, with real commands."""
+
+import asyncio
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.cli_commands import CommandLine, claude_k8s
+from tests.support.dev_cluster_cli import TRANSCRIPT, DevClusterCli
+
+from paperclip_claude_k8s.devcluster import DevCluster
+
+PROGRESS = re.compile(r"^  \[\d+s\] +run=(\S+)  status=([A-Z]+)", re.MULTILINE)
+
+
+def statuses(err: str) -> list[tuple[str, str]]:
+    """Run id and status of each progress line."""
+    return PROGRESS.findall(err)
+
+
+# Waiting and polling, and their exit codes ---------------------------------------------------------
+
+
+async def test_run_polls_until_the_end_and_shows_progress_on_stderr(dev: DevClusterCli) -> None:
+    words = dev.new_run("--poll-interval", "0.2", "--timeout", "50", "--print-response", CLAUDE_SLEEP="1")
+    code, answer, err = await dev.cli.run(*words)
+    assert (code, answer["status"]) == (0, "succeeded")
+    assert answer["response"] == answer["result"]["summary"]
+    seen = [status for run_id, status in statuses(err) if run_id == answer["run_id"]]
+    assert seen[0] == "PENDING"
+    assert seen[-1] == "SUCCEEDED"
+    assert "RUNNING" in seen
+
+
+async def test_run_with_quiet_prints_nothing_on_stderr(dev: DevClusterCli) -> None:
+    code, _, err = await dev.cli.run(*dev.new_run("--quiet"))
+    assert (code, err) == (0, "")
+
+
+async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev: DevClusterCli) -> None:
+    run_id = await dev.submit(**dev.endless())
+    out = dev.cli.folder / "out"
+    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
+    assert (code, answer["status"], answer["run_id"]) == (2, "polling", run_id)
+    assert not (out / "result.json").exists()
+    assert answer["resume"] == f"claude-k8s run --run-id {run_id}"
+    dev.end_agent()
+    async with asyncio.timeout(60):
+        while code == 2:
+            words = ("run", "--run-id", run_id, "--poll-once", "--output", str(out))
+            code, answer, err = await dev.cli.run(*words)
+    assert (code, answer["status"]) == (0, "succeeded")
+    assert statuses(err)[-1] == (run_id, "SUCCEEDED")
+    assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
+    assert json.loads((out / "result.json").read_bytes()) == answer
+    assert "Created K8s Job" in (out / "log").read_text()
+    assert await dev.jobs() == []
+
+
+async def test_poll_once_exits_1_if_the_run_failed(dev: DevClusterCli) -> None:
+    run_id = await dev.submit(number="07b", CLAUDE_EXIT="1")
+    await dev.wait_for_job_end()
+    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once")
+    assert (code, answer["status"], answer["error"]) == (1, "failed", "task_failed")
+    assert answer["error_code"] == "claude_auth_required"
+    assert answer["detail"]
+
+
+@pytest.mark.parametrize("command", ["run", "query"])
+async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str) -> None:
+    run_id = await dev.submit(CLAUDE_SLEEP="1")
+    out = dev.cli.folder / "out"
+    words = ["--run-id", run_id, "--poll-interval", "0.5", "--timeout", "50", "--output", str(out)]
+    code, answer, _ = await dev.cli.run(command, *words)
+    assert (code, answer["run_id"]) == (0, run_id)
+    assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
+
+
+async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
+    words = dev.new_run("--timeout", "4", **dev.endless())
+    code, answer, _ = await dev.cli.run(*words)
+    assert (code, answer["status"], answer["error"]) == (1, "failed", "poll_timeout")
+    assert len(await dev.jobs()) == 1
+    dev.end_agent()
+    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:])
+    assert (code, again["run_id"]) == (0, answer["run_id"])
+
+
+# Schedules, progress lines, and the names of errors ------------------------------------------------
+
+
+async def test_poll_schedule_that_is_used_up_is_a_poll_timeout(dev: DevClusterCli) -> None:
+    words = dev.new_run("--poll-schedule", "100,200,300", CLAUDE_SLEEP="20")
+    env = {"CLAUDE_K8S_POLL_MIN_TOTAL_MS": "0"}
+    code, answer, err = await dev.cli.run(*words, env=env)
+    assert (code, answer["error"]) == (1, "poll_timeout")
+    assert "no end after 4 polls" in answer["detail"]
+    assert re.findall(r"look=(\d)/4", err) == ["1", "3", "4"]
+
+
+async def test_progress_0_hides_progress_lines_but_not_the_transcript(dev: DevClusterCli) -> None:
+    _, _, err = await dev.cli.run(*dev.new_run(), env={"CLAUDE_K8S_PROGRESS": "0"})
+    assert statuses(err) == []
+    assert "→ Write" in err
+
+
+async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
+    words = dev.new_run("-q", "--poll-interval", "0.3", CLAUDE_LINE_DELAY="0.2")
+    env = {"CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS": "3"}
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(dev.cli.run(*words, env=env))
+        await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
+        await dev.cluster.go_down(3)
+    code, answer, _ = running.result()
+    assert (code, answer["error"]) == (1, "poll_aborted")
+    assert "3 polls in a row failed" in answer["detail"]
+    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:])
+    assert (code, again["status"]) == (0, "succeeded")
+    assert dev.cli.transcript() == TRANSCRIPT
+
+
+async def test_last_run_shows_a_run_whose_command_was_killed(dev: DevClusterCli) -> None:
+    words = dev.new_run(CLAUDE_LINE_DELAY="0.2")
+    await dev.cli.run_and_kill(signal.SIGKILL, lambda: len(dev.cli.transcript()) > 0, *words)
+    code, answer, _ = await dev.cli.run("last-run")
+    assert (code, answer["status"]) == (0, "polling")
+    assert answer["job"] in await dev.jobs()
+    await dev.cli.run(*answer["resume"].split()[1:], "-q")
+    _, ended, _ = await dev.cli.run("last-run")
+    assert (ended["run_id"], ended["status"]) == (answer["run_id"], "succeeded")
+
+
+async def test_history_lists_runs_and_unreadable_records(dev: DevClusterCli) -> None:
+    first = await dev.submit()
+    await dev.cli.run("run", "--run-id", first, "-q")
+    await dev.cli.run(*dev.new_run("-q"))
+    broken = dev.cli.state / "runs" / "broken" / "record.json"
+    broken.parent.mkdir()
+    broken.write_text('{"version": 99}')
+    code, answer, _ = await dev.cli.run("history")
+    assert code == 0
+    assert sorted(run["status"] for run in answer["runs"]) == ["failed", "succeeded", "succeeded"]
+    assert first in [run["run_id"] for run in answer["runs"]]
+    (one,) = (await dev.cli.run("history", "--limit", "1"))[1]["runs"]
+    assert one["run_id"] == "broken"
+
+
+async def test_run_whose_job_was_deleted_meanwhile_is_result_lost(dev: DevClusterCli) -> None:
+    run_id = await dev.submit(CLAUDE_SLEEP="20")
+    await dev.delete_jobs()
+    code, answer, _ = await dev.cli.run("run", "--run-id", run_id)
+    assert (code, answer["status"], answer["error"]) == (1, "failed", "result_lost")
+    assert await dev.jobs() == []
+    assert (await dev.cli.run("run", "--run-id", run_id, "--poll-once"))[1] == answer
+
+
+async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCli) -> None:
+    words = dev.new_run(CLAUDE_LINE_DELAY="0.1")[1:]
+    code, answer, _ = await dev.cli.run("spawn", *words)
+    arguments = answer["sessions_spawn_args"]
+    assert (code, arguments["runTimeoutSeconds"]) == (0, 3600)
+    assert answer["command"] in arguments["task"]
+    assert await dev.jobs() == []
+    async with asyncio.TaskGroup() as group:
+        starts = [group.create_task(dev.cli.run(*answer["command"].split()[1:])) for _ in range(3)]
+    answers = [start.result() for start in starts]
+    assert [code for code, _, _ in answers] == [0, 0, 0]
+    assert answers[0][1] == answers[1][1] == answers[2][1]
+    (log,) = dev.cli.state.glob("runs/*/log")
+    assert log.read_text().count("Created K8s Job") == 1
+
+
+# Signals, other processes, cancellation, bad input -------------------------------------------------
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_signal_prints_an_answer_and_ends_the_command_by_the_signal(
+    dev: DevClusterCli, signum: signal.Signals
+) -> None:
+    words = dev.new_run(CLAUDE_LINE_DELAY="0.5")
+    code, out, _ = await dev.cli.run_and_kill(signum, lambda: len(dev.cli.transcript()) > 0, *words)
+    answer = json.loads(out)
+    assert code == -signum
+    assert (answer["status"], answer["error"]) == ("failed", "poll_aborted")
+    assert signum.name in answer["detail"]
+    assert "run_id" in answer
+    assert answer["resume"] == f"claude-k8s run --run-id {answer['run_id']}"
+    async with dev.gateway() as gateway:
+        leases = await gateway.list_leases(dev.cluster.namespace, {})
+    assert leases.items == ()
+    assert len(await dev.jobs()) == 1
+
+
+async def test_submitted_run_blocks_its_agent_until_it_ends(
+    dev: DevClusterCli,
+) -> None:
+    run_id = await dev.submit(**dev.endless())
+    code, blocked, _ = await dev.cli.run(*dev.new_run("-q"))
+    assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
+    dev.end_agent()
+    await dev.wait_for_job_end()
+    code, other, _ = await dev.cli.run(*dev.new_run("-q"))
+    assert (code, other["status"]) == (0, "succeeded")
+    assert other["run_id"] != run_id
+    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
+    assert (code, answer["run_id"]) == (0, run_id)
+    assert await dev.jobs() == []
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["another command waits", "no command waits"])
+async def test_cancel_ends_the_run_and_keeps_its_output(
+    dev: DevClusterCli,
+    watched: bool,  # noqa: FBT001
+) -> None:
+    words = dev.new_run("-q", CLAUDE_LINE_DELAY="0.8")
+    if watched:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(dev.cli.run(*words))
+            await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
+            record = dev.cli.record()
+            assert record is not None
+            ended = group.create_task(dev.cli.run("cancel", "-q", record["run_id"]))
+        assert watching.result()[0] == 1
+        assert watching.result()[1] == ended.result()[1]
+        code, answer, _ = ended.result()
+    else:
+        run_id = await dev.submit(CLAUDE_LINE_DELAY="0.8")
+        await dev.wait_for_output()
+        code, answer, _ = await dev.cli.run("cancel", "-q", run_id)
+    assert (code, answer["status"], answer["error"]) == (0, "cancelled", "cancelled")
+    assert 0 < len(dev.cli.transcript()) < len(TRANSCRIPT)
+    assert TRANSCRIPT.startswith(dev.cli.transcript())
+
+
+async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
+    run_id = await dev.submit("--agent", "ada", CLAUDE_LINE_DELAY="0.4")
+    kubeconfig = ["--kubeconfig", str(dev.cluster.kubeconfig)]
+    code, answer, _ = await dev.cli.run("jobs", *kubeconfig)
+    (job,) = answer["jobs"]
+    assert (code, job["run_id"], job["agent"], job["status"]) == (0, run_id, "ada", "live")
+    code, followed, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment())
+    assert (code, followed.encode(), err) == (0, TRANSCRIPT, "")
+    assert len(await dev.jobs()) == 1
+    await dev.cli.run("run", "--run-id", run_id, "-q")
+    code, saved, _ = await claude_k8s("logs", run_id, env=dev.cli.environment())
+    assert (code, saved.encode()) == (0, TRANSCRIPT)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "detail"),
+    [
+        (["run", "--poll-once"], "usage", "--poll-once checks a known run: give its --run-id"),
+        (["run", "--run-id", "nope"], "unknown_run", "run nope is not known"),
+        (["run", "--run-id", "nope", "-p", "x"], "usage", "give one of them"),
+        (["run", "--run-id", "x", "--submit-only"], "usage", "not with --run-id"),
+        (["run", "-p", "x", "--devcluster", "--submit-only"], "usage", "claude-k8s devcluster up"),
+        (["run", "-p", "x", "--poll-schedule", "soon"], "usage", "expected milliseconds"),
+        (["run", "-p", "x", "--timeout", "soon"], "usage", "--timeout"),
+        (["run", "--no-such-option"], "usage", "--no-such-option"),
+        (["query"], "usage", "--run-id"),
+        (["query", "--run-id", "nope"], "unknown_run", "run nope is not known"),
+        (["cancel", "nope"], "unknown_run", "run nope is not known"),
+        (["logs", "nope"], "unknown_run", "run nope is not known"),
+        (["last-run"], "unknown_run", "no run has been started yet by this user"),
+    ],
+)
+async def test_bad_input_is_a_json_answer_with_exit_code_1(
+    tmp_path: Path, words: list[str], error: str, detail: str
+) -> None:
+    code, answer, _ = await CommandLine(tmp_path).run(*words)
+    assert (code, answer["status"], answer["error"]) == (1, "failed", error)
+    assert detail in answer["detail"]
+
+
+async def test_unwritable_folder_fails_before_anything_is_submitted(dev: DevClusterCli) -> None:
+    code, answer, _ = await dev.cli.run(*dev.new_run("-o", "/proc/nowhere"))
+    assert (code, answer["error"]) == (1, "output_unwritable")
+    env = {"CLAUDE_K8S_STATE_DIR": "/proc/nowhere"}
+    code, answer, _ = await dev.cli.run(*dev.new_run(), env=env)
+    assert (code, answer["error"]) == (1, "state_unwritable")
+    assert await dev.jobs() == []
+
+
+async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -> None:
+    words = dev.new_run("-q", CLAUDE_LINE_DELAY="0.05")
+    small_files = [
+        "bash",
+        "-c",
+        'ulimit -f 6; exec "$@"',
+        "-",
+    ]  # in KiB: records fit, the transcript does not
+    env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # its files would be cut as well
+    code, out, _ = await claude_k8s(*words, env=env, within=small_files)
+    answer = json.loads(out)
+    assert (code, answer["error"]) == (1, "state_unwritable")
+    assert "make room and resume" in answer["detail"]
+    assert len(await dev.jobs()) == 1
+    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:], "-q")
+    assert (code, again["status"]) == (0, "succeeded")
+    assert dev.cli.transcript() == TRANSCRIPT
+
+
+async def test_resume_on_another_cluster_is_refused(dev: DevClusterCli) -> None:
+    run_id = await dev.submit(CLAUDE_SLEEP="5")
+    async with DevCluster.start() as other:
+        words = ["run", "--run-id", run_id, "--kubeconfig", str(other.kubeconfig)]
+        code, answer, _ = await dev.cli.run(*words)
+    assert (code, answer["error"]) == (1, "other_cluster")
+    assert other.token not in json.dumps(answer)
+    (path,) = dev.cli.state.glob("runs/*/record.json")
+    assert dev.cluster.token not in path.read_text()
+
+
+async def test_kubeconfig_without_rights_fails_the_run(dev: DevClusterCli) -> None:
+    words = dev.new_run("-q")
+    dev.cluster.kubeconfig.write_text(dev.cluster.kubeconfig.read_text().replace(dev.cluster.token, "x"))
+    code, answer, _ = await dev.cli.run(*words)
+    assert (code, answer["error"], answer["error_code"]) == (
+        1,
+        "task_failed",
+        "k8s_concurrency_guard_unreachable",
+    )
+    assert "Unauthorized" in answer["detail"]
+
+
+async def test_embedded_cluster_ends_with_its_command(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    words = ["run", "--devcluster", "-p", "Go."]
+    _, out, _ = await cli.run_and_kill(signal.SIGTERM, lambda: len(cli.transcript()) > 0, *words)
+    answer = json.loads(out)
+    assert answer["error"] == "poll_aborted"
+    assert "claude-k8s devcluster up" in answer["detail"]
+    assert "resume" not in answer
+    assert (await cli.run("run", "--run-id", answer["run_id"]))[:2] == (1, answer)
+
+
+async def test_killed_embedded_cluster_loses_the_result(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    await cli.run_and_kill(
+        signal.SIGKILL, lambda: len(cli.transcript()) > 0, "run", "--devcluster", "-p", "Go."
+    )
+    record: dict[str, Any] = cli.record() or {}
+    await asyncio.to_thread(Path(record["request"]["config"]["kubeconfig"]).unlink)
+    code, answer, _ = await cli.run("run", "--run-id", record["run_id"])
+    assert (code, answer["error"]) == (1, "result_lost")
+    assert "was embedded in the command" in answer["detail"]
+
+
+async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    assert (await cli.run("devcluster", "status"))[:2] == (1, {"status": "down"})
+    try:
+        async with asyncio.TaskGroup() as group:
+            ups = [group.create_task(cli.run("devcluster", "up")) for _ in range(2)]
+        assert ups[0].result()[1] == ups[1].result()[1]
+        code, out, _ = await claude_k8s(
+            "run", "--devcluster", "-p", "x", "--submit-only", env=cli.environment()
+        )
+        assert code == 0
+        code, answer, _ = await cli.run("run", "--run-id", out.strip(), "-q")
+        assert (code, answer["status"]) == (0, "succeeded")
+    finally:
+        assert (await cli.run("devcluster", "down"))[:2] == (0, {"status": "down"})
+    assert (await cli.run("devcluster", "status"))[1] == {"status": "down"}
+
+
+async def test_shell_completion_lists_commands() -> None:
+    env = {"_CLAUDE_K8S_COMPLETE": "complete_bash", "COMP_WORDS": "claude-k8s la", "COMP_CWORD": "1"}
+    assert (await claude_k8s(env=env))[1].split() == ["last-run"]
