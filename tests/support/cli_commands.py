@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ async def claude_k8s(
 async def started(
     *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A running command, killed at the end of the block. `within`: the program that runs it, such as a shell."""
+    """A running command, killed at the end of the block. `within`: a program that runs it, as a shell does."""
     process = await asyncio.create_subprocess_exec(
         *within,
         sys.executable,
@@ -112,6 +113,9 @@ class CommandLine:
         """The transcript of the only run, so far."""
         return b"".join(path.read_bytes() for path in self.state.glob("runs/*/transcript.ndjson"))
 
+    def _has_more_than(self, size: float) -> bool:
+        return len(self.transcript()) > size
+
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  # another process writes files
@@ -122,7 +126,7 @@ class CommandLine:
         async with started(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
             communicating = group.create_task(process.communicate())
             for size, act in steps:
-                await self.wait_until(lambda size=size: len(self.transcript()) > size)
+                await self.wait_until(partial(self._has_more_than, size))
                 act()
             out, err = await communicating
         answer: dict[str, Any] = json.loads(out)

@@ -27,7 +27,7 @@ class DevClusterCli:
     cli: CommandLine
 
     def new_run(self, *more: str, number: str = "02", **env: str) -> list[str]:
-        """Arguments of a new run. Its agent gets the variables `env`, and prints the capture with this number."""
+        """Arguments of a new run whose agent prints this capture and has the variables `env`."""
         played = self.cli.folder / capture_file(number)
         played.write_bytes(capture(number))
         path = self.cli.folder / "config.json"

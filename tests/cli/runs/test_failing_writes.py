@@ -132,8 +132,8 @@ async def open_bench(folder: Path, life: Life | Callable[[Any], Life] = SPREAD) 
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     kubeconfig = {"current-context": "c", "clusters": [cluster], "users": [user], "contexts": [context]}
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig), encoding="utf-8")
-    async with FakeCluster.start(pods, life) as cluster:
-        yield Bench(folder, cluster)
+    async with FakeCluster.start(pods, life) as fake:
+        yield Bench(folder, fake)
 
 
 Kind = tuple[str, Life | Callable[[Any], Life], str | None, int]
