@@ -50,7 +50,7 @@ async def claude_k8s(
 async def started(
     *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A running command, killed at the end of the block. `within`: a program that runs it, as a shell does."""
+    """A running command, killed at the end of the block. `within`: a program that runs it."""
     process = await asyncio.create_subprocess_exec(
         *within,
         sys.executable,

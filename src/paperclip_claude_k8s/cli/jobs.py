@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json
 from paperclip_claude_k8s.cli.options import on_running_cluster
 from paperclip_claude_k8s.cli.run_command import run, run_to_answer
@@ -17,7 +18,6 @@ from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import RunFailure
-from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace

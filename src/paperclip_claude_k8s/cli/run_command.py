@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json, print_text
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
@@ -42,7 +43,6 @@ from paperclip_claude_k8s.cli.runs.replies import (
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.runs.wait import wait_for_answer
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
-from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.ports import utc_now
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.live import STATUS
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
@@ -15,7 +16,6 @@ from paperclip_claude_k8s.cli.runs.record import JobPart, Record
 from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Answer, RunStatus, Stop, outcome_of
 from paperclip_claude_k8s.cli.runs.state import State, state_error
 from paperclip_claude_k8s.cluster.model import JobRef
-from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import utc_now
 

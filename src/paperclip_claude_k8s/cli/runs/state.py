@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from paperclip_claude_k8s.base.strict_json import strict_json
+from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk
 from paperclip_claude_k8s.cli.runs.record import Record, RecordInvalid, read_record
 from paperclip_claude_k8s.cli.runs.replies import Stop
-from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.ports import utc_now
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
