@@ -20,8 +20,8 @@ adapter serves any number of concurrent runs:
 
     asyncio.run(main())
 
-The documents ship in the folder `docs` of this package: `host-protocol.md` (what a host hands in and gets
-back), `configuration.md` (every setting).
+The documents are in the folder `docs` of this package: `host-protocol.md` (what a host passes in and gets
+back), `configuration.md` (every setting), `errors.md` (every error code) and others.
 
 Public are the names in `__all__`, the module `paperclip_claude_k8s.helpers`, the command line, and the
 bridge's line protocol. Every other module is private and may change in any release. Importing the package
