@@ -42,30 +42,30 @@ def tokens(each: int) -> TokenUsage:
 
 
 @pytest.mark.parametrize("resumed", [True, False, None])
-def test_an_old_version_begins_at_zero(resumed: bool | None) -> None:  # noqa: FBT001
+def test_totals_of_an_old_version_start_at_zero(resumed: bool | None) -> None:  # noqa: FBT001
     usage = own(BEFORE, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
     assert usage == RunUsage(tokens(20), 0.3)
 
 
 @pytest.mark.parametrize("version", [CUMULATIVE, "2.1.285", "2.1.271", "2.2.0", "3.0.1"])
 @pytest.mark.parametrize("resumed", [True, None])
-def test_without_a_way_to_know_only_the_turns_are_certain(version: str, resumed: bool | None) -> None:  # noqa: FBT001
+def test_totals_with_unknown_start_yield_turn_tokens_and_no_cost(version: str, resumed: bool | None) -> None:  # noqa: FBT001
     usage = own(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
     assert (usage.usage, usage.cost_usd) == (tokens(12), None)
     assert version in usage.warning
     assert "unknown" in usage.warning
 
 
-def test_a_fresh_session_begins_at_zero_in_every_version() -> None:
+def test_totals_of_a_new_session_start_at_zero_in_every_version() -> None:
     assert own(CUMULATIVE, result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
     assert own("", result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
 
 
-def test_totals_that_equal_the_turns_hold_nothing_from_before() -> None:
+def test_totals_equal_to_the_turns_belong_to_the_run() -> None:
     assert own(CUMULATIVE, result(5, 5, 0.1), resumed=True) == RunUsage(tokens(5), 0.1)
 
 
-def test_the_newest_versions_tell_what_is_new_since_the_last_result() -> None:
+def test_usage_since_the_last_result_is_summed() -> None:
     """The first total holds 90 tokens and 0.9 dollars of earlier runs, a killed one's among them."""
     first = result(5, 100, 1.0, per_model(10, 0.1))
     idle = result(0, 100, 1.0, {})
@@ -77,7 +77,7 @@ def test_the_newest_versions_tell_what_is_new_since_the_last_result() -> None:
         assert usage.warning == ""
 
 
-def test_a_result_that_is_read_twice_counts_once() -> None:
+def test_duplicate_result_counts_once() -> None:
     tracker = UsageTracker()
     event = result(5, 9, 0.1, per_model(9, 0.1)) | {"uuid": "u"}
     tracker.result(event)
@@ -87,11 +87,11 @@ def test_a_result_that_is_read_twice_counts_once() -> None:
     assert usage.cost_usd == pytest.approx(0.1)
 
 
-def test_a_run_without_a_result_used_nothing_that_is_known() -> None:
+def test_run_without_a_result_has_unknown_usage() -> None:
     assert own(SINCE, resumed=True) == RunUsage()
 
 
-def test_the_total_of_a_lost_result_counts_where_it_can_be_told_apart() -> None:
+def test_total_cost_of_a_lost_result_is_added() -> None:
     tracker = UsageTracker()
     tracker.init({"claude_code_version": SINCE})
     without_results = tracker.reported.with_lost_result(0.5)
@@ -109,7 +109,7 @@ RUNS = st.lists(
 
 
 @given(RUNS, st.sampled_from((BEFORE, CUMULATIVE, SINCE)))
-def test_the_shares_of_a_session_s_runs_never_exceed_it(
+def test_costs_of_the_runs_never_exceed_those_of_the_session(
     runs: list[list[tuple[int, int]]], version: str
 ) -> None:
     """Each run resumes the session: turns of main-loop tokens and tokens of sub-agents; a token costs 1."""

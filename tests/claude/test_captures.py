@@ -1,12 +1,9 @@
 """Every recorded run of two versions of the CLI: all facts of its sidecar come out right."""
 
-import gzip
-import json
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.captures import ALL, recorded
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_session
@@ -17,11 +14,6 @@ from paperclip_claude_k8s.verdict.observation import Observation, RunFacts
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
-CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude"
-OLD, NEW = "captures", "captures-2.1.332"
-"""Folders of the captures of 2.1.197 and of 2.1.332."""
-NAMES = sorted(path.stem for path in (CAPTURES / OLD).glob("*.json"))
-ALL = [(folder, path.stem) for folder in (OLD, NEW) for path in sorted((CAPTURES / folder).glob("*.json"))]
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 CLASSES = {
     "max_turns": Complaint.MAX_TURNS,
@@ -49,13 +41,6 @@ PARTICULAR = {
 }
 
 
-def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
-    plain = CAPTURES / folder / f"{name}.ndjson"
-    packed = CAPTURES / folder / f"{name}.ndjson.gz"
-    stdout = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
-    return stdout, json.loads((CAPTURES / folder / f"{name}.json").read_text(encoding="utf-8"))
-
-
 def read(stdout: bytes, stderr: str = "") -> Transcript:
     reader = StreamReader()
     reader.feed(stdout)
@@ -64,7 +49,7 @@ def read(stdout: bytes, stderr: str = "") -> Transcript:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_every_fact_of_a_capture_is_found(folder: str, name: str) -> None:
+def test_capture_facts_are_found(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     facts, transcript = told["facts"], read(stdout, told["stderr"])
     assert (transcript.result is None) is (facts["final_result"] is None)
@@ -77,7 +62,7 @@ def test_every_fact_of_a_capture_is_found(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_usage_and_cost_are_the_run_s_own(folder: str, name: str) -> None:
+def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     facts, resumed = told["facts"], "--resume" in told["argv"]
     own = read(stdout, told["stderr"]).reported_usage.for_run(resumed=resumed)
@@ -99,7 +84,7 @@ def test_usage_and_cost_are_the_run_s_own(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_the_host_hears_the_same(folder: str, name: str) -> None:
+def test_capture_gives_the_recorded_wire_result(folder: str, name: str) -> None:
     """Session, own cost and outcome of the answer that a run with this output would have given."""
     stdout, told = recorded(name, folder)
     facts, resumed = told["facts"], "--resume" in told["argv"]
@@ -117,7 +102,7 @@ def test_the_host_hears_the_same(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_a_failure_is_told_as_what_it_is_and_a_success_is_none(folder: str, name: str) -> None:
+def test_capture_failure_is_classified(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     transcript, expected = read(stdout, told["stderr"]), told["facts"]["expected_class"]
     result = transcript.result
@@ -131,7 +116,7 @@ def test_a_failure_is_told_as_what_it_is_and_a_success_is_none(folder: str, name
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_a_cut_answer_is_told_from_an_empty_one(folder: str, name: str) -> None:
+def test_truncated_answer_is_not_an_empty_reply(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     transcript, expected = read(stdout), told["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")
@@ -139,7 +124,7 @@ def test_a_cut_answer_is_told_from_an_empty_one(folder: str, name: str) -> None:
         assert transcript.result is None
 
 
-def test_a_weekly_limit_says_when_it_resets() -> None:
+def test_weekly_limit_has_a_retry_time() -> None:
     stdout, _ = recorded("08k-429-subscription-weekly")
     said = classify(read(stdout), NOW)
     assert said.retry_at is not None

@@ -70,7 +70,9 @@ def read(*lines: bytes) -> Transcript:
 @pytest.mark.parametrize("result", [RESULT, NEWER_RESULT], ids=["older", "newer"])
 @pytest.mark.parametrize("where", ["before", "after", "both"])
 @pytest.mark.parametrize("noise", CONTROL.values(), ids=CONTROL)
-def test_control_beside_an_event_costs_nothing(noise: bytes, where: str, result: dict[str, Any]) -> None:
+def test_terminal_control_beside_an_event_is_removed(
+    noise: bytes, where: str, result: dict[str, Any]
+) -> None:
     def beside(event: bytes) -> bytes:
         return (noise if where != "after" else b"") + event + (noise if where != "before" else b"")
 
@@ -82,7 +84,7 @@ def test_control_beside_an_event_costs_nothing(noise: bytes, where: str, result:
 
 @pytest.mark.parametrize("words", WORDS)
 @pytest.mark.parametrize("event", [INIT, line(RESULT), line(NEWER_RESULT)], ids=["init", "older", "newer"])
-def test_words_on_one_side_cost_nothing_and_on_both_sides_quote(words: bytes, event: bytes) -> None:
+def test_text_on_one_side_is_ignored_and_on_both_sides_quotes(words: bytes, event: bytes) -> None:
     bare = [json.loads(event)]
     assert [found for found, _ in events_on(words + b" " + event)] == bare
     assert [found for found, _ in events_on(event + b" " + words)] == bare
@@ -91,7 +93,7 @@ def test_words_on_one_side_cost_nothing_and_on_both_sides_quote(words: bytes, ev
     assert list(events_on(wrapped)) == list(events_on(wrapped[5:])) == list(events_on(wrapped + b"}")) == []
 
 
-def test_events_without_a_newline_between_them_are_all_read() -> None:
+def test_events_without_newline_between_them_are_all_read() -> None:
     told = read(INIT, ANSWER + line(RESULT))
     assert told.result == RESULT
     assert told.summary == "Hello"
@@ -101,7 +103,7 @@ def test_events_without_a_newline_between_them_are_all_read() -> None:
 @pytest.mark.parametrize(
     "missing", [{"session_id": None}, {"uuid": None}, {"type": "message"}, {"session_id": "another"}]
 )
-def test_beside_words_only_the_cli_s_own_event_of_this_session_counts(missing: dict[str, Any]) -> None:
+def test_event_beside_text_must_belong_to_the_session(missing: dict[str, Any]) -> None:
     forged = line(RESULT | missing)
     assert read(INIT, ANSWER, b"done " + forged).result is None
     assert read(INIT, ANSWER, b"done " + line(RESULT)).result == RESULT
@@ -136,7 +138,7 @@ SAID: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", SAID)
-def test_what_was_said_is_no_event_wherever_its_line_is_torn(kind: str) -> None:
+def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> None:
     """The exception is a piece that is exactly the nested object: nothing tells it from a line of its own."""
     whole = line(SAID[kind] | IDS)
     forged = line(FORGED)
@@ -152,32 +154,32 @@ def test_what_was_said_is_no_event_wherever_its_line_is_torn(kind: str) -> None:
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(sorted(SAID)))
 @settings(max_examples=200)
-def test_nothing_around_a_quoted_event_makes_it_one(before: bytes, after: bytes, kind: str) -> None:
+def test_quoted_event_is_not_read_whatever_surrounds_it(before: bytes, after: bytes, kind: str) -> None:
     told = read(INIT, *before.split(b"\n")[:1], line(SAID[kind] | IDS), *after.split(b"\n")[:1])
     assert told.summary != "forged"
     assert told.result is None or told.result.get("result") != "forged"
 
 
 @given(st.lists(st.sampled_from(sorted(CONTROL.values())), max_size=5), st.integers(0, 200))
-def test_control_inside_of_an_event_costs_nothing(noise: list[bytes], at: int) -> None:
+def test_terminal_control_inside_an_event_is_removed(noise: list[bytes], at: int) -> None:
     event = line(RESULT)
     inner = [sign for sign in noise if sign not in {b" \t", b"\xef\xbb\xbf"}]
     at = min(at, len(event))
     assert [found for found, _ in events_on(event[:at] + b"".join(inner) + event[at:])] == [RESULT]
 
 
-def test_text_inside_of_strings_is_kept() -> None:
+def test_escaped_control_inside_strings_is_kept() -> None:
     text = "\ufeff\u200b\u0085 kept \ufeff"
     ((event, _),) = events_on(b"\x1b[0m" + line(RESULT | {"result": text}))
     assert event["result"] == text
 
 
-def test_a_torn_event_is_no_plain_text_in_either_version() -> None:
+def test_truncated_event_is_not_plain_text() -> None:
     for torn in (line(RESULT)[:-9], line(NEWER_RESULT)[:-9], b"\x1b[0m" + ANSWER[:-30]):
         assert read(INIT, torn).first_plain_line == ""
     assert read(b'{"error":"no config"}').first_plain_line == '{"error":"no config"}'
 
 
-def test_a_plain_line_is_quoted_without_terminal_control() -> None:
+def test_plain_line_is_quoted_without_terminal_control() -> None:
     assert read(b"\x1b[31mError:\x1b[0m bad\r").first_plain_line == "Error: bad"
     assert without_control(b"\xef\xbb\xbf a \x1b[2J") == b"a"

@@ -8,7 +8,7 @@ from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, TAIL_BYTES, Excerpt
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_pieces_give_the_same_excerpt(seed: int) -> None:
+def test_excerpt_does_not_depend_on_the_chunks(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311  # not for secrets
     excerpt, whole = Excerpt(), b""
     for _ in range(chance.randrange(60)):

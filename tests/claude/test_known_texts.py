@@ -111,7 +111,7 @@ REFUSED_AGAIN = [
 
 @pytest.mark.parametrize("text", REFUSED_AGAIN)
 @pytest.mark.parametrize("resumed", [True, False, None])
-def test_a_session_that_the_api_will_refuse_again_is_given_up(text: str, resumed: bool | None) -> None:  # noqa: FBT001
+def test_poisoned_session_is_given_up(text: str, resumed: bool | None) -> None:  # noqa: FBT001
     failure = judged(failed(text, api_error_status=400), resumed=resumed)
     assert failure.code == "claude_poisoned_previous_message_id"
     assert failure.clear_session
@@ -119,7 +119,7 @@ def test_a_session_that_the_api_will_refuse_again_is_given_up(text: str, resumed
 
 
 @pytest.mark.parametrize("text", REFUSED_AGAIN)
-def test_what_was_said_about_such_a_refusal_gives_no_session_up(text: str) -> None:
+def test_quoted_refusal_does_not_give_the_session_up(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": text}]}
     answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
     tool = {"type": "user", "message": {"content": [{"type": "tool_result", "content": text}]}}
@@ -142,7 +142,7 @@ def test_what_was_said_about_such_a_refusal_gives_no_session_up(text: str) -> No
         {"result": of_api("Request exceeds the maximum size", 413, "request_too_large")},
     ],
 )
-def test_a_prompt_that_is_too_long_costs_the_session_only_where_it_was_resumed(
+def test_too_long_prompt_gives_up_only_a_resumed_session(
     result: dict[str, Any],
 ) -> None:
     told = failed(**{"text": "", **result})
@@ -163,7 +163,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_an_unknown_session_is_known_by_plain_stdout_stderr_and_errors(text: str) -> None:
+def test_unknown_session_is_found_in_stdout_stderr_and_errors(text: str) -> None:
     error = {
         "type": "result",
         "subtype": "error_during_execution",
@@ -179,7 +179,7 @@ def test_an_unknown_session_is_known_by_plain_stdout_stderr_and_errors(text: str
 
 
 @pytest.mark.parametrize("text", UNKNOWN)
-def test_once_the_agent_has_answered_such_a_line_is_somebody_else_s(text: str) -> None:
+def test_session_text_after_the_first_answer_is_ignored(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}]}
     answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
     assert judged(read(INIT, answer, text, stderr=text)).code == "claude_truncated"
@@ -233,7 +233,7 @@ TEXTS: list[tuple[str, Complaint]] = [
 
 
 @pytest.mark.parametrize(("text", "complaint"), TEXTS)
-def test_a_text_alone_tells_its_class(text: str, complaint: Complaint) -> None:
+def test_failure_is_classified_by_its_text(text: str, complaint: Complaint) -> None:
     assert classify(failed(text), NOW).complaint is complaint
 
 
@@ -248,11 +248,11 @@ def test_a_text_alone_tells_its_class(text: str, complaint: Complaint) -> None:
         ("Weekly limit reached ∙ resets soon", None),
     ],
 )
-def test_a_limit_says_when_it_resets(text: str, moment: datetime | None) -> None:
+def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
     assert classify(failed(text), NOW).retry_at == moment
 
 
-def test_a_throttle_of_the_token_is_no_quota() -> None:
+def test_throttled_token_is_not_a_quota() -> None:
     text = "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
     event = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "isUsingOverage": False}}
     answer = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}
@@ -278,11 +278,11 @@ def test_a_throttle_of_the_token_is_no_quota() -> None:
         ({"stop_reason": "max_turns"}, Complaint.MAX_TURNS),
     ],
 )
-def test_fields_of_a_result_tell_its_class(fields: dict[str, Any], complaint: Complaint) -> None:
+def test_failure_is_classified_by_its_fields(fields: dict[str, Any], complaint: Complaint) -> None:
     assert classify(failed("x", **fields), NOW).complaint is complaint
 
 
-def test_every_row_names_a_version_and_matches_in_the_order_of_the_table() -> None:
+def test_known_text_rows_name_a_version_and_match_in_order() -> None:
     for known in (*SESSION_TEXTS, *RESULT_TEXTS):
         assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
     assert complaint_in("Error: session abc not found", SESSION_TEXTS) is Complaint.SESSION_UNAVAILABLE
@@ -297,12 +297,12 @@ def test_every_row_names_a_version_and_matches_in_the_order_of_the_table() -> No
         ({"errors": [{"message": "boom"}, "bang", {"code": "E1"}, 5]}, "Claude run failed: boom; bang; E1"),
     ],
 )
-def test_a_failure_says_what_there_is_to_say(result: dict[str, Any], message: str) -> None:
+def test_failure_without_text_has_a_message(result: dict[str, Any], message: str) -> None:
     failure = judged(read(INIT, {"type": "result", "is_error": True, **result}))
     assert failure.message.startswith(f"{message} — ")
 
 
-def test_an_empty_reply_names_the_stop_reason_that_was_given() -> None:
+def test_empty_reply_names_the_stop_reason() -> None:
     def hollow(stop_reason: str | None) -> Transcript:
         message: dict[str, Any] = {
             "id": "m1",

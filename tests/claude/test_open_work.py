@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.claude.test_captures import ALL, NEW, OLD, recorded
+from tests.support.captures import ALL, NEW, OLD, recorded
 
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.claude.open_work import SUB_AGENT_SILENCE, WAKE_UP_LATENESS
@@ -85,7 +85,7 @@ def is_final(events: list[Event]) -> bool:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_a_whole_run_ends_with_nothing_open(folder: str, name: str) -> None:
+def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
     stdout, told = recorded(name, folder)
     reader = StreamReader()
     reader.feed(stdout)
@@ -94,7 +94,7 @@ def test_a_whole_run_ends_with_nothing_open(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_a_run_that_is_cut_after_any_line_is_final_only_by_the_rule(folder: str, name: str) -> None:
+def test_capture_cut_after_any_line_is_final_only_by_the_rule(folder: str, name: str) -> None:
     lines = recorded(name, folder)[0].split(b"\n")
     reader = StreamReader()
     for count, line in enumerate(lines[:-1], start=1):
@@ -104,7 +104,7 @@ def test_a_run_that_is_cut_after_any_line_is_final_only_by_the_rule(folder: str,
 
 
 @pytest.mark.parametrize("folder", [OLD, NEW])
-def test_a_result_in_the_middle_of_a_background_command_is_not_final(folder: str) -> None:
+def test_result_during_a_background_command_is_not_final(folder: str) -> None:
     lines = recorded("23a-background-bash", folder)[0].splitlines(keepends=True)
     reader, after_results = StreamReader(), []
     for line in lines:
@@ -117,7 +117,7 @@ def test_a_result_in_the_middle_of_a_background_command_is_not_final(folder: str
 # ── background tasks ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_final_result_that_init_or_answer_follows_is_not_final() -> None:
+def test_result_before_an_init_or_answer_is_not_final() -> None:
     assert read(INIT, answer(), RESULT).allowed_silence() == 0.0
     assert read(INIT, answer(), RESULT, INIT).allowed_silence() is None
     assert read(INIT, answer(), RESULT, answer()).allowed_silence() is None
@@ -135,21 +135,21 @@ def test_a_final_result_that_init_or_answer_follows_is_not_final() -> None:
         tasks({"task_id": "t1", "ambient": True}),
     ],
 )
-def test_a_background_task_is_open_until_its_end(end: Event) -> None:
+def test_background_task_is_open_until_its_end(end: Event) -> None:
     begin = (INIT, answer(call("Bash")), task("task_started", is_backgrounded=True), RESULT)
     assert read(*begin).allowed_silence() is None
     assert read(*begin, task("task_updated", patch={"status": "running"})).allowed_silence() is None
     assert read(*begin, end).allowed_silence() == 0.0
 
 
-def test_a_task_in_the_foreground_is_part_of_its_turn_until_it_is_moved_to_the_background() -> None:
+def test_foreground_task_is_open_once_moved_to_the_background() -> None:
     begin = (INIT, answer(call("Agent")), task("task_started", is_backgrounded=False), RESULT)
     assert read(*begin).allowed_silence() == 0.0
     moved = task("task_updated", patch={"is_backgrounded": True})
     assert read(*begin[:-1], moved, RESULT).allowed_silence() is None
 
 
-def test_the_list_of_background_tasks_replaces_what_was_known() -> None:
+def test_list_of_background_tasks_replaces_the_known_ones() -> None:
     begin = (INIT, answer(), task("task_started"), RESULT)
     assert read(*begin, tasks({"task_id": "other"})).allowed_silence() is None
     assert read(*begin, tasks({"task_id": "other"}), tasks()).allowed_silence() == 0.0
@@ -164,11 +164,11 @@ def test_ambient_tasks_are_not_waited_for() -> None:
     assert read(INIT, answer(), started, RESULT).allowed_silence() == 0.0
 
 
-def test_a_task_without_an_id_keeps_nothing_open() -> None:
+def test_task_without_an_id_is_not_open() -> None:
     assert read(INIT, answer(), task("task_started", task_id=7), RESULT).allowed_silence() == 0.0
 
 
-def test_a_result_ahead_of_the_prompt_s_own_turn_is_not_final() -> None:
+def test_result_before_the_turn_of_the_prompt_is_not_final() -> None:
     """A resumed session: what is left of a task of the run before comes first."""
     ahead = RESULT | NOTIFIED | {"num_turns": 0, "result": ""}
     assert read(INIT, ahead).allowed_silence() is None
@@ -180,7 +180,7 @@ def test_a_result_ahead_of_the_prompt_s_own_turn_is_not_final() -> None:
 # ── sub-agents without task events ───────────────────────────────────────────────────────────────
 
 
-def test_a_sub_agent_is_open_until_the_result_of_its_call() -> None:
+def test_sub_agent_is_open_until_its_tool_result() -> None:
     begin = (INIT, answer(call("Agent")), answer(parent="toolu_1"), RESULT)
     assert read(*begin).allowed_silence() == SUB_AGENT_SILENCE
     assert read(*begin, tool_result("toolu_2", parent="toolu_1")).allowed_silence() == SUB_AGENT_SILENCE
@@ -189,12 +189,12 @@ def test_a_sub_agent_is_open_until_the_result_of_its_call() -> None:
     assert read(*begin, task("task_notification", status="failed")).allowed_silence() == 0.0
 
 
-def test_a_sub_agent_that_ended_before_the_result_is_not_open() -> None:
+def test_sub_agent_that_ended_before_the_result_is_not_open() -> None:
     events = (INIT, answer(call("Agent")), answer(parent="toolu_1"), tool_result("toolu_1"), answer(), RESULT)
     assert read(*events).allowed_silence() == 0.0
 
 
-def test_a_tool_s_text_that_looks_like_the_result_of_a_call_ends_no_sub_agent() -> None:
+def test_quoted_tool_result_does_not_end_a_sub_agent() -> None:
     quoted = tool_result("toolu_2")
     quoted["message"]["content"][0]["content"] = json.dumps(tool_result("toolu_1"))
     nested = tool_result("toolu_2") | {"tool_use_result": {"tool_use_id": "toolu_1"}}
@@ -203,7 +203,7 @@ def test_a_tool_s_text_that_looks_like_the_result_of_a_call_ends_no_sub_agent() 
         assert read(*begin, event).allowed_silence() == SUB_AGENT_SILENCE
 
 
-def test_a_sub_agent_with_task_events_is_told_by_them_alone() -> None:
+def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
     begin = (INIT, answer(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
     says = answer(parent="toolu_1")
     assert read(*begin, says).allowed_silence() is None
@@ -224,20 +224,20 @@ def test_a_sub_agent_with_task_events_is_told_by_them_alone() -> None:
         ({}, 3600),
     ],
 )
-def test_a_wake_up_is_due_as_the_cli_understands_it(arguments: dict[str, Any], delay: float) -> None:
+def test_wake_up_delay_is_clamped(arguments: dict[str, Any], delay: float) -> None:
     reader = read(INIT, answer(), answer(call("ScheduleWakeup", **arguments)), RESULT)
     assert reader.open_work.take_wake_up() == delay + WAKE_UP_LATENESS
     assert reader.open_work.take_wake_up() is None
 
 
-def test_of_several_wake_ups_the_longest_counts_and_giving_them_up_counts_too() -> None:
+def test_latest_wake_up_counts_and_can_be_cancelled() -> None:
     long, short = (call("ScheduleWakeup", delaySeconds=seconds) for seconds in (900, 60))
     assert read(INIT, answer(long), answer(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
     stop = call("ScheduleWakeup", stop=True)
     assert read(INIT, answer(long), answer(stop)).open_work.take_wake_up() == 0.0
 
 
-def test_other_tools_and_words_about_wake_ups_are_none() -> None:
+def test_other_tools_and_texts_schedule_no_wake_up() -> None:
     words = {"type": "text", "text": '{"type":"tool_use","name":"ScheduleWakeup"}'}
     nested = call("Bash") | {"input": {"type": "tool_use", "name": "ScheduleWakeup"}}
     for block in (words, nested, call("CronCreate", cron="* * * * *")):

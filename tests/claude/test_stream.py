@@ -8,8 +8,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.claude.test_captures import NAMES, recorded
 from tests.support.any_json import ANY_JSON
+from tests.support.captures import NAMES, recorded
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader, Transcript
@@ -107,7 +107,7 @@ def said(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_chunks_of_a_capture_say_the_same(name: str) -> None:
+def test_transcript_does_not_depend_on_the_chunks(name: str) -> None:
     stdout, _ = recorded(name)
     whole, pieces = StreamReader(), StreamReader()
     whole.feed(stdout)
@@ -118,7 +118,7 @@ def test_any_chunks_of_a_capture_say_the_same(name: str) -> None:
 
 @given(st.data())
 @settings(max_examples=60)
-def test_a_replay_with_any_cut_and_overlap_is_told_once(data: st.DataObject) -> None:
+def test_dedup_filter_removes_any_overlap(data: st.DataObject) -> None:
     stdout = recorded(data.draw(st.sampled_from(NAMES)))[0][:100_000].decode("utf-8", "replace")
     lines = stdout.split("\n")[:-1] or ["x"]
     cut = data.draw(st.integers(0, len(lines)))
@@ -134,28 +134,28 @@ def test_a_replay_with_any_cut_and_overlap_is_told_once(data: st.DataObject) -> 
     assert [line for line in out.split("\n") if line.startswith("{")] == list(dict.fromkeys(events))
 
 
-def test_events_of_one_message_are_several_events_and_plain_lines_always_pass() -> None:
+def test_dedup_filter_passes_plain_lines_and_events_of_one_message() -> None:
     one, two = (json.dumps(said(text) | {"uuid": None}) for text in ("one", "two"))
     sieve = LogLineDedupFilter()
     assert sieve.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
 
 
-def test_the_summary_is_the_whole_last_message_when_the_result_is_its_last_text() -> None:
+def test_summary_is_the_last_message_if_it_ends_with_the_result() -> None:
     told = read(INIT, said("First.", "m1"), said("Second.", "m2"), said("done", "m2"), SUCCESS)
     assert told.summary == "Second.\n\ndone"
 
 
-def test_without_a_result_the_summary_is_all_that_the_main_agent_said() -> None:
+def test_summary_without_a_result_is_all_texts_of_the_main_agent() -> None:
     told = read(INIT, said("One.", "m1"), said("hidden", "m2", parent_tool_use_id="t"), said("Two.", "m3"))
     assert told.summary == "One.\n\nTwo."
 
 
-def test_what_was_taken_back_is_not_in_the_summary() -> None:
+def test_retracted_messages_are_not_in_the_summary() -> None:
     told = read(INIT, said("wrong", "m1"), said("right", "m2", supersedes=["wrong"]))
     assert told.summary == "right"
 
 
-def test_the_model_that_answered_counts_and_a_change_is_told() -> None:
+def test_model_is_the_last_that_answered_and_a_change_is_reported() -> None:
     fallback = {"type": "system", "subtype": "model_fallback", "trigger": "overloaded"}
     told = read(
         INIT, fallback | {"original_model": "asked", "fallback_model": "took"}, said("Hello"), SUCCESS
@@ -164,20 +164,20 @@ def test_the_model_that_answered_counts_and_a_change_is_told() -> None:
     assert any("took instead of asked (overloaded)" in warning for warning in told.warnings)
 
 
-def test_an_id_that_only_a_failed_result_names_is_no_session() -> None:
+def test_session_id_of_a_failed_result_alone_is_ignored() -> None:
     told = read(
         {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "asked"}
     )
     assert told.session_id is None
 
 
-def test_a_torn_event_is_never_quoted_as_plain_text() -> None:
+def test_truncated_event_is_never_quoted_as_plain_text() -> None:
     told = read(INIT, said("Hello"), '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m')
     assert told.first_plain_line == ""
     assert told.cut_short
 
 
-def test_a_long_run_is_kept_within_bounds() -> None:
+def test_memory_of_a_long_run_is_bounded() -> None:
     reader = StreamReader()
     block = _line(said("x" * 100_000)).encode()
     for _ in range(300):
@@ -201,7 +201,7 @@ MARKERS = (
 )
 
 
-def test_no_marker_in_what_a_tool_or_the_model_said_makes_a_failure() -> None:
+def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
     text = "\n".join(MARKERS)
     tool = {
         "type": "user",
@@ -217,7 +217,7 @@ def test_no_marker_in_what_a_tool_or_the_model_said_makes_a_failure() -> None:
     assert wire["sessionId"] == "s"
 
 
-def test_no_marker_in_the_transcript_decides_what_another_failure_is_called() -> None:
+def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
     failed = SUCCESS | {"is_error": True, "result": "Something else"}
     told = read(INIT, said("\n".join(MARKERS)), failed)
     assert classify(told, NOW).complaint is Complaint.OTHER
@@ -236,7 +236,7 @@ def test_no_marker_in_the_transcript_decides_what_another_failure_is_called() ->
         ({"result": "x", "stop_reason": "refusal"}, "invalid_request", Complaint.REFUSAL),
     ],
 )
-def test_a_failure_without_a_capture_is_told_by_its_fields(
+def test_failure_without_a_capture_is_classified_by_fields(
     result: dict[str, Any], error: str | None, complaint: Complaint
 ) -> None:
     synthetic = [said("x", error=error)] if error else []
@@ -246,7 +246,7 @@ def test_a_failure_without_a_capture_is_told_by_its_fields(
 
 @given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))
 @settings(max_examples=400)
-def test_nothing_breaks_it_and_nothing_makes_a_success_but_a_success(
+def test_any_input_is_read_and_only_a_success_is_a_success(
     lines: list[Any], stderr: bytes, code: int
 ) -> None:
     raw = [line if isinstance(line, bytes) else _line(line).encode("utf-8", "replace") for line in lines]
@@ -285,7 +285,7 @@ def _on_line(line: bytes) -> list[dict[str, Any]]:
 
 @given(st.data())
 @settings(max_examples=200)
-def test_a_mutated_capture_is_never_a_success_without_a_success_result(data: st.DataObject) -> None:
+def test_mutated_capture_succeeds_only_with_a_success_result(data: st.DataObject) -> None:
     stdout = recorded(data.draw(st.sampled_from(NAMES)))[0][:100_000]
     lines = [line for line in stdout.split(b"\n") if line]
     for _ in range(data.draw(st.integers(0, 4))):

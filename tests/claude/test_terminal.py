@@ -83,11 +83,11 @@ RESULT = {
         ("", []),
     ],
 )  # fmt: skip
-def test_a_line_is_shown_so_that_a_person_can_read_it(line: str, shown: list[str]) -> None:
+def test_line_is_rendered_readably(line: str, shown: list[str]) -> None:
     assert plain(line) == shown
 
 
-def test_colour_adds_nothing_but_colour() -> None:
+def test_colour_does_not_change_the_text() -> None:
     for _, line in recorded_lines():
         painted = format_line(line, colour=True)
         assert [COLOUR.sub("", shown) for shown in painted] == plain(line)
@@ -100,7 +100,7 @@ def test_failures_are_red_and_results_green() -> None:
     assert format_line(said("as it is"), colour=True) == ["as it is"]
 
 
-def test_a_part_of_a_text_is_not_shown_since_the_whole_follows() -> None:
+def test_deltas_are_not_shown() -> None:
     delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hel"}}
     assert plain(json.dumps({"type": "stream_event", "event": delta})) == []
 
@@ -132,7 +132,7 @@ def test_long_contents_are_abbreviated() -> None:
     ],
 )
 @pytest.mark.parametrize("colour", [True, False])
-def test_no_control_sequence_of_the_agent_reaches_the_terminal(attack: str, *, colour: bool) -> None:
+def test_control_sequences_are_neutralised(attack: str, *, colour: bool) -> None:
     everywhere = [
         attack,
         f"[paperclip] {attack}",
@@ -152,21 +152,21 @@ def test_no_control_sequence_of_the_agent_reaches_the_terminal(attack: str, *, c
 
 
 @given(ANY_LINE, st.booleans())
-def test_any_line_is_harmless(line: str, colour: bool) -> None:  # noqa: FBT001  # drawn
+def test_any_line_is_rendered_without_control_characters(line: str, colour: bool) -> None:  # noqa: FBT001  # drawn
     for shown in format_line(line, colour=colour):
         assert ACTED_UPON.search(COLOUR.sub("", shown)) is None
         shown.encode()
 
 
 @given(ANY_TEXT)
-def test_what_was_neutralised_stays_visible_and_in_its_place(text: str) -> None:
+def test_neutralised_characters_stay_visible(text: str) -> None:
     safe = neutral(text)
     assert len(safe) == len(text)
     assert neutral(safe) == safe
     assert ACTED_UPON.search(safe.replace("\n", "")) is None
 
 
-def test_every_recorded_run_is_shown_in_short_lines_without_json() -> None:
+def test_recorded_runs_are_rendered_in_short_lines_without_json() -> None:
     for name, line in recorded_lines():
         for shown in plain(line):
             assert len(shown) <= MAX_LINE_CHARS + 200, name

@@ -491,21 +491,21 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("line", "text"), LINES)
-def test_an_event_is_told_in_one_line(line: str, text: str) -> None:
+def test_event_gives_one_system_line(line: str, text: str) -> None:
     assert told(line) == [entry("system", text)]
 
 
 @pytest.mark.parametrize("line", SILENT)
-def test_bookkeeping_is_no_news(line: str) -> None:
+def test_bookkeeping_event_gives_no_entry(line: str) -> None:
     assert told(line) == []
 
 
 @pytest.mark.parametrize(("line", "entries"), ENTRIES)
-def test_an_event_is_told_as_what_it_is(line: str, entries: list[dict[str, Any]]) -> None:
+def test_event_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> None:
     assert told(line) == entries
 
 
-def test_every_known_event_has_an_example_and_javascript_tells_it_the_same() -> None:
+def test_every_known_event_has_an_example_with_javascript_parity() -> None:
     lines = [*(line for line, _ in LINES), *SILENT, *(line for line, _ in ENTRIES)]
     for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
         assert as_json(parse_stdout_line(line, TS)) == theirs
@@ -528,12 +528,12 @@ def test_long_contents_are_kept_whole() -> None:
     assert told(message("user", output(text))) == [result_of_tool(text)]
 
 
-def test_a_run_with_several_inits_and_results_shows_each() -> None:
+def test_each_init_and_result_of_a_run_is_shown() -> None:
     kinds = [one["kind"] for name, line in recorded_lines() if name.startswith("23a") for one in told(line)]
     assert kinds.count("init") == kinds.count("result") == 2
 
 
-def test_a_chunk_that_the_host_shortened_still_shows_how_it_begins() -> None:
+def test_truncated_line_shows_its_beginning() -> None:
     """HOST.md 3.2: 60 % of the head and 25 % of the tail are left, with a note between them."""
     line = message("assistant", {"type": "text", "text": "word " * 30_000})
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + line.split('"text": "')[1]

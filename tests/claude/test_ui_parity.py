@@ -50,13 +50,13 @@ def assert_well_formed(entry: dict[str, Any]) -> None:
     json.dumps(entry, allow_nan=False)
 
 
-def test_every_recorded_line_is_told_the_same_by_both() -> None:
+def test_recorded_lines_have_parity() -> None:
     lines = [line for _, line in recorded_lines()]
     for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
         assert as_json(told(line)) == theirs
 
 
-def test_every_recorded_line_cut_anywhere_is_told_the_same_by_both() -> None:
+def test_truncated_recorded_lines_have_parity() -> None:
     """A killed CLI, or a host that shortens a chunk, cuts anywhere."""
     lines = [line for _, line in recorded_lines() if len(line) < 100_000]
     cut = [line[: len(line) * part // 12] for line in lines for part in range(1, 12)]
@@ -69,7 +69,7 @@ def test_every_recorded_line_cut_anywhere_is_told_the_same_by_both() -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ANY_LINE, max_size=60))
-def test_any_line_is_told_the_same_by_both(lines: list[str]) -> None:
+def test_any_line_has_parity(lines: list[str]) -> None:
     for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
         assert as_json(told(line)) == theirs
 
@@ -125,11 +125,11 @@ def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
         '{"type":"assistant","message":{"content":[{"type":"tool_use","name":"T","input":[1e400]}]}}',
     ],
 )
-def test_the_edges_of_both_languages_are_told_the_same(line: str) -> None:
+def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
     assert as_json(told(line)) == told_by_javascript([line])[0]
 
 
-def test_the_parser_needs_nothing_that_the_host_takes_away() -> None:
+def test_javascript_parser_needs_no_removed_global() -> None:
     """HOST.md 6.5: no import, no export, none of the removed globals; it loads with all of them undefined."""
     source = ui_parser_source()
     gone = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
@@ -139,6 +139,6 @@ def test_the_parser_needs_nothing_that_the_host_takes_away() -> None:
     assert told_by_javascript([line], shadowed + source) == [as_json(told(line))]
 
 
-def test_a_line_is_told_the_same_however_often() -> None:
+def test_javascript_parser_keeps_no_state() -> None:
     lines = [line for _, line in recorded_lines() if len(line) < 10_000][:200]
     assert told_by_javascript([*lines, *lines])[len(lines) :] == told_by_javascript(lines)

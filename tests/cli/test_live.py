@@ -4,7 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.claude.test_captures import NEW, recorded
+from tests.support.captures import NEW, recorded
 
 from paperclip_claude_k8s.cli.live import LiveView
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.claude.test_captures import NAMES, recorded
+from tests.support.captures import NAMES, recorded
 from typer.testing import CliRunner
 
 from paperclip_claude_k8s.cli.app import app

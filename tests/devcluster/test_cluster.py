@@ -51,7 +51,7 @@ async def shown(dev: DevCluster, *words: str) -> str:
     return await kubectl(str(dev.kubeconfig), *words)
 
 
-async def test_nobody_without_the_token_is_let_in(dev: DevCluster) -> None:
+async def test_request_without_the_token_is_refused(dev: DevCluster) -> None:
     base, _, token = dev.server_url.rpartition("/")
     path = "/api/v1/namespaces/paperclip/pods"
     async with aiohttp.ClientSession() as session:
@@ -65,12 +65,12 @@ async def test_nobody_without_the_token_is_let_in(dev: DevCluster) -> None:
             assert answer.status == 403
 
 
-async def test_it_listens_on_loopback_and_its_kubeconfig_is_its_owners_alone(dev: DevCluster) -> None:
+async def test_server_listens_on_loopback_and_kubeconfig_is_private(dev: DevCluster) -> None:
     assert dev.server_url.startswith("http://127.0.0.1:")
     assert stat.S_IMODE(dev.kubeconfig.stat().st_mode) == 0o600
 
 
-async def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
+async def test_cluster_leaves_nothing_behind(tmp_path: Path) -> None:
     told = tmp_path / "pid"
     async with DevCluster.start() as cluster:
         folder = cluster.folder
@@ -84,7 +84,7 @@ async def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
     assert not (Path("/proc") / told.read_text(encoding="utf-8").strip()).exists()
 
 
-async def test_a_pod_gets_its_own_environment_and_nothing_of_ours(dev: DevCluster) -> None:
+async def test_pod_environment_contains_nothing_of_this_process(dev: DevCluster) -> None:
     env = [
         {"name": "A", "value": "1"},
         {"name": "B", "value": "$(A)$$(A)$(NOBODY)"},
@@ -100,7 +100,7 @@ async def test_a_pod_gets_its_own_environment_and_nothing_of_ours(dev: DevCluste
     ("script", "code", "reason"),
     [("exit 0", 0, "Completed"), ("exit 7", 7, "Error"), ("kill -9 $$", 137, "Error")],
 )
-async def test_a_containers_end_is_told_as_a_kubelet_tells_it(
+async def test_container_end_is_reported_like_a_kubelet(
     dev: DevCluster, script: str, code: int, reason: str
 ) -> None:
     dev.store.create(JOBS, job("ends", script))
@@ -108,13 +108,13 @@ async def test_a_containers_end_is_told_as_a_kubelet_tells_it(
     assert (how["exitCode"], how["reason"]) == (code, reason)
 
 
-async def test_a_failure_without_a_message_shows_the_end_of_its_log(dev: DevCluster) -> None:
+async def test_termination_message_falls_back_to_the_log(dev: DevCluster) -> None:
     policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     dev.store.create(JOBS, job("fallback", "echo last words; exit 1", **policy))
     assert (await ended(dev))["message"] == "last words"
 
 
-async def test_a_job_past_its_deadline_fails_and_its_pod_goes(dev: DevCluster) -> None:
+async def test_job_past_its_deadline_fails_and_its_pod_is_deleted(dev: DevCluster) -> None:
     late = job("late", "sleep 60")
     late["spec"]["activeDeadlineSeconds"] = 1
     dev.store.create(JOBS, late)
@@ -128,7 +128,7 @@ async def test_a_job_past_its_deadline_fails_and_its_pod_goes(dev: DevCluster) -
     assert conditions[0]["reason"] == "DeadlineExceeded"
 
 
-async def test_a_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> None:
+async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> None:
     held = job("held", "true")
     held["spec"]["suspend"] = True
     dev.store.create(JOBS, held)
@@ -142,7 +142,7 @@ async def test_a_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -
     assert (await ended(dev))["exitCode"] == 0
 
 
-async def test_an_image_that_is_not_there_is_told_and_retried(dev: DevCluster) -> None:
+async def test_missing_image_is_reported_and_retried(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("pull", "true", image="missing/image:1"))
     async with asyncio.timeout(60):
         while not any(event["reason"] == "Failed" for event in dev.store.list(EVENTS)):
@@ -151,7 +151,7 @@ async def test_an_image_that_is_not_there_is_told_and_retried(dev: DevCluster) -
     assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
 
 
-async def test_kubectl_sees_jobs_pods_logs_and_can_delete(dev: DevCluster) -> None:
+async def test_kubectl_lists_and_deletes_objects_and_reads_logs(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("seen", "echo hello from the pod; sleep 30"))
     async with asyncio.timeout(60):
         while "Running" not in await shown(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as people look
@@ -176,7 +176,7 @@ async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
     assert await shown(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
 
 
-def test_references_are_expanded_as_kubernetes_does() -> None:
+def test_variable_references_are_expanded_like_kubernetes() -> None:
     assert expand("$(A) $$(A) $(B) $A $$$$", {"A": "x"}) == "x $(A) $(B) $A $$"
 
 
@@ -185,7 +185,7 @@ async def post(dev: DevCluster, path: str, body: dict[str, Any]) -> tuple[int, d
         return told.status, await told.json()
 
 
-async def test_nothing_can_be_made_in_a_namespace_that_is_not_there(dev: DevCluster) -> None:
+async def test_create_in_a_missing_namespace_is_refused(dev: DevCluster) -> None:
     body = job("lost", "true")
     status, told = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
     assert (status, told["message"]) == (404, 'namespaces "elsewhere" not found')
@@ -195,7 +195,7 @@ async def test_nothing_can_be_made_in_a_namespace_that_is_not_there(dev: DevClus
     ("group", "resource", "allowed"),
     [("batch", "jobs", True), ("", "jobs", False), ("batch", "leases", False), ("", "pods", False)],
 )
-async def test_an_access_review_looks_at_group_and_rights(
+async def test_access_review_checks_group_and_rights(
     dev: DevCluster, group: str, resource: str, *, allowed: bool
 ) -> None:
     dev.faults.denied.add(("get", "pods"))
@@ -204,7 +204,7 @@ async def test_an_access_review_looks_at_group_and_rights(
     assert (status, told["status"]["allowed"]) == (201, allowed)
 
 
-async def test_a_pod_that_is_released_is_replaced_and_counts_as_no_failure(dev: DevCluster) -> None:
+async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevCluster) -> None:
     sleeper = job("released", "exec sleep 300")
     sleeper["spec"]["podReplacementPolicy"] = "Failed"
     dev.store.create(JOBS, sleeper)
@@ -220,7 +220,7 @@ async def test_a_pod_that_is_released_is_replaced_and_counts_as_no_failure(dev: 
     assert "conditions" not in dev.store.get(JOBS, "paperclip", "released")["status"]
 
 
-async def test_lists_come_in_the_order_of_names(dev: DevCluster) -> None:
+async def test_lists_are_sorted_by_name(dev: DevCluster) -> None:
     for name in ("c", "a", "b"):
         dev.store.create(JOBS, job(name, "exec sleep 300"))
     listed = (await shown(dev, "get", "jobs", "-n", "paperclip", "-o", "name")).split()

@@ -14,7 +14,7 @@ SLEEP = ("sleep", "300")
 
 @pytest.mark.parametrize(("signal", "code"), [(Container.terminate, 143), (Container.kill, 137)])
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_signal_reaches_a_process_that_is_just_being_started(
+async def test_signal_reaches_a_process_that_is_being_started(
     tmp_path: Path, signal: Callable[[Container], None], code: int, turns: int
 ) -> None:
     """Starting one takes several turns of the loop, and the process may run for all but the first."""

@@ -22,7 +22,7 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
         yield path.relative_to(SOURCE), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_error_codes_are_written_in_one_module_only() -> None:
+def test_error_codes_are_used_in_one_module_only() -> None:
     strangers = {
         str(path)
         for path, tree in _trees()
@@ -61,7 +61,7 @@ WRITES = re.compile(
 )
 
 
-def test_commands_write_files_of_runs_through_one_door() -> None:
+def test_run_files_are_written_through_the_disk_module() -> None:
     """So that a test can have every single write fail."""
     runs = SOURCE / "cli" / "runs"
     strangers = {
@@ -82,7 +82,7 @@ def test_no_file_is_too_long_to_read_at_once() -> None:
     assert {str(path): code_lines(path) for path in MODULES if code_lines(path) > 350} == {}
 
 
-def test_execute_reads_as_a_table_of_contents() -> None:
+def test_execute_lists_the_steps_of_a_run_in_order() -> None:
     tree = ast.parse((SOURCE / "execute.py").read_text(encoding="utf-8"))
     longest = max(
         (node.end_lineno or 0) - node.lineno

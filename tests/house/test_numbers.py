@@ -13,7 +13,7 @@ SOURCES = Path(paperclip_claude_k8s.__file__).parent
 
 
 @pytest.mark.parametrize("kind", [Timings, Limits])
-def test_every_number_is_used_outside_of_its_home(kind: type[Timings | Limits]) -> None:
+def test_every_timing_and_limit_is_used(kind: type[Timings | Limits]) -> None:
     elsewhere = (path for path in SOURCES.rglob("*.py") if path.name != "settings.py")
     used = {name for path in elsewhere for name in re.findall(r"\.(\w+)", path.read_text(encoding="utf-8"))}
     assert {field.name for field in fields(kind)} - used == set()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import Site, capture, capture_file
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -15,8 +16,6 @@ from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
 REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
-IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
-"""On the real cluster the adapter plays the host in its Pod, so that Jobs inherit image, volume and env."""
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])

@@ -25,7 +25,7 @@ from tests.support.runs import Site
         ),
     ],
 )
-async def test_what_cannot_be_used_is_named_with_the_next_step(
+async def test_unusable_setting_is_named_with_the_next_step(
     site: Site, given: dict[str, Any], code: str, told: str
 ) -> None:
     result, _ = await site.run(**given)
@@ -35,7 +35,7 @@ async def test_what_cannot_be_used_is_named_with_the_next_step(
     assert await site.leftovers() == []
 
 
-async def test_a_kubeconfig_that_is_none_is_named(site: Site, tmp_path: Path) -> None:
+async def test_invalid_kubeconfig_is_named(site: Site, tmp_path: Path) -> None:
     broken = tmp_path / "config"
     broken.write_text("clusters: [", encoding="utf-8")
     result, _ = await site.run(config={"kubeconfig": str(broken), "image": "x"})
@@ -43,13 +43,13 @@ async def test_a_kubeconfig_that_is_none_is_named(site: Site, tmp_path: Path) ->
     assert f"{broken} is not YAML" in (result.error_message or "")
 
 
-async def test_an_unknown_key_is_said_once_and_has_no_effect(site: Site) -> None:
+async def test_unknown_config_key_is_reported_once(site: Site) -> None:
     result, heard = await site.run({"CLAUDE_CAPTURE": site.capture_ref("01")}, config={"tiemoutSec": 5})
     assert result.error_message is None
     assert heard.status.count("tiemoutSec") == 1
 
 
-async def test_an_image_that_cannot_be_pulled_is_told_in_the_kubelets_words(site: Site) -> None:
+async def test_image_pull_failure_quotes_the_kubelet(site: Site) -> None:
     image = "localhost:1/nope:1" if site.name == "real" else "missing.invalid/nope:1"
     config = {"image": image, "imagePullPolicy": "IfNotPresent", "imagePullTimeoutSec": 4}
     result, heard = await site.run(config=config)

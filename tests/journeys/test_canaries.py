@@ -214,12 +214,12 @@ FAILS = {
 
 
 @pytest.mark.parametrize("name", list(RUNS))
-async def test_no_seed_shows_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_canary_shows_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
     await assert_no_leak(home, name, RUNS[name], caplog)
 
 
 @pytest.mark.parametrize("name", list(ON_A_STRICT_SERVER))
-async def test_no_seed_shows_where_the_server_refuses(
+async def test_no_canary_shows_if_the_server_refuses(
     on_dev: Home, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     script, config, change = ON_A_STRICT_SERVER[name]
@@ -248,7 +248,7 @@ async def assert_no_leak(
         assert seen.heard.stdout.strip() == str(sum(len(SEEDS[seed]) for seed in seeds))
 
 
-async def test_neither_values_nor_errors_of_ours_show_a_seed_when_they_are_printed(home: Home) -> None:
+async def test_printed_values_and_errors_show_no_canary(home: Home) -> None:
     wish = a_wish("true", **home.site.config)
     shown = repr(ExecutionContext.read({**wish, "onLog": Heard().on_log})) + repr(
         AdapterConfig.read(wish["config"])
@@ -256,7 +256,7 @@ async def test_neither_values_nor_errors_of_ours_show_a_seed_when_they_are_print
     assert [name for name, seed in SEEDS.items() if seed in shown] == []
 
 
-async def test_the_environment_test_shows_no_seed(home: Home) -> None:
+async def test_environment_test_shows_no_canary(home: Home) -> None:
     wish = a_wish("true")
     checkup = await home.site.adapter.test_environment(
         {"config": {**home.site.config, **wish["config"]}, "probe": True}
@@ -276,7 +276,7 @@ async def test_the_environment_test_shows_no_seed(home: Home) -> None:
     ],
     ids=["no result", "bad end", "wrong setting", "never started"],
 )
-async def test_the_command_line_prints_no_seed(tmp_path: Path, script: str, config: dict[str, Any]) -> None:
+async def test_command_line_prints_no_canary(tmp_path: Path, script: str, config: dict[str, Any]) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**a_wish(script)["config"], **config}))
     args = ("run", "--devcluster", "--config", str(file), "--prompt", "Say hello.")

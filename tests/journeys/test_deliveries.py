@@ -32,7 +32,7 @@ async def assert_received(home: Home, text: str, **config: Any) -> None:
     assert await home.site.leftovers() == []
 
 
-async def test_a_prompt_of_two_megabytes_arrives_whole(home: Home) -> None:
+async def test_prompt_of_two_megabytes_arrives_whole(home: Home) -> None:
     await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1))
 
 
@@ -40,7 +40,7 @@ async def test_a_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> No
     await assert_received(home, "x" * 880 * 1024)
 
 
-async def test_an_init_container_delivers_a_prompt_of_many_pieces_to_the_byte(home: Home) -> None:
+async def test_init_container_delivers_a_prompt_in_pieces(home: Home) -> None:
     await assert_received(home, ODD * 15_000, promptDelivery="init")
 
 
@@ -48,7 +48,7 @@ async def test_a_prompt_of_two_megabytes_arrives_with_init_as_well(home: Home) -
     await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1), promptDelivery="init")
 
 
-async def test_files_of_the_run_secret_arrive_by_init_for_the_agent_alone(home: Home) -> None:
+async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home) -> None:
     script = "cd /var/run/paperclip/run 2>/dev/null || cd ${PAPERCLIP_WAKE_PAYLOAD_FILE%/*}; stat -c %a-%n *"
     wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 200_000}]}
     config = {"promptDelivery": "init", "mcpServers": {"m": {"command": "x", "env": {"A_KEY": "y"}}}}

@@ -1,4 +1,4 @@
-"""Pods that a node or the scheduler takes away. Each of these concerns a node: none runs beside others."""
+"""Pods that a taint or the scheduler evicts. Each test affects the whole node, so none runs beside others."""
 
 import asyncio
 import json
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.journeys.test_disruption import MOMENTS, Stamps, taken_away
 from tests.support.programs import as_admin
+from tests.support.real_cluster import MOMENTS, Stamps, disrupt
 from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,7 @@ async def untaint() -> None:
     await as_admin("taint", "node", "--all", "test:NoExecute-", "--overwrite")
 
 
-async def test_a_taint_that_evicts_is_named(real: Site) -> None:
+async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     patience = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
     await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", patience)  # the host itself stays
@@ -37,7 +37,7 @@ async def test_a_taint_that_evicts_is_named(real: Site) -> None:
         group.create_task(lift())
 
     async with asyncio.TaskGroup() as group:
-        result, heard = await taken_away(
+        result, heard = await disrupt(
             real, taint_for_a_while, MOMENTS["in the middle"], stamps, config={"tolerations": []}
         )
     stamps.assert_one_at_a_time(2)
@@ -71,10 +71,10 @@ async def preempt(_pod: str, _job: str) -> None:
     await as_admin("apply", "-f", "-", given=json.dumps(pod))
 
 
-async def test_a_pod_of_higher_priority_that_takes_the_agents_place_is_named(real: Site) -> None:
+async def test_preempting_pod_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     async with priority_class():
-        result, heard = await taken_away(
+        result, heard = await disrupt(
             real, preempt, MOMENTS["in the middle"], stamps, first={"resources.requests.cpu": "1500m"}
         )
     stamps.assert_one_at_a_time(2)

@@ -4,7 +4,7 @@ from tests.example_host import load_adapter, run_two
 from tests.support.runs import SMALL, Site
 
 
-def test_the_adapter_is_found_by_its_entry_point() -> None:
+def test_adapter_is_found_by_its_entry_point() -> None:
     adapter = load_adapter()
     assert adapter.type == "claude_k8s"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.flaky_wire import FlakyWire, flaky_wire
+from tests.support.real_cluster import RESULT, VOLUME, wait_for_output
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -16,12 +17,8 @@ from paperclip_claude_k8s.podlog import FollowTimings
 
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
-VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
 CTL_TRIES = 3
 """The script itself fails now and then, in a race of its own with grep."""
-RESULT = (
-    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
-)
 
 
 @pytest.fixture
@@ -67,12 +64,6 @@ async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any,
     return running.result()
 
 
-async def has_heard(heard: Heard, text: str, within: float = 60.0) -> None:
-    async with asyncio.timeout(within):
-        while text not in heard.stdout + heard.status:  # noqa: ASYNC110  # a host's callback sets no event
-            await asyncio.sleep(0.1)
-
-
 def numbered(count: int, step: float) -> tuple[str, str]:
     """A script that prints so many numbered lines, one each `step` seconds, and what it prints."""
     loop = (
@@ -103,13 +94,13 @@ def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> dict[s
     return log
 
 
-async def test_the_api_server_is_killed_three_times(real: Site, ctl: Ctl) -> None:
+async def test_log_is_whole_after_three_api_server_crashes(real: Site, ctl: Ctl) -> None:
     heard = Heard()
     script, expected = numbered(600, 0.1)
 
     async def killed_three_times() -> None:
         for line in (50, 200, 350):
-            await has_heard(heard, f"line-{line}-of")
+            await wait_for_output(heard, f"line-{line}-of")
             await ctl("kill", "apiserver")
             await asyncio.sleep(2)
             await ctl("start", "apiserver")
@@ -120,12 +111,12 @@ async def test_the_api_server_is_killed_three_times(real: Site, ctl: Ctl) -> Non
     assert await real.leftovers() == []
 
 
-async def test_the_kubelet_is_killed_and_started_again(real: Site, ctl: Ctl) -> None:
+async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> None:
     heard = Heard()
     script, expected = numbered(300, 0.1)
 
     async def killed() -> None:
-        await has_heard(heard, "line-50-of")
+        await wait_for_output(heard, "line-50-of")
         await ctl("kill", "kubelet")
         await asyncio.sleep(5)
         await ctl("start", "kubelet")
@@ -154,7 +145,7 @@ async def test_long_lines_come_whole_across_reconnects(
         heard = Heard()
 
         async def cut() -> None:
-            await has_heard(heard, "Pod running")
+            await wait_for_output(heard, "Pod running")
             wire.cuts += cuts
 
         result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
@@ -162,7 +153,7 @@ async def test_long_lines_come_whole_across_reconnects(
     assert_whole(result, heard, expected)
 
 
-async def test_5000_lines_in_one_second_and_lines_that_are_all_the_same(real: Site, tmp_path: Path) -> None:
+async def test_bursts_and_identical_lines_come_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
     burst = "seq 1 5000 | sed 's/^/burst line /'"
     same = "yes the-same-line | head -n 3000"
     script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
@@ -172,7 +163,7 @@ async def test_5000_lines_in_one_second_and_lines_that_are_all_the_same(real: Si
         heard = Heard()
 
         async def cut() -> None:
-            await has_heard(heard, "burst line 1\n")
+            await wait_for_output(heard, "burst line 1\n")
             wire.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
 
         result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
@@ -180,13 +171,13 @@ async def test_5000_lines_in_one_second_and_lines_that_are_all_the_same(real: Si
     assert_whole(result, heard, expected)
 
 
-async def test_a_log_without_a_last_newline_is_cut_at_its_end(real: Site, tmp_path: Path) -> None:
+async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
     script, expected = numbered(50, 0.05)
     async with over_a_wire(real, tmp_path) as (wire, config):
         heard = Heard()
 
         async def cut() -> None:
-            await has_heard(heard, "line-50-of")
+            await wait_for_output(heard, "line-50-of")
             wire.cut()
 
         ended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf torso"
@@ -198,9 +189,7 @@ async def test_a_log_without_a_last_newline_is_cut_at_its_end(real: Site, tmp_pa
     assert result.result_json["log"]["complete"] is True
 
 
-async def test_a_connection_that_goes_silent_is_noticed_by_its_missing_bookmarks(
-    real: Site, tmp_path: Path
-) -> None:
+async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
     """Nothing is closed and nothing refused: packets just stop coming, as behind a dead firewall."""
     script, expected = numbered(1100, 0.1)
     async with over_a_wire(real, tmp_path) as (wire, config):
@@ -208,7 +197,7 @@ async def test_a_connection_that_goes_silent_is_noticed_by_its_missing_bookmarks
         noticed: list[float] = []
 
         async def silenced() -> None:
-            await has_heard(heard, "line-50-of")
+            await wait_for_output(heard, "line-50-of")
             wire.silence()
             loop = asyncio.get_running_loop()
             since = loop.time()
@@ -237,7 +226,7 @@ async def small_logs(ctl: Ctl) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("small_logs")
 @pytest.mark.parametrize("tee", [True, False])
-async def test_what_was_rotated_away_is_filled_from_the_volume_or_told(
+async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
     real: Site,
     tmp_path: Path,
     tee: bool,  # noqa: FBT001
@@ -248,7 +237,7 @@ async def test_what_was_rotated_away_is_filled_from_the_volume_or_told(
         heard = Heard()
 
         async def unplugged() -> None:
-            await has_heard(heard, "line-30-of")
+            await wait_for_output(heard, "line-30-of")
             wire.unplug()
             await asyncio.sleep(35)
             wire.plug_in()
@@ -265,7 +254,7 @@ async def test_what_was_rotated_away_is_filled_from_the_volume_or_told(
 
 
 @pytest.mark.usefixtures("small_logs")
-async def test_what_a_kubelet_leaves_out_of_streams_at_a_rotation_is_put_in_order(real: Site) -> None:
+async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
     """An old kubelet does so with most of several streams: it stays at the old file, or misses its end."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(400, 0.1)

@@ -19,7 +19,7 @@ CAPTURES = {
 
 
 @pytest.mark.parametrize("name", list(CAPTURES))
-async def test_a_capture_arrives_byte_for_byte_with_all_its_facts(site: Site, name: str) -> None:
+async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
     told = sidecar(name)
     final, code = told["facts"]["final_result"], told["exit_code"]
     result, heard = await site.run(
@@ -50,7 +50,7 @@ async def test_a_capture_arrives_byte_for_byte_with_all_its_facts(site: Site, na
     assert await site.leftovers() == []
 
 
-async def test_an_agent_that_does_not_exit_after_its_result_is_stopped_and_its_log_is_whole(
+async def test_agent_that_hangs_after_its_result_is_stopped(
     site: Site,
 ) -> None:
     env = {"CLAUDE_CAPTURE": site.capture_ref("02"), "CLAUDE_SLEEP": "3600"}
@@ -68,7 +68,7 @@ async def test_an_agent_that_does_not_exit_after_its_result_is_stopped_and_its_l
 
 
 @pytest.mark.parametrize("turn", range(20))
-async def test_a_3_mb_last_line_right_before_exit_arrives_whole(site: Site, turn: int) -> None:
+async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, turn: int) -> None:
     script = (
         'printf \'%s\' \'{"type":"x","n":' + str(turn) + ',"text":"\';'
         "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
@@ -79,13 +79,13 @@ async def test_a_3_mb_last_line_right_before_exit_arrives_whole(site: Site, turn
     assert hashlib.sha256(heard.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
 
 
-async def test_a_last_line_without_newline_stays_without_one_and_stderr_stays_apart(site: Site) -> None:
+async def test_last_line_without_newline_and_stderr_are_kept(site: Site) -> None:
     _, heard = await site.run({"CLAUDE_SCRIPT": "echo one; echo warned >&2; printf two; exit 3"})
     assert heard.stdout == "one\ntwo"
     assert heard.stderr == "warned\n"
 
 
-async def test_no_secret_shows_in_job_pod_or_anything_the_host_hears(site: Site) -> None:
+async def test_no_secret_shows_in_job_pod_or_host_output(site: Site) -> None:
     result, heard = await site.run(
         {"CLAUDE_SCRIPT": 'sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', "MY_TOKEN": "canary-config-env"}
     )

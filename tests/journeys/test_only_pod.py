@@ -26,7 +26,7 @@ async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
 
 
 @pytest.mark.parametrize("only", ["another-pod", None])
-async def test_the_agent_is_started_by_the_only_pod_or_by_any_where_none_is_named(only: str | None) -> None:
+async def test_only_the_named_pod_starts_the_agent(only: str | None) -> None:
     async with DevCluster.start() as cluster:
         gateway = Gateway(str(cluster.kubeconfig))
         made = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})

@@ -41,9 +41,7 @@ def rewrite(path: str) -> None:
 
 
 @pytest.mark.real
-async def test_instructions_and_skills_come_over_the_shared_volume_and_are_told_once_per_session(
-    real: Site, given: dict[str, Any]
-) -> None:
+async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, given: dict[str, Any]) -> None:
     session = str(uuid.uuid4())
     config = {**given, "sharedVolumeDir": os.environ["SHARED_VOLUME_FOR_TESTS"]}
     env = {"CLAUDE_SCRIPT": LOOK, "SESSION": session}
@@ -68,9 +66,7 @@ async def test_instructions_and_skills_come_over_the_shared_volume_and_are_told_
     assert await real.leftovers() == []
 
 
-async def test_without_a_shared_volume_instructions_travel_in_the_run_secret(
-    site: Site, given: dict[str, Any]
-) -> None:
+async def test_instructions_without_a_volume_are_in_the_run_secret(site: Site, given: dict[str, Any]) -> None:
     env = {"CLAUDE_SCRIPT": LOOK, "SESSION": str(uuid.uuid4())}
     result, heard = await site.run(config={**given, "env": env})
     assert result.error_message is None

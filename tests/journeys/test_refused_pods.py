@@ -18,7 +18,7 @@ async def no_more_pods() -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("no_more_pods")
-async def test_a_pod_the_controller_may_not_create_is_explained_by_its_event(real: Site) -> None:
+async def test_refused_pod_is_explained_by_its_event(real: Site) -> None:
     result, heard = await real.run(config={"scheduleTimeoutSec": 8})
     assert result.error_code == "k8s_pod_schedule_failed"
     assert "exceeded quota: no-more" in (result.error_message or "")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import IN_HOME_POD
+from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Heard, Site
 
 from paperclip_claude_k8s.base.settings import Timings
@@ -80,9 +80,7 @@ async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = (
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_run_whose_host_died_is_adopted_at_once_and_told_from_its_first_byte(
-    site: Site, how: signal.Signals
-) -> None:
+async def test_run_of_a_dead_host_is_adopted_with_its_whole_log(site: Site, how: signal.Signals) -> None:
     ctx, heard = a_run(site, 10), Heard()
     async with another_host(site, ctx) as process:
         process.send_signal(how)
@@ -95,7 +93,7 @@ async def test_a_run_whose_host_died_is_adopted_at_once_and_told_from_its_first_
     assert await site.leftovers() == []
 
 
-async def test_a_run_that_ended_while_no_host_looked_gives_its_result_to_the_next(site: Site) -> None:
+async def test_result_of_an_unwatched_run_is_delivered_later(site: Site) -> None:
     ctx, heard = a_run(site, 3), Heard()
     async with another_host(site, ctx) as process:
         process.kill()
@@ -110,7 +108,7 @@ async def test_a_run_that_ended_while_no_host_looked_gives_its_result_to_the_nex
     assert await site.leftovers() == []
 
 
-async def test_while_the_other_host_lives_its_run_is_left_alone(site: Site) -> None:
+async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
     ctx = a_run(site, 8)
     async with another_host(site, ctx) as process:
         result = await site.adapter.execute({**ctx, "runId": "another", "onLog": Heard().on_log})
@@ -122,7 +120,7 @@ async def test_while_the_other_host_lives_its_run_is_left_alone(site: Site) -> N
 
 
 @pytest.mark.real
-async def test_a_host_that_vanished_elsewhere_is_waited_for_then_its_run_adopted(real: Site) -> None:
+async def test_run_of_a_vanished_host_is_adopted_after_its_lease(real: Site) -> None:
     ctx, heard, stop = a_run(real, 120), Heard(), asyncio.Event()
     loop = asyncio.get_running_loop()
     async with another_host(real, ctx, ELSEWHERE) as process:
@@ -144,7 +142,7 @@ async def test_a_host_that_vanished_elsewhere_is_waited_for_then_its_run_adopted
     assert await real.leftovers() == []
 
 
-async def test_a_cancelled_agent_gets_sigterm_and_keeps_its_session_and_usage(site: Site) -> None:
+async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Site) -> None:
     init = '{"type":"system","subtype":"init","session_id":"kept","model":"m"}'
     trap = "trap 'echo got-sigterm $(cut -d. -f1,2 /proc/uptime); exit 143' TERM"
     script = f"{trap}; echo '{init}'; while :; do sleep 0.1; done"

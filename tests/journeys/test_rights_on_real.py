@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 import yaml
 from tests.support.programs import as_admin
+from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import Heard, Site
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -33,7 +34,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 pytestmark = pytest.mark.real
 OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 NAMESPACE, ACCOUNT = "paperclip", "rights-test"
-IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+
 IMPATIENT = replace(Timings(), retry_budget=4.0)
 """A right that is missing is missing for good: no need to try for a minute."""
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
@@ -156,7 +157,7 @@ def assert_fared(fate: Liveness, result: ExecutionResult, heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
-async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Right) -> None:
+async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Right) -> None:
     fate = FATES.get(right.label, Liveness())
     async with site_of(OWN) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
@@ -185,7 +186,7 @@ async def test_without_this_right_just_this_is_lost(kubeconfig: str, right: Righ
         ("list pods", "k8s_concurrency_guard_unreachable", 'cannot list resource "pods"'),
     ],
 )
-async def test_an_orphan_is_left_to_who_has_the_rights_for_it(
+async def test_orphan_is_left_for_a_host_with_the_rights(
     kubeconfig: str, label: str, code: str, told: str
 ) -> None:
     (missing,) = [right for right in RIGHTS if right.label == label]

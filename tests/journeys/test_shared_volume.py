@@ -46,7 +46,7 @@ def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> list[s
     return [text for text in result.result_json.get("warnings", []) if "shared volume" in text]
 
 
-async def test_a_healthy_volume_is_no_matter(home: Home) -> None:
+async def test_healthy_volume_causes_no_warning(home: Home) -> None:
     script, expected = agent(10, 10, 0.05)
     who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who, config={"retainRunLogs": True})
@@ -57,7 +57,7 @@ async def test_a_healthy_volume_is_no_matter(home: Home) -> None:
     assert file.read_bytes() == expected.encode()
 
 
-async def test_a_volume_that_fills_up_costs_the_run_nothing_and_is_told(home: Home) -> None:
+async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     script, expected = agent(20, 100_000, 0)
     who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=who)  # makes the folders, as their owner
@@ -83,7 +83,7 @@ def cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, pipe, append, cut])
-async def test_a_copy_that_is_damaged_in_mid_run_costs_the_run_nothing_and_is_told(
+async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
     script, expected = agent(30, 10, 0.1)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.journeys.conftest import IN_HOME_POD
+
 from tests.support.cli_commands import CommandLine
+from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Site, capture
 
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -70,7 +71,7 @@ class Witness:
             await asyncio.sleep(0.2)
 
 
-async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_one_result(
+async def test_shell_killed_at_ten_points_yields_one_run(
     site: Site, desk: CommandLine
 ) -> None:
     points = [
@@ -105,7 +106,7 @@ async def test_a_shell_killed_at_ten_points_leaves_one_job_one_transcript_and_on
     assert await site.leftovers() == []
 
 
-async def test_two_shells_resume_the_same_run_at_once_and_end_with_the_same_result(
+async def test_two_shells_resume_one_run_with_one_result(
     site: Site, desk: CommandLine
 ) -> None:
     await desk.run_and_kill(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
@@ -125,7 +126,7 @@ async def test_two_shells_resume_the_same_run_at_once_and_end_with_the_same_resu
     assert await site.leftovers() == []
 
 
-async def test_a_shell_that_looks_on_takes_over_from_the_one_that_dies(site: Site, desk: CommandLine) -> None:
+async def test_watching_shell_takes_over_from_a_dead_one(site: Site, desk: CommandLine) -> None:
     async with asyncio.TaskGroup() as group:
         first = group.create_task(desk.run_and_kill(signal.SIGKILL, share(desk, 0.4), *a_run(desk, site)))
         await desk.wait_until(phase(desk, "polling"))
@@ -138,7 +139,7 @@ async def test_a_shell_that_looks_on_takes_over_from_the_one_that_dies(site: Sit
     assert await site.leftovers() == []
 
 
-async def test_a_run_that_was_submitted_and_left_is_looked_at_until_it_is_done(
+async def test_submitted_run_is_polled_until_it_is_done(
     site: Site, desk: CommandLine
 ) -> None:
     """Seed 001, pattern 2: submit, then one look at a time, by exit codes 2 and 0."""

@@ -123,7 +123,7 @@ async def host_process(ctx: dict[str, Any], **more: Any) -> tuple[int, list[str]
     return process.returncode, told.decode().splitlines()
 
 
-async def test_the_table_lists_every_call_of_a_good_run() -> None:
+async def test_call_table_lists_every_call_of_a_good_run() -> None:
     async with town() as place:
         code, told = await host_process(place.ctx())
         assert code == 0
@@ -139,9 +139,7 @@ def _kind(call: str) -> str:
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("calls", TOWNS, ids=lambda calls: calls[0])
-async def test_a_host_killed_at_any_call_costs_no_result_and_leaves_nothing(
-    calls: list[str], moment: Moment
-) -> None:
+async def test_host_killed_at_any_call_loses_and_leaves_nothing(calls: list[str], moment: Moment) -> None:
     async with town() as place:
         async with asyncio.TaskGroup() as group:
             for call in calls:

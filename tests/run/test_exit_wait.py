@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.claude.test_captures import NEW, OLD, recorded
 from tests.run.test_hosts import two_hosts
 from tests.run.test_life import jobs_of, living
+from tests.support.captures import NEW, OLD, recorded
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.runs import Heard, capture, sidecar

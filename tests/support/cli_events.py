@@ -1,26 +1,21 @@
 """Lines like those of the CLI: every recorded one, and made-up events of known types with any fields."""
 
-import gzip
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from tests.support.captures import NAMES, recorded
 
 from paperclip_claude_k8s.claude.ui.table import TABLE
 
-CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
-
 
 def recorded_lines() -> Iterator[tuple[str, str]]:
-    """Capture and line, without its newline."""
-    for path in sorted([*CAPTURES.glob("*.ndjson"), *CAPTURES.glob("*.ndjson.gz")]):
-        packed = path.suffix == ".gz"
-        stdout = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-        for line in stdout.decode("utf-8").split("\n"):
+    """(capture, line without its newline) of every capture of 2.1.197."""
+    for name in NAMES:
+        for line in recorded(name)[0].decode("utf-8").split("\n"):
             if line:
-                yield path.name, line
+                yield name, line
 
 
 def _keys_and_words(value: Any) -> Iterator[tuple[str, str]]:

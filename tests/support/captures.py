@@ -1,0 +1,22 @@
+"""The recorded runs of the CLI: stdout of each, and a sidecar file with the facts that a parser must find."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude"
+OLD, NEW = "captures", "captures-2.1.332"
+"""Folders of the captures of versions 2.1.197 and 2.1.332."""
+NAMES = sorted(path.stem for path in (CAPTURES / OLD).glob("*.json"))
+"""Names of the captures of 2.1.197."""
+ALL = [(folder, path.stem) for folder in (OLD, NEW) for path in sorted((CAPTURES / folder).glob("*.json"))]
+"""(folder, name) of every capture."""
+
+
+def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
+    """The stdout of a capture and its sidecar."""
+    plain = CAPTURES / folder / f"{name}.ndjson"
+    packed = CAPTURES / folder / f"{name}.ndjson.gz"
+    stdout = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+    return stdout, json.loads((CAPTURES / folder / f"{name}.json").read_text(encoding="utf-8"))

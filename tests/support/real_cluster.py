@@ -1,0 +1,155 @@
+"""What journeys on a real cluster share: its settings, a result to print, an agent that records when it runs.
+
+The environment variable `SHARED_VOLUME_FOR_TESTS` names the folder of the shared volume on this machine.
+"""
+
+import asyncio
+import json
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.support.programs import as_admin
+from tests.support.runs import Heard, Site
+
+from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
+IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
+"""Environment of a host that runs in its home Pod, so that Jobs inherit image, volume and env."""
+RESULT = (
+    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
+)
+"""Shell command that prints a successful result."""
+SIGTERM_DELAY = 10.0
+"""Seconds that the agent continues after SIGTERM; less than the grace period of 20 s."""
+TICKS = 300
+"""Stamps of an agent that is not disturbed."""
+STEP = 0.2
+"""Seconds between two stamps."""
+
+
+async def wait_for_output(heard: Heard, text: str, within: float = 60.0) -> None:
+    """Wait until the host has received this text, at most `within` seconds."""
+    async with asyncio.timeout(within):
+        while text not in heard.stdout + heard.status:  # noqa: ASYNC110  # a host's callback sets no event
+            await asyncio.sleep(0.1)
+
+
+def stamping_agent(stamps: str, seconds: float) -> str:
+    """A script that writes a stamp and prints a line at each step, and after `seconds` prints a result."""
+    return f"""
+dying=0; n=0; trap 'dying=1' TERM
+while [ $n -lt {int(seconds / STEP)} ]; do
+  n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
+  echo "line $n"
+  if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {int(SIGTERM_DELAY / STEP)} ] || exit 143; fi
+  sleep {STEP}
+done
+{RESULT}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """A file on the shared volume in which the agents of one test record when they were running."""
+
+    name: str
+
+    @classmethod
+    def fresh(cls) -> "Stamps":
+        folder = Path(VOLUME) / "stamps"
+        folder.mkdir(mode=0o777, exist_ok=True)
+        folder.chmod(0o777)
+        return cls(uuid.uuid4().hex)
+
+    @property
+    def in_pod(self) -> str:
+        return f"/paperclip/stamps/{self.name}"
+
+    def spans(self) -> dict[str, tuple[float, float]]:
+        """Pod name → times of its agent's first and last stamp, in seconds of the machine's uptime."""
+        path = Path(VOLUME) / "stamps" / self.name
+        seen: dict[str, list[float]] = defaultdict(list)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            pod, _, when = line.partition(" ")
+            seen[pod].append(float(when))
+        return {pod: (min(times), max(times)) for pod, times in seen.items()}
+
+    def assert_one_at_a_time(self, at_most: int) -> None:
+        """At most this many agents ran, and no two at the same time."""
+        spans = sorted((first, last, pod) for pod, (first, last) in self.spans().items())
+        assert len(spans) <= at_most, spans
+        for (_, ended, one), (began, _, other) in pairwise(spans):
+            assert ended < began, f"{other} began {ended - began:.1f} s before {one} ended: {spans}"
+
+
+Disruption = Callable[[str, str], Awaitable[None]]
+"""Does something to (Pod, Job)."""
+Moment = Callable[[Heard], Awaitable[None]]
+"""Waits for a point in the run."""
+
+
+def after_output(text: str, seconds: float = 0.0) -> Moment:
+    """The point `seconds` after this text was received."""
+
+    async def wait(heard: Heard) -> None:
+        await wait_for_output(heard, text)
+        await asyncio.sleep(seconds)
+
+    return wait
+
+
+MOMENTS: dict[str, Moment] = {
+    "as its Pod appears": after_output("Created K8s Job"),
+    "while its Pod starts": after_output("Created K8s Job", 0.4),
+    "when it is reported as running": after_output("Pod running"),
+    "at its first line": after_output("line 1\n"),
+    "in the middle": after_output("line 1\n", 2.0),
+    "after a while": after_output("line 30\n"),
+}
+
+
+async def disrupt(
+    real: Site,
+    disruption: Disruption,
+    moment: Moment,
+    stamps: Stamps,
+    *,
+    config: Mapping[str, Any] | None = None,
+    first: Mapping[str, Any] | None = None,
+) -> tuple[ExecutionResult, Heard]:
+    """Disrupt one run, then run the same agent again, which must succeed. Returns the first run's result.
+
+    `config` applies to both runs, `first` to the first one only.
+    """
+    config = dict(config or {})
+    heard, identity = Heard(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    async with asyncio.TaskGroup() as group:
+        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, TICKS * STEP)}
+        settings = {**config, **(first or {})}
+        running = group.create_task(real.run(script, heard=heard, agent=identity, config=settings))
+        await moment(heard)
+        job = heard.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
+        await disruption(await _pod_of(job), job)
+    result, _ = running.result()
+    again, output = await real.run(
+        {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, 1)}, agent=identity, config=config
+    )
+    assert again.error_code is None, (again.error_message, output.status)
+    assert await real.leftovers(agent=identity["id"]) == []
+    return result, heard
+
+
+async def _pod_of(job: str) -> str:
+    """The first Pod of the Job, once it exists."""
+    while True:
+        pods = json.loads(await as_admin("get", "pods", "-l", f"{JOB_NAME_LABEL}={job}", "-o", "json"))
+        if pods["items"]:
+            return str(pods["items"][0]["metadata"]["name"])
+        await asyncio.sleep(0.05)
