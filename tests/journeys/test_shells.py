@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.cli_commands import CommandLine
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Site, capture
@@ -71,9 +70,7 @@ class Witness:
             await asyncio.sleep(0.2)
 
 
-async def test_shell_killed_at_ten_points_yields_one_run(
-    site: Site, desk: CommandLine
-) -> None:
+async def test_shell_killed_at_ten_points_yields_one_run(site: Site, desk: CommandLine) -> None:
     points = [
         phase(desk, "reserved"),
         phase(desk, "submitting"),
@@ -106,9 +103,7 @@ async def test_shell_killed_at_ten_points_yields_one_run(
     assert await site.leftovers() == []
 
 
-async def test_two_shells_resume_one_run_with_one_result(
-    site: Site, desk: CommandLine
-) -> None:
+async def test_two_shells_resume_one_run_with_one_result(site: Site, desk: CommandLine) -> None:
     await desk.run_and_kill(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
     record = desk.record()
     assert record is not None
@@ -139,9 +134,7 @@ async def test_watching_shell_takes_over_from_a_dead_one(site: Site, desk: Comma
     assert await site.leftovers() == []
 
 
-async def test_submitted_run_is_polled_until_it_is_done(
-    site: Site, desk: CommandLine
-) -> None:
+async def test_submitted_run_is_polled_until_it_is_done(site: Site, desk: CommandLine) -> None:
     """Seed 001, pattern 2: submit, then one look at a time, by exit codes 2 and 0."""
     run_id = await submitted(desk, site)
     codes: list[int] = []
