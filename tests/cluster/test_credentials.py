@@ -69,7 +69,7 @@ def granting(command: str) -> str:
 
 async def test_outside_of_a_cluster_a_kubeconfig_is_asked_for() -> None:
     said = await complaint(None)
-    assert "no kubeconfig is set and this is no Pod" in said
+    assert "no kubeconfig is set and this is not a Pod" in said
     assert "set `kubeconfig`" in said
 
 
@@ -81,8 +81,8 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("a: [b", "is not YAML"),
-        ("", "names no cluster"),
-        ("just words", "names no cluster"),
+        ("", "has no clusters"),
+        ("just words", "has no clusters"),
         ("clusters: [{name: a}]", "has no current-context"),
         ("{clusters: [{name: a}], current-context: b, contexts: [], users: []}", "cannot be used"),
         ("{clusters: 7, current-context: b}", "cannot be used"),
@@ -108,7 +108,7 @@ async def test_a_context_without_a_cluster_is_explained(tmp_path: Path) -> None:
 
 
 async def test_a_server_must_be_a_web_address(tmp_path: Path) -> None:
-    assert "no http or https address" in await complaint(a_kubeconfig(tmp_path, "api.example:6443"))
+    assert "not http or https" in await complaint(a_kubeconfig(tmp_path, "api.example:6443"))
 
 
 @pytest.mark.parametrize(

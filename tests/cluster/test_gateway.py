@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from tests.support.api_server import BRISK, USUAL, Handler, gateway_to, refusing, silent
 
-from paperclip_claude_k8s.cluster.gateway import HOME_KNOWN, Gateway
-from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, Seen
+from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
+from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, LogRequest
 from paperclip_claude_k8s.cluster.transport import Request, Transport
 
@@ -415,8 +415,8 @@ async def test_a_watch_brings_objects_larger_than_any_buffer(tmp_path: Path) -> 
 
     async with gateway_to(large, tmp_path) as gateway:
         events = [event async for event in gateway.watch_pods("ns", {}, "1")]
-    assert [isinstance(event, Seen) and event.gone for event in events] == [False, True]
-    assert all(isinstance(event, Seen) and event.snapshot.message == note for event in events)
+    assert [isinstance(event, WatchEvent) and event.gone for event in events] == [False, True]
+    assert all(isinstance(event, WatchEvent) and event.snapshot.message == note for event in events)
 
 
 class Crowd:
@@ -503,7 +503,7 @@ async def test_a_crowd_of_runs_asks_for_the_home_pod_once_a_minute() -> None:
     wire = HomeWire()
     gateway = Gateway(wire=wire)
     first = await gateway.home_pod("ns", "host-0", "c")
-    await asyncio.sleep(HOME_KNOWN - 1)
+    await asyncio.sleep(HOME_POD_CACHED - 1)
     assert await gateway.home_pod("ns", "host-0", "c") == first
     assert wire.calls == 1
     await gateway.home_pod("ns", "host-1", "c")

@@ -12,8 +12,9 @@ from tests.support.objects import a_job, a_pod
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.settings import Timings
-from paperclip_claude_k8s.cluster.informer import Informer, JobWatch
-from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Known, Listing, PodSnapshot, Seen
+from paperclip_claude_k8s.cluster.informer import Informer
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
+from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Known, Listing, PodSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
 
 pytestmark = pytest.mark.looptime
@@ -27,7 +28,7 @@ class Server:
 
     def __init__(self, *pods: PodSnapshot) -> None:
         self.pods = pods
-        self.news: asyncio.Queue[Seen[PodSnapshot] | ClusterError] = asyncio.Queue()
+        self.news: asyncio.Queue[WatchEvent[PodSnapshot] | ClusterError] = asyncio.Queue()
         self.by_name: PodSnapshot | None = POD
         self.refusal: ClusterError | None = None
 
@@ -37,11 +38,11 @@ class Server:
     async def list_pods(self, *_: Any) -> Listing[PodSnapshot]:
         return Listing(self.pods, "1")
 
-    async def watch_jobs(self, *_: Any) -> AsyncIterator[Seen[JobSnapshot] | Bookmark]:
+    async def watch_jobs(self, *_: Any) -> AsyncIterator[WatchEvent[JobSnapshot] | Bookmark]:
         await asyncio.sleep(9e9)
         yield Bookmark("1")
 
-    async def watch_pods(self, *_: Any) -> AsyncIterator[Seen[PodSnapshot]]:
+    async def watch_pods(self, *_: Any) -> AsyncIterator[WatchEvent[PodSnapshot]]:
         while True:
             said = await self.news.get()
             if isinstance(said, ClusterError):
@@ -57,7 +58,7 @@ class Server:
         return self.by_name
 
     def says(self, pod: PodSnapshot, *, gone: bool = False) -> None:
-        self.news.put_nowait(Seen(pod, gone=gone))
+        self.news.put_nowait(WatchEvent(pod, gone=gone))
 
 
 @asynccontextmanager
@@ -85,7 +86,7 @@ async def test_of_several_pods_in_one_list_the_oldest_is_ours() -> None:
     async with informed(Server(new, same, old)) as informer, informer.job_watch(JOB) as job_watch:
         assert (await known(job_watch)).pod == old
     job_watch = JobWatch(JOB)
-    job_watch.learn_look(JOB, [new, same, old])
+    job_watch.update_from_read(JOB, [new, same, old])
     assert job_watch.known.pod == old
 
 
@@ -124,7 +125,7 @@ async def test_a_released_pod_that_keeps_our_label_is_watched_on() -> None:
     server.by_name = released
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         assert (await known(job_watch)).pod is None
-        job_watch.learn_look(JOB, [released])
+        job_watch.update_from_read(JOB, [released])
         server.says(replace(released, phase="Succeeded"))
         pod = (await known(job_watch)).pod
         assert pod is not None
@@ -136,7 +137,7 @@ async def test_a_released_pod_without_our_label_is_read_by_its_name() -> None:
     server = Server()
     server.by_name = released
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
-        job_watch.learn_look(JOB, [released])
+        job_watch.update_from_read(JOB, [released])
         assert not (await known(job_watch)).pod_gone
         server.by_name = None
         assert (await known(job_watch, 60)).pod_gone
@@ -176,8 +177,8 @@ async def test_of_a_pod_that_a_list_lacks_the_last_is_not_known() -> None:
 
 async def test_of_a_pod_that_a_look_does_not_find_the_last_is_not_known() -> None:
     job_watch = JobWatch(JOB)
-    job_watch.learn_pod(POD, gone=False)
-    job_watch.learn_look(JOB, [])
+    job_watch.update_pod(POD, gone=False)
+    job_watch.update_from_read(JOB, [])
     assert (job_watch.known.pod_gone, job_watch.known.pod_seen_last) == (True, False)
 
 

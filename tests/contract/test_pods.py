@@ -6,7 +6,7 @@ import re
 import pytest
 from tests.support.clusters import World
 
-from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Seen, Terminated
+from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, PodSnapshot, Terminated, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 
 STAMP = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")
@@ -141,7 +141,7 @@ async def test_a_watch_tells_that_an_object_is_gone(world: World) -> None:
     await world.cluster.delete_job(made.ref, "Background")
     async with asyncio.timeout(30):
         async for event in world.cluster.watch_jobs(world.namespace, world.labels, listing.resource_version):
-            if isinstance(event, Seen) and event.gone:
+            if isinstance(event, WatchEvent) and event.gone:
                 assert event.snapshot.ref == made.ref
                 break
 

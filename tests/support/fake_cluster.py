@@ -17,8 +17,8 @@ from typing import Any
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.transport import Answer
 from paperclip_claude_k8s.cluster.transport import Request as WireRequest
+from paperclip_claude_k8s.cluster.transport import Response
 from paperclip_claude_k8s.devcluster.api import Api, Request, verb_of
 from paperclip_claude_k8s.devcluster.controller import Controller
 from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
@@ -134,9 +134,9 @@ class HostLine:
     def mend(self) -> None:
         self.is_cut = False
 
-    async def answer(self, request: WireRequest) -> Answer:
+    async def exchange(self, request: WireRequest) -> Response:
         body = await self.call(request)
-        return Answer(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
+        return Response(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
         await self._reach(request)

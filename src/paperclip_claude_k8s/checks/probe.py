@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from paperclip_claude_k8s import relay
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
@@ -108,7 +108,7 @@ def _listener(plan: RunPlan, diary: _LogCollector) -> ExecutionContext:
 async def _end_of(job_watch: JobWatch) -> Ending:
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
-        known = await job_watch.news()
+        known = await job_watch.changed()
     return ending
 
 

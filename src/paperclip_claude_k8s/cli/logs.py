@@ -22,7 +22,7 @@ from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
 from paperclip_claude_k8s.cli.runs.run_target import run_labels
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.context import ExecutionContext
@@ -136,19 +136,19 @@ async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
             group.create_task(agent_log.follow(pod))
             known = job_watch.known
             while follow and judge_ending(known) is None:
-                known = await job_watch.news()
+                known = await job_watch.changed()
             agent_log.container_ended(agent_end(known.pod))
 
 
 async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
     """The Pod once its agent has started. None if the run ended before or, without `follow`, if not yet."""
-    known = await job_watch.news()
+    known = await job_watch.changed()
     while not _has_started(known.pod):
         if known.job_gone or judge_ending(known) is not None:
             return None
         try:
             async with asyncio.timeout(None if follow else FIRST_LIST_TIMEOUT):
-                known = await job_watch.news()
+                known = await job_watch.changed()
         except TimeoutError:
             return None
     return known.pod

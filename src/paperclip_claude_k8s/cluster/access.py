@@ -1,7 +1,7 @@
-"""The two usual ways in, read by hand: a Pod's service account, and a kubeconfig that says everything itself.
+"""Reads the two usual kinds of credentials: a Pod's service account, and a kubeconfig with plain values.
 
-The client library reads these as well, but importing it costs a host 25 MB and a fifth of a second before its
-first run. What needs a program, a login or a file beside the kubeconfig is left to it.
+kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. It is used only for kubeconfigs
+that refer to a program, a login or other files (`credentials.by_library`).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE = 60.0
-"""Seconds after which a Pod's token is read again: the kubelet renews the file long before it expires."""
+"""Seconds after which a Pod's token is read again. The kubelet renews the file long before it expires."""
 _PLAIN_CLUSTER = {
     "server": str,
     "certificate-authority-data": str,
@@ -29,14 +29,14 @@ Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class ServerAccess:
-    """Where an API server is, and who we are there."""
+    """The address of an API server, and how we authenticate to it."""
 
     server: str
     authorization: Authorization
-    """The value of the Authorization header; None where a certificate or nobody speaks for us."""
+    """Returns the value of the Authorization header; None without a token, e.g. with a client certificate."""
     ca_file: str | None = None
     ca_text: str | None = None
-    """PEM. Without any authority the system's are believed."""
+    """PEM. Without `ca_file` and `ca_text` the system's authorities are trusted."""
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True
@@ -46,10 +46,10 @@ class ServerAccess:
 
 
 def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
-    """What the kubelet gives every Pod.
+    """Read the service account that the kubelet mounts into a Pod.
 
     Raises:
-        LookupError: this is no Pod, or one without a service account; says what is missing.
+        LookupError: this is not a Pod, or it has no service account; the message names what is missing.
         OSError: one of the files cannot be read.
     """
     host, port = (env.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
@@ -69,7 +69,7 @@ def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> S
 
 
 class _TokenFile:
-    """A token that is replaced in its file while we run."""
+    """A token in a file that the kubelet renews while we run."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,13 +84,13 @@ class _TokenFile:
 
     async def authorization(self) -> str:
         if asyncio.get_running_loop().time() - self._read_at >= TOKEN_AGE:
-            with suppress(OSError, LookupError):  # the server will say when the token we have is of no use
+            with suppress(OSError, LookupError):  # keep the old one; once it expires we get a 401
                 self.read()
         return f"Bearer {self._token}"
 
 
 def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
-    """What the current context says, where all of it stands there in plain values; else None."""
+    """The access of the current context; None if it contains anything but the plain values known here."""
     context = _named(kubeconfig, "contexts", kubeconfig.get("current-context"))
     if context is None:
         return None
@@ -121,7 +121,7 @@ def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
 
 
 def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
-    """The one entry of that name in a list of a kubeconfig."""
+    """The entry of that name in a list of a kubeconfig; None unless there is exactly one."""
     entries = kubeconfig.get(plural)
     found = [
         entry.get(plural.removesuffix("s"))
@@ -132,5 +132,5 @@ def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str
 
 
 def _is_plain(entry: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
-    """Whether there is nothing in it but such values."""
+    """Whether the entry has only the keys of `kinds`, with values of those types."""
     return all(key in kinds and isinstance(value, kinds[key]) for key, value in entry.items())

@@ -1,4 +1,7 @@
-"""Where the API server is and who we are there, by kubernetes_asyncio's loader where nothing less will do."""
+"""Address, certificates and token of the API server, loaded once and again whenever the server answers 401.
+
+Simple sources are read by `access`; everything else by kubernetes_asyncio, which is imported only then.
+"""
 
 import asyncio
 import inspect
@@ -15,13 +18,13 @@ from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, pla
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
 LOADER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
-"""What the loaders raise beside their own exception: base64, missing keys, asserts, plugins, files."""
+"""What kubernetes_asyncio raises besides ConfigException: base64, missing keys, asserts, plugins, files."""
 
 
 class Credentials:
-    """Server, certificates and token of a kubeconfig, or of the cluster we live in.
+    """Server, certificates and token of a kubeconfig; without one, of the Pod's service account.
 
-    `version` counts how often they were read; `server`, `proxy` and `tls` are empty before the first time.
+    `version` counts how often they were read. `server`, `proxy` and `tls` are unset before the first time.
     """
 
     def __init__(self, kubeconfig: str | None) -> None:
@@ -39,20 +42,20 @@ class Credentials:
         """Read everything, once.
 
         Raises:
-            ClusterError: status None, reason "Kubeconfig"; says which file and what is wrong with it.
+            ClusterError: status None, reason "Kubeconfig"; the message says which file and what is wrong.
         """
         if self.version == 0:
             await self.renew(0)
 
     async def renew(self, stale: int) -> None:
-        """Read everything again, unless somebody did since version `stale`: tokens expire."""
+        """Read everything again, unless another task has done so since version `stale`."""
         async with self._reading:
             if self.version == stale:
                 self._take(await self._read())
                 self.version += 1
 
     async def headers(self) -> dict[str, str]:
-        """The authorization header; the cluster's own token is read again from its file by the minute."""
+        """The Authorization header. A service account's token is read from its file once a minute."""
         bearer = await self._authorization() if self._authorization is not None else None
         return {"Authorization": bearer} if bearer else {}
 
@@ -61,14 +64,14 @@ class Credentials:
             try:
                 return service_account(os.environ)
             except (LookupError, OSError, ValueError) as error:
-                raise _unusable(f"no kubeconfig is set and this is no Pod ({error})") from None
+                raise _unusable(f"no kubeconfig is set and this is not a Pod ({error})") from None
         parsed = _parsed(self._kubeconfig)
         return plain_access(parsed) or await by_library(self._kubeconfig, _context_namespace(parsed))
 
     def _take(self, access: ServerAccess) -> None:
         server = access.server.rstrip("/")
         if not server.startswith(("http://", "https://")):
-            raise _unusable(f"{self._source} names a server that is no http or https address")
+            raise _unusable(f"{self._source} has a server whose address is not http or https")
         try:
             self.tls = _tls(access) if server.startswith("https") else None
         except (OSError, ValueError) as error:
@@ -85,8 +88,8 @@ class Credentials:
 
 
 async def by_library(kubeconfig: str, namespace: str | None) -> ServerAccess:
-    """Everything a kubeconfig can say: plugins, logins, files."""
-    from kubernetes_asyncio import client, config  # noqa: PLC0415  # 0.2 s and 25 MB, only when needed
+    """Load a kubeconfig by kubernetes_asyncio, which supports plugins, logins and separate files."""
+    from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes 0.2 s and 25 MB
 
     configuration: Any = client.Configuration()
     try:
@@ -122,7 +125,7 @@ def _tls(access: ServerAccess) -> ssl.SSLContext:
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    # clusters with certificates from before 2020 fail OpenSSL's strict reading of RFC 5280
+    # certificates from before 2020 often fail OpenSSL's strict reading of RFC 5280
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
@@ -132,14 +135,14 @@ def _unusable(why: str) -> ClusterError:
 
 
 def _outline(error: Exception) -> str:
-    """The loader's words without the piece of the file it quotes, which may hold a token."""
+    """The loader's message up to the quoted part of the file, which may contain a token."""
     return str(error).partition("{")[0].rstrip() or type(error).__name__
 
 
 def _parsed(path: str) -> dict[str, Any]:
-    """The kubeconfig as a mapping, with every fault told by the file's name."""
+    """The kubeconfig as a mapping. Every error names the file."""
     if os.pathsep in path:
-        raise _unusable(f"kubeconfig {path} names several files; one is needed")
+        raise _unusable(f"kubeconfig {path} names several files; only one is supported")
     try:
         loaded = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -149,9 +152,9 @@ def _parsed(path: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         raise _unusable(f"kubeconfig {path} is not YAML") from None
     except (RuntimeError, ValueError) as error:
-        raise _unusable(f"kubeconfig {path!r} is no path: {error}") from None
+        raise _unusable(f"kubeconfig {path!r} is not a path: {error}") from None
     if not isinstance(loaded, dict) or not loaded.get("clusters"):
-        raise _unusable(f"kubeconfig {path} names no cluster")
+        raise _unusable(f"kubeconfig {path} has no clusters")
     if not loaded.get("current-context"):
         raise _unusable(f"kubeconfig {path} has no current-context")
     return loaded

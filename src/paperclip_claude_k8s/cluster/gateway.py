@@ -1,4 +1,12 @@
-"""The `Cluster` protocol on a real API server."""
+"""The `Cluster` protocol on a real API server: which request each call is, and how to read its response.
+
+* URLs are built here, with every name percent-encoded; `transport` sends requests, `reading` parses JSON.
+* "Not found" becomes None or False in `_Rest`; every other error passes through to the caller.
+* Objects are addressed exactly: a patch begins with a `test` of the uid, a delete carries a precondition, so
+  neither ever hits a later object of the same name.
+* Lists are sent without a resourceVersion, which makes them quorum reads.
+* Nothing is retried or waited for; callers decide about that (`retrying`, the loops in `run`).
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -22,29 +30,29 @@ from paperclip_claude_k8s.cluster.model import (
     Listing,
     PodSnapshot,
     SecretSnapshot,
-    Seen,
+    WatchEvent,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
-from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire
-from paperclip_claude_k8s.cluster.watching import lines, watch_event
+from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire, lines, watch_event
 
 S = TypeVar("S")
-HOME_KNOWN = 60.0
-"""Seconds the home pod is believed: what Jobs inherit of it cannot change, and a crowd of runs asks once."""
+HOME_POD_CACHED = 60.0
+"""Seconds the home pod is cached. What Jobs inherit from it cannot change while it runs."""
 
-VERSION_KNOWN = 600.0
-"""Seconds the server's version is believed: control planes are upgraded once in a while."""
+VERSION_CACHED = 600.0
+"""Seconds the server's version is cached: control planes are rarely upgraded."""
 
 
 class Gateway:
-    """Kubernetes behind HTTP. Nothing is opened before the first call."""
+    """Kubernetes over HTTP. Nothing is opened before the first call."""
 
     def __init__(
         self, kubeconfig: str | None = None, timings: Timings | None = None, wire: Wire | None = None
     ) -> None:
         self._timings = timings or Timings()
         self._http = wire or Transport(kubeconfig, self._timings)
-        self._homes: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
+        self._rest = _Rest(self._http, self._timings)
+        self._home_pods: dict[tuple[str, str, str], tuple[float, HomePod]] = {}
         self._version: tuple[float, tuple[int, int]] | None = None
 
     async def close(self) -> None:
@@ -55,65 +63,64 @@ class Gateway:
 
     async def server_version(self) -> tuple[int, int]:
         now = asyncio.get_running_loop().time()
-        if self._version is None or now - self._version[0] >= VERSION_KNOWN:
-            told = reading.server_version(await self._http.call(Request("GET", "/version")))
-            self._version = now, told
+        if self._version is None or now - self._version[0] >= VERSION_CACHED:
+            self._version = now, reading.server_version(await self._http.call(Request("GET", "/version")))
         return self._version[1]
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
         key, now = (namespace, name, container), asyncio.get_running_loop().time()
-        if key in self._homes and now - self._homes[key][0] < HOME_KNOWN:
-            return self._homes[key][1]
-        pod = await self._read(_core(namespace, "pods", name))
+        if key in self._home_pods and now - self._home_pods[key][0] < HOME_POD_CACHED:
+            return self._home_pods[key][1]
+        pod = await self._rest.read(_core(namespace, "pods", name))
         if pod is None:
             return None
         home = reading.home_pod(pod, container)
-        self._homes[key] = now, home
+        self._home_pods[key] = now, home
         return home
 
     # Jobs ---------------------------------------------------------------------------------------
 
     async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
         query = {"dryRun": "All"} if dry_run else {}
-        told = await self._http.answer(Request("POST", _jobs(namespace), query, body=manifest))
-        return replace(reading.job_snapshot(told.body), warnings=told.warnings)
+        response = await self._http.exchange(Request("POST", _jobs(namespace), query, body=manifest))
+        return replace(reading.job_snapshot(response.body), warnings=response.warnings)
 
     async def read_job(self, namespace: str, name: str) -> JobSnapshot | None:
-        job = await self._read(_jobs(namespace, name))
+        job = await self._rest.read(_jobs(namespace, name))
         return reading.job_snapshot(job) if job is not None else None
 
     async def list_jobs(self, namespace: str, labels: Labels) -> Listing[JobSnapshot]:
-        return await self._list(_jobs(namespace), labels, reading.job_snapshot)
+        return await self._rest.list(_jobs(namespace), labels, reading.job_snapshot)
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
-        job = await self._patch(_jobs(ref.namespace, ref.name), ref.uid, patch)
+        job = await self._rest.patch(_jobs(ref.namespace, ref.name), ref.uid, patch)
         return reading.job_snapshot(job) if job is not None else None
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
-        options = {"propagationPolicy": propagation, "preconditions": {"uid": ref.uid}}
-        return await self._delete(_jobs(ref.namespace, ref.name), options)
+        path = _jobs(ref.namespace, ref.name)
+        return await self._rest.delete(path, {"uid": ref.uid}, propagationPolicy=propagation)
 
     def watch_jobs(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncGenerator[Seen[JobSnapshot] | Bookmark, None]:
-        return self._watch(_jobs(namespace), labels, version, reading.job_snapshot)
+    ) -> AsyncGenerator[WatchEvent[JobSnapshot] | Bookmark, None]:
+        return self._rest.watch(_jobs(namespace), labels, version, reading.job_snapshot)
 
     # Pods ---------------------------------------------------------------------------------------
 
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None:
-        pod = await self._read(_core(namespace, "pods", name))
+        pod = await self._rest.read(_core(namespace, "pods", name))
         return reading.pod_snapshot(pod) if pod is not None else None
 
     async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
-        return await self._list(_core(namespace, "pods"), labels, reading.pod_snapshot)
+        return await self._rest.list(_core(namespace, "pods"), labels, reading.pod_snapshot)
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
-        return self._watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
+    ) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
+        return self._rest.watch(_core(namespace, "pods"), labels, version, reading.pod_snapshot)
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:
-        return await self._delete(_core(pod.namespace, "pods", pod.name), {"preconditions": {"uid": pod.uid}})
+        return await self._rest.delete(_core(pod.namespace, "pods", pod.name), {"uid": pod.uid})
 
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[Chunks]:
         query = {"container": request.container, "timestamps": "true"}
@@ -123,31 +130,31 @@ class Gateway:
             query["sinceTime"] = format_nanoseconds(request.since)
         if request.tail is not None:
             query["tailLines"] = str(request.tail)
-        wanted = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
-        silence = None if request.follow else self._timings.request  # a quiet agent is no broken stream
-        return self._http.stream(wanted, silence=silence)
+        http_request = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
+        silence = None if request.follow else self._timings.request  # a quiet agent is not a broken stream
+        return self._http.stream(http_request, silence=silence)
 
     # Everything else ------------------------------------------------------------------------------
 
     async def create_secret(self, namespace: str, manifest: JsonObject) -> SecretSnapshot:
         path = _core(namespace, "secrets")
-        made = await self._http.call(Request("POST", path, body=manifest, confidential=True))
-        return reading.secret_snapshot(made)
+        secret = await self._http.call(Request("POST", path, body=manifest, confidential=True))
+        return reading.secret_snapshot(secret)
 
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None:
-        secret = await self._read(_core(namespace, "secrets", name))
+        secret = await self._rest.read(_core(namespace, "secrets", name))
         return reading.secret_snapshot(secret) if secret is not None else None
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
         path = _core(secret.namespace, "secrets", secret.name)
-        return await self._patch(path, secret.uid, patch, confidential=True) is not None
+        return await self._rest.patch(path, secret.uid, patch, confidential=True) is not None
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
         path = _core(secret.namespace, "secrets", secret.name)
-        return await self._delete(path, {"preconditions": {"uid": secret.uid}})
+        return await self._rest.delete(path, {"uid": secret.uid})
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
-        claim = await self._read(_core(namespace, "persistentvolumeclaims", name))
+        claim = await self._rest.read(_core(namespace, "persistentvolumeclaims", name))
         if claim is None:
             return None
         return reading.access_modes(claim)
@@ -156,15 +163,16 @@ class Gateway:
         self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
     ) -> tuple[EventSnapshot, ...]:
         query = {"fieldSelector": f"involvedObject.{by}={about}"}
-        answer = await self._http.call(Request("GET", _core(namespace, "events"), query))
-        return reading.events_in_order(answer)
+        return reading.events_in_order(
+            await self._http.call(Request("GET", _core(namespace, "events"), query))
+        )
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
-        lease = await self._read(_leases(namespace, name))
+        lease = await self._rest.read(_leases(namespace, name))
         return reading.lease_snapshot(lease) if lease is not None else None
 
     async def list_leases(self, namespace: str, labels: Labels) -> Listing[LeaseSnapshot]:
-        return await self._list(_leases(namespace), labels, reading.lease_snapshot)
+        return await self._rest.list(_leases(namespace), labels, reading.lease_snapshot)
 
     async def create_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
         return reading.lease_snapshot(
@@ -178,10 +186,10 @@ class Gateway:
         return reading.lease_snapshot(await self._http.call(Request("PUT", path, body=manifest)))
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
-        return await self._delete(_leases(namespace, name), {"preconditions": {"resourceVersion": version}})
+        return await self._rest.delete(_leases(namespace, name), {"resourceVersion": version})
 
     async def may(self, namespace: str, access: Access) -> bool:
-        wish = {
+        attributes = {
             "namespace": namespace,
             "verb": access.verb,
             "group": access.group,
@@ -191,15 +199,20 @@ class Gateway:
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {key: value for key, value in wish.items() if value}},
+            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = await self._http.call(Request("POST", path, body=review))
-        return reading.is_allowed(answer)
+        return reading.is_allowed(await self._http.call(Request("POST", path, body=review)))
 
-    # The shapes all of the above share --------------------------------------------------------------
 
-    async def _read(self, path: str) -> dict[str, Any] | None:
+class _Rest:
+    """The operations that all resources share."""
+
+    def __init__(self, wire: Wire, timings: Timings) -> None:
+        self._http = wire
+        self._timings = timings
+
+    async def read(self, path: str) -> dict[str, Any] | None:
         try:
             return await self._http.call(Request("GET", path))
         except ClusterError as error:
@@ -207,24 +220,24 @@ class Gateway:
                 return None
             raise
 
-    async def _patch(
+    async def patch(
         self, path: str, uid: str, patch: Sequence[JsonObject], *, confidential: bool = False
     ) -> dict[str, Any] | None:
-        """The object as it is now; None when there is none of that name."""
+        """The patched object; None if no object of that name exists."""
         body = [{"op": "test", "path": "/metadata/uid", "value": uid}, *patch]
-        kind = "application/json-patch+json"
+        content_type = "application/json-patch+json"
         try:
             return await self._http.call(
-                Request("PATCH", path, body=body, content_type=kind, confidential=confidential)
+                Request("PATCH", path, body=body, content_type=content_type, confidential=confidential)
             )
         except ClusterError as error:
             if error.not_found:
                 return None
             raise
 
-    async def _delete(self, path: str, options: Mapping[str, object]) -> bool:
-        """A precondition that does not hold means: the object we meant is not there any more."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+    async def delete(self, path: str, preconditions: Mapping[str, str], **options: str) -> bool:
+        """False if the object does not exist, or a precondition fails because it is another object by now."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))
         except ClusterError as error:
@@ -233,14 +246,14 @@ class Gateway:
             raise
         return True
 
-    async def _list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
-        """Without a resourceVersion the answer is a quorum read, not one from the watch cache."""
-        answer = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
-        return reading.listing(answer, read)
+    async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
+        """A quorum read, because the request names no resourceVersion."""
+        response = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
+        return reading.listing(response, read)
 
-    async def _watch(
+    async def watch(
         self, path: str, labels: Labels, version: str, read: Callable[[Any], S]
-    ) -> AsyncGenerator[Seen[S] | Bookmark, None]:
+    ) -> AsyncGenerator[WatchEvent[S] | Bookmark, None]:
         query = {
             "watch": "true",
             "labelSelector": _selector(labels),
@@ -248,10 +261,9 @@ class Gateway:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(jittered(self._timings.watch))),
         }
-        wanted = Request("GET", path, query)
-        silence = self._timings.watch_silence
-        async with self._http.stream(wanted, silence=silence) as answer, aclosing(lines(answer)) as told:
-            async for line in told:
+        stream = self._http.stream(Request("GET", path, query), silence=self._timings.watch_silence)
+        async with stream as response, aclosing(lines(response)) as events:
+            async for line in events:
                 yield watch_event(line, read)
 
 
@@ -272,6 +284,6 @@ def _leases(namespace: str, name: str = "") -> str:
 
 
 def _path(root: str, namespace: str, plural: str, name: str) -> str:
-    """Names come from configuration: none of them may turn into another path."""
+    """Names are quoted: they come from configuration, and none may lead to another path."""
     path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
     return f"{path}/{quote(name, safe='')}" if name else path

@@ -246,7 +246,7 @@ class SecretVolume:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[Snapshot]):
+class WatchEvent(Generic[Snapshot]):
     """A watch told of an object: it is there, as this, or it is gone and was last this."""
 
     snapshot: Snapshot

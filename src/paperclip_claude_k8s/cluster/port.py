@@ -30,7 +30,7 @@ from paperclip_claude_k8s.cluster.model import (
     Listing,
     PodSnapshot,
     SecretSnapshot,
-    Seen,
+    WatchEvent,
 )
 
 Propagation = Literal["Background", "Foreground"]
@@ -213,7 +213,7 @@ class Cluster(Protocol):
 
     def watch_jobs(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncGenerator[Seen[JobSnapshot] | Bookmark, None]:
+    ) -> AsyncGenerator[WatchEvent[JobSnapshot] | Bookmark, None]:
         """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410.
 
         Version "0" brings what is there first, as the server remembers it, and then every change.
@@ -237,7 +237,7 @@ class Cluster(Protocol):
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
-    ) -> AsyncGenerator[Seen[PodSnapshot] | Bookmark, None]:
+    ) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
         """As `watch_jobs`, for Pods."""
         ...
 

@@ -1,4 +1,4 @@
-"""What went wrong with a request, as `ClusterError`: the server's refusals and the network's faults."""
+"""Turns failed requests into `ClusterError`: refusals of the server, and errors of the network."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,40 +7,42 @@ from typing import Any
 import aiohttp
 import orjson
 
+from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 QUOTED = 256
-"""Characters quoted of a body that is no Status: enough to recognise a proxy's page, too few to leak much."""
+"""Characters quoted of a body that is not a Status: enough to recognise a proxy's page."""
 BODY_LIMIT = 1024 * 1024
-"""Bytes read of a refusal; the longest honest one names every field of one object."""
+"""Bytes read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
-WITHHELD = "the server could not read what was sent; its words may quote it and are withheld"
+WITHHELD = "the server could not read what was sent; its message is withheld because it may quote a secret"
 SHORTEST_SECRET = 4
-"""Characters: shorter values stand in any text by chance."""
+"""Characters: shorter values occur in any text by chance."""
 
 
-class translated:  # noqa: N801  # reads as a word at `with`
-    """The one door for aiohttp's exceptions: each is a `ClusterError` without a status.
+class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
+    """Raises aiohttp's exceptions as `ClusterError` without a status. No other module handles them.
 
-    No generator: every followed log waits in here for its next bytes.
+    A class and not a generator: every followed log waits in this block for its next bytes, and a suspended
+    generator costs more memory.
     """
 
-    def __init__(self, what: object) -> None:
-        """`what` was asked, as `str` tells it."""
-        self._what = what
+    def __init__(self, request: object) -> None:
+        """`str(request)` begins the message."""
+        self._request = request
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        told = _told(error)
-        if told is not None:
-            reason, words = told
-            raise ClusterError(None, reason, f"{self._what}: {words}") from None
+        translation = _translate(error)
+        if translation is not None:
+            reason, message = translation
+            raise ClusterError(None, reason, f"{self._request}: {message}") from None
 
 
-def _told(error: BaseException | None) -> tuple[str, str] | None:
-    """Kind and words of what the network did; None for anything else."""
+def _translate(error: BaseException | None) -> tuple[str, str] | None:
+    """Reason and message for an error of the network; None for any other exception."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return "Timeout", "the server could not be connected to in time"
@@ -50,25 +52,26 @@ def _told(error: BaseException | None) -> tuple[str, str] | None:
             why = f"the certificate of {error.host}:{error.port} is not trusted: {error.certificate_error}"
             return "Certificate", why
         case aiohttp.ClientConnectorError():
-            kind = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
-            return kind, f"no connection to {error.host}:{error.port}: {_reason(error.os_error)}"
+            reason = "Certificate" if isinstance(error, aiohttp.ClientSSLError) else "Unreachable"
+            return reason, f"no connection to {error.host}:{error.port}: {_os_message(error.os_error)}"
         case aiohttp.ClientError() | OSError():
             return "Broken", f"the connection broke: {str(error) or type(error).__name__}"
     return None
 
 
-def _reason(error: OSError) -> str:
-    """The system's words; asyncio puts its own in their place, and resolvers use negative numbers."""
+def _os_message(error: OSError) -> str:
+    """The system's message. asyncio replaces it by its own, and resolvers use negative error numbers."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
-async def read_refusal(what: str, answer: aiohttp.ClientResponse, confidential: object) -> ClusterError:
-    """A `Status` in the server's own words; the beginning of anything else, such as a proxy's page.
+async def read_refusal(request: str, response: aiohttp.ClientResponse, confidential: object) -> ClusterError:
+    """Build the error of a response that is not 2xx.
 
-    `confidential` is a body that was sent and must not be quoted.
+    The message is the server's own if the body is a `Status`, otherwise the beginning of the body, such as a
+    proxy's page. `confidential` is the body of the request if it must not be quoted, else None.
     """
-    body = await _beginning(answer)
+    body = await _beginning(response)
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -77,43 +80,44 @@ async def read_refusal(what: str, answer: aiohttp.ClientResponse, confidential: 
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     else:
         status = {}
-        reason, message = "", f"{what}: {body.decode('utf-8', 'replace').strip()[:QUOTED]}"
+        reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED]}"
     if confidential is not None:
-        message = _discreet(message, answer.status, status, confidential)
-    reason = reason or answer.reason or "Refused"
-    return ClusterError(answer.status, reason, message, retry_after=_retry_after(answer, status))
+        message = _redacted(message, response.status, status, confidential)
+    reason = reason or response.reason or "Refused"
+    return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
 
 
-async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    while len(body) < BODY_LIMIT and (block := await answer.content.readany()):
+    while len(body) < BODY_LIMIT and (block := await response.content.readany()):
         body += block
     return bytes(body[:BODY_LIMIT])
 
 
-def _discreet(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
-    """Words about a body that must not be quoted: decoders quote the place where they stumbled."""
+def _redacted(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
+    """The message without the values that were sent.
+
+    After a 400 it is withheld altogether: decoders quote the input around the place where they failed.
+    """
     if code == BAD_REQUEST or not status:
         return WITHHELD
-    for value in sorted(_values(sent), key=len, reverse=True):
+    for value in sorted(_secret_values(sent), key=len, reverse=True):
         message = message.replace(value, "***")
     return message
 
 
-def _values(sent: object) -> Iterator[str]:
-    """The contents of a Secret, as they were sent."""
+def _secret_values(sent: object) -> Iterator[str]:
+    """The values of a Secret's manifest, as they were sent."""
     for part in ("data", "stringData"):
-        contents = sent.get(part) if isinstance(sent, dict) else None
-        for value in contents.values() if isinstance(contents, dict) else ():
+        for value in get_object(sent, part).values() if isinstance(sent, dict) else ():
             if len(str(value)) >= SHORTEST_SECRET:
                 yield str(value)
 
 
-def _retry_after(answer: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
-    """Seconds, from the header or the Status; None where neither has a plain number of them."""
-    details = status.get("details")
-    told = answer.headers.get("Retry-After")
-    if told is None and isinstance(details, dict):
-        told = details.get("retryAfterSeconds")
-    text = str(told or "").strip()
+def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
+    """Seconds, from the header or else the Status; None if neither has a plain number of them."""
+    seconds = response.headers.get("Retry-After")
+    if seconds is None:
+        seconds = get_object(status, "details").get("retryAfterSeconds")
+    text = str(seconds or "").strip()
     return float(text) if text.isdecimal() else None

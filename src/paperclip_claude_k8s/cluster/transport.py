@@ -1,16 +1,22 @@
-"""HTTP to an API server, by hand.
+"""HTTP to one API server: short calls, open responses (logs, watches), and the lines of a watch.
 
-The generated client's raw mode returns errors as answers, its other mode rewrites logs, and neither has a
-time limit (PEERS 0.5).
+The HTTP client is written by hand because kubernetes_asyncio does not fit: its raw mode returns errors as
+normal responses, its other mode rewrites log lines, and it has no time limits.
+
+* `Transport.exchange` sends one short call, bounded by `Timings.request` from start to last byte.
+* `Transport.stream` opens a response of unknown length. Nothing bounds its duration; `silence` bounds the
+  pause between bytes.
+* A response with a status other than 2xx is raised as `ClusterError` with the server's own message. A 401
+  reads the credentials again and repeats the request once, since tokens expire.
 """
 
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -18,11 +24,14 @@ import orjson
 from yarl import URL
 
 from paperclip_claude_k8s.base.http import open_session
+from paperclip_claude_k8s.base.json_readers import get_int, get_object, get_text
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.credentials import Credentials
+from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.refusals import read_refusal, translated
+from paperclip_claude_k8s.cluster.refusals import network_errors_translated, read_refusal
 
+S = TypeVar("S")
 UNAUTHORIZED = 401
 OK = range(200, 300)
 
@@ -31,7 +40,7 @@ OK = range(200, 300)
 class Request:
     """One HTTP request; `path` is percent-encoded, `body` is sent as JSON.
 
-    A `confidential` body is never quoted in an error, not even where the server quotes it.
+    A `confidential` body is never quoted in an error, even if the server's message quotes it.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -50,20 +59,11 @@ class Request:
         return f"{self.method} {self.path}"
 
 
-_WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
-
-
-def warnings_of(headers: Iterable[str]) -> tuple[str, ...]:
-    """The texts of `Warning: 299 - "..."` headers (RFC 7234 5.5), as Kubernetes sends them."""
-    quoted = (text for header in headers for text in _WARNING.findall(header))
-    return tuple(re.sub(r"\\(.)", r"\1", text) for text in quoted)
-
-
 class Chunks(Protocol):
-    """The body of an answer that stays open."""
+    """The body of an open response."""
 
     async def read(self) -> bytes:
-        """The next bytes as they came, or b"" once the server has ended the answer.
+        """The next bytes as they arrived, or b"" once the server has ended the response.
 
         Raises:
             ClusterError: status None; the connection broke or stayed silent for too long.
@@ -72,19 +72,19 @@ class Chunks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The JSON object that answers a call, and what the server warned of while it took the request."""
+class Response:
+    """The JSON object of a short call, and the texts of the server's `Warning` headers."""
 
     body: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
 
 class Wire(Protocol):
-    """What the gateway asks of HTTP; the unit tests' cluster answers it without sockets."""
+    """What `Gateway` needs of HTTP; unit tests implement it without sockets."""
 
     async def call(self, request: Request) -> dict[str, Any]: ...
 
-    async def answer(self, request: Request) -> Answer: ...
+    async def exchange(self, request: Request) -> Response: ...
 
     def stream(
         self, request: Request, *, silence: float | None = None
@@ -98,28 +98,28 @@ class Wire(Protocol):
 Send = Callable[[Request, aiohttp.ClientTimeout], Awaitable[aiohttp.ClientResponse]]
 
 
-class OpenAnswer(AbstractAsyncContextManager["OpenAnswer"]):
-    """Open for the length of a block."""
+class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
+    """A response whose body is read as it arrives; sent when the block is entered, closed at its end."""
 
     def __init__(self, request: Request, limits: aiohttp.ClientTimeout, send: Send) -> None:
         self._request = request
         self._limits = limits
         self._send = send
-        self._answer: aiohttp.ClientResponse | None = None
+        self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Self:
-        with translated(self._request):
-            self._answer = await self._send(self._request, self._limits)
+        with network_errors_translated(self._request):
+            self._response = await self._send(self._request, self._limits)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._answer is not None:
-            self._answer.close()
+        if self._response is not None:
+            self._response.close()
 
     async def read(self) -> bytes:
-        assert self._answer is not None  # noqa: S101  # only what was entered is read
-        with translated(self._request):
-            return await self._answer.content.readany()
+        assert self._response is not None  # noqa: S101  # read is only called inside the block
+        with network_errors_translated(self._request):
+            return await self._response.content.readany()
 
 
 class Transport:
@@ -131,32 +131,32 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, request: Request) -> dict[str, Any]:
-        """As `answer`, where nobody asks for warnings."""
-        return (await self.answer(request)).body
+        """The body of `exchange`, for callers that do not need the warnings."""
+        return (await self.exchange(request)).body
 
-    async def answer(self, request: Request) -> Answer:
-        """What answers one short call, all of it within `Timings.request`.
+    async def exchange(self, request: Request) -> Response:
+        """Send one short call and read its whole response within `Timings.request`.
 
         Raises:
-            ClusterError: a refusal, or status None when no whole answer came.
+            ClusterError: a refusal; or status None if no complete response with a JSON object arrived.
         """
-        with translated(request):
+        with network_errors_translated(request):
             async with asyncio.timeout(self._timings.request):
-                answer = await self._accepted(request, aiohttp.ClientTimeout(connect=self._timings.connect))
-                async with answer:
-                    body = await answer.read()
+                response = await self._accepted(request, aiohttp.ClientTimeout(connect=self._timings.connect))
+                async with response:
+                    content = await response.read()
         try:
-            told = orjson.loads(body)
+            body = orjson.loads(content)
         except orjson.JSONDecodeError:
-            told = None
-        if not isinstance(told, dict):
+            body = None
+        if not isinstance(body, dict):
             raise ClusterError(None, "BrokenAnswer", f"{request} was not answered with a JSON object")
-        return Answer(told, warnings_of(answer.headers.getall("Warning", ())))
+        return Response(body, warnings_of(response.headers.getall("Warning", ())))
 
-    def stream(self, request: Request, *, silence: float | None = None) -> OpenAnswer:
-        """An answer that stays open; `silence` seconds without a byte break it."""
+    def stream(self, request: Request, *, silence: float | None = None) -> OpenResponse:
+        """Open a response of unknown length; it breaks after `silence` seconds without a byte."""
         limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
-        return OpenAnswer(request, limits, self._accepted)
+        return OpenResponse(request, limits, self._accepted)
 
     async def default_namespace(self) -> str | None:
         await self._credentials.load()
@@ -168,21 +168,21 @@ class Transport:
             await session.close()
 
     async def _accepted(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """A good answer; anything else is raised. A 401 renews the credentials once."""
+        """A response with status 2xx; any other one is raised. A 401 renews the credentials once."""
         if not self._credentials.version:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.load()
         used = self._credentials.version
-        answer = await self._send(request, limits)
-        if answer.status == UNAUTHORIZED:
-            answer.close()
+        response = await self._send(request, limits)
+        if response.status == UNAUTHORIZED:
+            response.close()
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.renew(used)
-            answer = await self._send(request, limits)
-        if answer.status in OK:
-            return answer
-        async with asyncio.timeout(self._timings.request), answer:
-            raise await read_refusal(str(request), answer, request.body if request.confidential else None)
+            response = await self._send(request, limits)
+        if response.status in OK:
+            return response
+        async with asyncio.timeout(self._timings.request), response:
+            raise await read_refusal(str(request), response, request.body if request.confidential else None)
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         credentials = self._credentials
@@ -210,8 +210,51 @@ class Transport:
 
 
 def _encoded(body: object) -> bytes:
-    """JSON; lone surrogates and very long integers, which only the standard library takes, go as escapes."""
+    """JSON. The standard library escapes lone surrogates and very long integers, which orjson rejects."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
         return json.dumps(body).encode()
+
+
+_WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
+
+
+def warnings_of(headers: Iterable[str]) -> tuple[str, ...]:
+    """The texts of `Warning: 299 - "..."` headers (RFC 7234 5.5), which Kubernetes uses for warnings."""
+    quoted = (text for header in headers for text in _WARNING.findall(header))
+    return tuple(re.sub(r"\\(.)", r"\1", text) for text in quoted)
+
+
+async def lines(response: Chunks) -> AsyncGenerator[bytes, None]:
+    """The complete, non-blank lines of a response, of any length. An unfinished last line is dropped."""
+    rest = b""
+    while block := await response.read():
+        *complete, rest = (rest + block).split(b"\n")
+        for line in complete:
+            if line.strip():
+                yield line
+
+
+def watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | Bookmark:
+    """Parse one line of a watch; `read` makes a snapshot of the object in it.
+
+    Raises:
+        ClusterError: an ERROR event, with its code (410: the version is too old); or, with status None, a
+            line that is not a watch event.
+    """
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        event = None
+    thing = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(thing, dict):
+        raise ClusterError(None, "BrokenAnswer", "a watch sent a line that is not a watch event")
+    match event.get("type"):
+        case "ERROR":
+            message = get_text(thing, "message") or "the watch failed"
+            raise ClusterError(get_int(thing, "code"), get_text(thing, "reason"), message)
+        case "BOOKMARK":
+            return Bookmark(get_text(get_object(thing, "metadata"), "resourceVersion"))
+        case kind:
+            return WatchEvent(read(thing), gone=kind == "DELETED")

@@ -1,23 +1,34 @@
-"""The last known objects of one kind, as a shared list+watch told of them."""
+"""The last known objects of one kind, fed by a shared list and watch.
+
+A watch with a label selector reports DELETED both for an object that was deleted and for one that only lost a
+label, and a list omits both. So an object that left the selection is kept in `departed`, and a reader has to
+read it by name to learn which of the two happened.
+
+Pods are filed under the uid of the Job that created them. A Pod that the Job controller releases loses its
+owner reference; it stays filed where it was first seen, or is filed by `assign`.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Listing, PodSnapshot, Seen
+from paperclip_claude_k8s.cluster.model import Bookmark, JobSnapshot, Listing, PodSnapshot, WatchEvent
 from paperclip_claude_k8s.cluster.port import Labels
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
-Told: TypeAlias = Literal["shown", "missing", "deleted"]
-"""The watch shows the object, a list had it no more, or the watch said DELETED with its last state."""
+Change: TypeAlias = Literal["present", "missing", "deleted"]
+"""The object is in the selection; a list no longer has it; the watch reported DELETED with its last state."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_REMEMBERED = 1000
-"""Objects that left are kept in mind for runs that start to look a moment later; this many are plenty."""
+_MAX_DEPARTED = 1000
+"""Departed objects are kept for runs that start to watch shortly after; this is plenty."""
 
 
 def oldest_first(snapshots: Iterable[S]) -> list[S]:
-    """A list comes in the order of names, but the Pod that was made first is the one that works."""
+    """Sort by creation time: of several Pods of a Job the oldest is the one that works.
+
+    Lists come in the order of names. Of Pods created in the same second one under deletion comes first.
+    """
     return sorted(snapshots, key=lambda one: (one.created or _LONG_AGO, not one.deleting))
 
 
@@ -26,93 +37,94 @@ class _List(Protocol[S]):
 
 
 class _Watch(Protocol[S]):
-    def __call__(self, namespace: str, labels: Labels, version: str) -> AsyncIterator[Seen[S] | Bookmark]: ...
+    def __call__(
+        self, namespace: str, labels: Labels, version: str
+    ) -> AsyncIterator[WatchEvent[S] | Bookmark]: ...
 
 
 @dataclass(slots=True)
 class WatchCache(Generic[S]):
-    """The last known objects of one kind; some that left the selection stay in mind."""
+    """The last known objects of one kind."""
 
     list: _List[S]
     watch: _Watch[S]
     uid: Callable[[S], str]
     job_uid: Callable[[S], str]
-    tell: Callable[[str, S, Told], None]
-    """Called with a Job's uid, one of its objects, and how it was told of."""
-    there: dict[str, dict[str, S]] = field(default_factory=dict)
-    """Job's uid → object's uid → object. A Job can have several Pods."""
-    left: dict[str, tuple[str, S]] = field(default_factory=dict)
-    """Object's uid → its Job's uid and itself as it was last."""
-    silent_since: float | None = None
-    """When the server stopped answering about these, for whatever reason."""
+    on_change: Callable[[str, S, Change], None]
+    """Called with a Job's uid, one of its objects, and what happened to it."""
+    present: dict[str, dict[str, S]] = field(default_factory=dict)
+    """Job's uid → object's uid → object in the selection. A Job can have several Pods."""
+    departed: dict[str, tuple[str, S]] = field(default_factory=dict)
+    """Object's uid → its Job's uid and its last state in the selection."""
+    failing_since: float | None = None
+    """Loop time since which no request for this kind has succeeded; None while they succeed."""
     refused_since: float | None = None
-    """Since when every answer has been a refusal."""
+    """Loop time since which every request has been refused with 401 or 403."""
     _job_of: dict[str, str] = field(default_factory=dict)
-    """Object's uid → Job's uid as it was first: a Pod that is released names its Job no more."""
+    """Object's uid → uid of the Job under which it is filed."""
 
     def put(self, snapshot: S) -> None:
         uid = self.uid(snapshot)
         job_uid = self._job_of[uid] = self._job_of.get(uid) or self.job_uid(snapshot)
-        self.there.setdefault(job_uid, {})[uid] = snapshot
-        self.tell(job_uid, snapshot, "shown")
+        self.present.setdefault(job_uid, {})[uid] = snapshot
+        self.on_change(job_uid, snapshot, "present")
 
-    def drop(self, snapshot: S, told: Told) -> None:
+    def drop(self, snapshot: S, change: Change) -> None:
         uid = self.uid(snapshot)
         job_uid = self._job_of.pop(uid, "") or self.job_uid(snapshot)
-        siblings = self.there.get(job_uid, {})
+        siblings = self.present.get(job_uid, {})
         siblings.pop(uid, None)
         if not siblings:
-            self.there.pop(job_uid, None)
-        self.left[uid] = job_uid, snapshot
-        while len(self.left) > _REMEMBERED:
-            del self.left[next(iter(self.left))]
-        self.tell(job_uid, snapshot, told)
+            self.present.pop(job_uid, None)
+        self.departed[uid] = job_uid, snapshot
+        while len(self.departed) > _MAX_DEPARTED:
+            del self.departed[next(iter(self.departed))]
+        self.on_change(job_uid, snapshot, change)
 
     def replace_all(self, listing: Listing[S]) -> None:
-        """A list is complete: what was there before and is not in it has left the selection."""
-        found = {self.uid(snapshot) for snapshot in listing.items}
-        before = [snapshot for siblings in self.there.values() for snapshot in siblings.values()]
-        for missing in [snapshot for snapshot in before if self.uid(snapshot) not in found]:
+        """Apply a list, which is complete: an object that it does not contain has left the selection."""
+        listed = {self.uid(snapshot) for snapshot in listing.items}
+        before = [snapshot for siblings in self.present.values() for snapshot in siblings.values()]
+        for missing in [snapshot for snapshot in before if self.uid(snapshot) not in listed]:
             self.drop(missing, "missing")
         for snapshot in oldest_first(listing.items):
             self.put(snapshot)
 
-    def shows(self, snapshot: S) -> bool:
-        """Whether the watch tells of this object's changes at this moment."""
-        uid = self.uid(snapshot)
-        return uid in self.there.get(self._job_of.get(uid, ""), {})
+    def apply(self, event: WatchEvent[S] | Bookmark) -> str:
+        """Apply one event of a watch; return the version from which the next watch continues."""
+        if isinstance(event, Bookmark):
+            return event.resource_version
+        if event.gone:
+            self.drop(event.snapshot, "deleted")
+        else:
+            self.put(event.snapshot)
+        return event.snapshot.resource_version
 
-    def last(self, job_uid: str) -> Iterator[tuple[S, Told]]:
-        """What is known of this Job's objects: each itself, and whether it is still in the selection."""
-        for snapshot in oldest_first(self.there.get(job_uid, {}).values()):
-            yield snapshot, "shown"
-        for of_job, snapshot in tuple(self.left.values()) if self.left else ():
+    def has(self, snapshot: S) -> bool:
+        """Whether the object is in the selection, so that the watch reports its changes."""
+        uid = self.uid(snapshot)
+        return uid in self.present.get(self._job_of.get(uid, ""), {})
+
+    def objects_of(self, job_uid: str) -> Iterator[tuple[S, Change]]:
+        """The known objects of this Job: those in the selection, then those that left it."""
+        for snapshot in oldest_first(self.present.get(job_uid, {}).values()):
+            yield snapshot, "present"
+        for of_job, snapshot in tuple(self.departed.values()) if self.departed else ():
             if of_job == job_uid:
                 yield snapshot, "missing"
 
-    def claim(self, job_uid: str, snapshot: S) -> None:
-        """File a released object, which names no Job any more, with the one it was made for."""
+    def assign(self, job_uid: str, snapshot: S) -> None:
+        """File a released object, which names no Job any more, under the Job that created it."""
         uid = self.uid(snapshot)
         before, self._job_of[uid] = self._job_of.get(uid, ""), job_uid
-        shown = self.there.get(before, {}).pop(uid, None)
-        if shown is not None:
-            self.there.setdefault(job_uid, {})[uid] = shown
-        if not self.there.get(before, True):
-            del self.there[before]
+        found = self.present.get(before, {}).pop(uid, None)
+        if found is not None:
+            self.present.setdefault(job_uid, {})[uid] = found
+        if not self.present.get(before, True):
+            del self.present[before]
 
-    def forget(self) -> None:
-        self.there.clear()
-        self.left.clear()
+    def clear(self) -> None:
+        self.present.clear()
+        self.departed.clear()
         self._job_of.clear()
-        self.silent_since = self.refused_since = None
-
-
-def noted(shelf: WatchCache[S], event: Seen[S] | Bookmark) -> str:
-    """Put the event where it belongs; the version from which the next watch goes on."""
-    if isinstance(event, Bookmark):
-        return event.resource_version
-    if event.gone:
-        shelf.drop(event.snapshot, "deleted")
-    else:
-        shelf.put(event.snapshot)
-    return event.snapshot.resource_version
+        self.failing_since = self.refused_since = None

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.claude.events import Event
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, NONCE_ANNOTATION, RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.cluster.model import PodSnapshot, Terminated
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest

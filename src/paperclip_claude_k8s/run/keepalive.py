@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.host.context import OnMap
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.host_callbacks import call_safely
@@ -45,7 +45,7 @@ class KeepAlive:
 
 
 def _unreachable(job_watch: JobWatch, now: float) -> str:
-    since = job_watch.silent_since
+    since = job_watch.unreachable_since
     if since is None or now - since < OUTAGE:
         return ""
     return f"; API server out of reach for {now - since:.0f}s, the Job is believed to go on"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from paperclip_claude_k8s.base.aio import PeriodicTask
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import as_possibly_started
 from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
@@ -204,7 +204,7 @@ async def _wait_for_end(run: _LiveRun) -> Ending:
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:
             return Untrackable(str(job_watch.refused))
-        known = await job_watch.news()
+        known = await job_watch.changed()
     return await _explained(run, ending)
 
 
@@ -274,7 +274,7 @@ async def _await_start_mark(run: _LiveRun, starts: StartSignals, volume: str) ->
 def _log_opened(run: _LiveRun) -> None:
     run.log_is_over = False
     run.log_ended.clear()
-    run.job_watch.learn_log_opened()
+    run.job_watch.set_log_opened()
     if run.exit_wait is not None:
         run.exit_wait.stream_opened()
 

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from paperclip_claude_k8s.base.aio import Backoff
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.read_now import read_now
 from paperclip_claude_k8s.verdict.ending import PodLost, only_pod_lost
@@ -32,5 +32,5 @@ async def _looked(job_watch: JobWatch, ports: Ports) -> bool:
             return True
         with suppress(TimeoutError):
             async with asyncio.timeout(backoff.pause()):
-                await job_watch.news()
+                await job_watch.changed()
     return False

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.cluster.model import EventSnapshot, PodSnapshot
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
@@ -19,7 +19,7 @@ async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
         pods = await _our_pods(job_watch, cluster)
     except ClusterError:
         return False
-    job_watch.learn_look(job, pods)
+    job_watch.update_from_read(job, pods)
     return True
 
 

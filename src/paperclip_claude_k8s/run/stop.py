@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, assert_never
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import RunFailure
@@ -90,7 +90,7 @@ async def _gone(job_watch: JobWatch, ports: Ports) -> None:
             return
         try:
             async with asyncio.timeout(LOOK_AGAIN):
-                await job_watch.news()
+                await job_watch.changed()
         except TimeoutError:
             continue
 
@@ -100,7 +100,7 @@ async def _last_word(job_watch: JobWatch) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_WORD):
             while not job_watch.known.pod_gone:
-                await job_watch.news()
+                await job_watch.changed()
 
 
 async def _not_found(name: str, uid: str, job_watch: JobWatch, ports: Ports) -> bool:

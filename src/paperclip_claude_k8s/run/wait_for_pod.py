@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.cluster.informer import JobWatch
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -124,7 +124,7 @@ class _Waiting:
             known = self._vigil.known
             await self._narrate(known, verdict)
             # what nobody can see costs no budget: the agent may be at work already
-            unseen = self._vigil.silent_since is not None
+            unseen = self._vigil.unreachable_since is not None
             self._clock.turn_to(StartBudget.NONE if unseen else verdict.budget, self._loop.time())
             left = self._clock.left(self._loop.time())
             if left is not None and left <= 0 and (spent := await self._spent()) is not None:
@@ -172,7 +172,7 @@ class _Waiting:
         budget_first = left is not None and left < until_events
         try:
             async with asyncio.timeout(left if budget_first else until_events):
-                await self._vigil.news()
+                await self._vigil.changed()
         except TimeoutError:
             if not budget_first:
                 await self._tell_events()

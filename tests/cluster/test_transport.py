@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paperclip_claude_k8s.cluster.model import Bookmark, Seen
+from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.watching import lines, watch_event
+from paperclip_claude_k8s.cluster.transport import lines, watch_event
 
 
 class Pieces:
@@ -34,7 +34,7 @@ def event(kind: str, thing: Any) -> bytes:
 
 @pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
 def test_an_object_is_seen_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
-    assert watch_event(event(kind, {"a": 1}), dict) == Seen({"a": 1}, gone=gone)
+    assert watch_event(event(kind, {"a": 1}), dict) == WatchEvent({"a": 1}, gone=gone)
 
 
 def test_a_bookmark_names_the_version_up_to_which_all_is_told() -> None:

@@ -1,0 +1,122 @@
+"""What one run knows of its Job and its Pod, and a way to wait for changes.
+
+`Informer` and direct reads call the `update_*` methods; the run reads `known` and awaits `changed()`. Only
+positive observations count: nothing here concludes from silence that an object is gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Literal
+
+from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION
+from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, Known, PodSnapshot
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.cluster.watch_cache import oldest_first
+
+_log = logging.getLogger("paperclip_claude_k8s")
+
+
+class JobWatch:
+    """One run's view of its Job and Pod. `known` is replaced as a whole, so it is always consistent."""
+
+    def __init__(self, job: JobSnapshot) -> None:
+        self.ref: JobRef = job.ref
+        self.known = Known(job=job)
+        self.unreachable_since: float | None = None
+        """Loop time since which the shared watch gets no answers; None while it does."""
+        self.refused: ClusterError | None = None
+        """Why we may not watch Jobs or Pods, once the server has refused it for `Timings.retry_budget`."""
+        self.on_change: Callable[[Known], None] | None = None
+        """Called at once with each change, before any waiter of `changed()` runs."""
+        self.on_released: Callable[[PodSnapshot], None] | None = None
+        """Called with our Pod once it does not name our Job: then the watch does not report it to us."""
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._replaced_pods: set[str] = set()
+
+    async def changed(self) -> Known:
+        """Wait for a change since the last call; return what is known now. The first call returns at once."""
+        await self._changed.wait()
+        self._changed.clear()
+        return self.known
+
+    def update_job(self, job: JobSnapshot, *, gone: bool) -> None:
+        stopped = self.known.stopped_by_job or self._stopped_by(job)
+        gone = self.known.job_gone or gone
+        self._update(replace(self.known, job=job, job_gone=gone, stopped_by_job=stopped))
+
+    def update_pod(self, pod: PodSnapshot, *, gone: bool, final: bool = False) -> None:
+        """The first Pod seen is ours. Any other Pod that the Job controller creates is ignored.
+
+        `final`: if the Pod is gone, `pod` is its state at its end.
+        """
+        ours = self.known.pod
+        if pod.uid in self._replaced_pods or not self._may_be_ours(pod):
+            return
+        if ours is None or ours.uid == pod.uid:
+            final = self.known.pod_seen_last or (gone and final)
+            gone = self.known.pod_gone or gone
+            self._update(replace(self.known, pod=pod, pod_gone=gone, pod_seen_last=final))
+            if self.on_released is not None and not gone and pod.job_uid != self.ref.uid:
+                self.on_released(pod)
+
+    def update_from_read(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
+        """Apply quorum reads made just now: our Job or Pod is gone if it is not among their results.
+
+        `pods`: our Pod, read by its name; or all Pods of the Job if no Pod was known before.
+        """
+        if job is not None and job.ref.uid == self.ref.uid:
+            self.update_job(job, gone=False)
+        elif not self.known.job_gone:
+            self._update(replace(self.known, job_gone=True, seen_by="direct read"))
+        found, ours = oldest_first(pods), self.known.pod
+        if ours is not None and ours.uid not in {pod.uid for pod in found}:
+            self.update_pod(ours, gone=True)
+        for pod in found:
+            self.update_pod(pod, gone=False)
+
+    def set_log_opened(self) -> None:
+        """The Pod's log can be read, so its agent container has started."""
+        self._update(replace(self.known, log_opened=True))
+
+    def set_refused(self, error: ClusterError) -> None:
+        self.refused = error
+        self._changed.set()
+
+    def await_another_pod(self) -> None:
+        """Our Pod went away before its agent began and may be replaced: the next one seen is ours."""
+        if self.known.pod is not None:
+            self._replaced_pods.add(self.known.pod.uid)
+        self._update(replace(self.known, pod=None, pod_gone=False, pod_seen_last=False, stopped_by_job=""))
+
+    @property
+    def pod_name(self) -> str | None:
+        """Name of our Pod, as seen, or as the Job's annotation names the only Pod that may run the agent."""
+        if self.known.pod is not None:
+            return self.known.pod.name
+        return self._only_pod.partition("/")[0] or None
+
+    @property
+    def _only_pod(self) -> str:
+        return self.known.job.annotations.get(AGENT_POD_ANNOTATION, "") if self.known.job is not None else ""
+
+    def _may_be_ours(self, pod: PodSnapshot) -> bool:
+        return self._only_pod.partition("/")[2] in {"", pod.uid}
+
+    def _stopped_by(self, job: JobSnapshot) -> Literal["", "suspended", "parallelism"]:
+        """Which field of the Job makes its controller delete the existing Pod, unless we set it ourselves."""
+        if self.known.pod is None or AGENT_POD_ANNOTATION in job.annotations:
+            return ""
+        return "suspended" if job.suspended else "parallelism" if job.parallelism == 0 else ""
+
+    def _update(self, known: Known) -> None:
+        if known != self.known:
+            self.known = known
+            self._changed.set()
+            try:
+                if self.on_change is not None:
+                    self.on_change(known)
+            except Exception as error:  # noqa: BLE001  # a bug in one run must not end the watch of all runs
+                _log.error("A bug in the adapter: change of Job %s not handled", self.ref, exc_info=error)
