@@ -50,7 +50,7 @@ async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Ri
     (line,) = complaints(checkup)
     assert (line.code, line.level) == (right.code, right.level)
     assert right.lost in line.message
-    assert (right.instead or "nothing takes its place") in line.message
+    assert (right.instead or "there is no fallback") in line.message
     assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
     assert checkup.status == ("fail" if right.level == "error" else "warn")
 
@@ -312,10 +312,10 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
         adapter = Adapter(ProcessSettings(env={}), lambda *_: old)
         config = {"kubeconfig": "x", "image": "x", "enableDocker": True, "queueName": "q"}
         checkup = await adapter.test_environment({"config": config})
-        told = [check.message for check in checkup.checks if check.code == "k8s_version_too_old"]
-        assert told == [
-            "enableDocker needs Kubernetes 1.29; this one is 1.23",
-            "queueName needs Kubernetes 1.24; this one is 1.23",
+        messages = [check.message for check in checkup.checks if check.code == "k8s_version_too_old"]
+        assert messages == [
+            "enableDocker needs Kubernetes 1.29 or newer; this cluster has 1.23",
+            "queueName needs Kubernetes 1.24 or newer; this cluster has 1.23",
         ]
         (replacement,) = [check for check in checkup.checks if check.code == "k8s_pod_replacement"]
         assert "replaces a deleted Pod while its agent still works" in replacement.message

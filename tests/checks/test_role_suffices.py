@@ -82,7 +82,7 @@ async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevClust
     finally:
         await adapter.shutdown()
     told = [check.message for check in checkup.checks if check.code == "k8s_job_warning"]
-    assert told == [f"The API server warns of the Job: {text}" for text in words]
+    assert told == [f"The API server warns about the Job: {text}" for text in words]
 
 
 @pytest.mark.looptime

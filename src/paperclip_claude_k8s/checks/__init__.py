@@ -1,4 +1,6 @@
-"""What an operator wants to know before the first run: would one start here, and what would not work?
+"""The environment test: would a run start in this cluster, and what would not work?
 
-Observing waits and does not judge (`observe`, `probe`); judging is pure (`judging`, `rehearsal`).
+`run_checks` is the entry point. `collect` calls the cluster and draws no conclusions; `assess` and `dry_run`
+turn what it collected (`observations`) into checks, and are pure. `probe` runs a short Job and reports how it
+ended. `rights` lists every right that the adapter uses, and `role` prints the Role that grants them.
 """

@@ -1,4 +1,8 @@
-"""Looks at a cluster, all at once, each bounded in time. Nothing is judged here, nothing created."""
+"""Collects what the environment test needs from the cluster, and creates nothing.
+
+All calls run concurrently, each with its own time limit, so a server that stops answering costs one limit and
+not the sum of them.
+"""
 
 import asyncio
 import uuid
@@ -7,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.checks.observations import DryRun, Granted, Place, Seen
+from paperclip_claude_k8s.checks.observations import Answer, DryRun, GrantedRights, PlannedRun
 from paperclip_claude_k8s.checks.references import references
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -28,54 +32,67 @@ from paperclip_claude_k8s.run.prepare import find_site
 T = TypeVar("T")
 K = TypeVar("K")
 AGENT = "environment-test"
-"""The agent id of Jobs that are rehearsed or started as a probe: no real agent's slot is touched."""
+"""Agent id of the planned Job and of the probe, so that they never share a slot with a real agent."""
 
 
-async def seen(look: Callable[[], Awaitable[T]], seconds: float) -> Seen[T]:
-    """What the look brought, within `seconds`; whatever went wrong is a value."""
+async def ask(call: Callable[[], Awaitable[T]], seconds: float) -> Answer[T]:
+    """The call's answer within `seconds`; an error or a timeout is returned as a `ClusterError`."""
     try:
         async with asyncio.timeout(seconds):
-            return await look()
+            return await call()
     except TimeoutError:
         return ClusterError(None, "Timeout", f"no answer within {seconds:g}s")
     except ClusterError as error:
         return error
-    except Exception as error:  # noqa: BLE001  # one look that fails by a bug must not hide the others
+    except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
         return ClusterError(None, "Bug", f"{type(error).__name__} in the check itself: {error}")
 
 
-async def all_seen(looks: Mapping[K, Callable[[], Awaitable[T]]], seconds: float) -> dict[K, Seen[T]]:
-    """Every look at the same time."""
+async def ask_all(calls: Mapping[K, Callable[[], Awaitable[T]]], seconds: float) -> dict[K, Answer[T]]:
+    """The answers of all calls, which run concurrently."""
     async with asyncio.TaskGroup() as group:
-        tasks = {key: group.create_task(seen(look, seconds)) for key, look in looks.items()}
+        tasks = {key: group.create_task(ask(call, seconds)) for key, call in calls.items()}
     return {key: task.result() for key, task in tasks.items()}
 
 
-async def look_at_rights(namespace: str, ports: Ports) -> Granted:
-    looks = {right: partial(ports.cluster.may, namespace, right.access) for right in RIGHTS}
-    return Granted(await all_seen(looks, ports.settings.timings.check))
+async def collect_rights(namespace: str, ports: Ports) -> GrantedRights:
+    """Ask the API server about every right in `RIGHTS`."""
+    calls = {right: partial(ports.cluster.may, namespace, right.access) for right in RIGHTS}
+    return GrantedRights(await ask_all(calls, ports.settings.timings.check))
 
 
-async def look_at_place(given: CheckupContext, config: AdapterConfig, ports: Ports) -> Place | Failure:
-    """Plan a run as a run would be planned, and see whether the cluster would take it."""
-    said: list[str] = []
-    ctx = ExecutionContext.read(_imagined(given, said))
-    setting = await _setting(ctx, config, ports, said)
-    if isinstance(setting, Failure):
-        return setting
-    plan = Planner(ctx, identity_of(ctx), config, setting).plan()
+async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports) -> PlannedRun | Failure:
+    """Plan a run like a real one, dry-run its Job, and look up what the Job refers to.
+
+    Returns a failure if no run can be planned, for example because the home pod cannot be read.
+    """
+    log: list[str] = []
+    ctx = ExecutionContext.read(_sample_context(given, log))
+    site = await _find_site(ctx, config, ports, log)
+    if isinstance(site, Failure):
+        return site
+    plan = Planner(ctx, identity_of(ctx), config, site).plan()
     manifest, limit, cluster = job_manifest(plan), ports.settings.timings.check, ports.cluster
-    refers = references(manifest, plan.secret_name)
-    exists = {name: partial(_secret_exists, cluster, plan.namespace, name) for name in refers.secrets}
-    pulls = {name: partial(_secret_exists, cluster, plan.namespace, name) for name in refers.pull_secrets}
-    modes = {name: partial(cluster.claim_access_modes, plan.namespace, name) for name in refers.claims}
+    named = references(manifest, plan.secret_name)
+    exists = partial(_secret_exists, cluster, plan.namespace)
+    access_modes = partial(cluster.claim_access_modes, plan.namespace)
     async with asyncio.TaskGroup() as group:
-        rehearsal = group.create_task(seen(partial(_rehearse, plan, manifest, ports), limit))
-        secrets = group.create_task(all_seen(exists, limit))
-        pull_secrets = group.create_task(all_seen(pulls, limit))
-        claims = group.create_task(all_seen(modes, limit))
-    return Place(
-        setting, plan, refers, rehearsal.result(), secrets.result(), pull_secrets.result(), claims.result()
+        dry_run = group.create_task(ask(partial(_dry_run, plan, manifest, ports), limit))
+        secrets = group.create_task(ask_all({name: partial(exists, name) for name in named.secrets}, limit))
+        pull_secrets = group.create_task(
+            ask_all({name: partial(exists, name) for name in named.pull_secrets}, limit)
+        )
+        claims = group.create_task(
+            ask_all({name: partial(access_modes, name) for name in named.claims}, limit)
+        )
+    return PlannedRun(
+        site=site,
+        plan=plan,
+        references=named,
+        dry_run=dry_run.result(),
+        secrets=secrets.result(),
+        pull_secrets=pull_secrets.result(),
+        claims=claims.result(),
     )
 
 
@@ -83,11 +100,11 @@ async def _secret_exists(cluster: Cluster, namespace: str, name: str) -> bool:
     return await cluster.read_secret(namespace, name) is not None
 
 
-def _imagined(given: CheckupContext, said: list[str]) -> dict[str, object]:
-    """A run nobody asked for: fresh, of an agent of its own; what it would say is kept in `said`."""
+def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:
+    """The context of a new run of the test agent; its log lines are appended to `log`."""
 
     async def on_log(_stream: str, text: str) -> None:
-        said.append(text.removeprefix(PREFIX).strip())
+        log.append(text.removeprefix(PREFIX).strip())
 
     return {
         "runId": str(uuid.uuid4()),
@@ -97,8 +114,8 @@ def _imagined(given: CheckupContext, said: list[str]) -> dict[str, object]:
     }
 
 
-async def _setting(
-    ctx: ExecutionContext, config: AdapterConfig, ports: Ports, said: list[str]
+async def _find_site(
+    ctx: ExecutionContext, config: AdapterConfig, ports: Ports, log: list[str]
 ) -> RunSite | Failure:
     limit = ports.settings.timings.check
     try:
@@ -107,13 +124,13 @@ async def _setting(
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:
-        why = "; ".join([f"no good answer within {limit:g}s", *said])
-        unheard = ClusterError(None, "Timeout", why)
-        return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", ""), why, unheard)
+        why = "; ".join([f"no good answer within {limit:g}s", *log])
+        timeout = ClusterError(None, "Timeout", why)
+        return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", ""), why, timeout)
 
 
-async def _rehearse(plan: RunPlan, manifest: JsonObject, ports: Ports) -> DryRun:
-    """The real Job, checked by everything that checks Jobs, and not stored."""
-    asked = ports.settings.now()
+async def _dry_run(plan: RunPlan, manifest: JsonObject, ports: Ports) -> DryRun:
+    """Create the Job as a dry run: it passes validation, admission and quota, and is not stored."""
+    requested = ports.settings.now()
     job = await ports.cluster.create_job(plan.namespace, manifest, dry_run=True)
-    return DryRun(job, asked, ports.settings.now())
+    return DryRun(job, requested, ports.settings.now())

@@ -1,51 +1,51 @@
-"""What a dry run of the create tells: namespace, admission, and the difference between two clocks."""
+"""What a dry run shows: whether the namespace exists and accepts the Job, and whether clocks differ."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 
-from paperclip_claude_k8s.checks.observations import DryRun, Granted, Place, Seen
+from paperclip_claude_k8s.checks.observations import Answer, DryRun, GrantedRights, PlannedRun
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check, Level
 
 HEALTHY_SKEW = timedelta(seconds=10)
-"""Above this an adopted run's time limit is noticeably wrong, and tokens may count as not valid yet."""
+"""Above this, the time limit of an adopted run is noticeably wrong, and tokens may not be valid yet."""
 TICK = timedelta(seconds=1)
-"""Kubernetes cuts its times to whole seconds."""
+"""Kubernetes truncates its timestamps to whole seconds."""
 
 
-def judge_namespace(place: Place, granted: Granted) -> Check:
-    """A dry run fails where there is no namespace, while a list of nothing is an empty list."""
-    namespace, answer, home = place.plan.namespace, place.rehearsal, place.setting.home
+def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
+    """Whether the namespace exists. A dry run shows it; listing a missing namespace returns an empty list."""
+    namespace, answer, home = run.plan.namespace, run.dry_run, run.site.home
     if isinstance(answer, ClusterError):
         if answer.namespace_not_found:
             text, hint = f"There is no namespace {namespace}", "create it, or correct `namespace`"
             return Check(code="k8s_namespace_missing", level="error", message=text, hint=hint)
         if answer.namespace_terminating:
-            text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another one"
+            text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another namespace"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
         if not _was_admitted(answer) and (home is None or home.namespace != namespace):
-            text = f"Whether namespace {namespace} exists could not be seen: {describe_error(answer)}"
+            text = f"Could not determine whether namespace {namespace} exists: {describe_error(answer)}"
             level: Level = "info" if granted.lacks("create", "jobs") else "warn"
             return Check(code="k8s_namespace_check_failed", level=level, message=text)
     return Check(code="k8s_namespace_exists", level="info", message=f"Namespace {namespace} exists")
 
 
-def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
-    """Silent where the namespace's or the right's own line has said it all."""
-    answer, name = place.rehearsal, place.plan.job_name
+def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
+    """Whether the API server accepts the Job. Silent if the namespace or a missing right explains it."""
+    answer, name = run.dry_run, run.plan.job_name
     if isinstance(answer, DryRun):
         yield Check(
             code="k8s_job_dry_run",
             level="info",
-            message="The API server would take the Job (dry run)",
-            hint="CPU and memory quota is judged when the Pod is made; a probe Job finds out",
+            message="The API server accepts the Job (dry run)",
+            hint="CPU and memory quota applies when the Pod is created; only the probe Job checks it",
         )
-        yield from map(_judge_warning, answer.job.warnings)
+        yield from map(_warning_check, answer.job.warnings)
     elif answer.namespace_not_found or answer.namespace_terminating or granted.lacks("create", "jobs"):
         return
     elif answer.unanswered or answer.server_error or "does not support dry run" in answer.message:
-        text = f"A dry run of the Job brought no verdict: {describe_error(answer)}"
+        text = f"The dry run of the Job was inconclusive: {describe_error(answer)}"
         yield Check(code="k8s_job_dry_run_failed", level="warn", message=text)
     else:
         text = f"The API server would refuse Job {name}: {describe_error(answer)}"
@@ -53,23 +53,23 @@ def judge_dry_run(place: Place, granted: Granted) -> Iterator[Check]:
         yield Check(code="k8s_job_dry_run_refused", level="error", message=text, hint=hint)
 
 
-def _judge_warning(text: str) -> Check:
-    """Pod Security refuses Pods only; of a Job it warns, where the namespace asks for warnings."""
+def _warning_check(text: str) -> Check:
+    """Pod Security rejects only Pods. For a Job the server warns, if the namespace has a `warn` level."""
     pod_security = (
-        "where this level is enforced the Pod is refused: lower the namespace's level or adapt the Pod"
+        "if the namespace enforces this level, the Pod is refused: lower the level or adapt the Pod"
     )
     hint = pod_security if "PodSecurity" in text else None
-    message = f"The API server warns of the Job: {text}"
+    message = f"The API server warns about the Job: {text}"
     return Check(code="k8s_job_warning", level="warn", message=message, hint=hint)
 
 
-def judge_clock(answer: Seen[DryRun]) -> Iterator[Check]:
-    """Our clock beside the API server's; nothing where the dry run brought no time."""
+def clock_checks(answer: Answer[DryRun]) -> Iterator[Check]:
+    """Our clock compared with the API server's; no check if the dry run returned no creation time."""
     skew = skew_of(answer) if isinstance(answer, DryRun) else None
     if skew is None:
         return
     if abs(skew) <= HEALTHY_SKEW:
-        text = "The clock here agrees with the API server's"
+        text = "The clock of this machine agrees with the API server's"
         yield Check(code="k8s_clock_skew", level="info", message=text)
         return
     which = "behind" if skew > timedelta() else "ahead of"
@@ -77,29 +77,29 @@ def judge_clock(answer: Seen[DryRun]) -> Iterator[Check]:
     yield Check(
         code="k8s_clock_skew",
         level="warn",
-        message=f"The clock here is at least {seconds:.0f} s {which} the API server's: time limits of "
-        "adopted runs are off by as much, and tokens may be refused as expired or not valid yet",
-        hint="let both machines follow the same time servers",
+        message=f"The clock of this machine is at least {seconds:.0f} s {which} the API server's: time "
+        "limits of adopted runs are wrong by as much, and tokens may be refused as expired or not yet valid",
+        hint="synchronize both machines with the same time servers",
     )
 
 
-def skew_of(rehearsal: DryRun) -> timedelta | None:
-    """How far the server's clock is ahead of ours at the very least; zero where they may agree.
+def skew_of(dry_run: DryRun) -> timedelta | None:
+    """By how much the server's clock is ahead of ours at least; zero if they may agree, None if unknown.
 
-    The server stamped the Job between our asking and having the answer, and cut the stamp to a second:
-    only what lies outside of that is skew.
+    The server stamped the Job between our request and its answer, and truncated the stamp to a second. Only a
+    stamp outside of that interval proves a difference.
     """
-    stamp = rehearsal.job.created
+    stamp = dry_run.job.created
     if stamp is None:
         return None
-    if stamp > rehearsal.answered:
-        return stamp - rehearsal.answered
-    if stamp + TICK < rehearsal.asked:
-        return stamp + TICK - rehearsal.asked
+    if stamp > dry_run.answered:
+        return stamp - dry_run.answered
+    if stamp + TICK < dry_run.requested:
+        return stamp + TICK - dry_run.requested
     return timedelta()
 
 
 def _was_admitted(error: ClusterError) -> bool:
-    """Whether the refusal is of the Job itself, which is only looked at where there is a namespace."""
+    """Whether the Job itself was refused. The server only examines it if the namespace exists."""
     examined = error.status == 400 or error.conflict or error.invalid
     return examined or "quota" in error.message or "admission webhook" in error.message

@@ -1,4 +1,4 @@
-"""What was seen of a cluster, before anybody judges it. A look that failed is its `ClusterError`."""
+"""What was collected from a cluster. A call that failed is represented by its `ClusterError`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,41 +13,41 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 
 T = TypeVar("T")
-Seen: TypeAlias = T | ClusterError
+Answer: TypeAlias = T | ClusterError
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The Job as a dry run would have created it; when we asked and had the answer, by our own clock."""
+    """The Job that a dry run would have created, and when it was requested and answered, by our clock."""
 
     job: JobSnapshot
-    asked: datetime
+    requested: datetime
     answered: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run would happen, the plan of one, and what its Job refers to."""
+class PlannedRun:
+    """The plan of a run with this config, and what the cluster has of the objects that its Job refers to."""
 
-    setting: RunSite
+    site: RunSite
     plan: RunPlan
-    refers: References
-    rehearsal: Seen[DryRun]
-    secrets: Mapping[str, Seen[bool]] = field(default_factory=dict)
-    """Name → whether it exists; so are the next two."""
-    pull_secrets: Mapping[str, Seen[bool]] = field(default_factory=dict)
-    claims: Mapping[str, Seen[tuple[str, ...] | None]] = field(default_factory=dict)
-    """Name → access modes; None where there is no such claim."""
+    references: References
+    dry_run: Answer[DryRun]
+    secrets: Mapping[str, Answer[bool]] = field(default_factory=dict)
+    """Name → whether the Secret exists; likewise `pull_secrets`."""
+    pull_secrets: Mapping[str, Answer[bool]] = field(default_factory=dict)
+    claims: Mapping[str, Answer[tuple[str, ...] | None]] = field(default_factory=dict)
+    """Name → access modes; None if the claim does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """The answers about rights, in the order of the table."""
+class GrantedRights:
+    """Whether this account has each right, in the order of `RIGHTS`."""
 
-    answers: Mapping[Right, Seen[bool]]
+    answers: Mapping[Right, Answer[bool]]
 
     def lacks(self, verb: str, resource: str) -> bool:
-        """Whether it is certain that this is not allowed: then the right's own line has said so."""
+        """Whether this is certainly not allowed; then the check of the right itself already reports it."""
         return any(
             answer is False
             for right, answer in self.answers.items()

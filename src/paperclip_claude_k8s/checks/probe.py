@@ -1,9 +1,13 @@
-"""A Job that really runs: the plan of a run with `claude --version` in the agent's place."""
+"""The probe: a Job like a real run's, but with `claude --version` as the agent.
+
+It finds what a dry run cannot: resource quota, Pod Security enforcement, scheduling, image pull, volume
+mounts, and an image without `claude`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
@@ -29,47 +33,45 @@ from paperclip_claude_k8s.verdict.ending import (
 
 COMMAND = ("claude", "--version")
 MARK = "\x1e"
-"""Begins the relay's own lines in a log (SPEC 3)."""
+"""First character of the lines that the relay adds to the log."""
 ANSWER_CHARS = 200
 
 
 @dataclass(slots=True)
-class _LogCollector:
-    """The last thing that was said of the waiting: what a probe that never ends was waiting for."""
+class _LastStatus:
+    """Keeps the last status line: it says what a probe that does not end is waiting for."""
 
-    last: str = "nothing was seen of its Pod"
-    lines: list[str] = field(default_factory=list)
+    text: str = "its Pod was never observed"
 
     async def on_log(self, _stream: str, text: str) -> None:
-        self.last = text.removeprefix(PREFIX).strip()
-        self.lines.append(self.last)
+        self.text = text.removeprefix(PREFIX).strip()
 
 
 async def probe(plan: RunPlan, ports: Ports) -> Check:
-    """Start it, wait for its end, and remove it, whatever happened in between."""
-    ours, diary, limit = _of_a_probe(plan, ports), _LogCollector(), ports.settings.timings.probe
+    """Run the probe Job and delete it again, whatever happened in between."""
+    plan, status, limit = _probe_plan(plan, ports), _LastStatus(), ports.settings.timings.probe
     try:
-        async with asyncio.timeout(limit), _existing(ours, ports) as job:
-            return await _watch(ours, job, ports, diary)
+        async with asyncio.timeout(limit), _probe_job(plan, ports) as job:
+            return await _run_probe(plan, job, ports, status)
     except TimeoutError:
-        text = f"The probe Job did not end within {limit:g} s: {diary.last}"
-        hint = "a first image pull may take longer: try again"
+        text = f"The probe Job did not end within {limit:g} s: {status.text}"
+        hint = "the first pull of an image may take longer: try again"
         return Check(code="k8s_probe_timeout", level="warn", message=text, hint=hint)
     except ClusterError as error:
         text = f"The probe Job could not be run: {describe_error(error)}"
         return Check(code="k8s_probe_failed", level="error", message=text, hint=refusal_step(error))
 
 
-def _of_a_probe(plan: RunPlan, ports: Ports) -> RunPlan:
-    """No file on the shared volume, and gone soon even if we die at once."""
+def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
+    """Without a file on the shared volume, and with a short TTL in case this process dies."""
     limit = ports.settings.timings.probe
     short = {"timeout_sec": limit, "ttl_seconds_after_finished": limit, "stop_grace_sec": 5.0}
     return replace(plan, argv=COMMAND, run_log=None, config=plan.config.model_copy(update=short))
 
 
 @asynccontextmanager
-async def _existing(plan: RunPlan, ports: Ports) -> AsyncIterator[JobSnapshot]:
-    """The Job and its Secret, for the length of the block."""
+async def _probe_job(plan: RunPlan, ports: Ports) -> AsyncIterator[JobSnapshot]:
+    """Create the Job and its Secret, and delete them when the block ends."""
     job = await ports.cluster.create_job(plan.namespace, job_manifest(plan))
     ports.owned_jobs.add(job.ref.uid)
     try:
@@ -85,24 +87,24 @@ async def _remove(job: JobSnapshot, ports: Ports) -> None:
         async with asyncio.timeout(ports.settings.timings.tidy):
             await ports.cluster.delete_job(job.ref, "Background")
     except (ClusterError, TimeoutError):
-        return  # its TTL removes it
+        return  # the TTL removes the Job
 
 
-async def _watch(plan: RunPlan, job: JobSnapshot, ports: Ports, diary: _LogCollector) -> Check:
-    say = Narrator(_listener(plan, diary))
+async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> Check:
+    say = Narrator(_context(plan, status))
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
         pod = await wait_for_pod(job_watch, plan.config, ports, say)
         if isinstance(pod, NotStarted | PodLost):
             what, hint = pod.failure.what, pod.failure.next_step
             return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
         if isinstance(pod, DeadlinePassed):
-            return _judge(pod, plan, "")
-        return _judge(await _end_of(job_watch), plan, await _answer(pod, ports))
+            return _assess(pod, plan, "")
+        return _assess(await _end_of(job_watch), plan, await _output(pod, ports))
 
 
-def _listener(plan: RunPlan, diary: _LogCollector) -> ExecutionContext:
-    who = {"id": plan.identity.agent_id}
-    return ExecutionContext.read({"runId": plan.identity.run_id, "agent": who, "onLog": diary.on_log})
+def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:
+    agent = {"id": plan.identity.agent_id}
+    return ExecutionContext.read({"runId": plan.identity.run_id, "agent": agent, "onLog": status.on_log})
 
 
 async def _end_of(job_watch: JobWatch) -> Ending:
@@ -112,34 +114,35 @@ async def _end_of(job_watch: JobWatch) -> Ending:
     return ending
 
 
-async def _answer(pod: PodSnapshot, ports: Ports) -> str:
-    """What it printed, without the runtime's timestamps and the relay's marks."""
+async def _output(pod: PodSnapshot, ports: Ports) -> str:
+    """What the command printed, without the container runtime's timestamps and the relay's marks."""
     request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, follow=False, tail=20)
-    told = bytearray()
-    async with ports.cluster.log(request) as answer:
-        while block := await answer.read():
-            told += block
-    lines = (line.partition(" ")[2] for line in told.decode("utf-8", "replace").split("\n"))
+    content = bytearray()
+    async with ports.cluster.log(request) as log:
+        while block := await log.read():
+            content += block
+    lines = (line.partition(" ")[2] for line in content.decode("utf-8", "replace").split("\n"))
     return " ".join(line for line in map(_unmarked, lines) if line)[:ANSWER_CHARS]
 
 
 def _unmarked(line: str) -> str:
-    """What is no marked line as it is; of a marked line only what the agent said on stderr."""
+    """The text of a log line: unmarked lines as they are, of marked lines only the agent's stderr."""
     if not line.startswith(MARK):
         return line.strip()
     _, _, marked = line.partition(" ")
     return marked.removeprefix("e ").strip() if marked.startswith("e ") else ""
 
 
-def _judge(ending: Ending, plan: RunPlan, said: str) -> Check:
+def _assess(ending: Ending, plan: RunPlan, output: str) -> Check:
+    output = output or "no output"
     if not isinstance(ending, Exited):
-        text = f"The probe Job was ended from outside ({type(ending).__name__}): {said or 'it said nothing'}"
+        text = f"The probe Job was ended from outside ({type(ending).__name__}): {output}"
         return Check(code="k8s_probe_failed", level="error", message=text)
     summary = relay.read_summary(ending.terminated.message, plan.nonce)
     code = summary.exit_code if summary is not None else ending.terminated.exit_code
     if code == 0:
-        text = f"A probe Job ran `{' '.join(COMMAND)}`: {said or 'it said nothing'}"
+        text = f"A probe Job ran `{' '.join(COMMAND)}`: {output}"
         return Check(code="k8s_probe_passed", level="info", message=text)
-    text = f"The probe Job's `{' '.join(COMMAND)}` ended with exit code {code}: {said or 'it said nothing'}"
-    hint = "the image must have `claude` on its PATH" if code in {126, 127} else "look at the image"
+    text = f"The probe Job's `{' '.join(COMMAND)}` ended with exit code {code}: {output}"
+    hint = "the image must have `claude` on its PATH" if code in {126, 127} else "check the image"
     return Check(code="k8s_probe_failed", level="error", message=text, hint=hint)

@@ -1,4 +1,4 @@
-"""What else of the namespace a Job's Pod needs, read from its manifest."""
+"""Names of the Secrets and claims that a Job's Pod needs, read from its manifest."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Names in the Job's namespace, sorted. Secrets a Pod starts without are not among `secrets`."""
+    """Sorted names in the Job's namespace. `secrets` does not contain optional ones."""
 
     secrets: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
@@ -18,7 +18,7 @@ class References:
 
 
 def references(job: JsonObject, own_secret: str) -> References:
-    """What this Job refers to, but for its own run Secret."""
+    """What this Job refers to, except its own run Secret."""
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
     secrets = {name for name in _secrets(spec) if name != own_secret}
     claims = {

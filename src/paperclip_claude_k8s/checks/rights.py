@@ -1,4 +1,4 @@
-"""Every right the adapter makes use of, once: the access check asks for them, the Role grants them."""
+"""Every RBAC right that the adapter uses. The environment test checks them; the printed Role grants them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,8 +13,8 @@ COORDINATION = "coordination.k8s.io"
 class Right:
     """One verb on one resource of the Jobs' namespace.
 
-    `lost` is what does not work without it, `instead` what is done then ("" where there is nothing).
-    `level` says how bad that is: an error where no run can be carried through, a warning where one can.
+    `lost`: what does not work without it. `instead`: the adapter's fallback, "" if there is none.
+    `level`: "error" if no run can be completed without it, else "warn".
     """
 
     access: Access
@@ -24,18 +24,18 @@ class Right:
 
     @property
     def code(self) -> str:
-        """The check's code, such as `k8s_rbac_job_create`; the TypeScript adapter's where it has one."""
+        """The check's code, such as `k8s_rbac_job_create`; the TypeScript adapter's, if it has one."""
         noun = _NOUNS.get(self.access.resource, self.access.resource.removesuffix("s"))
         return f"k8s_rbac_{noun}_{self.access.subresource or self.access.verb}"
 
     @property
     def label(self) -> str:
-        """As people say it: "get pods/log"."""
+        """Verb and resource, such as "get pods/log"."""
         return f"{self.access.verb} {self.resource}"
 
     @property
     def resource(self) -> str:
-        """As a Role names it."""
+        """The resource as a Role names it, such as `pods/log`."""
         access = self.access
         return f"{access.resource}/{access.subresource}" if access.subresource else access.resource
 
@@ -51,107 +51,114 @@ def _leases(verb: str) -> Access:
     return Access(verb, "leases", COORDINATION)
 
 
-_LISTING = "each change is found by listing over and over, at a cost to the API server"
-_NO_LEASES = "Jobs carry annotations of their holder, and an orphan is known only after 180 s"
+_LISTING = "the adapter lists repeatedly, which is slower and costs the API server more"
+_NO_LEASES = "Jobs are annotated with their holder, and an orphan is recognized only after 180 s"
 
 RIGHTS: tuple[Right, ...] = (
     Right(_jobs("create"), "error", "no run can start (k8s_job_create_failed)"),
     Right(
         _jobs("get"),
         "error",
-        "a Job whose creation was not answered cannot be recognised as ours, and its run fails",
+        "a Job whose creation was not answered cannot be recognized as the run's own, and the run fails",
     ),
     Right(
         _jobs("list"),
         "error",
-        "it cannot be seen whether an agent is already at work (k8s_concurrency_guard_unreachable)",
+        "no run can start, because a second run cannot be excluded (k8s_concurrency_guard_unreachable)",
     ),
-    Right(_jobs("watch"), "warn", "the end of a Job is not told as it happens", _LISTING),
+    Right(_jobs("watch"), "warn", "changes of Jobs are not reported as they happen", _LISTING),
     Right(
         _jobs("patch"),
         "warn",
-        "a Job of an earlier host process cannot be relabelled and so not be adopted",
-        "it blocks its agent until it ends",
+        "a Job of an earlier host process cannot be relabelled, and therefore not be adopted",
+        "the Job blocks its agent until it ends",
     ),
     Right(
         _jobs("delete"),
         "error",
-        "a run cannot be stopped, and a Job that met another at the gate cannot be taken back",
+        "a run cannot be stopped, and a Job that was created beside another one cannot be deleted again",
         "finished Jobs stay until their TTL removes them",
     ),
     Right(
         Access("get", "pods"),
         "warn",
-        "the home pod cannot be read, nor a stopped agent be proven gone by a look at its Pod",
-        "set kubeconfig and image, so that no home pod is needed; a stop is proven by the watch alone",
+        "the home pod cannot be read, and a stopped agent's Pod cannot be read to confirm that it is gone",
+        "set kubeconfig and image, so that no home pod is needed; only the watch confirms a stop",
     ),
     Right(
         Access("list", "pods"),
         "error",
-        "no run starts, since nobody can tell whether an earlier Pod of the same agent still works",
+        "no run can start, because an earlier Pod of the same agent may still be working",
     ),
     Right(
         Access("delete", "pods"),
         "warn",
-        "a Pod whose labels somebody changed, so that its Job let go of it, cannot be removed",
-        "it is named, for an operator to delete",
+        "a Pod that its Job released, because its labels were changed, cannot be deleted",
+        "a log line names the Pod, so that an operator can delete it",
     ),
-    Right(Access("watch", "pods"), "warn", "start and end of an agent are not told as they happen", _LISTING),
+    Right(
+        Access("watch", "pods"), "warn", "start and end of an agent are not reported as they happen", _LISTING
+    ),
     Right(
         Access("get", "pods", subresource="log"),
         "error",
-        "nothing an agent prints can be read, neither its transcript nor its result",
+        "the agent's output cannot be read, neither its transcript nor its result",
     ),
     Right(
         Access("create", "secrets"),
         "warn",
-        "no token, key or other secret can be given to the agent, so it can hardly log in or call the host",
-        "an init container delivers the prompt, readable by who may read Jobs; that needs Leases",
+        "no token, key or other secret can be passed to the agent, so it can hardly log in or call the host",
+        "an init container delivers the prompt, which anyone who may read Jobs can read; this needs Leases",
     ),
     Right(
         Access("get", "secrets"),
         "warn",
-        "it cannot be checked beforehand whether the Secrets a Job refers to exist",
-        "a missing one shows when the Pod does not start",
+        "it cannot be checked in advance whether the Secrets that a Job refers to exist",
+        "a missing Secret becomes visible when the Pod does not start",
     ),
     Right(
         Access("patch", "secrets"),
         "warn",
-        "before Kubernetes 1.29 the relay of a second Pod cannot know that another one has run the agent",
-        "the run Secret is deleted when its Pod is, so that a host process has to be there at that moment",
+        "before Kubernetes 1.29 a second Pod's relay cannot recognize that another Pod has run the agent",
+        "the run Secret is deleted with its Pod, which needs a running host process at that moment",
     ),
     Right(
         Access("delete", "secrets"),
         "warn",
-        "a run Secret cannot be removed before its Job, so that a second Pod of it may start",
-        "it goes with its owner, the Job",
+        "a run Secret cannot be deleted before its Job, so a second Pod of the Job may start",
+        "it is deleted with its owner, the Job",
     ),
     Right(
         Access("list", "events"),
         "warn",
-        "a waiting Pod is not explained by its Events (scheduling, pulling, mounting, quota)",
-        "only the Pod's own conditions are told",
+        "Events (scheduling, pulling, mounting, quota) cannot explain why a Pod is waiting",
+        "only the Pod's own conditions are reported",
     ),
     Right(
         Access("get", "persistentvolumeclaims"),
         "warn",
-        "it cannot be checked beforehand whether several Pods may share the volume",
-        "a volume that cannot be shared shows when the Pod is not scheduled",
+        "it cannot be checked in advance whether several Pods may share the volume",
+        "a volume that cannot be shared becomes visible when the Pod is not scheduled",
     ),
-    Right(_leases("create"), "warn", "several host processes cannot agree by Lease on who runs", _NO_LEASES),
+    Right(
+        _leases("create"),
+        "warn",
+        "several host processes cannot use Leases to exclude each other",
+        _NO_LEASES,
+    ),
     Right(_leases("get"), "warn", "the Lease of a slot's holder cannot be read", _NO_LEASES),
     Right(
         _leases("list"),
         "warn",
-        "Leases of host processes that died cannot be found",
-        "they stay until somebody deletes them",
+        "Leases of dead host processes cannot be found",
+        "they stay until an operator deletes them",
     ),
     Right(_leases("update"), "warn", "a host process cannot renew its Lease", _NO_LEASES),
     Right(
         _leases("delete"),
         "warn",
-        "the Lease of a slot cannot be given back at the end of a run",
-        "it expires 65 s after its process stopped renewing",
+        "the Lease of a slot cannot be released at the end of a run",
+        "it expires 65 s after its process stopped renewing its own Lease",
     ),
 )
 """In the order in which a run needs them."""

@@ -1,4 +1,4 @@
-"""The least a service account needs, as Kubernetes objects: `claude-k8s rbac` prints them."""
+"""The minimal rights of the host's service account as Kubernetes objects; `claude-k8s rbac` prints them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,49 +12,49 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 NAME = "paperclip-claude-k8s"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 HOST_PORT = 3100
-"""Where the host listens unless told otherwise (HOST.md 7.6)."""
+"""The host's default port."""
 
 _LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
-"""The clouds' metadata services live there, and hand a node's credentials to whoever asks."""
+"""Link-local ranges. Cloud metadata services are there, which give the node's credentials to any caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The service account the host runs under."""
+    """The host's service account."""
 
     namespace: str
     name: str
 
     @classmethod
     def read(cls, text: str, namespace: str) -> "Account":
-        """`name`, or `namespace:name` where the host lives in another namespace than its Jobs."""
-        its, _, name = text.rpartition(":")
-        return cls(its or namespace, name)
+        """Parse `name`, or `namespace:name` if the host runs in another namespace than its Jobs."""
+        own_namespace, _, name = text.rpartition(":")
+        return cls(own_namespace or namespace, name)
 
 
 def access_objects(
     namespace: str, account: Account, *, network_policy: bool = False
 ) -> tuple[JsonObject, ...]:
-    """Role and RoleBinding where Jobs run; on wish the NetworkPolicy of the agents' Pods.
+    """Role and RoleBinding in the Jobs' namespace, and optionally the NetworkPolicy of the agents' Pods.
 
-    A host that lives elsewhere also gets the right to read its own Pod there, from which Jobs inherit.
+    A host in another namespace also gets the right to read its own Pod there, from which Jobs inherit.
     """
     objects = [role(namespace), _binding(namespace, account)]
     if account.namespace != namespace:
-        at_home = [right for right in RIGHTS if right.label == "get pods"]
-        objects += [role(account.namespace, at_home), _binding(account.namespace, account)]
+        home_rights = [right for right in RIGHTS if right.label == "get pods"]
+        objects += [role(account.namespace, home_rights), _binding(account.namespace, account)]
     if network_policy:
         objects.append(agent_policy(namespace, account.namespace))
     return tuple(objects)
 
 
 def to_yaml(objects: Iterable[JsonObject]) -> str:
-    """One document per object, as `kubectl apply -f -` takes them."""
+    """One YAML document per object, for `kubectl apply -f -`."""
     return yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True)
 
 
 def role(namespace: str, rights: Iterable[Right] = RIGHTS) -> JsonObject:
-    """Grants exactly these rights: one rule for each resource."""
+    """A Role that grants exactly these rights, with one rule per resource."""
     verbs: dict[tuple[str, str], list[str]] = {}
     for right in rights:
         verbs.setdefault((right.access.group, right.resource), []).append(right.access.verb)
@@ -76,7 +76,7 @@ def _binding(namespace: str, account: Account) -> JsonObject:
 
 
 def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
-    """Nobody may call an agent; it may ask for names, use HTTPS outside, and talk to the host."""
+    """NetworkPolicy for agents: no ingress; egress to DNS, HTTPS except link-local, and the host."""
     host = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": host_namespace}}}
     outside = [{"ipBlock": {"cidr": cidr, "except": closed}} for cidr, closed in _LINK_LOCAL.items()]
     return {

@@ -1,14 +1,14 @@
-"""The environment test: SPEC 10, HOST.md 5."""
+"""The environment test that hosts call before an agent's first run."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.checks import judging
-from paperclip_claude_k8s.checks.collect import look_at_place, look_at_rights, seen
-from paperclip_claude_k8s.checks.dry_run import judge_clock, judge_dry_run, judge_namespace
-from paperclip_claude_k8s.checks.observations import Granted, Place
+from paperclip_claude_k8s.checks import assess
+from paperclip_claude_k8s.checks.collect import ask, collect_rights, collect_run
+from paperclip_claude_k8s.checks.dry_run import clock_checks, dry_run_checks, namespace_check
+from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun
 from paperclip_claude_k8s.checks.probe import probe
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -22,64 +22,69 @@ from paperclip_claude_k8s.run.prepare import own_namespace
 
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
-    """Look at everything a run would need, and start none. Never raises; only cancellation escapes."""
-    began = process.settings.now()
+    """Check everything that a run would need, without starting one (except the probe Job, if requested).
+
+    Never raises, except on cancellation: errors become checks.
+    """
+    started = process.settings.now()
     try:
         checks = tuple(await _examine(given, process))
     except (ContextInvalid, ConfigInvalid) as error:
-        checks = (judging.of_failure(failures.config_invalid(str(error))),)
+        checks = (assess.failure_check(failures.config_invalid(str(error))),)
     except RunFailure as stop:
-        checks = (judging.of_failure(stop.failure),)
-    except Exception as error:  # noqa: BLE001  # an operator who asks what is wrong gets an answer
+        checks = (assess.failure_check(stop.failure),)
+    except Exception as error:  # noqa: BLE001  # even a bug has to reach the operator as a check
         checks = (_bug(error),)
-    return Checkup(adapter_type=ADAPTER_TYPE, status=overall(checks), checks=checks, tested_at=began)
+    return Checkup(adapter_type=ADAPTER_TYPE, status=overall(checks), checks=checks, tested_at=started)
 
 
-test_environment.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for its own
+test_environment.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it as a test
 
 
 async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) -> list[Check]:
     ctx = CheckupContext.read(given)
     config = AdapterConfig.read(ctx.config)
     ports = process.ports(config.kubeconfig)
-    version = await seen(ports.cluster.server_version, ports.settings.timings.check)
-    checks = [*judging.judge_config(ctx.config), *judging.judge_server(version, config)]
+    version = await ask(ports.cluster.server_version, ports.settings.timings.check)
+    checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
     if isinstance(version, ClusterError):
-        return checks  # nothing else would have another answer
+        return checks  # every other call would fail in the same way
     namespace = config.namespace or await own_namespace(ports)
     async with asyncio.TaskGroup() as group:
-        rights = group.create_task(look_at_rights(namespace, ports))
-        place = group.create_task(look_at_place(ctx, config, ports))
-    checks += _judged(rights.result(), place.result(), namespace)
+        rights = group.create_task(collect_rights(namespace, ports))
+        planned = group.create_task(collect_run(ctx, config, ports))
+    checks += _assess(rights.result(), planned.result(), namespace)
     if ctx.probe:
-        checks += await _probed(checks, rights.result(), place.result(), ports)
+        checks += await _probe(checks, rights.result(), planned.result(), ports)
     return checks
 
 
-def _judged(granted: Granted, place: Place | Failure, namespace: str) -> Iterator[Check]:
-    if isinstance(place, Failure):
-        yield judging.of_failure(place)
-        yield from judging.judge_rights(granted, namespace)
+def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -> Iterator[Check]:
+    if isinstance(run, Failure):
+        yield assess.failure_check(run)
+        yield from assess.rights_checks(granted, namespace)
         return
-    yield judge_namespace(place, granted)
-    yield from judging.judge_rights(granted, namespace)
-    yield from judging.judge_secrets(place, granted)
-    yield from judging.judge_volumes(place, granted)
-    yield judging.judge_credentials(place)
-    yield from judging.judge_pod_security(place)
-    yield from judge_clock(place.rehearsal)
-    yield from judge_dry_run(place, granted)
+    yield namespace_check(run, granted)
+    yield from assess.rights_checks(granted, namespace)
+    yield from assess.secret_checks(run, granted)
+    yield from assess.volume_checks(run, granted)
+    yield assess.credentials_check(run)
+    yield from assess.pod_security_checks(run)
+    yield from clock_checks(run.dry_run)
+    yield from dry_run_checks(run, granted)
 
 
-async def _probed(checks: list[Check], granted: Granted, place: Place | Failure, ports: Ports) -> list[Check]:
-    """A Job that is sure to fail is not started."""
+async def _probe(
+    checks: list[Check], granted: GrantedRights, run: PlannedRun | Failure, ports: Ports
+) -> list[Check]:
+    """Run the probe Job, unless it is certain to fail."""
     if granted.lacks("create", "secrets"):
-        text = "The probe Job was not started: it would need a Secret"
+        text = "The probe Job was not started: this account may not create the Secret that it needs"
         return [Check(code="k8s_probe_skipped", level="info", message=text)]
-    if isinstance(place, Failure) or overall(tuple(checks)) == "fail":
-        text = "The probe Job was not started: the errors above come first"
+    if isinstance(run, Failure) or overall(tuple(checks)) == "fail":
+        text = "The probe Job was not started: resolve the errors above first"
         return [Check(code="k8s_probe_skipped", level="info", message=text)]
-    return [await probe(place.plan, ports)]
+    return [await probe(run.plan, ports)]
 
 
 def _bug(error: Exception) -> Check:
@@ -87,5 +92,5 @@ def _bug(error: Exception) -> Check:
         code="k8s_checks_failed",
         level="error",
         message=f"The environment test itself failed: {type(error).__name__}: {error}",
-        hint="this is a bug of the adapter; please report it",
+        hint="this is a bug in the adapter; please report it",
     )

@@ -1,0 +1,213 @@
+"""Turns what was collected about server, rights, volume, Secrets and credentials into checks."""
+
+from collections.abc import Iterator, Mapping
+
+from paperclip_claude_k8s.checks.observations import Answer, GrantedRights, PlannedRun
+from paperclip_claude_k8s.checks.rights import Right
+from paperclip_claude_k8s.cluster.port import ClusterError
+from paperclip_claude_k8s.failures import Failure, describe_error
+from paperclip_claude_k8s.host.checkup import Check, Level
+from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
+from paperclip_claude_k8s.host.context import JsonMap
+from paperclip_claude_k8s.plan.manifest import job_manifest
+from paperclip_claude_k8s.plan.pod_security import weaknesses
+from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
+
+ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
+CREDENTIALS = frozenset(
+    {
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_USE_VERTEX",
+    }
+)
+"""Variables with which the CLI finds an account. The last two select a cloud's own authentication."""
+
+
+def failure_check(failure: Failure) -> Check:
+    """A failure that would end every run before its Job, as a check with the same code."""
+    return Check(code=failure.code, level="error", message=failure.what, hint=failure.next_step or None)
+
+
+def config_checks(given: JsonMap) -> Iterator[Check]:
+    """One check that names the unknown settings, if there are any."""
+    unknown = unknown_keys(given)
+    if unknown:
+        text = f"Unknown settings: {', '.join(unknown)}"
+        yield Check(code="k8s_config_unknown", level="warn", message=text, hint="check the spelling")
+
+
+# Server --------------------------------------------------------------------------------------------
+
+
+def server_checks(version: Answer[Version], config: AdapterConfig) -> Iterator[Check]:
+    """Whether the API server answers, and whether it is new enough for the settings in use."""
+    if isinstance(version, ClusterError):
+        yield Check(
+            code="k8s_api_unreachable",
+            level="error",
+            message=f"Cannot reach the Kubernetes API: {describe_error(version)}",
+            hint="check `kubeconfig`, or that this Pod has its service account's token mounted; "
+            "then check firewall, proxy and certificates on the way to the API server",
+        )
+        return
+    number = ".".join(map(str, version))
+    yield Check(code="k8s_api_reachable", level="info", message=f"Kubernetes API {number} is reachable")
+    if version < REPLACEMENT_POLICY_SINCE:
+        yield Check(
+            code="k8s_pod_replacement",
+            level="info",
+            message=f"Kubernetes {number} ignores `podReplacementPolicy`: it replaces a deleted Pod while "
+            "its agent still works. The run Secret keeps a second agent from starting",
+            hint="this needs the rights to patch and delete Secrets; from 1.29 on the server itself waits",
+        )
+    for setting, since in unmet(config, version):
+        least = ".".join(map(str, since))
+        yield Check(
+            code="k8s_version_too_old",
+            level="error",
+            message=f"{setting} needs Kubernetes {least} or newer; this cluster has {number}",
+            hint=f"upgrade the cluster, or leave {setting} out",
+        )
+
+
+# Rights --------------------------------------------------------------------------------------------
+
+
+def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
+    """One check for each right; only one in total if no right could be queried."""
+    unknown = [answer for answer in granted.answers.values() if isinstance(answer, ClusterError)]
+    if unknown and len(unknown) == len(granted.answers):
+        yield _reviews_failed(unknown[0])
+        return
+    for right, answer in granted.answers.items():
+        yield _right_check(right, answer, namespace)
+
+
+def _reviews_failed(error: ClusterError) -> Check:
+    level: Level = "warn"
+    hint = "the server may not offer access reviews; compare the account's Role with `claude-k8s rbac`"
+    if error.unauthorized:
+        level, hint = "error", "renew the token or certificate of the kubeconfig or service account"
+    text = f"The rights of this account could not be determined: {describe_error(error)}"
+    return Check(code="k8s_rbac_check_failed", level=level, message=text, hint=hint)
+
+
+def _right_check(right: Right, answer: Answer[bool], namespace: str) -> Check:
+    if isinstance(answer, ClusterError):
+        text = f"Could not check the right to {right.label} in {namespace}: {describe_error(answer)}"
+        return Check(code=right.code, level="warn", message=text, hint=ROLE_HINT.format(namespace))
+    if answer:
+        return Check(code=right.code, level="info", message=f"May {right.label} in {namespace}")
+    instead = f"; instead: {right.instead}" if right.instead else "; there is no fallback"
+    return Check(
+        code=right.code,
+        level=right.level,
+        message=f"May not {right.label} in {namespace}: {right.lost}{instead}",
+        hint=ROLE_HINT.format(namespace),
+    )
+
+
+# What the Pod needs ----------------------------------------------------------------------------------
+
+
+def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
+    """Whether sessions and workspaces are on a volume that Pods on every node can mount."""
+    if not run.references.claims:
+        yield Check(
+            code="k8s_pvc_not_detected",
+            level="warn",
+            message="No PVC is mounted at /paperclip: each Pod has its own temporary HOME, so sessions "
+            "cannot be resumed and workspaces cannot be shared",
+            hint="mount a ReadWriteMany claim at /paperclip in the home pod",
+        )
+    for name, modes in run.claims.items():
+        yield _claim_check(name, modes, run.plan.namespace, granted)
+
+
+def _claim_check(
+    name: str, modes: Answer[tuple[str, ...] | None], namespace: str, granted: GrantedRights
+) -> Check:
+    if isinstance(modes, ClusterError):
+        level: Level = "info" if granted.lacks("get", "persistentvolumeclaims") else "warn"
+        text = f"PVC {name} could not be read: {describe_error(modes)}"
+        return Check(code="k8s_pvc_check_failed", level=level, message=text)
+    if modes is None:
+        text = f"PVC {name} does not exist in {namespace}: no Pod will be scheduled"
+        hint = "run Jobs in the home pod's namespace, or create a claim of that name"
+        return Check(code="k8s_pvc_missing", level="error", message=text, hint=hint)
+    if "ReadWriteMany" in modes:
+        text = f"PVC {name} is ReadWriteMany: Pods on any node can mount it"
+        return Check(code="k8s_pvc_rwx", level="info", message=text)
+    what, level = _limited_modes(modes)
+    return Check(
+        code="k8s_pvc_not_rwx",
+        level=level,
+        message=f"PVC {name} has access modes {', '.join(modes) or 'none'}: {what}",
+        hint="use a claim with ReadWriteMany",
+    )
+
+
+def _limited_modes(modes: tuple[str, ...]) -> tuple[str, Level]:
+    if "ReadWriteOnce" in modes:
+        return "agents can only run on the node where it is already mounted", "warn"
+    if "ReadWriteOncePod" in modes:
+        return "only one Pod at a time can mount it, and the home pod already does", "error"
+    return "agents cannot write to it", "error"
+
+
+def secret_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
+    """Whether the Secrets exist that the Pod needs to start or to pull its images."""
+    unstarted = "a Pod that refers to it does not start"
+    yield from _existence_checks("k8s_secret", "error", unstarted, run.secrets, granted)
+    unpulled = "the image can only be pulled if its registry needs no credentials"
+    yield from _existence_checks("k8s_image_pull_secret", "warn", unpulled, run.pull_secrets, granted)
+
+
+def _existence_checks(
+    code: str, level: Level, without: str, found: Mapping[str, Answer[bool]], granted: GrantedRights
+) -> Iterator[Check]:
+    for name, exists in found.items():
+        if isinstance(exists, ClusterError):
+            unsure: Level = "info" if granted.lacks("get", "secrets") else "warn"
+            text = f"Secret {name} could not be read: {describe_error(exists)}"
+            yield Check(code=f"{code}_check_failed", level=unsure, message=text)
+        elif exists:
+            yield Check(code=f"{code}_exists", level="info", message=f"Secret {name} exists")
+        else:
+            text = f"Secret {name} does not exist in the Jobs' namespace: {without}"
+            hint = "create it there, or remove the reference from the home pod"
+            yield Check(code=f"{code}_missing", level=level, message=text, hint=hint)
+
+
+def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
+    """One check for each way in which the Pod is weaker than the Pod Security Standard `restricted`."""
+    for weakness in weaknesses(job_manifest(run.plan)["spec"]["template"]):
+        yield Check(
+            code="k8s_pod_not_restricted",
+            level="warn",
+            message=f"The Pod is weaker than the Pod Security Standard `restricted`: {weakness}",
+            hint="check podTemplate, runAsUser and enableDocker; where it is enforced, this Pod is refused",
+        )
+
+
+def credentials_check(run: PlannedRun) -> Check:
+    """Whether the agent would find credentials. Those in the shared HOME cannot be seen from here."""
+    environment = run.plan.environment
+    names = sorted(CREDENTIALS & environment.names)
+    if names:
+        text = f"The agent gets {', '.join(names)}"
+        return Check(code="claude_credentials_found", level="info", message=text)
+    if environment.env_from or run.references.claims:
+        where = "in the home pod's envFrom" if environment.env_from else "on the shared volume"
+        text = f"The agent's environment names no credential; there may be one {where}"
+        return Check(code="claude_credentials_unseen", level="info", message=text)
+    return Check(
+        code="claude_credentials_missing",
+        level="warn",
+        message="The agent's environment has no credential and its HOME is empty: claude cannot log in",
+        hint="set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or the variables of a cloud provider in `env`",
+    )
