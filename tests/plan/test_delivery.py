@@ -13,8 +13,8 @@ from tests.support.plans import a_context, a_plan, the_job, the_secret
 from paperclip_claude_k8s.plan.bundle import INSTRUCTIONS, Packed, packed_in_secret
 from paperclip_claude_k8s.plan.delivery import (
     OBJECT_BYTES,
-    SOURCE,
-    TARGET,
+    SECRET_ENV,
+    TARGET_ENV,
     DeliveryOptions,
     deliver,
     escaped,
@@ -139,7 +139,7 @@ def test_init_container_writes_files_byte_for_byte(tmp_path: Path) -> None:
     target.mkdir()
     (source / "mcp.json").write_text("{}")
     env = {str(entry["name"]): str(entry["value"]).replace("$$", "$") for entry in container["env"]}  # type: ignore[attr-defined]
-    env |= {TARGET: str(target), SOURCE: str(source), "PATH": "/usr/bin:/bin"}
+    env |= {TARGET_ENV: str(target), SECRET_ENV: str(source), "PATH": "/usr/bin:/bin"}
     script = str(container["command"][2]).replace("$$", "$")  # type: ignore[index]
     subprocess.run(["sh", "-c", script], env=env, check=True)
     written = {path.name: path.read_text() for path in target.iterdir()}

@@ -27,7 +27,7 @@ from paperclip_claude_k8s.cluster import gateway
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
-from paperclip_claude_k8s.plan.run_log import FOLDER, path_of_pod
+from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
 NEVER = Life(waiting=((9e8, "ContainerCreating", ""),))
@@ -78,7 +78,7 @@ async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(
         await asyncio.sleep(9e9)
 
     monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
-    path = f"{FOLDER}/co/agent-1/run-1.ndjson"
+    path = f"{RUN_LOG_FOLDER}/co/agent-1/run-1.ndjson"
     volume = tmp_path / "volume"
 
     def annotate(job: Object) -> None:

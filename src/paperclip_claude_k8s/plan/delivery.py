@@ -20,7 +20,7 @@ from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
 
-FOLDER = "run-files"
+STAGING_FOLDER = "run-files"
 """Folder on the shared volume for staged files, with one folder per Job."""
 
 OBJECT_BYTES = 900 * 1024
@@ -29,11 +29,12 @@ OBJECT_BYTES = 900 * 1024
 STAGED_NOTE = "staged.txt"
 """File of a Secret whose files are all staged; it holds the path of their folder."""
 
-CONTAINER = "write-prompt"
+_INIT_CONTAINER = "write-prompt"
 SECRET_DIR = "/var/run/paperclip/secret"  # noqa: S105  # a path, not a password
 """Where the run Secret is mounted in the init container."""
-TARGET = "PAPERCLIP_FILES_DIR"
-SOURCE = "PAPERCLIP_FILES_FROM"
+TARGET_ENV = "PAPERCLIP_FILES_DIR"
+SECRET_ENV = "PAPERCLIP_FILES_FROM"  # noqa: S105  # the name of a variable
+"""Variables of the init container: where to write the files, and where the run Secret is mounted."""
 _PIECE = "PAPERCLIP_FILE_"
 _NAME_CHARS = 40
 """Reserved for the variable's name, which is part of the environment string."""
@@ -133,20 +134,20 @@ def pieces(text: str, limit: int) -> Iterator[str]:
 def writing_container(files: TextFiles, *, with_secret: bool) -> JsonObject:
     """Name, command, env and mounts of the init container; `manifest.py` adds the rest."""
     script = ["set -eu", "umask 077"]
-    env: list[JsonObject] = [{"name": TARGET, "value": RUN_DIR}]
+    env: list[JsonObject] = [{"name": TARGET_ENV, "value": RUN_DIR}]
     mounts: list[JsonObject] = [{"name": "run", "mountPath": RUN_DIR}]
     if with_secret:
-        script.append(f'cp "${SOURCE}"/* "${TARGET}"/')
-        env.append({"name": SOURCE, "value": SECRET_DIR})
+        script.append(f'cp "${SECRET_ENV}"/* "${TARGET_ENV}"/')
+        env.append({"name": SECRET_ENV, "value": SECRET_DIR})
         mounts.append({"name": "run-secret", "mountPath": SECRET_DIR, "readOnly": True})
     for index, (file, text) in enumerate(sorted(files.items())):
-        script.append(f': >"${TARGET}/{file}"')
+        script.append(f': >"${TARGET_ENV}/{file}"')
         for number, piece in enumerate(pieces(_encodable(text), ENV_STRING_BYTES - _NAME_CHARS)):
             name = f"{_PIECE}{index}_{number}"
             env.append({"name": name, "value": escaped(piece)})
-            script.append(f'printf %s "${name}" >>"${TARGET}/{file}"')
+            script.append(f'printf %s "${name}" >>"${TARGET_ENV}/{file}"')
     command = ["sh", "-c", escaped("\n".join(script))]
-    return {"name": CONTAINER, "command": command, "env": env, "volumeMounts": mounts}
+    return {"name": _INIT_CONTAINER, "command": command, "env": env, "volumeMounts": mounts}
 
 
 def _encodable(text: str) -> str:

@@ -8,7 +8,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.plan.paths import POD_HOME
 
-CONTAINER = "docker"
+_CONTAINER = "docker"
 SOCKET_DIR = "/var/run/paperclip/docker"
 SOCKET = f"unix://{SOCKET_DIR}/docker.sock"
 _DATA_DIR = "/var/lib/docker"
@@ -25,7 +25,7 @@ def sidecars(config: AdapterConfig) -> list[JsonObject]:
     probe = {"exec": {"command": ["docker", "--host", SOCKET, "version"]}}
     security = {"privileged": True, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
     container: JsonObject = {
-        "name": CONTAINER,
+        "name": _CONTAINER,
         "image": config.docker_image,
         "imagePullPolicy": config.image_pull_policy,
         "restartPolicy": "Always",

@@ -17,8 +17,8 @@ from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import RUN_DIR
 from paperclip_claude_k8s.plan.templates import encodable
 
-FILE = "mcp.json"
-BASELINE = ".mcp.json"
+MCP_FILE = "mcp.json"
+MCP_BASELINE = ".mcp.json"
 """The file at the top of the shared volume with the servers that every agent gets."""
 
 _CREDENTIALS = ("env", "headers")
@@ -36,14 +36,15 @@ class McpPlan:
     @property
     def file(self) -> str | None:
         """The file's path in the Pod, for `--mcp-config`."""
-        return f"{RUN_DIR}/{FILE}" if self.servers else None
+        return f"{RUN_DIR}/{MCP_FILE}" if self.servers else None
 
     @property
     def files(self) -> Mapping[str, str]:
         """File name → text, for the run Secret."""
         if not self.servers:
             return {}
-        return {FILE: encodable(json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False, indent=1))}
+        text = json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False, indent=1)
+        return {MCP_FILE: encodable(text)}
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.paths import POD_HOME
 
-FOLDER = "run-logs"
+RUN_LOG_FOLDER = "run-logs"
 _ENDING = ".ndjson"
 _POD_CHARS = 8
 """Characters of the Pod's uid in the file's name."""
@@ -49,9 +49,8 @@ def plan_run_log(
     if not wanted or not claim_name:
         return None
     name = identity.job_name(attempt) if identity.run is None or attempt > 1 else identity.run
-    return RunLogPlan(
-        "/".join((FOLDER, identity.company or "none", identity.agent, f"{name}{_ENDING}")), volume_here
-    )
+    parts = (RUN_LOG_FOLDER, identity.company or "none", identity.agent, f"{name}{_ENDING}")
+    return RunLogPlan("/".join(parts), volume_here)
 
 
 def why_without_effect(config: AdapterConfig, claim_name: str, volume_here: str | None) -> Iterator[str]:

@@ -15,8 +15,8 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.redact import shows_secret
 from paperclip_claude_k8s.plan.delivery import (
-    FOLDER,
     OBJECT_BYTES,
+    STAGING_FOLDER,
     Delivery,
     DeliveryOptions,
     deliver,
@@ -25,7 +25,7 @@ from paperclip_claude_k8s.plan.delivery import (
 )
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.identity import Identity
-from paperclip_claude_k8s.plan.mcp import FILE, McpPlan
+from paperclip_claude_k8s.plan.mcp import MCP_FILE, McpPlan
 from paperclip_claude_k8s.plan.pod_template import Overlay
 from paperclip_claude_k8s.plan.prompt import Prompt
 from paperclip_claude_k8s.plan.rtk import rtk_files
@@ -103,7 +103,7 @@ class RunPlan:
             DeliveryOptions(
                 way="init" if self.by_init else "secret",
                 limit=OBJECT_BYTES,
-                folder=f"{FOLDER}/{self.job_name}" if self.shares_volume else "",
+                folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
                 reserved=sum(map(size, self._values.values())),
                 movable=frozenset({"prompt.txt", *self.environment.files}),
             ),
@@ -133,7 +133,7 @@ class RunPlan:
         """Whether only the run Secret may hold this file. Without Secrets, such files were dropped before."""
         if self.secretless:
             return False
-        if (name == FILE and self.mcp.secrets) or is_private(name, text):
+        if (name == MCP_FILE and self.mcp.secrets) or is_private(name, text):
             return True
         # With init delivery the text is part of the Job, unless it is too large and has to be staged.
         small = size(text) <= OBJECT_BYTES

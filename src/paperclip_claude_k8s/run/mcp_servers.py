@@ -10,7 +10,7 @@ from typing import Any
 from paperclip_claude_k8s.base.json_readers import as_object, as_objects
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, ResolvedContext, StoppableContext
-from paperclip_claude_k8s.plan.mcp import BASELINE
+from paperclip_claude_k8s.plan.mcp import MCP_BASELINE
 from paperclip_claude_k8s.plan.paths import POD_HOME
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.volume.safefs import read_file
@@ -72,7 +72,7 @@ async def read_baseline(
     It is not needed if neither host nor config has servers: the CLI then reads it itself. `volume`: where the
     shared volume is mounted here.
     """
-    path = posixpath.normpath(env.get(BASELINE_PATH, f"{POD_HOME}/{BASELINE}").strip())
+    path = posixpath.normpath(env.get(BASELINE_PATH, f"{POD_HOME}/{MCP_BASELINE}").strip())
     wanted = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
     if not wanted or volume is None or not path.startswith(f"{POD_HOME}/"):
         return {}

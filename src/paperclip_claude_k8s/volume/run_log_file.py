@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
 
-from paperclip_claude_k8s.plan.run_log import FOLDER, is_of_run, path_of_pod
+from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, descended, opened
@@ -53,7 +53,7 @@ def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = 
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
-    if parts[:1] != (FOLDER,) or ".." in parts:
+    if parts[:1] != (RUN_LOG_FOLDER,) or ".." in parts:
         return None
     return RunLogFile(volume, annotated, pod_uid)
 
