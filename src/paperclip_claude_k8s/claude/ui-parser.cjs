@@ -1,5 +1,5 @@
-// A line of the agent's stdout -> transcript entries, for the host's page (HOST.md 6.5). The Python package
-// `claude.ui` is the same parser; tests hold the two together. Plain script: no imports, nothing global.
+// Turns a line of the agent's stdout into transcript entries, for the host's page. The Python package `claude.ui`
+// is the same parser, and tests keep both equal. A plain script: no imports, no globals.
 
 // ---- fields of an event, whatever their shape ------------------------------------------------------
 

@@ -1,4 +1,9 @@
-"""A line of the agent's stdout → what a page shows of it (HOST.md 6.5), in Python and as JavaScript."""
+"""Turns a line of the agent's stdout into transcript entries for a page, in Python and in JavaScript.
+
+The host's page evaluates `ui-parser.cjs`; this package is the same parser in Python.
+`tests/claude/test_ui_parity.py` keeps both equal, so the modules follow the sections and names of the
+script.
+"""
 
 from functools import cache
 from importlib.resources import files
@@ -12,10 +17,10 @@ __all__ = ["parse_stdout_line", "ui_parser_source"]
 
 
 def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
-    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none for a line without news.
+    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none for a line that shows nothing.
 
     Kinds: assistant, thinking, user, tool_call, tool_result, init, result, stderr, system, stdout. Entries of
-    a sub-agent also have `parentToolUseId`. Pure per (line, ts) and total: any text has an answer.
+    a sub-agent also have `parentToolUseId`. The result depends on (line, ts) only; no input raises.
     """
     match read_line(line):
         case Plain(text, status):
@@ -30,6 +35,6 @@ def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
 
 @cache
 def ui_parser_source() -> str:
-    """The same parser as a CommonJS script without imports, as the host evaluates it."""
-    place = files("paperclip_claude_k8s.claude").joinpath("ui-parser.cjs")
-    return place.read_text(encoding="utf-8")
+    """The parser as a CommonJS script without imports, which the host's page evaluates."""
+    script = files("paperclip_claude_k8s.claude").joinpath("ui-parser.cjs")
+    return script.read_text(encoding="utf-8")

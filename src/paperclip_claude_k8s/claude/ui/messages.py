@@ -1,4 +1,4 @@
-"""Messages: what the agent and its sub-agents say, the tools they call and what comes back."""
+"""Messages: texts of the agent and its sub-agents, their tool calls and the results."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +19,10 @@ from paperclip_claude_k8s.claude.ui.values import (
 )
 
 SYNTHETIC = "<synthetic>"
-"""The model of messages that the CLI wrote itself: an API error's text, or a local command's output."""
+"""The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
 _TASK_CHARS = 60
-"""Of a sub-agent's task, in the mark of its entries."""
+"""Characters of a sub-agent's task in the prefix of its entries."""
 
 
 def assistant_entries(event: Json) -> list[Entry]:
@@ -42,7 +42,7 @@ def assistant_entries(event: Json) -> list[Entry]:
 
 
 def user_entries(event: Json) -> list[Entry]:
-    """Tool results, a sub-agent's prompt, and what the CLI tells the agent in a person's name."""
+    """Tool results, the prompt of a sub-agent, and messages that the CLI writes in the role of the user."""
     from_cli = event.get("isSynthetic") is True or event.get("isMeta") is True
     entries = [entry for block in _blocks(record_of(event, "message")) for entry in _told(block)]
     if from_cli:
@@ -73,7 +73,7 @@ def _blocks(message: Json) -> list[Json]:
 
 
 def _said(block: Json, kind: str) -> Iterator[Entry]:
-    """Blocks of an assistant message. A synthetic one speaks in texts only."""
+    """The entries of one block of an assistant message. A synthetic message has only texts."""
     what = text_of(block, "type")
     if what == "text" or kind != "assistant":
         text = text_of(block, "text")
@@ -94,7 +94,7 @@ def _said(block: Json, kind: str) -> Iterator[Entry]:
 
 
 def _told(block: Json) -> Iterator[Entry]:
-    """Blocks of a user message."""
+    """The entries of one block of a user message."""
     what = text_of(block, "type")
     if what.endswith("tool_result"):
         yield _result(block)
@@ -119,7 +119,7 @@ def _call(block: Json) -> Entry:
 
 
 def _result(block: Json) -> Entry:
-    """A tool's own, or a server tool's, whose type names it: `web_search_tool_result`."""
+    """The result of a tool, or of a server tool, whose block type names it: `web_search_tool_result`."""
     content = block.get("content")
     failed = isinstance(content, dict) and bool(text_of(content, "error_code"))
     entry: Entry = {
@@ -132,7 +132,7 @@ def _result(block: Json) -> Entry:
     return {**entry, "toolName": server_tool} if server_tool else entry
 
 
-def _content(content: Any) -> str:  # noqa: ANN401  # whatever a tool gave
+def _content(content: Any) -> str:  # noqa: ANN401  # any output of a tool
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
@@ -140,8 +140,8 @@ def _content(content: Any) -> str:  # noqa: ANN401  # whatever a tool gave
     return joined("\n", texts)
 
 
-def _part(part: Any) -> str:  # noqa: ANN401  # whatever a tool gave
-    """One part as text; what is not text is named in brackets, with its size where that is known."""
+def _part(part: Any) -> str:  # noqa: ANN401  # any output of a tool
+    """One part as text. Other content is described in brackets, with its size if known."""
     if not isinstance(part, dict):
         return ""
     text = text_of(part, "text")
@@ -162,7 +162,7 @@ def _part(part: Any) -> str:  # noqa: ANN401  # whatever a tool gave
 
 
 def _marked(event: Json, entries: list[Entry]) -> list[Entry]:
-    """Entries of a sub-agent say so, and whose: the id is the call that started it."""
+    """Mark the entries of a sub-agent with its name and with the id of the call that started it."""
     parent = text_of(event, "parent_tool_use_id")
     if not parent:
         return entries

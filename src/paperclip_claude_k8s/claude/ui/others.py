@@ -24,11 +24,11 @@ from paperclip_claude_k8s.claude.ui.values import (
 _LIMITS = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
 _DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
 _MOST_TOKENS = 1e12
-"""Of one model; sums of larger numbers are not exact in JavaScript."""
+"""Largest token count of one model; sums of larger numbers are not exact in JavaScript."""
 
 
 def result_entries(event: Json) -> list[Entry]:
-    """A run can have several; the tokens are those of the whole process so far (EVENTS.md 4)."""
+    """A run can have several results; the tokens are those of the whole process so far."""
     subtype, denied = text_of(event, "subtype"), records_of(event, "permission_denials")
     fresh, written, cached = _usage(event)
     result: Entry = {
@@ -63,14 +63,14 @@ def _count(given: Json, key: str) -> int:
     return int(min(amount_of(given, key), _MOST_TOKENS))
 
 
-def _error(error: Any) -> str:  # noqa: ANN401  # a text by contract, an object in other versions
+def _error(error: Any) -> str:  # noqa: ANN401  # a string, or an object in some versions
     if isinstance(error, dict):
         return first_text(error, "message", "error", "code")
     return error if isinstance(error, str) else ""
 
 
 def stream_entries(event: Json) -> list[Entry]:
-    """Text as it is written, with --include-partial-messages. A sub-agent's comes whole."""
+    """Deltas of texts, with --include-partial-messages; those of sub-agents are left out."""
     inner = record_of(event, "event")
     if text_of(event, "parent_tool_use_id"):
         return []

@@ -1,4 +1,4 @@
-"""What can be saved of an event that was cut: its text so far, or at least a word about it."""
+"""Entries for truncated events: the text so far, or a line that describes the event."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"th
 
 
 def piece_entries(piece: Piece) -> list[Entry]:
-    """The text that came is kept whole; a result's is in the message before it."""
+    """The text so far, with a note. The text of a result was in the message before it."""
     if piece.type == "assistant" and (said := _said(piece.text)):
         return [said]
     if piece.type == "user" and (call := _CALL.search(piece.text)):
@@ -36,7 +36,7 @@ def _said(line: str) -> Entry | None:
 
 
 def _opened(line: str, start: int) -> str:
-    """A tool's output: a text, or a list that begins with one."""
+    """The output of a tool: a string, or a list that begins with a text block."""
     for opening in ('"', _BLOCKS[0][1]):
         if line.startswith(opening, start):
             return _body(line, start + len(opening))
@@ -44,6 +44,6 @@ def _opened(line: str, start: int) -> str:
 
 
 def _body(line: str, start: int) -> str:
-    """A JSON string's characters from `start` up to its end or to where the line was cut."""
+    """The characters of the JSON string at `start`, up to its end or the end of the line."""
     body = _BODY.match(line, start)
     return str(json.loads(f'"{body[0]}"')) if body else ""

@@ -1,4 +1,4 @@
-"""What a line is: an event, a piece of one that was cut, or plain text."""
+"""Classifies a line: an event, a piece of a truncated event, or plain text."""
 
 import json
 import math
@@ -9,11 +9,12 @@ from typing import Any, Never
 from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
 STATUS = "[paperclip] "
-"""How the adapter's own lines begin."""
+"""Prefix of the adapter's own lines."""
 DEEPEST = 200
-"""Levels of nesting that are read. No event is deeper, and Python cannot follow all that JavaScript can."""
+"""Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
+JavaScript's."""
 EXACT_DIGITS = 15
-"""Longer whole numbers are read as floats, as JavaScript has them."""
+"""Digits of an integer; longer integers are read as floats, as in JavaScript."""
 
 _HEAD = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
 _SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
@@ -22,7 +23,7 @@ _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Text that is no event; `status`: the adapter's own."""
+    """Text that is not an event. `status`: the adapter wrote it."""
 
     text: str
     status: bool = False
@@ -30,9 +31,9 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of an event: the CLI was killed in mid-line, or the host shortened the chunk (HOST.md 3.2).
+    """Part of an event: the CLI was killed while it wrote the line, or the host shortened the chunk.
 
-    `type` is the event's, or empty for a later part.
+    `type` is that of the event; empty for a later part.
     """
 
     type: str
@@ -60,7 +61,7 @@ def read_line(line: str) -> Json | Piece | Plain:
 
 
 def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
-    """As JavaScript reads it: no NaN, and no number beyond its own."""
+    """Parse JSON as JavaScript does: without NaN, and with its range of numbers."""
     try:
         value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -73,7 +74,7 @@ def _whole(digits: str) -> int | float | None:
 
 
 def _real(digits: str) -> float | None:
-    """None beyond the largest float: JSON has no word for infinity."""
+    """The float, or None beyond the largest one: JSON has no infinity."""
     value = float(digits)
     return value if math.isfinite(value) else None
 

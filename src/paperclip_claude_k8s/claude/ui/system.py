@@ -1,4 +1,4 @@
-"""Events of type `system` in words. Each function gives one line; empty where there is no news."""
+"""Events of type `system`. Each function returns one line; empty if there is nothing to show."""
 
 from collections.abc import Callable, Mapping
 
@@ -137,7 +137,7 @@ def _local_command(event: Json) -> str:
 
 
 def _labelled(label: str) -> Callable[[Json], str]:
-    """The label, and what the event itself says."""
+    """A function that returns the label and the event's own text."""
 
     def told(event: Json) -> str:
         return labelled(label, short(words(event), LONG))
@@ -180,4 +180,4 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "turn_duration": _turn_duration,
     "worker_shutting_down": _labelled("Claude Code is shutting down"),
 }
-"""Every subtype of EVENTS.md that is one line; `init` and `api_error` give entries of other kinds."""
+"""Every known subtype that gives one line; `init` and `api_error` give entries of other kinds."""

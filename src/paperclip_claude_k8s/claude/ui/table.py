@@ -1,4 +1,4 @@
-"""Which function tells which event. EVENTS.md 1 and 1b; a type without subtype stands for all of them."""
+"""The function for each event: (type, subtype); a type with subtype None stands for all its subtypes."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,7 @@ LABEL = 40
 
 
 def _line(tell: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
-    """A `system` entry of the text, or nothing where it is empty."""
+    """A function that returns a `system` entry with the text, or no entry if the text is empty."""
 
     def told(event: Json) -> list[Entry]:
         text = tell(event)
@@ -21,7 +21,7 @@ def _line(tell: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
 
 
 def _silent(_event: Json) -> list[Entry]:
-    """Bookkeeping between the CLI and its caller: no news for a reader."""
+    """Bookkeeping between the CLI and its caller, not shown."""
     return []
 
 
@@ -66,7 +66,7 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
 
 
 def event_entries(event: Json) -> list[Entry]:
-    """Entries without `ts`. An unknown event is one short line, whatever is in it."""
+    """Entries without `ts`. An unknown event gives one short line."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
     tell = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
     return tell(event)

@@ -1,4 +1,4 @@
-"""Background tasks, sub-agents and hooks in words: one line each, empty where there is no news."""
+"""Background tasks, sub-agents and hooks: one line each, empty if there is nothing to show."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""Fields of an event, whatever their shape, and numbers in words; the same as in JavaScript."""
+"""Reads fields of any type and formats numbers, with the same results as in JavaScript."""
 
 import math
 import re
@@ -11,19 +11,19 @@ Entry: TypeAlias = dict[str, Any]
 """A transcript entry; its `ts` is set last."""
 
 BLANKS = " \t\r\n"
-"""What counts as blank: the two languages disagree about all others."""
+"""Blank characters: only these count as blank in both languages."""
 LARGEST = 1e15
-"""Numbers beyond it are no counts, and are written differently in each language."""
+"""Larger numbers are not counts, and the two languages format them differently."""
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
 SHORT = 200
-"""Characters of a text that is put into a line."""
+"""Characters of a text inside a line."""
 
 WORDS = ("content", "text", "message", "summary", "description", "error", "reason")
-"""Where an event may say in words what it is about."""
+"""Fields in which an event may describe itself."""
 
 LONG = 500
-"""The same for a text that is most of the line."""
+"""Characters of a text that is most of the line."""
 
 _BLANK_RUN = re.compile(f"[{BLANKS}]+")
 
@@ -80,7 +80,7 @@ def joined(separator: str, parts: Iterable[str]) -> str:
 
 
 def short(text: str, limit: int = SHORT) -> str:
-    """In one line, at most `limit` characters. Halves of one character that met are counted as one."""
+    """The text in one line of at most `limit` characters. Two halves of a surrogate pair count as one."""
     flat = _BLANK_RUN.sub(" ", text).strip(BLANKS)
     if len(flat) <= limit:
         return flat
@@ -89,7 +89,7 @@ def short(text: str, limit: int = SHORT) -> str:
 
 
 def units(text: str) -> int:
-    """Its length as JavaScript counts."""
+    """The length of the text in JavaScript: in UTF-16 units."""
     return len(text) + sum(1 for char in text if char > "\uffff") if not text.isascii() else len(text)
 
 
@@ -124,7 +124,7 @@ def size(count: float) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """`2026-11-18 11:06 UTC`; empty for what is no time."""
+    """`2026-11-18 11:06 UTC`; empty if it is not a time."""
     if seconds is None or seconds > LAST_SECOND:
         return ""
     return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
