@@ -1,7 +1,7 @@
 // Turns a line of the agent's stdout into transcript entries, for the host's page. The Python package `claude.ui`
 // is the same parser, and tests keep both equal. A plain script: no imports, no globals.
 
-// ---- fields of an event, whatever their shape ------------------------------------------------------
+// ---- fields of any type ----------------------------------------------------------------------------
 
 const LARGEST = 1e15;
 const LAST_SECOND = 253402300799;
@@ -545,7 +545,7 @@ function controlRequest(event) {
   return labelled("Claude Code asks its caller", joined(" ", asked));
 }
 
-// ---- which function tells which event --------------------------------------------------------------
+// ---- the function for each event --------------------------------------------------------------------
 
 const LABEL = 40;
 
@@ -606,7 +606,7 @@ function eventEntries(event) {
   return (tell || unknownEntries)(event);
 }
 
-// ---- what a line is --------------------------------------------------------------------------------
+// ---- classification of lines ------------------------------------------------------------------------
 
 const STATUS = "[paperclip] ";
 const DEEPEST = 200;
@@ -649,7 +649,7 @@ function entriesOf(whole) {
   return [{ kind: "stdout", text }];
 }
 
-// ---- what can be saved of an event that was cut ----------------------------------------------------
+// ---- truncated events ------------------------------------------------------------------------------
 
 const REST = "\n[the rest of this line is missing]";
 const CALL = /\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":/;
@@ -683,7 +683,7 @@ function openedContent(text, start) {
   return opening ? stringBody(text, start + opening.length) : "";
 }
 
-// A JSON string's characters up to its end or to where the line was cut; a loop, since a pattern could
+// The characters of a JSON string, up to its end or the end of the line. A loop, because a pattern could
 // run out of stack on a megabyte.
 function stringBody(text, start) {
   const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;

@@ -17,7 +17,7 @@ __all__ = ["parse_stdout_line", "ui_parser_source"]
 
 
 def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
-    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none for a line that shows nothing.
+    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none if it shows nothing.
 
     Kinds: assistant, thinking, user, tool_call, tool_result, init, result, stderr, system, stdout. Entries of
     a sub-agent also have `parentToolUseId`. The result depends on (line, ts) only; no input raises.
