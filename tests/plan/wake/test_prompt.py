@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,45 @@ CHAT = {
 }
 
 
+EVERYTHING = {
+    "issue": {**ISSUE, "workMode": "planning"},
+    "externalInteractionContinuation": True,
+    "interactionStatus": "accepted",
+    "checkboxSelection": {"ticked": ["a"]},
+    "executionWorkspace": {"branchName": "feat/x"},
+    "simplifiedEnglishInteractions": True,
+    "dependencyBlockedInteraction": True,
+    "unresolvedBlockerSummaries": [{"identifier": "PAP-1"}],
+    "activeTreeHold": {"reason": "audit"},
+    "missingCount": 3,
+    "agentMessage": {"prompt": "hello agent"},
+    "annotationDeltas": [{"id": "ann"}],
+    "planReviewContext": {"comment": "shorter"},
+    "documentReviewContext": {"comment": "typo"},
+    "executionStage": {
+        "wakeRole": "reviewer",
+        "stageType": "review",
+        "allowedActions": ["approve", "reject"],
+        "currentParticipant": {"type": "agent", "agentId": "a2"},
+        "reviewRequest": {"instructions": "look at tests"},
+    },
+    "taskWatchdog": {"leaf": "PAP-9"},
+    "continuationSummary": {"body": "half done"},
+    "livenessContinuation": {"attempt": 1},
+    "childIssueSummaries": [{"identifier": "PAP-8"}],
+    "checkedOutByHarness": True,
+    "questionResponse": {"summary": "blue"},
+    "comments": [{**COMMENT, "bodyTruncated": True}],
+    "connectorSkillInstructions": " use the calendar ",
+}
+GOLDEN: dict[str, tuple[dict[str, Any], dict[str, bool]]] = {
+    "everything, fresh": (EVERYTHING, {"include_execution_contract": True}),
+    "everything, resumed": (EVERYTHING, {"resumed": True}),
+    "chat": (CHAT, {}),
+    "recovery": ({"issue": ISSUE, "recovery": {"cause": "process_lost", "sourceRunId": "r"}}, {}),
+}
+
+
 def rendered(payload: object, **options: bool) -> str:
     return render_wake_prompt(WakeView(read_wake_payload(payload), **options))
 
@@ -43,6 +83,11 @@ def test_any_json_payload_is_rendered(payload: object) -> None:
     for resumed in (False, True):
         text = rendered(payload, resumed=resumed, include_execution_contract=True)
         assert text == text.strip()
+
+
+def test_prompts_are_unchanged_to_the_byte() -> None:
+    texts = [f"=== {name}\n{rendered(wake, **options)}\n" for name, (wake, options) in GOLDEN.items()]
+    assert "\n".join(texts) == Path(__file__).with_name("golden_prompts.txt").read_text(encoding="utf-8")
 
 
 def test_payload_without_content_gives_no_prompt() -> None:
@@ -153,38 +198,7 @@ def test_chat_contract_only_for_plain_chat_messages(change: dict[str, Any]) -> N
 
 
 def test_all_sections_stand_in_order() -> None:
-    wake = {
-        "issue": {**ISSUE, "workMode": "planning"},
-        "externalInteractionContinuation": True,
-        "interactionStatus": "accepted",
-        "checkboxSelection": {"ticked": ["a"]},
-        "executionWorkspace": {"branchName": "feat/x"},
-        "simplifiedEnglishInteractions": True,
-        "dependencyBlockedInteraction": True,
-        "unresolvedBlockerSummaries": [{"identifier": "PAP-1"}],
-        "activeTreeHold": {"reason": "audit"},
-        "missingCount": 3,
-        "agentMessage": {"prompt": "hello agent"},
-        "annotationDeltas": [{"id": "ann"}],
-        "planReviewContext": {"comment": "shorter"},
-        "documentReviewContext": {"comment": "typo"},
-        "executionStage": {
-            "wakeRole": "reviewer",
-            "stageType": "review",
-            "allowedActions": ["approve", "reject"],
-            "currentParticipant": {"type": "agent", "agentId": "a2"},
-            "reviewRequest": {"instructions": "look at tests"},
-        },
-        "taskWatchdog": {"leaf": "PAP-9"},
-        "continuationSummary": {"body": "half done"},
-        "livenessContinuation": {"attempt": 1},
-        "childIssueSummaries": [{"identifier": "PAP-8"}],
-        "checkedOutByHarness": True,
-        "questionResponse": {"summary": "blue"},
-        "comments": [{**COMMENT, "bodyTruncated": True}],
-        "connectorSkillInstructions": " use the calendar ",
-    }
-    text = rendered(wake)
+    text = rendered(EVERYTHING)
     found = positions(
         text,
         "was accepted",
@@ -215,7 +229,7 @@ def test_all_sections_stand_in_order() -> None:
         "## Assigned connector skills\n\nuse the calendar",
     )
     assert found == sorted(found)
-    assert "branch `feat/x`" not in rendered(wake, resumed=True)
+    assert "branch `feat/x`" not in rendered(EVERYTHING, resumed=True)
 
 
 def test_continuation_is_whole_for_fresh_and_delta_for_resumed_session() -> None:
