@@ -1,4 +1,4 @@
-"""What a run tells its host: in order, acknowledged, and never much of it on the way."""
+"""The callbacks of one call: in order, acknowledged, and with a bounded window."""
 
 import asyncio
 import json
@@ -16,8 +16,8 @@ WINDOW = 4096
 
 @asynccontextmanager
 async def a_run() -> AsyncIterator[tuple[Callbacks, asyncio.StreamReader]]:
-    """Its callbacks, and what the host reads of them."""
-    (theirs, ours), (source, silent) = os.pipe(), os.pipe()
+    """Yield the callbacks of call 7, and a reader of the host's end of the pipe."""
+    (theirs, ours), (source, unused) = os.pipe(), os.pipe()
     channel = await Channel.over(os.fdopen(source, "rb", 0), os.fdopen(ours, "wb", 0))
     reader = asyncio.StreamReader()
     reading, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -29,7 +29,7 @@ async def a_run() -> AsyncIterator[tuple[Callbacks, asyncio.StreamReader]]:
         channel.close()
         await channel.closed()
         reading.close()
-        os.close(silent)
+        os.close(unused)
         await asyncio.sleep(0)
 
 
@@ -37,45 +37,45 @@ async def numbers(reader: asyncio.StreamReader, count: int) -> list[int]:
     return [json.loads(await reader.readline())["n"] for _ in range(count)]
 
 
-async def test_callbacks_are_numbered_in_the_order_they_were_made() -> None:
+async def test_callbacks_are_numbered_in_order() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
         for line in range(20):
             group.create_task(callbacks.send("onLog", "stdout", f"{line}\n"))
-        told = [json.loads(await reader.readline()) for _ in range(20)]
-        assert [(one["id"], one["n"]) for one in told] == [(7, n) for n in range(1, 21)]
-        assert [one["args"][1] for one in told] == [f"{line}\n" for line in range(20)]
+        messages = [json.loads(await reader.readline()) for _ in range(20)]
+        assert [(message["id"], message["n"]) for message in messages] == [(7, n) for n in range(1, 21)]
+        assert [message["args"][1] for message in messages] == [f"{line}\n" for line in range(20)]
 
 
-async def test_telling_does_not_wait_for_the_host_within_the_window() -> None:
+async def test_send_within_the_window_does_not_wait() -> None:
     async with a_run() as (callbacks, _), asyncio.timeout(60):
         for _ in range(10):
             await callbacks.send("onLog", "stdout", "x\n")
         assert 0 < callbacks.unacknowledged < WINDOW
 
 
-async def test_a_host_that_acknowledges_nothing_is_told_no_more_than_the_window_and_one() -> None:
+async def test_send_stops_one_callback_above_the_window() -> None:
     chunk = "x" * 1000
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
 
-        async def say_all() -> None:
+        async def send_all() -> None:
             for _ in range(50):
                 await callbacks.send("onLog", "stdout", chunk)
 
-        saying = group.create_task(say_all())
+        sending = group.create_task(send_all())
         seen = await numbers(reader, 4)
         await asyncio.sleep(0.1)
-        assert not saying.done()
+        assert not sending.done()
         assert WINDOW <= callbacks.unacknowledged < WINDOW + 1100
         for n in range(1, 51):
             callbacks.acknowledge(n, None)
             if n + 4 <= 50:
                 seen += await numbers(reader, 1)
-        await saying
+        await sending
         await callbacks.all_acknowledged()
         assert seen == list(range(1, 51))
 
 
-async def test_a_callback_above_the_window_goes_alone() -> None:
+async def test_send_of_a_callback_above_the_window_is_sent_alone() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
         group.create_task(callbacks.send("onLog", "stdout", "y" * 10 * WINDOW))
         later = group.create_task(callbacks.send("onLog", "stdout", "z"))
@@ -86,17 +86,17 @@ async def test_a_callback_above_the_window_goes_alone() -> None:
         await later
 
 
-async def test_asking_waits_for_the_hosts_own_end() -> None:
+async def test_send_and_wait_returns_after_the_acknowledgement() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
-        asking = group.create_task(callbacks.send_and_wait("onDispatch"))
+        waiting = group.create_task(callbacks.send_and_wait("onDispatch"))
         await numbers(reader, 1)
         await asyncio.sleep(0.05)
-        assert not asking.done()
+        assert not waiting.done()
         callbacks.acknowledge(1, None)
-        await asking
+        await waiting
 
 
-async def test_who_asked_hears_of_a_refusal() -> None:
+async def test_send_and_wait_raises_a_refusal() -> None:
     async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
 
         async def refused() -> str:
@@ -104,13 +104,13 @@ async def test_who_asked_hears_of_a_refusal() -> None:
                 await callbacks.send_and_wait("onDispatch")
             return str(caught.value)
 
-        asking = group.create_task(refused())
+        waiting = group.create_task(refused())
         await numbers(reader, 1)
         callbacks.acknowledge(1, "not now")
-        assert await asking == "not now"
+        assert await waiting == "not now"
 
 
-async def test_a_refused_line_is_told_with_the_next_which_is_sent_all_the_same() -> None:
+async def test_refusal_is_raised_by_the_next_send_which_is_sent() -> None:
     async with a_run() as (callbacks, reader):
         await callbacks.send("onLog", "stdout", "a")
         callbacks.acknowledge(1, "disk full")
@@ -120,22 +120,22 @@ async def test_a_refused_line_is_told_with_the_next_which_is_sent_all_the_same()
         assert await numbers(reader, 3) == [1, 2, 3]
 
 
-async def test_nobody_waits_for_a_host_that_is_gone() -> None:
+async def test_callbacks_raise_host_gone() -> None:
     async with a_run() as (callbacks, _), asyncio.TaskGroup() as group:
 
-        async def left() -> None:
+        async def host_gone() -> None:
             with pytest.raises(HostGone):
                 await callbacks.send_and_wait("onDispatch")
 
-        asking = group.create_task(left())
+        waiting = group.create_task(host_gone())
         await asyncio.sleep(0.05)
         callbacks.host_gone()
-        await asking
+        await waiting
         with pytest.raises(HostGone):
             await callbacks.all_acknowledged()
 
 
-async def test_an_acknowledgement_of_nothing_changes_nothing() -> None:
+async def test_acknowledge_unknown_callback_is_ignored() -> None:
     async with a_run() as (callbacks, _):
         callbacks.acknowledge(99, "what?")
         await callbacks.send("onLog", "stdout", "a")

@@ -1,4 +1,4 @@
-"""`claude-k8s node-shim`: what is written, and what is not overwritten."""
+"""`claude-k8s node-shim`: what it writes, and what it does not overwrite."""
 
 import json
 import sys
@@ -23,13 +23,16 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-async def test_the_command_writes_a_package_and_says_how_to_install_it(tmp_path: Path) -> None:
+async def test_node_shim_writes_a_package_and_prints_how_to_install_it(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "shim"
     code, out, err = await claude_k8s("node-shim", "--out", str(folder))
-    told = json.loads(out)
+    answer = json.loads(out)
     assert (code, err) == (0, "")
-    assert told["status"] == "written"
-    assert told["install"]["POST /api/adapters/install"] == {"packageName": str(folder), "isLocalPath": True}
+    assert answer["status"] == "written"
+    assert answer["install"]["POST /api/adapters/install"] == {
+        "packageName": str(folder),
+        "isLocalPath": True,
+    }
     manifest = read(folder / "package.json")
     assert manifest["version"] == __version__
     assert "dependencies" not in manifest
@@ -40,7 +43,7 @@ async def test_the_command_writes_a_package_and_says_how_to_install_it(tmp_path:
     assert read(folder / "facts.json")["python"] == sys.executable
 
 
-async def test_an_earlier_package_of_ours_is_written_again(tmp_path: Path) -> None:
+async def test_node_shim_replaces_its_earlier_package(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     (tmp_path / "shim" / "index.js").write_text("old", encoding="utf-8")
     code, _, _ = await claude_k8s("node-shim", "--out", str(tmp_path / "shim"), "--python", "/opt/python")
@@ -53,7 +56,7 @@ async def test_an_earlier_package_of_ours_is_written_again(tmp_path: Path) -> No
     "content",
     [{"package.json": '{"name": "mine"}'}, {"package.json": "["}, {"package.json": "[]"}, {"a.txt": ""}],
 )
-async def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, content: dict[str, str]) -> None:
+async def test_node_shim_leaves_other_folders_alone(tmp_path: Path, content: dict[str, str]) -> None:
     for name, text in content.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     code, out, _ = await claude_k8s("node-shim", "--out", str(tmp_path))
@@ -62,20 +65,20 @@ async def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, content: 
     assert names_in(tmp_path) == set(content)
 
 
-async def test_a_file_is_no_folder(tmp_path: Path) -> None:
+async def test_node_shim_refuses_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("", encoding="utf-8")
     with pytest.raises(FolderTaken):
         write_package(file, "python3")
 
 
-async def test_a_folder_that_cannot_be_made_is_a_failure_not_a_traceback() -> None:
+async def test_node_shim_without_a_writable_folder_fails_cleanly() -> None:
     code, out, err = await claude_k8s("node-shim", "--out", "/proc/none/shim")
     assert (code, err) == (1, "")
     assert json.loads(out)["error"] == "not_written"
 
 
-def test_the_facts_are_the_adapters_own(tmp_path: Path) -> None:
+def test_facts_are_those_of_the_adapter(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     facts, adapter = read(tmp_path / "shim" / "facts.json"), create_server_adapter()
     assert facts["protocol"] == PROTOCOL
@@ -86,7 +89,7 @@ def test_the_facts_are_the_adapters_own(tmp_path: Path) -> None:
     assert facts["configSchema"]["fields"]
 
 
-def test_the_ui_parser_is_the_one_that_was_tested(tmp_path: Path) -> None:
+def test_ui_parser_of_the_package_is_the_tested_one(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     source = (tmp_path / "shim" / "ui-parser.cjs").read_text(encoding="utf-8")
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"hi"}]}}'

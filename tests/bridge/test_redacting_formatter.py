@@ -1,4 +1,4 @@
-"""The bridge's stderr: what was handed in as a secret stays in."""
+"""The bridge's stderr shows no secret that was passed in."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ def formatted(formatter: RedactingFormatter, text: str) -> str:
     return formatter.format(logging.LogRecord("x", logging.WARNING, __file__, 1, text, (), None))
 
 
-def test_every_text_below_a_telling_name_is_a_secret() -> None:
+def test_secrets_in_finds_every_text_below_a_secret_name() -> None:
     params = {
         "authToken": "one",
         "config": {
@@ -26,22 +26,22 @@ def test_every_text_below_a_telling_name_is_a_secret() -> None:
     assert set(secrets_in(params)) == {"one", "two", "3", "four", "five", "six", "Bearer seven", "seven"}
 
 
-def test_a_log_line_is_masked() -> None:
+def test_formatter_masks_a_log_record() -> None:
     formatter = RedactingFormatter()
     formatter.add_secrets_of({"ctx": {"authToken": TOKEN}})
-    text_out = formatted(formatter, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
-    assert TOKEN not in text_out
-    assert "u:p" not in text_out
-    assert "onLog raised OSError" in text_out
+    text = formatted(formatter, f"onLog raised OSError('cannot send {TOKEN} to http://u:p@host')")
+    assert TOKEN not in text
+    assert "u:p" not in text
+    assert "onLog raised OSError" in text
 
 
-def test_a_traceback_is_masked() -> None:
+def test_formatter_masks_a_traceback() -> None:
     formatter = RedactingFormatter()
     formatter.add_secrets_of({"authToken": TOKEN})
     try:
         int(TOKEN)
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
-    text_out = formatter.format(record)
-    assert "Traceback" in text_out
-    assert TOKEN not in text_out
+    text = formatter.format(record)
+    assert "Traceback" in text
+    assert TOKEN not in text

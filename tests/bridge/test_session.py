@@ -1,4 +1,4 @@
-"""The bridge as a process: a handshake, many runs at once on a cluster, Stop, and hosts that go away."""
+"""The bridge as a process: handshake, concurrent runs on a cluster, stop, and hosts that go away."""
 
 import asyncio
 import json
@@ -42,16 +42,16 @@ async def jobs(cluster: DevCluster, run: str) -> list[JobSnapshot]:
 
 
 async def hello(protocol: object, version: str = __version__) -> tuple[list[dict[str, Any]], int, str]:
-    """What a peer that greets so is told, the exit code, stderr."""
+    """Return the answers to a hello, the exit code, and stderr."""
     async with a_bridge(greet=False) as peer:
         peer.send({"type": "hello", "protocol": protocol, "version": version})
-        told = [await peer.next()]
+        answered = [await peer.next()]
         if protocol != PROTOCOL:
-            told.append(await peer.next())
-        return told, *(await peer.leave())
+            answered.append(await peer.next())
+        return answered, *(await peer.leave())
 
 
-async def test_the_handshake_tells_versions() -> None:
+async def test_handshake_reports_versions() -> None:
     (greeting,), code, err = await hello(PROTOCOL, "0.0.9")
     assert (greeting["protocol"], greeting["version"]) == (PROTOCOL, __version__)
     assert greeting["python"].startswith("3.")
@@ -59,7 +59,7 @@ async def test_the_handshake_tells_versions() -> None:
 
 
 @pytest.mark.parametrize("protocol", [PROTOCOL + 1, "1", None])
-async def test_another_protocol_is_refused_with_both_versions_and_what_to_do(protocol: object) -> None:
+async def test_handshake_with_another_protocol_names_both_versions(protocol: object) -> None:
     (greeting, refusal), code, err = await hello(protocol, "9.9.9")
     assert greeting["protocol"] == PROTOCOL
     assert (refusal["kind"], refusal["id"]) == ("version", None)
@@ -70,7 +70,7 @@ async def test_another_protocol_is_refused_with_both_versions_and_what_to_do(pro
 
 
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\n", b'{"type":"call","id":1,"method":"models"}\n'])
-async def test_who_does_not_say_hello_first_is_turned_away(line: bytes) -> None:
+async def test_session_without_hello_is_refused(line: bytes) -> None:
     async with a_bridge(greet=False) as peer:
         peer.send_raw(line)
         refusal = await peer.next()
@@ -79,20 +79,20 @@ async def test_who_does_not_say_hello_first_is_turned_away(line: bytes) -> None:
         assert (await peer.end())[0] == 3
 
 
-async def test_a_malformed_line_is_answered_and_the_next_one_served() -> None:
+async def test_malformed_line_is_an_error_and_the_next_is_served() -> None:
     async with a_bridge() as peer:
         for line in (b"sk-not-json-but-secret\n", b"[]\n", b"\n", b'{"type":"ack","id":99,"n":1}\n'):
             peer.send_raw(line)
         call = peer.call("models")
         answer = await peer.answer(call)
         assert answer["value"][0]["id"].startswith("claude-")
-        faults = [message for message in peer.heard if message["type"] == "error"]
+        faults = [message for message in peer.received if message["type"] == "error"]
         assert [(fault["id"], fault["kind"]) for fault in faults] == [(None, "protocol")] * 2
         _, err = await peer.leave()
-        assert "sk-not-json" not in json.dumps(peer.heard) + err
+        assert "sk-not-json" not in json.dumps(peer.received) + err
 
 
-async def test_a_line_that_was_cut_off_is_nothing() -> None:
+async def test_unfinished_last_line_is_ignored() -> None:
     async with a_bridge() as peer:
         peer.send_raw(b'{"type":"call","id":1,"meth')
         assert await peer.leave() == (0, "")
@@ -107,13 +107,13 @@ async def test_a_line_that_was_cut_off_is_nothing() -> None:
         ("syncSkills", {"ctx": {}}, "params"),
     ],
 )
-async def test_a_call_that_cannot_be_served_says_why(method: str, params: Any, kind: str) -> None:
+async def test_invalid_call_is_an_error_of_its_kind(method: str, params: Any, kind: str) -> None:
     async with a_bridge() as peer:
         answer = await peer.answer(peer.call(method, **params))
         assert (answer["type"], answer["kind"]) == ("error", kind)
 
 
-async def test_everything_but_runs_is_asked_and_answered() -> None:
+async def test_every_method_except_execute_answers() -> None:
     async with a_bridge({"ANTHROPIC_MODEL": "claude-opus-5", "HOME": "/nonexistent"}) as peer:
         asked: dict[str, dict[str, Any]] = {
             "models": {},
@@ -130,12 +130,12 @@ async def test_everything_but_runs_is_asked_and_answered() -> None:
             "sessionCodec.serialize": {"value": None},
         }
         calls = {method: peer.call(method, **params) for method, params in asked.items()}
-        told: dict[int, Any] = {}
-        while len(told) < len(calls):
+        answered: dict[int, Any] = {}
+        while len(answered) < len(calls):
             message = await peer.next()
             assert message["type"] == "result", message
-            told[message["id"]] = message["value"]
-        answers = {method: told[call] for method, call in calls.items()}
+            answered[message["id"]] = message["value"]
+        answers = {method: answered[call] for method, call in calls.items()}
         assert answers["models"] == answers["listModels"] == answers["refreshModels"]
         assert answers["detectModel"]["model"] == "claude-opus-5"
         assert "image" in [field["key"] for field in answers["getConfigSchema"]["fields"]]
@@ -148,7 +148,7 @@ async def test_everything_but_runs_is_asked_and_answered() -> None:
         assert answers["sessionCodec.serialize"] is None
 
 
-async def test_two_runs_at_once_each_tell_their_own_story(cluster: DevCluster) -> None:
+async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         ada = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_LINE_DELAY="0.05"))
         bob = peer.call("execute", ctx=a_context(cluster, "run-2", "bob", CLAUDE_LINE_DELAY="0.05"))
@@ -163,7 +163,7 @@ async def test_two_runs_at_once_each_tell_their_own_story(cluster: DevCluster) -
             assert answers[call]["value"]["exitCode"] == 0
             numbers = [
                 message["n"]
-                for message in peer.heard
+                for message in peer.received
                 if message["type"] == "callback" and message["id"] == call
             ]
             assert numbers == list(range(1, len(numbers) + 1))
@@ -172,17 +172,17 @@ async def test_two_runs_at_once_each_tell_their_own_story(cluster: DevCluster) -
             assert peer.of(call, "onRuntimeProgress")
             assert peer.of(call, "onSpawn") == []
             assert "keepalive" not in json.dumps(peer.of(call, "onLog"))
-        first_bob = next(i for i, m in enumerate(peer.heard) if m.get("id") == bob)
-        last_ada = max(i for i, m in enumerate(peer.heard) if m.get("id") == ada)
+        first_bob = next(i for i, m in enumerate(peer.received) if m.get("id") == bob)
+        last_ada = max(i for i, m in enumerate(peer.received) if m.get("id") == ada)
         assert first_bob < last_ada
 
 
-async def test_a_host_that_takes_nothing_holds_up_its_run_and_no_other(cluster: DevCluster) -> None:
+async def test_host_that_acknowledges_nothing_delays_its_run_only(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         loud = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LOUD))
         await peer.callback(loud, "onLog", "line 0 ")
         peer.acknowledges = False
-        held = peer.heard[-1:]
+        held = peer.received[-1:]
         while sum(sizes := [len(encode(message)) for message in held[1:]]) < WINDOW_BYTES:
             held.append(await peer.next())  # the first one was acknowledged
         await _nothing_more(peer)
@@ -193,24 +193,24 @@ async def test_a_host_that_takes_nothing_holds_up_its_run_and_no_other(cluster: 
             peer.acknowledge(message)
         answer = await peer.answer(loud)
         assert answer["value"]["exitCode"] == 0
-        told = peer.stdout_of(loud).splitlines()
-        assert [line.split()[1] for line in told[:-1]] == [str(n) for n in range(LINES)]
+        answered = peer.stdout_of(loud).splitlines()
+        assert [line.split()[1] for line in answered[:-1]] == [str(n) for n in range(LINES)]
         assert answer["value"]["resultJson"]["log"]["complete"]
 
 
 async def _nothing_more(peer: Peer) -> None:
-    """Nothing comes for a second."""
+    """Assert that no message comes for a second."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await peer.next()
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_a_chunk_that_the_host_refuses_makes_the_log_incomplete(
+async def test_refused_chunk_makes_the_log_incomplete(
     cluster: DevCluster,
     late: bool,  # noqa: FBT001
 ) -> None:
-    """Also where the refusal comes after the last callback, which could not raise it any more."""
+    """Also if the refusal comes after the last callback, which can no longer raise it."""
     async with a_bridge() as peer:
         peer.acknowledges = False
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
@@ -233,7 +233,7 @@ async def test_a_chunk_that_the_host_refuses_makes_the_log_incomplete(
 
 
 async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
-    """Take what comes until nothing has for a second."""
+    """Add messages to `held` until none has come for a second."""
     while True:
         try:
             async with asyncio.timeout(1):
@@ -242,7 +242,7 @@ async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
             return
 
 
-async def test_stop_ends_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:
+async def test_cancel_stops_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SLEEP="300"))
         await peer.callback(call, "onLog", "result")
@@ -253,7 +253,7 @@ async def test_stop_ends_the_agent_and_is_acknowledged(cluster: DevCluster) -> N
         assert await jobs(cluster, "run-1") == []
 
 
-async def test_a_stop_that_comes_with_the_run_starts_nothing(cluster: DevCluster) -> None:
+async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
         peer.send({"type": "cancel", "id": call})
@@ -263,7 +263,7 @@ async def test_a_stop_that_comes_with_the_run_starts_nothing(cluster: DevCluster
 
 
 @pytest.mark.parametrize("way", ["the pipe closes", "SIGTERM"])
-async def test_a_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevCluster, way: str) -> None:
+async def test_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevCluster, way: str) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3"))
         await peer.callback(call, "onLog", "init")
@@ -271,19 +271,19 @@ async def test_a_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevClu
             peer.terminate()
             answer = await peer.answer(call)
             assert (answer["type"], answer["kind"]) == ("error", "shutdown")
-            assert "the next process adopts it" in json.dumps(peer.of(call, "onLog"))
+            assert "shutting down; the next one adopts it" in json.dumps(peer.of(call, "onLog"))
             assert (await peer.end())[0] == -15
         else:
             assert (await peer.leave())[0] == 0
     (job,) = await jobs(cluster, "run-1")
     assert not job.finished
-    async with a_bridge() as heir:
-        call = heir.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
-        value = (await heir.answer(call))["value"]
+    async with a_bridge() as successor:
+        call = successor.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
+        value = (await successor.answer(call))["value"]
         assert value["exitCode"] == 0
-        told = json.dumps(heir.of(call, "onLog"))
-        assert job.ref.name in told
-        assert heir.stdout_of(call).count('"subtype":"init"') == 1
+        answered = json.dumps(successor.of(call, "onLog"))
+        assert job.ref.name in answered
+        assert successor.stdout_of(call).count('"subtype":"init"') == 1
     assert await jobs(cluster, "run-2") == []
 
 
@@ -291,7 +291,7 @@ def _same_task() -> dict[str, Any]:
     return {"taskId": "task-of-ada", "paperclipTaskMarkdown": "Say hello."}
 
 
-async def test_stderr_holds_no_secret_even_when_the_host_throws_them_back(cluster: DevCluster) -> None:
+async def test_stderr_has_no_secret_from_host_errors(cluster: DevCluster) -> None:
     canaries = {"auth": "canary-auth-5f2c8e", "env": "canary-env-5f2c8e", "mcp": "canary-mcp-5f2c8e"}
     ctx = a_context(cluster, "run-1", MY_TOKEN=canaries["env"]) | {
         "authToken": canaries["auth"],
@@ -309,7 +309,7 @@ async def test_stderr_holds_no_secret_even_when_the_host_throws_them_back(cluste
         assert "onLog" in err
         for canary in canaries.values():
             assert canary not in err
-            assert canary not in json.dumps(peer.heard)
+            assert canary not in json.dumps(peer.received)
 
 
 NOISE = """
@@ -321,15 +321,15 @@ def noise():
     os.write(1, b"noise")
 threading.Thread(target=noise).start()
 """
-"""Prints both ways, once stdout and stderr are the same."""
+"""Prints in two ways as soon as stdout and stderr are the same file."""
 
 
-async def test_what_others_print_does_not_disturb_the_protocol(tmp_path: Path) -> None:
-    """Python imports `sitecustomize` at its start, from wherever it finds it."""
+async def test_other_output_does_not_disturb_the_protocol(tmp_path: Path) -> None:
+    """Python imports `sitecustomize` when it starts."""
     (tmp_path / "sitecustomize.py").write_text(NOISE, encoding="utf-8")
     async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
         await asyncio.sleep(0.2)
         await peer.answer(peer.call("models"))
-        assert {message["type"] for message in peer.heard} == {"hello", "result"}
+        assert {message["type"] for message in peer.received} == {"hello", "result"}
         _, err = await peer.leave()
         assert err.count("noise") == 2

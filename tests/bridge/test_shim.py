@@ -1,4 +1,4 @@
-"""The Node package in a Node host: runs on a cluster, Stop, and everything that can be wrong with Python."""
+"""The npm package in a Node host: runs on a cluster, stop, and every way in which Python can fail."""
 
 import json
 import sys
@@ -32,64 +32,64 @@ def a_run(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "method": "execute", "ctx": ctx, **more}
 
 
-def log_of(told: dict[str, Any], name: str) -> str:
-    return "".join(chunk for _, chunk in told["heard"][name]["log"])
+def log_of(outcome: dict[str, Any], name: str) -> str:
+    return "".join(chunk for _, chunk in outcome["callbacks"][name]["log"])
 
 
-async def test_two_runs_at_once_and_one_that_resumes(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevCluster) -> None:
     ada, bob = a_context(cluster, "run-1", "ada"), a_context(cluster, "run-2", "bob")
-    told, err = await node_host(shim, [[a_run("ada", ada), a_run("bob", bob, mcpServers=[{"name": "m"}])]])
+    outcome, err = await node_host(shim, [[a_run("ada", ada), a_run("bob", bob, mcpServers=[{"name": "m"}])]])
     for name in ("ada", "bob"):
-        answer, heard = told["answers"][name], told["heard"][name]
+        answer, callbacks = outcome["answers"][name], outcome["callbacks"][name]
         assert answer["exitCode"] == 0, answer
         assert answer["costUsd"] > 0
-        assert heard["order"] == ["ready", "dispatch"]
-        assert heard["atOnce"] == 1, "one line at a time"
-        assert heard["spawned"] == 0
-        assert heard["progress"]
-        assert heard["meta"][0]["promptMetrics"]["promptChars"] > 0
-        assert "paperclipHostTexts" not in heard["meta"][0]["context"]
-        assert log_of(told, name).count('"type":"result"') == 1
+        assert callbacks["order"] == ["ready", "dispatch"]
+        assert callbacks["atOnce"] == 1, "calls of onLog must not overlap"
+        assert callbacks["spawned"] == 0
+        assert callbacks["progress"]
+        assert callbacks["meta"][0]["promptMetrics"]["promptChars"] > 0
+        assert "paperclipHostTexts" not in callbacks["meta"][0]["context"]
+        assert log_of(outcome, name).count('"type":"result"') == 1
     assert err == ""
-    first = told["answers"]["ada"]
+    first = outcome["answers"]["ada"]
     again = a_context(cluster, "run-3", "ada")
     again["runtime"] = {"sessionId": first["sessionId"], "sessionParams": first["sessionParams"]}
-    told, _ = await node_host(shim, [a_run("again", again)])
-    assert told["answers"]["again"]["sessionId"] == first["sessionId"]
+    outcome, _ = await node_host(shim, [a_run("again", again)])
+    assert outcome["answers"]["again"]["sessionId"] == first["sessionId"]
 
 
-async def test_a_slow_host_gets_every_line(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_slow_host_gets_every_line(shim: Path, cluster: DevCluster) -> None:
     script = "i=0; while [ $i -lt 5000 ]; do echo \"line $i {'ü\u2028'}\"; i=$((i+1)); done"
     ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
-    told, _ = await node_host(shim, [a_run("slow", ctx, slowMs=5)])
-    stdout = "".join(chunk for stream, chunk in told["heard"]["slow"]["log"] if stream == "stdout")
+    outcome, _ = await node_host(shim, [a_run("slow", ctx, slowMs=5)])
+    stdout = "".join(chunk for stream, chunk in outcome["callbacks"]["slow"]["log"] if stream == "stdout")
     lines = [line for line in stdout.split("\n") if line.startswith("line ")]
     assert lines == [f"line {n} {{'ü\u2028'}}" for n in range(5000)]
 
 
-async def test_a_host_whose_log_is_full_still_gets_a_result(shim: Path, cluster: DevCluster) -> None:
-    told, err = await node_host(shim, [a_run("refused", a_context(cluster, "run-1"), refuse=True)])
-    assert told["answers"]["refused"]["exitCode"] == 0
+async def test_shim_host_that_refuses_lines_gets_a_result(shim: Path, cluster: DevCluster) -> None:
+    outcome, err = await node_host(shim, [a_run("refused", a_context(cluster, "run-1"), refuse=True)])
+    assert outcome["answers"]["refused"]["exitCode"] == 0
     assert "the log is full" in err
 
 
 @pytest.mark.parametrize("when", [{"stopAt": '"type":"result"'}, {"stopAtOnce": True}])
-async def test_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
+async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
-    told, _ = await node_host(shim, [a_run("stopped", ctx, **when)])
-    answer = told["answers"]["stopped"]
+    outcome, _ = await node_host(shim, [a_run("stopped", ctx, **when)])
+    answer = outcome["answers"]["stopped"]
     assert answer["errorCode"] == "cancelled"
     assert answer["resultJson"]["executionCancellation"]["state"] == "acknowledged"
 
 
-async def test_a_bridge_that_dies_costs_no_second_agent_run(shim: Path, cluster: DevCluster) -> None:
-    """Killed in mid-run: the evidence lets the host retry; the retry, in a new process, adopts the Job."""
+async def test_shim_killed_bridge_is_retried_and_the_job_adopted(shim: Path, cluster: DevCluster) -> None:
+    """The result has the evidence that lets the host retry; the retry, in a new process, adopts the Job."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
-    told, err = await node_host(
+    outcome, err = await node_host(
         shim, [a_run("killed", ctx, killAt='"subtype":"init"'), a_run("retry", retry)]
     )
-    killed, answer = told["answers"]["killed"], told["answers"]["retry"]
+    killed, answer = outcome["answers"]["killed"], outcome["answers"]["retry"]
     assert killed["errorCode"] == "k8s_bridge_lost"
     assert killed["errorFamily"] == "transient_upstream"
     assert killed["resultJson"]["conversationContinuation"] == "continue_conversation_v1"
@@ -97,30 +97,32 @@ async def test_a_bridge_that_dies_costs_no_second_agent_run(shim: Path, cluster:
     assert "SIGKILL" in killed["errorMessage"]
     assert "adopts it" in killed["errorMessage"]
     assert answer["exitCode"] == 0
-    log = log_of(told, "retry")
+    log = log_of(outcome, "retry")
     assert "Created K8s Job" not in log
     assert log.count('"subtype":"init"') == 1
     assert err == ""
 
 
-async def test_a_server_that_loses_its_hold_on_a_run_ends_no_agent(shim: Path, cluster: DevCluster) -> None:
-    """Its signal fires as for a Stop, while it shuts down for instance; the same process may go on."""
+async def test_shim_lost_server_lease_stops_no_agent(shim: Path, cluster: DevCluster) -> None:
+    """The server aborts the signal in that case too, for example while it shuts down."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}
-    told, err = await node_host(shim, [a_run("lost", ctx, loseAt='"subtype":"init"'), a_run("again", again)])
-    lost, answer = told["answers"]["lost"], told["answers"]["again"]
+    outcome, err = await node_host(
+        shim, [a_run("lost", ctx, loseAt='"subtype":"init"'), a_run("again", again)]
+    )
+    lost, answer = outcome["answers"]["lost"], outcome["answers"]["again"]
     assert lost["errorCode"] == "k8s_bridge_lost"
     assert lost["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
     assert answer["exitCode"] == 0, answer
-    assert "Created K8s Job" not in log_of(told, "again")
+    assert "Created K8s Job" not in log_of(outcome, "again")
     assert err == ""
 
 
-async def test_the_continuation_marker_is_a_setting(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
-    told, _ = await node_host(shim, [a_run("killed", ctx, killAt='"subtype":"init"')])
-    assert told["answers"]["killed"]["resultJson"] == {}
+    outcome, _ = await node_host(shim, [a_run("killed", ctx, killAt='"subtype":"init"')])
+    assert outcome["answers"]["killed"]["resultJson"] == {}
 
 
 def broken_python(folder: Path, script: str) -> str:
@@ -131,7 +133,7 @@ def broken_python(folder: Path, script: str) -> str:
 
 
 MISSING = f'exec {sys.executable} -I -S "$@"'
-"""A Python that sees the standard library and nothing else."""
+"""A Python that has the standard library only."""
 OLD = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
 
 
@@ -145,7 +147,7 @@ OLD = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
         ("kill -9 $$", ("SIGKILL", "before it was ready")),
     ],
 )
-async def test_what_is_wrong_with_python_is_said_in_every_answer(
+async def test_shim_reports_a_broken_python_in_every_answer(
     shim: Path, tmp_path: Path, script: str | None, words: tuple[str, ...]
 ) -> None:
     python = str(tmp_path / "none") if script is None else broken_python(tmp_path, script)
@@ -159,8 +161,8 @@ async def test_what_is_wrong_with_python_is_said_in_every_answer(
         {"name": "quota", "method": "getQuotaWindows"},
         {"name": "model", "method": "detectModel"},
     ]
-    told, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
-    answers = told["answers"]
+    outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
+    answers = outcome["answers"]
     run, (check,) = answers["run"], answers["test"]["checks"]
     for word in words:
         assert word in run["errorMessage"]
@@ -168,7 +170,7 @@ async def test_what_is_wrong_with_python_is_said_in_every_answer(
         assert word in answers["skills"]["warnings"][0]
     assert run["errorCode"] == check["code"] == "adapter_engine_unavailable"
     assert run["executionRecovery"] == {"kind": "bootstrap", "providerWorkStarted": False}
-    assert "errorFamily" not in run, "trying again would not help"
+    assert "errorFamily" not in run, "a retry would not help"
     assert answers["test"]["status"] == "fail"
     assert answers["models"]
     assert answers["form"]["fields"]
@@ -181,15 +183,15 @@ def with_facts(shim: Path, **changed: Any) -> None:
     (shim / "facts.json").write_text(json.dumps({**facts, **changed}), encoding="utf-8")
 
 
-async def test_a_python_that_does_not_answer_is_given_up(shim: Path, tmp_path: Path) -> None:
+async def test_shim_gives_up_a_python_that_does_not_answer(shim: Path, tmp_path: Path) -> None:
     with_facts(shim, helloMs=300)
     python = broken_python(tmp_path, "exec sleep 300")
     steps = [{"name": "test", "method": "testEnvironment", "args": [{}]}]
-    told, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
-    assert "did not answer within 0.3 s" in told["answers"]["test"]["checks"][0]["message"]
+    outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
+    assert "did not answer within 0.3 s" in outcome["answers"]["test"]["checks"][0]["message"]
 
 
-async def test_an_idle_python_is_let_go_and_started_again(shim: Path, tmp_path: Path) -> None:
+async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path: Path) -> None:
     with_facts(shim, idleMs=100)
     python = broken_python(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
     steps = [
@@ -197,32 +199,32 @@ async def test_an_idle_python_is_let_go_and_started_again(shim: Path, tmp_path: 
         {"name": "pause", "method": "sleep", "ms": 800},
         {"name": "two", "method": "detectModel"},
     ]
-    told, err = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python, "ANTHROPIC_MODEL": "m"})
-    assert [told["answers"][name]["model"] for name in ("one", "two")] == ["m", "m"]
+    outcome, err = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python, "ANTHROPIC_MODEL": "m"})
+    assert [outcome["answers"][name]["model"] for name in ("one", "two")] == ["m", "m"]
     assert (tmp_path / "starts").read_text() == "\n\n"
     assert err == ""
 
 
-async def test_versions_that_do_not_fit_are_both_named(shim: Path) -> None:
+async def test_shim_names_both_incompatible_versions(shim: Path) -> None:
     with_facts(shim, protocol=99, version="9.9.9")
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
-    told, _ = await node_host(shim, [a_run("run", ctx)])
-    run = told["answers"]["run"]
+    outcome, _ = await node_host(shim, [a_run("run", ctx)])
+    run = outcome["answers"]["run"]
     assert run["errorCode"] == "adapter_engine_unavailable"
     for word in ("9.9.9", __version__, "99", "node-shim --out DIR"):
         assert word in run["errorMessage"]
 
 
-async def test_another_version_of_the_same_protocol_is_a_warning(shim: Path) -> None:
+async def test_shim_warns_of_another_package_version(shim: Path) -> None:
     with_facts(shim, version="0.0.9")
     step = {"name": "test", "method": "testEnvironment", "args": [{"config": {"kubeconfig": "/nowhere"}}]}
-    told, _ = await node_host(shim, [step])
-    check = told["answers"]["test"]["checks"][0]
+    outcome, _ = await node_host(shim, [step])
+    check = outcome["answers"]["test"]["checks"][0]
     assert (check["code"], check["level"]) == ("k8s_bridge", "warn")
     assert "0.0.9" in check["message"]
 
 
-async def test_the_servers_own_secrets_stay_with_the_server(shim: Path, tmp_path: Path) -> None:
+async def test_shim_withholds_the_servers_own_secrets(shim: Path, tmp_path: Path) -> None:
     env = {"DATABASE_URL": "postgres://u:p@h", "PAPERCLIP_AGENT_JWT_SECRET": "s", "ANTHROPIC_MODEL": "m"}
     python = broken_python(tmp_path, f"env > {tmp_path}/env; exit 1")
     step = {"name": "model", "method": "detectModel"}
@@ -233,7 +235,7 @@ async def test_the_servers_own_secrets_stay_with_the_server(shim: Path, tmp_path
     assert "JWT" not in given
 
 
-async def test_the_codec_says_what_python_says(shim: Path) -> None:
+async def test_shim_session_codec_equals_pythons(shim: Path) -> None:
     values: list[Any] = [
         None,
         3,
@@ -254,15 +256,15 @@ async def test_the_codec_says_what_python_says(shim: Path) -> None:
         {"cwd": "/w", "promptBundleKey": "k"},
         {"sessionId": "s", "unknown": {"deep": 1}, "__paperclipConfigFingerprint": "x"},
     ]
-    told, _ = await node_host(shim, [{"name": "codec", "method": "codec", "values": values}])
+    outcome, _ = await node_host(shim, [{"name": "codec", "method": "codec", "values": values}])
     ours = [
         {"deserialize": deserialize(v), "serialize": serialize(v), "getDisplayId": display_id(v)}
         for v in values
     ]
-    assert told["answers"]["codec"] == ours
+    assert outcome["answers"]["codec"] == ours
 
 
-async def test_the_members_are_those_of_the_adapter(shim: Path) -> None:
+async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:
     adapter: Any = create_server_adapter()
     names = (
         "type",
@@ -275,5 +277,5 @@ async def test_the_members_are_those_of_the_adapter(shim: Path) -> None:
         "agentConfigurationDoc",
         "sessionManagement",
     )
-    told, _ = await node_host(shim, [{"name": name, "method": "member", "member": name} for name in names])
-    assert told["answers"] == {name: getattr(adapter, name) for name in names}
+    outcome, _ = await node_host(shim, [{"name": name, "method": "member", "member": name} for name in names])
+    assert outcome["answers"] == {name: getattr(adapter, name) for name in names}

@@ -1,4 +1,4 @@
-"""The lines between the bridge and its peer: read strictly, written as one line each."""
+"""The lines between host and bridge: read strictly, written as one line each."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ from paperclip_claude_k8s.bridge.wire import (
         ('{"type":"cancel","id":7,"reason":"Stop","new":true}', Cancel(7, "Stop")),
     ],
 )
-def test_messages_are_read(line: str, message: object) -> None:
+def test_read_message_of_each_type(line: str, message: object) -> None:
     assert read_message(line.encode()) == message
 
 
@@ -57,14 +57,14 @@ def test_messages_are_read(line: str, message: object) -> None:
         (b'{"type":"hello","protocol":1}', "text as version"),
     ],
 )
-def test_a_line_that_is_no_message_says_why_and_is_not_quoted(line: bytes, what: str) -> None:
+def test_read_message_error_says_why_and_quotes_nothing(line: bytes, what: str) -> None:
     with pytest.raises(WireInvalid, match=what) as caught:
         read_message(line)
     assert "sk-secret-token" not in str(caught.value)
 
 
 @given(ANY_JSON)
-def test_any_json_is_read_or_refused(value: Any) -> None:
+def test_read_message_of_any_json_is_read_or_wire_invalid(value: Any) -> None:
     try:
         read_message(json.dumps(value).encode())
     except WireInvalid:
@@ -72,7 +72,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_any_text_travels_as_one_line(text: str) -> None:
+def test_encode_any_text_is_one_line(text: str) -> None:
     line = encode(callback(1, 2, "onLog", ("stdout", text)))
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -80,7 +80,7 @@ def test_any_text_travels_as_one_line(text: str) -> None:
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_any_text_goes_out_as_utf_8_that_strict_readers_take(key: str, text: str) -> None:
+def test_encode_any_text_is_strict_utf8_json(key: str, text: str) -> None:
     line = encode({"type": "result", "id": 1, "value": {key: [text]}})
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""What a host finds on the adapter object: SPEC 1's names, HOST.md's shapes, both spellings."""
+"""The members of the adapter object: their names in both spellings, and their shapes."""
 
 import copy
 import json
@@ -43,19 +43,19 @@ def an_adapter(**env: str) -> Any:
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_every_member_is_there_under_both_spellings(name: str) -> None:
+def test_adapter_member_has_camel_case_and_snake_case_name(name: str) -> None:
     adapter: Any = create_server_adapter()
     assert getattr(adapter, name) == getattr(adapter, to_camel(name))
 
 
-def test_a_name_nobody_has_is_an_attribute_error() -> None:
+def test_adapter_unknown_member_is_an_attribute_error() -> None:
     adapter = an_adapter()
     for name in ("nothing", "noSuchThing", "_private", "__wrapped__"):
         assert not hasattr(adapter, name)
     assert copy.copy(adapter).type == "claude_k8s"
 
 
-def test_the_flags_are_those_of_the_contract() -> None:
+def test_adapter_flags_are_those_of_the_host_contract() -> None:
     adapter = an_adapter()
     assert adapter.supports_local_agent_jwt is True
     assert adapter.supports_instructions_bundle is True
@@ -66,14 +66,14 @@ def test_the_flags_are_those_of_the_contract() -> None:
     assert adapter.session_management["supportsSessionResume"] is True
 
 
-def test_what_is_plain_data_can_be_sent_to_another_process() -> None:
+def test_adapter_data_members_are_json() -> None:
     adapter = an_adapter()
     for name in ("session_management", "models", "agent_configuration_doc"):
         assert json.loads(json.dumps(getattr(adapter, name))) == getattr(adapter, name)
     assert json.dumps(adapter.get_config_schema())
 
 
-async def test_the_environment_of_the_process_decides_models_and_form() -> None:
+async def test_adapter_models_and_form_follow_the_environment() -> None:
     adapter = an_adapter(ANTHROPIC_MODEL="eu.anthropic.own", CLAUDE_CODE_USE_BEDROCK="1")
     assert (await adapter.detect_model())["model"] == "eu.anthropic.own"
     assert await adapter.list_models() == adapter.models == await adapter.refreshModels()
@@ -83,7 +83,7 @@ async def test_the_environment_of_the_process_decides_models_and_form() -> None:
     assert (await adapter.get_quota_windows())["source"] == "bedrock"
 
 
-async def test_the_live_list_comes_through_the_adapter() -> None:
+async def test_adapter_refresh_models_returns_the_api_list_first() -> None:
     async def list_models(_: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": "claude-next", "display_name": "Next"}]})
 
@@ -92,7 +92,7 @@ async def test_the_live_list_comes_through_the_adapter() -> None:
         assert (await adapter.refresh_models())[0] == {"id": "claude-next", "label": "Next"}
 
 
-async def test_skills_are_listed_and_a_sync_shows_the_new_choice(tmp_path: Path) -> None:
+async def test_adapter_sync_skills_shows_the_new_selection(tmp_path: Path) -> None:
     (tmp_path / ".claude/skills/manual").mkdir(parents=True)
     config = {
         "sharedVolumeDir": str(tmp_path),

@@ -1,4 +1,4 @@
-"""Models and quota, asked of a server that answers well, badly or never."""
+"""Models, quota windows and skills, from an Anthropic API that answers well, badly or never."""
 
 import asyncio
 import json
@@ -19,31 +19,31 @@ from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
 
 KEY = "sk-ant-canary-0123456789"
 USUAL = Timings(anthropic=60.0, models_known=60.0)
-"""However busy this machine is, a server that answers does so in time."""
+"""For a server that answers, also on a busy machine."""
 BRISK = Timings(anthropic=0.3)
-"""For a server that never answers: a limit that a test can wait for."""
+"""For a server that never answers: short enough to wait for."""
 FIXED = [model.to_wire() for model in DIRECT]
 LISTED = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
 
 
 @dataclass
 class Anthropic:
-    """Answers with `body` and remembers what it was asked."""
+    """An API that answers every request with `body` and records the requests."""
 
     body: object = field(default_factory=dict)
     status: int = 200
     refused: tuple[str, ...] = ()
-    asked: list[web.Request] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> web.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         if request.headers.get("Authorization", "").removeprefix("Bearer ") in self.refused:
             return web.json_response({"error": {"message": "no"}}, status=403)
         return web.json_response(self.body, status=self.status)
 
 
 @asynccontextmanager
-async def asking(handler: Handler, **env: str) -> AsyncIterator[Catalogue]:
+async def catalogue_for(handler: Handler, **env: str) -> AsyncIterator[Catalogue]:
     async with serving(handler) as url:
         yield Catalogue(env, BRISK if handler is silent else USUAL, url)
 
@@ -52,32 +52,32 @@ def ids(models: list[dict[str, Any]]) -> list[str]:
     return [model["id"] for model in models]
 
 
-async def test_with_an_api_key_the_live_list_comes_first() -> None:
+async def test_list_models_with_api_key_starts_with_the_api_list() -> None:
     api = Anthropic(LISTED)
-    async with asking(api, ANTHROPIC_API_KEY=KEY) as catalogue:
+    async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
         assert catalogue.models == FIXED
         assert await catalogue.list_models() == [{"id": "claude-next", "label": "Claude Next"}, *FIXED]
-    (request,) = api.asked
+    (request,) = api.requests
     assert request.path_qs == "/v1/models?limit=1000"
     assert request.headers["x-api-key"] == KEY
     assert request.headers["anthropic-version"] == "2023-06-01"
 
 
-async def test_the_list_is_asked_for_once_a_minute_and_whenever_it_is_refreshed() -> None:
+async def test_list_models_requests_once_a_minute_refresh_always() -> None:
     api = Anthropic(LISTED)
-    async with asking(api, ANTHROPIC_API_KEY=KEY) as catalogue:
+    async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
         for _ in range(3):
             await catalogue.list_models()
-        assert len(api.asked) == 1
+        assert len(api.requests) == 1
         api.body = {"data": [{"id": "claude-newer"}]}
         assert ids(await catalogue.refresh_models())[0] == "claude-newer"
         assert ids(await catalogue.list_models())[0] == "claude-newer"
-        assert len(api.asked) == 2
+        assert len(api.requests) == 2
 
 
-async def test_what_was_known_outlives_a_failure() -> None:
+async def test_refresh_models_after_a_failure_keeps_the_last_list() -> None:
     api = Anthropic(LISTED)
-    async with asking(api, ANTHROPIC_API_KEY=KEY) as catalogue:
+    async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
         await catalogue.list_models()
         api.status = 500
         assert ids(await catalogue.refresh_models())[0] == "claude-next"
@@ -91,20 +91,20 @@ async def test_what_was_known_outlives_a_failure() -> None:
         {"ANTHROPIC_API_KEY": KEY, "CLAUDE_CODE_USE_BEDROCK": "1"},
     ],
 )
-async def test_without_a_key_or_on_bedrock_nobody_is_asked(env: dict[str, str]) -> None:
+async def test_list_models_without_key_or_on_bedrock_sends_no_request(env: dict[str, str]) -> None:
     api = Anthropic(LISTED)
-    async with asking(api, **env) as catalogue:
+    async with catalogue_for(api, **env) as catalogue:
         fixed = [model.to_wire() for model in (BEDROCK if "CLAUDE_CODE_USE_BEDROCK" in env else DIRECT)]
         assert await catalogue.list_models() == fixed
         assert await catalogue.refresh_models() == fixed
-    assert api.asked == []
+    assert api.requests == []
 
 
-async def broken(_: web.Request) -> web.Response:
+async def html_page(_: web.Request) -> web.Response:
     return web.Response(text="<html>", content_type="text/html")
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
+async def too_long(request: web.Request) -> web.StreamResponse:
     answer = web.StreamResponse()
     await answer.prepare(request)
     for _ in range(40):
@@ -112,32 +112,32 @@ async def endless(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-async def elsewhere(_: web.Request) -> web.Response:
+async def redirecting(_: web.Request) -> web.Response:
     raise web.HTTPFound("http://169.254.169.254/")
 
 
 @pytest.mark.parametrize(
-    "handler", [silent, broken, endless, elsewhere, Anthropic(LISTED, 401), Anthropic([])]
+    "handler", [silent, html_page, too_long, redirecting, Anthropic(LISTED, 401), Anthropic([])]
 )
-async def test_every_failure_falls_back_to_the_fixed_list_in_time(handler: Handler) -> None:
-    async with asking(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(50):
+async def test_list_models_falls_back_to_the_fixed_list(handler: Handler) -> None:
+    async with catalogue_for(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(50):
         assert await catalogue.list_models() == FIXED
 
 
-async def test_a_server_that_is_not_there_is_no_reason_to_fail() -> None:
+async def test_refresh_models_without_a_server_returns_the_fixed_list() -> None:
     catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, USUAL, "http://127.0.0.1:1")
     assert await catalogue.refresh_models() == FIXED
 
 
-async def test_the_key_of_another_gateway_goes_to_that_gateway_only() -> None:
+async def test_list_models_sends_a_gateways_key_to_that_gateway_only() -> None:
     public, gateway = Anthropic(LISTED), Anthropic(LISTED)
     async with serving(public) as here, serving(gateway) as there:
         env = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"{there}/"}
         await Catalogue(env, USUAL, here).list_models()
-    assert (len(public.asked), len(gateway.asked)) == (0, 1)
+    assert (len(public.requests), len(gateway.requests)) == (0, 1)
 
 
-async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
+async def test_anthropic_error_quotes_the_api_but_not_the_key() -> None:
     api = Anthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
     async with serving(api) as url:
         with pytest.raises(AnthropicError) as caught:
@@ -149,12 +149,12 @@ async def test_an_error_tells_the_api_s_words_and_never_the_key() -> None:
     assert KEY not in str(caught.value)
 
 
-async def test_a_request_goes_through_the_proxy_of_the_environment() -> None:
+async def test_anthropic_request_uses_the_proxy_of_the_environment() -> None:
     proxy = Anthropic(LISTED)
     async with serving(proxy) as url:
         api = AnthropicApi(USUAL, {"HTTP_PROXY": url})
         assert await api.get("http://models.example/v1/models", {}) == LISTED
-    assert proxy.asked[0].host == "models.example"
+    assert proxy.requests[0].host == "models.example"
 
 
 USAGE = {"five_hour": {"utilization": 10, "resets_at": "2026-01-02T20:00:00Z"}}
@@ -167,30 +167,30 @@ def a_home(folder: Path, token: str) -> str:
     return str(folder)
 
 
-async def test_a_login_on_this_host_shows_its_limits(tmp_path: Path) -> None:
+async def test_quota_windows_use_the_login_of_this_host(tmp_path: Path) -> None:
     api = Anthropic(USAGE)
-    async with asking(api, HOME=a_home(tmp_path, "oauth-of-the-login")) as catalogue:
+    async with catalogue_for(api, HOME=a_home(tmp_path, "oauth-of-the-login")) as catalogue:
         shown = await catalogue.quota_windows()
     assert [window["usedPercent"] for window in shown["windows"]] == [10]
-    (request,) = api.asked
+    (request,) = api.requests
     assert request.path == "/api/oauth/usage"
     assert request.headers["Authorization"] == "Bearer oauth-of-the-login"
     assert request.headers["anthropic-beta"] == "oauth-2025-04-20"
 
 
-async def test_a_config_folder_of_its_own_wins_over_home(tmp_path: Path) -> None:
+async def test_quota_windows_prefer_claude_config_dir_over_home(tmp_path: Path) -> None:
     api = Anthropic(USAGE)
     home = a_home(tmp_path, "oauth-elsewhere")
-    async with asking(api, HOME="/nowhere", CLAUDE_CONFIG_DIR=f"{home}/.claude") as catalogue:
+    async with catalogue_for(api, HOME="/nowhere", CLAUDE_CONFIG_DIR=f"{home}/.claude") as catalogue:
         assert (await catalogue.quota_windows())["ok"] is True
 
 
-async def test_a_token_that_may_not_ask_gives_way_to_the_next(tmp_path: Path) -> None:
+async def test_quota_windows_try_the_next_token_after_a_refusal(tmp_path: Path) -> None:
     api = Anthropic(USAGE, refused=("expired-login-token",))
     home = a_home(tmp_path, "expired-login-token")
-    async with asking(api, HOME=home, CLAUDE_CODE_OAUTH_TOKEN="good-token") as catalogue:
+    async with catalogue_for(api, HOME=home, CLAUDE_CODE_OAUTH_TOKEN="good-token") as catalogue:
         assert (await catalogue.quota_windows())["ok"] is True
-    async with asking(api, HOME=home) as catalogue:
+    async with catalogue_for(api, HOME=home) as catalogue:
         refused = await catalogue.quota_windows()
     assert refused["ok"] is False
     assert "HTTP 403" in refused["error"]
@@ -198,26 +198,26 @@ async def test_a_token_that_may_not_ask_gives_way_to_the_next(tmp_path: Path) ->
     assert "errorFamily" not in refused
 
 
-async def test_a_usage_api_that_is_busy_is_worth_asking_again(tmp_path: Path) -> None:
+async def test_quota_windows_of_a_busy_api_are_retryable(tmp_path: Path) -> None:
     api = Anthropic({"error": {"message": "slow down"}}, 429)
-    async with asking(api, HOME=a_home(tmp_path, "a"), CLAUDE_CODE_OAUTH_TOKEN="b") as catalogue:
+    async with catalogue_for(api, HOME=a_home(tmp_path, "a"), CLAUDE_CODE_OAUTH_TOKEN="b") as catalogue:
         shown = await catalogue.quota_windows()
     assert shown["errorFamily"] == "transient_upstream"
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1
 
 
-async def test_without_a_login_nobody_is_asked_and_the_answer_says_what_to_do(tmp_path: Path) -> None:
+async def test_quota_windows_without_a_login_say_what_to_do(tmp_path: Path) -> None:
     api = Anthropic(USAGE)
     for env in ({}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": KEY}):
-        async with asking(api, **env) as catalogue:
+        async with catalogue_for(api, **env) as catalogue:
             shown = await catalogue.quota_windows()
         assert (shown["ok"], shown["windows"]) == (False, [])
         assert "no Claude login" in shown["error"]
-    assert api.asked == []
+    assert api.requests == []
 
 
-async def test_bedrock_has_no_windows_and_that_is_fine() -> None:
-    async with asking(Anthropic(), CLAUDE_CODE_USE_BEDROCK="1") as catalogue:
+async def test_quota_windows_on_bedrock_are_empty_and_ok() -> None:
+    async with catalogue_for(Anthropic(), CLAUDE_CODE_USE_BEDROCK="1") as catalogue:
         assert await catalogue.quota_windows() == {
             "provider": "anthropic",
             "ok": True,
@@ -226,7 +226,7 @@ async def test_bedrock_has_no_windows_and_that_is_fine() -> None:
         }
 
 
-async def test_folders_in_the_agents_home_are_shown_as_somebody_else_s(tmp_path: Path) -> None:
+async def test_skill_snapshot_shows_folders_of_the_home_as_external(tmp_path: Path) -> None:
     (tmp_path / ".claude/skills/manual").mkdir(parents=True)
     (tmp_path / ".claude/skills/note.txt").write_text("no skill", encoding="utf-8")
     shown = await skill_snapshot("claude_k8s", {}, str(tmp_path))

@@ -1,3 +1,5 @@
+"""Reading the config: spellings, empty values, resources, and errors that name the key."""
+
 import json
 
 import pytest
@@ -17,7 +19,7 @@ known_keys = st.sampled_from(
 )
 
 
-def test_an_empty_config_has_the_documented_defaults() -> None:
+def test_config_empty_has_the_documented_defaults() -> None:
     config = AdapterConfig.read({})
     assert (config.cpu_request, config.memory_request) == ("1000m", "2Gi")
     assert (config.cpu_limit, config.memory_limit) == ("4000m", "8Gi")
@@ -32,12 +34,12 @@ def test_an_empty_config_has_the_documented_defaults() -> None:
     assert config.reattach_orphaned_jobs is True
 
 
-@pytest.mark.parametrize("written", [None, "", "   "])
-def test_what_a_form_leaves_empty_is_absent(written: object) -> None:
-    assert AdapterConfig.read({"image": written, "timeoutSec": written}).image is None
+@pytest.mark.parametrize("value", [None, "", "   "])
+def test_config_null_or_blank_value_is_unset(value: object) -> None:
+    assert AdapterConfig.read({"image": value, "timeoutSec": value}).image is None
 
 
-def test_a_zero_from_a_form_means_the_default_where_zero_makes_no_sense() -> None:
+def test_config_zero_is_unset_where_it_makes_no_sense() -> None:
     config = AdapterConfig.read(
         {"graceSec": 0, "ttlSecondsAfterFinished": 0, "timeoutSec": 0, "maxTurnsPerRun": 0}
     )
@@ -47,14 +49,14 @@ def test_a_zero_from_a_form_means_the_default_where_zero_makes_no_sense() -> Non
     assert config.max_turns_per_run == 0
 
 
-def test_both_spellings_and_the_older_names_are_read() -> None:
+def test_config_reads_snake_case_and_older_names() -> None:
     config = AdapterConfig.read({"retain_jobs": True, "thinkingEffort": "high", "args": ["--a"]})
     assert config.retain_jobs is True
     assert config.effort == "high"
     assert config.extra_args == ("--a",)
 
 
-def test_the_newer_name_wins_over_the_older() -> None:
+def test_config_newer_name_wins() -> None:
     assert AdapterConfig.read({"thinkingEffort": "low", "effort": "high"}).effort == "high"
 
 
@@ -66,25 +68,25 @@ def test_the_newer_name_wins_over_the_older() -> None:
         {"resources": {"limits": {"cpu": "9"}}, "resources.limits.cpu": "2"},
     ],
 )
-def test_resources_come_flat_or_nested_and_the_flat_key_wins(given: dict[str, object]) -> None:
+def test_config_resources_flat_key_wins_over_nested(given: dict[str, object]) -> None:
     assert AdapterConfig.read(given).cpu_limit == "2"
 
 
 @pytest.mark.parametrize(
-    "written",
+    "value",
     [{"disk": "ssd", "zone": "a"}, '{"disk": "ssd", "zone": "a"}', "disk=ssd\n# comment\n zone = a \n"],
 )
-def test_maps_come_as_object_json_or_lines(written: object) -> None:
-    assert AdapterConfig.read({"nodeSelector": written}).node_selector == {"disk": "ssd", "zone": "a"}
+def test_config_map_is_read_from_object_json_or_lines(value: object) -> None:
+    assert AdapterConfig.read({"nodeSelector": value}).node_selector == {"disk": "ssd", "zone": "a"}
 
 
-def test_lists_of_objects_come_as_json_too() -> None:
+def test_config_list_of_objects_is_read_from_json() -> None:
     tolerations = [{"key": "a", "operator": "Exists"}]
     assert AdapterConfig.read({"tolerations": json.dumps(tolerations)}).tolerations == tuple(tolerations)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({"timeoutSec": "soon"}, ["config.timeoutSec", "a number of seconds", "'soon'"]),
         ({"timeoutSec": True}, ["config.timeoutSec", "a number of seconds", "True"]),
@@ -100,14 +102,14 @@ def test_lists_of_objects_come_as_json_too() -> None:
         ({"logSizeLimit": "10 Gi"}, ["config.logSizeLimit", '"8Gi"']),
     ],
 )
-def test_a_wrong_type_names_key_value_and_what_is_expected(given: dict[str, object], told: list[str]) -> None:
+def test_config_error_names_key_value_and_expectation(given: dict[str, object], expected: list[str]) -> None:
     with pytest.raises(ConfigInvalid) as caught:
         AdapterConfig.read(given)
-    assert all(part in str(caught.value) for part in told), str(caught.value)
+    assert all(part in str(caught.value) for part in expected), str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["env", "mcpServers", "podTemplate", "extraArgs"])
-def test_a_value_that_may_hold_a_secret_is_never_quoted(key: str) -> None:
+def test_config_error_never_quotes_a_secret(key: str) -> None:
     with pytest.raises(ConfigInvalid) as caught:
         AdapterConfig.read({key: 42_4242})
     assert "424242" not in str(caught.value)
@@ -116,7 +118,7 @@ def test_a_value_that_may_hold_a_secret_is_never_quoted(key: str) -> None:
     assert "canary-7" not in str(caught.value)
 
 
-def test_unknown_keys_are_named_and_the_hosts_own_are_not() -> None:
+def test_unknown_keys_leave_out_the_hosts_own() -> None:
     given = {
         "bogus": 1,
         "image": "x",
@@ -128,7 +130,7 @@ def test_unknown_keys_are_named_and_the_hosts_own_are_not() -> None:
 
 
 @given(st.dictionaries(known_keys | st.text(), json_values))
-def test_reading_any_json_gives_a_config_or_one_clear_sentence(given: dict[str, object]) -> None:
+def test_config_of_any_json_is_read_or_config_invalid(given: dict[str, object]) -> None:
     try:
         AdapterConfig.read(given)
     except ConfigInvalid as error:

@@ -1,4 +1,4 @@
-"""The host's form and the agents' guide: one table, and no setting missing from it."""
+"""The host's form and the agents' guide, both made of the table of settings."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ _EMPTY = {"toggle": False, "number": 0, "text": "", "textarea": ""}
 
 
 def as_created(field: dict[str, Any]) -> Any:
-    """What the host writes into a new agent's config for a field nobody touched (HOST.md 6.4)."""
+    """Return what the host writes into a new agent's config for an untouched field."""
     if "default" in field:
         return field["default"]
     if field["type"] == "select":
@@ -29,20 +29,20 @@ def as_created(field: dict[str, Any]) -> Any:
     return _EMPTY.get(field["type"])
 
 
-def test_every_setting_that_is_read_has_one_field_and_no_field_is_unread() -> None:
+def test_form_has_one_field_for_each_setting() -> None:
     assert sorted(setting.name for setting in SETTINGS) == sorted(AdapterConfig.model_fields)
     keys = [field["key"] for field in FIELDS]
     assert len(set(keys)) == len(keys)
     assert unknown_keys(dict.fromkeys(keys)) == ()
 
 
-def test_a_new_agent_nobody_configured_runs_with_the_documented_defaults_and_a_bound_on_turns() -> None:
+def test_form_untouched_gives_the_defaults_and_a_limit_on_turns() -> None:
     created = {field["key"]: as_created(field) for field in FIELDS if as_created(field) != ""}
     assert AdapterConfig.read(created) == AdapterConfig(max_turns_per_run=1000)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_default_is_the_config_s_own_but_for_the_turns(setting: Setting) -> None:
+def test_form_default_is_the_config_default_except_for_turns(setting: Setting) -> None:
     field = next(field for field in FIELDS if field["key"] == (setting.form_key or setting.key))
     written = as_created(field)
     assert written == form_default(setting) or (written is None and form_default(setting) == "")
@@ -53,7 +53,7 @@ def test_every_default_is_the_config_s_own_but_for_the_turns(setting: Setting) -
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field["key"])
-def test_every_field_is_of_a_shape_the_form_knows(field: dict[str, Any]) -> None:
+def test_form_field_has_a_shape_that_the_host_knows(field: dict[str, Any]) -> None:
     assert field["type"] in {"text", "select", "toggle", "number", "textarea", "combobox"}
     assert field["label"]
     assert field["hint"]
@@ -67,7 +67,7 @@ def test_every_field_is_of_a_shape_the_form_knows(field: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("field", [f for f in FIELDS if f["type"] == "select"], ids=lambda f: f["key"])
-def test_every_choice_of_a_select_is_one_the_config_takes(field: dict[str, Any]) -> None:
+def test_form_select_options_are_valid_in_the_config(field: dict[str, Any]) -> None:
     for option in field["options"]:
         AdapterConfig.read({field["key"]: option["value"]})
 
@@ -87,12 +87,12 @@ def test_every_choice_of_a_select_is_one_the_config_takes(field: dict[str, Any])
         ("resources.limits.cpu", "2", "cpu_limit", "2"),
     ],
 )
-def test_what_a_person_types_into_a_field_is_read(key: str, typed: str, name: str, read: object) -> None:
+def test_form_input_is_read_by_the_config(key: str, typed: str, name: str, read: object) -> None:
     assert any(field["key"] == key for field in FIELDS)
     assert getattr(AdapterConfig.read({key: typed}), name) == read
 
 
-def test_a_form_s_variables_lie_below_those_of_the_host() -> None:
+def test_form_variables_are_overridden_by_env() -> None:
     assert FORM_ENV == "envVars"
     config = AdapterConfig.read({"env": {"A": "host"}, "envVars": "A=form\nB=form"})
     assert config.env == {"A": "host", "B": "form"}
@@ -102,19 +102,19 @@ def test_a_form_s_variables_lie_below_those_of_the_host() -> None:
         AdapterConfig.read({"env": 3, "envVars": "A=1"})
 
 
-def test_the_models_offered_are_those_given() -> None:
+def test_form_offers_the_given_models() -> None:
     (field,) = [field for field in FIELDS if field["key"] == "model"]
     assert [option["value"] for option in field["options"]] == [model.id for model in DIRECT]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_the_guide_has_a_line_for_every_setting(setting: Setting) -> None:
+def test_guide_has_a_line_for_every_setting(setting: Setting) -> None:
     (line,) = [line for line in GUIDE.splitlines() if line.startswith(f"- `{setting.key}`")]
     assert setting.hint in line
     assert all(f"`{name}`" in line for name in other_names(setting.key))
 
 
-def test_the_guide_does_not_take_the_form_s_bound_on_turns_for_the_default() -> None:
+def test_guide_shows_the_config_default_of_turns() -> None:
     assert "- `maxTurnsPerRun` (integer, default 0)" in GUIDE
     assert "- `effort` or `thinkingEffort` (string)" in GUIDE
     assert GUIDE.startswith("# claude_k8s")

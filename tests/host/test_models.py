@@ -1,4 +1,4 @@
-"""Which models the host's picker offers, and which one the environment names."""
+"""The models of the host's picker, and the model that the environment names."""
 
 import pytest
 from hypothesis import given
@@ -29,17 +29,17 @@ from paperclip_claude_k8s.host.models import (
         ({"ANTHROPIC_BEDROCK_BASE_URL": " "}, False),
     ],
 )
-def test_the_environment_decides_which_list_is_offered(env: dict[str, str], bedrock: bool) -> None:  # noqa: FBT001
+def test_known_models_depend_on_bedrock_in_the_environment(env: dict[str, str], bedrock: bool) -> None:  # noqa: FBT001
     assert uses_bedrock(env) is bedrock
     assert known_models(env) == (BEDROCK if bedrock else DIRECT)
 
 
-def test_bedrock_knows_native_ids_only() -> None:
+def test_bedrock_models_have_native_ids() -> None:
     assert all("anthropic." in model.id for model in BEDROCK)
     assert not any("anthropic." in model.id for model in DIRECT)
 
 
-def test_a_model_of_the_environment_comes_first_and_once() -> None:
+def test_known_models_start_with_the_environments_model() -> None:
     own = known_models({"ANTHROPIC_MODEL": "house-blend-1"})
     assert own == (Model("house-blend-1", "house-blend-1"), *DIRECT)
     listed = known_models({"ANTHROPIC_MODEL": DIRECT[3].id})
@@ -47,14 +47,14 @@ def test_a_model_of_the_environment_comes_first_and_once() -> None:
     assert sorted(model.id for model in listed) == sorted(model.id for model in DIRECT)
 
 
-def test_what_the_api_lists_comes_before_what_only_we_know() -> None:
+def test_with_live_puts_the_api_list_first() -> None:
     live = (Model("claude-next", "Claude Next"), Model(DIRECT[0].id, "Another label"))
     models = with_live({}, live)
     assert models[:2] == live
     assert models[2:] == DIRECT[1:]
 
 
-def test_a_live_list_is_read_and_an_entry_without_a_label_keeps_its_id() -> None:
+def test_read_live_list_uses_the_id_as_missing_label() -> None:
     body = {
         "data": [
             {"type": "model", "id": "claude-next", "display_name": "Claude Next", "created_at": "2026-01-01"},
@@ -71,11 +71,11 @@ def test_a_live_list_is_read_and_an_entry_without_a_label_keeps_its_id() -> None
 
 
 @given(ANY_JSON | st.fixed_dictionaries({"data": ANY_JSON}))
-def test_any_other_answer_is_no_list_and_no_error(body: object) -> None:
+def test_read_live_list_of_any_json_never_fails(body: object) -> None:
     assert all(model.id.strip() for model in read_live_list(body))
 
 
-def test_the_model_of_the_environment_is_detected() -> None:
+def test_detect_model_of_the_environment() -> None:
     found = detect({"ANTHROPIC_MODEL": " claude-opus-5 "})
     assert found is not None
     assert (found["model"], found["provider"], found["source"]) == (
@@ -89,6 +89,6 @@ def test_the_model_of_the_environment_is_detected() -> None:
     assert on_bedrock["provider"] == "bedrock"
 
 
-def test_without_one_nothing_is_detected_since_the_cli_chooses() -> None:
+def test_detect_without_a_model_is_none() -> None:
     assert detect({}) is None
     assert detect({"ANTHROPIC_MODEL": " "}) is None

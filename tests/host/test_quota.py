@@ -1,4 +1,4 @@
-"""What the quota page shows of a subscription."""
+"""Quota windows of a subscription, from the usage API's response."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ USAGE: dict[str, Any] = {
 }
 
 
-def test_each_limit_is_a_window_with_percent_and_reset_time() -> None:
+def test_windows_have_percent_and_reset_time() -> None:
     shown = windows_of(USAGE)
     assert shown["ok"] is True
     assert shown["provider"] == "anthropic"
@@ -32,14 +32,14 @@ def test_each_limit_is_a_window_with_percent_and_reset_time() -> None:
     ]
 
 
-def test_extra_usage_that_is_off_has_no_percentage() -> None:
+def test_windows_of_disabled_extra_usage_have_no_percent() -> None:
     (window,) = windows_of({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
     assert (window["usedPercent"], window["valueLabel"]) == (None, "not enabled")
 
 
-@pytest.mark.parametrize("moment", [1767383999, 1767383999.0])
-def test_a_reset_time_in_seconds_is_read_too(moment: float) -> None:
-    (window,) = windows_of({"five_hour": {"utilization": 1, "resets_at": moment}})["windows"]
+@pytest.mark.parametrize("seconds", [1767383999, 1767383999.0])
+def test_windows_read_a_reset_time_in_seconds(seconds: float) -> None:
+    (window,) = windows_of({"five_hour": {"utilization": 1, "resets_at": seconds}})["windows"]
     assert window["resetsAt"] == "2026-01-02T19:59:59.000Z"
 
 
@@ -58,7 +58,7 @@ def test_a_reset_time_in_seconds_is_read_too(moment: float) -> None:
         )
     )
 )
-def test_any_answer_gives_windows_a_page_can_draw_or_an_error(body: object) -> None:
+def test_windows_of_any_json_are_valid_or_an_error(body: object) -> None:
     shown = windows_of(body)
     assert shown["ok"] is bool(shown["windows"])
     assert shown["ok"] or shown["error"]
@@ -66,13 +66,13 @@ def test_any_answer_gives_windows_a_page_can_draw_or_an_error(body: object) -> N
         assert window["usedPercent"] is None or 0 <= window["usedPercent"] <= 100
 
 
-def test_the_token_of_a_login_is_found_and_nothing_else_is_taken_for_one() -> None:
+def test_oauth_token_is_read_from_a_login_only() -> None:
     assert oauth_token('{"claudeAiOauth": {"accessToken": " t "}}') == "t"
     for text in ("", "{", "[]", '{"claudeAiOauth": 1}', '{"claudeAiOauth": {"accessToken": ""}}'):
         assert oauth_token(text) is None
 
 
-def test_the_other_answers_say_whether_asking_again_helps() -> None:
+def test_quota_failures_say_whether_to_retry() -> None:
     assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
     assert no_login()["ok"] is False
     assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]

@@ -1,3 +1,5 @@
+"""Masking of secrets by name, by shape and by value."""
+
 import time
 
 import pytest
@@ -33,7 +35,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
         ("PASS", False),
     ],
 )
-def test_a_name_promises_a_secret_by_the_words_in_it(name: str, secret: bool) -> None:  # noqa: FBT001
+def test_is_secret_name_looks_for_secret_words(name: str, secret: bool) -> None:  # noqa: FBT001
     assert is_secret_name(name) is secret
 
 
@@ -67,7 +69,7 @@ def test_a_name_promises_a_secret_by_the_words_in_it(name: str, secret: bool) ->
         f"jwt {JWT}",
     ],
 )
-def test_no_secret_of_a_command_line_is_shown(text: str) -> None:
+def test_redact_text_masks_secrets(text: str) -> None:
     shown = redact_text(text)
     assert MASK in shown
     assert all(part not in shown for part in (CANARY, "c4n4ry", JWT))
@@ -83,15 +85,15 @@ def test_no_secret_of_a_command_line_is_shown(text: str) -> None:
         "git log --oneline",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_redact_text_keeps_other_text(text: str) -> None:
     assert redact_text(text) == text
 
 
-def test_an_options_value_is_masked_but_not_the_option_after_it() -> None:
+def test_redact_text_keeps_an_option_after_a_secret_flag() -> None:
     assert redact_text("--use-token --verbose x") == "--use-token --verbose x"
 
 
-def test_arguments_are_masked_one_by_one() -> None:
+def test_redact_command_masks_each_argument() -> None:
     argv = [
         "--model",
         "m",
@@ -117,7 +119,7 @@ def test_arguments_are_masked_one_by_one() -> None:
 
 
 @given(st.text())
-def test_masking_never_fails_and_what_was_named_a_secret_is_gone(noise: str) -> None:
+def test_redact_text_of_any_text_masks_the_secret(noise: str) -> None:
     assert CANARY not in redact_text(f"{noise}\n--api-key {CANARY}")
     redact_command([noise, noise])
 
@@ -125,7 +127,7 @@ def test_masking_never_fails_and_what_was_named_a_secret_is_gone(noise: str) -> 
 @pytest.mark.parametrize(
     "piece", ["a", "key", "key-", '"', "'", "=", "\\", "://", "://a:", "eyJaaaa.", "- --", "=a "]
 )
-def test_masking_takes_time_in_proportion_to_the_text(piece: str) -> None:
+def test_redact_text_takes_linear_time(piece: str) -> None:
     """Eight times the text takes about eight times as long; where each part looks at all others, 64 times."""
 
     def cost(chars: int) -> float:
@@ -151,10 +153,10 @@ def test_masking_takes_time_in_proportion_to_the_text(piece: str) -> None:
         ("", False),
     ],
 )
-def test_some_values_are_secret_by_their_shape(text: str, secret: bool) -> None:  # noqa: FBT001
+def test_holds_secret_recognizes_shapes(text: str, secret: bool) -> None:  # noqa: FBT001
     assert holds_secret(text) is secret
 
 
-def test_known_values_are_masked_wherever_they_stand() -> None:
+def test_mask_values_masks_the_longest_value_first() -> None:
     text = f"x{CANARY}y {CANARY}-longer no"
     assert mask_values(text, [CANARY, f"{CANARY}-longer", "no", ""]) == f"x{MASK}y {MASK} no"

@@ -1,9 +1,11 @@
+"""The result as JSON: camelCase, without fields that were not set."""
+
 from datetime import UTC, datetime
 
 from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 
 
-def test_a_field_that_was_not_set_is_left_out() -> None:
+def test_result_leaves_out_fields_that_were_not_set() -> None:
     wire = ExecutionResult(exit_code=0).to_wire()
     assert wire == {
         "exitCode": 0,
@@ -14,11 +16,11 @@ def test_a_field_that_was_not_set_is_left_out() -> None:
     }
 
 
-def test_a_null_session_is_told_apart_from_none_at_all() -> None:
+def test_result_keeps_an_explicit_null_session() -> None:
     assert ExecutionResult(session_params=None).to_wire()["sessionParams"] is None
 
 
-def test_the_wire_is_camel_case_and_json() -> None:
+def test_result_to_wire_is_camel_case_json() -> None:
     result = ExecutionResult(
         usage=Usage(input_tokens=1, cached_input_tokens=2),
         retry_not_before=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),

@@ -1,3 +1,5 @@
+"""The session codec, and the decision whether a session is resumed."""
+
 from typing import Any
 
 import pytest
@@ -58,27 +60,27 @@ def context(session: str | None = None, **params: Any) -> ExecutionContext:
         (["s"], None),
     ],
 )
-def test_a_stored_session_is_read_in_every_spelling(raw: object, params: dict[str, str] | None) -> None:
+def test_session_is_deserialized_from_every_spelling(raw: object, params: dict[str, str] | None) -> None:
     assert deserialize(raw) == params
     assert serialize(raw) == params
     assert display_id(raw) == (params["sessionId"] if params else None)
 
 
 @given(STORED | ANY_JSON)
-def test_reading_what_was_written_changes_nothing(raw: object) -> None:
+def test_session_round_trip_changes_nothing(raw: object) -> None:
     params = deserialize(raw)
     assert deserialize(serialize(params)) == params
     assert serialize(serialize(params)) == params
 
 
-def test_the_codec_answers_to_the_wires_names() -> None:
+def test_session_codec_has_camel_case_names() -> None:
     raw = {"session_id": "s"}
     assert SESSION_CODEC.deserialize(raw) == SESSION_CODEC.serialize(raw) == {"sessionId": "s"}
     assert SESSION_CODEC.getDisplayId(raw) == SESSION_CODEC.get_display_id(raw) == "s"
     assert SESSION_CODEC.getDisplayId(None) is None
 
 
-def test_without_a_session_nothing_is_wished_and_nothing_has_to_be_explained() -> None:
+def test_resume_without_a_session_needs_no_reason() -> None:
     assert decide_resume(context(), cwd="/w") == ResumeDecision(None, None)
 
 
@@ -93,7 +95,7 @@ def test_without_a_session_nothing_is_wished_and_nothing_has_to_be_explained() -
         context(SESSION, cwd="/w", promptBundleKey="key"),
     ],
 )
-def test_a_session_that_fits_is_resumed(ctx: ExecutionContext) -> None:
+def test_resume_of_a_matching_session(ctx: ExecutionContext) -> None:
     assert decide_resume(ctx, cwd="/w", prompt_bundle_key="key").session_id == ctx.runtime.session_id
 
 
@@ -107,24 +109,24 @@ def test_a_session_that_fits_is_resumed(ctx: ExecutionContext) -> None:
         (context(SESSION, mcpServerIdentity="old"), "MCP servers changed"),
     ],
 )
-def test_a_session_that_does_not_fit_is_left_with_a_reason(ctx: ExecutionContext, reason: str) -> None:
+def test_resume_of_a_different_session_has_a_reason(ctx: ExecutionContext, reason: str) -> None:
     decision = decide_resume(ctx, cwd="/w", prompt_bundle_key="key")
     assert decision.session_id is None
     assert decision.reason is not None
     assert reason in decision.reason
 
 
-def test_a_host_that_names_the_session_alone_wants_it_resumed_with_whatever_servers_there_are() -> None:
+def test_resume_with_a_session_id_alone_compares_nothing() -> None:
     decision = decide_resume(context(SESSION), cwd="/w", prompt_bundle_key="k", mcp_identity="m")
     assert decision.session_id == SESSION
 
 
-def test_an_unknown_mcp_set_means_none_and_a_new_one_is_a_change() -> None:
+def test_resume_compares_mcp_servers_and_absent_means_none() -> None:
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
     same = context(SESSION, cwd="/w", mcpServerIdentity="m")
     assert decide_resume(same, cwd="/w", mcp_identity="m").session_id == SESSION
 
 
-def test_a_bundle_that_is_gone_counts_as_changed() -> None:
+def test_resume_with_a_missing_bundle_is_a_change() -> None:
     assert decide_resume(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None

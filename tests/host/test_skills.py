@@ -1,4 +1,4 @@
-"""The skills page: what the library holds, what an agent shall have, and what nobody knows."""
+"""The skill library, the selection, and the snapshot for the host's skills page."""
 
 from typing import Any
 
@@ -31,12 +31,12 @@ def keys(config: dict[str, Any]) -> list[str]:
     return [skill.key for skill in read_desired_skills(config, read_skill_library(config))]
 
 
-def told(config: dict[str, Any], foreign: dict[str, str] | None = None) -> dict[str, Any]:
+def snapshot_of(config: dict[str, Any], foreign: dict[str, str] | None = None) -> dict[str, Any]:
     library = read_skill_library(config)
     return snapshot("claude_k8s", library, read_desired_skills(config, library), foreign)
 
 
-def test_references_are_resolved_as_the_host_does_it() -> None:
+def test_skill_references_are_resolved_like_the_host_does() -> None:
     assert keys(a_config(an_entry("a/b/c"), desired=["C", " c ", {"key": "a/b/c"}, "zzz"])) == [
         "a/b/c",
         "zzz",
@@ -53,7 +53,7 @@ def test_references_are_resolved_as_the_host_does_it() -> None:
         ("Nobody", "nobody"),
     ],
 )
-def test_a_reference_names_one_skill_or_itself(reference: str, found: str) -> None:
+def test_skill_reference_names_one_skill_or_itself(reference: str, found: str) -> None:
     library = [
         an_entry("x/one", runtimeName="uno"),
         an_entry("x/two", runtimeName="dos"),
@@ -63,7 +63,7 @@ def test_a_reference_names_one_skill_or_itself(reference: str, found: str) -> No
     assert keys(a_config(*library, desired=[reference])) == [found]
 
 
-def test_order_is_kept_and_the_first_of_two_counts() -> None:
+def test_desired_skills_keep_their_order_and_the_first_duplicate() -> None:
     desired: list[Any] = [
         "b",
         {"key": "a", "versionId": "v1"},
@@ -76,7 +76,7 @@ def test_order_is_kept_and_the_first_of_two_counts() -> None:
     assert [(skill.key, skill.version_id) for skill in found] == [("b", None), ("a", "v1")]
 
 
-def test_the_operational_skill_is_always_there_and_first() -> None:
+def test_operational_skill_is_always_first() -> None:
     library = [an_entry("a"), an_entry(OPERATIONAL_SKILL)]
     assert keys(a_config(*library)) == [OPERATIONAL_SKILL]
     assert keys(a_config(*library, desired=["a"])) == [OPERATIONAL_SKILL, "a"]
@@ -84,12 +84,12 @@ def test_the_operational_skill_is_always_there_and_first() -> None:
     assert keys(a_config(an_entry("a"), desired=["a"])) == ["a"]
 
 
-def test_an_entry_without_a_key_goes_by_its_name_and_one_without_a_source_is_none() -> None:
+def test_library_entry_without_key_uses_its_name() -> None:
     config = a_config({"name": "n", "source": "/s"}, {"key": "k", "runtimeName": "k"}, desired=[])
     assert [(skill.key, skill.runtime_name) for skill in read_skill_library(config)] == [("n", "n")]
 
 
-def test_python_s_spelling_is_read_too() -> None:
+def test_skills_are_read_in_snake_case() -> None:
     config = {
         "paperclip_runtime_skills": [
             {
@@ -107,8 +107,8 @@ def test_python_s_spelling_is_read_too() -> None:
     assert [(skill.key, skill.version_id) for skill in read_desired_skills(config, (skill,))] == [("k", "v")]
 
 
-def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apart() -> None:
-    shown = told(
+def test_snapshot_shows_the_state_of_each_skill() -> None:
+    shown = snapshot_of(
         a_config(
             an_entry("in-use", currentVersionId="v9"),
             an_entry("idle"),
@@ -136,7 +136,7 @@ def test_the_snapshot_tells_configured_available_missing_unknown_and_foreign_apa
     assert shown["warnings"] == ["Skill who is selected but not in the company's library."]
 
 
-def test_only_wanted_skills_that_are_there_are_chosen() -> None:
+def test_available_skills_are_desired_and_not_missing() -> None:
     config = a_config(
         an_entry("a"), an_entry("b", sourceStatus="missing"), an_entry("c"), desired=["c", "b", "a", "zzz"]
     )
@@ -147,7 +147,7 @@ def test_only_wanted_skills_that_are_there_are_chosen() -> None:
     ]
 
 
-def test_the_manifest_lists_every_skill_of_the_library_once() -> None:
+def test_library_manifest_lists_every_skill_once() -> None:
     config = a_config(
         an_entry("b"),
         an_entry("a"),
@@ -181,10 +181,10 @@ def test_the_manifest_lists_every_skill_of_the_library_once() -> None:
         }
     )
 )
-def test_any_config_gives_a_snapshot_with_each_key_once_and_every_wish_among_them(
+def test_snapshot_of_any_config_has_each_key_once(
     config: dict[str, Any],
 ) -> None:
-    shown = told(config)
+    shown = snapshot_of(config)
     listed = [entry["key"] for entry in shown["entries"]]
     assert len(set(listed)) == len(listed)
     assert set(shown["desiredSkills"]) == {entry["key"] for entry in shown["entries"] if entry["desired"]}

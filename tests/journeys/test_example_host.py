@@ -9,7 +9,7 @@ def test_adapter_is_found_by_its_entry_point() -> None:
     assert adapter.type == "claude_k8s"
 
 
-async def test_two_agents_run_at_once(site: Site) -> None:
+async def test_example_host_runs_two_agents(site: Site) -> None:
     config = {
         **site.config,
         **SMALL,

@@ -1,4 +1,4 @@
-"""A host's process beside the bridge: speaks its lines, acknowledges when told to."""
+"""A host of the bridge: starts the process, sends lines, and acknowledges callbacks."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> Json:
-    """What a host hands in for one run on that cluster."""
+    """Return the context of one run on that cluster, as JSON."""
     config = {
         "kubeconfig": str(cluster.kubeconfig),
         "image": "local/agent:1",
@@ -39,10 +39,10 @@ def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> 
 
 @dataclass(slots=True)
 class Peer:
-    """The bridge's process and what it has said."""
+    """The bridge's process, and every message received from it."""
 
     process: asyncio.subprocess.Process
-    heard: list[Json] = field(default_factory=list)
+    received: list[Json] = field(default_factory=list)
     acknowledges: bool = True
     _calls: int = 0
 
@@ -54,7 +54,7 @@ class Peer:
         self.process.stdin.write(line)
 
     def call(self, method: str, **params: Any) -> int:
-        """Its id."""
+        """Send a call and return its id."""
         self._calls += 1
         self.send({"type": "call", "id": self._calls, "method": method, "params": params})
         return self._calls
@@ -63,42 +63,42 @@ class Peer:
         self.send({"type": "ack", "id": message["id"], "n": message["n"]})
 
     async def next(self) -> Json:
-        """The next message; callbacks are acknowledged on the way."""
+        """Return the next message; a callback is acknowledged if `acknowledges` is set."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         assert line, "the bridge has ended"
         message: Json = json.loads(line)
-        self.heard.append(message)
+        self.received.append(message)
         if message["type"] == "callback" and self.acknowledges:
             self.acknowledge(message)
         return message
 
     async def answer(self, call: int | None) -> Json:
-        """The result or error of that call."""
+        """Return the result or error of the call."""
         while True:
             message = await self.next()
             if message["type"] in {"result", "error"} and message["id"] == call:
                 return message
 
     async def callback(self, call: int, name: str, holding: str = "") -> Json:
-        """The next callback of that name, with a text of its arguments."""
+        """Return the next callback of this name whose arguments contain `holding`."""
         while True:
             message = await self.next()
             if (message.get("id"), message.get("name")) == (call, name) and holding in str(message["args"]):
                 return message
 
     def of(self, call: int, name: str) -> list[Json]:
-        return [m for m in self.heard if m["type"] == "callback" and (m["id"], m["name"]) == (call, name)]
+        return [m for m in self.received if m["type"] == "callback" and (m["id"], m["name"]) == (call, name)]
 
     def stdout_of(self, call: int) -> str:
-        """What the host's log of that run would hold of the agent's own output."""
+        """Return the agent's own output, as the host's log of the run would have it."""
         chunks = [message["args"] for message in self.of(call, "onLog")]
         return "".join(
             text for stream, text in chunks if stream == "stdout" and not text.startswith("[paperclip]")
         )
 
     async def leave(self) -> tuple[int, str]:
-        """Close the pipe, as a host that went away; exit code and all of stderr."""
+        """Close the pipe, as a host that goes away; return exit code and stderr."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return await self.end()
@@ -106,9 +106,9 @@ class Peer:
     async def end(self) -> tuple[int, str]:
         assert self.process.stderr is not None
         assert self.process.stdout is not None
-        told = (await self.process.stderr.read()).decode()
+        stderr = (await self.process.stderr.read()).decode()
         await self.process.stdout.read()
-        return await self.process.wait(), told
+        return await self.process.wait(), stderr
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -116,7 +116,7 @@ class Peer:
 
 @asynccontextmanager
 async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) -> AsyncIterator[Peer]:
-    """A bridge that was greeted; ended with the block, if it is still there."""
+    """Start a bridge, send the hello if `greet`, and end it with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "paperclip_claude_k8s.bridge"),
         stdin=-1,

@@ -1,4 +1,4 @@
-"""The Node package as a host in Node uses it."""
+"""Runs the npm package in a minimal Node host."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from tests.support.programs import program
 
 HOST = Path(__file__).with_name("node_host.mjs")
 PATIENCE = 50.0
-"""Seconds; a host that nothing keeps alive ends by itself."""
+"""Seconds for all steps; the host exits by itself when nothing keeps it alive."""
 
 
 async def node_host(
     folder: Path, steps: Sequence[Any], env: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """`{answers, heard}` by the steps' names, and stderr. Steps in a list go at once."""
+    """Run steps, an inner list of them concurrently; return `{answers, callbacks}` by step, and stderr."""
     process = await asyncio.create_subprocess_exec(
         *(program("node"), "--no-warnings", str(HOST)),
         stdin=-1,
@@ -26,9 +26,9 @@ async def node_host(
         stderr=-1,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": SOURCE, **(env or {})},
     )
-    asked = json.dumps({"folder": str(folder), "steps": steps}).encode()
+    stdin = json.dumps({"folder": str(folder), "steps": steps}).encode()
     async with asyncio.timeout(PATIENCE):
-        out, err = await process.communicate(asked)
+        out, err = await process.communicate(stdin)
     assert process.returncode == 0, err.decode()
-    told: dict[str, Any] = json.loads(out)
-    return told, err.decode()
+    outcome: dict[str, Any] = json.loads(out)
+    return outcome, err.decode()

@@ -1,5 +1,5 @@
-// A Paperclip-like host in Node, as small as can be: loads a package by its folder and does what it is told.
-// stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {answers, heard, ...}, one JSON object.
+// A minimal Paperclip-like host in Node: loads a package from its folder and runs the given steps.
+// stdin: {folder, steps: [{name, method, ctx, ...}]}, one JSON object; stdout: {answers, callbacks, ...}, one JSON object.
 import fs from "node:fs";
 import { pathToFileURL } from "node:url";
 import path from "node:path";
@@ -8,11 +8,11 @@ const { folder, steps } = JSON.parse(fs.readFileSync(0, "utf8"));
 const manifest = JSON.parse(fs.readFileSync(path.join(folder, "package.json"), "utf8"));
 const { createServerAdapter } = await import(pathToFileURL(path.join(folder, manifest.exports["."])).href);
 const adapter = createServerAdapter();
-const heard = {}; // by step
+const callbacks = {}; // by step
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function aContext(step) {
-  const log = (heard[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, atOnce: 0 });
+  const log = (callbacks[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, atOnce: 0 });
   const stop = new AbortController();
   let inside = 0;
   let last = 0;
@@ -45,7 +45,7 @@ function killBridge() {
   for (const pid of children) if (pid) process.kill(Number(pid), "SIGKILL");
 }
 
-async function take(step) {
+async function run(step) {
   if (step.method === "execute") return adapter.execute(aContext(step));
   if (step.method === "codec") return step.values.map((value) => ({
     deserialize: adapter.sessionCodec.deserialize(value),
@@ -61,8 +61,8 @@ const answers = {};
 for (const step of steps) {
   const steps_ = Array.isArray(step) ? step : [step];
   await Promise.all(steps_.map(async (one) => {
-    answers[one.name] = await take(one).then((value) => value, (error) => ({ thrown: String(error) }));
+    answers[one.name] = await run(one).then((value) => value, (error) => ({ thrown: String(error) }));
   }));
 }
-// No process.exit: that nothing of the package keeps a host alive is part of the test.
-fs.writeSync(1, JSON.stringify({ answers, heard }));
+// No process.exit: the test also checks that the package does not keep the process alive.
+fs.writeSync(1, JSON.stringify({ answers, callbacks }));
