@@ -58,7 +58,7 @@ NO_RESULT = (
         ),
     ],
 )
-def test_a_partial_run_is_told(
+def test_build_partial_run_error(
     code: int | None, model: str, stdout: str, state: Terminated | None, text: str
 ) -> None:
     assert helpers.build_partial_run_error(code, model, stdout, state) == text
@@ -77,11 +77,11 @@ def test_a_partial_run_is_told(
         (None, "pod state unavailable — exit cause unknown"),
     ],
 )
-def test_a_truncation_has_a_cause(state: Terminated | None, text: str) -> None:
+def test_describe_truncation_cause(state: Terminated | None, text: str) -> None:
     assert helpers.describe_truncation_cause(state) == text
 
 
-def test_a_truncation_nobody_saw_says_what_was_seen() -> None:
+def test_describe_truncation_cause_without_container_state() -> None:
     gone = helpers.describe_truncation_cause(None, pod_missing=True)
     assert gone.startswith("pod is gone — Job pod was removed (eviction, preemption, or external delete)")
     late = helpers.describe_truncation_cause(None, pod_missing=False, phase="Running")
@@ -97,11 +97,11 @@ def test_a_truncation_nobody_saw_says_what_was_seen() -> None:
     ]
     + [(word, False) for word in ("running", "queued", "pending", "unknown", "", None)],
 )
-def test_only_a_cancellation_aborts(status: str | None, aborts: bool) -> None:  # noqa: FBT001
+def test_should_abort_only_for_cancellation(status: str | None, aborts: bool) -> None:  # noqa: FBT001
     assert helpers.should_abort_for_cancellation(status) is aborts
 
 
-def test_a_404_is_known() -> None:
+def test_is_k8s_404_for_cluster_error() -> None:
     assert helpers.is_k8s_404(ClusterError(404, "NotFound", "no such job"))
     assert not helpers.is_k8s_404(ClusterError(None, "Timeout", "404"))
     assert not helpers.is_k8s_404(ClusterError(500, "InternalError", "HTTP-Code: 404"))
@@ -131,7 +131,7 @@ class ClientError(Exception):
         (ClientError("HTTP-Code: 4040"), False),
     ],
 )
-def test_a_404_of_another_client_is_known(error: Exception, is_404: bool) -> None:  # noqa: FBT001
+def test_is_k8s_404_for_other_clients(error: Exception, is_404: bool) -> None:  # noqa: FBT001
     assert helpers.is_k8s_404(error) is is_404
 
 
@@ -148,11 +148,11 @@ def test_a_404_of_another_client_is_known(error: Exception, is_404: bool) -> Non
         ),
     ],
 )
-def test_a_failure_is_described_where_it_has_words(result: dict[str, object], text: str | None) -> None:
+def test_describe_claude_failure(result: dict[str, object], text: str | None) -> None:
     assert helpers.describe_claude_failure(result) == text
 
 
-def test_output_of_another_json_writer_is_known_and_a_signal_is_named() -> None:
+def test_build_partial_run_error_with_other_json_spacing_or_a_signal() -> None:
     told = helpers.build_partial_run_error(1, MODEL, json.dumps({"type": "system", "model": MODEL}))
     assert told == AFTER_INIT
     killed = helpers.build_partial_run_error(143, MODEL, INIT)
@@ -162,7 +162,7 @@ def test_output_of_another_json_writer_is_known_and_a_signal_is_named() -> None:
     )
 
 
-def test_a_pod_that_ended_unheard_is_described() -> None:
+def test_describe_pod_terminated_error() -> None:
     ended = ContainerSnapshot("claude", Terminated(1, "Error"))
     sidecar = ContainerSnapshot("dind", Terminated(0, "Completed"))
     tell = helpers.describe_pod_terminated_error
@@ -182,12 +182,12 @@ def test_a_pod_that_ended_unheard_is_described() -> None:
         (Claimant("run-2", "task-2"), "k8s_concurrent_run_blocked"),
     ],
 )
-def test_an_orphan_is_judged_by_its_labels(who: Claimant, code: str | None) -> None:
+def test_classify_orphan(who: Claimant, code: str | None) -> None:
     failure = helpers.classify_orphan(a_job(run="run-1", task="task-1"), who)
     assert (None if failure is None else str(failure.code)) == code
 
 
-def test_results_are_told_apart() -> None:
+def test_result_predicates() -> None:
     assert helpers.is_claude_max_turns_result({"subtype": "error_max_turns"})
     assert helpers.is_claude_max_turns_result({"terminal_reason": "max_turns"})
     assert helpers.is_claude_max_turns_result({"stop_reason": "max_turns"})
@@ -201,7 +201,7 @@ def test_results_are_told_apart() -> None:
     assert not helpers.is_claude_unknown_session_error({"result": "fine"})
 
 
-def test_a_login_address_is_found_without_what_stands_around_it() -> None:
+def test_extract_claude_login_url() -> None:
     text = "Please visit (https://claude.ai/oauth/authorize?x=1). Thanks, https://example.com/other"
     assert helpers.extract_claude_login_url(text) == "https://claude.ai/oauth/authorize?x=1"
     assert helpers.extract_claude_login_url("see https://example.com") is None
@@ -219,7 +219,7 @@ def test_a_login_address_is_found_without_what_stands_around_it() -> None:
         ("ab", "cd", 0, ""),
     ],
 )
-def test_a_tail_is_kept_at_a_character_s_boundary(kept: str, chunk: str, cap: int, tail: str) -> None:
+def test_append_with_byte_cap(kept: str, chunk: str, cap: int, tail: str) -> None:
     assert helpers.append_with_byte_cap(kept, chunk, cap) == tail
 
 
@@ -227,5 +227,5 @@ def test_a_tail_is_kept_at_a_character_s_boundary(kept: str, chunk: str, cap: in
     ("text", "value"),
     [("3", 3), ('{"a":[]}', {"a": []}), ("null", None), ("{", None), ("", None), ("x", None)],
 )
-def test_any_json_value_is_read_and_anything_else_is_none(text: str, value: object) -> None:
+def test_parse_json(text: str, value: object) -> None:
     assert helpers.parse_json(text) == value

@@ -38,7 +38,7 @@ async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lamb
 
 
 @pytest.mark.looptime
-async def test_an_image_with_the_cli_passes_and_tells_its_version(tmp_path: Path) -> None:
+async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
     output = ((0.1, b"2.1.251 (Claude Code)\n"), (0.2, b"\x1e0123abcd b 22 1\n"))
     checkup = await probed(tmp_path, Life(output=output))
     assert (checkup.status, complaints(checkup)) == ("pass", [])
@@ -46,7 +46,7 @@ async def test_an_image_with_the_cli_passes_and_tells_its_version(tmp_path: Path
 
 
 @pytest.mark.looptime
-async def test_an_image_without_the_cli_fails_with_what_the_shell_said(tmp_path: Path) -> None:
+async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> None:
     said = b"\x1e0123abcd e sh: claude: not found\n"
     checkup = await probed(tmp_path, Life(output=((0.1, said),), exit_code=127))
     (line,) = complaints(checkup)
@@ -56,7 +56,7 @@ async def test_an_image_without_the_cli_fails_with_what_the_shell_said(tmp_path:
 
 
 @pytest.mark.looptime
-async def test_an_image_that_is_never_pulled_says_what_it_waits_for(tmp_path: Path) -> None:
+async def test_probe_timeout_says_what_it_waits_for(tmp_path: Path) -> None:
     waiting = ((NEVER, "ImagePullBackOff", "Back-off pulling image"),)
     checkup = await probed(tmp_path, Life(waiting=waiting))
     (line,) = complaints(checkup)
@@ -65,7 +65,7 @@ async def test_an_image_that_is_never_pulled_says_what_it_waits_for(tmp_path: Pa
 
 
 @pytest.mark.looptime
-async def test_an_image_that_cannot_have_that_name_fails_at_once(tmp_path: Path) -> None:
+async def test_probe_with_invalid_image_fails_at_once(tmp_path: Path) -> None:
     waiting = ((NEVER, "InvalidImageName", "couldn't parse image reference"),)
     checkup = await probed(tmp_path, Life(waiting=waiting))
     (line,) = complaints(checkup)
@@ -74,7 +74,7 @@ async def test_an_image_that_cannot_have_that_name_fails_at_once(tmp_path: Path)
 
 
 @pytest.mark.looptime
-async def test_a_secret_that_is_refused_takes_the_probe_back(tmp_path: Path) -> None:
+async def test_probe_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None:
     def refuse(fake: Any) -> None:
         fake.faults.refuse("create", "secrets", 403, message="exceeded quota: secrets")
 
@@ -85,7 +85,7 @@ async def test_a_secret_that_is_refused_takes_the_probe_back(tmp_path: Path) -> 
 
 
 @pytest.mark.looptime
-async def test_where_a_run_could_not_start_no_probe_is_started(tmp_path: Path) -> None:
+async def test_probe_is_skipped_if_no_run_could_start(tmp_path: Path) -> None:
     def deny(fake: Any) -> None:
         fake.faults.denied.add(("create", "secrets"))
 
@@ -94,7 +94,7 @@ async def test_where_a_run_could_not_start_no_probe_is_started(tmp_path: Path) -
 
 
 @pytest.mark.looptime
-async def test_a_test_that_is_cancelled_takes_its_probe_along(tmp_path: Path) -> None:
+async def test_cancelled_test_deletes_its_probe(tmp_path: Path) -> None:
     async with open_bench(tmp_path, a_life(Life(ends_at=NEVER))) as bench:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(bench.test(probe=True))
@@ -104,7 +104,7 @@ async def test_a_test_that_is_cancelled_takes_its_probe_along(tmp_path: Path) ->
         assert list(bench.fake.store.list(JOBS)) == []
 
 
-async def test_on_the_development_cluster_the_relay_runs_the_command() -> None:
+async def test_probe_runs_on_the_development_cluster() -> None:
     async with DevCluster.start() as cluster:
         adapter = Adapter(ProcessSettings(env={}))
         config = {"kubeconfig": str(cluster.kubeconfig), "image": "x", "namespace": NAMESPACE}

@@ -70,7 +70,7 @@ async def use_everything(gateway: Gateway) -> None:
 
 
 @pytest.mark.looptime
-async def test_the_table_names_every_right_the_gateway_makes_use_of_and_no_other(tmp_path: Path) -> None:
+async def test_rights_are_exactly_those_the_gateway_uses(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
         await use_everything(fake.gateway)
         assert {(verb, resource) for verb, resource, _ in fake.calls.made} == {
@@ -79,13 +79,13 @@ async def test_the_table_names_every_right_the_gateway_makes_use_of_and_no_other
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
-def test_each_right_names_a_resource_by_its_own_group(right: Any) -> None:
+def test_each_right_names_a_resource_with_its_api_group(right: Any) -> None:
     root = f"/apis/{right.access.group}/v1" if right.access.group else "/api/v1"
     target = parse_target(f"{root}/namespaces/ns/{right.access.resource}")
     assert isinstance(target, Target)
 
 
-def test_codes_are_unique_and_those_of_the_typescript_adapter_are_kept() -> None:
+def test_right_codes_are_unique_and_compatible() -> None:
     codes = [right.code for right in RIGHTS]
     assert len(set(codes)) == len(codes)
     theirs = {f"k8s_rbac_{what}" for what in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")}
@@ -93,25 +93,25 @@ def test_codes_are_unique_and_those_of_the_typescript_adapter_are_kept() -> None
     assert {right.level for right in RIGHTS if right.code in theirs} == {"error"}
 
 
-def test_the_role_grants_everything_the_table_needs_once_and_nothing_else() -> None:
+def test_role_grants_exactly_the_rights() -> None:
     role, _ = documents()
     assert granted(role) == Counter(NEEDED)
 
 
-def test_nothing_is_granted_with_a_wildcard_or_beyond_the_namespace() -> None:
+def test_role_has_no_wildcard_and_no_cluster_scope() -> None:
     for text in (to_yaml(documents()), to_yaml(documents(account="host:paperclip", network_policy=True))):
         assert "*" not in text
         assert "Cluster" not in text
 
 
-def test_the_binding_gives_the_role_to_the_account() -> None:
+def test_binding_gives_the_role_to_the_account() -> None:
     role, binding = documents(account="runner")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "agents"}]
     assert binding["roleRef"]["name"] == role["metadata"]["name"] == NAME
     assert {doc["metadata"]["namespace"] for doc in (role, binding)} == {"agents"}
 
 
-def test_a_host_elsewhere_may_also_read_its_own_pod_and_nothing_more_there() -> None:
+def test_host_in_another_namespace_may_read_its_own_pod() -> None:
     _, binding, at_home, home_binding = documents(account="host:runner")
     assert binding["subjects"][0] == home_binding["subjects"][0]
     assert binding["subjects"][0]["namespace"] == "host"
@@ -119,7 +119,7 @@ def test_a_host_elsewhere_may_also_read_its_own_pod_and_nothing_more_there() -> 
     assert granted(at_home) == Counter({("", "pods", "get"): 1})
 
 
-def test_the_network_policy_lets_nobody_call_an_agent_and_keeps_the_metadata_service_away() -> None:
+def test_network_policy_denies_ingress_and_metadata_service() -> None:
     policy = documents(network_policy=True)[-1]
     assert policy["kind"] == "NetworkPolicy"
     spec = policy["spec"]
@@ -131,5 +131,5 @@ def test_the_network_policy_lets_nobody_call_an_agent_and_keeps_the_metadata_ser
     assert all(rule["ports"] for rule in spec["egress"])
 
 
-def test_without_the_wish_there_is_no_network_policy() -> None:
+def test_network_policy_is_optional() -> None:
     assert [doc["kind"] for doc in documents()] == ["Role", "RoleBinding"]

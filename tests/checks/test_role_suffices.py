@@ -31,7 +31,7 @@ async def strict() -> AsyncIterator[DevCluster]:
         yield cluster
 
 
-async def test_a_run_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
+async def test_role_suffices_for_a_run(strict: DevCluster) -> None:
     adapter, heard = Adapter(ProcessSettings(env={})), Heard()
     try:
         result = await adapter.execute(
@@ -50,7 +50,7 @@ async def test_a_run_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
     assert list(strict.store.list(SECRETS)) == []
 
 
-async def test_the_environment_test_needs_nothing_beyond_the_role(strict: DevCluster) -> None:
+async def test_role_suffices_for_the_environment_test(strict: DevCluster) -> None:
     adapter = Adapter(ProcessSettings(env={}))
     config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     try:
@@ -61,7 +61,7 @@ async def test_the_environment_test_needs_nothing_beyond_the_role(strict: DevClu
     assert found(checkup, "k8s_probe_passed")
 
 
-async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None:
+async def test_denied_right_is_found_over_http(strict: DevCluster) -> None:
     strict.faults.denied.add(("watch", "pods"))
     adapter = Adapter(ProcessSettings(env={}))
     config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
@@ -72,7 +72,7 @@ async def test_a_denied_right_is_found_over_the_wire(strict: DevCluster) -> None
     assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
 
 
-async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevCluster) -> None:
+async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None:
     words = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
     strict.faults.warnings.extend(words)
     adapter = Adapter(ProcessSettings(env={}))
@@ -89,9 +89,7 @@ async def test_warnings_come_over_the_wire_as_they_were_written(strict: DevClust
 @pytest.mark.parametrize(
     "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
 )
-async def test_a_run_goes_through_without_a_right_that_is_only_warned_of(
-    tmp_path: Path, right: Right
-) -> None:
+async def test_run_succeeds_without_a_right_that_is_only_a_warning(tmp_path: Path, right: Right) -> None:
     life = Life(output=((0.0, capture("02")),), ends_at=2.0)
     async with open_bench(tmp_path, life) as bench:
         bench.fake.faults.denied.add((right.access.verb, right.resource))

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.verdict.result_builder import billing_of
         ({"CLAUDE_CODE_USE_BEDROCK"}, "none", False, "subscription", "anthropic"),
     ],
 )
-def test_the_cli_s_own_word_counts_and_bedrock_before_it(
+def test_billing_prefers_bedrock_then_the_reported_key_source(
     names: set[str],
     source: str,
     on_bedrock: bool,  # noqa: FBT001

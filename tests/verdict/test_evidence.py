@@ -137,7 +137,7 @@ EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     ROWS,
     ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)],
 )
-def test_the_host_hears_code_family_and_evidence(
+def test_result_has_code_family_and_evidence(
     failure: Failure,
     code: str,
     evidence: str,
@@ -157,10 +157,10 @@ def test_the_host_hears_code_family_and_evidence(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row[1]}-{number}" for number, row in enumerate(ROWS)])
-def test_the_marker_can_be_switched_off(row: tuple[Failure, str, str, str | None, bool]) -> None:
+def test_continuation_marker_can_be_switched_off(row: tuple[Failure, str, str, str | None, bool]) -> None:
     wire = early_failure(row[0], ResultInputs(now=NOW, continuation_marker=False)).to_wire()
     assert "conversationContinuation" not in wire["resultJson"]
 
 
-def test_every_code_has_a_row() -> None:
+def test_every_error_code_has_an_evidence_row() -> None:
     assert {row[1] for row in ROWS} == {str(code) for code in ErrorCode}

@@ -28,58 +28,58 @@ from paperclip_claude_k8s.verdict.slot import (
 WE = Claimant(run="run-1", task="task-1")
 
 
-def test_no_job_means_the_slot_is_free() -> None:
+def test_slot_without_jobs_is_free() -> None:
     assert judge_slot([], WE) == Free()
 
 
-def test_finished_jobs_do_not_hold_the_slot() -> None:
+def test_collected_finished_jobs_do_not_block() -> None:
     job = a_job(run="other", conditions=finished())
     assert judge_slot([job], WE) == Free(unclaimed=(job,))
 
 
-def test_a_living_job_of_another_run_blocks_and_is_named() -> None:
+def test_live_job_of_another_run_blocks_and_is_named() -> None:
     job = a_job("their-job", run="other")
     verdict = judge_slot([job], WE, {job.ref.uid})
     assert isinstance(verdict, Blocked)
     assert "their-job" in verdict.failure.message
 
 
-def test_our_own_earlier_attempt_is_adopted_newest_first() -> None:
+def test_own_jobs_are_adopted_newest_first() -> None:
     older = a_job("older")
     newer = a_job("newer", created=datetime(2026, 2, 1, tzinfo=UTC))
     assert judge_slot([older, newer], WE) == Adopt(newer, own=True)
 
 
-def test_a_job_this_process_runs_already_is_never_adopted() -> None:
+def test_job_held_by_this_process_is_not_adopted() -> None:
     job = a_job()
     assert isinstance(judge_slot([job], WE, {job.ref.uid}), Blocked)
 
 
-def test_a_pod_whose_job_is_deleted_or_gone_is_waited_for_until_it_has_ended() -> None:
+def test_running_pod_of_a_deleted_job_is_waited_for() -> None:
     pod = a_pod(Running())
     for jobs in ([a_job(run="other", deleting=True)], []):
         assert judge_slot(jobs, WE, pods=[pod]) == PodsRemaining((pod,))
         assert judge_slot(jobs, WE, pods=[replace(pod, phase="Failed")]) == Free()
 
 
-def test_the_pod_of_a_job_that_was_answered_early_is_waited_for() -> None:
+def test_running_pod_of_a_collected_job_is_waited_for() -> None:
     pod = a_pod(Running())
     taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"}, conditions=finished("Failed"))
     assert judge_slot([taken], WE, pods=[pod]) == PodsRemaining((pod,))
 
 
-def test_the_pod_of_a_finished_job_that_is_adopted_is_not_waited_for() -> None:
+def test_pod_of_an_adopted_finished_job_is_not_waited_for() -> None:
     ours = a_job(run="run-1", conditions=finished())
     assert judge_slot([ours], WE, pods=[a_pod(Running())]) == Adopt(ours, own=True)
 
 
-def test_the_pod_of_another_task_is_in_nobodys_way_where_the_scope_is_the_task() -> None:
+def test_pod_of_another_task_does_not_block_in_task_scope() -> None:
     pod = replace(a_pod(Running()), labels={TASK_LABEL: "task-2"})
     assert judge_slot([], Claimant("run-1", "task-1", only_task=True), pods=[pod]) == Free()
     assert judge_slot([], Claimant("run-1", "task-2", only_task=True), pods=[pod]) == PodsRemaining((pod,))
 
 
-def test_other_tasks_do_not_count_when_the_scope_is_the_task() -> None:
+def test_job_of_another_task_does_not_block_in_task_scope() -> None:
     other = a_job(run="other", task="task-2")
     assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), {other.ref.uid}) == Free()
     assert isinstance(judge_slot([other], WE), Blocked)
@@ -90,9 +90,7 @@ SESSIONS = ("s1", "s2", None)
 
 @pytest.mark.parametrize("theirs", SESSIONS)
 @pytest.mark.parametrize("ours", SESSIONS)
-def test_an_orphan_of_our_task_is_adopted_unless_both_have_a_session_and_they_differ(
-    theirs: str | None, ours: str | None
-) -> None:
+def test_orphan_of_same_task_is_adopted_unless_sessions_differ(theirs: str | None, ours: str | None) -> None:
     labels = {RUN_LABEL: "other", TASK_LABEL: "task-1"} | ({SESSION_LABEL: theirs} if theirs else {})
     job = a_job(labels=labels)
     verdict = judge_slot([job], Claimant("run-1", "task-1", ours))
@@ -114,7 +112,7 @@ def test_an_orphan_of_our_task_is_adopted_unless_both_have_a_session_and_they_di
         ("task-2", "task-1", "k8s_concurrent_run_blocked"),
     ],
 )
-def test_an_orphan_of_another_or_an_unknown_task_is_left_alone(
+def test_orphan_of_another_or_unknown_task_is_not_adopted(
     theirs: str | None, ours: str | None, code: str
 ) -> None:
     job = a_job(labels={RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {}))
@@ -123,18 +121,18 @@ def test_an_orphan_of_another_or_an_unknown_task_is_left_alone(
     assert verdict.failure.code == code
 
 
-def test_orphans_are_left_alone_when_the_config_says_so() -> None:
+def test_orphan_is_not_adopted_if_configured() -> None:
     verdict = judge_slot([a_job(run="other")], Claimant("run-1", "task-1", adopts_orphans=False))
     assert isinstance(verdict, Blocked)
     assert verdict.failure.code == "k8s_concurrent_run_blocked"
 
 
-def test_a_second_living_orphan_means_that_nothing_is_adopted() -> None:
+def test_two_live_orphans_block() -> None:
     jobs = [a_job("one", run="other"), a_job("two", run="another")]
     assert isinstance(judge_slot(jobs, WE), Blocked)
 
 
-def test_our_own_job_goes_before_a_newer_orphan_and_both_together_block() -> None:
+def test_own_job_beside_a_newer_orphan_blocks() -> None:
     ours, newer = a_job("ours"), a_job("newer", run="other", created=datetime(2026, 2, 1, tzinfo=UTC))
     verdict = judge_slot([ours, newer], WE)
     assert isinstance(verdict, Blocked)
@@ -156,7 +154,7 @@ WAKE = {"paperclip.io/wake-digest": "d1"}
         ("other", WAKE | {"paperclip.io/result-taken": "yes"}, False),
     ],
 )
-def test_a_finished_job_is_adopted_only_if_it_answers_this_wake(
+def test_finished_job_is_adopted_only_for_the_same_wake(
     run: str,
     annotations: dict[str, str],
     adopted: bool,  # noqa: FBT001
@@ -170,7 +168,7 @@ def test_a_finished_job_is_adopted_only_if_it_answers_this_wake(
         assert verdict == Free(() if taken else (job,))
 
 
-def test_a_living_job_goes_before_a_finished_one() -> None:
+def test_live_job_precedes_a_finished_one() -> None:
     done = a_job("done", annotations=WAKE, conditions=finished())
     assert judge_slot([done, a_job("live")], Claimant("run-1", "task-1", wake="d1")) == Adopt(
         a_job("live"), own=True
@@ -178,12 +176,12 @@ def test_a_living_job_goes_before_a_finished_one() -> None:
 
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
-def test_an_answered_job_whose_condition_is_late_is_nobodys_orphan(task: str) -> None:
+def test_collected_job_with_late_condition_is_no_orphan(task: str) -> None:
     job = a_job(run="other", task=task, annotations={"paperclip.io/result-taken": "yes"})
     assert judge_slot([job], WE) == Free()
 
 
-def test_a_job_held_for_another_run_is_in_the_way_while_it_lives() -> None:
+def test_live_detached_job_blocks() -> None:
     """SPEC 12: only a call that names the run adopts it, whatever became of the shell that started it."""
     job = a_job("theirs", run="other", task="task-1")
     verdict = judge_slot([job], WE, detached={job.ref.uid})
@@ -191,14 +189,14 @@ def test_a_job_held_for_another_run_is_in_the_way_while_it_lives() -> None:
     assert "theirs" in verdict.failure.message
 
 
-def test_a_finished_job_held_for_another_run_waits_for_it_and_blocks_nobody() -> None:
+def test_finished_detached_job_does_not_block() -> None:
     job = a_job(run="other", conditions=finished())
     again = Claimant(run="run-1", task="task-1", retry_of="other")
     assert judge_slot([job], WE, detached={job.ref.uid}) == Free()
     assert judge_slot([job], again, detached={job.ref.uid}) == Free()
 
 
-def test_a_job_held_for_another_run_is_waited_for_while_it_is_deleted() -> None:
+def test_deleting_detached_job_is_waited_for() -> None:
     job, pod = a_job(run="other", deleting=True), a_pod(Running())
     assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == PodsRemaining((pod,))
 
@@ -208,7 +206,7 @@ NAMELESS = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: ""}, {TASK_LABEL: "task-2"}])
-def test_a_run_without_a_run_label_does_not_take_another_unlabelled_job_for_its_own(
+def test_unlabelled_run_does_not_own_an_unlabelled_job(
     labels: dict[str, str],
 ) -> None:
     verdict = judge_slot([a_job("theirs", labels=labels)], NAMELESS)
@@ -218,7 +216,7 @@ def test_a_run_without_a_run_label_does_not_take_another_unlabelled_job_for_its_
 
 @pytest.mark.parametrize("labels", [{}, {TASK_LABEL: "task-1"}])
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_run_without_a_run_label_knows_its_own_job_by_its_name(
+def test_unlabelled_run_owns_a_job_by_name(
     labels: dict[str, str],
     ended: bool,  # noqa: FBT001
 ) -> None:
@@ -226,7 +224,7 @@ def test_a_run_without_a_run_label_knows_its_own_job_by_its_name(
     assert judge_slot([job], NAMELESS) == Adopt(job, own=True)
 
 
-def test_a_job_that_lost_its_run_label_is_still_known_by_its_name() -> None:
+def test_job_without_run_label_is_owned_by_name() -> None:
     job = a_job("ours", labels={})
     assert judge_slot([job], Claimant("run-1", "task-1", names=frozenset({"ours"}))) == Adopt(job, own=True)
 
@@ -235,7 +233,7 @@ def test_a_job_that_lost_its_run_label_is_still_known_by_its_name() -> None:
     ("theirs", "ours"), [("task-2", "task-1"), ("task-2", None), (None, "task-1"), (None, None)]
 )
 @pytest.mark.parametrize("claim", [Claimant("run-1", wake="d1"), Claimant("run-1", retry_of="other")])
-def test_a_finished_job_of_another_or_an_unknown_task_answers_nobody_else(
+def test_finished_job_of_another_task_is_not_adopted(
     theirs: str | None, ours: str | None, claim: Claimant
 ) -> None:
     labels = {RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {})
@@ -243,18 +241,18 @@ def test_a_finished_job_of_another_or_an_unknown_task_answers_nobody_else(
     assert judge_slot([job], replace(claim, task=ours)) == Free(unclaimed=(job,))
 
 
-def test_a_finished_job_of_our_run_and_another_task_is_no_answer() -> None:
+def test_finished_own_job_of_another_task_is_not_adopted() -> None:
     job = a_job(task="task-2", annotations=WAKE, conditions=finished())
     assert judge_slot([job], Claimant("run-1", "task-1", wake="d1")) == Free(unclaimed=(job,))
 
 
 @pytest.mark.parametrize("task", ["task-1", None])
-def test_a_finished_job_of_our_own_run_needs_no_task_to_be_ours(task: str | None) -> None:
+def test_finished_own_job_without_task_is_adopted(task: str | None) -> None:
     job = a_job(labels={RUN_LABEL: "run-1"}, conditions=finished())
     assert judge_slot([job], Claimant("run-1", task)) == Adopt(job, own=True)
 
 
-def test_runs_without_a_task_are_in_each_others_way_where_the_slot_is_a_task() -> None:
+def test_runs_without_task_exclude_each_other_in_task_scope() -> None:
     """Not known to be different is in the way; not known to be the same is not adopted."""
     one, two = a_job("one", labels={RUN_LABEL: "other"}), a_job("two", labels={})
     verdict = judge_slot([one], Claimant("run-1", only_task=True))
@@ -287,9 +285,7 @@ CLAIMANTS = st.builds(
 
 
 @given(jobs_with_gaps(), CLAIMANTS)
-def test_nothing_that_is_missing_ever_decides_that_two_runs_are_the_same(
-    job: JobSnapshot, who: Claimant
-) -> None:
+def test_missing_ids_never_identify_a_run(job: JobSnapshot, who: Claimant) -> None:
     """Whatever is adopted is so for a value that both sides have, or for the Job's name."""
 
     def shared(key: str, value: str | None) -> bool:

@@ -38,24 +38,24 @@ def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool =
 
 
 @pytest.mark.parametrize("now", [Running(), Terminated(0), Terminated(1, "Error")])
-def test_a_container_that_runs_or_has_run_can_be_listened_to(now: Running | Terminated) -> None:
+def test_started_container_can_be_read(now: Running | Terminated) -> None:
     pod = a_pod(now, phase="Failed" if isinstance(now, Terminated) else "Running")
     assert judged(a_job(), pod) == AgentStarted(pod)
 
 
-def test_before_the_pod_exists_the_schedule_budget_runs() -> None:
+def test_missing_pod_uses_the_schedule_budget() -> None:
     verdict = judged(a_job(), None)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.SCHEDULE
 
 
-def test_a_suspended_job_costs_no_budget() -> None:
+def test_queued_suspended_job_uses_no_budget() -> None:
     verdict = judged(a_job(suspended=True, labels=QUEUE), None)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.NONE
 
 
-def test_a_suspended_job_that_no_queue_will_admit_runs_the_schedule_budget() -> None:
+def test_suspended_job_without_queue_uses_the_schedule_budget() -> None:
     verdict = judged(a_job(suspended=True), None)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.SCHEDULE
@@ -63,7 +63,7 @@ def test_a_suspended_job_that_no_queue_will_admit_runs_the_schedule_budget() -> 
 
 
 @pytest.mark.parametrize(("gone", "budget"), [(True, StartBudget.NONE), (False, StartBudget.START)])
-def test_a_pod_that_a_queue_took_back_is_waited_for_again_also_once_it_has_failed(
+def test_pod_suspended_by_queue_is_waited_for_even_if_failed(
     gone: bool,  # noqa: FBT001
     budget: StartBudget,
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_pod_that_a_queue_took_back_is_waited_for_again_also_once_it_has_faile
     assert verdict.budget is budget
 
 
-def test_a_pod_whose_job_was_admitted_again_is_waited_for_until_it_has_gone() -> None:
+def test_old_pod_of_a_readmitted_job_is_waited_for() -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     known = Known(job=a_job(labels=QUEUE), pod=pod, stopped_by_job="suspended")
     assert isinstance(judge_start(known), StillWaiting)
@@ -81,7 +81,7 @@ def test_a_pod_whose_job_was_admitted_again_is_waited_for_until_it_has_gone() ->
     assert isinstance(judge_start(replace(known, pod_gone=True)), LostBeforeStart)
 
 
-def test_a_pod_that_a_queue_takes_back_is_not_told_by_its_init_containers_end() -> None:
+def test_pod_suspended_by_queue_ignores_init_exit_code() -> None:
     init = (ContainerSnapshot("setup", Terminated(143, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), init=init, deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod)
@@ -89,13 +89,13 @@ def test_a_pod_that_a_queue_takes_back_is_not_told_by_its_init_containers_end() 
     assert verdict.budget is StartBudget.START
 
 
-def test_a_pod_that_failed_by_itself_is_not_waited_for_though_its_job_is_suspended() -> None:
+def test_failed_pod_of_a_suspended_job_is_not_waited_for() -> None:
     init = (ContainerSnapshot("setup", Terminated(3, "Error")),)
     pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=init)
     assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
 
 
-def test_a_pod_that_may_have_begun_is_not_waited_for_again() -> None:
+def test_pod_that_may_have_started_is_not_waited_for_again() -> None:
     pod = a_pod(Waiting("ContainerCreating"), deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=True)
     assert isinstance(verdict, LostBeforeStart)
@@ -104,7 +104,7 @@ def test_a_pod_that_may_have_begun_is_not_waited_for_again() -> None:
 
 @pytest.mark.parametrize("phase", ["Failed", "Pending"])
 @pytest.mark.parametrize("stopped", ["suspended", ""])
-def test_a_pod_whose_job_somebody_suspended_without_a_queue_is_told_so(
+def test_pod_of_a_job_suspended_without_queue_names_the_suspension(
     phase: str, stopped: Literal["suspended", ""]
 ) -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase=phase, deleting=True)
@@ -114,28 +114,28 @@ def test_a_pod_whose_job_somebody_suspended_without_a_queue_is_told_so(
     assert (verdict.reason, "the Job was suspended" in verdict.details) == ("JobSuspended", True)
 
 
-def test_a_failed_pod_whose_job_was_scaled_down_is_told_so() -> None:
+def test_failed_pod_of_a_scaled_down_job_names_the_scaling() -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     verdict = judge_start(Known(job=a_job(parallelism=0), pod=pod, stopped_by_job="parallelism"))
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "JobScaledDown"
 
 
-def test_a_pod_that_is_being_deleted_runs_the_start_budget() -> None:
+def test_deleting_pod_uses_the_start_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("ContainerCreating"), deleting=True))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
 
 
 @pytest.mark.parametrize("how", ["Failed", "Complete"])
-def test_a_job_that_finished_without_a_known_pod_makes_its_pod_looked_for(how: str) -> None:
+def test_finished_job_without_known_pod_requires_a_direct_read(how: str) -> None:
     job = a_job(conditions=finished(how, "Because"))
     verdict = judged(job, None)
     assert isinstance(verdict, FinishedWithoutPod)
     assert (verdict.job, verdict.condition.type) == (job.ref.name, how)
 
 
-def test_unschedulable_is_waited_for_and_said_in_the_schedulers_words() -> None:
+def test_unschedulable_pod_quotes_the_scheduler() -> None:
     no_room = Condition(
         "PodScheduled", "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu."
     )
@@ -146,7 +146,7 @@ def test_unschedulable_is_waited_for_and_said_in_the_schedulers_words() -> None:
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
-def test_a_failed_image_pull_may_heal_inside_its_own_budget(reason: str) -> None:
+def test_failed_image_pull_uses_the_pull_budget(reason: str) -> None:
     verdict = judged(a_job(), a_pod(Waiting(reason, "manifest unknown")))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.PULL
@@ -154,19 +154,19 @@ def test_a_failed_image_pull_may_heal_inside_its_own_budget(reason: str) -> None
 
 
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])
-def test_an_image_that_cannot_ever_be_there_fails_at_once(reason: str) -> None:
+def test_impossible_image_fails_at_once(reason: str) -> None:
     verdict = judged(a_job(), a_pod(Waiting(reason, "no such thing")))
     assert isinstance(verdict, NeverStarts)
     assert "no such thing" in verdict.why
 
 
-def test_a_missing_secret_runs_the_start_budget() -> None:
+def test_missing_secret_uses_the_start_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("CreateContainerConfigError", 'secret "x" not found')))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
 
 
-def test_volumes_and_a_slow_pull_run_the_pull_budget() -> None:
+def test_volumes_and_slow_pull_use_the_pull_budget() -> None:
     verdict = judged(a_job(), a_pod(Waiting("ContainerCreating")))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.PULL
@@ -176,7 +176,7 @@ def test_volumes_and_a_slow_pull_run_the_pull_budget() -> None:
     "init",
     [Terminated(3, "Error"), Waiting("CrashLoopBackOff", "back-off")],
 )
-def test_a_broken_init_container_fails_at_once_by_name(init: Terminated | Waiting) -> None:
+def test_failed_init_container_fails_at_once_by_name(init: Terminated | Waiting) -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(ContainerSnapshot("setup", init),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, NeverStarts)
@@ -203,7 +203,7 @@ def sidecar(now: ContainerCondition) -> ContainerSnapshot:
     ],
 )
 @pytest.mark.parametrize("deleting", [False, True])
-def test_a_sidecar_that_ends_is_waited_for_inside_the_start_budget_and_says_why(
+def test_ended_sidecar_uses_the_start_budget_and_says_why(
     now: ContainerCondition,
     words: str,
     deleting: bool,  # noqa: FBT001
@@ -217,7 +217,7 @@ def test_a_sidecar_that_ends_is_waited_for_inside_the_start_budget_and_says_why(
 
 
 @pytest.mark.parametrize("always", [True, False])
-def test_a_crash_loop_says_how_the_container_ended_before(always: bool) -> None:  # noqa: FBT001
+def test_crash_loop_reports_the_previous_exit(always: bool) -> None:  # noqa: FBT001
     loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
     pod = a_pod(init=(ContainerSnapshot("docker", loop, restarts=2, sidecar=always, last=last),))
@@ -226,19 +226,19 @@ def test_a_crash_loop_says_how_the_container_ended_before(always: bool) -> None:
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
 
 
-def test_an_image_that_no_sidecar_can_ever_have_still_fails_at_once() -> None:
+def test_impossible_sidecar_image_fails_at_once() -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(sidecar(Waiting("InvalidImageName", "no such thing")),))
     assert isinstance(judged(a_job(), pod), NeverStarts)
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_init_container_that_failed_is_told_though_a_sidecar_is_started_again(order: int) -> None:
+def test_failed_init_container_precedes_a_restarting_sidecar(order: int) -> None:
     init = (sidecar(Terminated(255, "Error")), ContainerSnapshot("setup", Terminated(3, "Error", "no disk")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init=init[::order]))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error: no disk')
 
 
-def test_a_missing_secret_of_an_init_container_runs_the_start_budget() -> None:
+def test_missing_secret_of_init_container_uses_the_start_budget() -> None:
     missing = Waiting("CreateContainerConfigError", 'secret "x" not found')
     verdict = judged(a_job(), a_pod(init=(ContainerSnapshot("setup", missing),)))
     assert isinstance(verdict, StillWaiting)
@@ -261,7 +261,7 @@ TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
 @pytest.mark.parametrize(("more", "reason", "words"), TAKEN_FROM_OUTSIDE)
 @pytest.mark.parametrize("phase", ["Failed", "Pending"])
 @pytest.mark.parametrize("code", [1, 137, 143])
-def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
+def test_pod_lost_during_init_is_disrupted(
     more: dict[str, Any], reason: str, words: str, phase: str, code: int
 ) -> None:
     init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
@@ -272,13 +272,13 @@ def test_a_pod_taken_away_while_its_init_container_ran_was_disrupted(
     assert words in verdict.details
 
 
-def test_a_pod_that_failed_by_its_init_container_says_so_and_not_what_became_of_its_sidecar() -> None:
+def test_failed_init_container_precedes_a_killed_sidecar() -> None:
     init = (sidecar(Terminated(137, "Error")), ContainerSnapshot("setup", Terminated(3, "Error")))
     verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init=init))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error')
 
 
-def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() -> None:
+def test_failed_pod_without_reason_quotes_its_sidecars() -> None:
     pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", WORDS)),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
@@ -299,13 +299,13 @@ def test_a_pod_that_failed_for_no_given_reason_tells_what_its_sidecars_said() ->
         ),
     ],
 )
-def test_a_pod_taken_away_before_its_start_is_named_so(pod: PodSnapshot, reason: str) -> None:
+def test_pod_lost_before_start_names_the_reason(pod: PodSnapshot, reason: str) -> None:
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
 
 
-def test_a_pod_is_described_with_all_that_holds_it_up() -> None:
+def test_describe_pod_lists_all_containers() -> None:
     pod = a_pod(
         Waiting("ErrImagePull", "not found"), init=(ContainerSnapshot("setup", Terminated(0, "Completed")),)
     )
@@ -329,7 +329,7 @@ LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
         (a_pod(Running()), False),
     ],
 )
-def test_a_pod_that_went_never_began_only_if_this_was_its_last_state(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
+def test_gone_pod_never_began_only_by_its_last_state(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
     last = Known(job=a_job(), pod=pod, pod_gone=True, pod_seen_last=True)
     assert never_began(last) is proven
     assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
@@ -339,7 +339,7 @@ def test_a_pod_that_went_never_began_only_if_this_was_its_last_state(pod: PodSna
     )
 
 
-def test_the_kubelets_final_phase_proves_that_the_agent_never_began_but_nobody_elses() -> None:
+def test_only_a_final_phase_from_the_kubelet_proves_never_began() -> None:
     over = a_pod(phase="Failed")
     assert never_began(Known(job=a_job(), pod=over))
     assert not never_began(Known(job=a_job(conditions=finished()), pod=over))

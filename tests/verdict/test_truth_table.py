@@ -155,7 +155,7 @@ def seen(
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_a_cell(output: str, ending: str) -> None:
+def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
     failure = classify_end(seen(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
     assert (OK if failure is None else str(failure.code)) == expected(output, ending)
     if failure is not None:
@@ -164,13 +164,13 @@ def test_a_cell(output: str, ending: str) -> None:
         assert "Hello" not in failure.message
 
 
-def test_the_table_is_complete() -> None:
+def test_truth_table_is_complete() -> None:
     assert {*RESULTS, *WITHOUT_RESULT} == set(OUTPUTS)
     assert {*EXITS, *FIRST, *TAKEN} == set(ENDINGS)
 
 
 @pytest.mark.parametrize("ending", EXITS)
-def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> None:
+def test_lost_log_uses_the_relay_summary(ending: str) -> None:
     relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
     sighting = seen(OUTPUTS["cut short"], ENDINGS[ending], relay)
     assert classify_end(sighting, OutcomeInputs(NOW)) is None
@@ -179,7 +179,7 @@ def test_a_lost_log_still_yields_the_verdict_that_the_relay_saw(ending: str) -> 
     assert any("missing from the log" in warning for warning in sighting.transcript.warnings)
 
 
-def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
+def test_lost_log_of_a_failed_run_reports_the_subtype() -> None:
     relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
     sighting = seen([], ENDINGS["exit 1"], relay)
     failure = classify_end(sighting, OutcomeInputs(NOW))
@@ -190,7 +190,7 @@ def test_a_lost_log_of_a_failed_run_is_told_by_its_subtype() -> None:
 
 @pytest.mark.parametrize("last", ["answer", "init"])
 @pytest.mark.parametrize("ending", EXITS)
-def test_a_result_is_not_the_runs_where_the_lost_log_went_on_after_it(ending: str, last: str) -> None:
+def test_result_is_dropped_if_the_lost_log_continued_after_it(ending: str, last: str) -> None:
     relay = RelaySummary(1_000_000, 9, None, 0, last=last)
     sighting = seen(OUTPUTS["success"], ENDINGS[ending], relay)
     failure = classify_end(sighting, OutcomeInputs(NOW))
@@ -199,7 +199,7 @@ def test_a_result_is_not_the_runs_where_the_lost_log_went_on_after_it(ending: st
     assert sighting.transcript.usage is not None
 
 
-def test_a_later_result_that_was_lost_counts_and_not_the_one_that_was_heard() -> None:
+def test_lost_later_result_replaces_the_one_in_the_log() -> None:
     relay = RelaySummary(1_000_000, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
     failure = classify_end(seen(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
     assert failure is not None
@@ -207,7 +207,7 @@ def test_a_later_result_that_was_lost_counts_and_not_the_one_that_was_heard() ->
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
-def test_a_result_that_was_heard_stays_as_it_is_where_the_relay_noted_the_same(size: int) -> None:
+def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
     relay = RelaySummary(size, 9, None, 0, "other", "success", is_error=False, last="result")
     assert (
         seen(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
@@ -223,7 +223,7 @@ def test_a_result_that_was_heard_stays_as_it_is_where_the_relay_noted_the_same(s
         ("exit unknown", "no exit code, reason=ContainerStatusUnknown"),
     ],
 )
-def test_a_truncated_run_says_how_its_container_ended(ending: str, words: str) -> None:
+def test_truncated_run_reports_the_container_end(ending: str, words: str) -> None:
     failure = classify_end(seen(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.message == (
@@ -239,7 +239,7 @@ def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
     return [str(text) for text in result.get("warnings", [])]
 
 
-def test_a_copy_that_is_of_no_use_is_a_warning() -> None:
+def test_unusable_output_copy_is_a_warning() -> None:
     relay = RelaySummary(9, 1, None, 0, copied=4, copy_trouble="the copy ends after 4 bytes: disk full")
     log = LogReport(True, 9, 1, 0, (), 0, None, "", "Permission denied")
     (ours,) = warnings(None, log)
@@ -250,7 +250,7 @@ def test_a_copy_that_is_of_no_use_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_an_agent_that_had_to_be_stopped_is_told_with_a_warning_and_the_container_s_own_code(
+def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
     output: str,
 ) -> None:
     sighting = seen(OUTPUTS[output], ENDINGS["stopped after its result"])
@@ -266,9 +266,7 @@ def test_an_agent_that_had_to_be_stopped_is_told_with_a_warning_and_the_containe
 
 @pytest.mark.parametrize("ending", FIRST)
 @pytest.mark.parametrize("output", RESULTS)
-def test_a_timeout_or_a_stop_after_a_final_result_keeps_what_the_result_said(
-    output: str, ending: str
-) -> None:
+def test_timeout_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
     told = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
     lines = [
         line | told if isinstance(line, dict) and line["type"] == "result" else line

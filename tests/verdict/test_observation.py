@@ -26,11 +26,9 @@ def termination_message(message: str, relay: RelaySummary | None = None) -> str:
         ("", ""),
     ],
 )
-def test_the_end_of_a_log_in_place_of_a_message_brings_none_of_the_agents_json(
-    message: str, words: str
-) -> None:
+def test_log_tail_as_termination_message_loses_its_json(message: str, words: str) -> None:
     assert termination_message(message) == words
 
 
-def test_the_relays_summary_is_no_message_of_the_container() -> None:
+def test_relay_summary_is_no_termination_message() -> None:
     assert termination_message('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""

@@ -21,7 +21,7 @@ from paperclip_claude_k8s.ports import ProcessSettings, utc_now
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_cluster_as_it_should_be_passes_and_nothing_is_created(bench: Bench) -> None:
+async def test_healthy_cluster_passes_and_creates_nothing(bench: Bench) -> None:
     checkup = await bench.test()
     assert (checkup.status, complaints(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}
@@ -31,7 +31,7 @@ async def test_a_cluster_as_it_should_be_passes_and_nothing_is_created(bench: Be
     assert list(bench.fake.store.list(JOBS)) == []
 
 
-async def test_the_answer_is_json_of_the_hosts_shape_and_holds_no_secret(bench: Bench) -> None:
+async def test_checkup_is_json_without_secrets(bench: Bench) -> None:
     wire = (await bench.test({"env": {"MY_TOKEN": "canary-token-0123"}})).to_wire()
     text = json.dumps(wire)
     assert wire["adapterType"] == "claude_k8s"
@@ -44,7 +44,7 @@ async def test_the_answer_is_json_of_the_hosts_shape_and_holds_no_secret(bench: 
 
 
 @pytest.mark.parametrize("right", [r for r in RIGHTS if r.label != "get pods"], ids=lambda right: right.code)
-async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Right) -> None:
+async def test_missing_right_gives_exactly_one_check(bench: Bench, right: Right) -> None:
     bench.fake.faults.denied.add((right.access.verb, right.resource))
     checkup = await bench.test()
     (line,) = complaints(checkup)
@@ -55,7 +55,7 @@ async def test_each_missing_right_gives_exactly_one_line(bench: Bench, right: Ri
     assert checkup.status == ("fail" if right.level == "error" else "warn")
 
 
-async def test_without_reading_pods_the_home_pod_ends_every_run_and_is_told_beside_the_right(
+async def test_unreadable_home_pod_is_reported_beside_the_right(
     bench: Bench,
 ) -> None:
     bench.fake.faults.denied.add(("get", "pods"))
@@ -64,7 +64,7 @@ async def test_without_reading_pods_the_home_pod_ends_every_run_and_is_told_besi
     assert checkup.status == "fail"
 
 
-async def test_without_need_of_a_home_pod_reading_pods_is_only_a_warning(bench: Bench) -> None:
+async def test_get_pods_is_only_a_warning_without_a_home_pod(bench: Bench) -> None:
     bench.fake.faults.denied.add(("get", "pods"))
     config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     checkup = await bench.test(config)
@@ -72,7 +72,7 @@ async def test_without_need_of_a_home_pod_reading_pods_is_only_a_warning(bench: 
     assert checkup.status == "warn"
 
 
-async def test_all_missing_rights_are_told_at_once(bench: Bench) -> None:
+async def test_all_missing_rights_are_reported(bench: Bench) -> None:
     missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
     bench.fake.faults.denied |= missing
     checkup = await bench.test()
@@ -81,7 +81,7 @@ async def test_all_missing_rights_are_told_at_once(bench: Bench) -> None:
     ]
 
 
-async def test_an_api_that_is_down_is_one_line(bench: Bench) -> None:
+async def test_unreachable_api_is_one_check(bench: Bench) -> None:
     bench.settle()
     bench.fake.go_down(1000)
     checkup = await bench.test()
@@ -90,7 +90,7 @@ async def test_an_api_that_is_down_is_one_line(bench: Bench) -> None:
     assert checkup.status == "fail"
 
 
-async def test_rights_that_cannot_be_asked_for_are_one_line(tmp_path: Path) -> None:
+async def test_missing_access_reviews_are_one_check(tmp_path: Path) -> None:
     """A server without access reviews: everything else is looked at all the same."""
     async with open_bench(tmp_path) as bench:
         refused = _Reviewless(wire=bench.fake.wire)
@@ -128,7 +128,7 @@ class _Silent(Gateway):
         return False
 
 
-async def test_a_server_that_falls_silent_costs_one_limit_not_one_for_each_check(tmp_path: Path) -> None:
+async def test_silent_server_costs_one_time_limit(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         bench.settle()
         silent = _Silent(wire=bench.fake.wire)
@@ -147,7 +147,7 @@ async def test_a_server_that_falls_silent_costs_one_limit_not_one_for_each_check
 # What a Job inherits ---------------------------------------------------------------------------------
 
 
-async def test_a_secret_the_pod_needs_and_that_is_not_there_fails(bench: Bench) -> None:
+async def test_missing_required_secret_fails(bench: Bench) -> None:
     bench.secrets = ("registry",)
     checkup = await bench.test()
     (line,) = complaints(checkup)
@@ -155,13 +155,13 @@ async def test_a_secret_the_pod_needs_and_that_is_not_there_fails(bench: Bench) 
     assert "paperclip-secrets" in line.message
 
 
-async def test_an_optional_secret_may_be_absent(bench: Bench) -> None:
+async def test_missing_optional_secret_passes(bench: Bench) -> None:
     bench.secrets = ("registry",)
     bench.home["containers"][0]["envFrom"][0]["secretRef"]["optional"] = True
     assert (await bench.test()).status == "pass"
 
 
-async def test_a_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
+async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
     bench.secrets = ("paperclip-secrets",)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_image_pull_secret_missing", "warn")
@@ -175,7 +175,7 @@ async def test_a_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
         (["ReadOnlyMany"], "error", "cannot write"),
     ],
 )
-async def test_a_volume_that_is_not_shared_is_told_with_what_that_means(
+async def test_unshared_volume_reports_the_consequence(
     bench: Bench, modes: list[str], level: str, words: str
 ) -> None:
     def narrow(claim: dict[str, Any]) -> None:
@@ -188,17 +188,17 @@ async def test_a_volume_that_is_not_shared_is_told_with_what_that_means(
     assert modes[0] in line.message
 
 
-async def test_a_claim_that_does_not_exist_fails(bench: Bench) -> None:
+async def test_missing_claim_fails(bench: Bench) -> None:
     bench.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
     assert [check.code for check in complaints(await bench.test())] == ["k8s_pvc_missing"]
 
 
-async def test_an_agent_without_any_credential_is_a_warning(bench: Bench) -> None:
+async def test_missing_credentials_are_a_warning(bench: Bench) -> None:
     checkup = await bench.test({"kubeconfig": "fake", "image": "x"})
     assert found(checkup, "claude_credentials_missing").level == "warn"
 
 
-async def test_no_home_pod_where_one_is_needed_is_told_by_the_runs_own_code(bench: Bench) -> None:
+async def test_missing_home_pod_has_the_error_code_of_a_run(bench: Bench) -> None:
     bench.home = {"containers": []}
     checkup = await Adapter(ProcessSettings(env={}), lambda *_: bench.fake.gateway).test_environment(
         {"config": {}}
@@ -212,7 +212,7 @@ async def test_no_home_pod_where_one_is_needed_is_told_by_the_runs_own_code(benc
 # What the dry run tells ------------------------------------------------------------------------------
 
 
-async def test_a_namespace_that_is_not_there_is_one_line(bench: Bench) -> None:
+async def test_missing_namespace_is_one_check(bench: Bench) -> None:
     checkup = await bench.test({"namespace": "elsewhere"})
     line = found(checkup, "k8s_namespace_missing")
     assert line.level == "error"
@@ -228,9 +228,7 @@ async def test_a_namespace_that_is_not_there_is_one_line(bench: Bench) -> None:
         (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "named field"),
     ],
 )
-async def test_a_job_that_would_be_refused_fails_in_the_servers_words(
-    bench: Bench, status: int, words: str, hint: str
-) -> None:
+async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, words: str, hint: str) -> None:
     bench.fake.faults.refuse("create", "jobs", status, message=words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_refused", "error")
@@ -238,14 +236,14 @@ async def test_a_job_that_would_be_refused_fails_in_the_servers_words(
     assert hint in (line.hint or "")
 
 
-async def test_a_webhook_that_knows_no_dry_runs_leaves_the_question_open(bench: Bench) -> None:
+async def test_webhook_without_dry_run_support_is_inconclusive(bench: Bench) -> None:
     words = 'admission webhook "x" does not support dry run'
     bench.fake.faults.refuse("create", "jobs", 400, message=words)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
 
 
-async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> None:
+async def test_server_warning_is_quoted(bench: Bench) -> None:
     words = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
     bench.fake.faults.warnings.append(words)
     (line,) = complaints(await bench.test())
@@ -254,7 +252,7 @@ async def test_what_the_server_warns_of_is_told_in_its_words(bench: Bench) -> No
     assert "refused" in (line.hint or "")
 
 
-async def test_a_home_pod_that_cannot_be_read_in_time_tells_what_was_answered(bench: Bench) -> None:
+async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
     line = found(await bench.test(), "k8s_home_pod_unavailable")
     assert "no good answer within 10s" in line.message
@@ -262,9 +260,7 @@ async def test_a_home_pod_that_cannot_be_read_in_time_tells_what_was_answered(be
 
 
 @pytest.mark.parametrize(("ahead", "words"), [(600, "ahead of"), (-600, "behind")])
-async def test_a_clock_that_is_wrong_is_told_with_its_direction(
-    tmp_path: Path, ahead: int, words: str
-) -> None:
+async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, words: str) -> None:
     def now() -> datetime:
         return utc_now() + timedelta(seconds=ahead)
 
@@ -277,20 +273,20 @@ async def test_a_clock_that_is_wrong_is_told_with_its_direction(
 # What is asked ---------------------------------------------------------------------------------------
 
 
-async def test_a_setting_of_the_wrong_type_is_one_line_naming_it(bench: Bench) -> None:
+async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
     checkup = await bench.test({"timeoutSec": "soon"})
     (line,) = checkup.checks
     assert (line.code, line.level) == ("k8s_config_invalid", "error")
     assert "timeoutSec" in line.message
 
 
-async def test_settings_nobody_reads_are_told(bench: Bench) -> None:
+async def test_unknown_settings_are_reported(bench: Bench) -> None:
     checkup = await bench.test({"timeoutSecs": 5, "queueName": "q"})
     line = found(checkup, "k8s_config_unknown")
     assert (line.level, "timeoutSecs" in line.message) == ("warn", True)
 
 
-async def test_each_weakness_of_the_pod_is_told(bench: Bench) -> None:
+async def test_each_weakness_of_the_pod_is_reported(bench: Bench) -> None:
     checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
     told = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
     assert [text.rpartition(": ")[2] for text in told] == [
@@ -301,7 +297,7 @@ async def test_each_weakness_of_the_pod_is_told(bench: Bench) -> None:
     assert checkup.status == "warn"
 
 
-async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> None:
+async def test_old_server_reports_what_needs_a_newer_one(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
 
         class Old(Gateway):
@@ -323,7 +319,7 @@ async def test_an_old_server_is_told_what_needs_a_newer_one(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("asked", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
-async def test_whatever_is_asked_there_is_an_answer(bench: Bench, asked: Any) -> None:
+async def test_any_context_gets_an_answer(bench: Bench, asked: Any) -> None:
     bench.settle()
     checkup = await bench.adapter.test_environment(asked)
     assert checkup.status in {"pass", "fail"}
@@ -334,7 +330,7 @@ async def test_whatever_is_asked_there_is_an_answer(bench: Bench, asked: Any) ->
 @pytest.mark.looptime(enabled=False)
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ANY_JSON)
-def test_any_json_as_context_gets_an_answer(tmp_path: Path, asked: Any) -> None:
+def test_any_json_context_gets_an_answer(tmp_path: Path, asked: Any) -> None:
     async def ask() -> str:
         async with open_bench(tmp_path) as bench:
             bench.settle()

@@ -23,7 +23,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
     after=st.floats(min_value=0, max_value=60),
     start=st.floats(min_value=0, max_value=1),
 )
-def test_the_skew_told_is_never_more_than_the_true_one_and_misses_it_by_little(
+def test_reported_skew_is_a_tight_lower_bound(
     ahead: float, before: float, after: float, start: float
 ) -> None:
     """Our clock is right, the server's is `ahead`; it stamps `before` s after the question."""
@@ -38,7 +38,7 @@ def test_the_skew_told_is_never_more_than_the_true_one_and_misses_it_by_little(
     assert abs(told - ahead) <= before + after + 1 + slack
 
 
-def test_a_job_without_a_time_tells_no_skew() -> None:
+def test_job_without_creation_time_has_no_skew() -> None:
     assert skew_of(DryRun(a_job(created=None), NOON, NOON)) is None
 
 
@@ -46,7 +46,7 @@ def _refers(**spec: Any) -> References:
     return references({"spec": {"template": {"spec": spec}}}, "own")
 
 
-def test_what_a_job_refers_to_is_found_wherever_it_stands() -> None:
+def test_references_finds_secrets_and_claims_everywhere() -> None:
     container = {
         "envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": "no-secret"}}],
         "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "one", "key": "k"}}}],
@@ -66,7 +66,7 @@ def test_what_a_job_refers_to_is_found_wherever_it_stands() -> None:
     assert found == References(("all", "early", "files", "one", "part"), ("registry",), ("data",))
 
 
-def test_the_run_secret_and_optional_ones_are_not_asked_for() -> None:
+def test_references_skips_run_secret_and_optional_ones() -> None:
     env = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}},
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
@@ -74,11 +74,11 @@ def test_the_run_secret_and_optional_ones_are_not_asked_for() -> None:
     assert _refers(containers=[{"env": env}]).secrets == ()
 
 
-def test_a_plans_own_job_refers_to_no_secret_but_its_own() -> None:
+def test_references_of_a_planned_job_are_empty() -> None:
     plan = a_plan(home=None)
     assert references(the_job(home=None), plan.secret_name) == References()
 
 
 @given(ANY_JSON)
-def test_any_manifest_can_be_read(spec: Any) -> None:
+def test_references_accepts_any_manifest(spec: Any) -> None:
     references({"spec": {"template": {"spec": spec}}}, "own")

@@ -84,7 +84,7 @@ def without_end(names: Sequence[str]) -> str:
 
 @given(ORDERS, st.sampled_from(sorted(ENDINGS)))
 @settings(max_examples=400)
-def test_any_order_of_events_and_any_end(names: list[str], end: str) -> None:
+def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
     seen = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
     failure = classify_end(seen, OutcomeInputs(NOW))
@@ -105,7 +105,7 @@ def test_any_order_of_events_and_any_end(names: list[str], end: str) -> None:
 
 @given(ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
 @settings(max_examples=400)
-def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, end: str) -> None:
+def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], heard: int, end: str) -> None:
     """The relay saw everything and goes by the same rule."""
     whole = printed(names)
     last = EVENTS.get(last_word(names), {})
@@ -130,7 +130,7 @@ def test_any_order_of_events_whose_tail_was_lost(names: list[str], heard: int, e
         assert failure.code == ENDINGS[end][1]
 
 
-def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
+def test_overtaken_result_only_contributes_usage() -> None:
     told = read(["init", "answer", "success", "init"])
     seen = Observation(Exited(Terminated(143)), told, None, None, RunFacts("job", "ns"))
     wire = build_result(classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)).to_wire()
@@ -141,7 +141,7 @@ def test_a_result_that_was_overtaken_gives_usage_and_nothing_else() -> None:
     assert any("continued after its last result" in warning for warning in wire["resultJson"]["warnings"])
 
 
-def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result() -> None:
+def test_sub_agent_event_does_not_overtake_a_result() -> None:
     reader = StreamReader()
     call = {"type": "tool_use", "name": "x", "input": {"parent_tool_use_id": None}}
     event = answer("hidden", "toolu_1") | {"message": {"content": [call]}}
@@ -150,14 +150,14 @@ def test_a_sub_agent_that_names_the_field_of_the_main_agent_overtakes_no_result(
     assert reader.finish().result is not None
 
 
-def test_an_old_relay_s_word_for_an_overtaken_result_is_not_taken_where_all_was_heard() -> None:
+def test_old_relay_summary_is_ignored_if_the_log_is_complete() -> None:
     names = ["init", "answer", "success", "init", "answer"]
     relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)
     assert recover_result(read(names), relay).result is None
 
 
 @pytest.mark.parametrize(("relay_says", "warning"), [("success", LOST), (None, NOT_THE_END)])
-def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
+def test_lost_tail_adds_a_warning(relay_says: str | None, warning: str) -> None:
     names = ["init", "answer"] if relay_says else ["init", "answer", "success"]
     error = None if relay_says is None else False
     last = "result" if relay_says else "answer"
@@ -168,7 +168,7 @@ def test_a_lost_tail_is_told(relay_says: str | None, warning: str) -> None:
     assert told.cost_usd == (0.5 if relay_says else None)
 
 
-def test_a_lost_result_like_the_one_that_was_heard_is_another_one_where_its_total_is() -> None:
+def test_lost_result_with_another_total_is_a_second_result() -> None:
     for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
         reader = StreamReader()
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
@@ -179,7 +179,7 @@ def test_a_lost_result_like_the_one_that_was_heard_is_another_one_where_its_tota
         assert (LOST in told.warnings) is (total == 0.3)
 
 
-def test_a_lost_result_without_a_subtype_counts() -> None:
+def test_lost_result_without_a_subtype_is_recovered() -> None:
     relay = RelaySummary(10_000, 9, None, 0, is_error=False)
     told = recover_result(read(["init", "answer"]), relay)
     assert (
@@ -191,7 +191,7 @@ def test_a_lost_result_without_a_subtype_counts() -> None:
 
 
 @pytest.mark.parametrize("subtype", ["stop", "end_turn", None])
-def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) -> None:
+def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> None:
     reader = StreamReader()
     event = EVENTS["success"] | {"subtype": subtype}
     reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
@@ -204,7 +204,7 @@ def test_a_success_of_another_name_is_one_with_a_warning(subtype: str | None) ->
 @pytest.mark.parametrize(
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
-def test_killed_before_the_first_answer_is_not_blamed_on_the_model(code: int, name: str) -> None:
+def test_kill_before_the_first_answer_does_not_blame_the_model(code: int, name: str) -> None:
     seen = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
     failure = classify_end(seen, OutcomeInputs(NOW))
     assert failure is not None
