@@ -1,4 +1,4 @@
-"""The helpers under the names hosts know them by, with the texts hosts and operators match."""
+"""The public helpers, with the texts that hosts and operators match."""
 
 import json
 
@@ -110,7 +110,7 @@ def test_is_k8s_404_for_cluster_error() -> None:
 
 
 class ClientError(Exception):
-    """What another Kubernetes client raises."""
+    """An exception of another Kubernetes client."""
 
     def __init__(self, message: str = "", **fields: object) -> None:
         super().__init__(message)
@@ -153,8 +153,8 @@ def test_describe_claude_failure(result: dict[str, object], text: str | None) ->
 
 
 def test_build_partial_run_error_with_other_json_spacing_or_a_signal() -> None:
-    told = helpers.build_partial_run_error(1, MODEL, json.dumps({"type": "system", "model": MODEL}))
-    assert told == AFTER_INIT
+    message = helpers.build_partial_run_error(1, MODEL, json.dumps({"type": "system", "model": MODEL}))
+    assert message == AFTER_INIT
     killed = helpers.build_partial_run_error(143, MODEL, INIT)
     assert killed == (
         "Claude was killed by SIGTERM (exit code 143) after init and before its first complete answer "
@@ -165,15 +165,17 @@ def test_build_partial_run_error_with_other_json_spacing_or_a_signal() -> None:
 def test_describe_pod_terminated_error() -> None:
     ended = ContainerSnapshot("claude", Terminated(1, "Error"))
     sidecar = ContainerSnapshot("dind", Terminated(0, "Completed"))
-    tell = helpers.describe_pod_terminated_error
-    assert tell("p", "Failed", [sidecar, ended]) == "Pod p reached phase=Failed: claude exited 1 (Error)"
-    assert tell("p", "Failed", [sidecar]) == "Pod p reached phase=Failed"
+    describe = helpers.describe_pod_terminated_error
+    assert describe("p", "Failed", [sidecar, ended]) == "Pod p reached phase=Failed: claude exited 1 (Error)"
+    assert describe("p", "Failed", [sidecar]) == "Pod p reached phase=Failed"
     silent = ContainerSnapshot("claude", Terminated(None))
-    assert tell("p", "Failed", [silent]) == "Pod p reached phase=Failed: claude exited unknown (no reason)"
+    assert (
+        describe("p", "Failed", [silent]) == "Pod p reached phase=Failed: claude exited unknown (no reason)"
+    )
 
 
 @pytest.mark.parametrize(
-    ("who", "code"),
+    ("claimant", "code"),
     [
         (Claimant("run-2", "task-1"), None),
         (Claimant("run-1", None, adopts_orphans=False), None),
@@ -182,8 +184,8 @@ def test_describe_pod_terminated_error() -> None:
         (Claimant("run-2", "task-2"), "k8s_concurrent_run_blocked"),
     ],
 )
-def test_classify_orphan(who: Claimant, code: str | None) -> None:
-    failure = helpers.classify_orphan(a_job(run="run-1", task="task-1"), who)
+def test_classify_orphan(claimant: Claimant, code: str | None) -> None:
+    failure = helpers.classify_orphan(a_job(run="run-1", task="task-1"), claimant)
     assert (None if failure is None else str(failure.code)) == code
 
 

@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 def home_spec() -> Object:
-    """A host's Pod with everything that Jobs inherit."""
+    """The spec of a home pod with everything that Jobs inherit."""
     container: Object = {
         "name": "paperclip",
         "image": "home/image:1",
@@ -37,7 +37,7 @@ def home_spec() -> Object:
 
 @dataclass(slots=True)
 class Bench:
-    """`home` may be changed before `settle`; Secrets that exist are in `secrets`."""
+    """`home` and `secrets` (names of existing Secrets) may be changed before `settle` creates them."""
 
     fake: FakeCluster
     adapter: Adapter
@@ -53,8 +53,8 @@ class Bench:
     async def test(self, config: Object | None = None, **more: Any) -> Checkup:
         if self.fake.store.find(PODS, NAMESPACE, "paperclip-0") is None:
             self.settle()
-        asked = {"companyId": "co", "adapterType": "claude_k8s", "config": config or {}, **more}
-        return await self.adapter.test_environment(asked)
+        context = {"companyId": "co", "adapterType": "claude_k8s", "config": config or {}, **more}
+        return await self.adapter.test_environment(context)
 
 
 @asynccontextmanager

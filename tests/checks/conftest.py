@@ -1,4 +1,4 @@
-"""A host in its Pod on the cluster in memory: image, volume, Secrets and env as Jobs inherit them."""
+"""A host in its home pod on the in-memory cluster, with image, volume, Secrets and env for Jobs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

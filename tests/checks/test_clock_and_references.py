@@ -1,4 +1,4 @@
-"""The pure parts: clocks beside each other, and what a manifest refers to."""
+"""The pure parts: clock skew, and the references in a manifest."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,16 +26,16 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 def test_reported_skew_is_a_tight_lower_bound(
     ahead: float, before: float, after: float, start: float
 ) -> None:
-    """Our clock is right, the server's is `ahead`; it stamps `before` s after the question."""
-    asked = NOON + timedelta(seconds=start)
-    stamped = (asked + timedelta(seconds=before + ahead)).replace(microsecond=0)
-    answered = asked + timedelta(seconds=before + after)
-    skew = skew_of(DryRun(a_job(created=stamped), asked, answered))
+    """Our clock is right, the server's is `ahead` s; it stamps the Job `before` s after the request."""
+    requested = NOON + timedelta(seconds=start)
+    stamped = (requested + timedelta(seconds=before + ahead)).replace(microsecond=0)
+    answered = requested + timedelta(seconds=before + after)
+    skew = skew_of(DryRun(a_job(created=stamped), requested, answered))
     assert skew is not None
-    told, slack = skew.total_seconds(), 1e-3
-    assert abs(told) <= abs(ahead) + slack
-    assert told * ahead >= 0 or abs(told) <= slack
-    assert abs(told - ahead) <= before + after + 1 + slack
+    reported, slack = skew.total_seconds(), 1e-3
+    assert abs(reported) <= abs(ahead) + slack
+    assert reported * ahead >= 0 or abs(reported) <= slack
+    assert abs(reported - ahead) <= before + after + 1 + slack
 
 
 def test_job_without_creation_time_has_no_skew() -> None:

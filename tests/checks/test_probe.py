@@ -1,4 +1,4 @@
-"""The probe Job: really started, judged by how it ended, and always removed."""
+"""The probe Job really runs, is judged by how it ended, and is always deleted."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,12 +19,12 @@ NEVER = 1e9
 
 
 def a_life(probe: Life) -> Callable[[dict[str, Any]], Life]:
-    """The home pod lives on; the probe's Pod lives like that."""
+    """Scripts only the probe's Pod; the home pod keeps running."""
     return lambda pod: probe if "job-name" in pod["metadata"].get("labels", {}) else Life(ends_at=NEVER)
 
 
 async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lambda _: None) -> Checkup:
-    """The test with a probe on such a cluster; afterwards nothing of the probe is left."""
+    """Run the environment test with a probe, and check that nothing of the probe is left."""
     async with open_bench(folder, a_life(life)) as bench:
         prepare(bench.fake)
         checkup = await bench.test(probe=True)
@@ -47,8 +47,8 @@ async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
 
 @pytest.mark.looptime
 async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> None:
-    said = b"\x1e0123abcd e sh: claude: not found\n"
-    checkup = await probed(tmp_path, Life(output=((0.1, said),), exit_code=127))
+    stderr_line = b"\x1e0123abcd e sh: claude: not found\n"
+    checkup = await probed(tmp_path, Life(output=((0.1, stderr_line),), exit_code=127))
     (line,) = complaints(checkup)
     assert (line.code, line.level) == ("k8s_probe_failed", "error")
     assert "exit code 127: sh: claude: not found" in line.message

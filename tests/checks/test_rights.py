@@ -1,4 +1,4 @@
-"""One table of rights: what the gateway asks for is what it names, and the Role grants just that."""
+"""The table of rights matches the gateway's calls, and the Role grants exactly those rights."""
 
 from collections import Counter
 from pathlib import Path
@@ -34,7 +34,7 @@ def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
 
 
 async def use_everything(gateway: Gateway) -> None:
-    """Every call of the port, whatever it answers."""
+    """Make every call of the port once; answers do not matter."""
     job: dict[str, object] = {"metadata": {"name": "x"}}
     secret: dict[str, object] = {"metadata": {"name": "s"}}
     ref = JobRef(NAMESPACE, "nobody", "uid")

@@ -1,4 +1,4 @@
-"""The printed Role is all a run needs: with just that granted, runs and environment tests go through."""
+"""The printed Role suffices: with only its rights, runs and environment tests succeed."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 @pytest.fixture
 async def strict() -> AsyncIterator[DevCluster]:
-    """A cluster that allows what the printed Role grants, and refuses everything else."""
+    """A cluster that allows exactly what the printed Role grants."""
     async with DevCluster.start() as cluster:
         text = to_yaml(access_objects(cluster.namespace, Account(cluster.namespace, "paperclip")))
         (role,) = (doc for doc in yaml.safe_load_all(text) if doc["kind"] == "Role")
@@ -73,16 +73,16 @@ async def test_denied_right_is_found_over_http(strict: DevCluster) -> None:
 
 
 async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None:
-    words = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
-    strict.faults.warnings.extend(words)
+    warnings = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
+    strict.faults.warnings.extend(warnings)
     adapter = Adapter(ProcessSettings(env={}))
     try:
         config = {"kubeconfig": str(strict.kubeconfig), "image": "x"}
         checkup = await adapter.test_environment({"config": config})
     finally:
         await adapter.shutdown()
-    told = [check.message for check in checkup.checks if check.code == "k8s_job_warning"]
-    assert told == [f"The API server warns about the Job: {text}" for text in words]
+    messages = [check.message for check in checkup.checks if check.code == "k8s_job_warning"]
+    assert messages == [f"The API server warns about the Job: {text}" for text in warnings]
 
 
 @pytest.mark.looptime

@@ -1,4 +1,4 @@
-"""The environment test as hosts see it: what is wrong is said once, with what to do, and nothing is left."""
+"""The environment test as hosts see it: each problem is reported once with a hint, and nothing is created."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ async def test_unreachable_api_is_one_check(bench: Bench) -> None:
 
 
 async def test_missing_access_reviews_are_one_check(tmp_path: Path) -> None:
-    """A server without access reviews: everything else is looked at all the same."""
+    """A server without access reviews: everything else is still checked."""
     async with open_bench(tmp_path) as bench:
         refused = _Reviewless(wire=bench.fake.wire)
         adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: refused)
@@ -111,7 +111,7 @@ class _Reviewless(Gateway):
 
 
 class _Silent(Gateway):
-    """Says its version, and nothing more for ever."""
+    """Answers the version request, and no other call."""
 
     async def may(self, *_: Any) -> bool:
         await asyncio.Event().wait()
@@ -168,7 +168,7 @@ async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("modes", "level", "words"),
+    ("modes", "level", "text"),
     [
         (["ReadWriteOnce"], "warn", "only run on the node"),
         (["ReadWriteOncePod"], "error", "only one Pod at a time"),
@@ -176,7 +176,7 @@ async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
     ],
 )
 async def test_unshared_volume_reports_the_consequence(
-    bench: Bench, modes: list[str], level: str, words: str
+    bench: Bench, modes: list[str], level: str, text: str
 ) -> None:
     def narrow(claim: dict[str, Any]) -> None:
         claim["spec"]["accessModes"] = modes
@@ -184,7 +184,7 @@ async def test_unshared_volume_reports_the_consequence(
     bench.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_pvc_not_rwx", level)
-    assert words in line.message
+    assert text in line.message
     assert modes[0] in line.message
 
 
@@ -209,7 +209,7 @@ async def test_missing_home_pod_has_the_error_code_of_a_run(bench: Bench) -> Non
     assert {right.code for right in RIGHTS} <= {check.code for check in checkup.checks}
 
 
-# What the dry run tells ------------------------------------------------------------------------------
+# The dry run ------------------------------------------------------------------------------
 
 
 async def test_missing_namespace_is_one_check(bench: Bench) -> None:
@@ -221,34 +221,34 @@ async def test_missing_namespace_is_one_check(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "hint"),
+    ("status", "text", "hint"),
     [
         (403, "exceeded quota: small, requested: count/jobs.batch=1, used: 5, limited: 5", "quota"),
         (403, 'admission webhook "policy.example" denied the request: no', "policy"),
         (422, 'Job.batch "x" is invalid: spec.template.spec.priorityClassName', "named field"),
     ],
 )
-async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, words: str, hint: str) -> None:
-    bench.fake.faults.refuse("create", "jobs", status, message=words)
+async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, text: str, hint: str) -> None:
+    bench.fake.faults.refuse("create", "jobs", status, message=text)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_refused", "error")
-    assert words in line.message
+    assert text in line.message
     assert hint in (line.hint or "")
 
 
 async def test_webhook_without_dry_run_support_is_inconclusive(bench: Bench) -> None:
-    words = 'admission webhook "x" does not support dry run'
-    bench.fake.faults.refuse("create", "jobs", 400, message=words)
+    text = 'admission webhook "x" does not support dry run'
+    bench.fake.faults.refuse("create", "jobs", 400, message=text)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
 
 
 async def test_server_warning_is_quoted(bench: Bench) -> None:
-    words = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
-    bench.fake.faults.warnings.append(words)
+    text = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
+    bench.fake.faults.warnings.append(text)
     (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_job_warning", "warn")
-    assert words in line.message
+    assert text in line.message
     assert "refused" in (line.hint or "")
 
 
@@ -259,18 +259,18 @@ async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     assert "etcd is on fire" in line.message
 
 
-@pytest.mark.parametrize(("ahead", "words"), [(600, "ahead of"), (-600, "behind")])
-async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, words: str) -> None:
+@pytest.mark.parametrize(("ahead", "text"), [(600, "ahead of"), (-600, "behind")])
+async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text: str) -> None:
     def now() -> datetime:
         return utc_now() + timedelta(seconds=ahead)
 
     async with open_bench(tmp_path, now=now) as bench:
         (line,) = complaints(await bench.test())
     assert (line.code, line.level) == ("k8s_clock_skew", "warn")
-    assert words in line.message
+    assert text in line.message
 
 
-# What is asked ---------------------------------------------------------------------------------------
+# What is context ---------------------------------------------------------------------------------------
 
 
 async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
@@ -288,8 +288,8 @@ async def test_unknown_settings_are_reported(bench: Bench) -> None:
 
 async def test_each_weakness_of_the_pod_is_reported(bench: Bench) -> None:
     checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
-    told = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
-    assert [text.rpartition(": ")[2] for text in told] == [
+    messages = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
+    assert [text.rpartition(": ")[2] for text in messages] == [
         "hostNetwork is on",
         "container claude may run as root (runAsNonRoot is not true)",
         "the Pod runs as user 0",
@@ -318,10 +318,10 @@ async def test_old_server_reports_what_needs_a_newer_one(tmp_path: Path) -> None
         assert replacement.level == "info"
 
 
-@pytest.mark.parametrize("asked", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
-async def test_any_context_gets_an_answer(bench: Bench, asked: Any) -> None:
+@pytest.mark.parametrize("context", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
+async def test_any_context_gets_an_answer(bench: Bench, context: Any) -> None:
     bench.settle()
-    checkup = await bench.adapter.test_environment(asked)
+    checkup = await bench.adapter.test_environment(context)
     assert checkup.status in {"pass", "fail"}
     assert checkup.checks
     assert checkup.tested_at <= datetime.now(UTC)
@@ -330,10 +330,10 @@ async def test_any_context_gets_an_answer(bench: Bench, asked: Any) -> None:
 @pytest.mark.looptime(enabled=False)
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ANY_JSON)
-def test_any_json_context_gets_an_answer(tmp_path: Path, asked: Any) -> None:
+def test_any_json_context_gets_an_answer(tmp_path: Path, context: Any) -> None:
     async def ask() -> str:
         async with open_bench(tmp_path) as bench:
             bench.settle()
-            return (await bench.adapter.test_environment(asked)).status
+            return (await bench.adapter.test_environment(context)).status
 
     assert asyncio.run(ask()) in {"pass", "warn", "fail"}

@@ -1,4 +1,4 @@
-"""Snapshots for tests, with what a test does not care about filled in."""
+"""Job and Pod snapshots for tests, with defaults for everything that a test does not set."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ def finished(kind: str = "Complete", reason: str = "") -> tuple[Condition, ...]:
 
 
 def a_pod(now: ContainerCondition | None = None, **more: Any) -> PodSnapshot:
-    """A scheduled Pod of job `job`, its agent container as given."""
+    """A scheduled Pod of Job `job`; `now` is the state of its agent container."""
     given: dict[str, Any] = {
         "namespace": "ns",
         "name": "pod",

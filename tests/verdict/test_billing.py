@@ -1,4 +1,4 @@
-"""Who is billed for a run, by what the agent was given to log in with (HOST.md 8)."""
+"""Who is billed for a run, depending on the agent's credentials."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the host may conclude from each bad end: one row per code of the adapter (SPEC 8, HOST.md 4.3)."""
+"""What the host may conclude from each failure: one row per error code."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ INVALID = ClusterError(422, "Invalid", "spec is invalid")
 
 
 def complaint(which: Complaint) -> Failure:
-    return failures.complained(Classified(which, "its words"), "Claude run failed")
+    return failures.complained(Classified(which, "its text"), "Claude run failed")
 
 
 B, C, N = "bootstrap", "continuation", "none"
@@ -145,12 +145,12 @@ def test_result_has_code_family_and_evidence(
     clears: bool,  # noqa: FBT001
 ) -> None:
     wire = early_failure(failure, ResultInputs(now=NOW)).to_wire()
-    recovery, told = EVIDENCE[evidence]
+    recovery, result_json = EVIDENCE[evidence]
     assert wire["errorCode"] == code
     assert wire.get("errorFamily") == family
     assert wire["clearSession"] is clears
     assert wire.get("executionRecovery") == recovery
-    assert wire["resultJson"] == told
+    assert wire["resultJson"] == result_json
     assert wire["usageBasis"] == "per_run"
     assert wire["timedOut"] is (code == "timeout")
     assert wire["errorMessage"]

@@ -1,4 +1,4 @@
-"""What a container's termination message may say in an error message."""
+"""Which part of a container's termination message an error message may quote."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def termination_message(message: str, relay: RelaySummary | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("message", "expected"),
     [
         ("OCI runtime create failed: no such file", "OCI runtime create failed: no such file"),
         ('{"type":"assistant","message":{"content":[]}}', ""),
@@ -26,8 +26,8 @@ def termination_message(message: str, relay: RelaySummary | None = None) -> str:
         ("", ""),
     ],
 )
-def test_log_tail_as_termination_message_loses_its_json(message: str, words: str) -> None:
-    assert termination_message(message) == words
+def test_log_tail_as_termination_message_loses_its_json(message: str, expected: str) -> None:
+    assert termination_message(message) == expected
 
 
 def test_relay_summary_is_no_termination_message() -> None:

@@ -1,4 +1,4 @@
-"""A result is a run's end only where neither an `init` nor an answer follows it, however the run ended."""
+"""A result ends a run only if neither an `init` event nor an answer follows it, however the run ended."""
 
 import json
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ EVENTS: dict[str, dict[str, Any]] = {
 }
 RESULTS = ("success", "zero turn", "failure")
 OUT_OF_ORDER = ("sub-agent", "tool output")
-"""They say nothing about whether a turn goes on."""
+"""Events that do not show whether a turn continues."""
 ENDINGS: dict[str, tuple[Ending, str | None]] = {
     "exit 0": (Exited(Terminated(0)), None),
     "exit 1": (Exited(Terminated(1)), None),
@@ -71,12 +71,12 @@ def printed(names: Sequence[str]) -> bytes:
 
 
 def last_word(names: Sequence[str]) -> str:
-    """The last event that decides."""
+    """The last event that shows how the run ended."""
     return next((name for name in reversed(names) if name not in OUT_OF_ORDER), "nothing")
 
 
 def without_end(names: Sequence[str]) -> str:
-    """The code of a container that ended by itself before its agent did."""
+    """The exit code of a container that ended before its agent did."""
     if "answer" in names or any(name in RESULTS for name in names):
         return "claude_truncated"
     return "claude_init_failed" if "init" in names else "claude_no_result"
@@ -105,8 +105,8 @@ def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> N
 
 @given(ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
 @settings(max_examples=400)
-def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], heard: int, end: str) -> None:
-    """The relay saw everything and goes by the same rule."""
+def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_count: int, end: str) -> None:
+    """The relay saw all events and follows the same rule."""
     whole = printed(names)
     last = EVENTS.get(last_word(names), {})
     final = last if last.get("type") == "result" else {}
@@ -119,8 +119,8 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], heard: i
         is_error=bool(final.get("is_error")) if final else None,
         last="result" if final else last_word(names),
     )
-    told = recover_result(read(names[:heard]), relay)
-    seen = Observation(ENDINGS[end][0], told, None, relay, RunFacts("job", "ns"))
+    transcript = recover_result(read(names[:read_count]), relay)
+    seen = Observation(ENDINGS[end][0], transcript, None, relay, RunFacts("job", "ns"))
     failure = classify_end(seen, OutcomeInputs(NOW))
     assert (failure is None) is (last_word(names) in {"success", "zero turn"})
     if last_word(names) == "failure":
@@ -131,8 +131,8 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], heard: i
 
 
 def test_overtaken_result_only_contributes_usage() -> None:
-    told = read(["init", "answer", "success", "init"])
-    seen = Observation(Exited(Terminated(143)), told, None, None, RunFacts("job", "ns"))
+    transcript = read(["init", "answer", "success", "init"])
+    seen = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
     wire = build_result(classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)).to_wire()
     assert wire["errorMessage"].startswith("Claude run was truncated mid-stream (model: m)")
     assert "an earlier turn ended with a result" in wire["errorMessage"]
@@ -162,10 +162,10 @@ def test_lost_tail_adds_a_warning(relay_says: str | None, warning: str) -> None:
     error = None if relay_says is None else False
     last = "result" if relay_says else "answer"
     relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5, last=last)
-    told = recover_result(read(names), relay)
-    assert warning in told.warnings
-    assert (told.result is None) is (relay_says is None)
-    assert told.cost_usd == (0.5 if relay_says else None)
+    transcript = recover_result(read(names), relay)
+    assert warning in transcript.warnings
+    assert (transcript.result is None) is (relay_says is None)
+    assert transcript.cost_usd == (0.5 if relay_says else None)
 
 
 def test_lost_result_with_another_total_is_a_second_result() -> None:
@@ -174,17 +174,18 @@ def test_lost_result_with_another_total_is_a_second_result() -> None:
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
         reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
         relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
-        told = recover_result(reader.finish(), relay)
-        assert told.cost_usd == cost
-        assert (LOST in told.warnings) is (total == 0.3)
+        transcript = recover_result(reader.finish(), relay)
+        assert transcript.cost_usd == cost
+        assert (LOST in transcript.warnings) is (total == 0.3)
 
 
 def test_lost_result_without_a_subtype_is_recovered() -> None:
     relay = RelaySummary(10_000, 9, None, 0, is_error=False)
-    told = recover_result(read(["init", "answer"]), relay)
+    transcript = recover_result(read(["init", "answer"]), relay)
     assert (
         classify_end(
-            Observation(Exited(Terminated(0)), told, None, relay, RunFacts("job", "ns")), OutcomeInputs(NOW)
+            Observation(Exited(Terminated(0)), transcript, None, relay, RunFacts("job", "ns")),
+            OutcomeInputs(NOW),
         )
         is None
     )

@@ -1,4 +1,4 @@
-"""What stays in the cluster when a run leaves its Job."""
+"""Whether a Job stays in the cluster when its run lets go of it."""
 
 import pytest
 

@@ -182,7 +182,7 @@ def test_collected_job_with_late_condition_is_no_orphan(task: str) -> None:
 
 
 def test_live_detached_job_blocks() -> None:
-    """SPEC 12: only a call that names the run adopts it, whatever became of the shell that started it."""
+    """Only a call that names the run adopts it, even if the shell that started it is gone."""
     job = a_job("theirs", run="other", task="task-1")
     verdict = judge_slot([job], WE, detached={job.ref.uid})
     assert isinstance(verdict, Blocked)
@@ -202,7 +202,7 @@ def test_deleting_detached_job_is_waited_for() -> None:
 
 
 NAMELESS = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
-"""A run whose id has no character that a label can hold."""
+"""A run whose id has no character that is allowed in a label."""
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: ""}, {TASK_LABEL: "task-2"}])
@@ -253,7 +253,7 @@ def test_finished_own_job_without_task_is_adopted(task: str | None) -> None:
 
 
 def test_runs_without_task_exclude_each_other_in_task_scope() -> None:
-    """Not known to be different is in the way; not known to be the same is not adopted."""
+    """Jobs without a task exclude each other, but are never adopted as each other."""
     one, two = a_job("one", labels={RUN_LABEL: "other"}), a_job("two", labels={})
     verdict = judge_slot([one], Claimant("run-1", only_task=True))
     assert isinstance(verdict, Blocked)
@@ -267,9 +267,9 @@ MAYBE = st.sampled_from([None, "", "a", "b"])
 @st.composite
 def jobs_with_gaps(draw: st.DrawFn) -> JobSnapshot:
     keys = (RUN_LABEL, TASK_LABEL, SESSION_LABEL, WAKE_ANNOTATION)
-    told = {key: value for key in keys if (value := draw(MAYBE)) is not None}
+    values = {key: value for key in keys if (value := draw(MAYBE)) is not None}
     ends = finished() if draw(st.booleans()) else ()
-    return a_job(draw(st.sampled_from(["job", "named"])), labels=told, annotations=told, conditions=ends)
+    return a_job(draw(st.sampled_from(["job", "named"])), labels=values, annotations=values, conditions=ends)
 
 
 CLAIMANTS = st.builds(
@@ -285,16 +285,16 @@ CLAIMANTS = st.builds(
 
 
 @given(jobs_with_gaps(), CLAIMANTS)
-def test_missing_ids_never_identify_a_run(job: JobSnapshot, who: Claimant) -> None:
-    """Whatever is adopted is so for a value that both sides have, or for the Job's name."""
+def test_missing_ids_never_identify_a_run(job: JobSnapshot, claimant: Claimant) -> None:
+    """A Job is only adopted because of a value that both sides have, or because of its name."""
 
     def shared(key: str, value: str | None) -> bool:
         return value not in {None, ""} and job.labels.get(key) == value
 
-    own = job.ref.name == "named" or shared(RUN_LABEL, who.run)
-    same_wake = shared(WAKE_ANNOTATION, who.wake) or shared(RUN_LABEL, who.retry_of)
-    verdict = judge_slot([job], who)
+    own = job.ref.name == "named" or shared(RUN_LABEL, claimant.run)
+    same_wake = shared(WAKE_ANNOTATION, claimant.wake) or shared(RUN_LABEL, claimant.retry_of)
+    verdict = judge_slot([job], claimant)
     if isinstance(verdict, Adopt):
         assert verdict.own == own
-        assert own or (shared(TASK_LABEL, who.task) and (same_wake or not job.conditions))
-    assert own or shared(TASK_LABEL, who.task) or classify_orphan(job, who) is not None
+        assert own or (shared(TASK_LABEL, claimant.task) and (same_wake or not job.conditions))
+    assert own or shared(TASK_LABEL, claimant.task) or classify_orphan(job, claimant) is not None

@@ -191,7 +191,7 @@ def sidecar(now: ContainerCondition) -> ContainerSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("now", "words"),
+    ("now", "text"),
     [
         (Terminated(255, "Error", WORDS), "exit code 255: Error: listen tcp :2376: address in use"),
         (Terminated(255), "exit code 255: unknown"),
@@ -205,7 +205,7 @@ def sidecar(now: ContainerCondition) -> ContainerSnapshot:
 @pytest.mark.parametrize("deleting", [False, True])
 def test_ended_sidecar_uses_the_start_budget_and_says_why(
     now: ContainerCondition,
-    words: str,
+    text: str,
     deleting: bool,  # noqa: FBT001
 ) -> None:
     pod = a_pod(Waiting("PodInitializing"), init=(sidecar(now),), deleting=deleting)
@@ -213,7 +213,7 @@ def test_ended_sidecar_uses_the_start_budget_and_says_why(
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
     assert 'Sidecar "proxy"' in verdict.why
-    assert words in verdict.why
+    assert text in verdict.why
 
 
 @pytest.mark.parametrize("always", [True, False])
@@ -258,18 +258,18 @@ TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("more", "reason", "words"), TAKEN_FROM_OUTSIDE)
+@pytest.mark.parametrize(("more", "reason", "text"), TAKEN_FROM_OUTSIDE)
 @pytest.mark.parametrize("phase", ["Failed", "Pending"])
 @pytest.mark.parametrize("code", [1, 137, 143])
 def test_pod_lost_during_init_is_disrupted(
-    more: dict[str, Any], reason: str, words: str, phase: str, code: int
+    more: dict[str, Any], reason: str, text: str, phase: str, code: int
 ) -> None:
     init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
     pod = a_pod(Waiting("PodInitializing"), phase=phase, init=init, **more)
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
-    assert words in verdict.details
+    assert text in verdict.details
 
 
 def test_failed_init_container_precedes_a_killed_sidecar() -> None:

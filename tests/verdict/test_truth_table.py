@@ -1,4 +1,4 @@
-"""What every mixture of output and ending means: one test per cell."""
+"""The outcome of every combination of output and ending: one test per cell."""
 
 import json
 from dataclasses import replace
@@ -113,7 +113,7 @@ RESULTS = {
     "failure, then success": OK,
     "success, then failure": "max_turns_exhausted",
 }
-"""A result at the end decides, whatever became of the container, the Pod and the Job."""
+"""A final result decides, whatever happened to the container, the Pod and the Job."""
 WITHOUT_RESULT = {
     "nothing": "claude_no_result",
     "plain text": "claude_no_result",
@@ -128,9 +128,9 @@ WITHOUT_RESULT = {
     "zero turn, then init": "claude_truncated",
     "failure, then more": "claude_truncated",
 }
-"""Without one, when the container ended by itself."""
+"""Outcomes without a result, if the container ended by itself."""
 FIRST = {"deadline": "timeout", "cancelled": "cancelled"}
-"""Ours to decide: asked before anything else."""
+"""Endings that decide regardless of the output."""
 TAKEN = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
     "pod gone unheard": "k8s_pod_reattach_failed"
 }

@@ -16,9 +16,8 @@ from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.base.http import open_session, proxy_for
 from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.ports import ProcessSettings
+from paperclip_claude_k8s.verdict.ending import is_cancelled
 
-STOPPED = frozenset({"cancelled", "cancelling"})
-"""The only states that stop a run. Others may be stale or transient, and a stop would lose paid work."""
 AT_ONCE = 20
 """Requests in flight at a time."""
 PATIENCE = 10.0
@@ -91,5 +90,5 @@ class HostPoller:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 return  # an unreachable host has not cancelled anything
         status = body.get("status") if isinstance(body, dict) else None
-        if isinstance(status, str) and status in STOPPED:
+        if is_cancelled(status):
             run.stopped.set()

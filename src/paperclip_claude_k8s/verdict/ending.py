@@ -116,6 +116,14 @@ Ending: TypeAlias = (
 )
 
 
+def is_cancelled(host_status: object) -> bool:
+    """Whether the status of a run in the host's API means that the run must be stopped.
+
+    Any other status may be stale or transient, and stopping the agent would lose paid work.
+    """
+    return host_status in ("cancelled", "cancelling")
+
+
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
     """How the agent's container terminated; None if it has not."""
     agent = pod.agent if pod is not None else None
