@@ -13,7 +13,7 @@ SOCKET_DIR = "/var/run/paperclip/docker"
 SOCKET = f"unix://{SOCKET_DIR}/docker.sock"
 _DATA_DIR = "/var/lib/docker"
 _DATA_SIZE = "50Gi"
-"""For images and layers of one run; builds of large images take 20 GiB."""
+"""For images and layers of one run; builds of large images have taken 20 GiB."""
 _START_SECONDS = 60
 """The daemon starts within a few seconds; on a loaded node it takes longer."""
 

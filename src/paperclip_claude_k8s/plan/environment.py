@@ -107,6 +107,8 @@ def layer_environment(
         del own[API_URL]  # the home pod's entry may be better than loopback, and cannot be worse
     usable, dropped = _usable({**inherited.literals, **configured}, shared_dir, api_url)
     usable.pop("HOME", None)  # the home pod's; the Pod's own is fixed
+    # The run's variables win over the home pod's, and the config's win over both; `configured` holds only
+    # those that the config may set. The header comes last, because it extends what the layers have set.
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
     environment = _by_way(merged, inherited, bearer_tokens(ctx))

@@ -54,11 +54,11 @@ def _merge_items(
         if item.get(DIRECTIVE) == "delete":
             items.pop(item[name], None)
         else:
-            items[item[name]] = merge(_without_replaced(field, items.get(item[name], {}), item), item)
+            items[item[name]] = merge(_without_alternatives(field, items.get(item[name], {}), item), item)
     return list(items.values())
 
 
-def _without_replaced(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _without_alternatives(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """The old item without the keys for which the new one brings an alternative."""
     kinds = _CHOICES.get(field)
     if field == "volumes":

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
-"""HOME of an agent without a shared volume; tools and caches take up to 20 GiB."""
+"""HOME of an agent without a shared volume; tools and caches have taken 20 GiB and more."""
 
 _RUN_SIZE = "16Mi"
 """All files of a run together are smaller than two Kubernetes objects."""
@@ -22,9 +22,8 @@ _GROUP_READABLE = 0o440
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit: a full node disk would kill other runs too."""
-    scratch = {
-        "sizeLimit": str(2 * plan.config.log_limit_bytes)
-    }  # stdout and stderr may each reach the limit
+    # stdout and stderr may each reach the limit
+    scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes)}
     inherited = plan.home.secret_volumes if plan.home else ()
     return [
         *_run_volumes(plan),
