@@ -1,9 +1,10 @@
-"""What keeps the house a house, where no linter has a rule for it."""
+"""Rules of the code base that no linter checks: size, names, order of steps, what may be used where."""
 
 import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ WRITES = re.compile(
 
 
 def test_run_files_are_written_through_the_disk_module() -> None:
-    """So that a test can have every single write fail."""
+    """Then a test can make every single write fail."""
     runs = SOURCE / "cli" / "runs"
     strangers = {
         f"{path.name}: {line.strip()}"
@@ -74,22 +75,48 @@ def test_run_files_are_written_through_the_disk_module() -> None:
     assert strangers == set()
 
 
-def test_no_file_is_too_long_to_read_at_once() -> None:
-    def code_lines(path: Path) -> int:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
-
-    assert {str(path): code_lines(path) for path in MODULES if code_lines(path) > 350} == {}
+def _code_lines(lines: list[str]) -> int:
+    return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
 
 
-def test_execute_lists_the_steps_of_a_run_in_order() -> None:
+def test_files_are_short() -> None:
+    lengths = {str(path): _code_lines(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {path: length for path, length in lengths.items() if length > 350} == {}
+
+
+def test_module_names_are_unique() -> None:
+    names = Counter(path.stem for path in MODULES if not path.stem.startswith("__"))
+    names.update(path.parent.name for path in MODULES if path.name == "__init__.py")
+    assert {name: count for name, count in names.items() if count > 1} == {}
+
+
+STEPS = {
+    "execute": (
+        *("read_context", "Narrator", "identity_of", "read_config", "ports", "with_stop_signal", "begin_run"),
+        *("acquire", "prepare", "hold_slot", "launch", "release", "_see_through"),
+    ),
+    "_see_through": (
+        *("JobCleanup", "launched", "observe", "still_ours", "classify_run", "needs_fresh_session"),
+        *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
+    ),
+}
+"""What a run does, in order; a step that another step needs is listed after it."""
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_execute_lists_the_steps_of_a_run_in_order(name: str) -> None:
     tree = ast.parse((SOURCE / "execute.py").read_text(encoding="utf-8"))
-    longest = max(
-        (node.end_lineno or 0) - node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AsyncFunctionDef)
+    (function,) = (
+        node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and node.name == name
     )
-    assert longest <= 40
+    assert (function.end_lineno or 0) - function.lineno <= 40
+    calls = sorted(
+        (node.end_lineno or 0, node.end_col_offset or 0, ast.unparse(node.func).rpartition(".")[2])
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+    )
+    steps = [call for _, _, call in calls if call in STEPS[name]]
+    assert list(dict.fromkeys(steps)) == list(STEPS[name])
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "typer", "rich"])

@@ -44,10 +44,10 @@ function firstText(given, ...keys) {
   return "";
 }
 
-const words = (event) => firstText(event, ...WORDS);
+const descriptionOf = (event) => firstText(event, ...WORDS);
 const nameOf = (event, key) => short(textOf(event, key)) || "?";
 const joined = (separator, parts) => parts.filter(Boolean).join(separator);
-const labelled = (label, said) => joined(": ", [label, said]);
+const labelled = (label, detail) => joined(": ", [label, detail]);
 
 // ---- texts and numbers -----------------------------------------------------------------------------
 
@@ -233,14 +233,14 @@ function partText(part) {
 function marked(event, entries) {
   const parent = textOf(event, "parent_tool_use_id");
   if (!parent) return entries;
-  const who = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), TASK_CHARS)]);
+  const agent = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), TASK_CHARS)]);
   const task = short(firstText(event, "task_description"), TASK_CHARS);
-  const mark = `[${joined(" · ", [who, task])}] `;
-  return entries.map((entry) => ({ ...withMark(entry, who, mark), parentToolUseId: parent }));
+  const mark = `[${joined(" · ", [agent, task])}] `;
+  return entries.map((entry) => ({ ...withMark(entry, agent, mark), parentToolUseId: parent }));
 }
 
-function withMark(entry, who, mark) {
-  if (entry.kind === "tool_call") return { ...entry, name: `${entry.name} (${who})` };
+function withMark(entry, agent, mark) {
+  if (entry.kind === "tool_call") return { ...entry, name: `${entry.name} (${agent})` };
   return "text" in entry ? { ...entry, text: mark + entry.text } : entry;
 }
 
@@ -261,7 +261,7 @@ function initEntries(event) {
 }
 
 const apiErrorEntries = (event) => [
-  stderr(labelled("API error", words(event) || words(recordOf(event, "error")))),
+  stderr(labelled("API error", descriptionOf(event) || descriptionOf(recordOf(event, "error")))),
 ];
 
 function apiRetry(event) {
@@ -307,22 +307,22 @@ function kindOfTask(event) {
 const taskStarted = (event) => labelled(`${kindOfTask(event)} started`, short(textOf(event, "description")));
 
 function taskProgress(event) {
-  const said = short(textOf(event, "description")) || short(textOf(event, "last_tool_name"));
-  return labelled(kindOfTask(event), said) + effort(event);
+  const detail = short(textOf(event, "description")) || short(textOf(event, "last_tool_name"));
+  return labelled(kindOfTask(event), detail) + effort(event);
 }
 
 function taskUpdated(event) {
   const patch = recordOf(event, "patch");
-  const said = joined(": ", [short(textOf(patch, "status")), short(textOf(patch, "error"))]);
-  return said ? `${kindOfTask(event)}: ${said}` : "";
+  const detail = joined(": ", [short(textOf(patch, "status")), short(textOf(patch, "error"))]);
+  return detail ? `${kindOfTask(event)}: ${detail}` : "";
 }
 
 function taskNotification(event) {
   const status = short(textOf(event, "status")) || "ended";
   const output = short(textOf(event, "output_file"));
   const summary = short(textOf(event, "summary"), LONG);
-  const told = labelled(`${kindOfTask(event)} ${status}`, summary) + effort(event);
-  return output ? `${told}, output in ${output}` : told;
+  const line = labelled(`${kindOfTask(event)} ${status}`, summary) + effort(event);
+  return output ? `${line}, output in ${output}` : line;
 }
 
 function effort(event) {
@@ -348,8 +348,8 @@ function hookResponse(event) {
 
 function informational(event) {
   const level = short(textOf(event, "level"));
-  const said = labelled(level === "info" ? "" : level, words(event));
-  return joined(" ", [said, own(event, "prevent_continuation") === true ? "(the run does not go on)" : ""]);
+  const detail = labelled(level === "info" ? "" : level, descriptionOf(event));
+  return joined(" ", [detail, own(event, "prevent_continuation") === true ? "(the run does not go on)" : ""]);
 }
 
 function modelChange(event) {
@@ -357,24 +357,24 @@ function modelChange(event) {
   const named = `${nameOf(event, "fallback_model")} answers instead of ${nameOf(event, "original_model")}`;
   const withdrawn = itemsOf(event, "retracted_message_uuids").length;
   const gone = withdrawn ? `; ${counted(withdrawn, "earlier message")} withdrawn` : "";
-  return labelled(trigger ? `${named} (${trigger})${gone}` : named + gone, words(event));
+  return labelled(trigger ? `${named} (${trigger})${gone}` : named + gone, descriptionOf(event));
 }
 
 function modelRefusal(event) {
   const category = short(textOf(event, "api_refusal_category"));
   const named = `${nameOf(event, "original_model")} refused to answer`;
-  const said = firstText(event, "api_refusal_explanation") || words(event);
-  return labelled(category ? `${named} (${category})` : named, said);
+  const detail = firstText(event, "api_refusal_explanation") || descriptionOf(event);
+  return labelled(category ? `${named} (${category})` : named, detail);
 }
 
 function permissionDenied(event) {
-  const said = firstText(event, "message", "decision_reason", "decision_reason_type");
-  return labelled(`permission denied: ${nameOf(event, "tool_name")}`, short(said, LONG));
+  const detail = firstText(event, "message", "decision_reason", "decision_reason_type");
+  return labelled(`permission denied: ${nameOf(event, "tool_name")}`, short(detail, LONG));
 }
 
 function pluginInstall(event) {
-  const said = joined(": ", [short(textOf(event, "status")), short(textOf(event, "error"))]);
-  return labelled(`plugin ${nameOf(event, "name")}`, said);
+  const detail = joined(": ", [short(textOf(event, "status")), short(textOf(event, "error"))]);
+  return labelled(`plugin ${nameOf(event, "name")}`, detail);
 }
 
 function filesPersisted(event) {
@@ -395,14 +395,14 @@ function turnDuration(event) {
 }
 
 const localCommand = (event) =>
-  stripped(withoutSuffix(withoutPrefix(words(event), LOCAL_COMMAND[0]), LOCAL_COMMAND[1]));
+  stripped(withoutSuffix(withoutPrefix(descriptionOf(event), LOCAL_COMMAND[0]), LOCAL_COMMAND[1]));
 
-const withLabel = (label) => (event) => labelled(label, short(words(event), LONG));
+const withLabel = (label) => (event) => labelled(label, short(descriptionOf(event), LONG));
 
 const SYSTEM_LINES = {
   agents_killed: withLabel("the sub-agents were stopped"),
   api_retry: apiRetry,
-  away_summary: words,
+  away_summary: descriptionOf,
   commands_changed: withLabel("the list of commands changed"),
   compact_boundary: compactBoundary,
   elicitation_complete: (event) => `MCP server ${nameOf(event, "mcp_server_name")}: the question is answered`,
@@ -419,11 +419,11 @@ const SYSTEM_LINES = {
   model_fallback: modelChange,
   model_refusal_fallback: modelChange,
   model_refusal_no_fallback: modelRefusal,
-  notification: words,
+  notification: descriptionOf,
   permission_denied: permissionDenied,
   permission_retry: withLabel("permission is asked for again"),
   plugin_install: pluginInstall,
-  post_turn_summary: words,
+  post_turn_summary: descriptionOf,
   scheduled_task_fire: withLabel("a scheduled task begins"),
   session_state_changed: (event) => labelled("session", short(textOf(event, "state"))),
   status: statusLine,
@@ -431,7 +431,7 @@ const SYSTEM_LINES = {
   task_notification: taskNotification,
   task_progress: taskProgress,
   task_started: taskStarted,
-  task_summary: words,
+  task_summary: descriptionOf,
   task_updated: taskUpdated,
   turn_duration: turnDuration,
   worker_shutting_down: withLabel("Claude Code is shutting down"),
@@ -485,7 +485,7 @@ function errorText(error) {
 function streamEntries(event) {
   const inner = recordOf(event, "event");
   if (textOf(event, "parent_tool_use_id")) return [];
-  if (textOf(inner, "type") === "error") return [stderr(labelled("API error", words(recordOf(inner, "error"))))];
+  if (textOf(inner, "type") === "error") return [stderr(labelled("API error", descriptionOf(recordOf(inner, "error"))))];
   const delta = recordOf(inner, "delta");
   const what = textOf(delta, "type");
   if (what === "text_delta" && textOf(delta, "text")) {
@@ -505,9 +505,9 @@ function streamlinedEntries(event) {
 function authEntries(event) {
   const error = firstText(event, "error");
   if (error) return [stderr(`signing in failed: ${error}`)];
-  const said = joined(" ", itemsOf(event, "output").filter((line) => typeof line === "string"));
+  const detail = joined(" ", itemsOf(event, "output").filter((line) => typeof line === "string"));
   const busy = own(event, "isAuthenticating") === true ? "signing in" : "signed in";
-  return [system(labelled(busy, short(said, LONG)))];
+  return [system(labelled(busy, short(detail, LONG)))];
 }
 
 function rateLimit(event) {
@@ -535,14 +535,14 @@ function toolProgress(event) {
 }
 
 function suggestion(event) {
-  const said = short(textOf(event, "suggestion"), LONG);
-  return said ? `suggested next prompt: ${said}` : "";
+  const detail = short(textOf(event, "suggestion"), LONG);
+  return detail ? `suggested next prompt: ${detail}` : "";
 }
 
 function controlRequest(event) {
   const request = recordOf(event, "request");
-  const asked = [short(textOf(request, "subtype")), short(textOf(request, "tool_name"))];
-  return labelled("Claude Code asks its caller", joined(" ", asked));
+  const requestLabel = [short(textOf(request, "subtype")), short(textOf(request, "tool_name"))];
+  return labelled("Claude Code asks its caller", joined(" ", requestLabel));
 }
 
 // ---- the function for each event --------------------------------------------------------------------
@@ -572,10 +572,10 @@ const TYPES = new Map([
   ["auth_status", authEntries],
   ["rate_limit_event", line(rateLimit)],
   ["tool_progress", line(toolProgress)],
-  ["tool_use_summary", line(words)],
-  ["streamlined_tool_use_summary", line(words)],
+  ["tool_use_summary", line(descriptionOf)],
+  ["streamlined_tool_use_summary", line(descriptionOf)],
   ["prompt_suggestion", line(suggestion)],
-  ["os_notification", line(words)],
+  ["os_notification", line(descriptionOf)],
   ["conversation_reset", line(() => "the conversation was reset")],
   ["refusal_continuation", line(withLabel("the conversation goes on after a refusal"))],
   ["control_request", line(controlRequest)],
@@ -597,7 +597,7 @@ const TYPES = new Map([
 
 function unknownEntries(event) {
   const parts = ["type", "subtype"].map((key) => short(textOf(event, key), LABEL));
-  return [system(labelled(`event ${joined("/", parts)}`, short(words(event))))];
+  return [system(labelled(`event ${joined("/", parts)}`, short(descriptionOf(event))))];
 }
 
 function eventEntries(event) {
@@ -659,8 +659,8 @@ const BLOCKS = [
 ];
 
 function pieceEntries(type, text) {
-  const said = type === "assistant" ? saidSoFar(text) : null;
-  if (said) return [said];
+  const entry = type === "assistant" ? textSoFar(text) : null;
+  if (entry) return [entry];
   const call = type === "user" ? CALL.exec(text) : null;
   if (call) {
     const content = openedContent(text, call.index + call[0].length) + REST;
@@ -670,12 +670,12 @@ function pieceEntries(type, text) {
   return [system(`${what} (${counted(text.length, "character")})`)];
 }
 
-function saidSoFar(text) {
+function textSoFar(text) {
   const content = text.indexOf('"content":[');
   const start = content + '"content":'.length;
   const found = content < 0 ? undefined : BLOCKS.find(([, opening]) => text.startsWith(opening, start));
-  const said = found ? stringBody(text, start + found[1].length) : "";
-  return said ? { kind: found[0], text: said + REST } : null;
+  const body = found ? stringBody(text, start + found[1].length) : "";
+  return body ? { kind: found[0], text: body + REST } : null;
 }
 
 function openedContent(text, start) {

@@ -29,7 +29,7 @@ def assistant_entries(event: Json) -> list[Entry]:
     message = record_of(event, "message")
     synthetic = text_of(message, "model") == SYNTHETIC
     kind = _own_kind(event) if synthetic else "assistant"
-    entries = [entry for block in _blocks(message) for entry in _said(block, kind)]
+    entries = [entry for block in _blocks(message) for entry in _assistant_block(block, kind)]
     if synthetic:
         entries = [{**entry, "text": f"Claude Code: {entry['text']}{_error(event)}"} for entry in entries]
     elif text_of(event, "error"):
@@ -44,7 +44,7 @@ def assistant_entries(event: Json) -> list[Entry]:
 def user_entries(event: Json) -> list[Entry]:
     """Tool results, the prompt of a sub-agent, and messages that the CLI writes in the role of the user."""
     from_cli = event.get("isSynthetic") is True or event.get("isMeta") is True
-    entries = [entry for block in _blocks(record_of(event, "message")) for entry in _told(block)]
+    entries = [entry for block in _blocks(record_of(event, "message")) for entry in _user_block(block)]
     if from_cli:
         entries = [_not_a_person(entry) for entry in entries]
     return _marked(event, entries)
@@ -72,7 +72,7 @@ def _blocks(message: Json) -> list[Json]:
     return [block for block in items_of(message, "content") if isinstance(block, dict)]
 
 
-def _said(block: Json, kind: str) -> Iterator[Entry]:
+def _assistant_block(block: Json, kind: str) -> Iterator[Entry]:
     """The entries of one block of an assistant message. A synthetic message has only texts."""
     what = text_of(block, "type")
     if what == "text" or kind != "assistant":
@@ -93,7 +93,7 @@ def _said(block: Json, kind: str) -> Iterator[Entry]:
         yield {"kind": "assistant", "text": _part(block)}
 
 
-def _told(block: Json) -> Iterator[Entry]:
+def _user_block(block: Json) -> Iterator[Entry]:
     """The entries of one block of a user message."""
     what = text_of(block, "type")
     if what.endswith("tool_result"):
@@ -167,12 +167,12 @@ def _marked(event: Json, entries: list[Entry]) -> list[Entry]:
     if not parent:
         return entries
     kind, task = first_text(event, "subagent_type"), first_text(event, "task_description")
-    who = joined(" ", ("sub-agent", short(kind, _TASK_CHARS)))
-    mark = f"[{joined(' · ', (who, short(task, _TASK_CHARS)))}] "
-    return [{**_with_mark(entry, who, mark), "parentToolUseId": parent} for entry in entries]
+    agent = joined(" ", ("sub-agent", short(kind, _TASK_CHARS)))
+    mark = f"[{joined(' · ', (agent, short(task, _TASK_CHARS)))}] "
+    return [{**_with_mark(entry, agent, mark), "parentToolUseId": parent} for entry in entries]
 
 
-def _with_mark(entry: Entry, who: str, mark: str) -> Entry:
+def _with_mark(entry: Entry, agent: str, mark: str) -> Entry:
     if entry["kind"] == "tool_call":
-        return {**entry, "name": f"{entry['name']} ({who})"}
+        return {**entry, "name": f"{entry['name']} ({agent})"}
     return {**entry, "text": mark + entry["text"]} if "text" in entry else entry

@@ -7,6 +7,7 @@ from paperclip_claude_k8s.claude.ui.values import (
     Entry,
     Json,
     amount_of,
+    description_of,
     duration,
     first_text,
     items_of,
@@ -18,7 +19,6 @@ from paperclip_claude_k8s.claude.ui.values import (
     short,
     text_of,
     whole,
-    words,
 )
 
 _LIMITS = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
@@ -75,7 +75,9 @@ def stream_entries(event: Json) -> list[Entry]:
     if text_of(event, "parent_tool_use_id"):
         return []
     if text_of(inner, "type") == "error":
-        return [{"kind": "stderr", "text": joined(": ", ("API error", words(record_of(inner, "error"))))}]
+        return [
+            {"kind": "stderr", "text": joined(": ", ("API error", description_of(record_of(inner, "error"))))}
+        ]
     delta = record_of(inner, "delta")
     kind, field = _DELTAS.get(text_of(delta, "type"), ("", ""))
     text = text_of(delta, field)
@@ -91,9 +93,9 @@ def auth_entries(event: Json) -> list[Entry]:
     error = first_text(event, "error")
     if error:
         return [{"kind": "stderr", "text": f"signing in failed: {error}"}]
-    said = joined(" ", (line for line in items_of(event, "output") if isinstance(line, str)))
+    detail = joined(" ", (line for line in items_of(event, "output") if isinstance(line, str)))
     busy = "signing in" if event.get("isAuthenticating") is True else "signed in"
-    return [{"kind": "system", "text": joined(": ", (busy, short(said, LONG)))}]
+    return [{"kind": "system", "text": joined(": ", (busy, short(detail, LONG)))}]
 
 
 def rate_limit(event: Json) -> str:
@@ -119,8 +121,8 @@ def tool_progress(event: Json) -> str:
 
 
 def suggestion(event: Json) -> str:
-    said = short(text_of(event, "suggestion"), LONG)
-    return f"suggested next prompt: {said}" if said else ""
+    detail = short(text_of(event, "suggestion"), LONG)
+    return f"suggested next prompt: {detail}" if detail else ""
 
 
 def conversation_reset(_event: Json) -> str:
@@ -129,9 +131,9 @@ def conversation_reset(_event: Json) -> str:
 
 def control_request(event: Json) -> str:
     request = record_of(event, "request")
-    asked = (short(text_of(request, "subtype")), short(text_of(request, "tool_name")))
-    return joined(": ", ("Claude Code asks its caller", joined(" ", asked)))
+    request_label = (short(text_of(request, "subtype")), short(text_of(request, "tool_name")))
+    return joined(": ", ("Claude Code asks its caller", joined(" ", request_label)))
 
 
 def refusal_continuation(event: Json) -> str:
-    return joined(": ", ("the conversation goes on after a refusal", short(words(event), LONG)))
+    return joined(": ", ("the conversation goes on after a refusal", short(description_of(event), LONG)))

@@ -15,8 +15,8 @@ _BLOCKS = (("assistant", '[{"type":"text","text":"'), ("thinking", '[{"type":"th
 
 def piece_entries(piece: Piece) -> list[Entry]:
     """The text so far, with a note. The text of a result was in the message before it."""
-    if piece.type == "assistant" and (said := _said(piece.text)):
-        return [said]
+    if piece.type == "assistant" and (entry := _text_so_far(piece.text)):
+        return [entry]
     if piece.type == "user" and (call := _CALL.search(piece.text)):
         content = _opened(piece.text, call.end())
         return [{"kind": "tool_result", "toolUseId": call[1], "content": content + REST, "isError": False}]
@@ -25,7 +25,7 @@ def piece_entries(piece: Piece) -> list[Entry]:
     return [{"kind": "system", "text": f"{what} ({length})"}]
 
 
-def _said(line: str) -> Entry | None:
+def _text_so_far(line: str) -> Entry | None:
     content = line.find('"content":[')
     for kind, opening in _BLOCKS:
         start = content + len('"content":')

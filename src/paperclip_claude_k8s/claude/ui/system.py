@@ -9,6 +9,7 @@ from paperclip_claude_k8s.claude.ui.values import (
     Entry,
     Json,
     counted,
+    description_of,
     duration,
     first_text,
     items_of,
@@ -21,7 +22,6 @@ from paperclip_claude_k8s.claude.ui.values import (
     short,
     text_of,
     whole,
-    words,
 )
 
 
@@ -40,8 +40,8 @@ def init_entries(event: Json) -> list[Entry]:
 
 
 def api_error_entries(event: Json) -> list[Entry]:
-    said = words(event) or words(record_of(event, "error"))
-    return [{"kind": "stderr", "text": labelled("API error", said)}]
+    detail = description_of(event) or description_of(record_of(event, "error"))
+    return [{"kind": "stderr", "text": labelled("API error", detail)}]
 
 
 def _api_retry(event: Json) -> str:
@@ -80,9 +80,9 @@ def _compact_boundary(event: Json) -> str:
 
 def _informational(event: Json) -> str:
     level = short(text_of(event, "level"))
-    said = labelled("" if level == "info" else level, words(event))
+    detail = labelled("" if level == "info" else level, description_of(event))
     ends = event.get("prevent_continuation") is True
-    return joined(" ", (said, "(the run does not go on)" if ends else ""))
+    return joined(" ", (detail, "(the run does not go on)" if ends else ""))
 
 
 def _model_change(event: Json) -> str:
@@ -90,24 +90,24 @@ def _model_change(event: Json) -> str:
     named = f"{name_of(event, 'fallback_model')} answers instead of {name_of(event, 'original_model')}"
     withdrawn = len(items_of(event, "retracted_message_uuids"))
     gone = f"; {counted(withdrawn, 'earlier message')} withdrawn" if withdrawn else ""
-    return labelled(f"{named} ({trigger}){gone}" if trigger else named + gone, words(event))
+    return labelled(f"{named} ({trigger}){gone}" if trigger else named + gone, description_of(event))
 
 
 def _model_refusal(event: Json) -> str:
     category = short(text_of(event, "api_refusal_category"))
     named = f"{name_of(event, 'original_model')} refused to answer"
-    said = first_text(event, "api_refusal_explanation") or words(event)
-    return labelled(f"{named} ({category})" if category else named, said)
+    detail = first_text(event, "api_refusal_explanation") or description_of(event)
+    return labelled(f"{named} ({category})" if category else named, detail)
 
 
 def _permission_denied(event: Json) -> str:
-    said = first_text(event, "message", "decision_reason", "decision_reason_type")
-    return labelled(f"permission denied: {name_of(event, 'tool_name')}", short(said, LONG))
+    detail = first_text(event, "message", "decision_reason", "decision_reason_type")
+    return labelled(f"permission denied: {name_of(event, 'tool_name')}", short(detail, LONG))
 
 
 def _plugin_install(event: Json) -> str:
-    said = joined(": ", (short(text_of(event, "status")), short(text_of(event, "error"))))
-    return labelled(f"plugin {name_of(event, 'name')}", said)
+    detail = joined(": ", (short(text_of(event, "status")), short(text_of(event, "error"))))
+    return labelled(f"plugin {name_of(event, 'name')}", detail)
 
 
 def _files_persisted(event: Json) -> str:
@@ -132,17 +132,19 @@ def _turn_duration(event: Json) -> str:
 
 
 def _local_command(event: Json) -> str:
-    said = words(event).removeprefix("<local-command-stdout>").removesuffix("</local-command-stdout>")
-    return said.strip(BLANKS)
+    detail = (
+        description_of(event).removeprefix("<local-command-stdout>").removesuffix("</local-command-stdout>")
+    )
+    return detail.strip(BLANKS)
 
 
 def _labelled(label: str) -> Callable[[Json], str]:
     """A function that returns the label and the event's own text."""
 
-    def told(event: Json) -> str:
-        return labelled(label, short(words(event), LONG))
+    def line(event: Json) -> str:
+        return labelled(label, short(description_of(event), LONG))
 
-    return told
+    return line
 
 
 def _session_state(event: Json) -> str:
@@ -153,7 +155,7 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     **tasks.LINES,
     "agents_killed": _labelled("the sub-agents were stopped"),
     "api_retry": _api_retry,
-    "away_summary": words,
+    "away_summary": description_of,
     "commands_changed": _labelled("the list of commands changed"),
     "compact_boundary": _compact_boundary,
     "elicitation_complete": _elicitation_complete,
@@ -167,16 +169,16 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "model_fallback": _model_change,
     "model_refusal_fallback": _model_change,
     "model_refusal_no_fallback": _model_refusal,
-    "notification": words,
+    "notification": description_of,
     "permission_denied": _permission_denied,
     "permission_retry": _labelled("permission is asked for again"),
     "plugin_install": _plugin_install,
-    "post_turn_summary": words,
+    "post_turn_summary": description_of,
     "scheduled_task_fire": _labelled("a scheduled task begins"),
     "session_state_changed": _session_state,
     "status": _status,
     "stop_hook_summary": _labelled("stop hooks ran"),
-    "task_summary": words,
+    "task_summary": description_of,
     "turn_duration": _turn_duration,
     "worker_shutting_down": _labelled("Claude Code is shutting down"),
 }

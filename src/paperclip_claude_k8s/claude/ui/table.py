@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from paperclip_claude_k8s.claude.ui import others, system
 from paperclip_claude_k8s.claude.ui.messages import assistant_entries, user_entries
-from paperclip_claude_k8s.claude.ui.values import Entry, Json, joined, short, text_of, words
+from paperclip_claude_k8s.claude.ui.values import Entry, Json, description_of, joined, short, text_of
 
 LABEL = 40
 """Characters of an unknown type that are shown."""
@@ -13,11 +13,11 @@ LABEL = 40
 def _line(tell: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
     """A function that returns a `system` entry with the text, or no entry if the text is empty."""
 
-    def told(event: Json) -> list[Entry]:
+    def entries(event: Json) -> list[Entry]:
         text = tell(event)
         return [{"kind": "system", "text": text}] if text else []
 
-    return told
+    return entries
 
 
 def _silent(_event: Json) -> list[Entry]:
@@ -34,10 +34,10 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("auth_status", None): others.auth_entries,
     ("rate_limit_event", None): _line(others.rate_limit),
     ("tool_progress", None): _line(others.tool_progress),
-    ("tool_use_summary", None): _line(words),
-    ("streamlined_tool_use_summary", None): _line(words),
+    ("tool_use_summary", None): _line(description_of),
+    ("streamlined_tool_use_summary", None): _line(description_of),
     ("prompt_suggestion", None): _line(others.suggestion),
-    ("os_notification", None): _line(words),
+    ("os_notification", None): _line(description_of),
     ("conversation_reset", None): _line(others.conversation_reset),
     ("refusal_continuation", None): _line(others.refusal_continuation),
     ("control_request", None): _line(others.control_request),
@@ -74,5 +74,5 @@ def event_entries(event: Json) -> list[Entry]:
 
 def _unknown(event: Json) -> list[Entry]:
     parts = (short(text_of(event, key), LABEL) for key in ("type", "subtype"))
-    text = joined(": ", (f"event {joined('/', parts)}", short(words(event))))
+    text = joined(": ", (f"event {joined('/', parts)}", short(description_of(event))))
     return [{"kind": "system", "text": text}]

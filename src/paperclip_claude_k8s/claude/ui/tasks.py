@@ -33,24 +33,24 @@ def _task_started(event: Json) -> str:
 
 
 def _task_progress(event: Json) -> str:
-    said = short(text_of(event, "description")) or short(text_of(event, "last_tool_name"))
-    return labelled(_kind_of_task(event), said) + _effort(event)
+    detail = short(text_of(event, "description")) or short(text_of(event, "last_tool_name"))
+    return labelled(_kind_of_task(event), detail) + _effort(event)
 
 
 def _task_updated(event: Json) -> str:
     patch = record_of(event, "patch")
     status = short(text_of(patch, "status"))
-    said = joined(": ", (status, short(text_of(patch, "error"))))
-    return f"{_kind_of_task(event)}: {said}" if said else ""
+    detail = joined(": ", (status, short(text_of(patch, "error"))))
+    return f"{_kind_of_task(event)}: {detail}" if detail else ""
 
 
 def _task_notification(event: Json) -> str:
     status = short(text_of(event, "status")) or "ended"
     output = short(text_of(event, "output_file"))
-    told = labelled(f"{_kind_of_task(event)} {status}", short(text_of(event, "summary"), LONG)) + _effort(
+    line = labelled(f"{_kind_of_task(event)} {status}", short(text_of(event, "summary"), LONG)) + _effort(
         event
     )
-    return f"{told}, output in {output}" if output else told
+    return f"{line}, output in {output}" if output else line
 
 
 def _effort(event: Json) -> str:

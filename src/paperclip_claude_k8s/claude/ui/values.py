@@ -63,7 +63,7 @@ def first_text(given: Json, *keys: str) -> str:
     return next((text for key in keys if (text := text_of(given, key).strip(BLANKS))), "")
 
 
-def words(event: Json) -> str:
+def description_of(event: Json) -> str:
     return first_text(event, *WORDS)
 
 
@@ -71,8 +71,8 @@ def name_of(event: Json, key: str) -> str:
     return short(text_of(event, key)) or "?"
 
 
-def labelled(label: str, said: str) -> str:
-    return joined(": ", (label, said))
+def labelled(label: str, detail: str) -> str:
+    return joined(": ", (label, detail))
 
 
 def joined(separator: str, parts: Iterable[str]) -> str:
