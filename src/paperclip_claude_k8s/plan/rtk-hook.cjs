@@ -1,11 +1,11 @@
-// Shortens what a tool gave back before the model reads it: a PostToolUse hook of the CLI.
-// stdin: the hook's payload; stdout: the same tool response with long texts cut, or nothing when all is short.
-// argv[2]: bytes of text that one response may hold.
+// A PostToolUse hook of the CLI that shortens the response of a tool before the model reads it.
+// stdin: the hook's payload. stdout: the response with its texts cut, or nothing if it is short enough.
+// argv[2]: most bytes of text in one response.
 "use strict";
 
 const limit = Number(process.argv[2]) || 50000;
 
-// The first `bytes` of a text in UTF-8, never a part of a character.
+// The first `bytes` of a text in UTF-8, without splitting a character, and the number of bytes cut.
 function head(text, bytes) {
   const whole = Buffer.from(text, "utf8");
   let end = Math.min(bytes, whole.length);
@@ -13,7 +13,7 @@ function head(text, bytes) {
   return { kept: whole.subarray(0, end).toString("utf8"), cut: whole.length - end };
 }
 
-// The same value with its texts cut to what is left; images and other encoded data stay whole.
+// The same value with its texts cut to `left.bytes` in total; images and other encoded data stay whole.
 function shorten(value, left) {
   if (typeof value === "string") {
     const { kept, cut } = head(value, left.bytes);
@@ -40,9 +40,9 @@ const chunks = [];
 process.stdin.on("data", (chunk) => chunks.push(chunk));
 process.stdin.on("end", () => {
   try {
-    const told = answer(JSON.parse(Buffer.concat(chunks).toString("utf8")));
-    if (told) process.stdout.write(JSON.stringify(told));
+    const output = answer(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    if (output) process.stdout.write(JSON.stringify(output));
   } catch (error) {
-    process.stderr.write(`rtk hook: ${error.message}\n`); // the tool's output stays as it was
+    process.stderr.write(`rtk hook: ${error.message}\n`); // the tool's output stays unchanged
   }
 });
