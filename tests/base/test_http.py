@@ -24,12 +24,14 @@ PROXY = "http://proxy.example:3128"
         ("http://api.example", {"HTTP_PROXY": PROXY}, PROXY),
     ],
 )
-def test_the_scheme_picks_the_variable(server: str, env: dict[str, str], proxy: str | None) -> None:
+def test_proxy_for_reads_the_variable_of_the_scheme(
+    server: str, env: dict[str, str], proxy: str | None
+) -> None:
     assert proxy_for(server, env) == proxy
 
 
 @pytest.mark.parametrize("server", ["https://127.0.0.1:6443", "https://localhost", "https://[::1]:6443"])
-def test_loopback_never_goes_through_a_proxy(server: str) -> None:
+def test_proxy_for_loopback_is_none(server: str) -> None:
     assert proxy_for(server, {"HTTPS_PROXY": PROXY}) is None
 
 
@@ -69,7 +71,7 @@ def test_no_proxy_exempts_nothing_else(server: str, exempt: str) -> None:
     assert proxy_for(server, {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt}) == PROXY
 
 
-async def test_a_session_uses_its_proxy_and_sends_no_cookie_back() -> None:
+async def test_session_uses_its_proxy_and_sends_no_cookie() -> None:
     received: list[web.Request] = []
 
     async def proxy(request: web.Request) -> web.Response:
@@ -85,13 +87,13 @@ async def test_a_session_uses_its_proxy_and_sends_no_cookie_back() -> None:
     assert "Cookie" not in received[1].headers
 
 
-async def test_a_session_with_a_total_gives_up_after_it() -> None:
+async def test_session_with_a_total_times_out() -> None:
     async with serving(silent) as url, open_session(total=0.2) as session:
         with pytest.raises(TimeoutError):
             await session.get(url)
 
 
-def test_sessions_are_opened_in_one_module_only() -> None:
+def test_sessions_are_opened_in_one_module() -> None:
     modules = Path(http.__file__).parents[1].rglob("*.py")
     found = {path.name for path in modules if re.search(r"ClientSession\(", path.read_text(encoding="utf-8"))}
     assert found == {"http.py"}

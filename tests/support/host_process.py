@@ -1,7 +1,7 @@
-"""A host process that can be killed: runs the ctx given as JSON on its stdin, and says so on stdout.
+"""A host process that can be killed: runs the context that it reads as JSON from stdin.
 
-Prints `started` once the agent's first line has come, and the wire result at the end. Told where to die, it
-kills itself there, at that call and moment; else its calls come as one more line.
+Prints `started` after the agent's first line, at the end the result as JSON, and then the list of its API
+calls. With `dies: [call, moment]` on stdin it kills itself at that moment of that call.
 """
 
 import asyncio
@@ -31,26 +31,26 @@ def dying_at(call: str, moment: str) -> Heed:
 
 
 async def main(ctx: Mapping[str, Any], env: Mapping[str, str], more: Mapping[str, Any]) -> None:
-    doors: list[Doorway] = []
+    traced: list[Doorway] = []
     heed = dying_at(*more.get("dies", ("", "")))
 
     def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-        doors.append(Doorway(Gateway(kubeconfig, timings), heed))
-        return cast("Cluster", doors[-1])
+        traced.append(Doorway(Gateway(kubeconfig, timings), heed))
+        return cast("Cluster", traced[-1])
 
     settings = ProcessSettings(env=env, timings=Timings(**more.get("timings", {})))
-    adapter, told = Adapter(settings, connect), False
+    adapter, started = Adapter(settings, connect), False
 
     async def on_log(stream: str, text: str) -> None:
-        nonlocal told
-        if not told and stream == "stdout" and not text.startswith("[paperclip] "):
-            told = True
+        nonlocal started
+        if not started and stream == "stdout" and not text.startswith("[paperclip] "):
+            started = True
             print("started", flush=True)
 
     result = await adapter.execute({**ctx, "onLog": on_log})
     print(json.dumps(result.to_wire()), flush=True)
     await adapter.shutdown()
-    print(json.dumps([call for door in doors for call in door.calls]), flush=True)
+    print(json.dumps([call for cluster in traced for call in cluster.calls]), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Host processes of their own beside each other, on one cluster in memory and on virtual time."""
+"""Several host processes on one cluster in memory, in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,10 +24,10 @@ def virtual_now() -> datetime:
 
 
 class Host:
-    """A host process of its own: its identity, its line to the API server, its adapter."""
+    """One host process: an identity, a connection to the API server, and an adapter."""
 
     def __init__(self, fake: FakeCluster, name: str, heed: Heed | None = None) -> None:
-        """`heed`: where in its calls it dies."""
+        """`heed` decides at which of its API calls the host dies."""
         self.fake = fake
         self.line = HostLine(fake)
         self.door = Doorway(Gateway(wire=self.line), heed or _lives)
@@ -48,7 +48,7 @@ class Host:
         return await self.adapter.execute(ctx), heard
 
     def vanish(self) -> None:
-        """No packet comes from it any more; what it ran it believes to go on."""
+        """Cut the connection: the host no longer reaches the API server, but assumes that its runs continue."""
         self.line.cut()
 
 
@@ -58,7 +58,7 @@ def _lives(_call: str, _moment: Moment) -> bool:
 
 @asynccontextmanager
 async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """A run that has been going for so long when the block begins; ended with it."""
+    """Start a run and let it go on for `seconds`; it is cancelled at the end of the block."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(host.run(**more))
         await asyncio.sleep(seconds)

@@ -17,7 +17,7 @@ _PROVIDER = "anthropic"
 _SHARED = {"five_hour": "Current session (5 hours)", "seven_day": "Current week (all models)"}
 _WEEKLY = "seven_day_"
 _NO_LOGIN = (
-    "no Claude login was found on this host: set CLAUDE_CODE_OAUTH_TOKEN, or log in where its HOME is; "
+    "no Claude login on this host: set CLAUDE_CODE_OAUTH_TOKEN, or log in with `claude` as the host's user; "
     "API keys have no such limits"
 )
 
