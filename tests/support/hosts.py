@@ -48,7 +48,7 @@ class Host:
         return await self.adapter.execute(ctx), heard
 
     def vanish(self) -> None:
-        """Cut the connection: the host no longer reaches the API server, but assumes that its runs continue."""
+        """Cut the connection to the API server; the host assumes that its runs continue."""
         self.line.cut()
 
 
