@@ -71,7 +71,7 @@ class ErrorDescription:
     retry_if: str = ""
     clears_session: tuple[bool, ...] = (False,)
     session: str = ""
-    """What is particular about the session; "" for the usual statement about the evidence."""
+    """What happens to the session, if that does not follow from the other fields."""
 
 
 _RETRIED: tuple[ErrorFamily | None, ...] = ("transient_upstream",)
@@ -214,8 +214,8 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
         "Correct `model`, or request access to it.",
     ),
     ErrorCode.CLAUDE_PROMPT_TOO_LONG: ErrorDescription(
-        "The request exceeds the model's context window. If a session was resumed, one attempt with a fresh "
-        "session was made.",
+        "The request exceeds the model's context window. A run that resumed a session was already "
+        "repeated with a fresh one.",
         "Start a fresh session, or send less.",
         clears_session=(False, True),
         session="cleared if the run resumed it, else kept",
@@ -236,12 +236,13 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
         ("none",),
     ),
     ErrorCode.SESSION_UNAVAILABLE: ErrorDescription(
-        "Claude could not resume the session.",
+        "Claude could not resume the session. A run that resumed one was already repeated with a fresh session.",
         "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),
     ErrorCode.POISONED_SESSION: ErrorDescription(
-        "The model API rejects the content of the session.",
+        "The model API rejects the content of the session. A run that resumed one was already repeated with a "
+        "fresh session.",
         "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),

@@ -5,7 +5,7 @@ import pytest
 from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
 
 
-@pytest.mark.parametrize("how", ["shutdown", "lost", "unclear", "unwritten", "bug"])
+@pytest.mark.parametrize("how", ["shutdown", "taken_over", "end_unknown", "not_recorded", "bug"])
 @pytest.mark.parametrize("retain", [True, False])
 def test_job_is_kept_if_its_result_may_be_needed(how: LeaveReason, retain: bool) -> None:  # noqa: FBT001
     assert reason_to_keep(how, retain=retain)

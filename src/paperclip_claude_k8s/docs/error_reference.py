@@ -30,11 +30,9 @@ What the host may conclude depends on the evidence that the result carries:
 - `none`: the result makes no statement.
 """
 
-_SESSIONS = {
-    "bootstrap": "unchanged, because the agent did not run",
-    "continuation": "kept, and can be resumed",
-    "interrupted": "kept, and can be resumed",
-    "none": "kept, and can be resumed",
+_PROVEN = {
+    "bootstrap": "it is proven that the agent did not run",
+    "interrupted": "the agent's Pod is known to be gone",
 }
 
 
@@ -50,7 +48,7 @@ def _paragraphs() -> Iterator[str]:
             yield f"\n## {ERROR_GROUPS[code]}\n"
         yield f"\n### `{code}`\n\n{description.happened}\n\n"
         yield f"- Family: {_family(description)}\n"
-        yield f"- Evidence: {' or '.join(f'`{evidence}`' for evidence in description.evidence)}\n"
+        yield f"- Evidence: {_evidence(description)}\n"
         yield f"- Session: {_session(description)}\n"
         yield f"- What to do: {description.action}\n"
 
@@ -61,10 +59,18 @@ def _family(description: ErrorDescription) -> str:
     return f"{' or '.join(families)}{condition}" if families else "none"
 
 
+def _evidence(description: ErrorDescription) -> str:
+    first, *others = description.evidence
+    return f"`{first}` if {_PROVEN[first]}, else `{others[0]}`" if others else f"`{first}`"
+
+
 def _session(description: ErrorDescription) -> str:
     """What happens to the session that the run resumed or started."""
     if description.session:
         return description.session
     if all(description.clears_session):
         return "cleared; the next run starts a fresh one"
-    return " or ".join(dict.fromkeys(_SESSIONS[evidence] for evidence in description.evidence))
+    only_bootstrap = description.evidence == ("bootstrap",)
+    return (
+        "unchanged, because the agent did not run" if only_bootstrap else "kept; the next run can resume it"
+    )

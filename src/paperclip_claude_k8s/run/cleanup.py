@@ -55,10 +55,10 @@ class JobCleanup:
         match error:
             case None if (end := self.end) is not None:
                 if end.observation.end_unknown:
-                    return "unclear"
-                return "done" if end.recorded else "unwritten"
+                    return "end_unknown"
+                return "done" if end.recorded else "not_recorded"
             case None:
-                return "lost"
+                return "taken_over"
             case asyncio.CancelledError():
                 return "shutdown"
         return "bug"

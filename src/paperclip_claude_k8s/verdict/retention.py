@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-LeaveReason: TypeAlias = Literal["done", "unclear", "unwritten", "lost", "shutdown", "bug"]
+LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_over", "shutdown", "bug"]
 """Why a run lets go of its Job: it ended, its end could not be observed, its result could not be recorded,
 another host process took it over, this process shuts down, or a bug."""
 
@@ -12,11 +12,11 @@ def reason_to_keep(reason: LeaveReason, *, retain: bool) -> str | None:
     match reason:
         case "shutdown":
             return "this host process is shutting down; the next one adopts it"
-        case "lost":
+        case "taken_over":
             return "another host process took it over while this one did not renew its Lease"
-        case "unclear":
+        case "end_unknown":
             return "its end could not be observed"
-        case "unwritten":
+        case "not_recorded":
             return "its result could not be recorded"
         case "bug":
             return "a bug in the adapter ended the observation; the next process adopts it"
