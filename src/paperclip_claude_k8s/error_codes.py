@@ -236,13 +236,13 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
         ("none",),
     ),
     ErrorCode.SESSION_UNAVAILABLE: ErrorDescription(
-        "Claude could not resume the session. A run that resumed one was already repeated with a fresh session.",
+        "Claude could not resume the session. A run that resumed one was already repeated with a fresh one.",
         "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),
     ErrorCode.POISONED_SESSION: ErrorDescription(
-        "The model API rejects the content of the session. A run that resumed one was already repeated with a "
-        "fresh session.",
+        "The model API rejects the content of the session. A run that resumed one was already repeated "
+        "with a fresh one.",
         "Nothing: the next run starts a fresh session.",
         clears_session=(True,),
     ),
