@@ -1,4 +1,4 @@
-"""The few asyncio shapes the house needs beside TaskGroup and timeout."""
+"""The few asyncio building blocks that the package needs besides TaskGroup and timeout."""
 
 import asyncio
 import random
@@ -9,64 +9,64 @@ T = TypeVar("T")
 
 
 class FirstResult(Generic[T]):
-    """Several may speak; the first is believed, everybody hears it."""
+    """A value that can be set once; later offers are ignored. Any number of tasks may wait for it."""
 
     def __init__(self) -> None:
-        self._word: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-    def offer(self, word: T) -> None:
-        if not self._word.done():
-            self._word.set_result(word)
+    def offer(self, value: T) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
 
     def is_set(self) -> bool:
-        return self._word.done()
+        return self._future.done()
 
-    async def heard(self) -> T:
-        return await asyncio.shield(self._word)
+    async def wait(self) -> T:
+        return await asyncio.shield(self._future)  # one cancelled waiter must not cancel the others
 
 
 class PeriodicTask:
-    """Work that comes up now and then: a task while it is done, and at most a timer in between.
+    """Runs `work` on demand or after a delay, never twice at once; holds no task while idle.
 
-    A task that sleeps through most of a run costs it 2 kB, and the garbage collector twenty objects.
+    A task that sleeps through most of a run costs 2 kB and twenty objects to collect; a timer is cheaper.
     """
 
     def __init__(
         self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`work` gives the seconds until it is due again by itself, or None; `group` gets its tasks."""
+        """`work` returns the seconds until it is to run again by itself, or None. `group` gets its tasks."""
         self._group = group
         self._name = name
         self._work = work
-        self._doing: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._over = False
+        self._cancelled = False
 
     def call(self) -> None:
-        """Have it done now, unless it is being done, or is over."""
-        if self._doing is None and not self._over:
-            task = self._group.create_task(self._do(), name=self._name)
-            self._doing = None if task.done() else task  # done at once: an eager task factory
+        """Run it now, unless it is running or was cancelled."""
+        if self._task is None and not self._cancelled:
+            task = self._group.create_task(self._run(), name=self._name)
+            self._task = None if task.done() else task  # already done under an eager task factory
 
     def call_in(self, seconds: float) -> None:
-        """Have it done later, unless it is over; the last such wish counts."""
+        """Run it after `seconds`, unless it was cancelled. Replaces an earlier timer."""
         if self._timer is not None:
             self._timer.cancel()
-        if not self._over:
+        if not self._cancelled:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
 
     def cancel(self) -> None:
-        """Never do it again; what is under way is cancelled."""
-        self._over = True
-        for pending in (self._doing, self._timer):
+        """Never run it again; cancel it if it is running."""
+        self._cancelled = True
+        for pending in (self._task, self._timer):
             if pending is not None:
                 pending.cancel()
-        self._doing = self._timer = None  # a cancelled task remembers where it was, and so us
+        self._task = self._timer = None  # a cancelled task keeps its frames, and so us, alive
 
-    async def _do(self) -> None:
+    async def _run(self) -> None:
         pause = await self._work()
-        self._doing = None
-        if pause is not None and not self._over:
+        self._task = None
+        if pause is not None and not self._cancelled:
             self.call_in(pause)
 
 
@@ -108,10 +108,10 @@ class Permit:
 
 
 class Nursery:
-    """The parent of what outlives a single run, such as a shared watch.
+    """The parent of tasks that outlive a single run, such as a shared watch.
 
-    A library has no task of its own to hang a TaskGroup on, so this one starts its root task with the first
-    child and lets it end with the last: an idle process keeps nothing alive.
+    A library has no main task to own a TaskGroup, so a root task is started with the first child and ends
+    with the last one: an idle process has no tasks.
     """
 
     def __init__(self) -> None:
@@ -122,11 +122,11 @@ class Nursery:
         self._empty = asyncio.Event()
 
     async def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Run `work` beside everything else until it ends, is cancelled, or `close` is called."""
+        """Run `work` in the background until it ends, is cancelled, or `close` is called."""
         if self._root is None or self._root.done() or self._empty.is_set():
             self._opened, self._empty = asyncio.Event(), asyncio.Event()
             live = self._live(self._opened, self._empty)
-            self._root = asyncio.create_task(live, name="nursery")  # noqa: TID251  # the root of all others
+            self._root = asyncio.create_task(live, name="nursery")  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`
         child = self._group.create_task(work, name=name)
@@ -135,7 +135,7 @@ class Nursery:
         return child
 
     async def close(self) -> None:
-        """Cancel every child and wait until all are gone."""
+        """Cancel every child and wait until all have ended."""
         root = self._root
         for child in tuple(self._children):
             child.cancel()
@@ -155,12 +155,12 @@ class Nursery:
 
 
 def jittered(seconds: float, share: float = 0.25) -> float:
-    """`seconds`, spread by ± `share`, so that many clients do not act in step."""
+    """`seconds`, changed at random by up to ± `share`, so that many clients do not act in step."""
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  # not for secrets
 
 
 class Backoff:
-    """Pauses that double up to a cap, with full jitter; progress starts them over."""
+    """Pauses that double up to a cap, with jitter; `reset` after progress."""
 
     def __init__(self, first: float, cap: float) -> None:
         self._first = first
@@ -171,6 +171,6 @@ class Backoff:
         self._next = self._first
 
     def pause(self) -> float:
-        """The next pause in seconds: between a half and the whole of the current step."""
+        """The next pause in seconds: a random value between half and all of the current step."""
         step, self._next = self._next, min(self._next * 2, self._cap)
         return random.uniform(step / 2, step)  # noqa: S311  # not for secrets

@@ -1,4 +1,4 @@
-"""JSON that every strict reader takes: valid UTF-8, finite numbers, nesting within reason."""
+"""Writes JSON that strict readers accept: valid UTF-8, finite numbers, limited nesting."""
 
 import json
 import math
@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 DEEPEST = 200
-"""Levels that are kept: jq before 1.7 reads 256, and nothing that means something is deeper."""
+"""Levels of nesting that are kept. jq before 1.7 reads 256; real values are never deeper than this."""
 TOO_DEEP = "(nested too deeply)"
 _LARGEST = 2**63
-"""Whole numbers from here on are floats to many readers; so they are written as such."""
+"""Larger whole numbers are written as floats, which is how many readers parse them."""
 
 
 def strict_json(value: object, *, indent: int | None = None) -> bytes:
     """The value as one JSON text without a newline at its end.
 
-    Lone surrogates, which JSON can spell and UTF-8 cannot hold, become U+FFFD. Raises TypeError for a value
-    that is no JSON value.
+    Lone surrogates, which JSON can express but UTF-8 cannot, become U+FFFD.
+
+    Raises:
+        TypeError: the value contains something that is not a JSON value.
     """
     separators = None if indent else (",", ":")
     plain = readable(value)
@@ -26,7 +28,7 @@ def strict_json(value: object, *, indent: int | None = None) -> bytes:
 
 
 def readable(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
-    """The same value with nothing in it that a strict reader refuses; strangers are left as they are."""
+    """A copy of the value without anything a strict reader rejects. Other types are returned unchanged."""
     match value:
         case str():
             return _encodable(value)
@@ -44,12 +46,12 @@ def _inside(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int) 
 
 
 def _encodable(text: str) -> str:
-    """Two halves of a pair side by side are one character again; a half alone is none."""
+    """Join the halves of a surrogate pair; replace a lone half by U+FFFD."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _finite(value: float) -> float | None:
-    """None for what JSON has no number for."""
+    """None for a number that JSON cannot express."""
     if isinstance(value, int) and abs(value) < _LARGEST:
         return value
     try:

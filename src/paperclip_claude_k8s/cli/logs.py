@@ -117,12 +117,12 @@ async def _print_from_cluster(record: Record, offset: int, *, follow: bool) -> N
 async def _while_writable(work: Coroutine[Any, Any, None], journal: StdoutJournal) -> None:
     """Cancel the work and raise `StdoutUnwritable` as soon as stdout is closed or full."""
     async with asyncio.TaskGroup() as group:
-        working, unwritable = group.create_task(work), group.create_task(journal.unwritable.heard())
+        working, unwritable = group.create_task(work), group.create_task(journal.unwritable.wait())
         await asyncio.wait([working, unwritable], return_when=asyncio.FIRST_COMPLETED)
         for task in (working, unwritable):
             task.cancel()
     if journal.unwritable.is_set():
-        raise await journal.unwritable.heard()
+        raise await journal.unwritable.wait()
 
 
 async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:

@@ -1,4 +1,4 @@
-"""The words by which our objects are found in a cluster: labels, annotations, the container's name."""
+"""Names in our objects: labels, annotations, the agent's container, keys of the run Secret."""
 
 from collections.abc import Mapping
 
@@ -7,9 +7,9 @@ PREFIX = "paperclip.io/"
 RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
 AGENT_CONTAINER = "claude"
 JOB_NAME_LABEL = "job-name"
-"""Set by the Job controller on each Pod of a Job, by every version of Kubernetes."""
+"""Label that the Job controller sets on each Pod of a Job, in every version of Kubernetes."""
 CONTROLLER_UID_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid")
-"""By these a Job's selector finds its Pods: without them the Job controller releases a Pod."""
+"""Labels in a Job's selector: the Job controller releases a Pod that loses them."""
 
 AGENT_LABEL = f"{PREFIX}agent-id"
 RUN_LABEL = f"{PREFIX}run-id"
@@ -17,7 +17,7 @@ TASK_LABEL = f"{PREFIX}task-id"
 SESSION_LABEL = f"{PREFIX}session-id"
 COMPANY_LABEL = f"{PREFIX}company-id"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Names the queue that suspends and admits a Job."""
+"""Kueue's label for the queue that suspends and admits a Job."""
 ADAPTER_LABEL = f"{PREFIX}adapter-type"
 
 NONCE_ANNOTATION = f"{PREFIX}relay-nonce"
@@ -26,21 +26,21 @@ TAKEN_ANNOTATION = f"{PREFIX}result-taken"
 HOLDER_ANNOTATION = f"{PREFIX}holder"
 HOLDER_SEEN_ANNOTATION = f"{PREFIX}holder-seen"
 DETACHED_ANNOTATION = f"{PREFIX}detached"
-"""Value `detached:RUN`: held for that run while the Job exists, whatever becomes of who made it."""
+"""Value `detached:RUN`: the Job belongs to that run as long as it exists, even if its creator has died."""
 RUN_LOG_ANNOTATION = f"{PREFIX}run-log"
 STAGED_ANNOTATION = f"{PREFIX}staged-files"
 UNGATED_ANNOTATION = f"{PREFIX}ungated"
-"""The Pod starts without a run Secret: its absence does not prove that the Job was never opened."""
+"""The Pod starts without a run Secret, so a missing Secret does not prove that the Job never started."""
 AGENT_POD_ANNOTATION = f"{PREFIX}agent-pod"
-"""Value `NAME/UID`: the only Pod of the Job that may run the agent, once another must not be started."""
+"""Value `NAME/UID`: the only Pod of the Job that may run the agent; set once no other may start it."""
 AGENT_NAME_ANNOTATION = f"{PREFIX}agent-name"
 ONLY_POD_KEY = "only-pod"
-"""Key of the run Secret: uid of the only Pod that may run the agent, read as its container starts."""
+"""Key of the run Secret for the uid of the only Pod that may run the agent; read when a container starts."""
 
 ALL_OURS: Mapping[str, str] = {ADAPTER_LABEL: ADAPTER_TYPE}
-"""Finds every Job and Pod of this adapter in a namespace."""
+"""Selects every Job, Pod and Lease of this adapter in a namespace."""
 
 
 def json_pointer(*names: str) -> str:
-    """JSON pointer (RFC 6901) to a field; labels and annotations have slashes in their names."""
+    """JSON pointer (RFC 6901) to a field, with the slashes in names of labels and annotations escaped."""
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)

@@ -1,4 +1,7 @@
-"""Our Leases: one per process, renewed, and one per slot, written once and deleted with the run (SPEC 2)."""
+"""The Leases as objects: one per process, which is renewed, and one per held slot, which is written once.
+
+`leases` uses them as locks; this module only builds and reads them.
+"""
 
 import hashlib
 import json
@@ -17,24 +20,24 @@ PROCESS_ANNOTATION = f"{PREFIX}process"
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process, told apart from every other one that ever ran. `uuid` is its name in Leases."""
+    """Identifies one process among all that ever ran. `uuid` is its name in Leases."""
 
     uuid: str
     host: str = ""
     boot: str = ""
     """The kernel's boot id."""
     namespace: str = ""
-    """The pid namespace; a pid means something only inside of it."""
+    """The pid namespace, within which `pid` is valid."""
     pid: int = 0
     started: str = ""
-    """Start time in clock ticks since boot: pids are used again."""
+    """Start time in clock ticks since boot, because pids are reused."""
 
     def to_map(self) -> dict[str, str]:
         return {key: str(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def from_map(cls, told: Mapping[str, object]) -> "ProcessId":
-        texts = {key: value if isinstance(value, str) else "" for key, value in told.items()}
+    def from_map(cls, fields: Mapping[str, object]) -> "ProcessId":
+        texts = {key: value if isinstance(value, str) else "" for key, value in fields.items()}
         pid = texts.get("pid", "")
         known = {key: texts.get(key, "") for key in ("uuid", "host", "boot", "namespace", "started")}
         return cls(**known, pid=int(pid) if pid.isdecimal() else 0)
@@ -45,29 +48,29 @@ def process_lease_name(uuid: str) -> str:
 
 
 def slot_lease_name(slot: str) -> str:
-    """`slot` is the agent, or agent and task; any text makes a legal name."""
+    """`slot` is the agent, or agent and task; any text gives a valid name."""
     return f"ac-slot-{hashlib.sha256(slot.encode()).hexdigest()[:16]}"
 
 
-def process_lease(namespace: str, who: ProcessId, now: datetime, seconds: int) -> dict[str, Any]:
-    """`seconds`: after so long without a renewal others may take the process for dead."""
-    lease = _lease(namespace, process_lease_name(who.uuid), "process", who, now)
-    lease["spec"] |= {"holderIdentity": who.uuid, "leaseDurationSeconds": seconds}
+def process_lease(namespace: str, process: ProcessId, now: datetime, seconds: int) -> dict[str, Any]:
+    """`seconds`: the lease duration, after which other tools consider the Lease expired."""
+    lease = _lease(namespace, process_lease_name(process.uuid), "process", process, now)
+    lease["spec"] |= {"holderIdentity": process.uuid, "leaseDurationSeconds": seconds}
     return lease
 
 
-def slot_lease(namespace: str, slot: str, run: str, who: ProcessId, now: datetime) -> dict[str, Any]:
-    lease = _lease(namespace, slot_lease_name(slot), "slot", who, now)
-    lease["spec"] |= {"holderIdentity": f"{who.uuid}/{run}"}
+def slot_lease(namespace: str, slot: str, run: str, process: ProcessId, now: datetime) -> dict[str, Any]:
+    lease = _lease(namespace, slot_lease_name(slot), "slot", process, now)
+    lease["spec"] |= {"holderIdentity": f"{process.uuid}/{run}"}
     return lease
 
 
 def at_version(lease: dict[str, Any], version: str) -> dict[str, Any]:
-    """The same, to be written over that version and no other."""
+    """The manifest with this resourceVersion, so that it only replaces that version."""
     return {**lease, "metadata": {**lease["metadata"], "resourceVersion": version}}
 
 
-def _lease(namespace: str, name: str, kind: str, who: ProcessId, now: datetime) -> dict[str, Any]:
+def _lease(namespace: str, name: str, kind: str, process: ProcessId, now: datetime) -> dict[str, Any]:
     time = format_time(now, "microseconds")
     return {
         "apiVersion": "coordination.k8s.io/v1",
@@ -76,7 +79,7 @@ def _lease(namespace: str, name: str, kind: str, who: ProcessId, now: datetime) 
             "name": name,
             "namespace": namespace,
             "labels": {ADAPTER_LABEL: ADAPTER_TYPE, KIND_LABEL: kind},
-            "annotations": {PROCESS_ANNOTATION: json.dumps(who.to_map(), sort_keys=True)},
+            "annotations": {PROCESS_ANNOTATION: json.dumps(process.to_map(), sort_keys=True)},
         },
         "spec": {"acquireTime": time, "renewTime": time},
     }
@@ -91,17 +94,17 @@ def is_slot_lease(lease: LeaseSnapshot) -> bool:
 
 
 def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
-    """The process that wrote the Lease, and the run a slot's was written for."""
+    """The process that wrote the Lease, and the run for which a slot's Lease was written."""
     uuid, _, run = lease.holder.partition("/")
     return read_process(lease.annotations.get(PROCESS_ANNOTATION, ""), uuid), run
 
 
 def read_process(text: str, uuid: str) -> ProcessId:
-    """What an annotation tells of a process; `uuid` where its name is known otherwise."""
+    """Read a process from an annotation. `uuid` overrides the one in it, unless it is empty."""
     try:
-        told = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        fields = None
+    if not isinstance(fields, dict):
         return ProcessId(uuid)
-    return ProcessId.from_map({**told, "uuid": uuid or told.get("uuid")})
+    return ProcessId.from_map({**fields, "uuid": uuid or fields.get("uuid")})

@@ -1,4 +1,4 @@
-"""What the adapter knows of Kubernetes objects: frozen snapshots with the few fields that matter."""
+"""Frozen snapshots of Kubernetes objects, with the few fields the adapter needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, QUEUE_LABEL
 
 JsonObject: TypeAlias = dict[str, object]
-"""A Kubernetes object as JSON: what manifests are made of."""
+"""A Kubernetes object as JSON, such as a manifest."""
 
 Snapshot = TypeVar("Snapshot")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """Which Job: its uid tells it from a later Job of the same name."""
+    """Identifies a Job; the uid distinguishes it from a later Job of the same name."""
 
     namespace: str
     name: str
@@ -39,7 +39,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """One Job as the API server showed it once."""
+    """One Job as the API server returned it once."""
 
     ref: JobRef
     resource_version: str
@@ -54,7 +54,7 @@ class JobSnapshot:
     replacement_policy: str = ""
     """`podReplacementPolicy` as the server stored it; "" from a server that drops the field (before 1.29)."""
     warnings: tuple[str, ...] = ()
-    """The server's own, in the answer to a create; never stored."""
+    """The server's warnings in its response to a create; not part of the object."""
 
     @property
     def finished(self) -> Condition | None:
@@ -63,7 +63,7 @@ class JobSnapshot:
 
     @property
     def queued(self) -> bool:
-        """Whether a queue suspends and admits it; else nobody but a person lifts its suspension."""
+        """Whether a queue suspends and admits it. If not, only a person ends its suspension."""
         return QUEUE_LABEL in self.labels
 
     @property
@@ -107,12 +107,12 @@ class ContainerSnapshot:
     restarts: int = 0
     sidecar: bool = False
     last: Terminated | None = None
-    """How it ended before it was started again, where the kubelet says so."""
+    """How it ended before it was restarted, if the kubelet reports that."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodSnapshot:
-    """One Pod as the API server showed it once.
+    """One Pod as the API server returned it once.
 
     `job_uid` is the uid of the Job that controls it; empty once the Job controller has released the Pod.
     """
@@ -133,11 +133,11 @@ class PodSnapshot:
     containers: tuple[ContainerSnapshot, ...] = ()
     deleting: bool = False
     grace: float | None = None
-    """Seconds between SIGTERM and SIGKILL when it is deleted."""
+    """Seconds between SIGTERM and SIGKILL when the Pod is deleted."""
 
     @property
     def is_over(self) -> bool:
-        """The kubelet reported that no container of it runs or will run."""
+        """Whether the kubelet has reported that no container runs or will run."""
         return self.phase in {"Succeeded", "Failed"}
 
     @property
@@ -151,23 +151,23 @@ class PodSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The last that is known of one Job and its Pod. `*_gone` are positive observations."""
+    """The last known state of one Job and its Pod. `*_gone` are positive observations."""
 
     job: JobSnapshot | None = None
     pod: PodSnapshot | None = None
     job_gone: bool = False
     pod_gone: bool = False
     pod_seen_last: bool = False
-    """`pod` is what it was when it went: the watch told of its end, and nothing was missed before that."""
+    """`pod` is its state at its end: the watch reported the deletion, and no event before it was missed."""
     seen_by: str = "watch"
     log_opened: bool = False
-    """The Pod's log could be opened, so that its agent container has started, whatever the status says."""
+    """The Pod's log could be opened, so its agent container has started, whatever the status says."""
     stopped_by_job: Literal["", "suspended", "parallelism"] = ""
-    """What of the Job, once changed while the Pod was there, made the Job controller delete the Pod."""
+    """Which field of the Job, changed while the Pod existed, made the Job controller delete the Pod."""
 
     @property
     def pod_released(self) -> bool:
-        """The Job controller does not count the Pod as the Job's any more: its labels were changed."""
+        """Whether the Job controller has released the Pod because its labels were changed."""
         job, pod = self.job, self.pod
         return job is not None and pod is not None and pod.job_uid != job.ref.uid
 
@@ -180,7 +180,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class EventSnapshot:
-    """One Kubernetes Event, newest wording; `count` repetitions."""
+    """One Kubernetes Event, with its latest message; `count` is how often it occurred."""
 
     uid: str
     kind: str
@@ -200,7 +200,7 @@ class SecretSnapshot:
     uid: str
     owners: tuple[str, ...] = ()
     only_pod: str = ""
-    """Uid of the only Pod that may run the agent, where one was noted in it."""
+    """Uid of the only Pod that may run the agent, if the Secret contains one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class LeaseSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class HomePod:
-    """The Pod we live in, as far as Jobs inherit from it. Raw parts keep Kubernetes' own JSON shape."""
+    """The Pod this process runs in, as far as Jobs inherit from it. Raw parts are Kubernetes' own JSON."""
 
     namespace: str
     name: str
@@ -235,7 +235,7 @@ class HomePod:
 
 @dataclass(frozen=True, slots=True)
 class SecretVolume:
-    """A Secret the home container mounts: Jobs mount it at the same place."""
+    """A Secret that the home container mounts; Jobs mount it at the same path."""
 
     name: str
     secret: str
@@ -247,7 +247,7 @@ class SecretVolume:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent(Generic[Snapshot]):
-    """A watch told of an object: it is there, as this, or it is gone and was last this."""
+    """One event of a watch. If `gone`, `snapshot` is the object's last known state."""
 
     snapshot: Snapshot
     gone: bool = False
@@ -255,14 +255,14 @@ class WatchEvent(Generic[Snapshot]):
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """The watch is alive and has told everything up to this version."""
+    """The watch is alive and has reported every change up to this version."""
 
     resource_version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[Snapshot]):
-    """Answer of a list call: the items, and the version from which a watch goes on."""
+    """Response of a list call: the items, and the version from which a watch continues."""
 
     items: tuple[Snapshot, ...]
     resource_version: str

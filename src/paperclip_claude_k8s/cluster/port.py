@@ -1,15 +1,16 @@
-"""The one door to Kubernetes: what the adapter may ask, in our words.
+"""All access to Kubernetes: the calls the adapter makes, and their errors.
 
-Every promise below is kept by the gateway (a real API server), by the development cluster behind the
-gateway, and by the in-memory cluster of the unit tests; `tests/contract` holds all three to it.
+`gateway.Gateway` implements the protocol on a real API server. `tests/contract` checks it against the
+in-memory cluster of the unit tests, against the development cluster, and, if one is given, against a real
+cluster. The first two run the same code behind the Gateway; only a real cluster checks it independently.
 
 Rules that hold for every call:
 
 * An object that does not exist is `None` (reads) or `False` (deletes), never an error.
-* Anything else that went wrong is a `ClusterError`, whose `status` is the HTTP status, or None when no
-  answer came: connection refused or reset, a time limit, a broken answer.
+* Every other error is a `ClusterError`. Its `status` is the HTTP status, or None if no complete response
+  arrived: connection refused or reset, a time limit, an unreadable response.
 * Reads and lists are quorum reads: they never come from the API server's watch cache.
-* Calls do not retry and do not wait beyond `Timings.request`; whoever calls decides about that.
+* Calls do not retry and do not wait beyond `Timings.request`; callers decide about retries.
 * Cancelling the calling task leaves nothing open.
 """
 
@@ -150,23 +151,23 @@ class LogRequest:
     since: int | None = None
     follow: bool = True
     tail: int | None = None
-    """Only the last so many records; a line above 16 KiB is stored as several."""
+    """Only this many records from the end; a line above 16 KiB is stored as several records."""
 
 
 class LogBytes(Protocol):
-    """An open log answer. Lines carry the runtime's timestamp in front."""
+    """An open log. Each line begins with the runtime's timestamp."""
 
     async def read(self) -> bytes:
-        """The next bytes as they came, or b"" once the server has ended the answer.
+        """The next bytes as they arrived, or b"" once the server has ended the response.
 
-        Raises `ClusterError` with status None when the connection broke.
+        Raises `ClusterError` with status None if the connection broke.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One verb on one resource, as access reviews ask for it. `subresource` is e.g. "log"."""
+    """One verb on one resource, for an access review. `subresource` is e.g. "log"."""
 
     verb: str
     resource: str
@@ -175,22 +176,22 @@ class Access:
 
 
 class Cluster(Protocol):
-    """Kubernetes as the adapter needs it."""
+    """The Kubernetes calls that the adapter makes."""
 
     async def server_version(self) -> tuple[int, int]:
-        """Major and minor version of the API server, such as (1, 29); asked for once in ten minutes."""
+        """Major and minor version of the API server, such as (1, 29); cached for ten minutes."""
         ...
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        """The Pod we live in; its container called `container`, else its first one."""
+        """The Pod this process runs in: its container called `container`, or else its first one."""
         ...
 
     # Jobs ---------------------------------------------------------------------------------------
 
     async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
-        """Create a Job. A taken name is `ClusterError` 409; a refusal carries the server's words.
+        """Create a Job. A taken name is `ClusterError` 409.
 
-        What the server warned of while it took it (Pod Security, policies) stands in `warnings`.
+        `warnings` of the result are the server's, for example about Pod Security or policies.
         """
         ...
 
@@ -208,7 +209,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
-        """Delete exactly this Job: a Job of that name with another uid is left alone and gives False."""
+        """Delete exactly this Job. False if that name has another uid by now."""
         ...
 
     def watch_jobs(
@@ -216,10 +217,10 @@ class Cluster(Protocol):
     ) -> AsyncGenerator[WatchEvent[JobSnapshot] | Bookmark, None]:
         """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410.
 
-        Version "0" brings what is there first, as the server remembers it, and then every change.
+        Version "0" first yields what exists, from the server's cache, and then every change.
 
-        `gone` also means: it does not carry all these labels any more. A watch that brought nothing, not even
-        a bookmark, for `Timings.watch_silence` is a `ClusterError` with status None.
+        `gone` can also mean that the object no longer has all these labels. A watch without any event or
+        bookmark for `Timings.watch_silence` raises `ClusterError` with status None.
         """
         ...
 
@@ -232,7 +233,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:
-        """Delete exactly this Pod, with its own grace period; one with another uid is left alone: False."""
+        """Delete exactly this Pod, with its own grace period. False if that name has another uid by now."""
         ...
 
     def watch_pods(
@@ -242,10 +243,10 @@ class Cluster(Protocol):
         ...
 
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[LogBytes]:
-        """Open a container's log with timestamps. A refusal (any status but 200) is `ClusterError`.
+        """Open a container's log with timestamps. Any status but 200 is `ClusterError`.
 
-        Nothing bounds the silence of a followed log, before its first byte or later; one that is not followed
-        obeys `Timings.request` between bytes. A Pod that has no node yet may answer with an empty log.
+        A followed log may stay silent without limit; otherwise `Timings.request` bounds the pause between
+        bytes. The log of a Pod that has no node yet may be empty.
         """
         ...
 
@@ -258,7 +259,7 @@ class Cluster(Protocol):
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None: ...
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
-        """Apply a JSON patch (RFC 6902) to exactly this Secret; False when it is not there any more."""
+        """Apply a JSON patch (RFC 6902) to exactly this Secret; False if it does not exist any more."""
         ...
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
@@ -274,7 +275,7 @@ class Cluster(Protocol):
     ) -> tuple[EventSnapshot, ...]:
         """Events about the object with this uid or name, oldest first.
 
-        Some components of old clusters, such as the taint manager, name no uid.
+        Some components of old clusters, such as the taint manager, set no uid in their Events.
         """
         ...
 
@@ -287,21 +288,21 @@ class Cluster(Protocol):
         ...
 
     async def replace_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
-        """Write a Lease over the version named in its metadata; somebody was faster is `ClusterError` 409."""
+        """Replace the version named in the manifest's metadata. If it has changed: `ClusterError` 409."""
         ...
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
-        """Delete this version of a Lease; another version is left alone and gives False."""
+        """Delete this version of a Lease. Another version is not deleted; the result is False."""
         ...
 
     async def may(self, namespace: str, access: Access) -> bool:
-        """Whether the API server would let us do that (SelfSubjectAccessReview)."""
+        """Whether this account has the right (SelfSubjectAccessReview)."""
         ...
 
     async def default_namespace(self) -> str | None:
-        """The namespace of the kubeconfig's context, or of the Pod we live in."""
+        """The namespace of the kubeconfig's context, or of the Pod this process runs in."""
         ...
 
     async def close(self) -> None:
-        """Close every connection; the object is of no use afterwards."""
+        """Close every connection. The object cannot be used afterwards."""
         ...

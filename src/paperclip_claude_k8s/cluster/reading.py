@@ -1,4 +1,4 @@
-"""Kubernetes' JSON → snapshots: tolerant of whatever is missing."""
+"""Makes snapshots of Kubernetes' JSON. A missing or malformed field becomes the empty value of its type."""
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -28,10 +28,10 @@ from paperclip_claude_k8s.cluster.model import (
 
 S = TypeVar("S")
 SHARED_MOUNT = "/paperclip"
-"""Where the home container mounts the shared volume (SPEC 3)."""
+"""Where the home container mounts the shared volume."""
 
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
-"""Where older clusters mount the service account's token: the host's own, never an agent's."""
+"""Where clusters before 1.21 mount the token as a Secret: it belongs to the host and no agent gets it."""
 
 
 def job_snapshot(job: Json) -> JobSnapshot:
@@ -123,7 +123,7 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
 
 
 def home_pod(pod: Json, container_name: str) -> HomePod:
-    """What Jobs inherit of this Pod: of its container with that name, else of its first one."""
+    """What Jobs inherit of this Pod: of its container with that name, or else of its first one."""
     meta, spec = get_object(pod, "metadata"), get_object(pod, "spec")
     containers = get_objects(spec, "containers")
     named = [container for container in containers if container.get("name") == container_name]

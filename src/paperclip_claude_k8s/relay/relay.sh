@@ -1,8 +1,15 @@
-# Runs the agent ("$@") with its stdout in a file of the Pod's own, and copies that file to the container's log to
-# the last byte: the CLI drops at exit what a pipe has not taken. One process supervises and waits, another is the
-# only writer of the log, and a third keeps a copy on the shared volume, where something may be wrong at any time.
+# Runs the agent ("$@") with its stdout in a file inside the Pod and copies that file to the container's log,
+# completely: with a pipe as its stdout, the CLI loses at exit whatever the pipe has not accepted yet.
+# Three processes work side by side: this shell supervises and waits; `writer` is the only writer of the log; and
+# `copier` keeps a copy on the shared volume, which may fail or hang at any time without stopping the other two.
+#
+# The log contains stdout unchanged. Between complete lines of it stand marked lines: the byte 0x1e, the nonce, and
+#   e TEXT          a line of stderr
+#   b BYTES LINES   how much of stdout has been written so far
+# If the last line of stdout has no newline, 0x1e, the nonce and " n" are appended to it.
+#
 # `sleep 0.1`, `head -c`, `grep -a`, `stat -c` and /proc are not POSIX; coreutils and busybox have them on Linux.
-# awk is only needed for the facts of the last result: gawk, mawk, busybox and the original awk will do.
+# awk is only needed for the fields of the last result: gawk, mawk, busybox and the original awk all work.
 set -u
 dir=$PAPERCLIP_RELAY_DIR
 prompt=$PAPERCLIP_RELAY_PROMPT
@@ -23,27 +30,27 @@ out=$dir/stdout
 err=$dir/stderr
 ended=$dir/ended
 trouble=$dir/trouble
-# each Pod of a Job has a copy of its own: FILE.ndjson becomes FILE.12345678.ndjson
+# each Pod of a Job has its own copy: FILE.ndjson becomes FILE.12345678.ndjson
 [ -z "$copy" ] || [ -z "$pod" ] || copy=${copy%.ndjson}.$(printf %.8s "$pod").ndjson
 mark=$(printf '\036%s' "$nonce")
 newline='
 '
 mkdir -p "$dir"
-# what an earlier container of the same folder left would tell of its end, not of ours
+# files of an earlier container in the same folder would report its end, not ours
 rm -f "$ended" "$trouble" "$dir/limit" "$dir/counts" "$dir/copied"
 : >"$out"
 : >"$err"
-# what this shell complains about, such as a command that is not there, is the agent's stderr
+# errors of this shell, such as a missing command, go to the agent's stderr
 exec 2>>"$err"
 
-# Sets pos to the offset of descriptor $1; a builtin read, no process.
+# Sets pos to the offset of descriptor $1, without starting a process.
 offset() {
   while read -r key pos; do
     [ "$key" != pos: ] || return 0
   done </proc/self/fdinfo/"$1"
 }
 
-# Whether what was sent ends with a newline: only there a marked line may stand.
+# Whether the output sent so far ends with a newline: only there a marked line may be inserted.
 between() {
   if [ "$sent" != "$looked" ]; then
     looked=$sent edge=
@@ -55,8 +62,9 @@ between() {
   [ -n "$edge" ]
 }
 
-# Sets ready to the bytes that may be sent: what the copy has, so that a reader finds there what a log has lost.
-# Everything where there is no copy any more, or for a minute after it did not catch up for a second.
+# Sets ready to the number of bytes that may be sent to the log. That is what the copy has already, so that a reader
+# finds in the copy whatever the log loses. "all" if there is no copy (any more), and for a minute after the copy
+# has not caught up for a second.
 pace() {
   ready=all
   [ -n "$copy" ] || return 0
@@ -72,7 +80,7 @@ pace() {
   ready=$copied before=$copied
 }
 
-# Sends what is ready, at most 4 MiB; sets moved when it was something, and full when there may be more.
+# Sends what is ready, at most 4 MiB. Sets moved if anything was sent, and full if there may be more.
 send() {
   moved= full=
   if [ "$ready" = all ]; then
@@ -89,7 +97,7 @@ send() {
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
 
-# Copies at most $1 whole lines of stderr; a line that is not whole yet stays in held.
+# Copies at most $1 complete lines of stderr; an incomplete line stays in held.
 complain() {
   left=$1
   while [ "$left" -gt 0 ]; do
@@ -106,7 +114,7 @@ complain() {
   done
 }
 
-# Tells once what is wrong with the copy.
+# Reports once what is wrong with the copy.
 tell_trouble() {
   if [ -z "$told" ] && [ -s "$trouble" ] && between; then
     IFS= read -r line <"$trouble"
@@ -115,7 +123,7 @@ tell_trouble() {
   fi
 }
 
-# Counts lines up to what was sent; fails when the file has grown meanwhile.
+# Counts the lines up to what was sent; fails if the file has grown meanwhile.
 count() {
   lines=$((lines + $(dd bs=64k <&4 2>/dev/null | wc -l)))
   offset 4
@@ -133,8 +141,8 @@ stop_at_limit() {
   fi
 }
 
-# Until the next look: ten a second while something comes, four when it is quiet. step and quiet count twentieths
-# of a second.
+# Sleeps until the next round: ten rounds per second while there is output, else four. step and quiet are in
+# twentieths of a second.
 look_away() {
   if [ "$quiet" -lt 40 ]; then
     step=2
@@ -154,7 +162,7 @@ writer() {
   step=2 beat= stuck=0 before=0 rest=0
   while :; do
     pace
-    # looked at before the last bytes are sent, so that nothing can come after them
+    # tested before the last bytes are sent: if the agent had ended by then, nothing can follow them
     last=
     [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
     send
@@ -186,12 +194,12 @@ writer() {
   echo "$sent $((lines)) $told" >"$dir/counts"
 }
 
-# Ends the copy; $1 says why, and its bytes so far stay.
+# Ends the copy for the reason $1; the bytes written so far stay.
 give_up() {
   echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
 }
 
-# Copies stdout to descriptor 7 until the agent has ended, or the copy is not what this process has written.
+# Copies stdout to descriptor 7 until the agent has ended, or until somebody else has changed the copy.
 keep_copy() {
   set +C
   quiet=0 beat=0
@@ -217,7 +225,7 @@ keep_copy() {
       size=$((pos - copied)) copied=$pos
       [ "$size" -lt 4194304 ] || last=more
     fi
-    # each number after the bytes says that the copy has caught up once more
+    # the number after the bytes grows each time the copy has caught up
     [ "$last" = more ] || beat=$((beat + 1))
     echo "$copied $beat" >"$dir/copied"
     case $last in
@@ -228,13 +236,13 @@ keep_copy() {
   done
 }
 
-# Keeps the copy in a process of its own: neither log nor agent waits for the shared volume.
+# Keeps the copy in a separate process, so that neither the log nor the agent waits for the shared volume.
 copier() {
   trap '' TERM INT HUP
   umask 077
   copied=0
   exec 6<"$out"
-  # a file of its own, through nobody's link: -C makes one or fails
+  # a new file, never through an existing link: with -C the shell creates the file or fails
   set -C
   if ! { mkdir -p "${copy%/*}" && rm -f "$copy" && keep_copy 7>"$copy"; } 2>|"$dir/why"; then
     set +C
@@ -244,14 +252,14 @@ copier() {
   echo "$copied done" >"$dir/copied"
 }
 
-# Lines that can tell how the run stands: results, answers and the beginnings of turns.
+# Lines that can show the state of the run: results, answers and the beginnings of turns.
 telling() {
   tr -d '\000' | grep -a -F -e '"type":"result"' -e '"type":"assistant"' -e '"subtype":"init"'
 }
 
-# Reads such lines, cut at each quote, and looks at the outermost keys of their objects only: what a model or a
-# tool said is inside of strings or further in. Prints the facts of a result that no later answer or turn has
-# overtaken; fails when no line tells anything.
+# Reads such lines, split at each quote, and looks only at the outermost keys of their objects: text of models and
+# tools is inside strings or deeper. Prints the fields of the last result, unless an answer or a turn followed it;
+# fails if no line shows anything.
 facts() {
   awk '
     function judge(  type) {
@@ -347,18 +355,18 @@ facts() {
     }'
 }
 
-# The facts of the run's result. Looks at the end first: the last line that tells something decides.
+# The fields of the run's result. Searches from the end: the last line that shows something decides.
 result() {
   near=1048576
   while [ "$near" -lt "$bytes" ]; do
-    # the first line there is a part of one
+    # the first line may be incomplete
     tail -c "$near" "$out" | sed 1d | telling | facts && return
     near=$((near * 16))
   done
   telling <"$out" | facts || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
-# The verdict that survives the loss of the log.
+# Collects the summary, which survives the loss of the log.
 summarize() {
   LC_ALL=C
   export LC_ALL
@@ -372,7 +380,7 @@ summarize() {
   facts=$(result)
 }
 
-# Leaves the summary; what is not known yet of the copy may follow.
+# Writes the summary. It is written again once the copy has ended.
 leave_note() {
   copied=null wrong=null
   if [ -n "$copy" ]; then
@@ -386,7 +394,7 @@ leave_note() {
     "$facts" "$copied" "$wrong" >"$message"
 }
 
-# Waits for the copy, but not for ever: a volume that hangs keeps no Pod alive.
+# Waits for the copy for a limited time, so that a hanging volume does not keep the Pod alive.
 await_copy() {
   left=$((copy_wait * 10))
   while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do
@@ -401,7 +409,7 @@ await_copy() {
   done
 }
 
-# Waits for $1 whatever signals come in between; sets code. An interrupted wait tells nothing of the process.
+# Waits for process $1 across signals; sets code. A wait that a signal interrupted says nothing about the process.
 await() {
   code=
   while :; do
@@ -425,7 +433,7 @@ if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
 elif [ -r "$prompt" ]; then
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
-  # for the host, which a busy kubelet tells of the start much later; beside everything else, as the volume may hang
+  # tells the host of the start long before a busy kubelet does; in the background, because the volume may hang
   [ -z "$started" ] || [ -z "$pod" ] ||
     { (umask 077 && mkdir -p "$started" && set -C && : >"$started/$pod") 2>/dev/null & }
   [ -z "$stop" ] || kill -TERM "$pid_of_agent"
@@ -452,7 +460,7 @@ leave_note
 if [ -n "$copy" ]; then
   await_copy
   leave_note
-  # the writer tells of trouble itself while it is there
+  # while the writer runs, it reports this itself
   [ -n "$told" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
 fi
 exit "$code"

@@ -104,7 +104,7 @@ async def _watch_holder(call: RunCall) -> Answer | None:
                 break
         polling.cancel()
     if poller.gave_up.is_set():
-        stop = await poller.gave_up.heard()
+        stop = await poller.gave_up.wait()
         raise Stop(stop.error, stop.detail, **resumable({"run_id": call.run_id}))
     return record.outcome
 

@@ -228,8 +228,8 @@ class Execution:
         async with asyncio.TaskGroup() as group:
             run = group.create_task(self._execute(cancelled), name="run")
             reasons = [
-                group.create_task(gave_up.heard(), name="polls gave up"),
-                group.create_task(write_error.heard(), name="write error"),
+                group.create_task(gave_up.wait(), name="polls gave up"),
+                group.create_task(write_error.wait(), name="write error"),
             ]
             others = [
                 group.create_task(self._poller.poll(self._query), name="polls"),
@@ -245,13 +245,13 @@ class Execution:
             return self._conclude(run.result())
         if self._record.outcome is not None:
             return self._record.outcome
-        stop = await gave_up.heard()
+        stop = await gave_up.wait()
         raise Stop(stop.error, stop.detail, **{**resumable({"run_id": self._record.run_id}), **stop.more})
 
     async def _raise_write_error(self) -> None:
         """Raises `Stop` if anything of the run could not be written, whatever its result is."""
         if self._journal.write_error.is_set():
-            raise await self._journal.write_error.heard()
+            raise await self._journal.write_error.wait()
 
     async def _execute(self, cancelled: asyncio.Event) -> ExecutionResult:
         with self._run.process.running():
@@ -273,7 +273,7 @@ class Execution:
         """The status of the run's Job, from the cluster; PENDING until there is a Job."""
         if not self._journal.job.is_set():
             return "PENDING"
-        job = await self._journal.job.heard()
+        job = await self._journal.job.wait()
         return (await read_job_status(self._run.ports.cluster, job.namespace, self._record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
@@ -284,7 +284,7 @@ class Execution:
         while not self._run.is_cancel_requested:  # noqa: ASYNC110  # another process creates the file
             await asyncio.sleep(CANCEL_CHECK_INTERVAL)
         if had_job:
-            await self._journal.job.heard()
+            await self._journal.job.wait()
         cancelled.set()
 
     def _conclude(self, result: ExecutionResult) -> Answer | None:
