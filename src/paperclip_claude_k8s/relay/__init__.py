@@ -20,7 +20,7 @@ OUT = "PAPERCLIP_RELAY_OUT"
 """File on the shared volume for a copy of stdout; empty or not set: no copy. Its folder gets mode 0700.
 If POD is set, its first characters are inserted into the name, as `plan.run_log.path_of_pod` does."""
 STARTED = "PAPERCLIP_RELAY_STARTED"
-"""Folder on the shared volume in which the relay, as it starts, creates an empty file named by the Pod's uid."""
+"""Folder on the shared volume in which the starting relay creates an empty file named by the Pod's uid."""
 POD = "PAPERCLIP_RELAY_POD"
 """Uid of the Pod."""
 ONLY_POD = "PAPERCLIP_RELAY_ONLY_POD"
