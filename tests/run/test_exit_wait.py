@@ -18,7 +18,7 @@ from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.devcluster.crilog import StreamWriter
 from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.run.exit_wait import LISTENED, LOOK_AGAIN, Agent, ExitWait
+from paperclip_claude_k8s.run.exit_wait import MIN_STREAM_SECONDS, RETRY_INTERVAL, Agent, ExitWait
 
 pytestmark = pytest.mark.looptime
 WHOLE = capture("02")
@@ -240,7 +240,7 @@ async def test_an_agent_that_ignores_sigterm_is_told_so(tmp_path: Path) -> None:
         _, result, heard = await lasting(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
-        assert "could not be proven: its Pod was not seen to go within 45s\n" in heard.status
+        assert "stopped: its Pod was not proven gone within 45s\n" in heard.status
 
 
 async def test_an_adopted_agent_is_given_the_grace_from_when_its_new_host_hears_it(tmp_path: Path) -> None:
@@ -376,10 +376,10 @@ class Silent:
     [
         (True, 100.0, None, True),
         (False, 100.0, None, False),
-        (None, 100.0, LOOK_AGAIN, False),
-        (True, 0.0, LISTENED, False),
-        (True, 4.0, LISTENED - 4.0, False),
-        (True, None, LOOK_AGAIN, False),
+        (None, 100.0, RETRY_INTERVAL, False),
+        (True, 0.0, MIN_STREAM_SECONDS, False),
+        (True, 4.0, MIN_STREAM_SECONDS - 4.0, False),
+        (True, None, RETRY_INTERVAL, False),
     ],
 )
 async def test_only_an_agent_that_is_heard_and_seen_is_stopped(
@@ -392,7 +392,7 @@ async def test_only_an_agent_that_is_heard_and_seen_is_stopped(
     silent = Silent()
     silent.runs = runs
     wait = ExitWait(Agent(lambda: 0.0, silent.seen, silent.stop), 300.0)
-    assert wait.heard(StreamReader()) == 300.0
+    assert wait.output_received(StreamReader()) == 300.0
     assert await wait.check() == 300.0
     await asyncio.sleep(300.0 - (opened or 0.0))
     if opened is not None:

@@ -52,7 +52,7 @@ async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers
         assert seen == {"secrets": [], "job": 0}
         assert result.error_code is None
         assert heard.status.count("Kubernetes may start a second Pod of this Job") == 2
-        assert "it is tried again until it succeeds" in heard.status
+        assert "the call is repeated until it succeeds" in heard.status
 
 
 @pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])

@@ -259,7 +259,7 @@ async def test_a_run_whose_id_is_no_label_takes_no_other_such_run_for_its_own(
         assert "our own earlier attempt" not in heard.status
         if task == "task-1":  # an orphan of our task, as any other
             assert_whole(result, heard)
-            assert "an earlier host process left it" in heard.status
+            assert "created by an earlier host process" in heard.status
         else:
             assert result.error_code == "k8s_concurrent_run_blocked"
         assert fake.calls.count("create", "jobs") == 1
@@ -345,7 +345,7 @@ async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_
         assert_whole(result, heard)
         assert result.session_id == first.session_id
         assert "Taking the result of K8s Job" in heard.status
-        assert "in which this run has ended before" in heard.status
+        assert "this run has already finished in it" in heard.status
         assert fake.calls.count("create", "secrets") == 1
         assert jobs(fake) == []
 

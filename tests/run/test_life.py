@@ -185,7 +185,7 @@ async def test_a_stop_whose_end_cannot_be_proven_says_why(tmp_path: Path) -> Non
         asyncio.get_running_loop().call_later(5, stop.set)
         result, heard = await run(signal=stop, config={"stopGraceSec": 100})
     assert result.error_code == "cancelled"
-    assert "could not be proven: its Pod was not seen to go within 45s\n" in heard.status
+    assert "stopped: its Pod was not proven gone within 45s\n" in heard.status
 
 
 class Placid:
@@ -230,7 +230,7 @@ async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_
         assert heard.stdout.encode() == capture("02")
         assert result.result_json is not None
         assert result.result_json["log"]["complete"] is True
-        assert "API server out of reach" in heard.status
+        assert "API server unreachable" in heard.status
 
 
 async def test_a_host_that_goes_down_leaves_the_job_for_the_next(tmp_path: Path) -> None:

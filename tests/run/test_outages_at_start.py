@@ -208,4 +208,4 @@ async def test_a_watch_that_is_being_opened_again_is_no_outage(tmp_path: Path, h
         assert going.result()[0].error_message is None
         said = told[1:] or [line for line in heard.status.splitlines() if "keepalive" in line]
         assert "since last output" in said[0]
-        assert "out of reach" not in said[0]
+        assert "unreachable" not in said[0]

@@ -93,5 +93,5 @@ class Limits:
     bundle_entries: int = 2000
     """Number of files and folders of all skills of one run: network volumes take milliseconds for each."""
 
-    gate_rounds: int = 3
+    launch_rounds: int = 3
     """How often a run deletes its new Job again because another live Job holds the slot, before it fails."""

@@ -1,4 +1,9 @@
-"""From the Pod's log to host and transcript, in one pass."""
+"""The agent's output: from the Pod's log to the parser, the journal and the host, in one pass.
+
+`podlog.Follower` delivers whole lines exactly once and in order, across reconnects. Each block goes to the
+parser first, then to the journal, then to the host's callback. An exception in the parser or the journal is a
+bug: the others still get the block, and the follower reports the bug in its log report.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -32,51 +37,51 @@ from paperclip_claude_k8s.volume.run_log_file import run_log_of
 NOT_FOUND = 404
 
 
-def _nothing() -> None:
-    """Nobody asked."""
+def _ignore() -> None:
+    """The default callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvents:
-    """Whom to call about followed streams of a log."""
+    """Callbacks for the streams in which a log is followed."""
 
-    opened: Callable[[], None] = _nothing
-    """One was opened: its container has started."""
-    closed: Callable[[], None] = _nothing
-    """One that was opened is open no more, for whatever reason."""
-    ended: Callable[[], None] = _nothing
-    """One came to an end of its own, as when its container ends."""
-    refused: Callable[[], None] = _nothing
-    """One was refused with a status."""
+    opened: Callable[[], None] = _ignore
+    """A stream was opened, so the container has started."""
+    closed: Callable[[], None] = _ignore
+    """An open stream was closed, for whatever reason."""
+    ended: Callable[[], None] = _ignore
+    """A stream ended by itself, as it does when its container ends."""
+    refused: Callable[[], None] = _ignore
+    """The server refused a stream with a status."""
 
 
 class AgentLog:
-    """Follows one agent container. `report` and `summary` are None until they are known."""
+    """The log of one agent container. `report` and `summary` are None until they are known."""
 
-    def __init__(self, ports: Ports, say: Narrator, job_watch: JobWatch, volume: str | None) -> None:
+    def __init__(self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None) -> None:
         """`volume`: where the shared volume is mounted here."""
         job = job_watch.known.job
         self._ports = ports
-        self._vigil = job_watch
+        self._job_watch = job_watch
         annotations = job.annotations if job is not None else {}
         self._nonce = annotations.get(NONCE_ANNOTATION)
         self._volume = volume
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
         self._pod_uid: str | None = None
-        self._say = say
-        self._sink = _Sink(say, ports.journal, ports.reader())
+        self._narrator = narrator
+        self._sink = _Sink(narrator, ports.journal, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
         self._follower: Follower | None = None
         self.report: LogReport | None = None
         self.summary: RelaySummary | None = None
 
     async def follow(
-        self, pod: PodSnapshot, heed: StreamEvents | None = None, *, start_told: bool = False
+        self, pod: PodSnapshot, events: StreamEvents | None = None, *, start_announced: bool = False
     ) -> None:
-        """Read the log from its very beginning until it is complete after `container_ended`.
+        """Follow the log from its beginning until `container_ended` was called and the log is complete.
 
-        It may be called before the container has started: the log is tried until it can be opened.
-        `start_told`: `container_started` will be called when it has.
+        May be called before the container has started: the log is tried until it can be opened.
+        `start_announced`: `container_started` will be called once it has started.
         """
         self._pod_uid = pod.uid
         origin = SourceInfo(
@@ -84,44 +89,44 @@ class AgentLog:
             expected_totals=self._expected,
             container_id=self._container,
             relay_file=run_log_of(self._volume, self._run_log, pod.uid),
-            started=self._vigil.known.agent_began,
-            start_announced=start_told,
+            started=self._job_watch.known.agent_began,
+            start_announced=start_announced,
         )
-        source = ClusterLog(self._ports.cluster, pod, heed or StreamEvents())
+        source = ClusterLog(self._ports.cluster, pod, events or StreamEvents())
         follower = self._follower = Follower(
             source, self._sink, origin, rate_limiter=self._ports.rate_limiter
         )
         self.report = await follower.run(self._ended)
 
     def container_started(self) -> None:
-        """The API says so: a log that could not be opened yet is tried at once."""
+        """The container has started: try at once a log that could not be opened yet."""
         if self._follower is not None:
             self._follower.retry_now()
 
     async def recover(self) -> None:
-        """The Pod is gone: the relay's file on the shared volume may still hold what the agent said."""
-        pod = self._vigil.known.pod
-        known = pod.uid if pod is not None else None
-        filler = run_log_of(self._volume, self._run_log, self._pod_uid or known)
-        if filler is None:
+        """For a Pod that is gone: read its output from the relay's file on the shared volume, if any."""
+        pod = self._job_watch.known.pod
+        pod_uid = pod.uid if pod is not None else None
+        relay_file = run_log_of(self._volume, self._run_log, self._pod_uid or pod_uid)
+        if relay_file is None:
             return
         self._set_ended()
-        origin = SourceInfo(nonce=self._nonce, relay_file=filler)
+        origin = SourceInfo(nonce=self._nonce, relay_file=relay_file)
         follower = Follower(NoLog(), self._sink, origin, rate_limiter=self._ports.rate_limiter)
         self.report = await follower.run(self._ended)
 
-    def container_ended(self, how: Terminated | None) -> None:
-        """No more will be written; `how` may carry the relay's totals, which say when the log is complete."""
-        if how is not None and self._nonce is not None:
-            self.summary = read_summary(how.message, self._nonce)
+    def container_ended(self, terminated: Terminated | None) -> None:
+        """Nothing more is written. The termination message may hold the totals of a complete log."""
+        if terminated is not None and self._nonce is not None:
+            self.summary = read_summary(terminated.message, self._nonce)
         self._set_ended()
 
-    def heed_output(self, heed: Callable[[StreamReader], None]) -> None:
-        """`heed` is called from now on after each block of output that everybody has."""
-        self._sink.heed = heed
+    def on_output(self, callback: Callable[[StreamReader], None]) -> None:
+        """Call `callback` after each block of output, once all receivers have it."""
+        self._sink.on_output = callback
 
     def allowed_silence(self) -> float | None:
-        """As `StreamReader.allowed_silence`; None also while what the reader knows cannot be relied upon."""
+        """As `StreamReader.allowed_silence`; None also while the parser's state is not reliable."""
         return self._sink.allowed_silence()
 
     def transcript(self) -> Transcript:
@@ -132,32 +137,32 @@ class AgentLog:
             self._ended.set_result(None)
 
     def _expected(self) -> Totals | None:
-        told = self.summary
-        return None if told is None else Totals(told.bytes, told.lines, told.sha256 or "", told.copied)
+        relay = self.summary
+        return None if relay is None else Totals(relay.bytes, relay.lines, relay.sha256 or "", relay.copied)
 
     def _container(self) -> str | None:
-        pod = self._vigil.known.pod
+        pod = self._job_watch.known.pod
         agent = pod.agent if pod is not None else None
         return (agent.container_id or None) if agent is not None else None
 
 
-class TakerFailed(Exception):
-    """Something of ours that takes the agent's output raised; the cause is what it raised."""
+class ReceiverFailed(Exception):
+    """The parser or the journal raised on a block of output; the cause is that exception."""
 
 
 class _Sink:
-    """The parser sees exactly the lines the host sees, and what one of them raises the others are spared."""
+    """Passes each block to parser, journal and host; an exception of one does not keep it from the others."""
 
-    def __init__(self, say: Narrator, journal: RunJournal, reader: StreamReader) -> None:
-        self._say = say
+    def __init__(self, narrator: Narrator, journal: RunJournal, reader: StreamReader) -> None:
+        self._narrator = narrator
         self._journal = journal
         self.reader = reader
-        self.heed: Callable[[StreamReader], None] = lambda _: None
+        self.on_output: Callable[[StreamReader], None] = lambda _: None
         self._busy = 0
-        """Blocks that are being handed on: what comes after them was not heard yet."""
+        """Blocks that are being passed on; while there are any, later output may be waiting."""
         self._parser_failed = False
         self._result_before_gap: Event | None = None
-        """A result that may have been overtaken in a part of the log that is lost."""
+        """The last result before a gap: later events may be lost in the gap."""
 
     def allowed_silence(self) -> float | None:
         result = self.reader.result
@@ -165,18 +170,18 @@ class _Sink:
         return None if self._busy or self._parser_failed or doubtful else self.reader.allowed_silence()
 
     async def stdout(self, block: bytes) -> None:
-        await self._hand_on("stdout", block, self.reader.feed)
+        await self._pass_on("stdout", block, self.reader.feed)
 
     async def stderr(self, block: bytes) -> None:
-        await self._hand_on("stderr", block, self.reader.feed_stderr)
+        await self._pass_on("stderr", block, self.reader.feed_stderr)
 
-    async def _hand_on(
+    async def _pass_on(
         self, stream: Literal["stdout", "stderr"], block: bytes, read: Callable[[bytes], None]
     ) -> None:
-        """Raises `TakerFailed` once everybody else has the block: a bug, which the follower makes loud.
+        """Raises `ReceiverFailed` once the other receivers have the block; the follower reports it as a bug.
 
-        It does not end the run: the agent is paid for, the host can still have every line of it, and a next
-        process that adopts the Job would meet the same line and the same bug.
+        The run goes on: its agent is paid for, the host still gets every line, and a process that adopted the
+        Job would run into the same bug at the same line.
         """
         failed: list[tuple[str, Exception]] = []
         try:
@@ -189,39 +194,39 @@ class _Sink:
             await self._journal.output(stream, block)
         except Exception as error:  # noqa: BLE001  # raised again below
             failed.append(("journal", error))
-        await self._say.output(stream, block)
+        await self._narrator.output(stream, block)
         self._busy -= 1
-        self.heed(self.reader)
+        self.on_output(self.reader)
         if failed:
             name, first = failed[0]
-            raise TakerFailed(f"the {name} of the agent's output raised {error_text(first)}") from first
+            raise ReceiverFailed(f"the {name} of the agent's output raised {error_text(first)}") from first
 
     async def notice(self, notice: Notice) -> None:
         if isinstance(notice, Gap):
             self._result_before_gap = self.reader.result
-        await self._say.warn(describe_notice(notice))
+        await self._narrator.warn(describe_notice(notice))
 
 
 class ClusterLog:
-    """A container's log as the follower wants it: our cluster's errors become its own."""
+    """A container's log as a `podlog` source; cluster errors are translated to those of `podlog`."""
 
-    def __init__(self, cluster: Cluster, pod: PodSnapshot, heed: StreamEvents) -> None:
+    def __init__(self, cluster: Cluster, pod: PodSnapshot, events: StreamEvents) -> None:
         self._cluster = cluster
         self._pod = pod
-        self._heed = heed
+        self._events = events
 
-    def open(self, *, since: int | None, follow: bool, tail: int | None = None) -> "_Answer":
+    def open(self, *, since: int | None, follow: bool, tail: int | None = None) -> "_Stream":
         pod = self._pod
         request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, since=since, follow=follow, tail=tail)
-        return _Answer(self._cluster.log(request), self._heed if follow else StreamEvents())
+        return _Stream(self._cluster.log(request), self._events if follow else StreamEvents())
 
 
-class _Answer(AbstractAsyncContextManager["_Answer"]):
-    """Open for the length of a block."""
+class _Stream(AbstractAsyncContextManager["_Stream"]):
+    """One request for the log, open for the length of a block."""
 
-    def __init__(self, log: AbstractAsyncContextManager[LogBytes], heed: StreamEvents) -> None:
+    def __init__(self, log: AbstractAsyncContextManager[LogBytes], events: StreamEvents) -> None:
         self._log = log
-        self._heed = heed
+        self._events = events
         self._bytes: LogBytes | None = None
 
     async def __aenter__(self) -> Self:
@@ -229,32 +234,32 @@ class _Answer(AbstractAsyncContextManager["_Answer"]):
             self._bytes = await self._log.__aenter__()
         except ClusterError as error:
             if error.status is not None:
-                self._heed.refused()
+                self._events.refused()
             raise _translated(error) from error
-        self._heed.opened()
+        self._events.opened()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._heed.closed()
+        self._events.closed()
         await self._log.__aexit__(kind, error, trace)
 
     async def read(self) -> bytes:
-        assert self._bytes is not None  # noqa: S101  # only what was entered is read
+        assert self._bytes is not None  # noqa: S101  # entered before it is read
         try:
             chunk = await self._bytes.read()
         except ClusterError as error:
             raise _translated(error) from error
         if not chunk:
-            self._heed.ended()
+            self._events.ended()
         return chunk
 
 
 class NoLog:
-    """The log of a Pod that is gone."""
+    """The log of a Pod that is gone: it cannot be opened."""
 
-    def open(self, **_: object) -> _Answer:
+    def open(self, **_: object) -> _Stream:
         raise LogRefused(NOT_FOUND, "the Pod is gone")
 
 

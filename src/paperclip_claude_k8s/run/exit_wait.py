@@ -1,4 +1,8 @@
-"""An agent that printed its final result and does not exit: how long it is waited for (`resultGraceSec`)."""
+"""How long to wait for the exit of an agent that has printed its final result (`resultGraceSec`).
+
+The time counts from the agent's last output. Output that was not received does not count as silence, so the
+agent is stopped only after a stream of its log was open for `MIN_STREAM_SECONDS`.
+"""
 
 import asyncio
 import math
@@ -7,30 +11,30 @@ from dataclasses import dataclass
 
 from paperclip_claude_k8s.claude import StreamReader
 
-LOOK_AGAIN = 15.0
-"""Seconds until the next try where the API server or the log cannot be heard."""
-LISTENED = 5.0
-"""Seconds that a stream of the log must be open: what the agent printed while there was none comes first."""
-EARLY = 0.01
-"""Seconds that a timer may ring too early."""
+RETRY_INTERVAL = 15.0
+"""Seconds until the next check if the API server cannot be reached or no stream of the log is open."""
+MIN_STREAM_SECONDS = 5.0
+"""A stream first brings what the agent printed while none was open; after this time it has caught up."""
+TIMER_SLACK = 0.01
+"""Seconds by which a timer may be early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What an exit wait asks of the agent it waits for, and does to it."""
+    """The agent as an exit wait uses it."""
 
     allowed_silence: Callable[[], float | None]
     """As `StreamReader.allowed_silence`."""
-    runs: Callable[[], Awaitable[bool | None]]
-    """Whether it still runs, by a direct look; None: it could not be seen."""
+    is_running: Callable[[], Awaitable[bool | None]]
+    """Whether it runs, by a direct read; None: the read failed."""
     stop: Callable[[], None]
 
 
 class ExitWait:
-    """Counts from the last output that was heard, and stops an agent whose exit is overdue.
+    """Stops an agent whose exit is overdue.
 
-    A background task that is open is waited for without bound; only `timeoutSec` ends that. A wake-up is
-    waited for until its time, then the grace begins: one that never comes costs no more than that.
+    The wait for an open background task has no limit other than `timeoutSec`. After a scheduled wake-up the
+    grace period begins at its time, whether or not it comes.
     """
 
     def __init__(self, agent: Agent, grace: float) -> None:
@@ -39,41 +43,41 @@ class ExitWait:
         self._last_output = _clock()
         self._wake_up_due = -math.inf
         self._streams = 0
-        self._opened = math.inf
+        self._opened_at = math.inf
 
     def stream_opened(self) -> None:
         self._streams += 1
-        self._opened = _clock()
+        self._opened_at = _clock()
 
     def stream_closed(self) -> None:
         self._streams -= 1
 
-    def heard(self, reader: StreamReader) -> float | None:
-        """The agent printed something: seconds until its exit is overdue, None while it may go on."""
+    def output_received(self, reader: StreamReader) -> float | None:
+        """The agent printed something. Seconds until its exit is overdue; None while it may continue."""
         self._last_output = _clock()
-        asked = reader.open_work.take_wake_up()
-        if asked is not None:
-            self._wake_up_due = max(self._wake_up_due, self._last_output + asked) if asked else -math.inf
+        delay = reader.open_work.take_wake_up()
+        if delay is not None:
+            self._wake_up_due = max(self._wake_up_due, self._last_output + delay) if delay else -math.inf
         return self._left()
 
     async def check(self) -> float | None:
-        """Stop the agent if its exit is overdue; else seconds until the next check.
+        """Stop the agent if its exit is overdue; otherwise return the seconds until the next check.
 
-        None: the next output decides, or there is nothing more to check.
+        None: the next output decides, or nothing is left to check.
         """
         left = self._left()
         if left is None or left > 0:
             return left
-        runs = await self._agent.runs()
-        left = self._left()  # it may have been heard meanwhile
+        is_running = await self._agent.is_running()
+        left = self._left()  # output may have arrived during the read
         if left is None or left > 0:
             return left
-        if runs is None or not self._streams:
-            return LOOK_AGAIN
-        to_listen = self._opened + LISTENED - _clock()
-        if to_listen > EARLY:
-            return to_listen
-        if runs:
+        if is_running is None or not self._streams:
+            return RETRY_INTERVAL
+        until_caught_up = self._opened_at + MIN_STREAM_SECONDS - _clock()
+        if until_caught_up > TIMER_SLACK:
+            return until_caught_up
+        if is_running:
             self._agent.stop()
         return None
 
@@ -82,7 +86,7 @@ class ExitWait:
         if silence is None:
             return None
         left = max(self._last_output + silence, self._wake_up_due) + self._grace - _clock()
-        return left if left > EARLY else 0.0
+        return left if left > TIMER_SLACK else 0.0
 
 
 def _clock() -> float:

@@ -1,4 +1,4 @@
-"""Callbacks of the host that may raise."""
+"""Calls to the host's callbacks, whose exceptions must not end a run."""
 
 import asyncio
 import logging
@@ -9,15 +9,15 @@ log = logging.getLogger("paperclip_claude_k8s")
 
 
 class HostCancelled(Exception):
-    """A callback of the host was cancelled on the host's side, not by whoever waits for the run."""
+    """A callback was cancelled by the host, not by the cancellation of our own task."""
 
 
 @contextmanager
 def host_errors_contained(on_error: Callable[[Exception], None]) -> Iterator[None]:
-    """Around one call of a host's callback: what it raises is the host's bug and never ends the run.
+    """Wraps one call of a host's callback: an exception is passed to `on_error` and not raised.
 
-    A `CancelledError` that nobody sent to this task is the host's as well: let through, it would end the task
-    that reads the agent's log without a word.
+    This includes a `CancelledError` that was not sent to the current task: it comes from the callback, and
+    would silently end the task that reads the agent's log.
     """
     try:
         yield
@@ -25,12 +25,12 @@ def host_errors_contained(on_error: Callable[[Exception], None]) -> Iterator[Non
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        on_error(HostCancelled("the host cancelled what its callback waited for"))
-    except Exception as error:  # noqa: BLE001  # the host's bug must not end a paid run
+        on_error(HostCancelled("the host cancelled its callback"))
+    except Exception as error:  # noqa: BLE001  # a bug of the host must not end a paid run
         on_error(error)
 
 
 async def call_safely(name: str, call: Callable[[], Awaitable[None]]) -> None:
-    """A callback of the host that raises is the host's bug; the run goes on."""
+    """Call a callback of the host. An exception is logged, and the run goes on."""
     with host_errors_contained(lambda error: log.warning("%s raised %r; the run goes on", name, error)):
         await call()

@@ -1,9 +1,21 @@
-"""Create the Job, look again, and only then open the gate: no Pod starts without its Secret (SPEC 2.5)."""
+"""Get a Job for the run: adopt one, or create one and its run Secret with rollback.
+
+No Pod of a Job starts its agent without the run Secret (see `start_gate`), so the Secret is created last:
+
+    1. the guard finds the slot free                    (`claim`)
+    2. create the Job; its Pod cannot start yet
+    3. list the slot's Jobs again, now with ours in it
+    4. another live Job is there: delete ours, wait for a random time, start over
+    5. else create the run Secret; the Pod starts
+
+Two hosts that pass step 1 at the same moment both see the other one's Job in step 3. Any failure or
+cancellation before step 5 has succeeded deletes the Job again.
+"""
 
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.labels import RUN_LABEL, TASK_LABEL
@@ -25,99 +37,104 @@ from paperclip_claude_k8s.run.start_gate import open_gate
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, other_live_jobs
 from paperclip_claude_k8s.volume.staging import stage, unstage
 
-LOOK_AGAIN = 1.0
-"""Seconds between two looks at a Job that is being deleted."""
-STEP_BACK = (1.0, 3.0)
-"""Seconds, drawn at random: two runs that met at the gate must not meet again."""
+POLL_INTERVAL = 1.0
+"""Seconds between two reads of a Job that is being deleted."""
+BACK_OFF = (1.0, 3.0)
+"""Range of the random wait in seconds after a collision, so that the two runs do not collide again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchedJob:
-    """A Job of ours that exists, the plan by which it is run, and whether another run or attempt made it."""
+    """An existing Job of this run. `adopted`: another run or an earlier attempt created it."""
 
     job: JobSnapshot
     plan: RunPlan
     headline: str
     adopted: bool = False
     secret: SecretSnapshot | None = None
-    """The run Secret, where it was made just now."""
+    """The run Secret if this call created it."""
     seen_at: str | None = None
-    """Version of a list of Jobs that came after this one was created: a watch may go on from there."""
+    """resourceVersion of a list of Jobs that includes this one: a watch may start there."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What stood in the slot once our Job was there, and the version of that list."""
+class _Created:
+    """What became of a Job that was created."""
 
-    rival: str | None
-    version: str
+    job: JobSnapshot
+    finished: bool = False
+    """It is a finished Job of an earlier attempt of this run, which had the same name."""
+    other: str | None = None
+    """Name of another live Job in the slot; ours was deleted."""
     secret: SecretSnapshot | None = None
+    listed_at: str | None = None
 
 
-async def launch(planner: Planner, plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> LaunchedJob:
-    """Guard and create, until exactly one Job of the slot is ours.
+async def launch(
+    planner: Planner, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
+) -> LaunchedJob:
+    """Claim the slot and create a Job until exactly one live Job of the slot is ours.
 
-    Nothing is awaited between a Job's opening or adoption and the return: whoever cancels this either gets
-    the Job or finds it taken back.
+    Nothing is awaited between the start or adoption of a Job and the return: a caller that cancels this
+    either gets the Job, or the Job is deleted.
 
     Raises:
-        RunFailure: what the guard raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
-            `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` where the run had a Job before.
+        RunFailure: what `claim_slot` raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
+            `k8s_prompt_secret_create_failed`; `k8s_job_deleted_externally` if the run already had a Job.
     """
-    rival: str | None = None
-    for _ in range(ports.settings.limits.gate_rounds):
-        match await claim_slot(plan, held, ports, say):
+    other: str | None = None
+    for _ in range(ports.settings.limits.launch_rounds):
+        match await claim_slot(plan, slot_lock, ports, narrator):
             case Adopted(job) as found:
                 return LaunchedJob(job, plan, _adoption(found), adopted=True)
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
-                await say.status(f"Going on with session {session}, where the agent's last run ended")
+                await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)
-        await _check(plan, held, ports, say)
+        await _check(plan, slot_lock, ports, narrator)
         await announce(planner.ctx, plan)
         try:
-            job, look = await _made(plan, held, ports, say)
+            created = await _create(plan, slot_lock, ports, narrator)
         except _SecretsForbidden as refused:
-            plan = await _without_secrets(planner, plan, refused, held, say)
+            plan = await _without_secrets(planner, plan, refused, slot_lock, narrator)
             continue
-        if look is None:
-            line = f"Taking the result of K8s Job {job.ref.name}, in which this run has ended before"
+        job, other = created.job, created.other
+        if created.finished:
+            line = f"Taking the result of K8s Job {job.ref.name}: this run has already finished in it"
             return LaunchedJob(job, plan, line, adopted=True)
-        rival = look.rival
-        if rival is None:
+        if other is None:
             deadline = f"{plan.deadline}s" if plan.deadline is not None else "none"
             line = f"Created K8s Job: {job.ref.name} in namespace {plan.namespace} (deadline: {deadline})"
-            return LaunchedJob(job, plan, line, secret=look.secret, seen_at=look.version)
-        await say.status(f"Job {rival} was created at the same moment; stepping back")
-        await asyncio.sleep(random.uniform(*STEP_BACK))  # noqa: S311  # not for secrets
-    raise RunFailure(failures.run_blocked(rival or "(unknown)"))
+            return LaunchedJob(job, plan, line, secret=created.secret, seen_at=created.listed_at)
+        await narrator.status(f"Job {other} was created concurrently; backing off")
+        await asyncio.sleep(random.uniform(*BACK_OFF))  # noqa: S311  # not for secrets
+    raise RunFailure(failures.run_blocked(other or "(unknown)"))
 
 
 def _adoption(found: Adopted) -> str:
-    """The headline of a Job that was there: only what still works is something to re-attach to."""
+    """The headline of an adopted Job; only a live one is re-attached to."""
     job, prior = found.job.ref, found.prior_run or "unknown"
+    creator = "our own earlier attempt" if found.own else "an earlier host process"
     if not is_live(found.job):
-        whose = "our own earlier attempt" if found.own else "an earlier host process"
-        return f"Taking the result of finished K8s Job {job.name} (prior run {prior}), which {whose} left"
-    whose = "our own earlier attempt" if found.own else "an earlier host process left it"
+        return f"Taking the result of finished K8s Job {job.name} of {creator} (prior run {prior})"
     where = f"in namespace {job.namespace} (prior run {prior})"
-    return f"Reattaching to in-flight K8s Job {job.name} {where}, {whose}"
+    return f"Reattaching to in-flight K8s Job {job.name} {where}, created by {creator}"
 
 
-async def _check(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> None:
-    """Raises RunFailure where a Job must not or cannot be made."""
+async def _check(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> None:
+    """Raises RunFailure if a Job must not or cannot be created."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
     if plan.object_bytes > OBJECT_BYTES:
         raise RunFailure(failures.prompt_too_large(plan.object_bytes, OBJECT_BYTES))
-    if plan.by_init and not held.fenced:
+    if plan.by_init and not slot_lock.fenced:
         raise RunFailure(failures.init_needs_leases())
     if not plan.secret_data:
-        await _check_ungated(ports, say)
+        await _check_replacement_policy(ports, narrator)
 
 
-async def _check_ungated(ports: Ports, say: Narrator) -> None:
-    """Without a run Secret only the server keeps a second Pod from starting beside one that is deleted."""
-    call = Retrier(ports.settings.timings, say)
+async def _check_replacement_policy(ports: Ports, narrator: Narrator) -> None:
+    """Without a run Secret, only `podReplacementPolicy` prevents a second Pod beside one being deleted."""
+    call = Retrier(ports.settings.timings, narrator)
     try:
         version = await call("read version", ports.cluster.server_version)
     except ClusterError as error:
@@ -127,7 +144,7 @@ async def _check_ungated(ports: Ports, say: Narrator) -> None:
 
 
 class _SecretsForbidden(Exception):
-    """The account may not create Secrets; what the API server said of it."""
+    """The account may not create Secrets."""
 
     def __init__(self, error: ClusterError) -> None:
         super().__init__(str(error))
@@ -135,147 +152,149 @@ class _SecretsForbidden(Exception):
 
 
 async def _without_secrets(
-    planner: Planner, plan: RunPlan, refused: _SecretsForbidden, held: SlotLock, say: Narrator
+    planner: Planner, plan: RunPlan, refused: _SecretsForbidden, slot_lock: SlotLock, narrator: Narrator
 ) -> RunPlan:
-    """The plan that needs no Secret. Raises RunFailure: only Leases could stand in for the gate."""
-    if not held.fenced:
+    """A plan that needs no Secret. Raises RunFailure without Leases: then nothing prevents a second run."""
+    if not slot_lock.fenced:
         raise RunFailure(failures.secret_create_failed(plan.job_name, refused.error)) from None
-    await say.warn(f"{refused.error}; the prompt goes by an init container instead")
+    await narrator.warn(f"{refused.error}; the prompt goes by an init container instead")
     other = planner.plan(fresh=plan.attempt > 1, session=plan.resume, secretless=True)
     for note in other.notes:
         if note not in plan.notes:
-            await say.warn(note)
+            await narrator.warn(note)
     return other
 
 
-async def _made(
-    plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator
-) -> tuple[JobSnapshot, _Look | None]:
-    """A Job with its gate open, unless a rival was seen; whatever else happens, nothing of it stays.
-
-    No look was taken at one in which this very run has ended before.
+async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> _Created:
+    """Create Job and Secret unless another live Job holds the slot; roll back on any failure.
 
     Raises:
-        RunFailure: it was refused.
-        _SecretsForbidden: its Secret was.
+        RunFailure: the API server refused a call, or could not be reached.
+        _SecretsForbidden: the account may not create the Secret.
     """
-    opened = False
+    kept = False
     try:
         await stage(plan, ports.settings)
-        job = await _create(plan, held, ports, say)
-        look = await _opened(plan, job, ports, say) if is_live(job) else None
-        opened = look is None or look.rival is None
-        return job, look
+        job = await _create_job(plan, slot_lock, ports, narrator)
+        if is_live(job):
+            created = await _start(plan, job, ports, narrator)
+        else:
+            created = _Created(job, finished=True)
+        kept = created.other is None
+        return created
     finally:
-        if not opened and plan.delivery.staged:
+        if not kept and plan.delivery.staged:
             await unstage(plan.volume_here, plan.job_name)
 
 
-async def _create(plan: RunPlan, held: SlotLock, ports: Ports, say: Narrator) -> JobSnapshot:
-    """The Job, new or as an earlier attempt of this very run left it: then its name is taken (SPEC 2.5)."""
-    call = Retrier(ports.settings.timings, say)
+async def _create_job(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> JobSnapshot:
+    """Create the Job, or return the one that an earlier attempt of this run created under the same name."""
+    call = Retrier(ports.settings.timings, narrator)
     manifest = job_manifest(plan)
-    if not held.fenced:
+    if not slot_lock.fenced:
         manifest["metadata"]["annotations"] |= holder_annotations(ports, plan.namespace)
     if ports.journal.detached:
         manifest["metadata"]["annotations"] |= detached_annotations(plan.identity)
     try:
         return await call("create job", lambda: ports.cluster.create_job(plan.namespace, manifest))
     except asyncio.CancelledError:
-        await _take_back_unanswered(plan, ports)
+        await _delete_unconfirmed(plan, ports)
         raise
     except ClusterError as error:
-        there = await _our_namesake(error, plan, ports, say)
-        if there is not None and not there.deleting:
-            return there
-        if there is not None and await _has_left(there, plan, ports):
-            return await _create(plan, held, ports, say)
+        existing = await _existing_job(plan, ports, narrator) if error.conflict else None
+        if existing is not None and not existing.deleting:
+            return existing
+        if existing is not None and await _was_deleted(existing, plan, ports):
+            return await _create_job(plan, slot_lock, ports, narrator)
         if error.may_have_been_done:
-            await _take_back_unanswered(plan, ports)
+            await _delete_unconfirmed(plan, ports)
         raise RunFailure(failures.job_create_failed(plan.job_name, error)) from None
 
 
-async def _our_namesake(
-    error: ClusterError, plan: RunPlan, ports: Ports, say: Narrator
-) -> JobSnapshot | None:
-    """The Job that has our name already, where this run made it."""
-    if not error.conflict:
-        return None
-    call = Retrier(ports.settings.timings, say)
+async def _existing_job(plan: RunPlan, ports: Ports, narrator: Narrator) -> JobSnapshot | None:
+    """The Job that has our name already, if this run created it."""
+    call = Retrier(ports.settings.timings, narrator)
     try:
-        there = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
+        job = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
     except ClusterError:
         return None
-    return there if there is not None and _is_ours(there, plan) else None
+    return job if job is not None and _is_ours(job, plan) else None
 
 
-async def _has_left(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
-    """Whether a Job under deletion went while we waited; its Pod has gone before, or the guard had waited."""
+async def _was_deleted(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
+    """Wait for a Job that is being deleted; False if it is still there after `terminatingWaitSec`.
+
+    Its Pod has ended already: otherwise the guard would have waited for it.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(plan.config.terminating_wait_sec):
             while True:
                 with suppress(ClusterError):
-                    there = await ports.cluster.read_job(plan.namespace, plan.job_name)
-                    if there is None or there.ref.uid != job.ref.uid:
+                    found = await ports.cluster.read_job(plan.namespace, plan.job_name)
+                    if found is None or found.ref.uid != job.ref.uid:
                         return True
-                await asyncio.sleep(LOOK_AGAIN)
+                await asyncio.sleep(POLL_INTERVAL)
     return False
 
 
-async def _take_back_unanswered(plan: RunPlan, ports: Ports) -> None:
-    """A Job that may have been created although we were not told; it has no Secret, so it never started."""
+async def _delete_unconfirmed(plan: RunPlan, ports: Ports) -> None:
+    """Delete a Job that may have been created although no answer arrived; it has no Secret yet."""
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.tidy):
-            there = await ports.cluster.read_job(plan.namespace, plan.job_name)
-            if there is not None and _is_ours(there, plan):
-                await ports.cluster.delete_job(there.ref, "Background")
+            job = await ports.cluster.read_job(plan.namespace, plan.job_name)
+            if job is not None and _is_ours(job, plan):
+                await ports.cluster.delete_job(job.ref, "Background")
 
 
 def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
-    """Whether this run made the Job that has its name; a label that is missing on a side says nothing."""
-    who, labels = plan.identity, job.labels
-    known = ((labels.get(RUN_LABEL), who.run), (labels.get(TASK_LABEL), who.task))
-    return labels.items() >= who.selector.items() and not any(known_different(*pair) for pair in known)
+    """Whether this run created the Job that has its name; a label missing on one side proves nothing."""
+    identity, labels = plan.identity, job.labels
+    known = ((labels.get(RUN_LABEL), identity.run), (labels.get(TASK_LABEL), identity.task))
+    same_agent = labels.items() >= identity.selector.items()
+    return same_agent and not any(known_different(*pair) for pair in known)
 
 
-async def _opened(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
-    """Open the gate unless a rival stands in it; whatever fails or is cancelled here takes the Job back."""
-    opened = False
+async def _start(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator) -> _Created:
+    """Create the run Secret unless the slot has another live Job. In any other case, delete the Job."""
+    started = False
     try:
-        look = await _look_again(plan, job, ports, say)
-        if look.rival is None:
-            look = replace(look, secret=await _open_gate(plan, job, ports, say))
-            opened = True
-        return look
+        created = await _list_again(plan, job, ports, narrator)
+        if created.other is None:
+            secret = await _create_secret(plan, job, ports, narrator)
+            created = _Created(job, secret=secret, listed_at=created.listed_at)
+            started = True
+        return created
     finally:
-        if not opened:
-            await _take_back(job, ports)
+        if not started:
+            await _delete_never_started(job, ports)
 
 
-async def _look_again(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> _Look:
-    """Another live Job of the slot, whatever its age: seen by a quorum list after ours existed."""
-    call = Retrier(ports.settings.timings, say)
+async def _list_again(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator) -> _Created:
+    """Look for another live Job in the slot, with a quorum list made after ours was created."""
+    call = Retrier(ports.settings.timings, narrator)
     selector = plan.identity.selector
     try:
         listing = await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))
     except ClusterError as error:
         raise RunFailure(failures.guard_unreachable(error)) from None
-    rivals = other_live_jobs(job, listing.items, only_task=plan.config.concurrency_scope == "task")
-    return _Look(rivals[0].ref.name if rivals else None, listing.resource_version)
+    others = other_live_jobs(job, listing.items, only_task=plan.config.concurrency_scope == "task")
+    other = others[0].ref.name if others else None
+    return _Created(job, other=other, listed_at=listing.resource_version)
 
 
-async def _open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> SecretSnapshot | None:
+async def _create_secret(
+    plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+) -> SecretSnapshot | None:
     try:
-        return await open_gate(plan, job, ports, say)
+        return await open_gate(plan, job, ports, narrator)
     except ClusterError as error:
         if error.lacks_right:
             raise _SecretsForbidden(error) from None
         raise RunFailure(failures.secret_create_failed(job.ref.name, error)) from None
 
 
-async def _take_back(job: JobSnapshot, ports: Ports) -> None:
-    try:
+async def _delete_never_started(job: JobSnapshot, ports: Ports) -> None:
+    """Errors are ignored: without a Secret the Job never starts, and its TTL or the next guard removes it."""
+    with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.tidy):
             await ports.cluster.delete_job(job.ref, "Background")
-    except (ClusterError, TimeoutError):
-        return  # it has no Secret, so it never starts; its TTL or the next guard deals with it

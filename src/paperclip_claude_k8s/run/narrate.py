@@ -1,4 +1,4 @@
-"""Everything the host hears of a run, one voice at a time."""
+"""Everything that is sent to the host's log of a run, one call at a time."""
 
 import asyncio
 import logging
@@ -13,54 +13,54 @@ from paperclip_claude_k8s.verdict.wording import error_text
 
 PREFIX = "[paperclip] "
 CHUNK_BYTES = 60 * 1024
-"""The host shortens chunks above 64 Ki characters (HOST.md 3.2); whole lines are packed up to this."""
+"""Size limit for chunks of whole lines: the host truncates chunks of more than 64 Ki characters."""
 
 _log = logging.getLogger("paperclip_claude_k8s")
 
 
 class Narrator:
-    """Serialises `onLog`: parallel calls could interleave (HOST.md 3.2).
+    """Serialises the calls of `onLog`: parallel calls could interleave.
 
-    A host that raises never ends a run: the first error goes to the process's log, and every chunk that was
-    not taken is counted, for `resultJson.log`.
+    An exception in the callback does not end the run. The first one is logged, and every chunk that the host
+    did not accept is counted for `resultJson.log`.
     """
 
     def __init__(self, ctx: ExecutionContext) -> None:
         self._on_log = ctx.on_log
         self._ctx = ctx
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self.untaken = HostFailures()
         self.last_output: float | None = None
 
     async def status(self, text: str) -> None:
-        """One line of the adapter's own, as a chunk of its own."""
-        await self._say("stdout", f"{PREFIX}{_one_line(text)}\n")
+        """Send one line of the adapter itself, as a separate chunk."""
+        await self._send("stdout", f"{PREFIX}{_one_line(text)}\n")
 
     async def warn(self, text: str) -> None:
-        await self._say("stderr", f"{PREFIX}{_one_line(text)}\n")
+        await self._send("stderr", f"{PREFIX}{_one_line(text)}\n")
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
-        """Whole lines of the agent, cut into chunks the host takes unshortened wherever lines allow."""
+        """Send whole lines of the agent, in chunks that the host does not truncate if the lines allow it."""
         self.last_output = asyncio.get_running_loop().time()
         for chunk in chunks_of_lines(block, CHUNK_BYTES):
-            await self._say(stream, chunk.decode("utf-8", "replace"))
+            await self._send(stream, chunk.decode("utf-8", "replace"))
 
-    async def _say(self, stream: LogStreamName, text: str) -> None:
-        async with self._turn:
-            with host_errors_contained(self._not_taken):
+    async def _send(self, stream: LogStreamName, text: str) -> None:
+        async with self._lock:
+            with host_errors_contained(self._on_error):
                 await self._on_log(stream, text)
 
-    def _not_taken(self, error: Exception) -> None:
-        told = mask_values(error_text(error), bearer_tokens(self._ctx))
+    def _on_error(self, error: Exception) -> None:
+        text = mask_values(error_text(error), bearer_tokens(self._ctx))
         if not self.untaken.chunks:
-            _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, told)
-        self.untaken = self.untaken.and_one(told)
+            _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, text)
+        self.untaken = self.untaken.and_one(text)
 
 
 def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:
-    """Cut at line ends into pieces of at most `limit` bytes; a longer line stays whole.
+    """Split at line ends into pieces of at most `limit` bytes; a longer line stays whole.
 
-    The pieces joined are the block; every piece but the last ends with a newline.
+    Joined, the pieces equal the block. Every piece but the last ends with a newline.
     """
     start = 0
     while len(block) - start > limit:

@@ -1,32 +1,32 @@
-"""From a launched Job to a sighting: listen and watch, all at once, until the first ending."""
+"""From a launched Job to an observation: follow Job, Pod and log concurrently until the first ending.
+
+Possible endings are: the container ends, the Pod or the Job is taken away, it never starts, a limit passes,
+the host stops the run, or nothing can be established. Each is a value (`verdict.ending`). What follows an
+ending is a fixed sequence; see `observe`.
+"""
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
 
-from paperclip_claude_k8s.base.aio import PeriodicTask
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import as_possibly_started
-from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StopSignal
-from paperclip_claude_k8s.plan.run_plan import RunPlan
-from paperclip_claude_k8s.ports import Ports, SlotLock, StartSignals
-from paperclip_claude_k8s.run.agent_log import AgentLog, StreamEvents
+from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StoppableContext, StopSignal
+from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
+from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
 from paperclip_claude_k8s.run.holder_annotations import refresh_holder
-from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, Spawned
+from paperclip_claude_k8s.run.keepalive import KeepAlive, Progress, SpawnNotice
 from paperclip_claude_k8s.run.launch import LaunchedJob
+from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.run.only_pod import find_only_pod
 from paperclip_claude_k8s.run.read_now import explain, read_now
-from paperclip_claude_k8s.run.start_gate import Gate
-from paperclip_claude_k8s.run.stop import end_job, stop_agent
-from paperclip_claude_k8s.run.wait_for_pod import wait_for_pod
+from paperclip_claude_k8s.run.stop import end_job
+from paperclip_claude_k8s.run.wait_for_pod import find_only_pod, wait_for_pod
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     Ending,
@@ -42,180 +42,160 @@ from paperclip_claude_k8s.verdict.ending import (
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.start import never_began
 
-SOON = 0.1
-"""Seconds that are not worth a timer of their own: clocks have a grain."""
-_Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | PeriodicTask
-
-
-@dataclass(slots=True)
-class _LiveRun:
-    """What the tasks of one observation share."""
-
-    ctx: ExecutionContext
-    plan: RunPlan
-    launched: LaunchedJob
-    held: SlotLock
-    ports: Ports
-    say: Narrator
-    job_watch: JobWatch
-    ears: AgentLog
-    gate: Gate
-    keeping: PeriodicTask
-    """Holds back a second agent; outlives the ending by a moment."""
-    group: asyncio.TaskGroup
-    began: float
-    ending: asyncio.Future[Ending]
-    others: list[_Watcher] = field(default_factory=list)
-    """Whatever has no purpose any more once the ending is known."""
-    order: StopReason | None = None
-    exit_wait: ExitWait | None = None
-    """None where an agent that does not exit is never stopped."""
-    log: asyncio.Task[None] | None = None
-    """Reads the agent's log, tried from when its Pod has a node."""
-    log_of: str = ""
-    """Uid of the Pod whose log is read."""
-    start_seen: bool = False
-    """The mark of the Pod's start was seen on the shared volume, and removed."""
-    log_is_over: bool = False
-    """The last stream of the log has ended or was refused, and none was opened since."""
-    log_ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the last stream of the log that was opened has come to an end of its own."""
-    running_since: float | None = None
-    silent_from: float = 0.0
-    """When the silence begins that makes the log's end worth a look; later than now after such a look."""
-    ended: float = 0.0
-
-    @property
-    def marks(self) -> tuple[StartSignals, str] | None:
-        """Who tells of starts, and of which volume; None where it is not mounted on both sides."""
-        starts, volume = self.ports.starts, self.plan.volume_here
-        return (starts, volume) if starts is not None and volume and self.plan.shares_volume else None
-
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self.others.append(self.group.create_task(work, name=name))
-
-    def duty(self, name: str, work: Callable[[], Awaitable[float | None]]) -> PeriodicTask:
-        duty = PeriodicTask(self.group, name, work)
-        self.others.append(duty)
-        return duty
-
-    def dismiss(self) -> None:
-        while self.others:
-            self.others.pop().cancel()
-
-    def end(self, ending: Ending) -> None:
-        """The first one counts."""
-        if not self.ending.done():
-            self.ending.set_result(ending)
-
 
 async def observe(
-    ctx: ExecutionContext, launched: LaunchedJob, held: SlotLock, ports: Ports, say: Narrator
+    ctx: StoppableContext, launched: LaunchedJob, slot_lock: SlotLock, ports: Ports, narrator: Narrator
 ) -> Observation:
-    """Watch the Job to its end. Every ending is a value; nothing is raised but cancellation and bugs."""
-    plan, loop = launched.plan, asyncio.get_running_loop()
-    async with ports.informer(plan.namespace).job_watch(launched.job, launched.seen_at) as job_watch:
-        ears = AgentLog(ports, say, job_watch, plan.volume_here)
-        gate = Gate(launched.job, plan, launched.secret, launched.adopted, job_watch, ports, say)
+    """Observe the Job to its end. Every ending is a value; only cancellation and bugs are raised."""
+    async with ports.informer(launched.plan.namespace).job_watch(launched.job, launched.seen_at) as job_watch:
         async with asyncio.TaskGroup() as group:
-            began, ending = loop.time(), loop.create_future()
-            keeping = PeriodicTask(group, "gate", gate.keep)
-            run = _LiveRun(
-                ctx, plan, launched, held, ports, say, job_watch, ears, gate, keeping, group, began, ending
+            run = LiveRun(
+                ctx=ctx,
+                launched=launched,
+                slot_lock=slot_lock,
+                ports=ports,
+                narrator=narrator,
+                job_watch=job_watch,
+                group=group,
             )
             try:
                 _start_watchers(run)
-                how = await ending
-                run.dismiss()
-                run.ended = loop.time()
-                if run.order is None:
-                    await gate.settle()
-                keeping.cancel()
-                how = await _prove_end(run, how)
-                await _complete_log(run, how)
-                await _remove_start_mark(run)
+                ending = await run.ending
+                # The ending is known: whatever a watcher did from now on, it would do to a run that is over.
+                run.cancel_watchers()
+                run.ended_at = asyncio.get_running_loop().time()
+                # Close the gate first: no second Pod may start while the end is being proven. If we stopped
+                # the agent, the Job is deleted already, and no more Pods are created.
+                if run.stop_reason is None:
+                    await run.gate.close()
+                run.gate_task.cancel()
+                # Prove the end before the log is completed: only then is nothing more written to it.
+                ending = await _prove_end(run, ending)
+                await _complete_log(run, ending)
+                await remove_start_mark(run)
             finally:
-                run.dismiss()
-                keeping.cancel()
+                run.cancel_watchers()
+                run.gate_task.cancel()
                 job_watch.on_change = None
-        return _observed(run, how)
+        return _observation(run, ending)
 
 
-def _start_watchers(run: _LiveRun) -> None:
+def _start_watchers(run: LiveRun) -> None:
     run.job_watch.on_change = partial(_on_change, run)
     _on_change(run, run.job_watch.known)
-    run.start("life", _live(run))
+    run.start_task("agent", _watch_agent(run))
     if grace := run.plan.config.result_grace_sec:
-        _await_exit(run, grace)
-    if not run.held.fenced:
-        run.start("holder", refresh_holder(run.job_watch.ref, run.held, run.ports))
+        _stop_if_exit_overdue(run, grace)
+    if not run.slot_lock.fenced:
+        run.start_task("holder", refresh_holder(run.job_watch.ref, run.slot_lock, run.ports))
     if run.ctx.signal is not None:
-        run.start("signal", _on_host_stop(run, run.ctx.signal))
+        run.start_task("signal", _stop_on_signal(run, run.ctx.signal))
     on_progress = _on_progress(run.ctx)
     if on_progress is not None:
-        progress = Progress(on_progress, run.ctx.run_id, run.job_watch, run.ports, run.say)
-        run.duty("progress", progress.beat).call()
+        progress = Progress(on_progress, run.ctx.run_id, run.job_watch, run.ports, run.narrator)
+        run.add_periodic("progress", progress.beat).call()
 
 
-def _await_exit(run: _LiveRun, grace: float) -> None:
-    """From its final result on: an agent that does not exit is stopped, and its result stands."""
-    stop = partial(_order_stop, run, StopReason.NO_EXIT)
-    agent = Agent(run.ears.allowed_silence, partial(_still_runs, run), stop)
-    wait = run.exit_wait = ExitWait(agent, grace)
-    overdue = run.duty("exit", wait.check)
+def _on_change(run: LiveRun, known: Known) -> None:
+    """Called for every change of Job and Pod; does what must not wait for a task to be scheduled."""
+    pod = known.pod
+    if run.stop_reason is None and not run.ending.done() and run.gate.needs_action(known):
+        run.gate_task.call()
+    if pod is not None and pod.node and not known.pod_gone and run.log_pod_uid != pod.uid:
+        follow_log(run, pod)
 
-    def heed(reader: StreamReader) -> None:
-        left = wait.heard(reader)
+
+def _stop_if_exit_overdue(run: LiveRun, grace: float) -> None:
+    """Stop an agent that does not exit within `grace` seconds after its final result."""
+    stop = partial(run.request_stop, StopReason.NO_EXIT)
+    wait = run.exit_wait = ExitWait(
+        Agent(run.agent_log.allowed_silence, partial(_is_running, run), stop), grace
+    )
+    check = run.add_periodic("exit", wait.check)
+
+    def on_output(reader: StreamReader) -> None:
+        left = wait.output_received(reader)
         if left is not None:
-            overdue.call_in(left)
+            check.call_in(left)
 
-    run.ears.heed_output(heed)
-
-
-async def _still_runs(run: _LiveRun) -> bool | None:
-    """By a direct look; None: it could not be seen."""
-    seen = await read_now(run.job_watch, run.ports.cluster)
-    return judge_ending(run.job_watch.known) is None if seen else None
+    run.agent_log.on_output(on_output)
 
 
-async def _live(run: _LiveRun) -> None:
-    """Once we are ending the agent ourselves, its end is told with that reason, by `_stop`."""
+async def _is_running(run: LiveRun) -> bool | None:
+    """Whether the agent runs, by a direct read; None: the read failed."""
+    succeeded = await read_now(run.job_watch, run.ports.cluster)
+    return judge_ending(run.job_watch.known) is None if succeeded else None
+
+
+async def _stop_on_signal(run: LiveRun, signal: StopSignal) -> None:
+    await signal.wait()
+    run.request_stop(StopReason.CANCEL)
+
+
+async def _watch_agent(run: LiveRun) -> None:
+    """Report the ending, unless we stop the agent ourselves: then `LiveRun.request_stop` reports it."""
     ending = await _wait_for_end(run)
-    if run.order is None:
+    if run.stop_reason is None:
         run.end(ending)
 
 
-async def _wait_for_end(run: _LiveRun) -> Ending:
-    """Wait for the container, then for its end."""
+async def _wait_for_end(run: LiveRun) -> Ending:
+    """Wait until the container runs, then until it has ended."""
     job_watch = run.job_watch
-    lost = await find_only_pod(job_watch, run.ports)  # the watch may not show it
+    lost = await find_only_pod(job_watch, run.ports)
     if lost is not None:
         return lost
-    reopen, adopted = run.gate.reopen, run.launched.adopted
     started = await wait_for_pod(
-        job_watch, run.plan.config, run.ports, run.say, reattached=adopted, reopen=reopen
+        job_watch,
+        run.plan.config,
+        run.ports,
+        run.narrator,
+        reattached=run.launched.adopted,
+        reopen=run.gate.reopen,
     )
     if not isinstance(started, PodSnapshot):
         return started
-    run.ears.container_started()
-    _attend(run)
-    await run.say.status(f"Pod running: {started.name}")
+    run.agent_log.container_started()
+    _on_started(run)
+    await run.narrator.status(f"Pod running: {started.name}")
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         if job_watch.refused is not None:
             return Untrackable(str(job_watch.refused))
         known = await job_watch.changed()
-    return await _explained(run, ending)
+    return await _explain(run, ending)
 
 
-async def _explained(run: _LiveRun, ending: Ending) -> Ending:
-    """The same ending once all is known that can be, where a Pod or Job was taken away."""
+def _on_started(run: LiveRun) -> None:
+    """The container runs or has run: start the calls that tell the host so, and the time limit."""
+    timings, config = run.ports.settings.timings, run.plan.config
+    run.running_since = run.silent_since = asyncio.get_running_loop().time()
+    if run.ctx.on_spawn is not None:
+        refresh = timings.spawn_refresh if config.refresh_on_spawn else None
+        notice = SpawnNotice(run.ctx.on_spawn, run.ctx.run_id, run.ports, os.getpid(), refresh)
+        run.add_periodic("spawn", notice.beat).call()
+    if _on_progress(run.ctx) is None:
+        keepalive = KeepAlive(run.job_watch, run.ports, run.narrator)
+        run.add_periodic("keepalive", keepalive.beat).call_in(keepalive.next_pause())
+    if config.timeout_sec:
+        adopted = run.job_watch.known.pod if run.launched.adopted else None
+        left = config.timeout_sec - agent_seconds(adopted, run.ports.settings.now())
+        run.add_timer(left, partial(run.request_stop, StopReason.DEADLINE))
+
+
+def _on_progress(ctx: ExecutionContext) -> OnMap | None:
+    """The host's progress callback, used in place of keepalive lines by hosts that keep no process id."""
+    return ctx.on_runtime_progress if ctx.on_spawn is None else None
+
+
+async def _explain(run: LiveRun, ending: Ending) -> Ending:
+    """For a Pod or Job that was taken away: the same ending with its cause, as far as it can be read."""
     if not isinstance(ending, (Disrupted, JobGone)):
         return ending
     if ending.terminated is None:
-        await _container_ended(run)
+        await _wait_for_container_end(run)
     if isinstance(ending, Disrupted) and not ending.named:
-        # who deletes a Job deletes its Pod with it, and the two watches may tell the Pod's end first
+        # Deleting a Job also deletes its Pod, and the Pod's watch may report that before the Job's does.
         await read_now(run.job_watch, run.ports.cluster)
         ending = judge_ending(run.job_watch.known) or ending
     if isinstance(ending, Disrupted) and not ending.named:
@@ -223,11 +203,11 @@ async def _explained(run: _LiveRun, ending: Ending) -> Ending:
     return ending
 
 
-async def _container_ended(run: _LiveRun) -> None:
-    """Wait until the container of a Pod that is gone has surely ended.
+async def _wait_for_container_end(run: LiveRun) -> None:
+    """Wait until the container of a Pod that is gone has ended for certain.
 
-    A Pod deleted by force is gone at once, and its containers end after that: the log ends with them, and the
-    kubelet gives them no longer than the Pod's grace period.
+    A Pod deleted by force is gone at once, and its containers end later. The log ends with them, and the
+    kubelet lets them run no longer than the Pod's grace period.
     """
     pod, config = run.job_watch.known.pod, run.plan.config
     if agent_end(pod) is not None:
@@ -238,161 +218,41 @@ async def _container_ended(run: _LiveRun) -> None:
             await run.log_ended.wait()
 
 
-def _on_change(run: _LiveRun, known: Known) -> None:
-    """What may not wait until somebody judges what is known."""
-    pod = known.pod
-    if run.order is None and not run.ending.done() and run.gate.due(known):
-        run.keeping.call()
-    if pod is not None and pod.node and not known.pod_gone and run.log_of != pod.uid:
-        _listen(run, pod)
+async def _prove_end(run: LiveRun, ending: Ending) -> Ending:
+    """For a run that is given up before its start: delete its Pod, and wait until that has ended.
 
-
-def _listen(run: _LiveRun, pod: PodSnapshot) -> None:
-    """Try the Pod's log from now on: the API may say much later that its container runs."""
-    if run.log is not None:
-        run.log.cancel()  # of a Pod that went before its agent began
-    look_at_it = run.duty("log's end", partial(_look, run))
-    heed = StreamEvents(
-        opened=partial(_log_opened, run),
-        closed=partial(_log_closed, run),
-        ended=partial(_log_over, run, look_at_it, by_itself=True),
-        refused=partial(_log_over, run, look_at_it),
-    )
-    run.log_of = pod.uid
-    follow = run.ears.follow(pod, heed, start_told=run.marks is not None)
-    run.log = run.group.create_task(follow, name="log")
-    if run.marks is not None and not run.job_watch.known.agent_began:
-        run.start("start mark", _await_start_mark(run, *run.marks))
-
-
-async def _await_start_mark(run: _LiveRun, starts: StartSignals, volume: str) -> None:
-    await starts.wait_for_start(volume, run.log_of)
-    run.start_seen = True
-    run.ears.container_started()
-
-
-def _log_opened(run: _LiveRun) -> None:
-    run.log_is_over = False
-    run.log_ended.clear()
-    run.job_watch.set_log_opened()
-    if run.exit_wait is not None:
-        run.exit_wait.stream_opened()
-
-
-def _log_closed(run: _LiveRun) -> None:
-    if run.exit_wait is not None:
-        run.exit_wait.stream_closed()
-
-
-def _attend(run: _LiveRun) -> None:
-    """The container runs or has run: let the host know that it lives, and count its time."""
-    loop, timings, config = asyncio.get_running_loop(), run.ports.settings.timings, run.plan.config
-    run.running_since = run.silent_from = loop.time()
-    if run.ctx.on_spawn is not None:
-        refresh = timings.spawn_refresh if config.refresh_on_spawn else None
-        spawned = Spawned(run.ctx.on_spawn, run.ctx.run_id, run.ports, os.getpid(), refresh)
-        run.duty("spawn", spawned.beat).call()
-    if _on_progress(run.ctx) is None:
-        keepalive = KeepAlive(run.job_watch, run.ports, run.say)
-        run.duty("keepalive", keepalive.beat).call_in(keepalive.next_pause())
-    if config.timeout_sec:
-        adopted = run.job_watch.known.pod if run.launched.adopted else None
-        left = config.timeout_sec - agent_seconds(adopted, run.ports.settings.now())
-        run.others.append(loop.call_later(left, _order_stop, run, StopReason.DEADLINE))
-
-
-def _on_progress(ctx: ExecutionContext) -> OnMap | None:
-    """A host that takes progress and keeps no pid gets that instead of lines (SPEC 9)."""
-    return ctx.on_runtime_progress if ctx.on_spawn is None else None
-
-
-async def _on_host_stop(run: _LiveRun, signal: StopSignal) -> None:
-    """The host's Stop button, where it hands us a signal."""
-    await signal.wait()
-    _order_stop(run, StopReason.CANCEL)
-
-
-def _order_stop(run: _LiveRun, order: StopReason) -> None:
-    """The first one counts, and none once the agent has ended or nobody waits for its end."""
-    if run.order is None and not run.ending.done():
-        run.order = order
-        run.start("stop", _stop(run, order))
-
-
-async def _stop(run: _LiveRun, order: StopReason) -> None:
-    grace = run.plan.config.result_grace_sec
-    run.end(await stop_agent(order, run.job_watch, run.ports, run.say, grace))
-
-
-def _log_over(run: _LiveRun, look_at_it: PeriodicTask, *, by_itself: bool = False) -> None:
-    """A watch that hangs hides an end; the log's own end proves none, but is worth a look (SPEC 9)."""
-    run.log_is_over = True
-    if by_itself:
-        run.log_ended.set()
-    if run.running_since is not None:
-        look_at_it.call_in(_until_look(run))
-
-
-async def _look(run: _LiveRun) -> float | None:
-    """Nothing to look for where the log could be opened again since; its next end asks anew."""
-    left = _until_look(run)
-    if not run.log_is_over:
-        return None
-    if left > SOON:
-        return left
-    await read_now(run.job_watch, run.ports.cluster)
-    run.silent_from = asyncio.get_running_loop().time() + run.ports.settings.timings.log_over
-    return None
-
-
-def _until_look(run: _LiveRun) -> float:
-    """Seconds until the agent has been silent for so long that a log which ended is worth a look."""
-    silent_from = max(run.say.last_output or 0.0, run.silent_from)
-    return max(silent_from + run.ports.settings.timings.log_over - asyncio.get_running_loop().time(), 0.0)
-
-
-async def _prove_end(run: _LiveRun, ending: Ending) -> Ending:
-    """A run that is given up while its Pod is there: nobody answers before that Pod has ended.
-
-    Else the agent's next run would begin beside it; and whether its agent did anything is only known then.
+    Otherwise the agent's next run could begin beside it. Only then is it known whether the agent started.
     """
     job_watch = run.job_watch
     if not isinstance(ending, NotStarted) or ending.failure.keeps_job:
         return ending
     if job_watch.known.pod is None and job_watch.known.job_gone:
-        await read_now(job_watch, run.ports.cluster)  # a Job can be deleted before its Pod was seen
+        await read_now(job_watch, run.ports.cluster)  # the Job was deleted before its Pod was observed
     if job_watch.known.pod is None:
         return ending
     if not (job_watch.known.pod.is_over or job_watch.known.pod_gone):
-        await end_job(job_watch, run.ports, run.say)
+        await end_job(job_watch, run.ports, run.narrator)
     if never_began(job_watch.known):
         return ending
-    await _container_ended(run)
+    await _wait_for_container_end(run)
     return PodLost(as_possibly_started(ending.failure))
 
 
-async def _complete_log(run: _LiveRun, ending: Ending) -> None:
-    """The log is completed by a last read from where it stopped; without a container there is none."""
+async def _complete_log(run: LiveRun, ending: Ending) -> None:
+    """Read the rest of the log, from where it stopped. Without a Pod, recover it from the shared volume."""
     known = run.job_watch.known
-    if run.log is not None and known.agent_began and not isinstance(ending, Untrackable):
-        run.ears.container_ended(ending.terminated or agent_end(known.pod))
-        await asyncio.wait([run.log])
+    if run.log_task is not None and known.agent_began and not isinstance(ending, Untrackable):
+        run.agent_log.container_ended(ending.terminated or agent_end(known.pod))
+        await asyncio.wait([run.log_task])
         return
-    if run.log is not None:
-        run.log.cancel()
+    if run.log_task is not None:
+        run.log_task.cancel()
     if isinstance(ending, PodLost) or (known.pod_gone and not never_began(known)):
-        await run.ears.recover()
+        await run.agent_log.recover()
 
 
-async def _remove_start_mark(run: _LiveRun) -> None:
-    """The API may have told of the start before the volume was looked at."""
-    if run.marks is not None and run.log_of and not run.start_seen:
-        starts, volume = run.marks
-        await starts.remove(volume, run.log_of)
-
-
-def _observed(run: _LiveRun, ending: Ending) -> Observation:
-    known = run.job_watch.known
+def _observation(run: LiveRun, ending: Ending) -> Observation:
+    known, agent_log = run.job_watch.known, run.agent_log
     now = asyncio.get_running_loop().time()
     facts = RunFacts(
         job=run.job_watch.ref.name,
@@ -402,13 +262,17 @@ def _observed(run: _LiveRun, ending: Ending) -> Observation:
         pod_phase=known.pod.phase if known.pod is not None else "",
         pod_gone=known.pod_gone,
     )
-    told = recover_result(run.ears.transcript(), run.ears.summary)
+    transcript = recover_result(agent_log.transcript(), agent_log.summary)
     phases = tuple(_phases(run, now))
-    return Observation(ending, told, run.ears.report, run.ears.summary, facts, known, phases)
+    return Observation(ending, transcript, agent_log.report, agent_log.summary, facts, known, phases)
 
 
-def _phases(run: _LiveRun, now: float) -> Iterator[tuple[str, int]]:
-    """Milliseconds: until the container ran, until the end was seen, until the log was complete."""
-    started = run.running_since if run.running_since is not None else run.ended
-    times = (("start", run.began, started), ("run", started, run.ended), ("complete", run.ended, now))
+def _phases(run: LiveRun, now: float) -> Iterator[tuple[str, int]]:
+    """Milliseconds until the container ran, then until its end was known, then until the log was complete."""
+    started = run.running_since if run.running_since is not None else run.ended_at
+    times = (
+        ("start", run.began_at, started),
+        ("run", started, run.ended_at),
+        ("complete", run.ended_at, now),
+    )
     return ((name, round((end - begin) * 1000)) for name, begin, end in times)

@@ -1,8 +1,16 @@
-"""The run Secret as a gate: no Pod of a Job can start its agent without it (SPEC 2.5).
+"""The start gate: at most one Pod of a Job ever runs the agent.
 
-It is opened once the Job has no rival, and closed again as soon as the Job controller may start another Pod:
-when ours is being deleted, is gone, has failed and may not be counted, or has lost the labels by which it is
-counted.
+The gate is the run Secret's existence. Every Pod of the Job mounts the Secret, so none can start its agent
+without it. `launch` opens the gate, which means it creates the Secret, once no other live Job is in the slot.
+
+A Job controller replaces a Pod that is being deleted, was deleted, failed without being counted, or lost the
+labels by which it is counted. As soon as it may do that, the gate is closed by two calls:
+
+    MARK    annotate the Job with its only Pod, and set `parallelism` to 0
+    DELETE  delete the Secret
+
+Servers before 1.29 replace a Pod while its agent still runs. There a third call, PIN, writes the Pod's uid
+into the Secret as soon as the Pod exists, and the relay of any other Pod refuses to start the agent.
 """
 
 import asyncio
@@ -30,37 +38,38 @@ from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.disruption import may_be_replaced
 
 _ONLY_POD = json_pointer("metadata", "annotations", AGENT_POD_ANNOTATION)
-"""JSON pointer to the Job's word on its only Pod."""
-TRY_AGAIN = 2.0
-"""Seconds until a call of the gate that failed is made again, as long as the run goes on."""
+RETRY_INTERVAL = 2.0
+"""Seconds until a failed call of the gate is repeated, while the run goes on."""
 
 Step: TypeAlias = Callable[[], Awaitable[Any]]
 DELETE, MARK, PIN = "delete secret", "patch job", "patch secret"
-"""The calls by which a second agent is held back; each is made until it succeeds or is refused."""
+"""Names of the gate's calls, also in warnings. Each is repeated until it succeeds or is refused."""
 
 
-async def open_gate(plan: RunPlan, job: JobSnapshot, ports: Ports, say: Narrator) -> SecretSnapshot | None:
-    """Create the run Secret, so that the Job's Pod can start; None where the run has no Secret.
+async def open_gate(
+    plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator
+) -> SecretSnapshot | None:
+    """Create the run Secret, so that the Job's Pod can start; None if the run has no Secret.
 
     Raises:
         ClusterError: the Secret was refused.
     """
     if not plan.secret_data:
         return None
-    call = Retrier(ports.settings.timings, say)
+    call = Retrier(ports.settings.timings, narrator)
     manifest = secret_manifest(plan, job.ref)
     try:
         return await call("create secret", lambda: ports.cluster.create_secret(plan.namespace, manifest))
     except ClusterError as error:
         if not error.conflict:
             raise
-    # the answer to our own earlier try was lost
+    # An earlier try of this call created it, and its answer was lost.
     return await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, plan.secret_name))
 
 
 @dataclass(slots=True)
-class Gate:
-    """The gate of one launched Job. `secret` is None where it is not known: then it is looked for."""
+class StartGate:
+    """The start gate of one launched Job. `secret`: the run Secret; None: unknown, read when it is needed."""
 
     job: JobSnapshot
     plan: RunPlan
@@ -68,69 +77,72 @@ class Gate:
     adopted: bool
     job_watch: JobWatch
     ports: Ports
-    say: Narrator
+    narrator: Narrator
     _done: set[str] = field(default_factory=set)
-    """Calls that succeeded, or were refused in a way that no time heals."""
-    _said: set[str] = field(default_factory=set)
-    """Calls whose failure was said."""
-    _marked: bool = False
-    """The Job was perhaps told which Pod is its only one."""
-    _working: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """A call that opens the gate must not meet one that closes it: the later one sent may arrive first."""
+    """Calls that succeeded, or failed with an error that repeating does not change."""
+    _reported: set[str] = field(default_factory=set)
+    """Calls whose failure was reported."""
+    _may_be_marked: bool = False
+    """A MARK call was sent, so the Job may carry the annotation."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Keeps calls that open the gate apart from calls that close it: they could arrive in the other order."""
 
-    def due(self, known: Known) -> bool:
-        """Whether something has to be done at once about a change of Job or Pod."""
+    def needs_action(self, known: Known) -> bool:
+        """Whether this state of Job and Pod requires a call that was not made yet."""
         return bool(self._steps(known))
 
-    async def keep(self) -> float | None:
-        """Do all that is due; seconds until it is to be tried again, where something failed."""
-        async with self._working:
+    async def update(self) -> float | None:
+        """Make all required calls. Returns the seconds until the next try; None if nothing is left to do."""
+        async with self._lock:
             while steps := self._steps(self.job_watch.known):
-                # the Job's mark goes out first: a host that ends here must not leave a Job without its
-                # Secret and without that mark, which would look as if its agent had never begun
+                # MARK is the first step and is sent first: a host that ends here must not leave a Job with
+                # neither Secret nor annotation, which looks like one whose agent never started.
                 async with asyncio.TaskGroup() as calls:
                     tried = [calls.create_task(self._try(what, step)) for what, step in steps]
                 if not all(call.result() for call in tried):
-                    return TRY_AGAIN
+                    return RETRY_INTERVAL
         return None
 
-    async def settle(self) -> None:
-        """What is due once the run has ended, in bounded time: tidying up comes next."""
+    async def close(self) -> None:
+        """Make all calls that the end of the run requires, within `Timings.tidy` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.ports.settings.timings.tidy):
-                await self.keep()
+                await self.update()
 
     async def reopen(self) -> bool:
-        """Let another Pod start the agent, after the first one went before it could; False: it may not."""
+        """Let another Pod start the agent, because the first one was deleted before it could.
+
+        False: not possible. An adopted Job's first Pod may have started its agent unseen.
+        """
         if self.adopted or not self._has_secret:
             return False
-        async with self._working:
+        async with self._lock:
             try:
                 await self._open_again()
             except ClusterError as error:
-                await self.say.warn(f"The run Secret could not be created again: {describe_error(error)}")
+                await self.narrator.warn(f"Could not create the run Secret again: {describe_error(error)}")
                 return False
             self._done.clear()
-            self._said.clear()
+            self._reported.clear()
             return True
 
     async def _open_again(self) -> None:
-        if self._marked:
-            # added before it is removed, since it may not be there and nothing can remove that
+        if self._may_be_marked:
+            # A JSON patch fails if it removes a missing annotation, so it adds the annotation before that.
             patch: list[JsonObject] = [
                 {"op": "add", "path": _ONLY_POD, "value": ""},
                 {"op": "remove", "path": _ONLY_POD},
                 {"op": "add", "path": "/spec/parallelism", "value": 1},
             ]
-            call = Retrier(self.ports.settings.timings, self.say)
+            call = Retrier(self.ports.settings.timings, self.narrator)
             await call(MARK, lambda: self._cluster.patch_job(self.job.ref, patch))
-            self._marked = False
+            self._may_be_marked = False
         if DELETE not in self._done:
             await self._delete()
-        self.secret = await open_gate(self.plan, self.job, self.ports, self.say)
+        self.secret = await open_gate(self.plan, self.job, self.ports, self.narrator)
 
     def _steps(self, known: Known) -> list[tuple[str, Step]]:
-        """What is due by what is known, and not done yet."""
+        """The calls that this state requires and that are not done yet, in the order to send them."""
         pod, job = known.pod, known.job
         steps: dict[str, Step] = {}
         if pod is None:
@@ -149,10 +161,9 @@ class Gate:
         return UNGATED_ANNOTATION not in self.job.annotations
 
     async def _pin(self, pod: PodSnapshot) -> None:
-        """Have the relay of every other Pod refuse to start the agent, also when no host is there to close.
+        """Write the Pod's uid into the Secret, which holds even while no host is there to close the gate.
 
-        Servers before 1.29 replace a Pod while its agent still works, and a host can be away at that moment:
-        a node that is drained may take both. What an earlier host wrote stands: its Pod was there first.
+        A uid that an earlier host wrote stays: its Pod was there first.
         """
         secret = await self._known_secret()
         if secret is None or secret.only_pod:
@@ -163,12 +174,12 @@ class Gate:
         )
 
     async def _mark(self, known: Known, pod: PodSnapshot) -> None:
-        """Name the Job's only Pod, and have the Job controller make no other.
+        """Annotate the Job with its only Pod, and have the Job controller create no other one.
 
-        The number of Pods stays where a queue may admit the Job again, and where the Job has failed with its
-        Pod: a Job that wants none never finishes on old servers.
+        `parallelism` is left alone on a suspended Job, which a queue may admit again, and on a Job whose Pod
+        failed: on old servers a Job with `parallelism` 0 never finishes.
         """
-        self._marked = True
+        self._may_be_marked = True
         patch: list[JsonObject] = [{"op": "add", "path": _ONLY_POD, "value": f"{pod.name}/{pod.uid}"}]
         suspended = known.job is not None and known.job.suspended
         if not suspended and pod.phase != "Failed":
@@ -182,24 +193,27 @@ class Gate:
         self.secret = None
 
     async def _known_secret(self) -> SecretSnapshot | None:
-        """Ours as it was made or seen; where neither was, as it is read now."""
+        """The run Secret as created or last read; read now if it is not known, and None if it is not ours."""
         if self.secret is None:
             found = await self._cluster.read_secret(self.job.ref.namespace, self.job.ref.name)
             self.secret = found if found is not None and self.job.ref.uid in found.owners else None
         return self.secret
 
     async def _try(self, what: str, step: Step) -> bool:
-        """Whether it is done with. What fails is said once: a second agent is then held back by less."""
+        """Make one call. False: it failed and is to be repeated. The first failure of a call is reported.
+
+        A failure of PIN is not: it only adds to the other two.
+        """
         try:
             await step()
         except ClusterError as error:
-            again = error.retryable
-            if not again:
+            if not error.retryable:
                 self._done.add(what)
-            if what != PIN and what not in self._said:  # closing the gate remains
-                self._said.add(what)
-                await self.say.warn(_not_held_back(f"{what} {self.job.ref.name}", error, again=again))
-            return not again
+            if what != PIN and what not in self._reported:
+                self._reported.add(what)
+                call = f"{what} {self.job.ref.name}"
+                await self.narrator.warn(_second_pod_possible(call, error, repeated=error.retryable))
+            return not error.retryable
         self._done.add(what)
         return True
 
@@ -208,12 +222,11 @@ class Gate:
         return self.ports.cluster
 
 
-def _not_held_back(what: str, error: ClusterError, *, again: bool) -> str:
+def _second_pod_possible(call: str, error: ClusterError, *, repeated: bool) -> str:
     next_step = (
-        "it is tried again until it succeeds"
-        if again
+        "the call is repeated until it succeeds"
+        if repeated
         else "to prevent that, delete the Job, or grant the adapter this right"
     )
-    return (
-        f"{what} failed ({describe_error(error)}); Kubernetes may start a second Pod of this Job: {next_step}"
-    )
+    reason = describe_error(error)
+    return f"{call} failed ({reason}); Kubernetes may start a second Pod of this Job: {next_step}"

@@ -1,4 +1,8 @@
-"""Orders to stop the agent, and the proof that it stopped (HOST.md 4.5)."""
+"""Stop an agent, and prove that it stopped.
+
+Only a positive observation counts as proof: the watch reported the Pod's deletion, or a quorum read did not
+find the Pod. A call that failed proves nothing.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -23,52 +27,55 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 
 T = TypeVar("T")
-LAST_WORD = 2.0
-"""Seconds the watch gets to tell the last state of a Pod that a direct look did not find any more."""
-LOOK_AGAIN = 0.5
-"""Seconds between two direct looks at a Pod whose end the watch has not told yet."""
+LAST_STATE_WAIT = 2.0
+"""Seconds to wait for the watch to report the last state of a Pod that a read no longer found."""
+READ_INTERVAL = 0.5
+"""Seconds between two reads of a Pod whose end the watch has not reported yet."""
 
 
 async def stop_agent(
-    order: StopReason, job_watch: JobWatch, ports: Ports, say: Narrator, result_grace: float
+    reason: StopReason, job_watch: JobWatch, ports: Ports, narrator: Narrator, result_grace: float
 ) -> Ending:
-    """End the agent, kindly, and say how sure we are that it is gone.
+    """Delete the Job, wait until its Pod is gone, and return the ending that results.
 
-    The Job goes in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible until
-    the Pod is gone. `result_grace`: how many seconds an agent with a final result was given to exit.
+    The Job is deleted in the foreground: its Pod gets SIGTERM and its grace period, and the Job stays visible
+    until the Pod is gone. `result_grace`: seconds that an agent with a final result had to exit.
     """
-    within = f" within {result_grace:g}s" if order is StopReason.NO_EXIT else ""
-    await say.status(f"{order.value}{within}: deleting Job {job_watch.ref.name}; the agent gets SIGTERM")
-    proven = await end_job(job_watch, ports, say)
-    how = agent_end(job_watch.known.pod)
-    match order:
+    within = f" within {result_grace:g}s" if reason is StopReason.NO_EXIT else ""
+    await narrator.status(
+        f"{reason.value}{within}: deleting Job {job_watch.ref.name}; the agent gets SIGTERM"
+    )
+    proven = await end_job(job_watch, ports, narrator)
+    terminated = agent_end(job_watch.known.pod)
+    match reason:
         case StopReason.CANCEL:
-            return Stopped(order, proven, how)
+            return Stopped(reason, proven, terminated)
         case StopReason.DEADLINE:
-            return DeadlinePassed(how)
+            return DeadlinePassed(terminated)
         case StopReason.NO_EXIT:
-            return StoppedAfterResult(result_grace, how)
+            return StoppedAfterResult(result_grace, terminated)
         case _:
-            assert_never(order)
+            assert_never(reason)
 
 
-async def end_job(job_watch: JobWatch, ports: Ports, say: Narrator) -> bool:
-    """Delete the Job and its Pod, and wait until the Pod is proven gone; False: it could not be proven."""
+async def end_job(job_watch: JobWatch, ports: Ports, narrator: Narrator) -> bool:
+    """Delete the Job and its Pod, and wait until the Pod is proven gone. False: that could not be proven."""
     try:
-        call = Retrier(ports.settings.timings, say)
+        call = Retrier(ports.settings.timings, narrator)
         await call("delete job", lambda: ports.cluster.delete_job(job_watch.ref, "Foreground"))
         await delete_released(job_watch, ports)
         async with asyncio.timeout(ports.settings.timings.stop_proof):
-            await _gone(job_watch, ports)
+            await _wait_until_gone(job_watch, ports)
     except (ClusterError, TimeoutError) as error:
-        why = str(error) or f"its Pod was not seen to go within {ports.settings.timings.stop_proof:g}s"
-        await say.warn(f"The end of Job {job_watch.ref.name} could not be proven: {why}")
+        limit = ports.settings.timings.stop_proof
+        reason = str(error) or f"its Pod was not proven gone within {limit:g}s"
+        await narrator.warn(f"Could not confirm that Job {job_watch.ref.name} stopped: {reason}")
         return False
     return True
 
 
 async def delete_released(job_watch: JobWatch, ports: Ports) -> None:
-    """Delete a Pod that its Job does not take along, since the Job controller let go of it.
+    """Delete a Pod that the deletion of its Job leaves behind, because the Job controller released it.
 
     Raises:
         ClusterError: it could not be deleted.
@@ -78,54 +85,54 @@ async def delete_released(job_watch: JobWatch, ports: Ports) -> None:
         await ports.cluster.delete_pod(known.pod)
 
 
-async def _gone(job_watch: JobWatch, ports: Ports) -> None:
-    """Until the Pod is positively gone: a deletion event, or a quorum read that does not find it."""
+async def _wait_until_gone(job_watch: JobWatch, ports: Ports) -> None:
     while not job_watch.known.pod_gone:
         pod = job_watch.known.pod
         if pod is None:
             if job_watch.known.job_gone:
                 return
         elif await _not_found(pod.name, pod.uid, job_watch, ports):
-            await _last_word(job_watch)
+            await _wait_for_last_state(job_watch)
             return
         try:
-            async with asyncio.timeout(LOOK_AGAIN):
+            async with asyncio.timeout(READ_INTERVAL):
                 await job_watch.changed()
         except TimeoutError:
             continue
 
 
-async def _last_word(job_watch: JobWatch) -> None:
-    """The watch may still bring how the Pod was last, and with it whether its agent had started."""
+async def _wait_for_last_state(job_watch: JobWatch) -> None:
+    """The watch may still report the Pod's last state, and with it whether its agent had started."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(LAST_WORD):
+        async with asyncio.timeout(LAST_STATE_WAIT):
             while not job_watch.known.pod_gone:
                 await job_watch.changed()
 
 
 async def _not_found(name: str, uid: str, job_watch: JobWatch, ports: Ports) -> bool:
     try:
-        there = await ports.cluster.read_pod(job_watch.ref.namespace, name)
+        pod = await ports.cluster.read_pod(job_watch.ref.namespace, name)
     except ClusterError:
-        return False  # not observed is not gone
-    return there is None or there.uid != uid
+        return False  # a failed read proves nothing
+    return pod is None or pod.uid != uid
 
 
 async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the host stops the run meanwhile.
+    """The result of `work`, which is cancelled when the host stops the run.
 
-    A result that comes all the same is given: what it stands for exists, and somebody has to care for it.
+    If `work` returns a result in spite of its cancellation, that result is returned: it stands for an object
+    that exists and that the caller has to clean up.
 
     Raises:
-        RunFailure: what `work` raises; `cancelled`, once `work` has tidied up after itself.
+        RunFailure: what `work` raises; `cancelled`, once `work` has cleaned up after itself.
     """
     if signal is None:
         return await work
     async with asyncio.TaskGroup() as group:
-        hearing = group.create_task(_hear(signal))
-        working = group.create_task(_kept(work))
-        await asyncio.wait([hearing, working], return_when=asyncio.FIRST_COMPLETED)
-        hearing.cancel()
+        waiting = group.create_task(_wait(signal))
+        working = group.create_task(_failure_as_value(work))
+        await asyncio.wait([waiting, working], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
         working.cancel()
     if working.cancelled():
         raise RunFailure(failures.cancelled(proven=True))
@@ -135,12 +142,12 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
     return result
 
 
-async def _hear(signal: StopSignal) -> None:
+async def _wait(signal: StopSignal) -> None:
     await signal.wait()
 
 
-async def _kept(work: Coroutine[Any, Any, T]) -> T | RunFailure:
-    """A failure as a value: a group would wrap it."""
+async def _failure_as_value(work: Coroutine[Any, Any, T]) -> T | RunFailure:
+    """A RunFailure that leaves a TaskGroup would be wrapped in an ExceptionGroup."""
     try:
         return await work
     except RunFailure as failure:

@@ -1,11 +1,18 @@
-"""Wait until the agent's container can be listened to, and say why it takes so long (SPEC 4)."""
+"""Wait for the agent's container to start, and report why it takes long.
+
+Three budgets limit the wait: until the Pod has a node, for pulling images, and for the rest of the start.
+Each runs only while its own kind of waiting goes on. None runs while the watch is out of date: the agent may
+already work.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
+from paperclip_claude_k8s.base.aio import Backoff
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -13,7 +20,13 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import read_now
-from paperclip_claude_k8s.verdict.ending import DeadlinePassed, NotStarted, PodLost, end_without_pod
+from paperclip_claude_k8s.verdict.ending import (
+    DeadlinePassed,
+    NotStarted,
+    PodLost,
+    end_without_pod,
+    only_pod_lost,
+)
 from paperclip_claude_k8s.verdict.start import (
     AgentStarted,
     FinishedWithoutPod,
@@ -30,17 +43,18 @@ from paperclip_claude_k8s.verdict.start import (
 )
 from paperclip_claude_k8s.verdict.wording import describe_event, notable_events
 
-Settled: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
-"""The Pod whose agent container can be listened to, or why there will be none."""
+StartResult: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
+"""The Pod whose agent container runs or has run, or why there will be none."""
 EVENTS_CAP = 30.0
-"""Longest pause between two looks at the Events of a Pod that waits, in seconds; pauses double up to it."""
-LOOK_AGAIN = 1.0
-"""Least seconds between two looks once a budget is spent and nothing can be seen."""
+"""Longest pause in seconds between two lists of Events; pauses double up to it."""
+READ_INTERVAL = 1.0
+"""Seconds between two reads while a budget is spent and the reads fail."""
+DISRUPTED_EARLIER = "an earlier host process observed that it was being taken away"
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Three budgets, each running only while its own kind of waiting goes on."""
+class _Budgets:
+    """Limits and spent time of each budget in seconds; one of them is running."""
 
     limits: dict[StartBudget, float]
     spent: dict[StartBudget, float] = field(default_factory=dict)
@@ -48,7 +62,7 @@ class _Clock:
     since: float = 0.0
 
     @classmethod
-    def of(cls, config: AdapterConfig) -> "_Clock":
+    def of(cls, config: AdapterConfig) -> "_Budgets":
         return cls(
             {
                 StartBudget.SCHEDULE: config.schedule_timeout_sec,
@@ -57,7 +71,7 @@ class _Clock:
             }
         )
 
-    def turn_to(self, budget: StartBudget, now: float) -> None:
+    def switch_to(self, budget: StartBudget, now: float) -> None:
         if budget is not self.running:
             self.spent[self.running] = self.spent.get(self.running, 0.0) + now - self.since
             self.running, self.since = budget, now
@@ -68,97 +82,126 @@ class _Clock:
 
 
 Reopen: TypeAlias = Callable[[], Awaitable[bool]]
-"""Lets another Pod start the agent where the first one went before it could; False: it may not."""
+"""Lets another Pod start the agent if the first one was deleted before it could; False: not possible."""
 
 
 async def _never() -> bool:
     return False
 
 
-async def wait_for_pod(  # noqa: PLR0913  # what a wait needs to know
+async def wait_for_pod(  # noqa: PLR0913  # what a wait depends on
     job_watch: JobWatch,
     config: AdapterConfig,
     ports: Ports,
-    say: Narrator,
+    narrator: Narrator,
     *,
     reattached: bool = False,
     reopen: Reopen = _never,
-) -> Settled:
-    """The Pod once its agent container runs or has run, or why that will not happen."""
-    waiting = _Waiting(job_watch, config, ports, say, reattached=reattached, reopen=reopen)
-    seen = await waiting.until_listening()
-    if reattached and isinstance(seen, NotStarted):
-        return NotStarted(failures.as_adopted(seen.failure))
-    return seen
+) -> StartResult:
+    """Wait until the agent's container runs or has run, or will never run.
+
+    `reattached`: an earlier host process created the Job.
+    """
+    waiting = _Waiting(job_watch, config, ports, narrator, reattached=reattached, reopen=reopen)
+    result = await waiting.until_started()
+    if reattached and isinstance(result, NotStarted):
+        return NotStarted(failures.as_adopted(result.failure))
+    return result
+
+
+async def find_only_pod(job_watch: JobWatch, ports: Ports) -> PodLost | None:
+    """Read the Pod that an adopted Job names as its only one; its ending if it is gone and the Job is not.
+
+    The watch does not show it if it lost its labels. None: nothing is to be read, or the Pod was found.
+    """
+    only = job_watch.pod_name
+    if only is None or job_watch.known.pod is not None or not await _was_read(job_watch, ports):
+        return None
+    known = job_watch.known
+    if known.pod is not None or known.job_gone or known.job is None or known.job.finished is not None:
+        return None
+    return only_pod_lost(only, DISRUPTED_EARLIER)
+
+
+async def _was_read(job_watch: JobWatch, ports: Ports) -> bool:
+    """Read Job and Pod until a read succeeds. False: the watch made that needless, or was refused."""
+    timings = ports.settings.timings
+    backoff = Backoff(timings.retry, timings.retry_cap)
+    while job_watch.known.pod is None and not job_watch.known.job_gone and job_watch.refused is None:
+        if await read_now(job_watch, ports.cluster):
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(backoff.pause()):
+                await job_watch.changed()
+    return False
 
 
 class _Waiting:
-    def __init__(  # noqa: PLR0913  # what a wait needs to know
+    def __init__(  # noqa: PLR0913  # what a wait depends on
         self,
         job_watch: JobWatch,
         config: AdapterConfig,
         ports: Ports,
-        say: Narrator,
+        narrator: Narrator,
         *,
         reattached: bool,
         reopen: Reopen,
     ) -> None:
-        self._vigil = job_watch
+        self._job_watch = job_watch
         self._ports = ports
-        self._say = say
+        self._narrator = narrator
         self._reattached = reattached
         self._reopen = reopen
-        self._clock = _Clock.of(config)
-        self._limits = self._clock.limits
-        self._said = ""
-        self._told: set[tuple[str, str]] = set()
+        self._budgets = _Budgets.of(config)
+        self._limits = self._budgets.limits
+        self._last_status = ""
+        self._reported_events: set[tuple[str, str]] = set()
         self._loop = asyncio.get_running_loop()
         self._events_pause = ports.settings.timings.events_after
         self._events_due = self._loop.time() + self._events_pause
 
-    async def until_listening(self) -> Settled:
+    async def until_started(self) -> StartResult:
         while True:
-            verdict = await self._judged()
+            verdict = await self._judge_after_reads()
             if not isinstance(verdict, StillWaiting):
                 return verdict
-            known = self._vigil.known
+            known = self._job_watch.known
             await self._narrate(known, verdict)
-            # what nobody can see costs no budget: the agent may be at work already
-            unseen = self._vigil.unreachable_since is not None
-            self._clock.turn_to(StartBudget.NONE if unseen else verdict.budget, self._loop.time())
-            left = self._clock.left(self._loop.time())
-            if left is not None and left <= 0 and (spent := await self._spent()) is not None:
-                return spent
-            await self._next(None if left is None else max(left, LOOK_AGAIN))
+            outdated = self._job_watch.unreachable_since is not None
+            self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, self._loop.time())
+            left = self._budgets.left(self._loop.time())
+            if left is not None and left <= 0 and (result := await self._on_budget_spent()) is not None:
+                return result
+            await self._wait(None if left is None else max(left, READ_INTERVAL))
 
-    async def _judged(self) -> Settled | StillWaiting:
-        """What is known by now, which a Job that ended without a known Pod makes worth a direct look."""
-        await self._let_another_start()
+    async def _judge_after_reads(self) -> StartResult | StillWaiting:
+        """Judge what is known. For a Job that finished without a known Pod, read Job and Pod first."""
+        await self._reopen_gate()
         settled = self._judge()
         if isinstance(settled, FinishedWithoutPod):
-            if not await read_now(self._vigil, self._ports.cluster):
+            if not await read_now(self._job_watch, self._ports.cluster):
                 return StillWaiting(
-                    StartBudget.NONE, "the Job has finished; its Pod cannot be looked for yet"
+                    StartBudget.NONE, "the Job has finished, but its Pod could not be read yet"
                 )
             settled = self._judge()
         if not isinstance(settled, FinishedWithoutPod):
             return settled
-        known = self._vigil.known
+        known = self._job_watch.known
         if known.pod is not None and not known.pod_gone:
             return StillWaiting(
                 StartBudget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended"
             )
-        only = self._vigil.pod_name or ""
+        only = self._job_watch.pod_name or ""
         return end_without_pod(settled.job, settled.condition, adopted=self._reattached, only_pod=only)
 
-    async def _let_another_start(self) -> None:
-        """A queue took the Job back before the agent began: once admitted again, it gets another Pod."""
-        known = self._vigil.known
+    async def _reopen_gate(self) -> None:
+        """If a queue suspended the Job before the agent started: the next Pod may start it."""
+        known = self._job_watch.known
         if known.pod_gone and queue_took_back(known) and never_began(known) and await self._reopen():
-            self._vigil.await_another_pod()
+            self._job_watch.await_another_pod()
 
-    def _judge(self) -> Settled | StillWaiting | FinishedWithoutPod:
-        job_watch, known = self._vigil, self._vigil.known
+    def _judge(self) -> StartResult | StillWaiting | FinishedWithoutPod:
+        job_watch, known = self._job_watch, self._job_watch.known
         if job_watch.refused is not None:
             return NotStarted(failures.job_state_mismatch(job_watch.ref.name, str(job_watch.refused)))
         if known.job_gone:
@@ -166,64 +209,64 @@ class _Waiting:
             return NotStarted(failures.job_deleted_externally(facts))
         return _settled(judge_start(known), known)
 
-    async def _next(self, left: float | None) -> None:
-        """News, or the moment to look at the Events, or the end of the budget."""
+    async def _wait(self, left: float | None) -> None:
+        """Wait for a change, for the time to list Events, or for the end of the budget."""
         until_events = max(self._events_due - self._loop.time(), 0.0)
         budget_first = left is not None and left < until_events
         try:
             async with asyncio.timeout(left if budget_first else until_events):
-                await self._vigil.changed()
+                await self._job_watch.changed()
         except TimeoutError:
             if not budget_first:
-                await self._tell_events()
+                await self._report_events()
 
     async def _narrate(self, known: Known, verdict: StillWaiting) -> None:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
-        if text != self._said:
-            self._said = text
-            await self._say.status(text)
+        if text != self._last_status:
+            self._last_status = text
+            await self._narrator.status(text)
 
-    async def _tell_events(self) -> str:
-        """Say each Event about our Job and Pod once; the newest complaint, for the message."""
+    async def _report_events(self) -> str:
+        """Report each Event of Job and Pod once. Returns the newest warning, for the failure's message."""
         self._events_pause = min(self._events_pause * 2, EVENTS_CAP)
         self._events_due = self._loop.time() + self._events_pause
-        known, newest = self._vigil.known, ""
+        known, newest = self._job_watch.known, ""
         # Once the Job has a Pod, only the Events of the Pod explain the delay.
-        about = known.pod.uid if known.pod is not None and not known.pod_gone else self._vigil.ref.uid
+        about = known.pod.uid if known.pod is not None and not known.pod_gone else self._job_watch.ref.uid
         try:
-            events = await self._ports.cluster.list_events(self._vigil.ref.namespace, about)
+            events = await self._ports.cluster.list_events(self._job_watch.ref.namespace, about)
         except ClusterError:
-            return ""  # events only explain; not being allowed to read them must not cost the run
+            return ""  # Events only explain the wait: without the right to read them the run goes on
         for event in notable_events(events):
             line = describe_event(event)
             newest = line if event.kind == "Warning" else newest
-            if (event.reason, event.message) not in self._told:
-                self._told.add((event.reason, event.message))
-                await self._say.status(line)
+            if (event.reason, event.message) not in self._reported_events:
+                self._reported_events.add((event.reason, event.message))
+                await self._narrator.status(line)
         return newest
 
-    async def _spent(self) -> Settled | None:
-        """The end of a budget, after one direct look; None when that look failed, which proves nothing."""
-        if not await read_now(self._vigil, self._ports.cluster):
+    async def _on_budget_spent(self) -> StartResult | None:
+        """Read Job and Pod once more and judge. None: the wait goes on, also if the read failed."""
+        if not await read_now(self._job_watch, self._ports.cluster):
             return None
-        verdict = await self._judged()
+        verdict = await self._judge_after_reads()
         if not isinstance(verdict, StillWaiting):
             return verdict
-        if verdict.budget is not self._clock.running:
-            return None  # the look showed that another kind of waiting goes on, with time of its own
-        newest = await self._tell_events()
+        if verdict.budget is not self._budgets.running:
+            return None  # another kind of waiting goes on, with a budget of its own
+        newest = await self._report_events()
         limit = self._limits.get(verdict.budget)
         if limit is None:
             return None
-        disrupted = start_budget_spent(self._vigil.known)
+        disrupted = start_budget_spent(self._job_watch.known)
         if disrupted is not None:
-            return _not_started(disrupted, self._vigil.known)
+            return _not_started(disrupted, self._job_watch.known)
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
         return NotStarted(failures.pod_schedule_failed(text, retryable=True))
 
 
-def _settled(verdict: StartVerdict, known: Known) -> Settled | StillWaiting | FinishedWithoutPod:
+def _settled(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting | FinishedWithoutPod:
     match verdict:
         case AgentStarted(pod):
             return pod

@@ -1,0 +1,115 @@
+"""The state that the tasks of one observation share, and the two ways to end it.
+
+Everything runs in one TaskGroup. Watchers are tasks, timers and periodic tasks that serve to detect the
+ending; the first ending that one of them reports counts, and all of them are cancelled then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from paperclip_claude_k8s.base.aio import PeriodicTask
+from paperclip_claude_k8s.cluster.job_watch import JobWatch
+from paperclip_claude_k8s.host.context import StoppableContext
+from paperclip_claude_k8s.plan.run_plan import RunPlan
+from paperclip_claude_k8s.ports import Ports, SlotLock, StartSignals
+from paperclip_claude_k8s.run.agent_log import AgentLog
+from paperclip_claude_k8s.run.exit_wait import ExitWait
+from paperclip_claude_k8s.run.launch import LaunchedJob
+from paperclip_claude_k8s.run.narrate import Narrator
+from paperclip_claude_k8s.run.start_gate import StartGate
+from paperclip_claude_k8s.run.stop import stop_agent
+from paperclip_claude_k8s.verdict.ending import Ending, StopReason
+
+_Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | PeriodicTask
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveRun:
+    """A Job of ours that is being observed. Times are those of the event loop's clock."""
+
+    ctx: StoppableContext
+    launched: LaunchedJob
+    slot_lock: SlotLock
+    ports: Ports
+    narrator: Narrator
+    job_watch: JobWatch
+    group: asyncio.TaskGroup
+
+    plan: RunPlan = field(init=False)
+    agent_log: AgentLog = field(init=False)
+    gate: StartGate = field(init=False)
+    gate_task: PeriodicTask = field(init=False)
+    """Keeps a second Pod from starting the agent. Not a watcher: it outlives the ending by a moment."""
+    ending: asyncio.Future[Ending] = field(init=False)
+    began_at: float = field(init=False)
+    running_since: float | None = None
+    """When the agent's container was found running, or to have run."""
+    ended_at: float = 0.0
+    stop_reason: StopReason | None = None
+    """Why we are stopping the agent ourselves."""
+    exit_wait: ExitWait | None = None
+    """None: an agent that does not exit is never stopped."""
+
+    log_task: asyncio.Task[None] | None = None
+    """Follows the agent's log; it is started once the Pod has a node, before the container runs."""
+    log_pod_uid: str = ""
+    """Uid of the Pod whose log is followed."""
+    log_stopped: bool = False
+    """The last stream of the log has ended or was refused, and none was opened since."""
+    log_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the last stream of the log that was opened has ended by itself."""
+    silent_since: float = 0.0
+    """Start of the silence after which Job and Pod are read; reset by such a read."""
+    start_mark_seen: bool = False
+    """The Pod's start mark was found on the shared volume, and removed."""
+    _watchers: list[_Watcher] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        job, plan, loop = self.launched.job, self.launched.plan, asyncio.get_running_loop()
+        self.plan = plan
+        self.agent_log = AgentLog(self.ports, self.narrator, self.job_watch, plan.volume_here)
+        secret, adopted = self.launched.secret, self.launched.adopted
+        self.gate = StartGate(job, plan, secret, adopted, self.job_watch, self.ports, self.narrator)
+        self.gate_task = PeriodicTask(self.group, "gate", self.gate.update)
+        self.ending = loop.create_future()
+        self.began_at = loop.time()
+
+    @property
+    def start_marks(self) -> tuple[StartSignals, str] | None:
+        """The start marks and their volume; None if the volume is not mounted on both sides."""
+        starts, volume = self.ports.starts, self.plan.volume_here
+        return (starts, volume) if starts is not None and volume and self.plan.shares_volume else None
+
+    def start_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start a watcher."""
+        self._watchers.append(self.group.create_task(work, name=name))
+
+    def add_periodic(self, name: str, work: Callable[[], Awaitable[float | None]]) -> PeriodicTask:
+        """Add a watcher that runs on demand or after the seconds that `work` returns."""
+        task = PeriodicTask(self.group, name, work)
+        self._watchers.append(task)
+        return task
+
+    def add_timer(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._watchers.append(asyncio.get_running_loop().call_later(seconds, callback))
+
+    def cancel_watchers(self) -> None:
+        while self._watchers:
+            self._watchers.pop().cancel()
+
+    def end(self, ending: Ending) -> None:
+        """Report an ending. Only the first one counts."""
+        if not self.ending.done():
+            self.ending.set_result(ending)
+
+    def request_stop(self, reason: StopReason) -> None:
+        """Stop the agent. Only the first request counts, and none after the ending."""
+        if self.stop_reason is None and not self.ending.done():
+            self.stop_reason = reason
+            self.start_task("stop", self._stop(reason))
+
+    async def _stop(self, reason: StopReason) -> None:
+        grace = self.plan.config.result_grace_sec
+        self.end(await stop_agent(reason, self.job_watch, self.ports, self.narrator, grace))
