@@ -19,22 +19,18 @@ DOWN = ClusterError(None, "Unreachable", "GET /apis/batch/v1/namespaces/ns/jobs:
 FAILED = "Claude run failed: subtype=success: "
 
 
-def said(complaint: Complaint, words: str) -> Failure:
-    return failures.complained(Classified(complaint, words), FAILED + words)
+def complained(complaint: Complaint, text: str) -> Failure:
+    return failures.complained(Classified(complaint, text), FAILED + text)
 
 
 GOLDEN: list[tuple[Failure, str]] = [
     (
         failures.config_invalid("config.timeoutSec: expected a number of seconds, got 'soon'"),
-        (
-            "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — correct it and run the agent again"
-        ),
+        "Invalid configuration: config.timeoutSec: expected a number of seconds, got 'soon' — correct it and run the agent again",
     ),
     (
         failures.agent_id_invalid("///"),
-        (
-            "Agent id '///' has no character that is allowed in a Kubernetes label — use an id with at least one letter or digit"
-        ),
+        "Agent id '///' has no character that is allowed in a Kubernetes label — use an id with at least one letter or digit",
     ),
     (
         failures.server_too_old("enableDocker", (1, 29), (1, 20)),
@@ -54,21 +50,15 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.prompt_too_large(1_000_000, 921_600),
-        (
-            "The prompt and its attachments have 1000000 bytes, but the run Secret can hold only 921600 — mount the shared volume on this host too (sharedVolumeDir), or shorten the prompt"
-        ),
+        "The prompt and its attachments have 1000000 bytes, but the run Secret can hold only 921600 — mount the shared volume on this host too (sharedVolumeDir), or shorten the prompt",
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", "there is no such Pod"),
-        (
-            "The home pod ns/paperclip-0 could not be read: there is no such Pod — Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with HOSTNAME set and the right to get pods"
-        ),
+        "The home pod ns/paperclip-0 could not be read: there is no such Pod — Jobs inherit image, volume and env from it; set `image` (and `namespace`), or run in the cluster with HOSTNAME set and the right to get pods",
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),
-        (
-            "The home pod ns/paperclip-0 could not be read: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — no Job was created; check the API server, and run the agent again once it answers"
-        ),
+        "The home pod ns/paperclip-0 could not be read: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — no Job was created; check the API server, and run the agent again once it answers",
     ),
     (
         failures.adoption_failed("ac-job", DOWN),
@@ -101,15 +91,11 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.orphan_task_unknown("ac-ada-1"),
-        (
-            "Concurrent run blocked: orphaned Job ac-ada-1 is still running and its task is unknown — let it end, or delete it if its work is not needed"
-        ),
+        "Concurrent run blocked: orphaned Job ac-ada-1 is still running and its task is unknown — let it end, or delete it if its work is not needed",
     ),
     (
         failures.orphan_session_mismatch("ac-ada-1", "s1", "s2"),
-        (
-            "Concurrent run blocked: orphaned Job ac-ada-1 works in session s1, this run needs session s2 — let it end, or delete it"
-        ),
+        "Concurrent run blocked: orphaned Job ac-ada-1 works in session s1, this run needs session s2 — let it end, or delete it",
     ),
     (
         failures.job_create_failed("ac-ada-1", FORBIDDEN),
@@ -135,9 +121,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.secret_create_failed("ac-ada-1", FORBIDDEN),
-        (
-            'Failed to create prompt Secret: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group "batch" — Job ac-ada-1 was deleted again; give the service account the right named above (`claude-k8s rbac` prints the Role)'
-        ),
+        'Failed to create prompt Secret: HTTP 403 Forbidden: User "sa" cannot create resource "jobs" in API group "batch" — Job ac-ada-1 was deleted again; give the service account the right named above (`claude-k8s rbac` prints the Role)',
     ),
     (
         failures.secret_create_failed("ac-ada-1", QUOTA),
@@ -172,9 +156,7 @@ GOLDEN: list[tuple[Failure, str]] = [
         failures.pod_schedule_failed(
             'Image pull failed for "claude" (InvalidImageName): x!', retryable=False
         ),
-        (
-            'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — correct the cause, then run the agent again'
-        ),
+        'Pod scheduling failed: Image pull failed for "claude" (InvalidImageName): x! — correct the cause, then run the agent again',
     ),
     (
         failures.as_adopted(failures.pod_schedule_failed("it has no Pod", retryable=True)),
@@ -190,33 +172,23 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.pod_disrupted("pod-1", "PodDeleted", "the Pod was deleted", started=None),
-        (
-            "Pod pod-1 was disrupted (PodDeleted): the Pod was deleted — it is unknown whether its agent had started; its session can be resumed"
-        ),
+        "Pod pod-1 was disrupted (PodDeleted): the Pod was deleted — it is unknown whether its agent had started; its session can be resumed",
     ),
     (
         failures.pods_remain("pod-1"),
-        (
-            "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down"
-        ),
+        "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down",
     ),
     (
         failures.run_taken_over("ac-ada-1"),
-        (
-            "Job ac-ada-1 was taken over by another host process while this one did not renew its Lease — the other process reports the result of this run"
-        ),
+        "Job ac-ada-1 was taken over by another host process while this one did not renew its Lease — the other process reports the result of this run",
     ),
     (
         failures.init_needs_version((1, 29), (1, 20)),
-        (
-            "Invalid configuration: promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.20: an older one starts a second Pod while the agent in a deleted Pod still works — use promptDelivery secret and let this account create Secrets, or upgrade the cluster"
-        ),
+        "Invalid configuration: promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.20: an older one starts a second Pod while the agent in a deleted Pod still works — use promptDelivery secret and let this account create Secrets, or upgrade the cluster",
     ),
     (
         failures.job_deleted_externally("detected_via=watch, job=ac-ada-1, ns=agents"),
-        (
-            "K8s Job was deleted externally before Claude could complete [detected_via=watch, job=ac-ada-1, ns=agents] — find out what deletes Jobs in this namespace; the session can be resumed"
-        ),
+        "K8s Job was deleted externally before Claude could complete [detected_via=watch, job=ac-ada-1, ns=agents] — find out what deletes Jobs in this namespace; the session can be resumed",
     ),
     (
         failures.job_state_mismatch("ac-ada-1", "403 Forbidden: pods is forbidden"),
@@ -258,60 +230,58 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Claude exited with code 127: sh: claude: not found [pod: reason=Error]",
     ),
     (
-        said(Complaint.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
+        complained(Complaint.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
         f"{FAILED}Invalid API key · Fix external API key — renew the agent's credentials",
     ),
     (
-        said(Complaint.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),
+        complained(Complaint.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),
         (
             f"{FAILED}You've hit your weekly limit · resets 3pm (UTC) — "
             "wait until the limit resets, or use another account"
         ),
     ),
     (
-        said(Complaint.TRANSIENT, "API Error: 529 Overloaded."),
+        complained(Complaint.TRANSIENT, "API Error: 529 Overloaded."),
         f"{FAILED}API Error: 529 Overloaded. — try again later",
     ),
     (
-        said(Complaint.CREDIT_EXHAUSTED, "Credit balance is too low"),
+        complained(Complaint.CREDIT_EXHAUSTED, "Credit balance is too low"),
         f"{FAILED}Credit balance is too low — add credit to the API account",
     ),
     (
-        said(Complaint.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
+        complained(Complaint.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
         f"{FAILED}There's an issue with the selected model (x). — correct `model`, or request access to it",
     ),
     (
-        said(Complaint.PROMPT_TOO_LONG, "Prompt is too long"),
+        complained(Complaint.PROMPT_TOO_LONG, "Prompt is too long"),
         f"{FAILED}Prompt is too long — start a fresh session or send less",
     ),
     (
-        said(Complaint.MAX_BUDGET, "Reached maximum budget ($1)"),
+        complained(Complaint.MAX_BUDGET, "Reached maximum budget ($1)"),
         f"{FAILED}Reached maximum budget ($1) — raise the budget given in extraArgs",
     ),
     (
-        said(Complaint.MAX_OUTPUT, "exceeded 32000 tokens"),
+        complained(Complaint.MAX_OUTPUT, "exceeded 32000 tokens"),
         f"{FAILED}exceeded 32000 tokens — ask for less at once",
     ),
-    (said(Complaint.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
+    (complained(Complaint.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
     (
-        said(Complaint.MAX_TURNS, "Reached maximum number of turns (2)"),
-        (
-            f"{FAILED}Reached maximum number of turns (2) — the host continues the run; raise maxTurnsPerRun to allow more turns at once"
-        ),
+        complained(Complaint.MAX_TURNS, "Reached maximum number of turns (2)"),
+        f"{FAILED}Reached maximum number of turns (2) — the host continues the run; raise maxTurnsPerRun to allow more turns at once",
     ),
     (
-        said(Complaint.SESSION_UNAVAILABLE, "No conversation found with session ID: x"),
+        complained(Complaint.SESSION_UNAVAILABLE, "No conversation found with session ID: x"),
         f"{FAILED}No conversation found with session ID: x — the next run starts a fresh session",
     ),
     (
-        said(Complaint.POISONED_SESSION, "previous_message_id"),
+        complained(Complaint.POISONED_SESSION, "previous_message_id"),
         f"{FAILED}previous_message_id — the next run starts a fresh session",
     ),
     (
-        said(Complaint.EMPTY_REPLY, "[ede_diagnostic]"),
+        complained(Complaint.EMPTY_REPLY, "[ede_diagnostic]"),
         f"{FAILED}[ede_diagnostic] — try again; check the model's gateway if it happens again",
     ),
-    (said(Complaint.OTHER, "boom"), f"{FAILED}boom — read the agent's output for details"),
+    (complained(Complaint.OTHER, "boom"), f"{FAILED}boom — read the agent's output for details"),
 ]
 
 

@@ -61,7 +61,7 @@ class ErrorDescription:
     """One code, for the reference.
 
     Where a code is built in several situations, `families`, `evidence` and `clears_session` list all values
-    that occur; `retry_if` then says when it is retried.
+    that occur, and `retry_if` the condition under which the host retries.
     """
 
     happened: str
@@ -253,7 +253,7 @@ ERROR_REFERENCE: Mapping[ErrorCode, ErrorDescription] = {
     ),
     ErrorCode.TRUNCATED: ErrorDescription(
         "The output stops in the middle of an answer. The message says how the container ended.",
-        "Look at the exit code and its reason; exit code 137 is mostly a memory limit that is too low.",
+        "Look at the exit code and its reason; exit code 137 usually means that the memory limit is too low.",
         families=_RETRIED,
     ),
     ErrorCode.INIT_FAILED: ErrorDescription(

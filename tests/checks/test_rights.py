@@ -37,27 +37,27 @@ async def use_everything(gateway: Gateway) -> None:
     """Make every call of the port once; answers do not matter."""
     job: dict[str, object] = {"metadata": {"name": "x"}}
     secret: dict[str, object] = {"metadata": {"name": "s"}}
-    ref = JobRef(NAMESPACE, "nobody", "uid")
+    ref = JobRef(NAMESPACE, "missing", "uid")
     for call in (
-        lambda: gateway.home_pod(NAMESPACE, "nobody", "c"),
+        lambda: gateway.home_pod(NAMESPACE, "missing", "c"),
         lambda: gateway.create_job(NAMESPACE, job),
-        lambda: gateway.read_job(NAMESPACE, "nobody"),
+        lambda: gateway.read_job(NAMESPACE, "missing"),
         lambda: gateway.list_jobs(NAMESPACE, {}),
         lambda: gateway.patch_job(ref, []),
         lambda: gateway.delete_job(ref, "Background"),
         lambda: anext(gateway.watch_jobs(NAMESPACE, {}, "-1")),
-        lambda: gateway.read_pod(NAMESPACE, "nobody"),
+        lambda: gateway.read_pod(NAMESPACE, "missing"),
         lambda: gateway.list_pods(NAMESPACE, {}),
         lambda: anext(gateway.watch_pods(NAMESPACE, {}, "-1")),
-        lambda: gateway.log(LogRequest(NAMESPACE, "nobody", "c")).__aenter__(),
+        lambda: gateway.log(LogRequest(NAMESPACE, "missing", "c")).__aenter__(),
         lambda: gateway.create_secret(NAMESPACE, secret),
-        lambda: gateway.delete_pod(PodSnapshot(NAMESPACE, "nobody", "uid")),
+        lambda: gateway.delete_pod(PodSnapshot(NAMESPACE, "missing", "uid")),
         lambda: gateway.read_secret(NAMESPACE, "s"),
         lambda: gateway.patch_secret(SecretSnapshot(NAMESPACE, "s", "uid"), []),
         lambda: gateway.delete_secret(SecretSnapshot(NAMESPACE, "s", "uid")),
-        lambda: gateway.claim_access_modes(NAMESPACE, "nobody"),
+        lambda: gateway.claim_access_modes(NAMESPACE, "missing"),
         lambda: gateway.list_events(NAMESPACE, "uid"),
-        lambda: gateway.read_lease(NAMESPACE, "nobody"),
+        lambda: gateway.read_lease(NAMESPACE, "missing"),
         lambda: gateway.list_leases(NAMESPACE, {}),
         lambda: gateway.create_lease(NAMESPACE, secret),
         lambda: gateway.replace_lease(NAMESPACE, secret),

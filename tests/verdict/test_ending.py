@@ -65,10 +65,10 @@ def test_evicted_pod_is_disrupted() -> None:
     ],
 )
 def test_drained_pod_is_named_by_its_disruption_condition(reason: str) -> None:
-    drained = Condition("DisruptionTarget", "True", reason, "somebody wanted it gone")
+    drained = Condition("DisruptionTarget", "True", reason, "drained by an operator")
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Terminated(143), conditions=(drained,))))
     assert isinstance(ending, Disrupted)
-    assert (ending.reason, ending.details) == (reason, "somebody wanted it gone")
+    assert (ending.reason, ending.details) == (reason, "drained by an operator")
 
 
 def test_vanished_pod_of_a_live_job_is_disrupted() -> None:

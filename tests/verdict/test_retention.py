@@ -1,14 +1,14 @@
-"""Whether a Job stays in the cluster when its run lets go of it."""
+"""Whether a Job stays in the cluster when its run no longer needs it."""
 
 import pytest
 
 from paperclip_claude_k8s.verdict.retention import LeaveReason, reason_to_keep
 
 
-@pytest.mark.parametrize("how", ["shutdown", "taken_over", "end_unknown", "not_recorded", "bug"])
+@pytest.mark.parametrize("reason", ["shutdown", "taken_over", "end_unknown", "not_recorded", "bug"])
 @pytest.mark.parametrize("retain", [True, False])
-def test_job_is_kept_if_its_result_may_be_needed(how: LeaveReason, retain: bool) -> None:  # noqa: FBT001
-    assert reason_to_keep(how, retain=retain)
+def test_job_is_kept_if_its_result_may_be_needed(reason: LeaveReason, retain: bool) -> None:  # noqa: FBT001
+    assert reason_to_keep(reason, retain=retain)
 
 
 def test_finished_job_is_kept_only_with_retain_jobs() -> None:

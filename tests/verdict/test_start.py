@@ -183,7 +183,7 @@ def test_failed_init_container_fails_at_once_by_name(init: Terminated | Waiting)
     assert '"setup"' in verdict.why
 
 
-WORDS = "listen tcp :2376:\n address in use"
+MESSAGE = "listen tcp :2376:\n address in use"
 
 
 def sidecar(now: ContainerCondition) -> ContainerSnapshot:
@@ -193,7 +193,7 @@ def sidecar(now: ContainerCondition) -> ContainerSnapshot:
 @pytest.mark.parametrize(
     ("now", "text"),
     [
-        (Terminated(255, "Error", WORDS), "exit code 255: Error: listen tcp :2376: address in use"),
+        (Terminated(255, "Error", MESSAGE), "exit code 255: Error: listen tcp :2376: address in use"),
         (Terminated(255), "exit code 255: unknown"),
         (Terminated(0, "Completed"), "exit code 0: Completed"),
         (Terminated(None, "", "gone"), "gone"),
@@ -279,7 +279,9 @@ def test_failed_init_container_precedes_a_killed_sidecar() -> None:
 
 
 def test_failed_pod_without_reason_quotes_its_sidecars() -> None:
-    pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", WORDS)),))
+    pod = a_pod(
+        Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", MESSAGE)),)
+    )
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == "phase=Failed"

@@ -38,8 +38,8 @@ def answer(**message: Any) -> dict[str, Any]:
 
 
 def result(subtype: str = "success", *, error: bool = False, **more: Any) -> dict[str, Any]:
-    told = {"type": "result", "subtype": subtype, "is_error": error, "session_id": "s", **more}
-    return {"terminal_reason": "completed", "stop_reason": "end_turn", **told}
+    fields = {"type": "result", "subtype": subtype, "is_error": error, "session_id": "s", **more}
+    return {"terminal_reason": "completed", "stop_reason": "end_turn", **fields}
 
 
 SPEAKS = answer(content=[{"type": "text", "text": "Hello"}])
@@ -149,8 +149,8 @@ def seen(
     for line in output:
         text = line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))
         reader.feed(text.encode() + b"\n")
-    told = recover_result(reader.finish(), relay)
-    return Observation(ending, told, None, relay, RunFacts("job", "ns", seconds_running=5.0))
+    transcript = recover_result(reader.finish(), relay)
+    return Observation(ending, transcript, None, relay, RunFacts("job", "ns", seconds_running=5.0))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -216,25 +216,25 @@ def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "words"),
+    ("ending", "cause"),
     [
         ("OOM", "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled"),
         ("SIGTERM", "exit code 143, SIGTERM, reason=Error"),
         ("exit unknown", "no exit code, reason=ContainerStatusUnknown"),
     ],
 )
-def test_truncated_run_reports_the_container_end(ending: str, words: str) -> None:
+def test_truncated_run_reports_the_container_end(ending: str, cause: str) -> None:
     failure = classify_end(seen(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.message == (
         "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
-        f"arrived; {words}"
+        f"arrived; {cause}"
     )
 
 
 def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
-    told = replace(seen(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
-    result = build_result(None, told, ResultInputs(now=NOW)).result_json
+    observation = replace(seen(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
+    result = build_result(None, observation, ResultInputs(now=NOW)).result_json
     assert result is not None
     return [str(text) for text in result.get("warnings", [])]
 
@@ -267,9 +267,9 @@ def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
 @pytest.mark.parametrize("ending", FIRST)
 @pytest.mark.parametrize("output", RESULTS)
 def test_timeout_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
-    told = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
+    usage = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
     lines = [
-        line | told if isinstance(line, dict) and line["type"] == "result" else line
+        line | usage if isinstance(line, dict) and line["type"] == "result" else line
         for line in OUTPUTS[output]
     ]
     sighting = seen(lines, ENDINGS[ending])

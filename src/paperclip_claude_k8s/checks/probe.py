@@ -39,7 +39,7 @@ ANSWER_CHARS = 200
 
 @dataclass(slots=True)
 class _LastStatus:
-    """Keeps the last status line: it says what a probe that does not end is waiting for."""
+    """Keeps the last status line, which explains what a probe that does not end is waiting for."""
 
     text: str = "its Pod was never observed"
 
@@ -91,9 +91,9 @@ async def _remove(job: JobSnapshot, ports: Ports) -> None:
 
 
 async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _LastStatus) -> Check:
-    say = Narrator(_context(plan, status))
+    narrator = Narrator(_context(plan, status))
     async with ports.informer(plan.namespace).job_watch(job) as job_watch:
-        pod = await wait_for_pod(job_watch, plan.config, ports, say)
+        pod = await wait_for_pod(job_watch, plan.config, ports, narrator)
         if isinstance(pod, NotStarted | PodLost):
             what, hint = pod.failure.what, pod.failure.next_step
             return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)

@@ -95,9 +95,9 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
     """
     if relay is None or not _may_have_missed_the_end(transcript, relay):
         return transcript
-    if relay.is_error is not None:
+    if relay.is_error is not None:  # the relay saw a result that nothing followed
         return transcript if _is_result_read(transcript, relay) else _with_result(transcript, relay)
-    if transcript.result is None or relay.last not in WENT_ON:
+    if transcript.result is None or relay.last not in WENT_ON:  # no result to drop
         return transcript
     warnings = (*transcript.warnings, NOT_THE_END)
     return replace(

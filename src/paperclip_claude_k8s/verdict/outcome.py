@@ -154,7 +154,7 @@ def _terminated(observation: Observation) -> Terminated | None:
 
 
 def _forensics(observation: Observation, seen_by: str) -> str:
-    """Facts that tell an expired TTL, a deletion by the agent, and any other deletion apart."""
+    """Facts that distinguish an expired TTL, a deletion by the agent, and any other deletion."""
     facts = observation.facts
     conditions = ",".join(
         f"{c.type}={c.status}" + (f"({c.reason})" if c.reason else "") for c in facts.conditions

@@ -1,9 +1,9 @@
-"""Whether a Job stays in the cluster when its run lets go of it."""
+"""Whether a Job stays in the cluster when its run no longer needs it."""
 
 from typing import Literal, TypeAlias
 
 LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_over", "shutdown", "bug"]
-"""Why a run lets go of its Job: it ended, its end could not be observed, its result could not be recorded,
+"""Why a run leaves its Job: it ended, its end could not be observed, its result could not be recorded,
 another host process took it over, this process shuts down, or a bug."""
 
 

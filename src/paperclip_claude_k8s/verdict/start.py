@@ -111,6 +111,8 @@ def judge_start(known: Known) -> StartVerdict:
 
 
 def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
+    # What is certain comes first: a Pod that is gone, then one with a final phase. A finished Job proves
+    # nothing while its Pod is not final, because one of the two snapshots may be older than the other.
     if known.pod_gone:
         return _gone(known, pod)
     if pod.is_over:
@@ -232,7 +234,7 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
     if isinstance(container.now, Waiting):
         return _held_up(container, container.now)
     if container.sidecar and isinstance(container.now, Terminated):
-        return StillWaiting(StartBudget.START, f"{_init_failed(container)}; the kubelet starts it again")
+        return StillWaiting(StartBudget.START, f"{_init_failed(container)}; the kubelet restarts it")
     return (_taken_away(known, pod) or NeverStarts(_init_failed(container))) if _failed(container) else None
 
 
