@@ -15,13 +15,13 @@ WINDOW = 4096
 
 
 @asynccontextmanager
-async def a_run() -> AsyncIterator[tuple[Callbacks, asyncio.StreamReader]]:
+async def open_callbacks() -> AsyncIterator[tuple[Callbacks, asyncio.StreamReader]]:
     """Yield the callbacks of call 7, and a reader of the host's end of the pipe."""
-    (theirs, ours), (source, unused) = os.pipe(), os.pipe()
-    channel = await Channel.over(os.fdopen(source, "rb", 0), os.fdopen(ours, "wb", 0))
+    (host_end, sink), (source, unused) = os.pipe(), os.pipe()
+    channel = await Channel.over(os.fdopen(source, "rb", 0), os.fdopen(sink, "wb", 0))
     reader = asyncio.StreamReader()
     reading, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(theirs, "rb", 0)
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(host_end, "rb", 0)
     )
     try:
         yield Callbacks(7, channel, WINDOW), reader
@@ -38,7 +38,7 @@ async def numbers(reader: asyncio.StreamReader, count: int) -> list[int]:
 
 
 async def test_callbacks_are_numbered_in_order() -> None:
-    async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
         for line in range(20):
             group.create_task(callbacks.send("onLog", "stdout", f"{line}\n"))
         messages = [json.loads(await reader.readline()) for _ in range(20)]
@@ -47,7 +47,7 @@ async def test_callbacks_are_numbered_in_order() -> None:
 
 
 async def test_send_within_the_window_does_not_wait() -> None:
-    async with a_run() as (callbacks, _), asyncio.timeout(60):
+    async with open_callbacks() as (callbacks, _), asyncio.timeout(60):
         for _ in range(10):
             await callbacks.send("onLog", "stdout", "x\n")
         assert 0 < callbacks.unacknowledged < WINDOW
@@ -55,7 +55,7 @@ async def test_send_within_the_window_does_not_wait() -> None:
 
 async def test_send_stops_one_callback_above_the_window() -> None:
     chunk = "x" * 1000
-    async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
 
         async def send_all() -> None:
             for _ in range(50):
@@ -76,7 +76,7 @@ async def test_send_stops_one_callback_above_the_window() -> None:
 
 
 async def test_send_of_a_callback_above_the_window_is_sent_alone() -> None:
-    async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
         group.create_task(callbacks.send("onLog", "stdout", "y" * 10 * WINDOW))
         later = group.create_task(callbacks.send("onLog", "stdout", "z"))
         await numbers(reader, 1)
@@ -87,7 +87,7 @@ async def test_send_of_a_callback_above_the_window_is_sent_alone() -> None:
 
 
 async def test_send_and_wait_returns_after_the_acknowledgement() -> None:
-    async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
         waiting = group.create_task(callbacks.send_and_wait("onDispatch"))
         await numbers(reader, 1)
         await asyncio.sleep(0.05)
@@ -97,7 +97,7 @@ async def test_send_and_wait_returns_after_the_acknowledgement() -> None:
 
 
 async def test_send_and_wait_raises_a_refusal() -> None:
-    async with a_run() as (callbacks, reader), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
 
         async def refused() -> str:
             with pytest.raises(HostRefused) as caught:
@@ -111,7 +111,7 @@ async def test_send_and_wait_raises_a_refusal() -> None:
 
 
 async def test_refusal_is_raised_by_the_next_send_which_is_sent() -> None:
-    async with a_run() as (callbacks, reader):
+    async with open_callbacks() as (callbacks, reader):
         await callbacks.send("onLog", "stdout", "a")
         callbacks.acknowledge(1, "disk full")
         with pytest.raises(HostRefused, match="disk full"):
@@ -121,7 +121,7 @@ async def test_refusal_is_raised_by_the_next_send_which_is_sent() -> None:
 
 
 async def test_callbacks_raise_host_gone() -> None:
-    async with a_run() as (callbacks, _), asyncio.TaskGroup() as group:
+    async with open_callbacks() as (callbacks, _), asyncio.TaskGroup() as group:
 
         async def host_gone() -> None:
             with pytest.raises(HostGone):
@@ -136,7 +136,7 @@ async def test_callbacks_raise_host_gone() -> None:
 
 
 async def test_acknowledge_unknown_callback_is_ignored() -> None:
-    async with a_run() as (callbacks, _):
+    async with open_callbacks() as (callbacks, _):
         callbacks.acknowledge(99, "what?")
         await callbacks.send("onLog", "stdout", "a")
         await callbacks.send("onLog", "stdout", "b")

@@ -45,10 +45,10 @@ async def hello(protocol: object, version: str = __version__) -> tuple[list[dict
     """Return the answers to a hello, the exit code, and stderr."""
     async with a_bridge(greet=False) as peer:
         peer.send({"type": "hello", "protocol": protocol, "version": version})
-        answered = [await peer.next()]
+        answers = [await peer.next()]
         if protocol != PROTOCOL:
-            answered.append(await peer.next())
-        return answered, *(await peer.leave())
+            answers.append(await peer.next())
+        return answers, *(await peer.leave())
 
 
 async def test_handshake_reports_versions() -> None:
@@ -130,12 +130,12 @@ async def test_every_method_except_execute_answers() -> None:
             "sessionCodec.serialize": {"value": None},
         }
         calls = {method: peer.call(method, **params) for method, params in asked.items()}
-        answered: dict[int, Any] = {}
-        while len(answered) < len(calls):
+        values: dict[int, Any] = {}
+        while len(values) < len(calls):
             message = await peer.next()
             assert message["type"] == "result", message
-            answered[message["id"]] = message["value"]
-        answers = {method: answered[call] for method, call in calls.items()}
+            values[message["id"]] = message["value"]
+        answers = {method: values[call] for method, call in calls.items()}
         assert answers["models"] == answers["listModels"] == answers["refreshModels"]
         assert answers["detectModel"]["model"] == "claude-opus-5"
         assert "image" in [field["key"] for field in answers["getConfigSchema"]["fields"]]
@@ -193,8 +193,8 @@ async def test_host_that_acknowledges_nothing_delays_its_run_only(cluster: DevCl
             peer.acknowledge(message)
         answer = await peer.answer(loud)
         assert answer["value"]["exitCode"] == 0
-        answered = peer.stdout_of(loud).splitlines()
-        assert [line.split()[1] for line in answered[:-1]] == [str(n) for n in range(LINES)]
+        lines = peer.stdout_of(loud).splitlines()
+        assert [line.split()[1] for line in lines[:-1]] == [str(n) for n in range(LINES)]
         assert answer["value"]["resultJson"]["log"]["complete"]
 
 
@@ -281,8 +281,7 @@ async def test_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevClust
         call = successor.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
         value = (await successor.answer(call))["value"]
         assert value["exitCode"] == 0
-        answered = json.dumps(successor.of(call, "onLog"))
-        assert job.ref.name in answered
+        assert job.ref.name in json.dumps(successor.of(call, "onLog"))
         assert successor.stdout_of(call).count('"subtype":"init"') == 1
     assert await jobs(cluster, "run-2") == []
 
