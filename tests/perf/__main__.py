@@ -1,4 +1,4 @@
-"""Measures a goal beside the rig's probe client and tells each figure with its target.
+"""Measures one goal for the adapter and the rig's probe client, and prints each figure with its target.
 
     python -m tests.perf GOAL...    from the project's folder; `all` for every goal
 

@@ -1,7 +1,7 @@
-"""The rig's modules, sessions of runs on its server, and the lines that tell a figure.
+"""Loads the rig, runs sessions on its server and prints figures.
 
-Everything is measured for two drivers, ours and the rig's small probe client, in one sitting: ratios between
-them carry over to other machines, absolute times do not.
+Everything is measured for the adapter and for the rig's small probe client in turns: their ratio is comparable
+between machines, absolute times are not.
 """
 
 import importlib
@@ -26,7 +26,7 @@ NAMESPACE = "paperclip"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number beside its target."""
+    """One measured number and its target."""
 
     what: str
     seen: float
@@ -56,7 +56,7 @@ def p95(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one process did with a number of runs. Times in milliseconds, sizes in kB."""
+    """The measurements of one process with a number of runs. Times in milliseconds, sizes in kB."""
 
     runs: int
     right: int
@@ -64,7 +64,7 @@ class Session:
     status_to_return: list[float]
     running_to_first: list[float]
     minutes: float
-    """Of all runs together."""
+    """For all runs together."""
     cpu: float
     """Seconds from the adapter's import to the end."""
     imported_kb: int
@@ -76,9 +76,9 @@ class Session:
     records: dict[str, Any] = field(repr=False)
     """The driver's record of each run."""
     times: dict[str, dict[str, float]] = field(repr=False)
-    """What the server noted of each run: running, exit, status, condition, deleted."""
+    """The server's record of each run: running, exit, status, condition, deleted."""
     emitted: dict[str, Any] = field(repr=False)
-    """Of a single run: `log_bytes`, `lines` and the connections that read its log."""
+    """For a single run: `log_bytes`, `lines` and the connections that read its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Bench:
 
     @contextmanager
     def server(self) -> Iterator[Any]:
-        """A fresh server of the rig."""
+        """A new server of the rig."""
         fake = self.measure.Fake(self.scratch)
         try:
             yield fake
@@ -122,7 +122,7 @@ class Bench:
         adapter: str | None = None,
         **spec: Any,
     ) -> Session:
-        """Runs of one scenario in one process; `delays` says when each is started, in milliseconds."""
+        """Run one scenario in one process; `delays`: when each run is started, in milliseconds."""
         with self.server() as fake:
             fake.call("scenario", scenario)
             runs = self.measure.runs_for([f"{number:04d}" for number in range(len(delays))], "p")
@@ -164,7 +164,7 @@ def _spans(
 
 
 def side_by_side(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
-    """Ours and the probe's, in turns, so that a busy minute hits both."""
+    """Measure adapter and probe in turns, so that a busy minute affects both."""
     done: dict[str, list[T]] = {OURS: [], PROBE: []}
     for number in range(times):
         for who in (OURS, PROBE) if number % 2 == 0 else (PROBE, OURS):

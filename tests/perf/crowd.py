@@ -1,4 +1,4 @@
-"""What one process can carry: 500 runs that talk, 1,000 that are quiet (goals 1 and 4)."""
+"""The capacity of one process: 500 runs with output, 1,000 quiet ones."""
 
 import os
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from tests.perf.bench import (
 TALKING, QUIET = 500, 1000
 REPEATS = 5
 STARTED_WITHIN = 2000
-"""Milliseconds over which the talking runs are started, as the rig does it."""
+"""Milliseconds over which the runs with output are started, as in the rig."""
 QUIET_STARTED_WITHIN = 20_000
 SETTLED = 10_000
-"""Milliseconds after the last quiet run was started, until which starting still costs something."""
+"""Milliseconds after the start of the last quiet run during which launches still use CPU."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -53,7 +53,7 @@ def _talking(bench: Bench) -> Iterator[Figure]:
 
 
 def _kb_per_run(one: Session) -> float:
-    """As the rig counts it: all that came after the import, the client's own code included."""
+    """As the rig counts it: everything after the import, including the client's own code."""
     return (one.peak_kb - one.imported_kb) / one.runs
 
 
@@ -74,7 +74,7 @@ def _quiet(bench: Bench) -> Iterator[Figure]:
 
 
 def _load(one: Session, lags: Path) -> tuple[float, float]:
-    """Share of a core and the 99th percentile of the lag, while every run is there and quiet."""
+    """Share of a core and 99th percentile of the event loop's lag, while all runs are quiet."""
     since = max(record["t_start"] for record in one.records.values()) + SETTLED
     until = min(times["exit"] for times in one.times.values()) - 2000
     cpu = [(at, used) for at, _, used, _ in one.samples if since < at < until]

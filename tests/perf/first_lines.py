@@ -1,9 +1,9 @@
-"""Many Pods at once on a real cluster: how late first lines reach the host, and what that costs the API.
+"""Starts many Pods at once on a real cluster: delay of the first lines, number of API calls.
 
     KUBECONFIG_FOR_TESTS=FILE [SHARED_VOLUME_FOR_TESTS=FOLDER] python -m tests.perf.first_lines [RUNS]
 
-plays the host in the Pod `paperclip/paperclip-0`. With the volume's folder here starts are heard from it, and
-every second run keeps a copy there.
+acts as the host in the Pod `paperclip/paperclip-0`. With the volume's folder on this machine the start of an
+agent is noticed there, and every second run keeps a copy of its log there.
 
 Each agent prints the machine's uptime as its first line, so that the delay is measured on one clock.
 """
@@ -29,7 +29,7 @@ echo "up $(cut -d' ' -f1 /proc/uptime)"
 n=0; while [ $n -lt {SECONDS * 5} ]; do n=$((n + 1)); echo line $n; sleep 0.2; done
 printf '%s\\n' '{RESULT}'"""
 TARGET = 1.0
-"""Seconds, p95: what a run may add to the container's own start and the relay's look."""
+"""Seconds, p95, that a run may add to the start of the container and the relay's check."""
 
 
 class Counting:
@@ -50,7 +50,7 @@ class Counting:
 
 
 async def run(adapter: Adapter, delays: list[float], *, tee: bool) -> tuple[str | None, int]:
-    """One run; its error code, and the reconnects it tells."""
+    """One run; returns its error code and its reconnects."""
 
     async def on_log(_stream: str, text: str) -> None:
         if text.startswith("up "):

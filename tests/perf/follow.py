@@ -1,10 +1,10 @@
-"""MB/s of the log follower next to a bare loop that reads, splits and strips. Run it; it asserts nothing.
+"""MB/s of the log follower and of a bare loop that reads, splits and strips. It asserts nothing.
 
     python tests/perf/follow.py [MB]
 
-The bare loop is the floor of anything written in Python. It is also shown with the SHA-256 of the output,
-which the follower computes as well. Peak memory is told for a stream of the given size and one five times as
-long: it must not grow with the length.
+The bare loop is the lower bound for Python code. It is also measured with the SHA-256 of the output, which the
+follower computes as well. Prints the peak memory for a stream of the given size and for one five times as long:
+it must not grow with the length.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LINES_PER_SECOND = 50_000
 
 
 def stamped(size: int) -> bytes:
-    """About 16 MB of lines of so many bytes, as a kubelet would send them."""
+    """About 16 MB of lines of this length, as a kubelet sends them."""
     count = 16_000_000 // (size + 32)
     text = b"x" * (size - 1)
     return b"".join(
@@ -41,7 +41,7 @@ def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class Stored:
-    """A log that is there already."""
+    """A complete log in memory."""
 
     pieces: Iterator[bytes]
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,7 +83,7 @@ def bare(pieces: Iterator[bytes], *, digest: bool) -> int:
 
 
 async def followed(pieces: Iterator[bytes]) -> None:
-    """Follow to the end of the stream; the completion after it asks for more and is not of interest here."""
+    """Follow to the end of the stream, without the requests that complete the log."""
     log = Stored(pieces)
     async with asyncio.TaskGroup() as group:
         never = asyncio.get_running_loop().create_future()

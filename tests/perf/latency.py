@@ -1,4 +1,4 @@
-"""How soon the first chunk and the result come, at one run and at fifty (goal 1)."""
+"""Latency of the first chunk and of the result, with one run and with fifty."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,9 +8,9 @@ SHORT = {
     "log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 3, "interval_ms": 80}, {"seg": "result"}]}
 }
 APART = 2000
-"""Milliseconds between runs that follow one another: each is over before the next begins."""
+"""Milliseconds between consecutive runs; each ends before the next one starts."""
 TOGETHER = 2000
-"""Milliseconds over which runs are started that live at the same time."""
+"""Milliseconds over which concurrent runs are started."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:

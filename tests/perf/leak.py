@@ -1,6 +1,6 @@
-"""Memory after ten thousand short runs beside memory after one thousand (goal 5).
+"""Compares memory after ten thousand short runs with memory after one thousand.
 
-The rig's driver keeps a record of every run; these runs have a driver of their own, which keeps nothing.
+The rig's driver keeps a record of every run, so these runs have a driver of their own that keeps nothing.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def _context(number: int, kubeconfig: str) -> dict[str, Any]:
 
 
 async def _live(given: argparse.Namespace) -> None:
-    """So many at once, and memory noted after each thousand while none is under way."""
+    """Run batches of this size; measure memory after each thousand, while no run is active."""
     module, factory = given.adapter.split(":")
     adapter = getattr(importlib.import_module(module), factory)()
     good, rss = 0, []

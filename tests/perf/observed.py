@@ -1,4 +1,4 @@
-"""An adapter whose process also measures how late its event loop is: for the rig's driver, by name.
+"""An adapter that also measures the lag of its event loop; the rig's driver loads it by name.
 
 `PERF_LAGS` names the file for lines of `milliseconds lag`, both of the monotonic clock.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from tests.perf.bench import ADAPTERS, OURS, PROBE
 
 STEP = 0.05
-"""Seconds between two looks at the clock: finer ones would be a load of their own."""
+"""Seconds between two measurements; a shorter interval would be a load of its own."""
 
 
 class Observed:

@@ -1,9 +1,9 @@
-"""MB/s of the reader of the CLI's events next to a bare `orjson.loads` per line. Run it; it asserts nothing.
+"""MB/s of the event reader and of a bare `orjson.loads` per line. It asserts nothing.
 
     python tests/perf/parse.py [FILE] [MB]
 
-FILE is a captured stdout, played again and again; without one a made-up run serves, shaped as long runs are:
-mostly tool results and answers, a result at the end. Peak memory is told after MB and five times MB.
+FILE is a captured stdout, which is repeated; without one, a synthetic run in the shape of long runs is used:
+mostly tool results and messages, a result at the end. Prints the peak memory after MB and after five times MB.
 """
 
 import json
@@ -21,7 +21,7 @@ CHUNK = 256 * 1024
 
 
 def made_up() -> bytes:
-    """About 2 MB: 1,000 turns of an answer, a tool call and its result."""
+    """About 2 MB: 1,000 turns of a message, a tool call and its result."""
 
     def line(kind: str, content: dict[str, object], turn: int) -> bytes:
         message = {"id": f"msg_{turn}", "model": "m", "role": kind, "content": [content], "stop_reason": None}

@@ -1,11 +1,11 @@
-"""Many host processes call `execute()` for one agent at the same moment; one of them may be killed.
+"""Many host processes call `execute()` for one agent at the same time; one of them may be killed.
 
     python tests/perf/races.py [--processes 2,4,8] [--rounds 20] [--seed N] [--kubeconfig F --namespace N]
 
-Without a kubeconfig it happens on a development cluster of its own. Each round is a fresh agent: all of them
-start a run of it, and in every third round one is killed (SIGKILL) at a random point. Then a survivor runs
-it once more. Fails when two Pods of an agent ever lived at once, a loser had no clear code, nobody won, or
-anything of the agent is left. `--without-leases` forbids them there: only the gate keeps runs apart.
+Without a kubeconfig it uses a development cluster of its own. Each round has a new agent: all processes start
+a run of it, and in every third round one of them is killed (SIGKILL) at a random point. Then a survivor runs it
+once more. Fails if two Pods of an agent ran at the same time, a loser had no clear error code, no process won,
+or an object of the agent is left. `--without-leases` denies Leases: then only the list of Jobs separates runs.
 """
 
 import argparse
@@ -35,16 +35,16 @@ RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done",
 SCRIPT = f"sleep 0.5; printf '%s\\n' '{RESULT}'"
 CLEAR = {"k8s_concurrent_run_blocked"}
 LEFT_WITHIN = 40.0
-"""Seconds: the garbage collector and a kubelet take their time."""
+"""Seconds for the garbage collector and the kubelet."""
 ENDED_WITHIN = 10.0
 """Seconds for a host process to shut down."""
 
 
 async def work(kubeconfig: str, namespace: str) -> None:
-    """A host process: one line of JSON on stdin is a run, one on stdout its result."""
+    """A host process: one line of JSON on stdin starts a run, one on stdout is its result."""
     adapter = Adapter(ProcessSettings(env={}))
     warm = Gateway(kubeconfig)
-    await warm.server_version()  # loads the client library: who comes late wins after another one
+    await warm.server_version()  # loads the client library, so that no process starts later than the others
     await warm.close()
     print("ready", flush=True)
     lines = asyncio.StreamReader()
@@ -83,7 +83,7 @@ async def work(kubeconfig: str, namespace: str) -> None:
 
 @dataclass(slots=True)
 class Racer:
-    """A host process, as the referee sees it."""
+    """A host process, seen from the test."""
 
     process: asyncio.subprocess.Process
 
@@ -107,7 +107,7 @@ class Racer:
         return told
 
     async def stop(self) -> None:
-        """No more orders: it gives its Leases back and ends."""
+        """Close its stdin: it releases its Leases and exits."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -120,14 +120,14 @@ class Racer:
 
 @dataclass(slots=True)
 class Referee:
-    """Watches all Pods, and counts how many of one agent live at once."""
+    """Watches all Pods and counts how many of one agent run at the same time."""
 
     gateway: Gateway
     namespace: str
     alive: dict[str, set[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     seen: dict[str, set[str]] = field(default_factory=dict)
-    """Agent → names of its Jobs, which are those of their Secrets too."""
+    """Agent → names of its Jobs; the Secrets have the same names."""
 
     async def watch(self) -> None:
         while True:
@@ -149,7 +149,7 @@ class Referee:
             self.wrong.append(f"{agent}: {len(alive)} Pods lived at once")
 
     async def left(self, agent: str) -> list[str]:
-        """What is still there of this agent once everybody had time to tidy."""
+        """The objects of this agent that still exist after the clean-up."""
         deadline = time.monotonic() + LEFT_WITHIN
         while (left := await self._there(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # over there
             await asyncio.sleep(0.1)
@@ -170,13 +170,13 @@ class Referee:
 
 @dataclass(slots=True)
 class Race:
-    """Rounds of so many processes against one cluster."""
+    """Rounds with this number of processes on one cluster."""
 
     kubeconfig: str
     referee: Referee
     dice: random.Random
     after_one_another: bool = False
-    """Whether losers come again, since nobody knows at once that another one holds the slot."""
+    """Whether losers retry: it takes a while until a process knows that another one holds the slot."""
     tally: Counter[str] = field(default_factory=Counter)
 
     async def rounds(self, processes: int, count: int) -> None:

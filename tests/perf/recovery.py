@@ -1,4 +1,4 @@
-"""How late the slowest line comes after a cut, and after the API server was away (goal 7)."""
+"""Delay of the slowest line after a cut connection and after outages of the API server."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tests.perf.bench import OURS, PROBE, Bench, Figure
 
 CUTS = "^drop_|^same_second_400_drop$|^big_line_drop_inside$|^no_trailing_newline_drop$|^rotated_then_drop$"
 OUTAGES = {"api_down_8s": 8, "api_down_40s": 40}
-"""Scenarios of the rig and how long the API server is away in them, seconds."""
+"""Scenarios of the rig and the length of their outage in seconds."""
 REPEATS = 3
 
 
@@ -28,7 +28,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _played(bench: Bench, who: str, only: str) -> dict[str, dict[str, Any]]:
-    """Each scenario with the medians of its repetitions."""
+    """The medians of the repetitions of each scenario."""
     asked = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
     cells = bench.measure.ph_faults(bench.driver(who), asked)
     return {name: cell for name, cell in cells.items() if not name.startswith("_")}

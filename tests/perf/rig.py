@@ -1,7 +1,7 @@
-"""The measuring rig against this adapter.
+"""Runs the phases of the rig with this adapter.
 
-    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails unless each is exact and right
-    python tests/perf/rig.py PHASE [ARGS...]   one phase beside the rig's own probe client, as a table
+    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails unless each output is exact
+    python tests/perf/rig.py PHASE [ARGS...]   one phase, compared with the rig's probe client, as a table
 
 `RIG` names the folder of the rig. Phases: cold, overhead, throughput, faults, scale, quiet, cancel.
 """
@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-RIG = Path(os.environ.get("RIG", Path(__file__).parents[3] / "shared" / "rig"))
+RIG = Path(os.environ.get("RIG", "rig"))
 MUST_BE_ZERO = ("lost", "dup", "reordered", "mangled", "late_chunks", "stopped_early", "jobs_left")
 SCENARIOS = 46
-"""How many the rig has: fewer results mean that it did not run them all."""
+"""Scenarios of the rig; fewer results mean that it did not run all of them."""
 
 
 def measure(out: Path, *words: str) -> int:
@@ -27,7 +27,7 @@ def measure(out: Path, *words: str) -> int:
 
 
 def breaches(scenario: str, cell: dict[str, Any]) -> list[str]:
-    """What is wrong in one scenario."""
+    """The violations in one scenario."""
     wrong = [f"{key} {cell[key]:g}" for key in MUST_BE_ZERO if cell.get(key)]
     done, _, wanted = str(cell.get("right", "0/1")).partition("/")
     if done != wanted:

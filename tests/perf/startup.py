@@ -1,4 +1,4 @@
-"""How soon the package is there and the first request is out (goal 6)."""
+"""Time to import the package and to send the first request."""
 
 import json
 import statistics

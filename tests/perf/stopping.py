@@ -1,4 +1,4 @@
-"""How soon a cancelled run's Job is deleted, by the host's signal and by asking the host (goal 7)."""
+"""Time from a cancel to the deletion of the Job, by the host's signal and by polling the host."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 async def _by_signal(bench: Bench) -> tuple[list[float], int]:
-    """Milliseconds from the signal to the Job's deletion, of each run, and how many said `cancelled`."""
+    """Milliseconds from the signal to the deletion of each Job; the number of results with `cancelled`."""
     adapter = Adapter(ProcessSettings(env={"HOSTNAME": "paperclip-0"}))
     with bench.server() as fake:
         fake.call("scenario", LASTING)

@@ -1,4 +1,4 @@
-"""One long log: CPU, speed and memory (goal 3)."""
+"""One long log: CPU, speed and memory."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What quiet runs ask of the API server, and how soon a stream that fell silent is noticed (goal 2)."""
+"""API requests of quiet runs, and the time until a silent stream is noticed."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +19,14 @@ HANG = {
     },
     "faults": [{"type": "hang", "at_line": 12, "cut": "before"}],
 }
-"""Lines go on for nearly two minutes; the stream brings none of them after the first few."""
+"""The agent prints for nearly two minutes; the stream delivers only the first few lines."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
     def quiet(who: str, runs: int) -> Session:
         return bench.session(who, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)])
 
-    # requests are counted, not timed, so that all of it may go on at once
+    # requests are counted, not timed, so the sessions may run at the same time
     with ThreadPoolExecutor() as pool:
         asked = {(who, runs): pool.submit(quiet, who, runs) for runs in SIZES for who in (OURS, PROBE)}
         hung = pool.submit(bench.session, OURS, HANG, [0.0])
@@ -41,7 +41,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _requests(runs: int, ours: Session, probe: Session) -> Figure:
-    """Five per process-minute, one per run-minute, ten for each run's start and end."""
+    """The target: five per process and minute, one per run and minute, ten per run."""
     life = ours.minutes / runs + SPREAD / 60_000
     budget = 5 * life + ours.minutes + 10 * runs
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))

@@ -1,4 +1,4 @@
-"""A development cluster while stdin is open: python cluster.py FOLDER. Prints its kubeconfig's path."""
+"""Runs a development cluster until stdin is closed: `python cluster.py FOLDER`. Prints its kubeconfig."""
 
 import asyncio
 import sys

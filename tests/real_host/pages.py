@@ -1,4 +1,4 @@
-"""What has to be so of the server's pages about the adapter; each point raises NotSo where it is not."""
+"""Checks of the server's pages about the adapter. Each check raises `NotSo` if it fails."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def the_adapter_is_loaded(stage: Stage) -> str:
 
 
 async def the_package_can_be_reloaded(stage: Stage) -> str:
-    """While runs of the package loaded before go on."""
+    """While runs of the previously loaded package continue."""
     answer = await stage.host.call("POST", f"/adapters/{KIND}/reload", {})
     models = await stage.host.call("GET", f"{_of(stage)}/models?refresh=1")
     expect(models, "models from the package loaded anew", answer)

@@ -1,4 +1,4 @@
-"""A client of the real Paperclip server's API and of the cluster beside it, as an operator would use them."""
+"""Clients of the real Paperclip server's API and of the cluster, as an operator would use them."""
 
 import asyncio
 import json
@@ -13,15 +13,15 @@ import aiohttp
 Json = Any
 OVER = frozenset({"succeeded", "failed", "cancelled", "timed_out", "interrupted"})
 LOOK = 0.2
-"""Seconds between two looks."""
+"""Seconds between two requests."""
 
 
 class NotSo(Exception):
-    """Something is not as it has to be."""
+    """A check failed."""
 
 
 def expect(true: object, what: str, seen: object = None) -> None:
-    """Raises NotSo with what was expected and what was seen instead."""
+    """Raise `NotSo` with the expected and the actual value."""
     if not true:
         raise NotSo(what if seen is None else f"{what}; seen: {json.dumps(seen, default=str)[:600]}")
 
@@ -43,7 +43,7 @@ class Paperclip:
             yield cls(http, api, company["id"])
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
-        """Status and answer, whatever they are."""
+        """Status and body of the response, also of an error."""
         async with self.http.request(method, self.api + path, json=body) as answer:
             text = await answer.text()
         try:
@@ -57,13 +57,13 @@ class Paperclip:
         return answer
 
     async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
-        """An agent's id."""
+        """Create an agent; returns its id."""
         wish = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
         beat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
         return str((await self.call("POST", f"/companies/{self.company}/agents", {**wish, **beat}))["id"])
 
     async def assign(self, agent: str, title: str) -> str:
-        """An issue's id; the assignment wakes the agent."""
+        """Create an issue, whose assignment wakes the agent; returns its id."""
         wish = {"title": title, "description": "Do the thing.", "status": "todo", "priority": "medium"}
         issue = await self.call(
             "POST", f"/companies/{self.company}/issues", {**wish, "assigneeAgentId": agent}
@@ -79,12 +79,12 @@ class Paperclip:
         return await self.call("GET", f"/heartbeat-runs/{run}")
 
     async def log(self, run: str) -> str:
-        """The text of the whole log, both streams."""
+        """The whole log, both streams."""
         told = await self.call("GET", f"/heartbeat-runs/{run}/log?limitBytes=1000000")
         return "".join(json.loads(line)["chunk"] for line in told["content"].splitlines() if line)
 
     async def nth_run(self, agent: str, n: int, limit: float) -> Json:
-        """The agent's n-th run, whatever its status, once it is there."""
+        """The agent's n-th run, in any status, once it exists."""
         runs = await eventually(lambda: self.runs(agent), lambda runs: len(runs) >= n, f"run {n}", limit)
         return runs[n - 1]
 
@@ -100,7 +100,7 @@ class Paperclip:
 async def eventually(
     look: Callable[[], Any], good: Callable[[Json], object], what: str, limit: float
 ) -> Json:
-    """The first look that is good; NotSo after `limit` seconds, with the last one."""
+    """Poll until the value is accepted; raise `NotSo` with the last value after `limit` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + limit
     while not good(seen := await look()):
@@ -111,7 +111,7 @@ async def eventually(
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """The Pods and Jobs of the cluster, asked for without any code of ours."""
+    """The Pods and Jobs of the cluster, read without any code of the adapter."""
 
     http: aiohttp.ClientSession
     kubeconfig: Path

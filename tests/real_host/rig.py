@@ -1,4 +1,4 @@
-"""The real Paperclip server beside a development cluster, both as a user that is not root, for a while."""
+"""Runs the real Paperclip server and a development cluster, both as a user other than root."""
 
 import asyncio
 import json
@@ -16,20 +16,20 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-"""The server's database refuses root, and whoever runs the server runs the bridge."""
+"""Uid of the server, whose database refuses root; the bridge has the same uid."""
 BOOT = 240.0
-"""Seconds for installing and starting the server; the first time it fetches 1.5 GB."""
+"""Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
 FAREWELL = 30.0
 """Seconds the server may take to stop."""
 
 
 class RigFailed(Exception):
-    """The server or the cluster did not come up; the message ends with what it said."""
+    """The server or the cluster did not start; the message ends with its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """What is up: the server's API, its bundle, what the driver found on the way, a cluster for the runs."""
+    """The running server and cluster: the server's API, its bundle, the driver's findings, a kubeconfig."""
 
     api: str
     ui_assets: Path
@@ -47,7 +47,7 @@ class Rig:
 
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
-    """The server of `folder` with our shim in it."""
+    """The server of `folder` with the adapter's shim."""
     place = _folder_for_all()
     try:
         python = await _interpreter()
@@ -72,7 +72,7 @@ def _make_for_user(folder: Path) -> None:
 
 
 def pythonpath() -> str:
-    """Finds the project and what it needs from an interpreter that is not this environment's own."""
+    """The paths by which another interpreter finds the project and its dependencies."""
     return os.pathsep.join([str(ROOT / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
 
 
@@ -85,7 +85,7 @@ def _environment() -> dict[str, str]:
 
 
 async def _interpreter() -> str:
-    """One that the server's user may start and that finds everything."""
+    """A Python that the server's user may start and that finds the project."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
         try:
@@ -136,7 +136,7 @@ async def _shim(folder: Path, python: str) -> Path:
 
 @asynccontextmanager
 async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[Rig]:
-    """Closing its stdin, or dying, takes the server down."""
+    """The driver; closing its stdin or killing it stops the server."""
     config = {"kubeconfig": str(kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
     cache = Path(os.environ.get("RIG_CACHE") or Path(tempfile.gettempdir()) / "paperclip-rig")
     port = _free_port()
@@ -166,12 +166,12 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
 
 
 def _ui_assets(cache: Path) -> Path:
-    """The newest server's, should the cache hold several."""
+    """The bundle of the newest server in the cache."""
     return max(cache.glob("host-*/node_modules/@paperclipai/server/ui-dist/assets"))
 
 
 async def _found(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """What the rig's own driver prints, once it holds the server for us."""
+    """The driver's output, once the server runs."""
     assert process.stdout is not None
     assert process.stderr is not None
     told: list[str] = []

@@ -1,8 +1,8 @@
-"""Drives the real Paperclip server with our shim in it and says of each point whether it holds.
+"""Runs the real Paperclip server with the adapter's shim, and prints the outcome of each check.
 
     REAL_HOST=FOLDER python -m tests.real_host.run
 
-FOLDER holds `up.sh`, which installs and boots the server. Exit code 1: a point failed; 2: there is no folder.
+FOLDER contains `up.sh`, which installs and starts the server. Exit code 1: a check failed; 2: no such folder.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from tests.real_host.stage import Stage
 
 Point = Callable[[Stage], Awaitable[str]]
 LIMIT = 540.0
-"""Seconds for everything, the installation of the server included."""
+"""Seconds for everything, including the installation of the server."""
 
 
 async def drive(folder: Path) -> list[str]:
-    """The names of the points that failed."""
+    """Run all checks; returns the names of those that failed."""
     async with asyncio.timeout(LIMIT):
         async with (
             real_host(folder) as rig,
@@ -35,7 +35,7 @@ async def drive(folder: Path) -> list[str]:
 
 
 async def _check(points: Iterable[Point], stage: Stage) -> list[str]:
-    """All at once: the server serves many agents, and its pauses cost their time only once."""
+    """Run the checks concurrently, because the server itself waits for long in many of them."""
     async with asyncio.TaskGroup() as group:
         tasks = {point: group.create_task(_one(point, stage)) for point in points}
     return [point.__name__ for point, task in tasks.items() if not task.result()]

@@ -1,4 +1,4 @@
-"""What has to be so of runs on the real Paperclip server; each point raises NotSo where it is not."""
+"""Checks of runs on the real Paperclip server. Each check raises `NotSo` if it fails."""
 
 import asyncio
 import json
@@ -9,13 +9,13 @@ from tests.real_host.stage import KIND, SOON, Stage
 
 USED = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
 SAID = "Second part: alpha and beta."
-"""What the stand-in's recorded run used and said."""
+"""Usage and answer of the stand-in's recorded run."""
 BEFORE_RENEWAL = 7.0
 """Seconds into a run: the server renews after 10, and drains for 5 when it is stopped."""
 RETRY = 90.0
-"""Seconds: the server waits 30 before a retry, and looks at its clock every 30."""
+"""Seconds: the server waits 30 s before a retry and checks its timers every 30 s."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
-"""A credential of the agent; found nowhere in what the server stored of a run."""
+"""A credential of the agent; the server must not store it with a run."""
 BROKEN = "; ".join(
     f"printf '%s\\n' '{json.dumps(event)}'"
     for event in (
@@ -100,7 +100,7 @@ async def stop_is_acknowledged(stage: Stage) -> str:
 
 
 async def an_early_failure_is_retried(stage: Stage) -> str:
-    """Nothing can be scheduled; the cause is mended; the server tries again by itself."""
+    """A Pod cannot be scheduled; after the cause is removed, the server retries by itself."""
     host = stage.host
     agent = await host.hire("Joan", KIND, stage.config(nodeSelector="disk=none", scheduleTimeoutSec=2))
     await host.assign(agent, "Unschedulable")
@@ -135,7 +135,7 @@ async def a_late_failure_leaves_the_task_wakeable(stage: Stage) -> str:
 
 
 async def _quiet(stage: Stage, agent: str) -> None:
-    """No run of it is under way; the server follows a failure up with one more run, at once."""
+    """Wait until no run of the agent is active; after a failure the server starts another run at once."""
     waiting = {"queued", "running"}
     await asyncio.sleep(2)
     await eventually(
@@ -147,14 +147,14 @@ async def _quiet(stage: Stage, agent: str) -> None:
 
 
 async def the_bare_heartbeat_ran(stage: Stage) -> str:
-    """A run without any issue, which the rig's own driver has made."""
+    """A run without an issue, which the driver started."""
     run = stage.rig.found["run"]
     expect(run["status"] == "succeeded", "the run succeeds", run)
     return f"succeeded with session {run['sessionIdAfter'][:8]}…"
 
 
 async def the_prompt_is_the_servers_own(stage: Stage) -> str:
-    """The agent is told what the server's own adapters tell theirs."""
+    """The agent's prompt has the same content as with the server's own adapters."""
     host = stage.host
     agent = await host.hire("Edith", KIND, stage.config())
     await host.assign(agent, "Worded")
@@ -169,7 +169,7 @@ async def the_prompt_is_the_servers_own(stage: Stage) -> str:
 
 
 async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
-    """Last of all: SIGTERM in mid-run, so that the server's lease on it is due while it drains."""
+    """Runs last: SIGTERM during a run, so that the server's lease on it expires while it drains."""
     host = stage.host
     agent = await host.hire("Radia", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
     await host.assign(agent, "Outlives")

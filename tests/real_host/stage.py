@@ -1,4 +1,4 @@
-"""What every point works with."""
+"""What every check works with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SOON = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What every point works with."""
+    """What every check works with."""
 
     rig: Rig
     host: Paperclip
