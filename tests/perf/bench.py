@@ -1,7 +1,7 @@
 """Loads the rig, runs sessions on its server and prints figures.
 
-Everything is measured for the adapter and for the rig's small probe client in turns: their ratio is comparable
-between machines, absolute times are not.
+Everything is measured for the adapter and for the rig's small probe client in turns: their ratio is
+comparable between machines, absolute times are not.
 """
 
 import importlib

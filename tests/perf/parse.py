@@ -3,7 +3,8 @@
     python tests/perf/parse.py [FILE] [MB]
 
 FILE is a captured stdout, which is repeated; without one, a synthetic run in the shape of long runs is used:
-mostly tool results and messages, a result at the end. Prints the peak memory after MB and after five times MB.
+mostly tool results and messages, a result at the end. Prints the peak memory after MB and after five times
+MB.
 """
 
 import json

@@ -2,10 +2,11 @@
 
     python tests/perf/races.py [--processes 2,4,8] [--rounds 20] [--seed N] [--kubeconfig F --namespace N]
 
-Without a kubeconfig it uses a development cluster of its own. Each round has a new agent: all processes start
-a run of it, and in every third round one of them is killed (SIGKILL) at a random point. Then a survivor runs it
-once more. Fails if two Pods of an agent ran at the same time, a loser had no clear error code, no process won,
-or an object of the agent is left. `--without-leases` denies Leases: then only the list of Jobs separates runs.
+Without a kubeconfig it uses a development cluster of its own. Each round has a new agent: all processes
+start a run of it, and in every third round one of them is killed (SIGKILL) at a random point. Then a
+survivor runs it once more. Fails if two Pods of an agent ran at the same time, a loser had no clear error
+code, no process won, or an object of the agent is left. `--without-leases` denies Leases: then only the list
+of Jobs separates runs.
 """
 
 import argparse
