@@ -13,7 +13,7 @@ from paperclip_claude_k8s.base.aio import LaunchLimiter, PeriodicTask
 pytestmark = pytest.mark.looptime
 
 
-async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
+async def test_launch_limiter_admits_width_in_fifo_order() -> None:
     limiter, entered = LaunchLimiter(2, patience=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -31,7 +31,7 @@ async def test_so_many_are_admitted_at_once_in_the_order_they_came() -> None:
     assert entered == [(0, 0), (1, 0), (2, 10), (3, 10), (4, 20)]
 
 
-async def test_who_stays_long_makes_room_once() -> None:
+async def test_launch_permit_expires_once() -> None:
     limiter, loop = LaunchLimiter(1, patience=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
@@ -47,7 +47,7 @@ async def test_who_stays_long_makes_room_once() -> None:
     assert entered == [0, 5, 9, 10]
 
 
-async def test_who_is_cancelled_at_the_door_or_inside_takes_no_room() -> None:
+async def test_launch_permit_of_cancelled_tasks_is_released() -> None:
     limiter = LaunchLimiter(1, patience=60.0)
 
     async def visit() -> None:
@@ -79,7 +79,7 @@ class Rounds:
         return 10.0 if len(self.began) < self._times else None
 
 
-async def test_a_duty_comes_up_again_after_the_seconds_it_gives_and_is_no_task_in_between() -> None:
+async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task() -> None:
     rounds, start = Rounds(3), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
         duty = PeriodicTask(group, "rounds", rounds.work)
@@ -91,7 +91,7 @@ async def test_a_duty_comes_up_again_after_the_seconds_it_gives_and_is_no_task_i
     assert [at - start for at in rounds.began] == [5, 17, 29, 70]
 
 
-async def test_a_duty_that_is_being_done_is_not_done_twice() -> None:
+async def test_periodic_task_called_while_running_runs_once() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
         duty = PeriodicTask(group, "rounds", rounds.work)
@@ -102,7 +102,7 @@ async def test_a_duty_that_is_being_done_is_not_done_twice() -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 1.0, 5.0], ids=["before it began", "in the middle", "in between"])
-async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> None:
+async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
     rounds = Rounds(5)
     async with asyncio.TaskGroup() as group:
         duty = PeriodicTask(group, "rounds", rounds.work)
@@ -115,7 +115,7 @@ async def test_a_duty_that_is_cancelled_is_never_done_again(after: float) -> Non
     assert len(rounds.began) == (1 if after else 0)
 
 
-async def test_a_wish_for_a_duty_that_is_over_keeps_nothing_of_it_in_memory() -> None:
+async def test_periodic_task_cancelled_is_not_kept_alive_by_call_in() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
         duty = PeriodicTask(group, "rounds", rounds.work)
@@ -128,7 +128,7 @@ async def test_a_wish_for_a_duty_that_is_over_keeps_nothing_of_it_in_memory() ->
     assert rounds.began == []
 
 
-async def test_what_a_duty_raises_reaches_its_group() -> None:
+async def test_periodic_task_error_reaches_its_group() -> None:
     async def work() -> None:
         raise KeyError("bug")
 
@@ -141,7 +141,7 @@ async def test_what_a_duty_raises_reaches_its_group() -> None:
         await scope()
 
 
-async def test_the_last_wish_for_a_later_time_counts() -> None:
+async def test_periodic_task_last_call_in_wins() -> None:
     rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
         duty = PeriodicTask(group, "rounds", rounds.work)
@@ -151,7 +151,7 @@ async def test_the_last_wish_for_a_later_time_counts() -> None:
     assert [at - start for at in rounds.began] == [0, 12]
 
 
-async def test_work_that_bears_its_cancellation_is_not_done_again_either() -> None:
+async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> None:
     began = list[float]()
 
     async def work() -> float:
@@ -180,7 +180,7 @@ class Eager(asyncio.TaskGroup):
         return done
 
 
-async def test_a_duty_comes_up_again_where_tasks_begin_at_once() -> None:
+async def test_periodic_task_repeats_with_an_eager_task_factory() -> None:
     began = list[float]()
 
     async def work() -> float:

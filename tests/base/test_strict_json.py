@@ -15,13 +15,13 @@ from paperclip_claude_k8s.base.strict_json import DEEPEST, TOO_DEEP, readable, s
 
 @given(ODD_JSON, st.sampled_from((None, 2)))
 @settings(max_examples=300)
-def test_any_value_is_read_by_a_strict_reader_and_means_the_same(value: Any, indent: int | None) -> None:
+def test_strict_json_is_readable_and_keeps_the_meaning(value: Any, indent: int | None) -> None:
     text = strict_json(value, indent=indent)
     assert json.loads(text.decode("utf-8")) == orjson.loads(text) == readable(value)
 
 
 @given(ANY_TEXT)
-def test_a_text_that_utf_8_can_hold_is_not_changed(text: str) -> None:
+def test_strict_json_keeps_valid_text(text: str) -> None:
     if not any("\ud800" <= sign <= "\udfff" for sign in text):
         assert readable(text) == text
 
@@ -37,11 +37,11 @@ def test_a_text_that_utf_8_can_hold_is_not_changed(text: str) -> None:
         ((1, True, None), "[1,true,null]"),
     ],
 )
-def test_what_strict_readers_refuse_is_replaced(value: object, printed: str) -> None:
+def test_strict_json_replaces_what_strict_readers_reject(value: object, printed: str) -> None:
     assert strict_json(value).decode() == printed
 
 
-def test_nesting_ends_somewhere() -> None:
+def test_strict_json_limits_nesting() -> None:
     value: Any = "x"
     for _ in range(900):
         value = [value]
@@ -50,6 +50,6 @@ def test_nesting_ends_somewhere() -> None:
     assert text.count(b"[") == DEEPEST
 
 
-def test_a_stranger_is_an_error_and_not_a_text() -> None:
+def test_strict_json_rejects_other_types() -> None:
     with pytest.raises(TypeError):
         strict_json(object())

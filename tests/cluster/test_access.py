@@ -43,7 +43,7 @@ async def told(access: ServerAccess) -> tuple[object, ...]:
     )
 
 
-async def test_a_pod_needs_nothing_but_its_service_account(tmp_path: Path) -> None:
+async def test_service_account_gives_full_access(tmp_path: Path) -> None:
     access = service_account(ENV, a_service_account(tmp_path))
     assert access.server == "https://10.0.0.1:443"
     assert access.ca_file == str(tmp_path / "ca.crt")
@@ -51,13 +51,13 @@ async def test_a_pod_needs_nothing_but_its_service_account(tmp_path: Path) -> No
     assert await access.authorization() == "Bearer first"
 
 
-async def test_an_address_of_six_groups_is_bracketed(tmp_path: Path) -> None:
+async def test_service_account_brackets_an_ipv6_address(tmp_path: Path) -> None:
     env = {**ENV, "KUBERNETES_SERVICE_HOST": "fd00::1"}
     assert service_account(env, a_service_account(tmp_path)).server == "https://[fd00::1]:443"
 
 
 @pytest.mark.looptime
-async def test_a_pods_token_is_read_again_by_the_minute(tmp_path: Path) -> None:
+async def test_service_account_token_is_reread_after_a_minute(tmp_path: Path) -> None:
     access = service_account(ENV, a_service_account(tmp_path))
     a_service_account(tmp_path, token="second")
     assert await access.authorization() == "Bearer first"
@@ -66,7 +66,7 @@ async def test_a_pods_token_is_read_again_by_the_minute(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_a_token_that_cannot_be_read_again_is_kept(tmp_path: Path) -> None:
+async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) -> None:
     access = service_account(ENV, a_service_account(tmp_path))
     (tmp_path / "token").unlink()
     await asyncio.sleep(TOKEN_AGE)
@@ -74,7 +74,7 @@ async def test_a_token_that_cannot_be_read_again_is_kept(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("missing", ["ca.crt", "token"])
-async def test_a_pod_without_a_service_account_is_told(missing: str, tmp_path: Path) -> None:
+async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_path: Path) -> None:
     (a_service_account(tmp_path) / missing).unlink()
     with pytest.raises(OSError, match=missing):
         service_account(ENV, tmp_path)
@@ -93,7 +93,7 @@ async def test_a_pod_without_a_service_account_is_told(missing: str, tmp_path: P
     ],
 )
 @pytest.mark.parametrize("user", [{}, {"token": ""}, {"token": "canary"}])
-async def test_what_is_read_by_hand_is_what_the_library_reads(
+async def test_plain_access_equals_what_the_library_reads(
     user: dict[str, str], cluster: dict[str, Any], tmp_path: Path
 ) -> None:
     path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
@@ -113,9 +113,7 @@ async def test_what_is_read_by_hand_is_what_the_library_reads(
         {"token": "canary", "client-certificate": "crt"},
     ],
 )
-def test_other_ways_of_saying_who_we_are_are_left_to_the_library(
-    user: dict[str, Any], tmp_path: Path
-) -> None:
+def test_plain_access_with_other_user_fields_is_none(user: dict[str, Any], tmp_path: Path) -> None:
     assert plain_access(parsed(a_kubeconfig(tmp_path, user=user))) is None
 
 
@@ -128,18 +126,18 @@ def test_other_ways_of_saying_who_we_are_are_left_to_the_library(
         {"server": 7},
     ],
 )
-def test_other_ways_to_the_server_are_left_to_the_library(cluster: dict[str, Any], tmp_path: Path) -> None:
+def test_plain_access_with_other_cluster_fields_is_none(cluster: dict[str, Any], tmp_path: Path) -> None:
     path = a_kubeconfig(tmp_path, user={"token": "canary"}, cluster=cluster)
     assert plain_access(parsed(path)) is None
 
 
-def test_two_of_one_name_are_left_to_the_library(tmp_path: Path) -> None:
+def test_plain_access_with_a_duplicate_name_is_none(tmp_path: Path) -> None:
     kubeconfig = parsed(a_kubeconfig(tmp_path, user={"token": "canary"}))
     assert plain_access(kubeconfig) is not None
     assert plain_access({**kubeconfig, "users": kubeconfig["users"] * 2}) is None
 
 
-def test_a_plain_kubeconfig_does_not_cost_the_library(tmp_path: Path) -> None:
+def test_plain_kubeconfig_does_not_import_the_library(tmp_path: Path) -> None:
     path = a_kubeconfig(tmp_path, user={"token": "canary"})
     script = (
         "import asyncio, sys; from paperclip_claude_k8s.cluster.credentials import Credentials; "

@@ -67,13 +67,13 @@ def granting(command: str) -> str:
     return f"""printf '%s, "status": {{"token": "%s"}}}}' '{head}' "$({command})" """
 
 
-async def test_outside_of_a_cluster_a_kubeconfig_is_asked_for() -> None:
+async def test_no_kubeconfig_outside_of_a_cluster_names_the_setting() -> None:
     said = await complaint(None)
     assert "no kubeconfig is set and this is not a Pod" in said
     assert "set `kubeconfig`" in said
 
 
-async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
     assert "nowhere does not exist" in await complaint(str(tmp_path / "nowhere"))
 
 
@@ -89,7 +89,7 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("{clusters: [7], current-context: b, contexts: [7], users: 7}", "cannot be used"),
     ],
 )
-async def test_a_file_of_the_wrong_shape_is_explained(text: str, why: str, tmp_path: Path) -> None:
+async def test_malformed_kubeconfig_is_explained(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
     said = await complaint(str(path))
@@ -97,17 +97,17 @@ async def test_a_file_of_the_wrong_shape_is_explained(text: str, why: str, tmp_p
     assert why in said
 
 
-async def test_a_folder_or_a_list_of_files_is_no_kubeconfig(tmp_path: Path) -> None:
+async def test_kubeconfig_as_folder_or_list_of_files_is_rejected(tmp_path: Path) -> None:
     assert "cannot be read" in await complaint(str(tmp_path))
     assert "names several files" in await complaint(f"{tmp_path}/a:{tmp_path}/b")
 
 
-async def test_a_context_without_a_cluster_is_explained(tmp_path: Path) -> None:
+async def test_kubeconfig_context_without_cluster_is_explained(tmp_path: Path) -> None:
     said = await complaint(a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}]))
     assert "object with name x" in said
 
 
-async def test_a_server_must_be_a_web_address(tmp_path: Path) -> None:
+async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> None:
     assert "not http or https" in await complaint(a_kubeconfig(tmp_path, "api.example:6443"))
 
 
@@ -119,7 +119,9 @@ async def test_a_server_must_be_a_web_address(tmp_path: Path) -> None:
         {"certificate-authority": "/nowhere/ca.crt"},
     ],
 )
-async def test_a_certificate_that_is_none_is_explained(cluster: dict[str, str], tmp_path: Path) -> None:
+async def test_kubeconfig_with_invalid_certificate_is_named(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
     said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
     assert str(tmp_path / "kubeconfig") in said
 
@@ -133,24 +135,24 @@ async def test_a_certificate_that_is_none_is_explained(cluster: dict[str, str], 
         {"client-certificate-data": base64.b64encode(b"canary").decode()},
     ],
 )
-async def test_a_complaint_never_quotes_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
+async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
     said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
     assert "canary" not in said
     assert "Y2FuYXJ5" not in said
 
 
-async def test_a_plugin_that_fails_is_quoted(tmp_path: Path) -> None:
+async def test_failing_plugin_is_quoted(tmp_path: Path) -> None:
     user = a_plugin(tmp_path, "echo please log in >&2; exit 3")
     said = await complaint(a_kubeconfig(tmp_path, user=user))
     assert "please log in" in said
 
 
-async def test_a_plugin_that_is_not_installed_is_named(tmp_path: Path) -> None:
+async def test_missing_plugin_is_named(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
     assert "no-such-plugin" in await complaint(a_kubeconfig(tmp_path, user=user))
 
 
-async def test_a_plugin_that_hangs_is_given_up(tmp_path: Path) -> None:
+async def test_hanging_plugin_times_out(tmp_path: Path) -> None:
     """It does not end before it was given up; the library leaves the program to itself."""
     given_up, ended = tmp_path / "given-up", tmp_path / "ended"
     user = a_plugin(tmp_path, f"until [ -e {given_up} ]; do sleep 0.1; done; : > {ended}")
@@ -167,12 +169,12 @@ async def test_a_plugin_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [{}, {"namespace": "agents"}])
-async def test_the_namespace_is_the_contexts(context: dict[str, str], tmp_path: Path) -> None:
+async def test_default_namespace_is_the_contexts(context: dict[str, str], tmp_path: Path) -> None:
     async with opened(a_kubeconfig(tmp_path, context=context)) as gateway:
         assert await gateway.default_namespace() == context.get("namespace")
 
 
-async def test_a_token_is_sent_and_an_expired_one_is_read_again(tmp_path: Path) -> None:
+async def test_expired_token_is_reloaded(tmp_path: Path) -> None:
     server = Tokens("first")
     async with (
         serving(server) as url,
@@ -185,7 +187,7 @@ async def test_a_token_is_sent_and_an_expired_one_is_read_again(tmp_path: Path) 
     assert server.heard == ["Bearer first", "Bearer first", "Bearer second"]
 
 
-async def test_a_second_refusal_is_reported(tmp_path: Path) -> None:
+async def test_second_401_is_raised(tmp_path: Path) -> None:
     server = Tokens("another")
     async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway:
         with pytest.raises(ClusterError) as caught:
@@ -194,7 +196,7 @@ async def test_a_second_refusal_is_reported(tmp_path: Path) -> None:
     assert len(server.heard) == 2
 
 
-async def test_a_crowd_with_an_expired_token_asks_the_plugin_once(tmp_path: Path) -> None:
+async def test_concurrent_401s_run_the_plugin_once(tmp_path: Path) -> None:
     asked, server = tmp_path / "asked", Tokens("1")
     user = a_plugin(tmp_path, f"echo x >> {asked}\n" + granting(f"grep -c x {asked}"))
     async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user=user)) as gateway:
@@ -206,7 +208,7 @@ async def test_a_crowd_with_an_expired_token_asks_the_plugin_once(tmp_path: Path
     assert asked.read_text(encoding="utf-8").count("x") == 2
 
 
-async def test_a_server_whose_certificate_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+async def test_untrusted_server_certificate_is_refused(tmp_path: Path) -> None:
     context = _server_tls(tmp_path)
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,7 +236,7 @@ def _server_tls(folder: Path) -> Any:
     return context
 
 
-async def test_the_kubeconfig_is_left_as_it_was(tmp_path: Path) -> None:
+async def test_kubeconfig_file_is_not_changed(tmp_path: Path) -> None:
     async with serving(Tokens("first")) as url:
         path = a_kubeconfig(tmp_path, url, user={"token": "first"})
         before = await asyncio.to_thread(Path(path).read_bytes)

@@ -56,7 +56,7 @@ async def read_log(gateway: Gateway, request: LogRequest = LOG) -> bytes:
     return whole
 
 
-def test_importing_the_gateway_does_not_import_the_client_library() -> None:
+def test_gateway_import_does_not_load_the_client_library() -> None:
     check = "import paperclip_claude_k8s.cluster.gateway, sys; sys.exit('kubernetes_asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
@@ -64,7 +64,7 @@ def test_importing_the_gateway_does_not_import_the_client_library() -> None:
 # What is sent -----------------------------------------------------------------------------------------
 
 
-async def test_a_list_is_a_quorum_read_of_the_labels(tmp_path: Path) -> None:
+async def test_list_is_a_quorum_read_with_a_label_selector(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.list_jobs("ns", {"b": "2", "a": "1"})
@@ -72,7 +72,7 @@ async def test_a_list_is_a_quorum_read_of_the_labels(tmp_path: Path) -> None:
     assert dict(server.last.query) == {"labelSelector": "a=1,b=2"}
 
 
-async def test_a_job_is_deleted_by_its_uid(tmp_path: Path) -> None:
+async def test_delete_job_sends_its_uid_as_precondition(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         assert await gateway.delete_job(REF, "Foreground") is True
@@ -84,7 +84,7 @@ async def test_a_job_is_deleted_by_its_uid(tmp_path: Path) -> None:
     }
 
 
-async def test_a_patch_is_a_json_patch_of_exactly_this_job(tmp_path: Path) -> None:
+async def test_patch_job_tests_the_uid_first(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.patch_job(REF, [{"op": "remove", "path": "/x"}])
@@ -96,7 +96,7 @@ async def test_a_patch_is_a_json_patch_of_exactly_this_job(tmp_path: Path) -> No
     ]
 
 
-async def test_a_dry_run_says_so_to_the_server(tmp_path: Path) -> None:
+async def test_dry_run_is_requested_from_the_server(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.create_job("ns", {}, dry_run=True)
@@ -114,9 +114,7 @@ async def test_a_dry_run_says_so_to_the_server(tmp_path: Path) -> None:
         (0, "1970-01-01T00:00:00.000000000Z"),
     ],
 )
-async def test_a_log_is_asked_from_a_moment_in_utc(
-    since: int | None, sent: str | None, tmp_path: Path
-) -> None:
+async def test_log_since_is_sent_in_utc(since: int | None, sent: str | None, tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await read_log(gateway, LogRequest("ns", "pod", "claude", since=since, follow=False))
@@ -124,7 +122,7 @@ async def test_a_log_is_asked_from_a_moment_in_utc(
     assert dict(server.last.query) == (query if sent is None else {**query, "sinceTime": sent})
 
 
-async def test_a_watch_asks_for_bookmarks_and_an_end(tmp_path: Path) -> None:
+async def test_watch_requests_bookmarks_and_a_timeout(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         assert await anext(gateway.watch_pods("ns", {"a": "1"}, "7"), None) is None
@@ -138,14 +136,14 @@ async def test_a_watch_asks_for_bookmarks_and_an_end(tmp_path: Path) -> None:
     }
 
 
-async def test_a_name_cannot_turn_into_another_path(tmp_path: Path) -> None:
+async def test_names_in_paths_are_quoted(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.read_job("../../kube-system", "a/b?c=d#e")
     assert server.last.raw_path == ("/apis/batch/v1/namespaces/..%2F..%2Fkube-system/jobs/a%2Fb%3Fc%3Dd%23e")
 
 
-async def test_an_access_review_names_what_it_asks_about(tmp_path: Path) -> None:
+async def test_access_review_names_verb_and_resource(tmp_path: Path) -> None:
     server = Recorder({"status": {"allowed": True}})
     async with gateway_to(server, tmp_path) as gateway:
         assert await gateway.may("ns", Access("get", "pods", subresource="log")) is True
@@ -169,7 +167,7 @@ async def test_an_access_review_names_what_it_asks_about(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.parametrize("code", [400, 403, 404, 410, 429, 500, 503])
-async def test_every_refusal_is_raised_with_the_servers_words(
+async def test_refusal_carries_the_servers_message(
     code: int, call: Callable[[Gateway], Awaitable[object]], tmp_path: Path
 ) -> None:
     async with gateway_to(refusing(code, "SomeReason", "some words"), tmp_path) as gateway:
@@ -178,7 +176,7 @@ async def test_every_refusal_is_raised_with_the_servers_words(
     assert error.retry_after is None
 
 
-async def test_an_html_page_of_a_proxy_is_cut_short(tmp_path: Path) -> None:
+async def test_html_page_of_a_proxy_is_truncated(tmp_path: Path) -> None:
     async def proxy(_: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>Bad Gateway " + "x" * 5000, content_type="text/html")
 
@@ -194,7 +192,7 @@ async def test_an_html_page_of_a_proxy_is_cut_short(tmp_path: Path) -> None:
     ("header", "seconds"),
     [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("inf", None), ("-1", None), ("", None)],
 )
-async def test_the_server_may_say_when_to_come_back(
+async def test_retry_after_is_read_from_header_or_status(
     header: str, seconds: float | None, tmp_path: Path
 ) -> None:
     busy = refusing(429, "TooManyRequests", "busy", **{"Retry-After": header})
@@ -204,7 +202,7 @@ async def test_the_server_may_say_when_to_come_back(
 
 
 @pytest.mark.parametrize("body", ["<html>welcome</html>", "[]", '"ok"', "", "{"])
-async def test_a_good_status_without_a_json_object_is_a_broken_answer(body: str, tmp_path: Path) -> None:
+async def test_status_200_without_a_json_object_is_an_error(body: str, tmp_path: Path) -> None:
     async def portal(_: web.Request) -> web.Response:
         return web.Response(text=body)
 
@@ -214,7 +212,7 @@ async def test_a_good_status_without_a_json_object_is_a_broken_answer(body: str,
     assert error.reason == "BrokenAnswer"
 
 
-async def test_a_redirect_is_not_followed_with_our_token(tmp_path: Path) -> None:
+async def test_redirect_is_not_followed(tmp_path: Path) -> None:
     async def login(request: web.Request) -> web.Response:
         raise web.HTTPFound("/login") if request.path != "/login" else AssertionError("followed")
 
@@ -222,7 +220,7 @@ async def test_a_redirect_is_not_followed_with_our_token(tmp_path: Path) -> None
         assert (await failure(gateway.list_jobs("ns", {}))).status == 302
 
 
-async def test_a_conflict_of_a_deletion_means_that_what_was_meant_is_not_there(tmp_path: Path) -> None:
+async def test_delete_with_failed_precondition_is_false(tmp_path: Path) -> None:
     async with gateway_to(refusing(409, "Conflict", "busy"), tmp_path) as gateway:
         assert await gateway.delete_secret(SecretSnapshot("ns", "secret", "uid")) is False
         assert await gateway.delete_pod(PodSnapshot("ns", "pod", "uid")) is False
@@ -250,7 +248,7 @@ SECRET: dict[str, Any] = {
         refusing(422, "Invalid", 'data[a]: Invalid value: "plain-canary-not-base64!"'),
     ],
 )
-async def test_no_error_about_a_secret_quotes_it(answer: Handler, tmp_path: Path) -> None:
+async def test_errors_about_a_secret_never_quote_it(answer: Handler, tmp_path: Path) -> None:
     async with gateway_to(answer, tmp_path) as gateway:
         error = await failure(gateway.create_secret("ns", SECRET))
     assert error.message
@@ -258,7 +256,7 @@ async def test_no_error_about_a_secret_quotes_it(answer: Handler, tmp_path: Path
     assert "base64" not in str(error)
 
 
-async def test_a_proxy_that_echoes_a_secret_is_not_quoted(tmp_path: Path) -> None:
+async def test_echoed_secret_of_a_proxy_is_withheld(tmp_path: Path) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.Response(status=500, body=await request.read())
 
@@ -268,7 +266,7 @@ async def test_a_proxy_that_echoes_a_secret_is_not_quoted(tmp_path: Path) -> Non
     assert "canary" not in str(error)
 
 
-async def test_a_refused_secret_keeps_the_servers_words_otherwise(tmp_path: Path) -> None:
+async def test_refusal_of_a_secret_keeps_the_rest_of_the_message(tmp_path: Path) -> None:
     async with gateway_to(refusing(403, "Forbidden", "secrets is forbidden"), tmp_path) as gateway:
         error = await failure(gateway.create_secret("ns", SECRET))
     assert str(error) == "Forbidden: secrets is forbidden"
@@ -277,7 +275,7 @@ async def test_a_refused_secret_keeps_the_servers_words_otherwise(tmp_path: Path
 # No answer at all -------------------------------------------------------------------------------------
 
 
-async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_unreachable_server_is_named(tmp_path: Path) -> None:
     async with gateway_to(silent, tmp_path) as gateway:
         pass
     error = await failure(gateway.list_jobs("ns", {}))
@@ -296,15 +294,13 @@ async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
         pytest.param(lambda gateway: anext(gateway.watch_jobs("ns", {}, "1")), id="watch"),
     ],
 )
-async def test_a_server_that_never_answers_is_given_up(
-    call: Callable[[Gateway], Awaitable[object]], tmp_path: Path
-) -> None:
+async def test_silent_server_times_out(call: Callable[[Gateway], Awaitable[object]], tmp_path: Path) -> None:
     async with gateway_to(silent, tmp_path, BRISK) as gateway, asyncio.timeout(60):
         error = await failure(call(gateway))
     assert (error.status, error.reason) == (None, "Timeout")
 
 
-async def test_a_server_that_stops_in_the_middle_of_a_refusal_is_given_up(tmp_path: Path) -> None:
+async def test_refusal_that_stalls_times_out(tmp_path: Path) -> None:
     async def stuck(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(status=500)
         await answer.prepare(request)
@@ -315,7 +311,7 @@ async def test_a_server_that_stops_in_the_middle_of_a_refusal_is_given_up(tmp_pa
         assert (await failure(read_log(gateway))).reason == "Timeout"
 
 
-async def test_a_connection_that_is_reset_is_an_error_without_a_status(tmp_path: Path) -> None:
+async def test_reset_connection_has_no_status(tmp_path: Path) -> None:
     async def reset(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.abort()
@@ -326,7 +322,7 @@ async def test_a_connection_that_is_reset_is_an_error_without_a_status(tmp_path:
     assert (error.status, error.reason) == (None, "Broken")
 
 
-async def test_a_log_that_breaks_off_is_told_from_one_that_ends(tmp_path: Path) -> None:
+async def test_broken_log_raises_and_ended_log_does_not(tmp_path: Path) -> None:
     async def torn(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -342,7 +338,7 @@ async def test_a_log_that_breaks_off_is_told_from_one_that_ends(tmp_path: Path) 
         assert await read_log(gateway, LogRequest("ns", "p", "c", follow=False)) == STAMPED + b"one\n"
 
 
-async def test_a_watch_that_falls_silent_is_an_error_without_a_status(tmp_path: Path) -> None:
+async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
     async def hushed(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
@@ -356,7 +352,7 @@ async def test_a_watch_that_falls_silent_is_an_error_without_a_status(tmp_path: 
         assert (await failure(anext(watch))).reason == "Timeout"
 
 
-async def test_a_quiet_agent_is_no_broken_stream(tmp_path: Path) -> None:
+async def test_silent_followed_log_does_not_time_out(tmp_path: Path) -> None:
     patient = replace(USUAL, request=2.0)
 
     async def quiet(request: web.Request) -> web.StreamResponse:
@@ -370,7 +366,7 @@ async def test_a_quiet_agent_is_no_broken_stream(tmp_path: Path) -> None:
         assert await read_log(gateway) == STAMPED + b"at last\n"
 
 
-async def test_the_callers_own_trouble_is_not_the_servers(tmp_path: Path) -> None:
+async def test_errors_of_the_caller_are_not_translated(tmp_path: Path) -> None:
     async with gateway_to(Recorder(), tmp_path) as gateway:
         with pytest.raises(OSError, match="our disk is full"):
             async with gateway.log(LOG):
@@ -383,7 +379,7 @@ async def test_the_callers_own_trouble_is_not_the_servers(tmp_path: Path) -> Non
 # Streams ----------------------------------------------------------------------------------------------
 
 
-async def test_a_log_that_looks_like_json_comes_as_it_is(tmp_path: Path) -> None:
+async def test_log_that_looks_like_json_is_not_parsed(tmp_path: Path) -> None:
     body = b'{"type": "result", "ok": true}\nnull\n'
 
     async def looks_like_json(_: web.Request) -> web.Response:
@@ -393,7 +389,7 @@ async def test_a_log_that_looks_like_json_comes_as_it_is(tmp_path: Path) -> None
         assert await read_log(gateway) == body
 
 
-async def test_a_compressed_list_is_read(tmp_path: Path) -> None:
+async def test_compressed_list_is_decoded(tmp_path: Path) -> None:
     async def zipped(_: web.Request) -> web.Response:
         body = gzip.compress(b'{"metadata":{"resourceVersion":"9"},"items":[]}')
         return web.Response(body=body, headers={"Content-Encoding": "gzip"})
@@ -402,7 +398,7 @@ async def test_a_compressed_list_is_read(tmp_path: Path) -> None:
         assert (await gateway.list_pods("ns", {})).resource_version == "9"
 
 
-async def test_a_watch_brings_objects_larger_than_any_buffer(tmp_path: Path) -> None:
+async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
     note = "x" * 3_000_000
 
     async def large(request: web.Request) -> web.StreamResponse:
@@ -450,7 +446,7 @@ async def crowd() -> AsyncIterator[Crowd]:
     await crowd.until(0)
 
 
-async def test_hundreds_of_follows_leave_room_for_a_call(tmp_path: Path, crowd: Crowd) -> None:
+async def test_hundreds_of_open_logs_do_not_block_a_call(tmp_path: Path, crowd: Crowd) -> None:
     async with gateway_to(crowd, tmp_path) as gateway, AsyncExitStack() as open_logs:
         for _ in range(220):
             log = await open_logs.enter_async_context(gateway.log(LOG))
@@ -459,7 +455,7 @@ async def test_hundreds_of_follows_leave_room_for_a_call(tmp_path: Path, crowd: 
         assert (await gateway.list_jobs("ns", {})).items == ()
 
 
-async def test_cancelling_a_follow_leaves_nothing_open(tmp_path: Path, crowd: Crowd) -> None:
+async def test_cancelled_log_is_closed(tmp_path: Path, crowd: Crowd) -> None:
     async with gateway_to(crowd, tmp_path) as gateway:
         async with asyncio.TaskGroup() as group:
             follow = group.create_task(read_log(gateway))
@@ -468,7 +464,7 @@ async def test_cancelling_a_follow_leaves_nothing_open(tmp_path: Path, crowd: Cr
         await crowd.until(0)
 
 
-async def test_leaving_a_watch_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def watched(request: web.Request) -> web.StreamResponse:
@@ -499,7 +495,7 @@ class HomeWire(Transport):
 
 
 @pytest.mark.looptime
-async def test_a_crowd_of_runs_asks_for_the_home_pod_once_a_minute() -> None:
+async def test_home_pod_is_cached_for_a_minute() -> None:
     wire = HomeWire()
     gateway = Gateway(wire=wire)
     first = await gateway.home_pod("ns", "host-0", "c")

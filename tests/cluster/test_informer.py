@@ -79,7 +79,7 @@ async def known(job_watch: JobWatch, after: float = 1.0) -> Known:
     return job_watch.known
 
 
-async def test_of_several_pods_in_one_list_the_oldest_is_ours() -> None:
+async def test_oldest_pod_of_a_list_is_ours() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
     same = replace(POD, name="pod-b", uid="same", created=NOON)
@@ -90,7 +90,7 @@ async def test_of_several_pods_in_one_list_the_oldest_is_ours() -> None:
     assert job_watch.known.pod == old
 
 
-async def test_an_exception_at_one_runs_news_ends_no_watch(caplog: pytest.LogCaptureFixture) -> None:
+async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
     def broken(_: Known) -> None:
         raise RuntimeError("TaskGroup is shutting down")
 
@@ -107,7 +107,7 @@ async def test_an_exception_at_one_runs_news_ends_no_watch(caplog: pytest.LogCap
     assert "A bug in the adapter" in caplog.text
 
 
-async def test_the_next_vigil_of_a_job_reads_by_name_for_itself() -> None:
+async def test_second_job_watch_polls_by_name_itself() -> None:
     server = Server(POD)
     async with informed(server) as informer:
         async with informer.job_watch(JOB):
@@ -119,7 +119,7 @@ async def test_the_next_vigil_of_a_job_reads_by_name_for_itself() -> None:
             assert (await known(job_watch, 60)).pod_gone
 
 
-async def test_a_released_pod_that_keeps_our_label_is_watched_on() -> None:
+async def test_released_pod_with_our_label_stays_watched() -> None:
     released = replace(POD, job_uid="")
     server = Server(released)
     server.by_name = released
@@ -132,7 +132,7 @@ async def test_a_released_pod_that_keeps_our_label_is_watched_on() -> None:
         assert pod.phase == "Succeeded"
 
 
-async def test_a_released_pod_without_our_label_is_read_by_its_name() -> None:
+async def test_released_pod_without_our_label_is_polled_by_name() -> None:
     released = replace(POD, job_uid="", labels={})
     server = Server()
     server.by_name = released
@@ -144,7 +144,7 @@ async def test_a_released_pod_without_our_label_is_read_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(("status", "gone"), [(401, False), (403, True), (503, False), (None, False)])
-async def test_only_a_read_we_may_never_make_leaves_the_watchs_word(status: int | None, gone: bool) -> None:  # noqa: FBT001
+async def test_deleted_event_is_trusted_only_if_reads_are_forbidden(status: int | None, gone: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(status, "", "no")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
@@ -154,7 +154,7 @@ async def test_only_a_read_we_may_never_make_leaves_the_watchs_word(status: int 
         assert (await known(job_watch, 30)).pod_gone
 
 
-async def test_a_pod_that_the_watch_saw_go_was_last_as_it_says() -> None:
+async def test_deleted_event_gives_the_final_pod_state() -> None:
     last = replace(POD, phase="Failed")
     server = Server(POD)
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
@@ -166,7 +166,7 @@ async def test_a_pod_that_the_watch_saw_go_was_last_as_it_says() -> None:
         assert not job_watch.known.pod_seen_last
 
 
-async def test_of_a_pod_that_a_list_lacks_the_last_is_not_known() -> None:
+async def test_pod_missing_from_a_list_has_no_final_state() -> None:
     server = Server(POD)
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.pods, server.by_name = (), None
@@ -175,7 +175,7 @@ async def test_of_a_pod_that_a_list_lacks_the_last_is_not_known() -> None:
         assert (now.pod_gone, now.pod_seen_last) == (True, False)
 
 
-async def test_of_a_pod_that_a_look_does_not_find_the_last_is_not_known() -> None:
+async def test_pod_missing_from_a_read_has_no_final_state() -> None:
     job_watch = JobWatch(JOB)
     job_watch.update_pod(POD, gone=False)
     job_watch.update_from_read(JOB, [])
@@ -183,7 +183,7 @@ async def test_of_a_pod_that_a_look_does_not_find_the_last_is_not_known() -> Non
 
 
 @pytest.mark.parametrize("deleting", [True, False])
-async def test_what_only_lost_its_label_may_have_changed_before_a_read_succeeds(deleting: bool) -> None:  # noqa: FBT001
+async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(None, "", "away")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
@@ -194,7 +194,7 @@ async def test_what_only_lost_its_label_may_have_changed_before_a_read_succeeds(
         assert (now.pod_gone, now.pod_seen_last) == (True, deleting)
 
 
-async def test_a_pod_that_goes_while_it_is_read_by_name_is_told_as_it_was_last() -> None:
+async def test_pod_deleted_while_polled_has_a_final_state() -> None:
     server = Server(POD)
     last = replace(POD, phase="Failed")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:

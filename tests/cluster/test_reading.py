@@ -46,7 +46,7 @@ def recorded(name: str) -> Any:
         ("running", None),
     ],
 )
-def test_a_job_is_finished_by_its_condition(name: str, finished: Condition | None) -> None:
+def test_job_is_finished_by_its_condition(name: str, finished: Condition | None) -> None:
     job = reading.job_snapshot(recorded(f"job-{name}"))
     assert job.finished == finished
     assert job.ref.name == f"rec-{name}"
@@ -60,11 +60,11 @@ def test_a_job_is_finished_by_its_condition(name: str, finished: Condition | Non
     assert not job.suspended
 
 
-def test_a_job_with_a_deletion_timestamp_is_being_deleted() -> None:
+def test_job_with_deletion_timestamp_is_deleting() -> None:
     assert reading.job_snapshot(recorded("job-deleting")).deleting
 
 
-def test_a_suspended_job_says_so() -> None:
+def test_suspended_job_is_suspended() -> None:
     assert reading.job_snapshot({"spec": {"suspend": True}}).suspended
 
 
@@ -84,7 +84,7 @@ def test_a_suspended_job_says_so() -> None:
         ("init-fails", "Failed", Waiting("PodInitializing")),
     ],
 )
-def test_a_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerCondition) -> None:
+def test_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerCondition) -> None:
     pod = reading.pod_snapshot(recorded(f"pod-{name}"))
     agent = pod.agent
     assert agent is not None
@@ -94,17 +94,17 @@ def test_a_container_is_waiting_running_or_terminated(name: str, phase: str, now
 
 
 @pytest.mark.parametrize("name", ["complete", "failed", "running"])
-def test_a_pod_belongs_to_the_job_that_controls_it(name: str) -> None:
+def test_pod_belongs_to_the_controlling_job(name: str) -> None:
     job, pod = reading.job_snapshot(recorded(f"job-{name}")), reading.pod_snapshot(recorded(f"pod-{name}"))
     assert pod.job_uid == job.ref.uid
 
 
-def test_an_owner_that_does_not_control_a_pod_does_not_own_its_run() -> None:
+def test_owner_that_does_not_control_a_pod_is_ignored() -> None:
     owners = [{"kind": "Job", "uid": "someone's"}, {"kind": "ReplicaSet", "uid": "rs", "controller": True}]
     assert reading.pod_snapshot({"metadata": {"ownerReferences": owners}}).job_uid == ""
 
 
-def test_a_pod_without_a_node_says_why() -> None:
+def test_unscheduled_pod_has_its_reason() -> None:
     pod = reading.pod_snapshot(recorded("pod-nowhere"))
     assert pod.node == ""
     assert pod.containers == ()
@@ -115,7 +115,7 @@ def test_a_pod_without_a_node_says_why() -> None:
     assert "node affinity" in scheduled.message
 
 
-def test_a_failed_init_container_shows_its_exit_code() -> None:
+def test_failed_init_container_has_its_exit_code() -> None:
     (setup,) = reading.pod_snapshot(recorded("pod-init-fails")).init
     assert setup.name == "setup"
     assert isinstance(setup.now, Terminated)
@@ -123,7 +123,7 @@ def test_a_failed_init_container_shows_its_exit_code() -> None:
     assert not setup.sidecar
 
 
-def test_an_init_container_that_always_restarts_is_a_sidecar() -> None:
+def test_restartable_init_container_is_a_sidecar() -> None:
     spec = {"initContainers": [{"name": "dind", "restartPolicy": "Always"}, {"name": "setup"}]}
     status = {"initContainerStatuses": [{"name": "dind"}, {"name": "setup"}]}
     dind, setup = reading.pod_snapshot({"spec": spec, "status": status}).init
@@ -132,7 +132,7 @@ def test_an_init_container_that_always_restarts_is_a_sidecar() -> None:
     assert dind.now is None
 
 
-def test_a_signal_and_a_count_of_restarts_are_numbers() -> None:
+def test_signal_and_restarts_are_numbers() -> None:
     state = {"terminated": {"exitCode": 137, "signal": 9, "reason": "OOMKilled"}}
     status = {"containerStatuses": [{"name": "claude", "restartCount": 2, "state": state}]}
     (agent,) = reading.pod_snapshot({"status": status}).containers
@@ -140,7 +140,7 @@ def test_a_signal_and_a_count_of_restarts_are_numbers() -> None:
     assert agent.now == Terminated(137, "OOMKilled", signal=9)
 
 
-def test_events_come_oldest_first_with_their_newest_time() -> None:
+def test_events_are_sorted_by_their_latest_time() -> None:
     scheduled, mount = reading.events_in_order(recorded("events-gated"))
     assert (scheduled.reason, scheduled.kind, scheduled.count) == ("Scheduled", "Normal", 1)
     assert (mount.reason, mount.kind, mount.count) == ("FailedMount", "Warning", 6)
@@ -148,21 +148,21 @@ def test_events_come_oldest_first_with_their_newest_time() -> None:
     assert mount.seen == datetime(2026, 11, 21, 5, 14, 10, tzinfo=UTC)
 
 
-def test_an_event_of_the_newer_api_counts_in_its_series() -> None:
+def test_event_series_has_count_and_time() -> None:
     series = {"count": 5, "lastObservedTime": "2026-01-02T00:00:00.5Z"}
     event = reading.event_snapshot({"series": series, "eventTime": "2026-01-01T00:00:00Z"})
     assert event.count == 5
     assert event.seen == datetime(2026, 1, 2, 0, 0, 0, 500_000, tzinfo=UTC)
 
 
-def test_a_lease_has_a_holder_and_a_time_to_the_microsecond() -> None:
+def test_lease_has_holder_and_microseconds() -> None:
     lease = reading.lease_snapshot(recorded("lease"))
     assert (lease.namespace, lease.name, lease.holder) == ("paperclip", "rec-lease", "me")
     assert lease.renewed == datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
     assert lease.labels == {"recorded": "yes"}
 
 
-def test_a_home_pod_gives_what_jobs_inherit_and_keeps_its_own_token() -> None:
+def test_home_pod_has_what_jobs_inherit_without_its_token() -> None:
     home = reading.home_pod(recorded("pod-home"), "paperclip")
     assert (home.namespace, home.name, home.image) == ("paperclip", "paperclip-0", "local/agent:1")
     assert [entry["name"] for entry in home.env] == ["PAPERCLIP_API_URL", "ANTHROPIC_API_KEY", "DEPLOY_ENV"]
@@ -174,7 +174,7 @@ def test_a_home_pod_gives_what_jobs_inherit_and_keeps_its_own_token() -> None:
     assert home.affinity is None
 
 
-def test_a_home_pod_without_the_named_container_gives_its_first() -> None:
+def test_home_pod_falls_back_to_its_first_container() -> None:
     pod = {"spec": {"containers": [{"name": "web", "image": "a"}, {"name": "db", "image": "b"}]}}
     assert reading.home_pod(pod, "paperclip").image == "a"
     assert reading.home_pod(pod, "db").image == "b"
@@ -189,7 +189,7 @@ def test_a_home_pod_without_the_named_container_gives_its_first() -> None:
         ({}, (0, 0)),
     ],
 )
-def test_a_version_is_two_numbers(told: dict[str, str], version: tuple[int, int]) -> None:
+def test_server_version_is_two_numbers(told: dict[str, str], version: tuple[int, int]) -> None:
     assert reading.server_version(told) == version
 
 
@@ -204,7 +204,7 @@ ODD_OBJECTS = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(_WORDS), ODD_OBJECTS, max_size=5))
-def test_nothing_that_is_missing_or_odd_breaks_a_reader(odd: dict[str, Any]) -> None:
+def test_readers_accept_any_json(odd: dict[str, Any]) -> None:
     reading.job_snapshot(odd)
     reading.pod_snapshot(odd)
     reading.event_snapshot(odd)

@@ -21,7 +21,7 @@ class Pieces:
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b.strip() and b"\n" not in b)), st.data())
-async def test_lines_are_the_same_however_the_bytes_are_cut(whole: list[bytes], data: st.DataObject) -> None:
+async def test_watch_lines_do_not_depend_on_chunks(whole: list[bytes], data: st.DataObject) -> None:
     raw = b"".join(line + b"\n" for line in whole) + b'{"cut off'
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
@@ -33,15 +33,15 @@ def event(kind: str, thing: Any) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
-def test_an_object_is_seen_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
+def test_watch_event_is_present_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
     assert watch_event(event(kind, {"a": 1}), dict) == WatchEvent({"a": 1}, gone=gone)
 
 
-def test_a_bookmark_names_the_version_up_to_which_all_is_told() -> None:
+def test_watch_bookmark_has_its_version() -> None:
     assert watch_event(event("BOOKMARK", {"metadata": {"resourceVersion": "7"}}), dict) == Bookmark("7")
 
 
-def test_an_error_event_carries_its_code_and_words() -> None:
+def test_watch_error_has_code_and_message() -> None:
     status = {
         "kind": "Status",
         "code": 410,
@@ -53,14 +53,14 @@ def test_an_error_event_carries_its_code_and_words() -> None:
     assert caught.value.status == 410
 
 
-def test_an_error_event_without_words_is_still_an_error() -> None:
+def test_watch_error_without_message_is_raised() -> None:
     with pytest.raises(ClusterError, match="the watch failed") as caught:
         watch_event(event("ERROR", {"code": "strange"}), dict)
     assert caught.value.status is None
 
 
 @pytest.mark.parametrize("line", [b"not json", b"[]", b'"x"', b"{}", b'{"type": "ADDED", "object": 7}'])
-def test_what_is_no_event_is_an_error_without_a_status(line: bytes) -> None:
+def test_watch_line_that_is_no_event_has_no_status(line: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
         watch_event(line, dict)
     assert caught.value.status is None

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.model import JobRef, JsonObject, PodSnapshot, 
 from paperclip_claude_k8s.cluster.port import Access, ClusterError
 
 
-async def test_what_does_not_exist_is_none_or_false(world: World) -> None:
+async def test_missing_objects_are_none_or_false(world: World) -> None:
     cluster, ns = world.cluster, world.namespace
     assert await cluster.read_job(ns, "nobody") is None
     assert await cluster.read_pod(ns, "nobody") is None
@@ -27,7 +27,7 @@ async def test_what_does_not_exist_is_none_or_false(world: World) -> None:
     assert await cluster.patch_job(ref, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}]) is None
 
 
-async def test_a_pod_that_is_not_there_cannot_be_deleted(world: World) -> None:
+async def test_delete_of_a_missing_pod_is_false_or_forbidden(world: World) -> None:
     """False, or a refusal where the account has not the right for it, which runs do without."""
     granted = await world.cluster.may(world.namespace, Access("delete", "pods"))
     nobody = PodSnapshot(world.namespace, "nobody", "00000000-0000-4000-8000-000000000000")
@@ -40,7 +40,7 @@ async def test_a_pod_that_is_not_there_cannot_be_deleted(world: World) -> None:
         assert deleted is False
 
 
-async def test_a_created_job_is_read_back_as_it_was_made(world: World) -> None:
+async def test_created_job_is_read_back(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("made"))
     there = await world.cluster.read_job(world.namespace, made.ref.name)
     assert there is not None
@@ -51,7 +51,7 @@ async def test_a_created_job_is_read_back_as_it_was_made(world: World) -> None:
     assert not there.deleting
 
 
-async def test_a_taken_name_is_a_conflict(world: World) -> None:
+async def test_create_with_a_taken_name_is_a_conflict(world: World) -> None:
     await world.cluster.create_job(world.namespace, world.job("twice"))
     with pytest.raises(ClusterError) as caught:
         await world.cluster.create_job(world.namespace, world.job("twice"))
@@ -59,7 +59,7 @@ async def test_a_taken_name_is_a_conflict(world: World) -> None:
     assert "already exists" in caught.value.message
 
 
-async def test_a_refusal_carries_the_servers_own_words(world: World) -> None:
+async def test_invalid_job_carries_the_servers_message(world: World) -> None:
     broken = world.job("broken")
     broken["metadata"]["labels"]["bad"] = "not a label!"
     with pytest.raises(ClusterError) as caught:
@@ -68,13 +68,13 @@ async def test_a_refusal_carries_the_servers_own_words(world: World) -> None:
     assert "not a label!" in caught.value.message
 
 
-async def test_a_dry_run_creates_nothing(world: World) -> None:
+async def test_dry_run_creates_nothing(world: World) -> None:
     dry = await world.cluster.create_job(world.namespace, world.job("dry"), dry_run=True)
     assert dry.created is not None, "the environment test reads the server's clock from it"
     assert await world.cluster.read_job(world.namespace, world.name("dry")) is None
 
 
-async def test_labels_select(world: World) -> None:
+async def test_list_selects_by_labels(world: World) -> None:
     await world.cluster.create_job(world.namespace, world.job("one"))
     await world.cluster.create_job(world.namespace, world.job("two"))
     listing = await world.cluster.list_jobs(world.namespace, world.labels)
@@ -83,7 +83,7 @@ async def test_labels_select(world: World) -> None:
     assert (await world.cluster.list_jobs(world.namespace, {"contract-test": "nobody"})).items == ()
 
 
-async def test_deleting_another_jobs_namesake_leaves_it_alone(world: World) -> None:
+async def test_delete_with_another_uid_is_false(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("namesake", runs=5))
     stale = JobRef(made.ref.namespace, made.ref.name, "00000000-0000-4000-8000-000000000000")
     assert await world.cluster.delete_job(stale, "Background") is False
@@ -91,7 +91,7 @@ async def test_deleting_another_jobs_namesake_leaves_it_alone(world: World) -> N
     assert await world.cluster.delete_job(made.ref, "Background") is True
 
 
-async def test_a_patch_whose_test_fails_changes_nothing(world: World) -> None:
+async def test_patch_with_a_failed_test_changes_nothing(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("patched", runs=5))
     change: JsonObject = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
     stale: JsonObject = {"op": "test", "path": "/metadata/labels/contract-test", "value": "somebody else's"}
@@ -104,7 +104,7 @@ async def test_a_patch_whose_test_fails_changes_nothing(world: World) -> None:
     assert patched.labels["relabelled"] == "yes"
 
 
-async def test_a_secret_goes_with_the_job_that_owns_it(world: World) -> None:
+async def test_secret_is_deleted_with_its_job(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("owner", runs=30))
     name = world.name("secret")
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
@@ -129,7 +129,7 @@ async def test_a_secret_goes_with_the_job_that_owns_it(world: World) -> None:
     await world.until(gone)
 
 
-async def test_an_error_about_a_secret_does_not_quote_it(world: World) -> None:
+async def test_error_about_a_secret_does_not_quote_it(world: World) -> None:
     meta = {"name": "Not A Name", "namespace": world.namespace}
     secret: dict[str, Any] = {
         "kind": "Secret",
@@ -142,7 +142,7 @@ async def test_an_error_about_a_secret_does_not_quote_it(world: World) -> None:
     assert "canary" not in str(caught.value)
 
 
-async def test_of_two_writers_of_a_lease_one_loses(world: World) -> None:
+async def test_second_writer_of_a_lease_version_fails(world: World) -> None:
     name = world.name("lease")
     meta = {"name": name, "namespace": world.namespace, "labels": dict(world.labels)}
     lease: dict[str, Any] = {
@@ -172,18 +172,18 @@ async def test_of_two_writers_of_a_lease_one_loses(world: World) -> None:
     assert await world.cluster.delete_lease(world.namespace, name, newer.resource_version) is True
 
 
-async def test_rights_can_be_asked_for(world: World) -> None:
+async def test_access_review_answers(world: World) -> None:
     assert await world.cluster.may(world.namespace, Access("create", "jobs", "batch"))
     assert await world.cluster.may(world.namespace, Access("get", "pods", subresource="log"))
 
 
-async def test_the_server_tells_its_version(world: World) -> None:
+async def test_server_version_is_at_least_1_20(world: World) -> None:
     major, minor = await world.cluster.server_version()
     assert major == 1
     assert minor >= 20
 
 
-async def test_events_tell_of_an_object(world: World) -> None:
+async def test_events_of_an_object_are_listed(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("told"))
 
     async def told() -> bool:
@@ -193,7 +193,7 @@ async def test_events_tell_of_an_object(world: World) -> None:
     await world.until(told)
 
 
-async def test_cancelling_a_call_leaves_the_cluster_usable(world: World) -> None:
+async def test_cancelled_call_leaves_the_cluster_usable(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         call = group.create_task(world.cluster.list_jobs(world.namespace, {}))
         await asyncio.sleep(0)

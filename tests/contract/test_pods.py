@@ -27,7 +27,7 @@ def unstamped(raw: bytes) -> bytes:
     return b"".join(STAMP.sub(b"", line) + b"\n" for line in lines)
 
 
-async def test_a_pod_belongs_to_its_job_by_uid_and_ends_with_its_exit_code(world: World) -> None:
+async def test_pod_has_its_jobs_uid_and_its_exit_code(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("exits", code=7))
     pod, how = await world.ended(made)
     assert pod.job_uid == made.ref.uid
@@ -43,7 +43,7 @@ async def test_a_pod_belongs_to_its_job_by_uid_and_ends_with_its_exit_code(world
     assert finished.type == "Failed"
 
 
-async def test_a_followed_log_brings_every_line_stamped_and_ends_with_the_container(world: World) -> None:
+async def test_followed_log_has_every_line_and_ends_with_the_container(world: World) -> None:
     output = b"".join(b"line %d\n" % number for number in range(200))
     made = await world.cluster.create_job(world.namespace, world.job("follow", output, runs=1))
     pod = await world.running(made)
@@ -51,7 +51,7 @@ async def test_a_followed_log_brings_every_line_stamped_and_ends_with_the_contai
         assert unstamped(await read_all(world, pod, follow=True)) == output
 
 
-async def test_a_log_can_be_read_again_from_a_moment_on(world: World) -> None:
+async def test_log_can_be_read_since_a_time(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("since", b"a\nb\n"))
     pod, _ = await world.ended(made)
     assert unstamped(await read_all(world, pod, follow=False)) == b"a\nb\n"
@@ -59,14 +59,14 @@ async def test_a_log_can_be_read_again_from_a_moment_on(world: World) -> None:
     assert unstamped(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
 
 
-async def test_the_last_lines_of_a_log_can_be_had_alone(world: World) -> None:
+async def test_log_tail_returns_the_last_lines(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("tail", b"a\nb\nc\nd\n"))
     pod, _ = await world.ended(made)
     assert unstamped(await read_all(world, pod, follow=False, tail=2)) == b"c\nd\n"
     assert unstamped(await read_all(world, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
 
 
-async def test_a_log_that_cannot_be_had_is_refused_not_empty(world: World) -> None:
+async def test_unavailable_log_is_refused_not_empty(world: World) -> None:
     with pytest.raises(ClusterError) as caught:
         async with world.cluster.log(LogRequest(world.namespace, "nobody", "claude")):
             pass
@@ -85,7 +85,7 @@ async def test_a_log_that_cannot_be_had_is_refused_not_empty(world: World) -> No
     assert creating.value.status == 400
 
 
-async def test_a_pod_waits_for_its_secret(world: World) -> None:
+async def test_pod_waits_for_its_secret(world: World) -> None:
     secret = world.name("gate")
     made = await world.cluster.create_job(world.namespace, world.job("waits", secret=secret))
     await asyncio.sleep(1)
@@ -105,7 +105,7 @@ async def test_a_pod_waits_for_its_secret(world: World) -> None:
     assert how.exit_code == 0
 
 
-async def test_a_watch_goes_on_from_a_list_and_misses_nothing(world: World) -> None:
+async def test_watch_continues_from_a_list_without_gap(world: World) -> None:
     listing = await world.cluster.list_pods(world.namespace, world.labels)
     made = await world.cluster.create_job(world.namespace, world.job("watched"))
     phases: list[str] = []
@@ -120,7 +120,7 @@ async def test_a_watch_goes_on_from_a_list_and_misses_nothing(world: World) -> N
     assert phases[0] == "Pending"
 
 
-async def test_a_watch_from_version_0_brings_what_is_there_and_then_every_change(world: World) -> None:
+async def test_watch_from_version_0_yields_existing_objects_first(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("there", runs=2))
     await world.running(made)
     phases: list[str] = []
@@ -135,7 +135,7 @@ async def test_a_watch_from_version_0_brings_what_is_there_and_then_every_change
     assert phases[0] in {"Pending", "Running"}
 
 
-async def test_a_watch_tells_that_an_object_is_gone(world: World) -> None:
+async def test_watch_reports_a_deletion(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("leaves", runs=30))
     listing = await world.cluster.list_jobs(world.namespace, world.labels)
     await world.cluster.delete_job(made.ref, "Background")
@@ -146,7 +146,7 @@ async def test_a_watch_tells_that_an_object_is_gone(world: World) -> None:
                 break
 
 
-async def test_a_job_deleted_in_the_foreground_stays_until_its_pod_is_gone(world: World) -> None:
+async def test_foreground_deleted_job_stays_until_its_pod_is_gone(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("foreground", runs=60))
     await world.running(made)
     await world.cluster.delete_job(made.ref, "Foreground")

@@ -55,7 +55,7 @@ def shared(tmp_path: Path) -> Path:
     return tmp_path / "volume" / "agent" / "run.ndjson"
 
 
-async def test_the_copy_has_what_the_log_has_and_nobody_else_may_read_it(pod: Pod, shared: Path) -> None:
+async def test_copy_equals_the_log_and_is_private(pod: Pod, shared: Path) -> None:
     output = b"x" * 70_000 + b"\n" + b"y" * 9_000_000
     (pod.folder / "output").write_bytes(output)
     ended = await pod.run("cat", str(pod.folder / "output"), env={relay.OUT: str(shared)})
@@ -65,14 +65,14 @@ async def test_the_copy_has_what_the_log_has_and_nobody_else_may_read_it(pod: Po
     assert (summary(ended).copied, summary(ended).copy_trouble) == (len(output), None)
 
 
-async def test_the_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
+async def test_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
     async with pod.started("sh", "-c", "echo one; sleep 20", env={relay.OUT: str(shared)}) as process:
         assert await first_bytes(shared) == b"one\n"
         process.terminate()
         await pod.ended(process)
 
 
-async def test_the_copy_has_each_line_before_the_log_has_it(pod: Pod, shared: Path) -> None:
+async def test_copy_has_each_line_before_the_log(pod: Pod, shared: Path) -> None:
     """So that a reader can put in order what the log has lost."""
     async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
         assert process.stdout is not None
@@ -90,7 +90,7 @@ exec {dd} "$@"
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox takes its own dd whatever stands on the PATH
-async def test_a_copy_that_falls_behind_holds_up_no_line(shell: str, tmp_path: Path, shared: Path) -> None:
+async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shared: Path) -> None:
     pod, size = pod_of(shell, tmp_path), 60_000_000
     tools = made(tmp_path / "tools")
     script(tools / "dd", SLOW_DD.format(dd=program("dd")))
@@ -106,20 +106,20 @@ async def test_a_copy_that_falls_behind_holds_up_no_line(shell: str, tmp_path: P
     assert "in time" in (summary(ended).copy_trouble or "")
 
 
-async def test_no_copy_is_no_trouble(pod: Pod) -> None:
+async def test_no_copy_reports_no_trouble(pod: Pod) -> None:
     ended = await pod.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
     assert (ended.stdout, said(ended)) == (b"hi\n", [])
     assert (summary(ended).copied, summary(ended).copy_trouble) == (None, None)
 
 
-async def test_each_pod_has_a_copy_of_its_own(pod: Pod, shared: Path) -> None:
+async def test_each_pod_has_its_own_copy(pod: Pod, shared: Path) -> None:
     for uid in (UID, "ffffffff-1111-2222-3333-444455556666"):
         await pod.run("echo", uid, env={relay.OUT: str(shared), relay.POD: uid})
     assert bytes_of(shared.with_name("run.0a1b2c3d.ndjson")) == f"{UID}\n".encode()
     assert len(list(shared.parent.iterdir())) == 2
 
 
-async def test_another_pod_of_the_job_does_not_start_the_agent(pod: Pod, shared: Path) -> None:
+async def test_other_pod_does_not_start_the_agent(pod: Pod, shared: Path) -> None:
     other = "ffffffff-1111-2222-3333-444455556666"
     ended = await pod.run("echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other})
     assert ended.code == summary(ended).exit_code == relay.NOT_ONLY_POD_CODE
@@ -132,17 +132,17 @@ async def test_another_pod_of_the_job_does_not_start_the_agent(pod: Pod, shared:
 
 
 @pytest.mark.parametrize("only", ["", UID])
-async def test_the_only_pod_starts_it_and_so_does_any_where_none_is_named(pod: Pod, only: str) -> None:
+async def test_only_pod_or_any_pod_without_one_starts_the_agent(pod: Pod, only: str) -> None:
     ended = await pod.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
     assert ended.code == 0
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_a_pod_that_does_not_know_itself_starts_nothing_where_one_is_named(pod: Pod) -> None:
+async def test_pod_without_uid_does_not_start_if_one_is_named(pod: Pod) -> None:
     assert (await pod.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
 
 
-async def test_a_full_volume_costs_the_agent_nothing(pod: Pod, shared: Path) -> None:
+async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
     script = "head -c 2000000 /dev/zero | tr '\\0' x && echo && echo done"
     with small_disk(shared.parent):
         ended = await pod.run("sh", "-c", script, env={relay.OUT: str(shared)})
@@ -157,7 +157,7 @@ async def test_a_full_volume_costs_the_agent_nothing(pod: Pod, shared: Path) -> 
     assert "No space left on device" in (summary(ended).copy_trouble or "")
 
 
-async def test_a_volume_that_may_not_be_written_costs_the_agent_nothing(pod: Pod, shared: Path) -> None:
+async def test_read_only_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
     with small_disk(shared.parent, "ro"):
         ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
     check_trouble(ended, 0)
@@ -174,7 +174,7 @@ def check_trouble(ended: Ended, copied: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
-async def test_a_folder_that_cannot_be_made_is_named(pod: Pod, where: str) -> None:
+async def test_uncreatable_folder_is_named(pod: Pod, where: str) -> None:
     ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: where})
     check_trouble(ended, 0)
     assert where.rsplit("/", 1)[0].encode() in said(ended)[0]
@@ -220,9 +220,7 @@ DAMAGES: list[Callable[[Path], None]] = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_copy_that_somebody_damages_is_given_up(
-    pod: Pod, shared: Path, damage: Callable[[Path], None]
-) -> None:
+async def test_damaged_copy_is_given_up(pod: Pod, shared: Path, damage: Callable[[Path], None]) -> None:
     async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
         await first_bytes(shared)
         damage(shared)
@@ -234,7 +232,7 @@ async def test_a_copy_that_somebody_damages_is_given_up(
 
 
 @pytest.mark.parametrize("before", [fifo, link])
-async def test_what_lies_at_its_place_before_is_replaced_and_not_followed(
+async def test_existing_file_or_link_is_replaced_not_followed(
     pod: Pod, shared: Path, before: Callable[[Path], None]
 ) -> None:
     folder(shared.parent)
@@ -245,7 +243,7 @@ async def test_what_lies_at_its_place_before_is_replaced_and_not_followed(
     assert bytes_of(shared) == SLOW_OUTPUT
 
 
-async def test_a_folder_at_its_place_is_left_there(pod: Pod, shared: Path) -> None:
+async def test_folder_in_place_of_the_copy_is_kept(pod: Pod, shared: Path) -> None:
     folder(shared)
     check_trouble(await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)}), 0)
 
@@ -263,7 +261,7 @@ def holders(file: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("ends_well", [True, False])
-async def test_a_volume_that_hangs_holds_up_neither_agent_nor_log_nor_the_end_for_long(
+async def test_hanging_volume_delays_neither_agent_nor_log(
     pod: Pod,
     shared: Path,
     ends_well: bool,  # noqa: FBT001

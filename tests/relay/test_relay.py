@@ -20,7 +20,7 @@ async def there(path: Path) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_stdin_stdout_stderr_and_exit_code_are_the_agents(pod: Pod) -> None:
+async def test_relay_passes_stdin_stdout_stderr_and_exit_code(pod: Pod) -> None:
     ended = await pod.run("sh", "-c", "cat; echo out; printf '%s\\n' 'bad  %s \\n thing' >&2; exit 3")
     assert ended.code == 3
     assert ended.stdout == b"the prompt\nout\n"
@@ -28,7 +28,7 @@ async def test_stdin_stdout_stderr_and_exit_code_are_the_agents(pod: Pod) -> Non
     assert summary(ended).exit_code == 3
 
 
-async def test_any_bytes_arrive_as_they_are_with_counts_and_digest(pod: Pod, tmp_path: Path) -> None:
+async def test_any_bytes_arrive_with_counts_and_digest(pod: Pod, tmp_path: Path) -> None:
     output = random.Random(1).randbytes(300_000).replace(b"\x1e", b"\n") + b"\n"  # noqa: S311
     (tmp_path / "output").write_bytes(output)
     ended = await pod.run("cat", str(tmp_path / "output"))
@@ -39,7 +39,7 @@ async def test_any_bytes_arrive_as_they_are_with_counts_and_digest(pod: Pod, tmp
 
 
 @pytest.mark.parametrize("slow", [False, True])
-async def test_3_mb_printed_right_before_exit_are_not_lost(pod: Pod, *, slow: bool) -> None:
+async def test_output_right_before_exit_is_not_lost(pod: Pod, *, slow: bool) -> None:
     async with pod.started("sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 0") as process:
         if slow:
             await asyncio.sleep(0.5)
@@ -47,20 +47,20 @@ async def test_3_mb_printed_right_before_exit_are_not_lost(pod: Pod, *, slow: bo
     assert ended.log == b"x" * 3_000_000 + b"\n"
 
 
-async def test_a_missing_last_newline_is_marked_not_invented(pod: Pod) -> None:
+async def test_missing_last_newline_is_marked(pod: Pod) -> None:
     ended = await pod.run("sh", "-c", "echo one; printf two")
     assert ended.log == b"one\ntwo" + MARK + b" n\n"
     assert (summary(ended).bytes, summary(ended).lines) == (7, 1)
 
 
-async def test_stderr_never_cuts_a_line_of_stdout(pod: Pod) -> None:
+async def test_stderr_never_splits_a_line_of_stdout(pod: Pod) -> None:
     ended = await pod.run("sh", "-c", "printf 'begin '; echo oops >&2; sleep 0.5; echo end; printf last >&2")
     assert ended.stdout == b"begin end\n"
     assert ended.stderr == [b"oops", b"last"]
     assert b"begin end\n" in ended.log
 
 
-async def test_a_flood_on_stderr_does_not_starve_stdout(pod: Pod) -> None:
+async def test_flood_of_stderr_does_not_starve_stdout(pod: Pod) -> None:
     ended = await pod.run(
         "sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done; echo out"
     )
@@ -68,7 +68,7 @@ async def test_a_flood_on_stderr_does_not_starve_stdout(pod: Pod) -> None:
     assert len(ended.stderr) == 2000
 
 
-async def test_sigterm_reaches_the_agent_and_its_exit_code_counts(pod: Pod) -> None:
+async def test_sigterm_reaches_the_agent_whose_exit_code_counts(pod: Pod) -> None:
     script = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     async with pod.started("sh", "-c", script) as process:
         assert process.stdout is not None
@@ -79,7 +79,7 @@ async def test_sigterm_reaches_the_agent_and_its_exit_code_counts(pod: Pod) -> N
     assert ended.log == b"bye\n"
 
 
-async def test_sigterm_is_passed_on_while_nobody_reads_the_log(pod: Pod, tmp_path: Path) -> None:
+async def test_sigterm_is_passed_on_while_the_log_is_blocked(pod: Pod, tmp_path: Path) -> None:
     told = f"trap 'echo stopped > {tmp_path}/told; exit 0' TERM"
     script = f"{told}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
     async with pod.started("sh", "-c", script) as process:
@@ -91,11 +91,11 @@ async def test_sigterm_is_passed_on_while_nobody_reads_the_log(pod: Pod, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "code"), [("KILL", 137), ("TERM", 143)])
-async def test_an_agent_ended_by_a_signal_gives_128_and_its_number(pod: Pod, name: str, code: int) -> None:
+async def test_agent_killed_by_a_signal_exits_with_128_plus_number(pod: Pod, name: str, code: int) -> None:
     assert (await pod.run("sh", "-c", f"kill -{name} $$")).code == code
 
 
-async def test_quiet_is_marked_with_counts_that_fit_each_other(pod: Pod, tmp_path: Path) -> None:
+async def test_bookmarks_during_silence_have_consistent_counts(pod: Pod, tmp_path: Path) -> None:
     script = f"echo a; echo b; until [ -e {tmp_path}/enough ]; do sleep 0.1; done"
     async with pod.started("sh", "-c", script, env={relay.BOOKMARK_SEC: "1"}) as process:
         assert process.stdout is not None
@@ -105,20 +105,20 @@ async def test_quiet_is_marked_with_counts_that_fit_each_other(pod: Pod, tmp_pat
     assert seen == [b"a\n", b"b\n", *[MARK + b" b 4 2\n"] * 2]
 
 
-async def test_a_command_that_is_not_there_is_told_in_the_shells_words(pod: Pod) -> None:
+async def test_missing_command_is_reported_by_the_shell(pod: Pod) -> None:
     ended = await pod.run("no-such-command")
     assert ended.code == 127
     assert any(b"no-such-command" in line for line in ended.stderr)
 
 
-async def test_a_prompt_that_is_not_there_is_told_with_what_to_check(pod: Pod, tmp_path: Path) -> None:
+async def test_missing_prompt_is_reported_with_a_next_step(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "prompt").unlink()
     ended = await pod.run("cat")
     assert ended.code == 66
     assert any(b"check the run Secret" in line for line in ended.stderr)
 
 
-async def test_an_agent_that_prints_too_much_is_ended_and_that_is_said(pod: Pod) -> None:
+async def test_agent_over_the_output_limit_is_stopped_and_reported(pod: Pod) -> None:
     ended = await pod.run(
         "sh", "-c", "while :; do echo xxxxxxxxxxxxxxxxxxxx; done", env={relay.LIMIT: "100000"}
     )
@@ -126,25 +126,25 @@ async def test_an_agent_that_prints_too_much_is_ended_and_that_is_said(pod: Pod)
     assert ended.code == 143
 
 
-async def test_something_left_in_the_background_holds_nothing_up(pod: Pod, tmp_path: Path) -> None:
+async def test_background_process_does_not_delay_the_end(pod: Pod, tmp_path: Path) -> None:
     ended = await pod.run("sh", "-c", f"sleep 100 & echo $! > {tmp_path}/left; echo done")
     assert ended.stdout == b"done\n"
     os.kill(int((tmp_path / "left").read_text(encoding="utf-8")), signal.SIGKILL)  # it was still there
 
 
-async def test_the_agent_sees_its_own_environment_and_none_of_the_relays(pod: Pod) -> None:
+async def test_agent_does_not_see_the_relays_variables(pod: Pod) -> None:
     ended = await pod.run("env")
     assert b"KEEP=kept" in ended.stdout
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_what_an_earlier_container_left_in_the_folder_ends_nothing(pod: Pod) -> None:
+async def test_files_of_an_earlier_container_are_ignored(pod: Pod) -> None:
     assert (await pod.run("echo", "first")).stdout == b"first\n"
     ended = await pod.run("sh", "-c", "sleep 0.7; echo second")
     assert ended.stdout == b"second\n"
 
 
-def test_the_script_is_sent_without_its_comments() -> None:
+def test_script_has_no_comments() -> None:
     assert not any(line.lstrip().startswith("#") for line in relay.script().splitlines())
     assert len(relay.script()) < 12_000
 
@@ -152,11 +152,11 @@ def test_the_script_is_sent_without_its_comments() -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "OOMKilled", "{", "[]", '{"relay":"other","bytes":1,"lines":1,"exit":0}']
 )
-def test_any_other_termination_message_is_no_summary(text: str | None) -> None:
+def test_other_termination_message_is_no_summary(text: str | None) -> None:
     assert relay.read_summary(text, NONCE) is None
 
 
-async def test_a_mark_on_the_shared_volume_says_that_the_relay_has_begun(pod: Pod, tmp_path: Path) -> None:
+async def test_start_mark_is_created(pod: Pod, tmp_path: Path) -> None:
     env = {relay.STARTED: str(tmp_path / "volume" / "run-starts"), relay.POD: "pod-uid"}
     mark = tmp_path / "volume" / "run-starts" / "pod-uid"
     ended = await pod.run("sh", "-c", f"until [ -e {mark} ]; do sleep 0.1; done; env", env=env)
@@ -166,13 +166,13 @@ async def test_a_mark_on_the_shared_volume_says_that_the_relay_has_begun(pod: Po
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_a_mark_that_cannot_be_made_harms_nothing(pod: Pod, tmp_path: Path) -> None:
+async def test_uncreatable_start_mark_does_not_harm(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = await pod.run("echo", "done", env={relay.STARTED: str(tmp_path / "file"), relay.POD: "pod-uid"})
     assert (ended.code, ended.stdout, ended.stderr) == (0, b"done\n", [])
 
 
-async def test_a_mark_follows_no_link(pod: Pod, tmp_path: Path) -> None:
+async def test_start_mark_follows_no_link(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("kept", encoding="utf-8")
     (tmp_path / "run-starts").mkdir()
     (tmp_path / "run-starts" / "pod-uid").symlink_to(tmp_path / "precious")

@@ -98,7 +98,7 @@ def content(capture: Path) -> bytes:
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name[9:]}-{path.name}")
-async def test_the_note_says_what_our_parser_reads(capture: Path, tmp_path: Path) -> None:
+async def test_summary_equals_what_the_parser_reads(capture: Path, tmp_path: Path) -> None:
     output = content(capture)
     final = final_result(output)
     reader = StreamReader()
@@ -109,7 +109,7 @@ async def test_the_note_says_what_our_parser_reads(capture: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", STREAMS)
-async def test_a_made_up_stream_is_noted_by_the_rule(name: str, tmp_path: Path) -> None:
+async def test_summary_of_made_up_streams_follows_the_rule(name: str, tmp_path: Path) -> None:
     output = STREAMS[name].encode("utf-8", "surrogatepass")
     assert set(await notes(tmp_path, output)) == {facts(final_result(output))}
 
@@ -167,14 +167,14 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_no_text_and_no_inner_key_is_taken_for_the_results(name: str, tmp_path: Path) -> None:
+async def test_summary_ignores_text_and_inner_keys(name: str, tmp_path: Path) -> None:
     odd = ODD[name]
     assert set(await notes(tmp_path, odd.output)) == {facts(RESULT if odd.is_final else None)}
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("version", ["captures", "captures-2.1.332"])
-async def test_a_torn_result_is_none(version: str, part: float, tmp_path: Path) -> None:
+async def test_summary_without_a_complete_result_is_empty(version: str, part: float, tmp_path: Path) -> None:
     output = content(FIXTURES / version / "02-tools-multiblock.ndjson")
     at = output.rstrip(b"\n").rfind(b"\n") + 1
     torn = output[: at + max(int((len(output) - 1 - at) * part), 1)]
@@ -185,18 +185,18 @@ async def test_a_torn_result_is_none(version: str, part: float, tmp_path: Path) 
     ("output", "last"),
     [(WHOLE, "result"), (WHOLE + ANSWERS, "answer"), (ANSWERS + WHOLE + line(INIT), "init"), (b"hi\n", None)],
 )
-async def test_what_came_last_is_noted(pod: Pod, output: bytes, last: str | None) -> None:
+async def test_summary_names_the_last_event(pod: Pod, output: bytes, last: str | None) -> None:
     assert (await note(pod, output)).last == last
 
 
-async def test_what_is_no_plain_word_or_number_is_left_out(pod: Pod) -> None:
+async def test_summary_omits_odd_values(pod: Pod) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
     assert noted(await note(pod, line(odd))) == (None, None, False, None)
     long = RESULT | {"session_id": "x" * 5_000}
     assert noted(await note(pod, line(long))) == (None, "success", False, 0.25)
 
 
-async def test_a_result_without_subtype_or_error_is_none_that_failed(pod: Pod) -> None:
+async def test_summary_of_a_result_without_is_error(pod: Pod) -> None:
     assert noted(await note(pod, line({"type": "result", "session_id": "s"}))) == ("s", None, False, None)
 
 
@@ -221,7 +221,7 @@ def events(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(outputs=st.lists(st.lists(events(), max_size=5).map(b"".join), min_size=6, max_size=6))
-async def test_any_events_in_any_order_are_noted_by_the_rule(
+async def test_summary_of_any_events_follows_the_rule(
     outputs: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     async with asyncio.TaskGroup() as group:
