@@ -1,5 +1,7 @@
 """What hosts and examples may import: the package's public names, and nothing behind them."""
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +11,11 @@ from pathlib import Path
 import pytest
 
 import paperclip_claude_k8s
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.bridge.methods import METHODS
+from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext
+from paperclip_claude_k8s.host.context import Agent, ExecutionContext, Runtime
+from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 
 PACKAGE = "paperclip_claude_k8s"
 ROOT = Path(__file__).parents[2]
@@ -68,3 +75,36 @@ def test_help_shows_every_public_name() -> None:
     ).stdout
     expected = (set(paperclip_claude_k8s.__all__) - {"__version__"}) | {"VERSION", "host-protocol.md"}
     assert {name for name in expected if name not in page} == set()
+
+
+def _undocumented(kind: type) -> Iterator[str]:
+    """Yield the methods without a docstring, and the fields that no docstring follows."""
+    (definition,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(definition, ast.ClassDef)
+    for node, following in zip(definition.body, [*definition.body[1:], None], strict=True):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if not ast.get_docstring(node):
+                yield node.name
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                if not isinstance(following, ast.Expr):
+                    yield name
+
+
+DOCUMENTED = (
+    *(Adapter, ExecutionContext, Agent, Runtime, ExecutionResult, Usage),
+    *(CheckupContext, Checkup, Check),
+)
+
+
+@pytest.mark.parametrize("kind", DOCUMENTED)
+def test_public_class_documents_every_field_and_method(kind: type) -> None:
+    names = {name for name in _undocumented(kind) if not name.startswith("_")}
+    assert names - {"model_config"} == set()
+
+
+def test_host_protocol_names_every_field_and_method() -> None:
+    page = (ROOT / "src" / PACKAGE / "docs" / "host-protocol.md").read_text(encoding="utf-8")
+    fields = {**ExecutionContext.model_fields, **ExecutionResult.model_fields}
+    names = {field.alias or name for name, field in fields.items()}
+    names |= {method.rpartition(".")[2] for method in METHODS}
+    assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()

@@ -63,6 +63,7 @@ class Check(_WireModel):
     code: str
     """Stable name of what was examined, such as `k8s_api_reachable`, or an error code of a run."""
     level: Level
+    """`info`, `warn` or `error`."""
     message: str
     """What was found."""
     detail: str | None = None
@@ -80,9 +81,13 @@ class Checkup(_WireModel):
     """The result of the environment test; `status` is the worst level of its checks."""
 
     adapter_type: str
+    """`claude_k8s`."""
     status: Status
+    """`pass`, `warn` or `fail`."""
     checks: tuple[Check, ...]
+    """All findings, also those that are fine."""
     tested_at: datetime
+    """When the test was made, in UTC."""
 
     @field_serializer("tested_at")
     def _iso(self, tested_at: datetime) -> str:

@@ -95,7 +95,9 @@ class ExecutionContext(_HostModel):
     run_id: Text
     """The host's id of this run. A second call with the same id adopts the Job of the first."""
     agent: Agent
+    """The agent that runs."""
     runtime: Annotated[Runtime, BeforeValidator(_map_or_empty)] = Field(default_factory=Runtime)
+    """The session to resume."""
     config: Map = Field(default_factory=dict, repr=False)
     """Settings by key (`docs/configuration.md`), secrets resolved."""
     context: Map = Field(default_factory=dict, repr=False)

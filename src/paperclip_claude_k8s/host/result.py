@@ -32,6 +32,7 @@ class Usage(_WireModel):
     input_tokens: int = 0
     """Cache writes included: the host has no field for them."""
     output_tokens: int = 0
+    """Tokens of the answers."""
     cached_input_tokens: int = 0
     """Cache reads; not part of `input_tokens`."""
 
@@ -65,6 +66,7 @@ class ExecutionResult(_WireModel):
     stopped cleanly (`{"kind": "interrupted", ...}`)."""
 
     usage: Usage | None = None
+    """Tokens of the run; None if the agent reported none."""
     usage_basis: Literal["per_run"] = "per_run"
     """Usage and cost are those of this run, not of the whole session."""
     session_id: str | None = None
@@ -72,6 +74,7 @@ class ExecutionResult(_WireModel):
     session_params: JsonMap | None = None
     """What a host stores for the next run: session id, working directory, bundle key, MCP identity."""
     session_display_id: str | None = None
+    """The session's name for people: its id."""
     clear_session: bool = False
     """The host should forget the session: it cannot be resumed."""
 
@@ -80,7 +83,9 @@ class ExecutionResult(_WireModel):
     biller: str | None = None
     """Who bills: `anthropic` or `aws_bedrock`."""
     model: str | None = None
+    """The model that the session reported, else the configured one."""
     billing_type: BillingType | None = None
+    """`api` for an API key, `metered_api` on Bedrock, `subscription` for a login."""
     cost_usd: float | None = None
     """Cost of this run in US dollars; None if the CLI's version gives no way to know it."""
 
