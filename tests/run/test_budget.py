@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_life import living
 from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.in_memory_runs import one_host
 from tests.support.runs import capture
 
 pytestmark = pytest.mark.looptime
@@ -48,9 +48,9 @@ async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, floa
     ("per_run_minute", "home_pod"), [pytest.param(0.2, 1, id="bookmarks"), pytest.param(1.0, 0, id="none")]
 )
 @pytest.mark.parametrize(("runs", "seconds"), [(1, 120), (1, 1200), (20, 120)])
-async def test_quiet_runs_stay_within_their_requests(
+async def test_quiet_runs_stay_within_the_request_budget(
     tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod: int
 ) -> None:
-    async with living(tmp_path, quiet_for(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
+    async with one_host(tmp_path, quiet_for(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
         made, minutes = await requests_of(fake, run, runs)
     assert made + home_pod * runs <= 5 * minutes + runs * (11 + per_run_minute * minutes), fake.calls.made

@@ -119,7 +119,7 @@ def _is_one_of_many(call: str, story: Story) -> bool:
 
 
 @pytest.mark.parametrize("name", STORIES)
-async def test_a_story_lists_every_call_of_its_life(tmp_path: Path, name: str) -> None:
+async def test_story_lists_every_call_of_its_run(tmp_path: Path, name: str) -> None:
     story = STORIES[name]
     async with under_rules(tmp_path, story) as (_, rules):
         host = Host(rules.fake, "host-one")
@@ -130,14 +130,14 @@ async def test_a_story_lists_every_call_of_its_life(tmp_path: Path, name: str) -
         assert rules.broken == []
 
 
-def test_every_method_of_the_port_is_called_in_some_story() -> None:
+def test_stories_cover_every_method_of_the_cluster_port() -> None:
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
     called = {re.split(r"[ (]", call)[0] for story in STORIES.values() for call in story.calls}
     assert methods - NOT_OF_A_RUN == called
 
 
 @pytest.mark.parametrize(("name", "call", "moment"), list(deaths()))
-async def test_a_host_that_dies_costs_no_result_and_leaves_nothing(
+async def test_host_that_dies_at_any_call_loses_no_result_and_leaves_nothing(
     tmp_path: Path, name: str, call: str, moment: Moment
 ) -> None:
     story = STORIES[name]

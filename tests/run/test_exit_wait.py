@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_hosts import two_hosts
-from tests.run.test_life import jobs_of, living
 from tests.support.captures import NEW, OLD, recorded
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
+from tests.support.in_memory_runs import WHOLE, jobs_of, one_host, two_hosts
 from tests.support.runs import Heard, capture, sidecar
 
 from paperclip_claude_k8s import relay
@@ -21,7 +20,6 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.run.exit_wait import MIN_STREAM_SECONDS, RETRY_INTERVAL, Agent, ExitWait
 
 pytestmark = pytest.mark.looptime
-WHOLE = capture("02")
 FACTS = sidecar("02")["facts"]
 NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
@@ -70,8 +68,8 @@ async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, Heard]
     return asyncio.get_running_loop().time() - began, result, heard
 
 
-async def test_an_agent_that_never_exits_is_stopped_and_its_result_stands(tmp_path: Path) -> None:
-    async with living(tmp_path, HANGS) as (fake, run):
+async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: Path) -> None:
+    async with one_host(tmp_path, HANGS) as (fake, run):
         took, result, heard = await lasting(run)
         assert 300 <= took < 310
         assert (result.exit_code, result.signal, result.error_code) == (0, None, None)
@@ -89,8 +87,8 @@ async def test_an_agent_that_never_exits_is_stopped_and_its_result_stands(tmp_pa
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_an_agent_that_exits_by_itself_just_in_time_is_left_alone(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
+async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) -> None:
+    async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
         took, result, heard = await lasting(run)
         assert 299 <= took < 303
         assert result.exit_code == 0
@@ -98,19 +96,19 @@ async def test_an_agent_that_exits_by_itself_just_in_time_is_left_alone(tmp_path
         assert "did not exit" not in heard.status
 
 
-async def test_any_output_after_the_result_begins_the_grace_anew(tmp_path: Path) -> None:
+async def test_output_after_the_result_restarts_the_grace(tmp_path: Path) -> None:
     late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "nobody_knows", "uuid": "u"})))
-    async with living(tmp_path, Life(output=late, ends_at=TEN_HOURS)) as (_, run):
+    async with one_host(tmp_path, Life(output=late, ends_at=TEN_HOURS)) as (_, run):
         took, result, _ = await lasting(run)
         assert 800 <= took < 810
         assert warnings(result) == [STOPPED]
 
 
-async def test_a_new_turn_is_not_cut_short_however_long_it_takes(tmp_path: Path) -> None:
+async def test_new_turn_is_never_cut_short(tmp_path: Path) -> None:
     second = turn("second")
     answer_at = second.index(b"\n") + 1
     output = ((0.0, turn("first")), (200.0, second[:answer_at]), (5000.0, second[answer_at:]))
-    async with living(tmp_path, Life(output=output, ends_at=TEN_HOURS)) as (_, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=TEN_HOURS)) as (_, run):
         took, result, _ = await lasting(run)
         assert 5300 <= took < 5310
         assert result.summary == "second"
@@ -118,12 +116,12 @@ async def test_a_new_turn_is_not_cut_short_however_long_it_takes(tmp_path: Path)
 
 
 @pytest.mark.parametrize("folder", [OLD, NEW])
-async def test_a_background_task_that_is_open_is_waited_for(tmp_path: Path, folder: str) -> None:
+async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: str) -> None:
     whole = recorded("23a-background-bash", folder)[0]
     lines = whole.splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
-    async with living(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
         took, result, heard = await lasting(run)
         assert 5001 <= took < 5010
         assert result.exit_code == 0
@@ -131,64 +129,64 @@ async def test_a_background_task_that_is_open_is_waited_for(tmp_path: Path, fold
         assert heard.stdout.encode() == whole
 
 
-async def test_a_sub_agent_without_task_events_is_waited_for_as_long_as_it_may_be_silent(
+async def test_sub_agent_without_task_events_extends_the_grace(
     tmp_path: Path,
 ) -> None:
     works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
     life = Life(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
-    async with living(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, life) as (_, run):
         took, result, _ = await lasting(run)
         assert 1000 <= took < 1010
         assert warnings(result) == [STOPPED]
 
 
-async def test_the_time_limit_holds_while_a_background_task_is_open(tmp_path: Path) -> None:
+async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> None:
     lines = recorded("23a-background-bash", NEW)[0].splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     life = Life(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
-    async with living(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, life) as (_, run):
         took, result, _ = await lasting(run, config={"timeoutSec": 1000})
         assert 1000 <= took < 1010
         assert result.error_code == "timeout"
         assert result.summary == "Background work started and partly done."
 
 
-async def test_a_wake_up_that_is_pending_is_waited_for(tmp_path: Path) -> None:
+async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
-    async with living(tmp_path, Life(output=output, ends_at=106.0)) as (_, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=106.0)) as (_, run):
         took, result, _ = await lasting(run, config={"resultGraceSec": 10})
         assert 106 <= took < 110
         assert result.summary == "awake"
         assert warnings(result) == []
 
 
-async def test_a_wake_up_that_never_comes_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
+async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
     life = Life(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
-    async with living(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, life) as (_, run):
         took, result, _ = await lasting(run)
         assert 960 <= took < 970
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
 
 
-async def test_a_wake_up_outlives_the_turn_of_a_task_that_ends_before_it(tmp_path: Path) -> None:
+async def test_wake_up_outlives_the_turn_of_a_task(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
-    async with living(tmp_path, Life(output=output, ends_at=1051.0)) as (_, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=1051.0)) as (_, run):
         _, result, _ = await lasting(run)
         assert result.summary == "awake"
         assert warnings(result) == []
 
 
-async def test_without_a_grace_nothing_is_stopped(tmp_path: Path) -> None:
-    async with living(tmp_path, HANGS) as (_, run):
+async def test_grace_of_zero_stops_nothing(tmp_path: Path) -> None:
+    async with one_host(tmp_path, HANGS) as (_, run):
         took, result, _ = await lasting(run, config={"resultGraceSec": 0})
         assert took >= TEN_HOURS
         assert result.exit_code == 0
         assert warnings(result) == []
 
 
-async def test_a_time_limit_after_the_final_result_keeps_what_the_result_said(tmp_path: Path) -> None:
-    async with living(tmp_path, HANGS) as (fake, run):
+async def test_time_limit_after_the_final_result_keeps_the_result(tmp_path: Path) -> None:
+    async with one_host(tmp_path, HANGS) as (fake, run):
         took, result, _ = await lasting(run, config={"timeoutSec": 100})
         assert 100 <= took < 110
         assert (result.error_code, result.timed_out) == ("timeout", True)
@@ -196,8 +194,8 @@ async def test_a_time_limit_after_the_final_result_keeps_what_the_result_said(tm
         assert jobs_of(fake) == 0
 
 
-async def test_a_stop_after_the_final_result_keeps_what_the_result_said(tmp_path: Path) -> None:
-    async with living(tmp_path, HANGS) as (fake, run):
+async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> None:
+    async with one_host(tmp_path, HANGS) as (fake, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(100, stop.set)
         took, result, _ = await lasting(run, signal=stop)
@@ -209,9 +207,9 @@ async def test_a_stop_after_the_final_result_keeps_what_the_result_said(tmp_path
         assert jobs_of(fake) == 0
 
 
-async def test_a_failed_result_stands_as_well(tmp_path: Path) -> None:
+async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
     life = Life(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
-    async with living(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, life) as (fake, run):
         took, result, _ = await lasting(run)
         assert 300 <= took < 310
         assert result.error_code == "max_turns_exhausted"
@@ -219,9 +217,9 @@ async def test_a_failed_result_stands_as_well(tmp_path: Path) -> None:
         assert jobs_of(fake) == 0
 
 
-async def test_an_agent_that_begins_a_turn_as_it_is_stopped_was_cut_short(tmp_path: Path) -> None:
+async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> None:
     life = Life(output=((0.0, turn("first")),), ends_at=TEN_HOURS, dies_in=10.0)
-    async with living(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, life) as (fake, run):
         asyncio.get_running_loop().call_later(305, prints_more, fake, printed(INIT))
         _, result, _ = await lasting(run)
         assert result.error_code == "claude_truncated"
@@ -234,16 +232,16 @@ def prints_more(fake: FakeCluster, lines: bytes) -> None:
     StreamWriter(log, "stdout").feed(lines)
 
 
-async def test_an_agent_that_ignores_sigterm_is_told_so(tmp_path: Path) -> None:
+async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
     deaf = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
-    async with living(tmp_path, deaf) as (_, run):
+    async with one_host(tmp_path, deaf) as (_, run):
         _, result, heard = await lasting(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
         assert "stopped: its Pod was not proven gone within 45s\n" in heard.status
 
 
-async def test_an_adopted_agent_is_given_the_grace_from_when_its_new_host_hears_it(tmp_path: Path) -> None:
+async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, HANGS) as (fake, one, two):
         async with started(one, 200):
             await one.adapter.shutdown()
@@ -258,10 +256,10 @@ async def test_an_adopted_agent_is_given_the_grace_from_when_its_new_host_hears_
         assert jobs_of(fake) == 0
 
 
-async def test_an_agent_that_cannot_be_heard_is_not_stopped(tmp_path: Path) -> None:
+async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
     """It goes on while the API server is out of reach: nobody may take that for silence."""
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
-    async with living(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
         took, result, _ = await lasting(run)
         assert 2001 <= took < 2010
@@ -269,8 +267,8 @@ async def test_an_agent_that_cannot_be_heard_is_not_stopped(tmp_path: Path) -> N
         assert STOPPED not in warnings(result)
 
 
-async def test_an_agent_that_hangs_through_an_outage_is_stopped_after_it(tmp_path: Path) -> None:
-    async with living(tmp_path, HANGS) as (fake, run):
+async def test_agent_that_hangs_is_stopped_after_an_outage(tmp_path: Path) -> None:
+    async with one_host(tmp_path, HANGS) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
         took, result, _ = await lasting(run)
         assert 650 <= took < 700
@@ -292,12 +290,10 @@ def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
 
 
 @pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
-async def test_an_agent_whose_log_cannot_be_read_is_not_stopped(
-    tmp_path: Path, readable_again: float
-) -> None:
+async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, readable_again: float) -> None:
     second = turn("second")
     output = ((0.0, turn("first")), *lines_of(200, second[:-200]), (2000.0, second[-200:]))
-    async with living(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
@@ -313,18 +309,18 @@ def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
     return f"\x1e{env[relay.NONCE]} b {len(so_far)} {so_far.count(NEWLINE)}\n".encode()
 
 
-async def test_the_relay_s_bookmarks_are_no_output_of_the_agent(tmp_path: Path) -> None:
+async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
     def life(pod: dict[str, Any]) -> Life:
         marks = tuple((at, bookmark(pod, WHOLE)) for at in range(20, 2000, 20))
         return Life(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
 
-    async with living(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, life) as (_, run):
         took, result, _ = await lasting(run)
         assert 300 <= took < 310
         assert warnings(result) == [STOPPED]
 
 
-async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nobody(tmp_path: Path) -> None:
+async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> None:
     """The log could not be read for a while, and was rotated meanwhile; the relay's count tells the loss."""
     first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
     lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
@@ -334,7 +330,7 @@ async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nob
         hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
         return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
-    async with living(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, life) as (fake, run):
         fake.faults.rotate_log_at = 2000
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
@@ -348,8 +344,8 @@ async def test_a_result_that_a_lost_part_of_the_log_may_have_overtaken_stops_nob
         assert STOPPED not in warnings(result)
 
 
-async def test_an_agent_whose_exit_shows_late_was_not_stopped(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
+async def test_agent_whose_exit_is_reported_late_was_not_stopped(tmp_path: Path) -> None:
+    async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
         fake.faults.status_delay = 100.0
         took, result, heard = await lasting(run)
         assert 399 <= took < 410
@@ -382,7 +378,7 @@ class Silent:
         (True, None, RETRY_INTERVAL, False),
     ],
 )
-async def test_only_an_agent_that_is_heard_and_seen_is_stopped(
+async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     runs: bool | None,  # noqa: FBT001  # a row of the table
     opened: float | None,
     pause: float | None,
@@ -411,9 +407,9 @@ class Slow(Heard):
         await super().on_log(stream, text)
 
 
-async def test_a_slow_host_is_not_taken_for_a_silent_agent(tmp_path: Path) -> None:
+async def test_slow_host_callback_does_not_count_as_silence(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
-    async with living(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
+    async with one_host(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
         _, result, _ = await lasting(run, heard=Slow())
         assert result.summary == "second"
         assert warnings(result) == []

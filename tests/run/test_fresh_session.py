@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host
-from tests.support.runs import capture
+from tests.support.in_memory_runs import WHOLE
 
 pytestmark = pytest.mark.looptime
-WHOLE = capture("02")
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 RUNTIME = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
 INIT = {"type": "system", "subtype": "init", "session_id": SESSION, "model": "m"}
@@ -29,7 +28,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-async def test_a_resumed_session_that_is_refused_for_good_is_tried_afresh(kind: str, tmp_path: Path) -> None:
+async def test_refused_session_is_retried_with_a_fresh_one(kind: str, tmp_path: Path) -> None:
     def life(pod: Any) -> Life:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
         return Life(output=((0.0, REFUSALS[kind][0] if resumes else WHOLE),), exit_code=int(resumes))
@@ -44,7 +43,7 @@ async def test_a_resumed_session_that_is_refused_for_good_is_tried_afresh(kind: 
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_what_the_refused_attempt_used_is_the_run_s_too(tmp_path: Path) -> None:
+async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
     paid = json.loads(REFUSALS["image"][0].split(b"\n")[1]) | {
         "uuid": "u",
         "total_cost_usd": 7.0,
@@ -68,7 +67,7 @@ async def test_what_the_refused_attempt_used_is_the_run_s_too(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-async def test_a_fresh_session_that_is_refused_is_told_at_once(kind: str, tmp_path: Path) -> None:
+async def test_refused_fresh_session_is_not_retried(kind: str, tmp_path: Path) -> None:
     said, code = REFUSALS[kind]
     async with FakeCluster.start(tmp_path, Life(output=((0.0, said),), exit_code=1)) as fake:
         host = Host(fake, "host-one")

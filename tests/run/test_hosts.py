@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,44 +9,24 @@ from typing import Any
 import pytest
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host, jobs, leases, started
-from tests.support.runs import Heard, capture
+from tests.support.in_memory_runs import (
+    LONG,
+    PARTIAL,
+    SESSION,
+    UNKNOWN_SESSION,
+    WHOLE,
+    assert_whole,
+    two_hosts,
+)
+from tests.support.runs import Heard
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
-from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
-WHOLE = capture("02")
-HALF = WHOLE[: WHOLE.index(b'{"type":"result"')]
-LONG = Life(output=((0.0, HALF), (300.0, WHOLE[len(HALF) :])), ends_at=301.0)
-SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
-UNKNOWN_SESSION = (
-    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
-    b'"errors":["No conversation found with session ID: asked"]}\n'
-)
 
 
-@asynccontextmanager
-async def two_hosts(
-    folder: Path, life: Life | Callable[[Any], Life]
-) -> AsyncIterator[tuple[FakeCluster, Host, Host]]:
-    async with FakeCluster.start(folder, life) as fake:
-        one, two = Host(fake, "host-one"), Host(fake, "host-two")
-        try:
-            yield fake, one, two
-        finally:
-            one.line.mend()
-            await one.adapter.shutdown()
-            await two.adapter.shutdown()
-
-
-def assert_whole(result: ExecutionResult, heard: Heard) -> None:
-    assert result.error_message is None
-    assert heard.stdout.encode() == WHOLE
-    assert result.session_id is not None
-
-
-async def test_a_run_holds_its_slot_and_gives_everything_back(tmp_path: Path) -> None:
+async def test_run_holds_its_slot_lease_and_releases_it(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one) as task:
             assert leases(fake, "slot") == ["host-one/run-1"]
@@ -59,7 +37,7 @@ async def test_a_run_holds_its_slot_and_gives_everything_back(tmp_path: Path) ->
         assert jobs(fake) == []
 
 
-async def test_a_long_run_renews_one_lease_and_nothing_else(tmp_path: Path) -> None:
+async def test_long_run_renews_a_single_lease(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one):
         before = fake.calls.count("update", "leases")
         await asyncio.sleep(200)
@@ -67,7 +45,7 @@ async def test_a_long_run_renews_one_lease_and_nothing_else(tmp_path: Path) -> N
         assert len(leases(fake, "slot")) == 1
 
 
-async def test_a_run_that_is_cancelled_while_it_gives_its_slot_back_leaves_no_lease(tmp_path: Path) -> None:
+async def test_run_cancelled_while_releasing_its_slot_leaves_no_lease(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, LONG) as fake, asyncio.TaskGroup() as group:
 
         def cut_off(call: str, moment: Moment) -> bool:
@@ -84,7 +62,7 @@ async def test_a_run_that_is_cancelled_while_it_gives_its_slot_back_leaves_no_le
         assert leases(fake, "slot") == leases(fake, "process") == []
 
 
-async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp_path: Path) -> None:
+async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as task:
             await one.adapter.shutdown()
@@ -99,7 +77,7 @@ async def test_the_next_process_adopts_the_same_run_at_once_after_a_shutdown(tmp
         assert jobs(fake) == []
 
 
-async def test_a_living_job_without_a_secret_is_adopted_and_not_taken_for_unopened(tmp_path: Path) -> None:
+async def test_started_job_without_its_secret_is_adopted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "secrets"))
         async with started(one):
@@ -112,7 +90,7 @@ async def test_a_living_job_without_a_secret_is_adopted_and_not_taken_for_unopen
         assert "Reattaching" in heard.status
 
 
-async def test_another_run_of_the_same_task_adopts_the_orphan_and_relabels_it(tmp_path: Path) -> None:
+async def test_orphan_is_adopted_and_relabelled_by_a_run_of_its_task(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
             first.cancel()
@@ -125,7 +103,7 @@ async def test_another_run_of_the_same_task_adopts_the_orphan_and_relabels_it(tm
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_an_adopted_run_is_cancelled_like_any_other(tmp_path: Path) -> None:
+async def test_adopted_run_can_be_cancelled(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
@@ -134,11 +112,11 @@ async def test_an_adopted_run_is_cancelled_like_any_other(tmp_path: Path) -> Non
                 stop.set()
                 result, heard = await second
         assert result.error_code == "cancelled"
-        assert heard.stdout.encode() == HALF
+        assert heard.stdout.encode() == PARTIAL
         assert jobs(fake) == []
 
 
-async def test_a_process_that_vanished_is_waited_for_and_then_its_run_adopted(tmp_path: Path) -> None:
+async def test_run_of_a_vanished_process_is_adopted_after_its_lease_expired(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
             one.vanish()
@@ -155,7 +133,7 @@ async def test_a_process_that_vanished_is_waited_for_and_then_its_run_adopted(tm
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_a_process_that_comes_back_leaves_the_job_it_lost_alone(tmp_path: Path) -> None:
+async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         lost = Heard()
         async with asyncio.TaskGroup() as group:
@@ -175,7 +153,7 @@ async def test_a_process_that_comes_back_leaves_the_job_it_lost_alone(tmp_path: 
 
 
 @pytest.mark.parametrize("run", ["run-1", "run-2"])
-async def test_while_the_holder_lives_nobody_adopts(tmp_path: Path, run: str) -> None:
+async def test_job_with_a_live_holder_is_not_adopted(tmp_path: Path, run: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
             result, _ = await two.run(runId=run)
@@ -186,7 +164,7 @@ async def test_while_the_holder_lives_nobody_adopts(tmp_path: Path, run: str) ->
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_a_run_waits_for_its_slot_as_long_as_it_was_told(tmp_path: Path) -> None:
+async def test_run_waits_for_its_slot_for_concurrency_wait_sec(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
             result, heard = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
@@ -195,7 +173,7 @@ async def test_a_run_waits_for_its_slot_as_long_as_it_was_told(tmp_path: Path) -
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_other_tasks_of_an_agent_may_run_at_once_if_the_scope_is_the_task(
+async def test_task_scope_lets_other_tasks_run_concurrently(
     tmp_path: Path,
 ) -> None:
     config = {"concurrencyScope": "task"}
@@ -220,7 +198,7 @@ async def finished_unheard(fake: FakeCluster, one: Host) -> None:
     "more",
     [{}, {"runId": "run-2"}, {"runId": "run-2", "context": {"taskId": "task-1", "retryOfRunId": "run-1"}}],
 )
-async def test_a_result_nobody_took_answers_the_same_wake(tmp_path: Path, more: dict[str, Any]) -> None:
+async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict[str, Any]) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         began = asyncio.get_running_loop().time()
@@ -233,7 +211,7 @@ async def test_a_result_nobody_took_answers_the_same_wake(tmp_path: Path, more: 
         assert jobs(fake) == []
 
 
-async def test_a_result_of_one_task_is_never_the_answer_of_another(tmp_path: Path) -> None:
+async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> None:
     """The wake's text is equal: what differs is the task alone."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
@@ -245,9 +223,7 @@ async def test_a_result_of_one_task_is_never_the_answer_of_another(tmp_path: Pat
 
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
-async def test_a_run_whose_id_is_no_label_takes_no_other_such_run_for_its_own(
-    tmp_path: Path, task: str
-) -> None:
+async def test_runs_with_ids_that_are_no_labels_are_kept_apart(tmp_path: Path, task: str) -> None:
     """No label tells "@@@" from "###"; the names of their Jobs do."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, runId="@@@") as first:
@@ -266,7 +242,7 @@ async def test_a_run_whose_id_is_no_label_takes_no_other_such_run_for_its_own(
 
 
 @pytest.mark.parametrize("seconds", [1, 300])
-async def test_a_run_whose_id_is_no_label_knows_its_own_earlier_attempt(
+async def test_run_with_an_id_that_is_no_label_finds_its_earlier_attempt(
     tmp_path: Path, seconds: float
 ) -> None:
     bare: dict[str, Any] = {"runId": "@@@", "context": {}}
@@ -286,7 +262,7 @@ def lose_pods(fake: FakeCluster) -> None:
         fake.store.remove(PODS, "paperclip", pod["metadata"]["name"])
 
 
-async def test_a_finished_job_whose_pod_is_gone_is_told_at_once(tmp_path: Path) -> None:
+async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         lose_pods(fake)
@@ -301,7 +277,7 @@ async def test_a_finished_job_whose_pod_is_gone_is_told_at_once(tmp_path: Path) 
         assert jobs(fake) == []
 
 
-async def test_a_job_that_outlived_its_deadline_unheard_is_a_timeout(tmp_path: Path) -> None:
+async def test_unobserved_job_past_its_deadline_is_a_timeout(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         lose_pods(fake)
@@ -317,7 +293,7 @@ async def test_a_job_that_outlived_its_deadline_unheard_is_a_timeout(tmp_path: P
         assert jobs(fake) == []
 
 
-async def test_a_result_that_only_the_volume_still_holds_is_not_lost(tmp_path: Path) -> None:
+async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
     file = tmp_path / "volume" / "run-logs" / "co" / "agent-1" / "run-1.ndjson"
     file.parent.mkdir(parents=True)
     file.write_bytes(WHOLE)
@@ -337,7 +313,7 @@ async def test_a_result_that_only_the_volume_still_holds_is_not_lost(tmp_path: P
         assert jobs(fake) == []
 
 
-async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_path: Path) -> None:
+async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
     """Its host died with the answer; the Job was retained."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         first, _ = await one.run(config={"retainJobs": True})
@@ -350,7 +326,7 @@ async def test_a_run_that_was_answered_and_is_asked_again_is_answered_again(tmp_
         assert jobs(fake) == []
 
 
-async def test_an_earlier_job_of_this_run_that_is_leaving_is_let_go_first(tmp_path: Path) -> None:
+async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         lose_pods(fake)
@@ -367,7 +343,7 @@ async def test_an_earlier_job_of_this_run_that_is_leaving_is_let_go_first(tmp_pa
         assert jobs(fake) == []
 
 
-async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path: Path) -> None:
+async def test_job_name_taken_by_another_run_fails_the_run(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one) as first:
             (job,) = jobs(fake)
@@ -384,7 +360,7 @@ async def test_a_name_that_another_run_has_taken_is_told_and_left_alone(tmp_path
 
 
 @pytest.mark.parametrize("leases_allowed", ["leases", "no leases"])
-async def test_of_two_adopters_at_the_same_moment_one_wins(tmp_path: Path, leases_allowed: str) -> None:
+async def test_one_of_two_concurrent_adopters_wins(tmp_path: Path, leases_allowed: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         if leases_allowed == "no leases":
             fake.faults.denied.add(("create", "leases"))
@@ -402,8 +378,8 @@ async def test_of_two_adopters_at_the_same_moment_one_wins(tmp_path: Path, lease
         assert jobs(fake) == []
 
 
-async def test_a_job_under_deletion_holds_the_slot_as_long_as_its_pod_writes(tmp_path: Path) -> None:
-    stubborn = Life(output=((0.0, HALF), (300.0, WHOLE[len(HALF) :])), ends_at=301.0, on_sigterm=None)
+async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path) -> None:
+    stubborn = Life(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0, on_sigterm=None)
     lives = iter([stubborn, LONG])
     async with two_hosts(tmp_path, lambda _pod: next(lives)) as (fake, one, two):
         async with started(one) as first:
@@ -421,7 +397,7 @@ async def test_a_job_under_deletion_holds_the_slot_as_long_as_its_pod_writes(tmp
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_a_watch_that_hangs_delays_the_end_by_half_a_minute_at_most(tmp_path: Path) -> None:
+async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
             one.line.hears_watches.clear()
@@ -431,7 +407,7 @@ async def test_a_watch_that_hangs_delays_the_end_by_half_a_minute_at_most(tmp_pa
         assert jobs(fake) == []
 
 
-async def test_a_new_wake_gets_a_new_run_that_goes_on_with_the_session(tmp_path: Path) -> None:
+async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Something new."}
@@ -448,7 +424,7 @@ async def test_a_new_wake_gets_a_new_run_that_goes_on_with_the_session(tmp_path:
         assert "belongs to a different wake" in heard.status
 
 
-async def test_a_session_that_cannot_be_resumed_is_tried_once_more_afresh(tmp_path: Path) -> None:
+async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) -> None:
     def life(pod: Any) -> Life:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
         return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
@@ -466,7 +442,7 @@ async def test_a_session_that_cannot_be_resumed_is_tried_once_more_afresh(tmp_pa
         assert jobs(fake) == []
 
 
-async def test_a_fresh_session_that_fails_too_is_told_and_not_tried_again(tmp_path: Path) -> None:
+async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
     life = Life(output=((0.0, UNKNOWN_SESSION),), exit_code=1)
     async with two_hosts(tmp_path, life) as (fake, one, _):
         result, _ = await one.run(runtime={"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}})
@@ -476,9 +452,7 @@ async def test_a_fresh_session_that_fails_too_is_told_and_not_tried_again(tmp_pa
 
 
 @pytest.mark.parametrize("verb", ["create", "update"])
-async def test_without_the_right_to_leases_it_is_said_once_and_the_job_names_its_holder(
-    tmp_path: Path, verb: str
-) -> None:
+async def test_without_leases_a_warning_and_holder_annotations(tmp_path: Path, verb: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
         if verb == "update":
@@ -499,7 +473,7 @@ async def test_without_the_right_to_leases_it_is_said_once_and_the_job_names_its
         assert heard.status.count("Leases cannot be used") == 1
 
 
-async def test_without_leases_an_orphan_is_adopted_after_three_minutes_unseen(
+async def test_without_leases_an_orphan_is_adopted_after_three_minutes(
     tmp_path: Path,
 ) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
@@ -514,7 +488,7 @@ async def test_without_leases_an_orphan_is_adopted_after_three_minutes_unseen(
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_a_cancel_while_waiting_for_the_slot_ends_the_wait(tmp_path: Path) -> None:
+async def test_cancel_ends_the_wait_for_the_slot(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one):
         async with started(two, 5, runId="run-2", signal=stop, config={"concurrencyWaitSec": 900}) as second:
@@ -526,7 +500,7 @@ async def test_a_cancel_while_waiting_for_the_slot_ends_the_wait(tmp_path: Path)
 
 
 @pytest.mark.parametrize("after", [0.0005, 0.0015, 0.0025, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075])
-async def test_a_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, after: float) -> None:
+async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path, after: float) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
@@ -539,7 +513,7 @@ async def test_a_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Pat
         assert leases(fake, "slot") == []
 
 
-async def test_old_leases_of_processes_that_died_are_swept_with_their_slots(tmp_path: Path) -> None:
+async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         one.vanish()
         first.cancel()
@@ -551,7 +525,7 @@ async def test_old_leases_of_processes_that_died_are_swept_with_their_slots(tmp_
             assert leases(fake, "slot") == ["host-two/run-1"]
 
 
-async def test_the_slot_of_a_long_run_is_not_swept(tmp_path: Path) -> None:
+async def test_slot_lease_of_a_long_run_is_not_deleted(tmp_path: Path) -> None:
     """It was written once, hours ago; its process renews its own Lease."""
 
     def age(lease: Any) -> None:
@@ -566,7 +540,7 @@ async def test_the_slot_of_a_long_run_is_not_swept(tmp_path: Path) -> None:
             assert sorted(leases(fake, "process")) == ["host-one", "host-two"]
 
 
-async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(tmp_path: Path) -> None:
+async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
@@ -588,7 +562,7 @@ async def test_a_job_left_before_its_secret_was_there_is_deleted_and_made_anew(t
         ("delete", "leases"),
     ],
 )
-async def test_a_create_whose_answer_was_lost_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
+async def test_create_with_a_lost_answer_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         one.line.loses_answer_of = (verb, resource)
         result, heard = await one.run()
@@ -601,8 +575,8 @@ async def test_a_create_whose_answer_was_lost_makes_one_job(tmp_path: Path, verb
         assert leases(fake, "slot") == []
 
 
-async def test_waiting_for_a_run_uses_up_no_patience_with_its_pod(tmp_path: Path) -> None:
-    lives = iter([Life(output=((0.0, HALF),), ends_at=9e9, dies_in=12.0)])
+async def test_wait_for_a_run_does_not_shorten_the_wait_for_its_pod(tmp_path: Path) -> None:
+    lives = iter([Life(output=((0.0, PARTIAL),), ends_at=9e9, dies_in=12.0)])
 
     def life(_pod: Any) -> Life:
         return next(lives, Life(output=((0.0, WHOLE),), ends_at=2.0))

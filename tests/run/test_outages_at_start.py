@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_delivery import Bench, opened
-from tests.run.test_life import GOOD, QUIET, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
+from tests.support.home_cluster import HomeCluster, home_cluster
+from tests.support.in_memory_runs import GOOD, QUIET, jobs_of, one_host
 from tests.support.runs import Heard, capture
 
 from paperclip_claude_k8s.base.settings import Timings
@@ -23,30 +23,30 @@ OVERLOADED = (408, 425, 429, 500, 502, 503, 504)
 
 
 @asynccontextmanager
-async def at_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, Bench]]:
-    async with opened(folder) as bench:
-        yield bench.fake, bench
+async def at_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, HomeCluster]]:
+    async with home_cluster(folder) as home:
+        yield home.fake, home
 
 
 def assert_may_be_tried_again(result: ExecutionResult, code: str) -> None:
     assert (result.error_code, result.error_family) == (code, "transient_upstream")
 
 
-async def test_an_api_server_that_comes_back_within_the_budget_costs_only_time(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as (fake, bench):
+async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as (fake, home):
         fake.go_down(BUDGET / 2)
-        result, heard = await bench.run()
+        result, heard = await home.run()
         assert result.error_message is None
         assert heard.stdout.encode() == capture("02")
 
 
-async def test_a_home_pod_that_is_out_of_reach_is_waited_for_and_then_told_as_an_outage(
+async def test_unreachable_server_at_home_pod_read_is_an_outage(
     tmp_path: Path,
 ) -> None:
-    async with at_home(tmp_path) as (fake, bench):
+    async with at_home(tmp_path) as (fake, home):
         fake.go_down(3600)
         began = asyncio.get_running_loop().time()
-        result, _ = await bench.run()
+        result, _ = await home.run()
         waited = asyncio.get_running_loop().time() - began
         assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
         assert BUDGET - Timings().retry_cap <= waited <= BUDGET
@@ -59,12 +59,10 @@ async def test_a_home_pod_that_is_out_of_reach_is_waited_for_and_then_told_as_an
 
 
 @pytest.mark.parametrize("status", OVERLOADED)
-async def test_a_home_pod_behind_an_overloaded_server_is_told_as_an_outage(
-    tmp_path: Path, status: int
-) -> None:
-    async with at_home(tmp_path) as (fake, bench):
+async def test_overloaded_server_at_home_pod_read_is_an_outage(tmp_path: Path, status: int) -> None:
+    async with at_home(tmp_path) as (fake, home):
         fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
-        result, _ = await bench.run()
+        result, _ = await home.run()
         assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
         assert "too much to do" in (result.error_message or "")
         assert "set `image`" not in (result.error_message or "")
@@ -78,22 +76,22 @@ async def test_a_home_pod_behind_an_overloaded_server_is_told_as_an_outage(
         (403, 'admission webhook "x" denied the request', "set `image`"),
     ],
 )
-async def test_a_home_pod_that_is_refused_is_told_at_once_and_for_good(
+async def test_forbidden_home_pod_fails_at_once_for_good(
     tmp_path: Path, status: int, words: str, hint: str
 ) -> None:
-    async with at_home(tmp_path) as (fake, bench):
+    async with at_home(tmp_path) as (fake, home):
         fake.faults.refuse("get", "pods", status, times=10_000, message=words)
         began = asyncio.get_running_loop().time()
-        result, _ = await bench.run()
+        result, _ = await home.run()
         assert asyncio.get_running_loop().time() - began < 1
         assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
         assert hint in (result.error_message or "")
 
 
-async def test_a_home_pod_that_does_not_exist_is_told_at_once_and_for_good(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as (fake, bench):
+async def test_missing_home_pod_fails_at_once_for_good(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as (fake, home):
         fake.store.remove(PODS, NAMESPACE, "home-0")
-        result, _ = await bench.run()
+        result, _ = await home.run()
         assert (result.error_code, result.error_family) == ("k8s_home_pod_unavailable", None)
         assert "there is no such Pod" in (result.error_message or "")
         assert "set `image`" in (result.error_message or "")
@@ -109,10 +107,10 @@ async def test_a_home_pod_that_does_not_exist_is_told_at_once_and_for_good(tmp_p
     ],
 )
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_every_call_before_the_start_is_told_as_an_outage(
+async def test_outage_at_any_call_before_the_start_is_retryable(
     tmp_path: Path, verb: str, resource: str, code: str, status: int
 ) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse(verb, resource, status, times=10_000)
         result, _ = await run()
         assert_may_be_tried_again(result, code)
@@ -120,10 +118,8 @@ async def test_every_call_before_the_start_is_told_as_an_outage(
 
 
 @pytest.mark.parametrize("status", OVERLOADED)
-async def test_an_orphan_that_cannot_be_relabelled_for_a_while_is_left_for_the_next_run(
-    tmp_path: Path, status: int
-) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_path: Path, status: int) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             first = group.create_task(run())
             await asyncio.sleep(20)
@@ -154,10 +150,8 @@ QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, reque
         ('User "x" cannot create resource "leases"', "`claude-k8s rbac` prints the Role"),
     ],
 )
-async def test_leases_that_are_refused_are_told_with_the_step_that_helps(
-    tmp_path: Path, words: str, hint: str
-) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_refused_leases_are_reported_with_the_next_step(tmp_path: Path, words: str, hint: str) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse("create", "leases", 403, times=10_000, message=words)
         result, heard = await run()
         assert result.error_message is None
@@ -166,8 +160,8 @@ async def test_leases_that_are_refused_are_told_with_the_step_that_helps(
         assert ("rbac" in line) == ("rbac" in hint)
 
 
-async def test_a_quota_that_has_no_room_for_a_slots_lease_is_told_as_a_quota(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
 
         async def first_lease_made() -> None:
             while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # a call is no event
@@ -185,7 +179,7 @@ async def test_a_quota_that_has_no_room_for_a_slots_lease_is_told_as_a_quota(tmp
 
 
 @pytest.mark.parametrize("host", ["lines", "progress"])
-async def test_a_watch_that_is_being_opened_again_is_no_outage(tmp_path: Path, host: str) -> None:
+async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> None:
     """As after SIGCONT: the watch is found dead in the very moment in which a sign of life is due."""
     told: list[str] = []
     heard = Heard()
@@ -193,7 +187,7 @@ async def test_a_watch_that_is_being_opened_again_is_no_outage(tmp_path: Path, h
     async def on_progress(progress: dict[str, Any]) -> None:
         told.append(progress["message"])
 
-    async with living(tmp_path, QUIET) as (fake, run):
+    async with one_host(tmp_path, QUIET) as (fake, run):
 
         async def break_watches_before_the_first_sign_of_life() -> None:
             while not (told or heard.stdout):  # noqa: ASYNC110  # a callback is no event

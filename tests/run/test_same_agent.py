@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_hosts import LONG, SESSION, UNKNOWN_SESSION, WHOLE, assert_whole
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host, jobs, leases
+from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION, WHOLE, assert_whole
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
@@ -51,7 +51,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_run_waits_while_another_one_prepares_and_is_then_told_of_its_job(tmp_path: Path) -> None:
+async def test_second_run_waits_for_preparation_and_is_blocked_by_the_job(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         start = now()
         first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
@@ -69,7 +69,7 @@ async def test_a_run_waits_while_another_one_prepares_and_is_then_told_of_its_jo
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_a_run_goes_on_when_the_one_before_it_fails_to_get_a_job(tmp_path: Path) -> None:
+async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
         first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
@@ -82,7 +82,7 @@ async def test_a_run_goes_on_when_the_one_before_it_fails_to_get_a_job(tmp_path:
     assert leases(fake, "slot") == []
 
 
-async def test_a_run_that_may_wait_for_the_slot_waits_for_the_whole_run(tmp_path: Path) -> None:
+async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
     """Its patience begins when the slot is known to be taken: preparing takes longer than that here."""
     wait = {"concurrencyWaitSec": 400}
     async with one_host(tmp_path) as (fake, host, group):
@@ -95,7 +95,7 @@ async def test_a_run_that_may_wait_for_the_slot_waits_for_the_whole_run(tmp_path
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_five_runs_at_once_work_one_after_another(tmp_path: Path) -> None:
+async def test_five_concurrent_runs_run_one_after_another(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         most = 0
         start = now()
@@ -111,7 +111,7 @@ async def test_five_runs_at_once_work_one_after_another(tmp_path: Path) -> None:
         assert jobs(fake) == []
 
 
-async def test_of_five_runs_at_once_that_may_not_wait_one_works_and_four_are_told_of_it(
+async def test_five_concurrent_runs_without_wait_one_runs_four_are_blocked(
     tmp_path: Path,
 ) -> None:
     async with one_host(tmp_path) as (fake, host, group):
@@ -122,7 +122,7 @@ async def test_of_five_runs_at_once_that_may_not_wait_one_works_and_four_are_tol
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_runs_of_other_agents_and_tasks_are_not_held_up(tmp_path: Path) -> None:
+async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> None:
     task: dict[str, Any] = {"config": {"concurrencyScope": "task"}, "agent": {"id": "agent-3"}}
     async with one_host(tmp_path) as (fake, host, group):
         slow = [
@@ -141,7 +141,7 @@ async def test_runs_of_other_agents_and_tasks_are_not_held_up(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
-async def test_a_run_that_waits_ends_at_once_and_the_next_one_has_its_turn(tmp_path: Path, how: str) -> None:
+async def test_waiting_run_that_is_stopped_ends_at_once_and_frees_its_place(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
@@ -163,7 +163,7 @@ async def test_a_run_that_waits_ends_at_once_and_the_next_one_has_its_turn(tmp_p
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
-async def test_a_run_that_ends_while_it_prepares_passes_the_turn_on(tmp_path: Path, how: str) -> None:
+async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         first = await begun(group, host, "run-1", onMeta=takes(1000), signal=stop)
@@ -181,9 +181,7 @@ async def test_a_run_that_ends_while_it_prepares_passes_the_turn_on(tmp_path: Pa
 
 
 @pytest.mark.parametrize("more", [{}, WAITS], ids=["told", "waiting"])
-async def test_a_second_attempt_launches_again_in_the_slot_its_run_holds(
-    tmp_path: Path, more: dict[str, Any]
-) -> None:
+async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dict[str, Any]) -> None:
     def life(pod: Any) -> Life:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
         return Life(
@@ -204,7 +202,7 @@ async def test_a_second_attempt_launches_again_in_the_slot_its_run_holds(
         assert fake.calls.count("create", "jobs") == (3 if more else 2)
 
 
-async def test_a_host_that_goes_down_ends_who_prepares_and_who_waits(tmp_path: Path) -> None:
+async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         runs = [await begun(group, host, f"run-{n}", onMeta=takes(1000)) for n in (1, 2, 3)]
         start = now()

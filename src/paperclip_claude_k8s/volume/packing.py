@@ -1,4 +1,10 @@
-"""Instructions and skills, gathered on the host and put where the agent's Pod finds them (SPEC 2.4, 6)."""
+"""Pack instructions and skills on the host, and put them where the agent's Pod finds them.
+
+The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
+with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
+before it is used again. Without a shared volume the instructions go into the run Secret, and skills are left
+out.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -39,21 +45,21 @@ from paperclip_claude_k8s.volume.safefs import (
     opened,
     read_file,
     read_tree,
+    remove_abandoned,
     remove_tree,
-    sweep,
     write_tree,
 )
 
 _ROUNDS = 3
-"""How often a folder that others write to at the same time is tried."""
+"""Attempts to write a bundle that other processes write or change at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What `pack` needs to know: the raw config, for the host's skills in it, and where things are.
+    """The input of `pack`: the raw config, which holds the host's skills, and paths.
 
-    `volume` is the shared volume's mount point in this process's own file system; None where there is none,
-    or where the Pod has none. `instructions` is an absolute path on the host.
+    `volume` is the shared volume's mount point in this process's own file system; None if it is not mounted
+    here or not in the Pod. `instructions` is an absolute path on the host.
     """
 
     config: Mapping[str, object] = field(repr=False)
@@ -65,10 +71,10 @@ class Wanted:
 
 
 async def pack(wanted: Wanted) -> Packed:
-    """Gather the bundle and put it on the shared volume; in a thread, since that may be a slow network's.
+    """Collect the bundle and write it to the shared volume, in a thread: it may be a slow network volume.
 
-    What cannot be read or written is left out and noted. Equal bundles are written once; one whose content
-    is no longer what its name says, because an agent changed it, is replaced.
+    What cannot be read or written is left out and noted. An equal bundle that exists already is used; one
+    that an agent has changed is replaced.
 
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
@@ -78,22 +84,22 @@ async def pack(wanted: Wanted) -> Packed:
 
 def _pack(wanted: Wanted) -> Packed:
     bundles = None if wanted.volume is None else bundle_folder(wanted.env, wanted.company, wanted.volume)
-    gathered = _gather(wanted)
+    collected = _collect(wanted)
     if bundles is None:
-        return _without_volume(gathered, "no shared volume is mounted both here and in the agent's Pod")
-    bundle = gathered.bundle
+        return _without_volume(collected, "no shared volume is mounted both here and in the agent's Pod")
+    bundle = collected.bundle
     if not bundle.files:
-        return Packed(notes=tuple(gathered.notes))
+        return Packed(notes=tuple(collected.notes))
     try:
-        _put(bundles, bundle)
+        _write(bundles, bundle)
     except OSError as error:
-        return _without_volume(gathered, f"the shared volume refused the prompt bundle: {_words(error)}")
-    return packed_on_volume(bundle, bundles, tuple(gathered.notes))
+        return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
+    return packed_on_volume(bundle, bundles, tuple(collected.notes))
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """What was read; `notes` says what was not."""
+class _Collected:
+    """The files that were read; `notes` names those that were not."""
 
     instructions: str | None
     manifest: str | None
@@ -106,12 +112,12 @@ class _Gathered:
         return assemble(self.instructions, self.manifest, self.skills, self.read_from)
 
 
-def _without_volume(gathered: _Gathered, why: str) -> Packed:
-    lost = [f"Skills are not delivered: {why}"] if gathered.skills else []
-    return packed_in_secret(gathered.instructions, (*gathered.notes, *lost))
+def _without_volume(collected: _Collected, why: str) -> Packed:
+    lost = [f"Skills are not delivered: {why}"] if collected.skills else []
+    return packed_in_secret(collected.instructions, (*collected.notes, *lost))
 
 
-def _gather(wanted: Wanted) -> _Gathered:
+def _collect(wanted: Wanted) -> _Collected:
     notes: list[str] = []
     text = _instructions(wanted, notes)
     library = read_skill_library(wanted.config)
@@ -121,19 +127,19 @@ def _gather(wanted: Wanted) -> _Gathered:
     notes += _left_out(library, desired)
     path = wanted.instructions
     read_from = to_pod_path(path, wanted.volume) if path and wanted.volume else None
-    return _Gathered(text, library_manifest(library, desired), skills, read_from, notes)
+    return _Collected(text, library_manifest(library, desired), skills, read_from, notes)
 
 
 def _left_out(library: SkillLibrary, desired: DesiredSkills) -> list[str]:
     reasons = {skill.key: skill.missing for skill in library}
-    why = ((skill.key, reasons.get(skill.key, "the library has none of that name")) for skill in desired)
+    why = ((skill.key, reasons.get(skill.key, "it is not in the library")) for skill in desired)
     return [f"Skill {key} is left out: {reason}" for key, reason in why if reason is not None]
 
 
 def _skills(
     skills: tuple[Skill, ...], wanted: Wanted, notes: list[str]
 ) -> tuple[dict[str, BundleFile], dict[str, str]]:
-    """All their files, and by key why a skill has none: half of one would mislead."""
+    """The files of all skills, and why a skill is left out, by its key. A skill is complete or left out."""
     files: dict[str, BundleFile] = {}
     refused: dict[str, str] = {}
     names: set[str] = set()
@@ -143,7 +149,7 @@ def _skills(
         try:
             found = _skill(skill, wanted.volume, own, names)
         except (OSError, ValueError) as error:
-            refused[skill.key] = _words(error)
+            refused[skill.key] = _reason(error)
             continue
         names.add(skill.runtime_name)
         budget = own
@@ -156,44 +162,44 @@ def _skills(
 
 def _skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) -> Files:
     if not PurePosixPath(skill.source).is_absolute():
-        raise PathRefused(f"its folder {skill.source[:80]!r} is no absolute path")
+        raise PathRefused(f"its folder {skill.source[:80]!r} is not an absolute path")
     if skill.runtime_name in names:
-        raise PathRefused(f"another skill is called {skill.runtime_name} too")
+        raise PathRefused(f"another skill has the same name, {skill.runtime_name}")
     with opened(skill.source, volume) as folder:
         return skill_files(skill.runtime_name, read_tree(folder, budget))
 
 
 def _instructions(wanted: Wanted, notes: list[str]) -> str | None:
-    """The text of the instructions; None and a note where it cannot be read."""
+    """The text of the instructions; None and a note if they cannot be read."""
     path = wanted.instructions
     if path is None:
         return None
     try:
         if not PurePosixPath(path).is_absolute():
-            raise PathRefused("it is no absolute path")
+            raise PathRefused("it is not an absolute path")
         return read_file(path, wanted.volume, wanted.limits.instructions_bytes).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
-        notes.append(f"Instructions file {path} could not be read: {_words(error)}")
+        notes.append(f"Instructions file {path} could not be read: {_reason(error)}")
         return None
 
 
-def _put(bundles: BundleFolder, bundle: Bundle) -> None:
-    """Write the bundle unless it is there already, unchanged. Raises `OSError`."""
+def _write(bundles: BundleFolder, bundle: Bundle) -> None:
+    """Write the bundle unless it exists unchanged. Raises `OSError`."""
     with on_volume(bundles.volume) as volume, made_folder(volume, *bundles.path.split("/")) as cache:
         for _ in range(_ROUNDS):
-            if _is_there(cache, bundle):
+            if _exists(cache, bundle):
                 return
             with suppress(FileExistsError):
                 write_tree(cache, bundle.key, bundle.files)
-                sweep(cache, bundle.key)
+                remove_abandoned(cache, bundle.key)
                 return
-            if not _is_there(cache, bundle):
+            if not _exists(cache, bundle):
                 remove_tree(cache, bundle.key)
-    raise OSError(f"others keep changing {bundles.path}/{bundle.key}")
+    raise OSError(f"other processes keep changing {bundles.path}/{bundle.key}")
 
 
-def _is_there(cache: int, bundle: Bundle) -> bool:
-    """Whether the folder of that name holds exactly these files."""
+def _exists(cache: int, bundle: Bundle) -> bool:
+    """Whether a folder of that name holds exactly these files."""
     exact = Budget(sum(len(file.content) for file in bundle.files.values()), 4 * len(bundle.files) + 8)
     try:
         with descended(cache, bundle.key) as folder:
@@ -202,5 +208,5 @@ def _is_there(cache: int, bundle: Bundle) -> bool:
         return False
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,7 +1,8 @@
-"""The run log on the shared volume, read and removed from here.
+"""Read and remove the run log on the shared volume.
 
-Agents write on that volume: no path below it is followed through a symbolic link, or an agent could have us
-read or remove a file of the host.
+The relay in the Pod copies the agent's output to this file; it fills gaps in the container's log. Agents can
+write to that volume, so no symbolic link below it is followed: through one, an agent could have a file of
+the host read or removed.
 """
 
 import asyncio
@@ -20,22 +21,22 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, descended, opened
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
-"""Not those that everybody shares: one that a hung volume keeps comes back late or never."""
+"""Separate from the default executor: a volume that hangs would block its threads for other uses."""
 PATIENCE = 10.0
-"""Longest wait for a run's log to be removed, seconds: its result does not hang with the volume."""
+"""Time limit in seconds for removing a run's log: its result must not wait for a volume that hangs."""
 
 
 class RunLogFile:
-    """The file of one Pod's relay; fills gaps in a container's log."""
+    """The file that one Pod's relay writes."""
 
     def __init__(self, volume: str, path: str, pod_uid: str | None) -> None:
-        """`path`: without the Pod's part. Of a Pod that nobody knows it is the run's only file."""
+        """`path`: without the Pod's part. If the Pod is unknown, the run must have only one file."""
         self._volume = volume
         self._path = path
         self._name = None if pod_uid is None else PurePosixPath(path_of_pod(path, pod_uid)).name
 
     async def read(self, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of the agent's stdout; fewer where the file ends. Raises `OSError`."""
+        """Bytes [start, stop) of the agent's stdout; fewer at the end of the file. Raises `OSError`."""
         return await asyncio.get_running_loop().run_in_executor(_THREADS, self._read, start, stop)
 
     def _read(self, start: int, stop: int) -> bytes:
@@ -44,12 +45,12 @@ class RunLogFile:
             descended(folder, self._name or _only_file(folder, run_name), FILE) as file,
         ):
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             return os.pread(file, stop - start, start)
 
 
 def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = None) -> RunLogFile | None:
-    """The file of a Pod whose Job has this annotation; none if it cannot be reached or leads elsewhere."""
+    """The file of a Pod whose Job has this annotation; None without a volume or for an invalid path."""
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
@@ -63,16 +64,16 @@ def _only_file(folder: int, run_name: str) -> str:
     if not names:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), run_name)
     if len(names) > 1:
-        raise OSError(errno.EINVAL, f"{len(names)} Pods of the run have one")
+        raise OSError(errno.EINVAL, f"{len(names)} Pods of the run have written one")
     return names[0]
 
 
 async def remove_run_log(
     plan: RunPlan, annotated: str | None, settings: ProcessSettings, *, succeeded: bool
 ) -> None:
-    """Remove the files of a run that ended well, and old ones beside them; what the volume refuses stays.
+    """Remove the files of a successful run, and expired files beside them. Errors are ignored.
 
-    `annotated`: what the Job says of its log's path; an adopted one was made by another run.
+    `annotated`: the path in the Job's annotation; an adopted Job was created by another run.
     """
     if plan.volume_here is None or plan.config.retain_run_logs:
         return
@@ -95,7 +96,7 @@ def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
 
 @contextmanager
 def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
-    """The opened folder in which the run's files lie, and their name without a Pod's part."""
+    """The open folder of the run's files, and their name without the Pod's part."""
     whole = PurePosixPath(volume, path)
     with opened(str(whole.parent), volume) as folder:
         yield folder, whole.name

@@ -1,4 +1,8 @@
-"""Folders on a volume that agents write on, read and written without following a single link."""
+"""Read and write folders on a volume that agents can write to, without following symbolic links.
+
+Each function works on open folders (`dir_fd`) and opens one path component at a time with O_NOFOLLOW. A path
+that was checked and then opened as a whole could be redirected by an agent in between.
+"""
 
 import errno
 import os
@@ -19,23 +23,23 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ASIDE = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
 _ABANDONED_SECONDS = 24 * 3600
 KEPT_SECONDS = 7 * 24 * 3600
-"""Age at which what a run left that did not end well is removed from the volume (SPEC 5)."""
+"""Age in seconds at which files of failed runs are removed from the volume."""
 _DEPTH = 32
-"""Folders within folders: each holds a descriptor open while it is read."""
+"""Limit for nested folders: each holds a file descriptor open while it is read."""
 
 
 class TooLarge(OSError):
-    """More than a bundle may hold; the message says what of."""
+    """The bundle would exceed a limit; the message names it."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """What may still be read: bytes, and files and folders. One budget serves several trees."""
+    """Bytes and entries (files and folders) that may still be read. Several trees can share one budget."""
 
     bytes_left: int
     entries_left: int
     skipped: list[str] = field(default_factory=list)
-    """Links and special files that were left out, by their path."""
+    """Paths of links and special files that were left out."""
 
     def take(self, size: int) -> None:
         """Raises `TooLarge`."""
@@ -49,10 +53,10 @@ class Budget:
 
 @contextmanager
 def opened(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]:
-    """A folder or file by its absolute path; below the volume no part of the path may be a link.
+    """Open a folder or file by its absolute path; below the volume no part of the path may be a link.
 
     Raises:
-        OSError: it is not there, may not be read, or leads through a link.
+        OSError: it does not exist, may not be read, or the path contains a link.
     """
     below = _below(path, volume)
     if volume is None or below is None:
@@ -66,16 +70,16 @@ def opened(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]
 
 
 def read_file(path: str, volume: str | None, limit: int) -> bytes:
-    """A regular file of at most `limit` bytes. Raises `OSError`, `TooLarge` among them."""
+    """The content of a regular file of at most `limit` bytes. Raises `OSError`, also as `TooLarge`."""
     with opened(path, volume, FILE) as file:
         return _content(file, Budget(limit, 1))
 
 
 def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") -> Files:
-    """Every regular file below an opened folder; links and special files are left out and noted.
+    """All regular files below an open folder; links and special files are left out and noted.
 
     Raises:
-        OSError: something could not be read; `TooLarge` when the budget is used up.
+        OSError: something could not be read; `TooLarge`: the budget is used up.
     """
     if depth == 0:
         raise TooLarge("its folders are nested too deeply")
@@ -96,13 +100,13 @@ def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") ->
 
 
 def write_tree(at: int, name: str, files: Files) -> None:
-    """A new folder `name` in the opened one, whole or not at all: it is written aside and renamed.
+    """Create the folder `name` in an open folder atomically: it is written under another name and renamed.
 
-    Everybody may read it, whatever the process's umask: the agent has another uid.
+    It is readable for all users regardless of the umask, because the agent has another uid.
 
     Raises:
-        FileExistsError: there is something of that name already.
-        OSError: the volume refused.
+        FileExistsError: the name is taken.
+        OSError: it could not be written.
     """
     aside = _aside(name)
     try:
@@ -115,10 +119,10 @@ def write_tree(at: int, name: str, files: Files) -> None:
 
 
 def remove_tree(at: int, name: str) -> None:
-    """Out of the way first, so that nobody finds half of it; what cannot be removed stays there, hidden.
+    """Remove a folder atomically: it is renamed, then deleted. What cannot be deleted stays under that name.
 
     Raises:
-        OSError: it cannot even be renamed.
+        OSError: it could not be renamed.
     """
     aside = _aside(name)
     with suppress(FileNotFoundError):
@@ -126,8 +130,8 @@ def remove_tree(at: int, name: str) -> None:
         _discard(at, aside)
 
 
-def sweep(at: int, name: str) -> None:
-    """Remove what writers that died have left beside `name`, a day before it by the volume's own clock."""
+def remove_abandoned(at: int, name: str) -> None:
+    """Remove unfinished folders of dead writers beside `name`: a day older than it, by the volume's clock."""
     with suppress(OSError):
         oldest = os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime - _ABANDONED_SECONDS
         for found in os.listdir(at):
@@ -138,7 +142,7 @@ def sweep(at: int, name: str) -> None:
 
 @contextmanager
 def on_volume(volume: str) -> Iterator[int]:
-    """The opened volume itself, which may be a link of the operator's. Raises `OSError`."""
+    """Open the volume itself, which the operator may have given as a link. Raises `OSError`."""
     at = os.open(volume, _FOLDER & ~os.O_NOFOLLOW)
     try:
         yield at
@@ -148,7 +152,7 @@ def on_volume(volume: str) -> Iterator[int]:
 
 @contextmanager
 def made_folder(at: int, *parts: str) -> Iterator[int]:
-    """The opened folder below another; what is missing on the way is made, links are refused."""
+    """Open a folder below an open one. Missing folders on the way are created, links are refused."""
     here = os.dup(at)
     try:
         for part in parts:
@@ -168,7 +172,7 @@ def _below(path: str, volume: str | None) -> tuple[str, ...] | None:
 
 
 def _walk(at: int, parts: tuple[str, ...], flags: int) -> int:
-    """Down from an opened folder, which is closed on the way."""
+    """Open a path below an open folder component by component; closes that folder."""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
@@ -181,7 +185,7 @@ def _walk(at: int, parts: tuple[str, ...], flags: int) -> int:
 
 @contextmanager
 def descended(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
-    """A folder or file in an opened folder, but no link to one."""
+    """Open a folder or file in an open folder; a link is refused."""
     below = os.open(name, flags, dir_fd=at)
     try:
         yield below
@@ -190,9 +194,9 @@ def descended(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
 
 
 def _content(file: int, budget: Budget) -> bytes:
-    """Bounded by the budget, not by the size the file had a moment ago."""
+    """Read a file; the budget bounds what is read, since the file can grow meanwhile."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     with os.fdopen(file, "rb", closefd=False) as stream:
         content = stream.read(budget.bytes_left + 1)
     budget.take(len(content))
@@ -224,7 +228,7 @@ def _open_or_make(at: int, name: str) -> int:
 
 
 def _rename_new(at: int, aside: str, name: str) -> None:
-    """A rename takes the place of an empty folder, and of nothing else."""
+    """Rename, but not over an existing folder. An empty one is replaced, as POSIX has it."""
     try:
         os.rename(aside, name, src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:
@@ -234,7 +238,7 @@ def _rename_new(at: int, aside: str, name: str) -> None:
 
 
 def _discard(at: int, name: str) -> None:
-    """A folder, a file or a link, as far as the volume allows."""
+    """Delete a folder, a file or a link. Errors are ignored."""
     with suppress(OSError):
         os.unlink(name, dir_fd=at)
         return

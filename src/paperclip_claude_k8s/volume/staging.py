@@ -1,4 +1,4 @@
-"""Files too large for a Secret, put on the shared volume before their Job and removed after it."""
+"""Files that are too large for a Secret: put on the shared volume before the Job, removed after it."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.volume.safefs import KEPT_SECONDS, made_folder, on_vol
 
 
 async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
-    """Write what the plan puts on the volume. Raises RunFailure `k8s_prompt_too_large`: it was refused."""
+    """Write the plan's staged files. Raises RunFailure `k8s_prompt_too_large` if they cannot be written."""
     files = plan.delivery.staged
     if not files or plan.volume_here is None:
         return
@@ -30,14 +30,14 @@ async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
 
 
 async def unstage(volume: str | None, job_name: str) -> None:
-    """Remove what was put there for this Job; what the volume refuses stays, and is swept some day."""
+    """Remove the staged files of a Job. On an error they stay, and expire after `KEPT_SECONDS`."""
     if volume is not None:
         with suppress(OSError):
             await asyncio.to_thread(_remove, volume, job_name)
 
 
 async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
-    """The same once a Job has ended, whichever process made it; nothing for one that has no such files."""
+    """Remove the staged files of an ended Job, whichever process created it; nothing if it has none."""
     if STAGED_ANNOTATION in job.annotations:
         await unstage(volume, job.ref.name)
 

@@ -129,7 +129,7 @@ def warnings_of(result: ExecutionResult) -> str:
     return "\n".join(result.result_json.get("warnings") or [])
 
 
-async def test_where_nobody_raises_the_log_is_complete(tmp_path: Path) -> None:
+async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as fake:
         takers = Takers()
         result = await takers.run(fake)
@@ -142,7 +142,7 @@ async def test_where_nobody_raises_the_log_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("who", ["parser", "journal"])
-async def test_a_bug_of_ours_at_any_block_is_loud_and_costs_nobody_else_a_byte(
+async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
     tmp_path: Path, who: str, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_cluster(tmp_path) as fake:
@@ -167,7 +167,7 @@ async def test_a_bug_of_ours_at_any_block_is_loud_and_costs_nobody_else_a_byte(
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-async def test_a_block_that_the_host_does_not_take_is_counted(
+async def test_block_not_accepted_by_the_host_is_counted(
     tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_cluster(tmp_path) as fake:
@@ -188,9 +188,7 @@ async def test_a_block_that_the_host_does_not_take_is_counted(
 
 
 @pytest.mark.parametrize("who", ["parser", "journal", "host"])
-async def test_a_line_of_stderr_that_is_not_taken_makes_the_log_incomplete_too(
-    tmp_path: Path, who: str
-) -> None:
+async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, who: str) -> None:
     """The relay proves stdout alone, and stdout is whole here."""
 
     def life(pod: dict[str, Any]) -> Life:
@@ -213,7 +211,7 @@ async def test_a_line_of_stderr_that_is_not_taken_makes_the_log_incomplete_too(
         assert "it broke" in warnings_of(result)
 
 
-async def test_a_host_that_takes_nothing_at_all_is_counted_chunk_by_chunk(tmp_path: Path) -> None:
+async def test_host_that_accepts_nothing_is_counted_per_chunk(tmp_path: Path) -> None:
     calls = 0
 
     async def refuse(_stream: str, _text: str) -> None:
@@ -230,7 +228,7 @@ async def test_a_host_that_takes_nothing_at_all_is_counted_chunk_by_chunk(tmp_pa
         assert log["firstHostError"] == "OSError: [Errno 28] No space left on device"
 
 
-async def test_secrets_of_the_run_are_masked_in_what_the_host_raised(
+async def test_secrets_are_masked_in_exceptions_of_the_host(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     auth, env = "plain-auth-0123456789", "plain-env-0123456789"
@@ -244,7 +242,7 @@ async def test_secrets_of_the_run_are_masked_in_what_the_host_raised(
         assert env not in shown
 
 
-async def test_a_host_whose_own_task_is_cancelled_in_a_callback_loses_that_chunk_and_no_other(
+async def test_task_cancelled_inside_a_callback_loses_only_that_chunk(
     tmp_path: Path,
 ) -> None:
     """A `CancelledError` that nobody sent to the run must not end the task that reads the log."""
@@ -265,7 +263,7 @@ async def test_a_host_whose_own_task_is_cancelled_in_a_callback_loses_that_chunk
         assert "HostCancelled" in log["firstHostError"]
 
 
-async def test_a_run_that_is_cancelled_in_a_callback_ends_as_cancelled(tmp_path: Path) -> None:
+async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path) -> None:
     inside = asyncio.Event()
 
     async def on_log(_stream: str, text: str) -> None:
@@ -280,7 +278,7 @@ async def test_a_run_that_is_cancelled_in_a_callback_ends_as_cancelled(tmp_path:
     assert going.cancelled()
 
 
-async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: Path) -> None:
+async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None:
     """What nobody can make up for is raised to the host; the paid work it was about is not deleted."""
 
     class Unfinished(StreamReader):
@@ -306,7 +304,7 @@ async def test_a_bug_that_escapes_leaves_the_job_to_the_next_process(tmp_path: P
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_an_agent_whose_output_was_not_understood_is_not_taken_for_one_that_should_exit(
+async def test_agent_is_not_stopped_after_the_parser_failed(
     tmp_path: Path,
 ) -> None:
     """The parser fails at the line with which a new turn begins, after a final result."""

@@ -27,7 +27,7 @@ def plan(volume: Path, **config: Any) -> RunPlan:
     return a_plan(volume_here=str(volume), **config)
 
 
-async def test_any_piece_can_be_read(volume: Path) -> None:
+async def test_run_log_reads_any_range(volume: Path) -> None:
     file = run_log_of(str(volume), PATH)
     assert file is not None
     assert await file.read(2, 5) == b"234"
@@ -36,12 +36,12 @@ async def test_any_piece_can_be_read(volume: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["../secret", "run-logs/../../secret", "/etc/passwd", "elsewhere/x", ""])
-def test_a_path_out_of_the_folder_is_none(path: str, volume: Path) -> None:
+def test_run_log_path_outside_the_folder_is_refused(path: str, volume: Path) -> None:
     assert run_log_of(str(volume), path) is None
 
 
 @pytest.mark.parametrize("link", ["run-logs", "run-logs/co/ada", PATH])
-async def test_no_link_of_an_agent_is_followed(link: str, volume: Path) -> None:
+async def test_run_log_behind_a_link_is_not_read(link: str, volume: Path) -> None:
     secret = volume.parent / "secret"
     (volume / "run-logs").rename(secret)
     at = volume / link
@@ -55,7 +55,7 @@ async def test_no_link_of_an_agent_is_followed(link: str, volume: Path) -> None:
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
-async def test_each_pods_file_is_read_by_the_pods_uid(volume: Path) -> None:
+async def test_run_log_of_each_pod_is_read_by_uid(volume: Path) -> None:
     uids = [f"{part}-1111-2222-3333-444455556666" for part in ("0a1b2c3d", "ffffffff")]
     for uid in uids:
         (volume / PATH).with_name(f"run-1.{uid[:8]}.ndjson").write_text(uid, encoding="utf-8")
@@ -65,29 +65,29 @@ async def test_each_pods_file_is_read_by_the_pods_uid(volume: Path) -> None:
         assert await file.read(0, 99) == uid.encode()
     nobodys = run_log_of(str(volume), PATH)
     assert nobodys is not None
-    with pytest.raises(OSError, match="3 Pods of the run have one"):
+    with pytest.raises(OSError, match="3 Pods of the run have written one"):
         await nobodys.read(0, 99)
 
 
-async def test_the_only_file_of_a_run_is_the_one_of_a_pod_that_nobody_knows(volume: Path) -> None:
+async def test_run_log_of_an_unknown_pod_is_the_only_file(volume: Path) -> None:
     (volume / PATH).rename((volume / PATH).with_name("run-1.0a1b2c3d.ndjson"))
     file = run_log_of(str(volume), PATH)
     assert file is not None
     assert await file.read(0, 3) == b"012"
 
 
-async def test_what_is_no_file_is_told_as_that(volume: Path) -> None:
+async def test_run_log_that_is_no_regular_file_is_an_error(volume: Path) -> None:
     (volume / PATH).unlink()
     file = run_log_of(str(volume), PATH)
     assert file is not None
     with pytest.raises(FileNotFoundError):
         await file.read(0, 3)
     os.mkfifo(volume / PATH)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         await file.read(0, 3)
 
 
-async def test_the_files_of_all_its_pods_are_removed_and_of_no_other_run(volume: Path) -> None:
+async def test_run_logs_of_all_pods_of_the_run_are_removed(volume: Path) -> None:
     names = ["run-1.0a1b2c3d.ndjson", "run-1.ffffffff.ndjson", "run-11.0a1b2c3d.ndjson", "run-11.ndjson"]
     for name in names:
         (volume / PATH).with_name(name).write_bytes(b"x")
@@ -95,19 +95,19 @@ async def test_the_files_of_all_its_pods_are_removed_and_of_no_other_run(volume:
     assert sorted(file.name for file in (volume / PATH).parent.iterdir()) == names[2:]
 
 
-async def test_a_success_removes_it_and_a_failure_keeps_it(volume: Path) -> None:
+async def test_run_log_is_removed_on_success_and_kept_on_failure(volume: Path) -> None:
     await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=False)
     assert (volume / PATH).exists()
     await remove_run_log(plan(volume), PATH, ProcessSettings(), succeeded=True)
     assert not (volume / PATH).exists()
 
 
-async def test_it_can_be_retained(volume: Path) -> None:
+async def test_run_log_is_kept_with_retain_run_logs(volume: Path) -> None:
     await remove_run_log(plan(volume, retainRunLogs=True), PATH, ProcessSettings(), succeeded=True)
     assert (volume / PATH).exists()
 
 
-async def test_what_failures_left_goes_after_a_week(volume: Path) -> None:
+async def test_run_logs_of_failures_are_removed_after_a_week(volume: Path) -> None:
     old, young = (volume / PATH).with_name("old.ndjson"), (volume / PATH).with_name("young.ndjson")
     for file, days in ((old, 8), (young, 6)):
         file.write_bytes(b"x")
@@ -117,5 +117,5 @@ async def test_what_failures_left_goes_after_a_week(volume: Path) -> None:
     assert [old.exists(), young.exists(), (volume / PATH).exists()] == [False, True, True]
 
 
-async def test_a_volume_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
+async def test_missing_volume_is_ignored_when_run_logs_are_removed(tmp_path: Path) -> None:
     await remove_run_log(plan(tmp_path / "gone"), PATH, ProcessSettings(), succeeded=True)

@@ -50,7 +50,7 @@ def pollers() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task.get_name() == "host poller"]
 
 
-async def test_the_host_s_api_is_asked_through_the_proxy_of_the_environment() -> None:
+async def test_poller_uses_the_proxy_of_the_environment() -> None:
     api = HostApi({"status": "cancelled"})
     async with (
         serving(api) as proxy,
@@ -63,7 +63,7 @@ async def test_the_host_s_api_is_asked_through_the_proxy_of_the_environment() ->
 
 
 @pytest.mark.parametrize("word", ["cancelled", "cancelling"])
-async def test_a_cancelled_run_is_stopped(word: str) -> None:
+async def test_poller_stops_a_cancelled_run(word: str) -> None:
     api = HostApi({"status": word})
     async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
@@ -85,7 +85,7 @@ async def test_a_cancelled_run_is_stopped(word: str) -> None:
         ([], 200),
     ],
 )
-async def test_anything_else_lets_it_run(answer: Any, status: int) -> None:
+async def test_poller_ignores_other_states_and_errors(answer: Any, status: int) -> None:
     api = HostApi(answer, status)
     async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
@@ -93,14 +93,14 @@ async def test_anything_else_lets_it_run(answer: Any, status: int) -> None:
         assert not ctx.signal.is_set()
 
 
-async def test_a_host_that_cannot_be_reached_has_not_cancelled() -> None:
+async def test_poller_ignores_an_unreachable_host() -> None:
     async with poller("http://127.0.0.1:1") as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
         await asyncio.sleep(0.3)
         assert not ctx.signal.is_set()
 
 
-async def test_one_poller_asks_for_all_runs_and_stops_with_the_last() -> None:
+async def test_one_poller_serves_all_runs_and_ends_with_the_last() -> None:
     api, both = HostApi({"status": "running"}), {"/api/heartbeat-runs/a", "/api/heartbeat-runs/b/c"}
     async with serving(api) as url, poller(url) as asking:
         async with (
@@ -116,7 +116,7 @@ async def test_one_poller_asks_for_all_runs_and_stops_with_the_last() -> None:
     assert {path for path, _ in api.asked} == both
 
 
-async def test_a_host_with_a_signal_of_its_own_is_not_asked() -> None:
+async def test_run_with_a_signal_is_not_polled() -> None:
     api, stop = HostApi({"status": "cancelled"}), asyncio.Event()
     async with (
         serving(api) as url,

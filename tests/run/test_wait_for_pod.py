@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_life import GOOD, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
-from tests.support.runs import capture
+from tests.support.in_memory_runs import GOOD, WHOLE, jobs_of, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.devcluster.node import NODE
 
 pytestmark = pytest.mark.looptime
-WHOLE = capture("02")
 
 
 def held_up(*waits: tuple[float, str, str]) -> Life:
@@ -45,10 +43,10 @@ def change(fake: FakeCluster, kind: Any, how: Callable[[Any], None]) -> None:
         ),
     ],
 )
-async def test_what_heals_inside_its_own_budget_costs_only_time(
+async def test_delay_within_its_own_budget_is_tolerated(
     tmp_path: Path, waits: list[tuple[float, str, str]]
 ) -> None:
-    async with living(tmp_path, held_up(*waits)) as (_, run):
+    async with one_host(tmp_path, held_up(*waits)) as (_, run):
         result, heard = await run()
         assert result.error_message is None
         assert heard.stdout.encode() == WHOLE
@@ -57,8 +55,8 @@ async def test_what_heals_inside_its_own_budget_costs_only_time(
             assert message in heard.status
 
 
-async def test_a_node_that_comes_after_a_while_is_waited_for(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_run_waits_for_a_node(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
 
         def bind(pod: Any) -> None:
             pod["spec"]["nodeName"] = NODE
@@ -75,8 +73,8 @@ async def test_a_node_that_comes_after_a_while_is_waited_for(tmp_path: Path) -> 
         assert "FailedScheduling" in heard.status
 
 
-async def test_a_queue_may_hold_a_job_back_for_an_hour(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(config={"queueName": "agents", "scheduleTimeoutSec": 30}))
             await asyncio.sleep(3600)
@@ -87,9 +85,9 @@ async def test_a_queue_may_hold_a_job_back_for_an_hour(tmp_path: Path) -> None:
         assert "the Job is suspended; its queue will admit it" in heard.status
 
 
-async def test_a_volume_that_cannot_be_mounted_is_told_in_the_kubelets_words(tmp_path: Path) -> None:
+async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) -> None:
     words = "Multi-Attach error for volume: it is attached elsewhere"
-    async with living(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
+    async with one_host(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(config={"imagePullTimeoutSec": 90}))
             await asyncio.sleep(5)
@@ -102,18 +100,18 @@ async def test_a_volume_that_cannot_be_mounted_is_told_in_the_kubelets_words(tmp
         assert jobs_of(fake) == 0
 
 
-async def test_an_agent_that_failed_before_anybody_looked_is_heard_to_its_end(tmp_path: Path) -> None:
+async def test_output_of_an_agent_that_failed_early_is_delivered(tmp_path: Path) -> None:
     """It was over within a moment; that is no scheduling failure."""
     quick = Life(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
-    async with living(tmp_path, quick) as (_, run):
+    async with one_host(tmp_path, quick) as (_, run):
         result, heard = await run()
         assert result.error_code == "claude_no_result"
         assert heard.stdout == "claude: no such model\n"
         assert "Claude exited with code 1: claude: no such model" in (result.error_message or "")
 
 
-async def test_a_jobs_condition_that_never_comes_keeps_no_result_back(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_missing_job_condition_does_not_delay_the_result(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.condition_delay = 1e6
         began = asyncio.get_running_loop().time()
         result, _ = await run()

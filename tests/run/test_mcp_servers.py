@@ -76,19 +76,19 @@ async def heard_from(source: Any) -> tuple[Any, Heard]:
     ],
     ids=lambda source: type(source).__name__,
 )
-async def test_every_way_of_naming_servers_is_understood(source: Any) -> None:
+async def test_mcp_servers_are_accepted_in_every_form(source: Any) -> None:
     told, heard = await heard_from(source)
     assert told == {"servers": [SERVER]}
     assert heard.status == ""
 
 
-async def test_a_host_without_servers_is_asked_nothing() -> None:
+async def test_host_without_mcp_servers_is_not_asked() -> None:
     assert (await heard_from(None))[0] is None
     assert (await heard_from({}))[0] == {"servers": []}
 
 
 @pytest.mark.parametrize("source", [Broken(), Silent(), Source(3)], ids=lambda source: type(source).__name__)
-async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(source: Any) -> None:
+async def test_error_in_get_servers_is_a_warning_without_secrets(source: Any) -> None:
     told, heard = await heard_from(source)
     assert told == {"servers": []}
     assert "Could not get MCP servers from the host" in heard.status
@@ -98,7 +98,7 @@ async def test_a_host_that_fails_to_name_them_costs_the_servers_and_not_the_run(
 # Whole runs -------------------------------------------------------------------------------------------
 
 
-async def test_a_session_goes_on_with_its_servers_and_starts_afresh_with_others(tmp_path: Path) -> None:
+async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path) -> None:
     commands: list[str] = []
 
     def life(pod: dict[str, Any]) -> Life:
@@ -146,12 +146,12 @@ async def baseline(
     return await read_baseline(a_context(), read, env or {}, str(volume) if volume else None)
 
 
-async def test_the_baseline_is_the_file_at_the_volumes_top(tmp_path: Path) -> None:
+async def test_mcp_baseline_is_read_from_the_root_of_the_volume(tmp_path: Path) -> None:
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
     assert await baseline(tmp_path) == BASE["mcpServers"]
 
 
-async def test_another_file_or_none_can_be_named_by_its_path_in_the_pod(tmp_path: Path) -> None:
+async def test_mcp_baseline_path_can_be_changed_or_disabled(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(BASE))
     assert await baseline(tmp_path, {BASELINE_PATH: "/paperclip/other.json"}) == BASE["mcpServers"]
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
@@ -159,19 +159,19 @@ async def test_another_file_or_none_can_be_named_by_its_path_in_the_pod(tmp_path
     assert await baseline(tmp_path, {BASELINE_PATH: "/etc/passwd"}) == {}
 
 
-async def test_nobody_reads_it_where_no_servers_are_added_or_no_volume_is_here(tmp_path: Path) -> None:
+async def test_mcp_baseline_is_not_read_if_not_needed(tmp_path: Path) -> None:
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
     assert await baseline(tmp_path, config={}) == {}
     assert await baseline(None) == {}
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"mcpServers": 3}', "x" * (BASELINE_BYTES + 1)])
-async def test_a_file_that_makes_no_sense_is_no_file(tmp_path: Path, text: str) -> None:
+async def test_malformed_mcp_baseline_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / ".mcp.json").write_text(text)
     assert await baseline(tmp_path) == {}
 
 
-async def test_an_agent_cannot_have_us_read_a_file_of_the_host_through_a_link(tmp_path: Path) -> None:
+async def test_mcp_baseline_behind_a_link_is_not_read(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
     (tmp_path / "secret.json").write_text(json.dumps(BASE))

@@ -57,7 +57,7 @@ async def run_on(
         ({"queueName": "q"}, (1, 23), "queueName needs Kubernetes 1.24 or newer, this"),
     ],
 )
-async def test_a_server_that_is_too_old_is_refused_in_clear_words(
+async def test_server_too_old_for_a_setting_is_refused(
     tmp_path: Path, config: dict[str, Any], version: tuple[int, int], words: str
 ) -> None:
     result, _, _, created = await run_on(tmp_path, version, **config)
@@ -67,7 +67,7 @@ async def test_a_server_that_is_too_old_is_refused_in_clear_words(
     assert created == 0
 
 
-async def test_a_server_that_does_not_say_is_given_the_benefit_of_the_doubt(tmp_path: Path) -> None:
+async def test_unknown_server_version_is_a_warning(tmp_path: Path) -> None:
     result, heard, _, created = await run_on(tmp_path, None, enableDocker=True)
     assert result.error_code != "k8s_config_invalid"
     assert created == 1
@@ -75,7 +75,7 @@ async def test_a_server_that_does_not_say_is_given_the_benefit_of_the_doubt(tmp_
     assert "enableDocker may have no effect" in heard.status
 
 
-async def test_nobody_is_asked_where_nothing_needs_it(tmp_path: Path) -> None:
+async def test_server_version_is_read_only_if_needed(tmp_path: Path) -> None:
     _, _, server, created = await run_on(tmp_path, (1, 16))
     assert (server.asked, created) == (0, 1)
 
@@ -90,7 +90,7 @@ async def test_nobody_is_asked_where_nothing_needs_it(tmp_path: Path) -> None:
         ({"kind": "remote"}, True),
     ],
 )
-async def test_a_place_of_the_host_s_own_is_refused_and_not_ignored(
+async def test_remote_execution_target_is_refused(
     tmp_path: Path,
     target: Any,
     refused: bool,  # noqa: FBT001

@@ -2,61 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, Life
-from tests.support.runs import Heard, capture
+from tests.support.fake_cluster import Life
+from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, jobs_of, one_host
+from tests.support.runs import capture
 
-from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS
-from paperclip_claude_k8s.host.result import ExecutionResult
-from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
-GOOD = Life(output=((0.0, capture("02")),), ends_at=2.0)
-QUIET = Life(output=((0.0, capture("02").split(b"\n", 1)[0] + b"\n"), (200.0, capture("02"))), ends_at=201.0)
-PARTIAL = capture("02")[: capture("02").index(b'{"type":"result"')]
-
-Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
 
 
-@asynccontextmanager
-async def living(folder: Path, life: Life | Callable[[Any], Life]) -> AsyncIterator[tuple[FakeCluster, Run]]:
-    """A cluster whose Pods live like that, and a way to run an agent on it."""
-    async with FakeCluster.start(folder, life) as fake:
-        adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
-
-        async def run(heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
-            heard = heard or Heard()
-            config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
-            ctx = {
-                "runId": "run-1",
-                "agent": {"id": "agent-1", "companyId": "co"},
-                "config": config,
-                "context": {"taskId": "task-1"},
-                "onLog": heard.on_log,
-                "onSpawn": heard.on_spawn,
-                **more,
-            }
-            return await adapter.execute(ctx), heard
-
-        try:
-            yield fake, run
-        finally:
-            await adapter.shutdown()
-
-
-def jobs_of(fake: FakeCluster) -> int:
-    return sum(1 for _ in fake.store.list(JOBS))
-
-
-async def test_a_good_run_costs_few_requests_and_leaves_nothing(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_good_run_makes_few_requests_and_leaves_nothing(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         result, heard = await run()
         assert result.exit_code == 0
         assert result.error_message is None
@@ -67,8 +29,8 @@ async def test_a_good_run_costs_few_requests_and_leaves_nothing(tmp_path: Path) 
         assert jobs_of(fake) == 0
 
 
-async def test_a_quiet_agent_is_kept_alive_ever_more_slowly(tmp_path: Path) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_keepalives_become_less_frequent(tmp_path: Path) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         result, heard = await run()
         assert result.error_message is None
         said = [line for line in heard.status.splitlines() if "keepalive" in line]
@@ -84,7 +46,7 @@ async def test_a_quiet_agent_is_kept_alive_ever_more_slowly(tmp_path: Path) -> N
         assert fake.calls.count("get", "jobs") == 0
 
 
-async def test_a_host_that_keeps_no_pid_hears_progress_instead_of_lines(tmp_path: Path) -> None:
+async def test_host_without_on_spawn_gets_progress_instead_of_keepalives(tmp_path: Path) -> None:
     told: list[tuple[float, dict[str, Any]]] = []
     loop = asyncio.get_running_loop()
 
@@ -92,7 +54,7 @@ async def test_a_host_that_keeps_no_pid_hears_progress_instead_of_lines(tmp_path
         told.append((loop.time(), progress))
         raise RuntimeError("the host's bug")
 
-    async with living(tmp_path, QUIET) as (_, run):
+    async with one_host(tmp_path, QUIET) as (_, run):
         result, heard = await run(onSpawn=None, onRuntimeProgress=on_runtime_progress)
         assert result.error_message is None
         assert "keepalive" not in heard.status
@@ -105,9 +67,9 @@ async def test_a_host_that_keeps_no_pid_hears_progress_instead_of_lines(tmp_path
         assert all(len(progress["message"]) <= 180 for _, progress in told)
 
 
-async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_path: Path) -> None:
+async def test_run_without_result_reports_how_its_container_ended(tmp_path: Path) -> None:
     life = Life(output=((0.0, PARTIAL),), exit_code=137, reason="OOMKilled", summarized=False)
-    async with living(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, life) as (_, run):
         result, _ = await run()
         assert result.error_code == "claude_truncated"
         assert "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled" in (result.error_message or "")
@@ -116,8 +78,8 @@ async def test_a_run_without_result_is_told_with_how_its_container_ended(tmp_pat
         assert result.result_json["conversationContinuation"] == "continue_conversation_v1"
 
 
-async def test_an_evicted_pod_is_a_disruption_the_host_may_retry(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, PARTIAL),), evicted_at=3.0)) as (_, run):
+async def test_evicted_pod_is_a_retryable_disruption(tmp_path: Path) -> None:
+    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), evicted_at=3.0)) as (_, run):
         result, _ = await run()
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
@@ -125,8 +87,8 @@ async def test_an_evicted_pod_is_a_disruption_the_host_may_retry(tmp_path: Path)
         assert "low on memory" in (result.error_message or "")
 
 
-async def test_a_job_deleted_by_somebody_else_is_told_with_all_that_was_known(tmp_path: Path) -> None:
-    async with living(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
+async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -> None:
+    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
             await asyncio.sleep(20)
@@ -138,9 +100,9 @@ async def test_a_job_deleted_by_somebody_else_is_told_with_all_that_was_known(tm
         assert "stdout_nonempty_lines=15" in (result.error_message or "")
 
 
-async def test_the_time_limit_counts_from_the_containers_start(tmp_path: Path) -> None:
+async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path) -> None:
     slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
-    async with living(tmp_path, slow) as (fake, run):
+    async with one_host(tmp_path, slow) as (fake, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run(config={"timeoutSec": 30})
         assert result.timed_out
@@ -150,9 +112,9 @@ async def test_the_time_limit_counts_from_the_containers_start(tmp_path: Path) -
         assert jobs_of(fake) == 0
 
 
-async def test_a_stop_is_acknowledged_once_the_pod_is_gone(tmp_path: Path) -> None:
+async def test_stop_returns_once_the_pod_is_gone(tmp_path: Path) -> None:
     stop = asyncio.Event()
-    async with living(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
+    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(signal=stop))
             await asyncio.sleep(20)
@@ -168,19 +130,19 @@ async def test_a_stop_is_acknowledged_once_the_pod_is_gone(tmp_path: Path) -> No
         assert jobs_of(fake) == 0
 
 
-async def test_a_run_stopped_before_it_began_creates_nothing(tmp_path: Path) -> None:
+async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> None:
     stop = asyncio.Event()
     stop.set()
-    async with living(tmp_path, GOOD) as (fake, run):
+    async with one_host(tmp_path, GOOD) as (fake, run):
         result, _ = await run(signal=stop)
         assert result.error_code == "cancelled"
         assert fake.calls.count("create") == 0
 
 
-async def test_a_stop_whose_end_cannot_be_proven_says_why(tmp_path: Path) -> None:
+async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
     """The Pod outlives the time that we wait for the proof."""
     deaf = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
-    async with living(tmp_path, deaf) as (_, run):
+    async with one_host(tmp_path, deaf) as (_, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(5, stop.set)
         result, heard = await run(signal=stop, config={"stopGraceSec": 100})
@@ -200,16 +162,16 @@ class Placid:
         return False
 
 
-async def test_a_signal_that_gives_up_waiting_at_the_end_is_no_order(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_signal_wait_that_fails_at_the_end_is_no_stop(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         result, heard = await run(signal=Placid(), config={"retainJobs": True})
         assert result.exit_code == 0
         assert "deleting Job" not in heard.status
         assert jobs_of(fake) == 1
 
 
-async def test_a_signal_that_gives_up_waiting_as_the_host_goes_down_leaves_the_job(tmp_path: Path) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_signal_wait_that_fails_at_shutdown_keeps_the_job(tmp_path: Path) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(signal=Placid()))
             await asyncio.sleep(20)
@@ -218,9 +180,9 @@ async def test_a_signal_that_gives_up_waiting_as_the_host_goes_down_leaves_the_j
         assert jobs_of(fake) == 1
 
 
-async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_path: Path) -> None:
+async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) -> None:
     late = Life(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
-    async with living(tmp_path, late) as (fake, run):
+    async with one_host(tmp_path, late) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
             await asyncio.sleep(30)
@@ -233,8 +195,8 @@ async def test_ten_minutes_without_an_api_server_cost_a_healthy_run_nothing(tmp_
         assert "API server unreachable" in heard.status
 
 
-async def test_a_host_that_goes_down_leaves_the_job_for_the_next(tmp_path: Path) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_shutdown_keeps_the_job_for_the_next_process(tmp_path: Path) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
             await asyncio.sleep(30)
@@ -242,8 +204,8 @@ async def test_a_host_that_goes_down_leaves_the_job_for_the_next(tmp_path: Path)
         assert jobs_of(fake) == 1
 
 
-async def test_a_second_run_of_an_agent_is_refused_while_the_first_lives(tmp_path: Path) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             first = group.create_task(run())
             await asyncio.sleep(20)
@@ -270,10 +232,10 @@ async def test_a_second_run_of_an_agent_is_refused_while_the_first_lives(tmp_pat
         ),
     ],
 )
-async def test_a_pod_that_never_starts_is_told_with_its_budget(
+async def test_pod_that_never_starts_is_reported_with_its_budget(
     tmp_path: Path, life: Life, config: dict[str, Any], told: str
 ) -> None:
-    async with living(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, life) as (fake, run):
         result, _ = await run(config=config)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert told in (result.error_message or "")
@@ -281,25 +243,25 @@ async def test_a_pod_that_never_starts_is_told_with_its_budget(
         assert jobs_of(fake) == 0
 
 
-async def test_an_unschedulable_pod_is_tolerated_inside_its_budget_and_explained(tmp_path: Path) -> None:
+async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -> None:
     config = {"resources.requests.cpu": "9000", "scheduleTimeoutSec": 50}
-    async with living(tmp_path, GOOD) as (_, run):
+    async with one_host(tmp_path, GOOD) as (_, run):
         result, heard = await run(config=config)
         assert "Insufficient cpu" in (result.error_message or "")
         assert "scheduleTimeoutSec is 50" in (result.error_message or "")
         assert "FailedScheduling" in heard.status
 
 
-async def test_a_guard_that_cannot_look_stays_closed(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_guard_without_lists_creates_no_job(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.denied.add(("list", "jobs"))
         result, _ = await run()
         assert result.error_code == "k8s_concurrency_guard_unreachable"
         assert fake.calls.count("create", "jobs") == 0
 
 
-async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_job_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.denied |= {("create", "secrets"), ("create", "leases")}
         result, _ = await run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
@@ -310,8 +272,8 @@ async def test_a_job_whose_secret_is_refused_is_taken_back(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("verb", "resource"), [("list", "jobs"), ("create", "jobs"), ("create", "secrets"), ("delete", "jobs")]
 )
-async def test_a_bad_moment_of_the_api_server_is_waited_out(tmp_path: Path, verb: str, resource: str) -> None:
-    async with living(tmp_path, GOOD) as (fake, run):
+async def test_short_outage_of_the_api_server_is_retried(tmp_path: Path, verb: str, resource: str) -> None:
+    async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse(verb, resource, 503, times=2, retry_after=1)
         result, heard = await run()
         assert result.error_message is None
@@ -319,18 +281,18 @@ async def test_a_bad_moment_of_the_api_server_is_waited_out(tmp_path: Path, verb
         assert jobs_of(fake) == 0
 
 
-async def test_a_host_whose_onlog_raises_gets_its_result_all_the_same(tmp_path: Path) -> None:
+async def test_exception_in_on_log_does_not_lose_the_result(tmp_path: Path) -> None:
     async def broken(stream: str, text: str) -> None:
         raise ValueError(stream)
 
-    async with living(tmp_path, GOOD) as (_, run):
+    async with one_host(tmp_path, GOOD) as (_, run):
         result, _ = await run(onLog=broken)
         assert result.exit_code == 0
         assert result.summary
 
 
-async def test_no_secret_stands_in_the_job(tmp_path: Path) -> None:
-    async with living(tmp_path, QUIET) as (fake, run):
+async def test_job_contains_no_secret(tmp_path: Path) -> None:
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(authToken="canary-1", config={"env": {"MY_TOKEN": "canary-2"}}))
             await asyncio.sleep(20)
@@ -339,11 +301,11 @@ async def test_no_secret_stands_in_the_job(tmp_path: Path) -> None:
         assert "canary" not in json.dumps(going.result()[0].to_wire())
 
 
-async def test_an_end_that_may_not_be_looked_at_leaves_the_job_alone_and_keeps_what_was_said(
+async def test_run_without_right_to_watch_keeps_job_and_output(
     tmp_path: Path,
 ) -> None:
     """The right to look was taken away in the middle: nobody knows whether the agent still works."""
-    async with living(tmp_path, QUIET) as (fake, run):
+    async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
             await asyncio.sleep(30)

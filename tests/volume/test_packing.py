@@ -66,7 +66,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("strict_umask")
-async def test_the_agent_finds_instructions_and_skills_on_the_volume(volume: Path, skill: Path) -> None:
+async def test_instructions_and_skills_are_on_the_volume(volume: Path, skill: Path) -> None:
     instructions = volume / "agents" / "AGENTS.md"
     instructions.parent.mkdir()
     instructions.write_text("Be kind.", encoding="utf-8")
@@ -87,7 +87,7 @@ async def test_the_agent_finds_instructions_and_skills_on_the_volume(volume: Pat
 
 
 @pytest.mark.usefixtures("strict_umask")
-async def test_another_user_can_read_the_bundle_whatever_the_host_s_umask(volume: Path, skill: Path) -> None:
+async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, skill: Path) -> None:
     folder = here(await pack(wanted(volume, an_entry(skill))), volume)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert modes.pop("run") == 0o755
@@ -97,7 +97,7 @@ async def test_another_user_can_read_the_bundle_whatever_the_host_s_umask(volume
     assert stat.S_IMODE((volume / ".paperclip").stat().st_mode) == 0o755
 
 
-async def test_an_equal_bundle_is_written_once_and_a_change_gives_another(volume: Path, skill: Path) -> None:
+async def test_equal_bundles_are_written_once(volume: Path, skill: Path) -> None:
     first = await pack(wanted(volume, an_entry(skill)))
     written = here(first, volume).stat().st_ino
     again = await pack(wanted(volume, an_entry(skill)))
@@ -137,7 +137,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-async def test_a_bundle_that_an_agent_changed_is_replaced(harm: str, volume: Path, skill: Path) -> None:
+async def test_bundle_changed_by_an_agent_is_replaced(harm: str, volume: Path, skill: Path) -> None:
     packed = await pack(wanted(volume, an_entry(skill)))
     folder = here(packed, volume)
     whole = tree(folder)
@@ -149,7 +149,7 @@ async def test_a_bundle_that_an_agent_changed_is_replaced(harm: str, volume: Pat
 
 
 @pytest.mark.parametrize("part", range(1, 6))
-async def test_nothing_is_written_through_a_link_on_the_way(part: int, volume: Path, skill: Path) -> None:
+async def test_bundle_is_not_written_through_a_link(part: int, volume: Path, skill: Path) -> None:
     elsewhere = volume.parent / "elsewhere"
     elsewhere.mkdir()
     at = volume.joinpath(*CACHE.split("/")[:part])
@@ -161,7 +161,7 @@ async def test_nothing_is_written_through_a_link_on_the_way(part: int, volume: P
     assert tree(elsewhere) == {}
 
 
-async def test_links_and_special_files_of_a_skill_are_left_out_and_said(volume: Path, skill: Path) -> None:
+async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume: Path, skill: Path) -> None:
     (skill.parent / "secret").write_text("k", encoding="utf-8")
     (skill / "key").symlink_to(skill.parent / "secret")
     (skill / "up").symlink_to("..")
@@ -171,7 +171,7 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_said(volume: 
     assert packed.notes == ("Skill co/helper: 3 links or special files left out (key, pipe, up)",)
 
 
-async def test_a_skill_that_is_a_link_of_an_agent_is_left_out_and_the_manifest_says_so(
+async def test_skill_that_is_a_link_is_left_out_and_missing_in_the_manifest(
     volume: Path, skill: Path
 ) -> None:
     (volume / "skills").mkdir()
@@ -183,7 +183,7 @@ async def test_a_skill_that_is_a_link_of_an_agent_is_left_out_and_the_manifest_s
     assert "- `co/helper`: enabled but unavailable (" in text
 
 
-async def test_outside_of_the_volume_a_link_of_the_operator_is_followed(volume: Path, skill: Path) -> None:
+async def test_link_outside_the_volume_is_followed(volume: Path, skill: Path) -> None:
     link = skill.parent / "current"
     link.symlink_to(skill)
     packed = await pack(wanted(volume, an_entry(link)))
@@ -195,13 +195,13 @@ async def test_outside_of_the_volume_a_link_of_the_operator_is_followed(volume: 
     ("more", "why"),
     [
         ({"source": "/nowhere/at/all"}, "No such file"),
-        ({"source": "relative"}, "no absolute path"),
+        ({"source": "relative"}, "not an absolute path"),
         ({"source": "/nul\0byte"}, "null"),
         ({"runtimeName": "../../up"}, "cannot be the name"),
         ({"sourceStatus": "missing", "missingDetail": "it was deleted"}, "it was deleted"),
     ],
 )
-async def test_a_skill_that_cannot_be_read_is_left_out_with_its_reason(
+async def test_unreadable_skill_is_left_out_with_the_reason(
     more: dict[str, Any], why: str, volume: Path, skill: Path
 ) -> None:
     packed = await pack(wanted(volume, an_entry(skill, **more)))
@@ -211,25 +211,25 @@ async def test_a_skill_that_cannot_be_read_is_left_out_with_its_reason(
     assert set(tree(here(packed, volume))) == {"agent-instructions.md"}
 
 
-async def test_of_two_skills_with_one_name_the_first_is_delivered(
+async def test_first_of_two_skills_with_one_name_is_delivered(
     volume: Path, skill: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "SKILL.md").write_text("other", encoding="utf-8")
     packed = await pack(wanted(volume, an_entry(skill), an_entry(tmp_path / "other", "co/other")))
-    assert packed.notes == ("Skill co/other is left out: another skill is called helper too",)
+    assert packed.notes == ("Skill co/other is left out: another skill has the same name, helper",)
     assert tree(here(packed, volume))[".claude/skills/helper/SKILL.md"] == b"# Helper"
 
 
-async def test_a_skill_nobody_has_is_said(volume: Path) -> None:
+async def test_unknown_skill_is_noted(volume: Path) -> None:
     request = replace(wanted(volume), config={"paperclipSkillSync": {"desiredSkills": ["gone"]}})
     packed = await pack(request)
-    assert packed == Packed(notes=("Skill gone is left out: the library has none of that name",))
+    assert packed == Packed(notes=("Skill gone is left out: it is not in the library",))
     assert tree(volume) == {}
 
 
 @pytest.mark.parametrize("limits", [Limits(bundle_bytes=9), Limits(bundle_entries=2)])
-async def test_a_skill_that_is_too_large_is_left_out_and_the_others_are_not(
+async def test_only_the_skill_that_is_too_large_is_left_out(
     limits: Limits, volume: Path, skill: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "small").mkdir()
@@ -241,7 +241,7 @@ async def test_a_skill_that_is_too_large_is_left_out_and_the_others_are_not(
     assert ".claude/skills/small/SKILL.md" in tree(here(packed, volume))
 
 
-async def test_folders_nested_without_end_are_too_large(volume: Path, skill: Path) -> None:
+async def test_folders_nested_too_deeply_are_refused(volume: Path, skill: Path) -> None:
     deep = skill.joinpath(*["d"] * 40)
     deep.mkdir(parents=True)
     packed = await pack(wanted(volume, an_entry(skill)))
@@ -249,7 +249,7 @@ async def test_folders_nested_without_end_are_too_large(volume: Path, skill: Pat
 
 
 @pytest.mark.parametrize("path", ["gone.md", ".", "link.md", "large.md"])
-async def test_instructions_that_cannot_be_read_are_a_warning(path: str, volume: Path) -> None:
+async def test_unreadable_instructions_are_a_warning(path: str, volume: Path) -> None:
     (volume.parent / "secret").write_text("k", encoding="utf-8")
     (volume / "link.md").symlink_to(volume.parent / "secret")
     (volume / "large.md").write_text("x" * 101, encoding="utf-8")
@@ -260,14 +260,12 @@ async def test_instructions_that_cannot_be_read_are_a_warning(path: str, volume:
     assert packed.key is None
 
 
-async def test_a_relative_path_of_instructions_is_not_searched_for(volume: Path) -> None:
+async def test_relative_instructions_path_is_refused(volume: Path) -> None:
     (note,) = (await pack(wanted(volume, instructions="AGENTS.md"))).notes
-    assert "no absolute path" in note
+    assert "not an absolute path" in note
 
 
-async def test_without_a_volume_instructions_travel_in_the_secret_and_skills_stay_behind(
-    skill: Path, tmp_path: Path
-) -> None:
+async def test_without_a_volume_only_instructions_are_delivered(skill: Path, tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
     packed = await pack(wanted(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
@@ -277,24 +275,24 @@ async def test_without_a_volume_instructions_travel_in_the_secret_and_skills_sta
     )
 
 
-async def test_a_volume_that_refuses_leaves_the_run_its_instructions(volume: Path, tmp_path: Path) -> None:
+async def test_instructions_are_delivered_if_the_volume_is_read_only(volume: Path, tmp_path: Path) -> None:
     (volume / ".paperclip").write_text("in the way", encoding="utf-8")
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
     packed = await pack(wanted(volume, instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
 
 
-async def test_nothing_wanted_is_nothing_written(volume: Path) -> None:
+async def test_empty_bundle_writes_nothing(volume: Path) -> None:
     assert await pack(Wanted({}, None, "co", {}, str(volume))) == Packed()
     assert tree(volume) == {}
 
 
-async def test_a_company_that_is_no_folder_name_is_refused(volume: Path) -> None:
+async def test_company_id_that_is_no_folder_name_is_refused(volume: Path) -> None:
     with pytest.raises(PathRefused):
         await pack(replace(wanted(volume), company="../../etc"))
 
 
-async def test_many_runs_at_once_share_one_whole_bundle(volume: Path, skill: Path) -> None:
+async def test_concurrent_runs_share_one_complete_bundle(volume: Path, skill: Path) -> None:
     async with asyncio.TaskGroup() as group:
         runs = [group.create_task(pack(wanted(volume, an_entry(skill)))) for _ in range(24)]
     packed = {run.result().key for run in runs}
@@ -304,7 +302,7 @@ async def test_many_runs_at_once_share_one_whole_bundle(volume: Path, skill: Pat
     assert len(tree(folder)) == 3
 
 
-async def test_what_a_killed_writer_left_goes_after_a_day(volume: Path, skill: Path) -> None:
+async def test_unfinished_bundle_is_removed_after_a_day(volume: Path, skill: Path) -> None:
     cache = here(await pack(wanted(volume, an_entry(skill))), volume).parent
     old, young, other = cache / ".0123-89abcdef.tmp", cache / ".4567-89abcdef.tmp", cache / "old-bundle"
     for folder, hours in ((old, 25), (young, 23), (other, 9999)):

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_hosts import LONG, assert_whole, two_hosts
 from tests.support.fake_cluster import Life
 from tests.support.hosts import jobs, leases, started
+from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 from tests.support.runs import Heard
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("word", ["Created K8s Job", "Reattaching"])
-async def test_a_stop_while_the_host_takes_in_the_launch_stops_the_agent(tmp_path: Path, word: str) -> None:
+async def test_stop_during_the_host_callback_after_launch_stops_the_agent(tmp_path: Path, word: str) -> None:
     stop = asyncio.Event()
 
     class Slow(Heard):
@@ -36,7 +36,7 @@ async def test_a_stop_while_the_host_takes_in_the_launch_stops_the_agent(tmp_pat
         assert list(fake.store.list(PODS)) == []
 
 
-async def test_an_outage_before_the_start_costs_no_budget(tmp_path: Path) -> None:
+async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run(config={"scheduleTimeoutSec": 30}))
@@ -49,7 +49,7 @@ async def test_an_outage_before_the_start_costs_no_budget(tmp_path: Path) -> Non
         assert_whole(*running.result())
 
 
-async def test_two_wakes_that_say_nothing_are_not_the_same(tmp_path: Path) -> None:
+async def test_two_wakes_without_content_are_different(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         bare: dict[str, Any] = {"context": {"taskId": "task-1"}}
         async with started(one, **bare) as first:
@@ -60,7 +60,7 @@ async def test_two_wakes_that_say_nothing_are_not_the_same(tmp_path: Path) -> No
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_a_job_that_never_opened_blocks_no_other_task(tmp_path: Path) -> None:
+async def test_job_that_never_started_blocks_no_other_task(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
@@ -71,7 +71,7 @@ async def test_a_job_that_never_opened_blocks_no_other_task(tmp_path: Path) -> N
         assert result.error_message is None
 
 
-async def test_a_create_nobody_ever_answers_leaves_no_job(tmp_path: Path) -> None:
+async def test_create_that_is_never_answered_leaves_no_job(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         fake.faults.denied.add(("get", "jobs"))
         one.line.loses_answer_of = ("create", "jobs")
@@ -87,16 +87,14 @@ async def test_a_create_nobody_ever_answers_leaves_no_job(tmp_path: Path) -> Non
         {"taskId": "t", "paperclipWake": {"comments": [{"body": "\ud800", "n": 2**70}]}},
     ],
 )
-async def test_lone_surrogates_and_huge_numbers_are_no_reason_to_raise(
-    tmp_path: Path, context: dict[str, Any]
-) -> None:
+async def test_lone_surrogates_and_huge_numbers_are_accepted(tmp_path: Path, context: dict[str, Any]) -> None:
     async with two_hosts(tmp_path, LONG) as (_, one, _two):
         result, heard = await one.run(context=context, agent={"id": "a", "name": "N\ud800"})
         assert_whole(result, heard)
 
 
 @pytest.mark.parametrize("path", ["~nouser-here/x", "a\0b"])
-async def test_a_kubeconfig_that_is_no_path_is_told(path: str) -> None:
+async def test_kubeconfig_that_is_no_path_is_reported(path: str) -> None:
     from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # with real credentials, unlike all else here
 
     adapter = Adapter()
@@ -106,7 +104,7 @@ async def test_a_kubeconfig_that_is_no_path_is_told(path: str) -> None:
     await adapter.shutdown()
 
 
-async def test_retained_jobs_have_ended(tmp_path: Path) -> None:
+async def test_retained_jobs_have_finished(tmp_path: Path) -> None:
     stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         result, _ = await one.run(config={"retainJobs": True, "imagePullTimeoutSec": 60})
@@ -114,7 +112,7 @@ async def test_retained_jobs_have_ended(tmp_path: Path) -> None:
         assert jobs(fake) == []
 
 
-async def test_without_leases_an_adopted_job_names_its_new_holder(tmp_path: Path) -> None:
+async def test_adopted_job_without_leases_names_its_new_holder(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
         async with started(one) as first:
@@ -126,7 +124,7 @@ async def test_without_leases_an_adopted_job_names_its_new_holder(tmp_path: Path
                 assert_whole(*await second)
 
 
-async def test_a_pod_deleted_before_its_start_is_told_at_once(tmp_path: Path) -> None:
+async def test_pod_deleted_before_its_start_ends_the_run_at_once(tmp_path: Path) -> None:
     stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         loop = asyncio.get_running_loop()
@@ -140,7 +138,7 @@ async def test_a_pod_deleted_before_its_start_is_told_at_once(tmp_path: Path) ->
         assert loop.time() - began < 10
 
 
-async def test_a_pod_deleted_by_force_while_it_starts_may_have_done_work(tmp_path: Path) -> None:
+async def test_pod_force_deleted_while_starting_may_have_worked(tmp_path: Path) -> None:
     starting = Life(waiting=((9e9, "ContainerCreating", ""),))
     async with two_hosts(tmp_path, starting) as (fake, one, _):
         loop = asyncio.get_running_loop()
@@ -155,7 +153,7 @@ async def test_a_pod_deleted_by_force_while_it_starts_may_have_done_work(tmp_pat
         assert 20 <= loop.time() - began < 30, "its grace period and what a kubelet needs beyond it"
 
 
-async def test_a_moment_of_403_after_an_outage_ends_nothing(tmp_path: Path) -> None:
+async def test_single_403_after_an_outage_is_ignored(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one) as task:
         one.vanish()
         await asyncio.sleep(70)
@@ -167,7 +165,7 @@ async def test_a_moment_of_403_after_an_outage_ends_nothing(tmp_path: Path) -> N
         assert_whole(*await task)
 
 
-async def test_a_stop_while_the_slots_lease_is_being_made_leaves_none(tmp_path: Path) -> None:
+async def test_stop_while_the_slot_lease_is_created_leaves_none(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
@@ -180,7 +178,7 @@ async def test_a_stop_while_the_slots_lease_is_being_made_leaves_none(tmp_path: 
         assert leases(fake, "slot") == []
 
 
-async def test_an_on_meta_that_raises_when_called_does_not_end_the_run(tmp_path: Path) -> None:
+async def test_exception_in_on_meta_does_not_end_the_run(tmp_path: Path) -> None:
     def broken(_meta: Any) -> Any:
         raise ValueError("not even async")
 
@@ -189,7 +187,7 @@ async def test_an_on_meta_that_raises_when_called_does_not_end_the_run(tmp_path:
         assert_whole(result, heard)
 
 
-async def test_a_blocked_run_is_not_announced(tmp_path: Path) -> None:
+async def test_blocked_run_is_not_announced(tmp_path: Path) -> None:
     told: list[str] = []
 
     async def dispatched() -> None:
@@ -201,7 +199,7 @@ async def test_a_blocked_run_is_not_announced(tmp_path: Path) -> None:
         assert told == []
 
 
-async def test_a_result_tells_how_long_each_part_took(tmp_path: Path) -> None:
+async def test_result_contains_the_duration_of_each_phase(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (_, one, _two):
         result, _ = await one.run()
         assert result.result_json is not None

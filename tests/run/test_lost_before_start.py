@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_disruption import (
+from tests.support.disruptions import (
     SLOW,
-    WHOLE,
     Object,
     change,
     delete_pod,
@@ -18,10 +17,9 @@ from tests.run.test_disruption import (
     suspend,
     taint,
 )
-from tests.run.test_hosts import two_hosts
-from tests.run.test_life import PARTIAL, jobs_of, living
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
+from tests.support.in_memory_runs import PARTIAL, WHOLE, jobs_of, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster import gateway
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
@@ -53,14 +51,14 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.fake_cluster._Kubelet._stop", stop)
 
 
-async def test_a_pod_on_a_lost_node_is_not_waited_for_without_end(
+async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(_kubelet: Any, _pod: Object) -> None:
         await asyncio.sleep(9e9)
 
     monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
-    async with living(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
+    async with one_host(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
         result, _ = await disturbed(fake, run, delete_pod, 5.0)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
@@ -69,7 +67,7 @@ async def test_a_pod_on_a_lost_node_is_not_waited_for_without_end(
         assert "it is unknown whether its agent had started" in (result.error_message or "")
 
 
-async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(
+async def test_result_on_the_volume_outranks_an_unobserved_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node was lost to the API server; the agent on it ran to its end."""
@@ -99,10 +97,10 @@ async def test_a_result_on_the_volume_outranks_that_no_start_was_seen(
 
 @pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize(("act", "reason"), [(suspend, "JobSuspended"), (scale_down, "JobScaledDown")])
-async def test_what_made_a_pod_fail_before_its_agent_began_is_told(
+async def test_pod_failed_before_the_start_is_reported_with_its_cause(
     tmp_path: Path, act: Callable[[FakeCluster], None], reason: str
 ) -> None:
-    async with living(tmp_path, NEVER) as (fake, run):
+    async with one_host(tmp_path, NEVER) as (fake, run):
         result, _ = await disturbed(fake, run, act, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert reason in (result.error_message or "")
@@ -111,7 +109,7 @@ async def test_what_made_a_pod_fail_before_its_agent_began_is_told(
 
 @pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize("back_after", [0.5, 200.0])
-async def test_a_pod_that_a_queue_took_back_and_that_failed_gets_a_successor(
+async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
     tmp_path: Path, back_after: float
 ) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
@@ -119,7 +117,7 @@ async def test_a_pod_that_a_queue_took_back_and_that_failed_gets_a_successor(
     def life(_pod: Object) -> Life:
         return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
 
-    async with living(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, life) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config=QUEUED))
             await asyncio.sleep(1)
@@ -135,16 +133,16 @@ async def test_a_pod_that_a_queue_took_back_and_that_failed_gets_a_successor(
         assert len(fake.kubelet.started) == 1
 
 
-async def test_a_job_that_somebody_suspends_without_a_queue_is_not_waited_for(tmp_path: Path) -> None:
+async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> None:
     late = Life(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
-    async with living(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
+    async with one_host(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
         result, _ = await disturbed(fake, run, suspend, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert "the Job was suspended" in (result.error_message or "")
         assert jobs_of(fake) == 0
 
 
-async def test_a_look_at_the_end_of_one_budget_does_not_end_the_next(
+async def test_read_at_the_end_of_one_budget_does_not_end_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watch of Pods hangs: that there is a Pod, which pulls its image, is only seen by that look."""
@@ -155,13 +153,13 @@ async def test_a_look_at_the_end_of_one_budget_does_not_end_the_next(
 
     monkeypatch.setattr(gateway.Gateway, "watch_pods", hung)
     slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
-    async with living(tmp_path, slow) as (_, run):
+    async with one_host(tmp_path, slow) as (_, run):
         result, heard = await run(config={"scheduleTimeoutSec": 60})
         assert result.error_code is None, result.error_message
         assert heard.stdout.encode() == WHOLE
 
 
-async def test_an_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
+async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
     def age(event: Object) -> None:
         event["lastTimestamp"] = "2020-01-01T00:00:00Z"
 
@@ -171,16 +169,14 @@ async def test_an_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> N
         fake.store.update(EVENTS, NAMESPACE, told["metadata"]["name"], age)
         taint(fake)
 
-    async with living(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW) as (fake, run):
         result, _ = await disturbed(fake, run, old_event)
         assert "TaintManagerEviction" in (result.error_message or "")
         assert "Job suspended" not in (result.error_message or "")
 
 
 @pytest.mark.parametrize("refused", [0, 6])
-async def test_an_adopted_jobs_only_pod_that_is_gone_is_told_soon_and_as_a_disruption(
-    tmp_path: Path, refused: int
-) -> None:
+async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path, refused: int) -> None:
     async with two_hosts(tmp_path, SLOW) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
         fake.faults.jobs_never_finish = True

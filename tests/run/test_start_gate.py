@@ -6,21 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.run.test_disruption import (
-    HALVES,
-    SLOW,
-    WHOLE,
-    change,
-    delete_pod,
-    disturbed,
-    only,
-    release_pod,
-    suspend,
-)
-from tests.run.test_hosts import two_hosts
-from tests.run.test_life import living
+from tests.support.disruptions import HALVES, SLOW, change, delete_pod, disturbed, only, release_pod, suspend
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
+from tests.support.in_memory_runs import WHOLE, one_host, two_hosts
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.labels import AGENT_POD_ANNOTATION, ONLY_POD_KEY
@@ -29,10 +18,10 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 pytestmark = pytest.mark.looptime
 
 
-async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers(
+async def test_gate_is_closed_once_the_server_answers_again(
     tmp_path: Path,
 ) -> None:
-    async with living(tmp_path, HALVES) as (fake, run):
+    async with one_host(tmp_path, HALVES) as (fake, run):
         seen: dict[str, Any] = {}
 
         async def look_later() -> None:
@@ -56,8 +45,8 @@ async def test_a_gate_that_could_not_be_closed_is_closed_once_the_server_answers
 
 
 @pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])
-async def test_a_call_that_is_refused_is_said_once_with_what_to_do(tmp_path: Path, verb: str) -> None:
-    async with living(tmp_path, HALVES) as (fake, run):
+async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: Path, verb: str) -> None:
+    async with one_host(tmp_path, HALVES) as (fake, run):
         action, kind = verb.split()
         fake.faults.denied.add((action, kind))
         _, heard = await disturbed(fake, run, release_pod)
@@ -65,7 +54,7 @@ async def test_a_call_that_is_refused_is_said_once_with_what_to_do(tmp_path: Pat
         assert fake.calls.count(action, kind) <= 3
 
 
-async def test_what_an_earlier_host_wrote_of_the_only_pod_stands(tmp_path: Path) -> None:
+async def test_only_pod_named_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
     async with two_hosts(tmp_path, SLOW) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
@@ -77,7 +66,7 @@ async def test_what_an_earlier_host_wrote_of_the_only_pod_stands(tmp_path: Path)
             await two.adapter.shutdown()
 
 
-async def test_a_gate_is_opened_again_only_after_it_was_closed(tmp_path: Path) -> None:
+async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None:
     """The Secret's deletion is slow, and the queue takes the Job back in the same moment."""
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
@@ -112,7 +101,7 @@ async def test_a_gate_is_opened_again_only_after_it_was_closed(tmp_path: Path) -
 
 @pytest.mark.parametrize("moment", list(Moment))
 @pytest.mark.parametrize("call", ["delete_secret", "patch_job"])
-async def test_a_host_that_ends_while_it_closes_the_gate_leaves_no_job_that_looks_unopened(
+async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
     tmp_path: Path, call: str, moment: Moment
 ) -> None:
     async with FakeCluster.start(tmp_path, SLOW) as fake:
@@ -126,7 +115,7 @@ async def test_a_host_that_ends_while_it_closes_the_gate_leaves_no_job_that_look
         await host.adapter.shutdown()
 
 
-async def test_a_job_that_was_suspended_when_its_pod_went_is_marked_as_well(tmp_path: Path) -> None:
+async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, SLOW) as (fake, one, _):
         async with started(one):
             suspend(fake)
@@ -137,8 +126,8 @@ async def test_a_job_that_was_suspended_when_its_pod_went_is_marked_as_well(tmp_
         assert "parallelism" not in job["spec"], "a queue may admit it again"
 
 
-async def test_a_run_without_a_secret_is_not_warned_about_one(tmp_path: Path) -> None:
-    async with living(tmp_path, SLOW) as (fake, run):
+async def test_run_without_a_secret_gets_no_secret_warnings(tmp_path: Path) -> None:
+    async with one_host(tmp_path, SLOW) as (fake, run):
         fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
         _, heard = await disturbed(fake, run, delete_pod)
         assert "delete secret" not in heard.status

@@ -29,9 +29,7 @@ def mark(volume: Path, uid: str) -> Path:
     return made
 
 
-async def test_each_that_waits_hears_of_its_own_pod_and_the_mark_goes(
-    marks: StartMarks, tmp_path: Path
-) -> None:
+async def test_start_mark_wakes_only_its_pod_and_is_removed(marks: StartMarks, tmp_path: Path) -> None:
     async with asyncio.timeout(HANGING), asyncio.TaskGroup() as group:
         one, two = (group.create_task(marks.wait_for_start(str(tmp_path), uid)) for uid in ("one", "two"))
         await asyncio.sleep(0.3)
@@ -44,7 +42,7 @@ async def test_each_that_waits_hears_of_its_own_pod_and_the_mark_goes(
     assert list((tmp_path / START_MARKS).iterdir()) == []
 
 
-async def test_marks_of_pods_that_nobody_waits_for_are_left_alone(marks: StartMarks, tmp_path: Path) -> None:
+async def test_start_marks_of_other_pods_are_kept(marks: StartMarks, tmp_path: Path) -> None:
     stranger = mark(tmp_path, "stranger")
     mark(tmp_path, "ours")
     async with asyncio.timeout(HANGING):
@@ -52,14 +50,14 @@ async def test_marks_of_pods_that_nobody_waits_for_are_left_alone(marks: StartMa
     assert stranger.exists()
 
 
-async def test_a_mark_that_nobody_saw_is_removed(marks: StartMarks, tmp_path: Path) -> None:
+async def test_unread_start_mark_is_removed(marks: StartMarks, tmp_path: Path) -> None:
     made = mark(tmp_path, "one")
     await marks.remove(str(tmp_path), "one")
     await marks.remove(str(tmp_path), "never made")
     assert not made.exists()
 
 
-async def test_a_folder_that_is_a_link_tells_nothing(marks: StartMarks, tmp_path: Path) -> None:
+async def test_start_marks_behind_a_link_are_ignored(marks: StartMarks, tmp_path: Path) -> None:
     elsewhere, volume = tmp_path / "elsewhere", tmp_path / "volume"
     elsewhere.mkdir()
     volume.mkdir()
@@ -71,7 +69,7 @@ async def test_a_folder_that_is_a_link_tells_nothing(marks: StartMarks, tmp_path
     assert (elsewhere / "one").exists()
 
 
-async def test_who_waits_no_longer_is_forgotten(marks: StartMarks, tmp_path: Path) -> None:
+async def test_cancelled_waiter_is_forgotten(marks: StartMarks, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await marks.wait_for_start(str(tmp_path), "one")

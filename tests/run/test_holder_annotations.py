@@ -10,21 +10,21 @@ def who(run_id: str, label: str | None) -> Identity:
     return Identity("agent-1", run_id, "agent-1", label)
 
 
-def test_a_detached_job_is_its_own_runs_and_in_the_way_of_every_other() -> None:
+def test_detached_job_belongs_to_its_run_and_blocks_others() -> None:
     ours, theirs = who("run-1", "run-1"), who("run-2", "run-2")
     job = a_job(ours.job_name(), annotations=detached_annotations(ours))
     assert detached_jobs([job, a_job("plain")], ours) == set()
     assert detached_jobs([job, a_job("plain")], theirs) == {job.ref.uid}
 
 
-def test_two_runs_whose_ids_are_no_labels_do_not_share_a_detached_job() -> None:
+def test_runs_with_ids_that_are_no_labels_share_no_detached_job() -> None:
     ours, theirs = who("@@@", None), who("###", None)
     job = a_job(ours.job_name(), labels={}, annotations=detached_annotations(ours))
     assert detached_jobs([job], ours) == set()
     assert detached_jobs([job], theirs) == {job.ref.uid}
 
 
-def test_a_detached_job_of_an_older_version_is_known_to_its_run_by_its_name() -> None:
+def test_detached_job_of_an_older_version_is_found_by_name() -> None:
     ours, theirs = who("@@@", None), who("###", None)
     job = a_job(ours.job_name(), labels={}, annotations={"paperclip.io/detached": "detached:None"})
     assert detached_jobs([job], ours) == set()

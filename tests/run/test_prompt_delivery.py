@@ -1,0 +1,147 @@
+"""Runs that deliver their prompt otherwise: by an init container, or over the shared volume."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fake_cluster import Life
+from tests.support.home_cluster import home_cluster
+from tests.support.in_memory_runs import GOOD
+from tests.support.runs import capture
+
+from paperclip_claude_k8s.devcluster.kinds import JOBS
+
+pytestmark = pytest.mark.looptime
+HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}
+
+
+async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def life(pod: dict[str, Any]) -> Life:
+        if pod["metadata"]["name"] == "home-0":
+            return GOOD
+        (path,) = (tmp_path / "volume" / "run-files").rglob("prompt.txt")
+        seen.append((path.parent.name, path.stat().st_size))
+        return GOOD
+
+    async with home_cluster(tmp_path, life) as home:
+        result, heard = await home.run(context=HUGE)
+        assert result.error_message is None, heard.status
+        ((folder, size),) = seen
+        assert folder == home.jobs[0]["metadata"]["name"]
+        assert size > 2 * 1024 * 1024
+        assert home.staged == []
+
+
+async def test_large_prompt_without_a_volume_is_too_large(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        result, _ = await home.run(context=HUGE, config={"sharedVolumeDir": str(tmp_path / "nowhere")})
+        assert result.error_code == "k8s_prompt_too_large"
+        assert "sharedVolumeDir" in (result.error_message or "")
+        assert home.fake.calls.count("create", "jobs") == 0
+
+
+async def test_staging_error_names_the_volume(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        (home.volume / "run-files").write_text("a file in the way")
+        result, _ = await home.run(context=HUGE)
+        assert result.error_code == "k8s_prompt_too_large"
+        assert "writing it to the shared volume failed: Not a directory" in (result.error_message or "")
+
+
+async def test_staged_files_of_a_failed_launch_are_removed(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.denied.add(("create", "jobs"))
+        result, _ = await home.run(context=HUGE)
+        assert result.error_code == "k8s_job_create_failed"
+        assert home.staged == []
+
+
+async def test_staged_files_of_a_dead_host_expire_after_a_week(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        for name, age in (("ac-old", 8), ("ac-new", 6)):
+            folder = home.volume / "run-files" / name
+            folder.mkdir(parents=True)
+            (folder / "prompt.txt").write_text("x")
+            then = home.adapter._settings.now().timestamp() - age * 24 * 3600  # noqa: SLF001
+            os.utime(folder, (then, then))
+        await home.run(context=HUGE)
+        assert home.staged == ["ac-new/prompt.txt"]
+
+
+# Init ----------------------------------------------------------------------------------------------------
+
+
+async def test_init_delivery_uses_an_init_container(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        result, _ = await home.run(config={"promptDelivery": "init"})
+        assert result.error_message is None
+        (job,) = home.jobs[-1:]
+        (writer,) = job["spec"]["template"]["spec"]["initContainers"]
+        assert writer["name"] == "write-prompt"
+        assert list(home.fake.store.list(JOBS)) == []
+
+
+async def test_init_delivery_without_leases_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.denied.add(("create", "leases"))
+        result, _ = await home.run(config={"promptDelivery": "init"})
+        assert result.error_code == "k8s_config_invalid"
+        assert "promptDelivery init needs Leases" in (result.error_message or "")
+        assert home.fake.calls.count("create", "jobs") == 0
+
+
+async def test_init_delivery_on_an_old_server_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.replaces_dying_pods = True
+        home.fake.faults.denied.add(("create", "secrets"))
+        result, _ = await home.run()
+        assert result.error_code == "k8s_config_invalid"
+        needs = "promptDelivery init needs Kubernetes 1.29 or newer, this cluster has 1.28"
+        assert needs in (result.error_message or "")
+        assert list(home.fake.store.list(JOBS)) == []
+
+
+async def test_init_delivery_with_a_secret_prevents_a_second_pod_on_an_old_server(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.replaces_dying_pods = True
+        result, _ = await home.run(config={"promptDelivery": "init"})
+        assert result.error_message is None
+        (job,) = home.jobs
+        env = {entry["name"]: entry for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert env["PAPERCLIP_API_KEY"]["valueFrom"]["secretKeyRef"]["name"] == job["metadata"]["name"]
+
+
+async def test_run_without_right_to_secrets_reports_what_is_missing(tmp_path: Path) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.denied.add(("create", "secrets"))
+        result, heard = await home.run()
+        assert result.error_message is None
+        assert heard.stdout.encode() == capture("02")
+        assert "the prompt goes by an init container instead" in heard.status
+        assert "runs without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in heard.status
+        assert all("canary" not in str(job) for job in home.jobs)
+        assert list(home.fake.store.list(JOBS)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "family"),
+    [
+        ('secrets "x" is forbidden: exceeded quota: few, requested: secrets=1', "transient_upstream"),
+        ('admission webhook "policy" denied the request: no Secrets by hand', None),
+    ],
+)
+async def test_secret_refused_by_quota_or_policy_fails_the_run(
+    tmp_path: Path, words: str, family: str | None
+) -> None:
+    async with home_cluster(tmp_path) as home:
+        home.fake.faults.refuse("create", "secrets", 403, times=1, message=words)
+        result, _ = await home.run()
+        assert result.error_code == "k8s_prompt_secret_create_failed"
+        assert result.error_family == family

@@ -1,0 +1,81 @@
+"""Disruptions of a running Job and its Pod, for tests on a cluster in memory."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.in_memory_runs import PARTIAL, WHOLE
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.devcluster.event_recorder import Events
+from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.host.result import ExecutionResult
+
+SLOW = Life(output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=12.0)
+"""Works on for twelve seconds after SIGTERM."""
+
+
+LATE = 20.0
+"""Seconds from the beginning of a run until something happens to it."""
+
+
+Object = dict[str, Any]
+
+
+def only(fake: FakeCluster, kind: Any) -> Object:
+    found: Object = next(iter(fake.store.list(kind)))
+    return found
+
+
+def change(fake: FakeCluster, kind: Any, how: Callable[[Object], object]) -> None:
+    name = only(fake, kind)["metadata"]["name"]
+
+    def changed(found: Object) -> None:
+        how(found)
+
+    fake.store.update(kind, NAMESPACE, name, changed)
+
+
+def delete_pod(fake: FakeCluster) -> None:
+    mark_deleted(fake.store, only(fake, PODS), None)
+
+
+def delete_pod_by_force(fake: FakeCluster) -> None:
+    fake.store.remove(PODS, NAMESPACE, only(fake, PODS)["metadata"]["name"])
+
+
+def suspend(fake: FakeCluster) -> None:
+    change(fake, JOBS, lambda job: job["spec"].update(suspend=True))
+
+
+def scale_down(fake: FakeCluster) -> None:
+    change(fake, JOBS, lambda job: job["spec"].update(parallelism=0))
+
+
+def taint(fake: FakeCluster) -> None:
+    pod = only(fake, PODS)
+    Events(fake.store, "taint-controller").record(
+        pod, "Normal", "TaintManagerEviction", "Marking for deletion Pod"
+    )
+    delete_pod(fake)
+
+
+async def disturbed(
+    fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = LATE, **more: Any
+) -> tuple[ExecutionResult, Heard]:
+    """One run to which that happens."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run(**more))
+        await asyncio.sleep(after)
+        act(fake)
+    told: tuple[ExecutionResult, Heard] = running.result()
+    return told
+
+
+def release_pod(fake: FakeCluster) -> None:
+    change(fake, PODS, lambda pod: pod["metadata"].update(labels={}))
+
+
+HALVES = Life(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)

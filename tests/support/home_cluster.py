@@ -1,0 +1,72 @@
+"""A cluster in memory with a home pod whose shared volume is a local folder."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.fake_cluster import NAMESPACE, FakeCluster
+from tests.support.in_memory_runs import GOOD
+from tests.support.runs import Heard
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import ProcessSettings
+
+
+class HomeCluster:
+    """A cluster in memory with a home pod, whose volume is a folder here."""
+
+    def __init__(self, fake: FakeCluster, volume: Path) -> None:
+        env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
+        self.fake, self.volume = fake, volume
+        self.adapter = Adapter(ProcessSettings(env=env), lambda *_: fake.gateway)
+        self.jobs: list[dict[str, Any]] = []
+        container = {
+            "name": "paperclip",
+            "image": "i",
+            "volumeMounts": [{"name": "v", "mountPath": "/paperclip"}],
+        }
+        spec = {
+            "containers": [container],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        }
+        fake.store.create(
+            PODS, {"metadata": {"name": "home-0", "namespace": NAMESPACE}, "spec": spec, "status": {}}
+        )
+
+    async def run(self, **more: Any) -> tuple[ExecutionResult, Heard]:
+        heard = Heard()
+
+        async def on_log(stream: str, text: str) -> None:
+            self.jobs += [job for job in self.fake.store.list(JOBS) if job not in self.jobs]
+            await heard.on_log(stream, text)
+
+        ctx = {
+            "runId": "run-1",
+            "agent": {"id": "agent-1", "companyId": "co"},
+            "config": {"sharedVolumeDir": str(self.volume), "teeRunLog": False, **more.pop("config", {})},
+            "context": {"taskId": "t", "paperclipTaskMarkdown": "Say hello."},
+            "authToken": "canary-token",
+            "onLog": on_log,
+            **more,
+        }
+        return await self.adapter.execute(ctx), heard
+
+    @property
+    def staged(self) -> list[str]:
+        folder = self.volume / "run-files"
+        return [str(path.relative_to(folder)) for path in folder.rglob("*.txt")] if folder.exists() else []
+
+
+@asynccontextmanager
+async def home_cluster(folder: Path, life: Any = GOOD) -> AsyncIterator[HomeCluster]:
+    volume = folder / "volume"
+    volume.mkdir()
+    async with FakeCluster.start(folder, life) as fake:
+        home = HomeCluster(fake, volume)
+        try:
+            yield home
+        finally:
+            await home.adapter.shutdown()

@@ -1,0 +1,82 @@
+"""Runs on a cluster in memory: common Pod lives, one adapter or two host processes."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.hosts import Host
+from tests.support.runs import Heard, capture
+
+from paperclip_claude_k8s.adapter import Adapter
+from paperclip_claude_k8s.devcluster.kinds import JOBS
+from paperclip_claude_k8s.host.result import ExecutionResult
+from paperclip_claude_k8s.ports import ProcessSettings
+
+WHOLE = capture("02")
+"""A complete output."""
+PARTIAL = WHOLE[: WHOLE.index(b'{"type":"result"')]
+"""The same without its result."""
+GOOD = Life(output=((0.0, WHOLE),), ends_at=2.0)
+QUIET = Life(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
+LONG = Life(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0)
+SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+UNKNOWN_SESSION = (
+    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
+    b'"errors":["No conversation found with session ID: asked"]}\n'
+)
+
+Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
+
+
+@asynccontextmanager
+async def one_host(
+    folder: Path, life: Life | Callable[[Any], Life]
+) -> AsyncIterator[tuple[FakeCluster, Run]]:
+    """A cluster whose Pods live like that, and a way to run an agent on it."""
+    async with FakeCluster.start(folder, life) as fake:
+        adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
+
+        async def run(heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
+            heard = heard or Heard()
+            config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
+            ctx = {
+                "runId": "run-1",
+                "agent": {"id": "agent-1", "companyId": "co"},
+                "config": config,
+                "context": {"taskId": "task-1"},
+                "onLog": heard.on_log,
+                "onSpawn": heard.on_spawn,
+                **more,
+            }
+            return await adapter.execute(ctx), heard
+
+        try:
+            yield fake, run
+        finally:
+            await adapter.shutdown()
+
+
+def jobs_of(fake: FakeCluster) -> int:
+    return sum(1 for _ in fake.store.list(JOBS))
+
+
+@asynccontextmanager
+async def two_hosts(
+    folder: Path, life: Life | Callable[[Any], Life]
+) -> AsyncIterator[tuple[FakeCluster, Host, Host]]:
+    async with FakeCluster.start(folder, life) as fake:
+        one, two = Host(fake, "host-one"), Host(fake, "host-two")
+        try:
+            yield fake, one, two
+        finally:
+            one.line.mend()
+            await one.adapter.shutdown()
+            await two.adapter.shutdown()
+
+
+def assert_whole(result: ExecutionResult, heard: Heard) -> None:
+    assert result.error_message is None
+    assert heard.stdout.encode() == WHOLE
+    assert result.session_id is not None
