@@ -1,4 +1,4 @@
-"""What is a run's own of the tokens and dollars that a result tells, in every version of the CLI."""
+"""A run's own tokens and cost, from the results of every version of the CLI."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def per_model(tokens: int, cost: float) -> dict[str, Any]:
 
 
 def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = None) -> dict[str, Any]:
-    """`turn` tokens of each kind in the main loop, `total` in all so far."""
+    """A result with `turn` tokens of each kind in its main loop and `total` tokens of each kind so far."""
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     told = {"type": "result", "usage": dict.fromkeys(names, turn), "total_cost_usd": cost}
     told["modelUsage"] = per_model(total, cost)
@@ -66,7 +66,7 @@ def test_totals_equal_to_the_turns_belong_to_the_run() -> None:
 
 
 def test_usage_since_the_last_result_is_summed() -> None:
-    """The first total holds 90 tokens and 0.9 dollars of earlier runs, a killed one's among them."""
+    """The first total contains 90 tokens and 0.9 dollars of earlier runs, one of which was killed."""
     first = result(5, 100, 1.0, per_model(10, 0.1))
     idle = result(0, 100, 1.0, {})
     second = result(7, 130, 1.3, per_model(30, 0.3))
@@ -112,7 +112,7 @@ RUNS = st.lists(
 def test_costs_of_the_runs_never_exceed_those_of_the_session(
     runs: list[list[tuple[int, int]]], version: str
 ) -> None:
-    """Each run resumes the session: turns of main-loop tokens and tokens of sub-agents; a token costs 1."""
+    """Each run resumes the session. A turn: (main loop tokens, sub-agent tokens); a token costs 1."""
     saved, paid, true = 0, 0.0, 0
     for number, turns in enumerate(runs):
         begin = 0 if version == BEFORE else saved

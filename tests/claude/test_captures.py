@@ -1,4 +1,4 @@
-"""Every recorded run of two versions of the CLI: all facts of its sidecar come out right."""
+"""Every recorded run of two versions of the CLI: the parser finds all facts of its sidecar."""
 
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ CLASSES = {
     "empty_response": Complaint.EMPTY_REPLY,
     "interrupted": Complaint.OTHER,
 }
-"""Expected class of the sidecar → ours, where one word says it."""
+"""Expected class in the sidecar → complaint."""
 PARTICULAR = {
     "08a-429-retry1": Complaint.TRANSIENT,
     "08k-429-subscription-weekly": Complaint.QUOTA,
@@ -70,7 +70,7 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
         assert (own.usage, own.cost_usd) == (None, None)
         return
     usage = facts.get("own_usage") or facts["usage_total_modelUsage"]
-    if not any(usage.values()):  # the CLI told nothing per model
+    if not any(usage.values()):  # the CLI reported no usage per model
         of_turns = facts["usage_sum_of_results"]
         usage = {name: of_turns[f"{name}_tokens"] or 0 for name in ("input", "output")} | {
             name: of_turns[f"{name}_input_tokens"] or 0 for name in ("cache_read", "cache_creation")
@@ -85,7 +85,7 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_gives_the_recorded_wire_result(folder: str, name: str) -> None:
-    """Session, own cost and outcome of the answer that a run with this output would have given."""
+    """Session, cost and outcome of the result of a run with this output."""
     stdout, told = recorded(name, folder)
     facts, resumed = told["facts"], "--resume" in told["argv"]
     transcript = read(stdout, told["stderr"])

@@ -1,4 +1,4 @@
-"""Events with something else on their line: read where they are unmistakable, never made of what was said."""
+"""Lines with an event and other text: unambiguous events are read, quoted ones are not."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ ANSWER = line(
 )
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "Hello", **IDS}
 NEWER_RESULT = {"duration_api_ms": 7, **{key: RESULT[key] for key in reversed(RESULT)}}
-"""Since 2.1.243 the type stands near the end."""
+"""Since 2.1.243 `type` is near the end of the line."""
 CONTROL = {
     "clear screen": b"\x1b[2J\x1b[3J\x1b[H",
     "cursor": b"\x1b[?25h",
@@ -139,7 +139,7 @@ SAID: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", SAID)
 def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> None:
-    """The exception is a piece that is exactly the nested object: nothing tells it from a line of its own."""
+    """The exception is a piece that is exactly the nested object: it cannot be told from an event."""
     whole = line(SAID[kind] | IDS)
     forged = line(FORGED)
     cuts = [(0, end) for end in range(len(whole))] + [(begin, len(whole)) for begin in range(1, len(whole))]

@@ -1,4 +1,4 @@
-"""The excerpt: whatever pieces an output comes in, its first 4 KiB and its last 60 KiB."""
+"""The excerpt keeps the first 4 KiB and the last 60 KiB of an output, in chunks of any size."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Texts that versions of the CLI were seen to print, each with what it means and what the host hears."""
+"""Known error texts of the CLI: their class, and the result that the host gets."""
 
 import json
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 
 
 def of_api(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
-    """A refusal of the API as versions until 2.1.100 print it."""
+    """An error of the API as versions up to 2.1.100 print it."""
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_0"}
     return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
 

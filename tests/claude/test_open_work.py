@@ -1,4 +1,4 @@
-"""What is open once a result was printed: over all captures, cut after each line, and made-up streams."""
+"""Open work after a result: in all captures, cut after each line, and in synthetic streams."""
 
 import json
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def read(*events: Event) -> StreamReader:
 
 
 def events_of(lines: Sequence[bytes]) -> list[Event]:
-    """The lines that are whole events."""
+    """The complete events among the lines."""
     found = []
     for line in lines:
         try:
@@ -60,9 +60,9 @@ def events_of(lines: Sequence[bytes]) -> list[Event]:
 
 
 def is_final(events: list[Event]) -> bool:
-    """The rule in other words.
+    """The rule, implemented independently.
 
-    The last result has no `init` and no main answer behind it, and each task that was ever started in the
+    No `init` and no message of the main agent follows the last result, and each task that was started in the
     background has ended.
     """
     results = [at for at, event in enumerate(events) if event["type"] == "result"]
@@ -169,7 +169,7 @@ def test_task_without_an_id_is_not_open() -> None:
 
 
 def test_result_before_the_turn_of_the_prompt_is_not_final() -> None:
-    """A resumed session: what is left of a task of the run before comes first."""
+    """A resumed session prints the result of a task of the previous run first."""
     ahead = RESULT | NOTIFIED | {"num_turns": 0, "result": ""}
     assert read(INIT, ahead).allowed_silence() is None
     assert read(INIT, ahead, INIT, answer(), RESULT).allowed_silence() == 0.0

@@ -1,4 +1,4 @@
-"""The fold of the CLI's events: what is found, what is not believed, and that no input breaks it."""
+"""The reader of the CLI's events: what it finds, what it ignores, and that it accepts any input."""
 
 import json
 from datetime import UTC, datetime
@@ -86,7 +86,7 @@ def _line(line: dict[str, Any] | str) -> str:
 
 
 def judged(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
-    """The answer that a run with this output would have given the host, as the host stores it."""
+    """The result of a run with this output, as the host stores it."""
     reader = StreamReader()
     reader.feed(stdout)
     reader.feed_stderr(stderr)
@@ -256,7 +256,7 @@ def test_any_input_is_read_and_only_a_success_is_a_success(
 
 
 def _ends_with_a_success(raw: bytes) -> bool:
-    """The last of init, answers of the main agent and results is a result that tells of no error."""
+    """The last of all `init`, main agent messages and results is a result without an error."""
     deciding = [event for event in _objects(raw) if _decides(event)]
     last = deciding[-1] if deciding else {}
     failed = last.get("is_error") or str(last.get("subtype") or "").startswith("error")
@@ -270,7 +270,7 @@ def _decides(event: dict[str, Any]) -> bool:
 
 
 def _objects(raw: bytes) -> list[dict[str, Any]]:
-    """The events of a whole output; what makes one beside noise has tests of its own."""
+    """The events of a complete output, as read by `event_lines`, which has tests of its own."""
     return [event for line in raw.split(b"\n") for event in _on_line(line)]
 
 

@@ -1,4 +1,4 @@
-"""What an operator's terminal shows of a run, and that the agent cannot do anything to that terminal."""
+"""How a run is rendered on a terminal, and that the agent's output cannot control the terminal."""
 
 import json
 import re
@@ -19,9 +19,9 @@ from paperclip_claude_k8s.claude.terminal import (
 )
 
 COLOUR = re.compile(r"\x1b\[(?:2|3[126])m|\x1b\[0m")
-"""The only escape sequences that are ours."""
+"""The only escape sequences that the renderer writes."""
 ACTED_UPON = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal acts upon, apart from a tab."""
+"""Characters that control a terminal, except for the tab."""
 
 
 def plain(line: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a page shows of each event of the CLI (EVENTS.md 1 and 1b): one example of every kind."""
+"""What a page shows of each event of the CLI: one example of every kind."""
 
 import json
 from typing import Any
@@ -253,7 +253,7 @@ SILENT = [
     "",
     "  \t\r\n",
 ]
-"""Lines without news."""
+"""Lines that show nothing."""
 
 TOOL = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "ls"}}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 16_000}}
@@ -487,7 +487,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         [entry("system", "a piece of a broken line (107 characters)")],
     ),
 ]
-"""All other lines, and the entries they become."""
+"""All other lines, with their entries."""
 
 
 @pytest.mark.parametrize(("line", "text"), LINES)
@@ -534,7 +534,7 @@ def test_each_init_and_result_of_a_run_is_shown() -> None:
 
 
 def test_truncated_line_shows_its_beginning() -> None:
-    """HOST.md 3.2: 60 % of the head and 25 % of the tail are left, with a note between them."""
+    """The host keeps 60 % of its limit from the start of a chunk, 25 % from the end, with a note between."""
     line = message("assistant", {"type": "text", "text": "word " * 30_000})
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + line.split('"text": "')[1]
     head, tail = line[: 60 * 1024 * 6 // 10], line[-16_000:]

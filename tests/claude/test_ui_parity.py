@@ -1,4 +1,4 @@
-"""The Python and the JavaScript parser tell the same of every line, and neither ever fails."""
+"""The parsers in Python and in JavaScript give the same entries for every line, and never fail."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ def test_recorded_lines_have_parity() -> None:
 
 
 def test_truncated_recorded_lines_have_parity() -> None:
-    """A killed CLI, or a host that shortens a chunk, cuts anywhere."""
+    """A killed CLI, or a host that shortens a chunk, truncates lines anywhere."""
     lines = [line for _, line in recorded_lines() if len(line) < 100_000]
     cut = [line[: len(line) * part // 12] for line in lines for part in range(1, 12)]
     cut += [line[len(line) * part // 12 :] for line in lines for part in range(1, 12)]
@@ -130,7 +130,7 @@ def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
 
 
 def test_javascript_parser_needs_no_removed_global() -> None:
-    """HOST.md 6.5: no import, no export, none of the removed globals; it loads with all of them undefined."""
+    """The host's worker removes globals: the script has no import and no export, and loads without them."""
     source = ui_parser_source()
     gone = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
     assert [word for word in gone if word in source.replace("// ", "")] == []

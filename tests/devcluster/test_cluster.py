@@ -1,4 +1,4 @@
-"""The development cluster by itself: who may ask, what it runs, and what kubectl sees."""
+"""The development cluster: authentication, Pods and Jobs, kubectl."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def job(name: str, script: str, **container: Any) -> dict[str, Any]:
 
 
 async def ended(dev: DevCluster) -> dict[str, Any]:
-    """The state of the only Pod's container once it has ended."""
+    """The state of the only Pod's container, once it has ended."""
     async with asyncio.timeout(60):
         while True:
             moved = dev.store.next_change()

@@ -100,7 +100,7 @@ STEPS = {
         *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
     ),
 }
-"""What a run does, in order; a step that another step needs is listed after it."""
+"""The calls of the steps in order of their ends: an argument comes before the call that it is passed to."""
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -1,4 +1,4 @@
-"""The table of failures names tests that exist, and every row of the catalogue."""
+"""The table of failures has every row, and the tests that it names exist."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A program that is missing skips its tests, and fails them where it is expected."""
+"""A missing program skips its tests, or fails them where all programs are expected."""
 
 import pytest
 from tests.support.programs import EXPECTED, program

@@ -1,4 +1,4 @@
-"""Where the journeys happen: the development cluster always, a real one where there is one."""
+"""The clusters of the journeys: the development cluster, and a real one if it is configured."""
 
 import os
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def _open(
 
 @pytest.fixture
 async def real() -> AsyncIterator[Site]:
-    """The real cluster alone, for journeys that need a kubelet to kill."""
+    """The real cluster only, for journeys that need a real kubelet."""
     async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as site:
         yield site
 

@@ -1,4 +1,4 @@
-"""Input that cannot be used: one clear sentence, the right code, nothing created."""
+"""Unusable input: a clear message, the right error code, and nothing is created."""
 
 from pathlib import Path
 from typing import Any

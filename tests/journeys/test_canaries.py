@@ -1,4 +1,4 @@
-"""Secrets seeded wherever a host keeps some show up nowhere but in the run Secret and in the agent's Pod."""
+"""Canary secrets in every place where a host keeps secrets reach only the run Secret and the agent's Pod."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
 
 
 def a_wish(script: str, **config: Any) -> dict[str, Any]:
-    """What a host hands in, with every seed in its place."""
+    """The context of a run, with every canary in its place."""
     header = {"Authorization": f"Bearer {SEEDS['MCP header']}"}
     tools = {"version": 1, "bearerToken": SEEDS["runtime tools"], "mcpEndpoint": "http://127.0.0.1:3100/mcp"}
     server = {"name": "projects", "url": "http://127.0.0.1:3100/mcp", "token": SEEDS["host's MCP token"]}
@@ -81,14 +81,14 @@ def a_wish(script: str, **config: Any) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Seen:
-    """Everything of the cluster's and the host's that anybody could look at."""
+    """All output of the cluster and of the host in which a canary could show."""
 
     objects: dict[str, str] = field(default_factory=dict)
     heard: Heard = field(default_factory=Heard)
     said: list[str] = field(default_factory=list)
 
     def leaks(self) -> dict[str, list[str]]:
-        """Seed → where it was found."""
+        """Canary → where it was found."""
         places = {
             **self.objects,
             "onLog": json.dumps(self.heard.chunks),
@@ -120,12 +120,12 @@ async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
 
 WATCHED = (JOBS, PODS, LEASES, EVENTS)
 REPLAY = 2
-"""Seconds for which the real server is asked for what has happened; it sends that at once."""
+"""Seconds for which events are read from the real server, which sends past events at once."""
 
 
 @asynccontextmanager
 async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
-    """Every version of every object that is not a Secret, but for the host's own Pod."""
+    """Every version of every object, except Secrets and the host's own Pod."""
     history = _on_dev(home.dev) if home.dev is not None else await _on_real()
     yield
     for obj in await history():
@@ -176,7 +176,7 @@ def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
 
 
 def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
-    """A server that quotes what it was sent, as validation does."""
+    """A server that quotes the request in its error, as validation does."""
 
     def change(home: Home) -> None:
         assert home.dev is not None
@@ -210,7 +210,7 @@ FAILS = {
     "another wrong setting": "k8s_config_invalid",
     "a secret refused": "k8s_prompt_secret_create_failed",
 }
-"""The others end without a result event of their own: `claude_no_result`."""
+"""The other runs end without a result event: `claude_no_result`."""
 
 
 @pytest.mark.parametrize("name", list(RUNS))

@@ -1,4 +1,4 @@
-"""Prompts that reach the agent in other ways than a small Secret, and the digest it sees of them."""
+"""Prompts that are not delivered by a small Secret reach the agent completely, by digest."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def assert_received(home: Home, text: str, **config: Any) -> None:
-    """The agent has got every byte of what the host was told it would get."""
+    """The agent received every byte that was announced to the host."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": text}
     result, heard = await home.site.run({"CLAUDE_SCRIPT": DIGEST}, context=context, config=config)
     prompt = heard.meta[-1]["prompt"]
@@ -59,7 +59,7 @@ async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
-    """The stand-in's script sees the command line of the agent as its own."""
+    """The stand-in's script runs with the command line of the agent."""
     script = 'while [ $# -gt 0 ]; do [ "$1" != --mcp-config ] || { cat "$2"; echo; echo "$3"; }; shift; done'
     baseline = home.volume / ".mcp.json"
     baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))

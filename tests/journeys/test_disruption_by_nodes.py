@@ -59,7 +59,7 @@ async def priority_class() -> AsyncIterator[None]:
 
 
 async def preempt(_pod: str, _job: str) -> None:
-    """A Pod of higher priority that does not fit beside the agent."""
+    """A Pod of higher priority that does not fit on the node together with the agent."""
     resources = {"requests": {"cpu": "1500m"}}
     container = {"name": "c", "image": "local/agent:1", "imagePullPolicy": "Never", "resources": resources}
     spec = {

@@ -1,4 +1,4 @@
-"""The example host, as a user would start it: found by entry point, two agents at once."""
+"""The example host, started as a user would: the entry point is found, two agents run at once."""
 
 from tests.example_host import load_adapter, run_two
 from tests.support.runs import SMALL, Site

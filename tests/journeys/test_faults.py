@@ -1,4 +1,4 @@
-"""Runs on a real cluster that breaks underneath them: every byte arrives, or the gap is told."""
+"""Faults of a real cluster during a run: every byte arrives, or the gap is reported."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from paperclip_claude_k8s.podlog import FollowTimings
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
 CTL_TRIES = 3
-"""The script itself fails now and then, in a race of its own with grep."""
+"""The script fails sometimes, because of a race with grep."""
 
 
 @pytest.fixture
@@ -45,19 +45,17 @@ def ctl_of(script: str) -> Ctl:
 
 @asynccontextmanager
 async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire, dict[str, Any]]]:
-    """A wire that the adapter's every connection takes, and the config that makes it do so."""
+    """A flaky wire, and the config by which all connections of the adapter use it."""
     async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
         yield wire, {"kubeconfig": kubeconfig}
-        assert (
-            await real.leftovers() == []
-        )  # also the Lease of a process that has gone idle goes over the wire
+        assert await real.leftovers() == []  # the Lease of an idle process is also deleted over the wire
 
 
 Told = tuple[ExecutionResult, Heard]
 
 
 async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any, None]) -> Told:
-    """The run, with trouble in the middle of it."""
+    """The result of the run, while `trouble` happens."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run)
         group.create_task(trouble)
@@ -65,7 +63,7 @@ async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any,
 
 
 def numbered(count: int, step: float) -> tuple[str, str]:
-    """A script that prints so many numbered lines, one each `step` seconds, and what it prints."""
+    """A script that prints `count` numbered lines, one each `step` seconds, and its output."""
     loop = (
         f"i=1; while [ $i -le {count} ]; do echo line-$i-of-{count}; i=$((i+1)); sleep {step}; done; {RESULT}"
     )
@@ -73,14 +71,14 @@ def numbered(count: int, step: float) -> tuple[str, str]:
 
 
 def chatty(count: int, step: float) -> tuple[str, str]:
-    """The same with lines so wide that a small log is rotated each time the kubelet looks."""
+    """As `numbered`, with lines so long that a small log is rotated at each check of the kubelet."""
     script, expected = numbered(count, step)
     wide = "echo wide-$(head -c 1500 /dev/zero | tr '\\0' w)-line"
     return script.replace("echo line", wide), expected.replace("line", f"wide-{'w' * 1500}-line")
 
 
 def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> dict[str, Any]:
-    """Everything that was expected came, in order and once, and the log was proven complete."""
+    """Everything expected arrived once and in order, and the log was proven complete."""
     got = heard.stdout
     pairs = enumerate(zip(got, expected, strict=False))
     same = next((at for at, (one, other) in pairs if one != other), len(got))
@@ -136,7 +134,7 @@ async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> Non
 async def test_long_lines_come_whole_across_reconnects(
     real: Site, tmp_path: Path, length: int, count: int, cuts: list[int]
 ) -> None:
-    """Cut anywhere inside them, also inside the 16 KiB pieces in which the runtime stores them."""
+    """The connection is cut inside of lines, also inside of the 16 KiB records of the runtime."""
     body = f"head -c {length - 10} /dev/zero | tr '\\0' a"
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
@@ -190,7 +188,7 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
 
 
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
-    """Nothing is closed and nothing refused: packets just stop coming, as behind a dead firewall."""
+    """Packets stop arriving without any error, as behind a dead firewall."""
     script, expected = numbered(1100, 0.1)
     async with over_a_wire(real, tmp_path) as (wire, config):
         heard = Heard()
@@ -211,7 +209,7 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
             real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), silenced()
         )
     assert_whole(result, heard, expected)
-    assert noticed[0] <= FollowTimings().silence_timeout + 30  # a busy machine's delays are no later notice
+    assert noticed[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine
 
 
 @pytest.fixture
@@ -250,12 +248,12 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
         assert_whole(result, heard, expected)
         assert "filled" in heard.status
     else:
-        assert_gap_told(result, heard, expected)
+        assert_gap_reported(result, heard, expected)
 
 
 @pytest.mark.usefixtures("small_logs")
 async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
-    """An old kubelet does so with most of several streams: it stays at the old file, or misses its end."""
+    """At a rotation an old kubelet stays at the old file or misses its end, in most of several streams."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(400, 0.1)
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
@@ -265,8 +263,8 @@ async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> N
         assert_whole(*run.result(), expected)
 
 
-def assert_gap_told(result: ExecutionResult, heard: Heard, expected: str) -> None:
-    """One gap, with the times on both sides and its exact size; everything around it came in order."""
+def assert_gap_reported(result: ExecutionResult, heard: Heard, expected: str) -> None:
+    """One gap is reported, with both times and its exact size; everything around it arrived in order."""
     assert result.result_json is not None
     log = result.result_json["log"]
     assert log["complete"] is False

@@ -1,4 +1,4 @@
-"""Runs that end well: every byte arrives, every fact is found, nothing is left behind."""
+"""Successful runs: every byte arrives, every fact is found, nothing is left behind."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ CAPTURES = {
     "13b": "Done big.",
     "15a": "The sub-agent counted the files.",
 }
-"""Capture → its summary; None: the result's own text, too odd to be written here."""
+"""Capture → its summary; None: the text of the result, which is too long for this table."""
 
 
 @pytest.mark.parametrize("name", list(CAPTURES))

@@ -1,4 +1,4 @@
-"""A Pod that is told of another as the only one starts no agent: from the manifest to the exit code."""
+"""If the run Secret names another Pod as the only one, a Pod starts no agent: manifest to exit code."""
 
 import asyncio
 from dataclasses import replace
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 
 
 async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
-    """How the agent's container of the Job's Pod ended."""
+    """How the agent's container ended."""
     async with asyncio.timeout(30):
         while True:
             for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:

@@ -1,4 +1,4 @@
-"""Instructions and skills of a run, from the host's disk to the agent's eyes."""
+"""Instructions and skills of a run, from the host's disk to the agent's Pod."""
 
 import os
 import uuid
@@ -21,7 +21,7 @@ printf '{"type":"result","subtype":"success","is_error":false,"result":"done","s
 
 @pytest.fixture
 def given(tmp_path: Path) -> dict[str, Any]:
-    """A config with instructions and one skill, as a host would give it."""
+    """A host's config with instructions and one skill."""
     folder = tmp_path / "helper"
     (folder / "bin").mkdir(parents=True)
     (folder / "SKILL.md").write_text("# How to count", encoding="utf-8")

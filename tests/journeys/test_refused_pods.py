@@ -1,4 +1,4 @@
-"""A Job that the server takes and whose Pod it refuses: told in the controller's own words."""
+"""A Job is accepted, but its Pod is refused: the message quotes the controller."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 async def no_more_pods() -> AsyncIterator[None]:
-    """The host's own Pod takes all that the quota allows."""
+    """The host's own Pod uses up the quota."""
     await as_admin("create", "quota", "no-more", "--hard=pods=1")
     yield
     await as_admin("delete", "quota", "no-more")

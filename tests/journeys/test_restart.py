@@ -1,4 +1,4 @@
-"""Host processes that die in the middle of a paid run, and the next one that takes it up."""
+"""Host processes that die during a run, and the next process, which adopts the run."""
 
 import asyncio
 import json
@@ -22,19 +22,19 @@ RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
 )
 WAITED = "Waiting up to"
-"""Said by whoever has to find out first whether the other host lives, or waits for the slot."""
+"""Status lines of a host that checks whether the other host lives, or that waits for the slot."""
 EXPIRY = Timings().lease_expiry
 GRACE = 60.0
-"""Seconds that an agent has after SIGTERM here: so many that a busy machine's delays are no killing."""
+"""Grace period in seconds, long enough for a busy machine."""
 NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
 ROOT = Path(__file__).parents[2]
 HOST_PROCESS = (sys.executable, "-m", "tests.support.host_process")
 ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
-"""Words before a command that make it live where our process table does not reach."""
+"""Prefix of a command that runs it in a PID namespace of its own."""
 
 
 def a_run(site: Site, seconds: float) -> dict[str, Any]:
-    """What a host hands in for a run that prints for so long; the same for each host."""
+    """The context of a run that prints for this time; the same for each host."""
     script = f"for n in $(seq 100); do echo line $n; sleep {seconds / 100}; done; {RESULT}"
     return {
         "runId": str(uuid.uuid4()),
@@ -45,7 +45,7 @@ def a_run(site: Site, seconds: float) -> dict[str, Any]:
 
 
 async def job_has_ended(site: Site, ctx: dict[str, Any]) -> None:
-    """Once the condition of the agent's only Job says so."""
+    """Wait until the agent's only Job has this condition."""
     async with asyncio.timeout(60):
         while True:
             labels = {"paperclip.io/agent-id": ctx["agent"]["id"]}
@@ -57,7 +57,7 @@ async def job_has_ended(site: Site, ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = ()) -> AsyncIterator[Any]:
-    """A host process of its own, once its agent has said something."""
+    """A host process, once its agent has printed a line."""
     process = await asyncio.create_subprocess_exec(
         *words,
         *HOST_PROCESS,

@@ -1,4 +1,4 @@
-"""Minimal RBAC, proven: each verb of the printed Role is taken away on a real cluster, and only that is lost.
+"""Minimal RBAC on a real cluster: without each single verb of the printed Role, only its feature is lost.
 
 An account of the test's own gets the Role that `claude-k8s rbac` prints, less one right; the environment test
 must name that right in exactly one line, and a run must fare as the table here says.
@@ -36,20 +36,20 @@ OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 NAMESPACE, ACCOUNT = "paperclip", "rights-test"
 
 IMPATIENT = replace(Timings(), retry_budget=4.0)
-"""A right that is missing is missing for good: no need to try for a minute."""
+"""A short retry budget: a missing right stays missing."""
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """How a run fares: its error code, what is said, and what only an admin can clean up."""
+    """The expected outcome of a run: its error code, its messages, and what only an admin can delete."""
 
     code: str | None = None
     said: str = ""
     leaves: tuple[str, ...] = ()
     silent: tuple[str, ...] = field(default=("forbidden",))
-    """What is not said."""
+    """Text that must not be reported."""
     summary: str | None = "done"
 
 
@@ -64,12 +64,12 @@ FATES = {
     "create leases": Liveness(None, "Leases cannot be used", (), ()),
     "delete leases": Liveness(None, "", ("leases",)),
 }
-"""By the right's label; a run without any other right succeeds and says nothing of it."""
+"""By the label of the right. A run without any other right succeeds and does not mention it."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """That of an account which has the printed Role."""
+    """The kubeconfig of an account with the printed Role."""
     role_of_ours, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
     meta = {"name": ACCOUNT, "namespace": NAMESPACE}
     binding["roleRef"] = {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT}
@@ -102,14 +102,14 @@ async def _token() -> str:
 
 
 def _with_token(token: str) -> str:
-    """The kubeconfig of the cluster's own account, for another one."""
+    """A copy of the cluster's kubeconfig for another account."""
     config = yaml.safe_load(Path(OWN).read_text(encoding="utf-8"))
     config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
     return str(yaml.safe_dump(config))
 
 
 async def grant_all_but(missing: Right | None) -> None:
-    """Replace the account's Role and wait until the API server goes by it."""
+    """Replace the account's Role and wait until the API server applies it."""
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
     await as_admin("replace", "-f", "-", given=json.dumps(wanted))
@@ -134,7 +134,7 @@ async def complaints(site: Site) -> list[Check]:
 
 
 def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
-    """One line more than with every right, and it is the predicted one."""
+    """Exactly one line more than with every right: the expected one."""
     known = {check.code for check in always}
     more = [check for check in found if check.code not in known]
     expected = [right.code, *(["k8s_home_pod_unavailable"] if right.label == "get pods" else [])]

@@ -1,4 +1,4 @@
-"""Whatever happens to the copy on the shared volume: the run is whole, and the host hears what was wrong."""
+"""Faults of the run log on the shared volume: the run's log is complete, and the host gets a warning."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"do
 
 
 def agent(lines: int, size: int, pause: float) -> tuple[str, str]:
-    """A script that prints so many lines of about this size, and what it prints."""
+    """A script that prints `count` lines of about this size, and its output."""
     text = "x" * size
     script = (
         f"echo '{INIT}'; x=$(head -c {size} /dev/zero | tr '\\0' x); i=0; "
@@ -37,7 +37,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> list[str]:
-    """Every line once, and a success; the warnings about the volume."""
+    """Every line arrived once and the run succeeded; returns the warnings about the volume."""
     assert result.error_message is None
     assert heard.stdout == expected
     assert result.result_json is not None

@@ -1,4 +1,4 @@
-"""Shells that are cut off in the middle of a paid run, at any moment, and the next ones that go on."""
+"""Command lines that are killed during a run, at any point, and the next ones that continue."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def desk(site: Site, tmp_path: Path) -> CommandLine:
 
 
 def a_run(desk: CommandLine, site: Site, delay: str = "0.3") -> list[str]:
-    """The words that start it; `delay`: seconds between two of its 16 lines."""
+    """The arguments of the run; `delay`: seconds between two of its 16 lines."""
     env = {"CLAUDE_CAPTURE": site.capture_ref(CAPTURE), "CLAUDE_LINE_DELAY": delay}
     config = {**site.config, **SMALL, "env": env}
     (desk.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -50,12 +50,12 @@ def phase(desk: CommandLine, *wanted: str) -> Callable[[], bool]:
 
 
 def share(desk: CommandLine, part: float) -> Callable[[], bool]:
-    """So much of the output is saved, or the run has ended."""
+    """Wait until this much output is saved, or the run has ended."""
     return lambda: len(desk.transcript()) >= part * len(WHOLE) or phase(desk)()
 
 
 class Witness:
-    """Looks at the cluster all the while: which Pods of the run ever existed."""
+    """Watches the cluster: which Pods of the run ever existed."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -135,7 +135,7 @@ async def test_watching_shell_takes_over_from_a_dead_one(site: Site, desk: Comma
 
 
 async def test_submitted_run_is_polled_until_it_is_done(site: Site, desk: CommandLine) -> None:
-    """Seed 001, pattern 2: submit, then one look at a time, by exit codes 2 and 0."""
+    """Submit, then query once at a time: exit code 2 while the run is active, then 0."""
     run_id = await submitted(desk, site)
     codes: list[int] = []
     told: dict[str, Any] = {}

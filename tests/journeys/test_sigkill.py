@@ -1,4 +1,4 @@
-"""Real host processes that SIGKILL themselves before or after each call of a run, and who comes after them.
+"""Real host processes that SIGKILL themselves before or after each call of a run, and their successors.
 
 `tests/run/test_crashes.py` does it on virtual time, with more lives than a good run's.
 """
@@ -40,15 +40,15 @@ CALLS = (
     ),
     *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
 )
-"""Every call of a good run; renewals come again and again."""
+"""Every call of a good run; renewals repeat."""
 SOMETIMES = {"log read", "list_events"}
-"""Calls of a run on a busy machine: a stream that ended before its container, a Pod that is slow to start."""
+"""Calls of a run on a busy machine: a stream ends before its container, or a Pod starts slowly."""
 PAID_TWICE_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
-"""Who dies here, or later, has taken the Job away and told nobody how it ended."""
+"""From this call on, a killed host has deleted the Job and its result is lost."""
 AT_ONCE = 5
-"""Processes beside each other: they share the machine's few cores."""
+"""Concurrent processes; they share the machine's few cores."""
 SWEPT = ("delete_lease of slot", "delete_lease of process")
-"""Calls that a process makes at its start as well, where another one has died there before."""
+"""Calls that a process also makes at its start if another process died before it."""
 TOGETHER = [call for call in CALLS if call not in SWEPT]
 TOWNS = [
     *(TOGETHER[first : first + AT_ONCE] for first in range(0, len(TOGETHER), AT_ONCE)),
@@ -60,7 +60,7 @@ GONE_WITHIN = 60.0
 
 @dataclass(slots=True)
 class Town:
-    """A development cluster, and what was seen of it."""
+    """A development cluster, and what was observed of it."""
 
     cluster: DevCluster
     adapter: Adapter
@@ -76,7 +76,7 @@ class Town:
         }
 
     def left(self) -> list[str]:
-        """Objects that no living process answers for."""
+        """Objects without a living owner process."""
         kinds = (JOBS, PODS, SECRETS, LEASES)
         return [f"{kind.plural}/{obj['metadata']['name']}" for kind in kinds for obj in self._all(kind)]
 
@@ -84,7 +84,7 @@ class Town:
         return list(self.cluster.store.list(kind, self.cluster.namespace))
 
     def agents_of(self, agent: str) -> int:
-        """How many Pods of this agent ever ran; two at once are wrong."""
+        """The number of Pods of this agent that ran; two at the same time fail the test."""
         ran: set[str] = set()
         living: set[str] = set()
         for change in self.cluster.store.changes_after(1):
@@ -110,7 +110,7 @@ async def town() -> AsyncIterator[Town]:
 
 
 async def host_process(ctx: dict[str, Any], **more: Any) -> tuple[int, list[str]]:
-    """Its exit code and what it said."""
+    """The exit code and the output of a process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.host_process"),
         cwd=ROOT,
@@ -160,7 +160,7 @@ async def _die_and_be_followed(place: Town, call: str, moment: Moment) -> None:
 
 
 async def _sweep(place: Town) -> None:
-    """The next process finds what the dead ones held, since they died on this host."""
+    """The next process takes over the dead processes' slots, because they died on this machine."""
     await place.adapter.shutdown()
     next_one = Adapter(ProcessSettings(env={}))
     try:

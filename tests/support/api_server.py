@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a test wants, and kubeconfigs that lead to it."""
+"""A small HTTP server with the handler of a test, and kubeconfigs for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,14 +14,14 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BRISK = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
-"""Limits that a test can wait for, where no answer comes."""
+"""Short limits, for tests in which no answer comes."""
 USUAL = Timings()
-"""Where one comes: loading the client library and starting a program take their time on a busy machine."""
+"""The usual limits: on a busy machine, loading the client library and starting a program take a while."""
 
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[str]:
-    """A server on loopback for the length of the block; its address."""
+    """The address of a server that runs for the duration of the block."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await handler(request)
@@ -51,7 +51,7 @@ async def gateway_to(handler: Handler, folder: Path, timings: Timings = USUAL) -
 
 
 def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) -> str:
-    """A kubeconfig file; `user`, `cluster` and `context` fill in its parts, the rest its top level."""
+    """A kubeconfig file; `user`, `cluster` and `context` extend its parts, all else its top level."""
     user, cluster, context = more.pop("user", {}), more.pop("cluster", {}), more.pop("context", {})
     config = {
         "apiVersion": "v1",
@@ -68,7 +68,7 @@ def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) 
 
 
 def refusing(code: int, reason: str, message: str, **headers: str) -> Handler:
-    """Answers everything with a `Status`."""
+    """A handler that answers every request with an error `Status`."""
 
     async def refuse(_: web.Request) -> web.Response:
         status = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}

@@ -1,4 +1,4 @@
-"""Lines like those of the CLI: every recorded one, and made-up events of known types with any fields."""
+"""Lines like those of the CLI: all recorded ones, and synthetic events of known types with any fields."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def recorded_lines() -> Iterator[tuple[str, str]]:
 
 
 def _keys_and_words(value: Any) -> Iterator[tuple[str, str]]:
-    """Names of fields, and short texts: block types, states, ids."""
+    """Field names and short texts, such as block types, states and ids."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield "key", key
@@ -89,14 +89,14 @@ def _event(names: tuple[str, str | None], message: Any, fields: dict[str, Any]) 
 
 _MESSAGES: list[tuple[str, str | None]] = [("assistant", None), ("user", None), ("result", None)]
 _NAMES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
-"""Messages and results as often as all others together: most of a run is these."""
+"""Messages and results are as frequent as all other types together, as in a run."""
 KNOWN_EVENTS = st.builds(
     _event,
     st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),
     _MESSAGE | VALUES,
     st.dictionaries(KEYS, VALUES, max_size=8),
 )
-"""Lines of any event, with fields of any shape under names that mean something."""
+"""Lines of any event, with values of any type in known fields."""
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 ANY_JSON = VALUES.map(json.dumps)

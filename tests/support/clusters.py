@@ -1,4 +1,8 @@
-"""The three clusters that must keep the same promises."""
+"""The clusters that must satisfy one contract: in memory, development, real.
+
+Only the real one is independent: the cluster in memory is the real `Gateway` on the development cluster's
+API.
+"""
 
 import asyncio
 import base64
@@ -18,19 +22,19 @@ from paperclip_claude_k8s.devcluster import DevCluster
 
 T = TypeVar("T")
 PATIENCE = 60.0
-"""Seconds: a real kubelet pulls, mounts and starts in its own time."""
+"""Seconds within which a contract must hold; a real kubelet needs some to pull, mount and start."""
 LOOK_AGAIN = 0.1
 
 
 @dataclass(slots=True)
 class World:
-    """A cluster, and how to make a Pod in it that behaves."""
+    """A cluster, and how to create Jobs with a given behaviour in it."""
 
     cluster: Cluster
     namespace: str
     image: str = "local/agent:1"
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-    """Labels everything of one test, so that tests beside each other do not meet."""
+    """Label value of all objects of one test, so that concurrent tests do not affect each other."""
     lives: dict[str, Life] = field(default_factory=dict)
 
     @property
@@ -43,7 +47,7 @@ class World:
     def job(
         self, what: str, output: bytes = b"hello\n", *, runs: float = 0.0, code: int = 0, secret: str = ""
     ) -> dict[str, Any]:
-        """A Job whose Pod prints `output`, lives for `runs` seconds more, and exits with `code`."""
+        """A Job whose Pod prints `output`, runs for `runs` more seconds and exits with `code`."""
         name = self.name(what)
         self.lives[name] = Life(output=((0.0, output),), ends_at=runs, exit_code=code, summarized=False)
         text = base64.b64encode(output).decode()
@@ -68,7 +72,7 @@ class World:
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": body}
 
     async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
-        """Look again and again until there is something; a contract holds within `PATIENCE`."""
+        """Poll until there is a result, at most `PATIENCE` seconds."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 found = await look()
@@ -81,7 +85,7 @@ class World:
         return next((pod for pod in pods.items if pod.job_uid == job.ref.uid), None)
 
     async def running(self, job: JobSnapshot) -> PodSnapshot:
-        """Its Pod, once the container runs or has run."""
+        """The Job's Pod, once its container runs or has ended."""
 
         async def look() -> PodSnapshot | None:
             pod = await self.pod_of(job)

@@ -1,4 +1,4 @@
-"""A cluster in memory, on the loop's own (virtual) time.
+"""A cluster in memory, on the time of the event loop, which is virtual.
 
 The gateway is the real one; its wire ends in the development cluster's API without a socket, and the kubelet
 is a script: each Pod lives the `Life` that the test gave it.
@@ -38,24 +38,24 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a Pod does, once it is scheduled and its Secrets are there. Times in seconds from its start."""
+    """What a Pod does once it is scheduled and its Secrets exist. Times in seconds from its start."""
 
     waiting: tuple[tuple[float, str, str], ...] = ()
-    """(for how long, reason, message) before the container starts; the last may last for ever."""
+    """(seconds, reason, message) of each waiting state before the container starts."""
     output: tuple[tuple[float, bytes], ...] = ()
-    """(when, bytes) on stdout."""
+    """(time, bytes) on stdout."""
     ends_at: float = 1.0
     exit_code: int = 0
     reason: str = ""
     on_sigterm: int | None = 143
-    """Exit code when it is deleted; None ignores SIGTERM until it is killed."""
+    """Exit code after SIGTERM; None: it ignores SIGTERM until it is killed."""
     dies_in: float = 0.1
     """Seconds from SIGTERM to its end."""
     shown_after: float = 0.0
-    """Seconds after its start until the Pod's status says that it runs; its log can be read at once."""
+    """Seconds from its start until the Pod's status is Running; its log can be read at once."""
     evicted_at: float | None = None
     summarized: bool = True
-    """Whether a relay left its summary in the termination message."""
+    """The relay writes its summary to the termination message."""
 
 
 @dataclass(slots=True)
@@ -104,16 +104,16 @@ class FakeCluster:
             fake.kubelet.close_logs()
 
     def go_down(self, seconds: float) -> None:
-        """No answer to anything for so long, and every open answer breaks."""
+        """Answer no request for this time, and break every open response."""
         self.down_until = asyncio.get_running_loop().time() + seconds
         self.faults.drop_log_streams()
         self.faults.close_watches()
 
 
 class HostLine:
-    """Requests go straight into the API; refusals come back as the gateway's own errors.
+    """A gateway's wire that calls the API directly; error responses become the gateway's errors.
 
-    Each host process has a line of its own, which can be cut while the cluster and other hosts go on.
+    Each host process has its own, which can be cut without affecting the cluster and other hosts.
     """
 
     def __init__(self, fake: FakeCluster) -> None:
@@ -121,10 +121,10 @@ class HostLine:
         self._open: set[asyncio.Event] = set()
         self.is_cut = False
         self.hears_watches = asyncio.Event()
-        """Cleared, its watches bring nothing any more, not even an error."""
+        """While cleared, its watches deliver nothing, not even an error."""
         self.hears_watches.set()
         self.loses_answer_of: tuple[str, str] | None = None
-        """(verb, resource) of a call that is carried out once, and whose answer is lost."""
+        """(verb, resource) of one call that is executed and whose response is lost."""
 
     def cut(self) -> None:
         self.is_cut = True
@@ -203,13 +203,13 @@ class HostLine:
 
 
 def _as_go_reads(body: Any) -> Any:
-    """As if it had crossed a wire to a server in Go, which has no lone surrogates."""
+    """The body as a server in Go decodes it: without lone surrogates."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return json.loads(text)
 
 
 class _Chunks:
-    """An open answer; a read that is cancelled has taken nothing."""
+    """An open response; a cancelled read loses nothing."""
 
     def __init__(
         self, chunks: AsyncGenerator[bytes, None], broken: asyncio.Event, silence: float | None
@@ -247,7 +247,7 @@ def _error(problem: Problem) -> ClusterError:
 
 
 class _Kubelet:
-    """Plays each Pod's life on the loop's time."""
+    """Runs the `Life` of each Pod on the time of the event loop."""
 
     def __init__(self, fake: FakeCluster, folder: Path, life: Callable[[Object], Life]) -> None:
         self._fake = fake
@@ -257,13 +257,13 @@ class _Kubelet:
         self._known: set[str] = set()
         self.lives: list[asyncio.Task[None]] = []
         self.started: list[tuple[float, str]] = []
-        """When each agent began, and the name of its Pod."""
+        """(start time, Pod name) of each agent."""
 
     def log_of(self, pod_uid: str, container: str) -> LogFile | None:
         return self._logs.get((pod_uid, container))
 
     def logs(self) -> list[LogFile]:
-        """Of every agent so far; a test may write more into them."""
+        """The logs of all agents so far; a test may append to them."""
         return list(self._logs.values())
 
     def close_logs(self) -> None:
@@ -271,7 +271,7 @@ class _Kubelet:
             log.end()
 
     def kill(self, pod_uid: str) -> None:
-        """A Pod deleted with force is gone; its life ends with the object."""
+        """Nothing to do: a Pod that is deleted with force ends with its object."""
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -348,14 +348,14 @@ class _Kubelet:
         self._terminated(pod, life.exit_code, reason, message)
 
     def _may_start(self, pod: Object) -> bool:
-        """As the relay reads it: the run Secret may name the only Pod that starts the agent."""
+        """As the relay does: the run Secret may name the only Pod that starts the agent."""
         job = (pod["metadata"].get("labels") or {}).get("job-name", "")
         secret = self._fake.store.find(SECRETS, NAMESPACE, job)
         only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
         return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
 
     async def _secrets(self, pod: Object) -> None:
-        """The gate: a Pod waits in ContainerCreating until its Secrets exist."""
+        """A Pod waits in ContainerCreating until its Secrets exist."""
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._status(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
@@ -400,12 +400,12 @@ class _Kubelet:
 
 
 def _loop_nanos() -> int:
-    """Log stamps on virtual time, from some day in 2026."""
+    """Log stamps on virtual time, from a day in 2026 on."""
     return 1_790_000_000_000_000_000 + int(asyncio.get_running_loop().time() * 1_000_000_000)
 
 
 def _result(stdout: bytes) -> Object:
-    """What the relay notes of the run's result: one that no later turn or answer has overtaken."""
+    """The relay's facts about the result, if no later turn or message follows it."""
     told: Object = {}
     last = None
     for event in map(_event, stdout.split(b"\n")):
@@ -420,7 +420,7 @@ def _result(stdout: bytes) -> Object:
 
 
 def _event(line: bytes) -> Object:
-    """The JSON object of a line, whatever stands before it; an empty one where there is none."""
+    """The JSON object on a line after any other text; an empty one if there is none."""
     try:
         event = json.loads(line[max(line.find(b"{"), 0) :])
     except ValueError:

@@ -1,4 +1,4 @@
-"""A wire to an API server that can be cut, silenced and unplugged: raw TCP, so TLS passes through."""
+"""A TCP proxy to an API server that can cut, silence and refuse connections; TLS passes through it."""
 
 import asyncio
 import socket
@@ -16,25 +16,25 @@ PIECE = 16 * 1024
 
 @dataclass(slots=True)
 class FlakyWire:
-    """Forwards connections. `cuts`: bytes of answers after which a connection is reset, one per entry."""
+    """Forwards connections. `cuts`: each entry resets one connection after this many response bytes."""
 
     host: str
     port: int
     cuts: list[int] = field(default_factory=list)
     broken: int = 0
     _open: set[asyncio.Event] = field(default_factory=set)
-    """One per connection, set when it is over."""
+    """One event per connection, set at its end."""
     _silenced: set[asyncio.Event] = field(default_factory=set)
     _unplugged: bool = False
 
     def cut(self) -> None:
-        """Reset every connection that is open now."""
+        """Reset every open connection."""
         for over in self._open:
             self.broken += 1
             over.set()
 
     def silence(self) -> None:
-        """Nothing passes over the connections that are open now, and nobody is told; new ones are well."""
+        """Stop forwarding on all open connections without closing them; new connections work."""
         self._silenced |= self._open
 
     def unplug(self) -> None:
@@ -110,7 +110,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def flaky_wire(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[FlakyWire, str]]:
-    """The wire, and a kubeconfig like the one given that leads over it."""
+    """The proxy, and a copy of the kubeconfig that uses it."""
     config: dict[str, Any] = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig).read_text, "utf-8"))
     cluster = config["clusters"][0]["cluster"]
     server = urlsplit(cluster["server"])

@@ -1,4 +1,4 @@
-"""Sites whose host lives in a Pod with a shared volume that is a folder of this machine too."""
+"""Sites whose host runs in a Pod with a shared volume, which is also a folder of this machine."""
 
 import os
 from collections.abc import AsyncIterator
@@ -23,16 +23,16 @@ code=$?
 rm -f "$received"
 exit $code
 """
-"""A stand-in that keeps its stdin where its script finds it."""
+"""A stand-in for the CLI that saves its stdin for its script."""
 RECEIVED = '"${received:-/tmp/prompt.received}"'
-"""That place, as a shell word; the real cluster's stand-in has a place of its own."""
+"""The path of the saved stdin as a shell word; the real cluster's stand-in has a path of its own."""
 _MOUNTS = [{"name": "v", "mountPath": "/paperclip"}]
 _VOLUMES = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A site, its shared volume as a folder here, and, where it is ours, the cluster itself."""
+    """A site, the local folder of its shared volume, and the development cluster if it runs on one."""
 
     site: Site
     volume: Path
@@ -41,7 +41,7 @@ class Home:
 
 @asynccontextmanager
 async def at_home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) -> AsyncIterator[Home]:
-    """The development cluster; `env` is that of the host's container."""
+    """On the development cluster. `env`: the environment of the host's container."""
     claude = folder / "claude"
     claude.write_text(CLAUDE)
     claude.chmod(0o755)
@@ -59,7 +59,7 @@ async def at_home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) 
 
 @asynccontextmanager
 async def at_home_on_real() -> AsyncIterator[Home]:
-    """The real cluster, which has such a Pod already."""
+    """On the real cluster, in which such a Pod exists."""
     volume = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
     assert volume, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     config = {"kubeconfig": os.environ["KUBECONFIG_FOR_TESTS"], "imagePullPolicy": "Never"}

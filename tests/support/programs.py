@@ -1,4 +1,4 @@
-"""Programs that some tests need and not every machine has."""
+"""Programs that some tests need and that are not on every machine."""
 
 import asyncio
 import os
@@ -12,13 +12,13 @@ from typing import NoReturn
 import pytest
 
 EXPECTED = "PROGRAMS_EXPECTED"
-"""Environment variable, set where every program must be there: a test without its program fails then."""
+"""Environment variable; if set, a test fails if its program is missing, instead of being skipped."""
 ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
-"""Of the real cluster."""
+"""Kubeconfig of the real cluster's administrator."""
 
 
 def program(name: str) -> str:
-    """Its path; without it the test is skipped, or fails where programs are expected."""
+    """The path of the program; without it the test is skipped, or fails if programs are expected."""
     path = shutil.which(name)
     if path is None:
         _do_without(f"{name} is not on this machine")
@@ -33,7 +33,7 @@ def _do_without(missing: str) -> NoReturn:
 
 @contextmanager
 def small_disk(folder: Path, options: str = "size=300k") -> Iterator[None]:
-    """A file system of its own in this folder, in memory; where none may be mounted, as without a program."""
+    """Mount a small file system in memory on this folder; if that is not allowed, skip or fail."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
@@ -46,7 +46,7 @@ def small_disk(folder: Path, options: str = "size=300k") -> Iterator[None]:
 
 
 async def kubectl(kubeconfig: str, *words: str, given: str = "") -> str:
-    """What it prints; `given` is its stdin, and its complaints fail the test."""
+    """The output of kubectl; `given` is its stdin. An error fails the test."""
     process = await asyncio.create_subprocess_exec(
         program("kubectl"),
         *("--kubeconfig", kubeconfig, *words),
@@ -60,5 +60,5 @@ async def kubectl(kubeconfig: str, *words: str, given: str = "") -> str:
 
 
 async def as_admin(*words: str, given: str = "") -> str:
-    """The same on the real cluster, in the host's namespace."""
+    """As `kubectl`, on the real cluster in the host's namespace."""
     return await kubectl(ADMIN, "--namespace", "paperclip", *words, given=given)

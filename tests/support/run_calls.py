@@ -1,4 +1,4 @@
-"""The lives of a run, each with every call it makes: where a host process can die.
+"""Scenarios of a run, each with every API call that it makes: the points at which a host can die.
 
 A call that is made and not listed fails `tests/run/test_crashes.py`: whoever adds one says so here, and with
 that has it tried with a crash before it and a crash after it.
@@ -32,24 +32,24 @@ UNKNOWN_SESSION = (
 
 
 def forgets(pod: Any) -> Life:
-    """The session it is asked to resume is unknown to this agent."""
+    """An agent that does not know the session that it should resume."""
     resumes = "--resume" in pod["spec"]["containers"][0]["command"]
     return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
 
 
 async def nothing(_fake: FakeCluster) -> None:
-    """Nobody ran the agent before."""
+    """No earlier run."""
 
 
 async def one_left(fake: FakeCluster) -> None:
-    """A host goes down in the middle of its run."""
+    """A host shuts down during its run."""
     zero = Host(fake, "host-zero")
     async with started(zero, 10):
         await zero.adapter.shutdown()
 
 
 async def one_vanished(fake: FakeCluster) -> None:
-    """A host is not heard of any more in the middle of its run."""
+    """A host loses its connection during its run."""
     zero = Host(fake, "host-zero")
     async with started(zero, 10):
         zero.vanish()
@@ -75,27 +75,27 @@ async def one_left_and_its_pod_vanished(fake: FakeCluster) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One life of a run. `calls` are all that its host makes, in order."""
+    """One scenario. `calls`: all calls of its host, in order."""
 
     calls: tuple[str, ...]
     life: Life | Callable[[Any], Life] = SHORT
     more: dict[str, Any] = field(default_factory=dict)
-    """What the host hands in beside the usual."""
+    """Further entries of the context."""
     past: Callable[[FakeCluster], Awaitable[None]] = nothing
     stopped_after: float | None = None
-    """Seconds until the run is stopped by its host, if it lives so long."""
+    """Seconds until the host stops the run; None: it does not."""
     forbidden: tuple[str, str] | None = None
-    """A right that the hosts do not have, as (verb, resource)."""
+    """(verb, resource) of a right that the hosts do not have."""
     refused: tuple[str, str, int] | None = None
-    """What the server refuses as long as the first host lives, as (verb, resource, status)."""
+    """(verb, resource, status) of calls that fail while the first host lives."""
     keeps_taken: bool = False
-    """Whether Jobs whose results were answered stay, until their TTL."""
+    """Jobs whose results were delivered are kept until their TTL."""
     codes: frozenset[str | None] = frozenset({None})
-    """The next host's right answers, where they are no success."""
+    """Error codes that are correct for the next host."""
     meanwhile: Callable[[FakeCluster], None] | None = None
-    """What happens to the run in its middle."""
+    """What happens during the run."""
     agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """How many agents are paid for in all: by the last call named here that was answered before the end."""
+    """The number of agents that run in all, by the last of these calls that was answered before the death."""
 
 
 def delete_its_pod(fake: FakeCluster) -> None:
@@ -104,7 +104,7 @@ def delete_its_pod(fake: FakeCluster) -> None:
 
 
 def times(call: str, count: int) -> tuple[str, ...]:
-    """The same call so many times."""
+    """The same call this many times."""
     return (call, *(f"{call} ({nth})" for nth in range(2, count + 1)))
 
 
@@ -113,7 +113,7 @@ LOOK = ("list_jobs", "list_pods")
 GATE = (*LOOK, "create_job", "list_jobs (2)", "create_secret")
 WATCH = ("watch_jobs", "watch_pods", "log followed")
 SLOW_WATCH = ("watch_jobs", "watch_pods", *times("log followed", 16), "list_events")
-"""What a Pod that starts late costs: its log is tried until it opens, and its Events explain the wait."""
+"""Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
 DONE = "delete_job in the background"
@@ -121,7 +121,7 @@ GIVE_BACK = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *times("read_lease of process", 35), "replace_lease of slot")
 INHERIT = (*APPEAR, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
 ONCE_MORE = {"": 1, DONE: 2}
-"""A host that dies between the Job's deletion and its own answer has lost a result; nobody can know."""
+"""A host that dies between the deletion of the Job and its own answer loses the result."""
 ASKS = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
 ELSE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
 
@@ -232,4 +232,4 @@ NOT_OF_A_RUN = frozenset(
         "close",
     }
 )
-"""Methods of the port that no run calls once it may leave something behind."""
+"""Methods of the port that a run never calls after its first object was created."""

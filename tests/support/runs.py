@@ -1,4 +1,4 @@
-"""Whole runs for journeys: a recording host, and what a run leaves behind."""
+"""Complete runs for journeys: a host that records everything, and the objects that a run leaves behind."""
 
 import asyncio
 import gzip
@@ -30,12 +30,12 @@ def capture(number: str) -> bytes:
 
 
 def capture_file(number: str) -> str:
-    """Its file name, uncompressed."""
+    """The file name of a capture, uncompressed."""
     return _path(number).name.removesuffix(".gz")
 
 
 def sidecar(name: str) -> dict[str, Any]:
-    """What a parser must find in that capture."""
+    """The facts that a parser must find in that capture."""
     stem = capture_file(name).removesuffix(".ndjson")
     loaded: dict[str, Any] = json.loads((CAPTURES / f"{stem}.json").read_text(encoding="utf-8"))
     return loaded
@@ -43,7 +43,7 @@ def sidecar(name: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Heard:
-    """Everything a host heard of one run."""
+    """Everything that a host received of one run."""
 
     chunks: list[tuple[str, str]] = field(default_factory=list)
     meta: list[dict[str, Any]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Heard:
 
     @property
     def stdout(self) -> str:
-        """The agent's own output: every chunk that is no status line of the adapter."""
+        """The agent's own output: every chunk except the adapter's status lines."""
         return "".join(
             text for stream, text in self.chunks if stream == "stdout" and not text.startswith(STATUS)
         )
@@ -81,7 +81,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A cluster to run on, and an adapter that lives there."""
+    """A cluster, and an adapter that uses it."""
 
     name: str
     adapter: Adapter
@@ -89,12 +89,12 @@ class Site:
     namespace: str
     config: Mapping[str, Any]
     capture_ref: Callable[[str], str]
-    """Capture's number → what CLAUDE_CAPTURE must be for the stand-in of this cluster to play it."""
+    """Number of a capture → the value of CLAUDE_CAPTURE for the stand-in of this cluster."""
 
     async def run(
         self, env: Mapping[str, str] | None = None, *, heard: Heard | None = None, **more: Any
     ) -> tuple[ExecutionResult, Heard]:
-        """One run of a stand-in agent, scripted through its env; `config` among `more` is laid over ours."""
+        """One run of a stand-in agent, controlled by its env; `config` in `more` extends the site's."""
         heard = heard or Heard()
         config = {**self.config, **SMALL, "env": dict(env or {}), **more.pop("config", {})}
         ctx = {
@@ -111,7 +111,7 @@ class Site:
         return await self.adapter.execute(ctx), heard
 
     async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
-        """What of ours is still there once the garbage collector and the kubelet had their time, in seconds.
+        """The adapter's objects that still exist; waits at most `within` seconds for their deletion.
 
         A kubelet that is in the middle of a failing pull has been seen to need more than 40. `agent`: only
         what belongs to this agent, for tests that run side by side.

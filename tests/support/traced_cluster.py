@@ -1,4 +1,4 @@
-"""A cluster's door at which every call is named, and at which a host process can die."""
+"""Wraps a cluster: records the name of every call, and kills the host process at a given one."""
 
 import asyncio
 from collections import Counter
@@ -12,24 +12,24 @@ from paperclip_claude_k8s.cluster.labels import PREFIX
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
 
 NO_CALLS = frozenset({"close", "default_namespace"})
-"""Methods of the port that ask the API server nothing."""
+"""Methods of the port that do not call the API server."""
 
 
 class Moment(StrEnum):
-    """Where in a call a process dies: nothing was sent yet, or the answer has just come."""
+    """When a process dies: before the request is sent, or after the response has arrived."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
 Heed = Callable[[str, Moment], bool]
-"""Told of each call and moment; True: the process ends here."""
+"""Called for each call and moment; returns True if the process dies there."""
 
 
 class Doorway:
-    """Wraps a `Cluster`. A call's name is its method, what it is about, and which one of its kind it is.
+    """Wraps a `Cluster`. The name of a call is its method, its object and its number among equal calls.
 
-    Once dead, nothing passes any more in either direction: seen from the cluster that is a SIGKILL.
+    After the death no call passes in either direction: for the cluster it looks like a SIGKILL.
     """
 
     def __init__(self, cluster: Cluster, heed: Heed = lambda _call, _moment: False) -> None:
@@ -56,7 +56,7 @@ class Doorway:
             self._pass(name, Moment.AFTER)
 
     async def _watching(self, method: str, call: Callable[..., Any], *args: Any) -> AsyncGenerator[Any, None]:
-        """Answered by its first event, or by its end."""
+        """A watch counts as answered at its first event, or at its end."""
         name, heard = self._enter(method), False
         try:
             async with aclosing(call(*args)) as events:
@@ -102,11 +102,11 @@ class Doorway:
 
     def _must_live(self) -> None:
         if self.died.is_set():
-            raise ClusterError(None, "Dead", "this process is no more")
+            raise ClusterError(None, "Dead", "this process is dead")
 
 
 class _Heard:
-    """An open log, as long as there is somebody to hear it."""
+    """An open log, until the process dies."""
 
     def __init__(self, answer: LogBytes, must_live: Callable[[], None]) -> None:
         self._answer = answer
@@ -119,7 +119,7 @@ class _Heard:
 
 
 def _about(method: str, args: tuple[Any, ...]) -> str:
-    """Whose Lease, and how a Job is deleted; of the others there is one kind only."""
+    """Which Lease it is about, or how a Job is deleted; empty for other calls."""
     if method in {"create_lease", "replace_lease"}:
         return f" of {args[1]['metadata']['labels'][f'{PREFIX}lease']}"
     if method in {"read_lease", "delete_lease"}:

@@ -1,4 +1,4 @@
-"""The packaged JavaScript parser, run as the host's worker runs it: one process for any number of lines."""
+"""Runs the packaged JavaScript parser as the host's worker does: one process for any number of lines."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 
 
 def told_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
-    """The entries of each line; needs node."""
+    """The entries of each line. Needs node."""
     given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
     node = [program("node"), "-e", _WORKER]
     done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)
@@ -31,5 +31,5 @@ def told_by_javascript(lines: Sequence[str], source: str | None = None) -> list[
 
 
 def as_json(value: Any) -> Any:
-    """As it is once sent and received: halves of a character that met are one."""
+    """The value after a round trip through JSON, which joins halves of a surrogate pair."""
     return json.loads(json.dumps(value))
