@@ -99,7 +99,7 @@ class Callbacks:
         self._changed.set()
 
     async def _send(self, name: str, args: tuple[Any, ...], *, awaited: bool) -> int:
-        async with self._sending:
+        async with self._sending:  # one at a time, so that numbers and lines have the same order
             await self._until(lambda: self.unacknowledged < self._window)
             self._count = n = self._count + 1
             if awaited:

@@ -22,6 +22,7 @@ from paperclip_claude_k8s.bridge.wire import (
     Ack,
     Call,
     Cancel,
+    ErrorKind,
     Hello,
     Leave,
     WireInvalid,
@@ -36,7 +37,7 @@ log = logging.getLogger("paperclip_claude_k8s")
 
 
 class HandshakeFailed(Exception):
-    """The peer is not a host, or speaks another protocol version. An error message was sent to it."""
+    """The peer is not a host, or uses another protocol version; unless it is gone, it got an error line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +77,7 @@ class HostSession:
             stop = group.create_task(_wait(stopping), name="stop")
             await asyncio.wait([reading, stop], return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
+            # while acknowledgements are still read: each run reports where its Job stays
             await self._adapter.shutdown()
             reading.cancel()
             for call in tuple(self._calls.values()):
@@ -90,6 +92,7 @@ class HostSession:
             raise self._reject("protocol", f"expected a hello: {fault}") from None
         if not isinstance(first, Hello):
             raise self._reject("protocol", "expected a hello before anything else")
+        # also to a host with another protocol, which then knows both versions
         self._channel.write(hello(__version__, platform.python_version()))
         if first.protocol != PROTOCOL:
             message = (
@@ -99,12 +102,12 @@ class HostSession:
             )
             raise self._reject("version", message)
 
-    def _reject(self, kind: Any, reason: str) -> HandshakeFailed:  # noqa: ANN401  # an ErrorKind
+    def _reject(self, kind: ErrorKind, reason: str) -> HandshakeFailed:
         self._channel.write(error(None, kind, reason))
         return HandshakeFailed(reason)
 
     async def _read(self, lines: AsyncIterator[bytes], group: asyncio.TaskGroup) -> None:
-        """Handle every line; after the last one, no callback can be acknowledged any more."""
+        """Handle every line. After the last one, callbacks can no longer be acknowledged."""
         try:
             async for line in lines:
                 try:
@@ -122,7 +125,7 @@ class HostSession:
             case Call() as call:
                 self._start_call(call, group)
             case Hello():
-                raise WireInvalid("a second hello")
+                raise WireInvalid("hello was sent twice")
             case message:
                 if message.id in self._calls:  # a message may cross with the answer to its call
                     self._calls[message.id].handle(message)
@@ -130,7 +133,7 @@ class HostSession:
     def _start_call(self, call: Call, group: asyncio.TaskGroup) -> None:
         if call.id in self._calls:
             raise WireInvalid(f"call {call.id} is still running; use each id only once")
-        self._formatter.add_secrets_of(call.params)
+        self._formatter.add_secrets_of(call.params)  # before anything can be logged about the call
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
         task = group.create_task(self._respond(call, request), name=f"call {call.id} {call.method}")
         self._calls[call.id] = _RunningCall(request, task)
