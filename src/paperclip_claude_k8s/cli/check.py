@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE
-from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster, print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}

@@ -14,14 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED
-from paperclip_claude_k8s.cli.options import (
-    DEV_NAMESPACE,
-    check_claude,
-    is_locked,
-    print_answer,
-    running_devcluster,
-)
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
+from paperclip_claude_k8s.cli.options import DEV_NAMESPACE, check_claude, is_locked, running_devcluster
 from paperclip_claude_k8s.cli.runs.replies import Answer, failure
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 

@@ -57,7 +57,7 @@ def _run(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     except StdoutUnwritable:
         raise
     except Interrupted as interrupted:
-        print_json({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
+        print_answer({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         reraise_signal(interrupted.signum)
     except Exception as error:  # noqa: BLE001  # the answer to a bug is JSON, too
         return _report_exception(error, argv)
@@ -78,9 +78,10 @@ def _open_closed_streams() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the life of the process
 
 
-def print_json(answer: Mapping[str, Any]) -> None:
-    """Print the JSON object that is the whole of stdout. Raises `StdoutUnwritable`."""
+def print_answer(answer: Mapping[str, Any], code: int = FAILED) -> int:
+    """Print the JSON object that is the whole of stdout, and return the code. Raises `StdoutUnwritable`."""
     _print(strict_json(answer, indent=2))
+    return code
 
 
 def print_text(text: str) -> None:
@@ -137,8 +138,9 @@ def _report_exception(error: Exception, argv: list[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         if not argv:  # `claude-k8s` without a command prints its help, and no JSON
             return USAGE
-        print_json({"status": "failed", "error": "usage", "detail": format_message()})
-        return FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
+        code = FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
+        return print_answer({"status": "failed", "error": "usage", "detail": format_message()}, code)
     traceback.print_exception(error)
-    print_json({"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"})
-    return FAILED
+    return print_answer(
+        {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}
+    )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
 from paperclip_claude_k8s.cli.options import on_running_cluster
 from paperclip_claude_k8s.cli.run_command import run, run_to_answer
 from paperclip_claude_k8s.cli.runs.call import CallProgress, RunOptions
@@ -30,13 +30,11 @@ def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) ->
     settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
     config = on_running_cluster(settings, devcluster=devcluster)
     if config is None:
-        print_json({"namespace": namespace, "jobs": []})
-        return DONE
+        return print_answer({"namespace": namespace, "jobs": []}, DONE)
     answer = run_to_answer(lambda: _jobs(config), CallProgress())
     if "jobs" in answer:
         _show_table(answer["jobs"])
-    print_json(answer)
-    return DONE if "jobs" in answer else FAILED
+    return print_answer(answer, DONE if "jobs" in answer else FAILED)
 
 
 async def _jobs(config: dict[str, Any]) -> Answer:
@@ -96,8 +94,7 @@ def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool)
 
     answer = run_to_answer(request_cancel, progress)
     if answer:
-        print_json(answer)
-        return FAILED
+        return print_answer(answer, FAILED)
     options = RunOptions(
         run_id=run_id,
         timeout=timeout,

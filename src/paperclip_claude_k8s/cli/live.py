@@ -1,4 +1,4 @@
-"""What an operator sees on stderr while a run goes on.
+"""What an operator sees on stderr during a run.
 
 On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
 activity. Elsewhere: the transcript alone, one line each, and a progress line for each reported poll.
@@ -18,11 +18,10 @@ from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.terminal import format_line, neutral
+from paperclip_claude_k8s.run.narrate import PREFIX
 
 REFRESH = 4
 """Redraws of the footer per second: enough to look alive, too few to flicker."""
-STATUS = "[paperclip] "
-"""Prefix of the adapter's own lines."""
 KEEPALIVE = "keepalive"
 _COUNTED = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
 """Only lines with one of these are parsed for usage. Inside a JSON string the quotes would be escaped."""
@@ -71,8 +70,8 @@ class LiveView:
 
     def show_line(self, stream: str, line: str) -> None:
         """Show one line of the agent's output or of the adapter."""
-        if line.startswith(STATUS):
-            self._activity = neutral(line.removeprefix(STATUS))
+        if line.startswith(PREFIX):
+            self._activity = neutral(line.removeprefix(PREFIX))
             if not (self.has_footer and self._activity.startswith(KEEPALIVE)):  # the footer shows it already
                 self._print(Text(self._activity, style="dim" if stream == "stdout" else "yellow"))
         elif stream == "stderr":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_json, stdout_unwritable
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_answer, stdout_unwritable
 from paperclip_claude_k8s.cli.run_command import run_to_answer
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.output import CHUNK
@@ -61,10 +61,7 @@ def logs(run_id: str, *, follow: bool) -> int:
     answer = run_to_answer(lambda: _logs(run_id, follow=follow), CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
-    if answer:
-        print_json(answer)
-        return FAILED
-    return DONE
+    return print_answer(answer, FAILED) if answer else DONE
 
 
 async def _logs(run_id: str, *, follow: bool) -> Answer:

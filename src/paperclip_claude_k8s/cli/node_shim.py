@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE
-from paperclip_claude_k8s.cli.options import print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
 
 
 def node_shim(out: Path, python: str) -> int:

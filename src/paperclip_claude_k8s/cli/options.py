@@ -1,4 +1,4 @@
-"""What several commands share: the config file, the choice of the cluster, and the answer on stdout."""
+"""What several commands share: the config file, and the choice of the cluster."""
 
 import fcntl
 import json
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.cli.entry import print_json
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 
 STAND_IN = "devcluster/claude:stand-in"
@@ -19,12 +18,6 @@ DEV_NAMESPACE = "paperclip"
 
 class OptionsInvalid(Exception):
     """The options cannot be used; the message says what to change."""
-
-
-def print_answer(answer: Mapping[str, Any], code: int) -> int:
-    """Print the JSON object that is the whole of stdout, and return the exit code."""
-    print_json(answer)
-    return code
 
 
 def running_devcluster(env: Mapping[str, str]) -> Path | None:

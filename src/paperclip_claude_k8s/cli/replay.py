@@ -9,9 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
 from paperclip_claude_k8s.cli.live import LiveView
-from paperclip_claude_k8s.cli.options import print_answer
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
 from paperclip_claude_k8s.verdict.ending import Disrupted, Ending, Exited, JobGone

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json, print_text
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer, print_text
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -55,7 +55,7 @@ def run(options: RunOptions) -> int:
     if options.submit_only and answer["status"] == "polling":
         print_text(str(answer["run_id"]))  # the id alone, for use in shell scripts
         return DONE
-    print_json(answer)
+    print_answer(answer)
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     if options.expects_cancelled:

@@ -4,7 +4,7 @@ import os
 import shlex
 from dataclasses import replace
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_json
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
 from paperclip_claude_k8s.cli.options import on_running_cluster
 from paperclip_claude_k8s.cli.run_command import (
     build_config,
@@ -97,5 +97,4 @@ def _unreadable(stop: Stop) -> Answer:
 
 def _print(answer: Answer) -> int:
     """Exit code 1 only if the command failed; an ended run may have failed, too, and has `created`."""
-    print_json(answer)
-    return FAILED if "error" in answer and "created" not in answer else DONE
+    return print_answer(answer, FAILED if "error" in answer and "created" not in answer else DONE)

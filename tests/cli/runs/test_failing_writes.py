@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from tests.support.api_server import a_kubeconfig
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.run_calls import forgets
 from tests.support.runs import capture
@@ -127,11 +128,7 @@ class Bench:
 async def open_bench(folder: Path, life: Life | Callable[[Any], Life] = SPREAD) -> AsyncIterator[Bench]:
     pods = folder / "pods"
     pods.mkdir(parents=True)
-    user = {"name": "u", "user": {}}
-    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
-    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    kubeconfig = {"current-context": "c", "clusters": [cluster], "users": [user], "contexts": [context]}
-    (folder / "kubeconfig").write_text(json.dumps(kubeconfig), encoding="utf-8")
+    a_kubeconfig(folder)
     async with FakeCluster.start(pods, life) as fake:
         yield Bench(folder, fake)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.base.strict_json import readable
-from paperclip_claude_k8s.cli.entry import print_json
+from paperclip_claude_k8s.cli.entry import print_answer
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import RunFiles, State
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 def printed(answer: dict[str, Any]) -> bytes:
     stdout, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
-        print_json(answer)
+        print_answer(answer)
         sys.stdout.flush()
         return sys.stdout.buffer.getvalue()  # type: ignore[no-any-return]
     finally:

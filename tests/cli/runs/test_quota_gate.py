@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.api_server import a_kubeconfig
 from tests.support.cli_commands import CommandLine
 from tests.support.quota_service import QuotaService, quota_service
 
@@ -26,16 +27,7 @@ async def service() -> AsyncIterator[QuotaService]:
 @pytest.fixture
 def cli(tmp_path: Path, service: QuotaService) -> CommandLine:
     """A command line whose cluster cannot be reached: a refused run needs none."""
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    }
-    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig), encoding="utf-8")
-    configure(tmp_path, service, {"kubeconfig": str(tmp_path / "kubeconfig"), "image": "x"})
+    configure(tmp_path, service, {"kubeconfig": a_kubeconfig(tmp_path), "image": "x"})
     return CommandLine(tmp_path)
 
 

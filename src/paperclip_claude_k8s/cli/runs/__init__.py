@@ -13,7 +13,7 @@ before the next one is taken:
     call            the options of one call, and what its parts share
     wait            waiting for the answer while other calls may be working on the same run
     worker          the work of the call that holds the lock
-    journal         writes record, transcript and log while the run goes on
+    journal         writes record, transcript and log during the run
     mirrored_file   a transcript that keeps each line once, however often the log is read again
     output          copies for --output
     poller          when to check the status, and when to give up

@@ -7,7 +7,6 @@ from typing import Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.live import STATUS
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.decide import may_create
 from paperclip_claude_k8s.cli.runs.disk import check_not_deleted
@@ -18,6 +17,7 @@ from paperclip_claude_k8s.cli.runs.state import State, state_error
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import utc_now
+from paperclip_claude_k8s.run.narrate import PREFIX
 
 POSITION_INTERVAL = 1.0
 """Seconds between two updates of the position in the record while output arrives."""
@@ -71,9 +71,9 @@ class FileJournal:
 
     async def on_log(self, _stream: str, text: str) -> None:
         """The host's callback. Only the adapter's own lines are used: the agent's come through `output`."""
-        if text.startswith(STATUS):
+        if text.startswith(PREFIX):
             self._live.status(text)
-            stamped = f"{format_time(utc_now())} {text.removeprefix(STATUS)}"
+            stamped = f"{format_time(utc_now())} {text.removeprefix(PREFIX)}"
             self._append_to_log(stamped.encode("utf-8", "backslashreplace"))
 
     async def may_create(self) -> bool:

@@ -47,7 +47,7 @@ _RUN_STATUS_TEXT: Mapping[RunStatus, str] = {
 
 
 class Stop(Exception):
-    """The call cannot continue. Carries what its answer says; `more` are further keys of that answer."""
+    """The call cannot continue. Contains what its answer says; `more` are further keys of that answer."""
 
     def __init__(self, error: Error, detail: str, **more: Any) -> None:  # noqa: ANN401  # any JSON
         super().__init__(detail)

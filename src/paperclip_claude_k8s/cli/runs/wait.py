@@ -10,14 +10,7 @@ from contextlib import suppress
 
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.record import polling_answer
-from paperclip_claude_k8s.cli.runs.replies import (
-    CUT_SHORT,
-    RUN_CONTINUES,
-    Answer,
-    Stop,
-    find_stop,
-    resumable,
-)
+from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, RUN_CONTINUES, Answer, Stop, find_stop, resumable
 from paperclip_claude_k8s.cli.runs.worker import Worker
 
 RECORD_INTERVAL = 0.5

@@ -13,18 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paperclip_claude_k8s.cli.runs import quota_gate
+from paperclip_claude_k8s.cli.runs import decide, quota_gate
 from paperclip_claude_k8s.cli.runs.call import RunCall
-from paperclip_claude_k8s.cli.runs.decide import (
-    JobStatus,
-    ReportLost,
-    ReportPolling,
-    ReturnOutcome,
-    Step,
-    Submit,
-    Wait,
-    next_step,
-)
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
 from paperclip_claude_k8s.cli.runs.record import Record, lost_answer, polling_answer
 from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, failure, outcome_of, resumable
@@ -84,7 +74,6 @@ class Worker:
         journal = FileJournal(call, record)
         process = Process(call.dependencies.settings, call.dependencies.connect, journal=journal)
         self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
-        self._journal = journal
 
     async def work(self) -> Answer | None:
         """The answer of this call; None if a process on another machine works on the run."""
@@ -93,47 +82,45 @@ class Worker:
         except ClusterError as error:
             raise self._run.stop(str(error)) from None
         except Stop as stop:
-            raise stop.about(self._journal.run_status, self._journal.outcome) from None
+            raise stop.about(self._run.journal.run_status, self._run.journal.outcome) from None
         finally:
             await self._run.process.shut_down()
-            self._journal.close()
-
-    @property
-    def _record(self) -> Record:
-        return self._journal.record
+            self._run.journal.close()
 
     async def _work(self) -> Answer | None:
-        if self._record.outcome is not None:
+        if self._run.record.outcome is not None:
             await self._delete_leftover_jobs()
-            return self._record.outcome
+            return self._run.record.outcome
         if self._is_devcluster_gone():
-            return self._journal.end(lost_answer(self._record))
+            return self._run.journal.end(lost_answer(self._run.record))
         if self._run.is_new and self._run.is_cancel_requested:
             reason = "the run was cancelled before it was submitted"
-            return self._journal.end(failure("cancelled", reason, self._record.run_id))
+            return self._run.journal.end(failure("cancelled", reason, self._run.record.run_id))
         unusable = await self._resolve_target()
         if unusable is not None:
             return self._run.end(unusable)
         once = self._run.call.options.mode != "wait"
-        return await self._take(next_step(self._record, await self._job_status(), utc_now(), once=once))
+        return await self._take(
+            decide.next_step(self._run.record, await self._job_status(), utc_now(), once=once)
+        )
 
-    async def _take(self, step: Step) -> Answer | None:
+    async def _take(self, step: decide.Step) -> Answer | None:
         match step:
-            case ReturnOutcome(answer):
+            case decide.ReturnOutcome(answer):
                 return answer
-            case ReportLost():
-                return self._journal.end(lost_answer(self._record))
-            case ReportPolling():
-                return polling_answer(self._record)
-            case Submit():
+            case decide.ReportLost():
+                return self._run.journal.end(lost_answer(self._run.record))
+            case decide.ReportPolling():
+                return polling_answer(self._run.record)
+            case decide.Submit():
                 return await self._ask_quota_gate() or await Execution(self._run).submit()
-            case Wait():
+            case decide.Wait():
                 return await self._ask_quota_gate() or await Execution(self._run).wait()
 
     def _is_devcluster_gone(self) -> bool:
         """Whether the run was on a development cluster embedded in a process that has ended."""
-        path = self._record.kubeconfig
-        return self._record.embedded and not (path and Path(path).exists())
+        path = self._run.record.kubeconfig
+        return self._run.record.embedded and not (path and Path(path).exists())
 
     async def _resolve_target(self) -> ExecutionResult | None:
         """Put the target into a new run's record; check that a known run is looked for on its own target.
@@ -141,29 +128,29 @@ class Worker:
         Returns the result of a new run whose cluster cannot be used; None otherwise.
         """
         if (kubeconfig := self._run.call.options.kubeconfig_override) is not None:
-            self._journal.record = self._record.with_kubeconfig(kubeconfig)
+            self._run.journal.record = self._run.record.with_kubeconfig(kubeconfig)
         try:
-            current = await resolve_target(self._record.kubeconfig, await self._namespace())
+            current = await resolve_target(self._run.record.kubeconfig, await self._namespace())
         except (ClusterError, RunFailure) as error:
             if not self._run.is_new:
                 raise self._run.stop(str(error)) from None
             cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
             return early_failure(cause, ResultInputs(utc_now()))
-        check_target(self._record, current)
-        self._journal.record = replace(self._record, target=current)
+        check_target(self._run.record, current)
+        self._run.journal.record = replace(self._run.record, target=current)
         return None
 
     async def _namespace(self) -> str:
-        configured = self._record.target.namespace or self._record.request["config"].get("namespace")
+        configured = self._run.record.target.namespace or self._run.record.request["config"].get("namespace")
         return str(configured) if configured else await own_namespace(self._run.ports)
 
-    async def _job_status(self) -> JobStatus:
+    async def _job_status(self) -> decide.JobStatus:
         """Asks the cluster only if the next step depends on it."""
-        undecided = self._record.phase == "submitting" and self._run.is_cancel_requested
+        undecided = self._run.record.phase == "submitting" and self._run.is_cancel_requested
         if self._run.is_new or not (self._run.call.options.mode == "once" or undecided):
-            return JobStatus(present=self._record.phase == "polling")
-        target = self._record.target
-        status = await read_job_status(self._run.ports.cluster, target.namespace, self._record.run_id)
+            return decide.JobStatus(present=self._run.record.phase == "polling")
+        target = self._run.record.target
+        status = await read_job_status(self._run.ports.cluster, target.namespace, self._run.record.run_id)
         self._run.call.poller.report(status.word, last=True)
         return status
 
@@ -173,33 +160,35 @@ class Worker:
         "asking" is written before the request is sent, so that the gate is asked at most once per run, also
         if this process is killed in between.
         """
-        if self._record.quota == "asking":
+        if self._run.record.quota == "asking":
             return self._refuse(quota_gate.unknown_reply())
-        url = quota_gate.url_of(self._record.request["config"])
-        if self._record.phase == "reserved":
-            self._journal.write(replace(self._record, phase="submitting", quota="asking" if url else ""))
+        url = quota_gate.url_of(self._run.record.request["config"])
+        if self._run.record.phase == "reserved":
+            self._run.journal.write(
+                replace(self._run.record, phase="submitting", quota="asking" if url else "")
+            )
             if url:
-                fields = {"agent_id": self._record.request["agent"]["id"]}
-                refusal = quota_gate.find_refusal(await quota_gate.ask(url, self._record.run_id, fields))
+                fields = {"agent_id": self._run.record.request["agent"]["id"]}
+                refusal = quota_gate.find_refusal(await quota_gate.ask(url, self._run.record.run_id, fields))
                 if refusal is not None:
                     return self._refuse(refusal)
-                self._journal.write(replace(self._record, quota="granted"))
+                self._run.journal.write(replace(self._run.record, quota="granted"))
         return None
 
     def _refuse(self, stop: Stop) -> Answer:
-        return self._journal.end(failure(stop.error, stop.detail, self._record.run_id, **stop.more))
+        return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.more))
 
     async def _delete_leftover_jobs(self) -> None:
         """Delete the Job of an ended run, if a process was killed between writing the result and doing so."""
-        if self._record.cleaned_up or self._is_devcluster_gone():
+        if self._run.record.cleaned_up or self._is_devcluster_gone():
             return
-        namespace = self._record.target.namespace
-        jobs = [JobRef(namespace, part.name, part.uid) for part in self._record.jobs]
+        namespace = self._run.record.target.namespace
+        jobs = [JobRef(namespace, part.name, part.uid) for part in self._run.record.jobs]
         with suppress(ClusterError, TimeoutError, Stop):  # the next call tries again
             async with asyncio.timeout(self._run.call.dependencies.settings.timings.tidy):
                 for job in jobs:
                     await self._run.ports.cluster.delete_job(job, "Background")
-                self._journal.write(replace(self._record, cleaned_up=True))
+                self._run.journal.write(replace(self._run.record, cleaned_up=True))
 
 
 class Execution:
@@ -207,74 +196,68 @@ class Execution:
 
     def __init__(self, run: LockedRun) -> None:
         self._run = run
-        self._journal = run.journal
-        self._poller = run.call.poller
-
-    @property
-    def _record(self) -> Record:
-        return self._journal.record
 
     async def submit(self) -> Answer | None:
         """Ensure that the run's Job exists, and leave it."""
         with self._run.process.running():
             result = await submit(self._context(asyncio.Event()), self._run.process)
         await self._raise_write_error()
-        return polling_answer(self._record) if result is None else self._conclude(result)
+        return polling_answer(self._run.record) if result is None else self._conclude(result)
 
     async def wait(self) -> Answer | None:
         """Stay with the run until it ends, the polls give up, or its files cannot be written."""
-        cancelled, had_job = asyncio.Event(), self._record.phase == "polling"
-        gave_up, write_error = self._poller.gave_up, self._journal.write_error
+        cancelled, had_job = asyncio.Event(), self._run.record.phase == "polling"
+        gave_up, write_error = self._run.call.poller.gave_up, self._run.journal.write_error
         async with asyncio.TaskGroup() as group:
             run = group.create_task(self._execute(cancelled), name="run")
             reasons = [
-                group.create_task(gave_up.wait(), name="polls gave up"),
-                group.create_task(write_error.wait(), name="write error"),
+                group.create_task(gave_up.heard(), name="polls gave up"),
+                group.create_task(write_error.heard(), name="write error"),
             ]
             others = [
-                group.create_task(self._poller.poll(self._query), name="polls"),
+                group.create_task(self._run.call.poller.poll(self._query), name="polls"),
                 group.create_task(self._watch_cancel_request(cancelled, had_job=had_job), name="cancel"),
             ]
             await asyncio.wait([run, *reasons], return_when=asyncio.FIRST_COMPLETED)
-            if write_error.is_set() and self._journal.outcome is not None:
+            if write_error.is_set() and self._run.journal.outcome is not None:
                 await asyncio.wait([run])  # the agent has ended: let `execute` finish its clean-up
             for task in (*others, *reasons, run):
                 task.cancel()
         await self._raise_write_error()
         if not run.cancelled():
             return self._conclude(run.result())
-        if self._record.outcome is not None:
-            return self._record.outcome
-        stop = await gave_up.wait()
-        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": self._record.run_id}), **stop.more})
+        if self._run.record.outcome is not None:
+            return self._run.record.outcome
+        stop = await gave_up.heard()
+        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": self._run.record.run_id}), **stop.more})
 
     async def _raise_write_error(self) -> None:
         """Raises `Stop` if anything of the run could not be written, whatever its result is."""
-        if self._journal.write_error.is_set():
-            raise await self._journal.write_error.wait()
+        if self._run.journal.write_error.is_set():
+            raise await self._run.journal.write_error.heard()
 
     async def _execute(self, cancelled: asyncio.Event) -> ExecutionResult:
         with self._run.process.running():
             return await execute(self._context(cancelled), self._run.process)
 
     def _context(self, cancelled: asyncio.Event) -> dict[str, Any]:
-        request = dict(self._record.request)
+        request = dict(self._run.record.request)
         config = {key: value for key, value in request.pop("config").items() if key not in quota_gate.KEYS}
-        namespace = self._record.target.namespace
+        namespace = self._run.record.target.namespace
         return {
             **request,
-            "runId": self._record.run_id,
+            "runId": self._run.record.run_id,
             "config": {**config, "namespace": namespace} if namespace else config,
-            "onLog": self._journal.on_log,
+            "onLog": self._run.journal.on_log,
             "signal": cancelled,
         }
 
     async def _query(self) -> str:
         """The status of the run's Job, from the cluster; PENDING until there is a Job."""
-        if not self._journal.job.is_set():
+        if not self._run.journal.job.is_set():
             return "PENDING"
-        job = await self._journal.job.wait()
-        return (await read_job_status(self._run.ports.cluster, job.namespace, self._record.run_id)).word
+        job = await self._run.journal.job.heard()
+        return (await read_job_status(self._run.ports.cluster, job.namespace, self._run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
         """Cancel the run once another process asks for it; if the run has a Job, only after that was adopted.
@@ -284,17 +267,17 @@ class Execution:
         while not self._run.is_cancel_requested:  # noqa: ASYNC110  # another process creates the file
             await asyncio.sleep(CANCEL_CHECK_INTERVAL)
         if had_job:
-            await self._journal.job.wait()
+            await self._run.journal.job.heard()
         cancelled.set()
 
     def _conclude(self, result: ExecutionResult) -> Answer | None:
         """The answer from what `execute` returned: the run's own result only if nothing is left open."""
-        if self._record.outcome is not None:  # the journal has written the result, and the Job is deleted
-            self._journal.write(replace(self._record, cleaned_up=True))
-            return self._record.outcome
-        if self._journal.creation_refused:
-            return self._journal.end(lost_answer(self._record))
-        if self._run.is_new and not self._journal.job.is_set():  # it failed before it had a Job
+        if self._run.record.outcome is not None:  # the journal has written the result, and the Job is deleted
+            self._run.journal.write(replace(self._run.record, cleaned_up=True))
+            return self._run.record.outcome
+        if self._run.journal.creation_refused:
+            return self._run.journal.end(lost_answer(self._run.record))
+        if self._run.is_new and not self._run.journal.job.is_set():  # it failed before it had a Job
             return self._run.end(result)
         if result.error_code == BLOCKED:
             return None
