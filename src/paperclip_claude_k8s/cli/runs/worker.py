@@ -88,34 +88,33 @@ class Worker:
             self._run.journal.close()
 
     async def _work(self) -> Answer | None:
-        if self._run.record.outcome is not None:
+        run = self._run
+        if (outcome := run.record.outcome) is not None:
             await self._delete_leftover_jobs()
-            return self._run.record.outcome
+            return outcome
         if self._is_devcluster_gone():
-            return self._run.journal.end(lost_answer(self._run.record))
-        if self._run.is_new and self._run.is_cancel_requested:
+            return run.journal.end(lost_answer(run.record))
+        if run.is_new and run.is_cancel_requested:
             reason = "the run was cancelled before it was submitted"
-            return self._run.journal.end(failure("cancelled", reason, self._run.record.run_id))
-        unusable = await self._resolve_target()
-        if unusable is not None:
-            return self._run.end(unusable)
-        once = self._run.call.options.mode != "wait"
-        return await self._take(
-            decide.next_step(self._run.record, await self._job_status(), utc_now(), once=once)
-        )
+            return run.journal.end(failure("cancelled", reason, run.record.run_id))
+        if (unusable := await self._resolve_target()) is not None:
+            return run.end(unusable)
+        jobs, once = await self._job_status(), run.call.options.mode != "wait"
+        return await self._take(decide.next_step(run.record, jobs, utc_now(), once=once))
 
     async def _take(self, step: decide.Step) -> Answer | None:
+        run = self._run
         match step:
             case decide.ReturnOutcome(answer):
                 return answer
             case decide.ReportLost():
-                return self._run.journal.end(lost_answer(self._run.record))
+                return run.journal.end(lost_answer(run.record))
             case decide.ReportPolling():
-                return polling_answer(self._run.record)
+                return polling_answer(run.record)
             case decide.Submit():
-                return await self._ask_quota_gate() or await Execution(self._run).submit()
+                return await self._ask_quota_gate() or await Execution(run).submit()
             case decide.Wait():
-                return await self._ask_quota_gate() or await Execution(self._run).wait()
+                return await self._ask_quota_gate() or await Execution(run).wait()
 
     def _is_devcluster_gone(self) -> bool:
         """Whether the run was on a development cluster embedded in a process that has ended."""
@@ -127,31 +126,34 @@ class Worker:
 
         Returns the result of a new run whose cluster cannot be used; None otherwise.
         """
-        if (kubeconfig := self._run.call.options.kubeconfig_override) is not None:
-            self._run.journal.record = self._run.record.with_kubeconfig(kubeconfig)
+        run = self._run
+        if (kubeconfig := run.call.options.kubeconfig_override) is not None:
+            run.journal.record = run.record.with_kubeconfig(kubeconfig)
         try:
-            current = await resolve_target(self._run.record.kubeconfig, await self._namespace())
+            current = await resolve_target(run.record.kubeconfig, await self._namespace())
         except (ClusterError, RunFailure) as error:
-            if not self._run.is_new:
-                raise self._run.stop(str(error)) from None
+            if not run.is_new:
+                raise run.stop(str(error)) from None
             cause = error.failure if isinstance(error, RunFailure) else config_invalid(error.message)
             return early_failure(cause, ResultInputs(utc_now()))
-        check_target(self._run.record, current)
-        self._run.journal.record = replace(self._run.record, target=current)
+        check_target(run.record, current)
+        run.journal.record = replace(run.record, target=current)
         return None
 
     async def _namespace(self) -> str:
-        configured = self._run.record.target.namespace or self._run.record.request["config"].get("namespace")
-        return str(configured) if configured else await own_namespace(self._run.ports)
+        run = self._run
+        configured = run.record.target.namespace or run.record.request["config"].get("namespace")
+        return str(configured) if configured else await own_namespace(run.ports)
 
     async def _job_status(self) -> decide.JobStatus:
         """Asks the cluster only if the next step depends on it."""
-        undecided = self._run.record.phase == "submitting" and self._run.is_cancel_requested
-        if self._run.is_new or not (self._run.call.options.mode == "once" or undecided):
-            return decide.JobStatus(present=self._run.record.phase == "polling")
-        target = self._run.record.target
-        status = await read_job_status(self._run.ports.cluster, target.namespace, self._run.record.run_id)
-        self._run.call.poller.report(status.word, last=True)
+        run = self._run
+        undecided = run.record.phase == "submitting" and run.is_cancel_requested
+        if run.is_new or not (run.call.options.mode == "once" or undecided):
+            return decide.JobStatus(present=run.record.phase == "polling")
+        target = run.record.target
+        status = await read_job_status(run.ports.cluster, target.namespace, run.record.run_id)
+        run.call.poller.report(status.word, last=True)
         return status
 
     async def _ask_quota_gate(self) -> Answer | None:
@@ -160,19 +162,18 @@ class Worker:
         "asking" is written before the request is sent, so that the gate is asked at most once per run, also
         if this process is killed in between.
         """
-        if self._run.record.quota == "asking":
+        run = self._run
+        if run.record.quota == "asking":
             return self._refuse(quota_gate.unknown_reply())
-        url = quota_gate.url_of(self._run.record.request["config"])
-        if self._run.record.phase == "reserved":
-            self._run.journal.write(
-                replace(self._run.record, phase="submitting", quota="asking" if url else "")
-            )
+        url = quota_gate.url_of(run.record.request["config"])
+        if run.record.phase == "reserved":
+            run.journal.write(replace(run.record, phase="submitting", quota="asking" if url else ""))
             if url:
-                fields = {"agent_id": self._run.record.request["agent"]["id"]}
-                refusal = quota_gate.find_refusal(await quota_gate.ask(url, self._run.record.run_id, fields))
+                fields = {"agent_id": run.record.request["agent"]["id"]}
+                refusal = quota_gate.find_refusal(await quota_gate.ask(url, run.record.run_id, fields))
                 if refusal is not None:
                     return self._refuse(refusal)
-                self._run.journal.write(replace(self._run.record, quota="granted"))
+                run.journal.write(replace(run.record, quota="granted"))
         return None
 
     def _refuse(self, stop: Stop) -> Answer:
@@ -180,15 +181,16 @@ class Worker:
 
     async def _delete_leftover_jobs(self) -> None:
         """Delete the Job of an ended run, if a process was killed between writing the result and doing so."""
-        if self._run.record.cleaned_up or self._is_devcluster_gone():
+        run = self._run
+        if run.record.cleaned_up or self._is_devcluster_gone():
             return
-        namespace = self._run.record.target.namespace
-        jobs = [JobRef(namespace, part.name, part.uid) for part in self._run.record.jobs]
+        namespace = run.record.target.namespace
+        jobs = [JobRef(namespace, part.name, part.uid) for part in run.record.jobs]
         with suppress(ClusterError, TimeoutError, Stop):  # the next call tries again
-            async with asyncio.timeout(self._run.call.dependencies.settings.timings.tidy):
+            async with asyncio.timeout(run.call.dependencies.settings.timings.tidy):
                 for job in jobs:
-                    await self._run.ports.cluster.delete_job(job, "Background")
-                self._run.journal.write(replace(self._run.record, cleaned_up=True))
+                    await run.ports.cluster.delete_job(job, "Background")
+                run.journal.write(replace(run.record, cleaned_up=True))
 
 
 class Execution:
@@ -199,37 +201,39 @@ class Execution:
 
     async def submit(self) -> Answer | None:
         """Ensure that the run's Job exists, and leave it."""
-        with self._run.process.running():
-            result = await submit(self._context(asyncio.Event()), self._run.process)
+        run = self._run
+        with run.process.running():
+            result = await submit(self._context(asyncio.Event()), run.process)
         await self._raise_write_error()
-        return polling_answer(self._run.record) if result is None else self._conclude(result)
+        return polling_answer(run.record) if result is None else self._conclude(result)
 
     async def wait(self) -> Answer | None:
         """Stay with the run until it ends, the polls give up, or its files cannot be written."""
-        cancelled, had_job = asyncio.Event(), self._run.record.phase == "polling"
-        gave_up, write_error = self._run.call.poller.gave_up, self._run.journal.write_error
+        run, cancelled = self._run, asyncio.Event()
+        poller, write_error = run.call.poller, run.journal.write_error
+        had_job = run.record.phase == "polling"
         async with asyncio.TaskGroup() as group:
-            run = group.create_task(self._execute(cancelled), name="run")
+            running = group.create_task(self._execute(cancelled), name="run")
             reasons = [
-                group.create_task(gave_up.heard(), name="polls gave up"),
+                group.create_task(poller.gave_up.heard(), name="polls gave up"),
                 group.create_task(write_error.heard(), name="write error"),
             ]
             others = [
-                group.create_task(self._run.call.poller.poll(self._query), name="polls"),
+                group.create_task(poller.poll(self._query), name="polls"),
                 group.create_task(self._watch_cancel_request(cancelled, had_job=had_job), name="cancel"),
             ]
-            await asyncio.wait([run, *reasons], return_when=asyncio.FIRST_COMPLETED)
-            if write_error.is_set() and self._run.journal.outcome is not None:
-                await asyncio.wait([run])  # the agent has ended: let `execute` finish its clean-up
-            for task in (*others, *reasons, run):
+            await asyncio.wait([running, *reasons], return_when=asyncio.FIRST_COMPLETED)
+            if write_error.is_set() and run.journal.outcome is not None:
+                await asyncio.wait([running])  # the agent has ended: let `execute` finish its clean-up
+            for task in (*others, *reasons, running):
                 task.cancel()
         await self._raise_write_error()
-        if not run.cancelled():
-            return self._conclude(run.result())
-        if self._run.record.outcome is not None:
-            return self._run.record.outcome
-        stop = await gave_up.heard()
-        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": self._run.record.run_id}), **stop.more})
+        if not running.cancelled():
+            return self._conclude(running.result())
+        if run.record.outcome is not None:
+            return run.record.outcome
+        stop = await poller.gave_up.heard()
+        raise Stop(stop.error, stop.detail, **{**resumable({"run_id": run.record.run_id}), **stop.more})
 
     async def _raise_write_error(self) -> None:
         """Raises `Stop` if anything of the run could not be written, whatever its result is."""
@@ -241,23 +245,25 @@ class Execution:
             return await execute(self._context(cancelled), self._run.process)
 
     def _context(self, cancelled: asyncio.Event) -> dict[str, Any]:
-        request = dict(self._run.record.request)
+        run = self._run
+        request = dict(run.record.request)
         config = {key: value for key, value in request.pop("config").items() if key not in quota_gate.KEYS}
-        namespace = self._run.record.target.namespace
+        namespace = run.record.target.namespace
         return {
             **request,
-            "runId": self._run.record.run_id,
+            "runId": run.record.run_id,
             "config": {**config, "namespace": namespace} if namespace else config,
-            "onLog": self._run.journal.on_log,
+            "onLog": run.journal.on_log,
             "signal": cancelled,
         }
 
     async def _query(self) -> str:
         """The status of the run's Job, from the cluster; PENDING until there is a Job."""
-        if not self._run.journal.job.is_set():
+        run = self._run
+        if not run.journal.job.is_set():
             return "PENDING"
-        job = await self._run.journal.job.heard()
-        return (await read_job_status(self._run.ports.cluster, job.namespace, self._run.record.run_id)).word
+        job = await run.journal.job.heard()
+        return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
         """Cancel the run once another process asks for it; if the run has a Job, only after that was adopted.
@@ -272,15 +278,16 @@ class Execution:
 
     def _conclude(self, result: ExecutionResult) -> Answer | None:
         """The answer from what `execute` returned: the run's own result only if nothing is left open."""
-        if self._run.record.outcome is not None:  # the journal has written the result, and the Job is deleted
-            self._run.journal.write(replace(self._run.record, cleaned_up=True))
-            return self._run.record.outcome
-        if self._run.journal.creation_refused:
-            return self._run.journal.end(lost_answer(self._run.record))
-        if self._run.is_new and not self._run.journal.job.is_set():  # it failed before it had a Job
-            return self._run.end(result)
+        run = self._run
+        if run.record.outcome is not None:  # the journal has written the result, and the Job is deleted
+            run.journal.write(replace(run.record, cleaned_up=True))
+            return run.record.outcome
+        if run.journal.creation_refused:
+            return run.journal.end(lost_answer(run.record))
+        if run.is_new and not run.journal.job.is_set():  # it failed before it had a Job
+            return run.end(result)
         if result.error_code == BLOCKED:
             return None
         if result.error_code == "cancelled":
-            return self._run.end(result)
-        raise self._run.stop(result.error_message or "", error_code=result.error_code)
+            return run.end(result)
+        raise run.stop(result.error_message or "", error_code=result.error_code)
