@@ -67,8 +67,7 @@ def check(
     image: Image = None,
     config: Config = None,
     probe: Annotated[
-        bool,
-        typer.Option("--probe", help="Also run `claude --version` in a Job, which is deleted afterwards."),
+        bool, typer.Option("--probe", help="Also run `claude --version` in a Job, and delete the Job.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no table on stderr.")] = False,
 ) -> None:
@@ -111,8 +110,7 @@ def rbac(
 @app.command(name="node-shim")
 def node_shim(
     out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="Folder of the package: a new one, or one that this command wrote."),
+        Path, typer.Option("--out", "-o", help="Folder of the package: new, or written by this command.")
     ],
     python: Annotated[
         str, typer.Option(help="Python interpreter that the host starts. It needs this package installed.")

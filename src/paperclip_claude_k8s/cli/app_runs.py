@@ -9,10 +9,7 @@ runs = typer.Typer()
 """Added to the app without a name: its commands are top-level commands."""
 
 Dev = Annotated[
-    bool,
-    typer.Option(
-        "--devcluster", help="Use the development cluster of `devcluster up`, or else an embedded one."
-    ),
+    bool, typer.Option("--devcluster", help="Use the development cluster that is up, else an embedded one.")
 ]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
@@ -20,15 +17,12 @@ Kubeconfig = Annotated[
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Jobs.")]
 Image = Annotated[str | None, typer.Option("--image", help="Container image with the Claude CLI.")]
 Config = Annotated[Path | None, typer.Option("--config", help="JSON file with more settings of the adapter.")]
-Prompt = Annotated[
-    str | None, typer.Option("--prompt", "-p", help="Prompt for the agent; - reads it from stdin.")
-]
+Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="Prompt for the agent; - reads stdin.")]
 Model = Annotated[str | None, typer.Option("--model", help="Model to use.")]
 Agent = Annotated[str, typer.Option("--agent", help="Agent id. An agent has one run at a time.")]
 Session = Annotated[str | None, typer.Option("--session", help="Id of the session to resume.")]
 Claude = Annotated[
-    Path | None,
-    typer.Option("--claude", help="With --devcluster: a real Claude CLI instead of the stand-in."),
+    Path | None, typer.Option("--claude", help="A real Claude CLI for --devcluster, not the stand-in.")
 ]
 Once = Annotated[
     bool, typer.Option("--poll-once", help="Check once and exit; exit code 2 means that the run continues.")
@@ -37,22 +31,17 @@ Interval = Annotated[float, typer.Option("--poll-interval", help="Seconds betwee
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout",
-        help="Seconds to wait; the Job outlasts that. Default: 600, or no limit with --poll-schedule.",
+        "--timeout", help="Seconds to wait; the Job outlasts that. 600, or no limit with --poll-schedule."
     ),
 ]
 PollSchedule = Annotated[
     str | None,
-    typer.Option(
-        "--poll-schedule", help="Milliseconds between polls: 5000,10000,...; extended to a total of an hour."
-    ),
+    typer.Option("--poll-schedule", help="Milliseconds between polls: 5000,10000,...; extended to 1 hour."),
 ]
 Out = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
 ]
-Response = Annotated[
-    bool, typer.Option("--print-response", help="Add the agent's answer as `response` to the JSON.")
-]
+Response = Annotated[bool, typer.Option("--print-response", help="Add the agent's answer as `response`.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
 RunId = Annotated[str, typer.Option("--run-id", help="Id of a run that was started before.")]
 
@@ -61,9 +50,7 @@ RunId = Annotated[str, typer.Option("--run-id", help="Id of a run that was start
 def run(
     ctx: typer.Context,
     prompt: Prompt = None,
-    run_id: Annotated[
-        str | None, typer.Option("--run-id", help="Continue this run instead of starting one.")
-    ] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Continue this run instead.")] = None,
     submit_only: Annotated[
         bool, typer.Option("--submit-only", help="Create the Job, print the run id and exit.")
     ] = False,

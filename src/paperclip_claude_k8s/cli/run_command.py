@@ -173,26 +173,20 @@ async def run_answer(options: RunOptions, progress: CallProgress, dependencies: 
     yet.
     """
     check_options(options)
-    schedule = read_schedule(
-        options.poll_schedule,
-        options.poll_interval,
-        options.timeout,
-        PollSettings.read(dependencies.env),
-    )
+    settings, env = PollSettings.read(dependencies.settings.env), dependencies.settings.env
+    schedule = read_schedule(options.poll_schedule, options.poll_interval, options.timeout, settings)
     progress.run_id = options.run_id
     try:
-        progress.state = state = State(state_folder(dependencies.env), dependencies.disk)
+        progress.state = state = State(state_folder(env), dependencies.disk)
     except Stop as stop:
         raise stop.about("not_submitted" if options.run_id is None else "unknown") from None
     if options.run_id is not None:
         state.read(options.run_id)
         return await _wait(state, options.run_id, options, schedule, dependencies)
-    settings = build_config(options)
-    quota_gate.url_of(settings)
-    async with on_cluster(
-        settings, devcluster=options.devcluster, claude=check_claude(options.claude)
-    ) as config:
-        record = new_record(build_request(options, config), embedded=is_embedded(options))
+    config, claude = new_config(options), check_claude(options.claude)
+    quota_gate.url_of(config)
+    async with on_cluster(config, devcluster=options.devcluster, claude=claude) as config:
+        record = new_record(options, config)
         try:
             state.write(record)
         except Stop as stop:
@@ -237,22 +231,20 @@ def is_embedded(options: RunOptions) -> bool:
     return options.devcluster and running_devcluster(os.environ) is None
 
 
-def new_record(request: dict[str, Any], *, embedded: bool = False) -> Record:
-    return Record(str(uuid.uuid4()), format_time(utc_now()), request, phase="reserved", embedded=embedded)
-
-
-def build_request(options: RunOptions, config: dict[str, Any]) -> dict[str, Any]:
-    """The context for `execute`, without what cannot be written to a file."""
+def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
+    """The record of a run of which nothing was submitted yet."""
     session = {"sessionId": options.session, "sessionParams": {"sessionId": options.session}}
-    return {
+    request = {
         "agent": {"id": options.agent, "name": options.agent, "companyId": "local"},
         "runtime": session if options.session else {},
         "config": config,
         "context": {"prompt": options.prompt},
     }
+    run_id, created = str(uuid.uuid4()), format_time(utc_now())
+    return Record(run_id, created, request, phase="reserved", embedded=is_embedded(options))
 
 
-def build_config(options: RunOptions) -> dict[str, Any]:
+def new_config(options: RunOptions) -> dict[str, Any]:
     """The adapter's config: the keys of the file, overridden by the options. Raises `OptionsInvalid`."""
     overrides = {
         # values inserted into a template are not rendered again: braces in the prompt stay as they are

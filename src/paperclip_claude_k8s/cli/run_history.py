@@ -6,13 +6,7 @@ from dataclasses import replace
 
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
 from paperclip_claude_k8s.cli.options import on_running_cluster
-from paperclip_claude_k8s.cli.run_command import (
-    build_config,
-    build_request,
-    check_options,
-    new_record,
-    sync_to_answer,
-)
+from paperclip_claude_k8s.cli.run_command import check_options, new_config, new_record, sync_to_answer
 from paperclip_claude_k8s.cli.runs import quota_gate
 from paperclip_claude_k8s.cli.runs.call import RunOptions
 from paperclip_claude_k8s.cli.runs.record import Record
@@ -58,11 +52,11 @@ def spawn(options: RunOptions) -> int:
 
     def work() -> Answer:
         check_options(replace(options, submit_only=True))
-        config = on_running_cluster(build_config(options), devcluster=options.devcluster)
+        config = on_running_cluster(new_config(options), devcluster=options.devcluster)
         assert config is not None  # noqa: S101  # `check_options` refuses an embedded cluster
         quota_gate.url_of(config)
         state = State(state_folder(os.environ))
-        return spawn_answer(state.write(new_record(build_request(options, config))))
+        return spawn_answer(state.write(new_record(options, config)))
 
     return _print(sync_to_answer(work))
 

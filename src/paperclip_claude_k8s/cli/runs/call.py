@@ -5,7 +5,6 @@
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -62,21 +61,13 @@ class RunOptions:
         return str(self.kubeconfig.absolute()) if self.kubeconfig_typed and self.kubeconfig else None
 
 
-def _settings() -> ProcessSettings:
-    return ProcessSettings(env=os.environ)
-
-
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """What a call uses of the world around it. Tests replace parts of it."""
 
     disk: Disk = REAL_DISK
     connect: Connect = connect
-    settings: ProcessSettings = field(default_factory=_settings)
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        return self.settings.env
+    settings: ProcessSettings = field(default_factory=lambda: ProcessSettings(env=os.environ))
 
 
 @dataclass(frozen=True, slots=True)
