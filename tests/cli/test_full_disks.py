@@ -35,10 +35,10 @@ def assert_output_whole(out: Path, answer: dict[str, Any]) -> None:
     assert (out / "log").stat().st_size > 0
 
 
-def resumed(answer: dict[str, Any]) -> list[str]:
+def resume_args(answer: dict[str, Any]) -> list[str]:
     """Arguments of the command that resumes the run."""
-    words: list[str] = answer["resume"].split()[1:]
-    return [*words, "-q"]
+    args: list[str] = answer["resume"].split()[1:]
+    return [*args, "-q"]
 
 
 # --output ------------------------------------------------------------------------------------------------
@@ -58,10 +58,10 @@ async def test_output_without_room_is_reported_and_completed_by_a_resume(
     assert answer["result"]["exitCode"] == 0
     assert "Traceback" not in err
     assert not (out / "result.json").exists()
-    code, still, _ = await dev.cli.run(*resumed(answer))
+    code, still, _ = await dev.cli.run(*resume_args(answer))
     assert (code, still) == (1, answer)
     disk.make_room()
-    code, again, _ = await dev.cli.run(*resumed(answer))
+    code, again, _ = await dev.cli.run(*resume_args(answer))
     assert (code, again["status"]) == (0, "succeeded")
     assert again["result"] == answer["result"]
     assert_output_whole(out, again)
@@ -74,7 +74,7 @@ async def test_embedded_run_with_output_without_room_is_reported(tmp_path: Path,
     assert (code, answer["error"], answer["run_status"]) == (1, "output_unwritable", "succeeded")
     assert "Traceback" not in err
     disk.make_room()
-    code, again, _ = await cli.run(*resumed(answer))
+    code, again, _ = await cli.run(*resume_args(answer))
     assert (code, again["result"]) == (0, answer["result"])
     assert (out / "transcript.ndjson").read_bytes() == cli.transcript()
 
@@ -83,8 +83,8 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     out = disk.folder / "out"
-    words = dev.new_run("-o", str(out), **SLOW)
-    code, answer, err = await dev.run_with(words, (0.2, disk.fill))
+    args = dev.new_run("-o", str(out), **SLOW)
+    code, answer, err = await dev.run_with(args, (0.2, disk.fill))
     assert (code, answer["error"]) == (1, "output_unwritable")
     assert answer["run_status"] == "succeeded"
     assert "the run continues, and --output is retried at its end" in err
@@ -93,19 +93,19 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
 
 async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevClusterCli, disk: SmallDisk) -> None:
     out = disk.folder / "out"
-    words = dev.new_run("-o", str(out), **SLOW)
-    code, answer, _ = await dev.run_with(words, (0.2, disk.fill), (0.7, disk.make_room))
+    args = dev.new_run("-o", str(out), **SLOW)
+    code, answer, _ = await dev.run_with(args, (0.2, disk.fill), (0.7, disk.make_room))
     assert code == 0
     assert_output_whole(out, answer)
 
 
 async def test_output_folder_that_is_deleted_is_reported(dev: DevClusterCli) -> None:
     out = dev.cli.folder / "out"
-    words = dev.new_run("-q", "-o", str(out), **SLOW)
-    code, answer, _ = await dev.run_with(words, (0.2, lambda: shutil.rmtree(out)))
+    args = dev.new_run("-q", "-o", str(out), **SLOW)
+    code, answer, _ = await dev.run_with(args, (0.2, lambda: shutil.rmtree(out)))
     assert (code, answer["error"]) == (1, "output_unwritable")
     assert answer["run_status"] == "succeeded"
-    code, again, _ = await dev.cli.run(*resumed(answer))
+    code, again, _ = await dev.cli.run(*resume_args(answer))
     assert code == 0
     assert_output_whole(out, again)
 
@@ -167,7 +167,7 @@ async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     if answer["run_status"] == "succeeded":
         assert answer["result"]["exitCode"] == 0
     disk.make_room()
-    code, again, _ = await small.run(*resumed(answer))
+    code, again, _ = await small.run(*resume_args(answer))
     assert (code, again["status"]) == (0, "succeeded")
     assert small.transcript() == TRANSCRIPT
     assert again["result"]["resultJson"]["log"]["complete"] is True
@@ -189,25 +189,25 @@ async def test_embedded_run_with_state_without_room_is_reported(
 async def test_state_that_fills_up_keeps_the_job_for_a_resume(
     dev: DevClusterCli, disk: SmallDisk, small: CommandLine
 ) -> None:
-    words = dev.new_run("-q", **SLOW)
-    code, answer, err = await small.run_with(words, (0.2 * len(TRANSCRIPT), disk.fill))
+    args = dev.new_run("-q", **SLOW)
+    code, answer, err = await small.run_with(args, (0.2 * len(TRANSCRIPT), disk.fill))
     assert (code, answer["error"]) == (1, "state_unwritable")
     assert answer["run_status"] == "polling"
     assert "Traceback" not in err
     assert len(await dev.jobs()) == 1
     disk.make_room()
-    code, again, _ = await small.run(*resumed(answer))
+    code, again, _ = await small.run(*resume_args(answer))
     assert (code, again["status"]) == (0, "succeeded")
     assert small.transcript() == TRANSCRIPT
 
 
 async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevClusterCli) -> None:
-    words = dev.new_run("-q", **SLOW)
-    code, answer, _ = await dev.run_with(words, (0.2, lambda: shutil.rmtree(dev.cli.state)))
+    args = dev.new_run("-q", **SLOW)
+    code, answer, _ = await dev.run_with(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
     assert (code, answer["error"]) == (1, "state_unwritable")
     assert "deleted while it was running" in answer["detail"]
     assert answer["run_status"] == "polling"
-    code, again, _ = await dev.cli.run(*resumed(answer))
+    code, again, _ = await dev.cli.run(*resume_args(answer))
     assert (code, again["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
@@ -218,12 +218,12 @@ async def test_read_only_state_can_be_read_and_starts_nothing(
     code, answer, _ = await small.run(*dev.new_run("-q"))
     assert code == 0
     disk.remount_read_only()
-    for words in (["last-run"], ["history"], ["run", "--run-id", answer["run_id"], "-q"]):
-        code, read, _ = await small.run(*words)
+    for args in (["last-run"], ["history"], ["run", "--run-id", answer["run_id"], "-q"]):
+        code, read, _ = await small.run(*args)
         assert code == 0, read
         assert answer["result"]["sessionId"] in json.dumps(read)
-    for words in (dev.new_run("-q"), ["spawn", *dev.new_run()[1:]]):
-        code, refused, err = await small.run(*words)
+    for args in (dev.new_run("-q"), ["spawn", *dev.new_run()[1:]]):
+        code, refused, err = await small.run(*args)
         assert (code, refused["error"]) == (1, "state_unwritable")
         assert "Read-only file system" in refused["detail"]
         assert "Traceback" not in err
@@ -276,9 +276,9 @@ async def test_logs_with_full_stdout_ends_with_one_line_on_stderr(
         code, _, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
         assert code == 0
     within = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
-    words = ["logs", "-f", run_id]
+    args = ["logs", "-f", run_id]
     async with asyncio.timeout(30):
-        code, _, err = await claude_k8s(*words, env=dev.cli.environment(), within=within)
+        code, _, err = await claude_k8s(*args, env=dev.cli.environment(), within=within)
     assert (code, err) == (1, f"Cannot write the log to stdout ({NO_ROOM})\n")
 
 

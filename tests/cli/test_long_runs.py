@@ -25,8 +25,8 @@ def statuses(err: str) -> list[tuple[str, str]]:
 
 
 async def test_run_polls_until_the_end_and_shows_progress_on_stderr(dev: DevClusterCli) -> None:
-    words = dev.new_run("--poll-interval", "0.2", "--timeout", "50", "--print-response", CLAUDE_SLEEP="1")
-    code, answer, err = await dev.cli.run(*words)
+    args = dev.new_run("--poll-interval", "0.2", "--timeout", "50", "--print-response", CLAUDE_SLEEP="1")
+    code, answer, err = await dev.cli.run(*args)
     assert (code, answer["status"]) == (0, "succeeded")
     assert answer["response"] == answer["result"]["summary"]
     seen = [status for run_id, status in statuses(err) if run_id == answer["run_id"]]
@@ -50,8 +50,8 @@ async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev:
     dev.end_agent()
     async with asyncio.timeout(60):
         while code == 2:
-            words = ("run", "--run-id", run_id, "--poll-once", "--output", str(out))
-            code, answer, err = await dev.cli.run(*words)
+            args = ("run", "--run-id", run_id, "--poll-once", "--output", str(out))
+            code, answer, err = await dev.cli.run(*args)
     assert (code, answer["status"]) == (0, "succeeded")
     assert statuses(err)[-1] == (run_id, "SUCCEEDED")
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
@@ -73,15 +73,15 @@ async def test_poll_once_exits_1_if_the_run_failed(dev: DevClusterCli) -> None:
 async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str) -> None:
     run_id = await dev.submit(CLAUDE_SLEEP="1")
     out = dev.cli.folder / "out"
-    words = ["--run-id", run_id, "--poll-interval", "0.5", "--timeout", "50", "--output", str(out)]
-    code, answer, _ = await dev.cli.run(command, *words)
+    args = ["--run-id", run_id, "--poll-interval", "0.5", "--timeout", "50", "--output", str(out)]
+    code, answer, _ = await dev.cli.run(command, *args)
     assert (code, answer["run_id"]) == (0, run_id)
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
 
 
 async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
-    words = dev.new_run("--timeout", "4", **dev.endless())
-    code, answer, _ = await dev.cli.run(*words)
+    args = dev.new_run("--timeout", "4", **dev.endless())
+    code, answer, _ = await dev.cli.run(*args)
     assert (code, answer["status"], answer["error"]) == (1, "failed", "poll_timeout")
     assert len(await dev.jobs()) == 1
     dev.end_agent()
@@ -93,9 +93,9 @@ async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None
 
 
 async def test_poll_schedule_that_is_used_up_is_a_poll_timeout(dev: DevClusterCli) -> None:
-    words = dev.new_run("--poll-schedule", "100,200,300", CLAUDE_SLEEP="20")
+    args = dev.new_run("--poll-schedule", "100,200,300", CLAUDE_SLEEP="20")
     env = {"CLAUDE_K8S_POLL_MIN_TOTAL_MS": "0"}
-    code, answer, err = await dev.cli.run(*words, env=env)
+    code, answer, err = await dev.cli.run(*args, env=env)
     assert (code, answer["error"]) == (1, "poll_timeout")
     assert "no end after 4 polls" in answer["detail"]
     assert re.findall(r"look=(\d)/4", err) == ["1", "3", "4"]
@@ -108,10 +108,10 @@ async def test_progress_0_hides_progress_lines_but_not_the_transcript(dev: DevCl
 
 
 async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
-    words = dev.new_run("-q", "--poll-interval", "0.3", CLAUDE_LINE_DELAY="0.2")
+    args = dev.new_run("-q", "--poll-interval", "0.3", CLAUDE_LINE_DELAY="0.2")
     env = {"CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS": "3"}
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(dev.cli.run(*words, env=env))
+        running = group.create_task(dev.cli.run(*args, env=env))
         await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
         await dev.cluster.go_down(3)
     code, answer, _ = running.result()
@@ -123,8 +123,8 @@ async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevCl
 
 
 async def test_last_run_shows_a_run_whose_command_was_killed(dev: DevClusterCli) -> None:
-    words = dev.new_run(CLAUDE_LINE_DELAY="0.2")
-    await dev.cli.run_and_kill(signal.SIGKILL, lambda: len(dev.cli.transcript()) > 0, *words)
+    args = dev.new_run(CLAUDE_LINE_DELAY="0.2")
+    await dev.cli.run_and_kill(signal.SIGKILL, lambda: len(dev.cli.transcript()) > 0, *args)
     code, answer, _ = await dev.cli.run("last-run")
     assert (code, answer["status"]) == (0, "polling")
     assert answer["job"] in await dev.jobs()
@@ -158,8 +158,8 @@ async def test_run_whose_job_was_deleted_meanwhile_is_result_lost(dev: DevCluste
 
 
 async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCli) -> None:
-    words = dev.new_run(CLAUDE_LINE_DELAY="0.1")[1:]
-    code, answer, _ = await dev.cli.run("spawn", *words)
+    args = dev.new_run(CLAUDE_LINE_DELAY="0.1")[1:]
+    code, answer, _ = await dev.cli.run("spawn", *args)
     arguments = answer["sessions_spawn_args"]
     assert (code, arguments["runTimeoutSeconds"]) == (0, 3600)
     assert answer["command"] in arguments["task"]
@@ -180,8 +180,8 @@ async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCl
 async def test_signal_prints_an_answer_and_ends_the_command_by_the_signal(
     dev: DevClusterCli, signum: signal.Signals
 ) -> None:
-    words = dev.new_run(CLAUDE_LINE_DELAY="0.5")
-    code, out, _ = await dev.cli.run_and_kill(signum, lambda: len(dev.cli.transcript()) > 0, *words)
+    args = dev.new_run(CLAUDE_LINE_DELAY="0.5")
+    code, out, _ = await dev.cli.run_and_kill(signum, lambda: len(dev.cli.transcript()) > 0, *args)
     answer = json.loads(out)
     assert code == -signum
     assert (answer["status"], answer["error"]) == ("failed", "poll_aborted")
@@ -215,10 +215,10 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
     dev: DevClusterCli,
     watched: bool,  # noqa: FBT001
 ) -> None:
-    words = dev.new_run("-q", CLAUDE_LINE_DELAY="0.8")
+    args = dev.new_run("-q", CLAUDE_LINE_DELAY="0.8")
     if watched:
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(dev.cli.run(*words))
+            watching = group.create_task(dev.cli.run(*args))
             await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
             record = dev.cli.record()
             assert record is not None
@@ -250,7 +250,7 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "detail"),
+    ("args", "error", "detail"),
     [
         (["run", "--poll-once"], "usage", "--poll-once checks a known run: give its --run-id"),
         (["run", "--run-id", "nope"], "unknown_run", "run nope is not known"),
@@ -268,9 +268,9 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
     ],
 )
 async def test_bad_input_is_a_json_answer_with_exit_code_1(
-    tmp_path: Path, words: list[str], error: str, detail: str
+    tmp_path: Path, args: list[str], error: str, detail: str
 ) -> None:
-    code, answer, _ = await CommandLine(tmp_path).run(*words)
+    code, answer, _ = await CommandLine(tmp_path).run(*args)
     assert (code, answer["status"], answer["error"]) == (1, "failed", error)
     assert detail in answer["detail"]
 
@@ -285,7 +285,7 @@ async def test_unwritable_folder_fails_before_anything_is_submitted(dev: DevClus
 
 
 async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -> None:
-    words = dev.new_run("-q", CLAUDE_LINE_DELAY="0.05")
+    args = dev.new_run("-q", CLAUDE_LINE_DELAY="0.05")
     small_files = [
         "bash",
         "-c",
@@ -293,7 +293,7 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
         "-",
     ]  # in KiB: records fit, the transcript does not
     env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # its files would be cut as well
-    code, out, _ = await claude_k8s(*words, env=env, within=small_files)
+    code, out, _ = await claude_k8s(*args, env=env, within=small_files)
     answer = json.loads(out)
     assert (code, answer["error"]) == (1, "state_unwritable")
     assert "make room and resume" in answer["detail"]
@@ -306,8 +306,8 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
 async def test_resume_on_another_cluster_is_refused(dev: DevClusterCli) -> None:
     run_id = await dev.submit(CLAUDE_SLEEP="5")
     async with DevCluster.start() as other:
-        words = ["run", "--run-id", run_id, "--kubeconfig", str(other.kubeconfig)]
-        code, answer, _ = await dev.cli.run(*words)
+        args = ["run", "--run-id", run_id, "--kubeconfig", str(other.kubeconfig)]
+        code, answer, _ = await dev.cli.run(*args)
     assert (code, answer["error"]) == (1, "other_cluster")
     assert other.token not in json.dumps(answer)
     (path,) = dev.cli.state.glob("runs/*/record.json")
@@ -315,9 +315,9 @@ async def test_resume_on_another_cluster_is_refused(dev: DevClusterCli) -> None:
 
 
 async def test_kubeconfig_without_rights_fails_the_run(dev: DevClusterCli) -> None:
-    words = dev.new_run("-q")
+    args = dev.new_run("-q")
     dev.cluster.kubeconfig.write_text(dev.cluster.kubeconfig.read_text().replace(dev.cluster.token, "x"))
-    code, answer, _ = await dev.cli.run(*words)
+    code, answer, _ = await dev.cli.run(*args)
     assert (code, answer["error"], answer["error_code"]) == (
         1,
         "task_failed",
@@ -328,8 +328,8 @@ async def test_kubeconfig_without_rights_fails_the_run(dev: DevClusterCli) -> No
 
 async def test_embedded_cluster_ends_with_its_command(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
-    words = ["run", "--devcluster", "-p", "Go."]
-    _, out, _ = await cli.run_and_kill(signal.SIGTERM, lambda: len(cli.transcript()) > 0, *words)
+    args = ["run", "--devcluster", "-p", "Go."]
+    _, out, _ = await cli.run_and_kill(signal.SIGTERM, lambda: len(cli.transcript()) > 0, *args)
     answer = json.loads(out)
     assert answer["error"] == "poll_aborted"
     assert "claude-k8s devcluster up" in answer["detail"]

@@ -22,8 +22,8 @@ STREAMS = [
 def test_made_up_stream_has_the_expected_result(stream: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
-    ran = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
-    answer, want = json.loads(ran.stdout), stream["want"]
+    done = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
+    answer, want = json.loads(done.stdout), stream["want"]
     result = answer["result"]
     if "codes" in want:
         assert result["errorCode"] in want["codes"]

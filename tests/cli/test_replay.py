@@ -14,19 +14,19 @@ from paperclip_claude_k8s.cli.app import app
 CLI = CliRunner()
 
 
-def replayed(tmp_path: Path, stdout: bytes, *words: str) -> tuple[int, dict[str, Any], str]:
+def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, Any], str]:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(stdout)
-    ran = CLI.invoke(app, ["replay", str(file), *words])
-    answer: dict[str, Any] = json.loads(ran.stdout)
-    return ran.exit_code, answer, ran.stderr
+    done = CLI.invoke(app, ["replay", str(file), *args])
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return done.exit_code, answer, done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES[::7])
 def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
-    stdout, told = recorded(name)
-    code, answer, _ = replayed(tmp_path, stdout, "--exit-code", str(told["exit_code"] or 0))
-    good = told["facts"]["expected_class"].startswith("ok")
+    stdout, facts = recorded(name)
+    code, answer, _ = replayed(tmp_path, stdout, "--exit-code", str(facts["exit_code"] or 0))
+    good = facts["facts"]["expected_class"].startswith("ok")
     assert (code, answer["status"]) == ((0, "succeeded") if good else (1, "failed"))
 
 
@@ -69,9 +69,9 @@ def test_invalid_pod_state_is_reported(state: str, tmp_path: Path) -> None:
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
-    ran = CLI.invoke(app, ["replay", str(tmp_path / "nowhere")])
-    assert ran.exit_code == 2
-    assert "nowhere cannot be read" in json.loads(ran.stdout)["detail"]
+    done = CLI.invoke(app, ["replay", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert "nowhere cannot be read" in json.loads(done.stdout)["detail"]
 
 
 CUMULATIVE = (
@@ -82,12 +82,12 @@ CUMULATIVE = (
 
 
 @pytest.mark.parametrize(
-    ("words", "cost", "tokens"), [([], None, 7), (["--resumed"], None, 7), (["--fresh"], 1.5, 90)]
+    ("args", "cost", "tokens"), [([], None, 7), (["--resumed"], None, 7), (["--fresh"], 1.5, 90)]
 )
 def test_cost_of_the_session_is_not_reported_as_the_run_s(
-    words: list[str], cost: float | None, tokens: int, tmp_path: Path
+    args: list[str], cost: float | None, tokens: int, tmp_path: Path
 ) -> None:
-    _, answer, _ = replayed(tmp_path, CUMULATIVE, "-q", *words)
+    _, answer, _ = replayed(tmp_path, CUMULATIVE, "-q", *args)
     result = answer["result"]
     assert (result.get("costUsd"), result["usage"]["inputTokens"]) == (cost, tokens)
     assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is None)
@@ -95,11 +95,11 @@ def test_cost_of_the_session_is_not_reported_as_the_run_s(
 
 def test_prompt_that_is_too_long_clears_a_resumed_session(tmp_path: Path) -> None:
     stdout, _ = recorded("09d-400-prompt-too-long")
-    told = [
-        replayed(tmp_path, stdout, "-q", "--exit-code", "1", *words)[1]["result"]
-        for words in ([], ["--resumed"])
+    results = [
+        replayed(tmp_path, stdout, "-q", "--exit-code", "1", *args)[1]["result"]
+        for args in ([], ["--resumed"])
     ]
-    assert [(one["errorCode"], one["clearSession"]) for one in told] == [
+    assert [(one["errorCode"], one["clearSession"]) for one in results] == [
         ("claude_prompt_too_long", False),
         ("claude_prompt_too_long", True),
     ]
@@ -110,6 +110,6 @@ def test_lone_surrogate_in_the_output_leaves_the_answer_valid(tmp_path: Path) ->
     file.write_bytes(
         rb'{"type":"result","subtype":"success","session_id":"\udc00","result":"a\ud800b"}' + b"\n"
     )
-    ran = CLI.invoke(app, ["replay", str(file), "-q"])
-    answer = orjson.loads(ran.stdout_bytes)
+    done = CLI.invoke(app, ["replay", str(file), "-q"])
+    answer = orjson.loads(done.stdout_bytes)
     assert answer["result"]["summary"] == "a\ufffdb"

@@ -19,7 +19,7 @@ def files(tmp_path: Path) -> RunFiles:
 
 
 def test_output_files_are_readable_by_their_owner_only(files: RunFiles, tmp_path: Path) -> None:
-    files.log.write_bytes(b"said\n")
+    files.log.write_bytes(b"a status line\n")
     Output(tmp_path / "out", files).finish({"status": "succeeded"})
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
     assert modes == {"result.json": 0o600, "transcript.ndjson": 0o600, "log": 0o600}

@@ -231,8 +231,8 @@ async def test_refused_run_has_an_answer_and_never_asks_again(
     assert answer["pricing_url"] == "https://pay.example/join"
     assert "agent_instruction" in answer
     assert service.requests == [{"run_id": answer["run_id"], "agent_id": "cli"}]
-    for words in (["run", "--run-id"], ["query", "--run-id"]):
-        again = await cli.run(*words, answer["run_id"])
+    for args in (["run", "--run-id"], ["query", "--run-id"]):
+        again = await cli.run(*args, answer["run_id"])
         assert again[:2] == (1, answer)
     assert len(service.requests) == 1
 
@@ -266,8 +266,8 @@ async def test_spawned_run_asks_once_it_is_started(cli: CommandLine, service: Qu
     service.reply = (200, '{"code": 60002, "detail": "pay"}')
     _, answer, _ = await cli.run("spawn", *new_run(cli)[2:])
     assert service.requests == []
-    words = answer["command"].split()[1:]
-    first, second = await cli.run(*words), await cli.run(*words)
+    args = answer["command"].split()[1:]
+    first, second = await cli.run(*args), await cli.run(*args)
     assert first[1]["error"] == "credit_required"
     assert first[1] == second[1]
     assert len(service.requests) == 1
