@@ -215,8 +215,8 @@ class Execution:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(self._execute(cancelled), name="run")
             reasons = [
-                group.create_task(poller.gave_up.heard(), name="polls gave up"),
-                group.create_task(write_error.heard(), name="write error"),
+                group.create_task(poller.gave_up.wait(), name="polls gave up"),
+                group.create_task(write_error.wait(), name="write error"),
             ]
             others = [
                 group.create_task(poller.poll(self._query), name="polls"),
@@ -232,13 +232,13 @@ class Execution:
             return self._conclude(running.result())
         if run.record.outcome is not None:
             return run.record.outcome
-        stop = await poller.gave_up.heard()
+        stop = await poller.gave_up.wait()
         raise Stop(stop.error, stop.detail, **{**resumable({"run_id": run.record.run_id}), **stop.more})
 
     async def _raise_write_error(self) -> None:
         """Raises `Stop` if anything of the run could not be written, whatever its result is."""
         if self._run.journal.write_error.is_set():
-            raise await self._run.journal.write_error.heard()
+            raise await self._run.journal.write_error.wait()
 
     async def _execute(self, cancelled: asyncio.Event) -> ExecutionResult:
         with self._run.process.running():
@@ -262,7 +262,7 @@ class Execution:
         run = self._run
         if not run.journal.job.is_set():
             return "PENDING"
-        job = await run.journal.job.heard()
+        job = await run.journal.job.wait()
         return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
@@ -273,7 +273,7 @@ class Execution:
         while not self._run.is_cancel_requested:  # noqa: ASYNC110  # another process creates the file
             await asyncio.sleep(CANCEL_CHECK_INTERVAL)
         if had_job:
-            await self._run.journal.job.heard()
+            await self._run.journal.job.wait()
         cancelled.set()
 
     def _conclude(self, result: ExecutionResult) -> Answer | None:
