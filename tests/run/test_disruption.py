@@ -1,7 +1,6 @@
 """A Pod that is taken away, on virtual time: no second agent, the true cause, no claim without a proof."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,9 +246,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
-async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-) -> None:
+async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: Path, suffix: str) -> None:
     """The list comes in the order of names; the other one is still about to start its container."""
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 
@@ -261,10 +258,10 @@ async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(
         async with started(one):
             first = only(fake, PODS)
             await one.adapter.shutdown()
-        with monkeypatch.context() as names:
-            names.setattr(random, "choices", lambda *_, **__: list(suffix))
-            mark_deleted(fake.store, first, None)
-            await asyncio.sleep(1)
+        fake.faults.pod_suffix = suffix
+        mark_deleted(fake.store, first, None)
+        await asyncio.sleep(1)
+        fake.faults.pod_suffix = ""
         async with started(two, 12) as running:
             assert [pod for _, pod in fake.kubelet.started] == [first["metadata"]["name"]]
             result, _ = await running

@@ -1,9 +1,8 @@
 """A Pod that is taken away before its agent began, on virtual time: told with its cause, never for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.disruptions import (
@@ -21,7 +20,6 @@ from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, jobs_of, one_host, two_hosts
 
-from paperclip_claude_k8s.cluster import gateway
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
@@ -37,28 +35,9 @@ def admit(fake: FakeCluster) -> None:
     change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
 
 
-@pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As kubelets from 1.27 on: a deleted Pod that never began is Failed before it goes."""
-
-    async def stop(self: Any, pod: Object, _life: Life) -> None:
-        def fail(found: Object) -> None:
-            found["status"]["phase"] = "Failed"
-
-        self._fake.store.update(PODS, NAMESPACE, pod["metadata"]["name"], fail)
-        await asyncio.sleep(0.1)
-
-    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._stop", stop)
-
-
-async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(_kubelet: Any, _pod: Object) -> None:
-        await asyncio.sleep(9e9)
-
-    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
+async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) -> None:
     async with one_host(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
+        fake.faults.node_lost = True
         result, _ = await disturbed(fake, run, delete_pod, 5.0)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
@@ -67,15 +46,8 @@ async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(
         assert "it is unknown whether its agent had started" in (result.error_message or "")
 
 
-async def test_result_on_the_volume_outranks_an_unobserved_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path) -> None:
     """The node was lost to the API server; the agent on it ran to its end."""
-
-    async def never(_kubelet: Any, _pod: Object) -> None:
-        await asyncio.sleep(9e9)
-
-    monkeypatch.setattr("tests.support.fake_cluster._Kubelet._deleted", never)
     path = f"{RUN_LOG_FOLDER}/co/agent-1/run-1.ndjson"
     volume = tmp_path / "volume"
 
@@ -83,6 +55,7 @@ async def test_result_on_the_volume_outranks_an_unobserved_start(
         job["metadata"]["annotations"][RUN_LOG_ANNOTATION] = path
 
     async with two_hosts(tmp_path, NEVER) as (fake, one, two), asyncio.timeout(DAY):
+        fake.faults.node_lost = True
         async with started(one, 5.0):
             change(fake, JOBS, annotate)
             file = volume / path_of_pod(path, only(fake, PODS)["metadata"]["uid"])
@@ -95,19 +68,18 @@ async def test_result_on_the_volume_outranks_an_unobserved_start(
         assert heard.stdout.encode() == WHOLE
 
 
-@pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize(("act", "reason"), [(suspend, "JobSuspended"), (scale_down, "JobScaledDown")])
 async def test_pod_failed_before_the_start_is_reported_with_its_cause(
     tmp_path: Path, act: Callable[[FakeCluster], None], reason: str
 ) -> None:
     async with one_host(tmp_path, NEVER) as (fake, run):
+        fake.faults.fails_unstarted_pods = True
         result, _ = await disturbed(fake, run, act, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert reason in (result.error_message or "")
         assert "the agent had not started" in (result.error_message or "")
 
 
-@pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize("back_after", [0.5, 200.0])
 async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
     tmp_path: Path, back_after: float
@@ -118,6 +90,7 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
         return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
 
     async with one_host(tmp_path, life) as (fake, run):
+        fake.faults.fails_unstarted_pods = True
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config=QUEUED))
             await asyncio.sleep(1)
@@ -142,18 +115,11 @@ async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> Non
         assert jobs_of(fake) == 0
 
 
-async def test_read_at_the_end_of_one_budget_does_not_end_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Path) -> None:
     """The watch of Pods hangs: that there is a Pod, which pulls its image, is only seen by that look."""
-
-    async def hung(*_: Any) -> AsyncIterator[Any]:
-        await asyncio.sleep(9e9)
-        yield
-
-    monkeypatch.setattr(gateway.Gateway, "watch_pods", hung)
     slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
-    async with one_host(tmp_path, slow) as (_, run):
+    async with one_host(tmp_path, slow) as (fake, run):
+        fake.faults.hanging_watches.add("pods")
         result, heard = await run(config={"scheduleTimeoutSec": 60})
         assert result.error_code is None, result.error_message
         assert heard.stdout.encode() == WHOLE

@@ -59,6 +59,18 @@ class Life:
 
 
 @dataclass(slots=True)
+class MemoryFaults(Faults):
+    """Further faults, which only this cluster's kubelet and wire can have."""
+
+    node_lost: bool = False
+    """The kubelet does not see that a Pod is being deleted."""
+    fails_unstarted_pods: bool = False
+    """Behave as kubelets from 1.27 on: a deleted Pod that never ran is Failed before it is removed."""
+    hanging_watches: set[str] = field(default_factory=set)
+    """Resources whose new watches bring nothing and do not end."""
+
+
+@dataclass(slots=True)
 class Calls:
     """Every request: verb, resource, name."""
 
@@ -73,7 +85,7 @@ class FakeCluster:
 
     def __init__(self, folder: Path, life: Callable[[Object], Life]) -> None:
         self.store = Store()
-        self.faults = Faults()
+        self.faults = MemoryFaults()
         self.calls = Calls()
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, life)
@@ -169,6 +181,9 @@ class HostLine:
             raise _error(problem) from None
         if not is_log:
             chunks = self._as_heard(chunks)
+        if not is_log and target.resource in self._fake.faults.hanging_watches:
+            silence = None
+            chunks = self._never(chunks)
         broken = asyncio.Event()
         if is_log:
             self._fake.faults.log_stream_cutters.add(broken.set)
@@ -185,6 +200,12 @@ class HostLine:
             async for chunk in chunks:
                 await self.hears_watches.wait()
                 yield chunk
+
+    @staticmethod
+    async def _never(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(chunks):
+            await asyncio.Event().wait()
+            yield b""
 
     async def default_namespace(self) -> str | None:
         return NAMESPACE
@@ -302,13 +323,17 @@ class _Kubelet:
         while True:
             moved = self._fake.store.next_change()
             there = self._fake.store.find(PODS, meta["namespace"], meta["name"])
-            if there is None or there["metadata"].get("deletionTimestamp"):
+            deleted = there is None or there["metadata"].get("deletionTimestamp")
+            if deleted and not self._fake.faults.node_lost:
                 return
             await moved.wait()
 
     async def _stop(self, pod: Object, life: Life) -> None:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
         if log is None:
+            if self._fake.faults.fails_unstarted_pods:
+                self._fail(pod)
+                await asyncio.sleep(0.1)
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         await asyncio.sleep(life.dies_in if life.on_sigterm is not None else grace)
@@ -316,6 +341,12 @@ class _Kubelet:
         code = life.on_sigterm if life.on_sigterm is not None else 137
         self._terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
+
+    def _fail(self, pod: Object) -> None:
+        def fail(found: Object) -> None:
+            found["status"]["phase"] = "Failed"
+
+        self._fake.store.update(PODS, NAMESPACE, pod["metadata"]["name"], fail)
 
     async def _play(self, pod: Object, life: Life) -> None:
         await self._secrets(pod)

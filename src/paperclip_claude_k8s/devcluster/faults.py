@@ -42,6 +42,8 @@ class Faults:
     replaces_dying_pods: bool = False
     """Behave as a server before 1.29, which drops `podReplacementPolicy`: a deleted Pod is replaced at
     once."""
+    pod_suffix: str = ""
+    """End of the names of new Pods; "": random."""
     rotate_log_at: int = 0
     """Size at which a container's log is rotated; 0: never."""
     every_record_stamped: bool = False

@@ -84,7 +84,7 @@ class JobController:
         if waits_for_end and had_pod:  # the Pod disappeared, which counts as a failure
             self._status.fail(job, *_BACKOFF)
             return
-        pod = self._store.create(PODS, _pod_for(job))
+        pod = self._store.create(PODS, _pod_for(job, self._faults.pod_suffix))
         self._events.record(job, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
 
     def _release_pods(self, job: Object) -> None:
@@ -214,10 +214,10 @@ def mark_deleted(store: Store, pod: Object, grace: float | None) -> Object:
     return store.update(PODS, meta["namespace"], meta["name"], change)
 
 
-def _pod_for(job: Object) -> Object:
-    """A new Pod from the Job's template."""
+def _pod_for(job: Object, suffix: str) -> Object:
+    """A new Pod from the Job's template. `suffix`: end of its name; "": random."""
     meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
-    suffix = "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311  # a name, no secret
+    suffix = suffix or "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311  # a name, no secret
     labels = template.get("metadata", {}).get("labels", {})
     owner = {
         "apiVersion": "batch/v1",
