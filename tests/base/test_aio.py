@@ -1,4 +1,4 @@
-"""A crowd at the door, and work that comes up now and then."""
+"""LaunchLimiter and PeriodicTask, on virtual time."""
 
 import asyncio
 import gc
@@ -67,7 +67,7 @@ async def test_launch_permit_of_cancelled_tasks_is_released() -> None:
 
 
 class Rounds:
-    """A duty that takes 2 s and comes up again 10 s later, so often; when each time began."""
+    """Work that takes 2 s and repeats after 10 s, `times` times; `began` has the time of each start."""
 
     def __init__(self, times: int) -> None:
         self.began: list[int] = []
@@ -82,22 +82,22 @@ class Rounds:
 async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task() -> None:
     rounds, start = Rounds(3), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "rounds", rounds.work)
-        duty.call_in(5)
+        task = PeriodicTask(group, "rounds", rounds.work)
+        task.call_in(5)
         await asyncio.sleep(10)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await asyncio.sleep(60)
-        duty.call()
+        task.call()
     assert [at - start for at in rounds.began] == [5, 17, 29, 70]
 
 
 async def test_periodic_task_called_while_running_runs_once() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "rounds", rounds.work)
-        duty.call()
+        task = PeriodicTask(group, "rounds", rounds.work)
+        task.call()
         await asyncio.sleep(1)
-        duty.call()
+        task.call()
     assert len(rounds.began) == 1
 
 
@@ -105,12 +105,12 @@ async def test_periodic_task_called_while_running_runs_once() -> None:
 async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
     rounds = Rounds(5)
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "rounds", rounds.work)
-        duty.call()
+        task = PeriodicTask(group, "rounds", rounds.work)
+        task.call()
         if after:
             await asyncio.sleep(after)
-        duty.cancel()
-        duty.call()
+        task.cancel()
+        task.call()
         await asyncio.sleep(60)
     assert len(rounds.began) == (1 if after else 0)
 
@@ -118,11 +118,11 @@ async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
 async def test_periodic_task_cancelled_is_not_kept_alive_by_call_in() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "rounds", rounds.work)
-        duty.cancel()
-        duty.call_in(1000)
-        gone = weakref.ref(duty)
-        del duty
+        task = PeriodicTask(group, "rounds", rounds.work)
+        task.cancel()
+        task.call_in(1000)
+        gone = weakref.ref(task)
+        del task
         gc.collect()
         assert gone() is None
     assert rounds.began == []
@@ -144,9 +144,9 @@ async def test_periodic_task_error_reaches_its_group() -> None:
 async def test_periodic_task_last_call_in_wins() -> None:
     rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "rounds", rounds.work)
-        duty.call_in(60)
-        duty.call()
+        task = PeriodicTask(group, "rounds", rounds.work)
+        task.call_in(60)
+        task.call()
         await asyncio.sleep(200)
     assert [at - start for at in rounds.began] == [0, 12]
 
@@ -161,16 +161,16 @@ async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> N
         return 10.0
 
     async with asyncio.TaskGroup() as group:
-        duty = PeriodicTask(group, "deaf", work)
-        duty.call()
+        task = PeriodicTask(group, "deaf", work)
+        task.call()
         await asyncio.sleep(1)
-        duty.cancel()
+        task.cancel()
         await asyncio.sleep(60)
     assert len(began) == 1
 
 
 class Eager(asyncio.TaskGroup):
-    """Begins a task at once, as an eager task factory (Python 3.12) does; for work that waits for nothing."""
+    """Runs a task at once, as an eager task factory (Python 3.12) does; for work that never waits."""
 
     def create_task(self, coro: Any, **_: Any) -> Any:
         done = asyncio.get_running_loop().create_future()
@@ -188,8 +188,8 @@ async def test_periodic_task_repeats_with_an_eager_task_factory() -> None:
         return 10.0
 
     async with Eager() as group:
-        duty = PeriodicTask(group, "rounds", work)
-        duty.call()
+        task = PeriodicTask(group, "rounds", work)
+        task.call()
         await asyncio.sleep(35)
-        duty.cancel()
+        task.cancel()
     assert len(began) == 4

@@ -1,4 +1,4 @@
-"""The ways in that are read without the client library, and what is left to it."""
+"""Credentials that are read without the client library, and those that are left to it."""
 
 import asyncio
 import base64
@@ -29,8 +29,8 @@ def parsed(path: str) -> dict[str, Any]:
     return loaded
 
 
-async def told(access: ServerAccess) -> tuple[object, ...]:
-    """All that an access says, but for where its authority's text stands."""
+async def fields_of(access: ServerAccess) -> tuple[object, ...]:
+    """All fields of an access, with the CA as text whether it was given as text or as a file."""
     return (
         access.server.rstrip("/"),
         await access.authorization(),
@@ -99,7 +99,7 @@ async def test_plain_access_equals_what_the_library_reads(
     path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
     plain = plain_access(parsed(path))
     assert plain is not None
-    assert await told(plain) == await told(await by_library(path, None))
+    assert await fields_of(plain) == await fields_of(await by_library(path, None))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Kubeconfigs that work, that do not, and credentials that expire."""
+"""Loading of credentials: valid and invalid kubeconfigs, plugins, tokens that expire."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ async def opened(kubeconfig: str | None, timings: Timings = USUAL) -> AsyncItera
 
 
 async def complaint(kubeconfig: str | None) -> str:
-    """What a gateway says of a kubeconfig that is of no use."""
+    """The message of the error for an unusable kubeconfig."""
     async with opened(kubeconfig) as gateway:
         with pytest.raises(ClusterError) as caught:
             await gateway.read_job("ns", "job")
@@ -39,15 +39,15 @@ async def complaint(kubeconfig: str | None) -> str:
 
 
 class Tokens:
-    """A server that accepts one token at a time, and counts how often it was asked."""
+    """A server that accepts one token at a time and records the tokens it received."""
 
     def __init__(self, token: str) -> None:
         self.token = token
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
-        self.heard.append(request.headers.get("Authorization", ""))
-        good = self.heard[-1] == f"Bearer {self.token}"
+        self.received.append(request.headers.get("Authorization", ""))
+        good = self.received[-1] == f"Bearer {self.token}"
         await asyncio.sleep(0.01)
         return web.json_response({"items": []}) if good else web.json_response({}, status=401)
 
@@ -68,9 +68,9 @@ def granting(command: str) -> str:
 
 
 async def test_no_kubeconfig_outside_of_a_cluster_names_the_setting() -> None:
-    said = await complaint(None)
-    assert "no kubeconfig is set and this is not a Pod" in said
-    assert "set `kubeconfig`" in said
+    message = await complaint(None)
+    assert "no kubeconfig is set and this is not a Pod" in message
+    assert "set `kubeconfig`" in message
 
 
 async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
 async def test_malformed_kubeconfig_is_explained(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
-    said = await complaint(str(path))
-    assert str(path) in said
-    assert why in said
+    message = await complaint(str(path))
+    assert str(path) in message
+    assert why in message
 
 
 async def test_kubeconfig_as_folder_or_list_of_files_is_rejected(tmp_path: Path) -> None:
@@ -103,8 +103,10 @@ async def test_kubeconfig_as_folder_or_list_of_files_is_rejected(tmp_path: Path)
 
 
 async def test_kubeconfig_context_without_cluster_is_explained(tmp_path: Path) -> None:
-    said = await complaint(a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}]))
-    assert "object with name x" in said
+    message = await complaint(
+        a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}])
+    )
+    assert "object with name x" in message
 
 
 async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> None:
@@ -120,8 +122,8 @@ async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> N
     ],
 )
 async def test_kubeconfig_with_invalid_certificate_is_named(cluster: dict[str, str], tmp_path: Path) -> None:
-    said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
-    assert str(tmp_path / "kubeconfig") in said
+    message = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
+    assert str(tmp_path / "kubeconfig") in message
 
 
 @pytest.mark.parametrize(
@@ -134,15 +136,15 @@ async def test_kubeconfig_with_invalid_certificate_is_named(cluster: dict[str, s
     ],
 )
 async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
-    said = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
-    assert "canary" not in said
-    assert "Y2FuYXJ5" not in said
+    message = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
+    assert "canary" not in message
+    assert "Y2FuYXJ5" not in message
 
 
 async def test_failing_plugin_is_quoted(tmp_path: Path) -> None:
     user = a_plugin(tmp_path, "echo please log in >&2; exit 3")
-    said = await complaint(a_kubeconfig(tmp_path, user=user))
-    assert "please log in" in said
+    message = await complaint(a_kubeconfig(tmp_path, user=user))
+    assert "please log in" in message
 
 
 async def test_missing_plugin_is_named(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ async def test_missing_plugin_is_named(tmp_path: Path) -> None:
 
 
 async def test_hanging_plugin_times_out(tmp_path: Path) -> None:
-    """It does not end before it was given up; the library leaves the program to itself."""
+    """The plugin ends only after the call has timed out; the library does not kill it."""
     given_up, ended = tmp_path / "given-up", tmp_path / "ended"
     user = a_plugin(tmp_path, f"until [ -e {given_up} ]; do sleep 0.1; done; : > {ended}")
     try:
@@ -182,7 +184,7 @@ async def test_expired_token_is_reloaded(tmp_path: Path) -> None:
         server.token = "second"
         a_kubeconfig(tmp_path, url, user={"token": "second"})
         await gateway.list_jobs("ns", {})
-    assert server.heard == ["Bearer first", "Bearer first", "Bearer second"]
+    assert server.received == ["Bearer first", "Bearer first", "Bearer second"]
 
 
 async def test_second_401_is_raised(tmp_path: Path) -> None:
@@ -191,19 +193,19 @@ async def test_second_401_is_raised(tmp_path: Path) -> None:
         with pytest.raises(ClusterError) as caught:
             await gateway.list_jobs("ns", {})
     assert caught.value.status == 401
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
 async def test_concurrent_401s_run_the_plugin_once(tmp_path: Path) -> None:
-    asked, server = tmp_path / "asked", Tokens("1")
-    user = a_plugin(tmp_path, f"echo x >> {asked}\n" + granting(f"grep -c x {asked}"))
+    runs, server = tmp_path / "runs", Tokens("1")
+    user = a_plugin(tmp_path, f"echo x >> {runs}\n" + granting(f"grep -c x {runs}"))
     async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user=user)) as gateway:
         await gateway.list_jobs("ns", {})
         server.token = "2"
-        async with asyncio.TaskGroup() as crowd:
+        async with asyncio.TaskGroup() as group:
             for _ in range(30):
-                crowd.create_task(gateway.list_jobs("ns", {}))
-    assert asked.read_text(encoding="utf-8").count("x") == 2
+                group.create_task(gateway.list_jobs("ns", {}))
+    assert runs.read_text(encoding="utf-8").count("x") == 2
 
 
 async def test_untrusted_server_certificate_is_refused(tmp_path: Path) -> None:

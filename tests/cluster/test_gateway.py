@@ -1,4 +1,4 @@
-"""The gateway over real sockets: what it sends, and what becomes of every bad answer."""
+"""The Gateway over real sockets: its requests, and the errors of bad responses."""
 
 import asyncio
 import gzip
@@ -25,21 +25,21 @@ STAMPED = b"2026-01-02T03:04:05.000000001Z "
 
 
 class Recorder:
-    """Remembers what was asked, and answers each request with an empty object."""
+    """Records requests and answers each with an empty object."""
 
     def __init__(self, answer: Any = None) -> None:
-        self.asked: list[web.Request] = []
+        self.requests: list[web.Request] = []
         self.bodies: list[Any] = []
         self._answer = {} if answer is None else answer
 
     async def __call__(self, request: web.Request) -> web.Response:
-        self.asked.append(request)
+        self.requests.append(request)
         self.bodies.append(await request.json() if request.can_read_body else None)
         return web.json_response(self._answer)
 
     @property
     def last(self) -> web.Request:
-        return self.asked[-1]
+        return self.requests[-1]
 
 
 async def failure(call: Awaitable[object]) -> ClusterError:
@@ -228,7 +228,7 @@ async def test_delete_with_failed_precondition_is_false(tmp_path: Path) -> None:
         assert await gateway.delete_lease("ns", "lease", "1") is False
 
 
-# What the server says about a Secret it could not decode, word for word, and what others might say.
+# Messages of the server about a Secret that it could not decode, quoted, and some that are conceivable.
 DECODER = (
     'Secret in version "v1" cannot be handled as a Secret: v1.Secret.Data: decode base64: illegal base64 '
     'data at input byte 5, error found in #10 byte of ...|t-base64!"}}|..., bigger context '
@@ -415,7 +415,7 @@ async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
     assert all(isinstance(event, WatchEvent) and event.snapshot.message == note for event in events)
 
 
-class Crowd:
+class OpenLogs:
     """Counts the log streams that are open at the server."""
 
     def __init__(self) -> None:
@@ -440,28 +440,28 @@ class Crowd:
 
 
 @pytest.fixture
-async def crowd() -> AsyncIterator[Crowd]:
-    crowd = Crowd()
-    yield crowd
-    await crowd.until(0)
+async def server() -> AsyncIterator[OpenLogs]:
+    server = OpenLogs()
+    yield server
+    await server.until(0)
 
 
-async def test_hundreds_of_open_logs_do_not_block_a_call(tmp_path: Path, crowd: Crowd) -> None:
-    async with gateway_to(crowd, tmp_path) as gateway, AsyncExitStack() as open_logs:
+async def test_hundreds_of_open_logs_do_not_block_a_call(tmp_path: Path, server: OpenLogs) -> None:
+    async with gateway_to(server, tmp_path) as gateway, AsyncExitStack() as open_logs:
         for _ in range(220):
             log = await open_logs.enter_async_context(gateway.log(LOG))
             assert await log.read() == STAMPED + b"here\n"
-        await crowd.until(220)
+        await server.until(220)
         assert (await gateway.list_jobs("ns", {})).items == ()
 
 
-async def test_cancelled_log_is_closed(tmp_path: Path, crowd: Crowd) -> None:
-    async with gateway_to(crowd, tmp_path) as gateway:
+async def test_cancelled_log_is_closed(tmp_path: Path, server: OpenLogs) -> None:
+    async with gateway_to(server, tmp_path) as gateway:
         async with asyncio.TaskGroup() as group:
             follow = group.create_task(read_log(gateway))
-            await crowd.until(1)
+            await server.until(1)
             follow.cancel()
-        await crowd.until(0)
+        await server.until(0)
 
 
 async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:

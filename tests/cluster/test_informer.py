@@ -1,4 +1,4 @@
-"""The shared watch by itself, on virtual time: what it says of a Pod, and of what it did not see."""
+"""Informer and JobWatch on virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,11 +24,11 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Server:
-    """Lists, watches and reads, as a test says."""
+    """A cluster whose lists, watch events and reads a test sets."""
 
     def __init__(self, *pods: PodSnapshot) -> None:
         self.pods = pods
-        self.news: asyncio.Queue[WatchEvent[PodSnapshot] | ClusterError] = asyncio.Queue()
+        self.events: asyncio.Queue[WatchEvent[PodSnapshot] | ClusterError] = asyncio.Queue()
         self.by_name: PodSnapshot | None = POD
         self.refusal: ClusterError | None = None
 
@@ -44,10 +44,10 @@ class Server:
 
     async def watch_pods(self, *_: Any) -> AsyncIterator[WatchEvent[PodSnapshot]]:
         while True:
-            said = await self.news.get()
-            if isinstance(said, ClusterError):
-                raise said
-            yield said
+            event = await self.events.get()
+            if isinstance(event, ClusterError):
+                raise event
+            yield event
 
     async def read_job(self, *_: Any) -> JobSnapshot:
         return JOB
@@ -57,13 +57,13 @@ class Server:
             raise self.refusal
         return self.by_name
 
-    def says(self, pod: PodSnapshot, *, gone: bool = False) -> None:
-        self.news.put_nowait(WatchEvent(pod, gone=gone))
+    def send(self, pod: PodSnapshot, *, gone: bool = False) -> None:
+        self.events.put_nowait(WatchEvent(pod, gone=gone))
 
 
 @asynccontextmanager
 async def informed(server: Server) -> AsyncIterator[Informer]:
-    """An informer that somebody else keeps at work."""
+    """An informer that another run keeps running."""
     nursery = Nursery()
     try:
         informer = Informer(cast("Cluster", server), "ns", nursery, Timings())
@@ -98,9 +98,9 @@ async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogC
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         await asyncio.sleep(1)
         job_watch.on_change = broken
-        server.says(replace(POD, node="node2"))
+        server.send(replace(POD, node="node2"))
         await asyncio.sleep(1)
-        server.says(replace(POD, node="node3"))
+        server.send(replace(POD, node="node3"))
         pod = (await known(job_watch)).pod
     assert pod is not None
     assert pod.node == "node3"
@@ -111,7 +111,7 @@ async def test_second_job_watch_polls_by_name_itself() -> None:
     server = Server(POD)
     async with informed(server) as informer:
         async with informer.job_watch(JOB):
-            server.says(POD, gone=True)
+            server.send(POD, gone=True)
             await asyncio.sleep(1)
         async with informer.job_watch(JOB) as job_watch:
             await asyncio.sleep(1)
@@ -126,7 +126,7 @@ async def test_released_pod_with_our_label_stays_watched() -> None:
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         assert (await known(job_watch)).pod is None
         job_watch.update_from_read(JOB, [released])
-        server.says(replace(released, phase="Succeeded"))
+        server.send(replace(released, phase="Succeeded"))
         pod = (await known(job_watch)).pod
         assert pod is not None
         assert pod.phase == "Succeeded"
@@ -148,7 +148,7 @@ async def test_deleted_event_is_trusted_only_if_reads_are_forbidden(status: int 
     server = Server(POD)
     server.refusal = ClusterError(status, "", "no")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.says(POD, gone=True)
+        server.send(POD, gone=True)
         assert (await known(job_watch, 30)).pod_gone is gone
         server.refusal = server.by_name = None
         assert (await known(job_watch, 30)).pod_gone
@@ -159,7 +159,7 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
     server = Server(POD)
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.by_name = None
-        server.says(last, gone=True)
+        server.send(last, gone=True)
         now = await known(job_watch)
         assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)
         job_watch.await_another_pod()
@@ -170,7 +170,7 @@ async def test_pod_missing_from_a_list_has_no_final_state() -> None:
     server = Server(POD)
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
         server.pods, server.by_name = (), None
-        server.news.put_nowait(ClusterError(None, "", "away"))
+        server.events.put_nowait(ClusterError(None, "", "away"))
         now = await known(job_watch, 30)
         assert (now.pod_gone, now.pod_seen_last) == (True, False)
 
@@ -187,7 +187,7 @@ async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting
     server = Server(POD)
     server.refusal = ClusterError(None, "", "away")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.says(replace(POD, deleting=deleting), gone=True)
+        server.send(replace(POD, deleting=deleting), gone=True)
         await asyncio.sleep(1)
         server.refusal = server.by_name = None
         now = await known(job_watch, 30)
@@ -198,10 +198,10 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
     server = Server(POD)
     last = replace(POD, phase="Failed")
     async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
-        server.says(POD, gone=True)  # it lost its label,
+        server.send(POD, gone=True)  # it lost its label,
         await asyncio.sleep(0.1)
-        server.says(POD)  # got it back,
+        server.send(POD)  # got it back,
         server.by_name = None
-        server.says(last, gone=True)  # and is gone now
+        server.send(last, gone=True)  # and is gone now
         now = await known(job_watch, 60)
         assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)

@@ -1,4 +1,4 @@
-"""Recorded objects of a real API server, and objects with anything missing or of another type."""
+"""Snapshots of recorded objects of a real API server, and of objects with missing or malformed fields."""
 
 import json
 import re
@@ -182,15 +182,15 @@ def test_home_pod_falls_back_to_its_first_container() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "version"),
+    ("answer", "version"),
     [
         ({"major": "1", "minor": "29"}, (1, 29)),
         ({"major": "1", "minor": "27+"}, (1, 27)),
         ({}, (0, 0)),
     ],
 )
-def test_server_version_is_two_numbers(told: dict[str, str], version: tuple[int, int]) -> None:
-    assert reading.server_version(told) == version
+def test_server_version_is_two_numbers(answer: dict[str, str], version: tuple[int, int]) -> None:
+    assert reading.server_version(answer) == version
 
 
 _WORDS = sorted(

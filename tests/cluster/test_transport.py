@@ -1,4 +1,4 @@
-"""A watch's bytes, however they are cut."""
+"""Lines and events of a watch."""
 
 import json
 from typing import Any

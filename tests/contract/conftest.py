@@ -1,4 +1,8 @@
-"""One suite, three clusters: in memory on virtual time, the development cluster, and a real one."""
+"""One suite for three clusters: in memory on virtual time, the development cluster, and a real one.
+
+The first two share the Gateway and the development cluster's code; only the real one is independent of them.
+It is left out unless KUBECONFIG_FOR_TESTS is set.
+"""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Jobs, Secrets, Leases: what creating, reading, changing and deleting promise."""
+"""Contract of Jobs, Secrets, Leases and Events: create, read, change, delete."""
 
 import asyncio
 from typing import Any
@@ -12,27 +12,27 @@ from paperclip_claude_k8s.cluster.port import Access, ClusterError
 
 async def test_missing_objects_are_none_or_false(world: World) -> None:
     cluster, ns = world.cluster, world.namespace
-    assert await cluster.read_job(ns, "nobody") is None
-    assert await cluster.read_pod(ns, "nobody") is None
-    assert await cluster.read_lease(ns, "nobody") is None
-    assert await cluster.read_secret(ns, "nobody") is None
-    assert await cluster.claim_access_modes(ns, "nobody") is None
-    assert await cluster.home_pod(ns, "nobody", "x") is None
-    ref = JobRef(ns, "nobody", "00000000-0000-4000-8000-000000000000")
+    assert await cluster.read_job(ns, "missing") is None
+    assert await cluster.read_pod(ns, "missing") is None
+    assert await cluster.read_lease(ns, "missing") is None
+    assert await cluster.read_secret(ns, "missing") is None
+    assert await cluster.claim_access_modes(ns, "missing") is None
+    assert await cluster.home_pod(ns, "missing", "x") is None
+    ref = JobRef(ns, "missing", "00000000-0000-4000-8000-000000000000")
     assert await cluster.delete_job(ref, "Background") is False
-    nothing = SecretSnapshot(ns, "nobody", ref.uid)
+    nothing = SecretSnapshot(ns, "missing", ref.uid)
     assert await cluster.delete_secret(nothing) is False
     assert await cluster.patch_secret(nothing, [{"op": "add", "path": "/data/a", "value": ""}]) is False
-    assert await cluster.delete_lease(ns, "nobody", "1") is False
+    assert await cluster.delete_lease(ns, "missing", "1") is False
     assert await cluster.patch_job(ref, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}]) is None
 
 
 async def test_delete_of_a_missing_pod_is_false_or_forbidden(world: World) -> None:
-    """False, or a refusal where the account has not the right for it, which runs do without."""
+    """False; or 403 if the account lacks that right, which runs can do without."""
     granted = await world.cluster.may(world.namespace, Access("delete", "pods"))
-    nobody = PodSnapshot(world.namespace, "nobody", "00000000-0000-4000-8000-000000000000")
+    missing = PodSnapshot(world.namespace, "missing", "00000000-0000-4000-8000-000000000000")
     try:
-        deleted = await world.cluster.delete_pod(nobody)
+        deleted = await world.cluster.delete_pod(missing)
     except ClusterError as error:
         assert error.status == 403
         assert not granted
@@ -80,7 +80,7 @@ async def test_list_selects_by_labels(world: World) -> None:
     listing = await world.cluster.list_jobs(world.namespace, world.labels)
     assert {job.ref.name for job in listing.items} == {world.name("one"), world.name("two")}
     assert listing.resource_version
-    assert (await world.cluster.list_jobs(world.namespace, {"contract-test": "nobody"})).items == ()
+    assert (await world.cluster.list_jobs(world.namespace, {"contract-test": "missing"})).items == ()
 
 
 async def test_delete_with_another_uid_is_false(world: World) -> None:
@@ -184,13 +184,13 @@ async def test_server_version_is_at_least_1_20(world: World) -> None:
 
 
 async def test_events_of_an_object_are_listed(world: World) -> None:
-    made = await world.cluster.create_job(world.namespace, world.job("told"))
+    made = await world.cluster.create_job(world.namespace, world.job("events"))
 
-    async def told() -> bool:
+    async def listed() -> bool:
         events = await world.cluster.list_events(world.namespace, made.ref.uid)
         return any(event.reason == "SuccessfulCreate" for event in events)
 
-    await world.until(told)
+    await world.until(listed)
 
 
 async def test_cancelled_call_leaves_the_cluster_usable(world: World) -> None:
@@ -198,4 +198,4 @@ async def test_cancelled_call_leaves_the_cluster_usable(world: World) -> None:
         call = group.create_task(world.cluster.list_jobs(world.namespace, {}))
         await asyncio.sleep(0)
         call.cancel()
-    assert await world.cluster.read_job(world.namespace, "nobody") is None
+    assert await world.cluster.read_job(world.namespace, "missing") is None

@@ -1,4 +1,4 @@
-"""Pods, their logs, and watching: what the adapter builds on."""
+"""Contract of Pods, their logs, and watches."""
 
 import asyncio
 import re
@@ -68,7 +68,7 @@ async def test_log_tail_returns_the_last_lines(world: World) -> None:
 
 async def test_unavailable_log_is_refused_not_empty(world: World) -> None:
     with pytest.raises(ClusterError) as caught:
-        async with world.cluster.log(LogRequest(world.namespace, "nobody", "claude")):
+        async with world.cluster.log(LogRequest(world.namespace, "missing", "claude")):
             pass
     assert caught.value.status == 404
     job = world.job("gated", secret=world.name("not-there"))

@@ -1,4 +1,4 @@
-"""The copy on the shared volume: whatever happens to it, log and agent are whole, and it is said."""
+"""The copy on the shared volume: whatever happens to it, log and agent are unharmed and it is reported."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ from paperclip_claude_k8s import relay
 
 UID = "0a1b2c3d-1111-2222-3333-444455556666"
 SLOW = "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); sleep 0.05; done"
-AT_A_WORD = "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -e end ]; do sleep 0.05; done"
+IN_STEPS = "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -e end ]; do sleep 0.05; done"
 SLOW_OUTPUT = b"".join(b"line %d\n" % number for number in range(30))
 
 
-def said(ended: Ended) -> list[bytes]:
-    """The relay's own lines on stderr; there are no others."""
+def relay_lines(ended: Ended) -> list[bytes]:
+    """The lines on stderr, all of which must be the relay's."""
     assert all(line.startswith(b"paperclip relay: ") for line in ended.stderr)
     return ended.stderr
 
@@ -43,7 +43,7 @@ def script(file: Path, text: str) -> None:
 
 
 async def first_bytes(file: Path) -> bytes:
-    """Once there are any."""
+    """The file's content, once there is any."""
     async with asyncio.timeout(10):
         while not (found := bytes_of(file)):  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.02)
@@ -73,7 +73,7 @@ async def test_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
 
 
 async def test_copy_has_each_line_before_the_log(pod: Pod, shared: Path) -> None:
-    """So that a reader can put in order what the log has lost."""
+    """A reader finds in the copy what the log has lost."""
     async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
         assert process.stdout is not None
         read = b""
@@ -89,7 +89,7 @@ exec {dd} "$@"
 """
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox takes its own dd whatever stands on the PATH
+@pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox uses its own dd regardless of PATH
 async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shared: Path) -> None:
     pod, size = pod_of(shell, tmp_path), 60_000_000
     tools = made(tmp_path / "tools")
@@ -108,7 +108,7 @@ async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shar
 
 async def test_no_copy_reports_no_trouble(pod: Pod) -> None:
     ended = await pod.run("echo", "hi", env={relay.OUT: "", relay.POD: UID})
-    assert (ended.stdout, said(ended)) == (b"hi\n", [])
+    assert (ended.stdout, relay_lines(ended)) == (b"hi\n", [])
     assert (summary(ended).copied, summary(ended).copy_trouble) == (None, None)
 
 
@@ -124,7 +124,7 @@ async def test_other_pod_does_not_start_the_agent(pod: Pod, shared: Path) -> Non
     ended = await pod.run("echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other})
     assert ended.code == summary(ended).exit_code == relay.NOT_ONLY_POD_CODE
     assert ended.stdout == b""
-    assert said(ended) == [
+    assert relay_lines(ended) == [
         b"paperclip relay: Pod %s of this Job has run the agent already; this one does not start it"
         % other.encode()
     ]
@@ -152,8 +152,8 @@ async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> No
     assert summary(ended).bytes == 2_000_006
     assert summary(ended).copied == len(kept) < 400_000
     assert kept == b"x" * len(kept)
-    assert len(said(ended)) == 1
-    assert b"No space left on device" in said(ended)[0]
+    assert len(relay_lines(ended)) == 1
+    assert b"No space left on device" in relay_lines(ended)[0]
     assert "No space left on device" in (summary(ended).copy_trouble or "")
 
 
@@ -166,18 +166,18 @@ async def test_read_only_volume_does_not_harm_the_agent(pod: Pod, shared: Path) 
 def check_trouble(ended: Ended, copied: int | None = None) -> None:
     assert ended.code == 0
     assert ended.stdout == SLOW_OUTPUT
-    assert len(said(ended)) == 1
-    told = summary(ended)
-    assert told.bytes == len(SLOW_OUTPUT)
-    assert told.copy_trouble
-    assert told.copied == copied if copied is not None else 0 <= (told.copied or 0) <= told.bytes
+    assert len(relay_lines(ended)) == 1
+    counts = summary(ended)
+    assert counts.bytes == len(SLOW_OUTPUT)
+    assert counts.copy_trouble
+    assert counts.copied == copied if copied is not None else 0 <= (counts.copied or 0) <= counts.bytes
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
 async def test_uncreatable_folder_is_named(pod: Pod, where: str) -> None:
     ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: where})
     check_trouble(ended, 0)
-    assert where.rsplit("/", 1)[0].encode() in said(ended)[0]
+    assert where.rsplit("/", 1)[0].encode() in relay_lines(ended)[0]
 
 
 def fifo(file: Path) -> None:
@@ -238,7 +238,7 @@ async def test_existing_file_or_link_is_replaced_not_followed(
     folder(shared.parent)
     before(shared)
     ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
-    assert (said(ended), summary(ended).copied) == ([], len(SLOW_OUTPUT))
+    assert (relay_lines(ended), summary(ended).copied) == ([], len(SLOW_OUTPUT))
     assert mode_of(shared) == 0o600
     assert bytes_of(shared) == SLOW_OUTPUT
 
@@ -267,11 +267,11 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     ends_well: bool,  # noqa: FBT001
 ) -> None:
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1"}
-    async with pod.started("sh", "-c", f"cd {pod.folder}; {AT_A_WORD}", env=env) as process:
+    async with pod.started("sh", "-c", f"cd {pod.folder}; {IN_STEPS}", env=env) as process:
         await first_bytes(shared)
         stopped = holders(shared)
-        for held in stopped:
-            os.kill(held, signal.SIGSTOP)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
         (pod.folder / "two").touch()
         assert process.stdout is not None
         assert [await process.stdout.readline() for _ in range(2)] == [b"one\n", b"two\n"]
@@ -285,5 +285,5 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     assert summary(ended).copied == 4
     assert any(b"ends after 4 bytes" in line for line in ended.stderr)
     assert "in time" in (summary(ended).copy_trouble or "")
-    for held in set(stopped) & set(holders(shared)):  # what the volume held on to when the relay let go
-        os.kill(held, signal.SIGKILL)
+    for pid in set(stopped) & set(holders(shared)):  # those that the relay could not end
+        os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The relay script under every shell there is: nothing lost, nothing delayed, exit code and signals kept."""
+"""The relay script under every installed shell: output, exit code, signals, marked lines."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from paperclip_claude_k8s import relay
 
 
 async def there(path: Path) -> None:
-    """Once another process has made it."""
+    """Wait until another process has created the file."""
     async with asyncio.timeout(40):
         while not path.exists():  # noqa: ASYNC110, ASYNC240  # another process writes it, on a local disk
             await asyncio.sleep(0.02)
@@ -33,9 +33,9 @@ async def test_any_bytes_arrive_with_counts_and_digest(pod: Pod, tmp_path: Path)
     (tmp_path / "output").write_bytes(output)
     ended = await pod.run("cat", str(tmp_path / "output"))
     assert ended.log == output
-    told = summary(ended)
-    assert (told.bytes, told.lines) == (len(output), output.count(b"\n"))
-    assert told.sha256 == hashlib.sha256(output).hexdigest()
+    counts = summary(ended)
+    assert (counts.bytes, counts.lines) == (len(output), output.count(b"\n"))
+    assert counts.sha256 == hashlib.sha256(output).hexdigest()
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -80,13 +80,13 @@ async def test_sigterm_reaches_the_agent_whose_exit_code_counts(pod: Pod) -> Non
 
 
 async def test_sigterm_is_passed_on_while_the_log_is_blocked(pod: Pod, tmp_path: Path) -> None:
-    told = f"trap 'echo stopped > {tmp_path}/told; exit 0' TERM"
-    script = f"{told}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
+    trap = f"trap 'echo stopped > {tmp_path}/stopped; exit 0' TERM"
+    script = f"{trap}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
     async with pod.started("sh", "-c", script) as process:
         await there(tmp_path / "printed")
         await asyncio.sleep(0.6)  # the relay fills the pipe
         process.terminate()
-        await there(tmp_path / "told")
+        await there(tmp_path / "stopped")
         await pod.ended(process)
 
 

@@ -1,4 +1,4 @@
-"""The run's result in the relay's summary: right for every capture, and for no other line's text."""
+"""The run's result in the relay's summary: correct for every capture, and never taken from other text."""
 
 import asyncio
 import gzip
@@ -37,12 +37,12 @@ OF_SUB_AGENT = ANSWER | {"parent_tool_use_id": "toolu_1"}
 
 
 def line(event: Event) -> bytes:
-    """As the CLI prints it."""
+    """The event as the CLI prints it."""
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 def read(raw: bytes) -> Event | None:
-    """The event of a line, whatever stands before its first brace."""
+    """The event of a line, ignoring anything before its first brace."""
     try:
         event = json.loads(raw[max(raw.find(b"{"), 0) :])
     except ValueError:
@@ -59,7 +59,7 @@ def is_answer(event: Event) -> bool:
 
 
 def final_result(output: bytes) -> Event | None:
-    """The rule: a result is the run's where neither an `init` nor an answer of the main agent follows it."""
+    """The rule: the last result counts unless an `init` or an answer of the main agent follows it."""
     final = None
     for event in filter(None, map(read, output.split(b"\n"))):
         if event.get("type") == "result":
@@ -75,21 +75,21 @@ def facts(result: Event | None) -> tuple[Any, ...]:
     return (result["session_id"], result.get("subtype"), result["is_error"], result["total_cost_usd"])
 
 
-def noted(told: RelaySummary) -> tuple[Any, ...]:
-    return (told.session_id, told.subtype, told.is_error, told.cost_usd)
+def fields_of(found: RelaySummary) -> tuple[Any, ...]:
+    return (found.session_id, found.subtype, found.is_error, found.cost_usd)
 
 
 async def note(pod: Pod, output: bytes) -> RelaySummary:
-    """What the relay leaves of an agent that prints this."""
+    """The relay's summary for an agent that prints this."""
     (pod.folder / "output").write_bytes(output)
     return summary(await pod.run("cat", str(pod.folder / "output")))
 
 
 async def notes(folder: Path, output: bytes) -> list[tuple[Any, ...]]:
-    """The facts that the relay leaves under every shell."""
+    """The fields of the result in the relay's summary, under every shell."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(note(pod_of(name, folder / name), output)) for name in SHELLS]
-    return [noted(task.result()) for task in tasks]
+    return [fields_of(task.result()) for task in tasks]
 
 
 def content(capture: Path) -> bytes:
@@ -116,7 +116,7 @@ async def test_summary_of_made_up_streams_follows_the_rule(name: str, tmp_path: 
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """Output in which the facts of the result are easily taken from somewhere else."""
+    """Output from which the fields of the result could easily be taken wrongly."""
 
     output: bytes
     is_final: bool = True
@@ -146,8 +146,8 @@ ODD = {
     "an answer after": Odd(ANSWERS + WHOLE + line(ANSWER), is_final=False),
     "a turn after": Odd(ANSWERS + WHOLE + line(INIT), is_final=False),
     "an answer cut short after": Odd(ANSWERS + WHOLE + line(ANSWER)[:40], is_final=False),
-    "a result said by the model": Odd(line(ANSWER | {"message": line(RESULT).decode()}), is_final=False),
-    "a result asked of a tool": Odd(
+    "a result in the model's text": Odd(line(ANSWER | {"message": line(RESULT).decode()}), is_final=False),
+    "a result in a tool's input": Odd(
         line({"type": "assistant", "message": {"input": RESULT}}), is_final=False
     ),
     "a result of a tool": Odd(
@@ -160,7 +160,7 @@ ODD = {
     "a carriage return": Odd(ANSWERS + WHOLE[:-1] + b"\r\n"),
     "a word before": Odd(ANSWERS + b"done " + WHOLE),
     "a zero byte before": Odd(ANSWERS + b"\0" + WHOLE),
-    "bytes that are no UTF-8": Odd(line({"a": "ab", **RESULT}).replace(b"ab", b"\xff\xfe")),
+    "bytes that are not UTF-8": Odd(line({"a": "ab", **RESULT}).replace(b"ab", b"\xff\xfe")),
     "no newline": Odd(ANSWERS + WHOLE[:-1]),
     "no such output": Odd(b"", is_final=False),
 }
@@ -191,13 +191,13 @@ async def test_summary_names_the_last_event(pod: Pod, output: bytes, last: str |
 
 async def test_summary_omits_odd_values(pod: Pod) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
-    assert noted(await note(pod, line(odd))) == (None, None, False, None)
+    assert fields_of(await note(pod, line(odd))) == (None, None, False, None)
     long = RESULT | {"session_id": "x" * 5_000}
-    assert noted(await note(pod, line(long))) == (None, "success", False, 0.25)
+    assert fields_of(await note(pod, line(long))) == (None, "success", False, 0.25)
 
 
 async def test_summary_of_a_result_without_is_error(pod: Pod) -> None:
-    assert noted(await note(pod, line({"type": "result", "session_id": "s"}))) == ("s", None, False, None)
+    assert fields_of(await note(pod, line({"type": "result", "session_id": "s"}))) == ("s", None, False, None)
 
 
 TEXT = st.text(st.sampled_from('"\\{}[],:a\n\x1bé') | st.sampled_from(["\u2028", "\ud7ff"]), max_size=12)
