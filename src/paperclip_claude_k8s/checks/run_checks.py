@@ -64,6 +64,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
         yield assess.failure_check(run)
         yield from assess.rights_checks(granted, namespace)
         return
+    # From the basics to details: an operator can resolve the checks from top to bottom.
     yield namespace_check(run, granted)
     yield from assess.rights_checks(granted, namespace)
     yield from assess.secret_checks(run, granted)

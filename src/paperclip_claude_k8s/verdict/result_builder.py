@@ -31,6 +31,7 @@ class HostFailures:
     first_error: str = ""
 
     def and_one(self, error: str) -> "HostFailures":
+        """With one more chunk. `error` is masked text."""
         return HostFailures(self.chunks + 1, self.first_error or error)
 
 
