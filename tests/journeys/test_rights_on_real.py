@@ -142,7 +142,7 @@ def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
     (line,) = [check for check in more if check.code == right.code]
     assert line.level == right.level
     assert right.lost in line.message
-    assert (right.instead or "nothing takes its place") in line.message
+    assert (right.instead or "there is no fallback") in line.message
     assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
 
 

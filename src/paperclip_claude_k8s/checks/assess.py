@@ -190,7 +190,7 @@ def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
             code="k8s_pod_not_restricted",
             level="warn",
             message=f"The Pod is weaker than the Pod Security Standard `restricted`: {weakness}",
-            hint="check podTemplate, runAsUser and enableDocker; a namespace that enforces it refuses the Pod",
+            hint="check podTemplate, runAsUser and enableDocker; namespaces that enforce it refuse the Pod",
         )
 
 
