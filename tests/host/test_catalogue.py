@@ -18,7 +18,7 @@ from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
 
 KEY = "sk-ant-canary-0123456789"
-USUAL = Timings(anthropic=60.0, models_known=60.0)
+USUAL = Timings(anthropic=60.0, models_cached=60.0)
 """For a server that answers, also on a busy machine."""
 BRISK = Timings(anthropic=0.3)
 """For a server that never answers: short enough to wait for."""

@@ -40,7 +40,7 @@ class Timings:
     spawn_refresh: float = 180.0
     """Interval of `onSpawn`: hosts give up a run that shows no sign of life for five minutes."""
 
-    log_over: float = 30.0
+    log_quiet: float = 30.0
     """Once a log has ended and brought nothing for this long, Job and Pod are read directly once."""
 
     cancel_poll: float = 15.0
@@ -49,19 +49,19 @@ class Timings:
     stop_proof: float = 45.0
     """How long a cancel waits for proof that the Pod is gone; the host sends SIGKILL 60 s after a cancel."""
 
-    look_by_name: float = 2.0
+    poll_by_name: float = 2.0
     """Interval at which a Job or Pod is read by name after it left the selection of the shared watch."""
 
     container_end: float = 5.0
     """How long after the grace period of a deleted Pod its containers may still run."""
 
-    tidy: float = 10.0
+    cleanup: float = 10.0
     """Limit of one clean-up step. What it leaves is deleted later: Jobs have a TTL and own their Secret."""
 
     anthropic: float = 5.0
     """One request to the model API: its list of models, or the usage of a subscription."""
 
-    models_known: float = 60.0
+    models_cached: float = 60.0
     """How long the live list of models is cached."""
 
     check: float = 10.0

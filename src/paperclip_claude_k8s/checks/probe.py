@@ -84,7 +84,7 @@ async def _probe_job(plan: RunPlan, ports: Ports) -> AsyncIterator[JobSnapshot]:
 
 async def _remove(job: JobSnapshot, ports: Ports) -> None:
     try:
-        async with asyncio.timeout(ports.settings.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.cleanup):
             await ports.cluster.delete_job(job.ref, "Background")
     except (ClusterError, TimeoutError):
         return  # the TTL removes the Job

@@ -249,7 +249,7 @@ class _Polls:
                 return
             last, first_update = current, update
             update(last, gone=False)
-            await asyncio.sleep(self._timings.look_by_name)
+            await asyncio.sleep(self._timings.poll_by_name)
 
 
 def _job_uid(job: JobSnapshot) -> str:

@@ -1,4 +1,4 @@
-"""Names in our objects: labels, annotations, the agent's container, keys of the run Secret."""
+"""Names in our objects: labels, annotations, the agent's container and mount, keys of the run Secret."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,8 @@ ADAPTER_TYPE = "claude_k8s"
 PREFIX = "paperclip.io/"
 RESERVED_PREFIXES = (PREFIX, "app.kubernetes.io/")
 AGENT_CONTAINER = "claude"
+SHARED_MOUNT = "/paperclip"
+"""Where host and agents mount the shared volume."""
 JOB_NAME_LABEL = "job-name"
 """Label that the Job controller sets on each Pod of a Job, in every version of Kubernetes."""
 CONTROLLER_UID_LABELS = ("controller-uid", "batch.kubernetes.io/controller-uid")

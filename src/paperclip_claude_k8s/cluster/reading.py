@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from paperclip_claude_k8s.base.json_readers import Json, get_int, get_object, get_objects, get_text, get_texts
 from paperclip_claude_k8s.base.times import parse_time
-from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
+from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, SHARED_MOUNT
 from paperclip_claude_k8s.cluster.model import (
     Condition,
     ContainerCondition,
@@ -27,9 +27,6 @@ from paperclip_claude_k8s.cluster.model import (
 )
 
 S = TypeVar("S")
-SHARED_MOUNT = "/paperclip"
-"""Where the home container mounts the shared volume."""
-
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
 """Where clusters before 1.21 mount the token as a Secret: it belongs to the host and no agent gets it."""
 

@@ -40,7 +40,7 @@ class Catalogue:
     async def list_models(self) -> list[JsonMap]:
         """Return `[{id, label}]`; with an API key the API's list first, requested at most once a minute."""
         now = asyncio.get_running_loop().time()
-        if self._requested_at is None or now - self._requested_at >= self._timings.models_known:
+        if self._requested_at is None or now - self._requested_at >= self._timings.models_cached:
             return await self.refresh_models()
         return self._all_models()
 

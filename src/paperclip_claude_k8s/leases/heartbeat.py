@@ -87,7 +87,7 @@ class Heartbeat:
         version, self._version = self._version, ""
         if version and not self.held:
             name = process_lease_name(self.me.uuid)
-            await delete_lease(self.cluster, self.namespace, name, self._timings.tidy, version)
+            await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup, version)
 
     async def _create(self, reporter: StatusReporter) -> None:
         call = Retrier(self._timings, reporter)

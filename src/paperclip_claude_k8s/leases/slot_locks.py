@@ -236,7 +236,7 @@ class _SlotLeases:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
                 raise SlotHeldElsewhere(holder.uuid, their_run)
             name = process_lease_name(holder.uuid)
-            await delete_lease(self.cluster, self.namespace, name, self._timings.tidy)
+            await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup)
         manifest = at_version(self._manifest(lock), lease.resource_version)
         try:
             return (await self.cluster.replace_lease(self.namespace, manifest)).resource_version
@@ -251,16 +251,16 @@ class _SlotLeases:
         return lease if lease is not None and lease.holder == f"{self.me.uuid}/{lock.run}" else None
 
     async def delete_ours(self, lock: SlotLock) -> None:
-        """Delete the slot's Lease if this lock's run holds it, within `Timings.tidy`; errors are ignored."""
+        """Delete the slot's Lease if this lock's run holds it, within `Timings.cleanup`; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
-            async with asyncio.timeout(self._timings.tidy):
+            async with asyncio.timeout(self._timings.cleanup):
                 if (lease := await self.read_ours(lock)) is not None:
                     await self.cluster.delete_lease(self.namespace, lease.name, lease.resource_version)
 
     async def delete(self, lock: SlotLock) -> None:
-        """Delete the slot's Lease as we wrote it, within `Timings.tidy`; errors are ignored."""
+        """Delete the slot's Lease as we wrote it, within `Timings.cleanup`; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
-            async with asyncio.timeout(self._timings.tidy):
+            async with asyncio.timeout(self._timings.cleanup):
                 name = slot_lease_name(lock.slot)
                 await self.cluster.delete_lease(self.namespace, name, lock.version)
 

@@ -2,7 +2,9 @@
 
 import posixpath
 
-POD_HOME = "/paperclip"
+from paperclip_claude_k8s.cluster.labels import SHARED_MOUNT
+
+POD_HOME = SHARED_MOUNT
 """Where the shared volume is mounted in the agent's Pod; also its HOME."""
 
 RUN_DIR = "/var/run/paperclip/run"

@@ -64,12 +64,12 @@ class JobCleanup:
         return "bug"
 
     async def _clean_up(self, leaving: LeaveReason) -> None:
-        """Takes at most `Timings.tidy` seconds. A failure is a warning and does not affect the result."""
+        """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
         kept = reason_to_keep(leaving, retain=retain)
         try:
-            async with asyncio.timeout(ports.settings.timings.tidy):
+            async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
                     call = Retrier(ports.settings.timings, self.narrator)
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
@@ -79,7 +79,7 @@ class JobCleanup:
                 if kept is None or leaving == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {ports.settings.timings.tidy:g}s"
+            reason = str(error) or f"no answer within {ports.settings.timings.cleanup:g}s"
             await self.narrator.warn(
                 f"Warning: failed to clean up Job {job.ref.name}: {reason}; its TTL will remove it"
             )

@@ -83,7 +83,7 @@ async def _read_if_silent(run: LiveRun) -> float | None:
     if left > TIMER_SLACK:
         return left
     await read_now(run.job_watch, run.ports.cluster)
-    run.silent_since = asyncio.get_running_loop().time() + run.ports.settings.timings.log_over
+    run.silent_since = asyncio.get_running_loop().time() + run.ports.settings.timings.log_quiet
     return None
 
 
@@ -91,4 +91,4 @@ def _until_read(run: LiveRun) -> float:
     """Seconds until the agent has been silent for long enough after the end of its log."""
     silent_since = max(run.narrator.last_output or 0.0, run.silent_since)
     now = asyncio.get_running_loop().time()
-    return max(silent_since + run.ports.settings.timings.log_over - now, 0.0)
+    return max(silent_since + run.ports.settings.timings.log_quiet - now, 0.0)

@@ -240,7 +240,7 @@ async def _was_deleted(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
 async def _delete_unconfirmed(plan: RunPlan, ports: Ports) -> None:
     """Delete a Job that may have been created although no answer arrived; it has no Secret yet."""
     with suppress(ClusterError, TimeoutError):
-        async with asyncio.timeout(ports.settings.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.cleanup):
             job = await ports.cluster.read_job(plan.namespace, plan.job_name)
             if job is not None and _is_ours(job, plan):
                 await ports.cluster.delete_job(job.ref, "Background")
@@ -296,5 +296,5 @@ async def _create_secret(
 async def _delete_never_started(job: JobSnapshot, ports: Ports) -> None:
     """Errors are ignored: without a Secret the Job never starts, and its TTL or the next guard removes it."""
     with suppress(ClusterError, TimeoutError):
-        async with asyncio.timeout(ports.settings.timings.tidy):
+        async with asyncio.timeout(ports.settings.timings.cleanup):
             await ports.cluster.delete_job(job.ref, "Background")

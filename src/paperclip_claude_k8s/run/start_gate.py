@@ -104,9 +104,9 @@ class StartGate:
         return None
 
     async def close(self) -> None:
-        """Make all calls that the end of the run requires, within `Timings.tidy` seconds."""
+        """Make all calls that the end of the run requires, within `Timings.cleanup` seconds."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.ports.settings.timings.tidy):
+            async with asyncio.timeout(self.ports.settings.timings.cleanup):
                 await self.update()
 
     async def reopen(self) -> bool:

@@ -187,7 +187,7 @@ class Worker:
         namespace = run.record.target.namespace
         jobs = [JobRef(namespace, part.name, part.uid) for part in run.record.jobs]
         with suppress(ClusterError, TimeoutError, Stop):  # the next call tries again
-            async with asyncio.timeout(run.call.dependencies.settings.timings.tidy):
+            async with asyncio.timeout(run.call.dependencies.settings.timings.cleanup):
                 for job in jobs:
                     await run.ports.cluster.delete_job(job, "Background")
                 run.journal.write(replace(run.record, cleaned_up=True))
