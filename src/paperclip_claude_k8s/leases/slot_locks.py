@@ -251,7 +251,7 @@ class _SlotLeases:
         return lease if lease is not None and lease.holder == f"{self.me.uuid}/{lock.run}" else None
 
     async def delete_ours(self, lock: SlotLock) -> None:
-        """Delete the slot's Lease if this lock's run holds it, within `Timings.cleanup`; errors are ignored."""
+        """Like `delete`, but only if this lock's run holds the Lease, whatever its version."""
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.cleanup):
                 if (lease := await self.read_ours(lock)) is not None:
