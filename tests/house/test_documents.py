@@ -1,0 +1,44 @@
+"""The documents name only what exists, and are reachable from README.md."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "paperclip_claude_k8s"
+DOCS = sorted((SOURCE / "docs").glob("*.md"))
+PAGES = [*DOCS, ROOT / "README.md", ROOT / "tests" / "README.md", ROOT / "tests" / "perf" / "README.md"]
+FILE = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|cjs|md))(?:`|[:#])")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[\w-]*)?\)")
+OF_A_RUN = {"result.json", "record.json", "agent-instructions.md"}
+"""Names of files that a run writes; they are no part of the repository."""
+
+
+def _exists(name: str, page: Path) -> bool:
+    folders = [ROOT, SOURCE, ROOT / "tests", page.parent]
+    return any((folder / name).is_file() for folder in folders)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_named_in_a_document_exist(page: Path) -> None:
+    named = set(FILE.findall(page.read_text(encoding="utf-8"))) - OF_A_RUN
+    assert {name for name in named if not _exists(name, page)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_document_lead_somewhere(page: Path) -> None:
+    linked = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
+def test_readme_links_every_document_and_stays_short() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in DOCS if f"docs/{page.name})" not in readme] == []
+    assert len(readme.splitlines()) <= 150
+
+
+def test_glossary_has_at_most_thirty_words() -> None:
+    text = (SOURCE / "docs" / "architecture.md").read_text(encoding="utf-8")
+    glossary = text.partition("## Glossary")[2]
+    assert 0 < len(re.findall(r"^\| (?!word|---)", glossary, re.MULTILINE)) <= 30
