@@ -15,9 +15,13 @@ OF_A_RUN = {"result.json", "record.json", "agent-instructions.md"}
 """Names of files that a run writes; they are no part of the repository."""
 
 
+FILES = {path.name for top in ("src", "tests") for path in (ROOT / top).rglob("*") if path.is_file()}
+
+
 def _exists(name: str, page: Path) -> bool:
+    """A name alone is enough, because module names are unique; a path must be right."""
     folders = [ROOT, SOURCE, ROOT / "tests", page.parent]
-    return any((folder / name).is_file() for folder in folders)
+    return name in FILES or any((folder / name).is_file() for folder in folders)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,0 +1,102 @@
+"""Runs in a queue of the real Kueue: held, drained and preempted.
+
+Skipped unless the cluster has Kueue with a local queue `agents`, 2 CPUs, and a priority class `urgent`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.support.programs import as_admin
+from tests.support.real_cluster import MOMENTS, Stamps, disrupt
+from tests.support.runs import Heard, Site
+
+pytestmark = pytest.mark.real
+QUEUED = {"queueName": "agents", "resources.requests.cpu": "1500m"}
+URGENT = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {
+        "name": "urgent",
+        "namespace": "paperclip",
+        "labels": {"kueue.x-k8s.io/queue-name": "agents"},
+    },
+    "spec": {
+        "suspend": True,
+        "backoffLimit": 0,
+        "template": {
+            "spec": {
+                "restartPolicy": "Never",
+                "priorityClassName": "urgent",
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "local/agent:1",
+                        "imagePullPolicy": "Never",
+                        "command": ["sh", "-c", "sleep 15"],
+                        "resources": {"requests": {"cpu": "1500m", "memory": "64Mi"}},
+                    }
+                ],
+            }
+        },
+    },
+}
+
+
+async def stop_policy(policy: str) -> None:
+    change = json.dumps({"spec": {"stopPolicy": policy}})
+    await as_admin("patch", "clusterqueue", "agents", "--type=merge", "-p", change)
+
+
+@pytest.fixture(autouse=True)
+async def _queue() -> AsyncIterator[None]:
+    queues = await as_admin("get", "crd", "--ignore-not-found", "-o", "name", "localqueues.kueue.x-k8s.io")
+    if not queues.strip():
+        pytest.skip("this cluster has no Kueue")
+    await stop_policy("None")
+    yield
+    await stop_policy("None")
+    await as_admin("delete", "job", "urgent", "--ignore-not-found", "--cascade=foreground")
+
+
+async def drain(_pod: str, _job: str) -> None:
+    """Evict every admitted workload, and admit them again after some seconds."""
+    await stop_policy("HoldAndDrain")
+    await asyncio.sleep(5)
+    await stop_policy("None")
+
+
+async def preempt(_pod: str, _job: str) -> None:
+    await as_admin("create", "-f", "-", given=json.dumps(URGENT))
+
+
+@pytest.mark.parametrize("when", ["when it is reported as running", "in the middle"])
+@pytest.mark.parametrize(("act", "words"), [(drain, "stopped"), (preempt, "reempted")])
+async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
+    real: Site, act: Any, words: str, when: str
+) -> None:
+    stamps = Stamps.fresh()
+    result, heard = await disrupt(real, act, MOMENTS[when], stamps, config=QUEUED)
+    stamps.assert_one_at_a_time(2)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert result.error_family == "transient_upstream"
+    assert "JobSuspended" in (result.error_message or "")
+    assert words in (result.error_message or "")
+
+
+async def test_held_queue_delays_the_run(real: Site) -> None:
+    await stop_policy("Hold")
+    heard = Heard()
+    async with asyncio.TaskGroup() as group:
+        script = {
+            "CLAUDE_SCRIPT": 'echo \'{"type":"result","subtype":"success","is_error":false,"result":"ok"}\''
+        }
+        running = group.create_task(real.run(script, heard=heard, config=QUEUED))
+        await asyncio.sleep(8)
+        assert not running.done()
+        await stop_policy("None")
+    result, _ = running.result()
+    assert result.error_code is None, (result.error_message, heard.status)
