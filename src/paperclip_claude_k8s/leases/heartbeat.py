@@ -1,9 +1,9 @@
 """The Lease of this process: other processes judge by it whether we are alive.
 
 It exists while the process holds slots, and a second longer. A task renews it every `Timings.lease_renewal`
-seconds; others take us for dead once it has not changed for `Timings.lease_expiry` seconds. A renewal that
-comes nearly that late may have come too late: all slots held at that moment are marked, and whoever is about
-to act on one of them reads its Lease first (`LeaseSlotLocks.still_ours`).
+seconds; other processes consider us dead once it has not changed for `Timings.lease_expiry` seconds. If a
+renewal is late, a slot may have been taken over meanwhile: all locks held at that moment are marked
+`may_be_lost`, and their slot Leases are read before a run acts on its Job (`LeaseSlotLocks.still_ours`).
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Heartbeat:
     held: Mapping[str, SlotLock]
     """The locks for which the Lease is renewed; their owner adds and removes them."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while `held` is empty."""
+    """Set when the last lock is released, cleared when one is acquired."""
     unavailable: bool = False
     """Leases cannot be used: no right, or this API server has none."""
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,11 +79,11 @@ class Heartbeat:
 
     @property
     def lapsed(self) -> bool:
-        """Whether other processes may have taken us for dead since the last renewal."""
+        """Whether other processes may consider us dead, because the last renewal is too long ago."""
         return self._now() - self._renewed > self._timings.lease_expiry - self._timings.lease_renewal
 
     async def stop(self) -> None:
-        """Delete our Lease if nothing is held: whoever waits for it to expire need not wait any more."""
+        """Delete our Lease if nothing is held, so that no process has to wait until it expires."""
         version, self._version = self._version, ""
         if version and not self.held:
             name = process_lease_name(self.me.uuid)

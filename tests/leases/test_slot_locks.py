@@ -1,4 +1,7 @@
-"""Several runs of one agent in one host process: who prepares is waited for (SPEC 2.2), on virtual time."""
+"""Several runs of one agent in one host process, on virtual time.
+
+A run waits while another one prepares its Job; once that has a Job, `concurrencyWaitSec` decides.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +18,7 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 
 pytestmark = pytest.mark.looptime
 PREPARES = 10.0
-"""Seconds that a run takes between its guard and its create here: its host is slow to hear of it."""
+"""Seconds between acquiring the slot and creating the Job in these tests, spent in a slow host callback."""
 WAITS: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}
 Run = asyncio.Task[Any]
 

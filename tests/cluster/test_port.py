@@ -1,0 +1,57 @@
+"""What the properties of `ClusterError` conclude from status, reason and message."""
+
+import pytest
+
+from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
+
+QUOTA = 'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1'
+RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "retryable", "later", "maybe_done"),
+    [
+        (None, "Timeout", "", True, True, True),
+        (None, UNUSABLE_CREDENTIALS, "", False, False, True),
+        (401, "", "", False, False, False),
+        (403, "", RBAC, False, False, False),
+        (403, "", QUOTA, False, True, False),
+        (404, "", "", False, False, False),
+        (408, "", "", True, True, True),
+        (409, "", "", False, True, False),
+        (422, "", "", False, False, False),
+        (429, "", "", True, True, False),
+        (500, "", "", True, True, True),
+        (501, "", "", False, True, True),
+        (503, "", "", True, True, True),
+    ],
+)
+def test_cluster_error_retry_properties(  # noqa: PLR0917  # a row of the table
+    status: int | None,
+    reason: str,
+    message: str,
+    retryable: bool,  # noqa: FBT001
+    later: bool,  # noqa: FBT001
+    maybe_done: bool,  # noqa: FBT001
+) -> None:
+    error = ClusterError(status, reason, message)
+    assert (error.retryable, error.may_succeed_later, error.may_have_been_done) == (
+        retryable,
+        later,
+        maybe_done,
+    )
+
+
+def test_cluster_error_403_distinguishes_right_quota_and_policy() -> None:
+    right, quota = ClusterError(403, "Forbidden", RBAC), ClusterError(403, "Forbidden", QUOTA)
+    policy = ClusterError(403, "Forbidden", 'admission webhook "x" denied the request')
+    assert [error.lacks_right for error in (right, quota, policy)] == [True, False, False]
+    assert [error.exceeds_quota for error in (right, quota, policy)] == [False, True, False]
+    assert all(error.forbidden for error in (right, quota, policy))
+
+
+def test_cluster_error_distinguishes_a_missing_namespace() -> None:
+    namespace = ClusterError(404, "NotFound", 'namespaces "agents" not found')
+    other = ClusterError(404, "NotFound", 'jobs.batch "x" not found')
+    assert (namespace.not_found, namespace.namespace_not_found) == (True, True)
+    assert (other.not_found, other.namespace_not_found) == (True, False)
