@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.checks.bench import complaints, found, open_bench
 from tests.support.fake_cluster import Life
-from tests.support.runs import SMALL, Heard, capture
+from tests.support.runs import SMALL, HostLog, capture
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right
@@ -32,20 +32,20 @@ async def strict() -> AsyncIterator[DevCluster]:
 
 
 async def test_role_suffices_for_a_run(strict: DevCluster) -> None:
-    adapter, heard = Adapter(ProcessSettings(env={})), Heard()
+    adapter, host_log = Adapter(ProcessSettings(env={})), HostLog()
     try:
         result = await adapter.execute(
             {
                 "runId": str(uuid.uuid4()),
                 "agent": {"id": "ada"},
                 "config": {**SMALL, "kubeconfig": str(strict.kubeconfig), "image": "x"},
-                "onLog": heard.on_log,
+                "onLog": host_log.on_log,
             }
         )
     finally:
         await adapter.shutdown()
     assert result.error_message is None
-    assert "forbidden" not in heard.status
+    assert "forbidden" not in host_log.status
     assert [list(strict.store.list(kind)) for kind in (JOBS, PODS)] == [[], []]
     assert list(strict.store.list(SECRETS)) == []
 
@@ -93,15 +93,15 @@ async def test_run_succeeds_without_a_right_that_is_only_a_warning(tmp_path: Pat
     life = Life(output=((0.0, capture("02")),), ends_at=2.0)
     async with open_bench(tmp_path, life) as bench:
         bench.fake.faults.denied.add((right.access.verb, right.resource))
-        heard = Heard()
+        host_log = HostLog()
         result = await bench.adapter.execute(
             {
                 "runId": "run-1",
                 "agent": {"id": "ada"},
                 "config": {"kubeconfig": "fake", "image": "x"},
-                "onLog": heard.on_log,
+                "onLog": host_log.on_log,
             }
         )
         assert result.error_message is None
-        assert heard.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == capture("02")
         assert list(bench.fake.store.list(JOBS)) == []

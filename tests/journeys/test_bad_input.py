@@ -44,17 +44,17 @@ async def test_invalid_kubeconfig_is_named(site: Site, tmp_path: Path) -> None:
 
 
 async def test_unknown_config_key_is_reported_once(site: Site) -> None:
-    result, heard = await site.run({"CLAUDE_CAPTURE": site.capture_ref("01")}, config={"tiemoutSec": 5})
+    result, host_log = await site.run({"CLAUDE_CAPTURE": site.capture_ref("01")}, config={"tiemoutSec": 5})
     assert result.error_message is None
-    assert heard.status.count("tiemoutSec") == 1
+    assert host_log.status.count("tiemoutSec") == 1
 
 
 async def test_image_pull_failure_quotes_the_kubelet(site: Site) -> None:
     image = "localhost:1/nope:1" if site.name == "real" else "missing.invalid/nope:1"
     config = {"image": image, "imagePullPolicy": "IfNotPresent", "imagePullTimeoutSec": 4}
-    result, heard = await site.run(config=config)
+    result, host_log = await site.run(config=config)
     assert result.error_code == "k8s_pod_schedule_failed"
     assert image in (result.error_message or "")
     assert "imagePullTimeoutSec" in (result.error_message or "")
-    assert "ErrImagePull" in heard.status or "ImagePullBackOff" in heard.status
+    assert "ErrImagePull" in host_log.status or "ImagePullBackOff" in host_log.status
     assert await site.leftovers() == []

@@ -14,7 +14,7 @@ import pytest
 from tests.support.cli_commands import claude_k8s
 from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
 from tests.support.programs import as_admin
-from tests.support.runs import SMALL, Heard
+from tests.support.runs import SMALL, HostLog
 
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, Kind
@@ -84,16 +84,16 @@ class Seen:
     """All output of the cluster and of the host in which a canary could show."""
 
     objects: dict[str, str] = field(default_factory=dict)
-    heard: Heard = field(default_factory=Heard)
+    host_log: HostLog = field(default_factory=HostLog)
     said: list[str] = field(default_factory=list)
 
     def leaks(self) -> dict[str, list[str]]:
         """Canary → where it was found."""
         places = {
             **self.objects,
-            "onLog": json.dumps(self.heard.chunks),
-            "onMeta": json.dumps(self.heard.meta),
-            "onSpawn": json.dumps(self.heard.spawned),
+            "onLog": json.dumps(self.host_log.chunks),
+            "onMeta": json.dumps(self.host_log.meta),
+            "onSpawn": json.dumps(self.host_log.spawned),
             "result and log": "\n".join(self.said),
         }
         found = {
@@ -234,7 +234,7 @@ async def assert_no_leak(
     caplog.set_level(logging.DEBUG)
     seen, wish = Seen(), a_wish(script, **config)
     wish |= {"config": {**home.site.config, **wish["config"]}}
-    told = {"onLog": seen.heard.on_log, "onMeta": seen.heard.on_meta, "onSpawn": seen.heard.on_spawn}
+    told = {"onLog": seen.host_log.on_log, "onMeta": seen.host_log.on_meta, "onSpawn": seen.host_log.on_spawn}
     async with watched(home, seen):
         result = await home.site.adapter.execute({**wish, **told})
     seen.said += [json.dumps(result.to_wire()), repr(result), caplog.text]
@@ -242,15 +242,15 @@ async def assert_no_leak(
     assert result.error_code == FAILS.get(name, "claude_no_result")
     if name in {"good", "by init", "timed out"}:
         assert {words.split(" ")[0] for words in seen.objects} >= {"Job", "Pod", "Lease"}
-        assert seen.heard.meta
+        assert seen.host_log.meta
     if name == "good":
         seeds = ("auth token", "config env", "pod template")
-        assert seen.heard.stdout.strip() == str(sum(len(SEEDS[seed]) for seed in seeds))
+        assert seen.host_log.stdout.strip() == str(sum(len(SEEDS[seed]) for seed in seeds))
 
 
 async def test_printed_values_and_errors_show_no_canary(home: Home) -> None:
     wish = a_wish("true", **home.site.config)
-    shown = repr(ExecutionContext.read({**wish, "onLog": Heard().on_log})) + repr(
+    shown = repr(ExecutionContext.read({**wish, "onLog": HostLog().on_log})) + repr(
         AdapterConfig.read(wish["config"])
     )
     assert [name for name, seed in SEEDS.items() if seed in shown] == []

@@ -22,10 +22,10 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def assert_received(home: Home, text: str, **config: Any) -> None:
     """The agent received every byte that was announced to the host."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": text}
-    result, heard = await home.site.run({"CLAUDE_SCRIPT": DIGEST}, context=context, config=config)
-    prompt = heard.meta[-1]["prompt"]
+    result, host_log = await home.site.run({"CLAUDE_SCRIPT": DIGEST}, context=context, config=config)
+    prompt = host_log.meta[-1]["prompt"]
     assert text.strip() in prompt
-    assert heard.stdout.strip() == hashlib.sha256(prompt.encode()).hexdigest(), heard.status
+    assert host_log.stdout.strip() == hashlib.sha256(prompt.encode()).hexdigest(), host_log.status
     assert result.result_json is not None
     assert result.result_json["log"]["complete"] is True
     assert list((home.volume / "run-files").glob("*")) == []
@@ -52,10 +52,10 @@ async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home
     script = "cd /var/run/paperclip/run 2>/dev/null || cd ${PAPERCLIP_WAKE_PAYLOAD_FILE%/*}; stat -c %a-%n *"
     wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 200_000}]}
     config = {"promptDelivery": "init", "mcpServers": {"m": {"command": "x", "env": {"A_KEY": "y"}}}}
-    _, heard = await home.site.run(
+    _, host_log = await home.site.run(
         {"CLAUDE_SCRIPT": script}, context={"taskId": "t", "paperclipWake": wake}, config=config
     )
-    assert heard.stdout.split() == ["400-mcp.json", "600-prompt.txt", "600-wake-payload.json"]
+    assert host_log.stdout.split() == ["400-mcp.json", "600-prompt.txt", "600-wake-payload.json"]
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
@@ -64,14 +64,14 @@ async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Ho
     baseline = home.volume / ".mcp.json"
     baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))
     try:
-        _, heard = await home.site.run(
+        _, host_log = await home.site.run(
             {"CLAUDE_SCRIPT": script},
             config={"mcpServers": {"both": {"url": "https://mine.example", "headers": {"X-Key": "k3y"}}}},
             runtimeMcp={"servers": [{"name": "host", "url": "https://host.example/mcp", "token": "t0ken"}]},
         )
     finally:
         baseline.unlink()
-    told, _, flag = heard.stdout.rstrip().rpartition("\n")
+    told, _, flag = host_log.stdout.rstrip().rpartition("\n")
     assert flag == "--strict-mcp-config"
     assert json.loads(told)["mcpServers"] == {
         "base": {"command": "b"},
@@ -82,5 +82,5 @@ async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Ho
             "headers": {"Authorization": "Bearer t0ken"},
         },
     }
-    assert "MCP servers (3): base, both, host" in heard.status
-    assert "t0ken" not in heard.status + str(heard.meta)
+    assert "MCP servers (3): base, both, host" in host_log.status
+    assert "t0ken" not in host_log.status + str(host_log.meta)

@@ -12,7 +12,7 @@ import os
 import pytest
 from tests.support.programs import as_admin
 from tests.support.real_cluster import MOMENTS, TICKS, Disruption, Stamps, disrupt
-from tests.support.runs import Heard, Site
+from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 
@@ -67,20 +67,20 @@ async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: 
     stamps = [Stamps.fresh() for _ in range(ROUNDS)]
     limit = asyncio.Semaphore(5)
 
-    async def one(its: Stamps) -> tuple[ExecutionResult, Heard]:
+    async def one(its: Stamps) -> tuple[ExecutionResult, HostLog]:
         async with limit:
             return await disrupt(real, act, MOMENTS[when], its)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(its)) for its in stamps]
     for task, its in zip(tasks, stamps, strict=True):
-        result, heard = task.result()
+        result, host_log = task.result()
         its.assert_one_at_a_time(2)
         if result.error_code is None:  # an old kubelet can miss a deletion while it starts the container
             assert when in {"as its Pod appears", "while its Pod starts"}
-            assert f"line {TICKS}\n" in heard.stdout
+            assert f"line {TICKS}\n" in host_log.stdout
             continue
-        assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+        assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert result.error_family == "transient_upstream"
         assert reason in (result.error_message or "")
         began = len(its.spans()) == 2
@@ -113,17 +113,17 @@ async def relabel_job(_pod: str, job: str) -> None:
 @pytest.mark.parametrize("act", [unlabel_pod, relabel_job, release_pod])
 async def test_run_survives_the_loss_of_labels(real: Site, act: Disruption, when: str) -> None:
     stamps = Stamps.fresh()
-    result, heard = await disrupt(real, act, MOMENTS[when], stamps)
+    result, host_log = await disrupt(real, act, MOMENTS[when], stamps)
     stamps.assert_one_at_a_time(2)
     if act is release_pod and len(stamps.spans()) == 1:  # before the kubelet had read the run Secret
         assert when == "while its Pod starts"
-        assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+        assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert "PodReleased" in (result.error_message or "")
         assert result.error_family == "transient_upstream"
         return
-    assert result.error_code is None, (result.error_message, heard.status)
-    assert heard.stdout.startswith("line 1\n")
-    assert f"line {TICKS}\n" in heard.stdout
+    assert result.error_code is None, (result.error_message, host_log.status)
+    assert host_log.stdout.startswith("line 1\n")
+    assert f"line {TICKS}\n" in host_log.stdout
     assert (result.result_json or {})["log"]["complete"] is True
 
 
@@ -137,14 +137,14 @@ async def test_stopped_job_is_named_as_the_cause(
     if await version() < since:
         pytest.skip(f"this needs a server of version {since} or later")
     stamps = Stamps.fresh()
-    result, heard = await disrupt(real, act, MOMENTS["in the middle"], stamps)
+    result, host_log = await disrupt(real, act, MOMENTS["in the middle"], stamps)
     stamps.assert_one_at_a_time(2)
-    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert reason in (result.error_message or "")
 
 
 async def test_deleted_job_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
-    result, heard = await disrupt(real, delete_job, MOMENTS["in the middle"], stamps)
+    result, host_log = await disrupt(real, delete_job, MOMENTS["in the middle"], stamps)
     stamps.assert_one_at_a_time(2)
-    assert result.error_code == "k8s_job_deleted_externally", (result.error_message, heard.status)
+    assert result.error_code == "k8s_job_deleted_externally", (result.error_message, host_log.status)

@@ -37,11 +37,11 @@ async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
         group.create_task(lift())
 
     async with asyncio.TaskGroup() as group:
-        result, heard = await disrupt(
+        result, host_log = await disrupt(
             real, taint_for_a_while, MOMENTS["in the middle"], stamps, config={"tolerations": []}
         )
     stamps.assert_one_at_a_time(2)
-    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert "aint" in (result.error_message or ""), (
         "neither the taint manager's condition nor its Event is told"
     )
@@ -74,9 +74,9 @@ async def preempt(_pod: str, _job: str) -> None:
 async def test_preempting_pod_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     async with priority_class():
-        result, heard = await disrupt(
+        result, host_log = await disrupt(
             real, preempt, MOMENTS["in the middle"], stamps, first={"resources.requests.cpu": "1500m"}
         )
     stamps.assert_one_at_a_time(2)
-    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert "reempt" in (result.error_message or "")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.flaky_wire import FlakyWire, flaky_wire
 from tests.support.real_cluster import RESULT, VOLUME, wait_for_output
-from tests.support.runs import Heard, Site
+from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import FollowTimings
@@ -51,7 +51,7 @@ async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire
         assert await real.leftovers() == []  # the Lease of an idle process is also deleted over the wire
 
 
-Told = tuple[ExecutionResult, Heard]
+Told = tuple[ExecutionResult, HostLog]
 
 
 async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any, None]) -> Told:
@@ -77,9 +77,9 @@ def chatty(count: int, step: float) -> tuple[str, str]:
     return script.replace("echo line", wide), expected.replace("line", f"wide-{'w' * 1500}-line")
 
 
-def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> dict[str, Any]:
+def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> dict[str, Any]:
     """Everything expected arrived once and in order, and the log was proven complete."""
-    got = heard.stdout
+    got = host_log.stdout
     pairs = enumerate(zip(got, expected, strict=False))
     same = next((at for at, (one, other) in pairs if one != other), len(got))
     assert got.startswith(expected), f"differs at {same}: {got[same : same + 200]!r}"
@@ -93,34 +93,34 @@ def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> dict[s
 
 
 async def test_log_is_whole_after_three_api_server_crashes(real: Site, ctl: Ctl) -> None:
-    heard = Heard()
+    host_log = HostLog()
     script, expected = numbered(600, 0.1)
 
     async def killed_three_times() -> None:
         for line in (50, 200, 350):
-            await wait_for_output(heard, f"line-{line}-of")
+            await wait_for_output(host_log, f"line-{line}-of")
             await ctl("kill", "apiserver")
             await asyncio.sleep(2)
             await ctl("start", "apiserver")
 
-    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard), killed_three_times())
-    log = assert_whole(result, heard, expected)
+    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), killed_three_times())
+    log = assert_whole(result, host_log, expected)
     assert log["reconnects"] >= 3
     assert await real.leftovers() == []
 
 
 async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> None:
-    heard = Heard()
+    host_log = HostLog()
     script, expected = numbered(300, 0.1)
 
     async def killed() -> None:
-        await wait_for_output(heard, "line-50-of")
+        await wait_for_output(host_log, "line-50-of")
         await ctl("kill", "kubelet")
         await asyncio.sleep(5)
         await ctl("start", "kubelet")
 
-    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard), killed())
-    assert_whole(result, heard, expected)
+    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), killed())
+    assert_whole(result, host_log, expected)
     assert await real.leftovers() == []
 
 
@@ -140,15 +140,17 @@ async def test_long_lines_come_whole_across_reconnects(
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
     expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
     async with over_a_wire(real, tmp_path) as (wire, config):
-        heard = Heard()
+        host_log = HostLog()
 
         async def cut() -> None:
-            await wait_for_output(heard, "Pod running")
+            await wait_for_output(host_log, "Pod running")
             wire.cuts += cuts
 
-        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
+        result, _ = await meanwhile(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
+        )
         assert wire.broken >= len(cuts) - 1
-    assert_whole(result, heard, expected)
+    assert_whole(result, host_log, expected)
 
 
 async def test_bursts_and_identical_lines_come_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
@@ -158,31 +160,35 @@ async def test_bursts_and_identical_lines_come_whole_across_reconnects(real: Sit
     lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
     expected = lines + "the-same-line\n" * 6000 + lines
     async with over_a_wire(real, tmp_path) as (wire, config):
-        heard = Heard()
+        host_log = HostLog()
 
         async def cut() -> None:
-            await wait_for_output(heard, "burst line 1\n")
+            await wait_for_output(host_log, "burst line 1\n")
             wire.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
 
-        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), cut())
+        result, _ = await meanwhile(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
+        )
         assert wire.broken >= 2
-    assert_whole(result, heard, expected)
+    assert_whole(result, host_log, expected)
 
 
 async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
     script, expected = numbered(50, 0.05)
     async with over_a_wire(real, tmp_path) as (wire, config):
-        heard = Heard()
+        host_log = HostLog()
 
         async def cut() -> None:
-            await wait_for_output(heard, "line-50-of")
+            await wait_for_output(host_log, "line-50-of")
             wire.cut()
 
         ended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf torso"
-        result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": ended}, heard=heard, config=config), cut())
+        result, _ = await meanwhile(
+            real.run({"CLAUDE_SCRIPT": ended}, host_log=host_log, config=config), cut()
+        )
         assert wire.broken
-    assert heard.stdout.startswith(f"{expected}unended{{")
-    assert heard.stdout.endswith("}\ntorso")
+    assert host_log.stdout.startswith(f"{expected}unended{{")
+    assert host_log.stdout.endswith("}\ntorso")
     assert result.result_json is not None
     assert result.result_json["log"]["complete"] is True
 
@@ -191,24 +197,24 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
     """Packets stop arriving without any error, as behind a dead firewall."""
     script, expected = numbered(1100, 0.1)
     async with over_a_wire(real, tmp_path) as (wire, config):
-        heard = Heard()
+        host_log = HostLog()
         noticed: list[float] = []
 
         async def silenced() -> None:
-            await wait_for_output(heard, "line-50-of")
+            await wait_for_output(host_log, "line-50-of")
             wire.silence()
             loop = asyncio.get_running_loop()
             since = loop.time()
             await asyncio.sleep(2)
-            known = len(heard.stdout)
-            while len(heard.stdout) == known:  # noqa: ASYNC110  # a host's callback sets no event
+            known = len(host_log.stdout)
+            while len(host_log.stdout) == known:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.1)
             noticed.append(loop.time() - since)
 
         result, _ = await meanwhile(
-            real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), silenced()
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silenced()
         )
-    assert_whole(result, heard, expected)
+    assert_whole(result, host_log, expected)
     assert noticed[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine
 
 
@@ -232,23 +238,23 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(600, 0.1)
     async with over_a_wire(real, tmp_path) as (wire, config):
-        heard = Heard()
+        host_log = HostLog()
 
         async def unplugged() -> None:
-            await wait_for_output(heard, "line-30-of")
+            await wait_for_output(host_log, "line-30-of")
             wire.unplug()
             await asyncio.sleep(35)
             wire.plug_in()
 
         config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
         result, _ = await meanwhile(
-            real.run({"CLAUDE_SCRIPT": script}, heard=heard, config=config), unplugged()
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), unplugged()
         )
     if tee:
-        assert_whole(result, heard, expected)
-        assert "filled" in heard.status
+        assert_whole(result, host_log, expected)
+        assert "filled" in host_log.status
     else:
-        assert_gap_reported(result, heard, expected)
+        assert_gap_reported(result, host_log, expected)
 
 
 @pytest.mark.usefixtures("small_logs")
@@ -263,15 +269,15 @@ async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> N
         assert_whole(*run.result(), expected)
 
 
-def assert_gap_reported(result: ExecutionResult, heard: Heard, expected: str) -> None:
+def assert_gap_reported(result: ExecutionResult, host_log: HostLog, expected: str) -> None:
     """One gap is reported, with both times and its exact size; everything around it arrived in order."""
     assert result.result_json is not None
     log = result.result_json["log"]
     assert log["complete"] is False
     (gap,) = log["gaps"]
     assert gap["since"] < gap["until"]
-    assert gap["since"][:19] in heard.status
-    got = heard.stdout.splitlines()[:-1]
+    assert gap["since"][:19] in host_log.status
+    got = host_log.stdout.splitlines()[:-1]
     assert [line for line in expected.splitlines() if line in set(got)] == got
     missing = len(expected) - sum(len(line) + 1 for line in got)
     assert gap["bytes"] == missing

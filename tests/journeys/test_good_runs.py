@@ -22,14 +22,14 @@ CAPTURES = {
 async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
     told = sidecar(name)
     final, code = told["facts"]["final_result"], told["exit_code"]
-    result, heard = await site.run(
+    result, host_log = await site.run(
         {
             "CLAUDE_CAPTURE": site.capture_ref(name),
             "CLAUDE_EXIT": str(code),
             "ANTHROPIC_API_KEY": "canary-key",
         }
     )
-    assert heard.stdout.encode() == capture(name)
+    assert host_log.stdout.encode() == capture(name)
     assert result.result_json is not None
     log = result.result_json["log"]
     assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(capture(name)), [])
@@ -54,8 +54,8 @@ async def test_agent_that_hangs_after_its_result_is_stopped(
     site: Site,
 ) -> None:
     env = {"CLAUDE_CAPTURE": site.capture_ref("02"), "CLAUDE_SLEEP": "3600"}
-    result, heard = await site.run(env, config={"resultGraceSec": 6})
-    assert heard.stdout.encode() == capture("02")
+    result, host_log = await site.run(env, config={"resultGraceSec": 6})
+    assert host_log.stdout.encode() == capture("02")
     assert (result.exit_code, result.error_message) == (0, None)
     assert result.cost_usd == pytest.approx(sidecar("02")["facts"]["total_cost_usd"])
     assert result.result_json is not None
@@ -73,22 +73,22 @@ async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, turn: int
         'printf \'%s\' \'{"type":"x","n":' + str(turn) + ',"text":"\';'
         "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
     )
-    _, heard = await site.run({"CLAUDE_SCRIPT": script})
+    _, host_log = await site.run({"CLAUDE_SCRIPT": script})
     expected = f'{{"type":"x","n":{turn},"text":"' + "a" * 3_000_000 + '"}\n'
-    assert len(heard.stdout) == len(expected)
-    assert hashlib.sha256(heard.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
+    assert len(host_log.stdout) == len(expected)
+    assert hashlib.sha256(host_log.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
 
 
 async def test_last_line_without_newline_and_stderr_are_kept(site: Site) -> None:
-    _, heard = await site.run({"CLAUDE_SCRIPT": "echo one; echo warned >&2; printf two; exit 3"})
-    assert heard.stdout == "one\ntwo"
-    assert heard.stderr == "warned\n"
+    _, host_log = await site.run({"CLAUDE_SCRIPT": "echo one; echo warned >&2; printf two; exit 3"})
+    assert host_log.stdout == "one\ntwo"
+    assert host_log.stderr == "warned\n"
 
 
 async def test_no_secret_shows_in_job_pod_or_host_output(site: Site) -> None:
-    result, heard = await site.run(
+    result, host_log = await site.run(
         {"CLAUDE_SCRIPT": 'sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', "MY_TOKEN": "canary-config-env"}
     )
-    said = "".join(text for _, text in heard.chunks) + str(heard.meta) + str(result.to_wire())
+    said = "".join(text for _, text in host_log.chunks) + str(host_log.meta) + str(result.to_wire())
     assert "canary" not in said
-    assert heard.stdout.strip() == str(len("canary-auth-token"))
+    assert host_log.stdout.strip() == str(len("canary-auth-token"))

@@ -46,10 +46,10 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, gi
     config = {**given, "sharedVolumeDir": os.environ["SHARED_VOLUME_FOR_TESTS"]}
     env = {"CLAUDE_SCRIPT": LOOK, "SESSION": session}
 
-    first, heard = await real.run(env, config=config | {"env": env})
+    first, host_log = await real.run(env, config=config | {"env": env})
     assert first.error_message is None
-    assert "told: Count calmly. Grüße" in heard.stdout
-    assert "skill: # How to count\nthe skill runs\n" in heard.stdout
+    assert "told: Count calmly. Grüße" in host_log.stdout
+    assert "skill: # How to count\nthe skill runs\n" in host_log.stdout
     assert first.session_params is not None
     assert first.session_params["promptBundleKey"]
 
@@ -68,8 +68,8 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, gi
 
 async def test_instructions_without_a_volume_are_in_the_run_secret(site: Site, given: dict[str, Any]) -> None:
     env = {"CLAUDE_SCRIPT": LOOK, "SESSION": str(uuid.uuid4())}
-    result, heard = await site.run(config={**given, "env": env})
+    result, host_log = await site.run(config={**given, "env": env})
     assert result.error_message is None
-    assert "told: Count calmly. Grüße" in heard.stdout
-    assert "Skills are not delivered: no shared volume" in heard.status
-    assert "skill:" not in heard.stdout
+    assert "told: Count calmly. Grüße" in host_log.stdout
+    assert "Skills are not delivered: no shared volume" in host_log.status
+    assert "skill:" not in host_log.stdout

@@ -19,10 +19,10 @@ async def no_more_pods() -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("no_more_pods")
 async def test_refused_pod_is_explained_by_its_event(real: Site) -> None:
-    result, heard = await real.run(config={"scheduleTimeoutSec": 8})
+    result, host_log = await real.run(config={"scheduleTimeoutSec": 8})
     assert result.error_code == "k8s_pod_schedule_failed"
     assert "exceeded quota: no-more" in (result.error_message or "")
     assert "scheduleTimeoutSec is 8" in (result.error_message or "")
-    assert "FailedCreate" in heard.status
+    assert "FailedCreate" in host_log.status
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert await real.leftovers() == []

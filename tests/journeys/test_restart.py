@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.real_cluster import IN_HOME_POD
-from tests.support.runs import SMALL, Heard, Site
+from tests.support.runs import SMALL, HostLog, Site
 
 from paperclip_claude_k8s.base.settings import Timings
 
@@ -81,37 +81,37 @@ async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = (
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 async def test_run_of_a_dead_host_is_adopted_with_its_whole_log(site: Site, how: signal.Signals) -> None:
-    ctx, heard = a_run(site, 10), Heard()
+    ctx, host_log = a_run(site, 10), HostLog()
     async with another_host(site, ctx) as process:
         process.send_signal(how)
         await process.wait()
-        result = await site.adapter.execute({**ctx, "onLog": heard.on_log})
-    assert "Reattaching" in heard.status
-    assert WAITED not in heard.status
+        result = await site.adapter.execute({**ctx, "onLog": host_log.on_log})
+    assert "Reattaching" in host_log.status
+    assert WAITED not in host_log.status
     assert result.error_message is None
-    assert heard.stdout.startswith(NUMBERED)
+    assert host_log.stdout.startswith(NUMBERED)
     assert await site.leftovers() == []
 
 
 async def test_result_of_an_unwatched_run_is_delivered_later(site: Site) -> None:
-    ctx, heard = a_run(site, 3), Heard()
+    ctx, host_log = a_run(site, 3), HostLog()
     async with another_host(site, ctx) as process:
         process.kill()
         await process.wait()
     await job_has_ended(site, ctx)
-    result = await site.adapter.execute({**ctx, "runId": "another", "onLog": heard.on_log})
-    assert "Taking the result of finished K8s Job" in heard.status
-    assert WAITED not in heard.status
+    result = await site.adapter.execute({**ctx, "runId": "another", "onLog": host_log.on_log})
+    assert "Taking the result of finished K8s Job" in host_log.status
+    assert WAITED not in host_log.status
     assert result.error_message is None
     assert result.summary == "done"
-    assert heard.stdout.startswith(NUMBERED)
+    assert host_log.stdout.startswith(NUMBERED)
     assert await site.leftovers() == []
 
 
 async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
     ctx = a_run(site, 8)
     async with another_host(site, ctx) as process:
-        result = await site.adapter.execute({**ctx, "runId": "another", "onLog": Heard().on_log})
+        result = await site.adapter.execute({**ctx, "runId": "another", "onLog": HostLog().on_log})
         assert result.error_code == "k8s_concurrent_run_blocked"
         told = json.loads(await process.stdout.readline())
         assert told["exitCode"] == 0
@@ -121,24 +121,26 @@ async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
 
 @pytest.mark.real
 async def test_run_of_a_vanished_host_is_adopted_after_its_lease(real: Site) -> None:
-    ctx, heard, stop = a_run(real, 120), Heard(), asyncio.Event()
+    ctx, host_log, stop = a_run(real, 120), HostLog(), asyncio.Event()
     loop = asyncio.get_running_loop()
     async with another_host(real, ctx, ELSEWHERE) as process:
         process.kill()
         await process.wait()
         began = loop.time()
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(real.adapter.execute({**ctx, "onLog": heard.on_log, "signal": stop}))
+            running = group.create_task(
+                real.adapter.execute({**ctx, "onLog": host_log.on_log, "signal": stop})
+            )
             async with asyncio.timeout(EXPIRY + 60):
-                while "line 1\n" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+                while "line 1\n" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                     await asyncio.sleep(0.1)
             stop.set()
     result = running.result()
-    adopted = next(at for at, text in heard.times if "Reattaching" in text)
+    adopted = next(at for at, text in host_log.times if "Reattaching" in text)
     assert EXPIRY - 10 <= adopted - began <= EXPIRY + 30
-    assert WAITED in heard.status
+    assert WAITED in host_log.status
     assert result.error_code == "cancelled"
-    assert heard.stdout.startswith(NUMBERED[:50])
+    assert host_log.stdout.startswith(NUMBERED[:50])
     assert await real.leftovers() == []
 
 
@@ -146,24 +148,24 @@ async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Si
     init = '{"type":"system","subtype":"init","session_id":"kept","model":"m"}'
     trap = "trap 'echo got-sigterm $(cut -d. -f1,2 /proc/uptime); exit 143' TERM"
     script = f"{trap}; echo '{init}'; while :; do sleep 0.1; done"
-    heard, stop = Heard(), asyncio.Event()
+    host_log, stop = HostLog(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async with asyncio.TaskGroup() as group:
         config = {"stopGraceSec": GRACE}
         running = group.create_task(
-            site.run({"CLAUDE_SCRIPT": script}, heard=heard, signal=stop, config=config)
+            site.run({"CLAUDE_SCRIPT": script}, host_log=host_log, signal=stop, config=config)
         )
         async with asyncio.timeout(60):
-            while "kept" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+            while "kept" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.05)
         await asyncio.sleep(3)  # a kubelet that has just started a container looks at its Pod again only then
         cancelled, uptime = loop.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
         stop.set()
     result, _ = running.result()
-    (seen,) = re.findall(r"got-sigterm ([0-9.]+)", heard.stdout)
+    (seen,) = re.findall(r"got-sigterm ([0-9.]+)", host_log.stdout)
     assert float(seen) - uptime < GRACE / 2  # it was told at once, and not when something had run out
-    assert loop.time() - cancelled < GRACE  # its own end was heard of, and its killing not waited for
+    assert loop.time() - cancelled < GRACE  # its own end was host_log of, and its killing not waited for
     assert result.error_code == "cancelled"
     assert result.session_id == "kept"
     assert result.execution_recovery is not None

@@ -19,7 +19,7 @@ import pytest_asyncio
 import yaml
 from tests.support.programs import as_admin
 from tests.support.real_cluster import IN_HOME_POD
-from tests.support.runs import Heard, Site
+from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -146,8 +146,8 @@ def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
     assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
 
 
-def assert_fared(fate: Liveness, result: ExecutionResult, heard: Heard) -> None:
-    said = heard.status + (result.error_message or "")
+def assert_fared(fate: Liveness, result: ExecutionResult, host_log: HostLog) -> None:
+    said = host_log.status + (result.error_message or "")
     assert result.error_code == fate.code, said
     assert fate.said in said
     for words in fate.silent if fate.code is None else ():
@@ -168,11 +168,11 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
         assert_told(right, await complaints(site), always)
-        result, heard = await site.run({"CLAUDE_SCRIPT": SCRIPT})
+        result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(OWN) as site:
         left = await site.leftovers(within=0 if fate.leaves else 20)
     try:
-        assert_fared(fate, result, heard)
+        assert_fared(fate, result, host_log)
         assert set(fate.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
     finally:
         if left:
@@ -194,18 +194,18 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     script = {"CLAUDE_SCRIPT": f"echo hello; sleep 20; printf '%s\\n' '{RESULT}'"}
     async with site_of(OWN) as first, asyncio.TaskGroup() as group:
-        heard = Heard()
-        running = group.create_task(first.run(script, heard=heard, agent=agent))
-        while "hello" not in heard.stdout:  # noqa: ASYNC110  # a host's callback sets no event
+        host_log = HostLog()
+        running = group.create_task(first.run(script, host_log=host_log, agent=agent))
+        while "hello" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
             await asyncio.sleep(0.1)
         await first.adapter.shutdown()
         assert running.cancelled()
     async with site_of(kubeconfig) as second:
-        result, heard = await second.run({}, agent=agent)
+        result, host_log = await second.run({}, agent=agent)
         assert result.error_code == code
-        assert told in heard.status + (result.error_message or "")
+        assert told in host_log.status + (result.error_message or "")
     async with site_of(OWN) as third:
-        result, heard = await third.run({}, agent=agent)
-        assert "Reattaching" in heard.status
+        result, host_log = await third.run({}, agent=agent)
+        assert "Reattaching" in host_log.status
         assert result.summary == "done"
         assert await third.leftovers() == []

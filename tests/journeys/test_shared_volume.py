@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
 from tests.support.programs import small_disk
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 
@@ -36,10 +36,10 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield opened
 
 
-def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> list[str]:
+def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> list[str]:
     """Every line arrived once and the run succeeded; returns the warnings about the volume."""
     assert result.error_message is None
-    assert heard.stdout == expected
+    assert host_log.stdout == expected
     assert result.result_json is not None
     log = result.result_json["log"]
     assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(expected), [])
@@ -48,24 +48,26 @@ def assert_whole(result: ExecutionResult, heard: Heard, expected: str) -> list[s
 
 async def test_healthy_volume_causes_no_warning(home: Home) -> None:
     script, expected = agent(10, 10, 0.05)
-    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who, config={"retainRunLogs": True})
-    assert assert_whole(result, heard, expected) == []
-    assert "shared volume" not in heard.status + heard.stderr
-    (file,) = (home.volume / "run-logs" / "co" / who["id"]).iterdir()
+    ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    result, host_log = await home.site.run(
+        {"CLAUDE_SCRIPT": script}, agent=ada, config={"retainRunLogs": True}
+    )
+    assert assert_whole(result, host_log, expected) == []
+    assert "shared volume" not in host_log.status + host_log.stderr
+    (file,) = (home.volume / "run-logs" / "co" / ada["id"]).iterdir()
     assert re.fullmatch(r"[0-9a-f-]{36}\.[0-9a-f]{8}\.ndjson", file.name)
     assert file.read_bytes() == expected.encode()
 
 
 async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     script, expected = agent(20, 100_000, 0)
-    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=who)  # makes the folders, as their owner
-    with small_disk(home.volume / "run-logs" / "co" / who["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
-        result, heard = await home.site.run({"CLAUDE_SCRIPT": script}, agent=who)
-    (warning,) = assert_whole(result, heard, expected)
+    ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=ada)  # makes the folders, as their owner
+    with small_disk(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
+        result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
+    (warning,) = assert_whole(result, host_log, expected)
     assert "No space left on device" in warning
-    assert "No space left on device" in heard.stderr
+    assert "No space left on device" in host_log.stderr
 
 
 def pipe(file: Path) -> None:
@@ -87,19 +89,19 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
     script, expected = agent(30, 10, 0.1)
-    who = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
 
     async def harm() -> None:
         async with asyncio.timeout(60):
-            while not (files := list(home.volume.glob(f"run-logs/co/{who['id']}/*.ndjson"))):  # noqa: ASYNC110
+            while not (files := list(home.volume.glob(f"run-logs/co/{ada['id']}/*.ndjson"))):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         damage(files[0])
 
     async with asyncio.TaskGroup() as group:
         group.create_task(harm())
-        told = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=who))
+        told = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=ada))
     warnings = assert_whole(*told.result(), expected)
     assert warnings
     assert "removed or changed" in warnings[0]
-    assert not any(home.volume.glob(f"run-logs/co/{who['id']}/*"))
+    assert not any(home.volume.glob(f"run-logs/co/{ada['id']}/*"))

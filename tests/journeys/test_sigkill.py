@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.runs import SMALL, Heard
+from tests.support.runs import SMALL, HostLog
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -149,14 +149,14 @@ async def test_host_killed_at_any_call_loses_and_leaves_nothing(calls: list[str]
 
 
 async def _die_and_be_followed(place: Town, call: str, moment: Moment) -> None:
-    ctx, heard = place.ctx(), Heard()
+    ctx, host_log = place.ctx(), HostLog()
     code, _ = await host_process(ctx, dies=[call, moment])
-    result = await place.adapter.execute({**ctx, "onLog": heard.on_log})
+    result = await place.adapter.execute({**ctx, "onLog": host_log.on_log})
     paid = place.agents_of(ctx["agent"]["id"])
     again = call in PAID_TWICE_AFTER and (moment is Moment.AFTER or call != PAID_TWICE_AFTER[0])
-    found = (code, result.error_code, heard.stdout == WHOLE, paid)
+    found = (code, result.error_code, host_log.stdout == WHOLE, paid)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
-        place.wrong.append(f"{moment} {call}: {found} {result.error_message} {heard.status}")
+        place.wrong.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
 
 
 async def _sweep(place: Town) -> None:
@@ -164,7 +164,7 @@ async def _sweep(place: Town) -> None:
     await place.adapter.shutdown()
     next_one = Adapter(ProcessSettings(env={}))
     try:
-        result = await next_one.execute({**place.ctx(), "onLog": Heard().on_log})
+        result = await next_one.execute({**place.ctx(), "onLog": HostLog().on_log})
         assert result.error_message is None
     finally:
         await next_one.shutdown()

@@ -44,7 +44,7 @@ def takes(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
 
 
 async def begun(group: asyncio.TaskGroup, host: Host, run: str, **more: Any) -> Run:
-    """A run that has gone as far as it gets by itself within a second."""
+    """A run that was started a second ago."""
     task = group.create_task(host.run(runId=run, **more))
     await asyncio.sleep(1)
     return task
@@ -61,13 +61,13 @@ async def test_second_run_waits_for_preparation_and_is_blocked_by_the_job(tmp_pa
         second = await begun(group, host, "run-2")
         assert not second.done()
         assert jobs(fake) == []
-        result, heard = await second
+        result, host_log = await second
         (job,) = jobs(fake)
         assert PREPARES <= now() - start < PREPARES + 1
         assert result.error_code == "k8s_concurrent_run_blocked"
         assert job["metadata"]["name"] in result.error_message
         assert "run run-1 is still running for this agent" in result.error_message
-        assert "Waiting for another run of this agent, which is creating its Job" in heard.status
+        assert "Waiting for another run of this agent, which is creating its Job" in host_log.status
         assert_whole(*await first)
         assert fake.calls.count("create", "jobs") == 1
 
@@ -86,7 +86,7 @@ async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> N
 
 
 async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
-    """Its patience begins when the slot is known to be taken: preparing takes longer than that here."""
+    """The wait counts from when the slot is taken: preparing takes longer than the limit here."""
     wait = {"concurrencyWaitSec": 400}
     async with one_host(tmp_path) as (fake, host, group):
         first = await begun(group, host, "run-1", onMeta=takes(500))
@@ -120,8 +120,8 @@ async def test_five_concurrent_runs_without_wait_one_runs_four_are_blocked(
     async with one_host(tmp_path) as (fake, host, group):
         runs = [group.create_task(host.run(runId=f"run-{n}", onMeta=takes(PREPARES))) for n in range(5)]
         await asyncio.wait(runs)
-        told = [run.result()[0].error_code for run in runs]
-        assert told == [None, *["k8s_concurrent_run_blocked"] * 4]
+        codes = [run.result()[0].error_code for run in runs]
+        assert codes == [None, *["k8s_concurrent_run_blocked"] * 4]
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -183,7 +183,7 @@ async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path:
         assert fake.calls.count("create", "jobs") == 1
 
 
-@pytest.mark.parametrize("more", [{}, WAITS], ids=["told", "waiting"])
+@pytest.mark.parametrize("more", [{}, WAITS], ids=["blocked", "waiting"])
 async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dict[str, Any]) -> None:
     def life(pod: Any) -> Life:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
@@ -195,9 +195,9 @@ async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dic
     async with one_host(tmp_path, life) as (fake, host, group):
         first = await begun(group, host, "run-1", runtime=runtime, onMeta=takes(PREPARES))
         second = await begun(group, host, "run-2", **more)
-        result, heard = await first
+        result, host_log = await first
         assert result.error_message is None
-        assert "trying once more with a fresh session" in heard.status
+        assert "trying once more with a fresh session" in host_log.status
         if more:
             assert_whole(*await second)
         else:

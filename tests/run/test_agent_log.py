@@ -1,4 +1,4 @@
-"""What takes the agent's output raises: nothing of that ends the run, and nothing of it is silent."""
+"""A receiver of the agent's output raises: the run goes on, and the failure is reported."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from tests.support.fake_cluster import FakeCluster, Life
-from tests.support.runs import STATUS, Heard, capture
+from tests.support.runs import STATUS, HostLog, capture
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 BLOCKS = range(len(LINES))
 LINE_BY_LINE = Life(output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0)
-"""Each line is a block of its own."""
+"""Each line is delivered as a separate block."""
 LOGGER = "paperclip_claude_k8s"
 
 
 @dataclass(slots=True)
 class Trap:
-    """Raises at some of its calls, which are counted from 0."""
+    """Raises at some of its calls, counted from 0."""
 
     at: Callable[[int], bool]
     error: Exception = field(default_factory=lambda: ValueError("it broke; token=c4n4ry-0123456789"))
@@ -64,8 +64,8 @@ class FailingJournal(NullJournal):
         self.text += block
 
 
-class FailingHost(Heard):
-    """Raises for lines of the agent only, and keeps what it took."""
+class FailingHost(HostLog):
+    """Raises for lines of the agent only, and records the others."""
 
     trap = Trap(lambda _: False)
 
@@ -80,17 +80,17 @@ def never() -> Trap:
 
 
 @dataclass(slots=True)
-class Takers:
-    """Everybody who takes the agent's output, and how the run went for them."""
+class Receivers:
+    """All receivers of the agent's output, and the run's result."""
 
     parser: Trap = field(default_factory=never)
     journal: Trap = field(default_factory=never)
     host: Trap = field(default_factory=never)
-    heard: FailingHost = field(default_factory=FailingHost)
+    host_log: FailingHost = field(default_factory=FailingHost)
     written: FailingJournal | None = None
 
     async def run(self, fake: FakeCluster, **more: Any) -> ExecutionResult:
-        self.heard.trap = self.host
+        self.host_log.trap = self.host
         self.written = FailingJournal(self.journal)
         process = Process(
             ProcessSettings(),
@@ -103,7 +103,7 @@ class Takers:
             "agent": {"id": "agent-1", "companyId": "co"},
             "config": {"kubeconfig": "fake", "image": "x"},
             "context": {"taskId": "task-1"},
-            "onLog": self.heard.on_log,
+            "onLog": self.host_log.on_log,
             **more,
         }
         try:
@@ -120,8 +120,8 @@ async def a_cluster(folder: Path, life: Life = LINE_BY_LINE) -> AsyncIterator[Fa
 
 def log_of(result: ExecutionResult) -> dict[str, Any]:
     assert result.result_json is not None
-    told: dict[str, Any] = result.result_json["log"]
-    return told
+    log: dict[str, Any] = result.result_json["log"]
+    return log
 
 
 def warnings_of(result: ExecutionResult) -> str:
@@ -131,35 +131,37 @@ def warnings_of(result: ExecutionResult) -> str:
 
 async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as fake:
-        takers = Takers()
-        result = await takers.run(fake)
+        receivers = Receivers()
+        result = await receivers.run(fake)
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (True, 0)
         assert "firstHostError" not in log
-        assert takers.parser.calls == takers.journal.calls == takers.host.calls == len(LINES)
+        assert receivers.parser.calls == receivers.journal.calls == receivers.host.calls == len(LINES)
         assert warnings_of(result) == ""
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("who", ["parser", "journal"])
+@pytest.mark.parametrize("receiver", ["parser", "journal"])
 async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
-    tmp_path: Path, who: str, block: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, receiver: str, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_cluster(tmp_path) as fake:
-        takers = Takers(**{who: Trap(lambda call: call == block)})  # type: ignore[arg-type]
-        result = await takers.run(fake)
-        assert takers.heard.stdout.encode() == b"".join(LINES)
-        assert takers.written is not None
-        missing = LINES[block] if who == "journal" else b""
-        assert takers.written.text == b"".join(LINES).replace(missing, b"", 1)
+        receivers = Receivers(**{receiver: Trap(lambda call: call == block)})  # type: ignore[arg-type]
+        result = await receivers.run(fake)
+        assert receivers.host_log.stdout.encode() == b"".join(LINES)
+        assert receivers.written is not None
+        missing = LINES[block] if receiver == "journal" else b""
+        assert receivers.written.text == b"".join(LINES).replace(missing, b"", 1)
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (False, 0)
         assert log["bytes"] == len(b"".join(LINES))
-        told = f"the {who} of the agent's output raised ValueError: it broke"
-        assert told in warnings_of(result)
-        (line,) = [line for line in takers.heard.status.splitlines() if "A bug in the adapter" in line]
-        assert told in line
-        assert "stderr" in [stream for stream, text in takers.heard.chunks if "A bug in the adapter" in text]
+        report = f"the {receiver} of the agent's output raised ValueError: it broke"
+        assert report in warnings_of(result)
+        (line,) = [line for line in receivers.host_log.status.splitlines() if "A bug in the adapter" in line]
+        assert report in line
+        assert "stderr" in [
+            stream for stream, text in receivers.host_log.chunks if "A bug in the adapter" in text
+        ]
         (record,) = [r for r in caplog.records if r.name == LOGGER and r.levelno == logging.ERROR]
         assert record.exc_info is not None
         assert "c4n4ry" not in line + warnings_of(result)
@@ -171,13 +173,13 @@ async def test_block_not_accepted_by_the_host_is_counted(
     tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_cluster(tmp_path) as fake:
-        takers = Takers(host=Trap(lambda call: call == block))
-        result = await takers.run(fake)
+        receivers = Receivers(host=Trap(lambda call: call == block))
+        result = await receivers.run(fake)
         assert result.error_message is None
         taken = LINES[:block] + LINES[block + 1 :]
-        assert takers.heard.stdout.encode() == b"".join(taken)
-        assert takers.written is not None
-        assert takers.written.text == b"".join(LINES)
+        assert receivers.host_log.stdout.encode() == b"".join(taken)
+        assert receivers.written is not None
+        assert receivers.written.text == b"".join(LINES)
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (False, 1)
         assert log["firstHostError"] == "ValueError: it broke; token=***REDACTED***"
@@ -187,9 +189,9 @@ async def test_block_not_accepted_by_the_host_is_counted(
         assert "c4n4ry" not in record.getMessage()
 
 
-@pytest.mark.parametrize("who", ["parser", "journal", "host"])
-async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, who: str) -> None:
-    """The relay proves stdout alone, and stdout is whole here."""
+@pytest.mark.parametrize("receiver", ["parser", "journal", "host"])
+async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, receiver: str) -> None:
+    """The relay's totals cover only stdout, which is complete here."""
 
     def life(pod: dict[str, Any]) -> Life:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
@@ -197,17 +199,17 @@ async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, who:
         return Life(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
 
     async with FakeCluster.start(tmp_path, life) as fake:
-        good = Takers()
+        good = Receivers()
         assert log_of(await good.run(fake))["complete"] is True
-        assert good.heard.stderr == "a complaint\n"
+        assert good.host_log.stderr == "a complaint\n"
     (tmp_path / "again").mkdir()
     async with FakeCluster.start(tmp_path / "again", life) as fake:
-        takers = Takers(**{who: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
-        result = await takers.run(fake)
-        assert takers.heard.stdout.encode() == b"".join(LINES)
-        assert takers.heard.stderr == ("" if who == "host" else "a complaint\n")
+        receivers = Receivers(**{receiver: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
+        result = await receivers.run(fake)
+        assert receivers.host_log.stdout.encode() == b"".join(LINES)
+        assert receivers.host_log.stderr == ("" if receiver == "host" else "a complaint\n")
         log = log_of(result)
-        assert (log["complete"], log["hostFailures"]) == (False, int(who == "host"))
+        assert (log["complete"], log["hostFailures"]) == (False, int(receiver == "host"))
         assert "it broke" in warnings_of(result)
 
 
@@ -220,7 +222,7 @@ async def test_host_that_accepts_nothing_is_counted_per_chunk(tmp_path: Path) ->
         raise OSError(28, "No space left on device")
 
     async with a_cluster(tmp_path) as fake:
-        result = await Takers().run(fake, onLog=refuse)
+        result = await Receivers().run(fake, onLog=refuse)
         log = log_of(result)
         assert result.error_message is None
         assert log["complete"] is False
@@ -233,9 +235,11 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
 ) -> None:
     auth, env = "plain-auth-0123456789", "plain-env-0123456789"
     async with a_cluster(tmp_path) as fake:
-        takers = Takers(host=Trap(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}")))
+        receivers = Receivers(
+            host=Trap(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}"))
+        )
         config = {"kubeconfig": "fake", "image": "x", "env": {"MY_PASSWORD": env}}
-        result = await takers.run(fake, authToken=auth, config=config)
+        result = await receivers.run(fake, authToken=auth, config=config)
         shown = log_of(result)["firstHostError"] + warnings_of(result)
         assert "no room for" in shown
         assert auth not in shown + caplog.text
@@ -245,19 +249,19 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
 async def test_task_cancelled_inside_a_callback_loses_only_that_chunk(
     tmp_path: Path,
 ) -> None:
-    """A `CancelledError` that nobody sent to the run must not end the task that reads the log."""
-    heard, calls = Heard(), 0
+    """A `CancelledError` that was not sent to the run must not end the task that reads the log."""
+    host_log, calls = HostLog(), 0
 
     async def on_log(stream: str, text: str) -> None:
         nonlocal calls
         calls += 1
         if text == LINES[3].decode():
             raise asyncio.CancelledError
-        await heard.on_log(stream, text)
+        await host_log.on_log(stream, text)
 
     async with a_cluster(tmp_path) as fake:
-        result = await Takers().run(fake, onLog=on_log)
-        assert heard.stdout.encode() == b"".join(LINES[:3] + LINES[4:])
+        result = await Receivers().run(fake, onLog=on_log)
+        assert host_log.stdout.encode() == b"".join(LINES[:3] + LINES[4:])
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (False, 1)
         assert "HostCancelled" in log["firstHostError"]
@@ -272,20 +276,20 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
             await asyncio.sleep(9999)
 
     async with a_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
-        going = group.create_task(Takers().run(fake, onLog=on_log))
+        going = group.create_task(Receivers().run(fake, onLog=on_log))
         await inside.wait()
         going.cancel()
     assert going.cancelled()
 
 
 async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None:
-    """What nobody can make up for is raised to the host; the paid work it was about is not deleted."""
+    """A bug without recovery is raised to the host, and the Job with its paid work is kept."""
 
     class Unfinished(StreamReader):
         def finish(self) -> Transcript:
             raise ZeroDivisionError
 
-    heard = Heard()
+    host_log = HostLog()
     async with a_cluster(tmp_path) as fake:
         process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=Unfinished)
         ctx = {
@@ -293,13 +297,13 @@ async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None
             "agent": {"id": "agent-1", "companyId": "co"},
             "config": {"kubeconfig": "fake", "image": "x"},
             "context": {"taskId": "task-1"},
-            "onLog": heard.on_log,
+            "onLog": host_log.on_log,
         }
         with pytest.raises(ZeroDivisionError):
             await execute(ctx, process)
         await process.shut_down()
-        assert "a bug in the adapter ended the observation" in heard.status
-        result = await Takers().run(fake)
+        assert "a bug in the adapter ended the observation" in host_log.status
+        result = await Receivers().run(fake)
         assert result.error_message is None
         assert fake.calls.count("create", "jobs") == 1
 
@@ -311,9 +315,9 @@ async def test_agent_is_not_stopped_after_the_parser_failed(
     turn, begins = capture("01"), LINES[0]
     life = Life(output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0)
     async with a_cluster(tmp_path, life) as fake:
-        takers = Takers(parser=Trap(lambda call: call == 1))
-        result = await takers.run(fake)
-        assert takers.parser.calls == 3
-        assert "did not exit" not in takers.heard.status
-        assert takers.heard.stdout.encode() == turn + b"".join(LINES)
+        receivers = Receivers(parser=Trap(lambda call: call == 1))
+        result = await receivers.run(fake)
+        assert receivers.parser.calls == 3
+        assert "did not exit" not in receivers.host_log.status
+        assert receivers.host_log.stdout.encode() == turn + b"".join(LINES)
         assert result.error_message is None

@@ -1,4 +1,4 @@
-"""What a quiet run costs the API server, counted on virtual time.
+"""Requests of a quiet run to the API server, counted on virtual time.
 
 Allowed: five requests per minute of the process, eleven for the start and end of each run, and one per minute
 of each run, or a fifth of that where bookmarks tell that its log is alive. These runs read no home pod; with
@@ -24,14 +24,14 @@ def quiet_for(seconds: float, *, bookmarks: bool) -> Any:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
         mark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST) + 1} 1\n".encode()
         times = [BOOKMARK_STEP * n for n in range(1, int(seconds / BOOKMARK_STEP))] if bookmarks else []
-        said = [(0.0, FIRST + b"\n"), *((at, mark) for at in times), (seconds, REST)]
-        return Life(output=tuple(said), ends_at=seconds, summarized=bookmarks)
+        output = [(0.0, FIRST + b"\n"), *((at, mark) for at in times), (seconds, REST)]
+        return Life(output=tuple(output), ends_at=seconds, summarized=bookmarks)
 
     return life
 
 
 async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, float]:
-    """How many, and over how many minutes, until nothing of the runs is left."""
+    """The number of requests, and the minutes until the runs have ended."""
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
         going = [

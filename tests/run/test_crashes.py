@@ -1,4 +1,4 @@
-"""A host dies before or after any call of a run's life; the next one gets the result, and nothing is left.
+"""A host dies before or after any call of a run; the next host gets the result, and nothing is left.
 
 On virtual time with every call; `tests/journeys/test_sigkill.py` does it to real processes. Who dies is cut
 off at its door: no call of it reaches the cluster any more, and that is what a SIGKILL looks like from there.
@@ -16,7 +16,7 @@ import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.hosts import Host, jobs, leases
 from tests.support.run_calls import NOT_OF_A_RUN, STORIES, WHOLE, Story
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.cluster.port import Cluster
@@ -26,18 +26,18 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 pytestmark = pytest.mark.looptime
 BLOCKED = "k8s_concurrent_run_blocked"
 MEANWHILE = 15.0
-"""Seconds from the beginning of a run until something happens to it."""
+"""Seconds from the start of a run to the disruption."""
 PATIENCE = 70.0
-"""Seconds after which a host comes again that was told to wait: a dead holder's Lease has expired by then."""
+"""Seconds until a blocked run is repeated: a dead holder's Lease has expired by then."""
 
 
 @dataclass(slots=True)
 class Rules:
-    """What must hold at every moment, whoever dies."""
+    """Checks that hold at every moment, whichever host dies."""
 
     fake: FakeCluster
     ran: set[str] = field(default_factory=set)
-    """Uids of Pods whose agent ever ran."""
+    """Uids of all Pods whose agent ran."""
     broken: list[str] = field(default_factory=list)
 
     async def watch(self) -> None:
@@ -58,7 +58,7 @@ class Rules:
         for pod in living:
             name = pod["metadata"]["labels"]["job-name"]
             owned = store.find(JOBS, NAMESPACE, name) is not None
-            left_alone = not pod["metadata"].get("deletionTimestamp")  # else its Secret is taken away at once
+            left_alone = not pod["metadata"].get("deletionTimestamp")  # else its Secret is deleted
             if owned and left_alone and store.find(SECRETS, NAMESPACE, name) is None:
                 self.broken.append(f"Pod {pod['metadata']['name']} lives without its Secret")
 
@@ -93,14 +93,14 @@ async def live(host: Host, story: Story) -> ExecutionResult:
     return result
 
 
-async def come_next(host: Host, story: Story) -> tuple[ExecutionResult, Heard]:
-    """The same run once more, and again when it was told to wait."""
+async def come_next(host: Host, story: Story) -> tuple[ExecutionResult, HostLog]:
+    """Repeat the run, and again if it was blocked."""
     for _ in range(4):
-        result, heard = await host.run(**story.more)
+        result, host_log = await host.run(**story.more)
         if result.error_code != BLOCKED:
             break
         await asyncio.sleep(PATIENCE)
-    return result, heard
+    return result, host_log
 
 
 def deaths() -> Iterator[Any]:
@@ -112,7 +112,7 @@ def deaths() -> Iterator[Any]:
 
 
 def _is_one_of_many(call: str, story: Story) -> bool:
-    """A repetition that is neither among the first two nor the last."""
+    """A call that is neither among the first two of its kind nor the last."""
     kind, _, nth = call.partition(" (")
     later = f"{kind} ({int(nth.rstrip(')')) + 1})" if nth else ""
     return nth not in {"", "2)"} and later in story.calls
@@ -148,12 +148,12 @@ async def test_host_that_dies_at_any_call_loses_no_result_and_leaves_nothing(
             await mortal.door.died.wait()
         fake.faults.refusals.clear()
         heir = Host(fake, "host-two")
-        result, heard = await come_next(heir, story)
+        result, host_log = await come_next(heir, story)
         going.cancel()
         last = next((done for done in reversed(mortal.door.answered) if done in story.agents), "")
         assert result.error_code in ({None} if last else story.codes), result.error_message
         if result.error_code is None:
-            assert heard.stdout.encode().endswith(WHOLE)
+            assert host_log.stdout.encode().endswith(WHOLE)
         await asyncio.sleep(30)
         await heir.adapter.shutdown()
         assert left(fake, story) == []
@@ -170,10 +170,10 @@ async def _until_dead(host: Host, story: Story) -> None:
 
 
 def left(fake: FakeCluster, story: Story) -> list[str]:
-    """What should not be there any more; a dead process's own Lease may, until somebody sweeps."""
+    """Objects that should be gone. A dead process's own Lease may stay until the next cleanup."""
     kept = {job["metadata"]["name"] for job in jobs(fake) if story.keeps_taken and "result-taken" in str(job)}
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
     named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
     pods_left = [pod for pod, job in pods.items() if job not in kept]
-    own = [who for who in leases(fake, "process") if who == "host-two"]
+    own = [holder for holder in leases(fake, "process") if holder == "host-two"]
     return [*sorted(named - kept), *pods_left, *leases(fake, "slot"), *own]

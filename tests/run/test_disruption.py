@@ -1,4 +1,4 @@
-"""A Pod that is taken away, on virtual time: no second agent, the true cause, no claim without a proof."""
+"""A Pod is taken away, on virtual time: no second agent starts, and the true cause is reported."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.looptime
 
 @pytest.mark.parametrize("old_server", [True, False])
 @pytest.mark.parametrize(
-    ("act", "reason", "words"),
+    ("act", "reason", "message"),
     [
         (delete_pod, "PodDeleted", "the Pod was deleted"),
         (delete_pod_by_force, "PodDeleted", "the Pod was deleted"),
@@ -47,17 +47,17 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
     tmp_path: Path,
     act: Callable[[FakeCluster], None],
     reason: str,
-    words: str,
+    message: str,
     old_server: bool,  # noqa: FBT001
 ) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
-        result, heard = await disturbed(fake, run, act)
+        result, host_log = await disturbed(fake, run, act)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
         assert reason in (result.error_message or "")
-        assert words in (result.error_message or "")
-        assert heard.stdout.encode() == PARTIAL
+        assert message in (result.error_message or "")
+        assert host_log.stdout.encode() == PARTIAL
         assert len(fake.kubelet.started) == 1, "a second agent started"
         await asyncio.sleep(60)
         assert len(fake.kubelet.started) == 1, "a second agent started later"
@@ -126,9 +126,9 @@ async def test_released_pod_is_followed_to_its_end(
     late = Life(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
     async with one_host(tmp_path, late) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
-        result, heard = await disturbed(fake, run, act, after)
+        result, host_log = await disturbed(fake, run, act, after)
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
         assert len(fake.kubelet.started) == 1
         await asyncio.sleep(60)
         assert len(fake.kubelet.started) == 1
@@ -167,9 +167,9 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
 async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
     async with one_host(tmp_path, HALVES) as (fake, run):
         fake.faults.denied.add(("delete", "pods"))
-        result, heard = await disturbed(fake, run, release_pod)
+        result, host_log = await disturbed(fake, run, release_pod)
         assert result.error_code is None
-        assert "`kubectl delete pod ac-agent-1-run-1" in heard.status
+        assert "`kubectl delete pod ac-agent-1-run-1" in host_log.status
 
 
 async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: Path) -> None:
@@ -187,9 +187,9 @@ async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: 
             suspend(fake)
             await asyncio.sleep(200)
             change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
-        result, heard = running.result()
+        result, host_log = running.result()
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
 
 
 @pytest.mark.parametrize("shown_after", [0.0, 10.0, 40.0])
@@ -203,9 +203,9 @@ async def test_first_line_is_delivered_before_the_status_shows_the_start(
         shown_after=shown_after,
     )
     async with one_host(tmp_path, late) as (fake, run):
-        result, heard = await run()
+        result, host_log = await run()
         assert result.error_code is None
-        first = next(when for when, text in heard.times if not text.startswith("[paperclip]"))
+        first = next(when for when, text in host_log.times if not text.startswith("[paperclip]"))
         assert first - fake.kubelet.started[0][0] <= 1.0
         assert (result.result_json or {})["log"]["reconnects"] == 0
         assert fake.calls.count("get", "pods/log") <= 8
@@ -247,7 +247,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
 async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: Path, suffix: str) -> None:
-    """The list comes in the order of names; the other one is still about to start its container."""
+    """Lists are sorted by name. The other Pod has not started its container yet."""
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 
     def life(_pod: Object) -> Life:

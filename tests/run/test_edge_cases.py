@@ -1,4 +1,4 @@
-"""What a second reader broke: each once more, so that it stays mended."""
+"""Regression tests for edge cases of a run."""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.support.fake_cluster import Life
 from tests.support.hosts import jobs, leases, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.looptime
 async def test_stop_during_the_host_callback_after_launch_stops_the_agent(tmp_path: Path, word: str) -> None:
     stop = asyncio.Event()
 
-    class Slow(Heard):
+    class Slow(HostLog):
         async def on_log(self, stream: str, text: str) -> None:
             await super().on_log(stream, text)
             if word in text:
@@ -89,8 +89,8 @@ async def test_create_that_is_never_answered_leaves_no_job(tmp_path: Path) -> No
 )
 async def test_lone_surrogates_and_huge_numbers_are_accepted(tmp_path: Path, context: dict[str, Any]) -> None:
     async with two_hosts(tmp_path, LONG) as (_, one, _two):
-        result, heard = await one.run(context=context, agent={"id": "a", "name": "N\ud800"})
-        assert_whole(result, heard)
+        result, host_log = await one.run(context=context, agent={"id": "a", "name": "N\ud800"})
+        assert_whole(result, host_log)
 
 
 @pytest.mark.parametrize("path", ["~nouser-here/x", "a\0b"])
@@ -99,7 +99,7 @@ async def test_kubeconfig_that_is_no_path_is_reported(path: str) -> None:
 
     adapter = Adapter()
     ctx = {"runId": "r", "agent": {"id": "a"}, "config": {"kubeconfig": path, "image": "x"}}
-    result = await adapter.execute({**ctx, "onLog": Heard().on_log})
+    result = await adapter.execute({**ctx, "onLog": HostLog().on_log})
     assert result.error_code == "k8s_config_invalid"
     await adapter.shutdown()
 
@@ -183,20 +183,20 @@ async def test_exception_in_on_meta_does_not_end_the_run(tmp_path: Path) -> None
         raise ValueError("not even async")
 
     async with two_hosts(tmp_path, LONG) as (_, one, _two):
-        result, heard = await one.run(onMeta=broken)
-        assert_whole(result, heard)
+        result, host_log = await one.run(onMeta=broken)
+        assert_whole(result, host_log)
 
 
 async def test_blocked_run_is_not_announced(tmp_path: Path) -> None:
-    told: list[str] = []
+    dispatches: list[str] = []
 
     async def dispatched() -> None:
-        told.append("dispatched")
+        dispatches.append("dispatched")
 
     async with two_hosts(tmp_path, LONG) as (_, one, two), started(one):
         result, _ = await two.run(runId="run-2", onDispatch=dispatched)
         assert result.error_code == "k8s_concurrent_run_blocked"
-        assert told == []
+        assert dispatches == []
 
 
 async def test_result_contains_the_duration_of_each_phase(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An agent that printed its final result and does not exit (`resultGraceSec`), on virtual time."""
+"""An agent that does not exit after its final result (`resultGraceSec`), on virtual time."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from tests.support.captures import NEW, OLD, recorded
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.in_memory_runs import WHOLE, jobs_of, one_host, two_hosts
-from tests.support.runs import Heard, capture, sidecar
+from tests.support.runs import HostLog, capture, sidecar
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader
@@ -44,8 +44,8 @@ def wake_up(seconds: float) -> dict[str, Any]:
 
 
 def warnings(result: ExecutionResult) -> list[str]:
-    told: list[str] = (result.result_json or {}).get("warnings", [])
-    return told
+    warnings: list[str] = (result.result_json or {}).get("warnings", [])
+    return warnings
 
 
 def assert_kept(result: ExecutionResult) -> None:
@@ -61,24 +61,24 @@ def assert_kept(result: ExecutionResult) -> None:
     assert result.summary == reader.finish().summary
 
 
-async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, Heard]:
-    """How long the run took, and what came of it."""
+async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]:
+    """The duration of the run, its result, and the host's log."""
     began = asyncio.get_running_loop().time()
-    result, heard = await run(**more)
-    return asyncio.get_running_loop().time() - began, result, heard
+    result, host_log = await run(**more)
+    return asyncio.get_running_loop().time() - began, result, host_log
 
 
 async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
-        took, result, heard = await lasting(run)
+        took, result, host_log = await lasting(run)
         assert 300 <= took < 310
         assert (result.exit_code, result.signal, result.error_code) == (0, None, None)
         assert warnings(result) == [STOPPED]
         assert result.result_json is not None
         assert result.result_json["containerExitCode"] == 143
         assert_kept(result)
-        assert heard.stdout.encode() == WHOLE
-        (line,) = [line for line in heard.status.splitlines() if "did not exit" in line]
+        assert host_log.stdout.encode() == WHOLE
+        (line,) = [line for line in host_log.status.splitlines() if "did not exit" in line]
         assert "Claude printed its result and did not exit within 300s: deleting Job ac-" in line
         assert jobs_of(fake) == 0
         again, second, _ = await lasting(run, runId="run-2")
@@ -89,11 +89,11 @@ async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: P
 
 async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
-        took, result, heard = await lasting(run)
+        took, result, host_log = await lasting(run)
         assert 299 <= took < 303
         assert result.exit_code == 0
         assert warnings(result) == []
-        assert "did not exit" not in heard.status
+        assert "did not exit" not in host_log.status
 
 
 async def test_output_after_the_result_restarts_the_grace(tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: s
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
     async with one_host(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
-        took, result, heard = await lasting(run)
+        took, result, host_log = await lasting(run)
         assert 5001 <= took < 5010
         assert result.exit_code == 0
         assert warnings(result) == []
-        assert heard.stdout.encode() == whole
+        assert host_log.stdout.encode() == whole
 
 
 async def test_sub_agent_without_task_events_extends_the_grace(
@@ -227,7 +227,7 @@ async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> N
 
 
 def prints_more(fake: FakeCluster, lines: bytes) -> None:
-    """The only agent prints more than its Pod's life says."""
+    """Have the only agent print more than its Pod's `Life` contains."""
     (log,) = fake.kubelet.logs()
     StreamWriter(log, "stdout").feed(lines)
 
@@ -235,10 +235,10 @@ def prints_more(fake: FakeCluster, lines: bytes) -> None:
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
     deaf = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
     async with one_host(tmp_path, deaf) as (_, run):
-        _, result, heard = await lasting(run, config={"stopGraceSec": 100})
+        _, result, host_log = await lasting(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
-        assert "stopped: its Pod was not proven gone within 45s\n" in heard.status
+        assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
 async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
         async with started(one, 200):
             await one.adapter.shutdown()
         began = asyncio.get_running_loop().time()
-        result, heard = await two.run()
+        result, host_log = await two.run()
         took = asyncio.get_running_loop().time() - began
-        assert "our own earlier attempt" in heard.status
+        assert "our own earlier attempt" in host_log.status
         assert 300 <= took < 310
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
@@ -257,7 +257,7 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
 
 
 async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
-    """It goes on while the API server is out of reach: nobody may take that for silence."""
+    """It continues while the API server is unreachable, which does not count as silence."""
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
     async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
@@ -276,12 +276,12 @@ async def test_agent_that_hangs_is_stopped_after_an_outage(tmp_path: Path) -> No
 
 
 def lines_of(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
-    """Each line a moment after the one before."""
+    """Each line a moment after the previous one."""
     return tuple((second + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
 
 
 def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
-    """The API server answers, and gives no logs."""
+    """The API server answers, but serves no logs."""
     if unreadable:
         fake.faults.denied.add(("get", "pods/log"))
         fake.faults.drop_log_streams()
@@ -304,7 +304,7 @@ async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, reada
 
 
 def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
-    """The relay's count of all that its agent has printed so far."""
+    """The relay's count of the bytes that its agent has printed so far."""
     env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
     return f"\x1e{env[relay.NONCE]} b {len(so_far)} {so_far.count(NEWLINE)}\n".encode()
 
@@ -321,10 +321,10 @@ async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
 
 
 async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> None:
-    """The log could not be read for a while, and was rotated meanwhile; the relay's count tells the loss."""
+    """The log was rotated while it could not be read; the relay's count reveals the gap."""
     first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
     lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
-    after = printed({"type": "nobody_knows", "uuid": "heard again"})
+    after = printed({"type": "nobody_knows", "uuid": "host_log again"})
 
     def life(pod: dict[str, Any]) -> Life:
         hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
@@ -335,10 +335,10 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
-        took, result, heard = await lasting(run)
-        assert "second" not in heard.stdout
-        assert "heard again" in heard.stdout
-        assert " lost between " in heard.status
+        took, result, host_log = await lasting(run)
+        assert "second" not in host_log.stdout
+        assert "host_log again" in host_log.stdout
+        assert " lost between " in host_log.status
         assert 2001 <= took < 2010
         assert result.summary == "third"
         assert STOPPED not in warnings(result)
@@ -347,14 +347,14 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
 async def test_agent_whose_exit_is_reported_late_was_not_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
         fake.faults.status_delay = 100.0
-        took, result, heard = await lasting(run)
+        took, result, host_log = await lasting(run)
         assert 399 <= took < 410
         assert warnings(result) == []
-        assert "did not exit" not in heard.status
+        assert "did not exit" not in host_log.status
 
 
 class Silent:
-    """An agent that has a final result, and whose state a test sets."""
+    """An agent with a final result whose state the test sets."""
 
     def __init__(self) -> None:
         self.runs: bool | None = True
@@ -384,7 +384,7 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     pause: float | None,
     stops: bool,  # noqa: FBT001  # a row of the table
 ) -> None:
-    """`opened`: how long ago a stream of its log was opened, None for none."""
+    """`opened`: seconds since a stream of its log was opened; None: there is none."""
     silent = Silent()
     silent.runs = runs
     wait = ExitWait(Agent(lambda: 0.0, silent.seen, silent.stop), 300.0)
@@ -398,8 +398,8 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     assert bool(silent.stopped) is stops
 
 
-class Slow(Heard):
-    """A host that takes one chunk slowly."""
+class Slow(HostLog):
+    """The host takes long for one chunk."""
 
     async def on_log(self, stream: str, text: str) -> None:
         if "wait for me" in text:
@@ -410,6 +410,6 @@ class Slow(Heard):
 async def test_slow_host_callback_does_not_count_as_silence(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
     async with one_host(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
-        _, result, _ = await lasting(run, heard=Slow())
+        _, result, _ = await lasting(run, host_log=Slow())
         assert result.summary == "second"
         assert warnings(result) == []

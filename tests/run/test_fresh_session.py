@@ -1,4 +1,4 @@
-"""A session that the API or the CLI will refuse again is given up: one fresh attempt inside of the run."""
+"""A session that would be refused again is given up: the run makes one attempt with a fresh session."""
 
 import json
 from pathlib import Path
@@ -35,11 +35,11 @@ async def test_refused_session_is_retried_with_a_fresh_one(kind: str, tmp_path: 
 
     async with FakeCluster.start(tmp_path, life) as fake:
         host = Host(fake, "host-one")
-        result, heard = await host.run(runtime=RUNTIME)
+        result, host_log = await host.run(runtime=RUNTIME)
         await host.adapter.shutdown()
         assert result.error_message is None
         assert result.session_id not in {None, SESSION}
-        assert "trying once more with a fresh session" in heard.status
+        assert "trying once more with a fresh session" in host_log.status
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -68,8 +68,8 @@ async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_refused_fresh_session_is_not_retried(kind: str, tmp_path: Path) -> None:
-    said, code = REFUSALS[kind]
-    async with FakeCluster.start(tmp_path, Life(output=((0.0, said),), exit_code=1)) as fake:
+    output, code = REFUSALS[kind]
+    async with FakeCluster.start(tmp_path, Life(output=((0.0, output),), exit_code=1)) as fake:
         host = Host(fake, "host-one")
         result, _ = await host.run()
         await host.adapter.shutdown()

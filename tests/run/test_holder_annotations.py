@@ -1,4 +1,4 @@
-"""For whom a Job is held that belongs to its run and to no process."""
+"""Jobs that belong to their run and not to a process."""
 
 from tests.support.objects import a_job
 
@@ -6,26 +6,26 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.run.holder_annotations import detached_annotations, detached_jobs
 
 
-def who(run_id: str, label: str | None) -> Identity:
+def identity(run_id: str, label: str | None) -> Identity:
     return Identity("agent-1", run_id, "agent-1", label)
 
 
 def test_detached_job_belongs_to_its_run_and_blocks_others() -> None:
-    ours, theirs = who("run-1", "run-1"), who("run-2", "run-2")
+    ours, theirs = identity("run-1", "run-1"), identity("run-2", "run-2")
     job = a_job(ours.job_name(), annotations=detached_annotations(ours))
     assert detached_jobs([job, a_job("plain")], ours) == set()
     assert detached_jobs([job, a_job("plain")], theirs) == {job.ref.uid}
 
 
 def test_runs_with_ids_that_are_no_labels_share_no_detached_job() -> None:
-    ours, theirs = who("@@@", None), who("###", None)
+    ours, theirs = identity("@@@", None), identity("###", None)
     job = a_job(ours.job_name(), labels={}, annotations=detached_annotations(ours))
     assert detached_jobs([job], ours) == set()
     assert detached_jobs([job], theirs) == {job.ref.uid}
 
 
 def test_detached_job_of_an_older_version_is_found_by_name() -> None:
-    ours, theirs = who("@@@", None), who("###", None)
+    ours, theirs = identity("@@@", None), identity("###", None)
     job = a_job(ours.job_name(), labels={}, annotations={"paperclip.io/detached": "detached:None"})
     assert detached_jobs([job], ours) == set()
     assert detached_jobs([job], theirs) == {job.ref.uid}

@@ -1,4 +1,4 @@
-"""A host without a signal: its API is asked, and only a clear word stops a run. On a real loop."""
+"""Runs without a stop signal: the host's API is polled. On a real event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,14 +17,14 @@ from paperclip_claude_k8s.run.host_polling import HostPoller
 
 
 class HostApi:
-    """Answers questions about runs as a test wants, and remembers them."""
+    """A host API whose answers the test sets; it records the requests."""
 
     def __init__(self, answer: Any, status: int = 200) -> None:
         self.answer, self.status = answer, status
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
-        self.asked.append((request.path, request.headers.get("Authorization", "")))
+        self.requests.append((request.path, request.headers.get("Authorization", "")))
         if isinstance(self.answer, str):
             return web.Response(text=self.answer, status=self.status)
         return web.json_response(self.answer, status=self.status)
@@ -69,7 +69,7 @@ async def test_poller_stops_a_cancelled_run(word: str) -> None:
         assert ctx.signal is not None
         async with asyncio.timeout(60):
             await ctx.signal.wait()
-    assert api.asked[0] == ("/api/heartbeat-runs/run-1", "Bearer canary-token")
+    assert api.requests[0] == ("/api/heartbeat-runs/run-1", "Bearer canary-token")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_poller_ignores_other_states_and_errors(answer: Any, status: int) 
     api = HostApi(answer, status)
     async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
         assert ctx.signal is not None
-        await until(lambda: len(api.asked) >= 3)  # so two answers were read
+        await until(lambda: len(api.requests) >= 3)  # so two answers were read
         assert not ctx.signal.is_set()
 
 
@@ -107,13 +107,13 @@ async def test_one_poller_serves_all_runs_and_ends_with_the_last() -> None:
             asking.with_stop_signal(a_context(runId="a")),
             asking.with_stop_signal(a_context(runId="b/c")),
         ):
-            await until(lambda: {path for path, _ in api.asked} >= both)
+            await until(lambda: {path for path, _ in api.requests} >= both)
             assert len(pollers()) == 1
         await until(lambda: not pollers())
-        before = len(api.asked)
+        before = len(api.requests)
         await asyncio.sleep(0.2)
-        assert len(api.asked) == before
-    assert {path for path, _ in api.asked} == both
+        assert len(api.requests) == before
+    assert {path for path, _ in api.requests} == both
 
 
 async def test_run_with_a_signal_is_not_polled() -> None:
@@ -125,4 +125,4 @@ async def test_run_with_a_signal_is_not_polled() -> None:
     ):
         await asyncio.sleep(0.2)
         assert ctx.signal is stop
-    assert api.asked == []
+    assert api.requests == []

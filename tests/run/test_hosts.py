@@ -1,4 +1,4 @@
-"""Several host processes, and what becomes of runs when one of them goes away: on virtual time."""
+"""Several host processes, of which one goes away, on virtual time."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.in_memory_runs import (
     assert_whole,
     two_hosts,
 )
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS
@@ -69,9 +69,9 @@ async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> N
             assert task.cancelled()
             assert leases(fake, "slot") + leases(fake, "process") == []
             began = asyncio.get_running_loop().time()
-            result, heard = await two.run()
-        assert_whole(result, heard)
-        assert "our own earlier attempt" in heard.status
+            result, host_log = await two.run()
+        assert_whole(result, host_log)
+        assert "our own earlier attempt" in host_log.status
         assert asyncio.get_running_loop().time() - began < 290
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
@@ -83,11 +83,11 @@ async def test_started_job_without_its_secret_is_adopted(tmp_path: Path) -> None
         async with started(one):
             (job,) = fake.store.list(JOBS)
             await one.adapter.shutdown()
-        result, heard = await two.run()
+        result, host_log = await two.run()
         assert job["metadata"]["annotations"]["paperclip.io/ungated"] == "true"
         assert result.error_message is None
-        assert heard.stdout.encode() == WHOLE
-        assert "Reattaching" in heard.status
+        assert host_log.stdout.encode() == WHOLE
+        assert "Reattaching" in host_log.status
 
 
 async def test_orphan_is_adopted_and_relabelled_by_a_run_of_its_task(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ async def test_orphan_is_adopted_and_relabelled_by_a_run_of_its_task(tmp_path: P
             async with started(two, 5, runId="run-2") as second:
                 (job,) = jobs(fake)
                 assert job["metadata"]["labels"]["paperclip.io/run-id"] == "run-2"
-                result, heard = await second
-        assert_whole(result, heard)
+                result, host_log = await second
+        assert_whole(result, host_log)
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -110,9 +110,9 @@ async def test_adopted_run_can_be_cancelled(tmp_path: Path) -> None:
             first.cancel()
             async with started(two, 5, runId="run-2", signal=stop) as second:
                 stop.set()
-                result, heard = await second
+                result, host_log = await second
         assert result.error_code == "cancelled"
-        assert heard.stdout.encode() == PARTIAL
+        assert host_log.stdout.encode() == PARTIAL
         assert jobs(fake) == []
 
 
@@ -125,17 +125,17 @@ async def test_run_of_a_vanished_process_is_adopted_after_its_lease_expired(tmp_
                 assert len(jobs(fake)) == 1
                 assert not second.done()
                 await asyncio.sleep(10)
-                result, heard = await second
-            assert "Lease to expire" in heard.status
-            adopted_after = next(float(at) for at, text in heard.times if "Reattaching" in text) - began
+                result, host_log = await second
+            assert "Lease to expire" in host_log.status
+            adopted_after = next(float(at) for at, text in host_log.times if "Reattaching" in text) - began
             assert 60 < adopted_after <= 70
-            assert_whole(result, heard)
+            assert_whole(result, host_log)
         assert fake.calls.count("create", "jobs") == 1
 
 
 async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        lost = Heard()
+        lost = HostLog()
         async with asyncio.TaskGroup() as group:
             first = group.create_task(one.run(lost))
             await asyncio.sleep(30)
@@ -143,11 +143,11 @@ async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) ->
             second = group.create_task(two.run())
             await asyncio.sleep(100)
             one.line.mend()
-        result, heard = second.result()
-        assert_whole(result, heard)
-        told = first.result()[0]
-        assert told.error_code == "k8s_run_taken_over"
-        assert (told.usage, told.cost_usd, told.summary) == (None, None, None)
+        result, host_log = second.result()
+        assert_whole(result, host_log)
+        result = first.result()[0]
+        assert result.error_code == "k8s_run_taken_over"
+        assert (result.usage, result.cost_usd, result.summary) == (None, None, None)
         assert "another host process took it over" in lost.status
         assert fake.calls.count("create", "jobs") == 1
 
@@ -167,9 +167,9 @@ async def test_job_with_a_live_holder_is_not_adopted(tmp_path: Path, run: str) -
 async def test_run_waits_for_its_slot_for_concurrency_wait_sec(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
-            result, heard = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
-        assert_whole(result, heard)
-        assert heard.status.count("Waiting up to 1000s") == 1
+            result, host_log = await two.run(runId="run-2", config={"concurrencyWaitSec": 1000})
+        assert_whole(result, host_log)
+        assert host_log.status.count("Waiting up to 1000s") == 1
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -180,13 +180,13 @@ async def test_task_scope_lets_other_tasks_run_concurrently(
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, config=config):
             other = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
-            result, heard = await two.run(runId="run-2", config=config, context=other)
-        assert_whole(result, heard)
+            result, host_log = await two.run(runId="run-2", config=config, context=other)
+        assert_whole(result, host_log)
         assert fake.calls.count("create", "jobs") == 2
 
 
 async def finished_unheard(fake: FakeCluster, one: Host) -> None:
-    """A run whose host went away before it ended."""
+    """A run whose host shut down before its end."""
     async with started(one) as task:
         task.cancel()
     await asyncio.sleep(300)
@@ -202,40 +202,40 @@ async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         began = asyncio.get_running_loop().time()
-        result, heard = await two.run(**more)
-        assert_whole(result, heard)
-        assert "Taking the result of finished K8s Job" in heard.status
-        assert "Reattaching" not in heard.status
+        result, host_log = await two.run(**more)
+        assert_whole(result, host_log)
+        assert "Taking the result of finished K8s Job" in host_log.status
+        assert "Reattaching" not in host_log.status
         assert asyncio.get_running_loop().time() - began < 5
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
 
 
 async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> None:
-    """The wake's text is equal: what differs is the task alone."""
+    """The wakes are equal; only the task differs."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         await finished_unheard(fake, one)
         other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
-        result, heard = await two.run(runId="run-2", context=other)
-        assert_whole(result, heard)
-        assert "belongs to a different task" in heard.status
+        result, host_log = await two.run(runId="run-2", context=other)
+        assert_whole(result, host_log)
+        assert "belongs to a different task" in host_log.status
         assert fake.calls.count("create", "jobs") == 2
 
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
 async def test_runs_with_ids_that_are_no_labels_are_kept_apart(tmp_path: Path, task: str) -> None:
-    """No label tells "@@@" from "###"; the names of their Jobs do."""
+    """As labels "@@@" and "###" are both missing; the names of their Jobs differ."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, runId="@@@") as first:
             first.cancel()
             await asyncio.sleep(1)
             context = {"taskId": task, "paperclipTaskMarkdown": "Do it."}
             async with started(two, 5, runId="###", context=context) as second:
-                result, heard = await second
-        assert "our own earlier attempt" not in heard.status
-        if task == "task-1":  # an orphan of our task, as any other
-            assert_whole(result, heard)
-            assert "created by an earlier host process" in heard.status
+                result, host_log = await second
+        assert "our own earlier attempt" not in host_log.status
+        if task == "task-1":  # adopted like any orphan of our task
+            assert_whole(result, host_log)
+            assert "created by an earlier host process" in host_log.status
         else:
             assert result.error_code == "k8s_concurrent_run_blocked"
         assert fake.calls.count("create", "jobs") == 1
@@ -250,14 +250,14 @@ async def test_run_with_an_id_that_is_no_label_finds_its_earlier_attempt(
         async with started(one, **bare) as first:
             first.cancel()
         await asyncio.sleep(seconds)
-        result, heard = await two.run(**bare)
-        assert_whole(result, heard)
-        assert "our own earlier attempt" in heard.status
+        result, host_log = await two.run(**bare)
+        assert_whole(result, host_log)
+        assert "our own earlier attempt" in host_log.status
         assert fake.calls.count("create", "jobs") == 1
 
 
 def lose_pods(fake: FakeCluster) -> None:
-    """The Pod collector was here."""
+    """The Pod garbage collector has deleted the Pod."""
     for pod in list(fake.store.list(PODS)):
         fake.store.remove(PODS, "paperclip", pod["metadata"]["name"])
 
@@ -306,22 +306,22 @@ async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
             job["metadata"]["annotations"]["paperclip.io/run-log"] = path
 
         fake.store.update(JOBS, "paperclip", jobs(fake)[0]["metadata"]["name"], annotate)
-        result, heard = await two.run(config={"sharedVolumeDir": str(tmp_path / "volume")})
-        assert_whole(result, heard)
+        result, host_log = await two.run(config={"sharedVolumeDir": str(tmp_path / "volume")})
+        assert_whole(result, host_log)
         assert fake.calls.count("create", "jobs") == 1
         assert not file.exists()
         assert jobs(fake) == []
 
 
 async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
-    """Its host died with the answer; the Job was retained."""
+    """The first host's answer was lost; the Job was retained."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         first, _ = await one.run(config={"retainJobs": True})
-        result, heard = await two.run()
-        assert_whole(result, heard)
+        result, host_log = await two.run()
+        assert_whole(result, host_log)
         assert result.session_id == first.session_id
-        assert "Taking the result of K8s Job" in heard.status
-        assert "this run has already finished in it" in heard.status
+        assert "Taking the result of K8s Job" in host_log.status
+        assert "this run has already finished in it" in host_log.status
         assert fake.calls.count("create", "secrets") == 1
         assert jobs(fake) == []
 
@@ -332,13 +332,13 @@ async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None
         lose_pods(fake)
         (old,) = jobs(fake)
         name = old["metadata"]["name"]
-        held = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
-        fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(held))
+        terminating = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
+        fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(terminating))
         free: dict[str, Any] = {"finalizers": []}
         let_go = partial(fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free))
         asyncio.get_running_loop().call_later(10, let_go)
-        result, heard = await two.run()
-        assert_whole(result, heard)
+        result, host_log = await two.run()
+        assert_whole(result, host_log)
         assert fake.calls.count("create", "secrets") == 2
         assert jobs(fake) == []
 
@@ -367,11 +367,11 @@ async def test_one_of_two_concurrent_adopters_wins(tmp_path: Path, leases_allowe
         gone = Host(fake, "host-zero")
         async with started(gone, 5):
             await gone.adapter.shutdown()
-        await asyncio.sleep(190)  # where Leases are forbidden a holder is dead when unseen for so long
+        await asyncio.sleep(190)  # without Leases a holder counts as dead after this time
         async with asyncio.TaskGroup() as group:
             both = [group.create_task(host.run(runId=f"run-of-{host}")) for host in (one, two)]
-        (winner,) = [told for task in both if (told := task.result())[0].error_code is None]
-        (loser,) = [told for task in both if (told := task.result())[0].error_code is not None]
+        (winner,) = [result for task in both if (result := task.result())[0].error_code is None]
+        (loser,) = [result for task in both if (result := task.result())[0].error_code is not None]
         assert_whole(*winner)
         assert loser[0].error_code == "k8s_concurrent_run_blocked"
         assert fake.calls.count("create", "jobs") == 1
@@ -391,9 +391,9 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
             fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(leaving))
             async with started(two, 15, runId="run-2") as second:
                 assert [job["metadata"]["name"] for job in jobs(fake)] == [name]
-                result, heard = await second
-        assert_whole(result, heard)
-        assert "of an earlier run of this agent has not ended" in heard.status
+                result, host_log = await second
+        assert_whole(result, host_log)
+        assert "of an earlier run of this agent has not ended" in host_log.status
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -401,9 +401,9 @@ async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) 
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
             one.line.hears_watches.clear()
-            result, heard = await first
+            result, host_log = await first
             assert asyncio.get_running_loop().time() < 301 + 37
-        assert_whole(result, heard)
+        assert_whole(result, host_log)
         assert jobs(fake) == []
 
 
@@ -418,10 +418,10 @@ async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> N
             old = next(job for job in jobs(fake) if job is not new and "run-1" in json.dumps(job["metadata"]))
             assert "paperclip.io/result-taken" in old["metadata"]["annotations"]
             command = new["spec"]["template"]["spec"]["containers"][0]["command"]
-            result, heard = await second
-        assert_whole(result, heard)
+            result, host_log = await second
+        assert_whole(result, host_log)
         assert command[command.index("--resume") + 1] == result.session_id
-        assert "belongs to a different wake" in heard.status
+        assert "belongs to a different wake" in host_log.status
 
 
 async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) -> None:
@@ -431,11 +431,11 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
 
     async with two_hosts(tmp_path, life) as (fake, one, _):
         runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
-        result, heard = await one.run(runtime=runtime)
+        result, host_log = await one.run(runtime=runtime)
         assert result.error_message is None
         assert result.session_id is not None
         assert result.session_id != "asked"
-        assert "trying once more with a fresh session" in heard.status
+        assert "trying once more with a fresh session" in host_log.status
         names = {name for verb, what, name in fake.calls.made if (verb, what) == ("delete", "jobs")}
         assert len(names) == 2
         assert fake.calls.count("create", "leases") == 2
@@ -457,8 +457,8 @@ async def test_without_leases_a_warning_and_holder_annotations(tmp_path: Path, v
         fake.faults.denied.add(("create", "leases"))
         if verb == "update":
             fake.faults.denied.add(("update", "leases"))
-        heard = Heard()
-        async with started(one, heard=heard) as first:
+        host_log = HostLog()
+        async with started(one, host_log=host_log) as first:
             (job,) = jobs(fake)
             noted = job["metadata"]["annotations"]
             assert "host-one" in noted["paperclip.io/holder"]
@@ -470,7 +470,7 @@ async def test_without_leases_a_warning_and_holder_annotations(tmp_path: Path, v
                 job["metadata"]["annotations"]["paperclip.io/holder-seen"] > noted["paperclip.io/holder-seen"]
             )
             assert_whole(*await first)
-        assert heard.status.count("Leases cannot be used") == 1
+        assert host_log.status.count("Leases cannot be used") == 1
 
 
 async def test_without_leases_an_orphan_is_adopted_after_three_minutes(
@@ -483,8 +483,8 @@ async def test_without_leases_an_orphan_is_adopted_after_three_minutes(
             blocked, _ = await two.run(runId="run-2")
             assert blocked.error_code == "k8s_concurrent_run_blocked"
             await asyncio.sleep(190)
-            result, heard = await two.run(runId="run-2")
-        assert_whole(result, heard)
+            result, host_log = await two.run(runId="run-2")
+        assert_whole(result, host_log)
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -526,7 +526,7 @@ async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> Non
 
 
 async def test_slot_lease_of_a_long_run_is_not_deleted(tmp_path: Path) -> None:
-    """It was written once, hours ago; its process renews its own Lease."""
+    """A slot Lease is written once; its process renews only its own Lease."""
 
     def age(lease: Any) -> None:
         long_ago = "2025-12-31T12:00:00.000000Z"
@@ -546,9 +546,9 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
         async with started(one, 5):
             one.vanish()
             fake.faults.refusals.clear()
-            result, heard = await two.run(runId="run-2")
-        assert_whole(result, heard)
-        assert "so it never started" in heard.status
+            result, host_log = await two.run(runId="run-2")
+        assert_whole(result, host_log)
+        assert "so it never started" in host_log.status
         assert fake.calls.count("create", "jobs") == 2
 
 
@@ -565,8 +565,8 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
 async def test_create_with_a_lost_answer_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         one.line.loses_answer_of = (verb, resource)
-        result, heard = await one.run()
-        assert_whole(result, heard)
+        result, host_log = await one.run()
+        assert_whole(result, host_log)
         assert one.line.loses_answer_of is None
         names = {job for verb_, what, job in fake.calls.made if (verb_, what) == ("delete", "jobs")}
         assert len(names) == 1
@@ -583,15 +583,15 @@ async def test_wait_for_a_run_does_not_shorten_the_wait_for_its_pod(tmp_path: Pa
 
     async with two_hosts(tmp_path, life) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
-        heard = Heard()
+        host_log = HostLog()
         async with started(one), asyncio.TaskGroup() as group:
             config = {"concurrencyWaitSec": 600, "terminatingWaitSec": 60}
             context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
-            running = group.create_task(two.run(heard, runId="run-2", config=config, context=context))
+            running = group.create_task(two.run(host_log, runId="run-2", config=config, context=context))
             await asyncio.sleep(100)
             (job,) = jobs(fake)
             fake.store.remove(JOBS, job["metadata"]["namespace"], job["metadata"]["name"])
         result, _ = running.result()
-        assert_whole(result, heard)
-        assert heard.status.count("Waiting up to 600s for the slot") == 1
-        assert heard.status.count("Waiting up to 60s for the slot") == 1
+        assert_whole(result, host_log)
+        assert host_log.status.count("Waiting up to 600s for the slot") == 1
+        assert host_log.status.count("Waiting up to 60s for the slot") == 1

@@ -1,4 +1,4 @@
-"""A Pod that is taken away before its agent began, on virtual time: told with its cause, never for ever."""
+"""A Pod is taken away before its agent starts, on virtual time: the run ends and reports the cause."""
 
 import asyncio
 from collections.abc import Callable
@@ -47,7 +47,7 @@ async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) 
 
 
 async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path) -> None:
-    """The node was lost to the API server; the agent on it ran to its end."""
+    """The API server lost contact with the node, where the agent ran to its end."""
     path = f"{RUN_LOG_FOLDER}/co/agent-1/run-1.ndjson"
     volume = tmp_path / "volume"
 
@@ -63,9 +63,9 @@ async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path)
             file.write_bytes(WHOLE)
             await one.adapter.shutdown()
         delete_pod(fake)
-        result, heard = await two.run(config={"sharedVolumeDir": str(volume)})
+        result, host_log = await two.run(config={"sharedVolumeDir": str(volume)})
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
 
 
 @pytest.mark.parametrize(("act", "reason"), [(suspend, "JobSuspended"), (scale_down, "JobScaledDown")])
@@ -100,9 +100,9 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
             await asyncio.sleep(back_after)
             assert jobs_of(fake) == 1
             admit(fake)
-        result, heard = running.result()
+        result, host_log = running.result()
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
         assert len(fake.kubelet.started) == 1
 
 
@@ -116,13 +116,13 @@ async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> Non
 
 
 async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Path) -> None:
-    """The watch of Pods hangs: that there is a Pod, which pulls its image, is only seen by that look."""
+    """The watch of Pods hangs: only the direct read finds the Pod, which is starting."""
     slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, slow) as (fake, run):
         fake.faults.hanging_watches.add("pods")
-        result, heard = await run(config={"scheduleTimeoutSec": 60})
+        result, host_log = await run(config={"scheduleTimeoutSec": 60})
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
 
 
 async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
 
     def old_event(fake: FakeCluster) -> None:
         Events(fake.store, "job-controller").record(only(fake, JOBS), "Normal", "Suspended", "Job suspended")
-        told = next(event for event in fake.store.list(EVENTS) if event["reason"] == "Suspended")
-        fake.store.update(EVENTS, NAMESPACE, told["metadata"]["name"], age)
+        suspended = next(event for event in fake.store.list(EVENTS) if event["reason"] == "Suspended")
+        fake.store.update(EVENTS, NAMESPACE, suspended["metadata"]["name"], age)
         taint(fake)
 
     async with one_host(tmp_path, SLOW) as (fake, run):
@@ -155,10 +155,10 @@ async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path
         assert agents not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
         fake.faults.refuse("get", "pods", 503, times=refused)
         began = asyncio.get_running_loop().time()
-        result, heard = await two.run()
+        result, host_log = await two.run()
         assert result.error_code == "k8s_pod_disrupted", result.error_message
         assert "PodDeleted" in (result.error_message or "")
         assert result.error_family == "transient_upstream"
         assert asyncio.get_running_loop().time() - began < 60
-        assert heard.stdout.encode() in {b"", PARTIAL}
+        assert host_log.stdout.encode() in {b"", PARTIAL}
         assert jobs_of(fake) == 0

@@ -1,4 +1,4 @@
-"""Asking the host for its MCP servers, and reading the baseline file of a volume that agents write on."""
+"""MCP servers of the host, and the baseline file on a volume that agents can write to."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.plans import a_context
-from tests.support.runs import Heard, capture
+from tests.support.runs import HostLog, capture
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.config import AdapterConfig
@@ -57,11 +57,11 @@ class Broken:
         raise RuntimeError("c4n4ry")
 
 
-async def heard_from(source: Any) -> tuple[Any, Heard]:
-    heard = Heard()
-    ctx = a_context(runtimeMcp=source, onLog=heard.on_log)
-    told = await resolve_servers(StoppableContext.of(ctx), Narrator(ctx))
-    return told.runtime_mcp, heard
+async def heard_from(source: Any) -> tuple[Any, HostLog]:
+    host_log = HostLog()
+    ctx = a_context(runtimeMcp=source, onLog=host_log.on_log)
+    resolved = await resolve_servers(StoppableContext.of(ctx), Narrator(ctx))
+    return resolved.runtime_mcp, host_log
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ async def heard_from(source: Any) -> tuple[Any, Heard]:
     ids=lambda source: type(source).__name__,
 )
 async def test_mcp_servers_are_accepted_in_every_form(source: Any) -> None:
-    told, heard = await heard_from(source)
-    assert told == {"servers": [SERVER]}
-    assert heard.status == ""
+    servers, host_log = await heard_from(source)
+    assert servers == {"servers": [SERVER]}
+    assert host_log.status == ""
 
 
 async def test_host_without_mcp_servers_is_not_asked() -> None:
@@ -89,10 +89,10 @@ async def test_host_without_mcp_servers_is_not_asked() -> None:
 
 @pytest.mark.parametrize("source", [Broken(), Silent(), Source(3)], ids=lambda source: type(source).__name__)
 async def test_error_in_get_servers_is_a_warning_without_secrets(source: Any) -> None:
-    told, heard = await heard_from(source)
-    assert told == {"servers": []}
-    assert "Could not get MCP servers from the host" in heard.status
-    assert "c4n4ry" not in heard.status
+    servers, host_log = await heard_from(source)
+    assert servers == {"servers": []}
+    assert "Could not get MCP servers from the host" in host_log.status
+    assert "c4n4ry" not in host_log.status
 
 
 # Whole runs -------------------------------------------------------------------------------------------
@@ -108,29 +108,29 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
     async with FakeCluster.start(tmp_path, life) as fake:
         adapter = Adapter(ProcessSettings(), lambda *_: fake.gateway)
 
-        async def run(number: int, runtime: Any, *servers: Any) -> tuple[ExecutionResult, Heard]:
-            heard = Heard()
+        async def run(number: int, runtime: Any, *servers: Any) -> tuple[ExecutionResult, HostLog]:
+            host_log = HostLog()
             ctx = {
                 "runId": f"run-{number}",
                 "agent": {"id": "ada"},
                 "config": {"kubeconfig": "fake", "image": "x"},
                 "runtime": runtime,
                 "runtimeMcp": Source(list(servers)),
-                "onLog": heard.on_log,
+                "onLog": host_log.on_log,
             }
-            return await adapter.execute(ctx), heard
+            return await adapter.execute(ctx), host_log
 
         try:
-            first, heard = await run(1, {}, SERVER)
+            first, host_log = await run(1, {}, SERVER)
             stored = {"sessionParams": SESSION_CODEC.serialize(first.session_params)}
             await run(2, stored, {**SERVER, "token": "another"})
-            _, said = await run(3, stored, {**SERVER, "connectionId": "other"})
+            _, other = await run(3, stored, {**SERVER, "connectionId": "other"})
         finally:
             await adapter.shutdown()
-    assert "MCP servers (1): s" in heard.status
+    assert "MCP servers (1): s" in host_log.status
     assert [f"--resume {first.session_id}" in command for command in commands] == [False, True, False]
     assert all("--strict-mcp-config" in command for command in commands)
-    assert "Starting a fresh session: the set of MCP servers changed" in said.status
+    assert "Starting a fresh session: the set of MCP servers changed" in other.status
 
 
 # The baseline file ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The life of a run on virtual time: every ending, and what the host hears of it."""
+"""A run from launch to result on virtual time: every ending, and the host's log."""
 
 import asyncio
 import json
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.looptime
 
 async def test_good_run_makes_few_requests_and_leaves_nothing(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        result, heard = await run()
+        result, host_log = await run()
         assert result.exit_code == 0
         assert result.error_message is None
-        assert heard.stdout.encode() == capture("02")
-        shared = 4 + 2  # list and watch of Jobs and Pods; the process's own Lease and its sweep
+        assert host_log.stdout.encode() == capture("02")
+        shared = 4 + 2  # list and watch of Jobs and Pods; the process's own Lease, and the list of stale ones
         assert len(fake.calls.made) <= shared + 10, fake.calls.made
         assert fake.calls.count("create", "jobs") == 1
         assert jobs_of(fake) == 0
@@ -31,10 +31,10 @@ async def test_good_run_makes_few_requests_and_leaves_nothing(tmp_path: Path) ->
 
 async def test_keepalives_become_less_frequent(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
-        result, heard = await run()
+        result, host_log = await run()
         assert result.error_message is None
-        said = [line for line in heard.status.splitlines() if "keepalive" in line]
-        assert [line.partition("(")[2].partition("s")[0] for line in said] == [
+        lines = [line for line in host_log.status.splitlines() if "keepalive" in line]
+        assert [line.partition("(")[2].partition("s")[0] for line in lines] == [
             "15",
             "30",
             "45",
@@ -42,29 +42,29 @@ async def test_keepalives_become_less_frequent(tmp_path: Path) -> None:
             "120",
             "180",
         ]
-        assert [told["processGroupId"] for told in heard.spawned] == [None, None]
+        assert [spawn["processGroupId"] for spawn in host_log.spawned] == [None, None]
         assert fake.calls.count("get", "jobs") == 0
 
 
 async def test_host_without_on_spawn_gets_progress_instead_of_keepalives(tmp_path: Path) -> None:
-    told: list[tuple[float, dict[str, Any]]] = []
+    reports: list[tuple[float, dict[str, Any]]] = []
     loop = asyncio.get_running_loop()
 
     async def on_runtime_progress(progress: dict[str, Any]) -> None:
-        told.append((loop.time(), progress))
+        reports.append((loop.time(), progress))
         raise RuntimeError("the host's bug")
 
     async with one_host(tmp_path, QUIET) as (_, run):
-        result, heard = await run(onSpawn=None, onRuntimeProgress=on_runtime_progress)
+        result, host_log = await run(onSpawn=None, onRuntimeProgress=on_runtime_progress)
         assert result.error_message is None
-        assert "keepalive" not in heard.status
-        assert heard.spawned == []
-        times = [when for when, _ in told]
+        assert "keepalive" not in host_log.status
+        assert host_log.spawned == []
+        times = [when for when, _ in reports]
         assert all(later - earlier < 90 for earlier, later in pairwise(times)), "a host forgets it after 90 s"
-        assert "waits for its Pod" in told[0][1]["message"]
-        assert "running (" in told[-1][1]["message"]
-        assert told[-1][1]["lastEventAt"].endswith("Z")
-        assert all(len(progress["message"]) <= 180 for _, progress in told)
+        assert "waits for its Pod" in reports[0][1]["message"]
+        assert "running (" in reports[-1][1]["message"]
+        assert reports[-1][1]["lastEventAt"].endswith("Z")
+        assert all(len(progress["message"]) <= 180 for _, progress in reports)
 
 
 async def test_run_without_result_reports_how_its_container_ended(tmp_path: Path) -> None:
@@ -140,18 +140,18 @@ async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> N
 
 
 async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
-    """The Pod outlives the time that we wait for the proof."""
+    """The Pod is still there when the time limit for the proof is over."""
     deaf = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
     async with one_host(tmp_path, deaf) as (_, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(5, stop.set)
-        result, heard = await run(signal=stop, config={"stopGraceSec": 100})
+        result, host_log = await run(signal=stop, config={"stopGraceSec": 100})
     assert result.error_code == "cancelled"
-    assert "stopped: its Pod was not proven gone within 45s\n" in heard.status
+    assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
 class Placid:
-    """A host's own signal, whose wait returns where it is cancelled."""
+    """A signal of the host whose `wait` returns normally when it is cancelled."""
 
     def is_set(self) -> bool:
         return False
@@ -164,9 +164,9 @@ class Placid:
 
 async def test_signal_wait_that_fails_at_the_end_is_no_stop(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        result, heard = await run(signal=Placid(), config={"retainJobs": True})
+        result, host_log = await run(signal=Placid(), config={"retainJobs": True})
         assert result.exit_code == 0
-        assert "deleting Job" not in heard.status
+        assert "deleting Job" not in host_log.status
         assert jobs_of(fake) == 1
 
 
@@ -187,12 +187,12 @@ async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) 
             going = group.create_task(run())
             await asyncio.sleep(30)
             fake.go_down(600)
-        result, heard = going.result()
+        result, host_log = going.result()
         assert result.error_message is None
-        assert heard.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == capture("02")
         assert result.result_json is not None
         assert result.result_json["log"]["complete"] is True
-        assert "API server unreachable" in heard.status
+        assert "API server unreachable" in host_log.status
 
 
 async def test_shutdown_keeps_the_job_for_the_next_process(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("life", "config", "told"),
+    ("life", "config", "message"),
     [
         (
             Life(waiting=((9e9, "ErrImagePull", "no such image"),)),
@@ -233,12 +233,12 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
     ],
 )
 async def test_pod_that_never_starts_is_reported_with_its_budget(
-    tmp_path: Path, life: Life, config: dict[str, Any], told: str
+    tmp_path: Path, life: Life, config: dict[str, Any], message: str
 ) -> None:
     async with one_host(tmp_path, life) as (fake, run):
         result, _ = await run(config=config)
         assert result.error_code == "k8s_pod_schedule_failed"
-        assert told in (result.error_message or "")
+        assert message in (result.error_message or "")
         assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
         assert jobs_of(fake) == 0
 
@@ -246,10 +246,10 @@ async def test_pod_that_never_starts_is_reported_with_its_budget(
 async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -> None:
     config = {"resources.requests.cpu": "9000", "scheduleTimeoutSec": 50}
     async with one_host(tmp_path, GOOD) as (_, run):
-        result, heard = await run(config=config)
+        result, host_log = await run(config=config)
         assert "Insufficient cpu" in (result.error_message or "")
         assert "scheduleTimeoutSec is 50" in (result.error_message or "")
-        assert "FailedScheduling" in heard.status
+        assert "FailedScheduling" in host_log.status
 
 
 async def test_guard_without_lists_creates_no_job(tmp_path: Path) -> None:
@@ -275,9 +275,9 @@ async def test_job_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None:
 async def test_short_outage_of_the_api_server_is_retried(tmp_path: Path, verb: str, resource: str) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse(verb, resource, 503, times=2, retry_after=1)
-        result, heard = await run()
+        result, host_log = await run()
         assert result.error_message is None
-        assert heard.status.count("trying again") <= 1
+        assert host_log.status.count("trying again") <= 1
         assert jobs_of(fake) == 0
 
 
@@ -304,7 +304,7 @@ async def test_job_contains_no_secret(tmp_path: Path) -> None:
 async def test_run_without_right_to_watch_keeps_job_and_output(
     tmp_path: Path,
 ) -> None:
-    """The right to look was taken away in the middle: nobody knows whether the agent still works."""
+    """The right to watch is revoked during the run: it is unknown whether the agent still works."""
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run())
@@ -313,10 +313,10 @@ async def test_run_without_right_to_watch_keeps_job_and_output(
                 for resource in ("jobs", "pods"):
                     fake.faults.denied.add((verb, resource))
             fake.faults.close_watches()
-        result, heard = going.result()
+        result, host_log = going.result()
         assert result.error_code == "k8s_job_state_mismatch"
         assert "cannot" in (result.error_message or "")
         assert "left alone" in (result.error_message or "")
-        assert heard.stdout.encode() == capture("02").split(b"\n", 1)[0] + b"\n"
-        assert "its end could not be observed" in heard.status
+        assert host_log.stdout.encode() == capture("02").split(b"\n", 1)[0] + b"\n"
+        assert "its end could not be observed" in host_log.status
         assert jobs_of(fake) == 1

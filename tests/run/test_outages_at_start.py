@@ -1,4 +1,4 @@
-"""An API server that is out of reach or overloaded while a run begins: waited for, never told as for good."""
+"""The API server is unreachable or overloaded at the start of a run: retried, then a retryable failure."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.home_cluster import HomeCluster, home_cluster
 from tests.support.in_memory_runs import GOOD, QUIET, jobs_of, one_host
-from tests.support.runs import Heard, capture
+from tests.support.runs import HostLog, capture
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.devcluster.kinds import PODS
@@ -35,9 +35,9 @@ def assert_may_be_tried_again(result: ExecutionResult, code: str) -> None:
 async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path) -> None:
     async with at_home(tmp_path) as (fake, home):
         fake.go_down(BUDGET / 2)
-        result, heard = await home.run()
+        result, host_log = await home.run()
         assert result.error_message is None
-        assert heard.stdout.encode() == capture("02")
+        assert host_log.stdout.encode() == capture("02")
 
 
 async def test_unreachable_server_at_home_pod_read_is_an_outage(
@@ -69,7 +69,7 @@ async def test_overloaded_server_at_home_pod_read_is_an_outage(tmp_path: Path, s
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "hint"),
+    ("status", "message", "hint"),
     [
         (401, "Unauthorized", "renew the credentials of this process"),
         (403, 'User "x" cannot get resource "pods"', "`claude-k8s rbac` prints the Role"),
@@ -77,10 +77,10 @@ async def test_overloaded_server_at_home_pod_read_is_an_outage(tmp_path: Path, s
     ],
 )
 async def test_forbidden_home_pod_fails_at_once_for_good(
-    tmp_path: Path, status: int, words: str, hint: str
+    tmp_path: Path, status: int, message: str, hint: str
 ) -> None:
     async with at_home(tmp_path) as (fake, home):
-        fake.faults.refuse("get", "pods", status, times=10_000, message=words)
+        fake.faults.refuse("get", "pods", status, times=10_000, message=message)
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
         assert asyncio.get_running_loop().time() - began < 1
@@ -130,9 +130,9 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         assert "left alone, and the next run adopts it" in (result.error_message or "")
         assert jobs_of(fake) == 1
         fake.faults.refusals.clear()
-        again, heard = await run(runId="run-3")
+        again, host_log = await run(runId="run-3")
         assert again.error_message is None
-        assert heard.status.count("Reattaching") == 1
+        assert host_log.status.count("Reattaching") == 1
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -143,19 +143,21 @@ QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, reque
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"),
+    ("message", "hint"),
     [
         (QUOTA, "free some of the namespace's quota on Leases"),
         ('admission webhook "x" denied the request: no Leases', "change what the policy objects to"),
         ('User "x" cannot create resource "leases"', "`claude-k8s rbac` prints the Role"),
     ],
 )
-async def test_refused_leases_are_reported_with_the_next_step(tmp_path: Path, words: str, hint: str) -> None:
+async def test_refused_leases_are_reported_with_the_next_step(
+    tmp_path: Path, message: str, hint: str
+) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        fake.faults.refuse("create", "leases", 403, times=10_000, message=words)
-        result, heard = await run()
+        fake.faults.refuse("create", "leases", 403, times=10_000, message=message)
+        result, host_log = await run()
         assert result.error_message is None
-        (line,) = [line for line in heard.status.splitlines() if "Leases cannot be used" in line]
+        (line,) = [line for line in host_log.status.splitlines() if "Leases cannot be used" in line]
         assert hint in line
         assert ("rbac" in line) == ("rbac" in hint)
 
@@ -180,17 +182,17 @@ async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) 
 
 @pytest.mark.parametrize("host", ["lines", "progress"])
 async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> None:
-    """As after SIGCONT: the watch is found dead in the very moment in which a sign of life is due."""
-    told: list[str] = []
-    heard = Heard()
+    """As after SIGCONT: the watch turns out to be dead just when a keepalive is due."""
+    reports: list[str] = []
+    host_log = HostLog()
 
     async def on_progress(progress: dict[str, Any]) -> None:
-        told.append(progress["message"])
+        reports.append(progress["message"])
 
     async with one_host(tmp_path, QUIET) as (fake, run):
 
         async def break_watches_before_the_first_sign_of_life() -> None:
-            while not (told or heard.stdout):  # noqa: ASYNC110  # a callback is no event
+            while not (reports or host_log.stdout):  # noqa: ASYNC110  # a callback is no event
                 await asyncio.sleep(0.01)
             await asyncio.sleep(Timings().keepalive - 0.1)
             fake.go_down(0.5)
@@ -198,8 +200,8 @@ async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> N
         more = {"onSpawn": None, "onRuntimeProgress": on_progress} if host == "progress" else {}
         async with asyncio.TaskGroup() as group:
             group.create_task(break_watches_before_the_first_sign_of_life())
-            going = group.create_task(run(heard, **more))
+            going = group.create_task(run(host_log, **more))
         assert going.result()[0].error_message is None
-        said = told[1:] or [line for line in heard.status.splitlines() if "keepalive" in line]
-        assert "since last output" in said[0]
-        assert "unreachable" not in said[0]
+        lines = reports[1:] or [line for line in host_log.status.splitlines() if "keepalive" in line]
+        assert "since last output" in lines[0]
+        assert "unreachable" not in lines[0]

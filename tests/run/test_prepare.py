@@ -1,11 +1,11 @@
-"""What an old API server would silently drop ends the run before it starts."""
+"""Settings that an old API server would silently drop are refused before the run starts."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.fake_cluster import FakeCluster
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.looptime
 
 
 class Server(Gateway):
-    """Says that it is of this version; None refuses to say."""
+    """A server of this version; None: the version cannot be read."""
 
     version: tuple[int, int] | None = (1, 28)
-    asked = 0
+    requests = 0
 
     async def server_version(self) -> tuple[int, int]:
-        self.asked += 1
+        self.requests += 1
         if self.version is None:
             raise ClusterError(403, "Forbidden", "no version for you")
         return self.version
@@ -32,22 +32,22 @@ class Server(Gateway):
 
 async def run_on(
     folder: Path, version: tuple[int, int] | None, **config: Any
-) -> tuple[ExecutionResult, Heard, Server, int]:
+) -> tuple[ExecutionResult, HostLog, Server, int]:
     async with FakeCluster.start(folder) as fake:
-        server, heard = Server(wire=fake.wire), Heard()
+        server, host_log = Server(wire=fake.wire), HostLog()
         server.version = version
         adapter = Adapter(ProcessSettings(), lambda *_: server)
         given = {"kubeconfig": "fake", "image": "x", **config}
         try:
-            ctx = {"runId": "run-1", "agent": {"id": "ada"}, "config": given, "onLog": heard.on_log}
+            ctx = {"runId": "run-1", "agent": {"id": "ada"}, "config": given, "onLog": host_log.on_log}
             result = await adapter.execute(ctx)
         finally:
             await adapter.shutdown()
-        return result, heard, server, fake.calls.count("create", JOBS.plural)
+        return result, host_log, server, fake.calls.count("create", JOBS.plural)
 
 
 @pytest.mark.parametrize(
-    ("config", "version", "words"),
+    ("config", "version", "message"),
     [
         (
             {"enableDocker": True},
@@ -58,26 +58,26 @@ async def run_on(
     ],
 )
 async def test_server_too_old_for_a_setting_is_refused(
-    tmp_path: Path, config: dict[str, Any], version: tuple[int, int], words: str
+    tmp_path: Path, config: dict[str, Any], version: tuple[int, int], message: str
 ) -> None:
     result, _, _, created = await run_on(tmp_path, version, **config)
     assert result.error_code == "k8s_config_invalid"
-    assert words in (result.error_message or "")
+    assert message in (result.error_message or "")
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert created == 0
 
 
 async def test_unknown_server_version_is_a_warning(tmp_path: Path) -> None:
-    result, heard, _, created = await run_on(tmp_path, None, enableDocker=True)
+    result, host_log, _, created = await run_on(tmp_path, None, enableDocker=True)
     assert result.error_code != "k8s_config_invalid"
     assert created == 1
-    assert "Could not read the API server's version" in heard.status
-    assert "enableDocker may have no effect" in heard.status
+    assert "Could not read the API server's version" in host_log.status
+    assert "enableDocker may have no effect" in host_log.status
 
 
 async def test_server_version_is_read_only_if_needed(tmp_path: Path) -> None:
     _, _, server, created = await run_on(tmp_path, (1, 16))
-    assert (server.asked, created) == (0, 1)
+    assert (server.requests, created) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ async def test_remote_execution_target_is_refused(
     refused: bool,  # noqa: FBT001
 ) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        adapter, heard = Adapter(ProcessSettings(), lambda *_: fake.gateway), Heard()
-        wish = {"runId": "r", "agent": {"id": "ada"}, "executionTarget": target, "onLog": heard.on_log}
+        adapter, host_log = Adapter(ProcessSettings(), lambda *_: fake.gateway), HostLog()
+        ctx = {"runId": "r", "agent": {"id": "ada"}, "executionTarget": target, "onLog": host_log.on_log}
         try:
-            result = await adapter.execute({**wish, "config": {"kubeconfig": "fake", "image": "x"}})
+            result = await adapter.execute({**ctx, "config": {"kubeconfig": "fake", "image": "x"}})
         finally:
             await adapter.shutdown()
         assert (result.error_code == "k8s_config_invalid") is refused

@@ -1,4 +1,4 @@
-"""Runs that deliver their prompt otherwise: by an init container, or over the shared volume."""
+"""Prompts that are delivered by an init container or on the shared volume."""
 
 import os
 from pathlib import Path
@@ -27,8 +27,8 @@ async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Pat
         return GOOD
 
     async with home_cluster(tmp_path, life) as home:
-        result, heard = await home.run(context=HUGE)
-        assert result.error_message is None, heard.status
+        result, host_log = await home.run(context=HUGE)
+        assert result.error_message is None, host_log.status
         ((folder, size),) = seen
         assert folder == home.jobs[0]["metadata"]["name"]
         assert size > 2 * 1024 * 1024
@@ -121,27 +121,27 @@ async def test_init_delivery_with_a_secret_prevents_a_second_pod_on_an_old_serve
 async def test_run_without_right_to_secrets_reports_what_is_missing(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
         home.fake.faults.denied.add(("create", "secrets"))
-        result, heard = await home.run()
+        result, host_log = await home.run()
         assert result.error_message is None
-        assert heard.stdout.encode() == capture("02")
-        assert "the prompt goes by an init container instead" in heard.status
-        assert "runs without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in heard.status
+        assert host_log.stdout.encode() == capture("02")
+        assert "the prompt goes by an init container instead" in host_log.status
+        assert "runs without ANTHROPIC_CUSTOM_HEADERS, PAPERCLIP_API_KEY" in host_log.status
         assert all("canary" not in str(job) for job in home.jobs)
         assert list(home.fake.store.list(JOBS)) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "family"),
+    ("message", "family"),
     [
         ('secrets "x" is forbidden: exceeded quota: few, requested: secrets=1', "transient_upstream"),
         ('admission webhook "policy" denied the request: no Secrets by hand', None),
     ],
 )
 async def test_secret_refused_by_quota_or_policy_fails_the_run(
-    tmp_path: Path, words: str, family: str | None
+    tmp_path: Path, message: str, family: str | None
 ) -> None:
     async with home_cluster(tmp_path) as home:
-        home.fake.faults.refuse("create", "secrets", 403, times=1, message=words)
+        home.fake.faults.refuse("create", "secrets", 403, times=1, message=message)
         result, _ = await home.run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
         assert result.error_family == family

@@ -1,4 +1,4 @@
-"""How a second agent is held back while calls fail, meet each other or are cut off, on virtual time."""
+"""No second agent starts while calls of the start gate fail, overlap or are cut off. On virtual time."""
 
 import asyncio
 import base64
@@ -37,11 +37,11 @@ async def test_gate_is_closed_once_the_server_answers_again(
 
         async with asyncio.TaskGroup() as group:
             group.create_task(look_later())
-            result, heard = await disturbed(fake, run, cut_off)
+            result, host_log = await disturbed(fake, run, cut_off)
         assert seen == {"secrets": [], "job": 0}
         assert result.error_code is None
-        assert heard.status.count("Kubernetes may start a second Pod of this Job") == 2
-        assert "the call is repeated until it succeeds" in heard.status
+        assert host_log.status.count("Kubernetes may start a second Pod of this Job") == 2
+        assert "the call is repeated until it succeeds" in host_log.status
 
 
 @pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])
@@ -49,8 +49,8 @@ async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: P
     async with one_host(tmp_path, HALVES) as (fake, run):
         action, kind = verb.split()
         fake.faults.denied.add((action, kind))
-        _, heard = await disturbed(fake, run, release_pod)
-        assert heard.status.count("grant the adapter this right") == 1
+        _, host_log = await disturbed(fake, run, release_pod)
+        assert host_log.status.count("grant the adapter this right") == 1
         assert fake.calls.count(action, kind) <= 3
 
 
@@ -67,7 +67,7 @@ async def test_only_pod_named_by_an_earlier_host_is_kept(tmp_path: Path) -> None
 
 
 async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None:
-    """The Secret's deletion is slow, and the queue takes the Job back in the same moment."""
+    """The deletion of the Secret is slow, and the queue suspends the Job at the same moment."""
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
     def life(_pod: object) -> Life:
@@ -93,9 +93,9 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
             await asyncio.sleep(100)
             assert len(list(fake.store.list(SECRETS))) == 1
             change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
-        result, heard = running.result()
+        result, host_log = running.result()
         assert result.error_code is None, result.error_message
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
         await host.adapter.shutdown()
 
 
@@ -129,5 +129,5 @@ async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) ->
 async def test_run_without_a_secret_gets_no_secret_warnings(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):
         fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
-        _, heard = await disturbed(fake, run, delete_pod)
-        assert "delete secret" not in heard.status
+        _, host_log = await disturbed(fake, run, delete_pod)
+        assert "delete secret" not in host_log.status

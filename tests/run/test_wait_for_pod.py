@@ -1,4 +1,4 @@
-"""What holds a Pod up and then lets it go, on virtual time: it costs time, never the run (PEERS b.3)."""
+"""Temporary obstacles before a Pod's start, on virtual time: they delay the run and do not end it."""
 
 import asyncio
 from collections.abc import Callable
@@ -47,12 +47,12 @@ async def test_delay_within_its_own_budget_is_tolerated(
     tmp_path: Path, waits: list[tuple[float, str, str]]
 ) -> None:
     async with one_host(tmp_path, held_up(*waits)) as (_, run):
-        result, heard = await run()
+        result, host_log = await run()
         assert result.error_message is None
-        assert heard.stdout.encode() == WHOLE
+        assert host_log.stdout.encode() == WHOLE
         for _, reason, message in waits:
-            assert reason in heard.status
-            assert message in heard.status
+            assert reason in host_log.status
+            assert message in host_log.status
 
 
 async def test_run_waits_for_a_node(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ async def test_run_waits_for_a_node(tmp_path: Path) -> None:
             await asyncio.sleep(100)
             assert not the_pod(fake)["spec"].get("nodeName")
             change(fake, PODS, bind)
-        result, heard = going.result()
+        result, host_log = going.result()
         assert result.error_message is None
-        assert heard.status.count("Insufficient cpu") >= 1
-        assert "FailedScheduling" in heard.status
+        assert host_log.status.count("Insufficient cpu") >= 1
+        assert "FailedScheduling" in host_log.status
 
 
 async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> None:
@@ -80,33 +80,33 @@ async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> Non
             await asyncio.sleep(3600)
             assert list(fake.store.list(PODS)) == []
             change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
-        result, heard = going.result()
+        result, host_log = going.result()
         assert result.error_message is None
-        assert "the Job is suspended; its queue will admit it" in heard.status
+        assert "the Job is suspended; its queue will admit it" in host_log.status
 
 
 async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) -> None:
-    words = "Multi-Attach error for volume: it is attached elsewhere"
+    message = "Multi-Attach error for volume: it is attached elsewhere"
     async with one_host(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
             going = group.create_task(run(config={"imagePullTimeoutSec": 90}))
             await asyncio.sleep(5)
-            Events(fake.store).record(the_pod(fake), "Warning", "FailedAttachVolume", words)
-        result, heard = going.result()
+            Events(fake.store).record(the_pod(fake), "Warning", "FailedAttachVolume", message)
+        result, host_log = going.result()
         assert result.error_code == "k8s_pod_schedule_failed"
-        assert f"FailedAttachVolume: {words}" in heard.status
-        assert words in (result.error_message or "")
+        assert f"FailedAttachVolume: {message}" in host_log.status
+        assert message in (result.error_message or "")
         assert "imagePullTimeoutSec is 90" in (result.error_message or "")
         assert jobs_of(fake) == 0
 
 
 async def test_output_of_an_agent_that_failed_early_is_delivered(tmp_path: Path) -> None:
-    """It was over within a moment; that is no scheduling failure."""
+    """The agent failed within a moment, which is not a scheduling failure."""
     quick = Life(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
     async with one_host(tmp_path, quick) as (_, run):
-        result, heard = await run()
+        result, host_log = await run()
         assert result.error_code == "claude_no_result"
-        assert heard.stdout == "claude: no such model\n"
+        assert host_log.stdout == "claude: no such model\n"
         assert "Claude exited with code 1: claude: no such model" in (result.error_message or "")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.in_memory_runs import PARTIAL, WHOLE
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
@@ -14,11 +14,11 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 SLOW = Life(output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=12.0)
-"""Works on for twelve seconds after SIGTERM."""
+"""Runs for another twelve seconds after SIGTERM."""
 
 
 LATE = 20.0
-"""Seconds from the beginning of a run until something happens to it."""
+"""Seconds from the start of a run to the disruption."""
 
 
 Object = dict[str, Any]
@@ -64,13 +64,13 @@ def taint(fake: FakeCluster) -> None:
 
 async def disturbed(
     fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = LATE, **more: Any
-) -> tuple[ExecutionResult, Heard]:
-    """One run to which that happens."""
+) -> tuple[ExecutionResult, HostLog]:
+    """One run, disrupted by `act` after that many seconds."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run(**more))
         await asyncio.sleep(after)
         act(fake)
-    told: tuple[ExecutionResult, Heard] = running.result()
+    told: tuple[ExecutionResult, HostLog] = running.result()
     return told
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.in_memory_runs import GOOD
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
@@ -16,7 +16,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 class HomeCluster:
-    """A cluster in memory with a home pod, whose volume is a folder here."""
+    """A cluster in memory with a home pod whose volume is a local folder."""
 
     def __init__(self, fake: FakeCluster, volume: Path) -> None:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
@@ -36,12 +36,12 @@ class HomeCluster:
             PODS, {"metadata": {"name": "home-0", "namespace": NAMESPACE}, "spec": spec, "status": {}}
         )
 
-    async def run(self, **more: Any) -> tuple[ExecutionResult, Heard]:
-        heard = Heard()
+    async def run(self, **more: Any) -> tuple[ExecutionResult, HostLog]:
+        host_log = HostLog()
 
         async def on_log(stream: str, text: str) -> None:
             self.jobs += [job for job in self.fake.store.list(JOBS) if job not in self.jobs]
-            await heard.on_log(stream, text)
+            await host_log.on_log(stream, text)
 
         ctx = {
             "runId": "run-1",
@@ -52,7 +52,7 @@ class HomeCluster:
             "onLog": on_log,
             **more,
         }
-        return await self.adapter.execute(ctx), heard
+        return await self.adapter.execute(ctx), host_log
 
     @property
     def staged(self) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from tests.support.fake_cluster import FakeCluster, HostLine
-from tests.support.runs import Heard
+from tests.support.runs import HostLog
 from tests.support.traced_cluster import Doorway, Heed, Moment
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -34,18 +34,18 @@ class Host:
         door = cast("Cluster", self.door)
         self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
 
-    async def run(self, heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
-        heard = heard or Heard()
+    async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
+        host_log = host_log or HostLog()
         config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
         ctx = {
             "runId": "run-1",
             "agent": {"id": "agent-1", "companyId": "co"},
             "config": config,
             "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Do it."},
-            "onLog": heard.on_log,
+            "onLog": host_log.on_log,
             **more,
         }
-        return await self.adapter.execute(ctx), heard
+        return await self.adapter.execute(ctx), host_log
 
     def vanish(self) -> None:
         """Cut the connection to the API server; the host assumes that its runs continue."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host
-from tests.support.runs import Heard, capture
+from tests.support.runs import HostLog, capture
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS
@@ -27,30 +27,30 @@ UNKNOWN_SESSION = (
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
 
-Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, Heard]]]
+Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
 
 
 @asynccontextmanager
 async def one_host(
     folder: Path, life: Life | Callable[[Any], Life]
 ) -> AsyncIterator[tuple[FakeCluster, Run]]:
-    """A cluster whose Pods live like that, and a way to run an agent on it."""
+    """A cluster whose Pods have this life, and a function that runs an agent on it."""
     async with FakeCluster.start(folder, life) as fake:
         adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
 
-        async def run(heard: Heard | None = None, **more: Any) -> tuple[ExecutionResult, Heard]:
-            heard = heard or Heard()
+        async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
+            host_log = host_log or HostLog()
             config = {"kubeconfig": "fake", "image": "x", **more.pop("config", {})}
             ctx = {
                 "runId": "run-1",
                 "agent": {"id": "agent-1", "companyId": "co"},
                 "config": config,
                 "context": {"taskId": "task-1"},
-                "onLog": heard.on_log,
-                "onSpawn": heard.on_spawn,
+                "onLog": host_log.on_log,
+                "onSpawn": host_log.on_spawn,
                 **more,
             }
-            return await adapter.execute(ctx), heard
+            return await adapter.execute(ctx), host_log
 
         try:
             yield fake, run
@@ -76,7 +76,7 @@ async def two_hosts(
             await two.adapter.shutdown()
 
 
-def assert_whole(result: ExecutionResult, heard: Heard) -> None:
+def assert_whole(result: ExecutionResult, host_log: HostLog) -> None:
     assert result.error_message is None
-    assert heard.stdout.encode() == WHOLE
+    assert host_log.stdout.encode() == WHOLE
     assert result.session_id is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.programs import as_admin
-from tests.support.runs import Heard, Site
+from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.cluster.labels import JOB_NAME_LABEL
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -35,10 +35,10 @@ STEP = 0.2
 """Seconds between two stamps."""
 
 
-async def wait_for_output(heard: Heard, text: str, within: float = 60.0) -> None:
+async def wait_for_output(host_log: HostLog, text: str, within: float = 60.0) -> None:
     """Wait until the host has received this text, at most `within` seconds."""
     async with asyncio.timeout(within):
-        while text not in heard.stdout + heard.status:  # noqa: ASYNC110  # a host's callback sets no event
+        while text not in host_log.stdout + host_log.status:  # noqa: ASYNC110  # a host's callback sets no event
             await asyncio.sleep(0.1)
 
 
@@ -91,15 +91,15 @@ class Stamps:
 
 Disruption = Callable[[str, str], Awaitable[None]]
 """Does something to (Pod, Job)."""
-Moment = Callable[[Heard], Awaitable[None]]
+Moment = Callable[[HostLog], Awaitable[None]]
 """Waits for a point in the run."""
 
 
 def after_output(text: str, seconds: float = 0.0) -> Moment:
     """The point `seconds` after this text was received."""
 
-    async def wait(heard: Heard) -> None:
-        await wait_for_output(heard, text)
+    async def wait(host_log: HostLog) -> None:
+        await wait_for_output(host_log, text)
         await asyncio.sleep(seconds)
 
     return wait
@@ -123,19 +123,19 @@ async def disrupt(
     *,
     config: Mapping[str, Any] | None = None,
     first: Mapping[str, Any] | None = None,
-) -> tuple[ExecutionResult, Heard]:
+) -> tuple[ExecutionResult, HostLog]:
     """Disrupt one run, then run the same agent again, which must succeed. Returns the first run's result.
 
     `config` applies to both runs, `first` to the first one only.
     """
     config = dict(config or {})
-    heard, identity = Heard(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
+    host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     async with asyncio.TaskGroup() as group:
         script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, TICKS * STEP)}
         settings = {**config, **(first or {})}
-        running = group.create_task(real.run(script, heard=heard, agent=identity, config=settings))
-        await moment(heard)
-        job = heard.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
+        running = group.create_task(real.run(script, host_log=host_log, agent=identity, config=settings))
+        await moment(host_log)
+        job = host_log.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
         await disruption(await _pod_of(job), job)
     result, _ = running.result()
     again, output = await real.run(
@@ -143,7 +143,7 @@ async def disrupt(
     )
     assert again.error_code is None, (again.error_message, output.status)
     assert await real.leftovers(agent=identity["id"]) == []
-    return result, heard
+    return result, host_log
 
 
 async def _pod_of(job: str) -> str:

@@ -42,7 +42,7 @@ def sidecar(name: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Heard:
+class HostLog:
     """Everything that a host received of one run."""
 
     chunks: list[tuple[str, str]] = field(default_factory=list)
@@ -92,10 +92,10 @@ class Site:
     """Number of a capture → the value of CLAUDE_CAPTURE for the stand-in of this cluster."""
 
     async def run(
-        self, env: Mapping[str, str] | None = None, *, heard: Heard | None = None, **more: Any
-    ) -> tuple[ExecutionResult, Heard]:
+        self, env: Mapping[str, str] | None = None, *, host_log: HostLog | None = None, **more: Any
+    ) -> tuple[ExecutionResult, HostLog]:
         """One run of a stand-in agent, controlled by its env; `config` in `more` extends the site's."""
-        heard = heard or Heard()
+        host_log = host_log or HostLog()
         config = {**self.config, **SMALL, "env": dict(env or {}), **more.pop("config", {})}
         ctx = {
             "runId": str(uuid.uuid4()),
@@ -103,12 +103,12 @@ class Site:
             "config": config,
             "context": {"taskId": "task-1", "paperclipTaskMarkdown": "Say hello."},
             "authToken": "canary-auth-token",
-            "onLog": heard.on_log,
-            "onMeta": heard.on_meta,
-            "onSpawn": heard.on_spawn,
+            "onLog": host_log.on_log,
+            "onMeta": host_log.on_meta,
+            "onSpawn": host_log.on_spawn,
             **more,
         }
-        return await self.adapter.execute(ctx), heard
+        return await self.adapter.execute(ctx), host_log
 
     async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
         """The adapter's objects that still exist; waits at most `within` seconds for their deletion.

@@ -1,4 +1,4 @@
-"""The prompt bundle on a real file system: written once, whole, and never through a link of an agent."""
+"""The prompt bundle on a real file system: written once, completely, and never through a link."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ def wanted(volume: Path | None, *entries: dict[str, Any], instructions: Path | s
 
 
 def here(packed: Packed, volume: Path) -> Path:
-    """The bundle's folder on this side of the volume."""
+    """The bundle's folder in the local file system."""
     assert packed.root is not None
     return volume / packed.root.removeprefix("/paperclip/")
 

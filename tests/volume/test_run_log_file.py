@@ -1,4 +1,4 @@
-"""The run log on the shared volume: read for gaps, removed in time, and no way out of the volume."""
+"""The run log on the shared volume: read to fill gaps, removed in time, never read outside the volume."""
 
 import os
 from datetime import timedelta

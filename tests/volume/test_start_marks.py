@@ -1,4 +1,4 @@
-"""The start of a Pod as the shared volume tells it: one look for all, nothing left, no link followed."""
+"""Start marks on the shared volume: one poll for all runs, marks are removed, no link is followed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from paperclip_claude_k8s.plan.run_plan import START_MARKS
 from paperclip_claude_k8s.volume.start_marks import StartMarks
 
 HANGING = 30.0
-"""Seconds that keep a test from hanging."""
+"""Time limit in seconds for a test."""
 
 
 @pytest.fixture

@@ -26,8 +26,6 @@ from paperclip_claude_k8s.run.holder_annotations import holder_annotations
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_equal
 
-"""Statuses of a patch whose `test` failed: the Job was changed since it was listed."""
-
 
 async def adopt(
     job: JobSnapshot, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
@@ -51,7 +49,7 @@ async def adopt(
     try:
         return await call("patch job", lambda: ports.cluster.patch_job(job.ref, patch))
     except ClusterError as error:
-        if error.conflict or error.invalid:
+        if error.conflict or error.invalid:  # the `test` failed: the Job was changed since it was listed
             return None
         raise RunFailure(failures.adoption_failed(job.ref.name, error)) from None
 

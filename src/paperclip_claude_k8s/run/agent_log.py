@@ -68,7 +68,6 @@ class AgentLog:
         self._volume = volume
         self._run_log = annotations.get(RUN_LOG_ANNOTATION)
         self._pod_uid: str | None = None
-        self._narrator = narrator
         self._sink = _Sink(narrator, ports.journal, ports.reader())
         self._ended = asyncio.get_running_loop().create_future()
         self._follower: Follower | None = None
@@ -84,18 +83,16 @@ class AgentLog:
         `start_announced`: `container_started` will be called once it has started.
         """
         self._pod_uid = pod.uid
-        origin = SourceInfo(
+        info = SourceInfo(
             nonce=self._nonce,
-            expected_totals=self._expected,
-            container_id=self._container,
+            expected_totals=self._expected_totals,
+            container_id=self._container_id,
             relay_file=run_log_of(self._volume, self._run_log, pod.uid),
             started=self._job_watch.known.agent_began,
             start_announced=start_announced,
         )
         source = ClusterLog(self._ports.cluster, pod, events or StreamEvents())
-        follower = self._follower = Follower(
-            source, self._sink, origin, rate_limiter=self._ports.rate_limiter
-        )
+        follower = self._follower = Follower(source, self._sink, info, rate_limiter=self._ports.rate_limiter)
         self.report = await follower.run(self._ended)
 
     def container_started(self) -> None:
@@ -111,8 +108,8 @@ class AgentLog:
         if relay_file is None:
             return
         self._set_ended()
-        origin = SourceInfo(nonce=self._nonce, relay_file=relay_file)
-        follower = Follower(NoLog(), self._sink, origin, rate_limiter=self._ports.rate_limiter)
+        info = SourceInfo(nonce=self._nonce, relay_file=relay_file)
+        follower = Follower(NoLog(), self._sink, info, rate_limiter=self._ports.rate_limiter)
         self.report = await follower.run(self._ended)
 
     def container_ended(self, terminated: Terminated | None) -> None:
@@ -136,11 +133,11 @@ class AgentLog:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    def _expected(self) -> Totals | None:
+    def _expected_totals(self) -> Totals | None:
         relay = self.summary
         return None if relay is None else Totals(relay.bytes, relay.lines, relay.sha256 or "", relay.copied)
 
-    def _container(self) -> str | None:
+    def _container_id(self) -> str | None:
         pod = self._job_watch.known.pod
         agent = pod.agent if pod is not None else None
         return (agent.container_id or None) if agent is not None else None
