@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.programs import as_admin
 from tests.support.real_cluster import MOMENTS, Stamps, disrupt
-from tests.support.runs import Heard, Site
+from tests.support.runs import HostLog, Site
 
 pytestmark = pytest.mark.real
 QUEUED = {"queueName": "agents", "resources.requests.cpu": "1500m"}
@@ -79,9 +79,9 @@ async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
     real: Site, act: Any, words: str, when: str
 ) -> None:
     stamps = Stamps.fresh()
-    result, heard = await disrupt(real, act, MOMENTS[when], stamps, config=QUEUED)
+    result, host_log = await disrupt(real, act, MOMENTS[when], stamps, config=QUEUED)
     stamps.assert_one_at_a_time(2)
-    assert result.error_code == "k8s_pod_disrupted", (result.error_message, heard.status)
+    assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert result.error_family == "transient_upstream"
     assert "JobSuspended" in (result.error_message or "")
     assert words in (result.error_message or "")
@@ -89,14 +89,14 @@ async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
 
 async def test_held_queue_delays_the_run(real: Site) -> None:
     await stop_policy("Hold")
-    heard = Heard()
+    host_log = HostLog()
     async with asyncio.TaskGroup() as group:
         script = {
             "CLAUDE_SCRIPT": 'echo \'{"type":"result","subtype":"success","is_error":false,"result":"ok"}\''
         }
-        running = group.create_task(real.run(script, heard=heard, config=QUEUED))
+        running = group.create_task(real.run(script, host_log=host_log, config=QUEUED))
         await asyncio.sleep(8)
         assert not running.done()
         await stop_policy("None")
     result, _ = running.result()
-    assert result.error_code is None, (result.error_message, heard.status)
+    assert result.error_code is None, (result.error_message, host_log.status)
