@@ -31,7 +31,7 @@ Interval = Annotated[float, typer.Option("--poll-interval", help="Seconds betwee
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", help="Seconds to wait; the Job outlasts that. 600, or no limit with --poll-schedule."
+        "--timeout", help="Seconds to wait; the Job outlasts that. Default: 600; none with --poll-schedule."
     ),
 ]
 PollSchedule = Annotated[

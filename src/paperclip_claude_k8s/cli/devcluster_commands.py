@@ -46,14 +46,8 @@ def up(claude: Path | None) -> int:
             )
         asyncio.run(_wait_until(up=True))
     if running_devcluster(os.environ) is None:
-        return print_answer(
-            {
-                "status": "failed",
-                "error": "not_up",
-                "detail": f"the development cluster did not start; see {folder / 'log'}",
-            },
-            FAILED,
-        )
+        detail = f"the development cluster did not start; see {folder / 'log'}"
+        return print_answer({"status": "failed", "error": "not_up", "detail": detail}, FAILED)
     return print_answer(_up_answer(folder), DONE)
 
 
@@ -65,14 +59,8 @@ def down() -> int:
             os.kill(_pid(folder), signal.SIGTERM)
         asyncio.run(_wait_until(up=False))
     if is_locked(folder / "lock"):
-        return print_answer(
-            {
-                "status": "failed",
-                "error": "not_down",
-                "detail": f"the development cluster does not stop; its pid is in {folder}",
-            },
-            FAILED,
-        )
+        detail = f"the development cluster does not stop; its pid is in {folder}"
+        return print_answer({"status": "failed", "error": "not_down", "detail": detail}, FAILED)
     return print_answer({"status": "down"}, DONE)
 
 
