@@ -8,7 +8,7 @@ created it: an orphaned one is adopted where that is allowed, and otherwise bloc
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paperclip_claude_k8s import failures
@@ -86,17 +86,16 @@ async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator:
     return await _Guard(plan, slot_lock, ports, narrator).claim()
 
 
+@dataclass(slots=True)
 class _Guard:
-    def __init__(self, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> None:
-        self._plan = plan
-        self._slot_lock = slot_lock
-        self._ports = ports
-        self._narrator = narrator
-        self._loop = asyncio.get_running_loop()
-        self._waiting_for = ""
-        self._waited: dict[str, float] = {}
-        """Seconds waited so far for each kind of obstacle; each has its own limit."""
-        self._listed_at = self._loop.time()
+    plan: RunPlan
+    slot_lock: SlotLock
+    ports: Ports
+    narrator: Narrator
+    _waiting_for: str = ""
+    _waited: dict[str, float] = field(default_factory=dict)
+    """Seconds waited so far for each kind of obstacle; each has its own limit."""
+    _listed_at: float = 0.0
 
     async def claim(self) -> Claim:
         while True:
@@ -109,29 +108,29 @@ class _Guard:
         """The claim that the verdict allows; None: list again after a pause."""
         match verdict:
             case Free(unclaimed):
-                return Fresh(await skip_unclaimed(unclaimed, self._plan, self._ports, self._narrator))
+                return Fresh(await skip_unclaimed(unclaimed, self.plan, self.ports, self.narrator))
             case Adopt(job, own):
-                ours = await adopt(job, self._plan, self._slot_lock, self._ports, self._narrator)
+                ours = await adopt(job, self.plan, self.slot_lock, self.ports, self.narrator)
                 return None if ours is None else Adopted(ours, own, job.labels.get(RUN_LABEL))
             case Blocked(failure):
                 clears = failures.slot_may_clear(failure)
-                await self._wait("run", failure, self._plan.config.concurrency_wait_sec if clears else 0.0)
+                await self._wait("run", failure, self.plan.config.concurrency_wait_sec if clears else 0.0)
                 return None
             case PodsRemaining(pods):
                 names = ", ".join(pod.name for pod in pods)
-                await self._wait("Pods", failures.pods_remain(names), self._plan.config.terminating_wait_sec)
+                await self._wait("Pods", failures.pods_remain(names), self.plan.config.terminating_wait_sec)
                 return None
 
     async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
         """Count the time for this obstacle, and report it once. Raises RunFailure after `limit` seconds."""
-        now, new = self._loop.time(), obstacle not in self._waited
+        now, new = asyncio.get_running_loop().time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last
         self._listed_at, self._waiting_for = now, obstacle
         if waited >= limit:
             raise RunFailure(failure)
         if new:
-            await self._narrator.status(f"Waiting up to {limit:g}s for the slot: {failure.message}")
+            await self.narrator.status(f"Waiting up to {limit:g}s for the slot: {failure.message}")
 
     async def _judge(self) -> SlotVerdict:
         """Judge quorum lists of the agent's Jobs and Pods. A failed list is an error, never a free slot.
@@ -139,8 +138,8 @@ class _Guard:
         The Pods are listed after the Jobs: a Pod whose Job was created in between then counts as a stranger
         that still runs, and the guard lists again.
         """
-        plan, ports = self._plan, self._ports
-        call = Retrier(ports.settings.timings, self._narrator)
+        plan, ports = self.plan, self.ports
+        call = Retrier(ports.settings.timings, self.narrator)
         selector = plan.identity.selector
         try:
             jobs = (await call("list jobs", lambda: ports.cluster.list_jobs(plan.namespace, selector))).items
@@ -148,7 +147,7 @@ class _Guard:
         except ClusterError as error:
             raise RunFailure(failures.guard_unreachable(error)) from None
         owned = jobs_with_live_holder(jobs, ports)
-        kept = await delete_never_started(jobs, owned, ports, self._narrator)
+        kept = await delete_never_started(jobs, owned, ports, self.narrator)
         detached = detached_jobs(kept, plan.identity)
         return judge_slot(kept, _claimant(plan), owned, detached, pods)
 

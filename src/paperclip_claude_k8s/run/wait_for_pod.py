@@ -102,7 +102,7 @@ async def wait_for_pod(  # noqa: PLR0913  # what a wait depends on
 
     `reattached`: an earlier host process created the Job.
     """
-    waiting = _Waiting(job_watch, config, ports, narrator, reattached=reattached, reopen=reopen)
+    waiting = _Waiting(job_watch, config, ports, narrator, reattached, reopen)
     result = await waiting.until_started()
     if reattached and isinstance(result, NotStarted):
         return NotStarted(failures.as_adopted(result.failure))
@@ -136,40 +136,37 @@ async def _was_read(job_watch: JobWatch, ports: Ports) -> bool:
     return False
 
 
+@dataclass(slots=True)
 class _Waiting:
-    def __init__(  # noqa: PLR0913  # what a wait depends on
-        self,
-        job_watch: JobWatch,
-        config: AdapterConfig,
-        ports: Ports,
-        narrator: Narrator,
-        *,
-        reattached: bool,
-        reopen: Reopen,
-    ) -> None:
-        self._job_watch = job_watch
-        self._ports = ports
-        self._narrator = narrator
-        self._reattached = reattached
-        self._reopen = reopen
-        self._budgets = _Budgets.of(config)
-        self._limits = self._budgets.limits
-        self._last_status = ""
-        self._reported_events: set[tuple[str, str]] = set()
-        self._loop = asyncio.get_running_loop()
-        self._events_pause = ports.settings.timings.events_after
-        self._events_due = self._loop.time() + self._events_pause
+    """One wait for a container's start. Times are those of the event loop's clock."""
+
+    job_watch: JobWatch
+    config: AdapterConfig
+    ports: Ports
+    narrator: Narrator
+    reattached: bool
+    reopen: Reopen
+    _budgets: _Budgets = field(init=False)
+    _last_status: str = ""
+    _reported_events: set[tuple[str, str]] = field(default_factory=set)
+    _events_pause: float = field(init=False)
+    _events_due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._budgets = _Budgets.of(self.config)
+        self._events_pause = self.ports.settings.timings.events_after
+        self._events_due = _now() + self._events_pause
 
     async def until_started(self) -> StartResult:
         while True:
             verdict = await self._judge_after_reads()
             if not isinstance(verdict, StillWaiting):
                 return verdict
-            known = self._job_watch.known
+            known = self.job_watch.known
             await self._narrate(known, verdict)
-            outdated = self._job_watch.unreachable_since is not None
-            self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, self._loop.time())
-            left = self._budgets.left(self._loop.time())
+            outdated = self.job_watch.unreachable_since is not None
+            self._budgets.switch_to(StartBudget.NONE if outdated else verdict.budget, _now())
+            left = self._budgets.left(_now())
             if left is not None and left <= 0 and (result := await self._on_budget_spent()) is not None:
                 return result
             await self._wait(None if left is None else max(left, READ_INTERVAL))
@@ -177,45 +174,45 @@ class _Waiting:
     async def _judge_after_reads(self) -> StartResult | StillWaiting:
         """Judge what is known. For a Job that finished without a known Pod, read Job and Pod first."""
         await self._reopen_gate()
-        settled = self._judge()
-        if isinstance(settled, FinishedWithoutPod):
-            if not await read_now(self._job_watch, self._ports.cluster):
+        judged = self._judge()
+        if isinstance(judged, FinishedWithoutPod):
+            if not await read_now(self.job_watch, self.ports.cluster):
                 return StillWaiting(
                     StartBudget.NONE, "the Job has finished, but its Pod could not be read yet"
                 )
-            settled = self._judge()
-        if not isinstance(settled, FinishedWithoutPod):
-            return settled
-        known = self._job_watch.known
+            judged = self._judge()
+        if not isinstance(judged, FinishedWithoutPod):
+            return judged
+        known = self.job_watch.known
         if known.pod is not None and not known.pod_gone:
             return StillWaiting(
                 StartBudget.START, f"the Job has finished, but its Pod {known.pod.name} has not ended"
             )
-        only = self._job_watch.pod_name or ""
-        return end_without_pod(settled.job, settled.condition, adopted=self._reattached, only_pod=only)
+        only = self.job_watch.pod_name or ""
+        return end_without_pod(judged.job, judged.condition, adopted=self.reattached, only_pod=only)
 
     async def _reopen_gate(self) -> None:
         """If a queue suspended the Job before the agent started: the next Pod may start it."""
-        known = self._job_watch.known
-        if known.pod_gone and queue_took_back(known) and never_began(known) and await self._reopen():
-            self._job_watch.await_another_pod()
+        known = self.job_watch.known
+        if known.pod_gone and queue_took_back(known) and never_began(known) and await self.reopen():
+            self.job_watch.await_another_pod()
 
     def _judge(self) -> StartResult | StillWaiting | FinishedWithoutPod:
-        job_watch, known = self._job_watch, self._job_watch.known
+        job_watch, known = self.job_watch, self.job_watch.known
         if job_watch.refused is not None:
             return NotStarted(failures.job_state_mismatch(job_watch.ref.name, str(job_watch.refused)))
         if known.job_gone:
             facts = f"job={job_watch.ref}, detected_via={known.seen_by}"
             return NotStarted(failures.job_deleted_externally(facts))
-        return _settled(judge_start(known), known)
+        return _start_result(judge_start(known), known)
 
     async def _wait(self, left: float | None) -> None:
         """Wait for a change, for the time to list Events, or for the end of the budget."""
-        until_events = max(self._events_due - self._loop.time(), 0.0)
+        until_events = max(self._events_due - _now(), 0.0)
         budget_first = left is not None and left < until_events
         try:
             async with asyncio.timeout(left if budget_first else until_events):
-                await self._job_watch.changed()
+                await self.job_watch.changed()
         except TimeoutError:
             if not budget_first:
                 await self._report_events()
@@ -224,17 +221,17 @@ class _Waiting:
         text = describe_pod(known.pod) if known.pod is not None else verdict.why
         if text != self._last_status:
             self._last_status = text
-            await self._narrator.status(text)
+            await self.narrator.status(text)
 
     async def _report_events(self) -> str:
         """Report each Event of Job and Pod once. Returns the newest warning, for the failure's message."""
         self._events_pause = min(self._events_pause * 2, EVENTS_CAP)
-        self._events_due = self._loop.time() + self._events_pause
-        known, newest = self._job_watch.known, ""
+        self._events_due = _now() + self._events_pause
+        known, newest = self.job_watch.known, ""
         # Once the Job has a Pod, only the Events of the Pod explain the delay.
-        about = known.pod.uid if known.pod is not None and not known.pod_gone else self._job_watch.ref.uid
+        about = known.pod.uid if known.pod is not None and not known.pod_gone else self.job_watch.ref.uid
         try:
-            events = await self._ports.cluster.list_events(self._job_watch.ref.namespace, about)
+            events = await self.ports.cluster.list_events(self.job_watch.ref.namespace, about)
         except ClusterError:
             return ""  # Events only explain the wait: without the right to read them the run goes on
         for event in notable_events(events):
@@ -242,12 +239,12 @@ class _Waiting:
             newest = line if event.kind == "Warning" else newest
             if (event.reason, event.message) not in self._reported_events:
                 self._reported_events.add((event.reason, event.message))
-                await self._narrator.status(line)
+                await self.narrator.status(line)
         return newest
 
     async def _on_budget_spent(self) -> StartResult | None:
         """Read Job and Pod once more and judge. None: the wait goes on, also if the read failed."""
-        if not await read_now(self._job_watch, self._ports.cluster):
+        if not await read_now(self.job_watch, self.ports.cluster):
             return None
         verdict = await self._judge_after_reads()
         if not isinstance(verdict, StillWaiting):
@@ -255,18 +252,18 @@ class _Waiting:
         if verdict.budget is not self._budgets.running:
             return None  # another kind of waiting goes on, with a budget of its own
         newest = await self._report_events()
-        limit = self._limits.get(verdict.budget)
+        limit = self._budgets.limits.get(verdict.budget)
         if limit is None:
             return None
-        disrupted = start_budget_spent(self._job_watch.known)
+        disrupted = start_budget_spent(self.job_watch.known)
         if disrupted is not None:
-            return _not_started(disrupted, self._job_watch.known)
+            return _not_started(disrupted, self.job_watch.known)
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"
         text = f"{why} (waited {limit:g}s, {verdict.budget} is {limit:g})"
         return NotStarted(failures.pod_schedule_failed(text, retryable=True))
 
 
-def _settled(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting | FinishedWithoutPod:
+def _start_result(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting | FinishedWithoutPod:
     match verdict:
         case AgentStarted(pod):
             return pod
@@ -281,3 +278,7 @@ def _settled(verdict: StartVerdict, known: Known) -> StartResult | StillWaiting 
 def _not_started(why: LostBeforeStart, known: Known) -> NotStarted:
     started = False if why.never_starts or never_began(known) else None
     return NotStarted(failures.pod_disrupted(why.pod, why.reason, why.details, started=started))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
