@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli_commands import claude_k8s
-from tests.support.ui_parser import told_by_javascript
+from tests.support.ui_parser import parsed_by_javascript
 
 from paperclip_claude_k8s import __version__, create_server_adapter
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
@@ -93,5 +93,5 @@ def test_ui_parser_of_the_package_is_the_tested_one(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     source = (tmp_path / "shim" / "ui-parser.cjs").read_text(encoding="utf-8")
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"hi"}]}}'
-    (entries,) = told_by_javascript([line], source)
+    (entries,) = parsed_by_javascript([line], source)
     assert entries == parse_stdout_line(line, entries[0]["ts"])

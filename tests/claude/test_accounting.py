@@ -24,9 +24,9 @@ def per_model(tokens: int, cost: float) -> dict[str, Any]:
 def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = None) -> dict[str, Any]:
     """A result with `turn` tokens of each kind in its main loop and `total` tokens of each kind so far."""
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    told = {"type": "result", "usage": dict.fromkeys(names, turn), "total_cost_usd": cost}
-    told["modelUsage"] = per_model(total, cost)
-    return told if since is None else told | {"model_usage_since_last_result": since}
+    event_fields = {"type": "result", "usage": dict.fromkeys(names, turn), "total_cost_usd": cost}
+    event_fields["modelUsage"] = per_model(total, cost)
+    return event_fields if since is None else event_fields | {"model_usage_since_last_result": since}
 
 
 def own(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsage:

@@ -50,8 +50,8 @@ def read(stdout: bytes, stderr: str = "") -> Transcript:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_facts_are_found(folder: str, name: str) -> None:
-    stdout, told = recorded(name, folder)
-    facts, transcript = told["facts"], read(stdout, told["stderr"])
+    stdout, sidecar = recorded(name, folder)
+    facts, transcript = sidecar["facts"], read(stdout, sidecar["stderr"])
     assert (transcript.result is None) is (facts["final_result"] is None)
     if facts["init_count"]:
         assert transcript.session_id == facts["session_ids"][0]
@@ -63,9 +63,9 @@ def test_capture_facts_are_found(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None:
-    stdout, told = recorded(name, folder)
-    facts, resumed = told["facts"], "--resume" in told["argv"]
-    own = read(stdout, told["stderr"]).reported_usage.for_run(resumed=resumed)
+    stdout, sidecar = recorded(name, folder)
+    facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
+    own = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
     if facts["final_result"] is None:
         assert (own.usage, own.cost_usd) == (None, None)
         return
@@ -86,11 +86,11 @@ def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_gives_the_recorded_wire_result(folder: str, name: str) -> None:
     """Session, cost and outcome of the result of a run with this output."""
-    stdout, told = recorded(name, folder)
-    facts, resumed = told["facts"], "--resume" in told["argv"]
-    transcript = read(stdout, told["stderr"])
+    stdout, sidecar = recorded(name, folder)
+    facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
+    transcript = read(stdout, sidecar["stderr"])
     seen = Observation(
-        Exited(Terminated(told["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
+        Exited(Terminated(sidecar["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
     )
     failure = classify_end(seen, OutcomeInputs(NOW, resumed=resumed))
     wire = build_result(failure, seen, ResultInputs(NOW, resumed=resumed)).to_wire()
@@ -103,11 +103,11 @@ def test_capture_gives_the_recorded_wire_result(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_capture_failure_is_classified(folder: str, name: str) -> None:
-    stdout, told = recorded(name, folder)
-    transcript, expected = read(stdout, told["stderr"]), told["facts"]["expected_class"]
+    stdout, sidecar = recorded(name, folder)
+    transcript, expected = read(stdout, sidecar["stderr"]), sidecar["facts"]["expected_class"]
     result = transcript.result
     if result is None:
-        session_in_use = "already in use" in told["stderr"]
+        session_in_use = "already in use" in sidecar["stderr"]
         assert bool(refused_session(transcript)) is session_in_use
         return
     assert is_success(result) is expected.startswith("ok")
@@ -117,8 +117,8 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_truncated_answer_is_not_an_empty_reply(folder: str, name: str) -> None:
-    stdout, told = recorded(name, folder)
-    transcript, expected = read(stdout), told["facts"]["expected_class"]
+    stdout, sidecar = recorded(name, folder)
+    transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")
     if expected == "result_lost_at_exit":
         assert transcript.result is None
@@ -126,6 +126,6 @@ def test_truncated_answer_is_not_an_empty_reply(folder: str, name: str) -> None:
 
 def test_weekly_limit_has_a_retry_time() -> None:
     stdout, _ = recorded("08k-429-subscription-weekly")
-    said = classify(read(stdout), NOW)
-    assert said.retry_at is not None
-    assert said.retry_at.tzinfo is not None
+    classified = classify(read(stdout), NOW)
+    assert classified.retry_at is not None
+    assert classified.retry_at.tzinfo is not None

@@ -39,9 +39,9 @@ def read(*lines: dict[str, Any] | str, stderr: str = "") -> Transcript:
     return reader.finish()
 
 
-def judged(told: Transcript, *, resumed: bool | None = None) -> Failure:
+def failure_of(transcript: Transcript, *, resumed: bool | None = None) -> Failure:
     failure = classify_end(
-        Observation(Exited(Terminated(1)), told, None, None, RunFacts("job", "ns")),
+        Observation(Exited(Terminated(1)), transcript, None, None, RunFacts("job", "ns")),
         OutcomeInputs(NOW, resumed=resumed),
     )
     assert failure is not None
@@ -112,10 +112,10 @@ REFUSED_AGAIN = [
 @pytest.mark.parametrize("text", REFUSED_AGAIN)
 @pytest.mark.parametrize("resumed", [True, False, None])
 def test_poisoned_session_is_given_up(text: str, resumed: bool | None) -> None:  # noqa: FBT001
-    failure = judged(failed(text, api_error_status=400), resumed=resumed)
+    failure = failure_of(failed(text, api_error_status=400), resumed=resumed)
     assert failure.code == "claude_poisoned_previous_message_id"
     assert failure.clear_session
-    assert judged(failed(text)).clear_session
+    assert failure_of(failed(text)).clear_session
 
 
 @pytest.mark.parametrize("text", REFUSED_AGAIN)
@@ -123,12 +123,12 @@ def test_quoted_refusal_does_not_give_the_session_up(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": text}]}
     answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
     tool = {"type": "user", "message": {"content": [{"type": "tool_result", "content": text}]}}
-    told = read(INIT, answer, tool, text, stderr=f"mcp-server: {text}\n{text}\n")
-    assert not judged(told, resumed=True).clear_session
-    told = read(
+    transcript = read(INIT, answer, tool, text, stderr=f"mcp-server: {text}\n{text}\n")
+    assert not failure_of(transcript, resumed=True).clear_session
+    transcript = read(
         INIT, answer, tool, {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
     )
-    assert judged(told, resumed=True).code == "claude_failed"
+    assert failure_of(transcript, resumed=True).code == "claude_failed"
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_quoted_refusal_does_not_give_the_session_up(text: str) -> None:
 def test_too_long_prompt_gives_up_only_a_resumed_session(
     result: dict[str, Any],
 ) -> None:
-    told = failed(**{"text": "", **result})
+    transcript = failed(**{"text": "", **result})
     for resumed in (True, False, None):
-        failure = judged(told, resumed=resumed)
+        failure = failure_of(transcript, resumed=resumed)
         assert failure.code == "claude_prompt_too_long"
         assert failure.clear_session is (resumed is True)
 
@@ -171,8 +171,8 @@ def test_unknown_session_is_found_in_stdout_stderr_and_errors(text: str) -> None
         "errors": [{"message": text}],
     }
     noted = "[debug] starting"
-    for told in (read(noted, f"\x1b[31m{text}\x1b[0m"), read(stderr=f"{noted}\n{text}\n"), read(error)):
-        failure = judged(told)
+    for transcript in (read(noted, f"\x1b[31m{text}\x1b[0m"), read(stderr=f"{noted}\n{text}\n"), read(error)):
+        failure = failure_of(transcript)
         assert failure.code == "session_unavailable"
         assert failure.clear_session
         assert text in failure.message
@@ -182,8 +182,8 @@ def test_unknown_session_is_found_in_stdout_stderr_and_errors(text: str) -> None
 def test_session_text_after_the_first_answer_is_ignored(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}]}
     answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
-    assert judged(read(INIT, answer, text, stderr=text)).code == "claude_truncated"
-    assert judged(read(INIT, stderr=f"mcp-server: {text}")).code != "session_unavailable"
+    assert failure_of(read(INIT, answer, text, stderr=text)).code == "claude_truncated"
+    assert failure_of(read(INIT, stderr=f"mcp-server: {text}")).code != "session_unavailable"
 
 
 TEXTS: list[tuple[str, Complaint]] = [
@@ -298,7 +298,7 @@ def test_known_text_rows_name_a_version_and_match_in_order() -> None:
     ],
 )
 def test_failure_without_text_has_a_message(result: dict[str, Any], message: str) -> None:
-    failure = judged(read(INIT, {"type": "result", "is_error": True, **result}))
+    failure = failure_of(read(INIT, {"type": "result", "is_error": True, **result}))
     assert failure.message.startswith(f"{message} — ")
 
 
@@ -312,6 +312,6 @@ def test_empty_reply_names_the_stop_reason() -> None:
         }
         return read(INIT, {"type": "assistant", "parent_tool_use_id": None, "message": message})
 
-    assert "(stop_reason: null, output_tokens: 0)" in judged(hollow(None)).message
-    assert "(stop_reason: end_turn, output_tokens: 0)" in judged(hollow("end_turn")).message
-    assert judged(hollow("end_turn")).code == "llm_api_error"
+    assert "(stop_reason: null, output_tokens: 0)" in failure_of(hollow(None)).message
+    assert "(stop_reason: end_turn, output_tokens: 0)" in failure_of(hollow("end_turn")).message
+    assert failure_of(hollow("end_turn")).code == "llm_api_error"

@@ -86,10 +86,10 @@ def is_final(events: list[Event]) -> bool:
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
-    stdout, told = recorded(name, folder)
+    stdout, sidecar = recorded(name, folder)
     reader = StreamReader()
     reader.feed(stdout)
-    assert reader.allowed_silence() == (None if told["facts"]["final_result"] is None else 0.0)
+    assert reader.allowed_silence() == (None if sidecar["facts"]["final_result"] is None else 0.0)
     assert reader.open_work.take_wake_up() is None
 
 
@@ -238,7 +238,7 @@ def test_latest_wake_up_counts_and_can_be_cancelled() -> None:
 
 
 def test_other_tools_and_texts_schedule_no_wake_up() -> None:
-    words = {"type": "text", "text": '{"type":"tool_use","name":"ScheduleWakeup"}'}
+    text_block = {"type": "text", "text": '{"type":"tool_use","name":"ScheduleWakeup"}'}
     nested = call("Bash") | {"input": {"type": "tool_use", "name": "ScheduleWakeup"}}
-    for block in (words, nested, call("CronCreate", cron="* * * * *")):
+    for block in (text_block, nested, call("CronCreate", cron="* * * * *")):
         assert read(INIT, answer(), answer(block)).open_work.take_wake_up() is None

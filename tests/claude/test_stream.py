@@ -101,7 +101,7 @@ INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "asked"
 SUCCESS = {"type": "result", "subtype": "success", "is_error": False, "session_id": "s", "result": "done"}
 
 
-def said(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
+def assistant(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
     body = {"id": message, "model": "took", "content": [{"type": "text", "text": text}], "usage": {}}
     return {"type": "assistant", "message": body, "parent_tool_use_id": None, "uuid": text, **more}
 
@@ -135,57 +135,66 @@ def test_dedup_filter_removes_any_overlap(data: st.DataObject) -> None:
 
 
 def test_dedup_filter_passes_plain_lines_and_events_of_one_message() -> None:
-    one, two = (json.dumps(said(text) | {"uuid": None}) for text in ("one", "two"))
+    one, two = (json.dumps(assistant(text) | {"uuid": None}) for text in ("one", "two"))
     sieve = LogLineDedupFilter()
     assert sieve.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
 
 
 def test_summary_is_the_last_message_if_it_ends_with_the_result() -> None:
-    told = read(INIT, said("First.", "m1"), said("Second.", "m2"), said("done", "m2"), SUCCESS)
-    assert told.summary == "Second.\n\ndone"
+    transcript = read(
+        INIT, assistant("First.", "m1"), assistant("Second.", "m2"), assistant("done", "m2"), SUCCESS
+    )
+    assert transcript.summary == "Second.\n\ndone"
 
 
 def test_summary_without_a_result_is_all_texts_of_the_main_agent() -> None:
-    told = read(INIT, said("One.", "m1"), said("hidden", "m2", parent_tool_use_id="t"), said("Two.", "m3"))
-    assert told.summary == "One.\n\nTwo."
+    transcript = read(
+        INIT,
+        assistant("One.", "m1"),
+        assistant("hidden", "m2", parent_tool_use_id="t"),
+        assistant("Two.", "m3"),
+    )
+    assert transcript.summary == "One.\n\nTwo."
 
 
 def test_retracted_messages_are_not_in_the_summary() -> None:
-    told = read(INIT, said("wrong", "m1"), said("right", "m2", supersedes=["wrong"]))
-    assert told.summary == "right"
+    transcript = read(INIT, assistant("wrong", "m1"), assistant("right", "m2", supersedes=["wrong"]))
+    assert transcript.summary == "right"
 
 
 def test_model_is_the_last_that_answered_and_a_change_is_reported() -> None:
     fallback = {"type": "system", "subtype": "model_fallback", "trigger": "overloaded"}
-    told = read(
-        INIT, fallback | {"original_model": "asked", "fallback_model": "took"}, said("Hello"), SUCCESS
+    transcript = read(
+        INIT, fallback | {"original_model": "asked", "fallback_model": "took"}, assistant("Hello"), SUCCESS
     )
-    assert told.model == "took"
-    assert any("took instead of asked (overloaded)" in warning for warning in told.warnings)
+    assert transcript.model == "took"
+    assert any("took instead of asked (overloaded)" in warning for warning in transcript.warnings)
 
 
 def test_session_id_of_a_failed_result_alone_is_ignored() -> None:
-    told = read(
+    transcript = read(
         {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "asked"}
     )
-    assert told.session_id is None
+    assert transcript.session_id is None
 
 
 def test_truncated_event_is_never_quoted_as_plain_text() -> None:
-    told = read(INIT, said("Hello"), '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m')
-    assert told.first_plain_line == ""
-    assert told.cut_short
+    transcript = read(
+        INIT, assistant("Hello"), '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m'
+    )
+    assert transcript.first_plain_line == ""
+    assert transcript.cut_short
 
 
 def test_memory_of_a_long_run_is_bounded() -> None:
     reader = StreamReader()
-    block = _line(said("x" * 100_000)).encode()
+    block = _line(assistant("x" * 100_000)).encode()
     for _ in range(300):
         reader.feed(block)
-    told = reader.finish()
-    assert len(told.summary) < 2_000_000
-    assert told.bytes == 300 * len(block)
-    assert len(told.excerpt) < 70_000
+    transcript = reader.finish()
+    assert len(transcript.summary) < 2_000_000
+    assert transcript.bytes == 300 * len(block)
+    assert len(transcript.excerpt) < 70_000
 
 
 MARKERS = (
@@ -207,7 +216,7 @@ def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
         "type": "user",
         "message": {"role": "user", "content": [{"type": "tool_result", "content": text}]},
     }
-    call = said(text)
+    call = assistant(text)
     call["message"]["content"].append(
         {"type": "tool_use", "name": "Bash", "input": {"error": text, "command": text}}
     )
@@ -219,8 +228,8 @@ def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
 
 def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
     failed = SUCCESS | {"is_error": True, "result": "Something else"}
-    told = read(INIT, said("\n".join(MARKERS)), failed)
-    assert classify(told, NOW).complaint is Complaint.OTHER
+    transcript = read(INIT, assistant("\n".join(MARKERS)), failed)
+    assert classify(transcript, NOW).complaint is Complaint.OTHER
 
 
 @pytest.mark.parametrize(
@@ -239,9 +248,9 @@ def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
 def test_failure_without_a_capture_is_classified_by_fields(
     result: dict[str, Any], error: str | None, complaint: Complaint
 ) -> None:
-    synthetic = [said("x", error=error)] if error else []
-    told = read(INIT, *synthetic, SUCCESS | {"is_error": True} | result)
-    assert classify(told, NOW).complaint is complaint
+    synthetic = [assistant("x", error=error)] if error else []
+    transcript = read(INIT, *synthetic, SUCCESS | {"is_error": True} | result)
+    assert classify(transcript, NOW).complaint is complaint
 
 
 @given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))

@@ -32,7 +32,7 @@ def of(kind: str, *blocks: Any, **fields: Any) -> str:
     return json.dumps({"type": kind, "message": {"content": list(blocks)}, **fields})
 
 
-def said(text: str) -> str:
+def assistant_line(text: str) -> str:
     return of("assistant", {"type": "text", "text": text})
 
 
@@ -59,7 +59,7 @@ RESULT = {
         ('{"type":"system","subtype":"init","model":"m","session_id":"s"}', ["session s · m"]),
         ('{"type":"system","subtype":"status","status":"compacting"}', ["· compacting the conversation"]),
         ('{"type":"system","subtype":"thinking_tokens"}', []),
-        (said("One.\nTwo.\n"), ["One.", "Two."]),
+        (assistant_line("One.\nTwo.\n"), ["One.", "Two."]),
         (of("assistant", {"type": "thinking", "thinking": "Hm."}), ["Hm."]),
         (of("user", {"type": "text", "text": "Go\non."}), ["» Go", "  on."]),
         (called({"command": "ls\n-l", "timeout": 5}), ["→ Bash command=ls -l, timeout=5"]),
@@ -97,7 +97,7 @@ def test_failures_are_red_and_results_green() -> None:
     assert format_line(returned("no", is_error=True), colour=True) == ["\x1b[31m← no\x1b[0m"]
     assert format_line(json.dumps(RESULT), colour=True)[0].startswith("\x1b[32mdone")
     assert format_line(json.dumps({**RESULT, "is_error": True}), colour=True)[0].startswith("\x1b[31mfailed")
-    assert format_line(said("as it is"), colour=True) == ["as it is"]
+    assert format_line(assistant_line("as it is"), colour=True) == ["as it is"]
 
 
 def test_deltas_are_not_shown() -> None:
@@ -112,9 +112,9 @@ def test_long_contents_are_abbreviated() -> None:
     [output] = plain(returned("word " * 100_000))
     assert len(output) <= len("← ") + MAX_OUTPUT_CHARS
     assert output.endswith("…")
-    lines = plain(said("line\n" * 100))
+    lines = plain(assistant_line("line\n" * 100))
     assert lines == ["line"] * MAX_LINES + [f"… {100 - MAX_LINES} more lines"]
-    assert len(plain(said("x" * 5000))[0]) == MAX_LINE_CHARS
+    assert len(plain(assistant_line("x" * 5000))[0]) == MAX_LINE_CHARS
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_control_sequences_are_neutralised(attack: str, *, colour: bool) -> None
     everywhere = [
         attack,
         f"[paperclip] {attack}",
-        said(attack),
+        assistant_line(attack),
         of("assistant", {"type": "thinking", "thinking": attack}),
         called({attack: attack}, name=f"n{attack}"),
         called({"nested": [attack]}),

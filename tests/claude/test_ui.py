@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli_events import recorded_lines
-from tests.support.ui_parser import TS, as_json, told_by_javascript
+from tests.support.ui_parser import TS, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 from paperclip_claude_k8s.claude.ui.table import TABLE
@@ -26,7 +26,7 @@ def entry(kind: str, text: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "text": text, **more}
 
 
-def told(line: str) -> list[dict[str, Any]]:
+def parsed(line: str) -> list[dict[str, Any]]:
     entries = parse_stdout_line(line, TS)
     assert all(one["ts"] == TS for one in entries)
     return [{key: value for key, value in one.items() if key != "ts"} for one in entries]
@@ -492,22 +492,22 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("line", "text"), LINES)
 def test_event_gives_one_system_line(line: str, text: str) -> None:
-    assert told(line) == [entry("system", text)]
+    assert parsed(line) == [entry("system", text)]
 
 
 @pytest.mark.parametrize("line", SILENT)
 def test_bookkeeping_event_gives_no_entry(line: str) -> None:
-    assert told(line) == []
+    assert parsed(line) == []
 
 
 @pytest.mark.parametrize(("line", "entries"), ENTRIES)
 def test_event_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> None:
-    assert told(line) == entries
+    assert parsed(line) == entries
 
 
 def test_every_known_event_has_an_example_with_javascript_parity() -> None:
     lines = [*(line for line, _ in LINES), *SILENT, *(line for line, _ in ENTRIES)]
-    for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
+    for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
         assert as_json(parse_stdout_line(line, TS)) == theirs
     seen = set()
     for line in lines:
@@ -518,18 +518,18 @@ def test_every_known_event_has_an_example_with_javascript_parity() -> None:
 
 
 def test_no_recorded_event_is_unknown() -> None:
-    texts = {str(one.get("text")) for _, line in recorded_lines() for one in told(line)}
+    texts = {str(one.get("text")) for _, line in recorded_lines() for one in parsed(line)}
     assert [text for text in texts if text.startswith("event ")] == []
 
 
 def test_long_contents_are_kept_whole() -> None:
     text = "0123456789abcdef\n" * 100_000
-    assert told(message("assistant", {"type": "text", "text": text})) == [entry("assistant", text)]
-    assert told(message("user", output(text))) == [result_of_tool(text)]
+    assert parsed(message("assistant", {"type": "text", "text": text})) == [entry("assistant", text)]
+    assert parsed(message("user", output(text))) == [result_of_tool(text)]
 
 
 def test_each_init_and_result_of_a_run_is_shown() -> None:
-    kinds = [one["kind"] for name, line in recorded_lines() if name.startswith("23a") for one in told(line)]
+    kinds = [one["kind"] for name, line in recorded_lines() if name.startswith("23a") for one in parsed(line)]
     assert kinds.count("init") == kinds.count("result") == 2
 
 
@@ -538,8 +538,8 @@ def test_truncated_line_shows_its_beginning() -> None:
     line = message("assistant", {"type": "text", "text": "word " * 30_000})
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + line.split('"text": "')[1]
     head, tail = line[: 60 * 1024 * 6 // 10], line[-16_000:]
-    [first] = told(head)
+    [first] = parsed(head)
     assert first["kind"] == "assistant"
     assert first["text"].startswith("word word ")
-    [last] = told(tail.replace('": "', '":"'))
+    [last] = parsed(tail.replace('": "', '":"'))
     assert last == entry("system", "a piece of a broken line (15,998 characters)")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.cli_events import ANY_LINE, recorded_lines
-from tests.support.ui_parser import TS, as_json, told_by_javascript
+from tests.support.ui_parser import TS, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
 
@@ -35,7 +35,7 @@ KINDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 OPTIONAL = {"toolUseId": str, "toolName": str, "delta": bool, "parentToolUseId": str}
 
 
-def told(line: str) -> list[dict[str, Any]]:
+def parsed(line: str) -> list[dict[str, Any]]:
     return parse_stdout_line(line, TS)
 
 
@@ -52,8 +52,8 @@ def assert_well_formed(entry: dict[str, Any]) -> None:
 
 def test_recorded_lines_have_parity() -> None:
     lines = [line for _, line in recorded_lines()]
-    for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
-        assert as_json(told(line)) == theirs
+    for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
+        assert as_json(parsed(line)) == theirs
 
 
 def test_truncated_recorded_lines_have_parity() -> None:
@@ -61,8 +61,8 @@ def test_truncated_recorded_lines_have_parity() -> None:
     lines = [line for _, line in recorded_lines() if len(line) < 100_000]
     cut = [line[: len(line) * part // 12] for line in lines for part in range(1, 12)]
     cut += [line[len(line) * part // 12 :] for line in lines for part in range(1, 12)]
-    for line, theirs in zip(cut, told_by_javascript(cut), strict=True):
-        ours = told(line)
+    for line, theirs in zip(cut, parsed_by_javascript(cut), strict=True):
+        ours = parsed(line)
         assert as_json(ours) == theirs
         assert all('"session_id"' not in str(entry.get("text")) or '"uuid"' not in line for entry in ours)
 
@@ -70,25 +70,25 @@ def test_truncated_recorded_lines_have_parity() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ANY_LINE, max_size=60))
 def test_any_line_has_parity(lines: list[str]) -> None:
-    for line, theirs in zip(lines, told_by_javascript(lines), strict=True):
-        assert as_json(told(line)) == theirs
+    for line, theirs in zip(lines, parsed_by_javascript(lines), strict=True):
+        assert as_json(parsed(line)) == theirs
 
 
 @given(ANY_LINE)
 def test_any_line_has_well_formed_entries(line: str) -> None:
-    for entry in told(line):
+    for entry in parsed(line):
         assert_well_formed(entry)
 
 
 def test_every_recorded_line_has_well_formed_entries() -> None:
     for _, line in recorded_lines():
-        for entry in told(line):
+        for entry in parsed(line):
             assert_well_formed(entry)
 
 
 def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
     for name, line in recorded_lines():
-        for entry in told(line):
+        for entry in parsed(line):
             texts = [value for value in entry.values() if isinstance(value, str)]
             assert not any(text.lstrip().startswith('{"type":') for text in texts), name
             assert line not in texts or not line.startswith("{"), name
@@ -126,7 +126,7 @@ def test_no_entry_of_a_recorded_run_holds_a_raw_event() -> None:
     ],
 )
 def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
-    assert as_json(told(line)) == told_by_javascript([line])[0]
+    assert as_json(parsed(line)) == parsed_by_javascript([line])[0]
 
 
 def test_javascript_parser_needs_no_removed_global() -> None:
@@ -136,9 +136,9 @@ def test_javascript_parser_needs_no_removed_global() -> None:
     assert [word for word in gone if word in source.replace("// ", "")] == []
     shadowed = "const fetch = undefined, URL = undefined, Buffer = undefined, process = undefined;"
     line = '{"type":"system","subtype":"status","status":"compacting"}'
-    assert told_by_javascript([line], shadowed + source) == [as_json(told(line))]
+    assert parsed_by_javascript([line], shadowed + source) == [as_json(parsed(line))]
 
 
 def test_javascript_parser_keeps_no_state() -> None:
     lines = [line for _, line in recorded_lines() if len(line) < 10_000][:200]
-    assert told_by_javascript([*lines, *lines])[len(lines) :] == told_by_javascript(lines)
+    assert parsed_by_javascript([*lines, *lines])[len(lines) :] == parsed_by_javascript(lines)

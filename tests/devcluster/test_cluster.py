@@ -47,8 +47,8 @@ async def ended(dev: DevCluster) -> dict[str, Any]:
             await moved.wait()
 
 
-async def shown(dev: DevCluster, *words: str) -> str:
-    return await kubectl(str(dev.kubeconfig), *words)
+async def shown(dev: DevCluster, *arguments: str) -> str:
+    return await kubectl(str(dev.kubeconfig), *arguments)
 
 
 async def test_request_without_the_token_is_refused(dev: DevCluster) -> None:
@@ -71,17 +71,17 @@ async def test_server_listens_on_loopback_and_kubeconfig_is_private(dev: DevClus
 
 
 async def test_cluster_leaves_nothing_behind(tmp_path: Path) -> None:
-    told = tmp_path / "pid"
+    pid_file = tmp_path / "pid"
     async with DevCluster.start() as cluster:
         folder = cluster.folder
         cluster.store.create(
-            JOBS, job("sleeper", f"echo $$ > {told}.new; mv {told}.new {told}; exec sleep 300")
+            JOBS, job("sleeper", f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 300")
         )
         async with asyncio.timeout(60):
-            while not told.exists():  # noqa: ASYNC110  # another process writes it
+            while not pid_file.exists():  # noqa: ASYNC110  # another process writes it
                 await asyncio.sleep(0.02)
     assert not folder.exists()
-    assert not (Path("/proc") / told.read_text(encoding="utf-8").strip()).exists()
+    assert not (Path("/proc") / pid_file.read_text(encoding="utf-8").strip()).exists()
 
 
 async def test_pod_environment_contains_nothing_of_this_process(dev: DevCluster) -> None:
@@ -129,9 +129,9 @@ async def test_job_past_its_deadline_fails_and_its_pod_is_deleted(dev: DevCluste
 
 
 async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> None:
-    held = job("held", "true")
-    held["spec"]["suspend"] = True
-    dev.store.create(JOBS, held)
+    suspended = job("held", "true")
+    suspended["spec"]["suspend"] = True
+    dev.store.create(JOBS, suspended)
     await asyncio.sleep(0.2)
     assert list(dev.store.list(PODS)) == []
 
@@ -181,14 +181,17 @@ def test_variable_references_are_expanded_like_kubernetes() -> None:
 
 
 async def post(dev: DevCluster, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    async with aiohttp.ClientSession() as session, session.post(f"{dev.server_url}{path}", json=body) as told:
-        return told.status, await told.json()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{dev.server_url}{path}", json=body) as answer,
+    ):
+        return answer.status, await answer.json()
 
 
 async def test_create_in_a_missing_namespace_is_refused(dev: DevCluster) -> None:
     body = job("lost", "true")
-    status, told = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
-    assert (status, told["message"]) == (404, 'namespaces "elsewhere" not found')
+    status, answer = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
+    assert (status, answer["message"]) == (404, 'namespaces "elsewhere" not found')
 
 
 @pytest.mark.parametrize(
@@ -199,9 +202,11 @@ async def test_access_review_checks_group_and_rights(
     dev: DevCluster, group: str, resource: str, *, allowed: bool
 ) -> None:
     dev.faults.denied.add(("get", "pods"))
-    asked = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
-    status, told = await post(dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": asked})
-    assert (status, told["status"]["allowed"]) == (201, allowed)
+    attributes = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
+    status, answer = await post(
+        dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": attributes}
+    )
+    assert (status, answer["status"]["allowed"]) == (201, allowed)
 
 
 async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevCluster) -> None:

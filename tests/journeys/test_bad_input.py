@@ -8,7 +8,7 @@ from tests.support.runs import Site
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "told"),
+    ("given", "code", "message"),
     [
         ({"runId": None}, "k8s_config_invalid", "ctx.runId"),
         ({"agent": {"id": "///"}}, "k8s_agent_id_invalid", "letter or digit"),
@@ -26,11 +26,11 @@ from tests.support.runs import Site
     ],
 )
 async def test_unusable_setting_is_named_with_the_next_step(
-    site: Site, given: dict[str, Any], code: str, told: str
+    site: Site, given: dict[str, Any], code: str, message: str
 ) -> None:
     result, _ = await site.run(**given)
     assert result.error_code == code
-    assert told in (result.error_message or "")
+    assert message in (result.error_message or "")
     assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
     assert await site.leftovers() == []
 

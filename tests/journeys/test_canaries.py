@@ -47,13 +47,13 @@ BROKEN_RESULT = json.dumps(
 HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
 
 
-def a_wish(script: str, **config: Any) -> dict[str, Any]:
+def a_context(script: str, **config: Any) -> dict[str, Any]:
     """The context of a run, with every canary in its place."""
     header = {"Authorization": f"Bearer {SEEDS['MCP header']}"}
     tools = {"version": 1, "bearerToken": SEEDS["runtime tools"], "mcpEndpoint": "http://127.0.0.1:3100/mcp"}
     server = {"name": "projects", "url": "http://127.0.0.1:3100/mcp", "token": SEEDS["host's MCP token"]}
     template_env = [{"name": "TEMPLATE_KEY", "value": SEEDS["pod template"]}]
-    asked = f"Use {SEEDS['prompt']} and, if that fails, {AUTH}."
+    prompt = f"Use {SEEDS['prompt']} and, if that fails, {AUTH}."
     return {
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
@@ -72,7 +72,7 @@ def a_wish(script: str, **config: Any) -> dict[str, Any]:
             "podTemplate": {"spec": {"containers": [{"name": "claude", "env": template_env}]}},
             **config,
         },
-        "context": {"taskId": "t", "paperclipTaskMarkdown": asked, "paperclipRuntimeTools": tools},
+        "context": {"taskId": "t", "paperclipTaskMarkdown": prompt, "paperclipRuntimeTools": tools},
         "authToken": AUTH,
         "runtimeMcp": {"servers": [server]},
         "runtimeTools": tools,
@@ -85,7 +85,7 @@ class Seen:
 
     objects: dict[str, str] = field(default_factory=dict)
     host_log: HostLog = field(default_factory=HostLog)
-    said: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
 
     def leaks(self) -> dict[str, list[str]]:
         """Canary → where it was found."""
@@ -94,10 +94,10 @@ class Seen:
             "onLog": json.dumps(self.host_log.chunks),
             "onMeta": json.dumps(self.host_log.meta),
             "onSpawn": json.dumps(self.host_log.spawned),
-            "result and log": "\n".join(self.said),
+            "result and log": "\n".join(self.outputs),
         }
         found = {
-            name: [place for place, text in places.items() if seed in text] for name, seed in SEEDS.items()
+            name: [where for where, text in places.items() if seed in text] for name, seed in SEEDS.items()
         }
         return {name: where for name, where in found.items() if where}
 
@@ -153,7 +153,7 @@ async def _on_real() -> History:
     async def history() -> list[dict[str, Any]]:
         async with asyncio.TaskGroup() as group:
             replays = [group.create_task(_asked(kind, _replay(begin[kind]))) for kind in WATCHED]
-        return [json.loads(line)["object"] for told in replays for line in told.result().splitlines()]
+        return [json.loads(line)["object"] for replay in replays for line in replay.result().splitlines()]
 
     return history
 
@@ -232,16 +232,20 @@ async def assert_no_leak(
 ) -> None:
     script, config = run
     caplog.set_level(logging.DEBUG)
-    seen, wish = Seen(), a_wish(script, **config)
-    wish |= {"config": {**home.site.config, **wish["config"]}}
-    told = {"onLog": seen.host_log.on_log, "onMeta": seen.host_log.on_meta, "onSpawn": seen.host_log.on_spawn}
+    seen, context_fields = Seen(), a_context(script, **config)
+    context_fields |= {"config": {**home.site.config, **context_fields["config"]}}
+    callbacks = {
+        "onLog": seen.host_log.on_log,
+        "onMeta": seen.host_log.on_meta,
+        "onSpawn": seen.host_log.on_spawn,
+    }
     async with watched(home, seen):
-        result = await home.site.adapter.execute({**wish, **told})
-    seen.said += [json.dumps(result.to_wire()), repr(result), caplog.text]
+        result = await home.site.adapter.execute({**context_fields, **callbacks})
+    seen.outputs += [json.dumps(result.to_wire()), repr(result), caplog.text]
     assert seen.leaks() == {}
     assert result.error_code == FAILS.get(name, "claude_no_result")
     if name in {"good", "by init", "timed out"}:
-        assert {words.split(" ")[0] for words in seen.objects} >= {"Job", "Pod", "Lease"}
+        assert {label.split(" ")[0] for label in seen.objects} >= {"Job", "Pod", "Lease"}
         assert seen.host_log.meta
     if name == "good":
         seeds = ("auth token", "config env", "pod template")
@@ -249,17 +253,17 @@ async def assert_no_leak(
 
 
 async def test_printed_values_and_errors_show_no_canary(home: Home) -> None:
-    wish = a_wish("true", **home.site.config)
-    shown = repr(ExecutionContext.read({**wish, "onLog": HostLog().on_log})) + repr(
-        AdapterConfig.read(wish["config"])
+    context_fields = a_context("true", **home.site.config)
+    shown = repr(ExecutionContext.read({**context_fields, "onLog": HostLog().on_log})) + repr(
+        AdapterConfig.read(context_fields["config"])
     )
     assert [name for name, seed in SEEDS.items() if seed in shown] == []
 
 
 async def test_environment_test_shows_no_canary(home: Home) -> None:
-    wish = a_wish("true")
+    context_fields = a_context("true")
     checkup = await home.site.adapter.test_environment(
-        {"config": {**home.site.config, **wish["config"]}, "probe": True}
+        {"config": {**home.site.config, **context_fields["config"]}, "probe": True}
     )
     shown = json.dumps(checkup.to_wire())
     assert "k8s_job_dry_run" in shown
@@ -278,7 +282,7 @@ async def test_environment_test_shows_no_canary(home: Home) -> None:
 )
 async def test_command_line_prints_no_canary(tmp_path: Path, script: str, config: dict[str, Any]) -> None:
     file = tmp_path / "config.json"
-    file.write_text(json.dumps({**a_wish(script)["config"], **config}))
+    file.write_text(json.dumps({**a_context(script)["config"], **config}))
     args = ("run", "--devcluster", "--config", str(file), "--prompt", "Say hello.")
     _, out, err = await claude_k8s(*args, env={"ANTHROPIC_API_KEY": AUTH, "PAPERCLIP_API_KEY": AUTH})
     assert json.loads(out)["status"] == "failed"

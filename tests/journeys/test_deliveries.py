@@ -15,8 +15,8 @@ DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    async with at_home_on_real() if request.param == "real" else at_home_on_dev(tmp_path) as place:
-        yield place
+    async with at_home_on_real() if request.param == "real" else at_home_on_dev(tmp_path) as home_site:
+        yield home_site
 
 
 async def assert_received(home: Home, text: str, **config: Any) -> None:
@@ -71,9 +71,9 @@ async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Ho
         )
     finally:
         baseline.unlink()
-    told, _, flag = host_log.stdout.rstrip().rpartition("\n")
+    mcp_file, _, flag = host_log.stdout.rstrip().rpartition("\n")
     assert flag == "--strict-mcp-config"
-    assert json.loads(told)["mcpServers"] == {
+    assert json.loads(mcp_file)["mcpServers"] == {
         "base": {"command": "b"},
         "both": {"url": "https://mine.example", "headers": {"X-Key": "k3y"}},
         "host": {

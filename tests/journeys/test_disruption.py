@@ -49,8 +49,8 @@ async def delete_job(_pod: str, job: str) -> None:
 
 
 async def version() -> tuple[int, int]:
-    told = json.loads(await as_admin("get", "--raw", "/version"))
-    return int(told["major"]), int(told["minor"].rstrip("+"))
+    found = json.loads(await as_admin("get", "--raw", "/version"))
+    return int(found["major"]), int(found["minor"].rstrip("+"))
 
 
 DISRUPTIONS: dict[str, tuple[Disruption, str]] = {

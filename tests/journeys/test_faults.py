@@ -31,14 +31,14 @@ Ctl = Callable[..., Awaitable[None]]
 
 
 def ctl_of(script: str) -> Ctl:
-    async def call(*words: str, **env: str) -> None:
+    async def call(*arguments: str, **env: str) -> None:
         for _ in range(CTL_TRIES):
             process = await asyncio.create_subprocess_exec(
-                script, *words, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
+                script, *arguments, env={**os.environ, **env}, stdout=asyncio.subprocess.DEVNULL
             )
             if await process.wait() == 0:
                 return
-        raise AssertionError(f"{words} failed {CTL_TRIES} times")
+        raise AssertionError(f"{arguments} failed {CTL_TRIES} times")
 
     return call
 
@@ -51,14 +51,14 @@ async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire
         assert await real.leftovers() == []  # the Lease of an idle process is also deleted over the wire
 
 
-Told = tuple[ExecutionResult, HostLog]
+Finished = tuple[ExecutionResult, HostLog]
 
 
-async def meanwhile(run: Coroutine[Any, Any, Told], trouble: Coroutine[Any, Any, None]) -> Told:
+async def meanwhile(run: Coroutine[Any, Any, Finished], fault: Coroutine[Any, Any, None]) -> Finished:
     """The result of the run, while `trouble` happens."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run)
-        group.create_task(trouble)
+        group.create_task(fault)
     return running.result()
 
 
@@ -264,8 +264,8 @@ async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> N
     script, expected = chatty(400, 0.1)
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
     async with asyncio.TaskGroup() as group:
-        told = [group.create_task(real.run({"CLAUDE_SCRIPT": script}, config=config)) for _ in range(5)]
-    for run in told:
+        runs = [group.create_task(real.run({"CLAUDE_SCRIPT": script}, config=config)) for _ in range(5)]
+    for run in runs:
         assert_whole(*run.result(), expected)
 
 

@@ -20,8 +20,8 @@ CAPTURES = {
 
 @pytest.mark.parametrize("name", list(CAPTURES))
 async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: str) -> None:
-    told = sidecar(name)
-    final, code = told["facts"]["final_result"], told["exit_code"]
+    expected_facts = sidecar(name)
+    final, code = expected_facts["facts"]["final_result"], expected_facts["exit_code"]
     result, host_log = await site.run(
         {
             "CLAUDE_CAPTURE": site.capture_ref(name),
@@ -34,7 +34,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     log = result.result_json["log"]
     assert (log["complete"], log["bytes"], log["gaps"]) == (True, len(capture(name)), [])
 
-    facts = told["facts"]
+    facts = expected_facts["facts"]
     assert result.session_id == facts["session_ids"][0]
     assert result.result_json["is_error"] is final["is_error"]
     assert result.cost_usd == pytest.approx(facts["total_cost_usd"])
@@ -89,6 +89,6 @@ async def test_no_secret_shows_in_job_pod_or_host_output(site: Site) -> None:
     result, host_log = await site.run(
         {"CLAUDE_SCRIPT": 'sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', "MY_TOKEN": "canary-config-env"}
     )
-    said = "".join(text for _, text in host_log.chunks) + str(host_log.meta) + str(result.to_wire())
-    assert "canary" not in said
+    output = "".join(text for _, text in host_log.chunks) + str(host_log.meta) + str(result.to_wire())
+    assert "canary" not in output
     assert host_log.stdout.strip() == str(len("canary-auth-token"))

@@ -38,6 +38,6 @@ async def test_only_the_named_pod_starts_the_agent(only: str | None) -> None:
         await gateway.create_secret(plan.namespace, secret)
         ended = await end_of(gateway, plan.namespace, job.ref.name)
         await gateway.close()
-    told = relay.read_summary(ended.message, plan.nonce)
-    assert told is not None
-    assert told.exit_code == ended.exit_code == (5 if only is None else relay.NOT_ONLY_POD_CODE)
+    summary = relay.read_summary(ended.message, plan.nonce)
+    assert summary is not None
+    assert summary.exit_code == ended.exit_code == (5 if only is None else relay.NOT_ONLY_POD_CODE)

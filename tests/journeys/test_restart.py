@@ -56,10 +56,10 @@ async def job_has_ended(site: Site, ctx: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def another_host(site: Site, ctx: dict[str, Any], words: Sequence[str] = ()) -> AsyncIterator[Any]:
+async def another_host(site: Site, ctx: dict[str, Any], prefix: Sequence[str] = ()) -> AsyncIterator[Any]:
     """A host process, once its agent has printed a line."""
     process = await asyncio.create_subprocess_exec(
-        *words,
+        *prefix,
         *HOST_PROCESS,
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
@@ -113,8 +113,8 @@ async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
     async with another_host(site, ctx) as process:
         result = await site.adapter.execute({**ctx, "runId": "another", "onLog": HostLog().on_log})
         assert result.error_code == "k8s_concurrent_run_blocked"
-        told = json.loads(await process.stdout.readline())
-        assert told["exitCode"] == 0
+        wire = json.loads(await process.stdout.readline())
+        assert wire["exitCode"] == 0
         await process.wait()  # killed any earlier, it could not give its Lease back
     assert await site.leftovers() == []
 

@@ -42,27 +42,27 @@ SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
+class Outcome:
     """The expected outcome of a run: its error code, its messages, and what only an admin can delete."""
 
     code: str | None = None
-    said: str = ""
+    message: str = ""
     leaves: tuple[str, ...] = ()
     silent: tuple[str, ...] = field(default=("forbidden",))
     """Text that must not be reported."""
     summary: str | None = "done"
 
 
-FATES = {
-    "create jobs": Liveness("k8s_job_create_failed", "cannot create resource"),
-    "list jobs": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "list pods": Liveness("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "delete jobs": Liveness(None, "failed to clean up Job", ("jobs",), ()),
-    "get pods": Liveness("k8s_home_pod_unavailable", "cannot get resource"),
-    "get pods/log": Liveness(None, "lost between the beginning and the end", (), (), None),
-    "create secrets": Liveness(None, "the prompt goes by an init container instead", (), ()),
-    "create leases": Liveness(None, "Leases cannot be used", (), ()),
-    "delete leases": Liveness(None, "", ("leases",)),
+OUTCOMES = {
+    "create jobs": Outcome("k8s_job_create_failed", "cannot create resource"),
+    "list jobs": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "list pods": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
+    "delete jobs": Outcome(None, "failed to clean up Job", ("jobs",), ()),
+    "get pods": Outcome("k8s_home_pod_unavailable", "cannot get resource"),
+    "get pods/log": Outcome(None, "lost between the beginning and the end", (), (), None),
+    "create secrets": Outcome(None, "the prompt goes by an init container instead", (), ()),
+    "create leases": Outcome(None, "Leases cannot be used", (), ()),
+    "delete leases": Outcome(None, "", ("leases",)),
 }
 """By the label of the right. A run without any other right succeeds and does not mention it."""
 
@@ -146,22 +146,22 @@ def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
     assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
 
 
-def assert_fared(fate: Liveness, result: ExecutionResult, host_log: HostLog) -> None:
-    said = host_log.status + (result.error_message or "")
-    assert result.error_code == fate.code, said
-    assert fate.said in said
-    for words in fate.silent if fate.code is None else ():
-        assert words not in said
-    if fate.code is None:
-        assert result.summary == fate.summary
+def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog) -> None:
+    message = host_log.status + (result.error_message or "")
+    assert result.error_code == outcome.code, message
+    assert outcome.message in message
+    for text in outcome.silent if outcome.code is None else ():
+        assert text not in message
+    if outcome.code is None:
+        assert result.summary == outcome.summary
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
 async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Right) -> None:
-    fate = FATES.get(right.label, Liveness())
+    outcome = OUTCOMES.get(right.label, Outcome())
     async with site_of(OWN) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
-            fate = Liveness("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
+            outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
     async with site_of(kubeconfig) as site:
         always = await complaints(site)
@@ -170,24 +170,24 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
         assert_told(right, await complaints(site), always)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(OWN) as site:
-        left = await site.leftovers(within=0 if fate.leaves else 20)
+        left = await site.leftovers(within=0 if outcome.leaves else 20)
     try:
-        assert_fared(fate, result, host_log)
-        assert set(fate.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
+        assert_outcome(outcome, result, host_log)
+        assert set(outcome.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
     finally:
         if left:
             await as_admin("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
 
 
 @pytest.mark.parametrize(
-    ("label", "code", "told"),
+    ("label", "code", "expected"),
     [
         ("patch jobs", "k8s_pod_reattach_failed", 'cannot patch resource "jobs"'),
         ("list pods", "k8s_concurrency_guard_unreachable", 'cannot list resource "pods"'),
     ],
 )
 async def test_orphan_is_left_for_a_host_with_the_rights(
-    kubeconfig: str, label: str, code: str, told: str
+    kubeconfig: str, label: str, code: str, expected: str
 ) -> None:
     (missing,) = [right for right in RIGHTS if right.label == label]
     await grant_all_but(missing)
@@ -203,7 +203,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
     async with site_of(kubeconfig) as second:
         result, host_log = await second.run({}, agent=agent)
         assert result.error_code == code
-        assert told in host_log.status + (result.error_message or "")
+        assert expected in host_log.status + (result.error_message or "")
     async with site_of(OWN) as third:
         result, host_log = await third.run({}, agent=agent)
         assert "Reattaching" in host_log.status

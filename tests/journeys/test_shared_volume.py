@@ -100,8 +100,8 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
 
     async with asyncio.TaskGroup() as group:
         group.create_task(harm())
-        told = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=ada))
-    warnings = assert_whole(*told.result(), expected)
+        running = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=ada))
+    warnings = assert_whole(*running.result(), expected)
     assert warnings
     assert "removed or changed" in warnings[0]
     assert not any(home.volume.glob(f"run-logs/co/{ada['id']}/*"))

@@ -54,7 +54,7 @@ def share(desk: CommandLine, part: float) -> Callable[[], bool]:
     return lambda: len(desk.transcript()) >= part * len(WHOLE) or phase(desk)()
 
 
-class Witness:
+class PodObserver:
     """Watches the cluster: which Pods of the run ever existed."""
 
     def __init__(self, site: Site) -> None:
@@ -78,28 +78,28 @@ async def test_shell_killed_at_ten_points_yields_one_run(site: Site, desk: Comma
         *(share(desk, part) for part in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
         phase(desk),
     ]
-    witness, codes = Witness(site), []
+    witness, codes = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(witness.look_on())
         for number, point in enumerate(points):
             how = SIGNALS[number % 3]
-            words = resumed(desk) if desk.record() else a_run(desk, site, "0.7")
-            code, out, _ = await desk.run_and_kill(how, point, *words)
+            arguments = resumed(desk) if desk.record() else a_run(desk, site, "0.7")
+            code, out, _ = await desk.run_and_kill(how, point, *arguments)
             codes.append((how, code))
             if how is not signal.SIGKILL and code == -how:
-                told = json.loads(out)
-                assert told["status"] == "failed" or told["result"], told
-        code, told, _ = await desk.run(*resumed(desk))
+                answer = json.loads(out)
+                assert answer["status"] == "failed" or answer["result"], answer
+        code, answer, _ = await desk.run(*resumed(desk))
         again, same, _ = await desk.run(*resumed(desk))
         looking.cancel()
     assert sum(code == -how for how, code in codes) >= 8, codes
-    assert (code, told["status"]) == (0, "succeeded")
-    assert (again, same) == (0, told)
+    assert (code, answer["status"]) == (0, "succeeded")
+    assert (again, same) == (0, answer)
     assert len(witness.pods) == 1
     assert desk.transcript() == WHOLE
     assert (desk.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
-    assert json.loads((desk.folder / "out" / "result.json").read_bytes()) == told
-    assert told["result"]["resultJson"]["log"]["complete"] is True
+    assert json.loads((desk.folder / "out" / "result.json").read_bytes()) == answer
+    assert answer["result"]["resultJson"]["log"]["complete"] is True
     assert await site.leftovers() == []
 
 
@@ -107,14 +107,14 @@ async def test_two_shells_resume_one_run_with_one_result(site: Site, desk: Comma
     await desk.run_and_kill(signal.SIGKILL, share(desk, 0.2), *a_run(desk, site))
     record = desk.record()
     assert record is not None
-    words = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
+    arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
     async with asyncio.TaskGroup() as group:
         one, other = (
-            group.create_task(desk.run(*words, str(desk.folder / name))) for name in ("one", "other")
+            group.create_task(desk.run(*arguments, str(desk.folder / name))) for name in ("one", "other")
         )
-    (code, told, _), (other_code, other_told, _) = one.result(), other.result()
+    (code, answer, _), (other_code, other_answer, _) = one.result(), other.result()
     assert (code, other_code) == (0, 0)
-    assert told == other_told
+    assert answer == other_answer
     for name in ("one", "other"):
         assert (desk.folder / name / "transcript.ndjson").read_bytes() == WHOLE
     assert _times_adopted(desk) == 1
@@ -127,8 +127,8 @@ async def test_watching_shell_takes_over_from_a_dead_one(site: Site, desk: Comma
         await desk.wait_until(phase(desk, "polling"))
         second = group.create_task(desk.run(*resumed(desk)))
     assert first.result()[0] == -signal.SIGKILL
-    code, told, _ = second.result()
-    assert (code, told["status"]) == (0, "succeeded")
+    code, answer, _ = second.result()
+    assert (code, answer["status"]) == (0, "succeeded")
     assert desk.transcript() == WHOLE
     assert _times_adopted(desk) == 1
     assert await site.leftovers() == []
@@ -138,15 +138,15 @@ async def test_submitted_run_is_polled_until_it_is_done(site: Site, desk: Comman
     """Submit, then query once at a time: exit code 2 while the run is active, then 0."""
     run_id = await submitted(desk, site)
     codes: list[int] = []
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     async with asyncio.timeout(60):
         while not codes or codes[-1] == 2:
             out = str(desk.folder / "out")
-            code, told, _ = await desk.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+            code, answer, _ = await desk.run("run", "--run-id", run_id, "--poll-once", "-o", out)
             codes.append(code)
             await asyncio.sleep(1)
     assert set(codes) == {2, 0}
-    assert told["status"] == "succeeded"
+    assert answer["status"] == "succeeded"
     assert (desk.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
     assert await site.leftovers() == []
 

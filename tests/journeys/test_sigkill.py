@@ -59,7 +59,7 @@ GONE_WITHIN = 60.0
 
 
 @dataclass(slots=True)
-class Town:
+class ClusterUnderTest:
     """A development cluster, and what was observed of it."""
 
     cluster: DevCluster
@@ -100,11 +100,11 @@ class Town:
 
 
 @asynccontextmanager
-async def town() -> AsyncIterator[Town]:
+async def cluster_under_test() -> AsyncIterator[ClusterUnderTest]:
     async with DevCluster.start() as cluster:
         adapter = Adapter(ProcessSettings(env={}))
         try:
-            yield Town(cluster, adapter)
+            yield ClusterUnderTest(cluster, adapter)
         finally:
             await adapter.shutdown()
 
@@ -118,19 +118,19 @@ async def host_process(ctx: dict[str, Any], **more: Any) -> tuple[int, list[str]
         stdout=asyncio.subprocess.PIPE,
     )
     given = {"ctx": ctx, "env": {}, "timings": {"lease_renewal": 0.5}, **more}
-    told, _ = await process.communicate(json.dumps(given).encode() + b"\n")
+    lines, _ = await process.communicate(json.dumps(given).encode() + b"\n")
     assert process.returncode is not None
-    return process.returncode, told.decode().splitlines()
+    return process.returncode, lines.decode().splitlines()
 
 
 async def test_call_table_lists_every_call_of_a_good_run() -> None:
-    async with town() as place:
-        code, told = await host_process(place.ctx())
+    async with cluster_under_test() as cluster:
+        code, lines = await host_process(cluster.ctx())
         assert code == 0
-        calls = json.loads(told[-1])
+        calls = json.loads(lines[-1])
         assert set(CALLS) <= set(calls)
         assert {_kind(call) for call in calls} <= {_kind(call) for call in CALLS} | SOMETIMES
-        assert place.left() == []
+        assert cluster.left() == []
 
 
 def _kind(call: str) -> str:
@@ -140,36 +140,36 @@ def _kind(call: str) -> str:
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("calls", TOWNS, ids=lambda calls: calls[0])
 async def test_host_killed_at_any_call_loses_and_leaves_nothing(calls: list[str], moment: Moment) -> None:
-    async with town() as place:
+    async with cluster_under_test() as cluster:
         async with asyncio.TaskGroup() as group:
             for call in calls:
-                group.create_task(_die_and_be_followed(place, call, moment))
-        await _sweep(place)
-        assert place.wrong == []
+                group.create_task(_die_and_be_followed(cluster, call, moment))
+        await _sweep(cluster)
+        assert cluster.wrong == []
 
 
-async def _die_and_be_followed(place: Town, call: str, moment: Moment) -> None:
-    ctx, host_log = place.ctx(), HostLog()
+async def _die_and_be_followed(cluster: ClusterUnderTest, call: str, moment: Moment) -> None:
+    ctx, host_log = cluster.ctx(), HostLog()
     code, _ = await host_process(ctx, dies=[call, moment])
-    result = await place.adapter.execute({**ctx, "onLog": host_log.on_log})
-    paid = place.agents_of(ctx["agent"]["id"])
+    result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
+    paid = cluster.agents_of(ctx["agent"]["id"])
     again = call in PAID_TWICE_AFTER and (moment is Moment.AFTER or call != PAID_TWICE_AFTER[0])
     found = (code, result.error_code, host_log.stdout == WHOLE, paid)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
-        place.wrong.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
+        cluster.wrong.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
 
 
-async def _sweep(place: Town) -> None:
+async def _sweep(cluster: ClusterUnderTest) -> None:
     """The next process takes over the dead processes' slots, because they died on this machine."""
-    await place.adapter.shutdown()
+    await cluster.adapter.shutdown()
     next_one = Adapter(ProcessSettings(env={}))
     try:
-        result = await next_one.execute({**place.ctx(), "onLog": HostLog().on_log})
+        result = await next_one.execute({**cluster.ctx(), "onLog": HostLog().on_log})
         assert result.error_message is None
     finally:
         await next_one.shutdown()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + GONE_WITHIN
-    while (left := place.left()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+    while (left := cluster.left()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
         await asyncio.sleep(0.1)
-    place.wrong += left
+    cluster.wrong += left

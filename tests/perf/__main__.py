@@ -23,8 +23,8 @@ GOALS = {
 }
 
 
-def main(asked: list[str]) -> int:
-    names = list(GOALS) if asked == ["all"] else asked
+def main(arguments: list[str]) -> int:
+    names = list(GOALS) if arguments == ["all"] else arguments
     if not names or not set(names) <= set(GOALS):
         print(f"{__doc__}\nGoals: {', '.join(GOALS)}")
         return 2

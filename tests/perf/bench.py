@@ -41,8 +41,8 @@ class Figure:
 
     def __str__(self) -> str:
         bound = "≥" if self.at_least else "≤"
-        told = f"{self.what:58} {self.seen:10.4g} {self.unit:5} {bound} {self.target:<7.4g}"
-        return f"{'ok  ' if self.ok else 'MISS'}  {told} {self.note}".rstrip()
+        columns = f"{self.what:58} {self.seen:10.4g} {self.unit:5} {bound} {self.target:<7.4g}"
+        return f"{'ok  ' if self.ok else 'MISS'}  {columns} {self.note}".rstrip()
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -110,12 +110,12 @@ class Bench:
         finally:
             fake.close()
 
-    def driver(self, who: str, adapter: str | None = None) -> Any:
-        return self.measure.Driver(f"{who}=py:{sys.executable}:{adapter or ADAPTERS[who]}")
+    def driver(self, client: str, adapter: str | None = None) -> Any:
+        return self.measure.Driver(f"{client}=py:{sys.executable}:{adapter or ADAPTERS[client]}")
 
     def session(
         self,
-        who: str,
+        client: str,
         scenario: dict[str, Any],
         delays: Sequence[float],
         *,
@@ -128,7 +128,9 @@ class Bench:
             runs = self.measure.runs_for([f"{number:04d}" for number in range(len(delays))], "p")
             for run, delay in zip(runs, delays, strict=True):
                 run["delay_ms"] = delay
-            records, process = self.measure.drive(self.driver(who, adapter), fake, runs, self.scratch, **spec)
+            records, process = self.measure.drive(
+                self.driver(client, adapter), fake, runs, self.scratch, **spec
+            )
             times, stats = fake.call("times"), fake.call("stats")
             right = sum(self._is_right(fake, run, records) for run in times)
             emitted = fake.call(f"run/{next(iter(times))}") if len(times) == 1 else {}
@@ -167,8 +169,8 @@ def side_by_side(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]
     """Measure adapter and probe in turns, so that a busy minute affects both."""
     done: dict[str, list[T]] = {OURS: [], PROBE: []}
     for number in range(times):
-        for who in (OURS, PROBE) if number % 2 == 0 else (PROBE, OURS):
-            done[who].append(work(who))
+        for client in (OURS, PROBE) if number % 2 == 0 else (PROBE, OURS):
+            done[client].append(work(client))
     return done[OURS], done[PROBE]
 
 

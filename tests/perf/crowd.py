@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def _talking(bench: Bench) -> Iterator[Figure]:
     delays = [number * STARTED_WITHIN / TALKING for number in range(TALKING)]
-    ours, probe = side_by_side(REPEATS, lambda who: bench.session(who, bench.scenarios.SCALE, delays))
+    ours, probe = side_by_side(REPEATS, lambda client: bench.session(client, bench.scenarios.SCALE, delays))
     yield all_right("500 runs", ours)
     mine, theirs = (median_of(side, lambda one: p95(one.exit_to_return)) for side in (ours, probe))
     yield Figure("500 runs: container exit → returned, p95", mine, 200, "ms", f"probe {theirs:.0f}")
@@ -47,8 +47,11 @@ def _talking(bench: Bench) -> Iterator[Figure]:
     mine, theirs = (median_of(side, lambda one: one.cpu / one.runs * 1000) for side in (ours, probe))
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
     yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
-    own = {who: bench.session(who, bench.scenarios.SCALE, delays, record="count") for who in (OURS, PROBE)}
-    mine, theirs = (_kb_per_run(own[who]) for who in (OURS, PROBE))
+    own = {
+        client: bench.session(client, bench.scenarios.SCALE, delays, record="count")
+        for client in (OURS, PROBE)
+    }
+    mine, theirs = (_kb_per_run(own[client]) for client in (OURS, PROBE))
     yield Figure("500 runs: RSS per run, the driver keeping nothing", mine, 100, "kB", f"probe {theirs:.0f}")
 
 
@@ -60,13 +63,13 @@ def _kb_per_run(one: Session) -> float:
 def _quiet(bench: Bench) -> Iterator[Figure]:
     delays = [number * QUIET_STARTED_WITHIN / QUIET for number in range(QUIET)]
     seen: dict[str, tuple[float, float]] = {}
-    for who in (OURS, PROBE):
-        file = Path(bench.scratch) / f"lags-{who}"
+    for client in (OURS, PROBE):
+        file = Path(bench.scratch) / f"lags-{client}"
         os.environ["PERF_LAGS"] = str(file)
-        adapter = f"tests.perf.observed:{who}"
-        one = bench.session(who, bench.scenarios.QUIET, delays, adapter=adapter, record="count")
-        seen[who] = _load(one, file)
-        if who == OURS:
+        adapter = f"tests.perf.observed:{client}"
+        one = bench.session(client, bench.scenarios.QUIET, delays, adapter=adapter, record="count")
+        seen[client] = _load(one, file)
+        if client == OURS:
             yield all_right("1,000 quiet runs", [one])
     (cpu, lag), (their_cpu, their_lag) = seen[OURS], seen[PROBE]
     yield Figure("1,000 quiet runs: share of one core", cpu * 100, 10, "%", f"probe {their_cpu * 100:.1f}")
@@ -80,5 +83,5 @@ def _load(one: Session, lags: Path) -> tuple[float, float]:
     cpu = [(at, used) for at, _, used, _ in one.samples if since < at < until]
     share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
     noted = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
-    late = [float(words[1]) for words in noted if len(words) == 2 and since < float(words[0]) < until]
+    late = [float(fields[1]) for fields in noted if len(fields) == 2 and since < float(fields[0]) < until]
     return share, percentile(late, 99)

@@ -15,10 +15,10 @@ TOGETHER = 2000
 
 def measure(bench: Bench) -> Iterator[Figure]:
     alone = [number * APART for number in range(30)]
-    yield from _figures("1 run", *side_by_side(1, lambda who: bench.session(who, SHORT, alone)))
+    yield from _figures("1 run", *side_by_side(1, lambda client: bench.session(client, SHORT, alone)))
     crowd = [number * TOGETHER / 50 for number in range(50)]
     yield from _figures(
-        "50 runs", *side_by_side(3, lambda who: bench.session(who, bench.scenarios.SCALE, crowd))
+        "50 runs", *side_by_side(3, lambda client: bench.session(client, bench.scenarios.SCALE, crowd))
     )
 
 
@@ -27,10 +27,10 @@ def _figures(name: str, ours: Sequence[Session], probe: Sequence[Session]) -> It
         return p95([value for one in sessions for value in getattr(one, span)])
 
     yield all_right(name, ours)
-    for span, words, limit in (
+    for span, label, limit in (
         ("status_to_return", "Pod status → returned, p95", 50),
         ("exit_to_return", "container exit → returned, p95", 150),
         ("running_to_first", "Pod running → first chunk, p95", 50),
     ):
         beside = f"probe {pooled(probe, span):.0f}"
-        yield Figure(f"{name}: {words}", pooled(ours, span), limit, "ms", beside)
+        yield Figure(f"{name}: {label}", pooled(ours, span), limit, "ms", beside)

@@ -30,28 +30,28 @@ BRIEF = {
 
 
 def measure(bench: Bench, runs: int = RUNS) -> Iterator[Figure]:
-    seen = {who: _drive(bench, who, runs) for who in (OURS, PROBE)}
+    seen = {client: _drive(bench, client, runs) for client in (OURS, PROBE)}
     good = seen[OURS]["good"]
     yield Figure(f"{runs} short runs: right results", good, runs, "runs", at_least=True)
-    grown = {who: (told["rss"][-1] - told["rss"][0]) / 1024 for who, told in seen.items()}
+    grown = {client: (measured["rss"][-1] - measured["rss"][0]) / 1024 for client, measured in seen.items()}
     course = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
     note = f"probe {grown[PROBE]:.1f}; each {EARLY}: {course}"
     yield Figure(f"{runs} short runs: RSS above that after {EARLY}", grown[OURS], 20, "MB", note)
 
 
-def _drive(bench: Bench, who: str, runs: int) -> dict[str, Any]:
+def _drive(bench: Bench, client: str, runs: int) -> dict[str, Any]:
     with bench.server() as fake:
         fake.call("scenario", BRIEF)
-        words = ["--adapter", ADAPTERS[who], "--kubeconfig", fake.kubeconfig, "--runs", str(runs)]
+        arguments = ["--adapter", ADAPTERS[client], "--kubeconfig", fake.kubeconfig, "--runs", str(runs)]
         env = {**os.environ, "HOSTNAME": "paperclip-0", "PAPERCLIP_HOME": bench.scratch}
-        told = subprocess.run(
-            [sys.executable, "-m", "tests.perf.leak", *words],
+        measured = subprocess.run(
+            [sys.executable, "-m", "tests.perf.leak", *arguments],
             cwd=ROOT,
             env=env,
             check=True,
             capture_output=True,
         )
-    seen: dict[str, Any] = json.loads(told.stdout)
+    seen: dict[str, Any] = json.loads(measured.stdout)
     return seen
 
 
@@ -86,8 +86,8 @@ async def _live(given: argparse.Namespace) -> None:
         nonlocal good
         for number in numbers:
             result = await adapter.execute(_context(number, given.kubeconfig))
-            told = result if isinstance(result, dict) else result.model_dump(by_alias=True)
-            good += told["exitCode"] == 0 and told["sessionId"] == f"sess-leak-{number}"
+            measured = result if isinstance(result, dict) else result.model_dump(by_alias=True)
+            good += measured["exitCode"] == 0 and measured["sessionId"] == f"sess-leak-{number}"
 
     for start in range(0, given.runs, EARLY):
         numbers = iter(range(start, min(start + EARLY, given.runs)))

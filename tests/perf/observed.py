@@ -36,8 +36,8 @@ async def _note_lags() -> None:
             file.write(f"{now * 1000:.1f} {(now - due) * 1000:.2f}\n")
 
 
-def _made(who: str) -> Observed:
-    module, factory = ADAPTERS[who].split(":")
+def _made(client: str) -> Observed:
+    module, factory = ADAPTERS[client].split(":")
     return Observed(getattr(importlib.import_module(module), factory)())
 
 

@@ -51,18 +51,18 @@ async def work(kubeconfig: str, namespace: str) -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while order := await lines.readline():
-        told = json.loads(order)
+        order_fields = json.loads(order)
 
         async def hear(stream: str, text: str) -> None:
             pass
 
-        await asyncio.sleep(max(told["at"] - time.monotonic(), 0))
+        await asyncio.sleep(max(order_fields["at"] - time.monotonic(), 0))
         began = time.monotonic()
         result = await adapter.execute(
             {
-                "runId": told["run"],
-                "agent": {"id": told["agent"], "companyId": "races"},
-                "context": {"taskId": "task-1", "paperclipTaskMarkdown": told["agent"]},
+                "runId": order_fields["run"],
+                "agent": {"id": order_fields["agent"], "companyId": "races"},
+                "context": {"taskId": "task-1", "paperclipTaskMarkdown": order_fields["agent"]},
                 "config": {
                     "kubeconfig": kubeconfig,
                     "namespace": namespace,
@@ -75,7 +75,7 @@ async def work(kubeconfig: str, namespace: str) -> None:
                 "onLog": hear,
             }
         )
-        times = (began - told["at"], time.monotonic() - told["at"])
+        times = (began - order_fields["at"], time.monotonic() - order_fields["at"])
         print(
             json.dumps({"code": result.error_code, "message": result.error_message, "at": times}), flush=True
         )
@@ -90,9 +90,9 @@ class Racer:
 
     @classmethod
     async def start(cls, kubeconfig: str, namespace: str) -> "Racer":
-        words = (sys.executable, __file__, "--work", "--kubeconfig", kubeconfig, "--namespace", namespace)
+        command = (sys.executable, __file__, "--work", "--kubeconfig", kubeconfig, "--namespace", namespace)
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"
         return cls(process)
@@ -104,8 +104,8 @@ class Racer:
             json.dumps({"agent": agent, "run": str(uuid.uuid4()), "at": at}).encode() + b"\n"
         )
         line = await self.process.stdout.readline()
-        told: dict[str, Any] = json.loads(line) if line else {"code": "killed"}
-        return told
+        order_fields: dict[str, Any] = json.loads(line) if line else {"code": "killed"}
+        return order_fields
 
     async def stop(self) -> None:
         """Close its stdin: it releases its Leases and exits."""
@@ -202,7 +202,7 @@ class Race:
             if victim is not None:
                 group.create_task(self._kill(racers[victim], start))
         codes = Counter(str(run.result()["code"] or "won") for run in runs)
-        won_at = [told["at"] for run in runs if (told := run.result())["code"] is None]
+        won_at = [order_fields["at"] for run in runs if (order_fields := run.result())["code"] is None]
         self.tally.update(codes)
         if victim is not None:
             self.tally["kills"] += 1

@@ -13,7 +13,7 @@ REPEATS = 3
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    ours, probe = (_played(bench, who, CUTS) for who in (OURS, PROBE))
+    ours, probe = (_played(bench, client, CUTS) for client in (OURS, PROBE))
     slowest = max(ours, key=lambda name: float(ours[name]["lat_max"]))
     theirs = max(float(cell["lat_max"]) for cell in probe.values())
     exact = sum(_is_exact(cell) for cell in ours.values())
@@ -21,16 +21,16 @@ def measure(bench: Bench) -> Iterator[Figure]:
     note = f"{slowest}; probe {theirs:.0f}"
     yield Figure("after a cut: slowest line", ours[slowest]["lat_max"], 1000, "ms", note)
     for name, seconds in OUTAGES.items():
-        ours, probe = (_played(bench, who, f"^{name}$") for who in (OURS, PROBE))
+        ours, probe = (_played(bench, client, f"^{name}$") for client in (OURS, PROBE))
         note = f"probe {probe[name]['lat_max'] / 1000:.1f}"
         late = ours[name]["lat_max"] / 1000
         yield Figure(f"after an outage of {seconds} s: slowest line", late, seconds + 1, "s", note)
 
 
-def _played(bench: Bench, who: str, only: str) -> dict[str, dict[str, Any]]:
+def _played(bench: Bench, client: str, only: str) -> dict[str, dict[str, Any]]:
     """The medians of the repetitions of each scenario."""
-    asked = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
-    cells = bench.measure.ph_faults(bench.driver(who), asked)
+    options = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
+    cells = bench.measure.ph_faults(bench.driver(client), options)
     return {name: cell for name, cell in cells.items() if not name.startswith("_")}
 
 

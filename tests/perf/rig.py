@@ -20,9 +20,9 @@ SCENARIOS = 46
 """Scenarios of the rig; fewer results mean that it did not run all of them."""
 
 
-def measure(out: Path, *words: str) -> int:
+def measure(out: Path, *arguments: str) -> int:
     return subprocess.run(
-        [sys.executable, str(RIG / "measure.py"), "--out", str(out), *words], check=False
+        [sys.executable, str(RIG / "measure.py"), "--out", str(out), *arguments], check=False
     ).returncode
 
 
@@ -62,5 +62,7 @@ def beside_the_probe(phase: str, more: list[str]) -> int:
 if __name__ == "__main__":
     if not (RIG / "measure.py").exists():
         sys.exit(f"there is no rig at {RIG}; set RIG to its folder")
-    words = sys.argv[1:] or sys.exit(str(__doc__))
-    sys.exit(faults(words[1:]) if words[0] == "faults" else beside_the_probe(words[0], words[1:]))
+    arguments = sys.argv[1:] or sys.exit(str(__doc__))
+    sys.exit(
+        faults(arguments[1:]) if arguments[0] == "faults" else beside_the_probe(arguments[0], arguments[1:])
+    )

@@ -24,11 +24,11 @@ def measure(bench: Bench) -> Iterator[Figure]:
     took = statistics.median(_imported("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
     yield Figure("import of all that a run needs", took, 1000, "ms", "no target of its own")
 
-    def start(who: str) -> float:
+    def start(client: str) -> float:
         with bench.server() as fake:
             fake.call("scenario", BRIEF)
             runs = bench.measure.runs_for(["0"], "p")
-            _, process = bench.measure.drive(bench.driver(who), fake, runs, bench.scratch, linger_ms=0)
+            _, process = bench.measure.drive(bench.driver(client), fake, runs, bench.scratch, linger_ms=0)
             return float(fake.call("stats")["first_request"] - process["t_spawn"])
 
     mine, theirs = map(statistics.median, side_by_side(REPEATS, start))
@@ -36,6 +36,6 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _imported(module: str) -> tuple[float, bool]:
-    words = [sys.executable, "-c", IMPORT.format(module=module)]
-    took, client = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    command = [sys.executable, "-c", IMPORT.format(module=module)]
+    took, client = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return float(took), bool(client)

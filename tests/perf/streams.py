@@ -12,8 +12,8 @@ REPEATS = 5
 def measure(bench: Bench) -> Iterator[Figure]:
     idle = bench.session(OURS, bench.scenarios.throughput(0.01), [0.0], record="count").peak_kb
 
-    def stream(who: str, size: int = LONG) -> Session:
-        return bench.session(who, bench.scenarios.throughput(size), [0.0], record="count")
+    def stream(client: str, size: int = LONG) -> Session:
+        return bench.session(client, bench.scenarios.throughput(size), [0.0], record="count")
 
     ours, probe = side_by_side(REPEATS, stream)
     yield Figure("200 MB: right results, all lines", sum(map(_whole, ours)), REPEATS, "", at_least=True)
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     note = f"ours {mine:.0f}, probe {theirs:.0f}"
     yield Figure("200 MB: MB/s, to the probe's", mine / theirs, 0.8, "x", note, at_least=True)
     yield _growth("200 MB", median_of(ours, lambda one: one.peak_kb), idle, median_of(probe, _peak_mb))
-    longer = [stream(who, VERY_LONG) for who in (OURS, PROBE)]
+    longer = [stream(client, VERY_LONG) for client in (OURS, PROBE)]
     yield Figure("1 GB: right results, all lines", _whole(longer[0]), 1, "", at_least=True)
     yield _growth("1 GB", longer[0].peak_kb, idle, _peak_mb(longer[1]))
 
@@ -56,5 +56,5 @@ def _speed(one: Session) -> float:
 def _whole(one: Session) -> int:
     """Whether the result is right and every line of the log was delivered."""
     record = next(iter(one.records.values()))
-    told = (record["newlines"], record["bytes"])
-    return int(one.right == 1 and told == (one.emitted["lines"], one.emitted["log_bytes"]))
+    delivered = (record["newlines"], record["bytes"])
+    return int(one.right == 1 and delivered == (one.emitted["lines"], one.emitted["log_bytes"]))

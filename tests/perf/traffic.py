@@ -23,15 +23,19 @@ HANG = {
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    def quiet(who: str, runs: int) -> Session:
-        return bench.session(who, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)])
+    def quiet(client: str, runs: int) -> Session:
+        return bench.session(
+            client, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)]
+        )
 
     # requests are counted, not timed, so the sessions may run at the same time
     with ThreadPoolExecutor() as pool:
-        asked = {(who, runs): pool.submit(quiet, who, runs) for runs in SIZES for who in (OURS, PROBE)}
+        sessions = {
+            (client, runs): pool.submit(quiet, client, runs) for runs in SIZES for client in (OURS, PROBE)
+        }
         hung = pool.submit(bench.session, OURS, HANG, [0.0])
     for runs in SIZES:
-        ours, probe = (asked[who, runs].result() for who in (OURS, PROBE))
+        ours, probe = (sessions[client, runs].result() for client in (OURS, PROBE))
         yield all_right(f"{runs} quiet", [ours])
         yield _requests(runs, ours, probe)
         if runs > 1:
@@ -51,7 +55,7 @@ def _requests(runs: int, ours: Session, probe: Session) -> Figure:
 
 def _hang(hung: Session) -> Iterator[Figure]:
     record = next(iter(hung.records.values()))
-    said = [at for at, stream, chunk in record["chunks"] if stream == "stdout" and chunk[:1] == "{"]
-    gap = max(after - before for before, after in pairwise(said)) / 1000
+    times = [at for at, stream, chunk in record["chunks"] if stream == "stdout" and chunk[:1] == "{"]
+    gap = max(after - before for before, after in pairwise(times)) / 1000
     yield all_right("a stream that hangs", [hung])
     yield Figure("a stream that hangs: silence until lines come again", gap, 90, "s")

@@ -59,8 +59,8 @@ async def skills_work(stage: Stage) -> str:
     by_key = {one["key"]: one for one in shown["entries"]}
     expect(by_key.get(OPERATIONAL, {}).get("state") == "configured", "the operational skill", shown)
     other = next(key for key, one in by_key.items() if one["state"] == "available")
-    wish = {"desiredSkills": [other], "mode": "add"}
-    synced = await stage.host.call("POST", f"/agents/{agent}/skills/sync", wish)
+    selection = {"desiredSkills": [other], "mode": "add"}
+    synced = await stage.host.call("POST", f"/agents/{agent}/skills/sync", selection)
     expect({other, OPERATIONAL} <= set(synced["desiredSkills"]), "the wished skill as well", synced)
     return f"{len(by_key)} in the library, one more chosen"
 
@@ -87,14 +87,14 @@ async def the_ui_takes_the_parser(stage: Stage) -> str:
     node = shutil.which("node") or ""
     expect(node, "node on the PATH")
     process = await asyncio.create_subprocess_exec(node, str(WORKER), stdin=-1, stdout=-1)
-    asked = {
+    request = {
         "assets": str(stage.rig.ui_assets),
         "source": source,
         "lines": lines,
         "ts": "2026-11-21T00:00:00.000Z",
     }
-    told, _ = await process.communicate(json.dumps(asked).encode())
-    posted = json.loads(told)
+    output, _ = await process.communicate(json.dumps(request).encode())
+    posted = json.loads(output)
     expect(posted["init"] == {"type": "ready"}, "the UI's worker is ready", posted["init"])
     kinds = {entry["kind"] for result in posted["results"] for entry in result["entries"]}
     expect({"init", "assistant", "result"} <= kinds, "transcript entries", sorted(kinds))

@@ -58,15 +58,15 @@ class Paperclip:
 
     async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
         """Create an agent; returns its id."""
-        wish = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
+        fields = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
         beat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
-        return str((await self.call("POST", f"/companies/{self.company}/agents", {**wish, **beat}))["id"])
+        return str((await self.call("POST", f"/companies/{self.company}/agents", {**fields, **beat}))["id"])
 
     async def assign(self, agent: str, title: str) -> str:
         """Create an issue, whose assignment wakes the agent; returns its id."""
-        wish = {"title": title, "description": "Do the thing.", "status": "todo", "priority": "medium"}
+        fields = {"title": title, "description": "Do the thing.", "status": "todo", "priority": "medium"}
         issue = await self.call(
-            "POST", f"/companies/{self.company}/issues", {**wish, "assigneeAgentId": agent}
+            "POST", f"/companies/{self.company}/issues", {**fields, "assigneeAgentId": agent}
         )
         return str(issue["id"])
 
@@ -80,8 +80,8 @@ class Paperclip:
 
     async def log(self, run: str) -> str:
         """The whole log, both streams."""
-        told = await self.call("GET", f"/heartbeat-runs/{run}/log?limitBytes=1000000")
-        return "".join(json.loads(line)["chunk"] for line in told["content"].splitlines() if line)
+        log = await self.call("GET", f"/heartbeat-runs/{run}/log?limitBytes=1000000")
+        return "".join(json.loads(line)["chunk"] for line in log["content"].splitlines() if line)
 
     async def nth_run(self, agent: str, n: int, limit: float) -> Json:
         """The agent's n-th run, in any status, once it exists."""

@@ -48,21 +48,21 @@ class Rig:
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
     """The server of `folder` with the adapter's shim."""
-    place = _folder_for_all()
+    folder_for_all = _folder_for_all()
     try:
         python = await _interpreter()
-        async with _cluster(place / "cluster", python) as kubeconfig:
-            shim = await _shim(place / "shim", python)
+        async with _cluster(folder_for_all / "cluster", python) as kubeconfig:
+            shim = await _shim(folder_for_all / "shim", python)
             async with _server(folder, shim, kubeconfig) as rig:
                 yield rig
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder_for_all, ignore_errors=True)
 
 
 def _folder_for_all() -> Path:
-    place = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
-    place.chmod(0o755)
-    return place
+    folder_for_all = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
+    folder_for_all.chmod(0o755)
+    return folder_for_all
 
 
 def _make_for_user(folder: Path) -> None:
@@ -174,15 +174,15 @@ async def _found(process: asyncio.subprocess.Process) -> dict[str, Any]:
     """The driver's output, once the server runs."""
     assert process.stdout is not None
     assert process.stderr is not None
-    told: list[str] = []
+    output: list[str] = []
     async with asyncio.TaskGroup() as group:
         printed = group.create_task(_document(process.stdout))
         async for line in process.stderr:
-            told.append(line.decode(errors="replace"))
-            if "holding" in told[-1]:
+            output.append(line.decode(errors="replace"))
+            if "holding" in output[-1]:
                 break
-        if not told or "holding" not in told[-1]:
-            raise RigFailed("the server did not come up:\n" + "".join(told[-20:]))
+        if not output or "holding" not in output[-1]:
+            raise RigFailed("the server did not come up:\n" + "".join(output[-20:]))
     found: dict[str, Any] = json.loads(printed.result())
     return found
 

@@ -38,12 +38,12 @@ async def a_run_succeeds(stage: Stage) -> str:
     run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
     usage = run["usageJson"] or {}
     expect(run["status"] == "succeeded", "the run succeeds", run)
-    told = {
+    reported = {
         "input": usage["inputTokens"],
         "output": usage["outputTokens"],
         "cached": usage["cachedInputTokens"],
     }
-    expect(told | {"cost": usage["costUsd"]} == USED, "usage and cost", usage)
+    expect(reported | {"cost": usage["costUsd"]} == USED, "usage and cost", usage)
     expect(usage["billingType"] == "metered_api" and usage["usageSource"] == "per_run", "the ledger", usage)
     expect(run["sessionIdAfter"], "a session", run)
     bodies = await eventually(lambda: host.comments(issue), len, "a comment", SOON)

@@ -23,8 +23,8 @@ class Stage:
 
     def config(self, env: Mapping[str, str] | None = None, **settings: Any) -> dict[str, Any]:
         """An agent's settings for the development cluster."""
-        place = {"kubeconfig": str(self.rig.kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
-        return {**place, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
+        target = {"kubeconfig": str(self.rig.kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
+        return {**target, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
 
     async def give(self, agent: str, **settings: Any) -> None:
         """Change an agent's settings."""

@@ -18,15 +18,15 @@ def recorded_lines() -> Iterator[tuple[str, str]]:
                 yield name, line
 
 
-def _keys_and_words(value: Any) -> Iterator[tuple[str, str]]:
+def _keys_and_texts(value: Any) -> Iterator[tuple[str, str]]:
     """Field names and short texts, such as block types, states and ids."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield "key", key
-            yield from _keys_and_words(inner)
+            yield from _keys_and_texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _keys_and_words(inner)
+            yield from _keys_and_texts(inner)
     elif isinstance(value, str) and len(value) < 40:
         yield "word", value
 
@@ -36,22 +36,22 @@ def _vocabulary() -> tuple[list[str], list[str]]:
     for _, line in recorded_lines():
         if len(line) < 10_000:
             try:
-                found.update(_keys_and_words(json.loads(line)))
+                found.update(_keys_and_texts(json.loads(line)))
             except ValueError:
                 continue
     kinds = ({text for kind, text in found if kind == which} for which in ("key", "word"))
-    keys, words = (sorted(texts) for texts in kinds)
-    return keys, words
+    keys, texts = (sorted(texts) for texts in kinds)
+    return keys, texts
 
 
-_KEYS, _WORDS = _vocabulary()
+_KEYS, _TEXTS_FOUND = _vocabulary()
 _MORE_KEYS = [
     *("decision_reason", "errorCode", "error_code", "file_id", "files", "failed", "isMeta", "level"),
     *("memories", "mimeType", "mode", "output", "overageStatus", "plugin_errors", "request", "state"),
     *("suggestion", "supersedes", "retracted_message_uuids", "title", "tool_name", "url", "utilization"),
     *("elapsed_time_seconds", "isAuthenticating", "permissionMode", "__proto__", "constructor", "1", "0"),
 ]
-_MORE_WORDS = [
+_MORE_TEXTS = [
     "<synthetic>",
     "mcp_tool_result",
     "document",
@@ -60,7 +60,7 @@ _MORE_WORDS = [
     "\x85",
     "  ",
 ]
-TEXTS = st.sampled_from([*_WORDS, *_MORE_WORDS]) | st.text(st.characters(exclude_categories=[]))
+TEXTS = st.sampled_from([*_TEXTS_FOUND, *_MORE_TEXTS]) | st.text(st.characters(exclude_categories=[]))
 NUMBERS = (
     st.booleans() | st.integers() | st.floats() | st.integers(0, 10**6) | st.floats(0, 1e6) | st.just(10**400)
 )

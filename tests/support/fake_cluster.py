@@ -361,11 +361,11 @@ class _Kubelet:
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
         self._runs(pod, life)
-        writer, told = StreamWriter(log, "stdout"), b""
+        writer, facts = StreamWriter(log, "stdout"), b""
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
-            told += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
+            facts += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
         end = life.ends_at if life.evicted_at is None else life.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()
@@ -374,7 +374,7 @@ class _Kubelet:
             self._evict(pod)
             return
         await asyncio.sleep(self._fake.faults.status_delay)
-        message = _summary(pod, told, life) if life.summarized else ""
+        message = _summary(pod, facts, life) if life.summarized else ""
         reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
         self._terminated(pod, life.exit_code, reason, message)
 
@@ -437,17 +437,17 @@ def _loop_nanos() -> int:
 
 def _result(stdout: bytes) -> Object:
     """The relay's facts about the result, if no later turn or message follows it."""
-    told: Object = {}
+    facts: Object = {}
     last = None
     for event in map(_event, stdout.split(b"\n")):
         if event.get("type") == "result":
-            told, last = {"is_error": False, **event}, "result"
+            facts, last = {"is_error": False, **event}, "result"
         elif (event.get("type"), event.get("subtype")) == ("system", "init"):
-            told, last = {}, "init"
+            facts, last = {}, "init"
         elif event.get("type") == "assistant" and not event.get("parent_tool_use_id"):
-            told, last = {}, "answer"
+            facts, last = {}, "answer"
     keys = {"session": "session_id", "subtype": "subtype", "is_error": "is_error", "cost": "total_cost_usd"}
-    return {"last": last, **{ours: told.get(theirs) for ours, theirs in keys.items()}}
+    return {"last": last, **{ours: facts.get(theirs) for ours, theirs in keys.items()}}
 
 
 def _event(line: bytes) -> Object:
@@ -462,6 +462,6 @@ def _event(line: bytes) -> Object:
 def _summary(pod: Object, stdout: bytes, life: Life) -> str:
     env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
-    told = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
+    facts = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
     digest = hashlib.sha256(stdout).hexdigest()
-    return json.dumps({**told, **_result(stdout), "sha256": digest, "limit": False, "copied": None})
+    return json.dumps({**facts, **_result(stdout), "sha256": digest, "limit": False, "copied": None})

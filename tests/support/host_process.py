@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tests.support.traced_cluster import Doorway, Heed, Moment
+from tests.support.traced_cluster import DiesAt, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -21,21 +21,21 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
 
-def dying_at(call: str, moment: str) -> Heed:
-    def heed(now: str, when: Moment) -> bool:
+def dying_at(call: str, moment: str) -> DiesAt:
+    def dies_at(now: str, when: Moment) -> bool:
         if (now, when) == (call, moment):
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    return heed
+    return dies_at
 
 
 async def main(ctx: Mapping[str, Any], env: Mapping[str, str], more: Mapping[str, Any]) -> None:
-    traced: list[Doorway] = []
-    heed = dying_at(*more.get("dies", ("", "")))
+    traced: list[TracedCluster] = []
+    dies_at = dying_at(*more.get("dies", ("", "")))
 
     def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-        traced.append(Doorway(Gateway(kubeconfig, timings), heed))
+        traced.append(TracedCluster(Gateway(kubeconfig, timings), dies_at))
         return cast("Cluster", traced[-1])
 
     settings = ProcessSettings(env=env, timings=Timings(**more.get("timings", {})))

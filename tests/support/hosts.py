@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.support.fake_cluster import FakeCluster, HostLine
 from tests.support.runs import HostLog
-from tests.support.traced_cluster import Doorway, Heed, Moment
+from tests.support.traced_cluster import DiesAt, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
@@ -26,11 +26,11 @@ def virtual_now() -> datetime:
 class Host:
     """One host process: an identity, a connection to the API server, and an adapter."""
 
-    def __init__(self, fake: FakeCluster, name: str, heed: Heed | None = None) -> None:
-        """`heed` decides at which of its API calls the host dies."""
+    def __init__(self, fake: FakeCluster, name: str, dies_at: DiesAt | None = None) -> None:
+        """`dies_at` decides at which of its API calls the host dies."""
         self.fake = fake
         self.line = HostLine(fake)
-        self.door = Doorway(Gateway(wire=self.line), heed or _lives)
+        self.door = TracedCluster(Gateway(wire=self.line), dies_at or _lives)
         door = cast("Cluster", self.door)
         self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
 

@@ -45,11 +45,11 @@ def small_disk(folder: Path, options: str = "size=300k") -> Iterator[None]:
         subprocess.run([program("umount"), "--lazy", str(folder)], check=True)
 
 
-async def kubectl(kubeconfig: str, *words: str, given: str = "") -> str:
+async def kubectl(kubeconfig: str, *arguments: str, given: str = "") -> str:
     """The output of kubectl; `given` is its stdin. An error fails the test."""
     process = await asyncio.create_subprocess_exec(
         program("kubectl"),
-        *("--kubeconfig", kubeconfig, *words),
+        *("--kubeconfig", kubeconfig, *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -59,6 +59,6 @@ async def kubectl(kubeconfig: str, *words: str, given: str = "") -> str:
     return out.decode()
 
 
-async def as_admin(*words: str, given: str = "") -> str:
+async def as_admin(*arguments: str, given: str = "") -> str:
     """As `kubectl`, on the real cluster in the host's namespace."""
-    return await kubectl(ADMIN, "--namespace", "paperclip", *words, given=given)
+    return await kubectl(ADMIN, "--namespace", "paperclip", *arguments, given=given)

@@ -58,8 +58,8 @@ class HostLog:
     async def on_meta(self, meta: dict[str, Any]) -> None:
         self.meta.append(meta)
 
-    async def on_spawn(self, told: dict[str, Any]) -> None:
-        self.spawned.append(told)
+    async def on_spawn(self, event: dict[str, Any]) -> None:
+        self.spawned.append(event)
 
     @property
     def stdout(self) -> str:

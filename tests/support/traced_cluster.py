@@ -22,19 +22,19 @@ class Moment(StrEnum):
     AFTER = "after"
 
 
-Heed = Callable[[str, Moment], bool]
+DiesAt = Callable[[str, Moment], bool]
 """Called for each call and moment; returns True if the process dies there."""
 
 
-class Doorway:
+class TracedCluster:
     """Wraps a `Cluster`. The name of a call is its method, its object and its number among equal calls.
 
     After the death no call passes in either direction: for the cluster it looks like a SIGKILL.
     """
 
-    def __init__(self, cluster: Cluster, heed: Heed = lambda _call, _moment: False) -> None:
+    def __init__(self, cluster: Cluster, dies_at: DiesAt = lambda _call, _moment: False) -> None:
         self._cluster = cluster
-        self._heed = heed
+        self._dies_at = dies_at
         self._counts: Counter[str] = Counter()
         self.calls: list[str] = []
         self.answered: list[str] = []
@@ -57,21 +57,21 @@ class Doorway:
 
     async def _watching(self, method: str, call: Callable[..., Any], *args: Any) -> AsyncGenerator[Any, None]:
         """A watch counts as answered at its first event, or at its end."""
-        name, heard = self._enter(method), False
+        name, answered_once = self._enter(method), False
         try:
             async with aclosing(call(*args)) as events:
                 async for event in events:
-                    if not heard:
-                        heard = True
+                    if not answered_once:
+                        answered_once = True
                         self._pass(name, Moment.AFTER)
                     self._must_live()
                     yield event
         finally:
-            if not heard:
+            if not answered_once:
                 self._note(name, Moment.AFTER)
 
     @asynccontextmanager
-    async def _reading(self, call: Callable[..., Any], request: LogRequest) -> AsyncIterator["_Heard"]:
+    async def _reading(self, call: Callable[..., Any], request: LogRequest) -> AsyncIterator["_TracedLog"]:
         name = self._enter("log followed" if request.follow else "log read")
         async with AsyncExitStack() as stack:
             try:
@@ -79,7 +79,7 @@ class Doorway:
             finally:
                 self._note(name, Moment.AFTER)
             self._must_live()
-            yield _Heard(answer, self._must_live)
+            yield _TracedLog(answer, self._must_live)
 
     def _enter(self, kind: str) -> str:
         self._must_live()
@@ -97,7 +97,7 @@ class Doorway:
     def _note(self, name: str, moment: Moment) -> None:
         if moment is Moment.AFTER:
             self.answered.append(name)
-        if self._heed(name, moment):
+        if self._dies_at(name, moment):
             self.died.set()
 
     def _must_live(self) -> None:
@@ -105,7 +105,7 @@ class Doorway:
             raise ClusterError(None, "Dead", "this process is dead")
 
 
-class _Heard:
+class _TracedLog:
     """An open log, until the process dies."""
 
     def __init__(self, answer: LogBytes, must_live: Callable[[], None]) -> None:

@@ -20,14 +20,14 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 """
 
 
-def told_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
+def parsed_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
     """The entries of each line. Needs node."""
     given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
     node = [program("node"), "-e", _WORKER]
     done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    told: list[list[dict[str, Any]]] = json.loads(done.stdout)
-    return told
+    entries: list[list[dict[str, Any]]] = json.loads(done.stdout)
+    return entries
 
 
 def as_json(value: Any) -> Any:
