@@ -316,11 +316,13 @@ _AFTER_DISRUPTION: dict[bool | None, str] = {
 def pod_disrupted(pod: str, reason: str, details: str, *, started: bool | None) -> Failure:
     """Built when the Pod was evicted, preempted, deleted, drained or suspended, or its node was lost.
 
+    `pod`: empty if the Pod was never observed.
     `started`: whether the agent's container began; None where that was neither seen nor disproven.
     """
+    subject = f"Pod {pod}" if pod else "The run's Pod, which was never observed,"
     return Failure(
         ErrorCode.POD_DISRUPTED,
-        f"Pod {pod} was disrupted ({reason}){f': {details}' if details else ''}",
+        f"{subject} was disrupted ({reason}){f': {details}' if details else ''}",
         _AFTER_DISRUPTION[started],
         "bootstrap" if started is False else "continuation",
         "transient_upstream",

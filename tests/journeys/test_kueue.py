@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, Stamps, disrupt
+from tests.support.real_cluster import MOMENTS, RESULT, Stamps, disrupt
 from tests.support.runs import HostLog, Site
 
 pytestmark = pytest.mark.real
@@ -91,9 +91,7 @@ async def test_held_queue_delays_the_run(real: Site) -> None:
     await stop_policy("Hold")
     host_log = HostLog()
     async with asyncio.TaskGroup() as group:
-        script = {
-            "CLAUDE_SCRIPT": 'echo \'{"type":"result","subtype":"success","is_error":false,"result":"ok"}\''
-        }
+        script = {"CLAUDE_SCRIPT": RESULT}
         running = group.create_task(real.run(script, host_log=host_log, config=QUEUED))
         await asyncio.sleep(8)
         assert not running.done()

@@ -89,7 +89,11 @@ def test_ending_without_a_pod_comes_from_the_job_condition() -> None:
         assert isinstance(lost, PodLost)
         assert lost.failure.code == "k8s_pod_reattach_failed"
         assert f"Job j has finished ({condition.type}" in lost.failure.message
-    fresh = end_without_pod("j", failed, adopted=False)
+    unknown = end_without_pod("j", failed, adopted=False)
+    assert isinstance(unknown, PodLost)
+    assert (unknown.failure.code, unknown.failure.evidence) == ("k8s_pod_disrupted", "continuation")
+    assert "never observed" in unknown.failure.message
+    fresh = end_without_pod("j", Condition("Failed", "True", "InvalidSpec", "no"), adopted=False)
     assert isinstance(fresh, NotStarted)
     assert "failed before it had a Pod" in fresh.failure.message
     ran = end_without_pod("j", done, adopted=False)

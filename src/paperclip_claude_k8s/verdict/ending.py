@@ -13,7 +13,7 @@ from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.cluster.model import Condition, JobSnapshot, Known, PodSnapshot, Running, Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.disruption import disruption, named_disruption
-from paperclip_claude_k8s.verdict.start import DEADLINE_EXCEEDED
+from paperclip_claude_k8s.verdict.start import BACKOFF_LIMIT_EXCEEDED, DEADLINE_EXCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def judge_ending(known: Known) -> Ending | None:
     terminated = agent_end(known.pod)
     if terminated is None and not _pod_is_over(known):
         return None
-    name = known.pod.name if known.pod is not None else "(never seen)"
+    name = known.pod.name if known.pod is not None else ""
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
@@ -180,10 +180,12 @@ def end_without_pod(
     if adopted:
         why = f"Job {job} has finished ({condition}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
+    if finished.reason == BACKOFF_LIMIT_EXCEEDED:  # counts Pods that failed, so there was one
+        return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=None))
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"
         return NotStarted(failures.pod_schedule_failed(why, retryable=False))
-    return PodLost(failures.pod_disrupted("(never seen)", "PodDeleted", condition, started=True))
+    return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=True))
 
 
 def only_pod_lost(pod: str, details: str) -> PodLost:

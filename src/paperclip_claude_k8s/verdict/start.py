@@ -31,6 +31,8 @@ from paperclip_claude_k8s.verdict.disruption import (
     named_disruption,
 )
 
+BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
+"""Reason of a Job that has failed because a Pod of it failed."""
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Reason of a Job that exceeded `activeDeadlineSeconds`; the Job controller also deletes its Pod."""
 
