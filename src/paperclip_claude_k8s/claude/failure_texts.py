@@ -37,7 +37,7 @@ def build_partial_run_error(
     model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return partial_run_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
-    ) + _pod_cause(exit_code, pod_state)
+    ) + pod_cause(exit_code, pod_state)
 
 
 def partial_run_message(
@@ -87,13 +87,9 @@ def empty_reply_text(stop_reason: str | None) -> str:
     return EMPTY_REPLY.replace("stop_reason: null", f"stop_reason: {stop_reason or 'null'}")
 
 
-def _pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
-    return pod_cause(state) if exit_code != 0 else ""
-
-
-def pod_cause(state: ContainerEnd | None) -> str:
-    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with the known parts; empty if nothing is known."""
-    if state is None:
+def pod_cause(exit_code: int | None, state: ContainerEnd | None) -> str:
+    """` [pod: reason=…, message=…, signal=…, SIGKILL …]` with the known parts; empty on exit code 0."""
+    if state is None or exit_code == 0:
         return ""
     parts = [
         f"reason={state.reason}" if state.reason else "",

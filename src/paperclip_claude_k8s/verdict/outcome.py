@@ -140,8 +140,7 @@ def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
     model, started = transcript.init_model, transcript.lines > 0
     text = transcript.first_plain_line or transcript.stderr_tail.strip().partition("\n")[0]
     message = partial_run_message(exit_code, model, text, started=started, init=bool(model))
-    if exit_code != 0:
-        message += pod_cause(_terminated(observation))
+    message += pod_cause(exit_code, _terminated(observation))
     return failures.init_failed(message) if model and not text else failures.no_result(message)
 
 
