@@ -187,7 +187,7 @@ MESSAGE = "listen tcp :2376:\n address in use"
 
 
 def sidecar(now: ContainerCondition) -> ContainerSnapshot:
-    return ContainerSnapshot("proxy", now, restarts=1, sidecar=True)
+    return ContainerSnapshot("proxy", now, sidecar=True)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_ended_sidecar_uses_the_start_budget_and_says_why(
 def test_crash_loop_reports_the_previous_exit(always: bool) -> None:  # noqa: FBT001
     loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
-    pod = a_pod(init=(ContainerSnapshot("docker", loop, restarts=2, sidecar=always, last=last),))
+    pod = a_pod(init=(ContainerSnapshot("docker", loop, sidecar=always, last=last),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, StillWaiting if always else NeverStarts)
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')

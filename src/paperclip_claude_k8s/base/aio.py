@@ -71,7 +71,7 @@ class PeriodicTask:
 
 
 class LaunchLimiter:
-    """A FIFO semaphore whose permits expire: whoever holds one for long is waiting and uses no CPU.
+    """A FIFO semaphore whose permits expire: a launch that takes long is waiting and uses no CPU.
 
     Without it, a burst of launches would do all its work at the same time, and each would finish last.
     """

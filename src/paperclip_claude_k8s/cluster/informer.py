@@ -79,7 +79,7 @@ class Informer:
                 self._stop()
 
     def _stop(self) -> None:
-        """Stop watching and clear the caches, which nothing keeps up to date any more."""
+        """Stop watching and clear the caches, which would not be kept up to date."""
         if self._work is not None:
             self._work.cancel()
             self._work = None
@@ -167,7 +167,7 @@ class Informer:
             self._publish_outage()
 
     def _note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
-        """An outage is waited out. A refusal that lasts is reported: no change will be seen any more."""
+        """An outage is waited out. A lasting refusal is reported, because no further change will be seen."""
         now = asyncio.get_running_loop().time()
         cache.failing_since = cache.failing_since if cache.failing_since is not None else now
         if not (error.unauthorized or error.forbidden):

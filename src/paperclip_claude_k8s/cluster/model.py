@@ -104,7 +104,6 @@ class ContainerSnapshot:
     now: ContainerCondition | None = None
     container_id: str = ""
     image: str = ""
-    restarts: int = 0
     sidecar: bool = False
     last: Terminated | None = None
     """How it ended before it was restarted, if the kubelet reports that."""

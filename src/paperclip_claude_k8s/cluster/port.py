@@ -259,7 +259,7 @@ class Cluster(Protocol):
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None: ...
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
-        """Apply a JSON patch (RFC 6902) to exactly this Secret; False if it does not exist any more."""
+        """Apply a JSON patch (RFC 6902) to exactly this Secret; False if it no longer exists."""
         ...
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:

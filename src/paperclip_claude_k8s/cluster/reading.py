@@ -189,7 +189,6 @@ def _container(status: Json, sidecars: set[str]) -> ContainerSnapshot:
         now=_now(get_object(status, "state")),
         container_id=get_text(status, "containerID"),
         image=get_text(status, "image"),
-        restarts=get_int(status, "restartCount") or 0,
         sidecar=get_text(status, "name") in sidecars,
         last=last if isinstance(last := _now(get_object(status, "lastState")), Terminated) else None,
     )

@@ -114,7 +114,7 @@ class WatchCache(Generic[S]):
                 yield snapshot, "missing"
 
     def assign(self, job_uid: str, snapshot: S) -> None:
-        """File a released object, which names no Job any more, under the Job that created it."""
+        """File a released object, whose owner reference is gone, under the Job that created it."""
         uid = self.uid(snapshot)
         before, self._job_of[uid] = self._job_of.get(uid, ""), job_uid
         found = self.present.get(before, {}).pop(uid, None)

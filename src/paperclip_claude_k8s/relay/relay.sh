@@ -199,7 +199,7 @@ give_up() {
   echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
 }
 
-# Copies stdout to descriptor 7 until the agent has ended, or until somebody else has changed the copy.
+# Copies stdout to descriptor 7 until the agent has ended, or until another process has changed the copy.
 keep_copy() {
   set +C
   quiet=0 beat=0
