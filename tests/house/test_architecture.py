@@ -82,6 +82,18 @@ def test_files_are_short() -> None:
     assert {path: length for path, length in lengths.items() if length > 350} == {}
 
 
+def test_classes_are_short() -> None:
+    """Counted like files: without blank lines and comments."""
+    classes = {
+        f"{path.relative_to(SOURCE)}: {node.name}": _code_lines(lines[node.lineno - 1 : node.end_lineno])
+        for path in MODULES
+        for lines in [path.read_text(encoding="utf-8").splitlines()]
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: length for name, length in classes.items() if length >= 150} == {}
+
+
 def test_module_names_are_unique() -> None:
     names = Counter(path.stem for path in MODULES if not path.stem.startswith("__"))
     names.update(path.parent.name for path in MODULES if path.name == "__init__.py")
@@ -115,6 +127,51 @@ def test_execute_lists_the_steps_of_a_run_in_order(name: str) -> None:
     )
     steps = [call for _, _, call in calls if call in STEPS[name]]
     assert list(dict.fromkeys(steps)) == list(STEPS[name])
+
+
+METAPHORS = re.compile(
+    r"apologize|barren|chronicle|concede|crew|crossing|deaf|discretion|ears|excuse|fates?|furnish|heard|heed|heeding"
+    r"|hurry|intake|landlord|leftovers|mending|mender|mischief|news|obey|rehearsal|rivals?|said|salvage|shelf"
+    r"|sighting|spout|stray|suspect|tenancy|tenure|told|tolerate|torso|trail|trees|unwritten|vigil|weigh|whoami"
+    r"|wish|words"
+)
+"""Former names without a meaning for a reader who knows Kubernetes and asyncio; none may come back."""
+
+
+def _defined_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.arg(arg=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
+def test_names_are_no_metaphors() -> None:
+    found = {
+        f"{path}: {name}"
+        for path, tree in _trees()
+        for name in (path.stem, *_defined_names(tree))
+        if METAPHORS.fullmatch(name.strip("_").lower())
+    }
+    assert found == set()
+
+
+CITATIONS = re.compile(r"SPEC|HOST\.md|HOUSE|PEERS|EVENTS\.md|\bseed \d|\bthe seeds\b|\bspec_\d")
+"""References to documents that are not in the repository."""
+
+
+def test_no_outside_document_is_cited() -> None:
+    texts = [*SOURCE.rglob("*"), *(ROOT / "tests").rglob("*"), ROOT / "README.md"]
+    found = {
+        f"{path.relative_to(ROOT)}: {citation[0]}"
+        for path in texts
+        if path.suffix in {".py", ".md", ".sh", ".cjs", ".mjs", ".js"} and path != Path(__file__)
+        for citation in CITATIONS.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "typer", "rich"])

@@ -7,7 +7,7 @@ const LARGEST = 1e15;
 const LAST_SECOND = 253402300799;
 const SHORT = 200;
 const LONG = 500;
-const WORDS = ["content", "text", "message", "summary", "description", "error", "reason"];
+const DESCRIPTION_FIELDS = ["content", "text", "message", "summary", "description", "error", "reason"];
 
 const own = (given, key) => (Object.prototype.hasOwnProperty.call(given, key) ? given[key] : undefined);
 const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -44,7 +44,7 @@ function firstText(given, ...keys) {
   return "";
 }
 
-const descriptionOf = (event) => firstText(event, ...WORDS);
+const descriptionOf = (event) => firstText(event, ...DESCRIPTION_FIELDS);
 const nameOf = (event, key) => short(textOf(event, key)) || "?";
 const joined = (separator, parts) => parts.filter(Boolean).join(separator);
 const labelled = (label, detail) => joined(": ", [label, detail]);

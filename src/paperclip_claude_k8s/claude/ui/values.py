@@ -19,7 +19,7 @@ LAST_SECOND = 253402300799
 SHORT = 200
 """Characters of a text inside a line."""
 
-WORDS = ("content", "text", "message", "summary", "description", "error", "reason")
+DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
 """Fields in which an event may describe itself."""
 
 LONG = 500
@@ -64,7 +64,7 @@ def first_text(given: Json, *keys: str) -> str:
 
 
 def description_of(event: Json) -> str:
-    return first_text(event, *WORDS)
+    return first_text(event, *DESCRIPTION_FIELDS)
 
 
 def name_of(event: Json, key: str) -> str:
