@@ -38,7 +38,7 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
         ports = process.ports(config.kubeconfig)
         async with process.poller.with_stop_signal(ctx) as ctx:
             await begin_run(ctx, config, narrator)
-            with await cancel_on(ctx.signal, process.launches.acquire()) as permit:
+            with await cancel_on(ctx.signal, process.launch_limiter.acquire()) as permit:
                 preparing = prepare(ctx, identity, config, ports, narrator)
                 planner, plan = await cancel_on(ctx.signal, preparing)
                 earlier: RunUsage | None = None
@@ -73,7 +73,7 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
         ports = process.ports(config.kubeconfig)
         async with process.poller.with_stop_signal(ctx) as ctx:
             await begin_run(ctx, config, narrator)
-            with await cancel_on(ctx.signal, process.launches.acquire()):
+            with await cancel_on(ctx.signal, process.launch_limiter.acquire()):
                 preparing = prepare(ctx, identity, config, ports, narrator)
                 planner, plan = await cancel_on(ctx.signal, preparing)
                 async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
@@ -115,7 +115,7 @@ async def _see_through(
         failure = classify_run(observation, plan, settings)
         result = None
         if not needs_fresh_session(failure, plan):
-            result = result_of(failure, observation, plan, settings, narrator.untaken, attempt.earlier)
+            result = result_of(failure, observation, plan, settings, narrator.host_failures, attempt.earlier)
         # recorded before the clean-up deletes the Job: after that a crash could not be recovered from
         recorded = observation.end_unknown or await ports.journal.ended(result)
         cleanup.end = RunEnd(observation, recorded=recorded)

@@ -162,7 +162,7 @@ class Ports:
     cluster: Cluster
     informer: Callable[[str], Informer]
     """Namespace → its shared watch."""
-    slots: Callable[[str], SlotLocks]
+    slot_locks: Callable[[str], SlotLocks]
     """Namespace → its slot locks."""
     settings: ProcessSettings
     rate_limiter: RateLimiter
@@ -170,7 +170,7 @@ class Ports:
     owned_jobs: set[str] = field(default_factory=set)
     """Uids of the Jobs that runs of this process own now."""
     journal: RunJournal = field(default_factory=NullJournal)
-    starts: StartSignals | None = None
+    start_marks: StartSignals | None = None
     """Reports starts earlier than the API does; None: start marks are not used."""
     reader: Callable[[], StreamReader] = StreamReader
     """Creates the parser of one agent's output; tests pass one that raises."""

@@ -46,20 +46,20 @@ class Process:
     owned_jobs: set[str] = field(default_factory=set)
     journal: RunJournal = field(default_factory=NullJournal)
     reader: Callable[[], StreamReader] = StreamReader
-    launches: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_PATIENCE))
+    launch_limiter: LaunchLimiter = field(default_factory=lambda: LaunchLimiter(LAUNCHES, LAUNCH_PATIENCE))
     """Keeps a burst of launches from delaying runs that are under way."""
     _runs: set[asyncio.Task[Any]] = field(default_factory=set)
     _ports: dict[str | None, Ports] = field(default_factory=dict)
     _informers: dict[tuple[str | None, str], Informer] = field(default_factory=dict)
     _slot_locks_of: dict[tuple[str | None, str], LeaseSlotLocks] = field(default_factory=dict)
     poller: HostPoller = field(init=False)
-    starts: StartMarks = field(init=False)
+    start_marks: StartMarks = field(init=False)
     _me: ProcessId = field(init=False)
 
     def __post_init__(self) -> None:
         self._me = self.settings.me or this_process()
         self.poller = HostPoller(self.settings, self.nursery)
-        self.starts = StartMarks(self.nursery)
+        self.start_marks = StartMarks(self.nursery)
 
     def ports(self, kubeconfig: str | None) -> Ports:
         """The ports of a run that uses this kubeconfig; None: the cluster that this process runs in."""
@@ -68,12 +68,12 @@ class Process:
             self._ports[kubeconfig] = Ports(
                 cluster=cluster,
                 informer=partial(self._informer, kubeconfig, cluster),
-                slots=partial(self._slot_locks, kubeconfig, cluster),
+                slot_locks=partial(self._slot_locks, kubeconfig, cluster),
                 settings=self.settings,
                 rate_limiter=self.rate_limiter,
                 owned_jobs=self.owned_jobs,
                 journal=self.journal,
-                starts=self.starts,
+                start_marks=self.start_marks,
                 reader=self.reader,
             )
         return self._ports[kubeconfig]

@@ -71,7 +71,9 @@ async def hold_slot(
     identity, config = plan.identity, plan.config
     per_task = config.concurrency_scope == "task" and identity.task
     slot = f"{identity.agent}:{identity.task}" if per_task else identity.agent
-    holding = ports.slots(plan.namespace).hold(slot, identity.run_id, config.concurrency_wait_sec, narrator)
+    holding = ports.slot_locks(plan.namespace).hold(
+        slot, identity.run_id, config.concurrency_wait_sec, narrator
+    )
     async with AsyncExitStack() as stack:
         yield await cancel_on(ctx.signal, stack.enter_async_context(holding))
 

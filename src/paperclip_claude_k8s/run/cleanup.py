@@ -40,8 +40,8 @@ class JobCleanup:
 
     async def still_ours(self) -> bool:
         """False if another host process took the run over."""
-        slots = self.ports.slots(self.launched.job.ref.namespace)
-        return await slots.still_ours(self.slot_lock)
+        slot_locks = self.ports.slot_locks(self.launched.job.ref.namespace)
+        return await slot_locks.still_ours(self.slot_lock)
 
     async def __aenter__(self) -> Self:
         self.ports.owned_jobs.add(self.launched.job.ref.uid)

@@ -36,13 +36,13 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
     observation: Observation,
     plan: RunPlan,
     settings: ProcessSettings,
-    untaken: HostFailures,
+    host_failures: HostFailures,
     earlier: RunUsage | None,
 ) -> ExecutionResult:
     """The result for the host.
 
-    `untaken`: output that the host's callback did not accept so far. `earlier`: what the attempt before this
-    one used.
+    `host_failures`: output that the host's callback did not accept so far. `earlier`: what the attempt
+    before this one used.
     """
     config = plan.config
     environment, source = plan.environment, observation.transcript.api_key_source
@@ -54,7 +54,9 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
         billing=billing,
         biller=biller,
         continuation_marker=config.continuation_marker,
-        host_failures=replace(untaken, first_error=mask_values(untaken.first_error, plan.secret_values)),
+        host_failures=replace(
+            host_failures, first_error=mask_values(host_failures.first_error, plan.secret_values)
+        ),
         clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
         resumed=_resumed(plan),
         earlier=earlier,

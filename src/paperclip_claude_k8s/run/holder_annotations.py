@@ -35,7 +35,7 @@ STALE = timedelta(seconds=180)
 
 def holder_annotations(ports: Ports, namespace: str) -> dict[str, str]:
     """Annotations of a Job that this process holds without a Lease."""
-    me = ports.slots(namespace).me
+    me = ports.slot_locks(namespace).me
     return {
         HOLDER_ANNOTATION: json.dumps(me.to_map(), sort_keys=True),
         HOLDER_SEEN_ANNOTATION: format_time(ports.settings.now()),
@@ -75,15 +75,17 @@ async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None
 
 def jobs_with_live_holder(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
     """Uids of Jobs that a run of this process owns, or whose annotations name a holder that is alive."""
-    untaken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
-    return {job.ref.uid for job in untaken if job.ref.uid in ports.owned_jobs or _holder_is_alive(job, ports)}
+    unclaimed = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
+    return {
+        job.ref.uid for job in unclaimed if job.ref.uid in ports.owned_jobs or _holder_is_alive(job, ports)
+    }
 
 
 def _holder_is_alive(job: JobSnapshot, ports: Ports) -> bool:
     annotation = job.annotations.get(HOLDER_ANNOTATION)
     if annotation is None:
         return False
-    holder, me = read_process(annotation, ""), ports.slots(job.ref.namespace).me
+    holder, me = read_process(annotation, ""), ports.slot_locks(job.ref.namespace).me
     liveness = local_liveness(holder, me, start_time)
     if liveness is Liveness.UNKNOWN:
         seen = parse_time(job.annotations.get(HOLDER_SEEN_ANNOTATION))

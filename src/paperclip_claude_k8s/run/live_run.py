@@ -79,7 +79,7 @@ class LiveRun:
     @property
     def start_marks(self) -> tuple[StartSignals, str] | None:
         """The start marks and their volume; None if the volume is not mounted on both sides."""
-        starts, volume = self.ports.starts, self.plan.volume_here
+        starts, volume = self.ports.start_marks, self.plan.volume_here
         return (starts, volume) if starts is not None and volume and self.plan.shares_volume else None
 
     def start_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:

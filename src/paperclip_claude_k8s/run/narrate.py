@@ -29,7 +29,7 @@ class Narrator:
         self._on_log = ctx.on_log
         self._ctx = ctx
         self._lock = asyncio.Lock()
-        self.untaken = HostFailures()
+        self.host_failures = HostFailures()
         self.last_output: float | None = None
 
     async def status(self, text: str) -> None:
@@ -52,9 +52,9 @@ class Narrator:
 
     def _on_error(self, error: Exception) -> None:
         text = mask_values(error_text(error), bearer_tokens(self._ctx))
-        if not self.untaken.chunks:
+        if not self.host_failures.chunks:
             _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, text)
-        self.untaken = self.untaken.and_one(text)
+        self.host_failures = self.host_failures.and_one(text)
 
 
 def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:
