@@ -205,10 +205,10 @@ def test_quoted_tool_result_does_not_end_a_sub_agent() -> None:
 
 def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
     begin = (INIT, answer(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
-    says = answer(parent="toolu_1")
-    assert read(*begin, says).allowed_silence() is None
-    assert read(*begin, says, task("task_notification", status="completed")).allowed_silence() == 0.0
-    assert read(*begin, task("task_updated", patch={"status": "failed"}), says).allowed_silence() == 0.0
+    message = answer(parent="toolu_1")
+    assert read(*begin, message).allowed_silence() is None
+    assert read(*begin, message, task("task_notification", status="completed")).allowed_silence() == 0.0
+    assert read(*begin, task("task_updated", patch={"status": "failed"}), message).allowed_silence() == 0.0
 
 
 # ── wake-ups ─────────────────────────────────────────────────────────────────────────────────────

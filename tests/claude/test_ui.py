@@ -97,7 +97,7 @@ LINES: list[tuple[str, str]] = [
         event(
             "system", "informational", content="Blocked by hook.", level="warning", prevent_continuation=True
         ),
-        "warning: Blocked by hook. (the run does not go on)",
+        "warning: Blocked by hook. (the run stops here)",
     ),
     (event("system", "informational", content="As you were.", level="info"), "As you were."),
     (
@@ -151,7 +151,7 @@ LINES: list[tuple[str, str]] = [
         event("system", "permission_denied", tool_name="Bash", message="Not in the list."),
         "permission denied: Bash: Not in the list.",
     ),
-    (event("system", "permission_retry"), "permission is asked for again"),
+    (event("system", "permission_retry"), "permission is requested again"),
     (
         event("system", "plugin_install", status="failed", name="lint", error="404"),
         "plugin lint: failed: 404",
@@ -222,7 +222,7 @@ LINES: list[tuple[str, str]] = [
     (event("prompt_suggestion", suggestion="Run the tests"), "suggested next prompt: Run the tests"),
     (event("os_notification", message="Claude is waiting"), "Claude is waiting"),
     (event("conversation_reset"), "the conversation was reset"),
-    (event("refusal_continuation"), "the conversation goes on after a refusal"),
+    (event("refusal_continuation"), "the conversation continues after a refusal"),
     (
         event("control_request", request={"subtype": "can_use_tool", "tool_name": "Bash"}),
         "Claude Code asks its caller: can_use_tool Bash",

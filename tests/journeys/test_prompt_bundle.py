@@ -11,7 +11,7 @@ from tests.support.runs import Site
 LOOK = r"""
 printf '{"type":"system","subtype":"init","session_id":"%s","model":"m"}\n' "$SESSION"
 while [ $# -gt 0 ]; do case $1 in
-  --append-system-prompt-file) echo "told: $(cat "$2")" ;;
+  --append-system-prompt-file) echo "instructions: $(cat "$2")" ;;
   --add-dir) cd "$2/.claude/skills/helper" && echo "skill: $(cat SKILL.md)" && ./bin/run ;;
   --resume) echo "resumes $2" ;;
 esac; shift; done
@@ -48,7 +48,7 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, gi
 
     first, host_log = await real.run(env, config=config | {"env": env})
     assert first.error_message is None
-    assert "told: Count calmly. Grüße" in host_log.stdout
+    assert "instructions: Count calmly. Grüße" in host_log.stdout
     assert "skill: # How to count\nthe skill runs\n" in host_log.stdout
     assert first.session_params is not None
     assert first.session_params["promptBundleKey"]
@@ -56,13 +56,13 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, gi
     runtime = {"sessionParams": first.session_params}
     _, again = await real.run(env, config=config | {"env": env}, runtime=runtime)
     assert f"resumes {session}" in again.stdout
-    assert "told:" not in again.stdout
+    assert "instructions:" not in again.stdout
     assert "the skill runs" in again.stdout
 
     rewrite(given["instructionsFilePath"])
     _, changed = await real.run(env, config=config | {"env": env}, runtime=runtime)
     assert "Starting a fresh session: the prompt bundle changed" in changed.status
-    assert "told: Count fast." in changed.stdout
+    assert "instructions: Count fast." in changed.stdout
     assert await real.leftovers() == []
 
 
@@ -70,6 +70,6 @@ async def test_instructions_without_a_volume_are_in_the_run_secret(site: Site, g
     env = {"CLAUDE_SCRIPT": LOOK, "SESSION": str(uuid.uuid4())}
     result, host_log = await site.run(config={**given, "env": env})
     assert result.error_message is None
-    assert "told: Count calmly. Grüße" in host_log.stdout
+    assert "instructions: Count calmly. Grüße" in host_log.stdout
     assert "Skills are not delivered: no shared volume" in host_log.status
     assert "skill:" not in host_log.stdout

@@ -1,7 +1,7 @@
 """Minimal RBAC on a real cluster: without each single verb of the printed Role, only its feature is lost.
 
 An account of the test's own gets the Role that `claude-k8s rbac` prints, less one right; the environment test
-must name that right in exactly one line, and a run must fare as the table here says.
+must name that right in exactly one line, and a run must end as the table below predicts.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ async def grant_all_but(missing: Right | None) -> None:
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
     await as_admin("replace", "-f", "-", given=json.dumps(wanted))
-    await asyncio.sleep(0.5)  # the authorizer hears of it by a watch
+    await asyncio.sleep(0.5)  # the authorizer learns of it by a watch
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """Real host processes that SIGKILL themselves before or after each call of a run, and their successors.
 
-`tests/run/test_crashes.py` does it on virtual time, with more lives than a good run's.
+`tests/run/test_crashes.py` does the same in virtual time, for more scenarios.
 """
 
 import asyncio

@@ -400,7 +400,7 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
 async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
-            one.line.hears_watches.clear()
+            one.line.watches_flowing.clear()
             result, host_log = await first
             assert asyncio.get_running_loop().time() < 301 + 37
         assert_whole(result, host_log)

@@ -1,7 +1,7 @@
 """A cluster in memory, on the time of the event loop, which is virtual.
 
 The gateway is the real one; its wire ends in the development cluster's API without a socket, and the kubelet
-is a script: each Pod lives the `Life` that the test gave it.
+is a script: each Pod runs the `Life` that the test defines.
 """
 
 import asyncio
@@ -132,9 +132,9 @@ class HostLine:
         self._fake = fake
         self._open: set[asyncio.Event] = set()
         self.is_cut = False
-        self.hears_watches = asyncio.Event()
+        self.watches_flowing = asyncio.Event()
         """While cleared, its watches deliver nothing, not even an error."""
-        self.hears_watches.set()
+        self.watches_flowing.set()
         self.loses_answer_of: tuple[str, str] | None = None
         """(verb, resource) of one call that is executed and whose response is lost."""
 
@@ -198,7 +198,7 @@ class HostLine:
     async def _as_heard(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async with aclosing(chunks):
             async for chunk in chunks:
-                await self.hears_watches.wait()
+                await self.watches_flowing.wait()
                 yield chunk
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Scenarios of a run, each with every API call that it makes: the points at which a host can die.
 
-A call that is made and not listed fails `tests/run/test_crashes.py`: whoever adds one says so here, and with
-that has it tried with a crash before it and a crash after it.
+A call that is made and not listed fails `tests/run/test_crashes.py`. A new call is added here, which also
+tests a crash before and after it.
 """
 
 import asyncio

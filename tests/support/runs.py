@@ -113,8 +113,8 @@ class Site:
     async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
         """The adapter's objects that still exist; waits at most `within` seconds for their deletion.
 
-        A kubelet that is in the middle of a failing pull has been seen to need more than 40. `agent`: only
-        what belongs to this agent, for tests that run side by side.
+        A kubelet needs more than 40 s during a failing image pull. `agent`: only the objects of this agent,
+        for concurrent tests.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within

@@ -13,7 +13,7 @@ the first (so it cannot include earlier runs). Otherwise only the sum of the fir
 is unknown.
 
 Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
-With 2.1.270 the run cost $2.30; with 2.1.285 its cost is unknown; with 2.1.309 the third field says $0.30.
+With 2.1.270 the run cost $2.30; with 2.1.285 its cost is unknown; with 2.1.309 the third field is $0.30.
 """
 
 import re

@@ -349,7 +349,7 @@ function hookResponse(event) {
 function informational(event) {
   const level = short(textOf(event, "level"));
   const detail = labelled(level === "info" ? "" : level, descriptionOf(event));
-  return joined(" ", [detail, own(event, "prevent_continuation") === true ? "(the run does not go on)" : ""]);
+  return joined(" ", [detail, own(event, "prevent_continuation") === true ? "(the run stops here)" : ""]);
 }
 
 function modelChange(event) {
@@ -421,7 +421,7 @@ const SYSTEM_LINES = {
   model_refusal_no_fallback: modelRefusal,
   notification: descriptionOf,
   permission_denied: permissionDenied,
-  permission_retry: withLabel("permission is asked for again"),
+  permission_retry: withLabel("permission is requested again"),
   plugin_install: pluginInstall,
   post_turn_summary: descriptionOf,
   scheduled_task_fire: withLabel("a scheduled task begins"),
@@ -577,7 +577,7 @@ const TYPES = new Map([
   ["prompt_suggestion", line(suggestion)],
   ["os_notification", line(descriptionOf)],
   ["conversation_reset", line(() => "the conversation was reset")],
-  ["refusal_continuation", line(withLabel("the conversation goes on after a refusal"))],
+  ["refusal_continuation", line(withLabel("the conversation continues after a refusal"))],
   ["control_request", line(controlRequest)],
   ...[
     "active_goal",

@@ -136,4 +136,4 @@ def control_request(event: Json) -> str:
 
 
 def refusal_continuation(event: Json) -> str:
-    return joined(": ", ("the conversation goes on after a refusal", short(description_of(event), LONG)))
+    return joined(": ", ("the conversation continues after a refusal", short(description_of(event), LONG)))

@@ -82,7 +82,7 @@ def _informational(event: Json) -> str:
     level = short(text_of(event, "level"))
     detail = labelled("" if level == "info" else level, description_of(event))
     ends = event.get("prevent_continuation") is True
-    return joined(" ", (detail, "(the run does not go on)" if ends else ""))
+    return joined(" ", (detail, "(the run stops here)" if ends else ""))
 
 
 def _model_change(event: Json) -> str:
@@ -171,7 +171,7 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "model_refusal_no_fallback": _model_refusal,
     "notification": description_of,
     "permission_denied": _permission_denied,
-    "permission_retry": _labelled("permission is asked for again"),
+    "permission_retry": _labelled("permission is requested again"),
     "plugin_install": _plugin_install,
     "post_turn_summary": description_of,
     "scheduled_task_fire": _labelled("a scheduled task begins"),
