@@ -14,7 +14,7 @@ import pytest
 from paperclip_claude_k8s.base.settings import Limits
 from paperclip_claude_k8s.plan.bundle import Packed, PathRefused
 from paperclip_claude_k8s.ports import utc_now
-from paperclip_claude_k8s.volume.packing import Wanted, pack
+from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 CACHE = ".paperclip/instances/default/companies/co/claude-prompt-cache"
 
@@ -46,13 +46,15 @@ def an_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any
     return {"key": key, "runtimeName": "helper", "source": str(folder), **more}
 
 
-def wanted(volume: Path | None, *entries: dict[str, Any], instructions: Path | str | None = None) -> Wanted:
+def wanted(
+    volume: Path | None, *entries: dict[str, Any], instructions: Path | str | None = None
+) -> PackInputs:
     config = {
         "paperclipRuntimeSkills": list(entries),
         "paperclipSkillSync": {"desiredSkills": [entry["key"] for entry in entries]},
     }
     text = None if instructions is None else str(instructions)
-    return Wanted(config, text, "co", {}, None if volume is None else str(volume))
+    return PackInputs(config, text, "co", {}, None if volume is None else str(volume))
 
 
 def here(packed: Packed, volume: Path) -> Path:
@@ -283,7 +285,7 @@ async def test_instructions_are_delivered_if_the_volume_is_read_only(volume: Pat
 
 
 async def test_empty_bundle_writes_nothing(volume: Path) -> None:
-    assert await pack(Wanted({}, None, "co", {}, str(volume))) == Packed()
+    assert await pack(PackInputs({}, None, "co", {}, str(volume))) == Packed()
     assert tree(volume) == {}
 
 

@@ -22,7 +22,7 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.mcp_servers import read_baseline, resolve_servers
 from paperclip_claude_k8s.run.narrate import Narrator
-from paperclip_claude_k8s.volume.packing import Wanted, pack
+from paperclip_claude_k8s.volume.packing import PackInputs, pack
 
 HOME_CONTAINER = "paperclip"
 """Name of the host's container in the home pod; without one of that name, the first container is used."""
@@ -99,7 +99,7 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
     volume = site.volume_here if in_pod else None
     company, path = ctx.agent.company_id, config.instructions_file_path
     try:
-        return await pack(Wanted(ctx.config, path, company, settings.env, volume, settings.limits))
+        return await pack(PackInputs(ctx.config, path, company, settings.env, volume, settings.limits))
     except PathRefused as error:
         raise RunFailure(failures.config_invalid(str(error))) from None
 

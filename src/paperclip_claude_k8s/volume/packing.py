@@ -39,10 +39,10 @@ from paperclip_claude_k8s.plan.bundle import (
 from paperclip_claude_k8s.plan.paths import to_pod_path
 from paperclip_claude_k8s.volume.safefs import (
     Budget,
-    descended,
-    made_folder,
-    on_volume,
-    opened,
+    make_folders,
+    open_at,
+    open_path,
+    open_volume,
     read_file,
     read_tree,
     remove_abandoned,
@@ -55,7 +55,7 @@ _ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PackInputs:
     """The input of `pack`: the raw config, which holds the host's skills, and paths.
 
     `volume` is the shared volume's mount point in this process's own file system; None if it is not mounted
@@ -70,7 +70,7 @@ class Wanted:
     limits: Limits = field(default_factory=Limits)
 
 
-async def pack(wanted: Wanted) -> Packed:
+async def pack(inputs: PackInputs) -> Packed:
     """Collect the bundle and write it to the shared volume, in a thread: it may be a slow network volume.
 
     What cannot be read or written is left out and noted. An equal bundle that exists already is used; one
@@ -79,12 +79,12 @@ async def pack(wanted: Wanted) -> Packed:
     Raises:
         PathRefused: the company's or the instance's id cannot be the name of a folder.
     """
-    return await asyncio.to_thread(_pack, wanted)
+    return await asyncio.to_thread(_pack, inputs)
 
 
-def _pack(wanted: Wanted) -> Packed:
-    bundles = None if wanted.volume is None else bundle_folder(wanted.env, wanted.company, wanted.volume)
-    collected = _collect(wanted)
+def _pack(inputs: PackInputs) -> Packed:
+    bundles = None if inputs.volume is None else bundle_folder(inputs.env, inputs.company, inputs.volume)
+    collected = _collect(inputs)
     if bundles is None:
         return _without_volume(collected, "no shared volume is mounted both here and in the agent's Pod")
     bundle = collected.bundle
@@ -117,16 +117,16 @@ def _without_volume(collected: _Collected, why: str) -> Packed:
     return packed_in_secret(collected.instructions, (*collected.notes, *lost))
 
 
-def _collect(wanted: Wanted) -> _Collected:
+def _collect(inputs: PackInputs) -> _Collected:
     notes: list[str] = []
-    text = _instructions(wanted, notes)
-    library = read_skill_library(wanted.config)
-    desired = read_desired_skills(wanted.config, library)
-    skills, refused = _skills(available_skills(library, desired), wanted, notes)
+    text = _instructions(inputs, notes)
+    library = read_skill_library(inputs.config)
+    desired = read_desired_skills(inputs.config, library)
+    skills, refused = _skills(available_skills(library, desired), inputs, notes)
     library = tuple(replace(skill, missing=refused.get(skill.key, skill.missing)) for skill in library)
     notes += _left_out(library, desired)
-    path = wanted.instructions
-    read_from = to_pod_path(path, wanted.volume) if path and wanted.volume else None
+    path = inputs.instructions
+    read_from = to_pod_path(path, inputs.volume) if path and inputs.volume else None
     return _Collected(text, library_manifest(library, desired), skills, read_from, notes)
 
 
@@ -137,17 +137,17 @@ def _left_out(library: SkillLibrary, desired: DesiredSkills) -> list[str]:
 
 
 def _skills(
-    skills: tuple[Skill, ...], wanted: Wanted, notes: list[str]
+    skills: tuple[Skill, ...], inputs: PackInputs, notes: list[str]
 ) -> tuple[dict[str, BundleFile], dict[str, str]]:
     """The files of all skills, and why a skill is left out, by its key. A skill is complete or left out."""
     files: dict[str, BundleFile] = {}
     refused: dict[str, str] = {}
     names: set[str] = set()
-    budget = Budget(wanted.limits.bundle_bytes, wanted.limits.bundle_entries)
+    budget = Budget(inputs.limits.bundle_bytes, inputs.limits.bundle_entries)
     for skill in skills:
         own = replace(budget, skipped=[])
         try:
-            found = _skill(skill, wanted.volume, own, names)
+            found = _skill(skill, inputs.volume, own, names)
         except (OSError, ValueError) as error:
             refused[skill.key] = _reason(error)
             continue
@@ -165,19 +165,19 @@ def _skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) ->
         raise PathRefused(f"its folder {skill.source[:80]!r} is not an absolute path")
     if skill.runtime_name in names:
         raise PathRefused(f"another skill has the same name, {skill.runtime_name}")
-    with opened(skill.source, volume) as folder:
+    with open_path(skill.source, volume) as folder:
         return skill_files(skill.runtime_name, read_tree(folder, budget))
 
 
-def _instructions(wanted: Wanted, notes: list[str]) -> str | None:
+def _instructions(inputs: PackInputs, notes: list[str]) -> str | None:
     """The text of the instructions; None and a note if they cannot be read."""
-    path = wanted.instructions
+    path = inputs.instructions
     if path is None:
         return None
     try:
         if not PurePosixPath(path).is_absolute():
             raise PathRefused("it is not an absolute path")
-        return read_file(path, wanted.volume, wanted.limits.instructions_bytes).decode("utf-8", "replace")
+        return read_file(path, inputs.volume, inputs.limits.instructions_bytes).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         notes.append(f"Instructions file {path} could not be read: {_reason(error)}")
         return None
@@ -185,7 +185,10 @@ def _instructions(wanted: Wanted, notes: list[str]) -> str | None:
 
 def _write(bundles: BundleFolder, bundle: Bundle) -> None:
     """Write the bundle unless it exists unchanged. Raises `OSError`."""
-    with on_volume(bundles.volume) as volume, made_folder(volume, *bundles.path.split("/")) as cache:
+    with (
+        open_volume(bundles.volume) as volume,
+        make_folders(volume, *bundles.path.split("/")) as cache,
+    ):
         for _ in range(_ROUNDS):
             if _exists(cache, bundle):
                 return
@@ -202,7 +205,7 @@ def _exists(cache: int, bundle: Bundle) -> bool:
     """Whether a folder of that name holds exactly these files."""
     exact = Budget(sum(len(file.content) for file in bundle.files.values()), 4 * len(bundle.files) + 8)
     try:
-        with descended(cache, bundle.key) as folder:
+        with open_at(cache, bundle.key) as folder:
             return content_key(read_tree(folder, exact)) == bundle.key and not exact.skipped
     except OSError:
         return False

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, is_of_run, path_of_pod
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, descended, opened
+from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, open_at, open_path
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
 """Separate from the default executor: a volume that hangs would block its threads for other uses."""
@@ -42,7 +42,7 @@ class RunLogFile:
     def _read(self, start: int, stop: int) -> bytes:
         with (
             _folder_of(self._volume, self._path) as (folder, run_name),
-            descended(folder, self._name or _only_file(folder, run_name), FILE) as file,
+            open_at(folder, self._name or _only_file(folder, run_name), FILE) as file,
         ):
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
@@ -98,5 +98,5 @@ def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
 def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
     """The open folder of the run's files, and their name without the Pod's part."""
     whole = PurePosixPath(volume, path)
-    with opened(str(whole.parent), volume) as folder:
+    with open_path(str(whole.parent), volume) as folder:
         yield folder, whole.name

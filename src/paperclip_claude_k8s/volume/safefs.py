@@ -52,7 +52,7 @@ class Budget:
 
 
 @contextmanager
-def opened(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]:
+def open_path(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]:
     """Open a folder or file by its absolute path; below the volume no part of the path may be a link.
 
     Raises:
@@ -71,7 +71,7 @@ def opened(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[int]
 
 def read_file(path: str, volume: str | None, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes. Raises `OSError`, also as `TooLarge`."""
-    with opened(path, volume, FILE) as file:
+    with open_path(path, volume, FILE) as file:
         return _content(file, Budget(limit, 1))
 
 
@@ -89,10 +89,10 @@ def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") ->
         mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
             budget.take(0)
-            with descended(at, name, _FOLDER) as below:
+            with open_at(at, name, _FOLDER) as below:
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
-            with descended(at, name, FILE) as file:
+            with open_at(at, name, FILE) as file:
                 files[path] = BundleFile(_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
             budget.skipped.append(path)
@@ -110,7 +110,7 @@ def write_tree(at: int, name: str, files: Files) -> None:
     """
     aside = _aside(name)
     try:
-        with made_folder(at, aside) as top:
+        with make_folders(at, aside) as top:
             for path, file in files.items():
                 _write(top, PurePosixPath(path).parts, file)
         _rename_new(at, aside, name)
@@ -141,7 +141,7 @@ def remove_abandoned(at: int, name: str) -> None:
 
 
 @contextmanager
-def on_volume(volume: str) -> Iterator[int]:
+def open_volume(volume: str) -> Iterator[int]:
     """Open the volume itself, which the operator may have given as a link. Raises `OSError`."""
     at = os.open(volume, _FOLDER & ~os.O_NOFOLLOW)
     try:
@@ -151,7 +151,7 @@ def on_volume(volume: str) -> Iterator[int]:
 
 
 @contextmanager
-def made_folder(at: int, *parts: str) -> Iterator[int]:
+def make_folders(at: int, *parts: str) -> Iterator[int]:
     """Open a folder below an open one. Missing folders on the way are created, links are refused."""
     here = os.dup(at)
     try:
@@ -184,7 +184,7 @@ def _walk(at: int, parts: tuple[str, ...], flags: int) -> int:
 
 
 @contextmanager
-def descended(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
+def open_at(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
     """Open a folder or file in an open folder; a link is refused."""
     below = os.open(name, flags, dir_fd=at)
     try:
@@ -205,7 +205,7 @@ def _content(file: int, budget: Budget) -> bytes:
 
 def _write(top: int, parts: tuple[str, ...], file: BundleFile) -> None:
     *folders, name = parts
-    with made_folder(top, *folders) as at:
+    with make_folders(top, *folders) as at:
         new = os.open(name, _NEW, 0o600, dir_fd=at)
         with os.fdopen(new, "wb") as stream:
             stream.write(file.content)

@@ -12,7 +12,13 @@ from paperclip_claude_k8s.plan.bundle import BundleFile
 from paperclip_claude_k8s.plan.delivery import STAGING_FOLDER
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import ProcessSettings
-from paperclip_claude_k8s.volume.safefs import KEPT_SECONDS, made_folder, on_volume, remove_tree, write_tree
+from paperclip_claude_k8s.volume.safefs import (
+    KEPT_SECONDS,
+    make_folders,
+    open_volume,
+    remove_tree,
+    write_tree,
+)
 
 
 async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
@@ -43,7 +49,7 @@ async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
 
 
 def _write(volume: str, name: str, content: dict[str, BundleFile], oldest: float) -> None:
-    with on_volume(volume) as at, made_folder(at, STAGING_FOLDER) as folder:
+    with open_volume(volume) as at, make_folders(at, STAGING_FOLDER) as folder:
         with os.scandir(folder) as entries:
             old = [e.name for e in entries if e.stat(follow_symlinks=False).st_mtime < oldest]
         for found in old:
@@ -53,5 +59,5 @@ def _write(volume: str, name: str, content: dict[str, BundleFile], oldest: float
 
 
 def _remove(volume: str, name: str) -> None:
-    with on_volume(volume) as at, made_folder(at, STAGING_FOLDER) as folder:
+    with open_volume(volume) as at, make_folders(at, STAGING_FOLDER) as folder:
         remove_tree(folder, name)

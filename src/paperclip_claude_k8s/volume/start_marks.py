@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
-from paperclip_claude_k8s.volume.safefs import opened
+from paperclip_claude_k8s.volume.safefs import open_path
 
 POLL_INTERVAL = 0.1
 """Seconds between two polls of the folder."""
@@ -49,26 +49,26 @@ class StartMarks:
         """Remove the mark of a Pod whose start was observed in another way. Errors are ignored."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                await asyncio.get_running_loop().run_in_executor(_THREAD, _take, volume, (pod_uid,))
+                await asyncio.get_running_loop().run_in_executor(_THREAD, _remove_marks, volume, (pod_uid,))
 
     @staticmethod
     async def _poll(volume: str, waiting: dict[str, asyncio.Event]) -> None:
         loop = asyncio.get_running_loop()
         while waiting:
-            for uid in await loop.run_in_executor(_THREAD, _take, volume, tuple(waiting)):
+            for uid in await loop.run_in_executor(_THREAD, _remove_marks, volume, tuple(waiting)):
                 if uid in waiting:
                     waiting[uid].set()
             await asyncio.sleep(POLL_INTERVAL)
 
 
-def _take(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
+def _remove_marks(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
     """Remove the marks of these Pods; returns the Pods that had one."""
-    with suppress(OSError), opened(f"{volume.rstrip('/')}/{START_MARKS}", volume) as folder:
-        return list(_taken(folder, pod_uids))
+    with suppress(OSError), open_path(f"{volume.rstrip('/')}/{START_MARKS}", volume) as folder:
+        return list(_remove_each(folder, pod_uids))
     return []  # no relay has created the folder yet, or the volume cannot be read
 
 
-def _taken(folder: int, pod_uids: tuple[str, ...]) -> Iterator[str]:
+def _remove_each(folder: int, pod_uids: tuple[str, ...]) -> Iterator[str]:
     for uid in pod_uids:
         try:
             os.unlink(uid, dir_fd=folder)
