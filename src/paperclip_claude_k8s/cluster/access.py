@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from paperclip_claude_k8s.base.json_readers import get_objects
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE = 60.0
 """Seconds after which a Pod's token is read again. The kubelet renews the file long before it expires."""
@@ -122,12 +124,8 @@ def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
 
 def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
     """The entry of that name in a list of a kubeconfig; None unless there is exactly one."""
-    entries = kubeconfig.get(plural)
-    found = [
-        entry.get(plural.removesuffix("s"))
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and entry.get("name") == name
-    ]
+    entries = [entry for entry in get_objects(kubeconfig, plural) if entry.get("name") == name]
+    found = [entry.get(plural.removesuffix("s")) for entry in entries]
     return found[0] if len(found) == 1 and isinstance(found[0], dict) else None
 
 

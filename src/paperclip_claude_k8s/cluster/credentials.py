@@ -14,6 +14,7 @@ import aiohttp
 import yaml
 
 from paperclip_claude_k8s.base.http import proxy_for
+from paperclip_claude_k8s.base.json_readers import get_object, get_objects
 from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, plain_access, service_account
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
@@ -161,10 +162,8 @@ def _parsed(path: str) -> dict[str, Any]:
 
 
 def _context_namespace(loaded: dict[str, Any]) -> str | None:
-    contexts = loaded.get("contexts")
-    for named in contexts if isinstance(contexts, list) else ():
-        if isinstance(named, dict) and named.get("name") == loaded["current-context"]:
-            context = named.get("context")
-            namespace = context.get("namespace") if isinstance(context, dict) else None
+    for named in get_objects(loaded, "contexts"):
+        if named.get("name") == loaded["current-context"]:
+            namespace = get_object(named, "context").get("namespace")
             return str(namespace) if namespace else None
     return None

@@ -5,11 +5,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from paperclip_claude_k8s.base.json_readers import Json, get_text
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.labels import ADAPTER_LABEL, ADAPTER_TYPE, PREFIX
 from paperclip_claude_k8s.cluster.model import LeaseSnapshot
@@ -36,11 +36,10 @@ class ProcessId:
         return {key: str(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def from_map(cls, fields: Mapping[str, object]) -> "ProcessId":
-        texts = {key: value if isinstance(value, str) else "" for key, value in fields.items()}
-        pid = texts.get("pid", "")
-        known = {key: texts.get(key, "") for key in ("uuid", "host", "boot", "namespace", "started")}
-        return cls(**known, pid=int(pid) if pid.isdecimal() else 0)
+    def from_map(cls, fields: Json) -> "ProcessId":
+        texts = {key: get_text(fields, key) for key in ("uuid", "host", "boot", "namespace", "started")}
+        pid = get_text(fields, "pid")
+        return cls(**texts, pid=int(pid) if pid.isdecimal() else 0)
 
 
 def process_lease_name(uuid: str) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from paperclip_claude_k8s.base.json_readers import Json, get_int, get_object, get_objects, get_text, get_texts
+from paperclip_claude_k8s.base.json_readers import (
+    Json,
+    as_texts,
+    get_int,
+    get_object,
+    get_objects,
+    get_text,
+    get_texts,
+)
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, SHARED_MOUNT
 from paperclip_claude_k8s.cluster.model import (
@@ -162,8 +170,7 @@ def server_version(answer: Json) -> tuple[int, int]:
 
 
 def access_modes(claim: Json) -> tuple[str, ...]:
-    modes = get_object(claim, "spec").get("accessModes")
-    return tuple(mode for mode in modes if isinstance(mode, str)) if isinstance(modes, list) else ()
+    return tuple(as_texts(get_object(claim, "spec").get("accessModes")))
 
 
 def is_allowed(review: Json) -> bool:
