@@ -70,8 +70,8 @@ async def disturbed(
         running = group.create_task(run(**more))
         await asyncio.sleep(after)
         act(fake)
-    told: tuple[ExecutionResult, HostLog] = running.result()
-    return told
+    outcome: tuple[ExecutionResult, HostLog] = running.result()
+    return outcome
 
 
 def release_pod(fake: FakeCluster) -> None:

@@ -1,8 +1,9 @@
 """The concurrency guard: may this run start an agent in its slot now?
 
-A slot is one agent, or one agent and task. It is guarded twice. The slot lock keeps runs of all processes
-apart that hold a Lease. The Jobs of the agent are then listed, because a Job outlives the process that
-created it: an orphaned one is adopted where that is allowed, and otherwise blocks the slot or is waited for.
+A slot is one agent, or one agent and task. Two things guard it. The slot lock excludes other runs: those of
+this process, and by a Lease those of other processes. The agent's Jobs and Pods in the cluster are then
+listed, because a Job outlives the process that created it. An orphaned Job is adopted if that is allowed;
+otherwise it blocks the slot, or the run waits for it.
 """
 
 import asyncio

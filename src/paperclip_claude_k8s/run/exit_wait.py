@@ -1,7 +1,7 @@
 """How long to wait for the exit of an agent that has printed its final result (`resultGraceSec`).
 
-The time counts from the agent's last output. Output that was not received does not count as silence, so the
-agent is stopped only after a stream of its log was open for `MIN_STREAM_SECONDS`.
+The time counts from the agent's last output. While no stream of its log is open, silence proves nothing, so
+the agent is stopped only after a stream was open for `MIN_STREAM_SECONDS`.
 """
 
 import asyncio
