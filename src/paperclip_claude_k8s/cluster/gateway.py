@@ -71,11 +71,10 @@ class Gateway:
         key, now = (namespace, name, container), asyncio.get_running_loop().time()
         if key in self._home_pods and now - self._home_pods[key][0] < HOME_POD_CACHED:
             return self._home_pods[key][1]
-        pod = await self._rest.read(_core(namespace, "pods", name))
-        if pod is None:
-            return None
-        home = reading.home_pod(pod, container)
-        self._home_pods[key] = now, home
+        path = _core(namespace, "pods", name)
+        home = await self._rest.read(path, lambda pod: reading.home_pod(pod, container))
+        if home is not None:
+            self._home_pods[key] = now, home
         return home
 
     # Jobs ---------------------------------------------------------------------------------------
@@ -86,8 +85,7 @@ class Gateway:
         return replace(reading.job_snapshot(response.body), warnings=response.warnings)
 
     async def read_job(self, namespace: str, name: str) -> JobSnapshot | None:
-        job = await self._rest.read(_jobs(namespace, name))
-        return reading.job_snapshot(job) if job is not None else None
+        return await self._rest.read(_jobs(namespace, name), reading.job_snapshot)
 
     async def list_jobs(self, namespace: str, labels: Labels) -> Listing[JobSnapshot]:
         return await self._rest.list(_jobs(namespace), labels, reading.job_snapshot)
@@ -108,8 +106,7 @@ class Gateway:
     # Pods ---------------------------------------------------------------------------------------
 
     async def read_pod(self, namespace: str, name: str) -> PodSnapshot | None:
-        pod = await self._rest.read(_core(namespace, "pods", name))
-        return reading.pod_snapshot(pod) if pod is not None else None
+        return await self._rest.read(_core(namespace, "pods", name), reading.pod_snapshot)
 
     async def list_pods(self, namespace: str, labels: Labels) -> Listing[PodSnapshot]:
         return await self._rest.list(_core(namespace, "pods"), labels, reading.pod_snapshot)
@@ -142,8 +139,7 @@ class Gateway:
         return reading.secret_snapshot(secret)
 
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None:
-        secret = await self._rest.read(_core(namespace, "secrets", name))
-        return reading.secret_snapshot(secret) if secret is not None else None
+        return await self._rest.read(_core(namespace, "secrets", name), reading.secret_snapshot)
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
         path = _core(secret.namespace, "secrets", secret.name)
@@ -154,10 +150,7 @@ class Gateway:
         return await self._rest.delete(path, {"uid": secret.uid})
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
-        claim = await self._rest.read(_core(namespace, "persistentvolumeclaims", name))
-        if claim is None:
-            return None
-        return reading.access_modes(claim)
+        return await self._rest.read(_core(namespace, "persistentvolumeclaims", name), reading.access_modes)
 
     async def list_events(
         self, namespace: str, about: str, *, by: Literal["uid", "name"] = "uid"
@@ -168,8 +161,7 @@ class Gateway:
         )
 
     async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot | None:
-        lease = await self._rest.read(_leases(namespace, name))
-        return reading.lease_snapshot(lease) if lease is not None else None
+        return await self._rest.read(_leases(namespace, name), reading.lease_snapshot)
 
     async def list_leases(self, namespace: str, labels: Labels) -> Listing[LeaseSnapshot]:
         return await self._rest.list(_leases(namespace), labels, reading.lease_snapshot)
@@ -189,20 +181,9 @@ class Gateway:
         return await self._rest.delete(_leases(namespace, name), {"resourceVersion": version})
 
     async def may(self, namespace: str, access: Access) -> bool:
-        attributes = {
-            "namespace": namespace,
-            "verb": access.verb,
-            "group": access.group,
-            "resource": access.resource,
-            "subresource": access.subresource,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
-        }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        return reading.is_allowed(await self._http.call(Request("POST", path, body=review)))
+        request = Request("POST", path, body=_access_review(namespace, access))
+        return reading.is_allowed(await self._http.call(request))
 
 
 class _Rest:
@@ -212,9 +193,9 @@ class _Rest:
         self._http = wire
         self._timings = timings
 
-    async def read(self, path: str) -> dict[str, Any] | None:
+    async def read(self, path: str, read: Callable[[Any], S]) -> S | None:
         try:
-            return await self._http.call(Request("GET", path))
+            return read(await self._http.call(Request("GET", path)))
         except ClusterError as error:
             if error.not_found:
                 return None
@@ -265,6 +246,21 @@ class _Rest:
         async with stream as response, aclosing(lines(response)) as events:
             async for line in events:
                 yield watch_event(line, read)
+
+
+def _access_review(namespace: str, access: Access) -> JsonObject:
+    attributes = {
+        "namespace": namespace,
+        "verb": access.verb,
+        "group": access.group,
+        "resource": access.resource,
+        "subresource": access.subresource,
+    }
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+    }
 
 
 def _selector(labels: Labels) -> str:
