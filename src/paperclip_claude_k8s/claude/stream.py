@@ -254,24 +254,9 @@ def _model_change(reader: StreamReader, event: Event, _: bytes) -> None:
     reader.model_changes = (*reader.model_changes[1 - LAST_ITEMS :], change)
 
 
-def _tool_output(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.open_work.tool_output(event)
-
-
-def _task_started(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.open_work.task_started(event)
-
-
-def _task_updated(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.open_work.task_updated(event)
-
-
-def _task_ended(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.open_work.task_ended(event)
-
-
-def _tasks_changed(reader: StreamReader, event: Event, _: bytes) -> None:
-    reader.open_work.tasks_changed(event)
+def _open_work(track: Callable[[OpenWork, Event], None]) -> Callable[[StreamReader, Event, bytes], None]:
+    """A handler that only passes the event on to the reader's `OpenWork`."""
+    return lambda reader, event, _: track(reader.open_work, event)
 
 
 _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] = {
@@ -280,12 +265,12 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
     ("system", "compact_boundary"): _compaction,
     ("system", "model_fallback"): _model_change,
     ("system", "model_refusal_fallback"): _model_change,
-    ("system", "task_started"): _task_started,
-    ("system", "task_updated"): _task_updated,
-    ("system", "task_notification"): _task_ended,
-    ("system", "background_tasks_changed"): _tasks_changed,
+    ("system", "task_started"): _open_work(OpenWork.task_started),
+    ("system", "task_updated"): _open_work(OpenWork.task_updated),
+    ("system", "task_notification"): _open_work(OpenWork.task_ended),
+    ("system", "background_tasks_changed"): _open_work(OpenWork.tasks_changed),
     ("assistant", ""): _assistant,
-    ("user", ""): _tool_output,
+    ("user", ""): _open_work(OpenWork.tool_output),
     ("result", ""): _result,
     ("rate_limit_event", ""): _rate_limit,
 }

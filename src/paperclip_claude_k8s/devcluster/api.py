@@ -7,7 +7,7 @@ from paperclip_claude_k8s.devcluster import patching, problems
 from paperclip_claude_k8s.devcluster.discovery import discover
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import FOREGROUND, mark_deleted
-from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS
+from paperclip_claude_k8s.devcluster.kinds import BY_PLURAL, JOBS, NAMESPACES, PODS, Object
 from paperclip_claude_k8s.devcluster.kubelet import Kubelet
 from paperclip_claude_k8s.devcluster.selectors import Match, field_match, label_match
 from paperclip_claude_k8s.devcluster.store import Store, now
@@ -15,7 +15,6 @@ from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target, missing_path
 from paperclip_claude_k8s.devcluster.validation import admitted
 
-Object = dict[str, Any]
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
 """Minor version of the last server that replaces Pods that are being deleted."""

@@ -5,17 +5,15 @@ deadline, a TTL or a delayed Job condition is due.
 """
 
 import asyncio
-from typing import Any
 
 from paperclip_claude_k8s.devcluster import kinds
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import JobController, mark_deleted
-from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.kinds import PODS, Object
 from paperclip_claude_k8s.devcluster.node import NODE, fits
 from paperclip_claude_k8s.devcluster.store import Store, now
 
-Object = dict[str, Any]
 MIN_WAIT = 0.01
 """Shortest wait in seconds for something that is due."""
 
@@ -74,13 +72,8 @@ class Scheduler:
         message = f"Successfully assigned {namespace}/{name} to {NODE}"
         self._events.record(pod, "Normal", "Scheduled", message)
 
-    def _set_unschedulable(self, pod: Object, message: str) -> None:
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-        }
+    def _set_unschedulable(self, pod: Object, text: str) -> None:
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
         if pod["status"].get("conditions") == [condition]:
             return
         meta = pod["metadata"]
@@ -89,7 +82,7 @@ class Scheduler:
             found["status"]["conditions"] = [condition]
 
         self._store.update(PODS, meta["namespace"], meta["name"], change)
-        self._events.record(pod, "Warning", "FailedScheduling", message)
+        self._events.record(pod, "Warning", "FailedScheduling", text)
 
 
 def _collect_orphans(store: Store) -> None:

@@ -1,12 +1,9 @@
 """Records Events about objects; a repeated Event is counted."""
 
 import uuid
-from typing import Any
 
-from paperclip_claude_k8s.devcluster.kinds import EVENTS
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, Object
 from paperclip_claude_k8s.devcluster.store import Store, now
-
-Object = dict[str, Any]
 
 
 class Events:

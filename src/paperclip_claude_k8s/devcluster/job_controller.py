@@ -4,14 +4,12 @@ import copy
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
-from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, Object
 from paperclip_claude_k8s.devcluster.store import Store, now
 
-Object = dict[str, Any]
 FOREGROUND = "foregroundDeletion"
 _BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
 _DEADLINE = ("DeadlineExceeded", "Job was active longer than specified deadline")

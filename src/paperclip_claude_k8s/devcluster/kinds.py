@@ -1,7 +1,10 @@
 """The resources that this API server serves."""
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+Object: TypeAlias = dict[str, Any]
+"""An object of the API as JSON."""
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 

@@ -11,12 +11,11 @@ from paperclip_claude_k8s.devcluster.container import Container
 from paperclip_claude_k8s.devcluster.crilog import LogFile
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
-from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.kinds import PODS, Object
 from paperclip_claude_k8s.devcluster.pod_environment import Missing, PodEnvironment
 from paperclip_claude_k8s.devcluster.pod_status import PodStatus, termination_message
 from paperclip_claude_k8s.devcluster.store import Store, now
 
-Object = dict[str, Any]
 MISSING_IMAGE = re.compile(r"missing|nonexistent|does-not-exist")
 """Images with such a word in their name cannot be pulled; every other image is present already."""
 MAX_PULL_PAUSE = 60.0

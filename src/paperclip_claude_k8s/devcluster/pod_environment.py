@@ -10,14 +10,12 @@ import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from paperclip_claude_k8s.devcluster.container import Command
-from paperclip_claude_k8s.devcluster.kinds import SECRETS
+from paperclip_claude_k8s.devcluster.kinds import SECRETS, Object
 from paperclip_claude_k8s.devcluster.node import NODE
 from paperclip_claude_k8s.devcluster.store import Store
 
-Object = dict[str, Any]
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TERMINATION_LOG = "/dev/termination-log"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")

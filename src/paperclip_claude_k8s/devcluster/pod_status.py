@@ -2,14 +2,12 @@
 
 import copy
 from pathlib import Path
-from typing import Any
 
 from paperclip_claude_k8s.devcluster.crilog import LogFile
-from paperclip_claude_k8s.devcluster.kinds import PODS
+from paperclip_claude_k8s.devcluster.kinds import PODS, Object
 from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 
-Object = dict[str, Any]
 MESSAGE_BYTES = 4096
 FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
 """How much of the log becomes the termination message with `FallbackToLogsOnError`."""

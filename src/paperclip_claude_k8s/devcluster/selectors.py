@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from paperclip_claude_k8s.devcluster import problems
+from paperclip_claude_k8s.devcluster.kinds import Object
 
-Object = dict[str, Any]
 Match = Callable[[Object], bool]
 _SET = re.compile(r"^\s*(\S+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
 _PART = re.compile(r",(?![^(]*\))")

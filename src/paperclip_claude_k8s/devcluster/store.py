@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from paperclip_claude_k8s.devcluster import problems
-from paperclip_claude_k8s.devcluster.kinds import PODS, Kind
+from paperclip_claude_k8s.devcluster.kinds import PODS, Kind, Object
 
-Object = dict[str, Any]
 HISTORY = 20_000
 """Changes kept for watches; a watch from an older version is answered with 410."""
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, SECRETS, Kind
+from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, LEASES, PODS, SECRETS, Kind, Object
 
-Object = dict[str, Any]
 Row = Callable[[Object], list[Any]]
 
 

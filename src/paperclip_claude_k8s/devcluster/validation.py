@@ -3,12 +3,10 @@
 import base64
 import copy
 import re
-from typing import Any
 
 from paperclip_claude_k8s.devcluster import problems
-from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind
+from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind, Object
 
-Object = dict[str, Any]
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _LABEL = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 SECRET_LIMIT = 1024 * 1024
