@@ -267,6 +267,45 @@ def _error(problem: Problem) -> ClusterError:
     return ClusterError(problem.code, problem.reason, problem.message, retry_after=problem.retry_after)
 
 
+class _PodStatuses:
+    """Writes the status of Pods."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
+        state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
+        self.set_state(pod, "Failed" if code else "Succeeded", state)
+
+    def evict(self, pod: Object) -> None:
+        def change(found: Object) -> None:
+            target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+            found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+            found["status"].setdefault("conditions", []).append(target)
+
+        meta = pod["metadata"]
+        self._store.update(PODS, meta["namespace"], meta["name"], change)
+
+    def set_state(self, pod: Object, phase: str, state: Object) -> None:
+        def change(found: Object) -> None:
+            statuses = [
+                {"name": "claude", "state": state, "containerID": f"fake://{found['metadata']['uid']}"}
+            ]
+            found["status"] |= {"phase": phase, "containerStatuses": statuses}
+
+        meta = pod["metadata"]
+        try:
+            self._store.update(PODS, meta["namespace"], meta["name"], change)
+        except Problem:
+            return  # deleted with force
+
+    def fail(self, pod: Object) -> None:
+        def fail(found: Object) -> None:
+            found["status"]["phase"] = "Failed"
+
+        self._store.update(PODS, NAMESPACE, pod["metadata"]["name"], fail)
+
+
 class _Kubelet:
     """Runs the `Life` of each Pod on the time of the event loop."""
 
@@ -274,6 +313,7 @@ class _Kubelet:
         self._fake = fake
         self._folder = folder
         self._life = life
+        self._statuses = _PodStatuses(fake.store)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._known: set[str] = set()
         self.lives: list[asyncio.Task[None]] = []
@@ -332,51 +372,45 @@ class _Kubelet:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
         if log is None:
             if self._fake.faults.fails_unstarted_pods:
-                self._fail(pod)
+                self._statuses.fail(pod)
                 await asyncio.sleep(0.1)
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
         await asyncio.sleep(life.dies_in if life.on_sigterm is not None else grace)
         log.end()
         code = life.on_sigterm if life.on_sigterm is not None else 137
-        self._terminated(pod, code, "Error", "")
+        self._statuses.terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
-
-    def _fail(self, pod: Object) -> None:
-        def fail(found: Object) -> None:
-            found["status"]["phase"] = "Failed"
-
-        self._fake.store.update(PODS, NAMESPACE, pod["metadata"]["name"], fail)
 
     async def _play(self, pod: Object, life: Life) -> None:
         await self._secrets(pod)
         if not self._may_start(pod):
-            self._terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
+            self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
         for seconds, reason, message in life.waiting:
-            self._status(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
+            self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
         self._runs(pod, life)
-        writer, facts = StreamWriter(log, "stdout"), b""
+        writer, stdout = StreamWriter(log, "stdout"), b""
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
-            facts += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
+            stdout += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
         end = life.ends_at if life.evicted_at is None else life.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()
         log.end()
         if life.evicted_at is not None:
-            self._evict(pod)
+            self._statuses.evict(pod)
             return
         await asyncio.sleep(self._fake.faults.status_delay)
-        message = _summary(pod, facts, life) if life.summarized else ""
+        message = _summary(pod, stdout, life) if life.summarized else ""
         reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
-        self._terminated(pod, life.exit_code, reason, message)
+        self._statuses.terminated(pod, life.exit_code, reason, message)
 
     def _may_start(self, pod: Object) -> bool:
         """As the relay does: the run Secret may name the only Pod that starts the agent."""
@@ -388,7 +422,7 @@ class _Kubelet:
     async def _secrets(self, pod: Object) -> None:
         """A Pod waits in ContainerCreating until its Secrets exist."""
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
-        self._status(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
+        self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
             moved = self._fake.store.next_change()
             if all(self._fake.store.find(SECRETS, NAMESPACE, name) for name in wanted):
@@ -399,35 +433,9 @@ class _Kubelet:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}
         self.started.append((loop.time(), pod["metadata"]["name"]))
         if life.shown_after:
-            loop.call_later(life.shown_after, self._status, pod, "Running", running)
+            loop.call_later(life.shown_after, self._statuses.set_state, pod, "Running", running)
         else:
-            self._status(pod, "Running", running)
-
-    def _terminated(self, pod: Object, code: int, reason: str, message: str) -> None:
-        state = {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": now()}}
-        self._status(pod, "Failed" if code else "Succeeded", state)
-
-    def _evict(self, pod: Object) -> None:
-        def change(found: Object) -> None:
-            target = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
-            found["status"] |= {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
-            found["status"].setdefault("conditions", []).append(target)
-
-        meta = pod["metadata"]
-        self._fake.store.update(PODS, meta["namespace"], meta["name"], change)
-
-    def _status(self, pod: Object, phase: str, state: Object) -> None:
-        def change(found: Object) -> None:
-            statuses = [
-                {"name": "claude", "state": state, "containerID": f"fake://{found['metadata']['uid']}"}
-            ]
-            found["status"] |= {"phase": phase, "containerStatuses": statuses}
-
-        meta = pod["metadata"]
-        try:
-            self._fake.store.update(PODS, meta["namespace"], meta["name"], change)
-        except Problem:
-            return  # deleted with force
+            self._statuses.set_state(pod, "Running", running)
 
 
 def _loop_nanos() -> int:

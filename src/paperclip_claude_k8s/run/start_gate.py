@@ -28,7 +28,7 @@ from paperclip_claude_k8s.cluster.labels import (
     json_pointer,
 )
 from paperclip_claude_k8s.cluster.model import JobSnapshot, JsonObject, Known, PodSnapshot, SecretSnapshot
-from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.failures import describe_error
 from paperclip_claude_k8s.plan.manifest import secret_manifest
@@ -135,7 +135,7 @@ class StartGate:
                 {"op": "add", "path": "/spec/parallelism", "value": 1},
             ]
             call = Retrier(self.ports.settings.timings, self.narrator)
-            await call(MARK, lambda: self._cluster.patch_job(self.job.ref, patch))
+            await call(MARK, lambda: self.ports.cluster.patch_job(self.job.ref, patch))
             self._may_be_marked = False
         if DELETE not in self._done:
             await self._delete()
@@ -169,7 +169,7 @@ class StartGate:
         if secret is None or secret.only_pod:
             return
         uid = base64.b64encode(pod.uid.encode()).decode()
-        await self._cluster.patch_secret(
+        await self.ports.cluster.patch_secret(
             secret, [{"op": "add", "path": json_pointer("data", ONLY_POD_KEY), "value": uid}]
         )
 
@@ -184,18 +184,18 @@ class StartGate:
         suspended = known.job is not None and known.job.suspended
         if not suspended and pod.phase != "Failed":
             patch.append({"op": "add", "path": "/spec/parallelism", "value": 0})
-        await self._cluster.patch_job(self.job.ref, patch)
+        await self.ports.cluster.patch_job(self.job.ref, patch)
 
     async def _delete(self) -> None:
         secret = await self._known_secret()
         if secret is not None:
-            await self._cluster.delete_secret(secret)
+            await self.ports.cluster.delete_secret(secret)
         self.secret = None
 
     async def _known_secret(self) -> SecretSnapshot | None:
         """The run Secret as created or last read; read now if it is not known, and None if it is not ours."""
         if self.secret is None:
-            found = await self._cluster.read_secret(self.job.ref.namespace, self.job.ref.name)
+            found = await self.ports.cluster.read_secret(self.job.ref.namespace, self.job.ref.name)
             self.secret = found if found is not None and self.job.ref.uid in found.owners else None
         return self.secret
 
@@ -216,10 +216,6 @@ class StartGate:
             return not error.retryable
         self._done.add(what)
         return True
-
-    @property
-    def _cluster(self) -> Cluster:
-        return self.ports.cluster
 
 
 def _second_pod_possible(call: str, error: ClusterError, *, repeated: bool) -> str:
