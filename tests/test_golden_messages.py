@@ -7,7 +7,8 @@ from paperclip_claude_k8s.claude.complaints import Classified, Complaint
 from paperclip_claude_k8s.claude.failure_texts import EMPTY_REPLY, build_partial_run_error, truncated_message
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.error_codes import ERROR_REFERENCE, ErrorCode
+from paperclip_claude_k8s.docs.error_reference import read_descriptions
+from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
 
 FORBIDDEN = ClusterError(403, "Forbidden", 'User "sa" cannot create resource "jobs" in API group "batch"')
@@ -302,7 +303,7 @@ def test_every_message_names_the_next_step(failure: Failure) -> None:
 @pytest.mark.parametrize("code", list(ErrorCode), ids=str)
 def test_error_reference_matches_what_is_built(code: ErrorCode) -> None:
     built = [failure for failure, _ in GOLDEN if failure.code == code]
-    described = ERROR_REFERENCE[code]
+    described = read_descriptions()[code]
     assert {failure.evidence for failure in built} == set(described.evidence)
     assert {failure.family for failure in built} == set(described.families)
     assert {failure.clear_session for failure in built} == set(described.clears_session)

@@ -2,7 +2,7 @@
 
 No other module writes an `ErrorCode` or builds a `Failure`; `tests/house` checks that.
 The text of a failure has two parts: `what` happened, with the cluster's or Claude's own sentence, and the
-`next_step` for an operator. `error_codes.ERROR_REFERENCE` describes each code for the documentation.
+`next_step` for an operator. `docs/errors.toml` describes each code for the documentation.
 
     RunFailure                     raised by a step of the run, caught once, in `execute`
     └── Failure                    the value: code, texts, and what the host may conclude from it

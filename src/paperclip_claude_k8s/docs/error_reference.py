@@ -1,13 +1,18 @@
-"""Renders `errors.md` from the table beside the error codes."""
+"""Renders `errors.md` from `errors.toml`."""
 
+import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from paperclip_claude_k8s.error_codes import ERROR_GROUPS, ERROR_REFERENCE, ErrorDescription
+from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
+from paperclip_claude_k8s.host.result import ErrorFamily
 
 _INTRODUCTION = """\
 # Error codes
 
-This file is generated from `error_codes.py` by `python -m paperclip_claude_k8s.docs`.
+This file is generated from `docs/errors.toml` by `python -m paperclip_claude_k8s.docs`.
 
 A failed run has a code in `errorCode`, a sentence in `errorMessage` (what happened, then the next step), and
 often a family in `errorFamily`. Code and family are stable; the sentence may change.
@@ -36,6 +41,44 @@ _PROVEN = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorDescription:
+    """One code, for the reference.
+
+    Where a code is built in several situations, `families`, `evidence` and `clears_session` list all values
+    that occur, and `retry_if` the condition under which the host retries.
+    """
+
+    group: str
+    """Heading: the phase of the run."""
+    happened: str
+    action: str
+    evidence: tuple[Evidence, ...] = ("continuation",)
+    families: tuple[ErrorFamily | None, ...] = (None,)
+    retry_if: str = ""
+    clears_session: tuple[bool, ...] = (False,)
+    session: str = ""
+    """What happens to the session, if that does not follow from the other fields."""
+
+
+def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
+    """All codes of `errors.toml`, in its order."""
+    groups: dict[str, list[dict[str, Any]]] = tomllib.loads(
+        Path(__file__).with_name("errors.toml").read_text(encoding="utf-8")
+    )
+    return {
+        ErrorCode(entry.pop("code")): _description(group, entry)
+        for group, entries in groups.items()
+        for entry in entries
+    }
+
+
+def _description(group: str, entry: dict[str, Any]) -> ErrorDescription:
+    lists = {name: tuple(item or None for item in entry[name]) for name in ("families",) if name in entry}
+    lists |= {name: tuple(entry[name]) for name in ("evidence", "clears_session") if name in entry}
+    return ErrorDescription(group, **{**entry, **lists})
+
+
 def error_reference() -> str:
     """Markdown: one section for each code, grouped by phase of the run."""
     return "".join(_paragraphs())
@@ -43,9 +86,11 @@ def error_reference() -> str:
 
 def _paragraphs() -> Iterator[str]:
     yield _INTRODUCTION
-    for code, description in ERROR_REFERENCE.items():
-        if code in ERROR_GROUPS:
-            yield f"\n## {ERROR_GROUPS[code]}\n"
+    group = ""
+    for code, description in read_descriptions().items():
+        if description.group != group:
+            group = description.group
+            yield f"\n## {group}\n"
         yield f"\n### `{code}`\n\n{description.happened}\n\n"
         yield f"- Family: {_family(description)}\n"
         yield f"- Evidence: {_evidence(description)}\n"
