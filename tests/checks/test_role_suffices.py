@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.checks.bench import complaints, found, open_bench
+from tests.support.captures import capture
 from tests.support.fake_cluster import Life
-from tests.support.runs import SMALL, HostLog, capture
+from tests.support.runs import SMALL, HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.checks.rights import RIGHTS, Right

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captures import capture, capture_file
 from tests.support.real_cluster import IN_HOME_POD
-from tests.support.runs import Site, capture, capture_file
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway

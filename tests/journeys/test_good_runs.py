@@ -3,7 +3,8 @@
 import hashlib
 
 import pytest
-from tests.support.runs import Site, capture, sidecar
+from tests.support.captures import capture, sidecar
+from tests.support.runs import Site
 
 from paperclip_claude_k8s.base.strict_json import readable
 

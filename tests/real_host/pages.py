@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.real_host.paperclip import expect
 from tests.real_host.stage import KIND, Stage
-from tests.support.runs import capture
+from tests.support.captures import capture
 
 WORKER = Path(__file__).with_name("ui_worker.cjs")
 OPERATIONAL = "paperclipai/paperclip/paperclip"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, Life
-from tests.support.runs import STATUS, HostLog, capture
+from tests.support.runs import STATUS, HostLog
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.in_memory_runs import one_host
-from tests.support.runs import capture
 
 pytestmark = pytest.mark.looptime
 FIRST, REST = capture("02").split(b"\n", 1)

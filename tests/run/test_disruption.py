@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.captures import capture
 from tests.support.disruptions import (
     HALVES,
     LATE,
@@ -23,7 +24,6 @@ from tests.support.disruptions import (
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, jobs_of, one_host, two_hosts
-from tests.support.runs import capture
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.captures import NEW, OLD, recorded
+from tests.support.captures import NEW, OLD, capture, recorded, sidecar
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
 from tests.support.in_memory_runs import WHOLE, jobs_of, one_host, two_hosts
-from tests.support.runs import HostLog, capture, sidecar
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s import relay
 from paperclip_claude_k8s.claude import StreamReader

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.plans import a_context
-from tests.support.runs import HostLog, capture
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.host.config import AdapterConfig

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captures import capture
 from tests.support.fake_cluster import Life
 from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, jobs_of, one_host
-from tests.support.runs import capture
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 

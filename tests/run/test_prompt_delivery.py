@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.captures import capture
 from tests.support.fake_cluster import Life
 from tests.support.home_cluster import home_cluster
 from tests.support.in_memory_runs import GOOD
-from tests.support.runs import capture
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 

@@ -20,3 +20,23 @@ def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
     packed = CAPTURES / folder / f"{name}.ndjson.gz"
     stdout = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
     return stdout, json.loads((CAPTURES / folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _name(number: str) -> str:
+    (name,) = (name for name in NAMES if name.startswith(f"{number}-"))
+    return name
+
+
+def capture(number: str) -> bytes:
+    """The stdout of the capture of 2.1.197 with this number, such as "02"."""
+    return recorded(_name(number))[0]
+
+
+def sidecar(number: str) -> dict[str, Any]:
+    """The sidecar of that capture."""
+    return recorded(_name(number))[1]
+
+
+def capture_file(number: str) -> str:
+    """The file name of that capture, uncompressed."""
+    return f"{_name(number)}.ndjson"

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.captures import capture, capture_file
 from tests.support.cli_commands import Answer, CommandLine, claude_k8s
-from tests.support.runs import capture, capture_file
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest

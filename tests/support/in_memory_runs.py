@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import Host
-from tests.support.runs import HostLog, capture
+from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster.kinds import JOBS

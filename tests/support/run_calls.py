@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
-from tests.support.runs import capture
 
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import PODS

@@ -1,44 +1,17 @@
 """Complete runs for journeys: a host that records everything, and the objects that a run leaves behind."""
 
 import asyncio
-import gzip
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.host.result import ExecutionResult
 
-CAPTURES = Path(__file__).parents[2] / "fixtures" / "claude" / "captures"
 STATUS = "[paperclip] "
 SMALL = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
-
-
-def _path(number: str) -> Path:
-    (path,) = CAPTURES.glob(f"{number}-*.ndjson*")
-    return path
-
-
-def capture(number: str) -> bytes:
-    """The bytes of a recorded stdout."""
-    path = _path(number)
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-
-
-def capture_file(number: str) -> str:
-    """The file name of a capture, uncompressed."""
-    return _path(number).name.removesuffix(".gz")
-
-
-def sidecar(name: str) -> dict[str, Any]:
-    """The facts that a parser must find in that capture."""
-    stem = capture_file(name).removesuffix(".ndjson")
-    loaded: dict[str, Any] = json.loads((CAPTURES / f"{stem}.json").read_text(encoding="utf-8"))
-    return loaded
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import pytest
 from tests.support.api_server import a_kubeconfig
+from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.run_calls import forgets
-from tests.support.runs import capture
 
 from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
