@@ -10,7 +10,7 @@ from tests.support.any_json import ANY_JSON
 from paperclip_claude_k8s.host.skills import (
     OPERATIONAL_SKILL,
     available_skills,
-    library_manifest,
+    describe_library,
     read_desired_skills,
     read_skill_library,
     resolve,
@@ -147,7 +147,7 @@ def test_available_skills_are_desired_and_not_missing() -> None:
     ]
 
 
-def test_library_manifest_lists_every_skill_once() -> None:
+def test_describe_library_lists_every_skill_once() -> None:
     config = a_config(
         an_entry("b"),
         an_entry("a"),
@@ -155,7 +155,7 @@ def test_library_manifest_lists_every_skill_once() -> None:
         desired=["b", "c"],
     )
     library = read_skill_library(config)
-    text = library_manifest(library, read_desired_skills(config, library))
+    text = describe_library(library, read_desired_skills(config, library))
     assert text is not None
     heading, blank, *lines = text.splitlines()
     assert heading.startswith("## ")
@@ -164,7 +164,7 @@ def test_library_manifest_lists_every_skill_once() -> None:
     assert lines[1] == "- `b`: enabled"
     assert lines[2].startswith("- `c`: enabled but unavailable (line one line two x")
     assert len(lines[2]) < 260
-    assert library_manifest((), ()) is None
+    assert describe_library((), ()) is None
 
 
 @given(

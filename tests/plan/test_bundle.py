@@ -113,7 +113,7 @@ def test_bundle_paths_are_those_that_the_cli_reads() -> None:
     assert bundle.files[".claude/skills/helper/bin/run"].executable
 
 
-def test_instructions_without_path_in_pod_and_blank_ones() -> None:
+def test_instructions_without_path_or_text() -> None:
     assert assemble("Hi", None, {}).files[INSTRUCTIONS].content == b"Hi"
     assert assemble(" \n", None, {}, "/paperclip/x.md").files == {}
     assert assemble(None, None, {}).files == {}

@@ -1,4 +1,4 @@
-"""The way of each file of a run: secrets by Secret only, files that are too large by the shared volume."""
+"""The route of each file of a run: secrets by Secret only, files that are too large by the shared volume."""
 
 import json
 import subprocess
@@ -103,15 +103,15 @@ def test_secret_always_has_a_file() -> None:
     st.integers(0, 200),
     st.sampled_from(["secret", "init"]),
 )
-def test_each_file_has_one_way_and_staging_is_minimal(
-    files: dict[str, str], limit: int, way: Literal["secret", "init"]
+def test_each_file_has_one_route_and_staging_is_minimal(
+    files: dict[str, str], limit: int, route: Literal["secret", "init"]
 ) -> None:
-    options = DeliveryOptions(way, limit, "folder", movable=frozenset("abcde"))
+    options = DeliveryOptions(route, limit, "folder", movable=frozenset("abcde"))
     got = deliver(files, lambda name, _: name == "a", options)
-    ways = [dict(way) for way in (got.secret, got.init, got.staged)]
-    ways[0].pop("staged.txt", None)
-    assert {name: text for way in ways for name, text in way.items()} == files
-    assert sum(map(len, ways)) == len(files)
+    routes = [dict(route) for route in (got.secret, got.init, got.staged)]
+    routes[0].pop("staged.txt", None)
+    assert {name: text for route in routes for name, text in route.items()} == files
+    assert sum(map(len, routes)) == len(files)
     assert "a" not in got.init
     assert "a" not in got.staged
     assert "f" not in got.staged

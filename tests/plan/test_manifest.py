@@ -63,7 +63,7 @@ def test_every_empty_dir_has_a_size_limit() -> None:
         assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"]
 
 
-def test_job_holds_no_secret_value() -> None:
+def test_job_does_not_contain_secret_values() -> None:
     config: dict[str, Any] = {"env": {"MY_PASSWORD": "canary-password", "PLAIN": "shown"}}
     job = json.dumps(the_job(**config))
     assert "canary" not in job

@@ -9,7 +9,7 @@ from tests.support.plans import HOME, a_context, a_plan, the_job
 
 from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES
-from paperclip_claude_k8s.plan.pod_security import RULES, Pod, weaknesses
+from paperclip_claude_k8s.plan.pod_security import RULES, Pod, violations
 
 Object = dict[str, Any]
 
@@ -33,7 +33,7 @@ def broken(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
     template = copy.deepcopy(SAFE)
     spec = template["spec"]
     change(spec, spec["containers"][0])
-    return weaknesses(template)
+    return violations(template)
 
 
 def context_of(part: Object, **more: Any) -> None:
@@ -133,10 +133,8 @@ def test_each_violation_is_reported_alone(change: Callable[[Object, Object], obj
 
 @pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
 def test_rules_cover_every_kind_of_container(kind: str) -> None:
-    violations = broken(
-        lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]})
-    )
-    assert violations == (
+    found = broken(lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]}))
+    assert found == (
         "container x is privileged",
         "container x does not drop ALL capabilities",
         "container x may escalate privileges",
@@ -147,9 +145,9 @@ def test_unconfined_apparmor_annotation_is_reported() -> None:
     template = copy.deepcopy(SAFE)
     key = "container.apparmor.security.beta.kubernetes.io/c"
     template["metadata"]["annotations"] = {key: "unconfined", "other": "unconfined"}
-    assert weaknesses(template) == ("AppArmor profile of c is unconfined",)
+    assert violations(template) == ("AppArmor profile of c is unconfined",)
     template["metadata"]["annotations"] = {key: "localhost/mine"}
-    assert weaknesses(template) == ()
+    assert violations(template) == ()
 
 
 def test_allowed_settings_are_not_reported() -> None:
@@ -230,7 +228,7 @@ VARIANTS: dict[str, Object] = {
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
 def test_pod_meets_standard_in_every_variant(config: Object) -> None:
-    assert weaknesses(the_job(**config)["spec"]["template"]) == ()
+    assert violations(the_job(**config)["spec"]["template"]) == ()
     assert not [note for note in a_plan(**config).notes if "Pod Security" in note]
 
 

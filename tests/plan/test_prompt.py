@@ -46,7 +46,7 @@ def test_bare_heartbeat_names_agent_run_and_api() -> None:
     assert "{{" not in text
 
 
-def test_sections_stand_in_order_and_are_counted() -> None:
+def test_sections_are_in_order_and_are_counted() -> None:
     context = {**TASK, "paperclipWake": WAKE, "paperclipSessionHandoffMarkdown": " Handed over. "}
     prompt = assembled(
         context, bootstrap_prompt_template="Boot {{agent.name}}", prompt_template="Go {{runId}}"

@@ -14,20 +14,20 @@ from paperclip_claude_k8s.verdict.ending import (
 )
 
 
-def test_unknown_state_is_no_ending() -> None:
+def test_unknown_state_is_not_an_ending() -> None:
     assert judge_ending(Known()) is None
 
 
-def test_running_container_of_a_deleting_job_is_no_ending() -> None:
+def test_running_container_of_a_deleting_job_is_not_an_ending() -> None:
     assert judge_ending(Known(job=a_job(deleting=True), pod=a_pod(Running(), phase="Running"))) is None
 
 
-def test_finished_job_with_running_container_is_no_ending() -> None:
+def test_finished_job_with_running_container_is_not_an_ending() -> None:
     known = Known(job=a_job(conditions=finished()), pod=a_pod(Running(), phase="Running"))
     assert judge_ending(known) is None
 
 
-def test_deleted_job_with_running_pod_is_no_ending() -> None:
+def test_deleted_job_with_running_pod_is_not_an_ending() -> None:
     assert judge_ending(Known(job=a_job(), pod=a_pod(Running(), phase="Running"), job_gone=True)) is None
 
 

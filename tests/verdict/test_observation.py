@@ -30,5 +30,5 @@ def test_log_tail_as_termination_message_loses_its_json(message: str, expected: 
     assert termination_message(message) == expected
 
 
-def test_relay_summary_is_no_termination_message() -> None:
+def test_relay_summary_is_not_a_termination_message() -> None:
     assert termination_message('{"relay":"0123abcd"}', RelaySummary(1, 1, None, 137)) == ""

@@ -121,7 +121,7 @@ def test_orphan_of_another_or_unknown_task_is_not_adopted(
     assert verdict.failure.code == code
 
 
-def test_orphan_is_not_adopted_if_configured() -> None:
+def test_orphan_is_not_adopted_if_adoption_is_switched_off() -> None:
     verdict = judge_slot([a_job(run="other")], Claimant("run-1", "task-1", adopts_orphans=False))
     assert isinstance(verdict, Blocked)
     assert verdict.failure.code == "k8s_concurrent_run_blocked"
@@ -176,7 +176,7 @@ def test_live_job_precedes_a_finished_one() -> None:
 
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
-def test_collected_job_with_late_condition_is_no_orphan(task: str) -> None:
+def test_collected_job_with_late_condition_is_not_an_orphan(task: str) -> None:
     job = a_job(run="other", task=task, annotations={"paperclip.io/result-taken": "yes"})
     assert judge_slot([job], WE) == Free()
 

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.checkup import Check, Level
 from paperclip_claude_k8s.host.config import AdapterConfig, unknown_keys
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.manifest import job_manifest
-from paperclip_claude_k8s.plan.pod_security import weaknesses
+from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
@@ -185,11 +185,11 @@ def _existence_checks(
 
 def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
     """One check for each way in which the Pod is weaker than the Pod Security Standard `restricted`."""
-    for weakness in weaknesses(job_manifest(run.plan)["spec"]["template"]):
+    for violation in violations(job_manifest(run.plan)["spec"]["template"]):
         yield Check(
             code="k8s_pod_not_restricted",
             level="warn",
-            message=f"The Pod is weaker than the Pod Security Standard `restricted`: {weakness}",
+            message=f"The Pod is weaker than the Pod Security Standard `restricted`: {violation}",
             hint="check podTemplate, runAsUser and enableDocker; namespaces that enforce it refuse the Pod",
         )
 

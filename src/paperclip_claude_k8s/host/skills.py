@@ -99,7 +99,7 @@ def snapshot(
     }
 
 
-def library_manifest(library: SkillLibrary, desired: DesiredSkills) -> str | None:
+def describe_library(library: SkillLibrary, desired: DesiredSkills) -> str | None:
     """Return Markdown that tells the agent which skills it has and which exist; None without a library."""
     if not library:
         return None

@@ -32,7 +32,7 @@ def choose_api_url(process_env: Mapping[str, str], home: Mapping[str, str], conf
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the address names the machine itself, so that it names another one inside a Pod."""
+    """Whether the address names the machine on which it is used, so that inside a Pod it names the Pod."""
     parts = _split(url)
     host = (parts.hostname or "") if parts else ""
     if host in _ANY_HOST or host in _LOCAL_NAMES or host.endswith(".localhost"):

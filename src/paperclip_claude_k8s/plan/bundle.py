@@ -113,16 +113,16 @@ def skill_files(runtime_name: str, tree: Files) -> Files:
 
 
 def assemble(
-    instructions: str | None, manifest: str | None, skills: Files, read_from: str | None = None
+    instructions: str | None, skill_list: str | None, skills: Files, read_from: str | None = None
 ) -> Bundle:
-    """A bundle of these texts and skills; `read_from` is the instructions' path in the Pod, if it has one."""
-    text = "\n\n".join(_sections(instructions, manifest, read_from))
+    """A bundle of these texts and skills; `read_from`: the instructions' path in the Pod, if there is one."""
+    text = "\n\n".join(_sections(instructions, skill_list, read_from))
     own = {INSTRUCTIONS: BundleFile(text.encode("utf-8", "replace"))} if text else {}
     return Bundle({**own, **skills})
 
 
 def content_key(files: Files) -> str:
-    """sha256 over every path, mode and content, with their lengths: only equal sets of files have one key."""
+    """sha256 over every path, mode and content, with their lengths: only equal sets of files share a key."""
     digest = hashlib.sha256()
     for path, file in sorted(files.items()):
         name = path.encode("utf-8", "surrogateescape")
@@ -156,11 +156,11 @@ def _home_below(env: Mapping[str, str], volume: str) -> str:
     return _OWN_HOME if in_pod is None else posixpath.relpath(in_pod, POD_HOME)
 
 
-def _sections(text: str | None, manifest: str | None, read_from: str | None) -> Iterator[str]:
+def _sections(text: str | None, skill_list: str | None, read_from: str | None) -> Iterator[str]:
     if text is not None and text.strip():
         yield text.strip()
         if read_from is not None:
             folder = posixpath.dirname(read_from)
             yield f"These instructions are from {read_from}; relative paths in them start at {folder}."
-    if manifest is not None and manifest.strip():
-        yield manifest.strip()
+    if skill_list is not None and skill_list.strip():
+        yield skill_list.strip()

@@ -1,11 +1,12 @@
-"""The way by which each file of a run reaches its Pod: run Secret, init container, or shared volume.
+"""The route by which each file of a run reaches its Pod: run Secret, init container, or shared volume.
 
 - `secret`, the default: the run Secret is mounted as a folder. It is private, but etcd limits its size.
 - `init` (`promptDelivery: init`): an init container with the agent's image writes the files into an emptyDir.
-  Their texts are in its environment, in pieces that Linux accepts, so they are part of the Job, which more
-  people may read than Secrets. Private files still come from the run Secret, which it copies.
-- `staged`: a file that is too large for either is written to the shared volume, if there is one. Only public
-  files whose readers learn the path from us can be moved (the prompt, and variables turned into files).
+  Their texts are in its environment, in pieces that Linux accepts. So they are part of the Job, and more
+  people may read Jobs than Secrets. Private files are in the run Secret; the container copies them.
+- `staged`: a file that is too large for either is written to the shared volume, if there is one. Only the
+  prompt and variables turned into files can be staged, because their path is configurable, and only if they
+  are not private.
 
 Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged at
 `/paperclip/run-files/<job>/prompt.txt`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
@@ -19,12 +20,13 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES, FILE_PREFIX
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR
+from paperclip_claude_k8s.plan.templates import encodable
 
 STAGING_FOLDER = "run-files"
 """Folder on the shared volume for staged files, with one folder per Job."""
 
 OBJECT_BYTES = 900 * 1024
-"""Most bytes of text in one Secret or Job: etcd refuses objects above about 1 MiB."""
+"""Maximum bytes of text in one Secret or Job: etcd refuses objects above about 1 MiB."""
 
 STAGED_NOTE = "staged.txt"
 """File of a Secret whose files are all staged; it holds the path of their folder."""
@@ -45,7 +47,7 @@ TextFiles = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """All files of a run by their way. `staged_in` is the folder of the staged ones on the shared volume."""
+    """All files of a run by their route. `staged_in`: the folder of the staged ones on the shared volume."""
 
     secret: TextFiles = field(default_factory=dict, repr=False)
     init: TextFiles = field(default_factory=dict, repr=False)
@@ -58,19 +60,19 @@ class Delivery:
 
 
 def is_private(name: str, text: str) -> bool:
-    """Whether the file may be delivered in a Secret only: a secret variable, or a text with a credential."""
+    """Whether only a Secret may hold the file: it is a secret variable, or its text contains a credential."""
     variable = name.removeprefix(FILE_PREFIX) if name.startswith(FILE_PREFIX) else ""
     return is_secret_name(variable) or (name != "prompt.txt" and holds_secret(text))
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
-    """The ways that are open to a run's files."""
+    """The routes that a run's files may take."""
 
-    way: Literal["secret", "init"]
-    """The way of public files that are not staged."""
+    route: Literal["secret", "init"]
+    """The route of public files that are not staged."""
     limit: int
-    """Most bytes in the Secret or the Job."""
+    """Maximum bytes in the Secret or the Job."""
     folder: str = ""
     """Folder on the shared volume for staged files; "" if nothing can be staged."""
     reserved: int = 0
@@ -80,19 +82,19 @@ class DeliveryOptions:
 
 
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
-    """Choose the way of each file. If they exceed the limit, the largest movable ones are staged.
+    """Choose the route of each file. If they exceed the limit, the largest movable ones are staged.
 
-    What remains may still exceed the limit: `RunPlan.object_bytes` tells.
+    What remains may still exceed the limit: see `RunPlan.object_bytes`.
     """
     secret = {name: text for name, text in files.items() if private(name, text)}
     public = {name: text for name, text in files.items() if name not in secret}
-    by_init = options.way == "init"
+    by_init = options.route == "init"
     used = 0 if by_init else options.reserved + sum(map(size, secret.values()))
     staged = _excess(public, options.limit - used, options.movable) if options.folder else {}
     rest = {name: text for name, text in public.items() if name not in staged}
     if by_init:
         return Delivery(secret, rest, staged, options.folder)
-    # A Secret volume without `items` shows every key as a file, the values of variables too: keep one item.
+    # At least one file: a Secret volume without `items` shows every key as a file, also values of variables.
     return Delivery({**rest, **secret} or {STAGED_NOTE: options.folder}, {}, staged, options.folder)
 
 
@@ -121,7 +123,7 @@ def escaped(text: str) -> str:
 
 
 def pieces(text: str, limit: int) -> Iterator[str]:
-    """The text in pieces of which each has at most `limit` bytes of UTF-8 once it is escaped."""
+    """The text in pieces, each of at most `limit` bytes of UTF-8 after escaping."""
     start = 0
     while start < len(text):
         end = min(start + limit, len(text))
@@ -151,5 +153,5 @@ def writing_container(files: TextFiles, *, with_secret: bool) -> JsonObject:
 
 
 def _encodable(text: str) -> str:
-    """Without NUL, which no environment string can hold; lone surrogates become question marks."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    """The text without NUL, which environment strings cannot hold; lone surrogates become question marks."""
+    return encodable(text.replace("\0", ""))

@@ -1,7 +1,7 @@
 """`enableDocker`: a Docker daemon beside the agent, as a native sidecar (Kubernetes 1.29 or newer).
 
 The agent reaches it through a socket on a shared emptyDir. The shared volume is mounted in both containers at
-the same path, so that `docker run -v` means the same files. The daemon has to be privileged.
+the same path, so that a path in `docker run -v` means the same file for both. The daemon must be privileged.
 """
 
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -15,7 +15,7 @@ _DATA_DIR = "/var/lib/docker"
 _DATA_SIZE = "50Gi"
 """For images and layers of one run; builds of large images have taken 20 GiB."""
 _START_SECONDS = 60
-"""The daemon starts within a few seconds; on a loaded node it takes longer."""
+"""Maximum start time: the daemon needs a few seconds, and more on a loaded node."""
 
 
 def sidecars(config: AdapterConfig) -> list[JsonObject]:

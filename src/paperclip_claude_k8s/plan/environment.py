@@ -4,9 +4,9 @@ Three layers, a later one wins:
 
 1. the home pod's variables, so that an operator sets a model key or a proxy once for host and agents;
 2. the run's own (`run_variables.py`): who the agent is, its task, its token for the host's API;
-3. the config's `env`, which may override everything but the run's identity.
+3. the config's `env`, which may override everything but HOME and the PAPERCLIP_* variables of the run.
 
-Then each variable gets a way into the Pod. Secret ones go into the run Secret, because many may read the Job:
+Then each variable gets a route to the Pod. Secret ones go into the run Secret, because many may read the Job:
 those with a secret name, those with a credential in their value, JSON, which quotes what people wrote, and
 every value that contains another secret. Values longer than Linux accepts become files, and a variable with
 the suffix `_FILE` holds the path. Everything else is a plain value. `valueFrom` and `envFrom` entries of the
@@ -39,7 +39,7 @@ from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.plan.wake import WakePayload
 
 ENV_STRING_BYTES = 100 * 1024
-"""Longest environment string: Linux refuses one of 128 KiB at exec, with some distance."""
+"""Longest environment string; well below 128 KiB, which Linux refuses at exec."""
 _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 """Accepted by every shell and every Kubernetes version, and short enough for a key of a Secret."""
 
@@ -55,7 +55,7 @@ _SHOWN_CHARS = 80
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The agent's variables by the way they reach the Pod."""
+    """The agent's variables by their route to the Pod."""
 
     literals: Mapping[str, str] = field(repr=False)
     """Plain values."""
@@ -68,7 +68,7 @@ class Environment:
     oversized: tuple[str, ...] = ()
     """Names of the variables that became files."""
     dropped: tuple[str, ...] = ()
-    """Names of the variables that are wrong in a Pod."""
+    """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
     overruled: tuple[str, ...] = ()
     """Names of the variables that the config may not set."""
 
@@ -111,7 +111,7 @@ def layer_environment(
     # those that the config may set. The header comes last, because it extends what the layers have set.
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
-    environment = _by_way(merged, inherited, bearer_tokens(ctx))
+    environment = _by_route(merged, inherited, bearer_tokens(ctx))
     return replace(
         environment,
         overruled=tuple(sorted(_shown(name) for name in overruled)),
@@ -129,7 +129,7 @@ def _is_ours(name: str, own: Mapping[str, str]) -> bool:
 def _usable(
     variables: Mapping[str, str], shared_dir: str | None, api_url: str
 ) -> tuple[dict[str, str], set[str]]:
-    """The variables that are right in a Pod, with their values there, and the names of the others."""
+    """The variables that are usable in a Pod, with their values there, and the names of the others."""
     kept: dict[str, str] = {}
     dropped: set[str] = set()
     for name, host_value in variables.items():
@@ -144,9 +144,10 @@ def _usable(
 def _with_agent_header(
     variables: dict[str, str], ctx: ExecutionContext, inherited: Inherited
 ) -> dict[str, str]:
-    """With a header that names the agent to the model API.
+    """The variables, with a header that names the agent to the model API.
 
-    Not if the home pod may bring headers that only the cluster can resolve: a plain value would hide them.
+    Unchanged if the home pod may bring headers that only the cluster can resolve: a plain value would hide
+    them.
     """
     present = variables.get(_HEADERS, "")
     referred = inherited.env_from or _HEADERS in _names(inherited.value_from)
@@ -159,11 +160,11 @@ def _with_agent_header(
     return {**variables, _HEADERS: f"{present.rstrip()}\n{header}" if present.strip() else header}
 
 
-def _by_way(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
-    """Choose the way of each variable. The server's own secrets that an `envFrom` may bring are set to ""."""
+def _by_route(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
+    """Choose the route of each variable. The host's own secrets that an `envFrom` may bring are set to ""."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
     large = {name: value for name, value in variables.items() if _bytes(name, value) > ENV_STRING_BYTES}
-    fixed = {"HOME": POD_HOME, **{_pointer(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
+    fixed = {"HOME": POD_HOME, **{_path_variable(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
     small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
     secrets = hidden | _secret_ones(small, tokens)
     literals = {name: value for name, value in small.items() if name not in secrets} | fixed
@@ -179,7 +180,7 @@ def _by_way(variables: Mapping[str, str], inherited: Inherited, tokens: frozense
 
 
 def _secret_ones(variables: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """The variables that are secret by name or shape, or contain a secret value or token that is no path."""
+    """The variables that are secret by name or value, or contain a secret or token (paths do not count)."""
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
     known = {*tokens, *secrets.values()}
     known = {value for value in known if len(value) >= _SEARCHED_CHARS and not value.startswith("/")}
@@ -205,7 +206,7 @@ def _bytes(name: str, value: str) -> int:
     return len(f"{name}={value}".encode())
 
 
-def _pointer(name: str) -> str:
+def _path_variable(name: str) -> str:
     return WAKE_PAYLOAD_FILE if name == WAKE_PAYLOAD else f"{name}_FILE"
 
 

@@ -1,4 +1,4 @@
-"""Environment variables that are right on the host's machine and wrong in a Pod.
+"""Environment variables whose values are only right on the host's machine.
 
 Temporary folders, sockets and loopback addresses of the host do not exist in a Pod. Paths on the shared
 volume are translated, loopback addresses are rebased, and the rest is dropped. Variables by which a run
@@ -28,7 +28,7 @@ RUN_NAME = re.compile(
 
 
 def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) -> str | None:
-    """The value that is right inside a Pod, or None if there is none.
+    """The variable's value inside a Pod, or None if it has no meaning there.
 
     `shared_dir` is where the shared volume is mounted here; None if the Pod has no shared volume.
     """

@@ -1,7 +1,7 @@
 """The names and labels of a run's objects: what the adapter, another host process and operators find them by.
 
-Host ids are free text, and Kubernetes names and label values are not. `label_value` keeps what is legal of an
-id; two ids may therefore share a label value, so the Job's name also holds a hash of the whole ids:
+Host ids are free text, Kubernetes names and label values are not. `label_value` keeps the legal characters of
+an id. Two ids may therefore share a label value, so the Job's name also contains a hash of the whole ids:
 agent `Agent One`, run `3503d3d8-f6d3-…` → `ac-agentone-3503d3d8-f6d3-48-<10 hex digits>`.
 """
 
@@ -71,7 +71,7 @@ def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Label-safe ids of one run. `agent` is never empty; the others may be unknown."""
+    """A run's ids: `agent_id` and `run_id` as the host gives them, the others made into label values."""
 
     agent_id: str
     run_id: str

@@ -1,8 +1,9 @@
 """The part of the home pod's environment that Jobs inherit, resolved as Kubernetes resolved it there.
 
 Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier variable, `$$` is one dollar. An
-entry that refers to a Secret or ConfigMap (`valueFrom`) is passed on as it is, and so is a plain value that
-mentions such an entry; only the cluster can resolve these.
+entry that refers to a Secret or ConfigMap (`valueFrom`) is passed on as it is, and so is a plain value with a
+`$(NAME)` of such an entry; only the cluster can resolve these. A plain value that looks secret is not passed
+on, because the Job would show it: its `$(NAME)` of such an entry stays unresolved.
 """
 
 import re

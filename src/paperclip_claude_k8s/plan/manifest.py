@@ -7,7 +7,7 @@ creating it releases the run; deleting the Job deletes both. A run without a Sec
 
 `pod_template` builds the Pod of the plan alone; an operator's `podTemplate` is laid over it last
 (`pod_template.py`). In the container's env a later entry wins: entries of the home pod come first, then plain
-values and secrets, and the relay's own variables last.
+values, secrets, and references of the relay. The relay's own variables replace plain ones of the same name.
 """
 
 from typing import Any
@@ -130,7 +130,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
 
 
 def _placement(plan: RunPlan) -> JsonObject:
-    """Where the Pod may run and how it resolves names, by the config, else as the home pod does."""
+    """Node, DNS and pull credentials of the Pod: by the config, else those of the home pod."""
     config, home = plan.config, plan.home
     selector = config.node_selector if config.node_selector is not None else home and dict(home.node_selector)
     tolerations = config.tolerations if config.tolerations is not None else home and home.tolerations

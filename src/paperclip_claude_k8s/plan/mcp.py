@@ -1,8 +1,8 @@
 """The MCP servers of a run, merged into one file for the CLI.
 
 They come from the baseline file on the shared volume, the host, and the config; a later one of the same name
-wins. The file holds tokens, so it is delivered in the run Secret only. With `--strict-mcp-config` the CLI
-reads no other file, which is why the baseline is merged in here.
+wins. A file with tokens is only delivered in the run Secret. With `--strict-mcp-config` the CLI does not read
+other files, which is why the baseline is merged in here.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _CREDENTIALS = ("env", "headers")
 
 @dataclass(frozen=True, slots=True)
 class McpPlan:
-    """The servers of a run; none lets the CLI find its servers itself."""
+    """The servers of a run. Without any, the CLI looks for servers itself."""
 
     servers: Mapping[str, JsonMap] = field(default_factory=dict, repr=False)
     identity: str | None = None
@@ -40,7 +40,7 @@ class McpPlan:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """File name → text, for the run Secret."""
+        """File name → text."""
         if not self.servers:
             return {}
         text = json.dumps({"mcpServers": dict(self.servers)}, ensure_ascii=False, indent=1)
@@ -48,7 +48,7 @@ class McpPlan:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Values that may not be shown anywhere: variables and headers, and headers without `Bearer`."""
+        """Values that may not be shown anywhere: variables, headers, and the token in a header (its last word)."""
         values = [
             value
             for server in self.servers.values()
@@ -64,7 +64,7 @@ def plan_mcp(
 ) -> McpPlan:
     """Merge the servers; null in the config removes one.
 
-    If neither host nor config has a server, the CLI reads the baseline itself, like the project's own file.
+    If neither host nor config has a server, the plan is empty: the CLI reads the baseline itself.
     """
     host = host_servers(ctx, api_url)
     if not host and not config.mcp_servers:

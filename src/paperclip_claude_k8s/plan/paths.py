@@ -29,5 +29,5 @@ def to_pod_path(path: str, shared_dir: str) -> str | None:
 
 
 def _normal(path: str) -> str:
-    """Normalized, also two leading slashes, which `posixpath.normpath` keeps."""
+    """The normalized path. Two leading slashes, which `posixpath.normpath` keeps, become one."""
     return "/" + posixpath.normpath(path).lstrip("/")

@@ -3,7 +3,7 @@
 `Planner.plan` is pure: it looks nothing up and creates nothing. It resolves the parts that may hold secrets
 first (environment, MCP servers, `podTemplate`), because what is secret decides what the other parts may
 show; then session, prompt and command line; last the notes, which tell the host where the plan differs from
-what was configured. `manifest.py` turns the plan into a Job and a Secret.
+the config or needs attention. `manifest.py` turns the plan into a Job and a Secret.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.plan.manifest import pod_template
 from paperclip_claude_k8s.plan.mcp import McpPlan, plan_mcp
 from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
-from paperclip_claude_k8s.plan.pod_security import weaknesses
+from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.pod_template import apply_overlay, read_overlay, refused_paths
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
@@ -117,7 +117,7 @@ def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
     refused = refused_paths(template, plan.overlay)
     if refused:
         yield f"podTemplate: required fields were not overridden: {', '.join(refused)}"
-    for found in weaknesses(apply_overlay(template, plan.overlay)):
+    for found in violations(apply_overlay(template, plan.overlay)):
         yield f"Weaker than the Pod Security Standard `restricted`: {found}"
     if plan.config.enable_docker:
         yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"

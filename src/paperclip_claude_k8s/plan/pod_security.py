@@ -83,7 +83,7 @@ _HOOKS = ("postStart", "preStop")
 _ACTIONS = ("httpGet", "tcpSocket")
 
 
-def weaknesses(template: JsonMap) -> tuple[str, ...]:
+def violations(template: JsonMap) -> tuple[str, ...]:
     """One sentence for each violation of `restricted`."""
     pod = Pod.of(template)
     return tuple(found for rule in RULES for found in rule(pod))

@@ -3,9 +3,10 @@
 The overlay is a strategic merge patch and may change almost everything: add containers, volumes, labels or
 variables, change images and resources, choose nodes. These stay as built, because no run works without them:
 
-- the agent's command, which is the relay, and where the relay leaves its summary;
+- the agent's command, which is the relay, and the path and policy of its termination message;
 - the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
-- the volumes and mounts of the run's files and of the relay, the variables PAPERCLIP_* and HOME;
+- the volumes of the run's files, their mount and that of the relay's folder;
+- the variables PAPERCLIP_*, and those whose name begins with HOME;
 - labels and annotations with a reserved prefix, by which the Job and its Pod are found.
 
 After the merge they are put back (`apply_overlay`); `refused_paths` names what the overlay could not change.

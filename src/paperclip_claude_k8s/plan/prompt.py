@@ -1,10 +1,10 @@
-"""The prompt on the agent's stdin: up to five sections, in the order that hosts of this family use.
+"""The prompt on the agent's stdin: up to five sections, in the order that Paperclip hosts use.
 
 1. bootstrap: the config's `bootstrapPromptTemplate`, for a fresh session only;
 2. wake: why the agent was woken (`plan/wake`);
 3. handoff: the summary of a session that was closed;
 4. task: the issue's text, on a resumed session in its compact form if the session knows the task;
-5. template: the standing instructions; left out if the wake prompt says all that a resumed session needs.
+5. template: the standing instructions; a wake prompt replaces them in a resumed session and in a recovery.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from paperclip_claude_k8s.plan.templates import encodable, join_sections, render
 from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"
-"""Context key of texts that the host's own code has written; each replaces ours.
+"""Context key of texts that the host provides; each replaces ours.
 
 `wakePrompt` and `taskMarkdown` are finished texts, or `{"fresh": text, "resumed": text}` if they depend on
 the session, which is chosen only here. `promptTemplate` and `conversationTemplate` replace our default
 templates; a template of the config replaces all of them.
 """
 
-CONTEXT_TOKENS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
+HIDDEN_KEYS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
 """Keys of the context that templates and `onMeta` do not show: one holds a token, the other is internal."""
 
 _API = (
@@ -120,7 +120,7 @@ def _is_conversation(context: JsonMap) -> bool:
 
 
 def _host_text(host: JsonMap, key: str, *, resumed: bool) -> str | None:
-    """The host's text for this kind of session; None if it gave none, "" if it wants the section left out."""
+    """The host's text for this kind of session; None if there is none, "" to leave the section out."""
     given = host.get(key)
     chosen = given.get("resumed" if resumed else "fresh") if isinstance(given, dict) else given
     return chosen if isinstance(chosen, str) else None
@@ -135,5 +135,5 @@ def _template_values(ctx: ExecutionContext) -> JsonMap:
         "company": {"id": ctx.agent.company_id},
         "agent": agent,
         "run": {"id": ctx.run_id, "source": "on_demand"},
-        "context": {key: value for key, value in ctx.context.items() if key not in CONTEXT_TOKENS},
+        "context": {key: value for key, value in ctx.context.items() if key not in HIDDEN_KEYS},
     }

@@ -1,4 +1,4 @@
-"""`enableRtk`: a CLI hook that cuts the output of tools to a number of bytes.
+"""`enableRtk`: a hook of the CLI that limits the bytes of a tool's output.
 
 The hook is in a settings file of its own, for `--settings`: the CLI merges it with the settings in the shared
 HOME, which the adapter never edits.
@@ -24,7 +24,7 @@ def rtk_files(config: AdapterConfig) -> dict[str, str]:
     """File name → text of the hook's files; none if the hook is off."""
     if not config.enable_rtk:
         return {}
-    # without node in the image, tools keep their whole output
+    # Without node in the image, the output stays as it is.
     node = f"node {RUN_DIR}/{SCRIPT} {config.rtk_max_output_bytes}"
     command = f"if command -v node >/dev/null 2>&1; then {node}; else cat >/dev/null; fi"
     hook = {"matcher": "*", "hooks": [{"type": "command", "command": command, "timeout": 30}]}

@@ -54,7 +54,7 @@ def plan_run_log(
 
 
 def why_without_effect(config: AdapterConfig, claim_name: str, volume_here: str | None) -> Iterator[str]:
-    """A line for an operator whose `teeRunLog` does nothing, or less than expected."""
+    """A note if `teeRunLog` has no effect, or less than expected."""
     if not config.tee_run_log:
         return
     if not claim_name:

@@ -1,7 +1,7 @@
 """`RunPlan`: every choice of one attempt of a run, and what follows from them.
 
-The fields are choices, made by `planner.py`. The properties are derived: the run's files and the way each of
-them reaches the Pod, the run Secret's content, the arguments that the Job must not show.
+The fields are choices, made by `planner.py`. The properties are derived: the run's files and
+their routes to the Pod, the run Secret's content, the arguments that the Job must not show.
 """
 
 import hashlib
@@ -83,7 +83,7 @@ class RunPlan:
 
     @cached_property
     def files(self) -> Mapping[str, str]:
-        """File name → text: all files of the run, whichever way they reach the Pod."""
+        """File name → text: all files of the run, whatever their route to the Pod."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.bundle_files}
 
@@ -96,12 +96,12 @@ class RunPlan:
 
     @cached_property
     def delivery(self) -> Delivery:
-        """The way of each file; the shared volume is used only if it is mounted here and in the Pod."""
+        """The route of each file; the shared volume is used only if it is mounted here and in the Pod."""
         return deliver(
             self.files,
             self.is_private,
             DeliveryOptions(
-                way="init" if self.by_init else "secret",
+                route="init" if self.by_init else "secret",
                 limit=OBJECT_BYTES,
                 folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
                 reserved=sum(map(size, self._values.values())),
@@ -130,7 +130,7 @@ class RunPlan:
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """Whether only the run Secret may hold this file. Without Secrets, such files were dropped before."""
+        """Whether only the run Secret may hold this file. A secretless plan has no such files: they were dropped."""
         if self.secretless:
             return False
         if (name == MCP_FILE and self.mcp.secrets) or is_private(name, text):

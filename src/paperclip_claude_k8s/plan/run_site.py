@@ -19,4 +19,4 @@ class RunSite:
     packed: Packed = field(default_factory=Packed)
     """The prompt bundle, with its paths in the Pod."""
     mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """MCP servers by name that every agent of the shared volume gets."""
+    """MCP servers by name, for every agent on the shared volume."""

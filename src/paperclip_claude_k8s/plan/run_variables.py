@@ -1,4 +1,4 @@
-"""The PAPERCLIP_* variables of an agent and its run, as hosts of this family set them for agents."""
+"""The PAPERCLIP_* variables of an agent and its run, as Paperclip hosts set them for agents."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _TOOLS = "PAPERCLIP_RUNTIME_TOOLS_"
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """The agent's working directory, the host's API address, and host paths, as they are seen from the Pod.
+    """The agent's working directory, the host's API address, and host paths, as seen from the Pod.
 
     `pod_path` returns None for a path that the Pod cannot see.
     """
@@ -45,7 +45,7 @@ def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dic
 
 
 def bearer_tokens(ctx: ExecutionContext) -> frozenset[str]:
-    """Every token that the host handed in; a plain variable may not hold one."""
+    """Every token that the host passed; a plain variable may not contain one."""
     servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
     tokens = [ctx.auth_token, _tools_of(ctx).get("bearerToken"), *(server.get("token") for server in servers)]
     return frozenset(token for token in tokens if isinstance(token, str) and token)
@@ -118,7 +118,7 @@ def _tools_of(ctx: ExecutionContext) -> JsonMap:
 
 
 def _runtime_tools(tools: JsonMap, api_url: str) -> Mapping[str, str | None]:
-    """The host's tools, delivered by environment; their addresses are the host's own, so they are rebased."""
+    """The host's tools, as variables. Their addresses are the host's own, so they are rebased."""
     rest = as_object(tools.get("rest"))
     return {
         f"{_TOOLS}MCP_URL": _address(tools.get("mcpEndpoint"), api_url),

@@ -1,8 +1,8 @@
 """Keeps secrets out of the Job, because everyone who may read Jobs can read all of it.
 
 Normally a secret moves to the run Secret and the Job refers to it. For an argument of the agent the reference
-is `$(PAPERCLIP_ARGUMENT_<n>)`: Kubernetes replaces `$(NAME)` in a command by the value of that variable, even
-if it comes from a Secret. For example `--api-key s3cret` becomes `--api-key $(PAPERCLIP_ARGUMENT_7)`.
+is `$(PAPERCLIP_ARGUMENT_<n>)`: Kubernetes replaces `$(NAME)` in a command with the value of that variable,
+even if it comes from a Secret. For example `--api-key s3cret` becomes `--api-key $(PAPERCLIP_ARGUMENT_7)`.
 
 Where this process may not create Secrets, `without_secrets` drops the secret parts of a plan instead, and the
 `public_*` functions mask the secrets that the remaining texts quote.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.redact import MASK, mask_tree, redact_command, shows_secret
-from paperclip_claude_k8s.plan.delivery import is_private
+from paperclip_claude_k8s.plan.delivery import escaped, is_private
 from paperclip_claude_k8s.plan.environment import Environment
 from paperclip_claude_k8s.plan.mcp import McpPlan
 from paperclip_claude_k8s.plan.paths import RUN_DIR
@@ -37,7 +37,7 @@ def command_with_references(argv: Sequence[str], hidden: Mapping[str, str]) -> l
     """The command for the Job: references in place of `hidden` arguments, `$` escaped in all others."""
     names = [f"{_ARGUMENT}{number}" for number in range(len(argv))]
     return [
-        f"$({name})" if name in hidden else argument.replace("$", "$$")
+        f"$({name})" if name in hidden else escaped(argument)
         for name, argument in zip(names, argv, strict=True)
     ]
 
@@ -81,7 +81,7 @@ def public_prompt(prompt: Prompt, secrets: frozenset[str]) -> Prompt:
 
 
 def public_files(files: Mapping[str, str], secrets: frozenset[str]) -> Mapping[str, str]:
-    """The host's text files, masked like the prompt."""
+    """Text files, masked like the prompt."""
     return {name: mask_tree(text, secrets) for name, text in files.items()}
 
 

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.host.pod_template_reader import MERGE_KEYS
 
 DIRECTIVE = "$patch"
 _CHOICES = {"env": frozenset({"value", "valueFrom"})}
-"""Alternative keys, of which an item has one: a new one removes the old one."""
+"""Keys that exclude each other in an item: a new one removes the old one."""
 _NO_SOURCE = frozenset({"name"})
 
 

@@ -1,4 +1,4 @@
-"""Templates and sections of a prompt, by the rules that hosts of this family use for them."""
+"""Templates and sections of a prompt, by the rules of Paperclip hosts."""
 
 import json
 import re
@@ -8,7 +8,7 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
 def render_template(template: str, given: Mapping[str, object]) -> str:
-    """Replaces each `{{ path.to.value }}` by its value. Nothing is escaped; values are not rendered again."""
+    """Replace each `{{ path.to.value }}` with its value, which is not escaped and not rendered again."""
     return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(given, match[1])), template)
 
 
@@ -19,7 +19,7 @@ def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:
 
 
 def compact_json(value: object) -> str:
-    """JSON without blanks that UTF-8 can encode; values unknown to JSON, such as dates, become their text."""
+    """JSON without blanks, encodable as UTF-8; values that JSON lacks, such as dates, become text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
     return encodable(text)
 

@@ -1,7 +1,8 @@
 """The volumes of the agent's Pod and their mounts.
 
-`run` holds the run's files (a Secret, or an emptyDir that the init container fills), `scratch` the relay's
-buffers, `home` the shared volume or an emptyDir; the rest are Secret volumes of the home pod, under `home-…`.
+`run` holds the run's files (a Secret, or an emptyDir that the init container fills from its environment and
+`run-secret`), `scratch` the relay's buffers, `home` the shared volume or an emptyDir. `docker` and
+`docker-data` belong to the Docker daemon. The rest are Secret volumes of the home pod, under `home-…`.
 """
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
@@ -11,18 +12,18 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
-"""HOME of an agent without a shared volume; tools and caches have taken 20 GiB and more."""
+"""HOME of an agent without a shared volume, with room for tools and caches."""
 
 _RUN_SIZE = "16Mi"
-"""All files of a run together are smaller than two Kubernetes objects."""
+"""More than enough: all files of a run fit into two Kubernetes objects."""
 
 _GROUP_READABLE = 0o440
-"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them as member of that group."""
+"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them as a member of that group."""
 
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
     """All volumes. Every emptyDir has a size limit: a full node disk would kill other runs too."""
-    # stdout and stderr may each reach the limit
+    # Stdout and stderr may each reach the limit.
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes)}
     inherited = plan.home.secret_volumes if plan.home else ()
     return [
@@ -68,7 +69,7 @@ def _home_volume(plan: RunPlan) -> JsonObject:
 
 
 def _volume_name(volume: SecretVolume) -> str:
-    """A prefix keeps the home pod's names apart from ours."""
+    """The prefix keeps the home pod's volumes apart from ours."""
     return f"home-{volume.name}"[:LABEL_CHARS].rstrip("-")
 
 

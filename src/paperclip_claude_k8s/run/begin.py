@@ -11,7 +11,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid, unkno
 from paperclip_claude_k8s.host.context import ContextInvalid, ExecutionContext, JsonMap, StoppableContext
 from paperclip_claude_k8s.host.redact import mask_tree, redact_command
 from paperclip_claude_k8s.plan.identity import Identity, identify, user_labels
-from paperclip_claude_k8s.plan.prompt import CONTEXT_TOKENS
+from paperclip_claude_k8s.plan.prompt import HIDDEN_KEYS
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_variables import bearer_tokens
 from paperclip_claude_k8s.run.host_callbacks import call_safely
@@ -92,4 +92,4 @@ def _meta(ctx: ExecutionContext, plan: RunPlan) -> JsonMap:
 
 
 def _without_tokens(context: JsonMap) -> JsonMap:
-    return {key: value for key, value in context.items() if key not in CONTEXT_TOKENS}
+    return {key: value for key, value in context.items() if key not in HIDDEN_KEYS}

@@ -18,7 +18,7 @@ from paperclip_claude_k8s.host.skills import (
     Skill,
     SkillLibrary,
     available_skills,
-    library_manifest,
+    describe_library,
     read_desired_skills,
     read_skill_library,
 )
@@ -102,14 +102,14 @@ class _Collected:
     """The files that were read; `notes` names those that were not."""
 
     instructions: str | None
-    manifest: str | None
+    skill_list: str | None
     skills: dict[str, BundleFile]
     read_from: str | None
     notes: list[str]
 
     @property
     def bundle(self) -> Bundle:
-        return assemble(self.instructions, self.manifest, self.skills, self.read_from)
+        return assemble(self.instructions, self.skill_list, self.skills, self.read_from)
 
 
 def _without_volume(collected: _Collected, why: str) -> Packed:
@@ -127,7 +127,7 @@ def _collect(inputs: PackInputs) -> _Collected:
     notes += _left_out(library, desired)
     path = inputs.instructions
     read_from = to_pod_path(path, inputs.volume) if path and inputs.volume else None
-    return _Collected(text, library_manifest(library, desired), skills, read_from, notes)
+    return _Collected(text, describe_library(library, desired), skills, read_from, notes)
 
 
 def _left_out(library: SkillLibrary, desired: DesiredSkills) -> list[str]:

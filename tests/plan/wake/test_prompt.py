@@ -197,7 +197,7 @@ def test_chat_contract_only_for_plain_chat_messages(change: dict[str, Any]) -> N
     assert "### This is a chat" not in rendered({**CHAT, **change})
 
 
-def test_all_sections_stand_in_order() -> None:
+def test_all_sections_are_in_order() -> None:
     text = rendered(EVERYTHING)
     found = positions(
         text,

@@ -1,9 +1,9 @@
 """Why the agent was woken: the host's wake payload, read once, and the prompt text that presents it.
 
 `payload.py` reads the JSON into a `WakePayload`; `view.py` adds how to present it (fresh or resumed session).
-`wake_prompt.py` joins the sections, each a function from a view to text, "" if it has nothing to say:
+`wake_prompt.py` joins the sections; each is a function from a view to text, "" to leave the section out:
 `contracts.py` holds what we ask of the agent, `sections.py` states facts, `conversation.py` quotes others.
-Texts of others pass through `quoting.py`, which fences them, because they may hold instructions of their own.
+Texts of others pass through `quoting.py`, which fences them, because they may contain instructions.
 """
 
 from paperclip_claude_k8s.plan.wake.payload import WakePayload, read_wake_payload, stringify_wake_payload

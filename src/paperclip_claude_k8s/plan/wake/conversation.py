@@ -40,7 +40,7 @@ def continuation(wake: WakeView) -> str:
 
 
 def _request(envelope: JsonMap, *, resumed: bool) -> str:
-    """All of the conversation; a resumed session gets only the messages that are new to it."""
+    """The whole conversation; a resumed session gets only the messages that are new to it."""
     delta = as_object(envelope.get("resumeDelta"))
     if resumed and delta:
         return f"{_DELTA}\n\n{fenced_json(delta.get('messages') or [])}"

@@ -2,7 +2,7 @@
 
 A payload may hold anything, so each field has a tolerant reader, which stands beside its type and treats a
 value of the wrong shape as absent. Ids and names are trimmed, bodies stay as they are, and an object whose
-shape is the host's business stays an object. The name on the wire is the field's name in camelCase. Example:
+fields only the host defines is kept whole. The name on the wire is the field's name in camelCase. Example:
 
     {"reason": " issue_assigned ", "issue": {"id": 7, "title": "Fix it"}}
     → WakePayload(reason="issue_assigned", issue=WakeIssue(id=None, title="Fix it", …), …)
@@ -181,7 +181,7 @@ class WakePayload:
     fallback_fetch_needed: Flag
     connector_skill_instructions: Annotated[str, _trimmed]
     requested_count: int = 0
-    """Comments that wait for the agent: as the host counted them, else as many as are here."""
+    """Comments that wait for the agent: the host's count, else the number of comments or ids."""
     included_count: int = 0
     missing_count: int = 0
 
@@ -236,7 +236,7 @@ _PROMPT_ONLY = "connector_skill_instructions"
 
 
 def read_wake_payload(value: object) -> WakePayload:
-    """Any JSON as a payload; what is not an object is an empty one. Never raises."""
+    """Any JSON as a payload; anything but an object gives an empty one. Never raises."""
     given = as_object(value)
     payload = _read(WakePayload, given)
     included = len(payload.comments)
