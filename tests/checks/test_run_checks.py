@@ -111,7 +111,7 @@ class _Reviewless(Gateway):
 
 
 class _Silent(Gateway):
-    """Answers the version request, and no other call."""
+    """Does not answer access reviews, the dry run, and reads of claims and Secrets."""
 
     async def may(self, *_: Any) -> bool:
         await asyncio.Event().wait()
@@ -123,9 +123,8 @@ class _Silent(Gateway):
     async def claim_access_modes(self, *_: Any) -> Any:
         await asyncio.Event().wait()
 
-    async def secret_exists(self, *_: Any) -> bool:
+    async def read_secret(self, *_: Any) -> Any:
         await asyncio.Event().wait()
-        return False
 
 
 async def test_silent_server_costs_one_time_limit(tmp_path: Path) -> None:
@@ -270,7 +269,7 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
     assert text in line.message
 
 
-# What is context ---------------------------------------------------------------------------------------
+# Settings and context ---------------------------------------------------------------------------------------
 
 
 async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
@@ -286,7 +285,7 @@ async def test_unknown_settings_are_reported(bench: Bench) -> None:
     assert (line.level, "timeoutSecs" in line.message) == ("warn", True)
 
 
-async def test_each_weakness_of_the_pod_is_reported(bench: Bench) -> None:
+async def test_each_violation_by_the_pod_is_reported(bench: Bench) -> None:
     checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
     messages = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
     assert [text.rpartition(": ")[2] for text in messages] == [

@@ -48,7 +48,7 @@ class McpPlan:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Values that may not be shown anywhere: variables, headers, and the token in a header (its last word)."""
+        """Values that may not be shown: variables, headers, and the token in a header (its last word)."""
         values = [
             value
             for server in self.servers.values()

@@ -130,7 +130,7 @@ class RunPlan:
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """Whether only the run Secret may hold this file. A secretless plan has no such files: they were dropped."""
+        """Whether only the run Secret may hold this file. A secretless plan no longer has such files."""
         if self.secretless:
             return False
         if (name == MCP_FILE and self.mcp.secrets) or is_private(name, text):
