@@ -76,7 +76,7 @@ async def test_session_without_hello_is_refused(line: bytes) -> None:
         refusal = await peer.next()
         assert refusal["kind"] == "protocol"
         assert "hello" in refusal["message"]
-        assert (await peer.end())[0] == 3
+        assert (await peer.wait())[0] == 3
 
 
 async def test_malformed_line_is_an_error_and_the_next_is_served() -> None:
@@ -272,7 +272,7 @@ async def test_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevClust
             answer = await peer.answer(call)
             assert (answer["type"], answer["kind"]) == ("error", "shutdown")
             assert "shutting down; the next one adopts it" in json.dumps(peer.of(call, "onLog"))
-            assert (await peer.end())[0] == -15
+            assert (await peer.wait())[0] == -15
         else:
             assert (await peer.leave())[0] == 0
     (job,) = await jobs(cluster, "run-1")

@@ -247,8 +247,8 @@ async def test_cancel_with_unwritable_state_is_reported(
 
 
 async def test_answer_goes_to_stderr_if_stdout_is_full(dev: DevClusterCli) -> None:
-    within = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
-    code, out, err = await claude_k8s(*dev.new_run("-q"), env=dev.cli.environment(), within=within)
+    prefix = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
+    code, out, err = await claude_k8s(*dev.new_run("-q"), env=dev.cli.environment(), prefix=prefix)
     assert (code, out) == (1, "")
     first, _, rest = err.partition("\n")
     assert first == f"Cannot write the answer to stdout ({NO_ROOM}):"
@@ -257,8 +257,8 @@ async def test_answer_goes_to_stderr_if_stdout_is_full(dev: DevClusterCli) -> No
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 async def test_full_or_closed_stderr_does_not_affect_the_run(dev: DevClusterCli, redirection: str) -> None:
-    within = ["sh", "-c", f'exec "$@" {redirection}', "-"]
-    code, out, _ = await claude_k8s(*dev.new_run(), env=dev.cli.environment(), within=within)
+    prefix = ["sh", "-c", f'exec "$@" {redirection}', "-"]
+    code, out, _ = await claude_k8s(*dev.new_run(), env=dev.cli.environment(), prefix=prefix)
     answer = json.loads(out)
     assert (code, answer["status"]) == (0, "succeeded")
     assert answer["result"]["resultJson"]["log"]["complete"] is True
@@ -275,17 +275,17 @@ async def test_logs_with_full_stdout_ends_with_one_line_on_stderr(
     if ended:
         code, _, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
         assert code == 0
-    within = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
+    prefix = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
     args = ["logs", "-f", run_id]
     async with asyncio.timeout(30):
-        code, _, err = await claude_k8s(*args, env=dev.cli.environment(), within=within)
+        code, _, err = await claude_k8s(*args, env=dev.cli.environment(), prefix=prefix)
     assert (code, err) == (1, f"Cannot write the log to stdout ({NO_ROOM})\n")
 
 
 async def test_logs_whose_reader_closes_the_pipe_ends_silently(dev: DevClusterCli) -> None:
     run_id = await dev.submit(CLAUDE_LINE_DELAY="0.3")
-    within = ["sh", "-c", '"$@" | head -n 1', "-"]
+    prefix = ["sh", "-c", '"$@" | head -n 1', "-"]
     async with asyncio.timeout(30):
-        _, out, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment(), within=within)
+        _, out, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment(), prefix=prefix)
     assert out.encode() == TRANSCRIPT.splitlines(keepends=True)[0]
     assert err == ""

@@ -293,7 +293,7 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
         "-",
     ]  # in KiB: records fit, the transcript does not
     env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # its files would be cut as well
-    code, out, _ = await claude_k8s(*args, env=env, within=small_files)
+    code, out, _ = await claude_k8s(*args, env=env, prefix=small_files)
     answer = json.loads(out)
     assert (code, answer["error"]) == (1, "state_unwritable")
     assert "make room and resume" in answer["detail"]

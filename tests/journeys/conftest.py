@@ -22,8 +22,8 @@ REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
     if request.param == "real":
-        async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as over_there:
-            yield over_there
+        async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as real_site:
+            yield real_site
         return
 
     def on_disk(name: str) -> str:
@@ -51,7 +51,7 @@ async def _open(
 
 @pytest.fixture
 async def real() -> AsyncIterator[Site]:
-    """The real cluster only, for journeys that need a real kubelet."""
+    """Only the real cluster, for journeys that need a real kubelet."""
     async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as site:
         yield site
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.cli_commands import claude_k8s
-from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
+from tests.support.home_pod import Home, home_on_dev, home_on_real
 from tests.support.programs import as_admin
 from tests.support.runs import SMALL, HostLog
 
@@ -105,16 +105,16 @@ class Seen:
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
     if request.param == "real":
-        async with at_home_on_real() as real:
+        async with home_on_real() as real:
             yield real
         return
-    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
+    async with home_on_dev(tmp_path, HOME_ENV) as dev:
         yield dev
 
 
 @pytest.fixture
 async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
-    async with at_home_on_dev(tmp_path, HOME_ENV) as dev:
+    async with home_on_dev(tmp_path, HOME_ENV) as dev:
         yield dev
 
 

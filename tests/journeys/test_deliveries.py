@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.home_pod import RECEIVED, Home, at_home_on_dev, at_home_on_real
+from tests.support.home_pod import RECEIVED, Home, home_on_dev, home_on_real
 
 ODD = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
 DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"
@@ -15,7 +15,7 @@ DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    async with at_home_on_real() if request.param == "real" else at_home_on_dev(tmp_path) as home_site:
+    async with home_on_real() if request.param == "real" else home_on_dev(tmp_path) as home_site:
         yield home_site
 
 

@@ -1,7 +1,7 @@
-"""A run's Pod is disrupted on a real cluster, in every way there is: one agent at a time, the true cause.
+"""A run's Pod is disrupted on a real cluster in every known way: one agent at a time, the true cause.
 
 The agent continues for ten seconds after SIGTERM, inside its grace period. Each agent records on the shared
-volume when it was running, so that two agents at the same time are noticed, whoever started them. The next
+volume when it ran, so that two agents at the same time are noticed, whoever started them. The next
 run of the same agent follows at once.
 """
 
@@ -11,14 +11,14 @@ import os
 
 import pytest
 from tests.support.programs import as_admin
-from tests.support.real_cluster import MOMENTS, TICKS, Disruption, Stamps, disrupt
+from tests.support.real_cluster import MOMENTS, STAMP_COUNT, Disruption, Stamps, disrupt
 from tests.support.runs import HostLog, Site
 
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.real
 ROUNDS = int(os.environ.get("DISRUPTION_ROUNDS", "1"))
-"""How often each disruption is tried at each moment; set `DISRUPTION_ROUNDS=10` for a long test."""
+"""How often each disruption is tried at each moment."""
 
 
 async def delete(pod: str, _job: str) -> None:
@@ -33,7 +33,7 @@ async def evict(pod: str, _job: str) -> None:
     group = "policy/v1" if await version() >= (1, 22) else "policy/v1beta1"
     body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": "paperclip"}}
     path = f"/api/v1/namespaces/paperclip/pods/{pod}/eviction"
-    await as_admin("create", "--raw", path, "-f", "-", given=json.dumps(body))
+    await as_admin("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
 
 async def scale_down(_pod: str, job: str) -> None:
@@ -63,29 +63,29 @@ DISRUPTIONS: dict[str, tuple[Disruption, str]] = {
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("way", DISRUPTIONS)
 async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: str, when: str) -> None:
-    act, reason = DISRUPTIONS[way]
+    disruption, reason = DISRUPTIONS[way]
     stamps = [Stamps.fresh() for _ in range(ROUNDS)]
     limit = asyncio.Semaphore(5)
 
-    async def one(its: Stamps) -> tuple[ExecutionResult, HostLog]:
+    async def one(own_stamps: Stamps) -> tuple[ExecutionResult, HostLog]:
         async with limit:
-            return await disrupt(real, act, MOMENTS[when], its)
+            return await disrupt(real, disruption, MOMENTS[when], own_stamps)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(its)) for its in stamps]
-    for task, its in zip(tasks, stamps, strict=True):
+        tasks = [group.create_task(one(each)) for each in stamps]
+    for task, own_stamps in zip(tasks, stamps, strict=True):
         result, host_log = task.result()
-        its.assert_one_at_a_time(2)
+        own_stamps.assert_one_at_a_time(2)
         if result.error_code is None:  # an old kubelet can miss a deletion while it starts the container
             assert when in {"as its Pod appears", "while its Pod starts"}
-            assert f"line {TICKS}\n" in host_log.stdout
+            assert f"line {STAMP_COUNT}\n" in host_log.stdout
             continue
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert result.error_family == "transient_upstream"
         assert reason in (result.error_message or "")
-        began = len(its.spans()) == 2
-        claimed = (result.execution_recovery or {}).get("providerWorkStarted")
-        assert not (began and claimed is False), "the result denies what the agent did"
+        agent_ran = len(own_stamps.spans()) == 2
+        reported = (result.execution_recovery or {}).get("providerWorkStarted")
+        assert not (agent_ran and reported is False), "the agent ran, but providerWorkStarted is false"
 
 
 async def unlabel_pod(pod: str, _job: str) -> None:
@@ -110,12 +110,14 @@ async def relabel_job(_pod: str, job: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
-@pytest.mark.parametrize("act", [unlabel_pod, relabel_job, release_pod])
-async def test_run_survives_the_loss_of_labels(real: Site, act: Disruption, when: str) -> None:
+@pytest.mark.parametrize("disruption", [unlabel_pod, relabel_job, release_pod])
+async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:
     stamps = Stamps.fresh()
-    result, host_log = await disrupt(real, act, MOMENTS[when], stamps)
+    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps)
     stamps.assert_one_at_a_time(2)
-    if act is release_pod and len(stamps.spans()) == 1:  # before the kubelet had read the run Secret
+    if (
+        disruption is release_pod and len(stamps.spans()) == 1
+    ):  # released before the kubelet read the run Secret
         assert when == "while its Pod starts"
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert "PodReleased" in (result.error_message or "")
@@ -123,21 +125,21 @@ async def test_run_survives_the_loss_of_labels(real: Site, act: Disruption, when
         return
     assert result.error_code is None, (result.error_message, host_log.status)
     assert host_log.stdout.startswith("line 1\n")
-    assert f"line {TICKS}\n" in host_log.stdout
+    assert f"line {STAMP_COUNT}\n" in host_log.stdout
     assert (result.result_json or {})["log"]["complete"] is True
 
 
 @pytest.mark.parametrize(
-    ("act", "reason", "since"),
+    ("disruption", "reason", "since"),
     [(scale_down, "JobScaledDown", (1, 20)), (suspend, "JobSuspended", (1, 24))],
 )
 async def test_stopped_job_is_named_as_the_cause(
-    real: Site, act: Disruption, reason: str, since: tuple[int, int]
+    real: Site, disruption: Disruption, reason: str, since: tuple[int, int]
 ) -> None:
     if await version() < since:
         pytest.skip(f"this needs a server of version {since} or later")
     stamps = Stamps.fresh()
-    result, host_log = await disrupt(real, act, MOMENTS["in the middle"], stamps)
+    result, host_log = await disrupt(real, disruption, MOMENTS["in the middle"], stamps)
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert reason in (result.error_message or "")

@@ -1,4 +1,4 @@
-"""Pods that a taint or the scheduler evicts. Each test affects the whole node, so none runs beside others."""
+"""Pods that a taint or the scheduler evicts. Each test affects the whole node, so they run one by one."""
 
 import asyncio
 import json
@@ -25,16 +25,16 @@ async def untaint() -> None:
 
 async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
-    patience = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
-    await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", patience)  # the host itself stays
+    tolerate_all = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
+    await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all)  # the home Pod must stay
 
-    async def lift() -> None:
+    async def untaint_later() -> None:
         await asyncio.sleep(15)
         await untaint()
 
     async def taint_for_a_while(pod: str, job: str) -> None:
         await taint(pod, job)
-        group.create_task(lift())
+        group.create_task(untaint_later())
 
     async with asyncio.TaskGroup() as group:
         result, host_log = await disrupt(
@@ -49,8 +49,8 @@ async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
 
 @asynccontextmanager
 async def priority_class() -> AsyncIterator[None]:
-    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000000}
-    await as_admin("apply", "-f", "-", given=json.dumps({**kind, "metadata": {"name": GREEDY}}))
+    body = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000000}
+    await as_admin("apply", "-f", "-", stdin=json.dumps({**body, "metadata": {"name": GREEDY}}))
     try:
         yield
     finally:
@@ -59,7 +59,7 @@ async def priority_class() -> AsyncIterator[None]:
 
 
 async def preempt(_pod: str, _job: str) -> None:
-    """A Pod of higher priority that does not fit on the node together with the agent."""
+    """Create a Pod of higher priority that does not fit on the node together with the agent."""
     resources = {"requests": {"cpu": "1500m"}}
     container = {"name": "c", "image": "local/agent:1", "imagePullPolicy": "Never", "resources": resources}
     spec = {
@@ -68,7 +68,7 @@ async def preempt(_pod: str, _job: str) -> None:
         "containers": [{**container, "command": ["sleep", "120"]}],
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": GREEDY}, "spec": spec}
-    await as_admin("apply", "-f", "-", given=json.dumps(pod))
+    await as_admin("apply", "-f", "-", stdin=json.dumps(pod))
 
 
 async def test_preempting_pod_is_named_as_the_cause(real: Site) -> None:

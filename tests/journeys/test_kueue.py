@@ -70,7 +70,7 @@ async def drain(_pod: str, _job: str) -> None:
 
 
 async def preempt(_pod: str, _job: str) -> None:
-    await as_admin("create", "-f", "-", given=json.dumps(URGENT))
+    await as_admin("create", "-f", "-", stdin=json.dumps(URGENT))
 
 
 @pytest.mark.parametrize("when", ["when it is reported as running", "in the middle"])

@@ -83,14 +83,14 @@ async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
     items = [own, token, role_of_ours, binding]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    await as_admin("apply", "-f", "-", given=everything)
+    await as_admin("apply", "-f", "-", stdin=everything)
     try:
         path = tmp_path_factory.mktemp("rights") / "kubeconfig"
         path.write_text(_with_token(await _token()), encoding="utf-8")
         path.chmod(0o600)
         yield str(path)
     finally:
-        await as_admin("delete", "--ignore-not-found", "-f", "-", given=everything)
+        await as_admin("delete", "--ignore-not-found", "-f", "-", stdin=everything)
 
 
 async def _token() -> str:
@@ -112,7 +112,7 @@ async def grant_all_but(missing: Right | None) -> None:
     """Replace the account's Role and wait until the API server applies it."""
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
-    await as_admin("replace", "-f", "-", given=json.dumps(wanted))
+    await as_admin("replace", "-f", "-", stdin=json.dumps(wanted))
     await asyncio.sleep(0.5)  # the authorizer learns of it by a watch
 
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.support.home_pod import Home, at_home_on_dev, at_home_on_real
-from tests.support.programs import small_disk
+from tests.support.home_pod import Home, home_on_dev, home_on_real
+from tests.support.programs import mounted_tmpfs
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -20,7 +20,7 @@ RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"do
 
 
 def agent(lines: int, size: int, pause: float) -> tuple[str, str]:
-    """A script that prints `count` lines of about this size, and its output."""
+    """A script that prints `lines` lines of about `size` bytes, and its output."""
     text = "x" * size
     script = (
         f"echo '{INIT}'; x=$(head -c {size} /dev/zero | tr '\\0' x); i=0; "
@@ -32,7 +32,7 @@ def agent(lines: int, size: int, pause: float) -> tuple[str, str]:
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
-    async with at_home_on_dev(tmp_path) if request.param == "devcluster" else at_home_on_real() as opened:
+    async with home_on_dev(tmp_path) if request.param == "devcluster" else home_on_real() as opened:
         yield opened
 
 
@@ -63,7 +63,7 @@ async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     script, expected = agent(20, 100_000, 0)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=ada)  # makes the folders, as their owner
-    with small_disk(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
+    with mounted_tmpfs(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
     (warning,) = assert_whole(result, host_log, expected)
     assert "No space left on device" in warning
@@ -91,7 +91,7 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     script, expected = agent(30, 10, 0.1)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
 
-    async def harm() -> None:
+    async def damage_the_log() -> None:
         async with asyncio.timeout(60):
             while not (files := list(home.volume.glob(f"run-logs/co/{ada['id']}/*.ndjson"))):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
@@ -99,7 +99,7 @@ async def test_damaged_run_log_is_reported_and_the_run_succeeds(
         damage(files[0])
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(harm())
+        group.create_task(damage_the_log())
         running = group.create_task(home.site.run({"CLAUDE_SCRIPT": script}, agent=ada))
     warnings = assert_whole(*running.result(), expected)
     assert warnings

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.programs import program, small_disk
-from tests.support.relay_shells import Ended, Pod, pod_of, summary
+from tests.support.programs import mounted_tmpfs, program
+from tests.support.relay_shells import Pod, RelayEnd, pod_of, summary
 
 from paperclip_claude_k8s import relay
 
@@ -18,7 +18,7 @@ IN_STEPS = "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -
 SLOW_OUTPUT = b"".join(b"line %d\n" % number for number in range(30))
 
 
-def relay_lines(ended: Ended) -> list[bytes]:
+def relay_lines(ended: RelayEnd) -> list[bytes]:
     """The lines on stderr, all of which must be the relay's."""
     assert all(line.startswith(b"paperclip relay: ") for line in ended.stderr)
     return ended.stderr
@@ -144,7 +144,7 @@ async def test_pod_without_uid_does_not_start_if_one_is_named(pod: Pod) -> None:
 
 async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
     script = "head -c 2000000 /dev/zero | tr '\\0' x && echo && echo done"
-    with small_disk(shared.parent):
+    with mounted_tmpfs(shared.parent):
         ended = await pod.run("sh", "-c", script, env={relay.OUT: str(shared)})
         kept = bytes_of(shared)
     assert ended.code == 0
@@ -158,12 +158,12 @@ async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> No
 
 
 async def test_read_only_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
-    with small_disk(shared.parent, "ro"):
+    with mounted_tmpfs(shared.parent, "ro"):
         ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
     check_trouble(ended, 0)
 
 
-def check_trouble(ended: Ended, copied: int | None = None) -> None:
+def check_trouble(ended: RelayEnd, copied: int | None = None) -> None:
     assert ended.code == 0
     assert ended.stdout == SLOW_OUTPUT
     assert len(relay_lines(ended)) == 1

@@ -1,4 +1,4 @@
-"""A host of the bridge: starts the process, sends lines, and acknowledges callbacks."""
+"""The host's side of the bridge: starts the process, sends messages, and acknowledges callbacks."""
 
 import asyncio
 import json
@@ -80,30 +80,32 @@ class Peer:
             if message["type"] in {"result", "error"} and message["id"] == call:
                 return message
 
-    async def callback(self, call: int, name: str, holding: str = "") -> Json:
-        """Return the next callback of this name whose arguments contain `holding`."""
+    async def callback(self, call: int, name: str, containing: str = "") -> Json:
+        """Return the next callback of this name whose arguments contain `containing`."""
         while True:
             message = await self.next()
-            if (message.get("id"), message.get("name")) == (call, name) and holding in str(message["args"]):
+            if (message.get("id"), message.get("name")) == (call, name) and containing in str(
+                message["args"]
+            ):
                 return message
 
     def of(self, call: int, name: str) -> list[Json]:
         return [m for m in self.received if m["type"] == "callback" and (m["id"], m["name"]) == (call, name)]
 
     def stdout_of(self, call: int) -> str:
-        """Return the agent's own output, as the host's log of the run would have it."""
+        """Return the agent's own output: every chunk except the adapter's status lines."""
         chunks = [message["args"] for message in self.of(call, "onLog")]
         return "".join(
             text for stream, text in chunks if stream == "stdout" and not text.startswith("[paperclip]")
         )
 
     async def leave(self) -> tuple[int, str]:
-        """Close the pipe, as a host that goes away; return exit code and stderr."""
+        """Close stdin, as when the host exits; return exit code and stderr."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return await self.end()
+        return await self.wait()
 
-    async def end(self) -> tuple[int, str]:
+    async def wait(self) -> tuple[int, str]:
         assert self.process.stderr is not None
         assert self.process.stdout is not None
         stderr = (await self.process.stderr.read()).decode()
@@ -116,7 +118,7 @@ class Peer:
 
 @asynccontextmanager
 async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) -> AsyncIterator[Peer]:
-    """Start a bridge, send the hello if `greet`, and end it with the block."""
+    """Start a bridge, send the hello if `greet`, and stop it at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "paperclip_claude_k8s.bridge"),
         stdin=-1,

@@ -28,7 +28,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Runs the command that follows. Without this, it ignores both signals if the tests run in the background."""
+"""Restores both signals, which background processes inherit as ignored, and executes its arguments."""
 Answer = tuple[int, dict[str, Any], str]
 """Exit code, the JSON object that is the whole of stdout, and stderr."""
 
@@ -38,21 +38,21 @@ def _env(more: dict[str, str] | None) -> dict[str, str]:
 
 
 async def claude_k8s(
-    *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+    *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
-    async with started(*args, env=env, within=within) as process:
+    async with started(*args, env=env, prefix=prefix) as process:
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
 @asynccontextmanager
 async def started(
-    *args: str, env: dict[str, str] | None = None, within: Sequence[str] = ()
+    *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A running command, killed at the end of the block. `within`: a program that runs it."""
+    """A running command, killed at the end of the block. `prefix`: a command that runs it."""
     process = await asyncio.create_subprocess_exec(
-        *within,
+        *prefix,
         sys.executable,
         "-ISc",
         DEFAULT_SIGNALS,

@@ -1,4 +1,4 @@
-"""The clusters that must satisfy one contract: in memory, development, real.
+"""The clusters that must pass the same contract tests: in memory, development, real.
 
 Only the real one is independent: the cluster in memory is the real `Gateway` on the development cluster's
 API.
@@ -22,8 +22,8 @@ from paperclip_claude_k8s.devcluster import DevCluster
 
 T = TypeVar("T")
 PATIENCE = 60.0
-"""Seconds within which a contract must hold; a real kubelet needs some to pull, mount and start."""
-LOOK_AGAIN = 0.1
+"""Seconds within which a contract must hold; a real kubelet needs several to pull, mount and start."""
+POLL_INTERVAL = 0.1
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class World:
     namespace: str
     image: str = "local/agent:1"
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-    """Label value of all objects of one test, so that concurrent tests do not affect each other."""
+    """Label value of all objects of one test, which keeps concurrent tests apart."""
     lives: dict[str, Life] = field(default_factory=dict)
 
     @property
@@ -78,7 +78,7 @@ class World:
                 found = await look()
                 if found:
                     return found
-                await asyncio.sleep(LOOK_AGAIN)
+                await asyncio.sleep(POLL_INTERVAL)
 
     async def pod_of(self, job: JobSnapshot) -> PodSnapshot | None:
         pods = await self.cluster.list_pods(self.namespace, self.labels)

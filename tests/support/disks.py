@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-from tests.support.programs import EXPECTED, program
+from tests.support.programs import mounted_tmpfs, program
 
 PAGE = 4096
 """Allocation unit of such a file system: a file of one byte takes a page."""
@@ -17,24 +16,9 @@ PAD = "pad"
 
 @contextmanager
 def small_disk(folder: Path, pages: int = 16) -> Iterator["SmallDisk"]:
-    """A disk of `pages` pages.
-
-    If mounting is not permitted, the test is skipped, or fails if the environment promises the right to
-    mount.
-    """
-    folder.mkdir()
-    options = f"size={pages * PAGE},mode=0700"
-    command = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode != 0:
-        missing = f"a small disk cannot be mounted here: {done.stderr.decode().strip()}"
-        if os.environ.get(EXPECTED):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    try:
+    """A disk of `pages` pages."""
+    with mounted_tmpfs(folder, f"size={pages * PAGE},mode=0700"):
         yield SmallDisk(folder)
-    finally:
-        subprocess.run([program("umount"), "--lazy", str(folder)], check=True)
 
 
 class SmallDisk:

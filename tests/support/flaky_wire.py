@@ -11,100 +11,107 @@ from urllib.parse import urlsplit
 
 import yaml
 
-PIECE = 16 * 1024
+CHUNK = 16 * 1024
 
 
 @dataclass(slots=True)
 class FlakyWire:
-    """Forwards connections. `cuts`: each entry resets one connection after this many response bytes."""
+    """Forwards connections."""
 
     host: str
     port: int
     cuts: list[int] = field(default_factory=list)
+    """Each entry resets one connection after this many response bytes."""
     broken: int = 0
+    """Number of connections that were reset."""
     _open: set[asyncio.Event] = field(default_factory=set)
-    """One event per connection, set at its end."""
+    """One event per connection; setting it closes the connection."""
     _silenced: set[asyncio.Event] = field(default_factory=set)
     _unplugged: bool = False
 
     def cut(self) -> None:
         """Reset every open connection."""
-        for over in self._open:
+        for closing in self._open:
             self.broken += 1
-            over.set()
+            closing.set()
 
     def silence(self) -> None:
         """Stop forwarding on all open connections without closing them; new connections work."""
         self._silenced |= self._open
 
     def unplug(self) -> None:
+        """Reset every open connection, and every new one until `plug_in`."""
         self._unplugged = True
         self.cut()
 
     def plug_in(self) -> None:
         self._unplugged = False
 
-    async def serve(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+    async def serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         if self._unplugged:
-            _reset(answer)
+            _reset(client)
             return
-        over = asyncio.Event()
-        self._open.add(over)
-        far, request = await asyncio.open_connection(self.host, self.port)
+        closing = asyncio.Event()
+        self._open.add(closing)
+        responses, server = await asyncio.open_connection(self.host, self.port)
         try:
-            async with asyncio.TaskGroup() as ways:
-                up = ways.create_task(_until_over(over, self._questions(over, near, request)))
-                down = ways.create_task(_until_over(over, self._answers(over, far, answer)))
-                await over.wait()
+            async with asyncio.TaskGroup() as group:
+                up = group.create_task(
+                    _then_close(closing, self._forward_requests(closing, requests, server))
+                )
+                down = group.create_task(
+                    _then_close(closing, self._forward_responses(closing, responses, client))
+                )
+                await closing.wait()
                 up.cancel()
                 down.cancel()
         finally:
-            self._open.discard(over)
-            self._silenced.discard(over)
-            _reset(answer)
-            request.close()
+            self._open.discard(closing)
+            self._silenced.discard(closing)
+            _reset(client)
+            server.close()
 
-    async def _questions(
-        self, over: asyncio.Event, near: asyncio.StreamReader, request: asyncio.StreamWriter
+    async def _forward_requests(
+        self, closing: asyncio.Event, requests: asyncio.StreamReader, server: asyncio.StreamWriter
     ) -> None:
-        while piece := await near.read(PIECE):
-            await self._hold(over)
-            request.write(piece)
-            await request.drain()
+        while chunk := await requests.read(CHUNK):
+            await self._wait_while_silenced(closing)
+            server.write(chunk)
+            await server.drain()
 
-    async def _answers(
-        self, over: asyncio.Event, far: asyncio.StreamReader, answer: asyncio.StreamWriter
+    async def _forward_responses(
+        self, closing: asyncio.Event, responses: asyncio.StreamReader, client: asyncio.StreamWriter
     ) -> None:
-        passed = 0
-        while piece := await far.read(PIECE):
-            passed += len(piece)
-            if self.cuts and passed > self.cuts[0]:
+        size = 0
+        while chunk := await responses.read(CHUNK):
+            size += len(chunk)
+            if self.cuts and size > self.cuts[0]:
                 self.cuts.pop(0)
                 self.broken += 1
                 return
-            await self._hold(over)
-            answer.write(piece)
-            await answer.drain()
+            await self._wait_while_silenced(closing)
+            client.write(chunk)
+            await client.drain()
 
-    async def _hold(self, over: asyncio.Event) -> None:
-        while over in self._silenced:  # noqa: ASYNC110  # for ever, mostly
+    async def _wait_while_silenced(self, closing: asyncio.Event) -> None:
+        while closing in self._silenced:  # noqa: ASYNC110  # usually until the task is cancelled
             await asyncio.sleep(0.2)
 
 
-async def _until_over(over: asyncio.Event, way: Awaitable[None]) -> None:
+async def _then_close(closing: asyncio.Event, forwarding: Awaitable[None]) -> None:
     try:
         with suppress(OSError):
-            await way
+            await forwarding
     finally:
-        over.set()
+        closing.set()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         connection: socket.socket | None = writer.get_extra_info("socket")
         if connection is not None:
-            linger_none = b"\1\0\0\0\0\0\0\0"  # close sends RST
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_none)
+            no_linger = b"\1\0\0\0\0\0\0\0"  # close sends RST
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
     writer.transport.abort()
 
 
@@ -117,15 +124,15 @@ async def flaky_wire(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[Flaky
     assert server.hostname is not None
     assert server.port is not None
     wire = FlakyWire(server.hostname, server.port)
-    listening = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
+    proxy = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
     cluster["server"] = f"{server.scheme}://127.0.0.1:{port}{server.path}"
     path = folder / "flaky-kubeconfig"
     await asyncio.to_thread(path.write_text, yaml.safe_dump(config), "utf-8")
     try:
         yield wire, str(path)
     finally:
-        listening.close()
+        proxy.close()
         wire.cut()
         await asyncio.sleep(0.1)
-        await listening.wait_closed()
+        await proxy.wait_closed()

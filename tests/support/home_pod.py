@@ -1,4 +1,4 @@
-"""Sites whose host runs in a Pod with a shared volume, which is also a folder of this machine."""
+"""Sites whose host runs in a Pod with a shared volume, which is a folder of this machine."""
 
 import os
 from collections.abc import AsyncIterator
@@ -32,16 +32,17 @@ _VOLUMES = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A site, the local folder of its shared volume, and the development cluster if it runs on one."""
+    """A site and the local folder of its shared volume."""
 
     site: Site
     volume: Path
     dev: DevCluster | None = None
+    """None on the real cluster."""
 
 
 @asynccontextmanager
-async def at_home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) -> AsyncIterator[Home]:
-    """On the development cluster. `env`: the environment of the host's container."""
+async def home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) -> AsyncIterator[Home]:
+    """Start a development cluster with a home Pod. `env`: the environment of the host's container."""
     claude = folder / "claude"
     claude.write_text(CLAUDE)
     claude.chmod(0o755)
@@ -53,22 +54,22 @@ async def at_home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) 
         volume = cluster.folder / "claims" / cluster.namespace / "data"
         volume.mkdir(parents=True, exist_ok=True)
         config = {"kubeconfig": str(cluster.kubeconfig)}
-        async with _site("devcluster", config, cluster.namespace, volume) as site:
+        async with _open("devcluster", config, cluster.namespace, volume) as site:
             yield Home(site, volume, cluster)
 
 
 @asynccontextmanager
-async def at_home_on_real() -> AsyncIterator[Home]:
-    """On the real cluster, in which such a Pod exists."""
+async def home_on_real() -> AsyncIterator[Home]:
+    """Use the real cluster, in which the home Pod exists already."""
     volume = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
     assert volume, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     config = {"kubeconfig": os.environ["KUBECONFIG_FOR_TESTS"], "imagePullPolicy": "Never"}
-    async with _site("real", config, "paperclip", Path(volume)) as site:
+    async with _open("real", config, "paperclip", Path(volume)) as site:
         yield Home(site, Path(volume))
 
 
 @asynccontextmanager
-async def _site(name: str, config: dict[str, Any], namespace: str, volume: Path) -> AsyncIterator[Site]:
+async def _open(name: str, config: dict[str, Any], namespace: str, volume: Path) -> AsyncIterator[Site]:
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": namespace}
     adapter, gateway = Adapter(ProcessSettings(env=env)), Gateway(config["kubeconfig"])
     config = {**config, "sharedVolumeDir": str(volume)}

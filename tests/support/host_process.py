@@ -1,7 +1,7 @@
-"""A host process that can be killed: runs the context that it reads as JSON from stdin.
+"""A host process that can be killed: reads `{"ctx", "env", ...}` as JSON from stdin and runs the context.
 
-Prints `started` after the agent's first line, at the end the result as JSON, and then the list of its API
-calls. With `dies: [call, moment]` on stdin it kills itself at that moment of that call.
+Prints `started` after the agent's first line, and at the end two lines of JSON: the result, and the list of
+its API calls. With `"dies": [call, moment]` it kills itself at that moment of that call.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ def dying_at(call: str, moment: str) -> DiesAt:
     return dies_at
 
 
-async def main(ctx: Mapping[str, Any], env: Mapping[str, str], more: Mapping[str, Any]) -> None:
+async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[str, Any]) -> None:
     traced: list[TracedCluster] = []
-    dies_at = dying_at(*more.get("dies", ("", "")))
+    dies_at = dying_at(*options.get("dies", ("", "")))
 
     def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
         traced.append(TracedCluster(Gateway(kubeconfig, timings), dies_at))
         return cast("Cluster", traced[-1])
 
-    settings = ProcessSettings(env=env, timings=Timings(**more.get("timings", {})))
+    settings = ProcessSettings(env=env, timings=Timings(**options.get("timings", {})))
     adapter, started = Adapter(settings, connect), False
 
     async def on_log(stream: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Programs that some tests need and that are not on every machine."""
+"""Programs and rights that some tests need and that not every machine has."""
 
 import asyncio
 import os
@@ -21,32 +21,32 @@ def program(name: str) -> str:
     """The path of the program; without it the test is skipped, or fails if programs are expected."""
     path = shutil.which(name)
     if path is None:
-        _do_without(f"{name} is not on this machine")
+        _skip_or_fail(f"{name} is not on this machine")
     return path
 
 
-def _do_without(missing: str) -> NoReturn:
+def _skip_or_fail(missing: str) -> NoReturn:
     if os.environ.get(EXPECTED):
         pytest.fail(missing)
     pytest.skip(missing)
 
 
 @contextmanager
-def small_disk(folder: Path, options: str = "size=300k") -> Iterator[None]:
-    """Mount a small file system in memory on this folder; if that is not allowed, skip or fail."""
+def mounted_tmpfs(folder: Path, options: str = "size=300k") -> Iterator[None]:
+    """Mount a tmpfs on this folder; without permission the test is skipped, or fails, as in `program`."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
-    if mounted.returncode:
-        _do_without(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode:
+        _skip_or_fail(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
     try:
         yield
     finally:
         subprocess.run([program("umount"), "--lazy", str(folder)], check=True)
 
 
-async def kubectl(kubeconfig: str, *arguments: str, given: str = "") -> str:
-    """The output of kubectl; `given` is its stdin. An error fails the test."""
+async def kubectl(kubeconfig: str, *arguments: str, stdin: str = "") -> str:
+    """The output of kubectl. An error fails the test."""
     process = await asyncio.create_subprocess_exec(
         program("kubectl"),
         *("--kubeconfig", kubeconfig, *arguments),
@@ -54,11 +54,11 @@ async def kubectl(kubeconfig: str, *arguments: str, given: str = "") -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate(given.encode())
+    out, err = await process.communicate(stdin.encode())
     assert process.returncode == 0, err.decode()
     return out.decode()
 
 
-async def as_admin(*arguments: str, given: str = "") -> str:
-    """As `kubectl`, on the real cluster in the host's namespace."""
-    return await kubectl(ADMIN, "--namespace", "paperclip", *arguments, given=given)
+async def as_admin(*arguments: str, stdin: str = "") -> str:
+    """Run kubectl as the real cluster's administrator, in the host's namespace."""
+    return await kubectl(ADMIN, "--namespace", "paperclip", *arguments, stdin=stdin)

@@ -1,4 +1,4 @@
-"""What journeys on a real cluster share: its settings, a result to print, an agent that records when it runs.
+"""Shared by journeys on a real cluster: settings, a script that records when its agent runs, disruptions.
 
 The environment variable `SHARED_VOLUME_FOR_TESTS` names the folder of the shared volume on this machine.
 """
@@ -29,9 +29,9 @@ RESULT = (
 """Shell command that prints a successful result."""
 SIGTERM_DELAY = 10.0
 """Seconds that the agent continues after SIGTERM; less than the grace period of 20 s."""
-TICKS = 300
-"""Stamps of an agent that is not disturbed."""
-STEP = 0.2
+STAMP_COUNT = 300
+"""Number of stamps that an agent writes if it is not disrupted."""
+INTERVAL = 0.2
 """Seconds between two stamps."""
 
 
@@ -43,21 +43,22 @@ async def wait_for_output(host_log: HostLog, text: str, within: float = 60.0) ->
 
 
 def stamping_agent(stamps: str, seconds: float) -> str:
-    """A script that writes a stamp and prints a line at each step, and after `seconds` prints a result."""
+    """A script that writes stamps and prints lines for `seconds`, and then prints a result."""
+    after_sigterm = int(SIGTERM_DELAY / INTERVAL)
     return f"""
 dying=0; n=0; trap 'dying=1' TERM
-while [ $n -lt {int(seconds / STEP)} ]; do
+while [ $n -lt {int(seconds / INTERVAL)} ]; do
   n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
   echo "line $n"
-  if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {int(SIGTERM_DELAY / STEP)} ] || exit 143; fi
-  sleep {STEP}
+  if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {after_sigterm} ] || exit 143; fi
+  sleep {INTERVAL}
 done
 {RESULT}"""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """A file on the shared volume in which the agents of one test record when they were running."""
+    """A file on the shared volume in which the agents of one test record when they ran."""
 
     name: str
 
@@ -75,14 +76,14 @@ class Stamps:
     def spans(self) -> dict[str, tuple[float, float]]:
         """Pod name → times of its agent's first and last stamp, in seconds of the machine's uptime."""
         path = Path(VOLUME) / "stamps" / self.name
-        seen: dict[str, list[float]] = defaultdict(list)
+        stamps: dict[str, list[float]] = defaultdict(list)
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             pod, _, when = line.partition(" ")
-            seen[pod].append(float(when))
-        return {pod: (min(times), max(times)) for pod, times in seen.items()}
+            stamps[pod].append(float(when))
+        return {pod: (min(times), max(times)) for pod, times in stamps.items()}
 
     def assert_one_at_a_time(self, at_most: int) -> None:
-        """At most this many agents ran, and no two at the same time."""
+        """Check that at most this many agents ran, and no two at the same time."""
         spans = sorted((first, last, pod) for pod, (first, last) in self.spans().items())
         assert len(spans) <= at_most, spans
         for (_, ended, one), (began, _, other) in pairwise(spans):
@@ -90,13 +91,13 @@ class Stamps:
 
 
 Disruption = Callable[[str, str], Awaitable[None]]
-"""Does something to (Pod, Job)."""
+"""Disrupts a run; the arguments are the names of its Pod and its Job."""
 Moment = Callable[[HostLog], Awaitable[None]]
-"""Waits for a point in the run."""
+"""Waits until a run has reached this moment."""
 
 
 def after_output(text: str, seconds: float = 0.0) -> Moment:
-    """The point `seconds` after this text was received."""
+    """The moment `seconds` after the host received this text."""
 
     async def wait(host_log: HostLog) -> None:
         await wait_for_output(host_log, text)
@@ -131,7 +132,7 @@ async def disrupt(
     config = dict(config or {})
     host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     async with asyncio.TaskGroup() as group:
-        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, TICKS * STEP)}
+        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, STAMP_COUNT * INTERVAL)}
         settings = {**config, **(first or {})}
         running = group.create_task(real.run(script, host_log=host_log, agent=identity, config=settings))
         await moment(host_log)

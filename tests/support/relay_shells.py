@@ -26,10 +26,12 @@ APPLETS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RelayEnd:
     code: int
     log: bytes
+    """The container's log: the agent's output and the relay's marked lines."""
     message: str
+    """The termination message."""
 
     @property
     def stdout(self) -> bytes:
@@ -84,15 +86,15 @@ class Pod:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def ended(self, process: asyncio.subprocess.Process) -> Ended:
+    async def ended(self, process: asyncio.subprocess.Process) -> RelayEnd:
         async with asyncio.timeout(40):
-            log, noise = await process.communicate()
-        assert noise == b""
+            log, own_stderr = await process.communicate()
+        assert own_stderr == b""
         message = self.folder / "message"
         text = message.read_text(encoding="utf-8") if message.exists() else ""
-        return Ended(process.returncode or 0, log, text)
+        return RelayEnd(process.returncode or 0, log, text)
 
-    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> Ended:
+    async def run(self, *command: str, env: Mapping[str, str] | None = None) -> RelayEnd:
         async with self.started(*command, env=env) as process:
             return await self.ended(process)
 
@@ -111,7 +113,7 @@ def pod_of(shell: str, folder: Path) -> Pod:
     return Pod([found, *SHELLS[shell][1:]], folder, path)
 
 
-def summary(ended: Ended) -> relay.RelaySummary:
+def summary(ended: RelayEnd) -> relay.RelaySummary:
     """The summary in the relay's termination message."""
     found = relay.read_summary(ended.message, NONCE)
     assert found is not None, ended.message
