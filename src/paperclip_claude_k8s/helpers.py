@@ -104,10 +104,10 @@ def describe_pod_terminated_error(pod: str, phase: str, containers: Sequence[Con
     """The message for a Pod that ended before its log could be read."""
     agent = next((container for container in containers if container.name == AGENT_CONTAINER), None)
     text = f"Pod {pod} reached phase={phase}"
-    if agent is None or not isinstance(agent.now, Terminated):
+    if agent is None or not isinstance(agent.state, Terminated):
         return text
-    code = "unknown" if agent.now.exit_code is None else agent.now.exit_code
-    return f"{text}: claude exited {code} ({agent.now.reason or agent.now.message or 'no reason'})"
+    code = "unknown" if agent.state.exit_code is None else agent.state.exit_code
+    return f"{text}: claude exited {code} ({agent.state.reason or agent.state.message or 'no reason'})"
 
 
 def parse_claude_stream_json(stdout: str | bytes) -> Transcript:

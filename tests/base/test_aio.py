@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_launch_limiter_admits_width_in_fifo_order() -> None:
-    limiter, entered = LaunchLimiter(2, patience=60.0), list[tuple[int, int]]()
+    limiter, entered = LaunchLimiter(2, expiry=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
 
@@ -32,7 +32,7 @@ async def test_launch_limiter_admits_width_in_fifo_order() -> None:
 
 
 async def test_launch_permit_expires_once() -> None:
-    limiter, loop = LaunchLimiter(1, patience=5.0), asyncio.get_running_loop()
+    limiter, loop = LaunchLimiter(1, expiry=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
     async def visit(seconds: float) -> None:
@@ -48,7 +48,7 @@ async def test_launch_permit_expires_once() -> None:
 
 
 async def test_launch_permit_of_cancelled_tasks_is_released() -> None:
-    limiter = LaunchLimiter(1, patience=60.0)
+    limiter = LaunchLimiter(1, expiry=60.0)
 
     async def visit() -> None:
         permit = await limiter.acquire()

@@ -53,9 +53,9 @@ def test_as_object_drops_keys_that_are_not_strings(value: object, read: dict[str
     assert json_readers.as_object(value) == read
 
 
-def test_as_label_trims_and_drops_empty_strings() -> None:
-    assert [json_readers.as_label(value) for value in (" a ", "  ", 3, None)] == ["a", None, None, None]
-    assert json_readers.as_labels([" a ", "", " ", 3, "b"]) == ["a", "b"]
+def test_as_trimmed_trims_and_drops_empty_strings() -> None:
+    assert [json_readers.as_trimmed(value) for value in (" a ", "  ", 3, None)] == ["a", None, None, None]
+    assert json_readers.as_trimmed_texts([" a ", "", " ", 3, "b"]) == ["a", "b"]
     assert json_readers.as_objects([{"a": 1}, {}, "x", None]) == [{"a": 1}]
 
 
@@ -73,7 +73,7 @@ FIELDS: dict[str, Any] = {
 def test_get_readers_return_fields_of_their_type() -> None:
     assert json_readers.get_text({"a": "b"}, "a") == "b"
     assert json_readers.get_object(FIELDS, "object") is FIELDS["object"]
-    assert json_readers.get_texts(FIELDS, "object") == {"a": "b"}
+    assert json_readers.get_text_map(FIELDS, "object") == {"a": "b"}
     assert json_readers.get_list(FIELDS, "list") is FIELDS["list"]
     assert json_readers.get_objects(FIELDS, "list") == [{}, {"a": 1}]
     assert json_readers.get_number(FIELDS, "number") == 1.5
@@ -83,6 +83,6 @@ def test_get_readers_return_fields_of_their_type() -> None:
 @pytest.mark.parametrize("key", ["missing", "flag", "nan"])
 def test_get_readers_treat_other_types_as_absent(key: str) -> None:
     assert json_readers.get_text(FIELDS, key) == ""
-    assert json_readers.get_object(FIELDS, key) == json_readers.get_texts(FIELDS, key) == {}
+    assert json_readers.get_object(FIELDS, key) == json_readers.get_text_map(FIELDS, key) == {}
     assert json_readers.get_list(FIELDS, key) == json_readers.get_objects(FIELDS, key) == []
     assert json_readers.get_number(FIELDS, key) is json_readers.get_int(FIELDS, key) is None

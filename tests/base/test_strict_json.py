@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
-from paperclip_claude_k8s.base.strict_json import DEEPEST, TOO_DEEP, readable, strict_json
+from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, strict_json, strict_value
 
 
 @given(ODD_JSON, st.sampled_from((None, 2)))
 @settings(max_examples=300)
 def test_strict_json_is_readable_and_keeps_the_meaning(value: Any, indent: int | None) -> None:
     text = strict_json(value, indent=indent)
-    assert json.loads(text.decode("utf-8")) == orjson.loads(text) == readable(value)
+    assert json.loads(text.decode("utf-8")) == orjson.loads(text) == strict_value(value)
 
 
 @given(ANY_TEXT)
 def test_strict_json_keeps_valid_text(text: str) -> None:
     if not any("\ud800" <= sign <= "\udfff" for sign in text):
-        assert readable(text) == text
+        assert strict_value(text) == text
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_strict_json_limits_nesting() -> None:
         value = [value]
     text = strict_json(value)
     assert TOO_DEEP in text.decode()
-    assert text.count(b"[") == DEEPEST
+    assert text.count(b"[") == MAX_DEPTH
 
 
 def test_strict_json_rejects_other_types() -> None:

@@ -64,7 +64,7 @@ def test_gateway_import_does_not_load_the_client_library() -> None:
 # What is sent -----------------------------------------------------------------------------------------
 
 
-async def test_list_is_a_quorum_read_with_a_label_selector(tmp_path: Path) -> None:
+async def test_list_is_a_consistent_read_with_a_label_selector(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.list_jobs("ns", {"b": "2", "a": "1"})

@@ -161,9 +161,9 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
         server.by_name = None
         server.send(last, gone=True)
         now = await known(job_watch)
-        assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)
-        job_watch.await_another_pod()
-        assert not job_watch.known.pod_seen_last
+        assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)
+        job_watch.expect_another_pod()
+        assert not job_watch.known.pod_is_final
 
 
 async def test_pod_missing_from_a_list_has_no_final_state() -> None:
@@ -172,14 +172,14 @@ async def test_pod_missing_from_a_list_has_no_final_state() -> None:
         server.pods, server.by_name = (), None
         server.events.put_nowait(ClusterError(None, "", "away"))
         now = await known(job_watch, 30)
-        assert (now.pod_gone, now.pod_seen_last) == (True, False)
+        assert (now.pod_gone, now.pod_is_final) == (True, False)
 
 
 async def test_pod_missing_from_a_read_has_no_final_state() -> None:
     job_watch = JobWatch(JOB)
     job_watch.update_pod(POD, gone=False)
     job_watch.update_from_read(JOB, [])
-    assert (job_watch.known.pod_gone, job_watch.known.pod_seen_last) == (True, False)
+    assert (job_watch.known.pod_gone, job_watch.known.pod_is_final) == (True, False)
 
 
 @pytest.mark.parametrize("deleting", [True, False])
@@ -191,7 +191,7 @@ async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting
         await asyncio.sleep(1)
         server.refusal = server.by_name = None
         now = await known(job_watch, 30)
-        assert (now.pod_gone, now.pod_seen_last) == (True, deleting)
+        assert (now.pod_gone, now.pod_is_final) == (True, deleting)
 
 
 async def test_pod_deleted_while_polled_has_a_final_state() -> None:
@@ -204,4 +204,4 @@ async def test_pod_deleted_while_polled_has_a_final_state() -> None:
         server.by_name = None
         server.send(last, gone=True)  # and is gone now
         now = await known(job_watch, 60)
-        assert (now.pod, now.pod_gone, now.pod_seen_last) == (last, True, True)
+        assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)

@@ -14,7 +14,7 @@ from tests.support.any_json import ANY_JSON
 from paperclip_claude_k8s.cluster import reading
 from paperclip_claude_k8s.cluster.model import (
     Condition,
-    ContainerCondition,
+    ContainerState,
     Running,
     SecretVolume,
     Terminated,
@@ -84,11 +84,11 @@ def test_suspended_job_is_suspended() -> None:
         ("init-fails", "Failed", Waiting("PodInitializing")),
     ],
 )
-def test_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerCondition) -> None:
+def test_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerState) -> None:
     pod = reading.pod_snapshot(recorded(f"pod-{name}"))
     agent = pod.agent
     assert agent is not None
-    assert agent.now == now
+    assert agent.state == now
     assert pod.phase == phase
     assert pod.node == "node1"
 
@@ -116,33 +116,33 @@ def test_unscheduled_pod_has_its_reason() -> None:
 
 
 def test_failed_init_container_has_its_exit_code() -> None:
-    (setup,) = reading.pod_snapshot(recorded("pod-init-fails")).init
+    (setup,) = reading.pod_snapshot(recorded("pod-init-fails")).init_containers
     assert setup.name == "setup"
-    assert isinstance(setup.now, Terminated)
-    assert setup.now.exit_code == 3
+    assert isinstance(setup.state, Terminated)
+    assert setup.state.exit_code == 3
     assert not setup.sidecar
 
 
 def test_restartable_init_container_is_a_sidecar() -> None:
     spec = {"initContainers": [{"name": "dind", "restartPolicy": "Always"}, {"name": "setup"}]}
     status = {"initContainerStatuses": [{"name": "dind"}, {"name": "setup"}]}
-    dind, setup = reading.pod_snapshot({"spec": spec, "status": status}).init
+    dind, setup = reading.pod_snapshot({"spec": spec, "status": status}).init_containers
     assert dind.sidecar
     assert not setup.sidecar
-    assert dind.now is None
+    assert dind.state is None
 
 
 def test_signal_is_a_number() -> None:
     state = {"terminated": {"exitCode": 137, "signal": 9, "reason": "OOMKilled"}}
     status = {"containerStatuses": [{"name": "claude", "restartCount": 2, "state": state}]}
     (agent,) = reading.pod_snapshot({"status": status}).containers
-    assert agent.now == Terminated(137, "OOMKilled", signal=9)
+    assert agent.state == Terminated(137, "OOMKilled", signal=9)
 
 
 def test_events_are_sorted_by_their_latest_time() -> None:
     scheduled, mount = reading.events_in_order(recorded("events-gated"))
-    assert (scheduled.reason, scheduled.kind, scheduled.count) == ("Scheduled", "Normal", 1)
-    assert (mount.reason, mount.kind, mount.count) == ("FailedMount", "Warning", 6)
+    assert (scheduled.reason, scheduled.type, scheduled.count) == ("Scheduled", "Normal", 1)
+    assert (mount.reason, mount.type, mount.count) == ("FailedMount", "Warning", 6)
     assert mount.about.startswith("Pod/rec-gated-")
     assert mount.seen == datetime(2026, 11, 21, 5, 14, 10, tzinfo=UTC)
 

@@ -18,9 +18,9 @@ from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
 from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
 
 KEY = "sk-ant-canary-0123456789"
-USUAL = Timings(anthropic=60.0, models_cached=60.0)
+USUAL = Timings(model_api=60.0, models_cached=60.0)
 """For a server that answers, also on a busy machine."""
-BRISK = Timings(anthropic=0.3)
+BRISK = Timings(model_api=0.3)
 """For a server that never answers: short enough to wait for."""
 FIXED = [model.to_wire() for model in DIRECT]
 LISTED = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}

@@ -6,7 +6,7 @@ import pytest
 from tests.support.captures import capture, sidecar
 from tests.support.runs import Site
 
-from paperclip_claude_k8s.base.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import strict_value
 
 CAPTURES = {
     "01": "Hello from the fake API. Nothing to do.",
@@ -47,7 +47,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     assert usage.cached_input_tokens == sum(row["cacheReadInputTokens"] for row in rows)
     assert (result.error_message is None) is (not final["is_error"])
     assert result.exit_code == code
-    assert result.summary == (CAPTURES[name] or readable(final["result"].strip()))
+    assert result.summary == (CAPTURES[name] or strict_value(final["result"].strip()))
     assert await site.leftovers() == []
 
 

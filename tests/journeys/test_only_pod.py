@@ -20,8 +20,8 @@ async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
         while True:
             for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:
                 agent = pod.agent
-                if agent is not None and isinstance(agent.now, Terminated):
-                    return agent.now
+                if agent is not None and isinstance(agent.state, Terminated):
+                    return agent.state
             await asyncio.sleep(0.1)
 
 

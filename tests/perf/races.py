@@ -142,7 +142,7 @@ class Referee:
     def _see(self, pod: PodSnapshot, *, gone: bool) -> None:
         agent = pod.labels.get(AGENT_LABEL, "")
         container = pod.agent
-        lives = not gone and container is not None and isinstance(container.now, Running)
+        lives = not gone and container is not None and isinstance(container.state, Running)
         self.seen.setdefault(agent, set()).add(pod.labels.get("job-name", ""))
         alive = self.alive.setdefault(agent, set())
         (alive.add if lives else alive.discard)(pod.uid)

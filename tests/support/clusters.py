@@ -90,7 +90,7 @@ class World:
         async def look() -> PodSnapshot | None:
             pod = await self.pod_of(job)
             agent = pod.agent if pod else None
-            return pod if agent and isinstance(agent.now, (Running, Terminated)) else None
+            return pod if agent and isinstance(agent.state, (Running, Terminated)) else None
 
         return await self.until(look)
 
@@ -98,7 +98,7 @@ class World:
         async def look() -> tuple[PodSnapshot, Terminated] | None:
             pod = await self.pod_of(job)
             agent = pod.agent if pod else None
-            return (pod, agent.now) if pod and agent and isinstance(agent.now, Terminated) else None
+            return (pod, agent.state) if pod and agent and isinstance(agent.state, Terminated) else None
 
         return await self.until(look)
 

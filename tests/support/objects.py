@@ -6,8 +6,8 @@ from typing import Any
 from paperclip_claude_k8s.cluster.labels import AGENT_CONTAINER, CONTROLLER_UID_LABELS, RUN_LABEL, TASK_LABEL
 from paperclip_claude_k8s.cluster.model import (
     Condition,
-    ContainerCondition,
     ContainerSnapshot,
+    ContainerState,
     JobRef,
     JobSnapshot,
     PodSnapshot,
@@ -28,7 +28,7 @@ def finished(kind: str = "Complete", reason: str = "") -> tuple[Condition, ...]:
     return (Condition(kind, "True", reason),)
 
 
-def a_pod(now: ContainerCondition | None = None, **more: Any) -> PodSnapshot:
+def a_pod(now: ContainerState | None = None, **more: Any) -> PodSnapshot:
     """A scheduled Pod of Job `job`; `now` is the state of its agent container."""
     given: dict[str, Any] = {
         "namespace": "ns",

@@ -7,8 +7,8 @@ from tests.support.objects import a_job, a_pod, finished
 from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
 from paperclip_claude_k8s.cluster.model import (
     Condition,
-    ContainerCondition,
     ContainerSnapshot,
+    ContainerState,
     JobSnapshot,
     Known,
     PodSnapshot,
@@ -83,7 +83,7 @@ def test_old_pod_of_a_readmitted_job_is_waited_for() -> None:
 
 def test_pod_suspended_by_queue_ignores_init_exit_code() -> None:
     init = (ContainerSnapshot("setup", Terminated(143, "Error")),)
-    pod = a_pod(Waiting("PodInitializing"), init=init, deleting=True)
+    pod = a_pod(Waiting("PodInitializing"), init_containers=init, deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
@@ -91,7 +91,7 @@ def test_pod_suspended_by_queue_ignores_init_exit_code() -> None:
 
 def test_failed_pod_of_a_suspended_job_is_not_waited_for() -> None:
     init = (ContainerSnapshot("setup", Terminated(3, "Error")),)
-    pod = a_pod(Waiting("PodInitializing"), phase="Failed", init=init)
+    pod = a_pod(Waiting("PodInitializing"), phase="Failed", init_containers=init)
     assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
 
 
@@ -177,7 +177,7 @@ def test_volumes_and_slow_pull_use_the_pull_budget() -> None:
     [Terminated(3, "Error"), Waiting("CrashLoopBackOff", "back-off")],
 )
 def test_failed_init_container_fails_at_once_by_name(init: Terminated | Waiting) -> None:
-    pod = a_pod(Waiting("PodInitializing"), init=(ContainerSnapshot("setup", init),))
+    pod = a_pod(Waiting("PodInitializing"), init_containers=(ContainerSnapshot("setup", init),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, NeverStarts)
     assert '"setup"' in verdict.why
@@ -186,7 +186,7 @@ def test_failed_init_container_fails_at_once_by_name(init: Terminated | Waiting)
 MESSAGE = "listen tcp :2376:\n address in use"
 
 
-def sidecar(now: ContainerCondition) -> ContainerSnapshot:
+def sidecar(now: ContainerState) -> ContainerSnapshot:
     return ContainerSnapshot("proxy", now, sidecar=True)
 
 
@@ -204,11 +204,11 @@ def sidecar(now: ContainerCondition) -> ContainerSnapshot:
 )
 @pytest.mark.parametrize("deleting", [False, True])
 def test_ended_sidecar_uses_the_start_budget_and_says_why(
-    now: ContainerCondition,
+    now: ContainerState,
     text: str,
     deleting: bool,  # noqa: FBT001
 ) -> None:
-    pod = a_pod(Waiting("PodInitializing"), init=(sidecar(now),), deleting=deleting)
+    pod = a_pod(Waiting("PodInitializing"), init_containers=(sidecar(now),), deleting=deleting)
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
@@ -220,27 +220,29 @@ def test_ended_sidecar_uses_the_start_budget_and_says_why(
 def test_crash_loop_reports_the_previous_exit(always: bool) -> None:  # noqa: FBT001
     loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
-    pod = a_pod(init=(ContainerSnapshot("docker", loop, sidecar=always, last=last),))
+    pod = a_pod(init_containers=(ContainerSnapshot("docker", loop, sidecar=always, last=last),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, StillWaiting if always else NeverStarts)
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
 
 
 def test_impossible_sidecar_image_fails_at_once() -> None:
-    pod = a_pod(Waiting("PodInitializing"), init=(sidecar(Waiting("InvalidImageName", "no such thing")),))
+    pod = a_pod(
+        Waiting("PodInitializing"), init_containers=(sidecar(Waiting("InvalidImageName", "no such thing")),)
+    )
     assert isinstance(judged(a_job(), pod), NeverStarts)
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_failed_init_container_precedes_a_restarting_sidecar(order: int) -> None:
     init = (sidecar(Terminated(255, "Error")), ContainerSnapshot("setup", Terminated(3, "Error", "no disk")))
-    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init=init[::order]))
+    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), init_containers=init[::order]))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error: no disk')
 
 
 def test_missing_secret_of_init_container_uses_the_start_budget() -> None:
     missing = Waiting("CreateContainerConfigError", 'secret "x" not found')
-    verdict = judged(a_job(), a_pod(init=(ContainerSnapshot("setup", missing),)))
+    verdict = judged(a_job(), a_pod(init_containers=(ContainerSnapshot("setup", missing),)))
     assert isinstance(verdict, StillWaiting)
     assert verdict.budget is StartBudget.START
     assert 'secret "x" not found' in verdict.why
@@ -265,7 +267,7 @@ def test_pod_lost_during_init_is_disrupted(
     more: dict[str, Any], reason: str, text: str, phase: str, code: int
 ) -> None:
     init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
-    pod = a_pod(Waiting("PodInitializing"), phase=phase, init=init, **more)
+    pod = a_pod(Waiting("PodInitializing"), phase=phase, init_containers=init, **more)
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
     assert verdict.reason == reason
@@ -274,13 +276,15 @@ def test_pod_lost_during_init_is_disrupted(
 
 def test_failed_init_container_precedes_a_killed_sidecar() -> None:
     init = (sidecar(Terminated(137, "Error")), ContainerSnapshot("setup", Terminated(3, "Error")))
-    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init=init))
+    verdict = judged(a_job(), a_pod(Waiting("PodInitializing"), phase="Failed", init_containers=init))
     assert verdict == NeverStarts('Init container "setup" failed with exit code 3: Error')
 
 
 def test_failed_pod_without_reason_quotes_its_sidecars() -> None:
     pod = a_pod(
-        Waiting("PodInitializing"), phase="Failed", init=(sidecar(Terminated(255, "Error", MESSAGE)),)
+        Waiting("PodInitializing"),
+        phase="Failed",
+        init_containers=(sidecar(Terminated(255, "Error", MESSAGE)),),
     )
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
@@ -309,7 +313,8 @@ def test_pod_lost_before_start_names_the_reason(pod: PodSnapshot, reason: str) -
 
 def test_describe_pod_lists_all_containers() -> None:
     pod = a_pod(
-        Waiting("ErrImagePull", "not found"), init=(ContainerSnapshot("setup", Terminated(0, "Completed")),)
+        Waiting("ErrImagePull", "not found"),
+        init_containers=(ContainerSnapshot("setup", Terminated(0, "Completed")),),
     )
     assert describe_pod(pod) == (
         "Pod pod: phase=Pending, init/setup: done (exit 0), claude: waiting (ErrImagePull: not found)"
@@ -332,13 +337,11 @@ LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
     ],
 )
 def test_gone_pod_never_began_only_by_its_last_state(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
-    last = Known(job=a_job(), pod=pod, pod_gone=True, pod_seen_last=True)
+    last = Known(job=a_job(), pod=pod, pod_gone=True, pod_is_final=True)
     assert never_began(last) is proven
     assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
     assert not never_began(Known(job=a_job(), pod=pod))
-    assert not never_began(
-        Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_seen_last=True)
-    )
+    assert not never_began(Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_is_final=True))
 
 
 def test_only_a_final_phase_from_the_kubelet_proves_never_began() -> None:

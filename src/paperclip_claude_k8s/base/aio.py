@@ -34,7 +34,7 @@ class PeriodicTask:
     def __init__(
         self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`work` returns the seconds until it is to run again by itself, or None. `group` gets its tasks."""
+        """`work` returns the seconds until its next run, or None for none. Its tasks belong to `group`."""
         self._group = group
         self._name = name
         self._work = work
@@ -73,26 +73,26 @@ class PeriodicTask:
 class LaunchLimiter:
     """A FIFO semaphore whose permits expire: a launch that takes long is waiting and uses no CPU.
 
-    Without it, a burst of launches would do all its work at the same time, and each would finish last.
+    Without it, the launches of a burst would share the CPU, and even the first one would finish late.
     """
 
-    def __init__(self, width: int, patience: float) -> None:
-        """`width`: permits at a time. `patience`: seconds after which a permit expires."""
-        self._room = asyncio.Semaphore(width)
-        self._patience = patience
+    def __init__(self, permits: int, expiry: float) -> None:
+        """`permits`: how many may be held at a time. `expiry`: seconds after which a permit expires."""
+        self._semaphore = asyncio.Semaphore(permits)
+        self._expiry = expiry
 
     async def acquire(self) -> "Permit":
         """Wait for a permit."""
-        await self._room.acquire()
-        return Permit(self._room, self._patience)
+        await self._semaphore.acquire()
+        return Permit(self._semaphore, self._expiry)
 
 
 class Permit:
     """A permit to launch. It ends with `release` (idempotent), with its `with` block, or when it expires."""
 
-    def __init__(self, room: asyncio.Semaphore, patience: float) -> None:
-        self._room: asyncio.Semaphore | None = room
-        self._timer = asyncio.get_running_loop().call_later(patience, self.release)
+    def __init__(self, semaphore: asyncio.Semaphore, expiry: float) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+        self._timer = asyncio.get_running_loop().call_later(expiry, self.release)
 
     def __enter__(self) -> Self:
         return self
@@ -101,10 +101,10 @@ class Permit:
         self.release()
 
     def release(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
+        semaphore, self._semaphore = self._semaphore, None
+        if semaphore is not None:
             self._timer.cancel()
-            room.release()
+            semaphore.release()
 
 
 class Nursery:
@@ -125,13 +125,13 @@ class Nursery:
         """Run `work` in the background until it ends, is cancelled, or `close` is called."""
         if self._root is None or self._root.done() or self._empty.is_set():
             self._opened, self._empty = asyncio.Event(), asyncio.Event()
-            live = self._live(self._opened, self._empty)
-            self._root = asyncio.create_task(live, name="nursery")  # noqa: TID251  # the parent of all others
+            root = self._run_root(self._opened, self._empty)
+            self._root = asyncio.create_task(root, name="nursery")  # noqa: TID251  # the parent of all others
         await self._opened.wait()
         assert self._group is not None  # noqa: S101  # set before `_opened`
         child = self._group.create_task(work, name=name)
         self._children.add(child)
-        child.add_done_callback(self._left)
+        child.add_done_callback(self._on_child_done)
         return child
 
     async def close(self) -> None:
@@ -142,13 +142,13 @@ class Nursery:
         if root is not None:
             await asyncio.wait([root])
 
-    async def _live(self, opened: asyncio.Event, empty: asyncio.Event) -> None:
+    async def _run_root(self, opened: asyncio.Event, empty: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             self._group = group
             opened.set()
             await empty.wait()
 
-    def _left(self, child: "asyncio.Task[Any]") -> None:
+    def _on_child_done(self, child: "asyncio.Task[Any]") -> None:
         self._children.discard(child)
         if not self._children:
             self._empty.set()

@@ -3,10 +3,10 @@
 Each caller opens a session with `open_session` and chooses the proxy with `proxy_for`:
 
 - Proxies: HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read by the rules of Go's clients, so that requests take
-  the same way as kubectl's. Loopback addresses never go through a proxy. (aiohttp's `trust_env` knows no
+  the same route as kubectl's. Loopback addresses never go through a proxy. (aiohttp's `trust_env` ignores
   networks in NO_PROXY, sends loopback addresses through the proxy, and reads passwords from ~/.netrc.)
 - Certificate authorities: those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR. Only an API server has
-  its own, from its kubeconfig.
+  its own, from the kubeconfig or the service account.
 - No cookies. Callers pass `allow_redirects=False`: a redirect could carry a credential to another server.
 """
 

@@ -50,14 +50,14 @@ def as_objects(value: object) -> list[dict[str, Any]]:
     return [found for item in items if (found := as_object(item))]
 
 
-def as_label(value: object) -> str | None:
+def as_trimmed(value: object) -> str | None:
     """A trimmed string, such as an id or a name; None if nothing is left of it."""
     return value.strip() or None if isinstance(value, str) else None
 
 
-def as_labels(value: object) -> list[str]:
-    """The labels of a list."""
-    return [label for item in as_texts(value) if (label := as_label(item))]
+def as_trimmed_texts(value: object) -> list[str]:
+    """The strings of a list, trimmed, without empty ones."""
+    return [label for item in as_texts(value) if (label := as_trimmed(item))]
 
 
 def get_text(source: Json, key: str) -> str:
@@ -83,8 +83,8 @@ def get_objects(source: Json, key: str) -> list[dict[str, Any]]:
     return [item for item in get_list(source, key) if isinstance(item, dict)]
 
 
-def get_texts(source: Json, key: str) -> dict[str, str]:
-    """The entries of an object whose values are strings, such as labels."""
+def get_text_map(source: Json, key: str) -> dict[str, str]:
+    """The entries with string values of an object such as `labels`; {} if it is missing or not an object."""
     return {name: value for name, value in get_object(source, key).items() if isinstance(value, str)}
 
 

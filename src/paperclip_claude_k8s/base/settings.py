@@ -41,7 +41,7 @@ class Timings:
     """Interval of `onSpawn`: hosts give up a run that shows no sign of life for five minutes."""
 
     log_quiet: float = 30.0
-    """Once a log has ended and brought nothing for this long, Job and Pod are read directly once."""
+    """Once a log has ended and the agent has been silent for this long, Job and Pod are read directly."""
 
     cancel_poll: float = 15.0
     """Interval at which the host is asked for cancelled runs if it provides no signal."""
@@ -58,14 +58,14 @@ class Timings:
     cleanup: float = 10.0
     """Limit of one clean-up step. What it leaves is deleted later: Jobs have a TTL and own their Secret."""
 
-    anthropic: float = 5.0
+    model_api: float = 5.0
     """One request to the model API: its list of models, or the usage of a subscription."""
 
     models_cached: float = 60.0
     """How long the live list of models is cached."""
 
     check: float = 10.0
-    """Limit of one request of the environment test; they run at once, and an operator waits for them."""
+    """Limit of one request of the environment test. They run concurrently while an operator waits."""
 
     probe: float = 120.0
     """How long the environment test's probe Job may take, including the image pull."""
@@ -77,7 +77,7 @@ class Timings:
     """Interval of renewals: two may fail before the Lease expires."""
 
     lease_expiry: float = 65.0
-    """Another process's Lease that did not change for this long, by our own clock, has expired."""
+    """Another process's Lease that has not changed for this long, by our own clock, has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +94,4 @@ class Limits:
     """Number of files and folders of all skills of one run: network volumes take milliseconds for each."""
 
     launch_rounds: int = 3
-    """How often a run deletes its new Job again because another live Job holds the slot, before it fails."""
+    """Attempts of a run to launch its Job. One that finds a rival Job in the slot deletes its own again."""

@@ -5,29 +5,29 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 200
-"""Levels of nesting that are kept. jq before 1.7 reads 256; real values are never deeper than this."""
+MAX_DEPTH = 200
+"""Levels of nesting that are kept. jq before 1.7 reads 256 levels; real values need fewer than 200."""
 TOO_DEEP = "(nested too deeply)"
 _LARGEST = 2**63
-"""Larger whole numbers are written as floats, which is how many readers parse them."""
+"""Larger integers are written as floats, which is how many readers parse them."""
 
 
 def strict_json(value: object, *, indent: int | None = None) -> bytes:
     """The value as one JSON text without a newline at its end.
 
-    Lone surrogates, which JSON can express but UTF-8 cannot, become U+FFFD.
+    Lone surrogates become U+FFFD, NaN and infinities null, and what is nested too deeply `TOO_DEEP`.
 
     Raises:
         TypeError: the value contains something that is not a JSON value.
     """
     separators = None if indent else (",", ":")
-    plain = readable(value)
+    plain = strict_value(value)
     return json.dumps(
         plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
     ).encode()
 
 
-def readable(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
+def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
     """A copy of the value without anything a strict reader rejects. Other types are returned unchanged."""
     match value:
         case str():
@@ -35,14 +35,14 @@ def readable(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON 
         case int() | float() if not isinstance(value, bool):
             return _finite(value)
         case Mapping() | list() | tuple():
-            return _inside(value, depth + 1) if depth < DEEPEST else TOO_DEEP
+            return _inside(value, depth + 1) if depth < MAX_DEPTH else TOO_DEEP
     return value
 
 
 def _inside(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:  # noqa: ANN401  # same kind
     if isinstance(value, Mapping):
-        return {_encodable(str(key)): readable(inner, depth) for key, inner in value.items()}
-    return [readable(inner, depth) for inner in value]
+        return {_encodable(str(key)): strict_value(inner, depth) for key, inner in value.items()}
+    return [strict_value(inner, depth) for inner in value]
 
 
 def _encodable(text: str) -> str:
@@ -51,7 +51,7 @@ def _encodable(text: str) -> str:
 
 
 def _finite(value: float) -> float | None:
-    """None for a number that JSON cannot express."""
+    """The number, as a float if it is a large integer; None if it is infinite or not a number."""
     if isinstance(value, int) and abs(value) < _LARGEST:
         return value
     try:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from paperclip_claude_k8s.base.json_readers import get_number, get_text
-from paperclip_claude_k8s.base.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import strict_value
 
 Event: TypeAlias = Mapping[str, Any]
 MAX_COUNT = 10**15
@@ -25,7 +25,7 @@ def read_json(line: bytes) -> Any:  # noqa: ANN401  # any JSON value
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
-            return readable(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
+            return strict_value(json.loads(line.removeprefix(BOM).decode("utf-8", "replace")))
         except (ValueError, RecursionError):
             return None
 

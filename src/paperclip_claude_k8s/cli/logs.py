@@ -153,7 +153,7 @@ async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot |
 
 def _has_started(pod: PodSnapshot | None) -> bool:
     agent = pod.agent if pod is not None else None
-    return agent is not None and isinstance(agent.now, (Running, Terminated))
+    return agent is not None and isinstance(agent.state, (Running, Terminated))
 
 
 def write_stdout(content: bytes) -> None:

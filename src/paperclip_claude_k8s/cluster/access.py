@@ -1,7 +1,7 @@
 """Reads the two usual kinds of credentials: a Pod's service account, and a kubeconfig with plain values.
 
-kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. It is used only for kubeconfigs
-that refer to a program, a login or other files (`credentials.by_library`).
+kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. It is used only for other
+kubeconfigs: with a plugin, a login, a client certificate or references to files (`credentials.by_library`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from paperclip_claude_k8s.base.json_readers import get_objects
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE = 60.0
-"""Seconds after which a Pod's token is read again. The kubelet renews the file long before it expires."""
+"""Seconds after which a Pod's token is read again. The kubelet renews it long before it expires."""
 _PLAIN_CLUSTER = {
     "server": str,
     "certificate-authority-data": str,
@@ -92,7 +92,7 @@ class _TokenFile:
 
 
 def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
-    """The access of the current context; None if it contains anything but the plain values known here."""
+    """The access of the current context; None if its cluster or user has a field that is not read here."""
     context = _named(kubeconfig, "contexts", kubeconfig.get("current-context"))
     if context is None:
         return None

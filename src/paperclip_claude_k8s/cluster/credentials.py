@@ -1,4 +1,4 @@
-"""Address, certificates and token of the API server, loaded once and again whenever the server answers 401.
+"""Address, certificates and token of the API server, loaded on first use and again after a 401.
 
 Simple sources are read by `access`; everything else by kubernetes_asyncio, which is imported only then.
 """
@@ -52,11 +52,11 @@ class Credentials:
         """Read everything again, unless another task has done so since version `stale`."""
         async with self._reading:
             if self.version == stale:
-                self._take(await self._read())
+                self._apply(await self._read())
                 self.version += 1
 
     async def headers(self) -> dict[str, str]:
-        """The Authorization header. A service account's token is read from its file once a minute."""
+        """The Authorization header. A service account's token file is read at most once a minute."""
         bearer = await self._authorization() if self._authorization is not None else None
         return {"Authorization": bearer} if bearer else {}
 
@@ -69,7 +69,7 @@ class Credentials:
         parsed = _parsed(self._kubeconfig)
         return plain_access(parsed) or await by_library(self._kubeconfig, _context_namespace(parsed))
 
-    def _take(self, access: ServerAccess) -> None:
+    def _apply(self, access: ServerAccess) -> None:
         server = access.server.rstrip("/")
         if not server.startswith(("http://", "https://")):
             raise _unusable(f"{self._source} has a server whose address is not http or https")

@@ -1,11 +1,12 @@
 """The `Cluster` protocol on a real API server: which request each call is, and how to read its response.
 
 * URLs are built here, with every name percent-encoded; `transport` sends requests, `reading` parses JSON.
-* "Not found" becomes None or False in `_Rest`; every other error passes through to the caller.
+* `_Rest` turns "not found" into None or False, and a failed precondition of a delete into False. Every other
+  error reaches the caller.
 * Objects are addressed exactly: a patch begins with a `test` of the uid, a delete carries a precondition, so
   neither ever hits a later object of the same name.
-* Lists are sent without a resourceVersion, which makes them quorum reads.
-* Nothing is retried or waited for; callers decide about that (`retrying`, the loops in `run`).
+* Lists are sent without a resourceVersion, which makes them consistent reads.
+* Nothing is retried here; callers decide about that (`retrying`, the loops in `run`).
 """
 
 import asyncio
@@ -217,7 +218,7 @@ class _Rest:
             raise
 
     async def delete(self, path: str, preconditions: Mapping[str, str], **options: str) -> bool:
-        """False if the object does not exist, or a precondition fails because it is another object by now."""
+        """False if the object does not exist, or a precondition fails: it was replaced or changed."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))
@@ -228,7 +229,7 @@ class _Rest:
         return True
 
     async def list(self, path: str, labels: Labels, read: Callable[[Any], S]) -> Listing[S]:
-        """A quorum read, because the request names no resourceVersion."""
+        """A consistent read, because the request names no resourceVersion."""
         response = await self._http.call(Request("GET", path, {"labelSelector": _selector(labels)}))
         return reading.listing(response, read)
 

@@ -28,7 +28,7 @@ FROM_CACHE = "0"
 """Version from which a watch first sends what exists, then every change. The API server answers it from its
 watch cache, which may be a little old; that does no harm to a caller that acts on later changes only."""
 QUICK_WATCH = 1.0
-"""Seconds: a server that ends watches sooner than this is not asked again at once."""
+"""A watch that ends sooner than this, in seconds, is followed by a pause."""
 
 
 class _Update(Protocol[T_contra]):
@@ -118,7 +118,7 @@ class Informer:
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, cache: WatchCache[S], version: str, backoff: Backoff) -> None:
-        """One watch after the other, as long as the server accepts the version. Raises `ClusterError`."""
+        """One watch after the other until one fails. Raises `ClusterError`."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()

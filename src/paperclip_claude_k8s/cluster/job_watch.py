@@ -25,13 +25,13 @@ class JobWatch:
         self.ref: JobRef = job.ref
         self.known = Known(job=job)
         self.unreachable_since: float | None = None
-        """Loop time since which the shared watch gets no answers; None while it does."""
+        """Loop time since which requests of the shared watch fail; None while they succeed."""
         self.refused: ClusterError | None = None
         """Why we may not watch Jobs or Pods, once the server has refused it for `Timings.retry_budget`."""
         self.on_change: Callable[[Known], None] | None = None
-        """Called at once with each change, before any waiter of `changed()` runs."""
+        """Called synchronously with each change, before any waiter of `changed()` runs."""
         self.on_released: Callable[[PodSnapshot], None] | None = None
-        """Called with our Pod once it does not name our Job: then the watch does not report it to us."""
+        """Called with our Pod once our Job no longer owns it, because its changes are then not forwarded."""
         self._changed = asyncio.Event()
         self._changed.set()
         self._replaced_pods: set[str] = set()
@@ -56,14 +56,14 @@ class JobWatch:
         if pod.uid in self._replaced_pods or not self._may_be_ours(pod):
             return
         if ours is None or ours.uid == pod.uid:
-            final = self.known.pod_seen_last or (gone and final)
+            final = self.known.pod_is_final or (gone and final)
             gone = self.known.pod_gone or gone
-            self._update(replace(self.known, pod=pod, pod_gone=gone, pod_seen_last=final))
+            self._update(replace(self.known, pod=pod, pod_gone=gone, pod_is_final=final))
             if self.on_released is not None and not gone and pod.job_uid != self.ref.uid:
                 self.on_released(pod)
 
     def update_from_read(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
-        """Apply quorum reads made just now: our Job or Pod is gone if it is not among their results.
+        """Apply consistent reads made just now: our Job or Pod is gone if it is not among their results.
 
         `pods`: our Pod, read by its name; or all Pods of the Job if no Pod was known before.
         """
@@ -85,15 +85,15 @@ class JobWatch:
         self.refused = error
         self._changed.set()
 
-    def await_another_pod(self) -> None:
-        """Our Pod went away before its agent began and may be replaced: the next one seen is ours."""
+    def expect_another_pod(self) -> None:
+        """Our Pod is gone, its agent never began, and it may be replaced: the next Pod seen is ours."""
         if self.known.pod is not None:
             self._replaced_pods.add(self.known.pod.uid)
-        self._update(replace(self.known, pod=None, pod_gone=False, pod_seen_last=False, stopped_by_job=""))
+        self._update(replace(self.known, pod=None, pod_gone=False, pod_is_final=False, stopped_by_job=""))
 
     @property
     def pod_name(self) -> str | None:
-        """Name of our Pod, as seen, or as the Job's annotation names the only Pod that may run the agent."""
+        """Name of our Pod; until it is seen, of the Pod that the Job's annotation names, if any."""
         if self.known.pod is not None:
             return self.known.pod.name
         return self._only_pod.partition("/")[0] or None

@@ -93,20 +93,20 @@ class Terminated:
     finished: datetime | None = None
 
 
-ContainerCondition: TypeAlias = Waiting | Running | Terminated
+ContainerState: TypeAlias = Waiting | Running | Terminated
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerSnapshot:
-    """One container of a Pod; `now` is None where the kubelet has reported nothing yet."""
+    """One container of a Pod; `state` is None until the kubelet has reported one."""
 
     name: str
-    now: ContainerCondition | None = None
+    state: ContainerState | None = None
     container_id: str = ""
     image: str = ""
     sidecar: bool = False
     last: Terminated | None = None
-    """How it ended before it was restarted, if the kubelet reports that."""
+    """How its previous instance ended, if it was restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class PodSnapshot:
     created: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
-    init: tuple[ContainerSnapshot, ...] = ()
+    init_containers: tuple[ContainerSnapshot, ...] = ()
     containers: tuple[ContainerSnapshot, ...] = ()
     deleting: bool = False
     grace: float | None = None
@@ -136,7 +136,7 @@ class PodSnapshot:
 
     @property
     def is_over(self) -> bool:
-        """Whether the kubelet has reported that no container runs or will run."""
+        """Whether no container runs or will run, according to the phase."""
         return self.phase in {"Succeeded", "Failed"}
 
     @property
@@ -156,7 +156,7 @@ class Known:
     pod: PodSnapshot | None = None
     job_gone: bool = False
     pod_gone: bool = False
-    pod_seen_last: bool = False
+    pod_is_final: bool = False
     """`pod` is its state at its end: the watch reported the deletion, and no event before it was missed."""
     seen_by: str = "watch"
     log_opened: bool = False
@@ -166,7 +166,7 @@ class Known:
 
     @property
     def pod_released(self) -> bool:
-        """Whether the Job controller has released the Pod because its labels were changed."""
+        """Whether the Job controller has released the Pod because its labels or owner were changed."""
         job, pod = self.job, self.pod
         return job is not None and pod is not None and pod.job_uid != job.ref.uid
 
@@ -174,7 +174,7 @@ class Known:
     def agent_began(self) -> bool:
         """The agent's container was seen to run or to have run."""
         agent = self.pod.agent if self.pod is not None else None
-        return self.log_opened or (agent is not None and isinstance(agent.now, (Running, Terminated)))
+        return self.log_opened or (agent is not None and isinstance(agent.state, (Running, Terminated)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +182,12 @@ class EventSnapshot:
     """One Kubernetes Event, with its latest message; `count` is how often it occurred."""
 
     uid: str
-    kind: str
+    type: str
+    """Normal or Warning."""
     reason: str
     message: str
     about: str = ""
+    """Kind and name of the object, as KIND/NAME."""
     seen: datetime | None = None
     count: int = 1
 

@@ -6,11 +6,13 @@ cluster. The first two run the same code behind the Gateway; only a real cluster
 
 Rules that hold for every call:
 
-* An object that does not exist is `None` (reads) or `False` (deletes), never an error.
+* An object that does not exist is `None` or `False`, never an error. Creating in a missing namespace is one.
 * Every other error is a `ClusterError`. Its `status` is the HTTP status, or None if no complete response
-  arrived: connection refused or reset, a time limit, an unreadable response.
-* Reads and lists are quorum reads: they never come from the API server's watch cache.
-* Calls do not retry and do not wait beyond `Timings.request`; callers decide about retries.
+  arrived: connection refused or reset, a time limit, an unreadable response, no usable credentials.
+* Reads and lists are consistent: they include every change made before the call. Only `home_pod` and
+  `server_version` are cached.
+* Calls do not retry, except once with new credentials after a 401. They take `Timings.request` at most, apart
+  from logs and watches.
 * Cancelling the calling task leaves nothing open.
 """
 
@@ -46,8 +48,8 @@ _NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 class ClusterError(Exception):
     """A call that failed.
 
-    `status` is the HTTP status, or None if no complete answer arrived. `message` is the API server's own
-    sentence; it never contains the value of a Secret. `retry_after` is in seconds.
+    `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's own if
+    it sent one; it never contains the value of a Secret. `retry_after` is in seconds.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class ClusterError(Exception):
 
     @property
     def unanswered(self) -> bool:
-        """No complete answer arrived: refused or broken connection, time limit, unreadable answer."""
+        """No complete response arrived: refused or broken connection, time limit, unusable credentials."""
         return self.status is None
 
     @property
@@ -125,7 +127,7 @@ class ClusterError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether repeating the same call within seconds is worthwhile: no answer, overload, server fault."""
+        """Whether repeating the call within seconds is worthwhile: no response, overload, server fault."""
         if self.unanswered:
             return self.reason != UNUSABLE_CREDENTIALS
         return self.status in {408, 425, 429, 500, 502, 503, 504}
@@ -183,7 +185,7 @@ class Cluster(Protocol):
         ...
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        """The Pod this process runs in: its container called `container`, or else its first one."""
+        """The Pod this process runs in, with its container of that name or its first; cached for a minute."""
         ...
 
     # Jobs ---------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
-        """Delete exactly this Job. False if that name has another uid by now."""
+        """Delete exactly this Job. False if a Job of that name has another uid."""
         ...
 
     def watch_jobs(
@@ -233,7 +235,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:
-        """Delete exactly this Pod, with its own grace period. False if that name has another uid by now."""
+        """Delete exactly this Pod, with its own grace period. False if a Pod of that name has another uid."""
         ...
 
     def watch_pods(
@@ -263,7 +265,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
-        """Delete exactly this Secret: one of that name with another uid is left alone and gives False."""
+        """Delete exactly this Secret. False if a Secret of that name has another uid."""
         ...
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
@@ -292,7 +294,7 @@ class Cluster(Protocol):
         ...
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
-        """Delete this version of a Lease. Another version is not deleted; the result is False."""
+        """Delete this version of a Lease. False if it has another version."""
         ...
 
     async def may(self, namespace: str, access: Access) -> bool:

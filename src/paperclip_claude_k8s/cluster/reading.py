@@ -1,4 +1,4 @@
-"""Makes snapshots of Kubernetes' JSON. A missing or malformed field becomes the empty value of its type."""
+"""Makes snapshots of Kubernetes' JSON. A missing or malformed field becomes its default."""
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from paperclip_claude_k8s.base.json_readers import (
     get_object,
     get_objects,
     get_text,
-    get_texts,
+    get_text_map,
 )
 from paperclip_claude_k8s.base.times import parse_time
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY, SHARED_MOUNT
 from paperclip_claude_k8s.cluster.model import (
     Condition,
-    ContainerCondition,
     ContainerSnapshot,
+    ContainerState,
     EventSnapshot,
     HomePod,
     JobRef,
@@ -46,8 +46,8 @@ def job_snapshot(job: Json) -> JobSnapshot:
         ref=JobRef(get_text(meta, "namespace"), get_text(meta, "name"), get_text(meta, "uid")),
         resource_version=get_text(meta, "resourceVersion"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=get_texts(meta, "labels"),
-        annotations=get_texts(meta, "annotations"),
+        labels=get_text_map(meta, "labels"),
+        annotations=get_text_map(meta, "annotations"),
         conditions=_conditions(get_object(job, "status")),
         image=get_text(containers[0], "image") if containers else "",
         deleting=bool(meta.get("deletionTimestamp")),
@@ -75,9 +75,9 @@ def pod_snapshot(pod: Json) -> PodSnapshot:
         message=get_text(status, "message"),
         node=get_text(spec, "nodeName"),
         created=parse_time(meta.get("creationTimestamp")),
-        labels=get_texts(meta, "labels"),
+        labels=get_text_map(meta, "labels"),
         conditions=_conditions(status),
-        init=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
+        init_containers=tuple(_container(c, sidecars) for c in get_objects(status, "initContainerStatuses")),
         containers=tuple(_container(c, sidecars) for c in get_objects(status, "containerStatuses")),
         deleting=bool(meta.get("deletionTimestamp")),
         grace=get_int(meta, "deletionGracePeriodSeconds") or get_int(spec, "terminationGracePeriodSeconds"),
@@ -105,7 +105,7 @@ def event_snapshot(event: Json) -> EventSnapshot:
     )
     return EventSnapshot(
         uid=get_text(get_object(event, "metadata"), "uid"),
-        kind=get_text(event, "type"),
+        type=get_text(event, "type"),
         reason=get_text(event, "reason"),
         message=get_text(event, "message"),
         about=f"{get_text(about, 'kind')}/{get_text(about, 'name')}",
@@ -121,14 +121,14 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
         name=get_text(meta, "name"),
         resource_version=get_text(meta, "resourceVersion"),
         holder=get_text(spec, "holderIdentity"),
-        labels=get_texts(meta, "labels"),
-        annotations=get_texts(meta, "annotations"),
+        labels=get_text_map(meta, "labels"),
+        annotations=get_text_map(meta, "annotations"),
         renewed=parse_time(spec.get("renewTime")),
     )
 
 
 def home_pod(pod: Json, container_name: str) -> HomePod:
-    """What Jobs inherit of this Pod: of its container with that name, or else of its first one."""
+    """What Jobs inherit from this Pod and its container of that name, or else its first container."""
     meta, spec = get_object(pod, "metadata"), get_object(pod, "spec")
     containers = get_objects(spec, "containers")
     named = [container for container in containers if container.get("name") == container_name]
@@ -142,7 +142,7 @@ def home_pod(pod: Json, container_name: str) -> HomePod:
         image_pull_secrets=get_objects(spec, "imagePullSecrets"),
         dns_policy=get_text(spec, "dnsPolicy"),
         dns_config=dict(get_object(spec, "dnsConfig")) or None,
-        node_selector=get_texts(spec, "nodeSelector"),
+        node_selector=get_text_map(spec, "nodeSelector"),
         tolerations=get_objects(spec, "tolerations"),
         affinity=dict(get_object(spec, "affinity")) or None,
         claim_name=_claim_name(spec, home),
@@ -193,15 +193,15 @@ def _controlling_job(meta: Json) -> str:
 def _container(status: Json, sidecars: set[str]) -> ContainerSnapshot:
     return ContainerSnapshot(
         name=get_text(status, "name"),
-        now=_now(get_object(status, "state")),
+        state=_state(get_object(status, "state")),
         container_id=get_text(status, "containerID"),
         image=get_text(status, "image"),
         sidecar=get_text(status, "name") in sidecars,
-        last=last if isinstance(last := _now(get_object(status, "lastState")), Terminated) else None,
+        last=last if isinstance(last := _state(get_object(status, "lastState")), Terminated) else None,
     )
 
 
-def _now(state: Json) -> ContainerCondition | None:
+def _state(state: Json) -> ContainerState | None:
     if "terminated" in state:
         end = get_object(state, "terminated")
         return Terminated(

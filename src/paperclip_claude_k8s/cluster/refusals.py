@@ -15,13 +15,13 @@ QUOTED = 256
 BODY_LIMIT = 1024 * 1024
 """Bytes read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
-WITHHELD = "the server could not read what was sent; its message is withheld because it may quote a secret"
+WITHHELD = "the message is withheld because it may quote a secret that was sent"
 SHORTEST_SECRET = 4
 """Characters: shorter values occur in any text by chance."""
 
 
 class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
-    """Raises aiohttp's exceptions as `ClusterError` without a status. No other module handles them.
+    """Raises exceptions of aiohttp and the network as `ClusterError` without a status.
 
     A class and not a generator: every followed log waits in this block for its next bytes, and a suspended
     generator costs more memory.
@@ -45,7 +45,7 @@ def _translate(error: BaseException | None) -> tuple[str, str] | None:
     """Reason and message for an error of the network; None for any other exception."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return "Timeout", "the server could not be connected to in time"
+            return "Timeout", "no connection to the server within the time limit"
         case TimeoutError():
             return "Timeout", "the server did not answer in time"
         case aiohttp.ClientConnectorCertificateError():
@@ -97,7 +97,8 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 def _redacted(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
     """The message without the values that were sent.
 
-    After a 400 it is withheld altogether: decoders quote the input around the place where they failed.
+    It is withheld altogether after a 400, because decoders quote the input around the place where they
+    failed, and if the body is not a `Status`, because a proxy may echo the request.
     """
     if code == BAD_REQUEST or not status:
         return WITHHELD

@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 T = TypeVar("T")
 
 
-class Warns(Protocol):
+class WarningSink(Protocol):
     """Takes a warning for the operator; `ports.StatusReporter` is one."""
 
     async def warn(self, text: str) -> None: ...
@@ -24,7 +24,7 @@ class Retrier:
     begins and once when it ends, not for each attempt.
     """
 
-    def __init__(self, timings: Timings, reporter: Warns) -> None:
+    def __init__(self, timings: Timings, reporter: WarningSink) -> None:
         self._timings = timings
         self._reporter = reporter
 

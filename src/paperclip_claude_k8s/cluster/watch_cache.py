@@ -21,13 +21,13 @@ Change: TypeAlias = Literal["present", "missing", "deleted"]
 """The object is in the selection; a list no longer has it; the watch reported DELETED with its last state."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MAX_DEPARTED = 1000
-"""Departed objects are kept for runs that start to watch shortly after; this is plenty."""
+"""Departed objects are kept for runs that start to watch shortly afterwards."""
 
 
 def oldest_first(snapshots: Iterable[S]) -> list[S]:
-    """Sort by creation time: of several Pods of a Job the oldest is the one that works.
+    """Sort by creation time: of several Pods of a Job, the oldest is the one whose agent works.
 
-    Lists come in the order of names. Of Pods created in the same second one under deletion comes first.
+    Lists come sorted by name. Of Pods created in the same second, one under deletion comes first.
     """
     return sorted(snapshots, key=lambda one: (one.created or _LONG_AGO, not one.deleting))
 

@@ -45,13 +45,13 @@ class AnthropicApi:
     env: Mapping[str, str]
 
     async def get(self, url: str, headers: Mapping[str, str]) -> object:
-        """Return the JSON body of `GET url`, read within `Timings.anthropic`. Follows no redirect.
+        """Return the JSON body of `GET url`, read within `Timings.model_api`. Follows no redirect.
 
         Raises:
             AnthropicError: the API refused, did not answer in time, or did not answer with JSON.
         """
         try:
-            async with asyncio.timeout(self.timings.anthropic):
+            async with asyncio.timeout(self.timings.model_api):
                 status, body = await self._fetch(url, headers)
         except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
             raise AnthropicError(None, f"{url} gave no answer: {_describe(error, headers)}") from None

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from paperclip_claude_k8s.base.json_readers import as_label, as_number, as_object
+from paperclip_claude_k8s.base.json_readers import as_number, as_object, as_trimmed
 from paperclip_claude_k8s.base.times import format_time, parse_time
 from paperclip_claude_k8s.host.context import JsonMap
 
@@ -29,7 +29,7 @@ def oauth_token(credentials: str) -> str | None:
     except orjson.JSONDecodeError:
         return None
     login = as_object(as_object(found).get("claudeAiOauth"))
-    return as_label(login.get("accessToken"))
+    return as_trimmed(login.get("accessToken"))
 
 
 def no_limits(source: str) -> JsonMap:

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from paperclip_claude_k8s.base.strict_json import readable
+from paperclip_claude_k8s.base.strict_json import strict_value
 from paperclip_claude_k8s.host.context import JsonMap
 
 ErrorFamily = Literal["transient_upstream", "provider_quota", "model_refusal"]
@@ -96,8 +96,8 @@ class ExecutionResult(_WireModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _readable(cls, given: object) -> object:
-        return readable(given)
+    def _make_strict(cls, given: object) -> object:
+        return strict_value(given)
 
     @model_serializer(mode="wrap")
     def _only_what_was_set(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -107,5 +107,5 @@ class ExecutionResult(_WireModel):
         return {key: value for key, value in wire.items() if key in names}
 
     def to_wire(self) -> JsonMap:
-        """Return camelCase JSON, readable by strict parsers, without the fields that were not set."""
+        """Return camelCase JSON, strict_value by strict parsers, without the fields that were not set."""
         return self.model_dump(mode="json", by_alias=True)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from pydantic.alias_generators import to_snake
 
-from paperclip_claude_k8s.base.json_readers import as_label
+from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.host.context import JsonMap
 
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
@@ -116,23 +116,23 @@ def available_skills(library: SkillLibrary, desired: DesiredSkills) -> tuple[Ski
 
 def _skill(item: object) -> Skill | None:
     given = item if isinstance(item, Mapping) else {}
-    name = as_label(given.get("name"))
-    key = as_label(given.get("key")) or name
-    runtime_name = as_label(_get(given, "runtimeName")) or name
-    source = as_label(given.get("source"))
+    name = as_trimmed(given.get("name"))
+    key = as_trimmed(given.get("key")) or name
+    runtime_name = as_trimmed(_get(given, "runtimeName")) or name
+    source = as_trimmed(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
     is_missing = _get(given, "sourceStatus") == "missing"
-    reason = as_label(_get(given, "missingDetail")) or "its folder is missing on the host"
-    version, current = as_label(_get(given, "versionId")), as_label(_get(given, "currentVersionId"))
+    reason = as_trimmed(_get(given, "missingDetail")) or "its folder is missing on the host"
+    version, current = as_trimmed(_get(given, "versionId")), as_trimmed(_get(given, "currentVersionId"))
     return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
 
 
 def _reference(item: object) -> DesiredSkill | None:
     if isinstance(item, Mapping):
-        key = as_label(item.get("key"))
-        return None if key is None else DesiredSkill(key, as_label(_get(item, "versionId")))
-    name = as_label(item)
+        key = as_trimmed(item.get("key"))
+        return None if key is None else DesiredSkill(key, as_trimmed(_get(item, "versionId")))
+    name = as_trimmed(item)
     return None if name is None else DesiredSkill(name)
 
 

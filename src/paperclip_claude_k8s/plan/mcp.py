@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from paperclip_claude_k8s.base.json_readers import as_label, as_object, as_objects
+from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed
 from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import rebase
@@ -89,10 +89,10 @@ def host_servers(ctx: ExecutionContext, api_url: str) -> dict[str, JsonMap]:
 def _usable_servers(ctx: ExecutionContext) -> Iterator[tuple[str, str, str | None, str | None]]:
     """Name, address, token and connection id of each server of the host that has a name and an address."""
     for server in as_objects(as_object(ctx.runtime_mcp).get("servers")):
-        name, url = as_label(server.get("name")), as_label(server.get("url"))
+        name, url = as_trimmed(server.get("name")), as_trimmed(server.get("url"))
         if name and url:
             connection = server.get("connectionId") or server.get("connection_id")
-            yield name, url, as_label(server.get("token")), as_label(connection)
+            yield name, url, as_trimmed(server.get("token")), as_trimmed(connection)
 
 
 def _connections(ctx: ExecutionContext) -> Mapping[str, str]:

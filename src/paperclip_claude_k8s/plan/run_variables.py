@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from paperclip_claude_k8s.base.json_readers import as_label, as_labels, as_object, as_objects
+from paperclip_claude_k8s.base.json_readers import as_object, as_objects, as_trimmed, as_trimmed_texts
 from paperclip_claude_k8s.host.context import ExecutionContext, JsonMap
 from paperclip_claude_k8s.plan.addresses import API_URL, rebase
 from paperclip_claude_k8s.plan.templates import compact_json, encodable
@@ -63,18 +63,18 @@ def _task(context: JsonMap) -> Mapping[str, str | None]:
     return {
         "PAPERCLIP_TASK_ID": _first_label(context, "taskId", "issueId"),
         "PAPERCLIP_ISSUE_WORK_MODE": _work_mode(context),
-        "PAPERCLIP_WAKE_REASON": as_label(context.get("wakeReason")),
+        "PAPERCLIP_WAKE_REASON": as_trimmed(context.get("wakeReason")),
         "PAPERCLIP_WAKE_COMMENT_ID": _first_label(context, "wakeCommentId", "commentId"),
-        "PAPERCLIP_APPROVAL_ID": as_label(context.get("approvalId")),
-        "PAPERCLIP_APPROVAL_STATUS": as_label(context.get("approvalStatus")),
-        "PAPERCLIP_LINKED_ISSUE_IDS": ",".join(as_labels(context.get("issueIds"))),
+        "PAPERCLIP_APPROVAL_ID": as_trimmed(context.get("approvalId")),
+        "PAPERCLIP_APPROVAL_STATUS": as_trimmed(context.get("approvalStatus")),
+        "PAPERCLIP_LINKED_ISSUE_IDS": ",".join(as_trimmed_texts(context.get("issueIds"))),
     }
 
 
 def _work_mode(context: JsonMap) -> str | None:
     """`standard`, `planning`, `ask` …: of the issue, else of the wake's issue."""
     issues = (context.get("paperclipIssue"), as_object(context.get("paperclipWake")).get("issue"))
-    return next((mode for issue in issues if (mode := as_label(as_object(issue).get("workMode")))), None)
+    return next((mode for issue in issues if (mode := as_trimmed(as_object(issue).get("workMode")))), None)
 
 
 def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
@@ -90,7 +90,7 @@ def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
     hints = [_reachable_hint(hint, pod) for hint in as_objects(context.get("paperclipWorkspaces"))]
     return {
         "PAPERCLIP_WORKSPACE_CWD": pod.workdir,
-        **{f"PAPERCLIP_WORKSPACE_{name}": as_label(workspace.get(key)) for name, key in keys.items()},
+        **{f"PAPERCLIP_WORKSPACE_{name}": as_trimmed(workspace.get(key)) for name, key in keys.items()},
         "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _path(workspace.get("worktreePath"), pod),
         "AGENT_HOME": _path(workspace.get("agentHome"), pod),
         "PAPERCLIP_WORKSPACES_JSON": compact_json(hints) if hints else None,
@@ -109,7 +109,7 @@ def _services(context: JsonMap) -> Mapping[str, str | None]:
     return {
         "PAPERCLIP_RUNTIME_SERVICE_INTENTS_JSON": compact_json(intents) if intents else None,
         "PAPERCLIP_RUNTIME_SERVICES_JSON": compact_json(services) if services else None,
-        "PAPERCLIP_RUNTIME_PRIMARY_URL": as_label(context.get("paperclipRuntimePrimaryUrl")),
+        "PAPERCLIP_RUNTIME_PRIMARY_URL": as_trimmed(context.get("paperclipRuntimePrimaryUrl")),
     }
 
 
@@ -122,29 +122,29 @@ def _runtime_tools(tools: JsonMap, api_url: str) -> Mapping[str, str | None]:
     rest = as_object(tools.get("rest"))
     return {
         f"{_TOOLS}MCP_URL": _address(tools.get("mcpEndpoint"), api_url),
-        f"{_TOOLS}TOKEN": as_label(tools.get("bearerToken")),
-        f"{_TOOLS}EXPIRES_AT": as_label(tools.get("expiresAt")),
+        f"{_TOOLS}TOKEN": as_trimmed(tools.get("bearerToken")),
+        f"{_TOOLS}EXPIRES_AT": as_trimmed(tools.get("expiresAt")),
         f"{_TOOLS}CONNECTIONS_SEARCH_URL": _address(rest.get("connectionsSearch"), api_url),
         f"{_TOOLS}CONNECTION_REQUEST_URL": _address(rest.get("connectionRequest"), api_url),
         f"{_TOOLS}AVAILABLE": ",".join(_tool_names(tools.get("tools"))),
-        f"{_TOOLS}GUIDANCE": as_label(tools.get("guidance")),
+        f"{_TOOLS}GUIDANCE": as_trimmed(tools.get("guidance")),
     }
 
 
 def _tool_names(tools: object) -> list[str]:
-    named = [as_label(tool.get("name")) for tool in as_objects(tools)]
-    return as_labels(tools) + [name for name in named if name]
+    named = [as_trimmed(tool.get("name")) for tool in as_objects(tools)]
+    return as_trimmed_texts(tools) + [name for name in named if name]
 
 
 def _address(value: object, api_url: str) -> str | None:
-    url = as_label(value) or as_label(as_object(value).get("url"))
+    url = as_trimmed(value) or as_trimmed(as_object(value).get("url"))
     return rebase(url, api_url) if url else None
 
 
 def _path(value: object, pod: PodView) -> str | None:
-    path = as_label(value)
+    path = as_trimmed(value)
     return pod.pod_path(path) if path else None
 
 
 def _first_label(context: JsonMap, *keys: str) -> str | None:
-    return next((label for key in keys if (label := as_label(context.get(key)))), None)
+    return next((label for key in keys if (label := as_trimmed(context.get(key)))), None)

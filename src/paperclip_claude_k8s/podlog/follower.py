@@ -171,11 +171,11 @@ class LiveReader:
             return Stop.CUT
         if self._deliverer.saw_bookmark:
             # if the node's clock was set back, a request for later lines does not return the new ones
-            self._further_back = ENTIRE_LOG if stream.brought_nothing else 0
+            self._further_back = ENTIRE_LOG if stream.may_start_too_late else 0
             limit = self._timings.silence_timeout
             await self._connection.report_reconnect(f"no bytes for {limit:.0f} s, not even a bookmark")
             return Stop.SILENT
-        step_back = stream.brought_nothing if probes == 0 else stream.may_omit_lines and probes == 1
+        step_back = stream.may_start_too_late if probes == 0 else stream.may_omit_lines and probes == 1
         read = await self._connection.read_through(STEP_BACK if step_back else 0)
         if not read.new:
             return None

@@ -46,7 +46,7 @@ class LogStream:
                 await response.__aexit__(None, None, None)
 
     @property
-    def brought_nothing(self) -> bool:
+    def may_start_too_late(self) -> bool:
         """Whether this response started at a time, and contained only lines delivered before."""
         return self.plan.since is not None and not self.brought_new
 

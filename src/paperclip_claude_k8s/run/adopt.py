@@ -126,7 +126,7 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
 
 def _message(pod: PodSnapshot) -> str:
     agent = pod.agent
-    return agent.now.message if agent is not None and isinstance(agent.now, Terminated) else ""
+    return agent.state.message if agent is not None and isinstance(agent.state, Terminated) else ""
 
 
 def _added(field: str, key: str, value: str) -> JsonObject:

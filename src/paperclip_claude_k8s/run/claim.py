@@ -136,7 +136,7 @@ class _Guard:
             await self.narrator.status(f"Waiting up to {limit:g}s for the slot: {failure.message}")
 
     async def _judge(self) -> SlotVerdict:
-        """Judge quorum lists of the agent's Jobs and Pods. A failed list is an error, never a free slot.
+        """Judge consistent lists of the agent's Jobs and Pods. A failed list is an error, never a free slot.
 
         The Pods are listed after the Jobs: a Pod whose Job was created in between then counts as a stranger
         that still runs, and the guard lists again.

@@ -270,7 +270,7 @@ async def _start(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrat
 
 
 async def _list_again(plan: RunPlan, job: JobSnapshot, ports: Ports, narrator: Narrator) -> _Created:
-    """Look for another live Job in the slot, with a quorum list made after ours was created."""
+    """Look for another live Job in the slot, with a consistent list made after ours was created."""
     call = Retrier(ports.settings.timings, narrator)
     selector = plan.identity.selector
     try:

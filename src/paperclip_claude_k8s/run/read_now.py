@@ -12,7 +12,7 @@ from paperclip_claude_k8s.verdict.ending import Disrupted
 
 
 async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
-    """Read Job and Pod with quorum reads and update the watch. False: a read failed, which proves nothing."""
+    """Read Job and Pod consistently and update the watch. False: a read failed, which proves nothing."""
     ref = job_watch.ref
     try:
         job = await cluster.read_job(ref.namespace, ref.name)

@@ -195,7 +195,7 @@ class _Waiting:
         """If a queue suspended the Job before the agent started: the next Pod may start it."""
         known = self.job_watch.known
         if known.pod_gone and queue_took_back(known) and never_began(known) and await self.reopen():
-            self.job_watch.await_another_pod()
+            self.job_watch.expect_another_pod()
 
     def _judge(self) -> StartResult | StillWaiting | FinishedWithoutPod:
         job_watch, known = self.job_watch, self.job_watch.known
@@ -236,7 +236,7 @@ class _Waiting:
             return ""  # Events only explain the wait: without the right to read them the run goes on
         for event in notable_events(events):
             line = describe_event(event)
-            newest = line if event.kind == "Warning" else newest
+            newest = line if event.type == "Warning" else newest
             if (event.reason, event.message) not in self._reported_events:
                 self._reported_events.add((event.reason, event.message))
                 await self.narrator.status(line)

@@ -81,7 +81,9 @@ def _ran_nothing(pod: PodSnapshot) -> bool:
     """Whether the relay in this Pod refused to start the agent, because the run Secret names another Pod."""
     agent = pod.agent
     return (
-        agent is not None and isinstance(agent.now, Terminated) and agent.now.exit_code == NOT_ONLY_POD_CODE
+        agent is not None
+        and isinstance(agent.state, Terminated)
+        and agent.state.exit_code == NOT_ONLY_POD_CODE
     )
 
 

@@ -127,15 +127,15 @@ def is_cancelled(host_status: object) -> bool:
 def agent_end(pod: PodSnapshot | None) -> Terminated | None:
     """How the agent's container terminated; None if it has not."""
     agent = pod.agent if pod is not None else None
-    return agent.now if agent is not None and isinstance(agent.now, Terminated) else None
+    return agent.state if agent is not None and isinstance(agent.state, Terminated) else None
 
 
 def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
     """Seconds that the agent's container has run, from the node's start time to our clock; 0 if unknown."""
     agent = pod.agent if pod is not None else None
-    if agent is None or not isinstance(agent.now, Running) or agent.now.started is None:
+    if agent is None or not isinstance(agent.state, Running) or agent.state.started is None:
         return 0.0
-    return max((now - agent.now.started).total_seconds(), 0.0)
+    return max((now - agent.state.started).total_seconds(), 0.0)
 
 
 def judge_ending(known: Known) -> Ending | None:

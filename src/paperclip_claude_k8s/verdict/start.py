@@ -141,7 +141,7 @@ def _released(pod: PodSnapshot) -> StartVerdict:
 def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
     """Whether the agent's container is waiting for one of these reasons."""
     agent = pod.agent
-    return agent is not None and isinstance(agent.now, Waiting) and agent.now.reason in reasons
+    return agent is not None and isinstance(agent.state, Waiting) and agent.state.reason in reasons
 
 
 def start_budget_spent(known: Known) -> LostBeforeStart | None:
@@ -203,10 +203,10 @@ def _never_started(known: Known, pod: PodSnapshot) -> StartVerdict:
     lost = _taken_away(known, pod)
     if lost is not None:
         return lost
-    broken = next((c for c in pod.init if not c.sidecar and _failed(c)), None)
+    broken = next((c for c in pod.init_containers if not c.sidecar and _failed(c)), None)
     if broken is not None:
         return NeverStarts(_init_failed(broken))
-    sidecars = [_init_failed(c) for c in pod.init if _failed(c)]
+    sidecars = [_init_failed(c) for c in pod.init_containers if _failed(c)]
     return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *sidecars))))
 
 
@@ -226,16 +226,16 @@ def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
 
 def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """What keeps an init container from ending. A final failure takes precedence over a wait."""
-    troubles = [trouble for c in pod.init if (trouble := _trouble_of(c, known, pod)) is not None]
+    troubles = [trouble for c in pod.init_containers if (trouble := _trouble_of(c, known, pod)) is not None]
     final = [trouble for trouble in troubles if not isinstance(trouble, StillWaiting)]
     return next(iter([*final, *troubles]), None)
 
 
 def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar."""
-    if isinstance(container.now, Waiting):
-        return _held_up(container, container.now)
-    if container.sidecar and isinstance(container.now, Terminated):
+    if isinstance(container.state, Waiting):
+        return _held_up(container, container.state)
+    if container.sidecar and isinstance(container.state, Terminated):
         return StillWaiting(StartBudget.START, f"{_init_failed(container)}; the kubelet restarts it")
     return (_taken_away(known, pod) or NeverStarts(_init_failed(container))) if _failed(container) else None
 
@@ -256,15 +256,15 @@ def _kind(container: ContainerSnapshot) -> str:
 
 
 def _failed(container: ContainerSnapshot) -> bool:
-    return isinstance(container.now, Terminated) and container.now.exit_code not in {None, 0}
+    return isinstance(container.state, Terminated) and container.state.exit_code not in {None, 0}
 
 
 def _init_failed(container: ContainerSnapshot) -> str:
     """How it ended, in one line: exit code, reason and termination message."""
-    if not isinstance(container.now, Terminated):
+    if not isinstance(container.state, Terminated):
         return f"{_kind(container)} has not ended"
-    how = "failed" if container.now.exit_code else "ended"
-    return f"{_kind(container)} {how} with {_end(container.now)}"
+    how = "failed" if container.state.exit_code else "ended"
+    return f"{_kind(container)} {how} with {_end(container.state)}"
 
 
 def _end(end: Terminated) -> str:
@@ -288,7 +288,7 @@ def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> Start
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
         return StillWaiting(StartBudget.SCHEDULE, _unscheduled(pod))
-    waiting = agent.now if agent is not None and isinstance(agent.now, Waiting) else Waiting()
+    waiting = agent.state if agent is not None and isinstance(agent.state, Waiting) else Waiting()
     if agent is not None:
         image = _image_verdict(agent, waiting)
         if image is not None:
@@ -297,7 +297,9 @@ def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> Start
         return StillWaiting(
             StartBudget.START, f"the container cannot be created yet ({waiting.reason}): {waiting.message}"
         )
-    if any(isinstance(container.now, Running) and not container.sidecar for container in pod.init):
+    if any(
+        isinstance(container.state, Running) and not container.sidecar for container in pod.init_containers
+    ):
         return StillWaiting(StartBudget.START, "an init container is running")
     return StillWaiting(
         StartBudget.PULL, f"mounting volumes and pulling the image ({waiting.reason or 'no report yet'})"
@@ -328,7 +330,7 @@ def never_began(known: Known) -> bool:
     pod, finished = known.pod, known.job.finished if known.job is not None else None
     if pod is None or known.agent_began or (finished is not None and finished.type == "Complete"):
         return False
-    last_state_known = known.pod_gone and known.pod_seen_last
+    last_state_known = known.pod_gone and known.pod_is_final
     if last_state_known and not pod.node:
         return True
     return not _node_lost(pod) and (pod.is_over or (last_state_known and _cannot_begin(pod)))
@@ -342,11 +344,11 @@ def _node_lost(pod: PodSnapshot) -> bool:
 
 def _cannot_begin(pod: PodSnapshot) -> bool:
     waits = _waits_because(pod, HOPELESS_WAITS | PULL_TROUBLE | CONFIG_TROUBLE)
-    return waits or any(not c.sidecar and not _succeeded(c) for c in pod.init)
+    return waits or any(not c.sidecar and not _succeeded(c) for c in pod.init_containers)
 
 
 def _succeeded(container: ContainerSnapshot) -> bool:
-    return isinstance(container.now, Terminated) and container.now.exit_code == 0
+    return isinstance(container.state, Terminated) and container.state.exit_code == 0
 
 
 def describe_pod(pod: PodSnapshot) -> str:
@@ -355,13 +357,19 @@ def describe_pod(pod: PodSnapshot) -> str:
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and not scheduled.is_true and scheduled.reason:
         details.append(f"{scheduled.reason}: {scheduled.message}")
-    details += [f"init/{container.name}: {_now(container)}" for container in pod.init if container.now]
-    details += [f"{container.name}: {_now(container)}" for container in pod.containers if container.now]
+    details += [
+        f"init/{container.name}: {_state_text(container)}"
+        for container in pod.init_containers
+        if container.state
+    ]
+    details += [
+        f"{container.name}: {_state_text(container)}" for container in pod.containers if container.state
+    ]
     return f"Pod {pod.name}: {', '.join(details)}"
 
 
-def _now(container: ContainerSnapshot) -> str:
-    match container.now:
+def _state_text(container: ContainerSnapshot) -> str:
+    match container.state:
         case Waiting(reason, message):
             routine = not message or reason in {"ContainerCreating", "PodInitializing"}
             return f"waiting ({reason or 'unknown'}{'' if routine else f': {message}'})"

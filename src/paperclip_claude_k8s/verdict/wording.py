@@ -84,10 +84,10 @@ ROUTINE = frozenset({"Scheduled", "Pulled", "Created", "Started", "SuccessfulCre
 
 def notable_events(events: Sequence[EventSnapshot]) -> Iterator[EventSnapshot]:
     """Warnings and every Event that is not routine, in the given order."""
-    return (event for event in events if event.kind == "Warning" or event.reason not in ROUTINE)
+    return (event for event in events if event.type == "Warning" or event.reason not in ROUTINE)
 
 
 def describe_event(event: EventSnapshot) -> str:
     """`Reason: message`, with the number of repetitions of a warning."""
-    again = f" (x{event.count})" if event.count > 1 and event.kind == "Warning" else ""
+    again = f" (x{event.count})" if event.count > 1 and event.type == "Warning" else ""
     return f"{event.reason}: {event.message}{again}"

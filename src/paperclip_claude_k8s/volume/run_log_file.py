@@ -22,7 +22,7 @@ from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, open_at, open
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
 """Separate from the default executor: a volume that hangs would block its threads for other uses."""
-PATIENCE = 10.0
+REMOVAL_TIMEOUT = 10.0
 """Time limit in seconds for removing a run's log: its result must not wait for a volume that hangs."""
 
 
@@ -82,7 +82,7 @@ async def remove_run_log(
     oldest = settings.now().timestamp() - KEPT_SECONDS
     remove = partial(_remove, plan.volume_here, annotated, oldest, own=succeeded)
     with suppress(OSError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(REMOVAL_TIMEOUT):
             await asyncio.get_running_loop().run_in_executor(_THREADS, remove)
 
 

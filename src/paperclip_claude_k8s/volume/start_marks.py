@@ -18,7 +18,7 @@ from paperclip_claude_k8s.volume.safefs import open_path
 
 POLL_INTERVAL = 0.1
 """Seconds between two polls of the folder."""
-PATIENCE = 5.0
+REMOVAL_TIMEOUT = 5.0
 """Time limit in seconds for removing a mark: no result may wait for a volume that hangs."""
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="start-marks")
 """Separate from the default executor: a volume that hangs blocks it."""
@@ -48,7 +48,7 @@ class StartMarks:
     async def remove(self, volume: str, pod_uid: str) -> None:
         """Remove the mark of a Pod whose start was observed in another way. Errors are ignored."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REMOVAL_TIMEOUT):
                 await asyncio.get_running_loop().run_in_executor(_THREAD, _remove_marks, volume, (pod_uid,))
 
     @staticmethod

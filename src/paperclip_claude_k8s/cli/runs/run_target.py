@@ -48,4 +48,4 @@ async def read_job_status(cluster: Cluster, namespace: str, run_id: str) -> JobS
 
 def _agent_runs(pod: PodSnapshot) -> bool:
     agent = pod.agent
-    return agent is not None and isinstance(agent.now, Running)
+    return agent is not None and isinstance(agent.state, Running)

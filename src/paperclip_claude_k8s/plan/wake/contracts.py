@@ -4,7 +4,7 @@ A chat turn has the chat contract, a recovery has its own, and every other run t
 prompt's template says the same.
 """
 
-from paperclip_claude_k8s.base.json_readers import as_label
+from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.plan.wake.payload import WakePayload
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
@@ -84,7 +84,7 @@ def contract(wake: WakeView) -> str:
     if _is_chat_turn(payload):
         return _CHAT_CONTRACT.format(provider=payload.external_chat_provider)
     if payload.is_recovery:
-        cause = as_label((payload.recovery or {}).get("cause")) or ""
+        cause = as_trimmed((payload.recovery or {}).get("cause")) or ""
         return _RECOVERY_CONTRACT.format(cause=_CAUSES.get(cause, _OTHER_CAUSE))
     general = not wake.conversation and (wake.resumed or wake.include_execution_contract)
     return EXECUTION_CONTRACT if general else ""

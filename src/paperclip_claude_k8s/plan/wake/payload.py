@@ -20,12 +20,12 @@ from pydantic.alias_generators import to_camel
 
 from paperclip_claude_k8s.base.json_readers import (
     as_flag,
-    as_label,
-    as_labels,
     as_number,
     as_object,
     as_objects,
     as_text,
+    as_trimmed,
+    as_trimmed_texts,
 )
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.templates import compact_json
@@ -68,16 +68,16 @@ def _answer(value: object) -> JsonMap | None:
 
 def _branch(value: object) -> str | None:
     """A branch name fit for a sentence: one line of limited length."""
-    branch = as_label(value)
-    return as_label(_CONTROL.sub("", branch)[:_BRANCH_CHARS]) if branch else None
+    branch = as_trimmed(value)
+    return as_trimmed(_CONTROL.sub("", branch)[:_BRANCH_CHARS]) if branch else None
 
 
 def _trimmed(value: object) -> str:
     return as_text(value).strip()
 
 
-Label: TypeAlias = Annotated[str | None, as_label]
-Labels: TypeAlias = Annotated[list[str], as_labels]
+Trimmed: TypeAlias = Annotated[str | None, as_trimmed]
+TrimmedTexts: TypeAlias = Annotated[list[str], as_trimmed_texts]
 Flag: TypeAlias = Annotated[bool, as_flag]
 Facts: TypeAlias = Annotated[JsonMap | None, _facts]
 ManyFacts: TypeAlias = Annotated[list[JsonMap], as_objects]
@@ -89,25 +89,25 @@ Body: TypeAlias = Annotated[str | None, _body]
 class WakeIssue:
     """The issue to work on; it has at least one of the first three."""
 
-    id: Label
-    identifier: Label
-    title: Label
+    id: Trimmed
+    identifier: Trimmed
+    title: Trimmed
     description: Body
     description_truncated: Flag
-    status: Label
-    work_mode: Label
-    priority: Label
+    status: Trimmed
+    work_mode: Trimmed
+    priority: Trimmed
 
 
 @dataclass(frozen=True, slots=True)
 class WakeComment:
-    id: Label
-    issue_id: Label
+    id: Trimmed
+    issue_id: Trimmed
     body: Annotated[str, as_text]
     body_truncated: Flag
-    created_at: Label
-    author_type: Label
-    author_id: Label
+    created_at: Trimmed
+    author_type: Trimmed
+    author_id: Trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _comments(value: object) -> list[WakeComment]:
 def _comment(given: JsonMap) -> WakeComment:
     """One comment. Its author is an object or two flat fields."""
     author = as_object(given.get("author"))
-    nested = {"authorType": as_label(author.get("type")), "authorId": as_label(author.get("id"))}
+    nested = {"authorType": as_trimmed(author.get("type")), "authorId": as_trimmed(author.get("id"))}
     return _read(WakeComment, {**given, **{name: label for name, label in nested.items() if label}})
 
 
@@ -141,20 +141,20 @@ def _comment(given: JsonMap) -> WakeComment:
 class WakePayload:
     """Why the agent was woken. `says_anything` is False for a payload without content."""
 
-    reason: Label
+    reason: Trimmed
     execution_continuation: Annotated[JsonMap | None, _envelope]
     recovery: Facts
     issue: Annotated[WakeIssue | None, _issue]
     checked_out_by_harness: Flag
     external_chat_execution_bound: Flag
-    external_chat_provider: Label
+    external_chat_provider: Trimmed
     external_chat_question_response: Anything
     skill_test: Anything
     simplified_english_interactions: Flag
     dependency_blocked_interaction: Flag
     tree_hold_interaction: Flag
     active_tree_hold: Facts
-    unresolved_blocker_issue_ids: Labels
+    unresolved_blocker_issue_ids: TrimmedTexts
     unresolved_blocker_summaries: ManyFacts
     execution_stage: Facts
     continuation_summary: Anything
@@ -163,10 +163,10 @@ class WakePayload:
     annotation_deltas: ManyFacts
     liveness_continuation: Facts
     task_watchdog: Facts
-    interaction_id: Label
-    source_run_id: Label
-    interaction_kind: Label
-    interaction_status: Label
+    interaction_id: Trimmed
+    source_run_id: Trimmed
+    interaction_kind: Trimmed
+    interaction_status: Trimmed
     external_interaction_continuation: Flag
     checkbox_selection: Facts
     question_response: Annotated[JsonMap | None, _answer]
@@ -174,8 +174,8 @@ class WakePayload:
     agent_message: Anything
     child_issue_summaries: ManyFacts
     child_issue_summary_truncated: Flag
-    comment_ids: Labels
-    latest_comment_id: Label
+    comment_ids: TrimmedTexts
+    latest_comment_id: Trimmed
     comments: Annotated[list[WakeComment], _comments]
     truncated: Flag
     fallback_fetch_needed: Flag

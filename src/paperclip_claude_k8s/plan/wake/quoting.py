@@ -6,7 +6,7 @@ within one of our own lines are shortened to one line, so that they cannot begin
 
 import re
 
-from paperclip_claude_k8s.base.json_readers import as_label
+from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.plan.templates import compact_json
 
 _TICKS = re.compile(r"`+")
@@ -47,7 +47,7 @@ def quoted(value: object) -> str:
     if isinstance(value, str):
         return fence(value)
     if isinstance(value, dict):
-        text = next((text for key in _TEXT_KEYS if (text := as_label(value.get(key)))), None)
+        text = next((text for key in _TEXT_KEYS if (text := as_trimmed(value.get(key)))), None)
         if text is not None and len(value) == 1:
             return fence(text)
     return fenced_json(value)

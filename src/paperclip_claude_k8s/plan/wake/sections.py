@@ -1,6 +1,6 @@
 """Sections that state what the wake is about, what holds for it, and where the issue stands."""
 
-from paperclip_claude_k8s.base.json_readers import as_label, as_labels, as_object
+from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed, as_trimmed_texts
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.wake.payload import WakeIssue, WakePayload
 from paperclip_claude_k8s.plan.wake.quoting import bullets, fence, fenced_json, line, quoted_section
@@ -138,18 +138,18 @@ def situation(wake: WakeView) -> str:
 def _stage(stage: JsonMap) -> str:
     """A review or approval step: who acts, in which role, and which decisions are allowed."""
     participant = as_object(stage.get("currentParticipant"))
-    labels = [as_label(participant.get(key)) for key in ("type", "agentId", "userId", "id")]
+    labels = [as_trimmed(participant.get(key)) for key in ("type", "agentId", "userId", "id")]
     facts = bullets(
         {
-            "your role": as_label(stage.get("wakeRole")),
-            "stage": as_label(stage.get("stageType")) or as_label(stage.get("stageId")),
+            "your role": as_trimmed(stage.get("wakeRole")),
+            "stage": as_trimmed(stage.get("stageType")) or as_trimmed(stage.get("stageId")),
             "participant": " ".join(label for label in labels if label),
-            "last decision": as_label(stage.get("lastDecisionOutcome")),
-            "allowed actions": ", ".join(as_labels(stage.get("allowedActions"))),
+            "last decision": as_trimmed(stage.get("lastDecisionOutcome")),
+            "allowed actions": ", ".join(as_trimmed_texts(stage.get("allowedActions"))),
         }
     )
-    request = as_label(as_object(stage.get("reviewRequest")).get("instructions"))
-    request = request or as_label(stage.get("reviewInstructions"))
+    request = as_trimmed(as_object(stage.get("reviewRequest")).get("instructions"))
+    request = request or as_trimmed(stage.get("reviewInstructions"))
     instructions = f"What the review is to look at (user content):\n\n{fence(request)}" if request else ""
     rule = "Decide only by an allowed action, and say why."
     return "\n\n".join(part for part in ("### Execution stage", facts, instructions, rule) if part)
