@@ -84,8 +84,8 @@ class Adapter:
     async def test_environment(self, ctx: CheckupContext | Mapping[str, Any]) -> Checkup:
         """Examine whether runs with this config would work here. Never raises.
 
-        `ctx` is `{"config": {...}, "probe": false}`, `probe` being whether to run a Job as well. Returns the
-        checks with a level each (`info`, `warn`, `error`) and the worst as `status` (`pass`, `warn`, `fail`).
+        `ctx` is `{"config": {...}, "probe": false}`; with `probe` it also runs a Job. Returns checks with
+        a level each (`info`, `warn`, `error`), and the worst level as `status` (`pass`, `warn`, `fail`).
         """
         return await test_environment(ctx, self._process())
 
@@ -121,7 +121,7 @@ class Adapter:
         return config_schema(known_models(self._settings.env))
 
     async def get_quota_windows(self) -> JsonMap:
-        """Return how far the limits of a Claude subscription are used up.
+        """Return how much of a Claude subscription's limits is used.
 
         `{provider, ok, windows: [{label, usedPercent, resetsAt, valueLabel, detail?}], source?, error?,
         errorFamily?}`, with `usedPercent` from 0 to 100 or null and `resetsAt` as ISO 8601 or null. The login

@@ -9,6 +9,7 @@ The text of a failure has two parts: `what` happened, with the cluster's or Clau
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
+        ├── adopted Job is useless without Pod, log or label; it may have done work  evidence: continuation
         └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
 """
 
@@ -233,7 +234,7 @@ def secret_create_failed(name: str, error: ClusterError) -> Failure:
 
 
 _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
-"""Parts of refusals by a policy. Their status is 403 too, but no RBAC right helps."""
+"""Parts of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
 
 
 def refusal_step(error: ClusterError) -> str:
@@ -268,7 +269,7 @@ _NOT_SCHEDULED = "Pod scheduling failed: "
 def pod_schedule_failed(why: str, *, retryable: bool) -> Failure:
     """Built when the agent's container cannot start: no node, no image, a failed init container, a timeout.
 
-    `retryable`: the same Pod may start later or on another node.
+    `retryable`: a Pod of a later run may start, for example on another node.
     """
     step = "retrying may succeed" if retryable else "correct the cause, then run the agent again"
     return _bootstrap(ErrorCode.POD_SCHEDULE_FAILED, f"{_NOT_SCHEDULED}{why}", step, retryable=retryable)
@@ -317,7 +318,7 @@ def pod_disrupted(pod: str, reason: str, details: str, *, started: bool | None) 
     """Built when the Pod was evicted, preempted, deleted, drained or suspended, or its node was lost.
 
     `pod`: empty if the Pod was never observed.
-    `started`: whether the agent's container began; None where that was neither seen nor disproven.
+    `started`: whether the agent's container started; None if that was neither observed nor disproven.
     """
     subject = f"Pod {pod}" if pod else "The run's Pod, which was never observed,"
     return Failure(
@@ -342,14 +343,14 @@ def as_possibly_started(failure: Failure) -> Failure:
 def run_taken_over(job: str) -> Failure:
     """Built when another host process considered this one dead and reports the run's result itself.
 
-    The host gets no evidence and no usage from here, since both would be counted twice.
+    This result has no evidence and no usage: the other process reports both.
     """
     text = f"Job {job} was taken over by another host process while this one did not renew its Lease"
     return Failure(ErrorCode.RUN_TAKEN_OVER, text, "the other process reports the result of this run", "none")
 
 
 def job_deleted_externally(facts: str) -> Failure:
-    """Built when the Job was deleted by something else while its agent worked. `facts`: `key=value, …`."""
+    """Built when something else deleted the Job while its agent worked. `facts`: `key=value, …`."""
     return Failure(
         ErrorCode.JOB_DELETED_EXTERNALLY,
         f"K8s Job was deleted externally before Claude could complete [{facts}]",
@@ -415,8 +416,8 @@ def no_result(message: str) -> Failure:
 def complained(complaint: Classified, message: str, *, resumed: bool = False) -> Failure:
     """Built when Claude's result reports an error; its complaint decides code, family and next step.
 
-    `resumed`: the run resumed a session. If that session's prompt is too long, it stays so, and the session
-    is given up.
+    `resumed`: the run resumed a session. If that session's prompt is too long, it stays too long, so the
+    session is cleared.
     """
     code, step = _COMPLAINTS[complaint.complaint]
     outgrown = resumed and complaint.complaint is Complaint.PROMPT_TOO_LONG

@@ -1,6 +1,6 @@
 """Public helpers for hosts, and for programs that evaluate captured output of Claude Code.
 
-Names and texts are those that all adapters of this family share, and are part of the interface.
+Names and texts are shared by all Paperclip adapters of this kind, and are part of the interface.
 
 Most functions are the ones that the adapter itself uses, so their results agree with those of a run:
 `classify_orphan`, `describe_claude_failure`, `describe_truncation_cause`, `parse_claude_stream_json`,

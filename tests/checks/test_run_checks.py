@@ -254,7 +254,7 @@ async def test_server_warning_is_quoted(bench: Bench) -> None:
 async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
     line = found(await bench.test(), "k8s_home_pod_unavailable")
-    assert "no good answer within 10s" in line.message
+    assert "no usable answer within 10s" in line.message
     assert "etcd is on fire" in line.message
 
 

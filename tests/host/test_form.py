@@ -1,4 +1,4 @@
-"""The host's form and the agents' guide, both made of the table of settings."""
+"""The host's form and the agents' guide, both made from the table of settings."""
 
 from typing import Any
 

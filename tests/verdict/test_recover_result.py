@@ -21,7 +21,13 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     StoppedAfterResult,
 )
-from paperclip_claude_k8s.verdict.observation import LOST, NOT_THE_END, Observation, RunFacts, recover_result
+from paperclip_claude_k8s.verdict.observation import (
+    RESULT_FROM_RELAY,
+    RESULT_NOT_LAST,
+    Observation,
+    RunFacts,
+    recover_result,
+)
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
@@ -156,7 +162,7 @@ def test_old_relay_summary_is_ignored_if_the_log_is_complete() -> None:
     assert recover_result(read(names), relay).result is None
 
 
-@pytest.mark.parametrize(("relay_says", "warning"), [("success", LOST), (None, NOT_THE_END)])
+@pytest.mark.parametrize(("relay_says", "warning"), [("success", RESULT_FROM_RELAY), (None, RESULT_NOT_LAST)])
 def test_lost_tail_adds_a_warning(relay_says: str | None, warning: str) -> None:
     names = ["init", "answer"] if relay_says else ["init", "answer", "success"]
     error = None if relay_says is None else False
@@ -176,7 +182,7 @@ def test_lost_result_with_another_total_is_a_second_result() -> None:
         relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
         transcript = recover_result(reader.finish(), relay)
         assert transcript.cost_usd == cost
-        assert (LOST in transcript.warnings) is (total == 0.3)
+        assert (RESULT_FROM_RELAY in transcript.warnings) is (total == 0.3)
 
 
 def test_lost_result_without_a_subtype_is_recovered() -> None:

@@ -21,7 +21,6 @@ from paperclip_claude_k8s.verdict.ending import (
     PodLost,
     Stopped,
     StoppedAfterResult,
-    StopReason,
 )
 from paperclip_claude_k8s.verdict.observation import Observation, RunFacts, recover_result
 from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
@@ -93,7 +92,7 @@ ENDINGS: dict[str, Ending] = {
     "job deleted": JobGone("watch"),
     "pod gone unheard": PodLost(failures.pod_reattach_failed("Job job has finished and its Pod is gone")),
     "deadline": DeadlinePassed(),
-    "cancelled": Stopped(StopReason.CANCEL, proven=True),
+    "cancelled": Stopped(proven=True),
     "stopped after its result": StoppedAfterResult(300, Terminated(143, "Error")),
     "stopped after its result, unseen": StoppedAfterResult(300),
 }

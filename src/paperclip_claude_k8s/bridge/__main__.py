@@ -16,7 +16,7 @@ from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 USAGE = 2
 REFUSED = 3
 FLUSH_TIMEOUT = 2.0
-"""Seconds in which the last answers are written; a host that reads no more must not delay the exit."""
+"""Seconds in which the last answers are written; a host that stopped reading must not delay the exit."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STARTED_BY_HAND = "this program is started by the npm package that `claude-k8s node-shim --out DIR` writes"
 
@@ -42,7 +42,7 @@ def main() -> int:
 
 @contextmanager
 def _protocol_only_stdout() -> Iterator[IO[bytes]]:
-    """Give the pipe to the host to the protocol alone: whatever else is printed goes to stderr."""
+    """Reserve the pipe to the host for the protocol: everything else that is printed goes to stderr."""
     host_pipe = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(host_pipe, "wb", buffering=0) as sink:

@@ -1,4 +1,4 @@
-"""The callbacks of one call: sent in order, each acknowledged by the host, with a bounded window in flight.
+"""The callbacks of one call: sent in order, each acknowledged by the host, with a limit on those in flight.
 
 `send` does not wait for the host within the window, so a fast host never delays a run. A slow one fills the
 window and thereby slows down the reading of its own run's log, not the pipe that all runs share.
@@ -35,7 +35,7 @@ class Callbacks:
         self._awaited: dict[int, HostRefused | None] = {}
         """Callbacks that `send_and_wait` waits for, and their refusals."""
         self._refused: deque[HostRefused] = deque()
-        """Refusals of other callbacks, which are not raised yet."""
+        """Refusals of other callbacks that have not been raised yet."""
         self._gone = False
 
     @property
@@ -84,7 +84,7 @@ class Callbacks:
         await self._until(lambda: not self._sizes)
 
     def acknowledge(self, n: int, error: str | None) -> None:
-        """The host has finished callback `n`, or refused it with `error`. An unknown `n` is ignored."""
+        """Record that the host finished callback `n`, or refused it with `error`. Ignores an unknown `n`."""
         if self._sizes.pop(n, None) is None:
             return
         if error is not None and n in self._awaited:
@@ -94,7 +94,7 @@ class Callbacks:
         self._changed.set()
 
     def host_gone(self) -> None:
-        """The host's process is gone: everything that waits for it raises HostGone."""
+        """Record that the host's process is gone: everything that waits for it raises HostGone."""
         self._gone = True
         self._changed.set()
 

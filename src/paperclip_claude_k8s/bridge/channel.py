@@ -7,7 +7,7 @@ from typing import IO, Any
 from paperclip_claude_k8s.bridge.wire import encode
 
 LINE_BYTES = 64 * 1024 * 1024
-"""Longest line that is read; a context with a whole conversation is far below."""
+"""Longest line that is read; a context with a whole conversation is far shorter."""
 
 
 class HostGone(ConnectionError):
@@ -15,7 +15,7 @@ class HostGone(ConnectionError):
 
 
 class LineTooLong(Exception):
-    """A line above `LINE_BYTES`. Nothing more can be read: the end of the line is not known."""
+    """A line is longer than `LINE_BYTES`. Reading ends, because the end of the line is unknown."""
 
 
 class Channel:
@@ -82,7 +82,7 @@ class Channel:
             raise HostGone("the host's process is gone") from None
 
     def close(self) -> None:
-        """Stop reading, and write what was handed over so far, but nothing after it."""
+        """Stop reading, and finish writing what is buffered; later messages are dropped."""
         self._source.close()
         self._writer.close()
 

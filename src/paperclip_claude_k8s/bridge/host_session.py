@@ -1,7 +1,7 @@
 """One session with a host's process: a handshake, then any number of concurrent calls.
 
 When the host closes its pipe or the process gets a signal, the adapter is shut down first, so that each run
-reports where its Job is left, and the remaining calls are cancelled after it.
+reports where its Job is left; then the remaining calls are cancelled.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = logging.getLogger("paperclip_claude_k8s")
 
 
 class HandshakeFailed(Exception):
-    """The peer is not a host, or uses another protocol version; unless it is gone, it got an error line."""
+    """The peer is not a host, or uses another protocol version. If it still reads, it got an error line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class HostSession:
             stop = group.create_task(_wait(stopping), name="stop")
             await asyncio.wait([reading, stop], return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
-            # while acknowledgements are still read: each run reports where its Job stays
+            # Before reading ends: each run reports where its Job stays, and the host acknowledges that.
             await self._adapter.shutdown()
             reading.cancel()
             for call in tuple(self._calls.values()):
@@ -92,7 +92,7 @@ class HostSession:
             raise self._reject("protocol", f"expected a hello: {fault}") from None
         if not isinstance(first, Hello):
             raise self._reject("protocol", "expected a hello before anything else")
-        # also to a host with another protocol, which then knows both versions
+        # Also sent to a host with another protocol, which then knows both versions.
         self._channel.write(hello(__version__, platform.python_version()))
         if first.protocol != PROTOCOL:
             message = (

@@ -1,4 +1,4 @@
-"""Writes the npm package that a Node host loads: JavaScript sources, and facts of this version."""
+"""Writes the npm package that a Node host loads: JavaScript sources, and facts about this version."""
 
 import json
 from importlib.resources import files
@@ -78,7 +78,7 @@ def manifest() -> dict[str, Any]:
 
 
 def facts(python: str) -> dict[str, Any]:
-    """Return what the JavaScript reads of this version; only the interpreter differs between machines."""
+    """Return what the JavaScript needs to know; only the interpreter differs between machines."""
     adapter: Any = Adapter(ProcessSettings(env={}))
     return {
         "type": adapter.type,

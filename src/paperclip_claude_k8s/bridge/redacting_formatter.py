@@ -13,7 +13,7 @@ CALLS_REMEMBERED = 200
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records, and masks the secrets of recent calls and everything that looks like one."""
+    """Formats log records, and masks the secrets of recent calls and everything that looks like a secret."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")

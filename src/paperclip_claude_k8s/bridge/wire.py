@@ -120,7 +120,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
         return strict_json(message) + b"\n"
 
 
-# Strict, unlike `base.json_readers`: a field of the wrong type is an error of the other side.
+# Strict, unlike `base.json_readers`: a field of the wrong type is an error of the host.
 
 
 def _number(given: Mapping[str, Any], key: str) -> int:

@@ -1,7 +1,7 @@
 """Collects what the environment test needs from the cluster, and creates nothing.
 
-All calls run concurrently, each with its own time limit, so a server that stops answering costs one limit and
-not the sum of them.
+Independent calls run concurrently, each with its own time limit, so that a server that stops answering does
+not delay the test by the sum of them.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ async def _find_site(
     except RunFailure as stop:
         return stop.failure
     except TimeoutError:
-        why = "; ".join([f"no good answer within {limit:g}s", *log])
+        why = "; ".join([f"no usable answer within {limit:g}s", *log])
         timeout = ClusterError(None, "Timeout", why)
         return failures.home_pod_unavailable(ports.settings.env.get("HOSTNAME", ""), why, timeout)
 

@@ -24,7 +24,7 @@ def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
         if answer.namespace_terminating:
             text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another namespace"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
-        if not _was_admitted(answer) and (home is None or home.namespace != namespace):
+        if not _refused_the_job(answer) and (home is None or home.namespace != namespace):
             text = f"Could not determine whether namespace {namespace} exists: {describe_error(answer)}"
             level: Level = "info" if granted.lacks("create", "jobs") else "warn"
             return Check(code="k8s_namespace_check_failed", level=level, message=text)
@@ -32,7 +32,7 @@ def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
 
 
 def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether the API server accepts the Job. Silent if the namespace or a missing right explains it."""
+    """Whether the API server accepts the Job. No check if the namespace or a missing right explains it."""
     answer, name = run.dry_run, run.plan.job_name
     if isinstance(answer, DryRun):
         yield Check(
@@ -84,10 +84,10 @@ def clock_checks(answer: Answer[DryRun]) -> Iterator[Check]:
 
 
 def skew_of(dry_run: DryRun) -> timedelta | None:
-    """By how much the server's clock is ahead of ours at least; zero if they may agree, None if unknown.
+    """The least by which the server's clock is ahead of ours; zero if they may agree, None if unknown.
 
     The server stamped the Job between our request and its answer, and truncated the stamp to a second. Only a
-    stamp outside of that interval proves a difference.
+    stamp outside that interval proves a difference.
     """
     stamp = dry_run.job.created
     if stamp is None:
@@ -99,7 +99,7 @@ def skew_of(dry_run: DryRun) -> timedelta | None:
     return timedelta()
 
 
-def _was_admitted(error: ClusterError) -> bool:
-    """Whether the Job itself was refused. The server only examines it if the namespace exists."""
+def _refused_the_job(error: ClusterError) -> bool:
+    """Whether the server refused the Job itself, which it only examines if the namespace exists."""
     examined = error.status == 400 or error.conflict or error.invalid
     return examined or "quota" in error.message or "admission webhook" in error.message

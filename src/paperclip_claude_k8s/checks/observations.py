@@ -47,7 +47,7 @@ class GrantedRights:
     answers: Mapping[Right, Answer[bool]]
 
     def lacks(self, verb: str, resource: str) -> bool:
-        """Whether this is certainly not allowed; then the check of the right itself already reports it."""
+        """Whether the account is known to lack this right, which the check of the right already reports."""
         return any(
             answer is False
             for right, answer in self.answers.items()

@@ -63,7 +63,7 @@ async def probe(plan: RunPlan, ports: Ports) -> Check:
 
 
 def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
-    """Without a file on the shared volume, and with a short TTL in case this process dies."""
+    """The plan with the probe's command, without a run log, with a short TTL in case this process dies."""
     limit = ports.settings.timings.probe
     short = {"timeout_sec": limit, "ttl_seconds_after_finished": limit, "stop_grace_sec": 5.0}
     return replace(plan, argv=COMMAND, run_log=None, config=plan.config.model_copy(update=short))

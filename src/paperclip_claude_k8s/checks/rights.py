@@ -24,7 +24,7 @@ class Right:
 
     @property
     def code(self) -> str:
-        """The check's code, such as `k8s_rbac_job_create`; the TypeScript adapter's, if it has one."""
+        """The check's code, such as `k8s_rbac_job_create`."""
         noun = _NOUNS.get(self.access.resource, self.access.resource.removesuffix("s"))
         return f"k8s_rbac_{noun}_{self.access.subresource or self.access.verb}"
 

@@ -15,7 +15,7 @@ HOST_PORT = 3100
 """The host's default port."""
 
 _LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
-"""Link-local ranges. Cloud metadata services are there, which give the node's credentials to any caller."""
+"""Link-local ranges. Metadata services of clouds, which give any caller the node's credentials, are there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The only client of Anthropic's API: one GET, answered with JSON within a few seconds or not at all."""
+"""The only client of Anthropic's API: sends a GET request and returns the JSON of the response."""
 
 import asyncio
 from collections.abc import Mapping
@@ -39,13 +39,13 @@ class AnthropicError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AnthropicApi:
-    """Opens a connection per request: there is at most one a minute. `env` names the proxies."""
+    """Opens a connection for each request, because requests are rare. `env` names the proxies."""
 
     timings: Timings
     env: Mapping[str, str]
 
     async def get(self, url: str, headers: Mapping[str, str]) -> object:
-        """Return the JSON body of `GET url`, read within `Timings.model_api`. Follows no redirect.
+        """Return the JSON body of `GET url`, read within `Timings.model_api`. Redirects are not followed.
 
         Raises:
             AnthropicError: the API refused, did not answer in time, or did not answer with JSON.

@@ -45,7 +45,7 @@ class Catalogue:
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """Return the same after a new request; if that fails, with the list of the last successful one."""
+        """Return the same after a new request; if it fails, with the list of the last successful request."""
         self._requested_at = asyncio.get_running_loop().time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):
@@ -65,7 +65,7 @@ class Catalogue:
         return models.detect(self._env)
 
     async def quota_windows(self) -> JsonMap:
-        """Return how far the limits of the subscription are used up; after a failure, with `ok: false`."""
+        """Return how much of the subscription's limits is used; after a failure, with `ok: false`."""
         if models.uses_bedrock(self._env):
             return quota.no_limits("bedrock")
         answer = quota.no_login()
@@ -80,7 +80,7 @@ class Catalogue:
         return answer
 
     def _oauth_tokens(self) -> list[str]:
-        """Return the tokens to try: the login's own first, since long-lived ones may lack the right."""
+        """Return the tokens to try: first the login's, because a long-lived token may lack the right."""
         folder = self._env.get("CLAUDE_CONFIG_DIR", "").strip()
         home = self._env.get("HOME", "").strip()
         file = Path(folder) / _CREDENTIALS if folder else Path(home, ".claude", _CREDENTIALS)

@@ -31,9 +31,9 @@ class CheckupContext(BaseModel):
     config: Map = Field(default_factory=dict, repr=False)
     """The settings to be tested, which may be a draft; secrets resolved."""
     company_id: MaybeText = None
-    """Company of the agent; part of the labels of the Jobs that are tried."""
+    """Company of the agent; part of the labels of the Jobs of the test."""
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
-    """Whether to run a Job with `claude --version` as well, and remove it."""
+    """Whether to run a Job with `claude --version` as well; it is deleted afterwards."""
 
     @classmethod
     def read(cls, given: "CheckupContext | Mapping[str, Any]") -> "CheckupContext":
@@ -85,7 +85,7 @@ class Checkup(_WireModel):
     status: Status
     """`pass`, `warn` or `fail`."""
     checks: tuple[Check, ...]
-    """All findings, also those that are fine."""
+    """All findings, including those of level `info`."""
     tested_at: datetime
     """When the test was made, in UTC."""
 

@@ -1,8 +1,8 @@
 """The settings of a run: lenient input, exact output.
 
 Forms, people and older hosts write settings in different ways. Before validation the input is tidied, in
-this order: known keys get their camelCase name, `resources` becomes four flat keys, the form's `envVars` goes
-below `env`, and what means "unset" is dropped. `settings.toml` documents every setting.
+this order: known keys get their camelCase name, `resources` becomes four flat keys, the form's `envVars` is
+merged into `env`, and values that mean "unset" are dropped. `settings.toml` documents every setting.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
 _RENAMED = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
 
 FORM_ENV = "envVars"
-"""`env` as a form writes it. The host accepts `env` only as an object; where both set a variable, it wins."""
+"""`env` as a form writes it: the host accepts `env` only as an object. A variable of `env` wins."""
 
 _RESOURCE_KEYS = tuple(
     f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
@@ -194,12 +194,12 @@ def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def other_names(key: str) -> tuple[str, ...]:
-    """Return the other names of a setting that are read too."""
+    """Return the aliases of a setting."""
     return tuple(old for old, new in _ALIASES.items() if new == key)
 
 
 def _known_names(given: Mapping[str, Any]) -> JsonMap:
-    """Return `given` with the camelCase name of each setting instead of its other spellings."""
+    """Return `given` with each setting under its camelCase name."""
     renamed = {_RENAMED[key]: value for key, value in given.items() if key in _RENAMED}
     plain = {
         to_camel(key) if key in AdapterConfig.model_fields else key: value
@@ -225,16 +225,16 @@ def _resources_flat(given: JsonMap) -> JsonMap:
 
 
 def _with_form_env(given: JsonMap) -> JsonMap:
-    """Return `given` with `envVars` of a form below `env`; an invalid `env` is left for its own validator."""
+    """Return `given` with a form's `envVars` merged into `env`; an invalid `env` is left to its validator."""
     lines = given.get(FORM_ENV)
     if lines is None or lines == "":
         return given
     try:
-        below = text_map(lines)
+        from_form = text_map(lines)
     except ValueError as error:
         raise ValueError(f"{FORM_ENV}: expected {error}") from None
     try:
-        return given | {"env": below | text_map(given.get("env") or {})}
+        return given | {"env": from_form | text_map(given.get("env") or {})}
     except ValueError:
         return given
 

@@ -125,7 +125,7 @@ class ExecutionContext(_HostModel):
     """`await on_dispatch()`: the Job is about to be created."""
     on_runtime_progress: OnMap | None = None
     """`await on_runtime_progress({phase, message, lastEventAt?})`: every 15 s in the first minute, then every
-    60 s. Only called if there is no `on_spawn`; otherwise keepalive lines go to `on_log` in silence."""
+    60 s. Not called if there is an `on_spawn`: then keepalive lines go to a silent agent's `on_log`."""
     on_cancellation_ready: OnSignal | None = None
     """`await on_cancellation_ready()`: from now on `signal` is obeyed. Called first of all."""
 

@@ -31,7 +31,7 @@ class Setting:
     details: str = ""
     """Further sentences, Markdown, for configuration.md only."""
     form_key: str = ""
-    """Key that the form writes instead, where the host would refuse the form's text under the key itself."""
+    """Key that the form writes instead of `key`, if the host does not accept text under that key."""
     form_hint: str = ""
     """Added to the hint in the form only."""
 

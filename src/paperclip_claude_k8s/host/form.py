@@ -12,10 +12,10 @@ _DEFAULTS = AdapterConfig()
 
 
 def config_schema(models: Models) -> JsonMap:
-    """Return the form, with a default for every field whose form default would change what a run does.
+    """Return the form. Each number and each select has a default.
 
-    When an agent is created, the host writes each default that is not "" into the new agent's config. It
-    writes 0 for a number without a default, and the first option for a select without one.
+    When an agent is created, the host writes each default that is not "" into the new agent's config. Without
+    a default it would write 0 for a number and the first option for a select.
     """
     return {"fields": [_field(setting, models) for setting in SETTINGS]}
 

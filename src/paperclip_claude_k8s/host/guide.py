@@ -1,4 +1,4 @@
-"""The guide for agents that configure other agents: Markdown, made of the table of settings."""
+"""The guide for agents that configure other agents: Markdown, made from the table of settings."""
 
 from itertools import groupby
 

@@ -66,7 +66,7 @@ def known_models(env: Mapping[str, str]) -> Models:
 
 
 def with_live(env: Mapping[str, str], live: Iterable[Model]) -> Models:
-    """Return the API's list in its order, newest first, followed by the rest of the fixed list."""
+    """Return the model that the environment names, the API's list (newest first), and the fixed list."""
     return _unique((*_named_by(env), *live, *DIRECT))
 
 

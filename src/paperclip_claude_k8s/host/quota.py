@@ -1,4 +1,4 @@
-"""How far the limits of a subscription are used up, in the shape of the host's quota page."""
+"""How much of a subscription's limits is used, in the shape of the host's quota page."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ def _extra(usage: JsonMap) -> Iterator[JsonMap]:
 
 
 def _window(label: str, bucket: JsonMap) -> JsonMap:
-    """Return one bar of the page: label, used percent (0-100 or null), time of the reset, text instead."""
+    """Return one bar of the page: label, used percent (0-100 or null) and time of the reset."""
     used = as_number(bucket.get("utilization"), None)
     percent = None if used is None else round(min(max(used, 0.0), 100.0))
     return {

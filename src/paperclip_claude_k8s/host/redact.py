@@ -1,7 +1,8 @@
 """Masks secrets in text for people: by the name before them, by their shape, and by their known value.
 
-`mask_values` masks known values only. `mask_credentials` masks what is a credential by its shape and leaves
-prose alone. `redact_text` is for command lines and errors, and masks too much rather than too little.
+`mask_values` masks known values only. `mask_credentials` masks credentials that are recognizable by their
+shape and leaves prose alone. `redact_text` is for command lines and errors: it masks too much rather than too
+little.
 """
 
 import re
@@ -17,7 +18,7 @@ _KNOWN_VALUE_CHARS = 8
 """Shorter values occur in ordinary text, so they are not masked by value."""
 
 _SECRET_NAME_AHEAD = rf"(?=[\w.-]*?(?:{_NAME_PARTS}))"
-"""Looks ahead into one name, once; the time stays linear for long names without a secret word."""
+"""Looks ahead within one name, and only once, so that long names without a secret word take linear time."""
 
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
 """One shell word of quoted and bare pieces. An unclosed quote reaches to the end of the text."""

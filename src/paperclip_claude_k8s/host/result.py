@@ -45,7 +45,7 @@ class ExecutionResult(_WireModel):
     """
 
     exit_code: int | None = None
-    """Exit code of the agent's container; None if it is not known or the agent was stopped."""
+    """Exit code of the agent's container; None if it is unknown or the host cancelled the run."""
     signal: str | None = None
     """`SIGTERM` if the host stopped the run."""
     timed_out: bool = False
@@ -87,7 +87,7 @@ class ExecutionResult(_WireModel):
     billing_type: BillingType | None = None
     """`api` for an API key, `metered_api` on Bedrock, `subscription` for a login."""
     cost_usd: float | None = None
-    """Cost of this run in US dollars; None if the CLI's version gives no way to know it."""
+    """Cost of this run in US dollars; None if it cannot be determined from the CLI's output."""
 
     summary: str | None = None
     """The agent's final answer."""

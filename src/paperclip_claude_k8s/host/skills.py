@@ -62,7 +62,7 @@ def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> 
 
 
 def resolve(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
-    """Resolve references, `"key"` or `{key, versionId}`, to skills; the first of equal ones counts."""
+    """Resolve references, `"key"` or `{key, versionId}`, to skills; of duplicates, the first counts."""
     found: dict[str, DesiredSkill] = {}
     for reference in filter(None, map(_reference, references)):
         key = _key_of(reference.key, library)
@@ -139,7 +139,8 @@ def _reference(item: object) -> DesiredSkill | None:
 def _key_of(reference: str, library: SkillLibrary) -> str:
     """Return the key of the one skill with this key, this runtime name or this last part of its key.
 
-    The three are tried in this order, ignoring case. Without exactly one match, the reference in lower case.
+    The three are tried in this order, ignoring case. If none has exactly one match, the key is the
+    reference in lower case.
     """
     searched = reference.lower()
     for name_of in (_whole_key, _runtime_name, _last_part):

@@ -1,4 +1,4 @@
-"""Convert what forms and people write into exact types; a ValueError says what is expected."""
+"""Converts input of forms and people into exact types; a ValueError says what is expected."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -54,7 +54,7 @@ class Narrator:
         text = mask_values(error_text(error), bearer_tokens(self._ctx))
         if not self.host_failures.chunks:
             _log.warning("onLog of run %s raised %s; the run goes on", self._ctx.run_id, text)
-        self.host_failures = self.host_failures.and_one(text)
+        self.host_failures = self.host_failures.with_one_more(text)
 
 
 def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:

@@ -49,7 +49,7 @@ async def stop_agent(
     terminated = agent_end(job_watch.known.pod)
     match reason:
         case StopReason.CANCEL:
-            return Stopped(reason, proven, terminated)
+            return Stopped(proven, terminated)
         case StopReason.DEADLINE:
             return DeadlinePassed(terminated)
         case StopReason.NO_EXIT:

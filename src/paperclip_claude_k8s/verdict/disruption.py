@@ -1,7 +1,7 @@
 """Why a Pod was taken away before its agent had ended, according to Pod, Job and Events.
 
-The Pod's own status is asked first. Kubernetes names evictions and preemptions there (the `DisruptionTarget`
-condition, since 1.26), but no version names a plain deletion, a suspended Job, or `parallelism: 0`. Those are
+The Pod's own status comes first. Kubernetes names evictions and preemptions there (the `DisruptionTarget`
+condition, since 1.26), but does not name a plain deletion, a suspended Job, or `parallelism: 0`. Those are
 concluded from the Job. Events then add details.
 """
 
@@ -27,7 +27,7 @@ CAUSES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """`reason` is one CamelCase word. `named`: it comes from the Pod's own status."""
+    """`reason`: CamelCase words for messages. `named`: it comes from the Pod's own status."""
 
     reason: str
     details: str
@@ -62,7 +62,7 @@ def disruption(known: Known) -> Disruption | None:
     if pod is None:
         return None
     named = named_disruption(pod)
-    if named is None and _ran_nothing(pod):
+    if named is None and _was_refused_by_relay(pod):
         return Disruption(
             "PodReplaced", "another Pod of this Job ran the agent and was taken away", named=True
         )
@@ -77,7 +77,7 @@ def disruption(known: Known) -> Disruption | None:
             return Disruption("PodDeleted", "the Pod was deleted or evicted, or its node was drained")
 
 
-def _ran_nothing(pod: PodSnapshot) -> bool:
+def _was_refused_by_relay(pod: PodSnapshot) -> bool:
     """Whether the relay in this Pod refused to start the agent, because the run Secret names another Pod."""
     agent = pod.agent
     return (

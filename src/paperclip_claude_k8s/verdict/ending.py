@@ -40,7 +40,7 @@ class Disrupted:
 
 @dataclass(frozen=True, slots=True)
 class JobGone:
-    """The Job was deleted by something else. `seen_by`: the kind of call that showed it, such as `watch`."""
+    """The Job was deleted, and not by us. `seen_by`: the kind of call that showed it, such as `watch`."""
 
     seen_by: str
     terminated: Terminated | None = None
@@ -54,7 +54,7 @@ class DeadlinePassed:
 
 
 class StopReason(Enum):
-    """Why this process stops an agent. The value begins the log line."""
+    """Why this process stops an agent. The log line begins with the value."""
 
     CANCEL = "Run cancelled"
     DEADLINE = "Time limit reached"
@@ -65,7 +65,6 @@ class StopReason(Enum):
 class Stopped:
     """The host cancelled the run. `proven`: the Pod is known to be gone."""
 
-    order: StopReason
     proven: bool
     terminated: Terminated | None = None
 
@@ -147,7 +146,7 @@ def judge_ending(known: Known) -> Ending | None:
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
-    # The order matters: a passed deadline and a deleted Job delete the Pod too. A deleted Pod explains least.
+    # The order matters: an exceeded deadline and a deleted Job also delete the Pod, so the Pod comes last.
     if _deadline_exceeded(known.job):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):

@@ -35,7 +35,10 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How the run ended and what the agent printed. `log` and `relay` are None if no container ran."""
+    """How the run ended and what the agent printed. `log` is None if its container never ran.
+
+    `relay` is the relay's summary; None if it left none, for example because the Pod was deleted.
+    """
 
     ending: Ending
     transcript: Transcript
@@ -80,9 +83,9 @@ class Observation:
         return "\n".join(line for line in lines if '":' not in line and not line.startswith("\x1e")).strip()
 
 
-LOST = "result event missing from the log; using the relay's summary"
-NOT_THE_END = "a part of the log is missing in which the CLI continued after the last result that was read"
-WENT_ON = frozenset({"answer", "init"})
+RESULT_FROM_RELAY = "result event missing from the log; using the relay's summary"
+RESULT_NOT_LAST = "the CLI continued after the last result that was read; that part of the log is missing"
+CONTINUING_EVENTS = frozenset({"answer", "init"})
 """The relay's last event if the CLI continued after a result."""
 
 
@@ -97,9 +100,9 @@ def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transc
         return transcript
     if relay.is_error is not None:  # the relay saw a result that nothing followed
         return transcript if _is_result_read(transcript, relay) else _with_result(transcript, relay)
-    if transcript.result is None or relay.last not in WENT_ON:  # no result to drop
+    if transcript.result is None or relay.last not in CONTINUING_EVENTS:  # no result to drop
         return transcript
-    warnings = (*transcript.warnings, NOT_THE_END)
+    warnings = (*transcript.warnings, RESULT_NOT_LAST)
     return replace(
         transcript, result=None, overtaken=True, cut_short=True, empty_reply=False, warnings=warnings
     )
@@ -130,5 +133,5 @@ def _with_result(transcript: Transcript, relay: RelaySummary) -> Transcript:
         overtaken=False,
         cut_short=False,
         empty_reply=False,
-        warnings=(*transcript.warnings, LOST),
+        warnings=(*transcript.warnings, RESULT_FROM_RELAY),
     )

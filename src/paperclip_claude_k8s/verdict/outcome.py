@@ -38,7 +38,7 @@ from paperclip_claude_k8s.verdict.observation import Observation
 
 @dataclass(frozen=True, slots=True)
 class OutcomeInputs:
-    """What the classification needs besides the observation. `timeout` in seconds, `now` an aware time."""
+    """What the classification needs besides the observation. `timeout` is in seconds, `now` is aware."""
 
     now: datetime
     timeout: float = 0.0
@@ -145,7 +145,7 @@ def _partial(observation: Observation, _: OutcomeInputs) -> Failure | None:
 
 
 def _terminated(observation: Observation) -> Terminated | None:
-    """How the container ended. The relay's summary is no termination message of the agent."""
+    """How the container ended, without the relay's summary, which is not a message of the agent."""
     end = observation.terminated
     if end is None:
         return None

@@ -1,7 +1,7 @@
 """Builds the result that the host receives, from failure and observation.
 
-Whatever was observed is reported for failed runs too: session, usage, summary. A field that is not known is
-left out, because the host treats an absent `sessionParams` as "keep the session" and a null one as "end it".
+Failed runs report what was observed too: session, usage, summary. A field whose value is unknown is left out,
+because the host treats an absent `sessionParams` as "keep the session" and a null one as "end it".
 A failed run carries evidence for the host's decision about a retry: see `docs/errors.md`.
 """
 
@@ -30,7 +30,7 @@ class HostFailures:
     chunks: int = 0
     first_error: str = ""
 
-    def and_one(self, error: str) -> "HostFailures":
+    def with_one_more(self, error: str) -> "HostFailures":
         """With one more chunk. `error` is masked text."""
         return HostFailures(self.chunks + 1, self.first_error or error)
 
@@ -197,9 +197,10 @@ def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
 
 
 def _log(observation: Observation, host: HostFailures) -> JsonMap | None:
-    """`resultJson.log`: whether the host has every line; null if the relay's counts are unknown.
+    """`resultJson.log`; None if no log was read.
 
-    `bytes` and `lines` count the stdout that was passed to the host, including chunks that it did not accept.
+    `complete`: whether the host has every line; null if the relay's counts are unknown. `bytes` and `lines`
+    count the stdout that was passed to the host, including chunks that it did not accept.
     """
     log = observation.log
     if log is None:

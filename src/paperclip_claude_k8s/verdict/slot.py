@@ -5,8 +5,8 @@ and `judge_slot` decides, in this order:
 
 1. A live host process holds a Job of the slot: blocked.
 2. A live Job has no such holder (an orphan): adopt it if task and session fit, else blocked.
-3. A finished Job has a result that answers this run and was never collected: adopt it.
-4. A Pod of a Job that is deleted or finished has not ended: wait for it.
+3. A Pod of a deleted or finished Job has not ended: wait for it, unless it is of the Job adopted in 4.
+4. A finished Job has a result that answers this run and was never collected: adopt it.
 5. Otherwise the slot is free.
 """
 
@@ -89,7 +89,7 @@ def judge_slot(
     """Decide from the slot's Jobs and Pods what the run may do.
 
     `held`: uids of Jobs whose holder is alive, including finished ones, whose results it is about to collect.
-    `detached`: uids of Jobs that are kept for a later call of another run. A finished one blocks no run.
+    `detached`: uids of Jobs that are kept for a later call of another run. Finished ones do not block.
     """
 
     def in_slot(labels: Mapping[str, str]) -> bool:
@@ -152,7 +152,7 @@ def is_own(job: JobSnapshot, run: str | None, names: Collection[str]) -> bool:
 
 
 def is_live(job: JobSnapshot) -> bool:
-    """Whether an agent may still work in it. The annotation of a collected result precedes the condition."""
+    """Whether an agent may still work in it. A result may be collected before the Job counts as finished."""
     return job.finished is None and not job.deleting and TAKEN_ANNOTATION not in job.annotations
 
 
@@ -183,7 +183,7 @@ def _orphan(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
 
 
 def _finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
-    """An uncollected result answers this run only if it was made for the same task and wake."""
+    """Adopt the newest Job whose uncollected result answers this run: a Job of its own, or see `_answers`."""
     uncollected = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(uncollected, key=_created, reverse=True):
         own = is_own(job, claimant.run, claimant.names)
@@ -195,7 +195,7 @@ def _finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
 
 
 def _answers(job: JobSnapshot, claimant: Claimant) -> bool:
-    """Whether another run's Job has our task, and either our wake or is the run that ours repeats."""
+    """Whether another run's Job has our task, and has our wake or belongs to the run that ours repeats."""
     repeated = known_equal(job.labels.get(RUN_LABEL), claimant.retry_of)
     woken = known_equal(job.annotations.get(WAKE_ANNOTATION), claimant.wake)
     return known_equal(job.labels.get(TASK_LABEL), claimant.task) and (repeated or woken)

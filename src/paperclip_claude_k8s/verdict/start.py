@@ -2,7 +2,7 @@
 
 `judge_start` decides from the last known state of Job and Pod. While it answers `StillWaiting`, one of three
 time budgets runs: scheduling, pulling the image and mounting volumes, and starting. Each has a setting of its
-own, so a slow registry does not use up the time that a full cluster may take. A cause that no time heals ends
+own, so a slow registry does not use up the time that a full cluster may take. A cause that does not pass ends
 the wait at once: an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
 retries by itself (image pulls, a missing Secret) only uses up its budget.
 """
@@ -37,7 +37,7 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Reason of a Job that exceeded `activeDeadlineSeconds`; the Job controller also deletes its Pod."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""Waiting does not help: the image name is invalid, or `imagePullPolicy: Never` and the image is missing."""
+"""Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
 
 PULL_TROUBLE = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 """The kubelet retries these: they may succeed within the pull budget."""

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.podlog.log_report import (
 )
 
 ERROR_CHARS = 300
-"""Longest quotation of an exception's message, which may contain a whole line of the agent's output."""
+"""Maximum length of a quoted exception, whose message may contain a whole line of the agent's output."""
 
 
 def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kind
