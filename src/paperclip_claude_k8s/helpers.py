@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import find_login_url, says_unknown_session
+from paperclip_claude_k8s.claude.complaints import find_login_url, reports_unusable_session
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.failure_texts import (
     build_partial_run_error,
@@ -124,7 +124,7 @@ def is_claude_max_turns_result(result: Mapping[str, Any] | None) -> bool:
 
 def is_claude_unknown_session_error(result: Mapping[str, Any] | None) -> bool:
     """Whether the CLI could not resume the requested session."""
-    return says_unknown_session(result or {})
+    return reports_unusable_session(result or {})
 
 
 def extract_claude_login_url(text: str) -> str | None:

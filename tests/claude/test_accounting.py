@@ -17,7 +17,7 @@ def per_model(tokens: int, cost: float) -> dict[str, Any]:
     return {
         "big": dict.fromkeys(kinds, tokens - tokens // 2) | {"costUSD": cost * 0.75},
         "small": dict.fromkeys(kinds, tokens // 2) | {"costUSD": cost * 0.25},
-        "odd": "nobody knows",
+        "odd": "not an object",
     }
 
 

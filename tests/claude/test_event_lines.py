@@ -84,7 +84,7 @@ def test_terminal_control_beside_an_event_is_removed(
 
 @pytest.mark.parametrize("other_text", OTHER_TEXTS)
 @pytest.mark.parametrize("event", [INIT, line(RESULT), line(NEWER_RESULT)], ids=["init", "older", "newer"])
-def test_text_on_one_side_is_ignored_and_on_both_sides_quotes(other_text: bytes, event: bytes) -> None:
+def test_event_with_text_on_one_side_is_read_but_not_on_both(other_text: bytes, event: bytes) -> None:
     bare = [json.loads(event)]
     assert [found for found, _ in events_on(other_text + b" " + event)] == bare
     assert [found for found, _ in events_on(event + b" " + other_text)] == bare
@@ -139,7 +139,7 @@ QUOTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", QUOTED)
 def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> None:
-    """The exception is a piece that is exactly the nested object: it cannot be told from an event."""
+    """The exception is a piece that is exactly the nested object: it looks just like an event."""
     whole = line(QUOTED[kind] | IDS)
     forged = line(FORGED)
     cuts = [(0, end) for end in range(len(whole))] + [(begin, len(whole)) for begin in range(1, len(whole))]

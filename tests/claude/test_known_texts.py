@@ -252,7 +252,7 @@ def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
     assert classify(failed(text), NOW).retry_at == moment
 
 
-def test_throttled_token_is_not_a_quota() -> None:
+def test_throttling_is_not_a_quota() -> None:
     text = "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
     event = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "isUsingOverage": False}}
     answer = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}
@@ -303,7 +303,7 @@ def test_failure_without_text_has_a_message(result: dict[str, Any], message: str
 
 
 def test_empty_reply_names_the_stop_reason() -> None:
-    def hollow(stop_reason: str | None) -> Transcript:
+    def empty(stop_reason: str | None) -> Transcript:
         message: dict[str, Any] = {
             "id": "m1",
             "content": [],
@@ -312,6 +312,6 @@ def test_empty_reply_names_the_stop_reason() -> None:
         }
         return read(INIT, {"type": "assistant", "parent_tool_use_id": None, "message": message})
 
-    assert "(stop_reason: null, output_tokens: 0)" in failure_of(hollow(None)).message
-    assert "(stop_reason: end_turn, output_tokens: 0)" in failure_of(hollow("end_turn")).message
-    assert failure_of(hollow("end_turn")).code == "llm_api_error"
+    assert "(stop_reason: null, output_tokens: 0)" in failure_of(empty(None)).message
+    assert "(stop_reason: end_turn, output_tokens: 0)" in failure_of(empty("end_turn")).message
+    assert failure_of(empty("end_turn")).code == "llm_api_error"

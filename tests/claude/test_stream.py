@@ -24,7 +24,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "nobody_knows_this")
+TYPES = ("system", "assistant", "user", "result", "rate_limit_event", "stream_event", "unknown_type")
 SUBTYPES = (
     "init",
     "success",
@@ -126,18 +126,18 @@ def test_dedup_filter_removes_any_overlap(data: st.DataObject) -> None:
     events = [line for line in lines if line.startswith("{")]
     replayed = "\n".join([*lines[:cut], *lines[back:], ""])
     step = data.draw(st.integers(1, 5000))
-    sieve = LogLineDedupFilter()
+    dedup = LogLineDedupFilter()
     out = (
-        "".join(sieve.filter(replayed[at : at + step]) for at in range(0, len(replayed), step))
-        + sieve.flush()
+        "".join(dedup.filter(replayed[at : at + step]) for at in range(0, len(replayed), step))
+        + dedup.flush()
     )
     assert [line for line in out.split("\n") if line.startswith("{")] == list(dict.fromkeys(events))
 
 
 def test_dedup_filter_passes_plain_lines_and_events_of_one_message() -> None:
     one, two = (json.dumps(assistant(text) | {"uuid": None}) for text in ("one", "two"))
-    sieve = LogLineDedupFilter()
-    assert sieve.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
+    dedup = LogLineDedupFilter()
+    assert dedup.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
 
 
 def test_summary_is_the_last_message_if_it_ends_with_the_result() -> None:

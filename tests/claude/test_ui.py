@@ -388,7 +388,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
     ),
     (
         message("user", output([{"type": "tool_reference", "tool_name": "Grep"}, {"x": 1}, None, 3, "s"])),
-        [result_of_tool("[tool_reference, Grep]\n[something without a name]\ns")],
+        [result_of_tool("[tool_reference, Grep]\n[unnamed content]\ns")],
     ),
     (message("user", output(None)), [result_of_tool("")]),
     (message("user", IMAGE), [entry("user", "[image/png, 12 kB]")]),

@@ -98,7 +98,7 @@ async def test_poll_schedule_that_is_used_up_is_a_poll_timeout(dev: DevClusterCl
     code, answer, err = await dev.cli.run(*args, env=env)
     assert (code, answer["error"]) == (1, "poll_timeout")
     assert "no end after 4 polls" in answer["detail"]
-    assert re.findall(r"look=(\d)/4", err) == ["1", "3", "4"]
+    assert re.findall(r"poll=(\d)/4", err) == ["1", "3", "4"]
 
 
 async def test_progress_0_hides_progress_lines_but_not_the_transcript(dev: DevClusterCli) -> None:

@@ -11,15 +11,19 @@ from paperclip_claude_k8s.cli.app import app
 
 CLI = CliRunner()
 FILE = Path(__file__).parents[2] / "fixtures" / "claude" / "streams.json"
-STREAMS = [
-    stream
-    for stream in json.loads(FILE.read_text(encoding="utf-8"))
-    if not stream["name"].startswith("fresh")  # these belong to another piece of work
-]
+STREAMS = json.loads(FILE.read_text(encoding="utf-8"))
+KNOWN_GAPS = {
+    "fresh 02a rejected then week allowed": "the last `rate_limit_info` counts, even if it rejects nothing",
+    "fresh 06b structured result empty text": "`structured_output` is not part of the summary",
+}
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=[stream["name"] for stream in STREAMS])
-def test_made_up_stream_has_the_expected_result(stream: dict[str, Any], tmp_path: Path) -> None:
+def test_made_up_stream_has_the_expected_result(
+    stream: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if gap := KNOWN_GAPS.get(stream["name"]):
+        request.applymarker(pytest.mark.xfail(reason=gap))
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
     done = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])

@@ -34,20 +34,20 @@ def job(name: str, script: str, **container: Any) -> dict[str, Any]:
     return {"metadata": meta, "spec": {"backoffLimit": 0, "template": {"spec": spec}}}
 
 
-async def ended(dev: DevCluster) -> dict[str, Any]:
+async def container_end(dev: DevCluster) -> dict[str, Any]:
     """The state of the only Pod's container, once it has ended."""
     async with asyncio.timeout(60):
         while True:
-            moved = dev.store.next_change()
+            changed = dev.store.next_change()
             for pod in dev.store.list(PODS):
                 for status in pod["status"].get("containerStatuses") or []:
                     if "terminated" in status["state"]:
                         found: dict[str, Any] = status["state"]["terminated"]
                         return found
-            await moved.wait()
+            await changed.wait()
 
 
-async def shown(dev: DevCluster, *arguments: str) -> str:
+async def kubectl_output(dev: DevCluster, *arguments: str) -> str:
     return await kubectl(str(dev.kubeconfig), *arguments)
 
 
@@ -87,13 +87,13 @@ async def test_cluster_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_pod_environment_contains_nothing_of_this_process(dev: DevCluster) -> None:
     env = [
         {"name": "A", "value": "1"},
-        {"name": "B", "value": "$(A)$$(A)$(NOBODY)"},
+        {"name": "B", "value": "$(A)$$(A)$(UNSET)"},
         {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
     ]
     message = "/dev/termination-log"
     wanted = [{"name": "MESSAGE", "value": message}, *env]
     dev.store.create(JOBS, job("env", 'echo "$A|$B|$NAME|$(env | grep -c PYTEST)" > "$MESSAGE"', env=wanted))
-    assert (await ended(dev))["message"] == "1|1$(A)$(NOBODY)|paperclip|0\n"
+    assert (await container_end(dev))["message"] == "1|1$(A)$(UNSET)|paperclip|0\n"
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ async def test_container_end_is_reported_like_a_kubelet(
     dev: DevCluster, script: str, code: int, reason: str
 ) -> None:
     dev.store.create(JOBS, job("ends", script))
-    how = await ended(dev)
+    how = await container_end(dev)
     assert (how["exitCode"], how["reason"]) == (code, reason)
 
 
 async def test_termination_message_falls_back_to_the_log(dev: DevCluster) -> None:
     policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     dev.store.create(JOBS, job("fallback", "echo last words; exit 1", **policy))
-    assert (await ended(dev))["message"] == "last words"
+    assert (await container_end(dev))["message"] == "last words"
 
 
 async def test_job_past_its_deadline_fails_and_its_pod_is_deleted(dev: DevCluster) -> None:
@@ -120,11 +120,11 @@ async def test_job_past_its_deadline_fails_and_its_pod_is_deleted(dev: DevCluste
     dev.store.create(JOBS, late)
     async with asyncio.timeout(60):
         while True:
-            moved = dev.store.next_change()
+            changed = dev.store.next_change()
             conditions = dev.store.get(JOBS, "paperclip", "late").get("status", {}).get("conditions") or []
             if conditions and not list(dev.store.list(PODS)):
                 break
-            await moved.wait()
+            await changed.wait()
     assert conditions[0]["reason"] == "DeadlineExceeded"
 
 
@@ -139,7 +139,7 @@ async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> 
         found["spec"]["suspend"] = False
 
     dev.store.update(JOBS, "paperclip", "held", resume)
-    assert (await ended(dev))["exitCode"] == 0
+    assert (await container_end(dev))["exitCode"] == 0
 
 
 async def test_missing_image_is_reported_and_retried(dev: DevCluster) -> None:
@@ -154,17 +154,17 @@ async def test_missing_image_is_reported_and_retried(dev: DevCluster) -> None:
 async def test_kubectl_lists_and_deletes_objects_and_reads_logs(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("seen", "echo hello from the pod; sleep 30"))
     async with asyncio.timeout(60):
-        while "Running" not in await shown(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as people look
+        while "Running" not in await kubectl_output(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as an operator does
             await asyncio.sleep(0.05)
-    table = await shown(dev, "get", "jobs,pods")
+    table = await kubectl_output(dev, "get", "jobs,pods")
     assert "job.batch/seen" in table
     assert "COMPLETIONS" in table
     assert "READY" in table
-    assert "Created pod: seen-" in await shown(dev, "describe", "job", "seen")
-    assert "hello from the pod" in await shown(dev, "logs", "job/seen")
-    (pod,) = json.loads(await shown(dev, "get", "pods", "-o", "json"))["items"]
+    assert "Created pod: seen-" in await kubectl_output(dev, "describe", "job", "seen")
+    assert "hello from the pod" in await kubectl_output(dev, "logs", "job/seen")
+    (pod,) = json.loads(await kubectl_output(dev, "get", "pods", "-o", "json"))["items"]
     assert pod["metadata"]["labels"]["job-name"] == "seen"
-    await shown(dev, "delete", "job", "seen")
+    await kubectl_output(dev, "delete", "job", "seen")
     assert list(dev.store.list(JOBS)) == []
 
 
@@ -173,7 +173,7 @@ async def test_kubectl_follows_a_log_to_its_end(dev: DevCluster) -> None:
     async with asyncio.timeout(60):
         while not any(pod["status"].get("phase") == "Running" for pod in dev.store.list(PODS)):
             await dev.store.next_change().wait()
-    assert await shown(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
+    assert await kubectl_output(dev, "logs", "-f", "job/counts") == "1\n2\n3\n"
 
 
 def test_variable_references_are_expanded_like_kubernetes() -> None:
@@ -228,5 +228,5 @@ async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevClu
 async def test_lists_are_sorted_by_name(dev: DevCluster) -> None:
     for name in ("c", "a", "b"):
         dev.store.create(JOBS, job(name, "exec sleep 300"))
-    listed = (await shown(dev, "get", "jobs", "-n", "paperclip", "-o", "name")).split()
+    listed = (await kubectl_output(dev, "get", "jobs", "-n", "paperclip", "-o", "name")).split()
     assert listed == ["job.batch/a", "job.batch/b", "job.batch/c"]

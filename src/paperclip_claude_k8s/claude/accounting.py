@@ -54,7 +54,7 @@ class RunUsage:
     warning: str = ""
 
     def with_earlier(self, other: "RunUsage | None") -> "RunUsage":
-        """The sum of both; the cost is unknown if either cost is unknown."""
+        """The sum of both; the cost is unknown if either is. An `other` without tokens is ignored."""
         if other is None or other.usage is None:
             return self
         known = self.cost_usd is not None and other.cost_usd is not None

@@ -30,7 +30,7 @@ __all__ = [
     "classify",
     "find_login_url",
     "refused_session",
-    "says_unknown_session",
+    "reports_unusable_session",
 ]
 
 
@@ -106,7 +106,7 @@ def classify(transcript: Transcript, now: datetime) -> Classified:
     return Classified(complaint, text, retry_at, login_url)
 
 
-def says_unknown_session(result: Mapping[str, Any]) -> bool:
+def reports_unusable_session(result: Mapping[str, Any]) -> bool:
     """Whether a failed result reports that its session cannot be used."""
     return complaint_in(terminal_text(result), SESSION_TEXTS) is not None
 
@@ -168,7 +168,7 @@ def _by_text(text: str, transcript: Transcript) -> Complaint | None:
 
 
 def _is_quota(transcript: Transcript, text: str) -> bool:
-    """A usage limit that resets. A rejection without a reset time is only a throttled token."""
+    """Whether a usage limit was reached that resets later. A rejection without a reset time is throttling."""
     if complaint_in(text, RESULT_TEXTS) is Complaint.QUOTA:
         return True
     limit = transcript.rate_limit or {}

@@ -45,8 +45,8 @@ def partial_run_message(
 ) -> str:
     """The message for a run without a result and without content.
 
-    `plain_line`: the line to quote, or empty; `started`: something was printed; `init`: an `init` event was
-    read.
+    `plain_line`: the line to quote, or empty; `started`: the CLI printed something; `init`: it printed an
+    `init` event.
     """
     if exit_code == 0:
         return "Failed to parse Claude JSON output"

@@ -3,8 +3,8 @@
 - Prompt: a resumed session can print the result of a task of the previous run before the turn of its own
   prompt.
 - Background tasks are tracked by events. `background_tasks_changed` (since 2.1.203) lists the whole set each
-  time and replaces what was known. Older versions print only start and end of each task, also for sub-agents
-  in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
+  time and replaces what was known. Older versions print only start and end of each task, including
+  sub-agents in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
 - A sub-agent without task events is known only by its output. It is open until the result of the tool call
   that started it.
 - `ScheduleWakeup` keeps `--print` alive until the turn of the wake-up; `CronCreate` does not. No field tells

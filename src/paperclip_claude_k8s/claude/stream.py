@@ -30,7 +30,7 @@ SKIPPED_PREFIXES = (
     b'{"type":"system","subtype":"thinking_tokens",',
     b'{"type":"tool_progress",',
 )
-"""First bytes of events that do not matter for the outcome of the run."""
+"""First bytes of events that do not matter for the outcome, except the end of a sub-agent (`user`)."""
 _INIT = b'{"type":"system","subtype":"init"'
 _ASSISTANT = b'{"type":"assistant",'
 _MAIN_AGENT = b'"parent_tool_use_id":null'
@@ -204,7 +204,7 @@ def _is_plain_message(line: bytes) -> bool:
 
 
 def _init(reader: StreamReader, event: Event, _: bytes) -> None:
-    """A run has several if background tasks end; all name the same session."""
+    """If background tasks end, a run has several `init` events; all name the same session."""
     reader.continue_after_result()
     reader.usage.init(event)
     reader.announced_model, reader.api_key_source = get_text(event, "model"), get_text(event, "apiKeySource")

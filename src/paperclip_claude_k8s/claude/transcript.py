@@ -41,7 +41,7 @@ class Transcript:
     empty_reply: bool = False
     """The model answered without any content."""
     stop_reason: str | None = None
-    """Of the main agent's last event; null in nearly all events, also of healthy runs."""
+    """Of the main agent's last event; null in nearly all events, even in healthy runs."""
     assistant_errors: tuple[str, ...] = ()
     """`error` of `assistant` events, in order: the CLI's own class of what went wrong."""
     warnings: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
 // Turns a line of the agent's stdout into transcript entries, for the host's page. The Python package `claude.ui`
-// is the same parser, and tests keep both equal. A plain script: no imports, no globals.
+// is the same parser, and tests keep both equal. A plain script without imports or globals.
 
 // ---- fields of any type ----------------------------------------------------------------------------
 
-const LARGEST = 1e15;
+const MAX_NUMBER = 1e15;
 const LAST_SECOND = 253402300799;
 const SHORT = 200;
 const LONG = 500;
@@ -31,7 +31,7 @@ const recordsOf = (given, key) => itemsOf(given, key).filter(isRecord);
 
 function numberOf(given, key) {
   const value = own(given, key);
-  return typeof value === "number" && value >= 0 && value <= LARGEST ? value : null;
+  return typeof value === "number" && value >= 0 && value <= MAX_NUMBER ? value : null;
 }
 
 const amountOf = (given, key) => numberOf(given, key) || 0;
@@ -126,7 +126,7 @@ function assistantEntries(event) {
   const error = textOf(event, "error") ? ` (${short(textOf(event, "error"))})` : "";
   let kind = "assistant";
   if (synthetic) kind = textOf(event, "error") ? "stderr" : "system";
-  let entries = blocksOf(message).flatMap((block) => saidBlock(block, kind));
+  let entries = blocksOf(message).flatMap((block) => assistantBlock(block, kind));
   if (synthetic) {
     entries = entries.map((entry) => ({ ...entry, text: `Claude Code: ${entry.text}${error}` }));
   } else if (textOf(event, "error")) {
@@ -139,7 +139,7 @@ function assistantEntries(event) {
 
 function userEntries(event) {
   const fromCli = own(event, "isSynthetic") === true || own(event, "isMeta") === true;
-  let entries = blocksOf(recordOf(event, "message")).flatMap(toldBlock);
+  let entries = blocksOf(recordOf(event, "message")).flatMap(userBlock);
   if (fromCli) {
     entries = entries.map((entry) =>
       entry.kind === "user" ? system(`Claude Code tells the agent: ${entry.text}`) : entry,
@@ -154,7 +154,7 @@ function blocksOf(message) {
   return recordsOf(message, "content");
 }
 
-function saidBlock(block, kind) {
+function assistantBlock(block, kind) {
   const what = textOf(block, "type");
   if (what === "text" || kind !== "assistant") {
     const text = textOf(block, "text");
@@ -170,7 +170,7 @@ function saidBlock(block, kind) {
   return [{ kind: "assistant", text: partText(block) }];
 }
 
-function toldBlock(block) {
+function userBlock(block) {
   const what = textOf(block, "type");
   if (what.endsWith("tool_result")) return [resultOfTool(block)];
   const text = what === "text" ? textOf(block, "text") : partText(block);
@@ -189,8 +189,8 @@ function callEntry(block) {
     name: firstText(block, "name") || "tool",
     input: input === undefined || input === null ? {} : input,
   };
-  const identity = textOf(block, "id");
-  return identity ? { ...call, toolUseId: identity } : call;
+  const callId = textOf(block, "id");
+  return callId ? { ...call, toolUseId: callId } : call;
 }
 
 function resultOfTool(block) {
@@ -220,7 +220,7 @@ function partText(part) {
   const what = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), TASK_CHARS);
   const data = textOf(source, "data") || textOf(part, "data");
   const facts = [
-    what || "something without a name",
+    what || "unnamed content",
     data ? size(Math.floor((data.length * 3) / 4)) : "",
     short(firstText(part, "title", "tool_name", "name", "file_id")),
     short(firstText(part, "url") || firstText(source, "url")),
@@ -268,8 +268,8 @@ function apiRetry(event) {
   const status = numberOf(event, "error_status");
   const error = short(textOf(event, "error"));
   const facts = [status === null ? "no answer" : String(Math.trunc(status)), error === "unknown" ? "" : error];
-  const [turn, most, delay] = ["attempt", "max_retries", "retry_delay_ms"].map((key) => numberOf(event, key));
-  const tries = joined(" of ", [turn === null ? "" : whole(turn), most === null ? "" : whole(most)]);
+  const [attempt, limit, delay] = ["attempt", "max_retries", "retry_delay_ms"].map((key) => numberOf(event, key));
+  const tries = joined(" of ", [attempt === null ? "" : whole(attempt), limit === null ? "" : whole(limit)]);
   const when = delay === null ? "" : `in ${duration(delay)}`;
   return `API error (${joined(", ", facts)}): ${joined(" ", ["retry", tries, when])}`;
 }
@@ -336,7 +336,7 @@ function effort(event) {
   return ` (${joined(", ", facts)})`;
 }
 
-const hookName = (event) => short(firstText(event, "hook_name", "hook_event")) || "without a name";
+const hookName = (event) => short(firstText(event, "hook_name", "hook_event")) || "(unnamed)";
 const hookOutput = (event) => short(firstText(event, "output", "stdout", "stderr"), LONG);
 
 function hookResponse(event) {
@@ -440,7 +440,7 @@ const SYSTEM_LINES = {
 // ---- other types -----------------------------------------------------------------------------------
 
 const LIMITS = { allowed: "within bounds", allowed_warning: "nearly reached", rejected: "reached" };
-const MOST_TOKENS = 1e12;
+const MAX_TOKENS = 1e12;
 
 function resultEntries(event) {
   const subtype = textOf(event, "subtype");
@@ -462,7 +462,7 @@ function resultEntries(event) {
   return [system(short(`denied in this run: ${names}`, LONG)), result];
 }
 
-const countOf = (given, key) => Math.trunc(Math.min(amountOf(given, key), MOST_TOKENS));
+const countOf = (given, key) => Math.trunc(Math.min(amountOf(given, key), MAX_TOKENS));
 
 function usageOf(event) {
   let rows = Object.values(recordOf(event, "modelUsage")).filter(isRecord);
@@ -506,8 +506,8 @@ function authEntries(event) {
   const error = firstText(event, "error");
   if (error) return [stderr(`signing in failed: ${error}`)];
   const detail = joined(" ", itemsOf(event, "output").filter((line) => typeof line === "string"));
-  const busy = own(event, "isAuthenticating") === true ? "signing in" : "signed in";
-  return [system(labelled(busy, short(detail, LONG)))];
+  const state = own(event, "isAuthenticating") === true ? "signing in" : "signed in";
+  return [system(labelled(state, short(detail, LONG)))];
 }
 
 function rateLimit(event) {
@@ -551,15 +551,15 @@ const LABEL = 40;
 
 const silent = () => [];
 
-const line = (tell) => (event) => {
-  const text = tell(event);
+const line = (describe) => (event) => {
+  const text = describe(event);
   return text ? [system(text)] : [];
 };
 
 const SYSTEM = new Map([
   ["init", initEntries],
   ["api_error", apiErrorEntries],
-  ...Object.entries(SYSTEM_LINES).map(([subtype, tell]) => [subtype, line(tell)]),
+  ...Object.entries(SYSTEM_LINES).map(([subtype, describe]) => [subtype, line(describe)]),
   ...["thinking_tokens", "thinking", "file_snapshot"].map((subtype) => [subtype, silent]),
 ]);
 
@@ -602,14 +602,14 @@ function unknownEntries(event) {
 
 function eventEntries(event) {
   const type = textOf(event, "type");
-  const tell = type === "system" ? SYSTEM.get(textOf(event, "subtype")) : TYPES.get(type);
-  return (tell || unknownEntries)(event);
+  const toEntries = type === "system" ? SYSTEM.get(textOf(event, "subtype")) : TYPES.get(type);
+  return (toEntries || unknownEntries)(event);
 }
 
 // ---- classification of lines ------------------------------------------------------------------------
 
 const STATUS = "[paperclip] ";
-const DEEPEST = 200;
+const MAX_DEPTH = 200;
 const HEAD = /^\{"type":"([A-Za-z_]{1,40})"/;
 const SESSION = /"session_id":"[0-9a-f-]{36}"/;
 const UUID = /"uuid":"[0-9a-f-]{36}"/;
@@ -625,7 +625,7 @@ function readJson(text) {
 
 function tooDeep(value) {
   let level = [value];
-  for (let depth = 0; depth < DEEPEST; depth += 1) {
+  for (let depth = 0; depth < MAX_DEPTH; depth += 1) {
     const next = [];
     for (const outer of level) {
       if (typeof outer === "object" && outer !== null) for (const inner of Object.values(outer)) next.push(inner);

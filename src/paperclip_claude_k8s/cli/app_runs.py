@@ -9,7 +9,7 @@ runs = typer.Typer()
 """Added to the app without a name: its commands are top-level commands."""
 
 Dev = Annotated[
-    bool, typer.Option("--devcluster", help="Use the development cluster that is up, else an embedded one.")
+    bool, typer.Option("--devcluster", help="Use the running development cluster, else an embedded one.")
 ]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
@@ -31,7 +31,8 @@ Interval = Annotated[float, typer.Option("--poll-interval", help="Seconds betwee
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", help="Seconds to wait; the Job outlasts that. Default: 600; none with --poll-schedule."
+        "--timeout",
+        help="Seconds to wait; the Job continues after it. Default: 600; none with --poll-schedule.",
     ),
 ]
 PollSchedule = Annotated[
@@ -163,7 +164,7 @@ def spawn(
     session: Session = None,
     config: Config = None,
 ) -> None:
-    """Print the command an agent host should run in the background.
+    """Print the command that an agent host should run in the background.
 
     Repeating it never starts a second run.
     """

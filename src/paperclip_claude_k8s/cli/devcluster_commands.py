@@ -52,7 +52,7 @@ def up(claude: Path | None) -> int:
 
 
 def down() -> int:
-    """Stop the cluster and all its Pods. Exit code 0 also if it is not running; 1 if it does not stop."""
+    """Stop the cluster and all its Pods. Exit code 0 even if it was not running; 1 if it does not stop."""
     folder = devcluster_folder(os.environ)
     if is_locked(folder / "lock"):
         with suppress(OSError, ValueError):

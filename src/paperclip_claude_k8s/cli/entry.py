@@ -1,6 +1,7 @@
 """From a command line to an exit code.
 
-Every command ends stdout with one JSON object (`logs` and `rbac` print text), whatever happens. `run_cli`
+Every command ends stdout with one JSON object (`logs`, `rbac`, `run --submit-only` and help
+print text), whatever happens. `run_cli`
 runs the command and turns each exception that escapes from it into such an object:
 
 - misuse, which typer raises: error `usage`;

@@ -79,8 +79,8 @@ def _show_table(rows: list[dict[str, Any]]) -> None:
 def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool) -> int:
     """Cancel the run and print its answer. Exit code 0 once it is cancelled.
 
-    The request is written to the state folder, where the process that works on the run finds it. If there is
-    none, `run` below takes the run's lock, and acts on the request itself.
+    The request is written to the state folder, where the process that works on the run finds it. If no
+    process does, `run` below takes the run's lock and acts on the request itself.
     """
     progress = CallProgress()
 

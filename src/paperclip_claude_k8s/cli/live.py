@@ -1,7 +1,7 @@
 """What an operator sees on stderr during a run.
 
 On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
-activity. Elsewhere: the transcript alone, one line each, and a progress line for each reported poll.
+activity. Elsewhere: the transcript, and a progress line for each reported poll.
 """
 
 import time
@@ -56,7 +56,7 @@ class LiveView:
         """Show one status line of the adapter."""
         self.show_line("stdout", text.removesuffix("\n"))
 
-    def agent(self, stream: str, block: bytes, new: bytes) -> None:
+    def agent_output(self, stream: str, block: bytes, new: bytes) -> None:
         """Count the agent's lines in `block`, and show those in `new`.
 
         `new` is the part of `block` that was not shown in an earlier call for the same run.

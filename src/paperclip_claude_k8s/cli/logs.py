@@ -123,7 +123,7 @@ async def _while_writable(work: Coroutine[Any, Any, None], journal: StdoutJourna
 
 
 async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
-    """Read the agent's log into the journal, to its end or, without `follow`, as far as it is there."""
+    """Read the agent's log into the journal, to its end or, without `follow`, as far as it is written."""
     async with ports.informer(job.ref.namespace).job_watch(job) as job_watch:
         agent_log = AgentLog(ports, Narrator(_silent_context()), job_watch, None)
         pod = await _wait_for_start(job_watch, follow=follow)

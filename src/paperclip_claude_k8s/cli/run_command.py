@@ -227,12 +227,12 @@ def check_options(options: RunOptions) -> None:
 
 
 def is_embedded(options: RunOptions) -> bool:
-    """Whether the run needs a development cluster inside of this process."""
+    """Whether the run needs a development cluster embedded in this process."""
     return options.devcluster and running_devcluster(os.environ) is None
 
 
 def new_record(options: RunOptions, config: dict[str, Any]) -> Record:
-    """The record of a run of which nothing was submitted yet."""
+    """The record of a run that has not been submitted yet."""
     session = {"sessionId": options.session, "sessionParams": {"sessionId": options.session}}
     request = {
         "agent": {"id": options.agent, "name": options.agent, "companyId": "local"},

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.devcluster.validation import admitted
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
-"""Minor version of the last server that replaces Pods that are being deleted."""
+"""Minor version of the last server that replaces a Pod before its deletion is complete."""
 USER = "system:serviceaccount:paperclip:paperclip"
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -51,7 +51,7 @@ class Api:
         if isinstance(target, str):
             return self._answer_non_resource(path, request)
         verb = verb_of(request.method, target, watch=False)
-        self.admit(target, verb)
+        self.check_access(target, verb)
         handlers: dict[str, Callable[[Target, Request], Object]] = {
             "get": self._get,
             "list": self._list,
@@ -65,7 +65,7 @@ class Api:
             raise problems.Problem(405, "MethodNotAllowed", f"{request.method} is not supported on this path")
         return handlers[verb](target, request), 201 if verb == "create" else 200
 
-    def admit(self, target: Target, verb: str) -> None:
+    def check_access(self, target: Target, verb: str) -> None:
         """Raise a `Problem` if RBAC or an injected fault refuses the request."""
         if (verb, target.resource) in self.faults.denied:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)

@@ -33,7 +33,7 @@ class Container:
         self._pending_signal: Callable[[], None] | None = None
 
     async def run(self, command: Command) -> int:
-        """Run the command until the process and its output have ended, then kill the rest of its session.
+        """Run the command to its end, kill the rest of its process group, and read the remaining output.
 
         Returns the exit code, which is 128 + n after signal n.
         """
@@ -77,7 +77,7 @@ class Container:
         self.log.end()
 
     def terminate(self) -> None:
-        """Send SIGTERM to the first process only, as a runtime does; if need be, once it has been started."""
+        """Send SIGTERM to the first process only, as a runtime does; if need be, as soon as it has started."""
         if self._process is None:
             self._pending_signal = self.terminate
         elif self._process.returncode is None:
@@ -85,7 +85,7 @@ class Container:
                 self._process.terminate()
 
     def kill(self) -> None:
-        """Send SIGKILL to all processes of this container; if need be, once it has been started."""
+        """Send SIGKILL to the process group; if need be, as soon as the first process has started."""
         if self._process is None:
             self._pending_signal = self.kill
         else:

@@ -1,4 +1,4 @@
-"""Fault injection: what a broken cluster does, on the request of a test."""
+"""Fault injection: a test makes the cluster behave like a broken or an old one."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """What a Pod's containers see: volumes as local folders, rewritten paths, environment variables.
 
-Mount paths do not exist on this machine. Each Pod has a root folder with its mounts below it, and a mount
-path at the start of an env value, an argument or the working directory is rewritten to the local folder. For
-example, with a claim mounted at `/data`, the argument `/data/run.log` becomes
+Mount paths do not exist on this machine. Each volume is a local folder, and a mount path at the start of an
+env value, an argument or the working directory is rewritten to that folder. For example, with a claim mounted
+at `/data`, the argument `/data/run.log` becomes
 `/tmp/dev/claims/paperclip/c/run.log`.
 """
 

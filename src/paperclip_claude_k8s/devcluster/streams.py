@@ -18,7 +18,7 @@ from paperclip_claude_k8s.devcluster.target import Target
 BOOKMARK_EVERY = 10.0
 """Seconds between bookmarks; a real API server sends about one a minute."""
 MIN_WAIT = 0.001
-"""Shortest wait in seconds; a shorter rest of the watch is skipped, because clocks have a resolution."""
+"""Shortest wait in seconds; a shorter remainder of the watch is skipped, because clocks have a resolution."""
 TRUE = frozenset({"true", "1"})
 
 Query = dict[str, str]
@@ -26,7 +26,7 @@ Query = dict[str, str]
 
 def open_log(api: Api, target: Target, query: Query) -> AsyncGenerator[bytes, None]:
     """A container's log. Raises a `Problem` before the first byte if it cannot be served."""
-    api.admit(target, "get")
+    api.check_access(target, "get")
     return _log_bytes(api, _log_of(api, target, query), _log_options(api, query))
 
 
@@ -82,7 +82,7 @@ def open_watch(
     api: Api, target: Target, query: Query, *, as_table: bool = False
 ) -> AsyncGenerator[bytes, None]:
     """Changes after a version, with bookmarks between them, for `timeoutSeconds`."""
-    api.admit(target, verb_of("GET", target, watch=True))
+    api.check_access(target, verb_of("GET", target, watch=True))
     if target.name:
         query = {**query, "fieldSelector": f"metadata.name={target.name}"}
     return _Watch(api, target, query, as_table=as_table).events()
@@ -129,7 +129,7 @@ class _Watch:
             self._api.faults.watch_closers.discard(self._closing.set)
 
     def _existing_objects(self) -> Iterator[bytes]:
-        """A watch without a version starts with all existing objects."""
+        """Remember the existing objects; a watch without a version also reports them."""
         for obj in self._api.store.list(self._target.kind, self._target.namespace):
             if self._matches(obj):
                 self._shown[obj["metadata"]["uid"]] = obj
@@ -148,8 +148,8 @@ class _Watch:
         before = self._shown.pop(uid, None)
         if not self._matches(change.object):
             if before is not None:
-                meta = change.object["metadata"]["resourceVersion"]
-                yield self._event("DELETED", _at_version(before, meta))
+                version = change.object["metadata"]["resourceVersion"]
+                yield self._event("DELETED", _at_version(before, version))
             return
         if change.type != "DELETED":
             self._shown[uid] = change.object

@@ -35,9 +35,9 @@ Reach = Literal["once", "folder", "everything"]
 
 @dataclass(slots=True)
 class FailingDisk(Disk):
-    """Counts its operations from 0. Fails at number `fails_at`, and at later ones according to `reach`.
+    """Counts its operations from 0. The operation with the number `fails_at` fails; `reach` adds later ones.
 
-    `reach`: "once" at no later one; "folder" at all in the same one of `folders`; "everything" at all.
+    "once": none. "folder": all in the same one of `folders`. "everything": all.
     """
 
     fails_at: int | None = None

@@ -1,7 +1,7 @@
-"""Turns a line of the agent's stdout into transcript entries for a page, in Python and in JavaScript.
+"""Turns a line of the agent's stdout into transcript entries for the host's web page.
 
 The host's page evaluates `ui-parser.cjs`; this package is the same parser in Python.
-`tests/claude/test_ui_parity.py` keeps both equal, so the modules follow the sections and names of the
+`tests/claude/test_ui_parity.py` keeps both equal, and the modules have the sections and names of the
 script.
 """
 

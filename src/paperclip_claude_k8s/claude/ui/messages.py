@@ -28,7 +28,7 @@ _TASK_CHARS = 60
 def assistant_entries(event: Json) -> list[Entry]:
     message = record_of(event, "message")
     synthetic = text_of(message, "model") == SYNTHETIC
-    kind = _own_kind(event) if synthetic else "assistant"
+    kind = _synthetic_kind(event) if synthetic else "assistant"
     entries = [entry for block in _blocks(message) for entry in _assistant_block(block, kind)]
     if synthetic:
         entries = [{**entry, "text": f"Claude Code: {entry['text']}{_error(event)}"} for entry in entries]
@@ -46,11 +46,11 @@ def user_entries(event: Json) -> list[Entry]:
     from_cli = event.get("isSynthetic") is True or event.get("isMeta") is True
     entries = [entry for block in _blocks(record_of(event, "message")) for entry in _user_block(block)]
     if from_cli:
-        entries = [_not_a_person(entry) for entry in entries]
+        entries = [_cli_message(entry) for entry in entries]
     return _marked(event, entries)
 
 
-def _own_kind(event: Json) -> str:
+def _synthetic_kind(event: Json) -> str:
     return "stderr" if text_of(event, "error") else "system"
 
 
@@ -59,7 +59,7 @@ def _error(event: Json) -> str:
     return f" ({error})" if error else ""
 
 
-def _not_a_person(entry: Entry) -> Entry:
+def _cli_message(entry: Entry) -> Entry:
     if entry["kind"] != "user":
         return entry
     return {"kind": "system", "text": f"Claude Code tells the agent: {entry['text']}"}
@@ -114,8 +114,8 @@ def _call(block: Json) -> Entry:
     name = first_text(block, "name") or "tool"
     given = block.get("input")
     call: Entry = {"kind": "tool_call", "name": name, "input": {} if given is None else given}
-    identity = text_of(block, "id")
-    return {**call, "toolUseId": identity} if identity else call
+    call_id = text_of(block, "id")
+    return {**call, "toolUseId": call_id} if call_id else call
 
 
 def _result(block: Json) -> Entry:
@@ -151,7 +151,7 @@ def _part(part: Any) -> str:  # noqa: ANN401  # any output of a tool
     what = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _TASK_CHARS)
     data = text_of(source, "data") or text_of(part, "data")
     facts = (
-        what or "something without a name",
+        what or "unnamed content",
         size(units(data) * 3 // 4) if data else "",
         short(first_text(part, "title", "tool_name", "name", "file_id")),
         short(first_text(part, "url") or first_text(source, "url")),

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 
 _LIMITS = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
 _DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
-_MOST_TOKENS = 1e12
+_MAX_TOKENS = 1e12
 """Largest token count of one model; sums of larger numbers are not exact in JavaScript."""
 
 
@@ -60,7 +60,7 @@ def _usage(event: Json) -> tuple[int, int, int]:
 
 
 def _count(given: Json, key: str) -> int:
-    return int(min(amount_of(given, key), _MOST_TOKENS))
+    return int(min(amount_of(given, key), _MAX_TOKENS))
 
 
 def _error(error: Any) -> str:  # noqa: ANN401  # a string, or an object in some versions
@@ -94,8 +94,8 @@ def auth_entries(event: Json) -> list[Entry]:
     if error:
         return [{"kind": "stderr", "text": f"signing in failed: {error}"}]
     detail = joined(" ", (line for line in items_of(event, "output") if isinstance(line, str)))
-    busy = "signing in" if event.get("isAuthenticating") is True else "signed in"
-    return [{"kind": "system", "text": joined(": ", (busy, short(detail, LONG)))}]
+    state = "signing in" if event.get("isAuthenticating") is True else "signed in"
+    return [{"kind": "system", "text": joined(": ", (state, short(detail, LONG)))}]
 
 
 def rate_limit(event: Json) -> str:

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
 STATUS = "[paperclip] "
 """Prefix of the adapter's own lines."""
-DEEPEST = 200
+MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
 JavaScript's."""
 EXACT_DIGITS = 15
@@ -63,17 +63,17 @@ def read_line(line: str) -> Json | Piece | Plain:
 def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
     """Parse JSON as JavaScript does: without NaN, and with its range of numbers."""
     try:
-        value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_refuse)
+        value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
     return None if _too_deep(value) else value
 
 
-def _whole(digits: str) -> int | float | None:
-    return int(digits) if len(digits) <= EXACT_DIGITS else _real(digits)
+def _integer(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= EXACT_DIGITS else _float(digits)
 
 
-def _real(digits: str) -> float | None:
+def _float(digits: str) -> float | None:
     """The float, or None beyond the largest one: JSON has no infinity."""
     value = float(digits)
     return value if math.isfinite(value) else None
@@ -85,7 +85,7 @@ def _refuse(word: str) -> Never:
 
 def _too_deep(value: object) -> bool:
     level: list[object] = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return False

@@ -48,8 +48,8 @@ def _api_retry(event: Json) -> str:
     status = number_of(event, "error_status")
     error = short(text_of(event, "error"))
     facts = ("no answer" if status is None else str(int(status)), "" if error == "unknown" else error)
-    turn, most, delay = (number_of(event, key) for key in ("attempt", "max_retries", "retry_delay_ms"))
-    tries = joined(" of ", ("" if turn is None else whole(turn), "" if most is None else whole(most)))
+    attempt, limit, delay = (number_of(event, key) for key in ("attempt", "max_retries", "retry_delay_ms"))
+    tries = joined(" of ", ("" if attempt is None else whole(attempt), "" if limit is None else whole(limit)))
     when = "" if delay is None else f"in {duration(delay)}"
     return f"API error ({joined(', ', facts)}): {joined(' ', ('retry', tries, when))}"
 
@@ -138,7 +138,7 @@ def _local_command(event: Json) -> str:
     return detail.strip(BLANKS)
 
 
-def _labelled(label: str) -> Callable[[Json], str]:
+def _with_label(label: str) -> Callable[[Json], str]:
     """A function that returns the label and the event's own text."""
 
     def line(event: Json) -> str:
@@ -153,33 +153,33 @@ def _session_state(event: Json) -> str:
 
 LINES: Mapping[str, Callable[[Json], str]] = {
     **tasks.LINES,
-    "agents_killed": _labelled("the sub-agents were stopped"),
+    "agents_killed": _with_label("the sub-agents were stopped"),
     "api_retry": _api_retry,
     "away_summary": description_of,
-    "commands_changed": _labelled("the list of commands changed"),
+    "commands_changed": _with_label("the list of commands changed"),
     "compact_boundary": _compact_boundary,
     "elicitation_complete": _elicitation_complete,
     "files_persisted": _files_persisted,
     "informational": _informational,
     "local_command_output": _local_command,
     "memory_recall": _memory_recall,
-    "memory_saved": _labelled("memory saved"),
-    "mirror_error": _labelled("the transcript could not be mirrored"),
+    "memory_saved": _with_label("memory saved"),
+    "mirror_error": _with_label("the transcript could not be mirrored"),
     "model_consent_fallback": _model_change,
     "model_fallback": _model_change,
     "model_refusal_fallback": _model_change,
     "model_refusal_no_fallback": _model_refusal,
     "notification": description_of,
     "permission_denied": _permission_denied,
-    "permission_retry": _labelled("permission is requested again"),
+    "permission_retry": _with_label("permission is requested again"),
     "plugin_install": _plugin_install,
     "post_turn_summary": description_of,
-    "scheduled_task_fire": _labelled("a scheduled task begins"),
+    "scheduled_task_fire": _with_label("a scheduled task begins"),
     "session_state_changed": _session_state,
     "status": _status,
-    "stop_hook_summary": _labelled("stop hooks ran"),
+    "stop_hook_summary": _with_label("stop hooks ran"),
     "task_summary": description_of,
     "turn_duration": _turn_duration,
-    "worker_shutting_down": _labelled("Claude Code is shutting down"),
+    "worker_shutting_down": _with_label("Claude Code is shutting down"),
 }
 """Every known subtype that gives one line; `init` and `api_error` give entries of other kinds."""

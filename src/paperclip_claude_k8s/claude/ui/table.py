@@ -10,11 +10,11 @@ LABEL = 40
 """Characters of an unknown type that are shown."""
 
 
-def _line(tell: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
+def _line(describe: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
     """A function that returns a `system` entry with the text, or no entry if the text is empty."""
 
     def entries(event: Json) -> list[Entry]:
-        text = tell(event)
+        text = describe(event)
         return [{"kind": "system", "text": text}] if text else []
 
     return entries
@@ -43,7 +43,7 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("control_request", None): _line(others.control_request),
     ("system", "init"): system.init_entries,
     ("system", "api_error"): system.api_error_entries,
-    **{("system", subtype): _line(tell) for subtype, tell in system.LINES.items()},
+    **{("system", subtype): _line(describe) for subtype, describe in system.LINES.items()},
     **{("system", subtype): _silent for subtype in ("thinking_tokens", "thinking", "file_snapshot")},
     **{
         (kind, None): _silent
@@ -68,8 +68,8 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
 def event_entries(event: Json) -> list[Entry]:
     """Entries without `ts`. An unknown event gives one short line."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
-    tell = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
-    return tell(event)
+    to_entries = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
+    return to_entries(event)
 
 
 def _unknown(event: Json) -> list[Entry]:

@@ -80,7 +80,7 @@ def _hook_response(event: Json) -> str:
 
 
 def _hook(event: Json) -> str:
-    return short(first_text(event, "hook_name", "hook_event")) or "without a name"
+    return short(first_text(event, "hook_name", "hook_event")) or "(unnamed)"
 
 
 def _hook_output(event: Json) -> str:

@@ -12,7 +12,7 @@ Entry: TypeAlias = dict[str, Any]
 
 BLANKS = " \t\r\n"
 """Blank characters: only these count as blank in both languages."""
-LARGEST = 1e15
+MAX_NUMBER = 1e15
 """Larger numbers are not counts, and the two languages format them differently."""
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
@@ -48,11 +48,11 @@ def records_of(given: Json, key: str) -> list[Json]:
 
 
 def number_of(given: Json, key: str) -> float | None:
-    """A number from 0 to `LARGEST`; anything else is unknown."""
+    """A number from 0 to `MAX_NUMBER`; anything else is unknown."""
     value = given.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value <= LARGEST else None
+    return float(value) if 0 <= value <= MAX_NUMBER else None
 
 
 def amount_of(given: Json, key: str) -> float:

@@ -1,8 +1,8 @@
 """Runs that outlive the command that started them.
 
 Each run has a folder in the state folder: `record.json` (what to run, on which cluster, how far it has come,
-its answer), the agent's stdout and stderr, a log, a lock, and a marker file once somebody asked to cancel it.
-Any later command can continue from there, also after SIGKILL at any moment, because each step is written down
+its answer), the agent's stdout and stderr, a log, a lock, and a marker file for a request to cancel it.
+Any later command can continue from there, even after SIGKILL at any moment, because each step is written down
 before the next one is taken:
 
     replies         the JSON answers, `Stop` (why a call ends early) and exit codes

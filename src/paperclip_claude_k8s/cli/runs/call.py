@@ -18,12 +18,12 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, connect
 
 Mode = Literal["wait", "once", "submit"]
-"""Wait for the run's end; check its status once; create its Job and leave."""
+"""wait: until the run ends. once: check its status and return. submit: create its Job and return."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of `run`; those of `query`, `spawn` and `cancel` are a part of them."""
+    """The options of `run`; `query`, `spawn` and `cancel` have some of them."""
 
     prompt: str | None = None
     run_id: str | None = None
@@ -63,7 +63,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What a call uses of the world around it. Tests replace parts of it."""
+    """What a call needs from its environment. Tests replace parts of it."""
 
     disk: Disk = REAL_DISK
     connect: Connect = connect

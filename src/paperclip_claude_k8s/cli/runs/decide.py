@@ -1,4 +1,4 @@
-"""What a call does next about a known run, judged from the record and from the run's Jobs in the cluster."""
+"""What a call does next about a known run, given its record and its Jobs in the cluster."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ _CREATE_UNTIL = timedelta(seconds=DETACHED_TTL)
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The run's Jobs at one moment: whether there is one, whether all have ended, whether an agent runs."""
+    """The run's Jobs at one moment: whether there are any, whether all have ended, whether an agent runs."""
 
     present: bool
     finished: bool = False

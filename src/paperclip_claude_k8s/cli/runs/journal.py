@@ -96,7 +96,7 @@ class FileJournal:
             return
         try:
             new = self._streams[stream].feed(block)
-            self._live.agent(stream, block, new)
+            self._live.agent_output(stream, block, new)
             if stream == "stderr":
                 self._append_to_log(new)
             self._write_position()

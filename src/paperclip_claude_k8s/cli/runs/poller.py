@@ -151,7 +151,7 @@ class Poller:
         if self._settings.progress and is_reported(max(self._polls, 1), last=last):
             elapsed = f"[{int(self._live.elapsed())}s]"
             total = f"/{self.schedule.count}" if self.schedule.count else ""
-            number = f"  look={self._polls}{total}" if self._polls and not final else ""
+            number = f"  poll={self._polls}{total}" if self._polls and not final else ""
             self._live.progress(
                 f"  {elapsed:<5} run={self._run_id}  status={status}  lines={self._live.lines}{number}"
             )

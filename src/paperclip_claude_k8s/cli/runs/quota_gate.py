@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 QUOTA_TIMEOUT = 10.0
 """Seconds for the whole exchange."""
 BODY_BYTES = 64 * 1024
-"""Longest reply that is read; a longer one counts as a refusal."""
+"""Longest reply that is read. A longer one is cut, which makes its JSON invalid unless only blanks follow."""
 KEYS = ("quotaGateUrl", "quota_gate_url")
 """Keys of the config that may hold the service's URL."""
 MEMBERSHIP, CREDIT, NO_CODE = 60001, 60002, -1
@@ -104,7 +104,7 @@ async def ask(
 
 
 async def _read_body(content: "aiohttp.StreamReader") -> bytes:
-    """The body, or its first BODY_BYTES + 1 bytes. A body that is cut is invalid JSON, and so a refusal."""
+    """The body, or its first BODY_BYTES + 1 bytes. Invalid JSON, as of a body that was cut, is a refusal."""
     body = b""
     while len(body) <= BODY_BYTES and (chunk := await content.read(BODY_BYTES + 1 - len(body))):
         body += chunk

@@ -12,9 +12,9 @@ VERSION = 1
 RENAMED = {"target": "place", "quota": "gate", "cleaned_up": "tidied"}
 """Field → its key in `record.json`, where they differ. The keys stay, so that older records can be read."""
 Phase = Literal["reserved", "submitting", "polling", "ended"]
-"""Nothing was submitted yet; a Job may exist; the Job exists; the run has an `outcome`."""
+"""reserved: nothing was submitted. submitting: a Job may exist. polling: it exists. ended: see `outcome`."""
 QuotaState = Literal["", "asking", "granted"]
-"""The quota service was not asked yet; was asked, and its answer is unknown; has admitted the run."""
+"""Empty: the quota gate was not asked. asking: its answer is unknown. granted: it approved the run."""
 
 
 @dataclass(frozen=True, slots=True)

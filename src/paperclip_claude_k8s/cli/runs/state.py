@@ -30,7 +30,7 @@ def state_folder(env: Mapping[str, str]) -> Path:
         return Path(named).expanduser().absolute()
     default = Path(env.get("HOME") or "/", ".local", "state", "claude-k8s").absolute()
     base = Path(env.get("XDG_STATE_HOME", "").strip())
-    if not base.is_absolute():  # the XDG specification says to ignore relative paths
+    if not base.is_absolute():  # the XDG specification requires that relative paths are ignored
         return default
     folder = base / "claude-k8s"
     return default if default.exists() and not folder.exists() else folder
@@ -69,12 +69,12 @@ class RunFiles:
 
     @property
     def cancel_request(self) -> Path:
-        """Exists once somebody has asked to cancel the run."""
+        """Exists once a command has asked to cancel the run."""
         return self.folder / "stop"
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Hold the run's lock for the duration of the block; False if another process holds it.
+        """Hold the run's lock for the duration of the block. Yields False if another process holds it.
 
         The kernel releases the lock when the process ends, however it ends. Raises `Stop`.
         """
@@ -202,7 +202,7 @@ def write_atomically(path: Path, content: bytes, disk: Disk) -> None:
 
 
 def _exists(path: Path) -> bool:
-    """True also if the path may not be accessed: reading it then raises with the reason."""
+    """True even if access is denied: reading the path then raises with the reason."""
     try:
         return path.exists()
     except OSError:

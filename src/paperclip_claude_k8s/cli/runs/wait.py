@@ -32,7 +32,7 @@ async def wait_for_answer(call: RunCall) -> Answer:
         outcome = _read_outcome(call) if _is_cut_short(error) else None
         if outcome is None:
             raise _with_output_error(call, error) from None
-        if isinstance(error, asyncio.CancelledError):  # a signal: who handles it reads the outcome, too
+        if isinstance(error, asyncio.CancelledError):  # a signal: its handler reads the outcome as well
             _finish_output(call, outcome)
             raise
         answer = outcome
@@ -112,7 +112,7 @@ async def _recorded_status(call: RunCall) -> str:
 
 
 def _report(call: RunCall, answer: Answer) -> Answer:
-    """Print the final status, and return the answer."""
+    """Print the status if the run has ended, and return the answer."""
     if answer["status"] != "polling":
         call.poller.report(str(answer["status"]).upper(), last=True, final=True)
     return answer

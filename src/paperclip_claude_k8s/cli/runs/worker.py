@@ -117,7 +117,7 @@ class Worker:
                 return await self._ask_quota_gate() or await Execution(run).wait()
 
     def _is_devcluster_gone(self) -> bool:
-        """Whether the run was on a development cluster embedded in a process that has ended."""
+        """Whether the run's embedded development cluster has ended; after SIGKILL this is not noticed."""
         path = self._run.record.kubeconfig
         return self._run.record.embedded and not (path and Path(path).exists())
 
@@ -159,7 +159,7 @@ class Worker:
     async def _ask_quota_gate(self) -> Answer | None:
         """None: the run may be submitted. Otherwise the answer of the run that was refused.
 
-        "asking" is written before the request is sent, so that the gate is asked at most once per run, also
+        "asking" is written before the request is sent, so that the gate is asked at most once per run, even
         if this process is killed in between.
         """
         run = self._run
