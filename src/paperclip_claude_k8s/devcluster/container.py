@@ -77,7 +77,7 @@ class Container:
         self.log.end()
 
     def terminate(self) -> None:
-        """Send SIGTERM to the first process only, as a runtime does; if need be, as soon as it has started."""
+        """Send SIGTERM to the first process only, as a runtime does; if need be, once it has started."""
         if self._process is None:
             self._pending_signal = self.terminate
         elif self._process.returncode is None:
