@@ -349,6 +349,12 @@ async def test_killed_embedded_cluster_loses_the_result(tmp_path: Path) -> None:
     assert "was embedded in the command" in answer["detail"]
 
 
+async def test_devcluster_up_refuses_a_missing_claude(tmp_path: Path) -> None:
+    code, answer, _ = await CommandLine(tmp_path).run("devcluster", "up", "--claude", "/nowhere/claude")
+    assert (code, answer["error"]) == (2, "usage")
+    assert answer["detail"] == "--claude /nowhere/claude does not exist"
+
+
 async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     assert (await cli.run("devcluster", "status"))[:2] == (1, {"status": "down"})

@@ -55,6 +55,11 @@ def test_slot_lease_of_a_detached_run_is_not_stale() -> None:
     assert find_stale([lease_snapshot(detached)], lambda _: Liveness.UNKNOWN, NOW) == []
 
 
+def test_slot_lease_of_a_run_with_a_colon_in_its_id_becomes_stale() -> None:
+    lease = lease_snapshot(slot_lease("ns", "agent", "run:1", THEM, NOW - OLD))
+    assert find_stale([lease], lambda _: Liveness.DEAD, NOW) == [lease]
+
+
 def test_leases_of_other_programs_are_not_stale() -> None:
     other = LeaseSnapshot("ns", "leader", "1", "somebody", renewed=NOW - OLD)
     assert find_stale([other], lambda _: Liveness.DEAD, NOW) == []

@@ -378,6 +378,29 @@ async def test_one_of_two_concurrent_adopters_wins(tmp_path: Path, leases_allowe
         assert jobs(fake) == []
 
 
+async def test_launch_that_meets_another_new_job_starts_over(tmp_path: Path) -> None:
+    """The second list shows a Job that another host created at the same moment, and that host is dead."""
+    async with FakeCluster.start(tmp_path, LONG) as fake:
+
+        def create_another_job(call: str, moment: Moment) -> bool:
+            is_first = call.startswith("create_job") and fake.calls.count("create", "jobs") == 1
+            if is_first and moment is Moment.AFTER:
+                (ours,) = jobs(fake)
+                labels = {**ours["metadata"]["labels"], "paperclip.io/run-id": "run-2"}
+                meta = {"name": "ac-other", "namespace": "paperclip", "labels": labels}
+                fake.store.create(JOBS, {"metadata": meta, "spec": ours["spec"]})
+            return False
+
+        host = Host(fake, "host-one", create_another_job)
+        result, host_log = await host.run()
+        assert_whole(result, host_log)
+        assert "Job ac-other was created concurrently; backing off" in host_log.status
+        assert fake.calls.count("create", "jobs") == 2
+        assert fake.calls.count("create", "secrets") == 1
+        assert jobs(fake) == []
+        await host.adapter.shutdown()
+
+
 async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path) -> None:
     stubborn = Life(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0, on_sigterm=None)
     lives = iter([stubborn, LONG])

@@ -14,8 +14,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
-from paperclip_claude_k8s.cli.options import DEV_NAMESPACE, check_claude, is_locked, running_devcluster
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.options import (
+    DEV_NAMESPACE,
+    OptionsInvalid,
+    check_claude,
+    is_locked,
+    running_devcluster,
+)
 from paperclip_claude_k8s.cli.runs.replies import Answer, failure
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 
@@ -26,9 +32,15 @@ LOCK_CHECK_INTERVAL = 0.05
 
 
 def up(claude: Path | None) -> int:
-    """Start the cluster unless it is running, and print where it is. Exit code 1 if it does not start."""
+    """Start the cluster unless it is running, and print where it is.
+
+    Exit code 1: it does not start. 2: there is no such file as `claude`.
+    """
     folder = devcluster_folder(os.environ)
-    check_claude(claude)
+    try:
+        check_claude(claude)
+    except OptionsInvalid as invalid:
+        return print_answer(failure("usage", str(invalid)), USAGE)
     if running_devcluster(os.environ) is None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

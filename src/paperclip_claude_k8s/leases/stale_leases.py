@@ -49,5 +49,5 @@ def find_stale(
 
 
 def _has_process(lease: LeaseSnapshot) -> bool:
-    """False for a holder such as `detached:RUN`, which is not a process: it lasts as long as its Job."""
-    return ":" not in lease.holder
+    """False for a holder such as `detached:RUN`, which early versions wrote: it lasts as long as its Job."""
+    return ":" not in holder_of(lease)[0].uuid
