@@ -1,7 +1,7 @@
-"""One run from the host's call to its result, as the steps it takes.
+"""The steps of one run, from the host's call to its result.
 
-A run whose session cannot be resumed takes the steps from the launch on a second time, with a fresh session.
-Both attempts hold the same slot, so no other run of the agent gets in between.
+A run whose session cannot be resumed repeats the steps from the launch on, with a fresh session. Both
+attempts hold the same slot, so no other run of the agent starts in between.
 """
 
 from collections.abc import Mapping
@@ -47,13 +47,14 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
                         launching = launch(planner, plan, slot_lock, ports, narrator)
                         launched = await cancel_on(ctx.signal, launching)
                         slot_lock.has_job(launched.job.ref.name)
-                        permit.release()  # the next launch may begin: this run only waits from here on
+                        permit.release()  # the next run may launch: this one only waits from now on
                         attempt = _Attempt(launched, slot_lock, earlier)
-                        result = await _see_through(ctx, attempt, ports, narrator)
+                        result = await _run_attempt(ctx, attempt, ports, narrator)
                         if isinstance(result, ExecutionResult):
                             return result
                         await narrator.status(
-                            f"Session {plan.resume} cannot be resumed; trying once more with a fresh session"
+                            f"Session {launched.plan.resume} cannot be resumed; "
+                            "trying once more with a fresh session"
                         )
                         plan, earlier = planner.plan(fresh=True), result
     except RunFailure as stop:
@@ -89,19 +90,20 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One Job of the run, the slot it works in, and what the attempt before it used."""
+    """One Job of the run, the slot that the run holds, and the usage of the attempt before, if any."""
 
     launched: LaunchedJob
     slot_lock: SlotLock
     earlier: RunUsage | None
 
 
-async def _see_through(
+async def _run_attempt(
     ctx: StoppableContext, attempt: _Attempt, ports: Ports, narrator: Narrator
 ) -> ExecutionResult | RunUsage:
-    """Observe the Job to its end and return the result, or what was used if a fresh session has to be tried.
+    """Observe the Job to its end, and clean up.
 
-    Only the first attempt resumes a session, so only that one returns a `RunUsage`.
+    Returns the result; or the usage of this attempt, if its session cannot be resumed and a second attempt
+    with a fresh one has to follow.
     """
     launched, slot_lock = attempt.launched, attempt.slot_lock
     plan, job, settings = launched.plan, launched.job, ports.settings
@@ -116,8 +118,8 @@ async def _see_through(
         result = None
         if not needs_fresh_session(failure, plan):
             result = result_of(failure, observation, plan, settings, narrator.host_failures, attempt.earlier)
-        # recorded before the clean-up deletes the Job: after that a crash could not be recovered from
-        recorded = observation.end_unknown or await ports.journal.ended(result)
+        # Record the result before the clean-up deletes the Job: a crash in between would lose it otherwise.
+        recorded = not observation.end_unknown and await ports.journal.ended(result)
         cleanup.end = RunEnd(observation, recorded=recorded)
     run_log = job.annotations.get(RUN_LOG_ANNOTATION)
     await remove_run_log(plan, run_log, settings, succeeded=failure is None)
@@ -125,7 +127,7 @@ async def _see_through(
 
 
 async def _early_result(failure: Failure, inputs: ResultInputs, narrator: Narrator | None) -> ExecutionResult:
-    """Report the failure of a run that observed no agent. Without a context there is no narrator."""
+    """Report a failure that is not based on an observation. `narrator` is None if the context is invalid."""
     if narrator is not None:
         await narrator.warn(failure.message)
     return early_failure(failure, inputs)

@@ -1,7 +1,7 @@
 """What a run uses of the world outside it: the cluster, locks, journal, clock and settings, as one record.
 
-The Protocols here are implemented in higher or neighbouring layers (`leases`, `volume`, `cli.runs`), so that
-`run` depends on none of them and tests can pass their own.
+The Protocols here are implemented elsewhere (`run.narrate`, `leases`, `volume`, `cli.runs`); tests pass their
+own.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class SlotLock:
         self.prepared()
 
     def prepared(self) -> None:
-        """The run has its Job, or failed: let the next run of this process try. May be called repeatedly."""
+        """The run has its Job, or failed: the next run of this process may try. Idempotent."""
         mutex, self.preparing = self.preparing, None
         if mutex is not None:
             mutex.release()
@@ -157,7 +157,7 @@ class NullJournal:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a run uses of the world outside it. All runs with the same kubeconfig share it."""
+    """One record for all runs with the same kubeconfig."""
 
     cluster: Cluster
     informer: Callable[[str], Informer]

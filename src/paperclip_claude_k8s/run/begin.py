@@ -46,7 +46,7 @@ def read_config(ctx: ExecutionContext) -> AdapterConfig:
 
 
 async def begin_run(ctx: StoppableContext, config: AdapterConfig, narrator: Narrator) -> None:
-    """Tell the host that it can cancel the run from now on, and warn about settings without effect.
+    """Tell the host that it can cancel the run from now on, and warn about unknown keys and invalid labels.
 
     Raises:
         RunFailure: `cancelled`, if the host has stopped the run already.

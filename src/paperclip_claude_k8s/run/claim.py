@@ -91,6 +91,8 @@ async def claim_slot(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator:
 
 @dataclass(slots=True)
 class _Guard:
+    """One claim, which may wait for other runs and for Pods that have not ended."""
+
     plan: RunPlan
     slot_lock: SlotLock
     ports: Ports
@@ -138,8 +140,8 @@ class _Guard:
     async def _judge(self) -> SlotVerdict:
         """Judge consistent lists of the agent's Jobs and Pods. A failed list is an error, never a free slot.
 
-        The Pods are listed after the Jobs: a Pod whose Job was created in between then counts as a stranger
-        that still runs, and the guard lists again.
+        The Pods are listed after the Jobs: a Pod whose Job was created in between counts as a Pod without a
+        Job, and the guard lists again.
         """
         plan, ports = self.plan, self.ports
         call = Retrier(ports.settings.timings, self.narrator)

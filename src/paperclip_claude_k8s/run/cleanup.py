@@ -22,7 +22,7 @@ from paperclip_claude_k8s.volume.staging import unstage_after
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """How a run ended whose Job was observed to its end. `recorded`: the journal has its result."""
+    """What was observed of the Job until the run ended. `recorded`: the journal has the result."""
 
     observation: Observation
     recorded: bool
@@ -49,9 +49,9 @@ class JobCleanup:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.ports.owned_jobs.discard(self.launched.job.ref.uid)
-        await self._clean_up(self._leaving(error))
+        await self._clean_up(self._leave_reason(error))
 
-    def _leaving(self, error: BaseException | None) -> LeaveReason:
+    def _leave_reason(self, error: BaseException | None) -> LeaveReason:
         match error:
             case None if (end := self.end) is not None:
                 if end.observation.end_unknown:
@@ -63,25 +63,25 @@ class JobCleanup:
                 return "shutdown"
         return "bug"
 
-    async def _clean_up(self, leaving: LeaveReason) -> None:
+    async def _clean_up(self, reason: LeaveReason) -> None:
         """Takes at most `Timings.cleanup` seconds. A failure is a warning and does not affect the result."""
         job, plan, ports = self.launched.job, self.launched.plan, self.ports
         retain = plan.config.retain_jobs and self.end is not None and self.end.observation.agent_ended
-        kept = reason_to_keep(leaving, retain=retain)
+        kept = reason_to_keep(reason, retain=retain)
         try:
             async with asyncio.timeout(ports.settings.timings.cleanup):
                 if kept is None:
                     call = Retrier(ports.settings.timings, self.narrator)
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
                     await self._delete_released_pod()
-                elif leaving == "done":
+                elif reason == "done":
                     await mark_taken(job, ports)
-                if kept is None or leaving == "done":
+                if kept is None or reason == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {ports.settings.timings.cleanup:g}s"
+            cause = str(error) or f"no answer within {ports.settings.timings.cleanup:g}s"
             await self.narrator.warn(
-                f"Warning: failed to clean up Job {job.ref.name}: {reason}; its TTL will remove it"
+                f"Warning: failed to clean up Job {job.ref.name}: {cause}; its TTL will remove it"
             )
             return
         if kept is not None:

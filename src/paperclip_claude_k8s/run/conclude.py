@@ -1,4 +1,4 @@
-"""From an observation to the result: passes what `verdict` needs of the plan, and decides nothing itself."""
+"""From an observation to the result: passes to `verdict` what it needs of the plan and the settings."""
 
 from dataclasses import replace
 

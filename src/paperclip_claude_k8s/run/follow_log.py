@@ -1,6 +1,6 @@
 """Follow the agent's log during a run, and learn from its streams.
 
-The streams tell what the API reports late or not at all. An opened stream means that the container has
+The streams show what the API reports late or not at all. An opened stream means that the container has
 started. A stream that ends by itself means that the container may have ended: if the agent then stays
 silent, Job and Pod are read once, because a watch that hangs would hide the end. The end of a stream alone
 proves nothing.
@@ -39,7 +39,7 @@ def follow_log(run: LiveRun, pod: PodSnapshot) -> None:
 
 
 async def remove_start_mark(run: LiveRun) -> None:
-    """Remove the Pod's start mark if nobody has read it, because the API reported the start earlier."""
+    """Remove a start mark that was not read, because the API reported the start earlier."""
     if run.start_marks is not None and run.log_pod_uid and not run.start_mark_seen:
         starts, volume = run.start_marks
         await starts.remove(volume, run.log_pod_uid)

@@ -18,6 +18,7 @@ from paperclip_claude_k8s.cluster.labels import (
     HOLDER_ANNOTATION,
     HOLDER_SEEN_ANNOTATION,
     TAKEN_ANNOTATION,
+    json_pointer,
 )
 from paperclip_claude_k8s.cluster.lease_objects import read_process
 from paperclip_claude_k8s.cluster.model import JobRef, JobSnapshot, JsonObject
@@ -66,7 +67,7 @@ async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None
         await asyncio.sleep(INTERVAL)
         timestamp: JsonObject = {
             "op": "add",
-            "path": f"/metadata/annotations/{HOLDER_SEEN_ANNOTATION.replace('/', '~1')}",
+            "path": json_pointer("metadata", "annotations", HOLDER_SEEN_ANNOTATION),
             "value": format_time(ports.settings.now()),
         }
         with suppress(ClusterError):
@@ -74,10 +75,13 @@ async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None
 
 
 def jobs_with_live_holder(jobs: Sequence[JobSnapshot], ports: Ports) -> set[str]:
-    """Uids of Jobs that a run of this process owns, or whose annotations name a holder that is alive."""
-    unclaimed = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
+    """Uids of Jobs that a run of this process owns, or whose annotations name a holder that is alive.
+
+    A Job whose result was taken needs no holder and is left out.
+    """
+    not_taken = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     return {
-        job.ref.uid for job in unclaimed if job.ref.uid in ports.owned_jobs or _holder_is_alive(job, ports)
+        job.ref.uid for job in not_taken if job.ref.uid in ports.owned_jobs or _holder_is_alive(job, ports)
     }
 
 

@@ -18,10 +18,10 @@ from paperclip_claude_k8s.host.context import ExecutionContext, StoppableContext
 from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.verdict.ending import is_cancelled
 
-AT_ONCE = 20
+MAX_REQUESTS = 20
 """Requests in flight at a time."""
-PATIENCE = 10.0
-"""Timeout of one request in seconds; the next round asks again."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds for one request; the next round repeats it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -72,8 +72,8 @@ class HostPoller:
                 self._task = None
 
     async def _poll_forever(self) -> None:
-        limit = asyncio.Semaphore(AT_ONCE)
-        async with open_session(self._proxy, total=PATIENCE) as session:
+        limit = asyncio.Semaphore(MAX_REQUESTS)
+        async with open_session(self._proxy, total=REQUEST_TIMEOUT) as session:
             while True:
                 await asyncio.sleep(self._interval)
                 async with asyncio.TaskGroup() as requests:

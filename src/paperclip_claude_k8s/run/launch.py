@@ -3,13 +3,16 @@
 No Pod of a Job starts its agent without the run Secret (see `start_gate`), so the Secret is created last:
 
     1. the guard finds the slot free                    (`claim`)
-    2. create the Job; its Pod cannot start yet
+    2. create the Job; its Pod cannot start the agent yet
     3. list the slot's Jobs again, now with ours in it
     4. another live Job is there: delete ours, wait for a random time, start over
-    5. else create the run Secret; the Pod starts
+    5. else create the run Secret; the agent starts
 
-Two hosts that pass step 1 at the same moment both see the other one's Job in step 3. Any failure or
-cancellation before step 5 has succeeded deletes the Job again.
+If two hosts pass step 1 at the same moment, at least the one whose Job was created last sees the other Job in
+step 3. Any failure or cancellation before step 5 has succeeded deletes the Job again.
+
+A run without a Secret (its prompt goes by an init container) has no such gate: its Pod starts with step 2. It
+is refused unless a Lease keeps other hosts out of the slot.
 """
 
 import asyncio
@@ -75,8 +78,8 @@ async def launch(
 ) -> LaunchedJob:
     """Claim the slot and create a Job until exactly one live Job of the slot is ours.
 
-    Nothing is awaited between the start or adoption of a Job and the return: a caller that cancels this
-    either gets the Job, or the Job is deleted.
+    A caller that cancels this either gets the Job, or the Job that was created is deleted. An adopted one
+    stays.
 
     Raises:
         RunFailure: what `claim_slot` raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
@@ -166,7 +169,7 @@ async def _without_secrets(
 
 
 async def _create(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> _Created:
-    """Create Job and Secret unless another live Job holds the slot; roll back on any failure.
+    """Create Job and Secret unless another live Job holds the slot; roll back if anything fails.
 
     Raises:
         RunFailure: the API server refused a call, or could not be reached.

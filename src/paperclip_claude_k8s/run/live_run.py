@@ -1,7 +1,8 @@
 """The state that the tasks of one observation share, and the two ways to end it.
 
-Everything runs in one TaskGroup. Watchers are tasks, timers and periodic tasks that serve to detect the
-ending; the first ending that one of them reports counts, and all of them are cancelled then.
+Everything runs in one TaskGroup. Watchers are the tasks, timers and periodic tasks that are needed only until
+the ending: those that detect it, and those that report to the host meanwhile. The first ending that is
+reported counts, and all watchers are cancelled then.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ class LiveRun:
     agent_log: AgentLog = field(init=False)
     gate: StartGate = field(init=False)
     gate_task: PeriodicTask = field(init=False)
-    """Keeps a second Pod from starting the agent. Not a watcher: it outlives the ending by a moment."""
+    """Keeps a second Pod from starting the agent. Not a watcher: it goes on until the gate is closed."""
     ending: asyncio.Future[Ending] = field(init=False)
     began_at: float = field(init=False)
     running_since: float | None = None
@@ -61,7 +62,7 @@ class LiveRun:
     log_ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the last stream of the log that was opened has ended by itself."""
     silent_since: float = 0.0
-    """Start of the silence after which Job and Pod are read; reset by such a read."""
+    """Start of the silence after which Job and Pod are read. A read sets it to a later time than now."""
     start_mark_seen: bool = False
     """The Pod's start mark was found on the shared volume, and removed."""
     _watchers: list[_Watcher] = field(default_factory=list)

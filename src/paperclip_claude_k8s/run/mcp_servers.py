@@ -19,7 +19,7 @@ BASELINE_PATH = "PAPERCLIP_SHARED_MCP_BASELINE_PATH"
 """Environment variable with the path of another baseline file in the Pod; empty: no baseline."""
 BASELINE_BYTES = 256 * 1024
 """Limit for reading the baseline file: agents can write to the shared volume."""
-PATIENCE = 10.0
+LIST_TIMEOUT = 10.0
 """Seconds the host may take to list its servers."""
 
 
@@ -32,7 +32,7 @@ async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> Resolved
     if ctx.runtime_mcp is None:
         return ResolvedContext.of(ctx)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LIST_TIMEOUT):
             servers = [_fields(server) for server in await _list_servers(ctx.runtime_mcp)]
     except Exception as error:  # noqa: BLE001  # a bug of the host must not end the run
         reason = type(error).__name__
@@ -56,7 +56,7 @@ async def _list_servers(source: Any) -> list[Any]:  # noqa: ANN401  # an object,
 
 
 def _fields(server: object) -> Mapping[Any, Any]:
-    """A server as a mapping: a mapping unchanged, of any other object the fields that are used."""
+    """A mapping as it is; for any other object a mapping of the attributes that are used."""
     if isinstance(server, Mapping):
         return server
     fields = {key: getattr(server, key, None) for key in ("name", "url", "token")}

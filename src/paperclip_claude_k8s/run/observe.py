@@ -61,11 +61,11 @@ async def observe(
             try:
                 _start_watchers(run)
                 ending = await run.ending
-                # The ending is known: whatever a watcher did from now on, it would do to a run that is over.
+                # The ending is known: from now on no watcher may stop the agent or call the host.
                 run.cancel_watchers()
                 run.ended_at = asyncio.get_running_loop().time()
                 # Close the gate first: no second Pod may start while the end is being proven. If we stopped
-                # the agent, the Job is deleted already, and no more Pods are created.
+                # the agent this is not needed: that deletes the Job, which then gets no more Pods.
                 if run.stop_reason is None:
                     await run.gate.close()
                 run.gate_task.cancel()
@@ -97,7 +97,7 @@ def _start_watchers(run: LiveRun) -> None:
 
 
 def _on_change(run: LiveRun, known: Known) -> None:
-    """Called for every change of Job and Pod; does what must not wait for a task to be scheduled."""
+    """Called for every change of Job and Pod: start at once what must not wait for `_watch_agent`."""
     pod = known.pod
     if run.stop_reason is None and not run.ending.done() and run.gate.needs_action(known):
         run.gate_task.call()

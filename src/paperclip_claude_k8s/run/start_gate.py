@@ -9,8 +9,9 @@ labels by which it is counted. As soon as it may do that, the gate is closed by 
     MARK    annotate the Job with its only Pod, and set `parallelism` to 0
     DELETE  delete the Secret
 
-Servers before 1.29 replace a Pod while its agent still runs. There a third call, PIN, writes the Pod's uid
-into the Secret as soon as the Pod exists, and the relay of any other Pod refuses to start the agent.
+Servers before 1.29 replace a Pod as soon as it is being deleted, while its agent may still run. There a third
+call, PIN, writes the Pod's uid into the Secret as soon as the Pod exists, and the relay of any other Pod
+refuses to start the agent.
 """
 
 import asyncio
@@ -95,8 +96,8 @@ class StartGate:
         """Make all required calls. Returns the seconds until the next try; None if nothing is left to do."""
         async with self._lock:
             while steps := self._steps(self.job_watch.known):
-                # MARK is the first step and is sent first: a host that ends here must not leave a Job with
-                # neither Secret nor annotation, which looks like one whose agent never started.
+                # The calls run concurrently. MARK is sent first: a host that is killed here must not leave a
+                # Job with neither Secret nor annotation, which looks like one whose agent never started.
                 async with asyncio.TaskGroup() as calls:
                     tried = [calls.create_task(self._try(what, step)) for what, step in steps]
                 if not all(call.result() for call in tried):

@@ -172,7 +172,10 @@ class _Waiting:
             await self._wait(None if left is None else max(left, READ_INTERVAL))
 
     async def _judge_after_reads(self) -> StartResult | StillWaiting:
-        """Judge what is known. For a Job that finished without a known Pod, read Job and Pod first."""
+        """Judge what is known, after reopening the gate if that is due.
+
+        If the Job has finished and no Pod explains how, Job and Pod are read and judged once more.
+        """
         await self._reopen_gate()
         judged = self._judge()
         if isinstance(judged, FinishedWithoutPod):
@@ -192,7 +195,7 @@ class _Waiting:
         return end_without_pod(judged.job, judged.condition, adopted=self.reattached, only_pod=only)
 
     async def _reopen_gate(self) -> None:
-        """If a queue suspended the Job before the agent started: the next Pod may start it."""
+        """Let the next Pod start the agent if a queue suspended the Job before the first one could."""
         known = self.job_watch.known
         if known.pod_gone and queue_took_back(known) and never_began(known) and await self.reopen():
             self.job_watch.expect_another_pod()
