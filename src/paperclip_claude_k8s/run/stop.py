@@ -1,7 +1,7 @@
 """Stop an agent, and prove that it stopped.
 
-Only a positive observation counts as proof: the watch reported that the Pod was removed, a consistent read did
-not find it, or the Job is gone and no Pod of it was ever seen. A call that failed proves nothing.
+Only a positive observation counts as proof: the watch reported that the Pod was removed, a consistent read
+did not find it, or the Job is gone and no Pod of it was ever seen. A call that failed proves nothing.
 """
 
 import asyncio
