@@ -80,5 +80,6 @@ def found(checkup: Checkup, code: str) -> Check:
     return one
 
 
-def complaints(checkup: Checkup) -> list[Check]:
+def problems(checkup: Checkup) -> list[Check]:
+    """The checks that are not `info`."""
     return [check for check in checkup.checks if check.level != "info"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.checks.bench import complaints, found, open_bench
+from tests.checks.bench import found, open_bench, problems
 from tests.support.fake_cluster import NAMESPACE, Life
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -41,7 +41,7 @@ async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lamb
 async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
     output = ((0.1, b"2.1.251 (Claude Code)\n"), (0.2, b"\x1e0123abcd b 22 1\n"))
     checkup = await probed(tmp_path, Life(output=output))
-    assert (checkup.status, complaints(checkup)) == ("pass", [])
+    assert (checkup.status, problems(checkup)) == ("pass", [])
     assert found(checkup, "k8s_probe_passed").message.endswith("2.1.251 (Claude Code)")
 
 
@@ -49,28 +49,28 @@ async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
 async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> None:
     stderr_line = b"\x1e0123abcd e sh: claude: not found\n"
     checkup = await probed(tmp_path, Life(output=((0.1, stderr_line),), exit_code=127))
-    (line,) = complaints(checkup)
-    assert (line.code, line.level) == ("k8s_probe_failed", "error")
-    assert "exit code 127: sh: claude: not found" in line.message
-    assert "PATH" in (line.hint or "")
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_probe_failed", "error")
+    assert "exit code 127: sh: claude: not found" in check.message
+    assert "PATH" in (check.hint or "")
 
 
 @pytest.mark.looptime
 async def test_probe_timeout_says_what_it_waits_for(tmp_path: Path) -> None:
     waiting = ((NEVER, "ImagePullBackOff", "Back-off pulling image"),)
     checkup = await probed(tmp_path, Life(waiting=waiting))
-    (line,) = complaints(checkup)
-    assert (line.code, line.level) == ("k8s_probe_timeout", "warn")
-    assert "ImagePullBackOff" in line.message
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_probe_timeout", "warn")
+    assert "ImagePullBackOff" in check.message
 
 
 @pytest.mark.looptime
 async def test_probe_with_invalid_image_fails_at_once(tmp_path: Path) -> None:
     waiting = ((NEVER, "InvalidImageName", "couldn't parse image reference"),)
     checkup = await probed(tmp_path, Life(waiting=waiting))
-    (line,) = complaints(checkup)
-    assert (line.code, line.level) == ("k8s_probe_failed", "error")
-    assert "InvalidImageName" in line.message
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_probe_failed", "error")
+    assert "InvalidImageName" in check.message
 
 
 @pytest.mark.looptime
@@ -79,9 +79,9 @@ async def test_probe_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None
         fake.faults.refuse("create", "secrets", 403, message="exceeded quota: secrets")
 
     checkup = await probed(tmp_path, Life(), refuse)
-    (line,) = complaints(checkup)
-    assert line.code == "k8s_probe_failed"
-    assert "exceeded quota: secrets" in line.message
+    (check,) = problems(checkup)
+    assert check.code == "k8s_probe_failed"
+    assert "exceeded quota: secrets" in check.message
 
 
 @pytest.mark.looptime

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.checks.bench import complaints, found, open_bench
+from tests.checks.bench import found, open_bench, problems
 from tests.support.captures import capture
 from tests.support.fake_cluster import Life
 from tests.support.runs import SMALL, HostLog
@@ -58,7 +58,7 @@ async def test_role_suffices_for_the_environment_test(strict: DevCluster) -> Non
         checkup = await adapter.test_environment({"config": config, "probe": True})
     finally:
         await adapter.shutdown()
-    assert [check.code for check in complaints(checkup)] == ["k8s_pvc_not_detected"]
+    assert [check.code for check in problems(checkup)] == ["k8s_pvc_not_detected"]
     assert found(checkup, "k8s_probe_passed")
 
 
@@ -70,7 +70,7 @@ async def test_denied_right_is_found_over_http(strict: DevCluster) -> None:
         checkup = await adapter.test_environment({"config": config})
     finally:
         await adapter.shutdown()
-    assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
+    assert [check.code for check in problems(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
 
 
 async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None:

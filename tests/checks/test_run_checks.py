@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.checks.bench import Bench, complaints, found, open_bench
+from tests.checks.bench import Bench, found, open_bench, problems
 from tests.support.any_json import ANY_JSON
 from tests.support.fake_cluster import NAMESPACE
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.looptime
 
 async def test_healthy_cluster_passes_and_creates_nothing(bench: Bench) -> None:
     checkup = await bench.test()
-    assert (checkup.status, complaints(checkup)) == ("pass", [])
+    assert (checkup.status, problems(checkup)) == ("pass", [])
     codes = {check.code for check in checkup.checks}
     assert {right.code for right in RIGHTS} <= codes
     assert {"k8s_api_reachable", "k8s_namespace_exists", "k8s_pvc_rwx", "k8s_job_dry_run"} <= codes
@@ -47,11 +47,11 @@ async def test_checkup_is_json_without_secrets(bench: Bench) -> None:
 async def test_missing_right_gives_exactly_one_check(bench: Bench, right: Right) -> None:
     bench.fake.faults.denied.add((right.access.verb, right.resource))
     checkup = await bench.test()
-    (line,) = complaints(checkup)
-    assert (line.code, line.level) == (right.code, right.level)
-    assert right.lost in line.message
-    assert (right.instead or "there is no fallback") in line.message
-    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == (right.code, right.level)
+    assert right.lost in check.message
+    assert (right.instead or "there is no fallback") in check.message
+    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (check.hint or "")
     assert checkup.status == ("fail" if right.level == "error" else "warn")
 
 
@@ -60,7 +60,7 @@ async def test_unreadable_home_pod_is_reported_beside_the_right(
 ) -> None:
     bench.fake.faults.denied.add(("get", "pods"))
     checkup = await bench.test()
-    assert {check.code for check in complaints(checkup)} == {"k8s_rbac_pod_get", "k8s_home_pod_unavailable"}
+    assert {check.code for check in problems(checkup)} == {"k8s_rbac_pod_get", "k8s_home_pod_unavailable"}
     assert checkup.status == "fail"
 
 
@@ -68,7 +68,7 @@ async def test_get_pods_is_only_a_warning_without_a_home_pod(bench: Bench) -> No
     bench.fake.faults.denied.add(("get", "pods"))
     config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     checkup = await bench.test(config)
-    assert [check.code for check in complaints(checkup)] == ["k8s_rbac_pod_get", "k8s_pvc_not_detected"]
+    assert [check.code for check in problems(checkup)] == ["k8s_rbac_pod_get", "k8s_pvc_not_detected"]
     assert checkup.status == "warn"
 
 
@@ -76,7 +76,7 @@ async def test_all_missing_rights_are_reported(bench: Bench) -> None:
     missing = {(r.access.verb, r.resource) for r in RIGHTS if r.label != "get pods"}
     bench.fake.faults.denied |= missing
     checkup = await bench.test()
-    assert [check.code for check in complaints(checkup)] == [
+    assert [check.code for check in problems(checkup)] == [
         right.code for right in RIGHTS if right.label != "get pods"
     ]
 
@@ -98,8 +98,8 @@ async def test_missing_access_reviews_are_one_check(tmp_path: Path) -> None:
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
         )
-        line, claim = complaints(checkup)
-        assert (line.code, line.level) == ("k8s_rbac_check_failed", "warn")
+        check, claim = problems(checkup)
+        assert (check.code, check.level) == ("k8s_rbac_check_failed", "warn")
         assert claim.code == "k8s_pvc_not_detected"
         assert found(checkup, "k8s_job_dry_run").level == "info"
 
@@ -149,9 +149,9 @@ async def test_silent_server_costs_one_time_limit(tmp_path: Path) -> None:
 async def test_missing_required_secret_fails(bench: Bench) -> None:
     bench.secrets = ("registry",)
     checkup = await bench.test()
-    (line,) = complaints(checkup)
-    assert (line.code, line.level) == ("k8s_secret_missing", "error")
-    assert "paperclip-secrets" in line.message
+    (check,) = problems(checkup)
+    assert (check.code, check.level) == ("k8s_secret_missing", "error")
+    assert "paperclip-secrets" in check.message
 
 
 async def test_missing_optional_secret_passes(bench: Bench) -> None:
@@ -162,8 +162,8 @@ async def test_missing_optional_secret_passes(bench: Bench) -> None:
 
 async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
     bench.secrets = ("paperclip-secrets",)
-    (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_image_pull_secret_missing", "warn")
+    (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_image_pull_secret_missing", "warn")
 
 
 @pytest.mark.parametrize(
@@ -181,15 +181,15 @@ async def test_unshared_volume_reports_the_consequence(
         claim["spec"]["accessModes"] = modes
 
     bench.fake.store.update(CLAIMS, NAMESPACE, "paperclip-data", narrow)
-    (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_pvc_not_rwx", level)
-    assert text in line.message
-    assert modes[0] in line.message
+    (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_pvc_not_rwx", level)
+    assert text in check.message
+    assert modes[0] in check.message
 
 
 async def test_missing_claim_fails(bench: Bench) -> None:
     bench.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
-    assert [check.code for check in complaints(await bench.test())] == ["k8s_pvc_missing"]
+    assert [check.code for check in problems(await bench.test())] == ["k8s_pvc_missing"]
 
 
 async def test_missing_credentials_are_a_warning(bench: Bench) -> None:
@@ -202,9 +202,9 @@ async def test_missing_home_pod_has_the_error_code_of_a_run(bench: Bench) -> Non
     checkup = await Adapter(ProcessSettings(env={}), lambda *_: bench.fake.gateway).test_environment(
         {"config": {}}
     )
-    line = found(checkup, "k8s_home_pod_unavailable")
-    assert (line.level, checkup.status) == ("error", "fail")
-    assert line.hint
+    check = found(checkup, "k8s_home_pod_unavailable")
+    assert (check.level, checkup.status) == ("error", "fail")
+    assert check.hint
     assert {right.code for right in RIGHTS} <= {check.code for check in checkup.checks}
 
 
@@ -213,9 +213,9 @@ async def test_missing_home_pod_has_the_error_code_of_a_run(bench: Bench) -> Non
 
 async def test_missing_namespace_is_one_check(bench: Bench) -> None:
     checkup = await bench.test({"namespace": "elsewhere"})
-    line = found(checkup, "k8s_namespace_missing")
-    assert line.level == "error"
-    assert "elsewhere" in line.message
+    check = found(checkup, "k8s_namespace_missing")
+    assert check.level == "error"
+    assert "elsewhere" in check.message
     assert not [check for check in checkup.checks if check.code.startswith("k8s_job_dry_run")]
 
 
@@ -229,33 +229,33 @@ async def test_missing_namespace_is_one_check(bench: Bench) -> None:
 )
 async def test_refused_dry_run_quotes_the_server(bench: Bench, status: int, text: str, hint: str) -> None:
     bench.fake.faults.refuse("create", "jobs", status, message=text)
-    (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_job_dry_run_refused", "error")
-    assert text in line.message
-    assert hint in (line.hint or "")
+    (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_job_dry_run_refused", "error")
+    assert text in check.message
+    assert hint in (check.hint or "")
 
 
 async def test_webhook_without_dry_run_support_is_inconclusive(bench: Bench) -> None:
     text = 'admission webhook "x" does not support dry run'
     bench.fake.faults.refuse("create", "jobs", 400, message=text)
-    (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_job_dry_run_failed", "warn")
+    (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_job_dry_run_failed", "warn")
 
 
 async def test_server_warning_is_quoted(bench: Bench) -> None:
     text = 'would violate PodSecurity "restricted:latest": runAsNonRoot != true'
     bench.fake.faults.warnings.append(text)
-    (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_job_warning", "warn")
-    assert text in line.message
-    assert "refused" in (line.hint or "")
+    (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_job_warning", "warn")
+    assert text in check.message
+    assert "refused" in (check.hint or "")
 
 
 async def test_home_pod_timeout_quotes_the_last_error(bench: Bench) -> None:
     bench.fake.faults.refuse("get", "pods", 500, times=1000, message="etcd is on fire")
-    line = found(await bench.test(), "k8s_home_pod_unavailable")
-    assert "no usable answer within 10s" in line.message
-    assert "etcd is on fire" in line.message
+    check = found(await bench.test(), "k8s_home_pod_unavailable")
+    assert "no usable answer within 10s" in check.message
+    assert "etcd is on fire" in check.message
 
 
 @pytest.mark.parametrize(("ahead", "text"), [(600, "ahead of"), (-600, "behind")])
@@ -264,9 +264,9 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
         return utc_now() + timedelta(seconds=ahead)
 
     async with open_bench(tmp_path, now=now) as bench:
-        (line,) = complaints(await bench.test())
-    assert (line.code, line.level) == ("k8s_clock_skew", "warn")
-    assert text in line.message
+        (check,) = problems(await bench.test())
+    assert (check.code, check.level) == ("k8s_clock_skew", "warn")
+    assert text in check.message
 
 
 # Settings and context ---------------------------------------------------------------------------------------
@@ -274,15 +274,15 @@ async def test_clock_skew_reports_its_direction(tmp_path: Path, ahead: int, text
 
 async def test_setting_of_wrong_type_is_one_check(bench: Bench) -> None:
     checkup = await bench.test({"timeoutSec": "soon"})
-    (line,) = checkup.checks
-    assert (line.code, line.level) == ("k8s_config_invalid", "error")
-    assert "timeoutSec" in line.message
+    (check,) = checkup.checks
+    assert (check.code, check.level) == ("k8s_config_invalid", "error")
+    assert "timeoutSec" in check.message
 
 
 async def test_unknown_settings_are_reported(bench: Bench) -> None:
     checkup = await bench.test({"timeoutSecs": 5, "queueName": "q"})
-    line = found(checkup, "k8s_config_unknown")
-    assert (line.level, "timeoutSecs" in line.message) == ("warn", True)
+    check = found(checkup, "k8s_config_unknown")
+    assert (check.level, "timeoutSecs" in check.message) == ("warn", True)
 
 
 async def test_each_violation_by_the_pod_is_reported(bench: Bench) -> None:

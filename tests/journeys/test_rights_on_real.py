@@ -128,7 +128,7 @@ async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
         await gateway.close()
 
 
-async def complaints(site: Site) -> list[Check]:
+async def problems(site: Site) -> list[Check]:
     checkup = await site.adapter.test_environment({"config": dict(site.config)})
     return [check for check in checkup.checks if check.level != "info"]
 
@@ -164,10 +164,10 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
     async with site_of(kubeconfig) as site:
-        always = await complaints(site)
+        always = await problems(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
-        assert_told(right, await complaints(site), always)
+        assert_told(right, await problems(site), always)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(OWN) as site:
         left = await site.leftovers(within=0 if outcome.leaves else 20)

@@ -10,7 +10,7 @@ from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.plan.prompt import HOST_TEXTS, Prompt, assemble_prompt
 from paperclip_claude_k8s.plan.wake import read_wake_payload
 
-WAKE = {"reason": "issue_commented", "issue": {"id": "i", "title": "T", "description": "Told by the wake."}}
+WAKE = {"reason": "issue_commented", "issue": {"id": "i", "title": "T", "description": "From the wake."}}
 TASK = {"paperclipTaskMarkdown": "The task in full.", "paperclipTaskMarkdownCompact": "The task in short."}
 METRICS = {
     "promptChars",
@@ -67,8 +67,8 @@ def test_sections_are_in_order_and_are_counted() -> None:
 
 
 def test_task_text_replaces_description_of_wake() -> None:
-    assert "Told by the wake." in assembled({"paperclipWake": WAKE}).text
-    assert "Told by the wake." not in assembled({**TASK, "paperclipWake": WAKE}).text
+    assert "From the wake." in assembled({"paperclipWake": WAKE}).text
+    assert "From the wake." not in assembled({**TASK, "paperclipWake": WAKE}).text
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_empty_host_text_removes_section_and_missing_one_does_not() -> None:
         "The task in full."
         in assembled({**context, HOST_TEXTS: {"taskMarkdown": None, "wakePrompt": 3}}).text
     )
-    assert "Told by the wake." in assembled({**context, HOST_TEXTS: {"taskMarkdown": ""}}).text
+    assert "From the wake." in assembled({**context, HOST_TEXTS: {"taskMarkdown": ""}}).text
 
 
 @pytest.mark.parametrize("template", ["{{missing}}", "{{context.nothing}} \n"])

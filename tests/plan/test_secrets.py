@@ -19,8 +19,8 @@ def command(**options: Any) -> list[str]:
 def test_credentials_in_arguments_become_references() -> None:
     job, secret = the_job(extraArgs=ARGS), the_secret(extraArgs=ARGS)["stringData"]
     assert "c4n4ry" not in json.dumps(job)
-    *_, key, value, header, plain, odd = command(extraArgs=ARGS)
-    assert (key, plain, odd) == ("--api-key", "--plain", "$$(HOME) $$$$")
+    *_, key, value, header, plain, dollars = command(extraArgs=ARGS)
+    assert (key, plain, dollars) == ("--api-key", "--plain", "$$(HOME) $$$$")
     assert secret[f"env.{value[2:-1]}"] == "c4n4ry-1"
     assert secret[f"env.{header[2:-1]}"] == "--header=Bearer c4n4ry-token-2"
     env = job["spec"]["template"]["spec"]["containers"][0]["env"]

@@ -50,7 +50,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "failure": {"type": "result", "subtype": "success", "is_error": True, "result": "odd", "usage": USAGE},
 }
 RESULTS = ("success", "zero turn", "failure")
-OUT_OF_ORDER = ("sub-agent", "tool output")
+INDECISIVE = ("sub-agent", "tool output")
 """Events that do not show whether a turn continues."""
 ENDINGS: dict[str, tuple[Ending, str | None]] = {
     "exit 0": (Exited(Terminated(0)), None),
@@ -76,13 +76,13 @@ def printed(names: Sequence[str]) -> bytes:
     return b"".join(json.dumps(EVENTS[name], separators=(",", ":")).encode() + b"\n" for name in names)
 
 
-def last_word(names: Sequence[str]) -> str:
-    """The last event that shows how the run ended."""
-    return next((name for name in reversed(names) if name not in OUT_OF_ORDER), "nothing")
+def last_decisive(names: Sequence[str]) -> str:
+    """The last event that shows whether the run has a result."""
+    return next((name for name in reversed(names) if name not in INDECISIVE), "nothing")
 
 
-def without_end(names: Sequence[str]) -> str:
-    """The exit code of a container that ended before its agent did."""
+def code_without_result(names: Sequence[str]) -> str:
+    """The error code of a run that ended without a result by itself."""
     if "answer" in names or any(name in RESULTS for name in names):
         return "claude_truncated"
     return "claude_init_failed" if "init" in names else "claude_no_result"
@@ -92,21 +92,21 @@ def without_end(names: Sequence[str]) -> str:
 @settings(max_examples=400)
 def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
-    seen = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
-    failure = classify_end(seen, OutcomeInputs(NOW))
-    wire = build_result(failure, seen, ResultInputs(NOW)).to_wire()
-    match last_word(names):
+    observation = Observation(ending, read(names), None, None, RunFacts("job", "ns"))
+    failure = classify_end(observation, OutcomeInputs(NOW))
+    wire = build_result(failure, observation, ResultInputs(NOW)).to_wire()
+    match last_decisive(names):
         case "success" | "zero turn":
             assert failure is None
         case "failure":
             assert wire["errorCode"] == "claude_failed"
         case _:
-            assert wire["errorCode"] == (code or without_end(names))
+            assert wire["errorCode"] == (code or code_without_result(names))
             assert "result" not in wire["resultJson"]
             assert ("Hello" in wire.get("summary", "")) is ("answer" in names)
     turns = sum(name in {"success", "failure"} for name in names)
-    told_usage = any(name in RESULTS for name in names)
-    assert wire.get("usage", {}).get("inputTokens") == (3 * turns if told_usage else None)
+    has_usage = any(name in RESULTS for name in names)
+    assert wire.get("usage", {}).get("inputTokens") == (3 * turns if has_usage else None)
 
 
 @given(ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
@@ -114,7 +114,7 @@ def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> N
 def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_count: int, end: str) -> None:
     """The relay saw all events and follows the same rule."""
     whole = printed(names)
-    last = EVENTS.get(last_word(names), {})
+    last = EVENTS.get(last_decisive(names), {})
     final = last if last.get("type") == "result" else {}
     relay = RelaySummary(
         bytes=len(whole),
@@ -123,13 +123,13 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_cou
         exit_code=0,
         subtype=final.get("subtype"),
         is_error=bool(final.get("is_error")) if final else None,
-        last="result" if final else last_word(names),
+        last="result" if final else last_decisive(names),
     )
     transcript = recover_result(read(names[:read_count]), relay)
-    seen = Observation(ENDINGS[end][0], transcript, None, relay, RunFacts("job", "ns"))
-    failure = classify_end(seen, OutcomeInputs(NOW))
-    assert (failure is None) is (last_word(names) in {"success", "zero turn"})
-    if last_word(names) == "failure":
+    observation = Observation(ENDINGS[end][0], transcript, None, relay, RunFacts("job", "ns"))
+    failure = classify_end(observation, OutcomeInputs(NOW))
+    assert (failure is None) is (last_decisive(names) in {"success", "zero turn"})
+    if last_decisive(names) == "failure":
         assert failure is not None
         assert failure.code == "claude_failed"
     elif failure is not None and ENDINGS[end][1]:
@@ -138,8 +138,10 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_cou
 
 def test_overtaken_result_only_contributes_usage() -> None:
     transcript = read(["init", "answer", "success", "init"])
-    seen = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
-    wire = build_result(classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)).to_wire()
+    observation = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
+    wire = build_result(
+        classify_end(observation, OutcomeInputs(NOW)), observation, ResultInputs(NOW)
+    ).to_wire()
     assert wire["errorMessage"].startswith("Claude run was truncated mid-stream (model: m)")
     assert "an earlier turn ended with a result" in wire["errorMessage"]
     assert wire["usage"]["outputTokens"] == 5
@@ -202,9 +204,9 @@ def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> Non
     reader = StreamReader()
     event = EVENTS["success"] | {"subtype": subtype}
     reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-    seen = Observation(Exited(Terminated(0)), reader.finish(), None, None, RunFacts("job", "ns"))
-    assert classify_end(seen, OutcomeInputs(NOW)) is None
-    wire = build_result(None, seen, ResultInputs(NOW)).to_wire()
+    observation = Observation(Exited(Terminated(0)), reader.finish(), None, None, RunFacts("job", "ns"))
+    assert classify_end(observation, OutcomeInputs(NOW)) is None
+    wire = build_result(None, observation, ResultInputs(NOW)).to_wire()
     assert any(repr(subtype) in warning for warning in wire["resultJson"]["warnings"])
 
 
@@ -212,8 +214,8 @@ def test_success_with_unknown_subtype_adds_a_warning(subtype: str | None) -> Non
     ("code", "name"), [(137, "SIGKILL"), (143, "SIGTERM"), (139, "SIGSEGV"), (132, "SIGILL")]
 )
 def test_kill_before_the_first_answer_does_not_blame_the_model(code: int, name: str) -> None:
-    seen = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
-    failure = classify_end(seen, OutcomeInputs(NOW))
+    observation = Observation(Exited(Terminated(code)), read(["init"]), None, None, RunFacts("job", "ns"))
+    failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "claude_init_failed"
     assert name in failure.message

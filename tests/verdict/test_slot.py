@@ -32,7 +32,7 @@ def test_slot_without_jobs_is_free() -> None:
     assert judge_slot([], WE) == Free()
 
 
-def test_collected_finished_jobs_do_not_block() -> None:
+def test_finished_job_of_another_run_does_not_block() -> None:
     job = a_job(run="other", conditions=finished())
     assert judge_slot([job], WE) == Free(unclaimed=(job,))
 

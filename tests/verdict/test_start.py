@@ -248,7 +248,7 @@ def test_missing_secret_of_init_container_uses_the_start_budget() -> None:
     assert 'secret "x" not found' in verdict.why
 
 
-TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
+ENDED_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"reason": "Evicted", "message": "low on memory"}, "Evicted", "low on memory"),
     ({"reason": "DeadlineExceeded", "message": "too long"}, "DeadlineExceeded", "too long"),
     (
@@ -260,7 +260,7 @@ TAKEN_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("more", "reason", "text"), TAKEN_FROM_OUTSIDE)
+@pytest.mark.parametrize(("more", "reason", "text"), ENDED_FROM_OUTSIDE)
 @pytest.mark.parametrize("phase", ["Failed", "Pending"])
 @pytest.mark.parametrize("code", [1, 137, 143])
 def test_pod_lost_during_init_is_disrupted(
@@ -321,18 +321,18 @@ def test_describe_pod_lists_all_containers() -> None:
     )
 
 
-LACKS = Waiting("ErrImagePull", "slow")
-LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
+NO_IMAGE = Waiting("ErrImagePull", "slow")
+NODE_LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
 
 
 @pytest.mark.parametrize(
     ("pod", "proven"),
     [
-        (a_pod(LACKS), True),
+        (a_pod(NO_IMAGE), True),
         (a_pod(node=""), True),
         (a_pod(Waiting("ContainerCreating")), False),
-        (a_pod(LACKS, conditions=LOST), False),
-        (a_pod(node="", conditions=LOST, phase="Failed"), True),
+        (a_pod(NO_IMAGE, conditions=NODE_LOST), False),
+        (a_pod(node="", conditions=NODE_LOST, phase="Failed"), True),
         (a_pod(Running()), False),
     ],
 )
@@ -348,4 +348,4 @@ def test_only_a_final_phase_from_the_kubelet_proves_never_began() -> None:
     over = a_pod(phase="Failed")
     assert never_began(Known(job=a_job(), pod=over))
     assert not never_began(Known(job=a_job(conditions=finished()), pod=over))
-    assert not never_began(Known(job=a_job(), pod=a_pod(phase="Failed", conditions=LOST)))
+    assert not never_began(Known(job=a_job(), pod=a_pod(phase="Failed", conditions=NODE_LOST)))

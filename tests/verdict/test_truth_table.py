@@ -41,38 +41,38 @@ def result(subtype: str = "success", *, error: bool = False, **more: Any) -> dic
     return {"terminal_reason": "completed", "stop_reason": "end_turn", **fields}
 
 
-SPEAKS = answer(content=[{"type": "text", "text": "Hello"}])
-HOLLOW = answer(content=[], usage={"output_tokens": 0})
-TORN = '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m","content":[{"ty'
+ANSWER = answer(content=[{"type": "text", "text": "Hello"}])
+EMPTY_ANSWER = answer(content=[], usage={"output_tokens": 0})
+CUT_ANSWER = '{"type":"assistant","parent_tool_use_id":null,"message":{"id":"m","content":[{"ty'
 OUTPUTS: dict[str, list[dict[str, Any] | str]] = {
     "nothing": [],
     "plain text": ["sh: claude: not found"],
     "init only": [INIT],
-    "empty reply": [INIT, HOLLOW],
-    "cut short": [INIT, SPEAKS],
-    "torn answer": [INIT, TORN],
-    "success": [INIT, SPEAKS, result(result="Hello")],
-    "success, stop_reason null": [INIT, SPEAKS, result(result="Hello", stop_reason=None)],
+    "empty reply": [INIT, EMPTY_ANSWER],
+    "cut short": [INIT, ANSWER],
+    "cut answer": [INIT, CUT_ANSWER],
+    "success": [INIT, ANSWER, result(result="Hello")],
+    "success, stop_reason null": [INIT, ANSWER, result(result="Hello", stop_reason=None)],
     "success, empty": [INIT, result(result="")],
-    "success, then more": [INIT, SPEAKS, result(result="Hello"), INIT, SPEAKS],
-    "success, then init": [INIT, SPEAKS, result(result="Hello"), INIT],
-    "success, then torn answer": [INIT, SPEAKS, result(result="Hello"), TORN],
-    "success, then torn init": [
+    "success, then more": [INIT, ANSWER, result(result="Hello"), INIT, ANSWER],
+    "success, then init": [INIT, ANSWER, result(result="Hello"), INIT],
+    "success, then cut answer": [INIT, ANSWER, result(result="Hello"), CUT_ANSWER],
+    "success, then cut init": [
         INIT,
-        SPEAKS,
+        ANSWER,
         result(result="Hello"),
         '{"type":"system","subtype":"init","cwd',
     ],
     "zero turn, then init": [INIT, result(result="", num_turns=0), INIT],
-    "failure, then more": [INIT, result(error=True, result="API Error: 500 x"), INIT, SPEAKS],
-    "success, then a sub-agent": [INIT, SPEAKS, result(result="Hello"), SPEAKS | {"parent_tool_use_id": "t"}],
-    "success of another name": [INIT, SPEAKS, result("end_turn", result="Hello")],
-    "success without a name": [INIT, SPEAKS, result("", result="Hello")],
-    "subtype error, no flag": [INIT, SPEAKS, result("error_of_any_kind")],
+    "failure, then more": [INIT, result(error=True, result="API Error: 500 x"), INIT, ANSWER],
+    "success, then a sub-agent": [INIT, ANSWER, result(result="Hello"), ANSWER | {"parent_tool_use_id": "t"}],
+    "success of another name": [INIT, ANSWER, result("end_turn", result="Hello")],
+    "success without a name": [INIT, ANSWER, result("", result="Hello")],
+    "subtype error, no flag": [INIT, ANSWER, result("error_of_any_kind")],
     "is_error, api 500": [INIT, result(error=True, result="API Error: 500 x", api_error_status=500)],
     "is_error, no class": [INIT, result(error=True, result="Something else")],
-    "max turns": [INIT, SPEAKS, result("error_max_turns", error=True, errors=["Reached maximum"])],
-    "error_during_execution": [INIT, SPEAKS, result("error_during_execution", error=True, errors=["boom"])],
+    "max turns": [INIT, ANSWER, result("error_max_turns", error=True, errors=["Reached maximum"])],
+    "error_during_execution": [INIT, ANSWER, result("error_during_execution", error=True, errors=["boom"])],
     "failure, then success": [
         INIT,
         result(error=True, result="API Error: 500"),
@@ -90,11 +90,13 @@ ENDINGS: dict[str, Ending] = {
     "exit unknown": Exited(Terminated(None, "ContainerStatusUnknown")),
     "evicted": Disrupted("pod", "Evicted", "The node was low on memory"),
     "job deleted": JobGone("watch"),
-    "pod gone unheard": PodLost(failures.pod_reattach_failed("Job job has finished and its Pod is gone")),
+    "pod gone without its log": PodLost(
+        failures.pod_reattach_failed("Job job has finished and its Pod is gone")
+    ),
     "deadline": DeadlinePassed(),
     "cancelled": Stopped(proven=True),
     "stopped after its result": StoppedAfterResult(300, Terminated(143, "Error")),
-    "stopped after its result, unseen": StoppedAfterResult(300),
+    "stopped after its result, exit unknown": StoppedAfterResult(300),
 }
 EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM", "stopped"))]
 RESULTS = {
@@ -119,29 +121,29 @@ WITHOUT_RESULT = {
     "init only": "claude_init_failed",
     "empty reply": "llm_api_error",
     "cut short": "claude_truncated",
-    "torn answer": "claude_truncated",
+    "cut answer": "claude_truncated",
     "success, then more": "claude_truncated",
     "success, then init": "claude_truncated",
-    "success, then torn answer": "claude_truncated",
-    "success, then torn init": "claude_truncated",
+    "success, then cut answer": "claude_truncated",
+    "success, then cut init": "claude_truncated",
     "zero turn, then init": "claude_truncated",
     "failure, then more": "claude_truncated",
 }
 """Outcomes without a result, if the container ended by itself."""
-FIRST = {"deadline": "timeout", "cancelled": "cancelled"}
+DECISIVE = {"deadline": "timeout", "cancelled": "cancelled"}
 """Endings that decide regardless of the output."""
-TAKEN = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
-    "pod gone unheard": "k8s_pod_reattach_failed"
+DISRUPTIONS = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
+    "pod gone without its log": "k8s_pod_reattach_failed"
 }
 
 
 def expected(output: str, ending: str) -> str:
-    if ending in FIRST:
-        return FIRST[ending]
-    return RESULTS.get(output) or TAKEN.get(ending) or WITHOUT_RESULT[output]
+    if ending in DECISIVE:
+        return DECISIVE[ending]
+    return RESULTS.get(output) or DISRUPTIONS.get(ending) or WITHOUT_RESULT[output]
 
 
-def seen(
+def observe(
     output: list[dict[str, Any] | str], ending: Ending, relay: RelaySummary | None = None
 ) -> Observation:
     reader = StreamReader()
@@ -155,7 +157,7 @@ def seen(
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
-    failure = classify_end(seen(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
+    failure = classify_end(observe(OUTPUTS[output], ENDINGS[ending]), OutcomeInputs(NOW, 60))
     assert (OK if failure is None else str(failure.code)) == expected(output, ending)
     if failure is not None:
         assert failure.message
@@ -165,42 +167,42 @@ def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
 
 def test_truth_table_is_complete() -> None:
     assert {*RESULTS, *WITHOUT_RESULT} == set(OUTPUTS)
-    assert {*EXITS, *FIRST, *TAKEN} == set(ENDINGS)
+    assert {*EXITS, *DECISIVE, *DISRUPTIONS} == set(ENDINGS)
 
 
 @pytest.mark.parametrize("ending", EXITS)
 def test_lost_log_uses_the_relay_summary(ending: str) -> None:
     relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
-    sighting = seen(OUTPUTS["cut short"], ENDINGS[ending], relay)
-    assert classify_end(sighting, OutcomeInputs(NOW)) is None
-    assert sighting.transcript.session_id == "s"
-    assert sighting.transcript.cost_usd == 0.5
-    assert any("missing from the log" in warning for warning in sighting.transcript.warnings)
+    observation = observe(OUTPUTS["cut short"], ENDINGS[ending], relay)
+    assert classify_end(observation, OutcomeInputs(NOW)) is None
+    assert observation.transcript.session_id == "s"
+    assert observation.transcript.cost_usd == 0.5
+    assert any("missing from the log" in warning for warning in observation.transcript.warnings)
 
 
 def test_lost_log_of_a_failed_run_reports_the_subtype() -> None:
     relay = RelaySummary(9, 1, None, 1, session_id="asked", subtype="error_max_turns", is_error=True)
-    sighting = seen([], ENDINGS["exit 1"], relay)
-    failure = classify_end(sighting, OutcomeInputs(NOW))
+    observation = observe([], ENDINGS["exit 1"], relay)
+    failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
-    assert sighting.transcript.session_id is None
+    assert observation.transcript.session_id is None
 
 
 @pytest.mark.parametrize("last", ["answer", "init"])
 @pytest.mark.parametrize("ending", EXITS)
 def test_result_is_dropped_if_the_lost_log_continued_after_it(ending: str, last: str) -> None:
     relay = RelaySummary(1_000_000, 9, None, 0, last=last)
-    sighting = seen(OUTPUTS["success"], ENDINGS[ending], relay)
-    failure = classify_end(sighting, OutcomeInputs(NOW))
+    observation = observe(OUTPUTS["success"], ENDINGS[ending], relay)
+    failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "claude_truncated"
-    assert sighting.transcript.usage is not None
+    assert observation.transcript.usage is not None
 
 
 def test_lost_later_result_replaces_the_one_in_the_log() -> None:
     relay = RelaySummary(1_000_000, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
-    failure = classify_end(seen(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
+    failure = classify_end(observe(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
 
@@ -209,8 +211,8 @@ def test_lost_later_result_replaces_the_one_in_the_log() -> None:
 def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
     relay = RelaySummary(size, 9, None, 0, "other", "success", is_error=False, last="result")
     assert (
-        seen(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
-        == seen(OUTPUTS["success"], ENDINGS["exit 0"]).transcript
+        observe(OUTPUTS["success"], ENDINGS["exit 0"], relay).transcript
+        == observe(OUTPUTS["success"], ENDINGS["exit 0"]).transcript
     )
 
 
@@ -223,7 +225,7 @@ def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
     ],
 )
 def test_truncated_run_reports_the_container_end(ending: str, cause: str) -> None:
-    failure = classify_end(seen(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
+    failure = classify_end(observe(OUTPUTS["cut short"], ENDINGS[ending]), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.message == (
         "Claude run was truncated mid-stream (model: m) — assistant produced content but no result event "
@@ -232,7 +234,7 @@ def test_truncated_run_reports_the_container_end(ending: str, cause: str) -> Non
 
 
 def warnings(relay: RelaySummary | None, log: LogReport | None) -> list[str]:
-    observation = replace(seen(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
+    observation = replace(observe(OUTPUTS["success"], ENDINGS["exit 0"]), relay=relay, log=log)
     result = build_result(None, observation, ResultInputs(now=NOW)).result_json
     assert result is not None
     return [str(text) for text in result.get("warnings", [])]
@@ -252,8 +254,10 @@ def test_unusable_output_copy_is_a_warning() -> None:
 def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
     output: str,
 ) -> None:
-    sighting = seen(OUTPUTS[output], ENDINGS["stopped after its result"])
-    wire = build_result(classify_end(sighting, OutcomeInputs(NOW)), sighting, ResultInputs(NOW)).to_wire()
+    observation = observe(OUTPUTS[output], ENDINGS["stopped after its result"])
+    wire = build_result(
+        classify_end(observation, OutcomeInputs(NOW)), observation, ResultInputs(NOW)
+    ).to_wire()
     warning = "Claude printed its result and did not exit within 300 s; it was stopped"
     assert warning in wire["resultJson"]["warnings"]
     assert wire["resultJson"]["containerExitCode"] == 143
@@ -263,7 +267,7 @@ def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
         assert "errorCode" not in wire or wire["errorCode"] is None
 
 
-@pytest.mark.parametrize("ending", FIRST)
+@pytest.mark.parametrize("ending", DECISIVE)
 @pytest.mark.parametrize("output", RESULTS)
 def test_timeout_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
     usage = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
@@ -271,13 +275,15 @@ def test_timeout_after_a_final_result_keeps_its_fields(output: str, ending: str)
         line | usage if isinstance(line, dict) and line["type"] == "result" else line
         for line in OUTPUTS[output]
     ]
-    sighting = seen(lines, ENDINGS[ending])
-    wire = build_result(classify_end(sighting, OutcomeInputs(NOW, 60)), sighting, ResultInputs(NOW)).to_wire()
+    observation = observe(lines, ENDINGS[ending])
+    wire = build_result(
+        classify_end(observation, OutcomeInputs(NOW, 60)), observation, ResultInputs(NOW)
+    ).to_wire()
     results = sum(isinstance(line, dict) and line["type"] == "result" for line in lines)
-    assert wire["errorCode"] == FIRST[ending]
+    assert wire["errorCode"] == DECISIVE[ending]
     assert wire["usage"]["inputTokens"] == 3 * results
     assert wire["costUsd"] == 0.25
     assert wire["resultJson"]["total_cost_usd"] == 0.25
-    assert wire.get("summary") == (sighting.transcript.summary or None)
-    if SPEAKS in lines:
+    assert wire.get("summary") == (observation.transcript.summary or None)
+    if ANSWER in lines:
         assert wire["summary"] == "Hello"

@@ -1,6 +1,6 @@
 // A PostToolUse hook of the CLI that shortens the response of a tool before the model reads it.
 // stdin: the hook's payload. stdout: the response with its texts cut, or nothing if it is short enough.
-// argv[2]: most bytes of text in one response.
+// argv[2]: maximum bytes of text in one response.
 "use strict";
 
 const limit = Number(process.argv[2]) || 50000;
