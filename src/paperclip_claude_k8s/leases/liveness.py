@@ -4,8 +4,8 @@ A process of this machine is looked up in the process table. Any other process i
 
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
-    unchanged for `Timings.lease_expiry` dead
-    otherwise                            unknown: read it again later
+    unchanged for `Timings.lease_expiry` dead, also if the holder could not renew it during an outage
+    otherwise, or it cannot be read      unknown: read it again later
 
 The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
 times written in the Lease are not used.

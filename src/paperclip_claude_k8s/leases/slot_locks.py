@@ -43,8 +43,8 @@ RETRY_INTERVAL = 2.0
 """Seconds between two attempts to acquire a slot that another run holds."""
 
 
-class SlotHeldElsewhere(Exception):
-    """The slot's holder is alive. `job` is its Job, "" if that is not known."""
+class SlotTaken(Exception):
+    """A run of this process or of another live one holds the slot. `job` is its Job, "" if not known."""
 
     def __init__(self, holder: str, run: str, job: str = "") -> None:
         super().__init__(holder)
@@ -121,7 +121,7 @@ class LeaseSlotLocks:
         while True:
             try:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
-            except SlotHeldElsewhere as holder:
+            except SlotTaken as holder:
                 if deadline is None:
                     deadline = self._now() + patience
                     if patience > 0:
@@ -140,7 +140,7 @@ class LeaseSlotLocks:
         """One attempt, in the order in which runs of this process asked.
 
         On success the mutex stays locked until the run has its Job or failed (`SlotLock.prepared`).
-        Raises `SlotHeldElsewhere` or `ClusterError`.
+        Raises `SlotTaken` or `ClusterError`.
         """
         await mutex.acquire()
         try:
@@ -152,10 +152,10 @@ class LeaseSlotLocks:
         return lock
 
     async def _try_acquire(self, slot: str, run: str, reporter: StatusReporter) -> SlotLock:
-        """Raises `SlotHeldElsewhere` or `ClusterError`."""
+        """Raises `SlotTaken` or `ClusterError`."""
         if slot in self._held:
             held = self._held[slot]
-            raise SlotHeldElsewhere(self.me.uuid, held.run, held.job)
+            raise SlotTaken(self.me.uuid, held.run, held.job)
         lock = self._held[slot] = SlotLock(slot, run)  # before the first await: other runs here see it
         self._heartbeat.idle.clear()
         try:
@@ -234,7 +234,7 @@ class _SlotLeases:
         holder, their_run = holder_of(lease)
         if holder.uuid != self.me.uuid:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
-                raise SlotHeldElsewhere(holder.uuid, their_run)
+                raise SlotTaken(holder.uuid, their_run)
             name = process_lease_name(holder.uuid)
             await delete_lease(self.cluster, self.namespace, name, self._timings.cleanup)
         manifest = at_version(self._manifest(lock), lease.resource_version)
