@@ -22,7 +22,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 
 AUTH = "c4n4ry-auth-0123456789"
-SEEDS = {
+CANARIES = {
     "auth token": AUTH,
     "config env": "c4n4ry-config-0123456789",
     "config env, by shape": "c4n4ry-dsn-0123456789",
@@ -44,16 +44,20 @@ BROKEN_RESULT = json.dumps(
         "session_id": "s",
     }
 )
-HOME_ENV = [{"name": "HOME_SECRET", "value": SEEDS["home pod env"]}]
+HOME_ENV = [{"name": "HOME_SECRET", "value": CANARIES["home pod env"]}]
 
 
 def a_context(script: str, **config: Any) -> dict[str, Any]:
     """The context of a run, with every canary in its place."""
-    header = {"Authorization": f"Bearer {SEEDS['MCP header']}"}
-    tools = {"version": 1, "bearerToken": SEEDS["runtime tools"], "mcpEndpoint": "http://127.0.0.1:3100/mcp"}
-    server = {"name": "projects", "url": "http://127.0.0.1:3100/mcp", "token": SEEDS["host's MCP token"]}
-    template_env = [{"name": "TEMPLATE_KEY", "value": SEEDS["pod template"]}]
-    prompt = f"Use {SEEDS['prompt']} and, if that fails, {AUTH}."
+    header = {"Authorization": f"Bearer {CANARIES['MCP header']}"}
+    tools = {
+        "version": 1,
+        "bearerToken": CANARIES["runtime tools"],
+        "mcpEndpoint": "http://127.0.0.1:3100/mcp",
+    }
+    server = {"name": "projects", "url": "http://127.0.0.1:3100/mcp", "token": CANARIES["host's MCP token"]}
+    template_env = [{"name": "TEMPLATE_KEY", "value": CANARIES["pod template"]}]
+    prompt = f"Use {CANARIES['prompt']} and, if that fails, {AUTH}."
     return {
         "runId": str(uuid.uuid4()),
         "agent": {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co", "name": "Ada"},
@@ -61,14 +65,20 @@ def a_context(script: str, **config: Any) -> dict[str, Any]:
             **SMALL,
             "env": {
                 "CLAUDE_SCRIPT": script,
-                "MY_TOKEN": SEEDS["config env"],
-                "DATABASE": f"postgres://u:{SEEDS['config env, by shape']}@db/x",
+                "MY_TOKEN": CANARIES["config env"],
+                "DATABASE": f"postgres://u:{CANARIES['config env, by shape']}@db/x",
             },
             "mcpServers": {
                 "web": {"type": "http", "url": "https://x.example", "headers": header},
-                "local": {"command": "x", "env": {"ANYTHING": SEEDS["MCP env"]}},
+                "local": {"command": "x", "env": {"ANYTHING": CANARIES["MCP env"]}},
             },
-            "extraArgs": ["--api-key", SEEDS["argument"], f"--header=Bearer {AUTH}", "--plain", "$(HOME) $$"],
+            "extraArgs": [
+                "--api-key",
+                CANARIES["argument"],
+                f"--header=Bearer {AUTH}",
+                "--plain",
+                "$(HOME) $$",
+            ],
             "podTemplate": {"spec": {"containers": [{"name": "claude", "env": template_env}]}},
             **config,
         },
@@ -81,7 +91,7 @@ def a_context(script: str, **config: Any) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Seen:
-    """All output of the cluster and of the host in which a canary could show."""
+    """Everything in which a canary could appear: objects of the cluster, callbacks, results, logs."""
 
     objects: dict[str, str] = field(default_factory=dict)
     host_log: HostLog = field(default_factory=HostLog)
@@ -97,7 +107,8 @@ class Seen:
             "result and log": "\n".join(self.outputs),
         }
         found = {
-            name: [where for where, text in places.items() if seed in text] for name, seed in SEEDS.items()
+            name: [where for where, text in places.items() if canary in text]
+            for name, canary in CANARIES.items()
         }
         return {name: where for name, where in found.items() if where}
 
@@ -120,12 +131,12 @@ async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
 
 WATCHED = (JOBS, PODS, LEASES, EVENTS)
 REPLAY = 2
-"""Seconds for which events are read from the real server, which sends past events at once."""
+"""Seconds for which a watch of the real server is read; it sends past changes at once."""
 
 
 @asynccontextmanager
 async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
-    """Every version of every object, except Secrets and the host's own Pod."""
+    """Record every version of each Job, Pod, Lease and Event, except the host's own Pod."""
     history = _on_dev(home.dev) if home.dev is not None else await _on_real()
     yield
     for obj in await history():
@@ -148,11 +159,11 @@ def _on_dev(dev: DevCluster) -> History:
 
 
 async def _on_real() -> History:
-    begin = {kind: json.loads(await _asked(kind))["metadata"]["resourceVersion"] for kind in WATCHED}
+    begin = {kind: json.loads(await _get_raw(kind))["metadata"]["resourceVersion"] for kind in WATCHED}
 
     async def history() -> list[dict[str, Any]]:
         async with asyncio.TaskGroup() as group:
-            replays = [group.create_task(_asked(kind, _replay(begin[kind]))) for kind in WATCHED]
+            replays = [group.create_task(_get_raw(kind, _replay(begin[kind]))) for kind in WATCHED]
         return [json.loads(line)["object"] for replay in replays for line in replay.result().splitlines()]
 
     return history
@@ -162,27 +173,27 @@ def _replay(begin: str) -> str:
     return f"watch=1&resourceVersion={begin}&timeoutSeconds={REPLAY}"
 
 
-async def _asked(kind: Kind, query: str = "limit=1") -> str:
+async def _get_raw(kind: Kind, query: str = "limit=1") -> str:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     return await as_admin("get", "--raw", f"{root}/namespaces/paperclip/{kind.plural}?{query}")
 
 
 def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
-    def change(home: Home) -> None:
+    def deny(home: Home) -> None:
         assert home.dev is not None
         home.dev.faults.denied |= set(what)
 
-    return change
+    return deny
 
 
 def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
-    """A server that quotes the request in its error, as validation does."""
+    """Make the server refuse these calls with an error that quotes the request, as validation does."""
 
-    def change(home: Home) -> None:
+    def refuse(home: Home) -> None:
         assert home.dev is not None
         home.dev.faults.refuse(verb, resource, code, times=9, message=f"Invalid value: {AUTH!r}")
 
-    return change
+    return refuse
 
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -210,20 +221,20 @@ FAILS = {
     "another wrong setting": "k8s_config_invalid",
     "a secret refused": "k8s_prompt_secret_create_failed",
 }
-"""The other runs end without a result event: `claude_no_result`."""
+"""Name of a run → its error code. All other runs end without a result event: `claude_no_result`."""
 
 
 @pytest.mark.parametrize("name", list(RUNS))
-async def test_no_canary_shows_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_canary_appears_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
     await assert_no_leak(home, name, RUNS[name], caplog)
 
 
 @pytest.mark.parametrize("name", list(ON_A_STRICT_SERVER))
-async def test_no_canary_shows_if_the_server_refuses(
+async def test_no_canary_appears_if_the_server_refuses(
     on_dev: Home, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    script, config, change = ON_A_STRICT_SERVER[name]
-    change(on_dev)
+    script, config, restrict = ON_A_STRICT_SERVER[name]
+    restrict(on_dev)
     await assert_no_leak(on_dev, name, (script, config), caplog)
 
 
@@ -248,16 +259,16 @@ async def assert_no_leak(
         assert {label.split(" ")[0] for label in seen.objects} >= {"Job", "Pod", "Lease"}
         assert seen.host_log.meta
     if name == "good":
-        seeds = ("auth token", "config env", "pod template")
-        assert seen.host_log.stdout.strip() == str(sum(len(SEEDS[seed]) for seed in seeds))
+        received = ("auth token", "config env", "pod template")
+        assert seen.host_log.stdout.strip() == str(sum(len(CANARIES[name]) for name in received))
 
 
-async def test_printed_values_and_errors_show_no_canary(home: Home) -> None:
+async def test_repr_of_context_and_config_shows_no_canary(home: Home) -> None:
     context_fields = a_context("true", **home.site.config)
     shown = repr(ExecutionContext.read({**context_fields, "onLog": HostLog().on_log})) + repr(
         AdapterConfig.read(context_fields["config"])
     )
-    assert [name for name, seed in SEEDS.items() if seed in shown] == []
+    assert [name for name, canary in CANARIES.items() if canary in shown] == []
 
 
 async def test_environment_test_shows_no_canary(home: Home) -> None:
@@ -267,7 +278,7 @@ async def test_environment_test_shows_no_canary(home: Home) -> None:
     )
     shown = json.dumps(checkup.to_wire())
     assert "k8s_job_dry_run" in shown
-    assert [name for name, seed in SEEDS.items() if seed in shown] == []
+    assert [name for name, canary in CANARIES.items() if canary in shown] == []
 
 
 @pytest.mark.parametrize(
@@ -286,4 +297,4 @@ async def test_command_line_prints_no_canary(tmp_path: Path, script: str, config
     args = ("run", "--devcluster", "--config", str(file), "--prompt", "Say hello.")
     _, out, err = await claude_k8s(*args, env={"ANTHROPIC_API_KEY": AUTH, "PAPERCLIP_API_KEY": AUTH})
     assert json.loads(out)["status"] == "failed"
-    assert [name for name, seed in SEEDS.items() if seed in out + err] == []
+    assert [name for name, canary in CANARIES.items() if canary in out + err] == []

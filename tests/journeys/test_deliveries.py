@@ -1,4 +1,4 @@
-"""Prompts that are not delivered by a small Secret reach the agent completely, by digest."""
+"""Large prompts, prompts by init container and MCP files reach the agent unchanged."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def assert_received(home: Home, text: str, **config: Any) -> None:
-    """The agent received every byte that was announced to the host."""
+    """Check that the agent received exactly the prompt that `onMeta` reported."""
     context = {"taskId": "task-1", "paperclipTaskMarkdown": text}
     result, host_log = await home.site.run({"CLAUDE_SCRIPT": DIGEST}, context=context, config=config)
     prompt = host_log.meta[-1]["prompt"]
@@ -36,7 +36,7 @@ async def test_prompt_of_two_megabytes_arrives_whole(home: Home) -> None:
     await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1))
 
 
-async def test_a_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None:
+async def test_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None:
     await assert_received(home, "x" * 880 * 1024)
 
 
@@ -44,7 +44,7 @@ async def test_init_container_delivers_a_prompt_in_pieces(home: Home) -> None:
     await assert_received(home, ODD * 15_000, promptDelivery="init")
 
 
-async def test_a_prompt_of_two_megabytes_arrives_with_init_as_well(home: Home) -> None:
+async def test_prompt_of_two_megabytes_arrives_whole_by_init_container(home: Home) -> None:
     await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1), promptDelivery="init")
 
 
@@ -59,7 +59,7 @@ async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
-    """The stand-in's script runs with the command line of the agent."""
+    """The script receives the agent's command line as its arguments."""
     script = 'while [ $# -gt 0 ]; do [ "$1" != --mcp-config ] || { cat "$2"; echo; echo "$3"; }; shift; done'
     baseline = home.volume / ".mcp.json"
     baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))

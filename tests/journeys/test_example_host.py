@@ -1,4 +1,4 @@
-"""The example host, started as a user would: the entry point is found, two agents run at once."""
+"""The example host finds the adapter by its entry point and runs two agents at once."""
 
 from tests.example_host import load_adapter, run_two
 from tests.support.runs import SMALL, Site

@@ -18,7 +18,7 @@ from paperclip_claude_k8s.podlog import FollowTimings
 pytestmark = pytest.mark.real
 CTL = os.environ.get("CLUSTER_CTL", "")
 CTL_TRIES = 3
-"""The script fails sometimes, because of a race with grep."""
+"""The script sometimes fails because of a race with grep."""
 
 
 @pytest.fixture
@@ -44,18 +44,18 @@ def ctl_of(script: str) -> Ctl:
 
 
 @asynccontextmanager
-async def over_a_wire(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire, dict[str, Any]]]:
-    """A flaky wire, and the config by which all connections of the adapter use it."""
+async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWire, dict[str, Any]]]:
+    """A proxy, and the config that makes all connections of the adapter go through it."""
     async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
         yield wire, {"kubeconfig": kubeconfig}
-        assert await real.leftovers() == []  # the Lease of an idle process is also deleted over the wire
+        assert await real.leftovers() == []  # the process deletes its Lease through the proxy
 
 
 Finished = tuple[ExecutionResult, HostLog]
 
 
-async def meanwhile(run: Coroutine[Any, Any, Finished], fault: Coroutine[Any, Any, None]) -> Finished:
-    """The result of the run, while `trouble` happens."""
+async def with_fault(run: Coroutine[Any, Any, Finished], fault: Coroutine[Any, Any, None]) -> Finished:
+    """Run `fault` during the run; returns the result of the run."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run)
         group.create_task(fault)
@@ -71,19 +71,19 @@ def numbered(count: int, step: float) -> tuple[str, str]:
 
 
 def chatty(count: int, step: float) -> tuple[str, str]:
-    """As `numbered`, with lines so long that a small log is rotated at each check of the kubelet."""
+    """As `numbered`, with lines long enough that the kubelet rotates a small log at each check."""
     script, expected = numbered(count, step)
     wide = "echo wide-$(head -c 1500 /dev/zero | tr '\\0' w)-line"
     return script.replace("echo line", wide), expected.replace("line", f"wide-{'w' * 1500}-line")
 
 
 def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> dict[str, Any]:
-    """Everything expected arrived once and in order, and the log was proven complete."""
-    got = host_log.stdout
-    pairs = enumerate(zip(got, expected, strict=False))
-    same = next((at for at, (one, other) in pairs if one != other), len(got))
-    assert got.startswith(expected), f"differs at {same}: {got[same : same + 200]!r}"
-    assert got.count("\n") <= expected.count("\n") + 1
+    """Check that everything expected arrived once and in order, and that the log is reported as complete."""
+    received = host_log.stdout
+    pairs = enumerate(zip(received, expected, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), len(received))
+    assert received.startswith(expected), f"differs at {same}: {received[same : same + 200]!r}"
+    assert received.count("\n") <= expected.count("\n") + 1
     assert result.error_message is None, result.error_message
     assert result.result_json is not None
     log: dict[str, Any] = result.result_json["log"]
@@ -96,14 +96,14 @@ async def test_log_is_whole_after_three_api_server_crashes(real: Site, ctl: Ctl)
     host_log = HostLog()
     script, expected = numbered(600, 0.1)
 
-    async def killed_three_times() -> None:
+    async def kill_three_times() -> None:
         for line in (50, 200, 350):
             await wait_for_output(host_log, f"line-{line}-of")
             await ctl("kill", "apiserver")
             await asyncio.sleep(2)
             await ctl("start", "apiserver")
 
-    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), killed_three_times())
+    result, _ = await with_fault(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), kill_three_times())
     log = assert_whole(result, host_log, expected)
     assert log["reconnects"] >= 3
     assert await real.leftovers() == []
@@ -113,13 +113,13 @@ async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> Non
     host_log = HostLog()
     script, expected = numbered(300, 0.1)
 
-    async def killed() -> None:
+    async def kill() -> None:
         await wait_for_output(host_log, "line-50-of")
         await ctl("kill", "kubelet")
         await asyncio.sleep(5)
         await ctl("start", "kubelet")
 
-    result, _ = await meanwhile(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), killed())
+    result, _ = await with_fault(real.run({"CLAUDE_SCRIPT": script}, host_log=host_log), kill())
     assert_whole(result, host_log, expected)
     assert await real.leftovers() == []
 
@@ -131,42 +131,42 @@ async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> Non
         (3_000_000, 3, [40_000, 1_500_000, 2_900_000, 3_100_000, 200_000]),
     ],
 )
-async def test_long_lines_come_whole_across_reconnects(
+async def test_long_lines_arrive_whole_across_reconnects(
     real: Site, tmp_path: Path, length: int, count: int, cuts: list[int]
 ) -> None:
-    """The connection is cut inside of lines, also inside of the 16 KiB records of the runtime."""
+    """The connection is cut within lines, also within the runtime's records of 16 KiB."""
     body = f"head -c {length - 10} /dev/zero | tr '\\0' a"
     line = f"printf %010d $i; {body}; echo; i=$((i+1)); sleep 0.05"
     script = f"i=1; while [ $i -le {count} ]; do {line}; done; {RESULT}"
     expected = "".join(f"{i:010d}{'a' * (length - 10)}\n" for i in range(1, count + 1))
-    async with over_a_wire(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "Pod running")
             wire.cuts += cuts
 
-        result, _ = await meanwhile(
+        result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
         assert wire.broken >= len(cuts) - 1
     assert_whole(result, host_log, expected)
 
 
-async def test_bursts_and_identical_lines_come_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
+async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: Site, tmp_path: Path) -> None:
     burst = "seq 1 5000 | sed 's/^/burst line /'"
     same = "yes the-same-line | head -n 3000"
     script = f"sleep 1; {burst}; sleep 1; {same}; sleep 1; {same}; sleep 1; {burst}; {RESULT}"
     lines = "".join(f"burst line {i}\n" for i in range(1, 5001))
     expected = lines + "the-same-line\n" * 6000 + lines
-    async with over_a_wire(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "burst line 1\n")
             wire.cuts += [30_000, 100_000, 70_000, 20_000, 5_000]
 
-        result, _ = await meanwhile(
+        result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
         assert wire.broken >= 2
@@ -175,20 +175,20 @@ async def test_bursts_and_identical_lines_come_whole_across_reconnects(real: Sit
 
 async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
     script, expected = numbered(50, 0.05)
-    async with over_a_wire(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
         async def cut() -> None:
             await wait_for_output(host_log, "line-50-of")
             wire.cut()
 
-        ended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf torso"
-        result, _ = await meanwhile(
-            real.run({"CLAUDE_SCRIPT": ended}, host_log=host_log, config=config), cut()
+        unended = f"{script.removesuffix(RESULT)} printf unended; sleep 0.3; {RESULT}; printf last"
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
         )
         assert wire.broken
     assert host_log.stdout.startswith(f"{expected}unended{{")
-    assert host_log.stdout.endswith("}\ntorso")
+    assert host_log.stdout.endswith("}\nlast")
     assert result.result_json is not None
     assert result.result_json["log"]["complete"] is True
 
@@ -196,11 +196,11 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
     """Packets stop arriving without any error, as behind a dead firewall."""
     script, expected = numbered(1100, 0.1)
-    async with over_a_wire(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
-        noticed: list[float] = []
+        silences: list[float] = []
 
-        async def silenced() -> None:
+        async def silence() -> None:
             await wait_for_output(host_log, "line-50-of")
             wire.silence()
             loop = asyncio.get_running_loop()
@@ -209,13 +209,13 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
             known = len(host_log.stdout)
             while len(host_log.stdout) == known:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.1)
-            noticed.append(loop.time() - since)
+            silences.append(loop.time() - since)
 
-        result, _ = await meanwhile(
-            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silenced()
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), silence()
         )
     assert_whole(result, host_log, expected)
-    assert noticed[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine
+    assert silences[0] <= FollowTimings().silence_timeout + 30  # the margin is for a busy machine
 
 
 @pytest.fixture
@@ -237,18 +237,18 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 ) -> None:
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(600, 0.1)
-    async with over_a_wire(real, tmp_path) as (wire, config):
+    async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
-        async def unplugged() -> None:
+        async def unplug() -> None:
             await wait_for_output(host_log, "line-30-of")
             wire.unplug()
             await asyncio.sleep(35)
             wire.plug_in()
 
         config |= {"sharedVolumeDir": VOLUME, "teeRunLog": tee}
-        result, _ = await meanwhile(
-            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), unplugged()
+        result, _ = await with_fault(
+            real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), unplug()
         )
     if tee:
         assert_whole(result, host_log, expected)
@@ -259,7 +259,7 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 
 @pytest.mark.usefixtures("small_logs")
 async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
-    """At a rotation an old kubelet stays at the old file or misses its end, in most of several streams."""
+    """At a rotation, most streams of an old kubelet stay at the old file or miss its end."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
     script, expected = chatty(400, 0.1)
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
@@ -270,14 +270,14 @@ async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> N
 
 
 def assert_gap_reported(result: ExecutionResult, host_log: HostLog, expected: str) -> None:
-    """One gap is reported, with both times and its exact size; everything around it arrived in order."""
+    """Check that one gap is reported with times and exact size, and that all other lines arrived in order."""
     assert result.result_json is not None
     log = result.result_json["log"]
     assert log["complete"] is False
     (gap,) = log["gaps"]
     assert gap["since"] < gap["until"]
     assert gap["since"][:19] in host_log.status
-    got = host_log.stdout.splitlines()[:-1]
-    assert [line for line in expected.splitlines() if line in set(got)] == got
-    missing = len(expected) - sum(len(line) + 1 for line in got)
+    received = host_log.stdout.splitlines()[:-1]
+    assert [line for line in expected.splitlines() if line in set(received)] == received
+    missing = len(expected) - sum(len(line) + 1 for line in received)
     assert gap["bytes"] == missing

@@ -1,4 +1,4 @@
-"""Successful runs: every byte arrives, every fact is found, nothing is left behind."""
+"""Runs without faults: every byte arrives, the result has every fact, and nothing is left behind."""
 
 import hashlib
 
@@ -51,9 +51,7 @@ async def test_capture_arrives_byte_for_byte_with_all_facts(site: Site, name: st
     assert await site.leftovers() == []
 
 
-async def test_agent_that_hangs_after_its_result_is_stopped(
-    site: Site,
-) -> None:
+async def test_agent_that_hangs_after_its_result_is_stopped(site: Site) -> None:
     env = {"CLAUDE_CAPTURE": site.capture_ref("02"), "CLAUDE_SLEEP": "3600"}
     result, host_log = await site.run(env, config={"resultGraceSec": 6})
     assert host_log.stdout.encode() == capture("02")
@@ -68,14 +66,14 @@ async def test_agent_that_hangs_after_its_result_is_stopped(
     assert await site.leftovers() == []
 
 
-@pytest.mark.parametrize("turn", range(20))
-async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, turn: int) -> None:
+@pytest.mark.parametrize("attempt", range(20))
+async def test_last_line_of_3_mb_before_exit_arrives_whole(site: Site, attempt: int) -> None:
     script = (
-        'printf \'%s\' \'{"type":"x","n":' + str(turn) + ',"text":"\';'
+        'printf \'%s\' \'{"type":"x","n":' + str(attempt) + ',"text":"\';'
         "head -c 3000000 /dev/zero | tr '\\0' a; printf '\"}\\n'"
     )
     _, host_log = await site.run({"CLAUDE_SCRIPT": script})
-    expected = f'{{"type":"x","n":{turn},"text":"' + "a" * 3_000_000 + '"}\n'
+    expected = f'{{"type":"x","n":{attempt},"text":"' + "a" * 3_000_000 + '"}\n'
     assert len(host_log.stdout) == len(expected)
     assert hashlib.sha256(host_log.stdout.encode()).digest() == hashlib.sha256(expected.encode()).digest()
 
@@ -86,7 +84,7 @@ async def test_last_line_without_newline_and_stderr_are_kept(site: Site) -> None
     assert host_log.stderr == "warned\n"
 
 
-async def test_no_secret_shows_in_job_pod_or_host_output(site: Site) -> None:
+async def test_secrets_reach_the_agent_but_not_the_host_output(site: Site) -> None:
     result, host_log = await site.run(
         {"CLAUDE_SCRIPT": 'sleep 1; printf %s "$PAPERCLIP_API_KEY" | wc -c', "MY_TOKEN": "canary-config-env"}
     )

@@ -70,21 +70,22 @@ async def drain(_pod: str, _job: str) -> None:
 
 
 async def preempt(_pod: str, _job: str) -> None:
+    """Submit a Job of higher priority that does not fit into the queue together with the agent."""
     await as_admin("create", "-f", "-", stdin=json.dumps(URGENT))
 
 
 @pytest.mark.parametrize("when", ["when it is reported as running", "in the middle"])
-@pytest.mark.parametrize(("act", "words"), [(drain, "stopped"), (preempt, "reempted")])
+@pytest.mark.parametrize(("disruption", "phrase"), [(drain, "stopped"), (preempt, "reempted")])
 async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
-    real: Site, act: Any, words: str, when: str
+    real: Site, disruption: Any, phrase: str, when: str
 ) -> None:
     stamps = Stamps.fresh()
-    result, host_log = await disrupt(real, act, MOMENTS[when], stamps, config=QUEUED)
+    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, config=QUEUED)
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert result.error_family == "transient_upstream"
     assert "JobSuspended" in (result.error_message or "")
-    assert words in (result.error_message or "")
+    assert phrase in (result.error_message or "")
 
 
 async def test_held_queue_delays_the_run(real: Site) -> None:

@@ -1,4 +1,4 @@
-"""If the run Secret names another Pod as the only one, a Pod starts no agent: manifest to exit code."""
+"""If the run Secret names another Pod, the relay exits without starting the agent."""
 
 import asyncio
 from dataclasses import replace
@@ -29,8 +29,8 @@ async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
 async def test_only_the_named_pod_starts_the_agent(only: str | None) -> None:
     async with DevCluster.start() as cluster:
         gateway = Gateway(str(cluster.kubeconfig))
-        made = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})
-        plan = replace(made, namespace=cluster.namespace)
+        plan = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})
+        plan = replace(plan, namespace=cluster.namespace)
         job = await gateway.create_job(plan.namespace, job_manifest(plan))
         secret = secret_manifest(plan, job.ref)
         named = {} if only is None else {ONLY_POD_KEY: only}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.runs import Site
 
-LOOK = r"""
+SCRIPT = r"""
 printf '{"type":"system","subtype":"init","session_id":"%s","model":"m"}\n' "$SESSION"
 while [ $# -gt 0 ]; do case $1 in
   --append-system-prompt-file) echo "instructions: $(cat "$2")" ;;
@@ -20,7 +20,7 @@ printf '{"type":"result","subtype":"success","is_error":false,"result":"done","s
 
 
 @pytest.fixture
-def given(tmp_path: Path) -> dict[str, Any]:
+def bundle(tmp_path: Path) -> dict[str, Any]:
     """A host's config with instructions and one skill."""
     folder = tmp_path / "helper"
     (folder / "bin").mkdir(parents=True)
@@ -41,10 +41,10 @@ def rewrite(path: str) -> None:
 
 
 @pytest.mark.real
-async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, given: dict[str, Any]) -> None:
+async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, bundle: dict[str, Any]) -> None:
     session = str(uuid.uuid4())
-    config = {**given, "sharedVolumeDir": os.environ["SHARED_VOLUME_FOR_TESTS"]}
-    env = {"CLAUDE_SCRIPT": LOOK, "SESSION": session}
+    config = {**bundle, "sharedVolumeDir": os.environ["SHARED_VOLUME_FOR_TESTS"]}
+    env = {"CLAUDE_SCRIPT": SCRIPT, "SESSION": session}
 
     first, host_log = await real.run(env, config=config | {"env": env})
     assert first.error_message is None
@@ -59,16 +59,18 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, gi
     assert "instructions:" not in again.stdout
     assert "the skill runs" in again.stdout
 
-    rewrite(given["instructionsFilePath"])
+    rewrite(bundle["instructionsFilePath"])
     _, changed = await real.run(env, config=config | {"env": env}, runtime=runtime)
     assert "Starting a fresh session: the prompt bundle changed" in changed.status
     assert "instructions: Count fast." in changed.stdout
     assert await real.leftovers() == []
 
 
-async def test_instructions_without_a_volume_are_in_the_run_secret(site: Site, given: dict[str, Any]) -> None:
-    env = {"CLAUDE_SCRIPT": LOOK, "SESSION": str(uuid.uuid4())}
-    result, host_log = await site.run(config={**given, "env": env})
+async def test_instructions_without_a_volume_are_in_the_run_secret(
+    site: Site, bundle: dict[str, Any]
+) -> None:
+    env = {"CLAUDE_SCRIPT": SCRIPT, "SESSION": str(uuid.uuid4())}
+    result, host_log = await site.run(config={**bundle, "env": env})
     assert result.error_message is None
     assert "instructions: Count calmly. Grüße" in host_log.stdout
     assert "Skills are not delivered: no shared volume" in host_log.status

@@ -1,4 +1,4 @@
-"""A Job is accepted, but its Pod is refused: the message quotes the controller."""
+"""The Job is accepted, but its Pod is refused: the message quotes the Job controller's Event."""
 
 from collections.abc import AsyncIterator
 
@@ -10,14 +10,14 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-async def no_more_pods() -> AsyncIterator[None]:
-    """The host's own Pod uses up the quota."""
+async def pod_quota_used_up() -> AsyncIterator[None]:
+    """A quota of one Pod, which the host's own Pod uses."""
     await as_admin("create", "quota", "no-more", "--hard=pods=1")
     yield
     await as_admin("delete", "quota", "no-more")
 
 
-@pytest.mark.usefixtures("no_more_pods")
+@pytest.mark.usefixtures("pod_quota_used_up")
 async def test_refused_pod_is_explained_by_its_event(real: Site) -> None:
     result, host_log = await real.run(config={"scheduleTimeoutSec": 8})
     assert result.error_code == "k8s_pod_schedule_failed"

@@ -1,4 +1,4 @@
-"""Host processes that die during a run, and the next process, which adopts the run."""
+"""Host processes that die during a run, and the next processes, which adopt the run."""
 
 import asyncio
 import json
@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.real_cluster import IN_HOME_POD
+from tests.support.real_cluster import IN_HOME_POD, RESULT
 from tests.support.runs import SMALL, HostLog, Site
 
 from paperclip_claude_k8s.base.settings import Timings
 
-RESULT = (
-    r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
-)
 WAITED = "Waiting up to"
-"""Status lines of a host that checks whether the other host lives, or that waits for the slot."""
+"""In the status lines of a host that waits for the slot or checks whether its holder is alive."""
 EXPIRY = Timings().lease_expiry
 GRACE = 60.0
 """Grace period in seconds, long enough for a busy machine."""
@@ -30,11 +27,11 @@ NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
 ROOT = Path(__file__).parents[2]
 HOST_PROCESS = (sys.executable, "-m", "tests.support.host_process")
 ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
-"""Prefix of a command that runs it in a PID namespace of its own."""
+"""Command prefix that gives the process its own PID namespace, as if it ran on another machine."""
 
 
 def a_run(site: Site, seconds: float) -> dict[str, Any]:
-    """The context of a run that prints for this time; the same for each host."""
+    """The context of a run that prints for this time; a test passes it to several hosts."""
     script = f"for n in $(seq 100); do echo line $n; sleep {seconds / 100}; done; {RESULT}"
     return {
         "runId": str(uuid.uuid4()),
@@ -44,8 +41,8 @@ def a_run(site: Site, seconds: float) -> dict[str, Any]:
     }
 
 
-async def job_has_ended(site: Site, ctx: dict[str, Any]) -> None:
-    """Wait until the agent's only Job has this condition."""
+async def wait_for_job_end(site: Site, ctx: dict[str, Any]) -> None:
+    """Wait until the agent's only Job has a final condition."""
     async with asyncio.timeout(60):
         while True:
             labels = {"paperclip.io/agent-id": ctx["agent"]["id"]}
@@ -98,7 +95,7 @@ async def test_result_of_an_unwatched_run_is_delivered_later(site: Site) -> None
     async with another_host(site, ctx) as process:
         process.kill()
         await process.wait()
-    await job_has_ended(site, ctx)
+    await wait_for_job_end(site, ctx)
     result = await site.adapter.execute({**ctx, "runId": "another", "onLog": host_log.on_log})
     assert "Taking the result of finished K8s Job" in host_log.status
     assert WAITED not in host_log.status
@@ -115,7 +112,7 @@ async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
         assert result.error_code == "k8s_concurrent_run_blocked"
         wire = json.loads(await process.stdout.readline())
         assert wire["exitCode"] == 0
-        await process.wait()  # killed any earlier, it could not give its Lease back
+        await process.wait()  # if it were killed earlier, it could not delete its Lease
     assert await site.leftovers() == []
 
 
@@ -159,13 +156,13 @@ async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Si
         async with asyncio.timeout(60):
             while "kept" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(3)  # a kubelet that has just started a container looks at its Pod again only then
+        await asyncio.sleep(3)  # a kubelet needs this long after the start to notice changes of the Pod
         cancelled, uptime = loop.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
         stop.set()
     result, _ = running.result()
-    (seen,) = re.findall(r"got-sigterm ([0-9.]+)", host_log.stdout)
-    assert float(seen) - uptime < GRACE / 2  # it was signalled at once, not after a timeout
-    assert loop.time() - cancelled < GRACE  # its own end was host_log of, and its killing not waited for
+    (received_at,) = re.findall(r"got-sigterm ([0-9.]+)", host_log.stdout)
+    assert float(received_at) - uptime < GRACE / 2  # the agent got SIGTERM at once, not after a timeout
+    assert loop.time() - cancelled < GRACE  # its exit ended the run, not the end of the grace period
     assert result.error_code == "cancelled"
     assert result.session_id == "kept"
     assert result.execution_recovery is not None

@@ -1,7 +1,7 @@
-"""Minimal RBAC on a real cluster: without each single verb of the printed Role, only its feature is lost.
+"""Minimal RBAC on a real cluster: without one right of the printed Role, only its feature is lost.
 
-An account of the test's own gets the Role that `claude-k8s rbac` prints, less one right; the environment test
-must name that right in exactly one line, and a run must end as the table below predicts.
+A service account gets the Role that `claude-k8s rbac` prints, without one right; the environment test must
+name that right in exactly one check, and a run must end as `OUTCOMES` predicts.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE
 from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.real
-OWN = os.environ.get("KUBECONFIG_FOR_TESTS", "")
+KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 NAMESPACE, ACCOUNT = "paperclip", "rights-test"
 
 IMPATIENT = replace(Timings(), retry_budget=4.0)
@@ -43,13 +43,15 @@ SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The expected outcome of a run: its error code, its messages, and what only an admin can delete."""
+    """The expected outcome of a run."""
 
     code: str | None = None
     message: str = ""
+    """Part of the error message or of a status line."""
     leaves: tuple[str, ...] = ()
-    silent: tuple[str, ...] = field(default=("forbidden",))
-    """Text that must not be reported."""
+    """Resources of which the run leaves objects behind."""
+    unreported: tuple[str, ...] = field(default=("forbidden",))
+    """Texts that a successful run must not report."""
     summary: str | None = "done"
 
 
@@ -64,24 +66,24 @@ OUTCOMES = {
     "create leases": Outcome(None, "Leases cannot be used", (), ()),
     "delete leases": Outcome(None, "", ("leases",)),
 }
-"""By the label of the right. A run without any other right succeeds and does not mention it."""
+"""By the label of the missing right. Without any other right a run succeeds and does not mention it."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The kubeconfig of an account with the printed Role."""
-    role_of_ours, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
+    printed_role, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
     meta = {"name": ACCOUNT, "namespace": NAMESPACE}
     binding["roleRef"] = {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT}
-    role_of_ours["metadata"] = binding["metadata"] = meta
+    printed_role["metadata"] = binding["metadata"] = meta
     token = {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/service-account-token",
         "metadata": {**meta, "annotations": {"kubernetes.io/service-account.name": ACCOUNT}},
     }
-    own = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
-    items = [own, token, role_of_ours, binding]
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    items = [account, token, printed_role, binding]
     everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     await as_admin("apply", "-f", "-", stdin=everything)
     try:
@@ -94,16 +96,16 @@ async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 
 async def _token() -> str:
-    for _ in range(100):  # the controller writes it into the Secret in a moment
+    for _ in range(100):  # the token controller adds it to the Secret
         token = await as_admin("get", "secret", ACCOUNT, "-o", "go-template={{with .data.token}}{{.}}{{end}}")
         if token:
             return base64.b64decode(token).decode()
-    raise AssertionError("the account got no token")
+    raise AssertionError("the service account has no token")
 
 
 def _with_token(token: str) -> str:
-    """A copy of the cluster's kubeconfig for another account."""
-    config = yaml.safe_load(Path(OWN).read_text(encoding="utf-8"))
+    """The kubeconfig of the tests with the token of another account."""
+    config = yaml.safe_load(Path(KUBECONFIG).read_text(encoding="utf-8"))
     config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
     return str(yaml.safe_dump(config))
 
@@ -113,13 +115,13 @@ async def grant_all_but(missing: Right | None) -> None:
     wanted = {**role(NAMESPACE, [right for right in RIGHTS if right != missing])}
     wanted["metadata"] = {"name": ACCOUNT, "namespace": NAMESPACE}
     await as_admin("replace", "-f", "-", stdin=json.dumps(wanted))
-    await asyncio.sleep(0.5)  # the authorizer learns of it by a watch
+    await asyncio.sleep(0.5)  # the authorizer gets the change from a watch
 
 
 @asynccontextmanager
 async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
     adapter = Adapter(ProcessSettings(env=IN_HOME_POD, timings=IMPATIENT))
-    gateway = Gateway(OWN)
+    gateway = Gateway(KUBECONFIG)
     config = {"kubeconfig": kubeconfig, "imagePullPolicy": "Never"}
     try:
         yield Site("real", adapter, gateway, NAMESPACE, config, str)
@@ -133,24 +135,24 @@ async def problems(site: Site) -> list[Check]:
     return [check for check in checkup.checks if check.level != "info"]
 
 
-def assert_told(right: Right, found: list[Check], always: list[Check]) -> None:
-    """Exactly one line more than with every right: the expected one."""
+def assert_reported(right: Right, found: list[Check], always: list[Check]) -> None:
+    """Check that the missing right adds exactly the expected check to those found with every right."""
     known = {check.code for check in always}
-    more = [check for check in found if check.code not in known]
+    added = [check for check in found if check.code not in known]
     expected = [right.code, *(["k8s_home_pod_unavailable"] if right.label == "get pods" else [])]
-    assert sorted(check.code for check in more) == sorted(expected)
-    (line,) = [check for check in more if check.code == right.code]
-    assert line.level == right.level
-    assert right.lost in line.message
-    assert (right.instead or "there is no fallback") in line.message
-    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (line.hint or "")
+    assert sorted(check.code for check in added) == sorted(expected)
+    (check,) = [check for check in added if check.code == right.code]
+    assert check.level == right.level
+    assert right.lost in check.message
+    assert (right.instead or "there is no fallback") in check.message
+    assert f"claude-k8s rbac --namespace {NAMESPACE}" in (check.hint or "")
 
 
 def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog) -> None:
     message = host_log.status + (result.error_message or "")
     assert result.error_code == outcome.code, message
     assert outcome.message in message
-    for text in outcome.silent if outcome.code is None else ():
+    for text in outcome.unreported if outcome.code is None else ():
         assert text not in message
     if outcome.code is None:
         assert result.summary == outcome.summary
@@ -159,7 +161,7 @@ def assert_outcome(outcome: Outcome, result: ExecutionResult, host_log: HostLog)
 @pytest.mark.parametrize("right", RIGHTS, ids=lambda right: right.code)
 async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Right) -> None:
     outcome = OUTCOMES.get(right.label, Outcome())
-    async with site_of(OWN) as site:
+    async with site_of(KUBECONFIG) as site:
         if right.label == "create secrets" and await site.gateway.server_version() < REPLACEMENT_POLICY_SINCE:
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
@@ -167,13 +169,13 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
         always = await problems(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
-        assert_told(right, await problems(site), always)
+        assert_reported(right, await problems(site), always)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
-    async with site_of(OWN) as site:
+    async with site_of(KUBECONFIG) as site:
         left = await site.leftovers(within=0 if outcome.leaves else 20)
     try:
         assert_outcome(outcome, result, host_log)
-        assert set(outcome.leaves) == {f"{thing.split(' ')[0]}s" for thing in left} & {"jobs", "leases"}
+        assert set(outcome.leaves) == {f"{name.split(' ')[0]}s" for name in left} & {"jobs", "leases"}
     finally:
         if left:
             await as_admin("delete", "jobs,leases", "-l", "paperclip.io/adapter-type=claude_k8s")
@@ -193,7 +195,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
     await grant_all_but(missing)
     agent = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     script = {"CLAUDE_SCRIPT": f"echo hello; sleep 20; printf '%s\\n' '{RESULT}'"}
-    async with site_of(OWN) as first, asyncio.TaskGroup() as group:
+    async with site_of(KUBECONFIG) as first, asyncio.TaskGroup() as group:
         host_log = HostLog()
         running = group.create_task(first.run(script, host_log=host_log, agent=agent))
         while "hello" not in host_log.stdout:  # noqa: ASYNC110  # a host's callback sets no event
@@ -204,7 +206,7 @@ async def test_orphan_is_left_for_a_host_with_the_rights(
         result, host_log = await second.run({}, agent=agent)
         assert result.error_code == code
         assert expected in host_log.status + (result.error_message or "")
-    async with site_of(OWN) as third:
+    async with site_of(KUBECONFIG) as third:
         result, host_log = await third.run({}, agent=agent)
         assert "Reattaching" in host_log.status
         assert result.summary == "done"

@@ -37,7 +37,7 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> list[str]:
-    """Every line arrived once and the run succeeded; returns the warnings about the volume."""
+    """Check that the run succeeded with its whole output; returns the warnings about the volume."""
     assert result.error_message is None
     assert host_log.stdout == expected
     assert result.result_json is not None
@@ -62,7 +62,9 @@ async def test_healthy_volume_causes_no_warning(home: Home) -> None:
 async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     script, expected = agent(20, 100_000, 0)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
-    await home.site.run({"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=ada)  # makes the folders, as their owner
+    await home.site.run(
+        {"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=ada
+    )  # creates the folders as the agent's user
     with mounted_tmpfs(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
     (warning,) = assert_whole(result, host_log, expected)

@@ -24,47 +24,41 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, LEASES, PODS, SECRETS
 from paperclip_claude_k8s.ports import ProcessSettings
 
 ROOT = Path(__file__).parents[2]
-LAST_WORD = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
-SCRIPT = f"for n in $(seq 20); do echo line $n; sleep 0.06; done; printf '%s\\n' '{LAST_WORD}'"
-WHOLE = "".join(f"line {n}\n" for n in range(1, 21)) + LAST_WORD + "\n"
+RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
+SCRIPT = f"for n in $(seq 20); do echo line $n; sleep 0.06; done; printf '%s\\n' '{RESULT}'"
+WHOLE = "".join(f"line {n}\n" for n in range(1, 21)) + RESULT + "\n"
 CALLS = (
     *("create_lease of process", "create_lease of slot", "list_leases", "list_jobs", "list_pods"),
-    *(
-        "create_job",
-        "list_jobs (2)",
-        "create_secret",
-        "watch_jobs",
-        "watch_pods",
-        "log followed",
-        "replace_lease of process",
-    ),
+    *("create_job", "list_jobs (2)", "create_secret", "watch_jobs", "watch_pods", "log followed"),
+    "replace_lease of process",
     *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
 )
-"""Every call of a good run; renewals repeat."""
+"""Every call of a run without faults; the renewal is repeated."""
 SOMETIMES = {"log read", "list_events"}
-"""Calls of a run on a busy machine: a stream ends before its container, or a Pod starts slowly."""
-PAID_TWICE_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
-"""From this call on, a killed host has deleted the Job and its result is lost."""
+"""Further calls on a busy machine: a stream ends before its container, or a Pod starts slowly."""
+RUNS_AGAIN_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
+"""A host that is killed after these calls has deleted the Job and lost the result: the agent runs again."""
 AT_ONCE = 5
 """Concurrent processes; they share the machine's few cores."""
-SWEPT = ("delete_lease of slot", "delete_lease of process")
-"""Calls that a process also makes at its start if another process died before it."""
-TOGETHER = [call for call in CALLS if call not in SWEPT]
-TOWNS = [
-    *(TOGETHER[first : first + AT_ONCE] for first in range(0, len(TOGETHER), AT_ONCE)),
-    *([call] for call in SWEPT),
+CLEANUP = ("delete_lease of slot", "delete_lease of process")
+"""A starting process also makes these calls, for Leases of dead processes; so each gets its own cluster."""
+OTHERS = [call for call in CALLS if call not in CLEANUP]
+GROUPS = [
+    *(OTHERS[first : first + AT_ONCE] for first in range(0, len(OTHERS), AT_ONCE)),
+    *([call] for call in CLEANUP),
 ]
-"""The calls at which the processes of one cluster die."""
+"""For each cluster, the calls at which its processes die."""
 GONE_WITHIN = 60.0
+"""Seconds within which the objects of dead processes must be deleted."""
 
 
 @dataclass(slots=True)
 class ClusterUnderTest:
-    """A development cluster, and what was observed of it."""
+    """A development cluster, an adapter that uses it, and the violations that were found."""
 
     cluster: DevCluster
     adapter: Adapter
-    wrong: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def ctx(self) -> dict[str, Any]:
         config = {"kubeconfig": str(self.cluster.kubeconfig), "image": "local/agent:1", **SMALL}
@@ -75,8 +69,8 @@ class ClusterUnderTest:
             "config": {**config, "env": {"CLAUDE_SCRIPT": SCRIPT}},
         }
 
-    def left(self) -> list[str]:
-        """Objects without a living owner process."""
+    def leftovers(self) -> list[str]:
+        """All Jobs, Pods, Secrets and Leases that exist."""
         kinds = (JOBS, PODS, SECRETS, LEASES)
         return [f"{kind.plural}/{obj['metadata']['name']}" for kind in kinds for obj in self._all(kind)]
 
@@ -84,18 +78,18 @@ class ClusterUnderTest:
         return list(self.cluster.store.list(kind, self.cluster.namespace))
 
     def agents_of(self, agent: str) -> int:
-        """The number of Pods of this agent that ran; two at the same time fail the test."""
+        """The number of Pods of this agent that ran; two at the same time are a violation."""
         ran: set[str] = set()
-        living: set[str] = set()
+        running: set[str] = set()
         for change in self.cluster.store.changes_after(1):
             meta = change.object["metadata"]
             if change.kind != PODS or meta["labels"].get("paperclip.io/agent-id") != agent:
                 continue
             runs = change.type != "DELETED" and change.object["status"].get("phase") == "Running"
-            (living.add if runs else living.discard)(meta["uid"])
-            ran |= living
-            if len(living) > 1:
-                self.wrong.append(f"{agent}: {len(living)} Pods lived at once")
+            (running.add if runs else running.discard)(meta["uid"])
+            ran |= running
+            if len(running) > 1:
+                self.violations.append(f"{agent}: {len(running)} Pods ran at once")
         return len(ran)
 
 
@@ -130,7 +124,7 @@ async def test_call_table_lists_every_call_of_a_good_run() -> None:
         calls = json.loads(lines[-1])
         assert set(CALLS) <= set(calls)
         assert {_kind(call) for call in calls} <= {_kind(call) for call in CALLS} | SOMETIMES
-        assert cluster.left() == []
+        assert cluster.leftovers() == []
 
 
 def _kind(call: str) -> str:
@@ -138,38 +132,38 @@ def _kind(call: str) -> str:
 
 
 @pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize("calls", TOWNS, ids=lambda calls: calls[0])
+@pytest.mark.parametrize("calls", GROUPS, ids=lambda calls: calls[0])
 async def test_host_killed_at_any_call_loses_and_leaves_nothing(calls: list[str], moment: Moment) -> None:
     async with cluster_under_test() as cluster:
         async with asyncio.TaskGroup() as group:
             for call in calls:
-                group.create_task(_die_and_be_followed(cluster, call, moment))
-        await _sweep(cluster)
-        assert cluster.wrong == []
+                group.create_task(_kill_and_run_again(cluster, call, moment))
+        await _check_cleanup(cluster)
+        assert cluster.violations == []
 
 
-async def _die_and_be_followed(cluster: ClusterUnderTest, call: str, moment: Moment) -> None:
+async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Moment) -> None:
     ctx, host_log = cluster.ctx(), HostLog()
     code, _ = await host_process(ctx, dies=[call, moment])
     result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
-    paid = cluster.agents_of(ctx["agent"]["id"])
-    again = call in PAID_TWICE_AFTER and (moment is Moment.AFTER or call != PAID_TWICE_AFTER[0])
-    found = (code, result.error_code, host_log.stdout == WHOLE, paid)
+    agents = cluster.agents_of(ctx["agent"]["id"])
+    again = call in RUNS_AGAIN_AFTER and (moment is Moment.AFTER or call != RUNS_AGAIN_AFTER[0])
+    found = (code, result.error_code, host_log.stdout == WHOLE, agents)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
-        cluster.wrong.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
+        cluster.violations.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
 
 
-async def _sweep(cluster: ClusterUnderTest) -> None:
-    """The next process takes over the dead processes' slots, because they died on this machine."""
+async def _check_cleanup(cluster: ClusterUnderTest) -> None:
+    """Check that the next process removes what dead processes of this machine left."""
     await cluster.adapter.shutdown()
-    next_one = Adapter(ProcessSettings(env={}))
+    adapter = Adapter(ProcessSettings(env={}))
     try:
-        result = await next_one.execute({**cluster.ctx(), "onLog": HostLog().on_log})
+        result = await adapter.execute({**cluster.ctx(), "onLog": HostLog().on_log})
         assert result.error_message is None
     finally:
-        await next_one.shutdown()
+        await adapter.shutdown()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + GONE_WITHIN
-    while (left := cluster.left()) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+    while (left := cluster.leftovers()) and loop.time() < deadline:  # noqa: ASYNC110  # another process deletes them
         await asyncio.sleep(0.1)
-    cluster.wrong += left
+    cluster.violations += left
