@@ -1,4 +1,4 @@
-"""Rules for every test: no task survives it, and none takes longer than its limit."""
+"""Rules for every test: it leaves no task behind and does not exceed its time limit."""
 
 import asyncio
 import faulthandler
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 
 TEST_LIMIT = 180.0
-"""Seconds after which a hanging test shows where it hangs and ends the session."""
+"""Seconds after which a hanging test prints its traceback and ends the session."""
 REAL_LIMIT = 600.0
-"""The same for tests on a real cluster, whose kubelet takes its time."""
+"""The same for tests on a real cluster, whose kubelet is slow."""
 
 
 settings.register_profile("shared machine", deadline=None)
@@ -20,23 +20,23 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure() -> None:
-    """Say that there is no loop: else looptime asks for one, and nobody closes what Python makes then."""
+    """Set no event loop: looptime asks for the current one, and Python would create one that stays open."""
     asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests on a real cluster are no part of a run that has none."""
+    """Deselect tests that need a real cluster if there is none; check every async test for leaked tasks."""
     if "KUBECONFIG_FOR_TESTS" not in os.environ:
         real = [item for item in items if item.get_closest_marker("real")]
         config.hook.pytest_deselected(items=real)
         items[:] = [item for item in items if not item.get_closest_marker("real")]
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.add_marker(pytest.mark.usefixtures("no_task_survives"))
+            item.add_marker(pytest.mark.usefixtures("no_task_is_left"))
 
 
 @pytest.fixture
-async def no_task_survives() -> AsyncIterator[None]:
+async def no_task_is_left() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)

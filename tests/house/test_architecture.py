@@ -1,4 +1,4 @@
-"""Rules of the code base that no linter checks: size, names, order of steps, what may be used where."""
+"""Rules of the code base that no linter checks: sizes, names, the order of steps, what may be used where."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def test_error_codes_are_used_in_one_module_only() -> None:
-    strangers = {
+    violations = {
         str(path)
         for path, tree in _trees()
         for node in ast.walk(tree)
@@ -32,11 +32,11 @@ def test_error_codes_are_used_in_one_module_only() -> None:
         and node.value.id == "ErrorCode"
         and path.name not in {"failures.py", "error_codes.py"}
     }
-    assert strangers == set()
+    assert violations == set()
 
 
 def test_failures_are_built_in_one_module_only() -> None:
-    strangers = {
+    violations = {
         str(path)
         for path, tree in _trees()
         for node in ast.walk(tree)
@@ -45,7 +45,7 @@ def test_failures_are_built_in_one_module_only() -> None:
         and node.func.id == "Failure"
         and path.name not in {"failures.py", "error_codes.py"}
     }
-    assert strangers == set()
+    assert violations == set()
 
 
 @pytest.mark.parametrize("code", list(ErrorCode), ids=str)
@@ -61,16 +61,16 @@ WRITES = re.compile(
 
 
 def test_run_files_are_written_through_the_disk_module() -> None:
-    """Then a test can make every single write fail."""
+    """So that a test can make each write fail."""
     runs = SOURCE / "cli" / "runs"
-    strangers = {
+    violations = {
         f"{path.name}: {line.strip()}"
         for path in runs.glob("*.py")
         if path.name != "disk.py"
         for line in path.read_text(encoding="utf-8").splitlines()
         if WRITES.search(line)
     }
-    assert strangers == set()
+    assert violations == set()
 
 
 def _code_lines(lines: list[str]) -> int:
@@ -108,7 +108,7 @@ STEPS = {
         *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
     ),
 }
-"""The calls of the steps in order of their ends: an argument comes before the call that it is passed to."""
+"""The calls of each function, by the position where they end: a call in an argument comes first."""
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -133,7 +133,7 @@ METAPHORS = re.compile(
     r"|sighting|spout|stray|suspect|tenancy|tenure|told|tolerate|torso|trail|trees|unwritten|vigil|weigh|whoami"
     r"|wish|words"
 )
-"""Former names without a meaning for a reader who knows Kubernetes and asyncio; none may come back."""
+"""Former names that mean nothing to a reader who knows Kubernetes and asyncio."""
 
 
 def _defined_names(tree: ast.Module) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _defined_names(tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
-def test_names_are_no_metaphors() -> None:
+def test_names_are_not_metaphors() -> None:
     found = {
         f"{path}: {name}"
         for path, tree in _trees()
@@ -161,7 +161,7 @@ CITATIONS = re.compile(r"SPEC|HOST\.md|HOUSE|PEERS|EVENTS\.md|\bseed \d|\bthe se
 """References to documents that are not in the repository."""
 
 
-def test_no_outside_document_is_cited() -> None:
+def test_no_document_outside_the_repository_is_cited() -> None:
     texts = [*SOURCE.rglob("*"), *(ROOT / "tests").rglob("*"), ROOT / "README.md"]
     found = {
         f"{path.relative_to(ROOT)}: {citation[0]}"

@@ -1,4 +1,4 @@
-"""The documents name only what exists, and are reachable from README.md."""
+"""The documents name only files that exist, and README.md links every reference page."""
 
 import re
 from pathlib import Path
@@ -11,27 +11,25 @@ DOCS = sorted((SOURCE / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "tests" / "README.md", ROOT / "tests" / "perf" / "README.md"]
 FILE = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|cjs|md))(?:`|[:#])")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[\w-]*)?\)")
-OF_A_RUN = {"result.json", "record.json", "agent-instructions.md"}
-"""Names of files that a run writes; they are no part of the repository."""
-
-
+RUN_FILES = {"result.json", "record.json", "agent-instructions.md"}
+"""Names of files that a run writes, which are not in the repository."""
 FILES = {path.name for top in ("src", "tests") for path in (ROOT / top).rglob("*") if path.is_file()}
 
 
 def _exists(name: str, page: Path) -> bool:
-    """A name alone is enough, because module names are unique; a path must be right."""
+    """A bare name may be that of any file; a path must be correct."""
     folders = [ROOT, SOURCE, ROOT / "tests", page.parent]
     return name in FILES or any((folder / name).is_file() for folder in folders)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_named_in_a_document_exist(page: Path) -> None:
-    named = set(FILE.findall(page.read_text(encoding="utf-8"))) - OF_A_RUN
+    named = set(FILE.findall(page.read_text(encoding="utf-8"))) - RUN_FILES
     assert {name for name in named if not _exists(name, page)} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_of_a_document_lead_somewhere(page: Path) -> None:
+def test_link_targets_of_a_document_exist(page: Path) -> None:
     linked = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in linked if not (page.parent / link).exists()] == []
 

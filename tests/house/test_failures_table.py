@@ -1,4 +1,4 @@
-"""The table of failures has every row, and the tests that it names exist."""
+"""`tests/FAILURES.md` has every row, and the tests that it names exist."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ ROWS = {"W": 11, "S": 12, "E": 12, "D": 7, "H": 13}
 
 def test_every_test_named_in_the_table_exists() -> None:
     named = set(re.findall(r"\btest_\w+", (TESTS / "FAILURES.md").read_text(encoding="utf-8")))
-    there = {
+    existing = {
         name
         for path in TESTS.rglob("test_*.py")
         for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
     }
-    assert named - there - {"test_failures_table"} == set()
+    assert named - existing - {"test_failures_table"} == set()
 
 
-def test_no_row_is_left_out() -> None:
+def test_table_has_every_row() -> None:
     found = re.findall(
         r"^\| ([WSEDH]\d+) \|", (TESTS / "FAILURES.md").read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""Generated files of the documentation are what the code renders."""
+"""The generated pages of the documentation are up to date."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every number of `base/settings.py` is used: some module reads it from a `Timings` or a `Limits`."""
+"""Every field of `Timings` and `Limits` in `base/settings.py` is used by some module."""
 
 import ast
 from dataclasses import fields
@@ -13,7 +13,7 @@ SOURCES = Path(paperclip_claude_k8s.__file__).parent
 
 
 def _name(node: ast.expr) -> str:
-    """`timings` for each of `a.b.timings`, `self._timings`, `timings` and `Timings()`."""
+    """The normalised name of an expression: `timings` for `a.b.timings`, `self._timings` and `Timings()`."""
     if isinstance(node, ast.Call):
         return _name(node.func)
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,4 +1,4 @@
-"""A missing program skips its tests, or fails them where all programs are expected."""
+"""If a program is missing, its tests are skipped, or fail where all programs are expected."""
 
 import pytest
 from tests.support.programs import EXPECTED, program
@@ -6,13 +6,13 @@ from tests.support.programs import EXPECTED, program
 MISSING = "no-such-program"
 
 
-def test_without_its_program_a_test_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_skips_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(EXPECTED, raising=False)
     with pytest.raises(pytest.skip.Exception, match=MISSING):
         program(MISSING)
 
 
-def test_where_programs_are_expected_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_fails_the_test_if_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EXPECTED, "yes")
     with pytest.raises(pytest.fail.Exception, match=MISSING):
         program(MISSING)

@@ -1,4 +1,4 @@
-"""What hosts and examples may import: the package's public names, and nothing behind them."""
+"""Hosts and examples import only public names, and these are documented."""
 
 import ast
 import inspect
@@ -24,7 +24,7 @@ PUBLIC = {*(f"{PACKAGE}.{name}" for name in paperclip_claude_k8s.__all__), PACKA
 
 
 def _examples() -> Iterator[tuple[str, str]]:
-    """Name and source of the example host, of the package docstring's code and of the documents' code."""
+    """Yield name and source of each example: the example host, the package docstring, the documents."""
     yield "tests/example_host.py", (ROOT / "tests" / "example_host.py").read_text(encoding="utf-8")
     indented = re.findall(r"(?m)^(?: {4}.*\n|\n)+", paperclip_claude_k8s.__doc__ or "")
     yield "the package docstring", "\n".join(re.sub(r"(?m)^ {4}", "", block) for block in indented)
@@ -37,7 +37,7 @@ EXAMPLES = list(_examples())
 
 
 def _imported(source: str) -> set[str]:
-    """Return what an example imports of the package; documents hold fragments that are not whole programs."""
+    """Return the names that an example imports from the package; it need not be a complete program."""
     found = set(re.findall(rf"(?m)^\s*import ({PACKAGE}[\w.]*)", source))
     for module, names in re.findall(rf"(?m)^\s*from ({PACKAGE}[\w.]*) import ([\w, ]+)", source):
         is_helpers = module == f"{PACKAGE}.helpers"
