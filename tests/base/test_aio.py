@@ -13,7 +13,7 @@ from paperclip_claude_k8s.base.aio import LaunchLimiter, PeriodicTask
 pytestmark = pytest.mark.looptime
 
 
-async def test_launch_limiter_admits_width_in_fifo_order() -> None:
+async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
     limiter, entered = LaunchLimiter(2, expiry=60.0), list[tuple[int, int]]()
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -47,7 +47,7 @@ async def test_launch_permit_expires_once() -> None:
     assert entered == [0, 5, 9, 10]
 
 
-async def test_launch_permit_of_cancelled_tasks_is_released() -> None:
+async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
     limiter = LaunchLimiter(1, expiry=60.0)
 
     async def visit() -> None:
@@ -101,7 +101,9 @@ async def test_periodic_task_called_while_running_runs_once() -> None:
     assert len(rounds.began) == 1
 
 
-@pytest.mark.parametrize("after", [0.0, 1.0, 5.0], ids=["before it began", "in the middle", "in between"])
+@pytest.mark.parametrize(
+    "after", [0.0, 1.0, 5.0], ids=["before it began", "while it runs", "between two runs"]
+)
 async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
     rounds = Rounds(5)
     async with asyncio.TaskGroup() as group:
@@ -161,7 +163,7 @@ async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> N
         return 10.0
 
     async with asyncio.TaskGroup() as group:
-        task = PeriodicTask(group, "deaf", work)
+        task = PeriodicTask(group, "uncancellable", work)
         task.call()
         await asyncio.sleep(1)
         task.cancel()

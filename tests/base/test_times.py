@@ -21,7 +21,7 @@ def test_parse_time_reads_any_fraction_and_zone(text: object, time: datetime | N
     assert parse_time(text) == time
 
 
-def test_format_time_writes_z_and_the_asked_precision() -> None:
+def test_format_time_writes_z_and_the_requested_precision() -> None:
     time = datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=UTC)
     assert format_time(time) == "2026-01-02T03:04:05.000Z"
     assert format_time(time, "microseconds") == "2026-01-02T03:04:05.000060Z"

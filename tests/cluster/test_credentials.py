@@ -121,7 +121,9 @@ async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> N
         {"certificate-authority": "/nowhere/ca.crt"},
     ],
 )
-async def test_kubeconfig_with_invalid_certificate_is_named(cluster: dict[str, str], tmp_path: Path) -> None:
+async def test_kubeconfig_with_an_invalid_certificate_is_named(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
     message = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
     assert str(tmp_path / "kubeconfig") in message
 

@@ -155,7 +155,7 @@ async def test_access_review_names_verb_and_resource(tmp_path: Path) -> None:
     }
 
 
-# Bad answers ------------------------------------------------------------------------------------------
+# Bad responses ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_refusal_of_a_secret_keeps_the_rest_of_the_message(tmp_path: Path)
     assert str(error) == "Forbidden: secrets is forbidden"
 
 
-# No answer at all -------------------------------------------------------------------------------------
+# No response at all -----------------------------------------------------------------------------------
 
 
 async def test_unreachable_server_is_named(tmp_path: Path) -> None:

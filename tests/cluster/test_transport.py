@@ -60,7 +60,7 @@ def test_watch_error_without_message_is_raised() -> None:
 
 
 @pytest.mark.parametrize("line", [b"not json", b"[]", b'"x"', b"{}", b'{"type": "ADDED", "object": 7}'])
-def test_watch_line_that_is_no_event_has_no_status(line: bytes) -> None:
+def test_watch_line_that_is_not_an_event_has_no_status(line: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
         watch_event(line, dict)
     assert caught.value.status is None

@@ -23,8 +23,8 @@ def position_of(*lines: tuple[int, str]) -> Position:
 
 def resumed(position: Position, *response: tuple[int, str]) -> list[str]:
     replay = Replay(position.plan())
-    fresh = [replay.skip_delivered(line(tenths, text)) for tenths, text in response]
-    return [run.text.decode().strip() for run in fresh if run]
+    new = [replay.skip_delivered(line(tenths, text)) for tenths, text in response]
+    return [batch.text.decode().strip() for batch in new if batch]
 
 
 EXAMPLE = ((79, "a"), (81, "b"), (81, "b"), (92, "c"), (104, "d"), (104, "d"))

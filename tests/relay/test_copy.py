@@ -1,4 +1,4 @@
-"""The copy on the shared volume: whatever happens to it, log and agent are unharmed and it is reported."""
+"""The copy on the shared volume: whatever happens to it is reported, and does not affect log and agent."""
 
 import asyncio
 import os
@@ -142,7 +142,7 @@ async def test_pod_without_uid_does_not_start_if_one_is_named(pod: Pod) -> None:
     assert (await pod.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
 
 
-async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
+async def test_full_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> None:
     script = "head -c 2000000 /dev/zero | tr '\\0' x && echo && echo done"
     with mounted_tmpfs(shared.parent):
         ended = await pod.run("sh", "-c", script, env={relay.OUT: str(shared)})
@@ -157,7 +157,7 @@ async def test_full_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> No
     assert "No space left on device" in (summary(ended).copy_trouble or "")
 
 
-async def test_read_only_volume_does_not_harm_the_agent(pod: Pod, shared: Path) -> None:
+async def test_read_only_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> None:
     with mounted_tmpfs(shared.parent, "ro"):
         ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
     check_trouble(ended, 0)
@@ -174,7 +174,7 @@ def check_trouble(ended: RelayEnd, copied: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
-async def test_uncreatable_folder_is_named(pod: Pod, where: str) -> None:
+async def test_folder_that_cannot_be_created_is_named(pod: Pod, where: str) -> None:
     ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: where})
     check_trouble(ended, 0)
     assert where.rsplit("/", 1)[0].encode() in relay_lines(ended)[0]

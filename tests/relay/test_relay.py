@@ -152,7 +152,7 @@ def test_script_has_no_comments() -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "OOMKilled", "{", "[]", '{"relay":"other","bytes":1,"lines":1,"exit":0}']
 )
-def test_other_termination_message_is_no_summary(text: str | None) -> None:
+def test_other_termination_message_is_not_a_summary(text: str | None) -> None:
     assert relay.read_summary(text, NONCE) is None
 
 
@@ -166,7 +166,7 @@ async def test_start_mark_is_created(pod: Pod, tmp_path: Path) -> None:
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_uncreatable_start_mark_does_not_harm(pod: Pod, tmp_path: Path) -> None:
+async def test_start_mark_that_cannot_be_created_is_harmless(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = await pod.run("echo", "done", env={relay.STARTED: str(tmp_path / "file"), relay.POD: "pod-uid"})
     assert (ended.code, ended.stdout, ended.stderr) == (0, b"done\n", [])

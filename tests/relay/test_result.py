@@ -79,16 +79,16 @@ def fields_of(found: RelaySummary) -> tuple[Any, ...]:
     return (found.session_id, found.subtype, found.is_error, found.cost_usd)
 
 
-async def note(pod: Pod, output: bytes) -> RelaySummary:
+async def summary_of(pod: Pod, output: bytes) -> RelaySummary:
     """The relay's summary for an agent that prints this."""
     (pod.folder / "output").write_bytes(output)
     return summary(await pod.run("cat", str(pod.folder / "output")))
 
 
-async def notes(folder: Path, output: bytes) -> list[tuple[Any, ...]]:
+async def fields_in_all_shells(folder: Path, output: bytes) -> list[tuple[Any, ...]]:
     """The fields of the result in the relay's summary, under every shell."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(note(pod_of(name, folder / name), output)) for name in SHELLS]
+        tasks = [group.create_task(summary_of(pod_of(name, folder / name), output)) for name in SHELLS]
     return [fields_of(task.result()) for task in tasks]
 
 
@@ -105,13 +105,13 @@ async def test_summary_equals_what_the_parser_reads(capture: Path, tmp_path: Pat
     reader.feed(output)
     if final is not None:
         assert reader.finish().result == orjson.loads(strict_json(final))
-    assert set(await notes(tmp_path, output)) == {facts(final)}
+    assert set(await fields_in_all_shells(tmp_path, output)) == {facts(final)}
 
 
 @pytest.mark.parametrize("name", STREAMS)
 async def test_summary_of_made_up_streams_follows_the_rule(name: str, tmp_path: Path) -> None:
     output = STREAMS[name].encode("utf-8", "surrogatepass")
-    assert set(await notes(tmp_path, output)) == {facts(final_result(output))}
+    assert set(await fields_in_all_shells(tmp_path, output)) == {facts(final_result(output))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ ODD = {
         line({"type": "user", "message": line(RESULT).decode(), "x": RESULT}), is_final=False
     ),
     "a result in a list": Odd(line({"type": "user", "x": [RESULT]}), is_final=False),
-    "a mark of byte order": Odd(b"\xef\xbb\xbf" + WHOLE),
+    "a byte order mark": Odd(b"\xef\xbb\xbf" + WHOLE),
     "terminal controls before": Odd(ANSWERS + b"\x1b[?25h\x1b[0m" + WHOLE),
     "terminal controls after": Odd(ANSWERS + WHOLE[:-1] + b"\x1b[?25h\x1b[0m\n"),
     "a carriage return": Odd(ANSWERS + WHOLE[:-1] + b"\r\n"),
@@ -162,14 +162,14 @@ ODD = {
     "a zero byte before": Odd(ANSWERS + b"\0" + WHOLE),
     "bytes that are not UTF-8": Odd(line({"a": "ab", **RESULT}).replace(b"ab", b"\xff\xfe")),
     "no newline": Odd(ANSWERS + WHOLE[:-1]),
-    "no such output": Odd(b"", is_final=False),
+    "no output": Odd(b"", is_final=False),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
 async def test_summary_ignores_text_and_inner_keys(name: str, tmp_path: Path) -> None:
     odd = ODD[name]
-    assert set(await notes(tmp_path, odd.output)) == {facts(RESULT if odd.is_final else None)}
+    assert set(await fields_in_all_shells(tmp_path, odd.output)) == {facts(RESULT if odd.is_final else None)}
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.999])
@@ -178,7 +178,7 @@ async def test_summary_without_a_complete_result_is_empty(version: str, part: fl
     output = content(FIXTURES / version / "02-tools-multiblock.ndjson")
     at = output.rstrip(b"\n").rfind(b"\n") + 1
     torn = output[: at + max(int((len(output) - 1 - at) * part), 1)]
-    assert set(await notes(tmp_path, torn)) == {NO_RESULT}
+    assert set(await fields_in_all_shells(tmp_path, torn)) == {NO_RESULT}
 
 
 @pytest.mark.parametrize(
@@ -186,18 +186,23 @@ async def test_summary_without_a_complete_result_is_empty(version: str, part: fl
     [(WHOLE, "result"), (WHOLE + ANSWERS, "answer"), (ANSWERS + WHOLE + line(INIT), "init"), (b"hi\n", None)],
 )
 async def test_summary_names_the_last_event(pod: Pod, output: bytes, last: str | None) -> None:
-    assert (await note(pod, output)).last == last
+    assert (await summary_of(pod, output)).last == last
 
 
 async def test_summary_omits_odd_values(pod: Pod) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
-    assert fields_of(await note(pod, line(odd))) == (None, None, False, None)
+    assert fields_of(await summary_of(pod, line(odd))) == (None, None, False, None)
     long = RESULT | {"session_id": "x" * 5_000}
-    assert fields_of(await note(pod, line(long))) == (None, "success", False, 0.25)
+    assert fields_of(await summary_of(pod, line(long))) == (None, "success", False, 0.25)
 
 
 async def test_summary_of_a_result_without_is_error(pod: Pod) -> None:
-    assert fields_of(await note(pod, line({"type": "result", "session_id": "s"}))) == ("s", None, False, None)
+    assert fields_of(await summary_of(pod, line({"type": "result", "session_id": "s"}))) == (
+        "s",
+        None,
+        False,
+        None,
+    )
 
 
 TEXT = st.text(st.sampled_from('"\\{}[],:a\n\x1bé') | st.sampled_from(["\u2028", "\ud7ff"]), max_size=12)
@@ -225,6 +230,9 @@ async def test_summary_of_any_events_follows_the_rule(
     outputs: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(notes(tmp_path_factory.mktemp("run"), output)) for output in outputs]
+        tasks = [
+            group.create_task(fields_in_all_shells(tmp_path_factory.mktemp("run"), output))
+            for output in outputs
+        ]
     for task, output in zip(tasks, outputs, strict=True):
         assert set(task.result()) == {facts(final_result(output))}

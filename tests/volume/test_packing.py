@@ -277,7 +277,9 @@ async def test_without_a_volume_only_instructions_are_delivered(skill: Path, tmp
     )
 
 
-async def test_instructions_are_delivered_if_the_volume_is_read_only(volume: Path, tmp_path: Path) -> None:
+async def test_instructions_are_delivered_if_the_bundle_cannot_be_written(
+    volume: Path, tmp_path: Path
+) -> None:
     (volume / ".paperclip").write_text("in the way", encoding="utf-8")
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
     packed = await pack(wanted(volume, instructions=tmp_path / "AGENTS.md"))
@@ -289,7 +291,7 @@ async def test_empty_bundle_writes_nothing(volume: Path) -> None:
     assert tree(volume) == {}
 
 
-async def test_company_id_that_is_no_folder_name_is_refused(volume: Path) -> None:
+async def test_company_id_that_is_not_a_folder_name_is_refused(volume: Path) -> None:
     with pytest.raises(PathRefused):
         await pack(replace(wanted(volume), company="../../etc"))
 

@@ -63,10 +63,10 @@ async def test_run_log_of_each_pod_is_read_by_uid(volume: Path) -> None:
         file = run_log_of(str(volume), PATH, uid)
         assert file is not None
         assert await file.read(0, 99) == uid.encode()
-    nobodys = run_log_of(str(volume), PATH)
-    assert nobodys is not None
+    of_unknown_pod = run_log_of(str(volume), PATH)
+    assert of_unknown_pod is not None
     with pytest.raises(OSError, match="3 Pods of the run have written one"):
-        await nobodys.read(0, 99)
+        await of_unknown_pod.read(0, 99)
 
 
 async def test_run_log_of_an_unknown_pod_is_the_only_file(volume: Path) -> None:
@@ -76,7 +76,7 @@ async def test_run_log_of_an_unknown_pod_is_the_only_file(volume: Path) -> None:
     assert await file.read(0, 3) == b"012"
 
 
-async def test_run_log_that_is_no_regular_file_is_an_error(volume: Path) -> None:
+async def test_run_log_that_is_missing_or_not_a_regular_file_is_an_error(volume: Path) -> None:
     (volume / PATH).unlink()
     file = run_log_of(str(volume), PATH)
     assert file is not None

@@ -23,7 +23,7 @@ class Timings:
     """First pause before an API call is repeated; doubles, with jitter."""
 
     retry_cap: float = 5.0
-    """Longest pause between two attempts of an API call."""
+    """Longest pause between two attempts of an API call, unless the server requests a longer one."""
 
     retry_budget: float = 60.0
     """Total time for which one idempotent API call is repeated."""

@@ -46,7 +46,7 @@ class Heartbeat:
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last lock is released, cleared when one is acquired."""
     unavailable: bool = False
-    """Leases cannot be used: no right, or this API server has none."""
+    """Leases cannot be used: the right is missing, or the API server does not serve them."""
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _renewing: asyncio.Task[None] | None = None
     _version: str = ""

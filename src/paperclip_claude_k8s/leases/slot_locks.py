@@ -171,7 +171,7 @@ class LeaseSlotLocks:
         return lock
 
     async def _release(self, lock: SlotLock) -> None:
-        """Release the lock if it is held. Bounded in time: a Lease that stays expires with our process."""
+        """Release the lock if it is held. Bounded in time: a Lease that stays expires with our process's."""
         if self._held.get(lock.slot) is not lock:
             return
         self._forget(lock.slot)

@@ -16,7 +16,7 @@ STALE_AFTER = timedelta(hours=1)
 
 
 async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
-    """What cannot be listed or deleted now is left to the next process: no run depends on it."""
+    """Delete stale Leases. After an error the rest is left to the next process: no run depends on it."""
 
     def liveness_of(holder: ProcessId) -> Liveness:
         return local_liveness(holder, me, start_time)
@@ -32,7 +32,7 @@ def find_stale(
 ) -> list[LeaseSnapshot]:
     """The Leases to delete: of dead processes at once, of processes that may be dead once they are old.
 
-    A slot's Lease is never renewed, so its age means nothing while its holder's own Lease is there.
+    A slot's Lease is never renewed, so its age means nothing while its holder's own Lease exists.
     """
 
     def is_stale(lease: LeaseSnapshot) -> bool:

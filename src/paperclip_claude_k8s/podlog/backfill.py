@@ -28,21 +28,21 @@ READ_BYTES = 256 * 1024
 SEARCH_BYTES = 1024 * 1024
 """Longest text that is searched for in the file; a longer one would not make a match more certain."""
 ATTEMPTS = 3
-"""The relay writes to the file before it writes to the log, but a network volume may show it later."""
+"""Attempts to find what the log has shown already: a network volume may show it later than the log does."""
 ATTEMPT_PAUSE = 0.5
-"""Seconds between two attempts to find what the log has shown already."""
+"""Seconds between two attempts."""
 READ_TIMEOUT = 10.0
 """Longest time for one read of the file, seconds."""
 COMPARE_TIMEOUT = 3.0
 """Longest time for which lines are held back while the file is compared with them, seconds."""
 SLOW_READ = 0.25
-"""A file that needs longer for a few lines is not compared each time; seconds."""
+"""Seconds: if reading a few lines takes longer, the file is not compared each time."""
 FAILURE_PAUSE = 60.0
 """Seconds without a comparison after the file could not be read, or was slow."""
 ABSENCE_PAUSE = 1.0
 """Seconds without a comparison after the file did not exist: the relay may be about to create it."""
 NUL = b"\0"
-"""Content where nothing was written: the file was truncated and then continued. JSON never contains it."""
+"""Content of a hole: the file was truncated and then continued. JSON never contains it."""
 DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
 LATE = "it could not be read in time"
@@ -59,7 +59,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """A place where the log left something out: between two lines of a block, or before the first."""
+    """A place where the log omitted something: between two lines of a block, or before the first."""
 
     at: int
     """Bytes of the block that precede it."""
@@ -71,7 +71,7 @@ class FileReader:
 
     def __init__(self, file: RelayFile) -> None:
         self.failure: str | None = None
-        """Why the last read failed."""
+        """Why the last read failed; None if it succeeded."""
         self._file = file
         self._paused_until = float("-inf")
 
@@ -208,7 +208,7 @@ class Backfill:
         return None if start is None else await self._reader.find_line(text, rest, start)
 
     async def is_ahead(self) -> bool:
-        """Whether the file has lines that the log did not bring."""
+        """Whether the file has lines that the log has not delivered."""
         start = self._comparable_from()
         piece = b"" if start is None else await self._reader.read(start, start + READ_BYTES, COMPARE_TIMEOUT)
         return b"\n" in piece or len(piece) == READ_BYTES
@@ -244,9 +244,9 @@ class Backfill:
     async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
         """Blocks from the delivered output to the end of the log; None if nothing can be used.
 
-        With totals they are used only if they make the log what the relay counted, since what is missing may
-        be somewhere else. Without totals, or if the relay copied only part of the output, everything is used
-        that can be the agent's.
+        With totals they are used only if the output then matches what the relay counted, since the missing
+        part may be elsewhere. Without totals, or if the relay copied only part of the output, everything is
+        used that can be the agent's.
         """
         start = self._counts.position
         if start is None:
@@ -260,7 +260,7 @@ class Backfill:
         return self._reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
 
     async def why_unusable(self, totals: Totals | None) -> str | None:
-        """Why the file is of no use at the end of the log; None if it is, or if the relay has reported that.
+        """Why the file is useless at the end of the log; None if it is not, or if the relay reported that.
 
         If the log is complete without it, the file is checked here, as it may not have been read for long.
         """
@@ -332,7 +332,7 @@ def _common_lines(block: bytes, seen: bytes) -> int:
 
 
 def _after_common_records(line: bytes, seen: bytes) -> bytes:
-    """What follows the records that the line has in common with the file: records between may be lost."""
+    """What follows the records at its start that the line shares with the file: the next ones may be lost."""
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
         at += RECORD_BYTES

@@ -4,7 +4,7 @@ The last stream usually delivered everything, but neither its end nor its silenc
 preference, the proof is
 
 1. the relay's totals are met: no further request;
-2. no totals, but a normal end of the stream, and for a large log its last lines are those delivered last;
+2. no totals, a normal end of the stream, and a large log whose last lines are those delivered last;
 3. a bounded read that contains everything delivered before and nothing new.
 
 What is still missing then comes from the relay's file, and the rest is reported as a gap.

@@ -5,9 +5,9 @@ bookmarks, and totals with a digest into the container's termination message. At
 
     bytes delivered + bytes known to be missing = bytes counted by the relay
 
-If more was counted, the difference is a gap of known size. Where the server lost its place a *possible* gap
-is marked first; the next count decides whether anything is missing there. The log is complete if the totals
-are met with nothing missing and the digest is the same (`matches`).
+If more was counted, the difference is a gap of known size. Where the position in the log was lost, a
+*possible* gap is marked first; the next count decides whether anything is missing there. The log is complete
+if everything that the totals count was delivered and the digest is the same (`matches`).
 """
 
 import hashlib
@@ -87,7 +87,7 @@ class Counts:
         return gap
 
     def mark_possible_gap(self, since: int | None, until: int | None) -> None:
-        """Lines may be missing between these times."""
+        """Record that lines may be missing between these times."""
         self._possible_gaps.append(_PossibleGap(since, until))
 
     def is_behind(self, bookmark: Bookmark) -> bool:

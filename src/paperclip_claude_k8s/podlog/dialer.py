@@ -4,8 +4,6 @@
 previous response did not match its plan, whole responses are scanned (`resume.Scan`) before one is opened
 for delivery. A loss is accepted only after three scans in a row agree: a wrong result would deliver the
 whole log again.
-
-(A module of its own: together with `connection` it would exceed 350 lines.)
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class FollowTimings:
     reconnect: float = 0.2
     """First pause before the log is opened again. It doubles, with jitter; new lines reset it."""
     reconnect_cap: float = 5.0
-    """Longest pause while the server responds."""
+    """Cap of that pause while the server responds; `Retry-After` can demand a longer one."""
     end_pause: float = 1.0
     """Pause after a stream that the server ended normally. Usually the container has terminated, and the
     API reports that within this time."""
@@ -57,8 +57,8 @@ class FollowTimings:
     start_fast_period: float = 5.0
     """How long after the announcement `start_fast_retry` applies."""
     unreachable_cap: float = 0.9
-    """Longest pause while the server does not respond at all. Such requests put no load on it, and lines
-    arrive soon after its return."""
+    """Cap of that pause, ± 10 %, while the server does not respond at all. Such requests put no load on it,
+    and lines arrive soon after its return."""
     silence_timeout: float = 65.0
     """A stream without a single byte for this long is dead if the relay writes a bookmark every 20 s."""
     probe_after: float = 30.0

@@ -29,7 +29,7 @@ class Gap:
     until: int | None
     """Time of the first line after the gap; None if it extends to the end of the log."""
     bytes: int | None = None
-    """Missing bytes of stdout. None if unknown; then possibly nothing is missing."""
+    """Missing bytes of stdout; None if unknown, in which case nothing may be missing at all."""
     lines: int | None = None
 
 

@@ -47,12 +47,12 @@ class LogStream:
 
     @property
     def may_start_too_late(self) -> bool:
-        """Whether this response started at a time, and contained only lines delivered before."""
+        """Whether the start time may hide new lines: none came, and node clocks can be set back."""
         return self.plan.since is not None and not self.brought_new
 
     @property
     def may_omit_lines(self) -> bool:
-        """Whether lines with early times would be missing: the node's clock may have been set back."""
+        """Whether lines with earlier times would be missing: the node's clock may have been set back."""
         return self.plan.since is not None or bool(self.partial_line)
 
     @property

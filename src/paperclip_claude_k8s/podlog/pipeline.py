@@ -166,47 +166,47 @@ class Pipeline:
     """Delivers the new lines of one stream after the other, in the order in which they were written."""
 
     def __init__(self, deliverer: Deliverer, *, has_relay: bool) -> None:
-        self._deliver = deliverer
+        self._deliverer = deliverer
         self._position = deliverer.position
         self._has_relay = has_relay
         self._stream: LogStream | None = None
         self._gap_stream: LogStream | None = None
         """The last stream whose first line was found to follow a gap."""
         self._in_gap = False
-        """Lines were lost, and the lines since then have not shown how many."""
+        """Lines were lost, and it is not known yet how many."""
         self._gap_since: int | None = None
 
     def begin(self, stream: LogStream) -> None:
-        """A stream was opened. Its plan tells whether lines were lost before its first new one."""
+        """Continue with another stream. Its plan tells whether lines were lost before its first new one."""
         self._stream = stream
 
     async def take(self, stream: LogStream, chunk: bytes) -> None:
         """Deliver what is new in the chunk. Raises `Misaligned` before it delivers anything wrong."""
         for item in stream.new_lines(chunk):
             if isinstance(item, UnstampedText):
-                await self._deliver.sink.report_unstamped(item.text)
+                await self._deliverer.sink.report_unstamped(item.text)
             elif (rest := await self._after_gap(stream, item)) is not None:
-                await self._deliver.batch(rest)
+                await self._deliverer.batch(rest)
 
     async def take_last_line(self, partial_line: bytes) -> None:
         """Deliver the end of a log that has no final newline, once it is known to be the end."""
         log, error, rest = partial_line.partition(KUBELET_ERROR)
         if error:
-            await self._deliver.sink.report_unstamped(error + rest)
+            await self._deliverer.sink.report_unstamped(error + rest)
         end = batch_of(log) if log else None
         if isinstance(end, UnstampedText):
-            await self._deliver.sink.report_unstamped(end.text)
+            await self._deliverer.sink.report_unstamped(end.text)
         elif end and self._stream and await self._after_gap(self._stream, end):
             text = end.text[:-1]
-            if text and self._deliver.marks.none_in(text):
-                await self._deliver.stdout(text, 1, end.first().time)
+            if text and self._deliverer.marks.none_in(text):
+                await self._deliverer.stdout(text, 1, end.first().time)
 
     async def finish(self, totals: Totals | None, *, read_all: bool) -> None:
         """The log has ended: fill its end from the relay's file, and report what is missing.
 
         `read_all`: the server's log was read to its end.
         """
-        counts, sink, backfill = self._deliver.counts, self._deliver.sink, self._deliver.backfill
+        counts, sink, backfill = self._deliverer.counts, self._deliverer.sink, self._deliverer.backfill
         if backfill:
             since, blocks = self._position.last_time, await backfill.missing_at_end(totals)
             if blocks is not None:
@@ -232,33 +232,35 @@ class Pipeline:
         return rest
 
     async def _first_after_gap(self, batch: LineBatch) -> LineBatch | None:
-        match next(self._deliver.marks.parts(batch.text), None):
+        match next(self._deliverer.marks.parts(batch.text), None):
             case Stdout(block, _):
                 self._in_gap = False
                 return await self._stdout_after_gap(batch, block)
             case Bookmark() as bookmark:
                 self._in_gap = False
-                await self._deliver.fill_to_bookmark(bookmark, self._gap_since, batch.first().time)
+                await self._deliverer.fill_to_bookmark(bookmark, self._gap_since, batch.first().time)
                 return batch  # delivering the bookmark reports what is still missing
             case _:  # stderr does not show how much of stdout is missing
-                await self._deliver.batch(batch.only_first())
+                await self._deliverer.batch(batch.only_first())
                 return batch.without_first(1)
 
     async def _stdout_after_gap(self, batch: LineBatch, block: bytes) -> LineBatch | None:
-        first, counts, backfill = batch.first(), self._deliver.counts, self._deliver.backfill
+        first, counts, backfill = batch.first(), self._deliverer.counts, self._deliverer.backfill
         if self._position.may_continue_with(first):
             self._position.add(batch.only_first())
             return batch.without_first(1)
         line = first_line(block)
         partial = counts.is_partial(line)
         match = await backfill.find(block, line if partial else None) if backfill else None
-        if match and await self._deliver.fill_to(match.offset, None, self._gap_since, first.time):
+        if match and await self._deliverer.fill_to(match.offset, None, self._gap_since, first.time):
             partial = not match.before_line
         else:
             counts.mark_possible_gap(self._gap_since, first.time)
             if not self._has_relay:  # no count will follow
-                await self._deliver.sink.notify(counts.give_up())
+                await self._deliverer.sink.notify(counts.give_up())
         if not partial:
             return batch
-        self._position.add(batch.only_first())  # not delivered: part of a line, or had from the file already
+        self._position.add(
+            batch.only_first()
+        )  # part of a line, or delivered from the file: not delivered again
         return batch.without_first(1)

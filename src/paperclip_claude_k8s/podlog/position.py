@@ -29,9 +29,9 @@ The stream breaks. The newest second is 10, so the next request asks for lines s
     8.1 b    8.1 b    9.2 c    10.4 d    10.4 d    10.4 d    11.0 e
 
 Its first line is the first known line of second 8, so nothing was rotated away. 2 + 1 + 2 = 5 lines are
-skipped and compared on the way: the fifth must be the last line delivered. The third `d` has the time and
-text of the one before and is new nevertheless, and so is `e`. "Newer than 10.4" would have lost a `d`, and
-so would "not seen before".
+skipped and compared on the way: the fifth must be the last line delivered. The third `d` is new although it
+has the time and text of the one before; so is `e`. "Newer than 10.4" would have lost a `d`, and so would "not
+seen before".
 
 When the count does not fit
 ---------------------------

@@ -9,7 +9,7 @@ result is one of four. Example: the tail is `x y z`, each letter a line.
     a b c x y z n    TailFound        skip 6 lines, `n` is new
     a b ? y z n      TailInterleaved  `?` before `z` was never delivered; skip 5 lines, lost
     n o              TailMissing      no delivered line: rotated away; everything is new, lost
-    a b x y          ResponseCut      ended before `z` could come; says nothing, read again
+    a b x y          ResponseCut      ended before `z` could come: proves nothing, read again
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """The relay that runs in each Pod: its script, the env variables it reads, and the summary it leaves behind.
 
 The relay (`relay.sh`) starts the agent with its stdout in a file and copies that file to the container's log.
-Between complete lines it adds marked lines for stderr and for positions. When the agent has ended it writes a
+Between complete lines it adds marked lines: stderr and bookmarks. When the agent has ended, it writes a
 summary into the container's termination message, which survives the loss of the log.
 """
 
@@ -32,7 +32,7 @@ LIMIT = "PAPERCLIP_RELAY_LIMIT"
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
 """File of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
-"""Seconds without output after which a position is written; 20 if not set."""
+"""Seconds without output after which a bookmark is written; 20 if not set."""
 COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
 """Longest wait in seconds for the copy on the shared volume after the log has ended; 10 if not set."""
 
@@ -67,7 +67,7 @@ class RelaySummary:
     cost_usd: float | None = None
     limit_hit: bool = False
     last: str | None = None
-    """Kind of the last event that showed the run's state: "result", "answer" or "init"; None without any."""
+    """The last event that shows the run's state: "result", "answer" or "init"; None if there is none."""
     copied: int | None = None
     """Bytes of stdout in the copy on the shared volume; None if no copy was requested."""
     copy_trouble: str | None = None

@@ -23,7 +23,7 @@ from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, open_at, open
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
 """Separate from the default executor: a volume that hangs would block its threads for other uses."""
 REMOVAL_TIMEOUT = 10.0
-"""Time limit in seconds for removing a run's log: its result must not wait for a volume that hangs."""
+"""Seconds that removing a run's log may take: its result must not wait for a volume that hangs."""
 
 
 class RunLogFile:

@@ -20,16 +20,16 @@ from paperclip_claude_k8s.plan.bundle import BundleFile, Files
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ASIDE = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
 _ABANDONED_SECONDS = 24 * 3600
 KEPT_SECONDS = 7 * 24 * 3600
-"""Age in seconds at which files of failed runs are removed from the volume."""
+"""Age in seconds at which files that a run left on the volume are removed."""
 _DEPTH = 32
 """Limit for nested folders: each holds a file descriptor open while it is read."""
 
 
 class TooLarge(OSError):
-    """The bundle would exceed a limit; the message names it."""
+    """A file or folder exceeds a limit; the message names the limit."""
 
 
 @dataclass(slots=True)
@@ -108,26 +108,26 @@ def write_tree(at: int, name: str, files: Files) -> None:
         FileExistsError: the name is taken.
         OSError: it could not be written.
     """
-    aside = _aside(name)
+    temporary = _temporary_name(name)
     try:
-        with make_folders(at, aside) as top:
+        with make_folders(at, temporary) as top:
             for path, file in files.items():
                 _write(top, PurePosixPath(path).parts, file)
-        _rename_new(at, aside, name)
+        _rename_new(at, temporary, name)
     finally:
-        _discard(at, aside)
+        _discard(at, temporary)
 
 
 def remove_tree(at: int, name: str) -> None:
-    """Remove a folder atomically: it is renamed, then deleted. What cannot be deleted stays under that name.
+    """Remove a folder atomically: it is renamed, then deleted as far as possible.
 
     Raises:
         OSError: it could not be renamed.
     """
-    aside = _aside(name)
+    temporary = _temporary_name(name)
     with suppress(FileNotFoundError):
-        os.rename(name, aside, src_dir_fd=at, dst_dir_fd=at)
-        _discard(at, aside)
+        os.rename(name, temporary, src_dir_fd=at, dst_dir_fd=at)
+        _discard(at, temporary)
 
 
 def remove_abandoned(at: int, name: str) -> None:
@@ -136,7 +136,7 @@ def remove_abandoned(at: int, name: str) -> None:
         oldest = os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime - _ABANDONED_SECONDS
         for found in os.listdir(at):
             mtime = os.stat(found, dir_fd=at, follow_symlinks=False).st_mtime
-            if _ASIDE.fullmatch(found) and mtime < oldest:
+            if _TEMPORARY.fullmatch(found) and mtime < oldest:
                 _discard(at, found)
 
 
@@ -194,7 +194,7 @@ def open_at(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
 
 
 def _content(file: int, budget: Budget) -> bytes:
-    """Read a file; the budget bounds what is read, since the file can grow meanwhile."""
+    """Read a file. The budget bounds what is read, since the file can grow in the meantime."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
         raise OSError("it is not a regular file")
     with os.fdopen(file, "rb", closefd=False) as stream:
@@ -227,13 +227,13 @@ def _open_or_make(at: int, name: str) -> int:
     return below
 
 
-def _rename_new(at: int, aside: str, name: str) -> None:
-    """Rename, but not over an existing folder. An empty one is replaced, as POSIX has it."""
+def _rename_new(at: int, temporary: str, name: str) -> None:
+    """Rename, but not over an existing file or folder, except for an empty folder, which POSIX replaces."""
     try:
-        os.rename(aside, name, src_dir_fd=at, dst_dir_fd=at)
+        os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
-            raise FileExistsError(errno.EEXIST, f"{name} is there already") from None
+            raise FileExistsError(errno.EEXIST, f"{name} already exists") from None
         raise
 
 
@@ -245,5 +245,5 @@ def _discard(at: int, name: str) -> None:
     shutil.rmtree(name, ignore_errors=True, dir_fd=at)
 
 
-def _aside(name: str) -> str:
+def _temporary_name(name: str) -> str:
     return f".{name[:16]}-{secrets.token_hex(4)}.tmp"

@@ -1,4 +1,4 @@
-"""Files that are too large for a Secret: put on the shared volume before the Job, removed after it."""
+"""Files that are too large for a Secret: put on the shared volume before the Job exists, removed after it."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
 
 
 async def unstage(volume: str | None, job_name: str) -> None:
-    """Remove the staged files of a Job. On an error they stay, and expire after `KEPT_SECONDS`."""
+    """Remove the staged files of a Job. After an error a later `stage` removes them once they are old."""
     if volume is not None:
         with suppress(OSError):
             await asyncio.to_thread(_remove, volume, job_name)

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.volume.safefs import open_path
 POLL_INTERVAL = 0.1
 """Seconds between two polls of the folder."""
 REMOVAL_TIMEOUT = 5.0
-"""Time limit in seconds for removing a mark: no result may wait for a volume that hangs."""
+"""Seconds that removing a mark may take: no result may wait for a volume that hangs."""
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="start-marks")
 """Separate from the default executor: a volume that hangs blocks it."""
 
@@ -62,7 +62,7 @@ class StartMarks:
 
 
 def _remove_marks(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
-    """Remove the marks of these Pods; returns the Pods that had one."""
+    """Remove the marks of these Pods; return the Pods that had one."""
     with suppress(OSError), open_path(f"{volume.rstrip('/')}/{START_MARKS}", volume) as folder:
         return list(_remove_each(folder, pod_uids))
     return []  # no relay has created the folder yet, or the volume cannot be read
