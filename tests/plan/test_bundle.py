@@ -88,7 +88,7 @@ def test_only_equal_bundles_share_a_key(one: dict[str, BundleFile], other: dict[
     assert len(content_key(one)) == 64
 
 
-def test_bundle_key_depends_on_which_file_holds_what() -> None:
+def test_bundle_key_depends_on_names_and_modes_of_files() -> None:
     assert content_key({"a": BundleFile(b"xy"), "b": BundleFile(b"")}) != content_key(
         {"a": BundleFile(b"x"), "b": BundleFile(b"y")}
     )

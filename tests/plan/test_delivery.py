@@ -103,7 +103,7 @@ def test_secret_always_has_a_file() -> None:
     st.integers(0, 200),
     st.sampled_from(["secret", "init"]),
 )
-def test_each_file_has_one_route_and_staging_is_minimal(
+def test_each_file_has_one_route_and_small_ones_are_not_staged(
     files: dict[str, str], limit: int, route: Literal["secret", "init"]
 ) -> None:
     options = DeliveryOptions(route, limit, "folder", movable=frozenset("abcde"))
@@ -177,8 +177,8 @@ def test_job_without_secret_is_annotated_as_ungated() -> None:
 
 def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
     plan = a_plan(ctx, **config)
-    setting = RunSite("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
-    return Planner(ctx or a_context(), plan.identity, plan.config, setting).plan(secretless=True)
+    site = RunSite("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
+    return Planner(ctx or a_context(), plan.identity, plan.config, site).plan(secretless=True)
 
 
 def test_secretless_plan_drops_secrets_and_names_them() -> None:

@@ -68,15 +68,15 @@ def referring(name: str) -> JsonObject:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": name}}}
 
 
-def seen(env: Environment) -> dict[str, str]:
+def values_of(env: Environment) -> dict[str, str]:
     return {**env.literals, **env.secrets}
 
 
 def test_bare_run_has_identity_variables() -> None:
     env = environment()
-    assert seen(env).items() >= IDENTITY.items()
+    assert values_of(env).items() >= IDENTITY.items()
     assert env.secrets["PAPERCLIP_API_KEY"] == TOKEN
-    assert seen(env)["ANTHROPIC_CUSTOM_HEADERS"] == "X-Anthropic-Agent-Id: agent-1"
+    assert values_of(env)["ANTHROPIC_CUSTOM_HEADERS"] == "X-Anthropic-Agent-Id: agent-1"
     assert (env.value_from, env.env_from, env.files, env.dropped, env.overruled) == ((), (), {}, (), ())
 
 
@@ -109,7 +109,7 @@ def test_all_variables_of_a_run() -> None:
         },
         home=home_pod(),
     )
-    variables = seen(env)
+    variables = values_of(env)
     expected = {
         "TASK_ID": "task-1",
         "ISSUE_WORK_MODE": "planning",
@@ -150,13 +150,13 @@ def test_all_variables_of_a_run() -> None:
     ],
 )
 def test_work_mode_is_that_of_the_issue_or_of_the_wake(context: dict[str, Any], mode: str | None) -> None:
-    assert seen(environment(context)).get("PAPERCLIP_ISSUE_WORK_MODE") == mode
+    assert values_of(environment(context)).get("PAPERCLIP_ISSUE_WORK_MODE") == mode
 
 
 def test_host_paths_are_left_out_without_shared_volume() -> None:
     workspace = {"worktreePath": "/paperclip/wt", "agentHome": "/paperclip/agents/a"}
     for home in (None, home_pod(claim="")):
-        variables = seen(environment({"paperclipWorkspace": workspace}, home=home))
+        variables = values_of(environment({"paperclipWorkspace": workspace}, home=home))
         assert not variables.keys() & {"PAPERCLIP_WORKSPACE_WORKTREE_PATH", "AGENT_HOME"}
 
 
@@ -186,10 +186,11 @@ def test_config_cannot_change_identity_of_run() -> None:
         }
     )
     assert (
-        seen(env).items() >= {**IDENTITY, "PAPERCLIP_WAKE_REASON": "because", "PAPERCLIP_MINE": "1"}.items()
+        values_of(env).items()
+        >= {**IDENTITY, "PAPERCLIP_WAKE_REASON": "because", "PAPERCLIP_MINE": "1"}.items()
     )
     assert env.overruled == ("HOME", "PAPERCLIP_AGENT_ID", "PAPERCLIP_API_KEY", "PAPERCLIP_WAKE_PAYLOAD_FILE")
-    assert "stolen" not in seen(env).values()
+    assert "stolen" not in values_of(env).values()
 
 
 def test_api_key_never_comes_from_the_config() -> None:
@@ -214,7 +215,7 @@ def test_identity_is_fixed_and_secrets_are_never_literals(
 ) -> None:
     pod = home_pod(*(literal(*entry) for entry in home))
     env = environment({**context, "issueId": "issue-1", "taskId": None}, config, pod)
-    assert seen(env).items() >= IDENTITY.items()
+    assert values_of(env).items() >= IDENTITY.items()
     assert not [name for name in env.literals if is_secret_name(name)]
     assert not [value for value in env.literals.values() if TOKEN in value]
     assert not env.literals.keys() & env.secrets.keys()
@@ -263,7 +264,7 @@ def test_host_only_values_are_translated_or_dropped(
         env = environment(env={name: value}, home=home_pod())
     else:
         env = environment(home=home_pod(literal(name, value)))
-    assert seen(env).get(name) == pod_value
+    assert values_of(env).get(name) == pod_value
     assert env.dropped == ((name,) if pod_value is None else ())
 
 
@@ -279,7 +280,7 @@ def test_paths_are_translated_from_configured_mount_point() -> None:
 def test_illegal_names_are_dropped_and_reported(name: str) -> None:
     env = environment(env={name: "v", "OK": "v"})
     assert env.literals["OK"] == "v"
-    assert name not in seen(env)
+    assert name not in values_of(env)
     (named,) = env.dropped
     assert named.isprintable()
     assert len(named) <= 90
@@ -349,8 +350,10 @@ def test_variable_becomes_a_file_only_above_the_limit(over: int) -> None:
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
 def test_environment_strings_fit_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
     env = environment(env={name: "x" * size for name, size in sizes.items()})
-    assert all(len(f"{name}={value}".encode()) <= ENV_STRING_BYTES for name, value in seen(env).items())
-    assert all(len(seen(env).get(name) or env.files[f"env-{name}"]) == size for name, size in sizes.items())
+    assert all(len(f"{name}={value}".encode()) <= ENV_STRING_BYTES for name, value in values_of(env).items())
+    assert all(
+        len(values_of(env).get(name) or env.files[f"env-{name}"]) == size for name, size in sizes.items()
+    )
 
 
 def test_home_references_are_kept_unless_overridden() -> None:
@@ -381,7 +384,7 @@ def test_server_secrets_of_env_from_are_blanked() -> None:
     overridden = environment(
         env={"DATABASE_URL": "mine"}, home=home_pod(env_from=({"secretRef": {"name": "all"}},))
     )
-    assert seen(overridden)["DATABASE_URL"] == "mine"
+    assert values_of(overridden)["DATABASE_URL"] == "mine"
 
 
 def test_variables_of_another_run_are_not_inherited() -> None:
@@ -453,7 +456,9 @@ def test_runtime_tools_become_variables(given_as: str) -> None:
         env = environment({"paperclipRuntimeTools": TOOLS}, env={"CMD": "use c4n4ry-tools-token"})
     else:
         env = environment(runtimeTools=TOOLS, env={"CMD": "use c4n4ry-tools-token"})
-    variables = {name.removeprefix("PAPERCLIP_RUNTIME_TOOLS_"): value for name, value in seen(env).items()}
+    variables = {
+        name.removeprefix("PAPERCLIP_RUNTIME_TOOLS_"): value for name, value in values_of(env).items()
+    }
     assert (
         variables.items()
         >= {
@@ -478,14 +483,16 @@ def test_runtime_tools_become_variables(given_as: str) -> None:
     ],
 )
 def test_agent_header_is_added_once(headers: str, sent: str) -> None:
-    assert seen(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == sent
+    assert (
+        values_of(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == sent
+    )
 
 
 @pytest.mark.parametrize(
     "home", [home_pod(referring("ANTHROPIC_CUSTOM_HEADERS")), home_pod(env_from=({"a": 1},))]
 )
 def test_agent_header_does_not_hide_unresolved_headers(home: HomePod) -> None:
-    assert "ANTHROPIC_CUSTOM_HEADERS" not in seen(environment(home=home))
+    assert "ANTHROPIC_CUSTOM_HEADERS" not in values_of(environment(home=home))
 
 
 def test_mcp_tokens_are_not_literals() -> None:

@@ -120,7 +120,8 @@ class ExecutionContext(_HostModel):
     on_meta: OnMap | None = None
     """`await on_meta(meta)`: what is about to run, without secrets. Called before the Job is created."""
     on_spawn: OnMap | None = None
-    """`await on_spawn({pid, processGroupId, startedAt})`: the agent has started. Repeated every 180 s."""
+    """`await on_spawn({pid, processGroupId, startedAt})`: the agent has started. Repeated every 180 s, if
+    `refreshOnSpawn` is on (the default)."""
     on_dispatch: OnSignal | None = None
     """`await on_dispatch()`: the Job is about to be created."""
     on_runtime_progress: OnMap | None = None
