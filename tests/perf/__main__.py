@@ -1,8 +1,8 @@
-"""Measures one goal for the adapter and the rig's probe client, and prints each figure with its target.
+"""Measures the adapter and the rig's probe client, and prints each figure with its target.
 
-    python -m tests.perf GOAL...    from the project's folder; `all` for every goal
+    python -m tests.perf TOPIC...    from the project's folder; `all` for every topic
 
-`RIG` names the folder of the rig. Fails when a target is missed.
+`RIG` names the rig's folder. Fails if a target is missed.
 """
 
 import sys
@@ -11,7 +11,7 @@ import time
 from tests.perf import crowd, latency, leak, recovery, startup, stopping, streams, traffic
 from tests.perf.bench import Bench
 
-GOALS = {
+TOPICS = {
     "latency": latency.measure,
     "traffic": traffic.measure,
     "streams": streams.measure,
@@ -24,15 +24,15 @@ GOALS = {
 
 
 def main(arguments: list[str]) -> int:
-    names = list(GOALS) if arguments == ["all"] else arguments
-    if not names or not set(names) <= set(GOALS):
-        print(f"{__doc__}\nGoals: {', '.join(GOALS)}")
+    names = list(TOPICS) if arguments == ["all"] else arguments
+    if not names or not set(names) <= set(TOPICS):
+        print(f"{__doc__}\nTopics: {', '.join(TOPICS)}")
         return 2
     missed = 0
     with Bench.open() as bench:
         for name in names:
             began = time.monotonic()
-            for figure in GOALS[name](bench):
+            for figure in TOPICS[name](bench):
                 print(figure, flush=True)
                 missed += not figure.ok
             print(f"      {name}: {time.monotonic() - began:.0f} s", flush=True)

@@ -1,7 +1,7 @@
-"""Loads the rig, runs sessions on its server and prints figures.
+"""Loads the rig, runs sessions on its server and formats figures.
 
-Everything is measured for the adapter and for the rig's small probe client in turns: their ratio is
-comparable between machines, absolute times are not.
+Adapter and probe client are measured in turns: their ratio is comparable between machines, absolute times
+are not.
 """
 
 import importlib
@@ -28,8 +28,8 @@ NAMESPACE = "paperclip"
 class Figure:
     """One measured number and its target."""
 
-    what: str
-    seen: float
+    name: str
+    value: float
     target: float
     unit: str = ""
     note: str = ""
@@ -37,11 +37,11 @@ class Figure:
 
     @property
     def ok(self) -> bool:
-        return self.seen >= self.target if self.at_least else self.seen <= self.target
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
     def __str__(self) -> str:
         bound = "≥" if self.at_least else "≤"
-        columns = f"{self.what:58} {self.seen:10.4g} {self.unit:5} {bound} {self.target:<7.4g}"
+        columns = f"{self.name:58} {self.value:10.4g} {self.unit:5} {bound} {self.target:<7.4g}"
         return f"{'ok  ' if self.ok else 'MISS'}  {columns} {self.note}".rstrip()
 
 
@@ -56,15 +56,16 @@ def p95(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The measurements of one process with a number of runs. Times in milliseconds, sizes in kB."""
+    """The measurements of one process and its runs. Times in milliseconds, sizes in kB."""
 
     runs: int
     right: int
+    """Number of runs with the right result."""
     exit_to_return: list[float]
     status_to_return: list[float]
     running_to_first: list[float]
     minutes: float
-    """For all runs together."""
+    """Duration of all runs, added up."""
     cpu: float
     """Seconds from the adapter's import to the end."""
     imported_kb: int
@@ -103,7 +104,7 @@ class Bench:
 
     @contextmanager
     def server(self) -> Iterator[Any]:
-        """A new server of the rig."""
+        """A new API server of the rig, closed at the end of the block."""
         fake = self.measure.Fake(self.scratch)
         try:
             yield fake
@@ -161,8 +162,8 @@ class Bench:
 def _spans(
     times: dict[str, dict[str, float]], records: dict[str, Any], since: str, until: str
 ) -> list[float]:
-    seen = ((times[run], record) for run, record in records.items() if run in times)
-    return [record[until] - at[since] for at, record in seen if record[until] and since in at]
+    pairs = ((times[run], record) for run, record in records.items() if run in times)
+    return [record[until] - at[since] for at, record in pairs if record[until] and since in at]
 
 
 def side_by_side(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
@@ -178,6 +179,6 @@ def median_of(sessions: Sequence[Session], figure: Callable[[Session], float]) -
     return statistics.median(figure(session) for session in sessions)
 
 
-def all_right(what: str, sessions: Sequence[Session]) -> Figure:
+def all_right(name: str, sessions: Sequence[Session]) -> Figure:
     right, runs = sum(one.right for one in sessions), sum(one.runs for one in sessions)
-    return Figure(f"{what}: right results", right, runs, "runs", at_least=True)
+    return Figure(f"{name}: right results", right, runs, "runs", at_least=True)

@@ -17,22 +17,22 @@ from tests.perf.bench import (
     side_by_side,
 )
 
-TALKING, QUIET = 500, 1000
+BUSY, QUIET = 500, 1000
 REPEATS = 5
 STARTED_WITHIN = 2000
-"""Milliseconds over which the runs with output are started, as in the rig."""
+"""Milliseconds over which the runs with output are started, as the rig does it."""
 QUIET_STARTED_WITHIN = 20_000
 SETTLED = 10_000
-"""Milliseconds after the start of the last quiet run during which launches still use CPU."""
+"""Milliseconds after the start of the last quiet run in which launches still use CPU."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    yield from _talking(bench)
+    yield from _busy(bench)
     yield from _quiet(bench)
 
 
-def _talking(bench: Bench) -> Iterator[Figure]:
-    delays = [number * STARTED_WITHIN / TALKING for number in range(TALKING)]
+def _busy(bench: Bench) -> Iterator[Figure]:
+    delays = [number * STARTED_WITHIN / BUSY for number in range(BUSY)]
     ours, probe = side_by_side(REPEATS, lambda client: bench.session(client, bench.scenarios.SCALE, delays))
     yield all_right("500 runs", ours)
     mine, theirs = (median_of(side, lambda one: p95(one.exit_to_return)) for side in (ours, probe))
@@ -41,18 +41,18 @@ def _talking(bench: Bench) -> Iterator[Figure]:
     note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
     yield Figure("500 runs: running → first chunk, p95, to the probe's", mine / theirs, 2, "x", note)
     mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
-    yield Figure(
-        "500 runs: RSS per run, with what the driver records", mine, 100, "kB", f"probe {theirs:.0f}"
-    )
+    yield Figure("500 runs: RSS per run, with the driver's records", mine, 100, "kB", f"probe {theirs:.0f}")
     mine, theirs = (median_of(side, lambda one: one.cpu / one.runs * 1000) for side in (ours, probe))
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
     yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
-    own = {
+    recordless = {
         client: bench.session(client, bench.scenarios.SCALE, delays, record="count")
         for client in (OURS, PROBE)
     }
-    mine, theirs = (_kb_per_run(own[client]) for client in (OURS, PROBE))
-    yield Figure("500 runs: RSS per run, the driver keeping nothing", mine, 100, "kB", f"probe {theirs:.0f}")
+    mine, theirs = (_kb_per_run(recordless[client]) for client in (OURS, PROBE))
+    yield Figure(
+        "500 runs: RSS per run, without the driver's records", mine, 100, "kB", f"probe {theirs:.0f}"
+    )
 
 
 def _kb_per_run(one: Session) -> float:
@@ -82,6 +82,10 @@ def _load(one: Session, lags: Path) -> tuple[float, float]:
     until = min(times["exit"] for times in one.times.values()) - 2000
     cpu = [(at, used) for at, _, used, _ in one.samples if since < at < until]
     share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
-    noted = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
-    late = [float(fields[1]) for fields in noted if len(fields) == 2 and since < float(fields[0]) < until]
+    fields_of_lines = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
+    late = [
+        float(fields[1])
+        for fields in fields_of_lines
+        if len(fields) == 2 and since < float(fields[0]) < until
+    ]
     return share, percentile(late, 99)

@@ -2,8 +2,8 @@
 
     KUBECONFIG_FOR_TESTS=FILE [SHARED_VOLUME_FOR_TESTS=FOLDER] python -m tests.perf.first_lines [RUNS]
 
-acts as the host in the Pod `paperclip/paperclip-0`. With the volume's folder on this machine the start of an
-agent is noticed there, and every second run keeps a copy of its log there.
+Acts as the host in the Pod `paperclip/paperclip-0`. With FOLDER, the local folder of the shared volume, the
+adapter learns of starts from files there; every second run also keeps a copy of its log there.
 
 Each agent prints the machine's uptime as its first line, so that the delay is measured on one clock.
 """
@@ -29,10 +29,10 @@ echo "up $(cut -d' ' -f1 /proc/uptime)"
 n=0; while [ $n -lt {SECONDS * 5} ]; do n=$((n + 1)); echo line $n; sleep 0.2; done
 printf '%s\\n' '{RESULT}'"""
 TARGET = 1.0
-"""Seconds, p95, that a run may add to the start of the container and the relay's check."""
+"""Seconds that the 95th percentile of the delays may reach."""
 
 
-class Counting:
+class CountingGateway:
     """A gateway that counts its calls by name."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -81,7 +81,7 @@ async def run(adapter: Adapter, delays: list[float], *, tee: bool) -> tuple[str 
 
 async def main(runs: int) -> int:
     gateway = Gateway(os.environ["KUBECONFIG_FOR_TESTS"])
-    counting: Any = Counting(gateway)
+    counting: Any = CountingGateway(gateway)
     env = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
     delays: list[float] = []
     adapter = Adapter(ProcessSettings(env=env), lambda _kubeconfig, _timings: counting)
@@ -95,9 +95,9 @@ async def main(runs: int) -> int:
     p95 = statistics.quantiles(delays, n=20)[-1]
     print(f"{runs} runs in {took:.0f} s: {dict(codes)}, reconnects {dict(reconnects)}")
     print(
-        f"first line late by p50 {statistics.median(delays):.2f} s, p95 {p95:.2f} s, max {max(delays):.2f} s"
+        f"first line after: p50 {statistics.median(delays):.2f} s, p95 {p95:.2f} s, max {max(delays):.2f} s"
     )
-    print(f"{sum(counting.calls.values()) / runs:.1f} calls a run: {dict(counting.calls.most_common())}")
+    print(f"{sum(counting.calls.values()) / runs:.1f} calls per run: {dict(counting.calls.most_common())}")
     return 0 if p95 <= TARGET and codes.keys() == {None} else 1
 
 

@@ -1,4 +1,4 @@
-"""MB/s of the log follower and of a bare loop that reads, splits and strips. It asserts nothing.
+"""Measures the log follower against a bare loop that reads, splits and strips lines, in MB/s.
 
     python tests/perf/follow.py [MB]
 
@@ -22,7 +22,7 @@ CHUNK = 256 * 1024
 LINES_PER_SECOND = 50_000
 
 
-def stamped(size: int) -> bytes:
+def timestamped_lines(size: int) -> bytes:
     """About 16 MB of lines of this length, as a kubelet sends them."""
     count = 16_000_000 // (size + 32)
     text = b"x" * (size - 1)
@@ -40,7 +40,7 @@ def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredLog:
     """A complete log in memory."""
 
     pieces: Iterator[bytes]
@@ -55,12 +55,12 @@ class Stored:
     @asynccontextmanager
     async def open(
         self, *, since: int | None, follow: bool, tail: int | None = None
-    ) -> AsyncIterator["Stored"]:
+    ) -> AsyncIterator["StoredLog"]:
         yield self
 
 
 @dataclass(slots=True)
-class Counted:
+class CountingSink:
     size: int = 0
 
     async def stdout(self, block: bytes) -> None:
@@ -84,10 +84,10 @@ def bare(pieces: Iterator[bytes], *, digest: bool) -> int:
 
 async def followed(pieces: Iterator[bytes]) -> None:
     """Follow to the end of the stream, without the requests that complete the log."""
-    log = Stored(pieces)
+    log = StoredLog(pieces)
     async with asyncio.TaskGroup() as group:
         never = asyncio.get_running_loop().create_future()
-        following = group.create_task(Follower(log, Counted()).run(never))
+        following = group.create_task(Follower(log, CountingSink()).run(never))
         await log.done.wait()
         following.cancel()
 
@@ -100,7 +100,7 @@ def main() -> None:
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     print("bytes per line   bare loop     with sha256   follower")
     for size in (170, 1000, 10_000):
-        block, shown = stamped(size), []
+        block, rates = timestamped_lines(size), []
         for run in (
             lambda pieces: bare(pieces, digest=False),
             lambda pieces: bare(pieces, digest=True),
@@ -108,8 +108,8 @@ def main() -> None:
         ):
             start = time.perf_counter()
             run(chunks(block, megabytes))
-            shown.append(rate(megabytes, time.perf_counter() - start))
-        print(f"{size:14}   " + "  ".join(shown))
+            rates.append(rate(megabytes, time.perf_counter() - start))
+        print(f"{size:14}   " + "  ".join(rates))
     for factor in (1, 5):
         asyncio.run(followed(chunks(block, megabytes * factor)))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

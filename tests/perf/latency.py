@@ -14,11 +14,11 @@ TOGETHER = 2000
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    alone = [number * APART for number in range(30)]
-    yield from _figures("1 run", *side_by_side(1, lambda client: bench.session(client, SHORT, alone)))
-    crowd = [number * TOGETHER / 50 for number in range(50)]
+    one_by_one = [number * APART for number in range(30)]
+    yield from _figures("1 run", *side_by_side(1, lambda client: bench.session(client, SHORT, one_by_one)))
+    concurrent = [number * TOGETHER / 50 for number in range(50)]
     yield from _figures(
-        "50 runs", *side_by_side(3, lambda client: bench.session(client, bench.scenarios.SCALE, crowd))
+        "50 runs", *side_by_side(3, lambda client: bench.session(client, bench.scenarios.SCALE, concurrent))
     )
 
 
@@ -32,5 +32,5 @@ def _figures(name: str, ours: Sequence[Session], probe: Sequence[Session]) -> It
         ("exit_to_return", "container exit → returned, p95", 150),
         ("running_to_first", "Pod running → first chunk, p95", 50),
     ):
-        beside = f"probe {pooled(probe, span):.0f}"
-        yield Figure(f"{name}: {label}", pooled(ours, span), limit, "ms", beside)
+        note = f"probe {pooled(probe, span):.0f}"
+        yield Figure(f"{name}: {label}", pooled(ours, span), limit, "ms", note)

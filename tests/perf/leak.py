@@ -1,6 +1,6 @@
 """Compares memory after ten thousand short runs with memory after one thousand.
 
-The rig's driver keeps a record of every run, so these runs have a driver of their own that keeps nothing.
+The rig's driver keeps a record of every run, so these runs use a driver that keeps nothing.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def measure(bench: Bench, runs: int = RUNS) -> Iterator[Figure]:
     good = seen[OURS]["good"]
     yield Figure(f"{runs} short runs: right results", good, runs, "runs", at_least=True)
     grown = {client: (measured["rss"][-1] - measured["rss"][0]) / 1024 for client, measured in seen.items()}
-    course = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
-    note = f"probe {grown[PROBE]:.1f}; each {EARLY}: {course}"
+    by_batch = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
+    note = f"probe {grown[PROBE]:.1f}; after each {EARLY}: {by_batch}"
     yield Figure(f"{runs} short runs: RSS above that after {EARLY}", grown[OURS], 20, "MB", note)
 
 
@@ -61,7 +61,7 @@ def _rss_kb() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-async def _hear(stream: str, text: str) -> None: ...
+async def _ignore(stream: str, text: str) -> None: ...
 
 
 def _context(number: int, kubeconfig: str) -> dict[str, Any]:
@@ -71,29 +71,29 @@ def _context(number: int, kubeconfig: str) -> dict[str, Any]:
         "runtime": {},
         "config": {"kubeconfig": kubeconfig, "namespace": NAMESPACE},
         "context": {"taskId": f"task-{number}"},
-        "onLog": _hear,
-        "on_log": _hear,
+        "onLog": _ignore,
+        "on_log": _ignore,
     }
 
 
-async def _live(given: argparse.Namespace) -> None:
-    """Run batches of this size; measure memory after each thousand, while no run is active."""
+async def _run_all(given: argparse.Namespace) -> None:
+    """Do the runs in batches of `EARLY`; measure memory after each batch, while no run is active."""
     module, factory = given.adapter.split(":")
     adapter = getattr(importlib.import_module(module), factory)()
     good, rss = 0, []
 
-    async def one_after_the_other(numbers: Iterator[int]) -> None:
+    async def run_sequentially(numbers: Iterator[int]) -> None:
         nonlocal good
         for number in numbers:
             result = await adapter.execute(_context(number, given.kubeconfig))
-            measured = result if isinstance(result, dict) else result.model_dump(by_alias=True)
-            good += measured["exitCode"] == 0 and measured["sessionId"] == f"sess-leak-{number}"
+            wire = result if isinstance(result, dict) else result.model_dump(by_alias=True)
+            good += wire["exitCode"] == 0 and wire["sessionId"] == f"sess-leak-{number}"
 
     for start in range(0, given.runs, EARLY):
         numbers = iter(range(start, min(start + EARLY, given.runs)))
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
-                group.create_task(one_after_the_other(numbers))
+                group.create_task(run_sequentially(numbers))
         rss.append(_rss_kb())
     print(json.dumps({"good": good, "rss": rss}), flush=True)
     os._exit(0)
@@ -104,4 +104,4 @@ if __name__ == "__main__":
     parser.add_argument("--adapter", required=True)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--runs", type=int, required=True)
-    asyncio.run(_live(parser.parse_args()))
+    asyncio.run(_run_all(parser.parse_args()))

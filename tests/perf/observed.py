@@ -1,6 +1,6 @@
-"""An adapter that also measures the lag of its event loop; the rig's driver loads it by name.
+"""Wraps an adapter and measures the lag of its event loop; the rig's driver loads it by name.
 
-`PERF_LAGS` names the file for lines of `milliseconds lag`, both of the monotonic clock.
+`PERF_LAGS` names the output file: lines of `time lag`, in milliseconds of the monotonic clock.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from typing import Any
 from tests.perf.bench import ADAPTERS, OURS, PROBE
 
 STEP = 0.05
-"""Seconds between two measurements; a shorter interval would be a load of its own."""
+"""Seconds between two measurements; a shorter interval would itself be a load."""
 
 
-class Observed:
+class WithLag:
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
         self._watch: asyncio.Task[None] | None = None
 
     async def execute(self, ctx: Any) -> Any:
         if self._watch is None:
-            self._watch = asyncio.create_task(_note_lags())  # noqa: TID251  # lives as long as the process
+            self._watch = asyncio.create_task(_record_lags())  # noqa: TID251  # lives as long as the process
         return await self._adapter.execute(ctx)
 
 
-async def _note_lags() -> None:
-    with Path(os.environ["PERF_LAGS"]).open("w", encoding="utf-8", buffering=1) as file:  # noqa: ASYNC230  # once
+async def _record_lags() -> None:
+    with Path(os.environ["PERF_LAGS"]).open("w", encoding="utf-8", buffering=1) as file:  # noqa: ASYNC230  # opened once
         while True:
             due = time.monotonic() + STEP
             await asyncio.sleep(STEP)
@@ -36,14 +36,14 @@ async def _note_lags() -> None:
             file.write(f"{now * 1000:.1f} {(now - due) * 1000:.2f}\n")
 
 
-def _made(client: str) -> Observed:
+def _create(client: str) -> WithLag:
     module, factory = ADAPTERS[client].split(":")
-    return Observed(getattr(importlib.import_module(module), factory)())
+    return WithLag(getattr(importlib.import_module(module), factory)())
 
 
-def ours() -> Observed:
-    return _made(OURS)
+def ours() -> WithLag:
+    return _create(OURS)
 
 
-def probe() -> Observed:
-    return _made(PROBE)
+def probe() -> WithLag:
+    return _create(PROBE)

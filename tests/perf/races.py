@@ -2,11 +2,11 @@
 
     python tests/perf/races.py [--processes 2,4,8] [--rounds 20] [--seed N] [--kubeconfig F --namespace N]
 
-Without a kubeconfig it uses a development cluster of its own. Each round has a new agent: all processes
-start a run of it, and in every third round one of them is killed (SIGKILL) at a random point. Then a
-survivor runs it once more. Fails if two Pods of an agent ran at the same time, a loser had no clear error
-code, no process won, or an object of the agent is left. `--without-leases` denies Leases: then only the list
-of Jobs separates runs.
+Without a kubeconfig it starts a development cluster. Each round has a new agent: all processes start a run
+of it, and in every third round one of them is killed (SIGKILL) at a random moment. Then one of the others
+runs it once more. Fails if two Pods of an agent ran at the same time, more than one run or none succeeded,
+another run had an unexpected error code, or an object of the agent is left. `--without-leases` denies
+Leases: then only the list of Jobs keeps runs apart, and several may succeed one after another.
 """
 
 import argparse
@@ -34,35 +34,35 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"sleep 0.5; printf '%s\\n' '{RESULT}'"
-CLEAR = {"k8s_concurrent_run_blocked"}
-LEFT_WITHIN = 40.0
-"""Seconds for the garbage collector and the kubelet."""
+BLOCKED = {"k8s_concurrent_run_blocked"}
+"""Error codes of the runs that do not get the slot."""
+DELETED_WITHIN = 40.0
+"""Seconds in which garbage collector and kubelet must delete the objects of a round."""
 ENDED_WITHIN = 10.0
-"""Seconds for a host process to shut down."""
+"""Seconds in which a host process must shut down."""
 
 
-async def work(kubeconfig: str, namespace: str) -> None:
-    """A host process: one line of JSON on stdin starts a run, one on stdout is its result."""
+async def serve_orders(kubeconfig: str, namespace: str) -> None:
+    """A host process: each line of JSON on stdin starts a run, whose result is a line of JSON on stdout."""
     adapter = Adapter(ProcessSettings(env={}))
     warm = Gateway(kubeconfig)
-    await warm.server_version()  # loads the client library, so that no process starts later than the others
+    await warm.server_version()  # loads the client library now, so that all runs start together
     await warm.close()
     print("ready", flush=True)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    while order := await lines.readline():
-        order_fields = json.loads(order)
+    while line := await lines.readline():
+        order = json.loads(line)
 
-        async def hear(stream: str, text: str) -> None:
-            pass
+        async def ignore(stream: str, text: str) -> None: ...
 
-        await asyncio.sleep(max(order_fields["at"] - time.monotonic(), 0))
+        await asyncio.sleep(max(order["at"] - time.monotonic(), 0))
         began = time.monotonic()
         result = await adapter.execute(
             {
-                "runId": order_fields["run"],
-                "agent": {"id": order_fields["agent"], "companyId": "races"},
-                "context": {"taskId": "task-1", "paperclipTaskMarkdown": order_fields["agent"]},
+                "runId": order["run"],
+                "agent": {"id": order["agent"], "companyId": "races"},
+                "context": {"taskId": "task-1", "paperclipTaskMarkdown": order["agent"]},
                 "config": {
                     "kubeconfig": kubeconfig,
                     "namespace": namespace,
@@ -72,10 +72,10 @@ async def work(kubeconfig: str, namespace: str) -> None:
                     "resources.requests.memory": "8Mi",
                     "env": {"CLAUDE_SCRIPT": SCRIPT},
                 },
-                "onLog": hear,
+                "onLog": ignore,
             }
         )
-        times = (began - order_fields["at"], time.monotonic() - order_fields["at"])
+        times = (began - order["at"], time.monotonic() - order["at"])
         print(
             json.dumps({"code": result.error_code, "message": result.error_message, "at": times}), flush=True
         )
@@ -90,7 +90,7 @@ class Racer:
 
     @classmethod
     async def start(cls, kubeconfig: str, namespace: str) -> "Racer":
-        command = (sys.executable, __file__, "--work", "--kubeconfig", kubeconfig, "--namespace", namespace)
+        command = (sys.executable, __file__, "--serve", "--kubeconfig", kubeconfig, "--namespace", namespace)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         assert process.stdout is not None
@@ -104,11 +104,11 @@ class Racer:
             json.dumps({"agent": agent, "run": str(uuid.uuid4()), "at": at}).encode() + b"\n"
         )
         line = await self.process.stdout.readline()
-        order_fields: dict[str, Any] = json.loads(line) if line else {"code": "killed"}
-        return order_fields
+        result: dict[str, Any] = json.loads(line) if line else {"code": "killed"}
+        return result
 
     async def stop(self) -> None:
-        """Close its stdin: it releases its Leases and exits."""
+        """Close its stdin, so that it releases its Leases and exits."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -125,9 +125,9 @@ class Referee:
 
     gateway: Gateway
     namespace: str
-    alive: dict[str, set[str]] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-    seen: dict[str, set[str]] = field(default_factory=dict)
+    running: dict[str, set[str]] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    jobs: dict[str, set[str]] = field(default_factory=dict)
     """Agent → names of its Jobs; the Secrets have the same names."""
 
     async def watch(self) -> None:
@@ -137,27 +137,27 @@ class Referee:
                 version = (await self.gateway.list_pods(self.namespace, labels)).resource_version
                 async for event in self.gateway.watch_pods(self.namespace, labels, version):
                     if not isinstance(event, Bookmark):
-                        self._see(event.snapshot, gone=event.gone)
+                        self._count(event.snapshot, gone=event.gone)
 
-    def _see(self, pod: PodSnapshot, *, gone: bool) -> None:
+    def _count(self, pod: PodSnapshot, *, gone: bool) -> None:
         agent = pod.labels.get(AGENT_LABEL, "")
         container = pod.agent
-        lives = not gone and container is not None and isinstance(container.state, Running)
-        self.seen.setdefault(agent, set()).add(pod.labels.get("job-name", ""))
-        alive = self.alive.setdefault(agent, set())
-        (alive.add if lives else alive.discard)(pod.uid)
-        if len(alive) > 1:
-            self.wrong.append(f"{agent}: {len(alive)} Pods lived at once")
+        runs = not gone and container is not None and isinstance(container.state, Running)
+        self.jobs.setdefault(agent, set()).add(pod.labels.get("job-name", ""))
+        running = self.running.setdefault(agent, set())
+        (running.add if runs else running.discard)(pod.uid)
+        if len(running) > 1:
+            self.violations.append(f"{agent}: {len(running)} Pods ran at once")
 
-    async def left(self, agent: str) -> list[str]:
-        """The objects of this agent that still exist after the clean-up."""
-        deadline = time.monotonic() + LEFT_WITHIN
-        while (left := await self._there(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # over there
+    async def leftovers(self, agent: str) -> list[str]:
+        """The objects of this agent that still exist after `DELETED_WITHIN` seconds."""
+        deadline = time.monotonic() + DELETED_WITHIN
+        while (left := await self._existing(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.1)
         return left
 
-    async def _there(self, agent: str) -> list[str]:
-        labels, names = {AGENT_LABEL: agent}, self.seen.get(agent, ())
+    async def _existing(self, agent: str) -> list[str]:
+        labels, names = {AGENT_LABEL: agent}, self.jobs.get(agent, ())
         jobs = await self.gateway.list_jobs(self.namespace, labels)
         pods = await self.gateway.list_pods(self.namespace, labels)
         lease = await self.gateway.read_lease(self.namespace, slot_lease_name(agent))
@@ -176,8 +176,8 @@ class Race:
     kubeconfig: str
     referee: Referee
     dice: random.Random
-    after_one_another: bool = False
-    """Whether losers retry: it takes a while until a process knows that another one holds the slot."""
+    several_may_win: bool = False
+    """Whether runs of one round may succeed one after another, as they can without Leases."""
     tally: Counter[str] = field(default_factory=Counter)
 
     async def rounds(self, processes: int, count: int) -> None:
@@ -202,7 +202,7 @@ class Race:
             if victim is not None:
                 group.create_task(self._kill(racers[victim], start))
         codes = Counter(str(run.result()["code"] or "won") for run in runs)
-        won_at = [order_fields["at"] for run in runs if (order_fields := run.result())["code"] is None]
+        won_at = [result["at"] for run in runs if (result := run.result())["code"] is None]
         self.tally.update(codes)
         if victim is not None:
             self.tally["kills"] += 1
@@ -210,10 +210,10 @@ class Race:
         survivor = racers[0 if victim != 0 else 1]
         again = await survivor.run(agent, time.monotonic())
         self.tally["again: " + str(again["code"] or "won")] += 1
-        left = await self.referee.left(agent)
+        left = await self.referee.leftovers(agent)
         self._judge(agent, codes, again, left)
-        if codes["won"] > 1 and not self.after_one_another:
-            self.referee.wrong.append(f"{agent}: {codes['won']} runs won, from and to {won_at}")
+        if codes["won"] > 1 and not self.several_may_win:
+            self.referee.violations.append(f"{agent}: {codes['won']} runs won, from and until {won_at}")
 
     async def _kill(self, racer: Racer, start: float) -> None:
         await asyncio.sleep(max(start - time.monotonic(), 0) + self.dice.uniform(0, 1.5))
@@ -221,16 +221,16 @@ class Race:
             racer.process.kill()
 
     def _judge(self, agent: str, codes: Counter[str], again: dict[str, Any], left: list[str]) -> None:
-        wrong = self.referee.wrong
-        unclear = set(codes) - CLEAR - {"won", "killed"}
-        if unclear:
-            wrong.append(f"{agent}: unclear codes {unclear}")
+        violations = self.referee.violations
+        unexpected = set(codes) - BLOCKED - {"won", "killed"}
+        if unexpected:
+            violations.append(f"{agent}: unexpected codes {unexpected}")
         if not codes["won"] and not codes["killed"]:
-            wrong.append(f"{agent}: nobody won: {dict(codes)}")
+            violations.append(f"{agent}: no run succeeded: {dict(codes)}")
         if again["code"] is not None:
-            wrong.append(f"{agent}: the agent could not run once more: {again}")
+            violations.append(f"{agent}: the agent could not run once more: {again}")
         if left:
-            wrong.append(f"{agent}: left behind: {left}")
+            violations.append(f"{agent}: left behind: {left}")
 
 
 @asynccontextmanager
@@ -248,36 +248,36 @@ async def main(given: argparse.Namespace) -> int:
     async with cluster(given) as (kubeconfig, namespace):
         gateway = Gateway(kubeconfig)
         referee = Referee(gateway, namespace)
-        dice = random.Random(given.seed)  # noqa: S311  # dice, not secrets
+        dice = random.Random(given.seed)  # noqa: S311  # not used for secrets
         race = Race(kubeconfig, referee, dice, given.without_leases)
         sizes = [int(size) for size in given.processes.split(",")]
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(referee.watch())
             for number, size in enumerate(sizes):
-                share = given.rounds // len(sizes) + (number < given.rounds % len(sizes))
-                await race.rounds(size, share)
-                print(f"{size} processes, {share} rounds: {dict(race.tally)}", flush=True)
+                rounds = given.rounds // len(sizes) + (number < given.rounds % len(sizes))
+                await race.rounds(size, rounds)
+                print(f"{size} processes, {rounds} rounds: {dict(race.tally)}", flush=True)
                 race.tally.clear()
             watching.cancel()
         await gateway.close()
-    print(*referee.wrong, sep="\n")
-    print(f"races: {given.rounds} rounds, {len(referee.wrong)} wrong, seed {given.seed}")
-    return 1 if referee.wrong else 0
+    print(*referee.violations, sep="\n")
+    print(f"races: {given.rounds} rounds, {len(referee.violations)} violations, seed {given.seed}")
+    return 1 if referee.violations else 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--processes", default="2,4,8")
     parser.add_argument(
-        "--rounds", type=int, default=20, help="in all, shared among the numbers of processes"
+        "--rounds", type=int, default=20, help="total, divided among the numbers of processes"
     )
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--kubeconfig")
     parser.add_argument("--namespace", default="paperclip")
     parser.add_argument("--without-leases", action="store_true")
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        asyncio.run(work(options.kubeconfig, options.namespace))
+    if options.serve:
+        asyncio.run(serve_orders(options.kubeconfig, options.namespace))
         sys.exit()
     sys.exit(asyncio.run(main(options)))

@@ -1,6 +1,6 @@
 """Runs the phases of the rig with this adapter.
 
-    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails unless each output is exact
+    python tests/perf/rig.py faults [REGEX]    every fault scenario once; fails if an output is not exact
     python tests/perf/rig.py PHASE [ARGS...]   one phase, compared with the rig's probe client, as a table
 
 `RIG` names the folder of the rig. Phases: cold, overhead, throughput, faults, scale, quiet, cancel.
@@ -26,7 +26,7 @@ def measure(out: Path, *arguments: str) -> int:
     ).returncode
 
 
-def breaches(scenario: str, cell: dict[str, Any]) -> list[str]:
+def violations(scenario: str, cell: dict[str, Any]) -> list[str]:
     """The violations in one scenario."""
     wrong = [f"{key} {cell[key]:g}" for key in MUST_BE_ZERO if cell.get(key)]
     done, _, wanted = str(cell.get("right", "0/1")).partition("/")
@@ -38,13 +38,13 @@ def breaches(scenario: str, cell: dict[str, Any]) -> list[str]:
 def faults(only: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "results.json"
-        narrowed = ["--only", only[0]] if only else []
+        selection = ["--only", only[0]] if only else []
         code = measure(
-            out, "--driver", f"py=py:{sys.executable}", "--phases", "faults", "--reps", "1", *narrowed
+            out, "--driver", f"py=py:{sys.executable}", "--phases", "faults", "--reps", "1", *selection
         )
         found = json.loads(out.read_text(encoding="utf-8"))["drivers"]["py"]["faults"] if code == 0 else {}
     cells = {name: cell for name, cell in found.items() if not name.startswith("_")}
-    wrong = [what for name, cell in cells.items() for what in breaches(name, cell)]
+    wrong = [what for name, cell in cells.items() for what in violations(name, cell)]
     if not only and len(cells) != SCENARIOS:
         wrong.append(f"{len(cells)} of {SCENARIOS} scenarios have a result")
     print(*wrong, sep="\n")
@@ -52,7 +52,7 @@ def faults(only: list[str]) -> int:
     return 1 if wrong or code else 0
 
 
-def beside_the_probe(phase: str, more: list[str]) -> int:
+def compare_with_probe(phase: str, more: list[str]) -> int:
     drivers = [f"py=py:{sys.executable}", f"probe=py:{sys.executable}:probe_adapter:create"]
     with tempfile.TemporaryDirectory() as folder:
         named = [word for driver in drivers for word in ("--driver", driver)]
@@ -64,5 +64,5 @@ if __name__ == "__main__":
         sys.exit(f"there is no rig at {RIG}; set RIG to its folder")
     arguments = sys.argv[1:] or sys.exit(str(__doc__))
     sys.exit(
-        faults(arguments[1:]) if arguments[0] == "faults" else beside_the_probe(arguments[0], arguments[1:])
+        faults(arguments[1:]) if arguments[0] == "faults" else compare_with_probe(arguments[0], arguments[1:])
     )

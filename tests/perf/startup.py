@@ -17,12 +17,12 @@ BRIEF = {"log": {"segments": [{"seg": "init"}, {"seg": "result"}]}}
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    tried = [_imported("paperclip_claude_k8s") for _ in range(REPEATS)]
-    yield Figure("import paperclip_claude_k8s", statistics.median(took for took, _ in tried), 250, "ms")
-    heavy = sum(client for _, client in tried)
+    attempts = [_imported("paperclip_claude_k8s") for _ in range(REPEATS)]
+    yield Figure("import paperclip_claude_k8s", statistics.median(took for took, _ in attempts), 250, "ms")
+    heavy = sum(client for _, client in attempts)
     yield Figure("import paperclip_claude_k8s: with kubernetes_asyncio", heavy, 0, "times")
     took = statistics.median(_imported("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
-    yield Figure("import of all that a run needs", took, 1000, "ms", "no target of its own")
+    yield Figure("import of everything that a run needs", took, 1000, "ms", "no target of its own")
 
     def start(client: str) -> float:
         with bench.server() as fake:

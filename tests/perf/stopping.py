@@ -12,7 +12,7 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.ports import ProcessSettings
 
 RUNS = 8
-LASTING = {"log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 60, "interval_ms": 500}]}}
+LONG_RUN = {"log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 60, "interval_ms": 500}]}}
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -32,11 +32,11 @@ async def _by_signal(bench: Bench) -> tuple[list[float], int]:
     """Milliseconds from the signal to the deletion of each Job; the number of results with `cancelled`."""
     adapter = Adapter(ProcessSettings(env={"HOSTNAME": "paperclip-0"}))
     with bench.server() as fake:
-        fake.call("scenario", LASTING)
+        fake.call("scenario", LONG_RUN)
         runs = [_Run(f"stop-{number}", fake.kubeconfig) for number in range(RUNS)]
         async with asyncio.TaskGroup() as group:
             for number, run in enumerate(runs):
-                group.create_task(run.live(adapter, stop_after=1 + number * 0.13))
+                group.create_task(run.execute(adapter, stop_after=1 + number * 0.13))
         times = await asyncio.to_thread(fake.call, "times")
     await adapter.shutdown()
     spans = [times[run.name]["deleted"] - run.stopped_at for run in runs]
@@ -49,10 +49,10 @@ class _Run:
         self.stopped_at = 0.0
         self.code: str | None = None
         self._kubeconfig = kubeconfig
-        self._speaking = asyncio.Event()
+        self._printing = asyncio.Event()
         self._signal = asyncio.Event()
 
-    async def live(self, adapter: Any, stop_after: float) -> None:
+    async def execute(self, adapter: Any, stop_after: float) -> None:
         async with asyncio.TaskGroup() as group:
             stopping = group.create_task(self._stop(stop_after))
             result = await adapter.execute(self._context())
@@ -60,14 +60,14 @@ class _Run:
         self.code = result.error_code
 
     async def _stop(self, after: float) -> None:
-        await self._speaking.wait()
+        await self._printing.wait()
         await asyncio.sleep(after)
         self.stopped_at = time.monotonic_ns() / 1e6
         self._signal.set()
 
-    async def _hear(self, stream: str, text: str) -> None:
+    async def _on_log(self, stream: str, text: str) -> None:
         if text.startswith("{"):
-            self._speaking.set()
+            self._printing.set()
 
     def _context(self) -> dict[str, Any]:
         return {
@@ -76,5 +76,5 @@ class _Run:
             "config": {"kubeconfig": self._kubeconfig, "namespace": NAMESPACE},
             "context": {"taskId": f"task-{self.name}"},
             "signal": self._signal,
-            "onLog": self._hear,
+            "onLog": self._on_log,
         }

@@ -1,4 +1,4 @@
-"""API requests of quiet runs, and the time until a silent stream is noticed."""
+"""API requests of quiet runs, and the time until a stream that hangs is reopened."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
             client, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)]
         )
 
-    # requests are counted, not timed, so the sessions may run at the same time
+    # Requests are counted, not timed, so the sessions may run at the same time.
     with ThreadPoolExecutor() as pool:
         sessions = {
             (client, runs): pool.submit(quiet, client, runs) for runs in SIZES for client in (OURS, PROBE)
@@ -45,7 +45,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _requests(runs: int, ours: Session, probe: Session) -> Figure:
-    """The target: five per process and minute, one per run and minute, ten per run."""
+    """Compares the requests with the target: five per minute, one per run and minute, ten per run."""
     life = ours.minutes / runs + SPREAD / 60_000
     budget = 5 * life + ours.minutes + 10 * runs
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))
@@ -58,4 +58,4 @@ def _hang(hung: Session) -> Iterator[Figure]:
     times = [at for at, stream, chunk in record["chunks"] if stream == "stdout" and chunk[:1] == "{"]
     gap = max(after - before for before, after in pairwise(times)) / 1000
     yield all_right("a stream that hangs", [hung])
-    yield Figure("a stream that hangs: silence until lines come again", gap, 90, "s")
+    yield Figure("a stream that hangs: time until lines arrive again", gap, 90, "s")

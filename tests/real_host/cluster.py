@@ -1,4 +1,4 @@
-"""Runs a development cluster until stdin is closed: `python cluster.py FOLDER`. Prints its kubeconfig."""
+"""Runs a development cluster until stdin is closed, and prints its kubeconfig: `python cluster.py FOLDER`."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Checks of the server's pages about the adapter. Each check raises `NotSo` if it fails."""
+"""Checks of the server's pages about the adapter. Each check raises `CheckFailed` if it fails."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from tests.support.captures import capture
 
 WORKER = Path(__file__).with_name("ui_worker.cjs")
 OPERATIONAL = "paperclipai/paperclip/paperclip"
+"""Key of the skill that the server gives every agent."""
 
 
 def _of(stage: Stage) -> str:
@@ -19,17 +20,17 @@ def _of(stage: Stage) -> str:
 
 async def the_adapter_is_loaded(stage: Stage) -> str:
     adapter = await stage.host.call("GET", f"/adapters/{KIND}")
-    can = adapter["capabilities"]
-    wanted = ("supportsSkills", "supportsLocalAgentJwt", "supportsInstructionsBundle")
-    expect(adapter["loaded"] and all(can[one] for one in wanted), "a loaded adapter", adapter)
+    capabilities = adapter["capabilities"]
+    expected = ("supportsSkills", "supportsLocalAgentJwt", "supportsInstructionsBundle")
+    expect(adapter["loaded"] and all(capabilities[name] for name in expected), "a loaded adapter", adapter)
     return f"version {adapter['version']}, {adapter['modelsCount']} models"
 
 
 async def the_package_can_be_reloaded(stage: Stage) -> str:
-    """While runs of the previously loaded package continue."""
+    """Reload it while runs of the previously loaded package continue."""
     answer = await stage.host.call("POST", f"/adapters/{KIND}/reload", {})
     models = await stage.host.call("GET", f"{_of(stage)}/models?refresh=1")
-    expect(models, "models from the package loaded anew", answer)
+    expect(models, "models from the reloaded package", answer)
     return f"reloaded as version {answer['version']}"
 
 
@@ -37,10 +38,12 @@ async def the_environment_test_works(stage: Stage) -> str:
     path = f"{_of(stage)}/test-environment"
     good = await stage.host.call("POST", path, {"adapterConfig": stage.config()})
     codes = {check["code"] for check in good["checks"]}
-    expect(good["status"] != "fail", "it does not fail where runs work", good)
-    expect({"k8s_bridge", "k8s_api_reachable", "k8s_job_dry_run"} <= codes, "its checks", sorted(codes))
+    expect(good["status"] != "fail", "no failure where runs work", good)
+    expect(
+        {"k8s_bridge", "k8s_api_reachable", "k8s_job_dry_run"} <= codes, "the expected checks", sorted(codes)
+    )
     bad = await stage.host.call("POST", path, {"adapterConfig": stage.config(kubeconfig="/nowhere")})
-    expect(bad["status"] == "fail", "it fails without a cluster", bad)
+    expect(bad["status"] == "fail", "a failure without a cluster", bad)
     return f"{good['status']}, {len(codes)} kinds of checks; without a cluster {bad['status']}"
 
 
@@ -61,26 +64,28 @@ async def skills_work(stage: Stage) -> str:
     other = next(key for key, one in by_key.items() if one["state"] == "available")
     selection = {"desiredSkills": [other], "mode": "add"}
     synced = await stage.host.call("POST", f"/agents/{agent}/skills/sync", selection)
-    expect({other, OPERATIONAL} <= set(synced["desiredSkills"]), "the wished skill as well", synced)
-    return f"{len(by_key)} in the library, one more chosen"
+    expect({other, OPERATIONAL} <= set(synced["desiredSkills"]), "the selected skill as well", synced)
+    return f"{len(by_key)} in the library, one more selected"
 
 
 async def the_config_form_works(stage: Stage) -> str:
     form = await stage.host.call("GET", f"/adapters/{KIND}/config-schema")
     fields = {field["key"]: field for field in form["fields"]}
-    bare = [key for key, field in fields.items() if field["type"] == "number" and "default" not in field]
-    expect({"image", "kubeconfig", "timeoutSec"} <= set(fields), "its fields", sorted(fields))
-    expect(not bare, "a default for every number", bare)
+    without_default = [
+        key for key, field in fields.items() if field["type"] == "number" and "default" not in field
+    ]
+    expect({"image", "kubeconfig", "timeoutSec"} <= set(fields), "the expected fields", sorted(fields))
+    expect(not without_default, "a default for every number", without_default)
     return f"{len(fields)} settings"
 
 
 async def the_quota_page_works(stage: Stage) -> str:
     windows = await stage.host.call("GET", f"/companies/{stage.host.company}/costs/quota-windows")
-    expect(any(one.get("provider") == "anthropic" for one in windows), "an answer of ours", windows)
+    expect(any(one.get("provider") == "anthropic" for one in windows), "an answer of the adapter", windows)
     return f"{len(windows)} provider(s)"
 
 
-async def the_ui_takes_the_parser(stage: Stage) -> str:
+async def the_ui_loads_the_parser(stage: Stage) -> str:
     async with stage.host.http.get(f"{stage.host.api}/adapters/{KIND}/ui-parser.js") as answer:
         source = await answer.text()
     lines = [line for line in capture("01").decode().split("\n") if line]
@@ -98,7 +103,7 @@ async def the_ui_takes_the_parser(stage: Stage) -> str:
     expect(posted["init"] == {"type": "ready"}, "the UI's worker is ready", posted["init"])
     kinds = {entry["kind"] for result in posted["results"] for entry in result["entries"]}
     expect({"init", "assistant", "result"} <= kinds, "transcript entries", sorted(kinds))
-    return f"ready in the UI's own worker; kinds {', '.join(sorted(kinds))}"
+    return f"ready in the UI's worker; kinds {', '.join(sorted(kinds))}"
 
 
 PAGES = (
@@ -109,5 +114,5 @@ PAGES = (
     skills_work,
     the_config_form_works,
     the_quota_page_works,
-    the_ui_takes_the_parser,
+    the_ui_loads_the_parser,
 )

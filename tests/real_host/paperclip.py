@@ -1,4 +1,4 @@
-"""Clients of the real Paperclip server's API and of the cluster, as an operator would use them."""
+"""Clients for the API of the real Paperclip server and for the cluster."""
 
 import asyncio
 import json
@@ -11,19 +11,19 @@ from typing import Any
 import aiohttp
 
 Json = Any
-OVER = frozenset({"succeeded", "failed", "cancelled", "timed_out", "interrupted"})
-LOOK = 0.2
+FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled", "timed_out", "interrupted"})
+POLL_INTERVAL = 0.2
 """Seconds between two requests."""
 
 
-class NotSo(Exception):
+class CheckFailed(Exception):
     """A check failed."""
 
 
-def expect(true: object, what: str, seen: object = None) -> None:
-    """Raise `NotSo` with the expected and the actual value."""
-    if not true:
-        raise NotSo(what if seen is None else f"{what}; seen: {json.dumps(seen, default=str)[:600]}")
+def expect(condition: object, what: str, actual: object = None) -> None:
+    """Raise `CheckFailed` with what was expected and the actual value, unless the condition is true."""
+    if not condition:
+        raise CheckFailed(what if actual is None else f"{what}; got: {json.dumps(actual, default=str)[:600]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Paperclip:
             company = await bare.call("POST", "/companies", {"name": "Proof"})
             yield cls(http, api, company["id"])
 
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
+    async def request(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
         """Status and body of the response, also of an error."""
         async with self.http.request(method, self.api + path, json=body) as answer:
             text = await answer.text()
@@ -52,15 +52,17 @@ class Paperclip:
             return answer.status, text
 
     async def call(self, method: str, path: str, body: object = None) -> Json:
-        status, answer = await self.ask(method, path, body)
+        status, answer = await self.request(method, path, body)
         expect(status < 300, f"{method} {path} → {status}", answer)
         return answer
 
     async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
         """Create an agent; returns its id."""
         fields = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
-        beat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
-        return str((await self.call("POST", f"/companies/{self.company}/agents", {**fields, **beat}))["id"])
+        no_heartbeat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
+        return str(
+            (await self.call("POST", f"/companies/{self.company}/agents", {**fields, **no_heartbeat}))["id"]
+        )
 
     async def assign(self, agent: str, title: str) -> str:
         """Create an issue, whose assignment wakes the agent; returns its id."""
@@ -71,7 +73,7 @@ class Paperclip:
         return str(issue["id"])
 
     async def runs(self, agent: str) -> list[Json]:
-        """Oldest first."""
+        """The agent's runs, oldest first."""
         runs = await self.call("GET", f"/companies/{self.company}/heartbeat-runs?agentId={agent}")
         return list(reversed(runs))
 
@@ -90,7 +92,7 @@ class Paperclip:
 
     async def ended(self, run: str, limit: float) -> Json:
         return await eventually(
-            lambda: self.run(run), lambda it: it["status"] in OVER, "the run's end", limit
+            lambda: self.run(run), lambda record: record["status"] in FINAL_STATUSES, "the run's end", limit
         )
 
     async def comments(self, issue: str) -> list[str]:
@@ -98,20 +100,20 @@ class Paperclip:
 
 
 async def eventually(
-    look: Callable[[], Any], good: Callable[[Json], object], what: str, limit: float
+    read: Callable[[], Any], accept: Callable[[Json], object], what: str, limit: float
 ) -> Json:
-    """Poll until the value is accepted; raise `NotSo` with the last value after `limit` seconds."""
+    """Poll until the value is accepted; raise `CheckFailed` with the last value after `limit` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + limit
-    while not good(seen := await look()):
-        expect(loop.time() < until, f"{what} within {limit:.0f}s", seen)
-        await asyncio.sleep(LOOK)
-    return seen
+    while not accept(value := await read()):
+        expect(loop.time() < until, f"{what} within {limit:.0f}s", value)
+        await asyncio.sleep(POLL_INTERVAL)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """The Pods and Jobs of the cluster, read without any code of the adapter."""
+    """Reads Pods and Jobs of the cluster without using the adapter's code."""
 
     http: aiohttp.ClientSession
     kubeconfig: Path

@@ -17,10 +17,10 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 """Uid of the server, whose database refuses root; the bridge has the same uid."""
-BOOT = 240.0
+START_TIMEOUT = 240.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
-FAREWELL = 30.0
-"""Seconds the server may take to stop."""
+STOP_TIMEOUT = 30.0
+"""Seconds that the server may take to stop."""
 
 
 class RigFailed(Exception):
@@ -29,50 +29,52 @@ class RigFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The running server and cluster: the server's API, its bundle, the driver's findings, a kubeconfig."""
+    """The running server and cluster."""
 
     api: str
     ui_assets: Path
+    """The folder of the server's UI bundle."""
     found: Mapping[str, Any]
+    """The output of `up.sh`, such as its own first run."""
     kubeconfig: Path
     process: asyncio.subprocess.Process
 
     async def stop_server(self) -> None:
-        """SIGTERM to the server, as in a rolling update."""
+        """Stop the server with SIGTERM, as in a rolling update."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        async with asyncio.timeout(FAREWELL):
+        async with asyncio.timeout(STOP_TIMEOUT):
             await self.process.wait()
 
 
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
-    """The server of `folder` with the adapter's shim."""
-    folder_for_all = _folder_for_all()
+    """Start a development cluster, and with `up.sh` of `folder` the server with the adapter's shim."""
+    public_folder = _public_folder()
     try:
         python = await _interpreter()
-        async with _cluster(folder_for_all / "cluster", python) as kubeconfig:
-            shim = await _shim(folder_for_all / "shim", python)
+        async with _cluster(public_folder / "cluster", python) as kubeconfig:
+            shim = await _shim(public_folder / "shim", python)
             async with _server(folder, shim, kubeconfig) as rig:
                 yield rig
     finally:
-        shutil.rmtree(folder_for_all, ignore_errors=True)
+        shutil.rmtree(public_folder, ignore_errors=True)
 
 
-def _folder_for_all() -> Path:
-    folder_for_all = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
-    folder_for_all.chmod(0o755)
-    return folder_for_all
+def _public_folder() -> Path:
+    public_folder = Path(tempfile.mkdtemp(prefix="claude-k8s-real-"))
+    public_folder.chmod(0o755)
+    return public_folder
 
 
-def _make_for_user(folder: Path) -> None:
+def _create_for_user(folder: Path) -> None:
     folder.mkdir()
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
 
 
 def pythonpath() -> str:
-    """The paths by which another interpreter finds the project and its dependencies."""
+    """The PYTHONPATH with which another interpreter finds the project and its dependencies."""
     return os.pathsep.join([str(ROOT / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
 
 
@@ -85,11 +87,11 @@ def _environment() -> dict[str, str]:
 
 
 async def _interpreter() -> str:
-    """A Python that the server's user may start and that finds the project."""
+    """A Python that the server's user may execute and that finds the project."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
         try:
-            trial = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 python,
                 "-c",
                 "import paperclip_claude_k8s.bridge.host_session",
@@ -99,16 +101,16 @@ async def _interpreter() -> str:
             )
         except OSError:
             continue
-        if await trial.wait() == 0:
+        if await process.wait() == 0:
             return python
     raise RigFailed(
-        f"user {NOBODY} can start no {version} that finds this project (tried {sys.executable} too)"
+        f"user {NOBODY} cannot execute any {version} that finds this project (tried {sys.executable}, too)"
     )
 
 
 @asynccontextmanager
 async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
-    _make_for_user(folder)
+    _create_for_user(folder)
     script = str(Path(__file__).with_name("cluster.py"))
     process = await asyncio.create_subprocess_exec(
         python, script, str(folder), env=_environment(), stdin=-1, stdout=-1, cwd="/", **_user()
@@ -128,15 +130,15 @@ async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
 async def _shim(folder: Path, python: str) -> Path:
     command = ("-m", "paperclip_claude_k8s", "node-shim", "--out", str(folder), "--python", python)
     env = {**os.environ, "PYTHONPATH": pythonpath()}
-    writing = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=-3, env=env)
-    if await writing.wait():
+    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=-3, env=env)
+    if await process.wait():
         raise RigFailed("claude-k8s node-shim failed")
     return folder
 
 
 @asynccontextmanager
 async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[Rig]:
-    """The driver; closing its stdin or killing it stops the server."""
+    """Run `up.sh`, which stops the server when its stdin is closed."""
     config = {"kubeconfig": str(kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
     cache = Path(os.environ.get("RIG_CACHE") or Path(tempfile.gettempdir()) / "paperclip-rig")
     port = _free_port()
@@ -157,8 +159,8 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
     )
     assert process.stdin is not None
     try:
-        async with asyncio.timeout(BOOT):
-            found = await _found(process)
+        async with asyncio.timeout(START_TIMEOUT):
+            found = await _read_output(process)
         yield Rig(f"http://127.0.0.1:{port}/api", _ui_assets(cache), found, kubeconfig, process)
     finally:
         process.stdin.close()
@@ -166,12 +168,12 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
 
 
 def _ui_assets(cache: Path) -> Path:
-    """The bundle of the newest server in the cache."""
+    """The UI bundle of the newest server in the cache."""
     return max(cache.glob("host-*/node_modules/@paperclipai/server/ui-dist/assets"))
 
 
-async def _found(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The driver's output, once the server runs."""
+async def _read_output(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """The JSON that `up.sh` prints, once the server runs and `up.sh` holds it."""
     assert process.stdout is not None
     assert process.stderr is not None
     output: list[str] = []
@@ -182,13 +184,13 @@ async def _found(process: asyncio.subprocess.Process) -> dict[str, Any]:
             if "holding" in output[-1]:
                 break
         if not output or "holding" not in output[-1]:
-            raise RigFailed("the server did not come up:\n" + "".join(output[-20:]))
+            raise RigFailed("the server did not start:\n" + "".join(output[-20:]))
     found: dict[str, Any] = json.loads(printed.result())
     return found
 
 
 async def _document(stream: asyncio.StreamReader) -> bytes:
-    """One indented JSON object; it ends with the first brace that stands alone."""
+    """One indented JSON object; it ends with the first line that is only a brace."""
     document = b""
     async for line in stream:
         document += line

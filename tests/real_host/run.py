@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from tests.real_host.pages import PAGES
-from tests.real_host.paperclip import NotSo, Paperclip, Pods
+from tests.real_host.paperclip import CheckFailed, Paperclip, Pods
 from tests.real_host.rig import RigFailed, real_host
 from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
 from tests.real_host.stage import Stage
 
-Point = Callable[[Stage], Awaitable[str]]
+Check = Callable[[Stage], Awaitable[str]]
 LIMIT = 540.0
 """Seconds for everything, including the installation of the server."""
 
@@ -30,23 +30,23 @@ async def drive(folder: Path) -> list[str]:
             Paperclip.at(rig.api) as host,
         ):
             stage = Stage(rig, host, Pods(host.http, rig.kubeconfig))
-            failed = await _check([*PAGES, *RUNS], stage)
-            return failed + await _check([a_stopped_server_leaves_its_jobs], stage)
+            failed = await _run_checks([*PAGES, *RUNS], stage)
+            return failed + await _run_checks([a_stopped_server_leaves_its_jobs], stage)
 
 
-async def _check(points: Iterable[Point], stage: Stage) -> list[str]:
-    """Run the checks concurrently, because the server itself waits for long in many of them."""
+async def _run_checks(checks: Iterable[Check], stage: Stage) -> list[str]:
+    """Run the checks concurrently, as the server waits long in many of them; returns the failed ones."""
     async with asyncio.TaskGroup() as group:
-        tasks = {point: group.create_task(_one(point, stage)) for point in points}
-    return [point.__name__ for point, task in tasks.items() if not task.result()]
+        tasks = {check: group.create_task(_run_check(check, stage)) for check in checks}
+    return [check.__name__ for check, task in tasks.items() if not task.result()]
 
 
-async def _one(point: Point, stage: Stage) -> bool:
-    name = point.__name__.replace("_", " ")
+async def _run_check(check: Check, stage: Stage) -> bool:
+    name = check.__name__.replace("_", " ")
     try:
-        print(f"ok      {name}: {await point(stage)}", flush=True)
-    except (NotSo, KeyError, ValueError, OSError) as fault:
-        print(f"FAILED  {name}: {type(fault).__name__} {fault}", flush=True)
+        print(f"ok      {name}: {await check(stage)}", flush=True)
+    except (CheckFailed, KeyError, ValueError, OSError) as error:
+        print(f"FAILED  {name}: {type(error).__name__} {error}", flush=True)
         return False
     return True
 
@@ -58,8 +58,8 @@ def main() -> int:
         return 2
     try:
         failed = asyncio.run(drive(folder.resolve()))
-    except (RigFailed, TimeoutError) as fault:
-        print(f"FAILED  {fault or 'not done in time'}")
+    except (RigFailed, TimeoutError) as error:
+        print(f"FAILED  {error or 'not finished in time'}")
         return 1
     return 1 if failed else 0
 

@@ -1,21 +1,21 @@
-"""Checks of runs on the real Paperclip server. Each check raises `NotSo` if it fails."""
+"""Checks of runs on the real Paperclip server. Each check raises `CheckFailed` if it fails."""
 
 import asyncio
 import json
 from datetime import UTC, datetime
 
-from tests.real_host.paperclip import NotSo, eventually, expect
+from tests.real_host.paperclip import CheckFailed, eventually, expect
 from tests.real_host.stage import KIND, SOON, Stage
 
 USED = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
-SAID = "Second part: alpha and beta."
+ANSWER = "Second part: alpha and beta."
 """Usage and answer of the stand-in's recorded run."""
 BEFORE_RENEWAL = 7.0
-"""Seconds into a run: the server renews after 10, and drains for 5 when it is stopped."""
+"""Seconds after a run's start: the server renews its lease after 10 s, and drains for 5 s when it stops."""
 RETRY = 90.0
-"""Seconds: the server waits 30 s before a retry and checks its timers every 30 s."""
+"""Seconds until a retry has ended: the server waits 30 s and checks its timers every 30 s."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
-"""A credential of the agent; the server must not store it with a run."""
+"""A credential of the agent, which the server must not store with a run."""
 BROKEN = "; ".join(
     f"printf '%s\\n' '{json.dumps(event)}'"
     for event in (
@@ -44,10 +44,14 @@ async def a_run_succeeds(stage: Stage) -> str:
         "cached": usage["cachedInputTokens"],
     }
     expect(reported | {"cost": usage["costUsd"]} == USED, "usage and cost", usage)
-    expect(usage["billingType"] == "metered_api" and usage["usageSource"] == "per_run", "the ledger", usage)
+    expect(
+        usage["billingType"] == "metered_api" and usage["usageSource"] == "per_run",
+        "billing type and source",
+        usage,
+    )
     expect(run["sessionIdAfter"], "a session", run)
     bodies = await eventually(lambda: host.comments(issue), len, "a comment", SOON)
-    expect(any(SAID in body for body in bodies), "the answer as a comment", bodies)
+    expect(any(ANSWER in body for body in bodies), "the answer as a comment", bodies)
     await eventually(
         lambda: host.call("GET", f"/companies/{host.company}/costs/summary"),
         lambda spent: spent["spendCents"] >= round(USED["cost"] * 100),
@@ -57,22 +61,25 @@ async def a_run_succeeds(stage: Stage) -> str:
     await _resumes(stage, agent, issue, run["sessionIdAfter"])
     stored = json.dumps([await host.run(one["id"]) for one in await host.runs(agent)])
     events = json.dumps(await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200"))
-    expect(CANARY not in stored + events + await host.log(run["id"]), "no credential in what was stored")
+    expect(
+        CANARY not in stored + events + await host.log(run["id"]),
+        "no credential in stored runs, events and log",
+    )
     return f"usage, cost ${USED['cost']}, comment; a second run resumed session {run['sessionIdAfter'][:8]}…"
 
 
 async def _resumes(stage: Stage, agent: str, issue: str, session: str) -> None:
-    """The server itself queues a second run for a task that was left in progress; a comment does else."""
+    """Check that a second run resumes the session. The server queues it itself, or after a comment."""
     host = stage.host
     try:
         second = await host.nth_run(agent, 2, 5)
-    except NotSo:
+    except CheckFailed:
         await host.call("POST", f"/issues/{issue}/comments", {"body": "Please go on."})
         second = await host.nth_run(agent, 2, SOON)
     run = await host.ended(second["id"], SOON)
     sessions = (run["sessionIdBefore"], run["sessionIdAfter"])
     expect(run["status"] == "succeeded" and sessions == (session, session), "the session is resumed", run)
-    expect("Starting a fresh session" not in await host.log(run["id"]), "nothing spoke against resuming")
+    expect("Starting a fresh session" not in await host.log(run["id"]), "no fresh session")
 
 
 async def stop_is_acknowledged(stage: Stage) -> str:
@@ -82,17 +89,17 @@ async def stop_is_acknowledged(stage: Stage) -> str:
     run = (await host.nth_run(agent, 1, SOON))["id"]
     await stage.pods.running(run, SOON)
     began = asyncio.get_running_loop().time()
-    status, answer = await host.ask("POST", f"/heartbeat-runs/{run}/cancel", {})
+    status, answer = await host.request("POST", f"/heartbeat-runs/{run}/cancel", {})
     took = asyncio.get_running_loop().time() - began
-    expect(status == 200, f"Stop is answered with 200, not {status}", answer)
-    expect(await stage.pods.of_run(run) == [], "the Pod is gone when Stop is answered")
-    expect(await stage.pods.of_run(run, "jobs") == [], "the Job is gone, too")
+    expect(status == 200, f"a Stop with status 200, not {status}", answer)
+    expect(await stage.pods.of_run(run) == [], "no Pod after the response to Stop")
+    expect(await stage.pods.of_run(run, "jobs") == [], "no Job either")
     stored = await host.run(run)
     state = (stored["resultJson"] or {}).get("executionCancellation", {}).get("state")
     expect(
         (stored["status"], state) == ("cancelled", "acknowledged"), "a cancelled, acknowledged run", stored
     )
-    await stage.give(agent)
+    await stage.reconfigure(agent)
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Start over, please."})
     again = await host.ended((await host.nth_run(agent, 2, SOON))["id"], SOON)
     expect(again["status"] == "succeeded", "a comment starts the stopped task again", again)
@@ -106,27 +113,31 @@ async def an_early_failure_is_retried(stage: Stage) -> str:
     await host.assign(agent, "Unschedulable")
     run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
     expect(run["errorCode"] == "k8s_pod_schedule_failed", "the failure's code", run)
-    expect((run["resultJson"] or {}).get("executionRecovery", {}).get("kind") == "bootstrap", "evidence", run)
+    expect(
+        (run["resultJson"] or {}).get("executionRecovery", {}).get("kind") == "bootstrap",
+        "the recovery kind",
+        run,
+    )
     second = await host.nth_run(agent, 2, SOON)
-    expect(second["retryOfRunId"] == run["id"], "a retry of it", second)
+    expect(second["retryOfRunId"] == run["id"], "a retry of that run", second)
     expect(second["scheduledRetryReason"] == "transient_failure", "scheduled by the server", second)
-    await stage.give(agent)
+    await stage.reconfigure(agent)
     retry = await host.ended(second["id"], RETRY)
-    expect(retry["status"] == "succeeded", "the retry succeeds once the cause is gone", retry)
+    expect(retry["status"] == "succeeded", "the retry succeeds after the cause was removed", retry)
     return "k8s_pod_schedule_failed; the server's own retry succeeded"
 
 
-async def a_late_failure_leaves_the_task_wakeable(stage: Stage) -> str:
+async def a_late_failure_lets_a_comment_wake_the_task(stage: Stage) -> str:
     host = stage.host
     agent = await host.hire("Mary", KIND, stage.config({"CLAUDE_SCRIPT": FAILS}))
     issue = await host.assign(agent, "Breaks")
     run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
     expect((run["status"], run["errorCode"]) == ("failed", "claude_failed"), "the failure's code", run)
-    await _quiet(stage, agent)
+    await _wait_until_idle(stage, agent)
     actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
     hold = (actions["active"] or {}).get("cause")
-    expect(hold != "legacy_execution_requires_reconciliation", "no hold for reconciliation", actions)
-    await stage.give(agent)
+    expect(hold != "legacy_execution_requires_reconciliation", "no reconciliation hold", actions)
+    await stage.reconfigure(agent)
     known = len(await host.runs(agent))
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Please try once more."})
     woken = await host.ended((await host.nth_run(agent, known + 1, SOON))["id"], SOON)
@@ -134,20 +145,20 @@ async def a_late_failure_leaves_the_task_wakeable(stage: Stage) -> str:
     return f"claude_failed; a comment started run {known + 1}, which succeeded"
 
 
-async def _quiet(stage: Stage, agent: str) -> None:
+async def _wait_until_idle(stage: Stage, agent: str) -> None:
     """Wait until no run of the agent is active; after a failure the server starts another run at once."""
-    waiting = {"queued", "running"}
+    active = {"queued", "running"}
     await asyncio.sleep(2)
     await eventually(
         lambda: stage.host.runs(agent),
-        lambda runs: not any(run["status"] in waiting for run in runs),
-        "no run under way",
+        lambda runs: not any(run["status"] in active for run in runs),
+        "no active run",
         SOON,
     )
 
 
-async def the_bare_heartbeat_ran(stage: Stage) -> str:
-    """A run without an issue, which the driver started."""
+async def the_run_without_an_issue_succeeded(stage: Stage) -> str:
+    """The run without an issue that `up.sh` started."""
     run = stage.rig.found["run"]
     expect(run["status"] == "succeeded", "the run succeeds", run)
     return f"succeeded with session {run['sessionIdAfter'][:8]}…"
@@ -157,15 +168,17 @@ async def the_prompt_is_the_servers_own(stage: Stage) -> str:
     """The agent's prompt has the same content as with the server's own adapters."""
     host = stage.host
     agent = await host.hire("Edith", KIND, stage.config())
-    await host.assign(agent, "Worded")
+    await host.assign(agent, "Prompted")
     run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
     events = await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200")
     (meta,) = [event["payload"] for event in events if event["eventType"] == "adapter.invoke"][:1]
     expect("## Paperclip Wake Payload" in meta["prompt"], "the server's wake prompt", meta["prompt"])
     expect(
-        "paperclipHostTexts" not in meta["context"], "no means of ours in the event", list(meta["context"])
+        "paperclipHostTexts" not in meta["context"],
+        "no internal field of the adapter in the event",
+        list(meta["context"]),
     )
-    return f"{meta['promptMetrics']['promptChars']} characters, worded by the server"
+    return f"{meta['promptMetrics']['promptChars']} characters of the server's own text"
 
 
 async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
@@ -179,15 +192,15 @@ async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
     await asyncio.sleep(max(0.0, BEFORE_RENEWAL - (datetime.now(UTC) - started).total_seconds()))
     await stage.rig.stop_server()
     (pod,) = await stage.pods.of_run(run)
-    expect(pod["status"]["phase"] == "Running", "the Pod goes on", pod["status"])
-    return f"Pod {pod['metadata']['name']} goes on"
+    expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
+    return f"Pod {pod['metadata']['name']} still runs"
 
 
 RUNS = (
-    the_bare_heartbeat_ran,
+    the_run_without_an_issue_succeeded,
     a_run_succeeds,
     the_prompt_is_the_servers_own,
     stop_is_acknowledged,
     an_early_failure_is_retried,
-    a_late_failure_leaves_the_task_wakeable,
+    a_late_failure_lets_a_comment_wake_the_task,
 )

@@ -1,4 +1,4 @@
-"""What every check works with."""
+"""The server and the cluster, as the checks use them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from tests.support.runs import SMALL
 
 KIND = "claude_k8s"
 SOON = 40.0
-"""Seconds a run may take on a busy machine."""
+"""Seconds that a run may take on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What every check works with."""
+    """The running server and cluster, and clients for both."""
 
     rig: Rig
     host: Paperclip
@@ -26,8 +26,8 @@ class Stage:
         target = {"kubeconfig": str(self.rig.kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
         return {**target, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
 
-    async def give(self, agent: str, **settings: Any) -> None:
-        """Change an agent's settings."""
+    async def reconfigure(self, agent: str, **settings: Any) -> None:
+        """Replace an agent's settings by those for the development cluster and `settings`."""
         await self.host.call(
             "PATCH",
             f"/agents/{agent}",

@@ -1,4 +1,4 @@
-// Runs a UI parser inside the very worker script of the server's own UI, taken out of its bundle.
+// Runs a UI parser in the worker script of the server's UI, which is extracted from the UI's bundle.
 // stdin: {assets, source, lines, ts}; stdout: {init, results}, the messages the worker posts.
 const fs = require("node:fs");
 const path = require("node:path");
