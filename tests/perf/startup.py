@@ -22,7 +22,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     heavy = sum(client for _, client in attempts)
     yield Figure("import paperclip_claude_k8s: with kubernetes_asyncio", heavy, 0, "times")
     took = statistics.median(_imported("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
-    yield Figure("import of everything that a run needs", took, 1000, "ms", "no target of its own")
+    yield Figure("import of everything that a run needs", took, 1000, "ms", "target of the first request")
 
     def start(client: str) -> float:
         with bench.server() as fake:
