@@ -1,4 +1,4 @@
-"""Renders `errors.md` from `errors.toml`."""
+"""Renders `errors.md` from its own introduction and `errors.toml`."""
 
 import tomllib
 from collections.abc import Iterator
@@ -9,32 +9,7 @@ from typing import Any
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
 
-_INTRODUCTION = """\
-# Error codes
-
-This file is generated from `docs/errors.toml` by `python -m paperclip_claude_k8s.docs`.
-
-A failed run has a code in `errorCode`, a sentence in `errorMessage` (what happened, then the next step), and
-often a family in `errorFamily`. Code and family are stable; the sentence may change.
-
-Whether the host repeats a failed run depends on the family:
-
-- `transient_upstream`: it repeats the run after 30 s, at most twice, and not before `retryNotBefore`.
-- `provider_quota`: the same. Meanwhile the agent is `idle` instead of `error`.
-- `model_refusal`: it does not repeat the run.
-- none: it starts one follow-up run at once.
-
-What the host may conclude depends on the evidence that the result carries:
-
-- `bootstrap`: the agent did not run, so the run can be repeated without loss. The result has
-  `executionRecovery.kind` `bootstrap`. If the follow-up run fails in the same way, the task is blocked until
-  someone comments.
-- `continuation`: the agent may have run. With `continuationMarker` (on by default) comments wake the agent;
-  without it, an operator has to resolve the run.
-- `interrupted`: the agent was stopped cleanly. The run counts as cancelled and is not repeated.
-- `none`: the result makes no statement.
-"""
-
+_PAGE = Path(__file__).with_name("errors.md")
 _PROVEN = {
     "bootstrap": "it is proven that the agent did not run",
     "interrupted": "the agent's Pod is known to be gone",
@@ -64,7 +39,7 @@ class ErrorDescription:
 def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
     """All codes of `errors.toml`, in its order."""
     groups: dict[str, list[dict[str, Any]]] = tomllib.loads(
-        Path(__file__).with_name("errors.toml").read_text(encoding="utf-8")
+        _PAGE.with_suffix(".toml").read_text(encoding="utf-8")
     )
     return {
         ErrorCode(entry.pop("code")): _description(group, entry)
@@ -80,12 +55,12 @@ def _description(group: str, entry: dict[str, Any]) -> ErrorDescription:
 
 
 def error_reference() -> str:
-    """Markdown: one section for each code, grouped by phase of the run."""
-    return "".join(_paragraphs())
+    """Markdown: the page's introduction as it is, then one section for each code, by phase of the run."""
+    introduction, _, _ = _PAGE.read_text(encoding="utf-8").partition("\n## ")
+    return "".join((introduction, *_sections()))
 
 
-def _paragraphs() -> Iterator[str]:
-    yield _INTRODUCTION
+def _sections() -> Iterator[str]:
     group = ""
     for code, description in read_descriptions().items():
         if description.group != group:
