@@ -1,11 +1,22 @@
 """Whether a lock holder's process is alive: by the process table of this machine, by its Lease otherwise."""
 
+import asyncio
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.lease_objects import ProcessId
-from paperclip_claude_k8s.leases.liveness import Liveness, ObservedLease, lease_liveness, local_liveness
+from paperclip_claude_k8s.cluster.model import LeaseSnapshot
+from paperclip_claude_k8s.cluster.port import Cluster, ClusterError
+from paperclip_claude_k8s.leases.liveness import (
+    Liveness,
+    LivenessProbe,
+    ObservedLease,
+    lease_liveness,
+    local_liveness,
+)
 
 OURS = ProcessId("ours", host="h", boot="boot-1", namespace="pid:[1]", pid=7, started="100")
 THEIRS = replace(OURS, uuid="theirs", pid=8, started="200")
@@ -45,3 +56,34 @@ def test_local_liveness_judges_processes_of_this_pid_namespace(theirs: ProcessId
 )
 def test_lease_liveness_expires_by_our_own_clock(version: str | None, now: float, liveness: Liveness) -> None:
     assert lease_liveness(ObservedLease("1", since=10.0), version, now, expiry=65.0) is liveness
+
+
+class OneLease:
+    """A cluster with one Lease. It cannot be read from second 30 to 90; its holder renews it from 100 on."""
+
+    def __init__(self, *, holder_lives: bool) -> None:
+        self._holder_lives = holder_lives
+
+    async def read_lease(self, namespace: str, name: str) -> LeaseSnapshot:
+        now = asyncio.get_running_loop().time()
+        if 30 <= now < 90:
+            raise ClusterError(None, "", "connection refused")
+        version = "2" if self._holder_lives and now >= 100 else "1"
+        return LeaseSnapshot(namespace, name, version, "theirs")
+
+
+class SilentReporter:
+    async def status(self, text: str) -> None:
+        """Discard it."""
+
+    async def warn(self, text: str) -> None:
+        """Discard it."""
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("holder_lives", "expected"), [(True, Liveness.ALIVE), (False, Liveness.DEAD)])
+async def test_lease_that_nobody_can_renew_does_not_expire(holder_lives: bool, expected: Liveness) -> None:  # noqa: FBT001
+    cluster = cast("Cluster", OneLease(holder_lives=holder_lives))
+    probe = LivenessProbe(cluster, "agents", OURS, Timings())
+    elsewhere = replace(THEIRS, boot="boot-2")
+    assert await probe.liveness_of(elsewhere, SilentReporter()) is expected

@@ -4,8 +4,9 @@ A process of this machine is looked up in the process table. Any other process i
 
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
-    unchanged for `Timings.lease_expiry` dead, also if the holder could not renew it during an outage
-    otherwise, or it cannot be read      unknown: read it again later
+    unchanged for `Timings.lease_expiry` dead
+    it cannot be read                    unknown; the expiry begins again, because the holder may not reach it either
+    otherwise                            unknown: read it again later
 
 The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
 times written in the Lease are not used.
@@ -94,6 +95,8 @@ class LivenessProbe:
         try:
             lease = await self.cluster.read_lease(self.namespace, process_lease_name(uuid))
         except ClusterError:
+            # the holder could not renew it either: the expiry begins again with the next read
+            self._observed.pop(uuid, None)
             return Liveness.UNKNOWN
         version, now = (lease.resource_version if lease is not None else None), self._now()
         first = self._observed.setdefault(uuid, ObservedLease(version or "", now))
