@@ -5,7 +5,7 @@ A process of this machine is looked up in the process table. Any other process i
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
     unchanged for `Timings.lease_expiry` dead
-    it cannot be read                    unknown; the expiry begins again, because the holder may not reach it either
+    it cannot be read                    unknown; the expiry begins again, as its holder may be cut off too
     otherwise                            unknown: read it again later
 
 The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
