@@ -33,7 +33,9 @@ class Container:
         self._pending_signal: Callable[[], None] | None = None
 
     async def run(self, command: Command) -> int:
-        """Run the command to its end, kill the rest of its process group, and read the remaining output.
+        """Run the command until it has ended, then kill the rest of its process group.
+
+        Some versions of Python also wait for the end of the output before that.
 
         Returns the exit code, which is 128 + n after signal n.
         """
