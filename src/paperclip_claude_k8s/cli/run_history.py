@@ -90,5 +90,5 @@ def _unreadable(stop: Stop) -> Answer:
 
 
 def _print(answer: Answer) -> int:
-    """Exit code 1 only if the command failed; an ended run may have failed, too, and has `created`."""
+    """Exit code 1 only if the command failed; the answer of an ended run has `created`."""
     return print_answer(answer, FAILED if "error" in answer and "created" not in answer else DONE)
