@@ -2,8 +2,7 @@
 
 Mount paths do not exist on this machine. Each volume is a local folder, and a mount path at the start of an
 env value, an argument or the working directory is rewritten to that folder. For example, with a claim mounted
-at `/data`, the argument `/data/run.log` becomes
-`/tmp/dev/claims/paperclip/c/run.log`.
+at `/data`, the argument `/data/run.log` becomes `/tmp/dev/claims/paperclip/c/run.log`.
 """
 
 import base64
