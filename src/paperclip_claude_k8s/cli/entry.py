@@ -1,7 +1,7 @@
 """From a command line to an exit code.
 
 Every command ends stdout with one JSON object (`logs`, `rbac`, `run --submit-only` and help print text),
-whatever happens. `run_cli` runs the command and turns each exception that escapes from it into such an object:
+whatever happens. `run_cli` runs the command and turns each exception from it into such an object:
 
 - misuse, which typer raises: error `usage`;
 - SIGINT, SIGTERM or SIGHUP while the command does not handle signals itself: error `poll_aborted`. Then the

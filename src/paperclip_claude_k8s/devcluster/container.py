@@ -35,8 +35,8 @@ class Container:
     async def run(self, command: Command) -> int:
         """Run the command until it has ended, then kill the rest of its process group.
 
-        Some versions of Python also wait for the end of the output before that. Returns the exit code, which is
-        128 + n after signal n.
+        Some versions of Python also wait for the end of the output before that. Returns the exit code, which
+        is 128 + n after signal n.
         """
         try:
             process = await asyncio.create_subprocess_exec(
