@@ -21,7 +21,7 @@ from paperclip_claude_k8s.devcluster import DevCluster
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 LINES = 40_000
 PADDING = "x" * 60
-LOUD = (
+LONG_OUTPUT = (
     f"i=0; while [ $i -lt {LINES} ]; do echo line $i {PADDING}; i=$((i+1)); done; printf '%s\\n' '{RESULT}'"
 )
 """About 3 MB of output: twelve windows."""
@@ -177,10 +177,10 @@ async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) 
         assert first_bob < last_ada
 
 
-async def test_host_that_acknowledges_nothing_delays_its_run_only(cluster: DevCluster) -> None:
+async def test_host_without_acknowledgements_delays_only_its_run(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
-        loud = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LOUD))
-        await peer.callback(loud, "onLog", "line 0 ")
+        slow_call = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LONG_OUTPUT))
+        await peer.callback(slow_call, "onLog", "line 0 ")
         peer.acknowledges = False
         held = peer.received[-1:]
         while sum(sizes := [len(encode(message)) for message in held[1:]]) < WINDOW_BYTES:
@@ -191,9 +191,9 @@ async def test_host_that_acknowledges_nothing_delays_its_run_only(cluster: DevCl
         peer.acknowledges = True
         for message in held[1:]:
             peer.acknowledge(message)
-        answer = await peer.answer(loud)
+        answer = await peer.answer(slow_call)
         assert answer["value"]["exitCode"] == 0
-        lines = peer.stdout_of(loud).splitlines()
+        lines = peer.stdout_of(slow_call).splitlines()
         assert [line.split()[1] for line in lines[:-1]] == [str(n) for n in range(LINES)]
         assert answer["value"]["resultJson"]["log"]["complete"]
 
@@ -320,7 +320,7 @@ def noise():
     os.write(1, b"noise")
 threading.Thread(target=noise).start()
 """
-"""Prints in two ways as soon as stdout and stderr are the same file."""
+"""Prints, by Python and by file descriptor, as soon as stdout and stderr are the same file."""
 
 
 async def test_other_output_does_not_disturb_the_protocol(tmp_path: Path) -> None:

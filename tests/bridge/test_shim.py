@@ -103,7 +103,7 @@ async def test_shim_killed_bridge_is_retried_and_the_job_adopted(shim: Path, clu
     assert err == ""
 
 
-async def test_shim_lost_server_lease_stops_no_agent(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluster: DevCluster) -> None:
     """The server aborts the signal in that case too, for example while it shuts down."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.plans import HOME, a_context, a_plan, the_job
+from tests.support.plans import a_context, a_plan, the_job
 
 from paperclip_claude_k8s.cluster.model import HomePod, SecretVolume
 from paperclip_claude_k8s.plan.environment import ENV_STRING_BYTES
@@ -117,7 +117,7 @@ BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
         lambda s, _: s["securityContext"].pop("runAsNonRoot"),
         "container c may run as root (runAsNonRoot is not true)",
     ),
-    "root after all": (
+    "root in the container": (
         lambda _, c: context_of(c, runAsNonRoot=False),
         "container c may run as root (runAsNonRoot is not true)",
     ),
@@ -173,12 +173,12 @@ def test_allowed_settings_are_not_reported() -> None:
 
 
 def test_every_rule_has_a_violating_case() -> None:
-    silent = set(RULES)
+    unused = set(RULES)
     for change, _ in BREAKING.values():
         template = copy.deepcopy(SAFE)
         change(template["spec"], template["spec"]["containers"][0])
-        silent -= {rule for rule in RULES if list(rule(Pod.of(template)))}
-    assert {rule.__name__ for rule in silent} == {"_apparmor_annotations"}  # has a test of its own
+        unused -= {rule for rule in RULES if list(rule(Pod.of(template)))}
+    assert {rule.__name__ for rule in unused} == {"_apparmor_annotations"}  # has a test of its own
 
 
 # The Pod as we build it --------------------------------------------------------------------------------
@@ -194,20 +194,20 @@ FULL_HOME = HomePod(
     affinity={"nodeAffinity": {}},
 )
 VARIANTS: dict[str, Object] = {
-    "as it comes": {},
+    "defaults": {},
     "without a home": {"home": None},
     "a full home": {"home": FULL_HOME},
     "init": {"promptDelivery": "init"},
     "init without a home": {"promptDelivery": "init", "home": None},
     "queue": {"queueName": "night"},
     "service account": {"serviceAccountName": "sa"},
-    "tools cut": {"enableRtk": True},
+    "shortened tool output": {"enableRtk": True},
     "mcp": {"mcpServers": {"a": {"url": "https://x.example", "headers": {"Authorization": "Bearer x"}}}},
     "other user": {"runAsUser": 4711},
     "classes": {"runtimeClassName": "gvisor", "priorityClassName": "high"},
     "limits": {"timeoutSec": 5, "logSizeLimit": "1Mi", "resources.limits.cpu": "1"},
-    "tee": {"teeRunLog": True, "volume_here": "/paperclip"},
-    "a sidecar of the operator's": {
+    "run log": {"teeRunLog": True, "volume_here": "/paperclip"},
+    "sidecar in podTemplate": {
         "podTemplate": {
             "spec": {
                 "containers": [
@@ -266,4 +266,3 @@ def test_weaker_settings_are_reported_one_by_one() -> None:
     ]
     assert reported(podTemplate={"spec": {"hostNetwork": True}}) == ["hostNetwork is on"]
     assert "container docker is privileged" in reported(enableDocker=True)
-    assert HOME.claim_name

@@ -39,7 +39,7 @@ MERGES: dict[str, tuple[Object, Object, Object]] = {
         {"containers": [{"name": "c"}, {"name": "a", "tty": True}]},
         {"containers": [{"name": "a", "image": "1", "tty": True}, {"name": "b"}, {"name": "c"}]},
     ),
-    "mounts go by their path": (
+    "mounts merge by path": (
         {"volumeMounts": [{"mountPath": "/a", "name": "x"}]},
         {"volumeMounts": [{"mountPath": "/a", "readOnly": True}, {"mountPath": "/b", "name": "x"}]},
         {
@@ -54,12 +54,12 @@ MERGES: dict[str, tuple[Object, Object, Object]] = {
         {"volumes": [{"name": "a", "$patch": "delete"}]},
         {"volumes": [{"name": "b"}]},
     ),
-    "a list is replaced on demand": (
+    "a list is replaced by a directive": (
         {"env": [{"name": "a", "value": "1"}]},
         {"env": [{"$patch": "replace"}, {"name": "b", "value": "2"}]},
         {"env": [{"name": "b", "value": "2"}]},
     ),
-    "a map is replaced on demand": (
+    "a map is replaced by a directive": (
         {"nodeSelector": {"a": "1"}},
         {"nodeSelector": {"$patch": "replace", "b": "2"}},
         {"nodeSelector": {"b": "2"}},
@@ -127,7 +127,7 @@ def test_overlay_adds_labels_and_reserved_ones_stay() -> None:
 RESTART_AT_42 = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 RESTART_ALL = {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}
 
-UNTOUCHABLE: dict[str, Object] = {
+REQUIRED: dict[str, Object] = {
     "spec.restartPolicy": {"restartPolicy": "Always"},
     "spec.containers.claude.command": {"containers": [{"name": "claude", "command": ["sleep"]}]},
     "spec.containers.claude.args": {"containers": [{"name": "claude", "args": ["x"]}]},
@@ -155,7 +155,7 @@ UNTOUCHABLE: dict[str, Object] = {
 }
 
 
-@pytest.mark.parametrize(("path", "overlay"), UNTOUCHABLE.items(), ids=list(UNTOUCHABLE))
+@pytest.mark.parametrize(("path", "overlay"), REQUIRED.items(), ids=list(REQUIRED))
 def test_required_fields_stay_and_are_reported(path: str, overlay: Object) -> None:
     assert _unordered(template(overlay)) == _unordered(template(None))
     assert "required fields were not overridden" in notes(overlay)
@@ -204,10 +204,10 @@ def test_added_container_may_restart_only_itself(kind: str) -> None:
 
 
 def test_agent_is_not_restarted_on_resize() -> None:
-    quiet = {"resourceName": "cpu", "restartPolicy": "NotRequired"}
-    loud = {"resourceName": "memory", "restartPolicy": "RestartContainer"}
-    overlay = {"containers": [{"name": "claude", "resizePolicy": [quiet, loud]}]}
-    assert agent(overlay)["resizePolicy"] == [quiet]
+    harmless = {"resourceName": "cpu", "restartPolicy": "NotRequired"}
+    restarting = {"resourceName": "memory", "restartPolicy": "RestartContainer"}
+    overlay = {"containers": [{"name": "claude", "resizePolicy": [harmless, restarting]}]}
+    assert agent(overlay)["resizePolicy"] == [harmless]
     assert "spec.containers.claude.resizePolicy" in notes(overlay)
 
 
