@@ -140,10 +140,10 @@ async def test_watching_shell_takes_over_from_a_dead_one(site: Site, cli: Comman
 
 async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandLine) -> None:
     """Each `--poll-once` has exit code 2 while the run is active, and 0 after its end."""
-    run_id = await submitted(cli, site)
+    run_id = await submitted(cli, site, delay="1")  # still active at the first poll, also on a busy machine
     codes: list[int] = []
     answer: dict[str, Any] = {}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while not codes or codes[-1] == 2:
             out = str(cli.folder / "out")
             code, answer, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
@@ -155,10 +155,10 @@ async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: Command
     assert await site.leftovers() == []
 
 
-async def submitted(cli: CommandLine, site: Site) -> str:
+async def submitted(cli: CommandLine, site: Site, delay: str = "0.3") -> str:
     async with asyncio.timeout(60):
         _, run_id, _ = await cli.run_and_kill(
-            signal.SIGTERM, lambda: False, *a_run(cli, site), "--submit-only"
+            signal.SIGTERM, lambda: False, *a_run(cli, site, delay), "--submit-only"
         )
     return run_id.strip()
 
