@@ -46,7 +46,7 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
                     while True:
                         launching = launch(planner, plan, slot_lock, ports, narrator)
                         launched = await cancel_on(ctx.signal, launching)
-                        slot_lock.has_job(launched.job.ref.name)
+                        slot_lock.record_job(launched.job.ref.name)
                         permit.release()  # the next run may launch: this one only waits from now on
                         attempt = _Attempt(launched, slot_lock, earlier)
                         result = await _run_attempt(ctx, attempt, ports, narrator)
@@ -80,7 +80,7 @@ async def submit(given: ExecutionContext | Mapping[str, Any], process: Process) 
                 async with hold_slot(ctx, plan, ports, narrator) as slot_lock:
                     launching = launch(planner, plan, slot_lock, ports, narrator)
                     launched = await cancel_on(ctx.signal, launching)
-                    slot_lock.has_job(launched.job.ref.name)
+                    slot_lock.record_job(launched.job.ref.name)
                     await ports.journal.launched(launched.job.ref)
                     await narrator.status(launched.headline)
                     return None

@@ -57,18 +57,18 @@ class SlotLock:
     version: str = ""
     """resourceVersion of the slot's Lease as we wrote it; "" if there is none."""
     may_be_lost: bool = False
-    """Our process did not renew its own Lease for so long that another one may have taken the slot over."""
+    """Our process did not renew its own Lease for so long that another may have taken over the slot."""
     job: str = ""
     """Name of the run's Job, once it has one."""
     preparing: asyncio.Lock | None = None
     """Locked by the run until it has its Job or failed; other runs of this process wait for that."""
 
-    def has_job(self, name: str) -> None:
-        """Record the run's Job: its name appears in the error of other runs that want the slot."""
+    def record_job(self, name: str) -> None:
+        """Record the run's Job, which ends the preparation. Errors of other runs of the slot name it."""
         self.job = name
-        self.prepared()
+        self.end_preparation()
 
-    def prepared(self) -> None:
+    def end_preparation(self) -> None:
         """The run has its Job, or failed: the next run of this process may try. Idempotent."""
         mutex, self.preparing = self.preparing, None
         if mutex is not None:

@@ -43,7 +43,7 @@ class Credentials:
         """Read everything, once.
 
         Raises:
-            ClusterError: status None, reason "Kubeconfig"; the message says which file and what is wrong.
+            ClusterError: status None, reason "Kubeconfig"; the message names the cause and any kubeconfig.
         """
         if self.version == 0:
             await self.renew(0)

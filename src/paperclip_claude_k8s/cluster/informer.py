@@ -5,7 +5,7 @@ when the watch is lost (410) or an error ends it. Each run gets a `JobWatch`, to
 and Pod are forwarded.
 
 An object that leaves the label selection may have been deleted or may only have lost a label; neither list
-nor watch tells which. It is therefore polled by name until it is gone, is in the selection again, or its run
+nor watch shows which. It is therefore polled by name until it is gone, is in the selection again, or its run
 ends. An unreachable API server changes nothing but `JobWatch.unreachable_since`.
 """
 

@@ -2,7 +2,7 @@
 
 It exists while the process holds slots, and a second longer. A task renews it every `Timings.lease_renewal`
 seconds; other processes consider us dead once it has not changed for `Timings.lease_expiry` seconds. If a
-renewal is late, a slot may have been taken over meanwhile: all locks held at that moment are marked
+renewal is late, another process may have taken over a slot: all locks held at that moment are marked
 `may_be_lost`, and their slot Leases are read before a run acts on its Job (`LeaseSlotLocks.still_ours`).
 """
 

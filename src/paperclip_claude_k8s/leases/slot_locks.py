@@ -93,16 +93,16 @@ class LeaseSlotLocks:
             try:
                 await self._release(lock)
             finally:
-                lock.prepared()
+                lock.end_preparation()
 
     async def still_ours(self, lock: SlotLock) -> bool:
-        """False if another process took the slot over. The Lease is read only if our heartbeat had lapsed."""
+        """False if another process took over the slot. The Lease is read only if our heartbeat has lapsed."""
         if not lock.fenced or not (lock.may_be_lost or self._heartbeat.lapsed):
             return True
         try:
             return await self._leases.read_ours(lock) is not None
         except ClusterError:
-            return True  # unreadable is not lost; what is done to the Job is guarded by its uid
+            return True  # a failed read proves no loss, and the Job is addressed by its uid
 
     async def release_all(self) -> None:
         """Release everything, because the host shuts down. The caller sets the time limit."""
@@ -139,7 +139,7 @@ class LeaseSlotLocks:
     ) -> SlotLock:
         """One attempt, in the order in which runs of this process asked.
 
-        On success the mutex stays locked until the run has its Job or failed (`SlotLock.prepared`).
+        On success the mutex stays locked until the run has its Job or failed (`SlotLock.end_preparation`).
         Raises `SlotTaken` or `ClusterError`.
         """
         await mutex.acquire()
@@ -156,7 +156,7 @@ class LeaseSlotLocks:
         if slot in self._held:
             held = self._held[slot]
             raise SlotTaken(self.me.uuid, held.run, held.job)
-        lock = self._held[slot] = SlotLock(slot, run)  # before the first await: other runs here see it
+        lock = self._held[slot] = SlotLock(slot, run)  # before the first await, so that other runs see it
         self._heartbeat.idle.clear()
         try:
             await self._heartbeat.ensure_started(reporter)  # before the slot's Lease, which refers to it

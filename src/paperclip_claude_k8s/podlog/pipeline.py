@@ -177,7 +177,7 @@ class Pipeline:
         self._gap_since: int | None = None
 
     def begin(self, stream: LogStream) -> None:
-        """Continue with another stream. Its plan tells whether lines were lost before its first new one."""
+        """Continue with another stream. Its plan shows whether lines were lost before its first new one."""
         self._stream = stream
 
     async def take(self, stream: LogStream, chunk: bytes) -> None:

@@ -51,30 +51,30 @@ offset() {
 }
 
 # Whether the output sent so far ends with a newline: only there a marked line may be inserted.
-between() {
-  if [ "$sent" != "$looked" ]; then
-    looked=$sent edge=
+at_line_end() {
+  if [ "$sent" != "$checked" ]; then
+    checked=$sent at_end=
     if [ "$sent" -eq 0 ] ||
       [ "$(dd if="$out" bs=1 skip=$((sent - 1)) count=1 2>/dev/null; echo .)" = "$newline." ]; then
-      edge=1
+      at_end=1
     fi
   fi
-  [ -n "$edge" ]
+  [ -n "$at_end" ]
 }
 
 # Sets ready to the number of bytes that may be sent to the log. That is what the copy has already, so that a reader
 # finds in the copy whatever the log loses. "all" if there is no copy (any more), and for a minute after the copy
 # has not caught up for a second.
-pace() {
+set_ready() {
   ready=all
   [ -n "$copy" ] || return 0
-  [ "$rest" -le 0 ] || return 0
+  [ "$unpaced" -le 0 ] || return 0
   { read -r copied now <"$dir/copied"; } 2>/dev/null || copied=$before now=$beat
   [ "$now" != done ] || return 0
   if [ "$now" != "$beat" ]; then
     beat=$now stuck=0
   elif [ "$stuck" -ge 20 ]; then
-    rest=1200
+    unpaced=1200
     return 0
   fi
   ready=$copied before=$copied
@@ -98,7 +98,7 @@ send() {
 }
 
 # Copies at most $1 complete lines of stderr; an incomplete line stays in held.
-complain() {
+send_stderr() {
   left=$1
   while [ "$left" -gt 0 ]; do
     left=$((left - 1))
@@ -108,18 +108,18 @@ complain() {
       held=$held$line
       [ -n "$whole" ] || return 0
     fi
-    between || return 0
+    at_line_end || return 0
     printf '%s e %s\n' "$mark" "$held"
     held='' whole='' moved=1
   done
 }
 
 # Reports once what is wrong with the copy.
-tell_trouble() {
-  if [ -z "$told" ] && [ -s "$trouble" ] && between; then
+report_trouble() {
+  if [ -z "$reported" ] && [ -s "$trouble" ] && at_line_end; then
     IFS= read -r line <"$trouble"
     printf '%s e paperclip relay: %s\n' "$mark" "$line"
-    told=1
+    reported=1
   fi
 }
 
@@ -143,7 +143,7 @@ stop_at_limit() {
 
 # Sleeps until the next round: ten rounds per second while there is output, else four. step and quiet are in
 # twentieths of a second.
-look_away() {
+wait_a_round() {
   if [ "$quiet" -lt 40 ]; then
     step=2
     sleep 0.1
@@ -158,40 +158,40 @@ writer() {
   trap '' TERM INT HUP
   LC_ALL=C
   exec 3<"$out" 4<"$out" 5<"$err"
-  sent=0 looked= edge= lines=0 held= whole= quiet=0 over=0 full= told=
-  step=2 beat= stuck=0 before=0 rest=0
+  sent=0 checked= at_end= lines=0 held= whole= quiet=0 over=0 full= reported=
+  step=2 beat= stuck=0 before=0 unpaced=0
   while :; do
-    pace
+    set_ready
     # tested before the last bytes are sent: if the agent had ended by then, nothing can follow them
     last=
     [ ! -e "$ended" ] || [ "$ready" != all ] || last=1
     send
     busy=$moved
-    complain 200
-    tell_trouble
+    send_stderr 200
+    report_trouble
     stop_at_limit
     [ -z "$full" ] || continue
     [ -z "$last" ] || break
     if [ -n "$moved$busy" ]; then
       quiet=0
-    elif [ "$quiet" -ge $((bookmark * 20)) ] && between && count; then
+    elif [ "$quiet" -ge $((bookmark * 20)) ] && at_line_end && count; then
       printf '%s b %s %s\n' "$mark" "$sent" "$lines"
       quiet=0
     fi
-    look_away
-    stuck=$((stuck + step)) rest=$((rest - step))
+    wait_a_round
+    stuck=$((stuck + step)) unpaced=$((unpaced - step))
   done
-  if ! between; then
+  if ! at_line_end; then
     printf '%s n\n' "$mark"
-    edge=1
+    at_end=1
   fi
   while
-    complain 1000
+    send_stderr 1000
     [ "$left" -eq 0 ]
   do :; done
   [ -z "$held" ] || printf '%s e %s\n' "$mark" "$held"
   lines=$(head -c "$sent" "$out" | wc -l)
-  echo "$sent $((lines)) $told" >"$dir/counts"
+  echo "$sent $((lines)) $reported" >"$dir/counts"
 }
 
 # Ends the copy for the reason $1; the bytes written so far stay.
@@ -209,7 +209,7 @@ keep_copy() {
     [ ! -e "$ended" ] || last=1
     seen=$(stat -c '%d %i %s' "$copy" "$out" 2>"$dir/why")
     if [ "${seen%"$newline"*}" != "$file $copied" ]; then
-      give_up "$copy was removed or changed by somebody else"
+      give_up "$copy was removed or changed by another process"
       return 1
     fi
     if [ "${seen##* }" != "$copied" ] || [ -n "$last" ]; then
@@ -230,7 +230,7 @@ keep_copy() {
     echo "$copied $beat" >"$dir/copied"
     case $last in
       more) ;;
-      '') look_away ;;
+      '') wait_a_round ;;
       *) return 0 ;;
     esac
   done
@@ -253,14 +253,14 @@ copier() {
 }
 
 # Lines that can show the state of the run: results, answers and the beginnings of turns.
-telling() {
+state_lines() {
   tr -d '\000' | grep -a -F -e '"type":"result"' -e '"type":"assistant"' -e '"subtype":"init"'
 }
 
 # Reads such lines, split at each quote, and looks only at the outermost keys of their objects: text of models and
 # tools is inside strings or deeper. Prints the fields of the last result, unless an answer or a turn followed it;
 # fails if no line shows anything.
-facts() {
+read_state() {
   awk '
     function judge(  type) {
       type = seen["type"]
@@ -356,32 +356,32 @@ facts() {
 }
 
 # The fields of the run's result. Searches from the end: the last line that shows something decides.
-result() {
+result_fields() {
   near=1048576
   while [ "$near" -lt "$bytes" ]; do
     # the first line may be incomplete
-    tail -c "$near" "$out" | sed 1d | telling | facts && return
+    tail -c "$near" "$out" | sed 1d | state_lines | read_state && return
     near=$((near * 16))
   done
-  telling <"$out" | facts || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
+  state_lines <"$out" | read_state || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
 # Collects the summary, which survives the loss of the log.
 summarize() {
   LC_ALL=C
   export LC_ALL
-  bytes=0 lines=0 told=
-  read -r bytes lines told <"$dir/counts"
+  bytes=0 lines=0 reported=
+  read -r bytes lines reported <"$dir/counts"
   hash=
   [ "$bytes" -gt 2147483648 ] || hash=$(head -c "$bytes" "$out" | sha256sum)
   hash=${hash%% *}
   over=false
   [ ! -e "$dir/limit" ] || over=true
-  facts=$(result)
+  fields=$(result_fields)
 }
 
 # Writes the summary. It is written again once the copy has ended.
-leave_note() {
+write_summary() {
   copied=null wrong=null
   if [ -n "$copy" ]; then
     copied=
@@ -391,7 +391,7 @@ leave_note() {
   fi
   printf '{"relay":"%s","bytes":%s,"lines":%s,"sha256":%s,"exit":%s,"limit":%s,%s,"copied":%s,"copy_trouble":%s}\n' \
     "$nonce" "$bytes" "$lines" "$([ -n "$hash" ] && echo "\"$hash\"" || echo null)" "$code" "$over" \
-    "$facts" "$copied" "$wrong" >"$message"
+    "$fields" "$copied" "$wrong" >"$message"
 }
 
 # Waits for the copy for a limited time, so that a hanging volume does not keep the Pod alive.
@@ -433,7 +433,8 @@ if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
 elif [ -r "$prompt" ]; then
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
-  # tells the host of the start long before a busy kubelet does; in the background, because the volume may hang
+  # shows the host that the agent has started, long before a busy kubelet does; in the background, because the
+  # volume may hang
   [ -z "$started" ] || [ -z "$pod" ] ||
     { (umask 077 && mkdir -p "$started" && set -C && : >"$started/$pod") 2>/dev/null & }
   [ -z "$stop" ] || kill -TERM "$pid_of_agent"
@@ -456,11 +457,11 @@ agent_code=$code
 await "$pid_of_writer"
 code=$agent_code
 summarize
-leave_note
+write_summary
 if [ -n "$copy" ]; then
   await_copy
-  leave_note
+  write_summary
   # while the writer runs, it reports this itself
-  [ -n "$told" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
+  [ -n "$reported" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
 fi
 exit "$code"
