@@ -9,7 +9,7 @@ The text of a failure has two parts: `what` happened, with the cluster's or Clau
         ├── before any Job         config, agent id, prompt size, home pod           evidence: bootstrap
         ├── guard and create       blocked, unreachable, orphans, refused            evidence: bootstrap
         ├── never started          not scheduled, image, init                        evidence: bootstrap
-        ├── adopted Job is useless without Pod, log or label; it may have done work  evidence: continuation
+        ├── Job not adoptable      no readable Pod, not relabelled                   evidence: continuation
         └── the agent may have run disrupted, deleted, timeout, Claude's own errors  evidence: continuation
 """
 
