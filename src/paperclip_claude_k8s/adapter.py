@@ -37,7 +37,7 @@ class Adapter:
     type = ADAPTER_TYPE
     """Name under which a host registers the adapter."""
     label = "Claude (Kubernetes)"
-    """Name for people."""
+    """Name that is shown to users."""
     session_codec = SESSION_CODEC
     """`deserialize`, `serialize` and `get_display_id` for the `sessionParams` that a host stores."""
     session_management = SESSION_MANAGEMENT

@@ -277,10 +277,10 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
             await asyncio.sleep(9999)
 
     async with a_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
-        going = group.create_task(Receivers().run(fake, onLog=on_log))
+        running = group.create_task(Receivers().run(fake, onLog=on_log))
         await inside.wait()
-        going.cancel()
-    assert going.cancelled()
+        running.cancel()
+    assert running.cancelled()
 
 
 async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Requests of a quiet run to the API server, counted on virtual time.
 
 Allowed: five requests per minute of the process, eleven for the start and end of each run, and one per minute
-of each run, or a fifth of that where bookmarks tell that its log is alive. These runs read no home pod; with
-the relay there is room for that as well. One of them lists the agent's Pods, which can outlive their Jobs.
+of each run, or a fifth of that if the relay's bookmarks show that its log still flows. These runs read no
+home pod; with bookmarks the budget includes that read as well.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, floa
     """The number of requests, and the minutes until the runs have ended."""
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
-        going = [
+        running = [
             group.create_task(run(runId=f"run-{n}", agent={"id": f"agent-{n}", "companyId": "co"}))
             for n in range(runs)
         ]
     minutes = (asyncio.get_running_loop().time() - began) / 60
-    assert [task.result()[0].error_message for task in going] == [None] * runs
+    assert [task.result()[0].error_message for task in running] == [None] * runs
     await asyncio.sleep(5)
     return len(fake.calls.made), minutes
 

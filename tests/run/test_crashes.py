@@ -1,7 +1,7 @@
 """A host dies before or after any call of a run; the next host gets the result, and nothing is left.
 
-On virtual time with every call; `tests/journeys/test_sigkill.py` does it to real processes. Who dies is cut
-off at its door: no call of it reaches the cluster any more, and that is what a SIGKILL looks like from there.
+On virtual time, for every call; `tests/journeys/test_sigkill.py` kills real processes. A host that dies is
+cut off from the cluster: none of its calls arrives any more, and for the cluster that looks like a SIGKILL.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.hosts import Host, jobs, leases
-from tests.support.run_calls import NOT_OF_A_RUN, STORIES, WHOLE, Story
+from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, WHOLE, Scenario
 from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
@@ -25,7 +25,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
 BLOCKED = "k8s_concurrent_run_blocked"
-MEANWHILE = 15.0
+DISRUPTED_AT = 15.0
 """Seconds from the start of a run to the disruption."""
 PATIENCE = 70.0
 """Seconds until a blocked run is repeated: a dead holder's Lease has expired by then."""
@@ -33,7 +33,7 @@ PATIENCE = 70.0
 
 @dataclass(slots=True)
 class Rules:
-    """Checks that hold at every moment, whichever host dies."""
+    """Conditions that hold at every moment, whichever host dies."""
 
     fake: FakeCluster
     ran: set[str] = field(default_factory=set)
@@ -42,61 +42,61 @@ class Rules:
 
     async def watch(self) -> None:
         while True:
-            moved = self.fake.store.next_change()
-            self._look()
-            await moved.wait()
+            changed = self.fake.store.next_change()
+            self._check()
+            await changed.wait()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         store = self.fake.store
         for secret in store.list(SECRETS):
             if not secret["metadata"].get("ownerReferences"):
                 self.broken.append(f"Secret {secret['metadata']['name']} has no owner")
-        living = [pod for pod in store.list(PODS) if self._lives(pod)]
-        self.ran |= {pod["metadata"]["uid"] for pod in living}
-        if len(living) > 1:
-            self.broken.append(f"{len(living)} Pods live at once")
-        for pod in living:
+        alive = [pod for pod in store.list(PODS) if _is_running(pod)]
+        self.ran |= {pod["metadata"]["uid"] for pod in alive}
+        if len(alive) > 1:
+            self.broken.append(f"{len(alive)} Pods run at once")
+        for pod in alive:
             name = pod["metadata"]["labels"]["job-name"]
             owned = store.find(JOBS, NAMESPACE, name) is not None
-            left_alone = not pod["metadata"].get("deletionTimestamp")  # else its Secret is deleted
-            if owned and left_alone and store.find(SECRETS, NAMESPACE, name) is None:
-                self.broken.append(f"Pod {pod['metadata']['name']} lives without its Secret")
+            stays = not pod["metadata"].get("deletionTimestamp")  # otherwise its Secret is deleted
+            if owned and stays and store.find(SECRETS, NAMESPACE, name) is None:
+                self.broken.append(f"Pod {pod['metadata']['name']} runs without its Secret")
 
-    @staticmethod
-    def _lives(pod: Any) -> bool:
-        return bool(pod["status"].get("phase") == "Running")
+
+def _is_running(pod: Any) -> bool:
+    return bool(pod["status"].get("phase") == "Running")
 
 
 @asynccontextmanager
-async def under_rules(folder: Path, story: Story) -> AsyncIterator[tuple[FakeCluster, Rules]]:
-    async with FakeCluster.start(folder, story.life) as fake, asyncio.TaskGroup() as group:
+async def under_rules(folder: Path, scenario: Scenario) -> AsyncIterator[tuple[FakeCluster, Rules]]:
+    async with FakeCluster.start(folder, scenario.life) as fake, asyncio.TaskGroup() as group:
         rules = Rules(fake)
         watching = group.create_task(rules.watch())
-        await story.past(fake)
-        if story.forbidden:
-            fake.faults.denied.add(story.forbidden)
-        if story.refused:
-            fake.faults.refuse(*story.refused, times=1000)
+        await scenario.before(fake)
+        if scenario.forbidden:
+            fake.faults.denied.add(scenario.forbidden)
+        if scenario.refused:
+            fake.faults.refuse(*scenario.refused, times=1000)
         try:
             yield fake, rules
         finally:
             watching.cancel()
 
 
-async def live(host: Host, story: Story) -> ExecutionResult:
+async def live(host: Host, scenario: Scenario) -> ExecutionResult:
     stop = asyncio.Event()
-    if story.stopped_after is not None:
-        asyncio.get_running_loop().call_later(story.stopped_after, stop.set)
-    if story.meanwhile is not None:
-        asyncio.get_running_loop().call_later(MEANWHILE, story.meanwhile, host.fake)
-    result, _ = await host.run(**story.more, signal=stop)
+    if scenario.stopped_after is not None:
+        asyncio.get_running_loop().call_later(scenario.stopped_after, stop.set)
+    if scenario.during is not None:
+        asyncio.get_running_loop().call_later(DISRUPTED_AT, scenario.during, host.fake)
+    result, _ = await host.run(**scenario.more, signal=stop)
     return result
 
 
-async def come_next(host: Host, story: Story) -> tuple[ExecutionResult, HostLog]:
+async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, HostLog]:
     """Repeat the run, and again if it was blocked."""
     for _ in range(4):
-        result, host_log = await host.run(**story.more)
+        result, host_log = await host.run(**scenario.more)
         if result.error_code != BLOCKED:
             break
         await asyncio.sleep(PATIENCE)
@@ -104,74 +104,75 @@ async def come_next(host: Host, story: Story) -> tuple[ExecutionResult, HostLog]
 
 
 def deaths() -> Iterator[Any]:
-    for name, story in STORIES.items():
-        for call in story.calls:
-            if not _is_one_of_many(call, story):
+    for name, scenario in SCENARIOS.items():
+        for call in scenario.calls:
+            if not _is_one_of_many(call, scenario):
                 for moment in Moment:
                     yield pytest.param(name, call, moment, id=f"{name}, {moment} {call}")
 
 
-def _is_one_of_many(call: str, story: Story) -> bool:
+def _is_one_of_many(call: str, scenario: Scenario) -> bool:
     """A call that is neither among the first two of its kind nor the last."""
     kind, _, nth = call.partition(" (")
     later = f"{kind} ({int(nth.rstrip(')')) + 1})" if nth else ""
-    return nth not in {"", "2)"} and later in story.calls
+    return nth not in {"", "2)"} and later in scenario.calls
 
 
-@pytest.mark.parametrize("name", STORIES)
-async def test_story_lists_every_call_of_its_run(tmp_path: Path, name: str) -> None:
-    story = STORIES[name]
-    async with under_rules(tmp_path, story) as (_, rules):
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, name: str) -> None:
+    scenario = SCENARIOS[name]
+    async with under_rules(tmp_path, scenario) as (_, rules):
         host = Host(rules.fake, "host-one")
-        await live(host, story)
+        await live(host, scenario)
         await asyncio.sleep(3)
         await host.adapter.shutdown()
-        assert sorted(host.door.calls) == sorted(story.calls)
+        assert sorted(host.cluster.calls) == sorted(scenario.calls)
         assert rules.broken == []
 
 
-def test_stories_cover_every_method_of_the_cluster_port() -> None:
+def test_scenarios_cover_every_method_of_the_cluster_port() -> None:
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
-    called = {re.split(r"[ (]", call)[0] for story in STORIES.values() for call in story.calls}
-    assert methods - NOT_OF_A_RUN == called
+    called = {re.split(r"[ (]", call)[0] for scenario in SCENARIOS.values() for call in scenario.calls}
+    assert methods - NOT_CALLED_BY_RUNS == called
 
 
 @pytest.mark.parametrize(("name", "call", "moment"), list(deaths()))
 async def test_host_that_dies_at_any_call_loses_no_result_and_leaves_nothing(
     tmp_path: Path, name: str, call: str, moment: Moment
 ) -> None:
-    story = STORIES[name]
-    async with under_rules(tmp_path, story) as (fake, rules), asyncio.TaskGroup() as group:
-        mortal = Host(fake, "host-one", lambda *now: now == (call, moment))
-        going = group.create_task(_until_dead(mortal, story))
+    scenario = SCENARIOS[name]
+    async with under_rules(tmp_path, scenario) as (fake, rules), asyncio.TaskGroup() as group:
+        dying = Host(fake, "host-one", lambda *now: now == (call, moment))
+        running = group.create_task(_until_dead(dying, scenario))
         async with asyncio.timeout(600):
-            await mortal.door.died.wait()
+            await dying.cluster.died.wait()
         fake.faults.refusals.clear()
-        heir = Host(fake, "host-two")
-        result, host_log = await come_next(heir, story)
-        going.cancel()
-        last = next((done for done in reversed(mortal.door.answered) if done in story.agents), "")
-        assert result.error_code in ({None} if last else story.codes), result.error_message
+        successor = Host(fake, "host-two")
+        result, host_log = await run_next(successor, scenario)
+        running.cancel()
+        last = next((done for done in reversed(dying.cluster.answered) if done in scenario.agents), "")
+        assert result.error_code in ({None} if last else scenario.codes), result.error_message
         if result.error_code is None:
             assert host_log.stdout.encode().endswith(WHOLE)
         await asyncio.sleep(30)
-        await heir.adapter.shutdown()
-        assert left(fake, story) == []
-        assert len(rules.ran) <= story.agents[last]
+        await successor.adapter.shutdown()
+        assert left(fake, scenario) == []
+        assert len(rules.ran) <= scenario.agents[last]
         assert rules.broken == []
 
 
-async def _until_dead(host: Host, story: Story) -> None:
+async def _until_dead(host: Host, scenario: Scenario) -> None:
     try:
-        await live(host, story)
+        await live(host, scenario)
         await asyncio.sleep(3)
     finally:
         await host.adapter.shutdown()
 
 
-def left(fake: FakeCluster, story: Story) -> list[str]:
+def left(fake: FakeCluster, scenario: Scenario) -> list[str]:
     """Objects that should be gone. A dead process's own Lease may stay until the next cleanup."""
-    kept = {job["metadata"]["name"] for job in jobs(fake) if story.keeps_taken and "result-taken" in str(job)}
+    taken = [job for job in jobs(fake) if scenario.keeps_taken_jobs and "result-taken" in str(job)]
+    kept = {job["metadata"]["name"] for job in taken}
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
     named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
     pods_left = [pod for pod, job in pods.items() if job not in kept]

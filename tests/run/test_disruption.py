@@ -14,16 +14,16 @@ from tests.support.disruptions import (
     change,
     delete_pod,
     delete_pod_by_force,
-    disturbed,
     only,
     release_pod,
+    run_disrupted,
     scale_down,
     suspend,
     taint,
 )
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
-from tests.support.in_memory_runs import PARTIAL, WHOLE, jobs_of, one_host, two_hosts
+from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import ONLY_POD_KEY
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
@@ -52,7 +52,7 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
 ) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
-        result, host_log = await disturbed(fake, run, act)
+        result, host_log = await run_disrupted(fake, run, act)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
         assert reason in (result.error_message or "")
@@ -61,13 +61,13 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
         assert len(fake.kubelet.started) == 1, "a second agent started"
         await asyncio.sleep(60)
         assert len(fake.kubelet.started) == 1, "a second agent started later"
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
         assert list(fake.store.list(SECRETS)) == []
 
 
 async def test_deleted_quiet_agent_is_a_disruption(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(ends_at=9999.0)) as (fake, run):
-        result, _ = await disturbed(fake, run, delete_pod)
+        result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
 
@@ -75,7 +75,7 @@ async def test_deleted_quiet_agent_is_a_disruption(tmp_path: Path) -> None:
 async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None:
     done = Life(output=((0.0, capture("02")),), ends_at=25.0)
     async with one_host(tmp_path, done) as (fake, run):
-        result, _ = await disturbed(fake, run, delete_pod)
+        result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code is None
 
 
@@ -88,13 +88,13 @@ async def test_only_pod_is_pinned_at_once_on_an_old_server(tmp_path: Path) -> No
             seen.append(only(fake, SECRETS)["data"][ONLY_POD_KEY])
             delete_pod(fake)
 
-        await disturbed(fake, run, look)
+        await run_disrupted(fake, run, look)
         assert len(seen) == 1
 
 
 async def test_only_pod_is_not_pinned_on_a_new_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):
-        await disturbed(fake, run, delete_pod)
+        await run_disrupted(fake, run, delete_pod)
         assert fake.calls.count("patch", "secrets") == 0
 
 
@@ -102,7 +102,7 @@ async def test_result_of_a_force_deleted_pod_waits_for_its_container(tmp_path: P
     async with one_host(tmp_path, SLOW) as (fake, run):
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await disturbed(fake, run, delete_pod_by_force)
+        await run_disrupted(fake, run, delete_pod_by_force)
         assert loop.time() - began >= LATE + 11.9, "the agent still worked"
 
 
@@ -126,13 +126,13 @@ async def test_released_pod_is_followed_to_its_end(
     late = Life(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
     async with one_host(tmp_path, late) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
-        result, host_log = await disturbed(fake, run, act, after)
+        result, host_log = await run_disrupted(fake, run, act, after)
         assert result.error_code is None, result.error_message
         assert host_log.stdout.encode() == WHOLE
         assert len(fake.kubelet.started) == 1
         await asyncio.sleep(60)
         assert len(fake.kubelet.started) == 1
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
         assert list(fake.store.list(PODS)) == []
 
 
@@ -153,21 +153,21 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
         if not may_delete:
             fake.faults.denied.add(("delete", "pods"))
         began = asyncio.get_running_loop().time()
-        result, _ = await disturbed(fake, run, release_pod, 0.5)
+        result, _ = await run_disrupted(fake, run, release_pod, 0.5)
         assert asyncio.get_running_loop().time() - began < within
         assert result.error_code == "k8s_pod_disrupted", result.error_message
         assert result.error_family == "transient_upstream"
         assert "PodReleased" in (result.error_message or "")
         assert "run Secret was deleted" in (result.error_message or "")
         claimed = (result.execution_recovery or {}).get("providerWorkStarted")
-        assert claimed is not False, "its last state was not seen: without labels no watch tells of it"
+        assert claimed is not False, "its last state is unknown: no watch reports a Pod without labels"
         assert fake.kubelet.started == []
 
 
 async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
     async with one_host(tmp_path, HALVES) as (fake, run):
         fake.faults.denied.add(("delete", "pods"))
-        result, host_log = await disturbed(fake, run, release_pod)
+        result, host_log = await run_disrupted(fake, run, release_pod)
         assert result.error_code is None
         assert "`kubectl delete pod ac-agent-1-run-1" in host_log.status
 
@@ -222,7 +222,7 @@ async def test_agent_lost_during_a_disconnect_may_have_worked(tmp_path: Path) ->
             assert len(fake.kubelet.started) == 1
             delete_pod_by_force(fake)
             await asyncio.sleep(30)
-            one.line.mend()
+            one.line.restore()
         result, _ = running.result()
         assert result.error_code == "k8s_pod_disrupted"
         assert "it is unknown whether its agent had started" in (result.error_message or "")

@@ -43,9 +43,9 @@ async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
             while not jobs(fake):  # noqa: ASYNC110  # the moment after the create
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.01)
-            one.vanish()
+            one.disconnect()
             await asyncio.sleep(121)
-            one.line.mend()
+            one.line.restore()
         assert_whole(*running.result())
 
 
@@ -64,7 +64,7 @@ async def test_job_that_never_started_blocks_no_other_task(tmp_path: Path) -> No
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
-            one.vanish()
+            one.disconnect()
             fake.faults.refusals.clear()
             context = {"taskId": "task-2", "paperclipTaskMarkdown": "Else."}
             result, _ = await two.run(runId="run-2", context=context)
@@ -94,8 +94,8 @@ async def test_lone_surrogates_and_huge_numbers_are_accepted(tmp_path: Path, con
 
 
 @pytest.mark.parametrize("path", ["~nouser-here/x", "a\0b"])
-async def test_kubeconfig_that_is_no_path_is_reported(path: str) -> None:
-    from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # with real credentials, unlike all else here
+async def test_kubeconfig_that_is_not_a_path_is_reported(path: str) -> None:
+    from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # reads real credentials, unlike all other tests here
 
     adapter = Adapter()
     ctx = {"runId": "r", "agent": {"id": "a"}, "config": {"kubeconfig": path, "image": "x"}}
@@ -150,14 +150,14 @@ async def test_pod_force_deleted_while_starting_may_have_worked(tmp_path: Path) 
         assert result.error_code == "k8s_pod_disrupted"
         assert "it is unknown whether its agent had started" in (result.error_message or "")
         assert result.execution_recovery is None
-        assert 20 <= loop.time() - began < 30, "its grace period and what a kubelet needs beyond it"
+        assert 20 <= loop.time() - began < 30, "its grace period, and the time that a kubelet needs beyond it"
 
 
 async def test_single_403_after_an_outage_is_ignored(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one) as task:
-        one.vanish()
+        one.disconnect()
         await asyncio.sleep(70)
-        one.line.mend()
+        one.line.restore()
         for verb in ("list", "watch"):
             fake.faults.denied |= {(verb, "jobs"), (verb, "pods")}
         await asyncio.sleep(10)

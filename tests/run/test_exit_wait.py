@@ -10,7 +10,7 @@ import pytest
 from tests.support.captures import NEW, OLD, capture, recorded, sidecar
 from tests.support.fake_cluster import FakeCluster, Life
 from tests.support.hosts import started
-from tests.support.in_memory_runs import WHOLE, jobs_of, one_host, two_hosts
+from tests.support.in_memory_runs import WHOLE, count_jobs, one_host, two_hosts
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s import relay
@@ -61,7 +61,7 @@ def assert_kept(result: ExecutionResult) -> None:
     assert result.summary == reader.finish().summary
 
 
-async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]:
+async def timed(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]:
     """The duration of the run, its result, and the host's log."""
     began = asyncio.get_running_loop().time()
     result, host_log = await run(**more)
@@ -70,7 +70,7 @@ async def lasting(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLo
 
 async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
-        took, result, host_log = await lasting(run)
+        took, result, host_log = await timed(run)
         assert 300 <= took < 310
         assert (result.exit_code, result.signal, result.error_code) == (0, None, None)
         assert warnings(result) == [STOPPED]
@@ -80,8 +80,8 @@ async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: P
         assert host_log.stdout.encode() == WHOLE
         (line,) = [line for line in host_log.status.splitlines() if "did not exit" in line]
         assert "Claude printed its result and did not exit within 300s: deleting Job ac-" in line
-        assert jobs_of(fake) == 0
-        again, second, _ = await lasting(run, runId="run-2")
+        assert count_jobs(fake) == 0
+        again, second, _ = await timed(run, runId="run-2")
         assert again < 310
         assert second.error_code is None
         assert fake.calls.count("create", "jobs") == 2
@@ -89,7 +89,7 @@ async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: P
 
 async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
-        took, result, host_log = await lasting(run)
+        took, result, host_log = await timed(run)
         assert 299 <= took < 303
         assert result.exit_code == 0
         assert warnings(result) == []
@@ -97,9 +97,9 @@ async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) 
 
 
 async def test_output_after_the_result_restarts_the_grace(tmp_path: Path) -> None:
-    late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "nobody_knows", "uuid": "u"})))
+    late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "unknown_event", "uuid": "u"})))
     async with one_host(tmp_path, Life(output=late, ends_at=TEN_HOURS)) as (_, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 800 <= took < 810
         assert warnings(result) == [STOPPED]
 
@@ -109,7 +109,7 @@ async def test_new_turn_is_never_cut_short(tmp_path: Path) -> None:
     answer_at = second.index(b"\n") + 1
     output = ((0.0, turn("first")), (200.0, second[:answer_at]), (5000.0, second[answer_at:]))
     async with one_host(tmp_path, Life(output=output, ends_at=TEN_HOURS)) as (_, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 5300 <= took < 5310
         assert result.summary == "second"
         assert warnings(result) == [STOPPED]
@@ -122,7 +122,7 @@ async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: s
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
     async with one_host(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
-        took, result, host_log = await lasting(run)
+        took, result, host_log = await timed(run)
         assert 5001 <= took < 5010
         assert result.exit_code == 0
         assert warnings(result) == []
@@ -135,7 +135,7 @@ async def test_sub_agent_without_task_events_extends_the_grace(
     works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
     life = Life(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
     async with one_host(tmp_path, life) as (_, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 1000 <= took < 1010
         assert warnings(result) == [STOPPED]
 
@@ -145,7 +145,7 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     life = Life(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, life) as (_, run):
-        took, result, _ = await lasting(run, config={"timeoutSec": 1000})
+        took, result, _ = await timed(run, config={"timeoutSec": 1000})
         assert 1000 <= took < 1010
         assert result.error_code == "timeout"
         assert result.summary == "Background work started and partly done."
@@ -154,7 +154,7 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
 async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
     async with one_host(tmp_path, Life(output=output, ends_at=106.0)) as (_, run):
-        took, result, _ = await lasting(run, config={"resultGraceSec": 10})
+        took, result, _ = await timed(run, config={"resultGraceSec": 10})
         assert 106 <= took < 110
         assert result.summary == "awake"
         assert warnings(result) == []
@@ -163,7 +163,7 @@ async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
 async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
     life = Life(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, life) as (_, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 960 <= took < 970
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
@@ -172,14 +172,14 @@ async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> 
 async def test_wake_up_outlives_the_turn_of_a_task(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
     async with one_host(tmp_path, Life(output=output, ends_at=1051.0)) as (_, run):
-        _, result, _ = await lasting(run)
+        _, result, _ = await timed(run)
         assert result.summary == "awake"
         assert warnings(result) == []
 
 
 async def test_grace_of_zero_stops_nothing(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (_, run):
-        took, result, _ = await lasting(run, config={"resultGraceSec": 0})
+        took, result, _ = await timed(run, config={"resultGraceSec": 0})
         assert took >= TEN_HOURS
         assert result.exit_code == 0
         assert warnings(result) == []
@@ -187,41 +187,41 @@ async def test_grace_of_zero_stops_nothing(tmp_path: Path) -> None:
 
 async def test_time_limit_after_the_final_result_keeps_the_result(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
-        took, result, _ = await lasting(run, config={"timeoutSec": 100})
+        took, result, _ = await timed(run, config={"timeoutSec": 100})
         assert 100 <= took < 110
         assert (result.error_code, result.timed_out) == ("timeout", True)
         assert_kept(result)
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(100, stop.set)
-        took, result, _ = await lasting(run, signal=stop)
+        took, result, _ = await timed(run, signal=stop)
         assert 100 <= took < 110
         assert (result.error_code, result.signal) == ("cancelled", "SIGTERM")
         assert_kept(result)
         assert result.result_json is not None
         assert result.result_json["executionCancellation"]["state"] == "acknowledged"
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
     life = Life(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, life) as (fake, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 300 <= took < 310
         assert result.error_code == "max_turns_exhausted"
         assert STOPPED in warnings(result)
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> None:
     life = Life(output=((0.0, turn("first")),), ends_at=TEN_HOURS, dies_in=10.0)
     async with one_host(tmp_path, life) as (fake, run):
         asyncio.get_running_loop().call_later(305, prints_more, fake, printed(INIT))
-        _, result, _ = await lasting(run)
+        _, result, _ = await timed(run)
         assert result.error_code == "claude_truncated"
         assert STOPPED in warnings(result)
 
@@ -233,9 +233,9 @@ def prints_more(fake: FakeCluster, lines: bytes) -> None:
 
 
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
-    deaf = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
-    async with one_host(tmp_path, deaf) as (_, run):
-        _, result, host_log = await lasting(run, config={"stopGraceSec": 100})
+    stubborn = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
+    async with one_host(tmp_path, stubborn) as (_, run):
+        _, result, host_log = await timed(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
         assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
@@ -253,7 +253,7 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
         assert result.exit_code == 0
         assert warnings(result) == [STOPPED]
         assert_kept(result)
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path)
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
     async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 2001 <= took < 2010
         assert result.summary == "second"
         assert STOPPED not in warnings(result)
@@ -270,7 +270,7 @@ async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path)
 async def test_agent_that_hangs_is_stopped_after_an_outage(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 650 <= took < 700
         assert warnings(result) == [STOPPED]
 
@@ -297,7 +297,7 @@ async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, reada
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 2001 <= took < 2010
         assert result.summary == "second"
         assert STOPPED not in warnings(result)
@@ -315,16 +315,16 @@ async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
         return Life(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
 
     async with one_host(tmp_path, life) as (_, run):
-        took, result, _ = await lasting(run)
+        took, result, _ = await timed(run)
         assert 300 <= took < 310
         assert warnings(result) == [STOPPED]
 
 
 async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> None:
     """The log was rotated while it could not be read; the relay's count reveals the gap."""
-    first, filler = turn("first"), printed({"type": "nobody_knows", "uuid": "f", "text": "x" * 3000})
+    first, filler = turn("first"), printed({"type": "unknown_event", "uuid": "f", "text": "x" * 3000})
     lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
-    after = printed({"type": "nobody_knows", "uuid": "host_log again"})
+    after = printed({"type": "unknown_event", "uuid": "readable again"})
 
     def life(pod: dict[str, Any]) -> Life:
         hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
@@ -335,9 +335,9 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
-        took, result, host_log = await lasting(run)
+        took, result, host_log = await timed(run)
         assert "second" not in host_log.stdout
-        assert "host_log again" in host_log.stdout
+        assert "readable again" in host_log.stdout
         assert " lost between " in host_log.status
         assert 2001 <= took < 2010
         assert result.summary == "third"
@@ -347,7 +347,7 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
 async def test_agent_whose_exit_is_reported_late_was_not_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
         fake.faults.status_delay = 100.0
-        took, result, host_log = await lasting(run)
+        took, result, host_log = await timed(run)
         assert 399 <= took < 410
         assert warnings(result) == []
         assert "did not exit" not in host_log.status
@@ -360,7 +360,7 @@ class Silent:
         self.runs: bool | None = True
         self.stopped: list[float] = []
 
-    async def seen(self) -> bool | None:
+    async def is_running(self) -> bool | None:
         return self.runs
 
     def stop(self) -> None:
@@ -387,7 +387,7 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     """`opened`: seconds since a stream of its log was opened; None: there is none."""
     silent = Silent()
     silent.runs = runs
-    wait = ExitWait(Agent(lambda: 0.0, silent.seen, silent.stop), 300.0)
+    wait = ExitWait(Agent(lambda: 0.0, silent.is_running, silent.stop), 300.0)
     assert wait.output_received(StreamReader()) == 300.0
     assert await wait.check() == 300.0
     await asyncio.sleep(300.0 - (opened or 0.0))
@@ -410,6 +410,6 @@ class Slow(HostLog):
 async def test_slow_host_callback_does_not_count_as_silence(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
     async with one_host(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
-        _, result, _ = await lasting(run, host_log=Slow())
+        _, result, _ = await timed(run, host_log=Slow())
         assert result.summary == "second"
         assert warnings(result) == []

@@ -17,7 +17,7 @@ def test_detached_job_belongs_to_its_run_and_blocks_others() -> None:
     assert detached_jobs([job, a_job("plain")], theirs) == {job.ref.uid}
 
 
-def test_runs_with_ids_that_are_no_labels_share_no_detached_job() -> None:
+def test_runs_with_ids_that_are_not_label_values_share_no_detached_job() -> None:
     ours, theirs = identity("@@@", None), identity("###", None)
     job = a_job(ours.job_name(), labels={}, annotations=detached_annotations(ours))
     assert detached_jobs([job], ours) == set()

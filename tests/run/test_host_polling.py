@@ -40,9 +40,9 @@ async def poller(url: str, **env: str) -> AsyncIterator[HostPoller]:
         await nursery.close()
 
 
-async def until(true: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110  # a server counts, it does not signal
+        while not condition():  # noqa: ASYNC110  # the server only counts requests
             await asyncio.sleep(0.02)
 
 

@@ -116,10 +116,10 @@ async def test_adopted_run_can_be_cancelled(tmp_path: Path) -> None:
         assert jobs(fake) == []
 
 
-async def test_run_of_a_vanished_process_is_adopted_after_its_lease_expired(tmp_path: Path) -> None:
+async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_expired(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one):
-            one.vanish()
+            one.disconnect()
             began = asyncio.get_running_loop().time()
             async with started(two, 60) as second:
                 assert len(jobs(fake)) == 1
@@ -139,10 +139,10 @@ async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) ->
         async with asyncio.TaskGroup() as group:
             first = group.create_task(one.run(lost))
             await asyncio.sleep(30)
-            one.vanish()
+            one.disconnect()
             second = group.create_task(two.run())
             await asyncio.sleep(100)
-            one.line.mend()
+            one.line.restore()
         result, host_log = second.result()
         assert_whole(result, host_log)
         result = first.result()[0]
@@ -185,7 +185,7 @@ async def test_task_scope_lets_other_tasks_run_concurrently(
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def finished_unheard(fake: FakeCluster, one: Host) -> None:
+async def finished_unobserved(fake: FakeCluster, one: Host) -> None:
     """A run whose host shut down before its end."""
     async with started(one) as task:
         task.cancel()
@@ -200,7 +200,7 @@ async def finished_unheard(fake: FakeCluster, one: Host) -> None:
 )
 async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict[str, Any]) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         began = asyncio.get_running_loop().time()
         result, host_log = await two.run(**more)
         assert_whole(result, host_log)
@@ -214,7 +214,7 @@ async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict
 async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> None:
     """The wakes are equal; only the task differs."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
         result, host_log = await two.run(runId="run-2", context=other)
         assert_whole(result, host_log)
@@ -223,7 +223,7 @@ async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
-async def test_runs_with_ids_that_are_no_labels_are_kept_apart(tmp_path: Path, task: str) -> None:
+async def test_runs_with_ids_that_are_not_label_values_are_kept_apart(tmp_path: Path, task: str) -> None:
     """As labels "@@@" and "###" are both missing; the names of their Jobs differ."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, runId="@@@") as first:
@@ -242,7 +242,7 @@ async def test_runs_with_ids_that_are_no_labels_are_kept_apart(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("seconds", [1, 300])
-async def test_run_with_an_id_that_is_no_label_finds_its_earlier_attempt(
+async def test_run_with_an_id_that_is_not_a_label_value_finds_its_earlier_attempt(
     tmp_path: Path, seconds: float
 ) -> None:
     bare: dict[str, Any] = {"runId": "@@@", "context": {}}
@@ -264,7 +264,7 @@ def lose_pods(fake: FakeCluster) -> None:
 
 async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         lose_pods(fake)
         began = asyncio.get_running_loop().time()
         result, _ = await two.run()
@@ -279,7 +279,7 @@ async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> Non
 
 async def test_unobserved_job_past_its_deadline_is_a_timeout(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         lose_pods(fake)
 
         def exceed(job: Any) -> None:
@@ -299,7 +299,7 @@ async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
     file.write_bytes(WHOLE)
     path = str(file.relative_to(tmp_path / "volume"))
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         lose_pods(fake)
 
         def annotate(job: Any) -> None:
@@ -328,7 +328,7 @@ async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
 
 async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         lose_pods(fake)
         (old,) = jobs(fake)
         name = old["metadata"]["name"]
@@ -432,7 +432,7 @@ async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) 
 
 async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unheard(fake, one)
+        await finished_unobserved(fake, one)
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Something new."}
         async with started(two, 5, runId="run-2", context=context) as second:
             new = next(
@@ -538,7 +538,7 @@ async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path,
 
 async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
-        one.vanish()
+        one.disconnect()
         first.cancel()
         await asyncio.sleep(4000)
         assert leases(fake, "process") == ["host-one"]
@@ -567,7 +567,7 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.refuse("create", "secrets", 503, times=10_000)
         async with started(one, 5):
-            one.vanish()
+            one.disconnect()
             fake.faults.refusals.clear()
             result, host_log = await two.run(runId="run-2")
         assert_whole(result, host_log)

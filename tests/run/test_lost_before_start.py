@@ -10,15 +10,15 @@ from tests.support.disruptions import (
     Object,
     change,
     delete_pod,
-    disturbed,
     only,
+    run_disrupted,
     scale_down,
     suspend,
     taint,
 )
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import started
-from tests.support.in_memory_runs import PARTIAL, WHOLE, jobs_of, one_host, two_hosts
+from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
 from paperclip_claude_k8s.cluster.labels import RUN_LOG_ANNOTATION
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -38,7 +38,7 @@ def admit(fake: FakeCluster) -> None:
 async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) -> None:
     async with one_host(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
         fake.faults.node_lost = True
-        result, _ = await disturbed(fake, run, delete_pod, 5.0)
+        result, _ = await run_disrupted(fake, run, delete_pod, 5.0)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert "the Pod is being deleted (waited 120s, startTimeoutSec is 120)" in (
             result.error_message or ""
@@ -74,7 +74,7 @@ async def test_pod_failed_before_the_start_is_reported_with_its_cause(
 ) -> None:
     async with one_host(tmp_path, NEVER) as (fake, run):
         fake.faults.fails_unstarted_pods = True
-        result, _ = await disturbed(fake, run, act, 5.0)
+        result, _ = await run_disrupted(fake, run, act, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert reason in (result.error_message or "")
         assert "the agent had not started" in (result.error_message or "")
@@ -98,7 +98,7 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
             await asyncio.sleep(10)
             suspend(fake)
             await asyncio.sleep(back_after)
-            assert jobs_of(fake) == 1
+            assert count_jobs(fake) == 1
             admit(fake)
         result, host_log = running.result()
         assert result.error_code is None, result.error_message
@@ -109,10 +109,10 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
 async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> None:
     late = Life(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
-        result, _ = await disturbed(fake, run, suspend, 5.0)
+        result, _ = await run_disrupted(fake, run, suspend, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
         assert "the Job was suspended" in (result.error_message or "")
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
         taint(fake)
 
     async with one_host(tmp_path, SLOW) as (fake, run):
-        result, _ = await disturbed(fake, run, old_event)
+        result, _ = await run_disrupted(fake, run, old_event)
         assert "TaintManagerEviction" in (result.error_message or "")
         assert "Job suspended" not in (result.error_message or "")
 
@@ -161,4 +161,4 @@ async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path
         assert result.error_family == "transient_upstream"
         assert asyncio.get_running_loop().time() - began < 60
         assert host_log.stdout.encode() in {b"", PARTIAL}
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0

@@ -42,23 +42,23 @@ class Source:
         return self.answer
 
 
-class AskedLater:
+class AsyncSource:
     async def getServers(self) -> Any:  # noqa: N802  # the wire's name
         await asyncio.sleep(1)
         return [SERVER]
 
 
-class Silent:
+class HangingSource:
     async def getServers(self) -> Any:  # noqa: N802  # the wire's name
         await asyncio.sleep(3600)
 
 
-class Broken:
+class RaisingSource:
     def get_servers(self) -> Any:
         raise RuntimeError("c4n4ry")
 
 
-async def heard_from(source: Any) -> tuple[Any, HostLog]:
+async def servers_from(source: Any) -> tuple[Any, HostLog]:
     host_log = HostLog()
     ctx = a_context(runtimeMcp=source, onLog=host_log.on_log)
     resolved = await resolve_servers(StoppableContext.of(ctx), Narrator(ctx))
@@ -73,24 +73,26 @@ async def heard_from(source: Any) -> tuple[Any, HostLog]:
         [SERVER],
         Source([SERVER]),
         Source((Server(),)),
-        AskedLater(),
+        AsyncSource(),
     ],
     ids=lambda source: type(source).__name__,
 )
 async def test_mcp_servers_are_accepted_in_every_form(source: Any) -> None:
-    servers, host_log = await heard_from(source)
+    servers, host_log = await servers_from(source)
     assert servers == {"servers": [SERVER]}
     assert host_log.status == ""
 
 
 async def test_host_without_mcp_servers_is_not_asked() -> None:
-    assert (await heard_from(None))[0] is None
-    assert (await heard_from({}))[0] == {"servers": []}
+    assert (await servers_from(None))[0] is None
+    assert (await servers_from({}))[0] == {"servers": []}
 
 
-@pytest.mark.parametrize("source", [Broken(), Silent(), Source(3)], ids=lambda source: type(source).__name__)
+@pytest.mark.parametrize(
+    "source", [RaisingSource(), HangingSource(), Source(3)], ids=lambda source: type(source).__name__
+)
 async def test_error_in_get_servers_is_a_warning_without_secrets(source: Any) -> None:
-    servers, host_log = await heard_from(source)
+    servers, host_log = await servers_from(source)
     assert servers == {"servers": []}
     assert "Could not get MCP servers from the host" in host_log.status
     assert "c4n4ry" not in host_log.status

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.captures import capture
 from tests.support.fake_cluster import Life
-from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, jobs_of, one_host
+from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
 
@@ -26,7 +26,7 @@ async def test_good_run_makes_few_requests_and_leaves_nothing(tmp_path: Path) ->
         shared = 4 + 2  # list and watch of Jobs and Pods; the process's own Lease, and the list of stale ones
         assert len(fake.calls.made) <= shared + 10, fake.calls.made
         assert fake.calls.count("create", "jobs") == 1
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_keepalives_become_less_frequent(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ async def test_evicted_pod_is_a_retryable_disruption(tmp_path: Path) -> None:
 async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -> None:
     async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run())
+            running = group.create_task(run())
             await asyncio.sleep(20)
             (job,) = fake.store.list(JOBS)
             fake.store.remove(JOBS, "paperclip", job["metadata"]["name"])
-        result, _ = going.result()
+        result, _ = running.result()
         assert result.error_code == "k8s_job_deleted_externally"
         assert "detected_via=" in (result.error_message or "")
         assert "stdout_nonempty_lines=15" in (result.error_message or "")
@@ -109,17 +109,17 @@ async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path)
         assert result.error_code == "timeout"
         assert (result.error_message or "").startswith("Timed out after 30s — raise timeoutSec")
         assert 129 < asyncio.get_running_loop().time() - began < 135
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_stop_returns_once_the_pod_is_gone(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(signal=stop))
+            running = group.create_task(run(signal=stop))
             await asyncio.sleep(20)
             stop.set()
-        result, _ = going.result()
+        result, _ = running.result()
         assert result.error_code == "cancelled"
         assert (result.exit_code, result.signal) == (None, "SIGTERM")
         assert result.result_json is not None
@@ -127,7 +127,7 @@ async def test_stop_returns_once_the_pod_is_gone(tmp_path: Path) -> None:
         assert result.execution_recovery is not None
         assert result.execution_recovery["kind"] == "interrupted"
         assert result.session_id is not None
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> None:
@@ -141,8 +141,8 @@ async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> N
 
 async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
     """The Pod is still there when the time limit for the proof is over."""
-    deaf = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
-    async with one_host(tmp_path, deaf) as (_, run):
+    stubborn = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
+    async with one_host(tmp_path, stubborn) as (_, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(5, stop.set)
         result, host_log = await run(signal=stop, config={"stopGraceSec": 100})
@@ -150,7 +150,7 @@ async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None
     assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
-class Placid:
+class SwallowsCancellation:
     """A signal of the host whose `wait` returns normally when it is cancelled."""
 
     def is_set(self) -> bool:
@@ -162,32 +162,32 @@ class Placid:
         return False
 
 
-async def test_signal_wait_that_fails_at_the_end_is_no_stop(tmp_path: Path) -> None:
+async def test_signal_wait_that_returns_at_the_end_is_not_a_stop(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
-        result, host_log = await run(signal=Placid(), config={"retainJobs": True})
+        result, host_log = await run(signal=SwallowsCancellation(), config={"retainJobs": True})
         assert result.exit_code == 0
         assert "deleting Job" not in host_log.status
-        assert jobs_of(fake) == 1
+        assert count_jobs(fake) == 1
 
 
-async def test_signal_wait_that_fails_at_shutdown_keeps_the_job(tmp_path: Path) -> None:
+async def test_signal_wait_that_returns_at_shutdown_keeps_the_job(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(signal=Placid()))
+            running = group.create_task(run(signal=SwallowsCancellation()))
             await asyncio.sleep(20)
-            going.cancel()
-        assert going.cancelled()
-        assert jobs_of(fake) == 1
+            running.cancel()
+        assert running.cancelled()
+        assert count_jobs(fake) == 1
 
 
 async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) -> None:
     late = Life(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
     async with one_host(tmp_path, late) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run())
+            running = group.create_task(run())
             await asyncio.sleep(30)
             fake.go_down(600)
-        result, host_log = going.result()
+        result, host_log = running.result()
         assert result.error_message is None
         assert host_log.stdout.encode() == capture("02")
         assert result.result_json is not None
@@ -198,10 +198,10 @@ async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) 
 async def test_shutdown_keeps_the_job_for_the_next_process(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run())
+            running = group.create_task(run())
             await asyncio.sleep(30)
-            going.cancel()
-        assert jobs_of(fake) == 1
+            running.cancel()
+        assert count_jobs(fake) == 1
 
 
 async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_pod_that_never_starts_is_reported_with_its_budget(
         assert result.error_code == "k8s_pod_schedule_failed"
         assert message in (result.error_message or "")
         assert result.execution_recovery == {"kind": "bootstrap", "providerWorkStarted": False}
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ async def test_job_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None:
         result, _ = await run()
         assert result.error_code == "k8s_prompt_secret_create_failed"
         assert "cannot create" in (result.error_message or "")
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ async def test_short_outage_of_the_api_server_is_retried(tmp_path: Path, verb: s
         result, host_log = await run()
         assert result.error_message is None
         assert host_log.status.count("trying again") <= 1
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_exception_in_on_log_does_not_lose_the_result(tmp_path: Path) -> None:
@@ -294,11 +294,11 @@ async def test_exception_in_on_log_does_not_lose_the_result(tmp_path: Path) -> N
 async def test_job_contains_no_secret(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(authToken="canary-1", config={"env": {"MY_TOKEN": "canary-2"}}))
+            running = group.create_task(run(authToken="canary-1", config={"env": {"MY_TOKEN": "canary-2"}}))
             await asyncio.sleep(20)
             (job,) = fake.store.list(JOBS)
             assert "canary" not in json.dumps(job)
-        assert "canary" not in json.dumps(going.result()[0].to_wire())
+        assert "canary" not in json.dumps(running.result()[0].to_wire())
 
 
 async def test_run_without_right_to_watch_keeps_job_and_output(
@@ -307,16 +307,16 @@ async def test_run_without_right_to_watch_keeps_job_and_output(
     """The right to watch is revoked during the run: it is unknown whether the agent still works."""
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run())
+            running = group.create_task(run())
             await asyncio.sleep(30)
             for verb in ("list", "watch", "get"):
                 for resource in ("jobs", "pods"):
                     fake.faults.denied.add((verb, resource))
             fake.faults.close_watches()
-        result, host_log = going.result()
+        result, host_log = running.result()
         assert result.error_code == "k8s_job_state_mismatch"
         assert "cannot" in (result.error_message or "")
         assert "left alone" in (result.error_message or "")
         assert host_log.stdout.encode() == capture("02").split(b"\n", 1)[0] + b"\n"
         assert "its end could not be observed" in host_log.status
-        assert jobs_of(fake) == 1
+        assert count_jobs(fake) == 1

@@ -10,7 +10,7 @@ import pytest
 from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.home_cluster import HomeCluster, home_cluster
-from tests.support.in_memory_runs import GOOD, QUIET, jobs_of, one_host
+from tests.support.in_memory_runs import GOOD, QUIET, count_jobs, one_host
 from tests.support.runs import HostLog
 
 from paperclip_claude_k8s.base.settings import Timings
@@ -129,7 +129,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         result, _ = await run(runId="run-2")
         assert_may_be_tried_again(result, "k8s_pod_reattach_failed")
         assert "left alone, and the next run adopts it" in (result.error_message or "")
-        assert jobs_of(fake) == 1
+        assert count_jobs(fake) == 1
         fake.faults.refusals.clear()
         again, host_log = await run(runId="run-3")
         assert again.error_message is None
@@ -137,7 +137,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
         assert fake.calls.count("create", "jobs") == 1
 
 
-# What is no outage ---------------------------------------------------------------------------------------
+# Not an outage -------------------------------------------------------------------------------------------
 
 
 QUOTA = 'leases.coordination.k8s.io "x" is forbidden: exceeded quota: few, requested: count/leases=1'
@@ -167,22 +167,22 @@ async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) 
     async with one_host(tmp_path, GOOD) as (fake, run):
 
         async def first_lease_made() -> None:
-            while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # a call is no event
+            while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # there is no event for a call
                 await asyncio.sleep(0.0001)
             await asyncio.sleep(0.001)
             fake.faults.refuse("create", "leases", 403, times=10_000, message=QUOTA)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(first_lease_made())
-            going = group.create_task(run())
-        result, _ = going.result()
+            running = group.create_task(run())
+        result, _ = running.result()
         assert_may_be_tried_again(result, "k8s_concurrency_guard_unreachable")
         assert "free some of the namespace's quota" in (result.error_message or "")
         assert "list jobs" not in (result.error_message or "")
 
 
 @pytest.mark.parametrize("host", ["lines", "progress"])
-async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> None:
+async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, host: str) -> None:
     """As after SIGCONT: the watch turns out to be dead just when a keepalive is due."""
     reports: list[str] = []
     host_log = HostLog()
@@ -193,7 +193,7 @@ async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> N
     async with one_host(tmp_path, QUIET) as (fake, run):
 
         async def break_watches_before_the_first_sign_of_life() -> None:
-            while not (reports or host_log.stdout):  # noqa: ASYNC110  # a callback is no event
+            while not (reports or host_log.stdout):  # noqa: ASYNC110  # there is no event for a callback
                 await asyncio.sleep(0.01)
             await asyncio.sleep(Timings().keepalive - 0.1)
             fake.go_down(0.5)
@@ -201,8 +201,8 @@ async def test_watch_being_reopened_is_no_outage(tmp_path: Path, host: str) -> N
         more = {"onSpawn": None, "onRuntimeProgress": on_progress} if host == "progress" else {}
         async with asyncio.TaskGroup() as group:
             group.create_task(break_watches_before_the_first_sign_of_life())
-            going = group.create_task(run(host_log, **more))
-        assert going.result()[0].error_message is None
+            running = group.create_task(run(host_log, **more))
+        assert running.result()[0].error_message is None
         lines = reports[1:] or [line for line in host_log.status.splitlines() if "keepalive" in line]
         assert "since last output" in lines[0]
         assert "unreachable" not in lines[0]

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.disruptions import HALVES, SLOW, change, delete_pod, disturbed, only, release_pod, suspend
+from tests.support.disruptions import (
+    HALVES,
+    SLOW,
+    change,
+    delete_pod,
+    only,
+    release_pod,
+    run_disrupted,
+    suspend,
+)
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import WHOLE, one_host, two_hosts
@@ -37,7 +46,7 @@ async def test_gate_is_closed_once_the_server_answers_again(
 
         async with asyncio.TaskGroup() as group:
             group.create_task(look_later())
-            result, host_log = await disturbed(fake, run, cut_off)
+            result, host_log = await run_disrupted(fake, run, cut_off)
         assert seen == {"secrets": [], "job": 0}
         assert result.error_code is None
         assert host_log.status.count("Kubernetes may start a second Pod of this Job") == 2
@@ -49,7 +58,7 @@ async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: P
     async with one_host(tmp_path, HALVES) as (fake, run):
         action, kind = verb.split()
         fake.faults.denied.add((action, kind))
-        _, host_log = await disturbed(fake, run, release_pod)
+        _, host_log = await run_disrupted(fake, run, release_pod)
         assert host_log.status.count("grant the adapter this right") == 1
         assert fake.calls.count(action, kind) <= 3
 
@@ -75,13 +84,13 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
 
     async with FakeCluster.start(tmp_path, life) as fake:
         host = Host(fake, "one")
-        deletion = host.door.__getattr__("delete_secret")
+        deletion = host.cluster.__getattr__("delete_secret")
 
         async def slow(*args: Any) -> Any:
             await asyncio.sleep(0.05)
             return await deletion(*args)
 
-        host.door.delete_secret = slow  # type: ignore[attr-defined]
+        host.cluster.delete_secret = slow  # type: ignore[attr-defined]
         fake.faults.replaces_dying_pods = True
         async with asyncio.TaskGroup() as group:
             running = group.create_task(host.run(config={"queueName": "q"}))
@@ -108,7 +117,7 @@ async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
         host = Host(fake, "one", lambda name, when: (name, when) == (call, moment))
         async with started(host) as running:
             delete_pod(fake)
-            await host.door.died.wait()
+            await host.cluster.died.wait()
             running.cancel()
         marked = AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]
         assert marked or list(fake.store.list(SECRETS))
@@ -129,5 +138,5 @@ async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) ->
 async def test_run_without_a_secret_gets_no_secret_warnings(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW) as (fake, run):
         fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
-        _, host_log = await disturbed(fake, run, delete_pod)
+        _, host_log = await run_disrupted(fake, run, delete_pod)
         assert "delete secret" not in host_log.status

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
-from tests.support.in_memory_runs import GOOD, WHOLE, jobs_of, one_host
+from tests.support.in_memory_runs import GOOD, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
@@ -63,11 +63,11 @@ async def test_run_waits_for_a_node(tmp_path: Path) -> None:
             pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
 
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(config={"resources.requests.cpu": "9000"}))
+            running = group.create_task(run(config={"resources.requests.cpu": "9000"}))
             await asyncio.sleep(100)
             assert not the_pod(fake)["spec"].get("nodeName")
             change(fake, PODS, bind)
-        result, host_log = going.result()
+        result, host_log = running.result()
         assert result.error_message is None
         assert host_log.status.count("Insufficient cpu") >= 1
         assert "FailedScheduling" in host_log.status
@@ -76,11 +76,11 @@ async def test_run_waits_for_a_node(tmp_path: Path) -> None:
 async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(config={"queueName": "agents", "scheduleTimeoutSec": 30}))
+            running = group.create_task(run(config={"queueName": "agents", "scheduleTimeoutSec": 30}))
             await asyncio.sleep(3600)
             assert list(fake.store.list(PODS)) == []
             change(fake, JOBS, lambda job: job["spec"].update(suspend=False))
-        result, host_log = going.result()
+        result, host_log = running.result()
         assert result.error_message is None
         assert "the Job is suspended; its queue will admit it" in host_log.status
 
@@ -89,15 +89,15 @@ async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) 
     message = "Multi-Attach error for volume: it is attached elsewhere"
     async with one_host(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(run(config={"imagePullTimeoutSec": 90}))
+            running = group.create_task(run(config={"imagePullTimeoutSec": 90}))
             await asyncio.sleep(5)
             Events(fake.store).record(the_pod(fake), "Warning", "FailedAttachVolume", message)
-        result, host_log = going.result()
+        result, host_log = running.result()
         assert result.error_code == "k8s_pod_schedule_failed"
         assert f"FailedAttachVolume: {message}" in host_log.status
         assert message in (result.error_message or "")
         assert "imagePullTimeoutSec is 90" in (result.error_message or "")
-        assert jobs_of(fake) == 0
+        assert count_jobs(fake) == 0
 
 
 async def test_output_of_an_agent_that_failed_early_is_delivered(tmp_path: Path) -> None:

@@ -15,21 +15,20 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 
 SLOW = Life(output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
-
-
+HALVES = Life(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
 LATE = 20.0
 """Seconds from the start of a run to the disruption."""
-
-
 Object = dict[str, Any]
 
 
 def only(fake: FakeCluster, kind: Any) -> Object:
+    """The first object of this kind; in most tests there is only one."""
     found: Object = next(iter(fake.store.list(kind)))
     return found
 
 
 def change(fake: FakeCluster, kind: Any, how: Callable[[Object], object]) -> None:
+    """Update the object that `only` returns."""
     name = only(fake, kind)["metadata"]["name"]
 
     def changed(found: Object) -> None:
@@ -62,10 +61,10 @@ def taint(fake: FakeCluster) -> None:
     delete_pod(fake)
 
 
-async def disturbed(
+async def run_disrupted(
     fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = LATE, **more: Any
 ) -> tuple[ExecutionResult, HostLog]:
-    """One run, disrupted by `act` after that many seconds."""
+    """One run; `after` seconds from its start `act` disrupts it."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run(**more))
         await asyncio.sleep(after)
@@ -76,6 +75,3 @@ async def disturbed(
 
 def release_pod(fake: FakeCluster) -> None:
     change(fake, PODS, lambda pod: pod["metadata"].update(labels={}))
-
-
-HALVES = Life(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)

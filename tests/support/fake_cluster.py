@@ -32,13 +32,13 @@ from paperclip_claude_k8s.devcluster.target import Target, parse_target
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
 NAMESPACE = "paperclip"
-MARK = b"\x1e"
+RELAY_MARK = b"\x1e"
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What a Pod does once it is scheduled and its Secrets exist. Times in seconds from its start."""
+    """What a Pod does once it is scheduled and its Secrets exist. Times are in seconds from its start."""
 
     waiting: tuple[tuple[float, str, str], ...] = ()
     """(seconds, reason, message) of each waiting state before the container starts."""
@@ -81,7 +81,7 @@ class Calls:
 
 
 class FakeCluster:
-    """Use as `async with FakeCluster.start(folder, life) as fake:`; `fake.gateway` is a `Cluster`."""
+    """Start it with `async with FakeCluster.start(folder, life) as fake:`; `fake.gateway` is a `Cluster`."""
 
     def __init__(self, folder: Path, life: Callable[[Object], Life]) -> None:
         self.store = Store()
@@ -110,7 +110,7 @@ class FakeCluster:
                 try:
                     yield fake
                 finally:
-                    for task in (*work, *fake.kubelet.lives):
+                    for task in (*work, *fake.kubelet.pod_tasks):
                         task.cancel()
         finally:
             fake.kubelet.close_logs()
@@ -143,7 +143,7 @@ class HostLine:
         for broken in self._open:
             broken.set()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.is_cut = False
 
     async def exchange(self, request: WireRequest) -> Response:
@@ -166,7 +166,7 @@ class HostLine:
         ):
             self.loses_answer_of = None
             raise ClusterError(None, "Timeout", f"{request} got no answer in time")
-        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it had crossed a wire
+        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
     async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Chunks"]:
@@ -180,7 +180,7 @@ class HostLine:
         except Problem as problem:
             raise _error(problem) from None
         if not is_log:
-            chunks = self._as_heard(chunks)
+            chunks = self._while_flowing(chunks)
         if not is_log and target.resource in self._fake.faults.hanging_watches:
             silence = None
             chunks = self._never(chunks)
@@ -195,7 +195,7 @@ class HostLine:
             self._fake.faults.log_stream_cutters.discard(broken.set)
             self._open.discard(broken)
 
-    async def _as_heard(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async def _while_flowing(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async with aclosing(chunks):
             async for chunk in chunks:
                 await self.watches_flowing.wait()
@@ -224,7 +224,7 @@ class HostLine:
 
 
 def _as_go_reads(body: Any) -> Any:
-    """The body as a server in Go decodes it: without lone surrogates."""
+    """The body as a server in Go decodes it: lone surrogates are replaced."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return json.loads(text)
 
@@ -297,7 +297,7 @@ class _PodStatuses:
         try:
             self._store.update(PODS, meta["namespace"], meta["name"], change)
         except Problem:
-            return  # deleted with force
+            return  # deleted by force
 
     def fail(self, pod: Object) -> None:
         def fail(found: Object) -> None:
@@ -316,7 +316,7 @@ class _Kubelet:
         self._statuses = _PodStatuses(fake.store)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._known: set[str] = set()
-        self.lives: list[asyncio.Task[None]] = []
+        self.pod_tasks: list[asyncio.Task[None]] = []
         self.started: list[tuple[float, str]] = []
         """(start time, Pod name) of each agent."""
 
@@ -332,22 +332,22 @@ class _Kubelet:
             log.end()
 
     def kill(self, pod_uid: str) -> None:
-        """Nothing to do: a Pod that is deleted with force ends with its object."""
+        """Nothing to do: a Pod that is deleted by force ends with its object."""
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         while True:
-            moved = self._fake.store.next_change()
+            changed = self._fake.store.next_change()
             for pod in self._fake.store.list(PODS):
                 uid = pod["metadata"]["uid"]
                 if pod["spec"].get("nodeName") and uid not in self._known:
                     self._known.add(uid)
-                    self.lives.append(group.create_task(self._live(pod)))
-            await moved.wait()
+                    self.pod_tasks.append(group.create_task(self._run_pod(pod)))
+            await changed.wait()
 
-    async def _live(self, pod: Object) -> None:
+    async def _run_pod(self, pod: Object) -> None:
         life, work = self._life(pod), None
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._play(pod, life))
+            work = group.create_task(self._run_life(pod, life))
             deleted = group.create_task(self._deleted(pod))
             await asyncio.wait({work, deleted}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -361,12 +361,12 @@ class _Kubelet:
     async def _deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
         while True:
-            moved = self._fake.store.next_change()
+            changed = self._fake.store.next_change()
             there = self._fake.store.find(PODS, meta["namespace"], meta["name"])
             deleted = there is None or there["metadata"].get("deletionTimestamp")
             if deleted and not self._fake.faults.node_lost:
                 return
-            await moved.wait()
+            await changed.wait()
 
     async def _stop(self, pod: Object, life: Life) -> None:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
@@ -382,7 +382,7 @@ class _Kubelet:
         self._statuses.terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
 
-    async def _play(self, pod: Object, life: Life) -> None:
+    async def _run_life(self, pod: Object, life: Life) -> None:
         await self._secrets(pod)
         if not self._may_start(pod):
             self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
@@ -399,7 +399,7 @@ class _Kubelet:
         for when, chunk in life.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
-            stdout += b"" if chunk.startswith(MARK) else chunk  # the relay's own lines do not count
+            stdout += b"" if chunk.startswith(RELAY_MARK) else chunk  # the relay's own lines do not count
         end = life.ends_at if life.evicted_at is None else life.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()
@@ -424,10 +424,10 @@ class _Kubelet:
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
-            moved = self._fake.store.next_change()
+            changed = self._fake.store.next_change()
             if all(self._fake.store.find(SECRETS, NAMESPACE, name) for name in wanted):
                 return
-            await moved.wait()
+            await changed.wait()
 
     def _runs(self, pod: Object, life: Life) -> None:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}

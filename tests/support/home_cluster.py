@@ -16,7 +16,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 class HomeCluster:
-    """A cluster in memory with a home pod whose volume is a local folder."""
+    """`jobs`: every state of a Job that was seen when the run wrote to the host's log."""
 
     def __init__(self, fake: FakeCluster, volume: Path) -> None:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}

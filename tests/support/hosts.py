@@ -30,9 +30,9 @@ class Host:
         """`dies_at` decides at which of its API calls the host dies."""
         self.fake = fake
         self.line = HostLine(fake)
-        self.door = TracedCluster(Gateway(wire=self.line), dies_at or _lives)
-        door = cast("Cluster", self.door)
-        self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: door)
+        self.cluster = TracedCluster(Gateway(wire=self.line), dies_at or _never_dies)
+        cluster = cast("Cluster", self.cluster)
+        self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: cluster)
 
     async def run(self, host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
         host_log = host_log or HostLog()
@@ -47,18 +47,18 @@ class Host:
         }
         return await self.adapter.execute(ctx), host_log
 
-    def vanish(self) -> None:
+    def disconnect(self) -> None:
         """Cut the connection to the API server; the host assumes that its runs continue."""
         self.line.cut()
 
 
-def _lives(_call: str, _moment: Moment) -> bool:
+def _never_dies(_call: str, _moment: Moment) -> bool:
     return False
 
 
 @asynccontextmanager
 async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """Start a run and let it go on for `seconds`; it is cancelled at the end of the block."""
+    """Start a run; the block begins `seconds` later, and the run is cancelled at its end."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(host.run(**more))
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Runs on a cluster in memory: common Pod lives, one adapter or two host processes."""
+"""Runs on a cluster in memory, by one adapter or by two host processes, and scripts of Pods for them."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -59,7 +59,7 @@ async def one_host(
             await adapter.shutdown()
 
 
-def jobs_of(fake: FakeCluster) -> int:
+def count_jobs(fake: FakeCluster) -> int:
     return sum(1 for _ in fake.store.list(JOBS))
 
 
@@ -72,7 +72,7 @@ async def two_hosts(
         try:
             yield fake, one, two
         finally:
-            one.line.mend()
+            one.line.restore()
             await one.adapter.shutdown()
             await two.adapter.shutdown()
 

@@ -31,7 +31,7 @@ UNKNOWN_SESSION = (
 )
 
 
-def forgets(pod: Any) -> Life:
+def loses_session(pod: Any) -> Life:
     """An agent that does not know the session that it should resume."""
     resumes = "--resume" in pod["spec"]["containers"][0]["command"]
     return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
@@ -41,58 +41,58 @@ async def nothing(_fake: FakeCluster) -> None:
     """No earlier run."""
 
 
-async def one_left(fake: FakeCluster) -> None:
+async def host_left(fake: FakeCluster) -> None:
     """A host shuts down during its run."""
     zero = Host(fake, "host-zero")
     async with started(zero, 10):
         await zero.adapter.shutdown()
 
 
-async def one_vanished(fake: FakeCluster) -> None:
+async def host_disconnected(fake: FakeCluster) -> None:
     """A host loses its connection during its run."""
     zero = Host(fake, "host-zero")
     async with started(zero, 10):
-        zero.vanish()
+        zero.disconnect()
     await zero.adapter.shutdown()
 
 
-async def one_vanished_before_its_secret(fake: FakeCluster) -> None:
+async def host_disconnected_before_the_secret(fake: FakeCluster) -> None:
     fake.faults.refuse("create", "secrets", 503, times=10_000)
-    await one_vanished(fake)
+    await host_disconnected(fake)
     fake.faults.refusals.clear()
 
 
-async def one_left_and_it_ended(fake: FakeCluster) -> None:
-    await one_left(fake)
+async def host_left_and_the_run_ended(fake: FakeCluster) -> None:
+    await host_left(fake)
     await asyncio.sleep(30)
 
 
-async def one_left_and_its_pod_vanished(fake: FakeCluster) -> None:
-    await one_left_and_it_ended(fake)
+async def host_left_and_the_pod_is_gone(fake: FakeCluster) -> None:
+    await host_left_and_the_run_ended(fake)
     for pod in list(fake.store.list(PODS)):
         fake.store.remove(PODS, NAMESPACE, pod["metadata"]["name"])
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """One scenario. `calls`: all calls of its host, in order."""
+class Scenario:
+    """One scenario. `calls`: all API calls of its host, in order."""
 
     calls: tuple[str, ...]
     life: Life | Callable[[Any], Life] = SHORT
     more: dict[str, Any] = field(default_factory=dict)
     """Further entries of the context."""
-    past: Callable[[FakeCluster], Awaitable[None]] = nothing
+    before: Callable[[FakeCluster], Awaitable[None]] = nothing
     stopped_after: float | None = None
     """Seconds until the host stops the run; None: it does not."""
     forbidden: tuple[str, str] | None = None
     """(verb, resource) of a right that the hosts do not have."""
     refused: tuple[str, str, int] | None = None
     """(verb, resource, status) of calls that fail while the first host lives."""
-    keeps_taken: bool = False
-    """Jobs whose results were delivered are kept until their TTL."""
+    keeps_taken_jobs: bool = False
+    """Jobs whose results were taken are kept until their TTL."""
     codes: frozenset[str | None] = frozenset({None})
     """Error codes that are correct for the next host."""
-    meanwhile: Callable[[FakeCluster], None] | None = None
+    during: Callable[[FakeCluster], None] | None = None
     """What happens during the run."""
     agents: dict[str, int] = field(default_factory=lambda: {"": 1})
     """The number of agents that run in all, by the last of these calls that was answered before the death."""
@@ -108,77 +108,77 @@ def times(call: str, count: int) -> tuple[str, ...]:
     return (call, *(f"{call} ({nth})" for nth in range(2, count + 1)))
 
 
-APPEAR = ("create_lease of process", "create_lease of slot", "list_leases")
-LOOK = ("list_jobs", "list_pods")
-GATE = (*LOOK, "create_job", "list_jobs (2)", "create_secret")
+ACQUIRE = ("create_lease of process", "create_lease of slot", "list_leases")
+LIST = ("list_jobs", "list_pods")
+LAUNCH = (*LIST, "create_job", "list_jobs (2)", "create_secret")
 WATCH = ("watch_jobs", "watch_pods", "log followed")
 SLOW_WATCH = ("watch_jobs", "watch_pods", *times("log followed", 16), "list_events")
 """Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
 DONE = "delete_job in the background"
-GIVE_BACK = ("delete_lease of slot", "delete_lease of process")
+RELEASE = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *times("read_lease of process", 35), "replace_lease of slot")
-INHERIT = (*APPEAR, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
-ONCE_MORE = {"": 1, DONE: 2}
-"""A host that dies between the deletion of the Job and its own answer loses the result."""
-ASKS = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
-ELSE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
+TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
+TWICE_AFTER_DELETION = {"": 1, DONE: 2}
+"""A host that dies after it deleted its Job and before it returns loses the result: the agent runs again."""
+RESUMES = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
+OTHER_WAKE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
 
-STORIES: dict[str, Story] = {
-    "a good run": Story(
-        (*APPEAR, *GATE, *SLOW_WATCH, *times(RENEW, 2), DONE, *GIVE_BACK),
+SCENARIOS: dict[str, Scenario] = {
+    "a good run": Scenario(
+        (*ACQUIRE, *LAUNCH, *SLOW_WATCH, *times(RENEW, 2), DONE, *RELEASE),
         SLOW_START,
-        agents=ONCE_MORE,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "a stopped run": Story(
+    "a stopped run": Scenario(
         (
-            *(*APPEAR, *GATE, *WATCH, "delete_job in the foreground"),
-            *(*times("read_pod", 4), "read_job", *times("log read", 2), DONE, *GIVE_BACK),
+            *(*ACQUIRE, *LAUNCH, *WATCH, "delete_job in the foreground"),
+            *(*times("read_pod", 4), "read_job", *times("log read", 2), DONE, *RELEASE),
         ),
         stopped_after=15,
         agents={"": 1, "delete_job in the foreground": 2},
     ),
-    "a retained run": Story(
-        (*APPEAR, *GATE, *WATCH, RENEW, "patch_job", *GIVE_BACK),
+    "a retained run": Scenario(
+        (*ACQUIRE, *LAUNCH, *WATCH, RENEW, "patch_job", *RELEASE),
         more={"config": {"retainJobs": True}},
-        keeps_taken=True,
+        keeps_taken_jobs=True,
     ),
-    "a lost session": Story(
+    "a lost session": Scenario(
         (
-            *(*APPEAR, *GATE, *WATCH, DONE),
+            *(*ACQUIRE, *LAUNCH, *WATCH, DONE),
             *("list_jobs (3)", "list_pods (2)", "create_job (2)", "list_jobs (4)", "create_secret (2)"),
-            *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *GIVE_BACK),
+            *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *RELEASE),
         ),
-        forgets,
-        more={"runtime": ASKS},
+        loses_session,
+        more={"runtime": RESUMES},
         agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
     ),
-    "a refused Secret": Story((*APPEAR, *GATE, DONE, *GIVE_BACK), refused=("create", "secrets", 422)),
-    "no right to Leases": Story(
-        ("create_lease of process", *GATE, *SLOW_WATCH, DONE),
+    "a refused Secret": Scenario((*ACQUIRE, *LAUNCH, DONE, *RELEASE), refused=("create", "secrets", 422)),
+    "no right to Leases": Scenario(
+        ("create_lease of process", *LAUNCH, *SLOW_WATCH, DONE),
         SLOW_START,
         forbidden=("create", "leases"),
-        agents=ONCE_MORE,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "an adopting run": Story(
-        (*APPEAR, *LOOK, "read_secret", "patch_job", *LIST_AND_WATCH, DONE, *GIVE_BACK),
+    "an adopting run": Scenario(
+        (*ACQUIRE, *LIST, "read_secret", "patch_job", *LIST_AND_WATCH, DONE, *RELEASE),
         more={"runId": "run-2"},
-        past=one_left,
-        agents=ONCE_MORE,
+        before=host_left,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "an heir": Story(
+    "taking over a run": Scenario(
         (
-            *(*INHERIT, *LOOK, "read_secret", *LIST_AND_WATCH, *times("log read", 2)),
+            *(*TAKE_OVER, *LIST, "read_secret", *LIST_AND_WATCH, *times("log read", 2)),
             *(*times(RENEW, 9), DONE, "delete_lease of slot"),
         ),
         LONG,
-        past=one_vanished,
-        agents=ONCE_MORE,
+        before=host_disconnected,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "an heir of a Job without Secret": Story(
+    "taking over a Job without Secret": Scenario(
         (
-            *(*INHERIT, *LOOK, "read_secret", DONE, "list_jobs (2)", "list_pods (2)"),
+            *(*TAKE_OVER, *LIST, "read_secret", DONE, "list_jobs (2)", "list_pods (2)"),
             *(
                 "create_job",
                 "list_jobs (3)",
@@ -189,45 +189,45 @@ STORIES: dict[str, Story] = {
                 "delete_lease of slot",
             ),
         ),
-        past=one_vanished_before_its_secret,
+        before=host_disconnected_before_the_secret,
         agents={"": 1, f"{DONE} (2)": 2},
     ),
-    "an unheard result": Story(
-        (*APPEAR, *LOOK, "read_job", "list_pods (3)", *LIST_AND_WATCH, DONE, *GIVE_BACK),
-        past=one_left_and_it_ended,
-        agents=ONCE_MORE,
+    "an unclaimed result": Scenario(
+        (*ACQUIRE, *LIST, "read_job", "list_pods (3)", *LIST_AND_WATCH, DONE, *RELEASE),
+        before=host_left_and_the_run_ended,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "an unheard result of another wake": Story(
-        (*APPEAR, *GATE, "patch_job", "list_pods (2)", *WATCH, RENEW, DONE, *GIVE_BACK),
-        past=one_left_and_it_ended,
-        more={"runId": "run-2", "context": ELSE},
-        keeps_taken=True,
+    "an unclaimed result of another wake": Scenario(
+        (*ACQUIRE, *LAUNCH, "patch_job", "list_pods (2)", *WATCH, RENEW, DONE, *RELEASE),
+        before=host_left_and_the_run_ended,
+        more={"runId": "run-2", "context": OTHER_WAKE},
+        keeps_taken_jobs=True,
         agents={"": 2, DONE: 3},
     ),
-    "a deleted Pod": Story(
+    "a deleted Pod": Scenario(
         (
-            *(*APPEAR, *GATE, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
-            *("read_pod", *times("list_events", 2), "log read", DONE, *GIVE_BACK),
+            *(*ACQUIRE, *LAUNCH, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
+            *("read_pod", *times("list_events", 2), "log read", DONE, *RELEASE),
         ),
         DYING,
-        meanwhile=delete_its_pod,
+        during=delete_its_pod,
         codes=frozenset({None, "k8s_pod_disrupted", "k8s_pod_reattach_failed"}),
-        agents=ONCE_MORE,
+        agents=TWICE_AFTER_DELETION,
     ),
-    "a lost result": Story(
+    "a lost result": Scenario(
         (
-            *(*APPEAR, "list_jobs", "read_job", *times("list_pods", 3)),
-            *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *GIVE_BACK),
+            *(*ACQUIRE, "list_jobs", "read_job", *times("list_pods", 3)),
+            *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *RELEASE),
         ),
-        past=one_left_and_its_pod_vanished,
+        before=host_left_and_the_pod_is_gone,
         codes=frozenset({"k8s_pod_reattach_failed"}),
-        agents=ONCE_MORE,
+        agents=TWICE_AFTER_DELETION,
     ),
 }
-NOT_OF_A_RUN = frozenset(
+NOT_CALLED_BY_RUNS = frozenset(
     {
-        *("server_version", "claim_access_modes", "may"),  # the environment test asks them
-        *("patch_secret", "delete_pod"),  # old servers, lost labels: tests/run/test_disruption.py
+        *("server_version", "claim_access_modes", "may"),  # calls of the environment test
+        *("patch_secret", "delete_pod"),  # for old servers and lost labels: tests/run/test_disruption.py
         *("home_pod", "default_namespace"),  # before anything is created
         "close",
     }

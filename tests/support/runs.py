@@ -91,7 +91,7 @@ class Site:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
-        while (left := await self._ours(agent)) and loop.time() < deadline:  # noqa: ASYNC110  # over there, not here
+        while (left := await self._ours(agent)) and loop.time() < deadline:  # noqa: ASYNC110  # polls a cluster
             await asyncio.sleep(0.25)
         return left
 

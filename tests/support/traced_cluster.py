@@ -45,17 +45,19 @@ class TracedCluster:
         if method in NO_CALLS:
             return call
         if method == "log":
-            return partial(self._reading, call)
-        return partial(self._watching if method.startswith("watch_") else self._asking, method, call)
+            return partial(self._traced_log, call)
+        return partial(self._traced_watch if method.startswith("watch_") else self._traced_call, method, call)
 
-    async def _asking(self, method: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+    async def _traced_call(self, method: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
         name = self._enter(f"{method}{_about(method, args)}")
         try:
             return await call(*args, **more)
         finally:
             self._pass(name, Moment.AFTER)
 
-    async def _watching(self, method: str, call: Callable[..., Any], *args: Any) -> AsyncGenerator[Any, None]:
+    async def _traced_watch(
+        self, method: str, call: Callable[..., Any], *args: Any
+    ) -> AsyncGenerator[Any, None]:
         """A watch counts as answered at its first event, or at its end."""
         name, answered_once = self._enter(method), False
         try:
@@ -64,25 +66,25 @@ class TracedCluster:
                     if not answered_once:
                         answered_once = True
                         self._pass(name, Moment.AFTER)
-                    self._must_live()
+                    self._raise_if_dead()
                     yield event
         finally:
             if not answered_once:
                 self._note(name, Moment.AFTER)
 
     @asynccontextmanager
-    async def _reading(self, call: Callable[..., Any], request: LogRequest) -> AsyncIterator["_TracedLog"]:
+    async def _traced_log(self, call: Callable[..., Any], request: LogRequest) -> AsyncIterator["_TracedLog"]:
         name = self._enter("log followed" if request.follow else "log read")
         async with AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(call(request))
             finally:
                 self._note(name, Moment.AFTER)
-            self._must_live()
-            yield _TracedLog(answer, self._must_live)
+            self._raise_if_dead()
+            yield _TracedLog(answer, self._raise_if_dead)
 
     def _enter(self, kind: str) -> str:
-        self._must_live()
+        self._raise_if_dead()
         self._counts[kind] += 1
         nth = self._counts[kind]
         name = kind if nth == 1 else f"{kind} ({nth})"
@@ -92,7 +94,7 @@ class TracedCluster:
 
     def _pass(self, name: str, moment: Moment) -> None:
         self._note(name, moment)
-        self._must_live()
+        self._raise_if_dead()
 
     def _note(self, name: str, moment: Moment) -> None:
         if moment is Moment.AFTER:
@@ -100,7 +102,7 @@ class TracedCluster:
         if self._dies_at(name, moment):
             self.died.set()
 
-    def _must_live(self) -> None:
+    def _raise_if_dead(self) -> None:
         if self.died.is_set():
             raise ClusterError(None, "Dead", "this process is dead")
 
@@ -108,13 +110,13 @@ class TracedCluster:
 class _TracedLog:
     """An open log, until the process dies."""
 
-    def __init__(self, answer: LogBytes, must_live: Callable[[], None]) -> None:
+    def __init__(self, answer: LogBytes, raise_if_dead: Callable[[], None]) -> None:
         self._answer = answer
-        self._must_live = must_live
+        self._raise_if_dead = raise_if_dead
 
     async def read(self) -> bytes:
         chunk = await self._answer.read()
-        self._must_live()
+        self._raise_if_dead()
         return chunk
 
 

@@ -49,7 +49,7 @@ def detached_annotations(identity: Identity) -> dict[str, str]:
 
 
 def _detached_for(identity: Identity) -> str:
-    """A run whose id is no valid label value is named by the Job of its first attempt."""
+    """A run whose id is not a valid label value is named by the Job of its first attempt."""
     return f"detached:{identity.run or identity.job_name()}"
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.api_server import a_kubeconfig
 from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
-from tests.support.run_calls import forgets
+from tests.support.run_calls import loses_session
 
 from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
@@ -135,7 +135,7 @@ async def open_bench(folder: Path, life: Life | Callable[[Any], Life] = SPREAD) 
 
 Kind = tuple[str, Life | Callable[[Any], Life], str | None, int]
 PLAIN: Kind = ("plain", SPREAD, None, 1)
-TWICE: Kind = ("second attempt", forgets, SESSION, 2)
+TWICE: Kind = ("second attempt", loses_session, SESSION, 2)
 """Name, the Pod's life, a session to resume, and how many Jobs such a run makes."""
 
 
