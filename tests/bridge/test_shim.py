@@ -44,7 +44,7 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
         assert answer["exitCode"] == 0, answer
         assert answer["costUsd"] > 0
         assert callbacks["order"] == ["ready", "dispatch"]
-        assert callbacks["atOnce"] == 1, "calls of onLog must not overlap"
+        assert callbacks["maxConcurrent"] == 1, "calls of onLog must not overlap"
         assert callbacks["spawned"] == 0
         assert callbacks["progress"]
         assert callbacks["meta"][0]["promptMetrics"]["promptChars"] > 0

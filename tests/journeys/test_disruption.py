@@ -1,7 +1,7 @@
 """A run's Pod is disrupted on a real cluster in every known way: one agent at a time, the true cause.
 
 The agent continues for ten seconds after SIGTERM, inside its grace period. Each agent records on the shared
-volume when it ran, so that two agents at the same time are noticed, whoever started them. The next
+volume when it ran, so that two agents at the same time are detected, whatever started them. The next
 run of the same agent follows at once.
 """
 

@@ -161,7 +161,7 @@ async def the_run_without_an_issue_succeeded(stage: Stage) -> str:
     """The run without an issue that `up.sh` started."""
     run = stage.rig.found["run"]
     expect(run["status"] == "succeeded", "the run succeeds", run)
-    return f"succeeded with session {run['sessionIdAfter'][:8]}…"
+    return f"session {run['sessionIdAfter'][:8]}…"
 
 
 async def the_prompt_is_the_servers_own(stage: Stage) -> str:

@@ -28,7 +28,7 @@ def _keys_and_texts(value: Any) -> Iterator[tuple[str, str]]:
         for inner in value:
             yield from _keys_and_texts(inner)
     elif isinstance(value, str) and len(value) < 40:
-        yield "word", value
+        yield "text", value
 
 
 def _vocabulary() -> tuple[list[str], list[str]]:
@@ -39,12 +39,12 @@ def _vocabulary() -> tuple[list[str], list[str]]:
                 found.update(_keys_and_texts(json.loads(line)))
             except ValueError:
                 continue
-    kinds = ({text for kind, text in found if kind == which} for which in ("key", "word"))
+    kinds = ({text for kind, text in found if kind == which} for which in ("key", "text"))
     keys, texts = (sorted(texts) for texts in kinds)
     return keys, texts
 
 
-_KEYS, _TEXTS_FOUND = _vocabulary()
+_KEYS, _TEXTS = _vocabulary()
 _MORE_KEYS = [
     *("decision_reason", "errorCode", "error_code", "file_id", "files", "failed", "isMeta", "level"),
     *("memories", "mimeType", "mode", "output", "overageStatus", "plugin_errors", "request", "state"),
@@ -60,7 +60,7 @@ _MORE_TEXTS = [
     "\x85",
     "  ",
 ]
-TEXTS = st.sampled_from([*_TEXTS_FOUND, *_MORE_TEXTS]) | st.text(st.characters(exclude_categories=[]))
+TEXTS = st.sampled_from([*_TEXTS, *_MORE_TEXTS]) | st.text(st.characters(exclude_categories=[]))
 NUMBERS = (
     st.booleans() | st.integers() | st.floats() | st.integers(0, 10**6) | st.floats(0, 1e6) | st.just(10**400)
 )

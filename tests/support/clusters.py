@@ -71,11 +71,11 @@ class World:
         body = {"backoffLimit": 0, "ttlSecondsAfterFinished": 600, "template": template}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": body}
 
-    async def until(self, look: Callable[[], Awaitable[T | None]]) -> T:
+    async def until(self, find: Callable[[], Awaitable[T | None]]) -> T:
         """Poll until there is a result, at most `PATIENCE` seconds."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                found = await look()
+                found = await find()
                 if found:
                     return found
                 await asyncio.sleep(POLL_INTERVAL)
@@ -87,20 +87,20 @@ class World:
     async def running(self, job: JobSnapshot) -> PodSnapshot:
         """The Job's Pod, once its container runs or has ended."""
 
-        async def look() -> PodSnapshot | None:
+        async def find() -> PodSnapshot | None:
             pod = await self.pod_of(job)
             agent = pod.agent if pod else None
             return pod if agent and isinstance(agent.state, (Running, Terminated)) else None
 
-        return await self.until(look)
+        return await self.until(find)
 
     async def ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
-        async def look() -> tuple[PodSnapshot, Terminated] | None:
+        async def find() -> tuple[PodSnapshot, Terminated] | None:
             pod = await self.pod_of(job)
             agent = pod.agent if pod else None
             return (pod, agent.state) if pod and agent and isinstance(agent.state, Terminated) else None
 
-        return await self.until(look)
+        return await self.until(find)
 
     async def clean(self) -> None:
         for job in (await self.cluster.list_jobs(self.namespace, self.labels)).items:

@@ -27,14 +27,14 @@ class DevClusterCli:
     cli: CommandLine
 
     def new_run(self, *more: str, number: str = "02", **env: str) -> list[str]:
-        """Arguments of a new run whose agent prints this capture and has the variables `env`."""
-        played = self.cli.folder / capture_file(number)
-        played.write_bytes(capture(number))
+        """Arguments of a new run whose agent prints capture `number` and has the variables `env`."""
+        recording = self.cli.folder / capture_file(number)
+        recording.write_bytes(capture(number))
         path = self.cli.folder / "config.json"
         config = {
             "kubeconfig": str(self.cluster.kubeconfig),
             "image": "local/agent:1",
-            "env": {"CLAUDE_CAPTURE": str(played), **env},
+            "env": {"CLAUDE_CAPTURE": str(recording), **env},
         }
         path.write_text(json.dumps(config), encoding="utf-8")
         return ["run", "-p", "Go.", "--config", str(path), *more]
@@ -54,8 +54,8 @@ class DevClusterCli:
 
     def endless(self) -> dict[str, str]:
         """Variables of an agent that prints the usual capture, and does not exit before `end_agent`."""
-        played = self.cli.folder / capture_file("02")
-        return {"CLAUDE_SCRIPT": f"cat '{played}'; until [ -e '{self._end_file}' ]; do sleep 0.1; done"}
+        recording = self.cli.folder / capture_file("02")
+        return {"CLAUDE_SCRIPT": f"cat '{recording}'; until [ -e '{self._end_file}' ]; do sleep 0.1; done"}
 
     def end_agent(self) -> None:
         self._end_file.touch()

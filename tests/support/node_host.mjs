@@ -12,9 +12,9 @@ const callbacks = {}; // by step
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function aContext(step) {
-  const log = (callbacks[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, atOnce: 0 });
+  const log = (callbacks[step.name] = { log: [], meta: [], progress: [], order: [], spawned: 0, maxConcurrent: 0 });
   const stop = new AbortController();
-  let inside = 0;
+  let active = 0;
   let last = 0;
   return {
     ...step.ctx,
@@ -27,10 +27,10 @@ function aContext(step) {
     onRuntimeProgress: async (progress) => { log.progress.push(progress); },
     onSpawn: async () => { log.spawned += 1; },
     onLog: async (stream, chunk) => {
-      log.atOnce = Math.max(log.atOnce, ++inside);
+      log.maxConcurrent = Math.max(log.maxConcurrent, ++active);
       if (step.slowMs && Date.now() - last > step.slowMs) { await sleep(step.slowMs); last = Date.now(); }
       log.log.push([stream, chunk]);
-      inside -= 1;
+      active -= 1;
       if (step.stopAt && chunk.includes(step.stopAt)) stop.abort(new Error("Cancelled by a person"));
       if (step.loseAt && chunk.includes(step.loseAt)) stop.abort(new Error("Legacy controller lease lost"));
       if (step.killAt && chunk.includes(step.killAt)) killBridge();
@@ -39,7 +39,7 @@ function aContext(step) {
   };
 }
 
-// The only child of this process.
+// The bridge is the only child of this process.
 function killBridge() {
   const children = fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ");
   for (const pid of children) if (pid) process.kill(Number(pid), "SIGKILL");
@@ -59,9 +59,9 @@ async function run(step) {
 
 const answers = {};
 for (const step of steps) {
-  const steps_ = Array.isArray(step) ? step : [step];
-  await Promise.all(steps_.map(async (one) => {
-    answers[one.name] = await run(one).then((value) => value, (error) => ({ thrown: String(error) }));
+  const group = Array.isArray(step) ? step : [step]; // an inner list runs concurrently
+  await Promise.all(group.map(async (member) => {
+    answers[member.name] = await run(member).then((value) => value, (error) => ({ thrown: String(error) }));
   }));
 }
 // No process.exit: the test also checks that the package does not keep the process alive.
