@@ -24,7 +24,7 @@ STOP_TIMEOUT = 30.0
 
 
 class RigFailed(Exception):
-    """The server or the cluster did not start; the message ends with its output."""
+    """The server or the cluster could not be started."""
 
 
 @dataclass(frozen=True, slots=True)
