@@ -162,6 +162,12 @@ def test_required_fields_stay_and_are_reported(path: str, overlay: Object) -> No
     assert path in notes(overlay)
 
 
+def test_variable_that_only_begins_like_home_is_the_overlays() -> None:
+    mine = {"name": "HOMEBREW_PREFIX", "value": "/opt"}
+    (agent,) = template({"containers": [{"name": "claude", "env": [mine]}]})["spec"]["containers"]
+    assert mine in agent["env"]
+
+
 @pytest.mark.parametrize(
     ("name", "config"),
     [("docker", {"enableDocker": True}), ("write-prompt", {"promptDelivery": "init"})],

@@ -6,7 +6,7 @@ variables, change images and resources, choose nodes. These stay as built, becau
 - the agent's command, which is the relay, and the path and policy of its termination message;
 - the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
 - the volumes of the run's files, their mount and that of the relay's folder;
-- the variables PAPERCLIP_*, and those whose name begins with HOME;
+- the variables PAPERCLIP_* and HOME;
 - labels and annotations with a reserved prefix, by which the Job and its Pod are found.
 
 After the merge they are put back (`apply_overlay`); `refused_paths` names what the overlay could not change.
@@ -32,7 +32,6 @@ _FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy
 _RESTART_ALONE = "Restart"
 """The only action of a restart rule that does not restart the Pod's other containers."""
 _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
-_FIXED_VARIABLES = ("PAPERCLIP_", "HOME")
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 
@@ -165,7 +164,7 @@ def _without_restart_on_resize(container: JsonMap) -> JsonMap:
 
 
 def _is_fixed_variable(name: str) -> bool:
-    return name.startswith(_FIXED_VARIABLES)
+    return name == "HOME" or name.startswith("PAPERCLIP_")
 
 
 def _put_back(ours: Any, theirs: Any, key: str, is_fixed: Any) -> list[JsonMap]:  # noqa: ANN401  # lists of JSON

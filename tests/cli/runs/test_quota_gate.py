@@ -212,7 +212,7 @@ async def test_ask_uses_the_proxy_of_the_environment(
     assert (reply.status, service.keys) == (200, ["r1"])
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "gate", "http://"])
+@pytest.mark.parametrize("url", ["ftp://x", "gate", "http://", "http://[x"])
 def test_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(Stop, match="expected an http or https address"):
         quota_gate.check_url(url)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -119,10 +120,11 @@ def url_of(config: Mapping[str, Any]) -> str | None:
 
 def check_url(url: str) -> str:
     """Raises `Stop` without quoting the URL, because it may contain a token."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Stop("usage", "quotaGateUrl: expected an http or https address")
-    return url
+    with suppress(ValueError):  # raised for an address with an unfinished IPv6 part
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            return url
+    raise Stop("usage", "quotaGateUrl: expected an http or https address")
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
