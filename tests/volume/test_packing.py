@@ -99,7 +99,11 @@ async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, 
     assert stat.S_IMODE((volume / ".paperclip").stat().st_mode) == 0o755
 
 
-async def test_equal_bundles_are_written_once(volume: Path, skill: Path) -> None:
+@pytest.mark.parametrize("depth", [0, 20])
+async def test_equal_bundles_are_written_once(volume: Path, skill: Path, depth: int) -> None:
+    nested = skill.joinpath(*(["deep"] * depth))
+    nested.mkdir(parents=True, exist_ok=True)
+    (nested / "notes.md").write_text("one file below many folders", encoding="utf-8")
     first = await pack(wanted(volume, an_entry(skill)))
     written = here(first, volume).stat().st_ino
     again = await pack(wanted(volume, an_entry(skill)))

@@ -203,7 +203,8 @@ def _write(bundles: BundleFolder, bundle: Bundle) -> None:
 
 def _exists(cache: int, bundle: Bundle) -> bool:
     """Whether a folder of that name holds exactly these files."""
-    exact = Budget(sum(len(file.content) for file in bundle.files.values()), 4 * len(bundle.files) + 8)
+    entries = sum(path.count("/") + 1 for path in bundle.files)  # each file with the folders above it
+    exact = Budget(sum(len(file.content) for file in bundle.files.values()), entries)
     try:
         with open_at(cache, bundle.key) as folder:
             return content_key(read_tree(folder, exact)) == bundle.key and not exact.skipped
