@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.port import Cluster
@@ -60,11 +60,11 @@ class Bench:
 @asynccontextmanager
 async def open_bench(
     folder: Path,
-    life: Life | Callable[[Object], Life] | None = None,
+    pod_script: PodScript | Callable[[Object], PodScript] | None = None,
     now: Callable[[], datetime] = utc_now,
     cluster: Cluster | None = None,
 ) -> AsyncIterator[Bench]:
-    async with FakeCluster.start(folder, life) as fake:
+    async with FakeCluster.start(folder, pod_script) as fake:
         adapter = Adapter(
             ProcessSettings(env=HOME_ENV, now=now), lambda _kubeconfig, _timings: cluster or fake.gateway
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.checks.bench import found, open_bench, problems
-from tests.support.fake_cluster import NAMESPACE, Life
+from tests.support.fake_cluster import NAMESPACE, PodScript
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -18,14 +18,16 @@ from paperclip_claude_k8s.ports import ProcessSettings
 NEVER = 1e9
 
 
-def a_life(probe: Life) -> Callable[[dict[str, Any]], Life]:
+def script_by_pod(probe: PodScript) -> Callable[[dict[str, Any]], PodScript]:
     """Scripts only the probe's Pod; the home pod keeps running."""
-    return lambda pod: probe if "job-name" in pod["metadata"].get("labels", {}) else Life(ends_at=NEVER)
+    return lambda pod: probe if "job-name" in pod["metadata"].get("labels", {}) else PodScript(ends_at=NEVER)
 
 
-async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lambda _: None) -> Checkup:
+async def probed(
+    folder: Path, pod_script: PodScript, prepare: Callable[[Any], None] = lambda _: None
+) -> Checkup:
     """Run the environment test with a probe, and check that nothing of the probe is left."""
-    async with open_bench(folder, a_life(life)) as bench:
+    async with open_bench(folder, script_by_pod(pod_script)) as bench:
         prepare(bench.fake)
         checkup = await bench.test(probe=True)
         await asyncio.sleep(60)
@@ -40,7 +42,7 @@ async def probed(folder: Path, life: Life, prepare: Callable[[Any], None] = lamb
 @pytest.mark.looptime
 async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
     output = ((0.1, b"2.1.251 (Claude Code)\n"), (0.2, b"\x1e0123abcd b 22 1\n"))
-    checkup = await probed(tmp_path, Life(output=output))
+    checkup = await probed(tmp_path, PodScript(output=output))
     assert (checkup.status, problems(checkup)) == ("pass", [])
     assert found(checkup, "k8s_probe_passed").message.endswith("2.1.251 (Claude Code)")
 
@@ -48,7 +50,7 @@ async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
 @pytest.mark.looptime
 async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> None:
     stderr_line = b"\x1e0123abcd e sh: claude: not found\n"
-    checkup = await probed(tmp_path, Life(output=((0.1, stderr_line),), exit_code=127))
+    checkup = await probed(tmp_path, PodScript(output=((0.1, stderr_line),), exit_code=127))
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_probe_failed", "error")
     assert "exit code 127: sh: claude: not found" in check.message
@@ -58,7 +60,7 @@ async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> N
 @pytest.mark.looptime
 async def test_probe_timeout_says_what_it_waits_for(tmp_path: Path) -> None:
     waiting = ((NEVER, "ImagePullBackOff", "Back-off pulling image"),)
-    checkup = await probed(tmp_path, Life(waiting=waiting))
+    checkup = await probed(tmp_path, PodScript(waiting=waiting))
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_probe_timeout", "warn")
     assert "ImagePullBackOff" in check.message
@@ -67,7 +69,7 @@ async def test_probe_timeout_says_what_it_waits_for(tmp_path: Path) -> None:
 @pytest.mark.looptime
 async def test_probe_with_invalid_image_fails_at_once(tmp_path: Path) -> None:
     waiting = ((NEVER, "InvalidImageName", "couldn't parse image reference"),)
-    checkup = await probed(tmp_path, Life(waiting=waiting))
+    checkup = await probed(tmp_path, PodScript(waiting=waiting))
     (check,) = problems(checkup)
     assert (check.code, check.level) == ("k8s_probe_failed", "error")
     assert "InvalidImageName" in check.message
@@ -78,7 +80,7 @@ async def test_probe_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None
     def refuse(fake: Any) -> None:
         fake.faults.refuse("create", "secrets", 403, message="exceeded quota: secrets")
 
-    checkup = await probed(tmp_path, Life(), refuse)
+    checkup = await probed(tmp_path, PodScript(), refuse)
     (check,) = problems(checkup)
     assert check.code == "k8s_probe_failed"
     assert "exceeded quota: secrets" in check.message
@@ -89,13 +91,13 @@ async def test_probe_is_skipped_if_no_run_could_start(tmp_path: Path) -> None:
     def deny(fake: Any) -> None:
         fake.faults.denied.add(("create", "secrets"))
 
-    checkup = await probed(tmp_path, Life(), deny)
+    checkup = await probed(tmp_path, PodScript(), deny)
     assert found(checkup, "k8s_probe_skipped").level == "info"
 
 
 @pytest.mark.looptime
 async def test_cancelled_test_deletes_its_probe(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, a_life(Life(ends_at=NEVER))) as bench:
+    async with open_bench(tmp_path, script_by_pod(PodScript(ends_at=NEVER))) as bench:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(bench.test(probe=True))
             await asyncio.sleep(5)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.checks.bench import found, open_bench, problems
 from tests.support.captures import capture
-from tests.support.fake_cluster import Life
+from tests.support.fake_cluster import PodScript
 from tests.support.runs import SMALL, HostLog
 
 from paperclip_claude_k8s.adapter import Adapter
@@ -91,8 +91,8 @@ async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None
     "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
 )
 async def test_run_succeeds_without_a_right_that_is_only_a_warning(tmp_path: Path, right: Right) -> None:
-    life = Life(output=((0.0, capture("02")),), ends_at=2.0)
-    async with open_bench(tmp_path, life) as bench:
+    pod_script = PodScript(output=((0.0, capture("02")),), ends_at=2.0)
+    async with open_bench(tmp_path, pod_script) as bench:
         bench.fake.faults.denied.add((right.access.verb, right.resource))
         host_log = HostLog()
         result = await bench.adapter.execute(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host, jobs, leases
-from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION, WHOLE, assert_whole
+from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, assert_whole
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
@@ -25,9 +25,9 @@ Run = asyncio.Task[Any]
 
 @asynccontextmanager
 async def one_host(
-    folder: Path, life: Life | Callable[[Any], Life] = LONG
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = LONG
 ) -> AsyncIterator[tuple[FakeCluster, Host, asyncio.TaskGroup]]:
-    async with FakeCluster.start(folder, life) as fake:
+    async with FakeCluster.start(folder, pod_script) as fake:
         host = Host(fake, "host-one")
         try:
             async with asyncio.TaskGroup() as group:
@@ -185,14 +185,14 @@ async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path:
 
 @pytest.mark.parametrize("more", [{}, WAITS], ids=["blocked", "waiting"])
 async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dict[str, Any]) -> None:
-    def life(pod: Any) -> Life:
+    def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
-        return Life(
-            output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), ends_at=5.0, exit_code=int(resumes)
+        return PodScript(
+            output=((0.0, UNKNOWN_SESSION_OUTPUT if resumes else WHOLE),), ends_at=5.0, exit_code=int(resumes)
         )
 
     runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
-    async with one_host(tmp_path, life) as (fake, host, group):
+    async with one_host(tmp_path, pod_script_of) as (fake, host, group):
         first = await begun(group, host, "run-1", runtime=runtime, onMeta=takes(PREPARES))
         second = await begun(group, host, "run-2", **more)
         result, host_log = await first

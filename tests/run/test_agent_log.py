@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.runs import STATUS, HostLog
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
@@ -22,7 +22,9 @@ from paperclip_claude_k8s.process import Process
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 BLOCKS = range(len(LINES))
-LINE_BY_LINE = Life(output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0)
+LINE_BY_LINE = PodScript(
+    output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0
+)
 """Each line is delivered as a separate block."""
 LOGGER = "paperclip_claude_k8s"
 
@@ -114,8 +116,8 @@ class Receivers:
 
 
 @asynccontextmanager
-async def a_cluster(folder: Path, life: Life = LINE_BY_LINE) -> AsyncIterator[FakeCluster]:
-    async with FakeCluster.start(folder, life) as fake:
+async def a_cluster(folder: Path, pod_script: PodScript = LINE_BY_LINE) -> AsyncIterator[FakeCluster]:
+    async with FakeCluster.start(folder, pod_script) as fake:
         yield fake
 
 
@@ -194,17 +196,17 @@ async def test_block_not_accepted_by_the_host_is_counted(
 async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, receiver: str) -> None:
     """The relay's totals cover only stdout, which is complete here."""
 
-    def life(pod: dict[str, Any]) -> Life:
+    def pod_script_of(pod: dict[str, Any]) -> PodScript:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
         marked = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} e a complaint\n".encode()
-        return Life(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
+        return PodScript(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
 
-    async with FakeCluster.start(tmp_path, life) as fake:
+    async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         good = Receivers()
         assert log_of(await good.run(fake))["complete"] is True
         assert good.host_log.stderr == "a complaint\n"
     (tmp_path / "again").mkdir()
-    async with FakeCluster.start(tmp_path / "again", life) as fake:
+    async with FakeCluster.start(tmp_path / "again", pod_script_of) as fake:
         receivers = Receivers(**{receiver: Trap(lambda call: call == 1)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
@@ -314,8 +316,10 @@ async def test_agent_is_not_stopped_after_the_parser_failed(
 ) -> None:
     """The parser fails at the line with which a new turn begins, after a final result."""
     turn, begins = capture("01"), LINES[0]
-    life = Life(output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0)
-    async with a_cluster(tmp_path, life) as fake:
+    pod_script = PodScript(
+        output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0
+    )
+    async with a_cluster(tmp_path, pod_script) as fake:
         receivers = Receivers(parser=Trap(lambda call: call == 1))
         result = await receivers.run(fake)
         assert receivers.parser.calls == 3

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.in_memory_runs import one_host
 
 pytestmark = pytest.mark.looptime
@@ -20,14 +20,14 @@ BOOKMARK_STEP = 20.0
 
 
 def quiet_for(seconds: float, *, bookmarks: bool) -> Any:
-    def life(pod: Any) -> Life:
+    def pod_script_of(pod: Any) -> PodScript:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
         mark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST) + 1} 1\n".encode()
         times = [BOOKMARK_STEP * n for n in range(1, int(seconds / BOOKMARK_STEP))] if bookmarks else []
         output = [(0.0, FIRST + b"\n"), *((at, mark) for at in times), (seconds, REST)]
-        return Life(output=tuple(output), ends_at=seconds, summarized=bookmarks)
+        return PodScript(output=tuple(output), ends_at=seconds, summarized=bookmarks)
 
-    return life
+    return pod_script_of
 
 
 async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, float]:

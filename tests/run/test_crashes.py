@@ -69,7 +69,7 @@ def _is_running(pod: Any) -> bool:
 
 @asynccontextmanager
 async def under_rules(folder: Path, scenario: Scenario) -> AsyncIterator[tuple[FakeCluster, Rules]]:
-    async with FakeCluster.start(folder, scenario.life) as fake, asyncio.TaskGroup() as group:
+    async with FakeCluster.start(folder, scenario.pod_script) as fake, asyncio.TaskGroup() as group:
         rules = Rules(fake)
         watching = group.create_task(rules.watch())
         await scenario.before(fake)

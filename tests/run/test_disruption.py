@@ -21,7 +21,7 @@ from tests.support.disruptions import (
     suspend,
     taint,
 )
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
@@ -66,14 +66,14 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
 
 
 async def test_deleted_quiet_agent_is_a_disruption(tmp_path: Path) -> None:
-    async with one_host(tmp_path, Life(ends_at=9999.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(ends_at=9999.0)) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
 
 
 async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None:
-    done = Life(output=((0.0, capture("02")),), ends_at=25.0)
+    done = PodScript(output=((0.0, capture("02")),), ends_at=25.0)
     async with one_host(tmp_path, done) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code is None
@@ -123,7 +123,7 @@ async def test_released_pod_is_followed_to_its_end(
     after: float,
     old_server: bool,  # noqa: FBT001
 ) -> None:
-    late = Life(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
+    late = PodScript(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
     async with one_host(tmp_path, late) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
         result, host_log = await run_disrupted(fake, run, act, after)
@@ -148,8 +148,8 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
     within: float,
     may_delete: bool,  # noqa: FBT001
 ) -> None:
-    life = Life(waiting=((2.0, "ContainerCreating", ""), state))
-    async with one_host(tmp_path, life) as (fake, run):
+    pod_script = PodScript(waiting=((2.0, "ContainerCreating", ""), state))
+    async with one_host(tmp_path, pod_script) as (fake, run):
         if not may_delete:
             fake.faults.denied.add(("delete", "pods"))
         began = asyncio.get_running_loop().time()
@@ -175,10 +175,10 @@ async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> N
 async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: Path) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
-    def life(_pod: Object) -> Life:
-        return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
+    def pod_script_of(_pod: Object) -> PodScript:
+        return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
 
-    async with one_host(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, pod_script_of) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"queueName": "agents"}))
             await asyncio.sleep(1)
@@ -196,7 +196,7 @@ async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: 
 async def test_first_line_is_delivered_before_the_status_shows_the_start(
     tmp_path: Path, shown_after: float
 ) -> None:
-    late = Life(
+    late = PodScript(
         waiting=((3.0, "ContainerCreating", ""),),
         output=((0.0, PARTIAL), (50.0, WHOLE[len(PARTIAL) :])),
         ends_at=51.0,
@@ -212,7 +212,7 @@ async def test_first_line_is_delivered_before_the_status_shows_the_start(
 
 
 async def test_agent_lost_during_a_disconnect_may_have_worked(tmp_path: Path) -> None:
-    late = Life(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
+    late = PodScript(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with two_hosts(tmp_path, late) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run())
@@ -250,10 +250,12 @@ async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: P
     """Lists are sorted by name. The other Pod has not started its container yet."""
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 
-    def life(_pod: Object) -> Life:
-        return Life(waiting=next(slow_start, ()), output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=19.0)
+    def pod_script_of(_pod: Object) -> PodScript:
+        return PodScript(
+            waiting=next(slow_start, ()), output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=19.0
+        )
 
-    async with two_hosts(tmp_path, life) as (fake, one, two):
+    async with two_hosts(tmp_path, pod_script_of) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
         async with started(one):
             first = only(fake, PODS)

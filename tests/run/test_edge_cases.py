@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import Life
+from tests.support.fake_cluster import PodScript
 from tests.support.hosts import jobs, leases, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 from tests.support.runs import HostLog
@@ -105,7 +105,7 @@ async def test_kubeconfig_that_is_not_a_path_is_reported(path: str) -> None:
 
 
 async def test_retained_jobs_have_finished(tmp_path: Path) -> None:
-    stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
+    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         result, _ = await one.run(config={"retainJobs": True, "imagePullTimeoutSec": 60})
         assert result.error_code == "k8s_pod_schedule_failed"
@@ -125,7 +125,7 @@ async def test_adopted_job_without_leases_names_its_new_holder(tmp_path: Path) -
 
 
 async def test_pod_deleted_before_its_start_ends_the_run_at_once(tmp_path: Path) -> None:
-    stuck = Life(waiting=((9e9, "ErrImagePull", "no such image"),))
+    stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         loop = asyncio.get_running_loop()
         async with started(one, 20) as task:
@@ -139,7 +139,7 @@ async def test_pod_deleted_before_its_start_ends_the_run_at_once(tmp_path: Path)
 
 
 async def test_pod_force_deleted_while_starting_may_have_worked(tmp_path: Path) -> None:
-    starting = Life(waiting=((9e9, "ContainerCreating", ""),))
+    starting = PodScript(waiting=((9e9, "ContainerCreating", ""),))
     async with two_hosts(tmp_path, starting) as (fake, one, _):
         loop = asyncio.get_running_loop()
         async with started(one, 20) as task:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import NEW, OLD, capture, recorded, sidecar
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import WHOLE, count_jobs, one_host, two_hosts
 from tests.support.runs import HostLog
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.looptime
 FACTS = sidecar("02")["facts"]
 NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
-HANGS = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
+HANGS = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
 STOPPED = "Claude printed its result and did not exit within 300 s; it was stopped"
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m", "uuid": "i"}
 
@@ -88,7 +88,7 @@ async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: P
 
 
 async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) -> None:
-    async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
         took, result, host_log = await timed(run)
         assert 299 <= took < 303
         assert result.exit_code == 0
@@ -98,7 +98,7 @@ async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) 
 
 async def test_output_after_the_result_restarts_the_grace(tmp_path: Path) -> None:
     late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "unknown_event", "uuid": "u"})))
-    async with one_host(tmp_path, Life(output=late, ends_at=TEN_HOURS)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=late, ends_at=TEN_HOURS)) as (_, run):
         took, result, _ = await timed(run)
         assert 800 <= took < 810
         assert warnings(result) == [STOPPED]
@@ -108,7 +108,7 @@ async def test_new_turn_is_never_cut_short(tmp_path: Path) -> None:
     second = turn("second")
     answer_at = second.index(b"\n") + 1
     output = ((0.0, turn("first")), (200.0, second[:answer_at]), (5000.0, second[answer_at:]))
-    async with one_host(tmp_path, Life(output=output, ends_at=TEN_HOURS)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=TEN_HOURS)) as (_, run):
         took, result, _ = await timed(run)
         assert 5300 <= took < 5310
         assert result.summary == "second"
@@ -121,7 +121,7 @@ async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: s
     lines = whole.splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
-    async with one_host(tmp_path, Life(output=output, ends_at=5001.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=5001.0)) as (_, run):
         took, result, host_log = await timed(run)
         assert 5001 <= took < 5010
         assert result.exit_code == 0
@@ -133,8 +133,8 @@ async def test_sub_agent_without_task_events_extends_the_grace(
     tmp_path: Path,
 ) -> None:
     works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
-    life = Life(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
-    async with one_host(tmp_path, life) as (_, run):
+    pod_script = PodScript(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
+    async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await timed(run)
         assert 1000 <= took < 1010
         assert warnings(result) == [STOPPED]
@@ -143,8 +143,8 @@ async def test_sub_agent_without_task_events_extends_the_grace(
 async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> None:
     lines = recorded("23a-background-bash", NEW)[0].splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
-    life = Life(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
-    async with one_host(tmp_path, life) as (_, run):
+    pod_script = PodScript(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
+    async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await timed(run, config={"timeoutSec": 1000})
         assert 1000 <= took < 1010
         assert result.error_code == "timeout"
@@ -153,7 +153,7 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
 
 async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
-    async with one_host(tmp_path, Life(output=output, ends_at=106.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=106.0)) as (_, run):
         took, result, _ = await timed(run, config={"resultGraceSec": 10})
         assert 106 <= took < 110
         assert result.summary == "awake"
@@ -161,8 +161,8 @@ async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
-    life = Life(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
-    async with one_host(tmp_path, life) as (_, run):
+    pod_script = PodScript(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
+    async with one_host(tmp_path, pod_script) as (_, run):
         took, result, _ = await timed(run)
         assert 960 <= took < 970
         assert result.exit_code == 0
@@ -171,7 +171,7 @@ async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> 
 
 async def test_wake_up_outlives_the_turn_of_a_task(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
-    async with one_host(tmp_path, Life(output=output, ends_at=1051.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=1051.0)) as (_, run):
         _, result, _ = await timed(run)
         assert result.summary == "awake"
         assert warnings(result) == []
@@ -208,8 +208,8 @@ async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> N
 
 
 async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
-    life = Life(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
-    async with one_host(tmp_path, life) as (fake, run):
+    pod_script = PodScript(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
+    async with one_host(tmp_path, pod_script) as (fake, run):
         took, result, _ = await timed(run)
         assert 300 <= took < 310
         assert result.error_code == "max_turns_exhausted"
@@ -218,8 +218,8 @@ async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
 
 
 async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> None:
-    life = Life(output=((0.0, turn("first")),), ends_at=TEN_HOURS, dies_in=10.0)
-    async with one_host(tmp_path, life) as (fake, run):
+    pod_script = PodScript(output=((0.0, turn("first")),), ends_at=TEN_HOURS, stops_in=10.0)
+    async with one_host(tmp_path, pod_script) as (fake, run):
         asyncio.get_running_loop().call_later(305, prints_more, fake, printed(INIT))
         _, result, _ = await timed(run)
         assert result.error_code == "claude_truncated"
@@ -227,13 +227,13 @@ async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> N
 
 
 def prints_more(fake: FakeCluster, lines: bytes) -> None:
-    """Have the only agent print more than its Pod's `Life` contains."""
+    """Have the only agent print something that its `PodScript` does not contain."""
     (log,) = fake.kubelet.logs()
     StreamWriter(log, "stdout").feed(lines)
 
 
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
-    stubborn = Life(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
+    stubborn = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
     async with one_host(tmp_path, stubborn) as (_, run):
         _, result, host_log = await timed(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
@@ -259,7 +259,7 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
 async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path) -> None:
     """It continues while the API server is unreachable, which does not count as silence."""
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
-    async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
         took, result, _ = await timed(run)
         assert 2001 <= took < 2010
@@ -293,7 +293,7 @@ def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
 async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, readable_again: float) -> None:
     second = turn("second")
     output = ((0.0, turn("first")), *lines_of(200, second[:-200]), (2000.0, second[-200:]))
-    async with one_host(tmp_path, Life(output=output, ends_at=2001.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
         loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
@@ -310,11 +310,11 @@ def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
 
 
 async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
-    def life(pod: dict[str, Any]) -> Life:
+    def pod_script_of(pod: dict[str, Any]) -> PodScript:
         marks = tuple((at, bookmark(pod, WHOLE)) for at in range(20, 2000, 20))
-        return Life(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
+        return PodScript(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
 
-    async with one_host(tmp_path, life) as (_, run):
+    async with one_host(tmp_path, pod_script_of) as (_, run):
         took, result, _ = await timed(run)
         assert 300 <= took < 310
         assert warnings(result) == [STOPPED]
@@ -326,11 +326,11 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
     lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
     after = printed({"type": "unknown_event", "uuid": "readable again"})
 
-    def life(pod: dict[str, Any]) -> Life:
+    def pod_script_of(pod: dict[str, Any]) -> PodScript:
         hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
-        return Life(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
+        return PodScript(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
-    async with one_host(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, pod_script_of) as (fake, run):
         fake.faults.rotate_log_at = 2000
         loop = asyncio.get_running_loop()
         loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
@@ -345,7 +345,7 @@ async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> N
 
 
 async def test_agent_whose_exit_is_reported_late_was_not_stopped(tmp_path: Path) -> None:
-    async with one_host(tmp_path, Life(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
         fake.faults.status_delay = 100.0
         took, result, host_log = await timed(run)
         assert 399 <= took < 410
@@ -409,7 +409,7 @@ class Slow(HostLog):
 
 async def test_slow_host_callback_does_not_count_as_silence(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
-    async with one_host(tmp_path, Life(output=output, ends_at=1100.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=output, ends_at=1100.0)) as (_, run):
         _, result, _ = await timed(run, host_log=Slow())
         assert result.summary == "second"
         assert warnings(result) == []

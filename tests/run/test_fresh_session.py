@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host
 from tests.support.in_memory_runs import WHOLE
 
@@ -29,11 +29,11 @@ REFUSALS = {
 
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_refused_session_is_retried_with_a_fresh_one(kind: str, tmp_path: Path) -> None:
-    def life(pod: Any) -> Life:
+    def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
-        return Life(output=((0.0, REFUSALS[kind][0] if resumes else WHOLE),), exit_code=int(resumes))
+        return PodScript(output=((0.0, REFUSALS[kind][0] if resumes else WHOLE),), exit_code=int(resumes))
 
-    async with FakeCluster.start(tmp_path, life) as fake:
+    async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         host = Host(fake, "host-one")
         result, host_log = await host.run(runtime=RUNTIME)
         await host.adapter.shutdown()
@@ -50,11 +50,11 @@ async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
         "model_usage_since_last_result": {"m": {"inputTokens": 1000, "costUSD": 0.5}},
     }
 
-    def life(pod: Any) -> Life:
+    def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
-        return Life(output=((0.0, json.dumps(paid).encode() + b"\n" if resumes else WHOLE),))
+        return PodScript(output=((0.0, json.dumps(paid).encode() + b"\n" if resumes else WHOLE),))
 
-    async with FakeCluster.start(tmp_path, life) as fake:
+    async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         host = Host(fake, "host-one")
         fresh, _ = await host.run()
         both, _ = await host.run(runId="run-2", runtime=RUNTIME)
@@ -69,7 +69,7 @@ async def test_usage_of_the_refused_attempt_is_included(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", REFUSALS)
 async def test_refused_fresh_session_is_not_retried(kind: str, tmp_path: Path) -> None:
     output, code = REFUSALS[kind]
-    async with FakeCluster.start(tmp_path, Life(output=((0.0, output),), exit_code=1)) as fake:
+    async with FakeCluster.start(tmp_path, PodScript(output=((0.0, output),), exit_code=1)) as fake:
         host = Host(fake, "host-one")
         result, _ = await host.run()
         await host.adapter.shutdown()

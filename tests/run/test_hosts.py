@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host, jobs, leases, started
 from tests.support.in_memory_runs import (
     LONG,
     PARTIAL,
     SESSION,
-    UNKNOWN_SESSION,
+    UNKNOWN_SESSION_OUTPUT,
     WHOLE,
     assert_whole,
     two_hosts,
@@ -402,9 +402,11 @@ async def test_launch_that_meets_another_new_job_starts_over(tmp_path: Path) -> 
 
 
 async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path) -> None:
-    stubborn = Life(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0, on_sigterm=None)
-    lives = iter([stubborn, LONG])
-    async with two_hosts(tmp_path, lambda _pod: next(lives)) as (fake, one, two):
+    stubborn = PodScript(
+        output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0, on_sigterm=None
+    )
+    pod_scripts = iter([stubborn, LONG])
+    async with two_hosts(tmp_path, lambda _pod: next(pod_scripts)) as (fake, one, two):
         async with started(one) as first:
             first.cancel()
             await asyncio.sleep(1)
@@ -448,11 +450,13 @@ async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> N
 
 
 async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) -> None:
-    def life(pod: Any) -> Life:
+    def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
-        return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
+        return PodScript(
+            output=((0.0, UNKNOWN_SESSION_OUTPUT if resumes else WHOLE),), exit_code=int(resumes)
+        )
 
-    async with two_hosts(tmp_path, life) as (fake, one, _):
+    async with two_hosts(tmp_path, pod_script_of) as (fake, one, _):
         runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
         result, host_log = await one.run(runtime=runtime)
         assert result.error_message is None
@@ -466,8 +470,8 @@ async def test_unknown_session_is_retried_once_with_a_fresh_one(tmp_path: Path) 
 
 
 async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
-    life = Life(output=((0.0, UNKNOWN_SESSION),), exit_code=1)
-    async with two_hosts(tmp_path, life) as (fake, one, _):
+    pod_script = PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT),), exit_code=1)
+    async with two_hosts(tmp_path, pod_script) as (fake, one, _):
         result, _ = await one.run(runtime={"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}})
         assert result.error_code == "session_unavailable"
         assert result.clear_session is True
@@ -599,12 +603,12 @@ async def test_create_with_a_lost_answer_makes_one_job(tmp_path: Path, verb: str
 
 
 async def test_wait_for_a_run_does_not_shorten_the_wait_for_its_pod(tmp_path: Path) -> None:
-    lives = iter([Life(output=((0.0, PARTIAL),), ends_at=9e9, dies_in=12.0)])
+    pod_scripts = iter([PodScript(output=((0.0, PARTIAL),), ends_at=9e9, stops_in=12.0)])
 
-    def life(_pod: Any) -> Life:
-        return next(lives, Life(output=((0.0, WHOLE),), ends_at=2.0))
+    def pod_script_of(_pod: Any) -> PodScript:
+        return next(pod_scripts, PodScript(output=((0.0, WHOLE),), ends_at=2.0))
 
-    async with two_hosts(tmp_path, life) as (fake, one, two):
+    async with two_hosts(tmp_path, pod_script_of) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
         host_log = HostLog()
         async with started(one), asyncio.TaskGroup() as group:

@@ -16,7 +16,7 @@ from tests.support.disruptions import (
     suspend,
     taint,
 )
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import started
 from tests.support.in_memory_runs import PARTIAL, WHOLE, count_jobs, one_host, two_hosts
 
@@ -26,7 +26,7 @@ from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
-NEVER = Life(waiting=((9e8, "ContainerCreating", ""),))
+NEVER = PodScript(waiting=((9e8, "ContainerCreating", ""),))
 DAY = 86400.0
 QUEUED = {"queueName": "agents"}
 
@@ -86,10 +86,10 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
 ) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
-    def life(_pod: Object) -> Life:
-        return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
+    def pod_script_of(_pod: Object) -> PodScript:
+        return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
 
-    async with one_host(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, pod_script_of) as (fake, run):
         fake.faults.fails_unstarted_pods = True
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config=QUEUED))
@@ -107,7 +107,7 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
 
 
 async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> None:
-    late = Life(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
+    late = PodScript(waiting=((30.0, "ErrImagePull", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, late) as (fake, run), asyncio.timeout(DAY):
         result, _ = await run_disrupted(fake, run, suspend, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
@@ -117,7 +117,7 @@ async def test_job_suspended_without_a_queue_ends_the_run(tmp_path: Path) -> Non
 
 async def test_read_at_the_end_of_one_budget_does_not_end_the_next(tmp_path: Path) -> None:
     """The watch of Pods hangs: only the direct read finds the Pod, which is starting."""
-    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
+    slow = PodScript(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, WHOLE),), ends_at=2.0)
     async with one_host(tmp_path, slow) as (fake, run):
         fake.faults.hanging_watches.add("pods")
         result, host_log = await run(config={"scheduleTimeoutSec": 60})

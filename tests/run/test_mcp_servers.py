@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.plans import a_context
 from tests.support.runs import HostLog
 
@@ -104,11 +104,11 @@ async def test_error_in_get_servers_is_a_warning_without_secrets(source: Any) ->
 async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path) -> None:
     commands: list[str] = []
 
-    def life(pod: dict[str, Any]) -> Life:
+    def pod_script_of(pod: dict[str, Any]) -> PodScript:
         commands.append(" ".join(pod["spec"]["containers"][0]["command"]))
-        return Life(output=((0.0, capture("02")),), ends_at=1.0)
+        return PodScript(output=((0.0, capture("02")),), ends_at=1.0)
 
-    async with FakeCluster.start(tmp_path, life) as fake:
+    async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         adapter = Adapter(ProcessSettings(), lambda *_: fake.gateway)
 
         async def run(number: int, runtime: Any, *servers: Any) -> tuple[ExecutionResult, HostLog]:

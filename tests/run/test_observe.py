@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import Life
+from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, PARTIAL, QUIET, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.kinds import JOBS
@@ -68,8 +68,8 @@ async def test_host_without_on_spawn_gets_progress_instead_of_keepalives(tmp_pat
 
 
 async def test_run_without_result_reports_how_its_container_ended(tmp_path: Path) -> None:
-    life = Life(output=((0.0, PARTIAL),), exit_code=137, reason="OOMKilled", summarized=False)
-    async with one_host(tmp_path, life) as (_, run):
+    pod_script = PodScript(output=((0.0, PARTIAL),), exit_code=137, reason="OOMKilled", summarized=False)
+    async with one_host(tmp_path, pod_script) as (_, run):
         result, _ = await run()
         assert result.error_code == "claude_truncated"
         assert "exit code 137, SIGKILL (commonly OOMKilled), reason=OOMKilled" in (result.error_message or "")
@@ -79,7 +79,7 @@ async def test_run_without_result_reports_how_its_container_ended(tmp_path: Path
 
 
 async def test_evicted_pod_is_a_retryable_disruption(tmp_path: Path) -> None:
-    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), evicted_at=3.0)) as (_, run):
+    async with one_host(tmp_path, PodScript(output=((0.0, PARTIAL),), evicted_at=3.0)) as (_, run):
         result, _ = await run()
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
@@ -88,7 +88,7 @@ async def test_evicted_pod_is_a_retryable_disruption(tmp_path: Path) -> None:
 
 
 async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -> None:
-    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(output=((0.0, PARTIAL),), ends_at=600.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
             await asyncio.sleep(20)
@@ -101,7 +101,7 @@ async def test_job_deleted_externally_is_reported_with_details(tmp_path: Path) -
 
 
 async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path) -> None:
-    slow = Life(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
+    slow = PodScript(waiting=((100.0, "ContainerCreating", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with one_host(tmp_path, slow) as (fake, run):
         began = asyncio.get_running_loop().time()
         result, _ = await run(config={"timeoutSec": 30})
@@ -114,7 +114,7 @@ async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path)
 
 async def test_stop_returns_once_the_pod_is_gone(tmp_path: Path) -> None:
     stop = asyncio.Event()
-    async with one_host(tmp_path, Life(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
+    async with one_host(tmp_path, PodScript(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(signal=stop))
             await asyncio.sleep(20)
@@ -141,7 +141,7 @@ async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> N
 
 async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
     """The Pod is still there when the time limit for the proof is over."""
-    stubborn = Life(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
+    stubborn = PodScript(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
     async with one_host(tmp_path, stubborn) as (_, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(5, stop.set)
@@ -181,7 +181,7 @@ async def test_signal_wait_that_returns_at_shutdown_keeps_the_job(tmp_path: Path
 
 
 async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) -> None:
-    late = Life(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
+    late = PodScript(output=((0.0, PARTIAL), (700.0, capture("02")[len(PARTIAL) :])), ends_at=701.0)
     async with one_host(tmp_path, late) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
@@ -217,25 +217,25 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("life", "config", "message"),
+    ("pod_script", "config", "message"),
     [
         (
-            Life(waiting=((9e9, "ErrImagePull", "no such image"),)),
+            PodScript(waiting=((9e9, "ErrImagePull", "no such image"),)),
             {"imagePullTimeoutSec": 90},
             "imagePullTimeoutSec is 90",
         ),
-        (Life(waiting=((9e9, "InvalidImageName", "not a name"),)), {}, "InvalidImageName"),
+        (PodScript(waiting=((9e9, "InvalidImageName", "not a name"),)), {}, "InvalidImageName"),
         (
-            Life(waiting=((9e9, "CreateContainerConfigError", "no key"),)),
+            PodScript(waiting=((9e9, "CreateContainerConfigError", "no key"),)),
             {"startTimeoutSec": 7},
             "startTimeoutSec is 7",
         ),
     ],
 )
 async def test_pod_that_never_starts_is_reported_with_its_budget(
-    tmp_path: Path, life: Life, config: dict[str, Any], message: str
+    tmp_path: Path, pod_script: PodScript, config: dict[str, Any], message: str
 ) -> None:
-    async with one_host(tmp_path, life) as (fake, run):
+    async with one_host(tmp_path, pod_script) as (fake, run):
         result, _ = await run(config=config)
         assert result.error_code == "k8s_pod_schedule_failed"
         assert message in (result.error_message or "")

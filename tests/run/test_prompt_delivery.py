@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.fake_cluster import Life
+from tests.support.fake_cluster import PodScript
 from tests.support.home_cluster import home_cluster
 from tests.support.in_memory_runs import GOOD
 
@@ -19,14 +19,14 @@ HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}
 async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
-    def life(pod: dict[str, Any]) -> Life:
+    def pod_script_of(pod: dict[str, Any]) -> PodScript:
         if pod["metadata"]["name"] == "home-0":
             return GOOD
         (path,) = (tmp_path / "volume" / "run-files").rglob("prompt.txt")
         seen.append((path.parent.name, path.stat().st_size))
         return GOOD
 
-    async with home_cluster(tmp_path, life) as home:
+    async with home_cluster(tmp_path, pod_script_of) as home:
         result, host_log = await home.run(context=HUGE)
         assert result.error_message is None, host_log.status
         ((folder, size),) = seen

@@ -16,7 +16,7 @@ from tests.support.disruptions import (
     run_disrupted,
     suspend,
 )
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
 from tests.support.in_memory_runs import WHOLE, one_host, two_hosts
 from tests.support.traced_cluster import Moment
@@ -79,10 +79,10 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
     """The deletion of the Secret is slow, and the queue suspends the Job at the same moment."""
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
-    def life(_pod: object) -> Life:
-        return Life(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
+    def pod_script_of(_pod: object) -> PodScript:
+        return PodScript(waiting=next(waits), output=((0.0, WHOLE),), ends_at=2.0)
 
-    async with FakeCluster.start(tmp_path, life) as fake:
+    async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         host = Host(fake, "one")
         deletion = host.cluster.__getattr__("delete_secret")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.in_memory_runs import GOOD, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -16,8 +16,8 @@ from paperclip_claude_k8s.devcluster.node import NODE
 pytestmark = pytest.mark.looptime
 
 
-def held_up(*waits: tuple[float, str, str]) -> Life:
-    return Life(waiting=waits, output=((0.0, WHOLE),), ends_at=2.0)
+def held_up(*waits: tuple[float, str, str]) -> PodScript:
+    return PodScript(waiting=waits, output=((0.0, WHOLE),), ends_at=2.0)
 
 
 def the_pod(fake: FakeCluster) -> Any:
@@ -102,7 +102,7 @@ async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) 
 
 async def test_output_of_an_agent_that_failed_early_is_delivered(tmp_path: Path) -> None:
     """The agent failed within a moment, which is not a scheduling failure."""
-    quick = Life(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
+    quick = PodScript(output=((0.0, b"claude: no such model\n"),), ends_at=0.0, exit_code=1)
     async with one_host(tmp_path, quick) as (_, run):
         result, host_log = await run()
         assert result.error_code == "claude_no_result"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.model import JobSnapshot, PodSnapshot, Running, Terminated
@@ -35,7 +35,7 @@ class World:
     image: str = "local/agent:1"
     mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Label value of all objects of one test, which keeps concurrent tests apart."""
-    lives: dict[str, Life] = field(default_factory=dict)
+    pod_scripts: dict[str, PodScript] = field(default_factory=dict)
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -49,7 +49,9 @@ class World:
     ) -> dict[str, Any]:
         """A Job whose Pod prints `output`, runs for `runs` more seconds and exits with `code`."""
         name = self.name(what)
-        self.lives[name] = Life(output=((0.0, output),), ends_at=runs, exit_code=code, summarized=False)
+        self.pod_scripts[name] = PodScript(
+            output=((0.0, output),), ends_at=runs, exit_code=code, summarized=False
+        )
         text = base64.b64encode(output).decode()
         script = f"echo {text} | base64 -d; sleep {runs}; exit {code}"
         container: dict[str, Any] = {
@@ -109,9 +111,11 @@ class World:
 
 @asynccontextmanager
 async def memory_world(folder: Path) -> AsyncIterator[World]:
-    lives: dict[str, Life] = {}
-    async with FakeCluster.start(folder, lambda pod: lives[pod["metadata"]["labels"]["job-name"]]) as fake:
-        yield World(fake.gateway, "paperclip", lives=lives)
+    pod_scripts: dict[str, PodScript] = {}
+    async with FakeCluster.start(
+        folder, lambda pod: pod_scripts[pod["metadata"]["labels"]["job-name"]]
+    ) as fake:
+        yield World(fake.gateway, "paperclip", pod_scripts=pod_scripts)
 
 
 @asynccontextmanager

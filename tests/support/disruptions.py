@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.in_memory_runs import PARTIAL, WHOLE
 from tests.support.runs import HostLog
 
@@ -13,9 +13,9 @@ from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
-SLOW = Life(output=((0.0, PARTIAL),), ends_at=9999.0, dies_in=12.0)
+SLOW = PodScript(output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
-HALVES = Life(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
+HALVES = PodScript(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
 LATE = 20.0
 """Seconds from the start of a run to the disruption."""
 Object = dict[str, Any]

@@ -1,7 +1,7 @@
 """A cluster in memory, on the time of the event loop, which is virtual.
 
 The gateway is the real one; its wire ends in the development cluster's API without a socket, and the kubelet
-is a script: each Pod runs the `Life` that the test defines.
+is a script: each Pod runs the `PodScript` that the test defines.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class PodScript:
     """What a Pod does once it is scheduled and its Secrets exist. Times are in seconds from its start."""
 
     waiting: tuple[tuple[float, str, str], ...] = ()
@@ -49,8 +49,8 @@ class Life:
     reason: str = ""
     on_sigterm: int | None = 143
     """Exit code after SIGTERM; None: it ignores SIGTERM until it is killed."""
-    dies_in: float = 0.1
-    """Seconds from SIGTERM to its end."""
+    stops_in: float = 0.1
+    """Seconds from SIGTERM to its exit; without effect if it ignores SIGTERM."""
     shown_after: float = 0.0
     """Seconds from its start until the Pod's status is Running; its log can be read at once."""
     evicted_at: float | None = None
@@ -81,14 +81,14 @@ class Calls:
 
 
 class FakeCluster:
-    """Start it with `async with FakeCluster.start(folder, life) as fake:`; `fake.gateway` is a `Cluster`."""
+    """Start it with `async with FakeCluster.start(folder, pod_script) as fake:`; `fake.gateway` is a `Cluster`."""
 
-    def __init__(self, folder: Path, life: Callable[[Object], Life]) -> None:
+    def __init__(self, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:
         self.store = Store()
         self.faults = MemoryFaults()
         self.calls = Calls()
         self.down_until = 0.0
-        self.kubelet = _Kubelet(self, folder, life)
+        self.kubelet = _Kubelet(self, folder, pod_script)
         self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
         self.wire = HostLine(self)
         self.gateway = Gateway(wire=self.wire)
@@ -97,9 +97,9 @@ class FakeCluster:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, folder: Path, life: Life | Callable[[Object], Life] | None = None
+        cls, folder: Path, pod_script: PodScript | Callable[[Object], PodScript] | None = None
     ) -> AsyncIterator["FakeCluster"]:
-        given = life if callable(life) else (lambda _: life or Life())
+        given = pod_script if callable(pod_script) else (lambda _: pod_script or PodScript())
         fake = cls(folder, given)
         try:
             async with asyncio.TaskGroup() as group:
@@ -307,12 +307,12 @@ class _PodStatuses:
 
 
 class _Kubelet:
-    """Runs the `Life` of each Pod on the time of the event loop."""
+    """Runs the `PodScript` of each Pod on the time of the event loop."""
 
-    def __init__(self, fake: FakeCluster, folder: Path, life: Callable[[Object], Life]) -> None:
+    def __init__(self, fake: FakeCluster, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:
         self._fake = fake
         self._folder = folder
-        self._life = life
+        self._pod_script_of = pod_script
         self._statuses = _PodStatuses(fake.store)
         self._logs: dict[tuple[str, str], LogFile] = {}
         self._known: set[str] = set()
@@ -345,20 +345,20 @@ class _Kubelet:
             await changed.wait()
 
     async def _run_pod(self, pod: Object) -> None:
-        life, work = self._life(pod), None
+        pod_script, work = self._pod_script_of(pod), None
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._run_life(pod, life))
-            deleted = group.create_task(self._deleted(pod))
+            work = group.create_task(self._run_script(pod, pod_script))
+            deleted = group.create_task(self._wait_until_deleted(pod))
             await asyncio.wait({work, deleted}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 work.cancel()
-                await self._stop(pod, life)
+                await self._stop(pod, pod_script)
             else:
                 await deleted
         meta = pod["metadata"]
         self._fake.store.remove(PODS, meta["namespace"], meta["name"])
 
-    async def _deleted(self, pod: Object) -> None:
+    async def _wait_until_deleted(self, pod: Object) -> None:
         meta = pod["metadata"]
         while True:
             changed = self._fake.store.next_change()
@@ -368,7 +368,7 @@ class _Kubelet:
                 return
             await changed.wait()
 
-    async def _stop(self, pod: Object, life: Life) -> None:
+    async def _stop(self, pod: Object, pod_script: PodScript) -> None:
         log = self._logs.get((pod["metadata"]["uid"], "claude"))
         if log is None:
             if self._fake.faults.fails_unstarted_pods:
@@ -376,41 +376,41 @@ class _Kubelet:
                 await asyncio.sleep(0.1)
             return
         grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
-        await asyncio.sleep(life.dies_in if life.on_sigterm is not None else grace)
+        await asyncio.sleep(pod_script.stops_in if pod_script.on_sigterm is not None else grace)
         log.end()
-        code = life.on_sigterm if life.on_sigterm is not None else 137
+        code = pod_script.on_sigterm if pod_script.on_sigterm is not None else 137
         self._statuses.terminated(pod, code, "Error", "")
         await asyncio.sleep(0.1)
 
-    async def _run_life(self, pod: Object, life: Life) -> None:
-        await self._secrets(pod)
+    async def _run_script(self, pod: Object, pod_script: PodScript) -> None:
+        await self._wait_for_secrets(pod)
         if not self._may_start(pod):
             self._statuses.terminated(pod, NOT_ONLY_POD_CODE, "Error", "")
             return
-        for seconds, reason, message in life.waiting:
+        for seconds, reason, message in pod_script.waiting:
             self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.faults.rotate_log_at
         log = LogFile(path, rotate_at, clock=_loop_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
-        self._runs(pod, life)
+        self._show_running(pod, pod_script)
         writer, stdout = StreamWriter(log, "stdout"), b""
-        for when, chunk in life.output:
+        for when, chunk in pod_script.output:
             await asyncio.sleep(began + when - asyncio.get_running_loop().time())
             writer.feed(chunk)
             stdout += b"" if chunk.startswith(RELAY_MARK) else chunk  # the relay's own lines do not count
-        end = life.ends_at if life.evicted_at is None else life.evicted_at
+        end = pod_script.ends_at if pod_script.evicted_at is None else pod_script.evicted_at
         await asyncio.sleep(max(began + end - asyncio.get_running_loop().time(), 0))
         writer.close()
         log.end()
-        if life.evicted_at is not None:
+        if pod_script.evicted_at is not None:
             self._statuses.evict(pod)
             return
         await asyncio.sleep(self._fake.faults.status_delay)
-        message = _summary(pod, stdout, life) if life.summarized else ""
-        reason = life.reason or ("Completed" if life.exit_code == 0 else "Error")
-        self._statuses.terminated(pod, life.exit_code, reason, message)
+        message = _summary(pod, stdout, pod_script) if pod_script.summarized else ""
+        reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
+        self._statuses.terminated(pod, pod_script.exit_code, reason, message)
 
     def _may_start(self, pod: Object) -> bool:
         """As the relay does: the run Secret may name the only Pod that starts the agent."""
@@ -419,7 +419,7 @@ class _Kubelet:
         only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
         return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
 
-    async def _secrets(self, pod: Object) -> None:
+    async def _wait_for_secrets(self, pod: Object) -> None:
         """A Pod waits in ContainerCreating until its Secrets exist."""
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
@@ -429,11 +429,11 @@ class _Kubelet:
                 return
             await changed.wait()
 
-    def _runs(self, pod: Object, life: Life) -> None:
+    def _show_running(self, pod: Object, pod_script: PodScript) -> None:
         loop, running = asyncio.get_running_loop(), {"running": {"startedAt": now()}}
         self.started.append((loop.time(), pod["metadata"]["name"]))
-        if life.shown_after:
-            loop.call_later(life.shown_after, self._statuses.set_state, pod, "Running", running)
+        if pod_script.shown_after:
+            loop.call_later(pod_script.shown_after, self._statuses.set_state, pod, "Running", running)
         else:
             self._statuses.set_state(pod, "Running", running)
 
@@ -467,9 +467,9 @@ def _event(line: bytes) -> Object:
     return event if isinstance(event, dict) else {}
 
 
-def _summary(pod: Object, stdout: bytes, life: Life) -> str:
+def _summary(pod: Object, stdout: bytes, pod_script: PodScript) -> str:
     env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
-    facts = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": life.exit_code}
+    facts = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": pod_script.exit_code}
     digest = hashlib.sha256(stdout).hexdigest()
     return json.dumps({**facts, **_result(stdout), "sha256": digest, "limit": False, "copied": None})

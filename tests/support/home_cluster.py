@@ -61,10 +61,10 @@ class HomeCluster:
 
 
 @asynccontextmanager
-async def home_cluster(folder: Path, life: Any = GOOD) -> AsyncIterator[HomeCluster]:
+async def home_cluster(folder: Path, pod_script: Any = GOOD) -> AsyncIterator[HomeCluster]:
     volume = folder / "volume"
     volume.mkdir()
-    async with FakeCluster.start(folder, life) as fake:
+    async with FakeCluster.start(folder, pod_script) as fake:
         home = HomeCluster(fake, volume)
         try:
             yield home

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.captures import capture
-from tests.support.fake_cluster import FakeCluster, Life
+from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.hosts import Host
 from tests.support.runs import HostLog
 
@@ -19,11 +19,11 @@ WHOLE = capture("02")
 """A complete output."""
 PARTIAL = WHOLE[: WHOLE.index(b'{"type":"result"')]
 """The same without its result."""
-GOOD = Life(output=((0.0, WHOLE),), ends_at=2.0)
-QUIET = Life(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
-LONG = Life(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0)
+GOOD = PodScript(output=((0.0, WHOLE),), ends_at=2.0)
+QUIET = PodScript(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
+LONG = PodScript(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0)
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
-UNKNOWN_SESSION = (
+UNKNOWN_SESSION_OUTPUT = (
     b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
@@ -33,10 +33,10 @@ Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
 
 @asynccontextmanager
 async def one_host(
-    folder: Path, life: Life | Callable[[Any], Life]
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript]
 ) -> AsyncIterator[tuple[FakeCluster, Run]]:
-    """A cluster whose Pods have this life, and a function that runs an agent on it."""
-    async with FakeCluster.start(folder, life) as fake:
+    """A cluster whose Pods follow this script, and a function that runs an agent on it."""
+    async with FakeCluster.start(folder, pod_script) as fake:
         adapter = Adapter(ProcessSettings(), lambda _kubeconfig, _timings: fake.gateway)
 
         async def run(host_log: HostLog | None = None, **more: Any) -> tuple[ExecutionResult, HostLog]:
@@ -65,9 +65,9 @@ def count_jobs(fake: FakeCluster) -> int:
 
 @asynccontextmanager
 async def two_hosts(
-    folder: Path, life: Life | Callable[[Any], Life]
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript]
 ) -> AsyncIterator[tuple[FakeCluster, Host, Host]]:
-    async with FakeCluster.start(folder, life) as fake:
+    async with FakeCluster.start(folder, pod_script) as fake:
         one, two = Host(fake, "host-one"), Host(fake, "host-two")
         try:
             yield fake, one, two

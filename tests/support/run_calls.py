@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.captures import capture
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
 
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
@@ -18,23 +18,23 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 
 WHOLE = capture("02")
 HALF = WHOLE[: WHOLE.index(b'{"type":"result"')]
-SHORT = Life(output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0)
-SLOW_START = Life(
+SHORT = PodScript(output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0)
+SLOW_START = PodScript(
     waiting=((16.0, "ContainerCreating", ""),), output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0
 )
-DYING = replace(SHORT, dies_in=12.0)
-LONG = Life(output=((0.0, HALF), (200.0, WHOLE[len(HALF) :])), ends_at=201.0)
+DYING = replace(SHORT, stops_in=12.0)
+LONG = PodScript(output=((0.0, HALF), (200.0, WHOLE[len(HALF) :])), ends_at=201.0)
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
-UNKNOWN_SESSION = (
+UNKNOWN_SESSION_OUTPUT = (
     b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
 
 
-def loses_session(pod: Any) -> Life:
+def loses_session(pod: Any) -> PodScript:
     """An agent that does not know the session that it should resume."""
     resumes = "--resume" in pod["spec"]["containers"][0]["command"]
-    return Life(output=((0.0, UNKNOWN_SESSION if resumes else WHOLE),), exit_code=int(resumes))
+    return PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT if resumes else WHOLE),), exit_code=int(resumes))
 
 
 async def nothing(_fake: FakeCluster) -> None:
@@ -78,7 +78,7 @@ class Scenario:
     """One scenario. `calls`: all API calls of its host, in order."""
 
     calls: tuple[str, ...]
-    life: Life | Callable[[Any], Life] = SHORT
+    pod_script: PodScript | Callable[[Any], PodScript] = SHORT
     more: dict[str, Any] = field(default_factory=dict)
     """Further entries of the context."""
     before: Callable[[FakeCluster], Awaitable[None]] = nothing

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 from tests.support.api_server import a_kubeconfig
 from tests.support.captures import capture
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, Life
+from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.run_calls import loses_session
 
 from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
@@ -24,7 +24,9 @@ from paperclip_claude_k8s.ports import ProcessSettings
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 WHOLE = b"".join(LINES)
-SPREAD = Life(output=tuple((n * 0.7, line) for n, line in enumerate(LINES)), ends_at=len(LINES) * 0.7 + 1)
+SPREAD = PodScript(
+    output=tuple((n * 0.7, line) for n, line in enumerate(LINES)), ends_at=len(LINES) * 0.7 + 1
+)
 """Lines are 0.7 s apart, so that the position in the record is updated between them."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 OTHER_FAULTS = (errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT)
@@ -125,18 +127,20 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(folder: Path, life: Life | Callable[[Any], Life] = SPREAD) -> AsyncIterator[Bench]:
+async def open_bench(
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = SPREAD
+) -> AsyncIterator[Bench]:
     pods = folder / "pods"
     pods.mkdir(parents=True)
     a_kubeconfig(folder)
-    async with FakeCluster.start(pods, life) as fake:
+    async with FakeCluster.start(pods, pod_script) as fake:
         yield Bench(folder, fake)
 
 
-Kind = tuple[str, Life | Callable[[Any], Life], str | None, int]
+Kind = tuple[str, PodScript | Callable[[Any], PodScript], str | None, int]
 PLAIN: Kind = ("plain", SPREAD, None, 1)
 TWICE: Kind = ("second attempt", loses_session, SESSION, 2)
-"""Name, the Pod's life, a session to resume, and how many Jobs such a run makes."""
+"""Name, the Pod's script, a session to resume, and how many Jobs such a run makes."""
 
 
 async def acts_of(folder: Path, kind: Kind) -> list[str]:
