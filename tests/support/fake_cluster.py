@@ -81,7 +81,10 @@ class Calls:
 
 
 class FakeCluster:
-    """Start it with `async with FakeCluster.start(folder, pod_script) as fake:`; `fake.gateway` is a `Cluster`."""
+    """A cluster in memory: `async with FakeCluster.start(folder, pod_script) as fake:`.
+
+    `fake.gateway` is the `Cluster` for the code under test.
+    """
 
     def __init__(self, folder: Path, pod_script: Callable[[Object], PodScript]) -> None:
         self.store = Store()
