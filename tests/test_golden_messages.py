@@ -3,7 +3,7 @@
 import pytest
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.claude.complaints import Classified, Complaint
+from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.claude.failure_texts import EMPTY_REPLY, build_partial_run_error, truncated_message
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -20,8 +20,8 @@ DOWN = ClusterError(None, "Unreachable", "GET /apis/batch/v1/namespaces/ns/jobs:
 FAILED = "Claude run failed: subtype=success: "
 
 
-def complained(complaint: Complaint, text: str) -> Failure:
-    return failures.complained(Classified(complaint, text), FAILED + text)
+def reported(failure_class: FailureClass, text: str) -> Failure:
+    return failures.reported_by_claude(ClassifiedFailure(failure_class, text), FAILED + text)
 
 
 GOLDEN: list[tuple[Failure, str]] = [
@@ -146,7 +146,7 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Pod reattach failed: Job ac-ada-1 has no Pod — the adopted Job may have done work; inspect it before you run the agent again",
     ),
     (
-        failures.complained(Classified(Complaint.PROMPT_TOO_LONG, ""), "Prompt is too long", resumed=True),
+        failures.reported_by_claude(ClassifiedFailure(FailureClass.PROMPT_TOO_LONG, ""), "Prompt is too long", resumed=True),
         "Prompt is too long — the session can no longer be resumed; the next run starts a fresh one",
     ),
     (
@@ -231,58 +231,58 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Claude exited with code 127: sh: claude: not found [pod: reason=Error]",
     ),
     (
-        complained(Complaint.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
+        reported(FailureClass.AUTH_REQUIRED, "Invalid API key · Fix external API key"),
         f"{FAILED}Invalid API key · Fix external API key — renew the agent's credentials",
     ),
     (
-        complained(Complaint.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),
+        reported(FailureClass.QUOTA, "You've hit your weekly limit · resets 3pm (UTC)"),
         (
             f"{FAILED}You've hit your weekly limit · resets 3pm (UTC) — "
             "wait until the limit resets, or use another account"
         ),
     ),
     (
-        complained(Complaint.TRANSIENT, "API Error: 529 Overloaded."),
+        reported(FailureClass.TRANSIENT, "API Error: 529 Overloaded."),
         f"{FAILED}API Error: 529 Overloaded. — try again later",
     ),
     (
-        complained(Complaint.CREDIT_EXHAUSTED, "Credit balance is too low"),
+        reported(FailureClass.CREDIT_EXHAUSTED, "Credit balance is too low"),
         f"{FAILED}Credit balance is too low — add credit to the API account",
     ),
     (
-        complained(Complaint.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
+        reported(FailureClass.MODEL_NOT_FOUND, "There's an issue with the selected model (x)."),
         f"{FAILED}There's an issue with the selected model (x). — correct `model`, or request access to it",
     ),
     (
-        complained(Complaint.PROMPT_TOO_LONG, "Prompt is too long"),
+        reported(FailureClass.PROMPT_TOO_LONG, "Prompt is too long"),
         f"{FAILED}Prompt is too long — start a fresh session or send less",
     ),
     (
-        complained(Complaint.MAX_BUDGET, "Reached maximum budget ($1)"),
+        reported(FailureClass.MAX_BUDGET, "Reached maximum budget ($1)"),
         f"{FAILED}Reached maximum budget ($1) — raise the budget given in extraArgs",
     ),
     (
-        complained(Complaint.MAX_OUTPUT, "exceeded 32000 tokens"),
+        reported(FailureClass.MAX_OUTPUT, "exceeded 32000 tokens"),
         f"{FAILED}exceeded 32000 tokens — ask for less at once",
     ),
-    (complained(Complaint.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
+    (reported(FailureClass.REFUSAL, "unable to respond"), f"{FAILED}unable to respond — rephrase the task"),
     (
-        complained(Complaint.MAX_TURNS, "Reached maximum number of turns (2)"),
+        reported(FailureClass.MAX_TURNS, "Reached maximum number of turns (2)"),
         f"{FAILED}Reached maximum number of turns (2) — the host continues the run; raise maxTurnsPerRun to allow more turns at once",
     ),
     (
-        complained(Complaint.SESSION_UNAVAILABLE, "No conversation found with session ID: x"),
+        reported(FailureClass.SESSION_UNAVAILABLE, "No conversation found with session ID: x"),
         f"{FAILED}No conversation found with session ID: x — the next run starts a fresh session",
     ),
     (
-        complained(Complaint.POISONED_SESSION, "previous_message_id"),
+        reported(FailureClass.POISONED_SESSION, "previous_message_id"),
         f"{FAILED}previous_message_id — the next run starts a fresh session",
     ),
     (
-        complained(Complaint.EMPTY_REPLY, "[ede_diagnostic]"),
+        reported(FailureClass.EMPTY_REPLY, "[ede_diagnostic]"),
         f"{FAILED}[ede_diagnostic] — try again; check the model's gateway if it happens again",
     ),
-    (complained(Complaint.OTHER, "boom"), f"{FAILED}boom — read the agent's output for details"),
+    (reported(FailureClass.OTHER, "boom"), f"{FAILED}boom — read the agent's output for details"),
 ]
 
 

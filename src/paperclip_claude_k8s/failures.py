@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from paperclip_claude_k8s.claude.complaints import Classified, Complaint
+from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
@@ -413,54 +413,56 @@ def no_result(message: str) -> Failure:
     return Failure(ErrorCode.NO_RESULT, message)
 
 
-def complained(complaint: Classified, message: str, *, resumed: bool = False) -> Failure:
-    """Built when Claude's result reports an error; its complaint decides code, family and next step.
+def reported_by_claude(classified: ClassifiedFailure, message: str, *, resumed: bool = False) -> Failure:
+    """Built when Claude itself reports the failure: in its result, or by refusing the session.
+
+    The class of the failure decides the code, the family and the next step.
 
     `resumed`: the run resumed a session. If that session's prompt is too long, it stays too long, so the
     session is cleared.
     """
-    code, step = _COMPLAINTS[complaint.complaint]
-    outgrown = resumed and complaint.complaint is Complaint.PROMPT_TOO_LONG
+    code, step = _CODE_AND_NEXT_STEP[classified.failure_class]
+    outgrown = resumed and classified.failure_class is FailureClass.PROMPT_TOO_LONG
     if outgrown:
         step = "the session can no longer be resumed; the next run starts a fresh one"
     return Failure(
         code,
         message,
         step,
-        "none" if complaint.complaint is Complaint.MAX_TURNS else "continuation",
-        _FAMILIES.get(complaint.complaint),
-        clear_session=outgrown or complaint.complaint in _SESSION_LOST,
-        retry_not_before=complaint.retry_at,
-        meta={"loginUrl": complaint.login_url} if complaint.login_url else {},
+        "none" if classified.failure_class is FailureClass.MAX_TURNS else "continuation",
+        _FAMILIES.get(classified.failure_class),
+        clear_session=outgrown or classified.failure_class in _SESSION_LOST,
+        retry_not_before=classified.retry_at,
+        meta={"loginUrl": classified.login_url} if classified.login_url else {},
     )
 
 
-_COMPLAINTS: dict[Complaint, tuple[ErrorCode, str]] = {
-    Complaint.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "renew the agent's credentials"),
-    Complaint.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
-    Complaint.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again later"),
-    Complaint.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),
-    Complaint.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or request access to it"),
-    Complaint.PROMPT_TOO_LONG: (ErrorCode.CLAUDE_PROMPT_TOO_LONG, "start a fresh session or send less"),
-    Complaint.MAX_BUDGET: (ErrorCode.MAX_BUDGET, "raise the budget given in extraArgs"),
-    Complaint.MAX_OUTPUT: (ErrorCode.MAX_OUTPUT, "ask for less at once"),
-    Complaint.REFUSAL: (ErrorCode.REFUSAL, "rephrase the task"),
-    Complaint.MAX_TURNS: (
+_CODE_AND_NEXT_STEP: dict[FailureClass, tuple[ErrorCode, str]] = {
+    FailureClass.AUTH_REQUIRED: (ErrorCode.AUTH_REQUIRED, "renew the agent's credentials"),
+    FailureClass.QUOTA: (ErrorCode.PROVIDER_QUOTA, "wait until the limit resets, or use another account"),
+    FailureClass.TRANSIENT: (ErrorCode.TRANSIENT_UPSTREAM, "try again later"),
+    FailureClass.CREDIT_EXHAUSTED: (ErrorCode.CREDIT_EXHAUSTED, "add credit to the API account"),
+    FailureClass.MODEL_NOT_FOUND: (ErrorCode.MODEL_NOT_FOUND, "correct `model`, or request access to it"),
+    FailureClass.PROMPT_TOO_LONG: (ErrorCode.CLAUDE_PROMPT_TOO_LONG, "start a fresh session or send less"),
+    FailureClass.MAX_BUDGET: (ErrorCode.MAX_BUDGET, "raise the budget given in extraArgs"),
+    FailureClass.MAX_OUTPUT: (ErrorCode.MAX_OUTPUT, "ask for less at once"),
+    FailureClass.REFUSAL: (ErrorCode.REFUSAL, "rephrase the task"),
+    FailureClass.MAX_TURNS: (
         ErrorCode.MAX_TURNS,
         "the host continues the run; raise maxTurnsPerRun to allow more turns at once",
     ),
-    Complaint.SESSION_UNAVAILABLE: (ErrorCode.SESSION_UNAVAILABLE, "the next run starts a fresh session"),
-    Complaint.POISONED_SESSION: (ErrorCode.POISONED_SESSION, "the next run starts a fresh session"),
-    Complaint.EMPTY_REPLY: (
+    FailureClass.SESSION_UNAVAILABLE: (ErrorCode.SESSION_UNAVAILABLE, "the next run starts a fresh session"),
+    FailureClass.POISONED_SESSION: (ErrorCode.POISONED_SESSION, "the next run starts a fresh session"),
+    FailureClass.EMPTY_REPLY: (
         ErrorCode.LLM_API_ERROR,
         "try again; check the model's gateway if it happens again",
     ),
-    Complaint.OTHER: (ErrorCode.FAILED, "read the agent's output for details"),
+    FailureClass.OTHER: (ErrorCode.FAILED, "read the agent's output for details"),
 }
-_FAMILIES: dict[Complaint, ErrorFamily] = {
-    Complaint.QUOTA: "provider_quota",
-    Complaint.TRANSIENT: "transient_upstream",
-    Complaint.EMPTY_REPLY: "transient_upstream",
-    Complaint.REFUSAL: "model_refusal",
+_FAMILIES: dict[FailureClass, ErrorFamily] = {
+    FailureClass.QUOTA: "provider_quota",
+    FailureClass.TRANSIENT: "transient_upstream",
+    FailureClass.EMPTY_REPLY: "transient_upstream",
+    FailureClass.REFUSAL: "model_refusal",
 }
-_SESSION_LOST = frozenset({Complaint.SESSION_UNAVAILABLE, Complaint.POISONED_SESSION})
+_SESSION_LOST = frozenset({FailureClass.SESSION_UNAVAILABLE, FailureClass.POISONED_SESSION})

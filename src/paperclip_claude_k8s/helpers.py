@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import find_login_url, reports_unusable_session
+from paperclip_claude_k8s.claude.classification import find_login_url, reports_unusable_session
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.failure_texts import (
     build_partial_run_error,

@@ -6,7 +6,7 @@ import pytest
 from tests.support.captures import ALL, recorded
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, classify, refused_session
+from paperclip_claude_k8s.claude.classification import FailureClass, classify, refused_session
 from paperclip_claude_k8s.claude.results import is_success
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.verdict.ending import Exited
@@ -16,28 +16,28 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 CLASSES = {
-    "max_turns": Complaint.MAX_TURNS,
-    "max_budget": Complaint.MAX_BUDGET,
-    "unknown_session": Complaint.SESSION_UNAVAILABLE,
-    "auth": Complaint.AUTH_REQUIRED,
-    "overloaded": Complaint.TRANSIENT,
-    "server_error": Complaint.TRANSIENT,
-    "billing": Complaint.CREDIT_EXHAUSTED,
-    "model_not_found": Complaint.MODEL_NOT_FOUND,
-    "prompt_too_long": Complaint.PROMPT_TOO_LONG,
-    "refusal": Complaint.REFUSAL,
-    "max_output_tokens": Complaint.MAX_OUTPUT,
-    "empty_response": Complaint.EMPTY_REPLY,
-    "interrupted": Complaint.OTHER,
+    "max_turns": FailureClass.MAX_TURNS,
+    "max_budget": FailureClass.MAX_BUDGET,
+    "unknown_session": FailureClass.SESSION_UNAVAILABLE,
+    "auth": FailureClass.AUTH_REQUIRED,
+    "overloaded": FailureClass.TRANSIENT,
+    "server_error": FailureClass.TRANSIENT,
+    "billing": FailureClass.CREDIT_EXHAUSTED,
+    "model_not_found": FailureClass.MODEL_NOT_FOUND,
+    "prompt_too_long": FailureClass.PROMPT_TOO_LONG,
+    "refusal": FailureClass.REFUSAL,
+    "max_output_tokens": FailureClass.MAX_OUTPUT,
+    "empty_response": FailureClass.EMPTY_REPLY,
+    "interrupted": FailureClass.OTHER,
 }
-"""Expected class in the sidecar → complaint."""
+"""Expected class in the sidecar → `FailureClass`."""
 PARTICULAR = {
-    "08a-429-retry1": Complaint.TRANSIENT,
-    "08k-429-subscription-weekly": Complaint.QUOTA,
-    "09e-400-generic": Complaint.OTHER,
-    "09f-413": Complaint.PROMPT_TOO_LONG,
-    "09h-400-org-disabled": Complaint.AUTH_REQUIRED,
-    "11e-sse-error-mid": Complaint.TRANSIENT,
+    "08a-429-retry1": FailureClass.TRANSIENT,
+    "08k-429-subscription-weekly": FailureClass.QUOTA,
+    "09e-400-generic": FailureClass.OTHER,
+    "09f-413": FailureClass.PROMPT_TOO_LONG,
+    "09h-400-org-disabled": FailureClass.AUTH_REQUIRED,
+    "11e-sse-error-mid": FailureClass.TRANSIENT,
 }
 
 
@@ -112,7 +112,7 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
         return
     assert is_success(result) is expected.startswith("ok")
     if not is_success(result):
-        assert classify(transcript, NOW).complaint is (PARTICULAR.get(name) or CLASSES[expected])
+        assert classify(transcript, NOW).failure_class is (PARTICULAR.get(name) or CLASSES[expected])
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)

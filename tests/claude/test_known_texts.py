@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, classify
-from paperclip_claude_k8s.claude.known_texts import RESULT_TEXTS, SESSION_TEXTS, complaint_in
+from paperclip_claude_k8s.claude.classification import FailureClass, classify
+from paperclip_claude_k8s.claude.known_texts import RESULT_TEXTS, SESSION_TEXTS, class_in_text
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.failures import Failure
 from paperclip_claude_k8s.verdict.ending import Exited
@@ -186,55 +186,55 @@ def test_session_text_after_the_first_answer_is_ignored(text: str) -> None:
     assert failure_of(read(INIT, stderr=f"mcp-server: {text}")).code != "session_unavailable"
 
 
-TEXTS: list[tuple[str, Complaint]] = [
-    ("Claude AI usage limit reached|1893456000", Complaint.QUOTA),
-    ("5-hour limit reached ∙ resets 8pm", Complaint.QUOTA),
-    ("Weekly limit reached ∙ resets Oct 7 at 1pm", Complaint.QUOTA),
-    ("Opus weekly limit reached ∙ resets Oct 6, 10am", Complaint.QUOTA),
-    ("You've hit your individual spend limit · ask your admin", Complaint.QUOTA),
-    (of_api("Internal server error", 500, "api_error"), Complaint.TRANSIENT),
-    (of_api("Overloaded", 529, "overloaded_error"), Complaint.TRANSIENT),
-    (of_api("slow down", 429, "rate_limit_error"), Complaint.TRANSIENT),
-    ("API Error: 503 no healthy upstream", Complaint.TRANSIENT),
-    ("API Error: Repeated 529 Overloaded errors. The API is at capacity", Complaint.TRANSIENT),
-    ("API Error: Connection error.", Complaint.TRANSIENT),
-    ("API Error: Connection refused — a firewall or proxy may be blocking it", Complaint.TRANSIENT),
-    ("API Error: Can't reach the API server — check your internet or DNS (ENOTFOUND)", Complaint.TRANSIENT),
-    ("API Error: Unable to connect to API (ECONNRESET)", Complaint.TRANSIENT),
-    ("API Error: Stream idle timeout - no chunks received", Complaint.TRANSIENT),
-    ("API Error: Server error mid-response. The response above may be incomplete.", Complaint.TRANSIENT),
-    ("API Error: Request timed out.", Complaint.TRANSIENT),
-    ("Request timed out", Complaint.TRANSIENT),
+TEXTS: list[tuple[str, FailureClass]] = [
+    ("Claude AI usage limit reached|1893456000", FailureClass.QUOTA),
+    ("5-hour limit reached ∙ resets 8pm", FailureClass.QUOTA),
+    ("Weekly limit reached ∙ resets Oct 7 at 1pm", FailureClass.QUOTA),
+    ("Opus weekly limit reached ∙ resets Oct 6, 10am", FailureClass.QUOTA),
+    ("You've hit your individual spend limit · ask your admin", FailureClass.QUOTA),
+    (of_api("Internal server error", 500, "api_error"), FailureClass.TRANSIENT),
+    (of_api("Overloaded", 529, "overloaded_error"), FailureClass.TRANSIENT),
+    (of_api("slow down", 429, "rate_limit_error"), FailureClass.TRANSIENT),
+    ("API Error: 503 no healthy upstream", FailureClass.TRANSIENT),
+    ("API Error: Repeated 529 Overloaded errors. The API is at capacity", FailureClass.TRANSIENT),
+    ("API Error: Connection error.", FailureClass.TRANSIENT),
+    ("API Error: Connection refused — a firewall or proxy may be blocking it", FailureClass.TRANSIENT),
+    ("API Error: Can't reach the API server — check your internet or DNS (ENOTFOUND)", FailureClass.TRANSIENT),
+    ("API Error: Unable to connect to API (ECONNRESET)", FailureClass.TRANSIENT),
+    ("API Error: Stream idle timeout - no chunks received", FailureClass.TRANSIENT),
+    ("API Error: Server error mid-response. The response above may be incomplete.", FailureClass.TRANSIENT),
+    ("API Error: Request timed out.", FailureClass.TRANSIENT),
+    ("Request timed out", FailureClass.TRANSIENT),
     (
         "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited",
-        Complaint.TRANSIENT,
+        FailureClass.TRANSIENT,
     ),
-    (of_api("invalid x-api-key", 401, "authentication_error"), Complaint.AUTH_REQUIRED),
-    ("Invalid API key · Please run /login", Complaint.AUTH_REQUIRED),
-    ("Login expired · Please run /login", Complaint.AUTH_REQUIRED),
-    ("OAuth token has expired", Complaint.AUTH_REQUIRED),
-    ("Failed to authenticate: OAuth session expired and could not be refreshed", Complaint.AUTH_REQUIRED),
-    ("Your account does not have access to Claude. Please login again", Complaint.AUTH_REQUIRED),
-    ("API Error: 400 This organization has been disabled.", Complaint.AUTH_REQUIRED),
-    ("Credit balance is too low", Complaint.CREDIT_EXHAUSTED),
-    (of_api("Your credit balance is too low to access the Anthropic API."), Complaint.CREDIT_EXHAUSTED),
-    ("Usage credits required for 1M context · turn it off", Complaint.CREDIT_EXHAUSTED),
-    (of_api("model: claude-nope", 404, "not_found_error"), Complaint.MODEL_NOT_FOUND),
-    ("There's an issue with the selected model (x). It may not exist", Complaint.MODEL_NOT_FOUND),
-    ("API Error: The model has reached its context window limit.", Complaint.MAX_OUTPUT),
+    (of_api("invalid x-api-key", 401, "authentication_error"), FailureClass.AUTH_REQUIRED),
+    ("Invalid API key · Please run /login", FailureClass.AUTH_REQUIRED),
+    ("Login expired · Please run /login", FailureClass.AUTH_REQUIRED),
+    ("OAuth token has expired", FailureClass.AUTH_REQUIRED),
+    ("Failed to authenticate: OAuth session expired and could not be refreshed", FailureClass.AUTH_REQUIRED),
+    ("Your account does not have access to Claude. Please login again", FailureClass.AUTH_REQUIRED),
+    ("API Error: 400 This organization has been disabled.", FailureClass.AUTH_REQUIRED),
+    ("Credit balance is too low", FailureClass.CREDIT_EXHAUSTED),
+    (of_api("Your credit balance is too low to access the Anthropic API."), FailureClass.CREDIT_EXHAUSTED),
+    ("Usage credits required for 1M context · turn it off", FailureClass.CREDIT_EXHAUSTED),
+    (of_api("model: claude-nope", 404, "not_found_error"), FailureClass.MODEL_NOT_FOUND),
+    ("There's an issue with the selected model (x). It may not exist", FailureClass.MODEL_NOT_FOUND),
+    ("API Error: The model has reached its context window limit.", FailureClass.MAX_OUTPUT),
     (
         "API Error: Claude Code is unable to respond to this request, which appears to violate our Policy",
-        Complaint.REFUSAL,
+        FailureClass.REFUSAL,
     ),
-    ("Context limit reached · /compact or /clear to continue", Complaint.PROMPT_TOO_LONG),
-    (of_api("messages.0.content: field required"), Complaint.OTHER),
-    ("The limit reached by the tests is 5", Complaint.OTHER),
+    ("Context limit reached · /compact or /clear to continue", FailureClass.PROMPT_TOO_LONG),
+    (of_api("messages.0.content: field required"), FailureClass.OTHER),
+    ("The limit reached by the tests is 5", FailureClass.OTHER),
 ]
 
 
-@pytest.mark.parametrize(("text", "complaint"), TEXTS)
-def test_failure_is_classified_by_its_text(text: str, complaint: Complaint) -> None:
-    assert classify(failed(text), NOW).complaint is complaint
+@pytest.mark.parametrize(("text", "failure_class"), TEXTS)
+def test_failure_is_classified_by_its_text(text: str, failure_class: FailureClass) -> None:
+    assert classify(failed(text), NOW).failure_class is failure_class
 
 
 @pytest.mark.parametrize(
@@ -263,30 +263,30 @@ def test_throttling_is_not_a_quota() -> None:
         "result": text,
         "api_error_status": 429,
     }
-    assert classify(read(INIT, event, answer, result), NOW).complaint is Complaint.TRANSIENT
+    assert classify(read(INIT, event, answer, result), NOW).failure_class is FailureClass.TRANSIENT
 
 
 @pytest.mark.parametrize(
-    ("fields", "complaint"),
+    ("fields", "failure_class"),
     [
-        ({"api_error": "usage_limit_reached"}, Complaint.QUOTA),
-        ({"api_error": "long_context_credits_required", "api_error_status": 429}, Complaint.CREDIT_EXHAUSTED),
-        ({"api_error": "org_disabled_credential"}, Complaint.AUTH_REQUIRED),
-        ({"api_error": "connection_failed"}, Complaint.TRANSIENT),
-        ({"terminal_reason": "image_error", "api_error_status": 400}, Complaint.POISONED_SESSION),
-        ({"terminal_reason": "image_error", "api_error_status": 413}, Complaint.PROMPT_TOO_LONG),
-        ({"stop_reason": "max_turns"}, Complaint.MAX_TURNS),
+        ({"api_error": "usage_limit_reached"}, FailureClass.QUOTA),
+        ({"api_error": "long_context_credits_required", "api_error_status": 429}, FailureClass.CREDIT_EXHAUSTED),
+        ({"api_error": "org_disabled_credential"}, FailureClass.AUTH_REQUIRED),
+        ({"api_error": "connection_failed"}, FailureClass.TRANSIENT),
+        ({"terminal_reason": "image_error", "api_error_status": 400}, FailureClass.POISONED_SESSION),
+        ({"terminal_reason": "image_error", "api_error_status": 413}, FailureClass.PROMPT_TOO_LONG),
+        ({"stop_reason": "max_turns"}, FailureClass.MAX_TURNS),
     ],
 )
-def test_failure_is_classified_by_its_fields(fields: dict[str, Any], complaint: Complaint) -> None:
-    assert classify(failed("x", **fields), NOW).complaint is complaint
+def test_failure_is_classified_by_its_fields(fields: dict[str, Any], failure_class: FailureClass) -> None:
+    assert classify(failed("x", **fields), NOW).failure_class is failure_class
 
 
 def test_known_text_rows_name_a_version_and_match_in_order() -> None:
     for known in (*SESSION_TEXTS, *RESULT_TEXTS):
         assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
-    assert complaint_in("Error: session abc not found", SESSION_TEXTS) is Complaint.SESSION_UNAVAILABLE
-    assert complaint_in("nothing of it", RESULT_TEXTS) is None
+    assert class_in_text("Error: session abc not found", SESSION_TEXTS) is FailureClass.SESSION_UNAVAILABLE
+    assert class_in_text("nothing of it", RESULT_TEXTS) is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.captures import NAMES, recorded
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.claude import StreamReader, Transcript
-from paperclip_claude_k8s.claude.complaints import Complaint, classify
+from paperclip_claude_k8s.claude.classification import FailureClass, classify
 from paperclip_claude_k8s.claude.dedup import LogLineDedupFilter
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.cluster.model import Terminated
@@ -229,28 +229,28 @@ def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
 def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
     failed = SUCCESS | {"is_error": True, "result": "Something else"}
     transcript = read(INIT, assistant("\n".join(MARKERS)), failed)
-    assert classify(transcript, NOW).complaint is Complaint.OTHER
+    assert classify(transcript, NOW).failure_class is FailureClass.OTHER
 
 
 @pytest.mark.parametrize(
-    ("result", "error", "complaint"),
+    ("result", "error", "failure_class"),
     [
-        ({"result": "API Error: 400 previous_message_id is not valid"}, None, Complaint.POISONED_SESSION),
-        ({"result": "x", "api_error_status": 402}, None, Complaint.CREDIT_EXHAUSTED),
-        ({"result": "x", "api_error_status": 413}, None, Complaint.PROMPT_TOO_LONG),
-        ({"result": "x", "api_error_status": 503}, None, Complaint.TRANSIENT),
-        ({"result": "x"}, "oauth_org_not_allowed", Complaint.AUTH_REQUIRED),
-        ({"result": "You've hit your Opus limit · resets 3pm (UTC)"}, "rate_limit", Complaint.QUOTA),
-        ({"result": "Request timed out"}, None, Complaint.TRANSIENT),
-        ({"result": "x", "stop_reason": "refusal"}, "invalid_request", Complaint.REFUSAL),
+        ({"result": "API Error: 400 previous_message_id is not valid"}, None, FailureClass.POISONED_SESSION),
+        ({"result": "x", "api_error_status": 402}, None, FailureClass.CREDIT_EXHAUSTED),
+        ({"result": "x", "api_error_status": 413}, None, FailureClass.PROMPT_TOO_LONG),
+        ({"result": "x", "api_error_status": 503}, None, FailureClass.TRANSIENT),
+        ({"result": "x"}, "oauth_org_not_allowed", FailureClass.AUTH_REQUIRED),
+        ({"result": "You've hit your Opus limit · resets 3pm (UTC)"}, "rate_limit", FailureClass.QUOTA),
+        ({"result": "Request timed out"}, None, FailureClass.TRANSIENT),
+        ({"result": "x", "stop_reason": "refusal"}, "invalid_request", FailureClass.REFUSAL),
     ],
 )
 def test_failure_without_a_capture_is_classified_by_fields(
-    result: dict[str, Any], error: str | None, complaint: Complaint
+    result: dict[str, Any], error: str | None, failure_class: FailureClass
 ) -> None:
     synthetic = [assistant("x", error=error)] if error else []
     transcript = read(INIT, *synthetic, SUCCESS | {"is_error": True} | result)
-    assert classify(transcript, NOW).complaint is complaint
+    assert classify(transcript, NOW).failure_class is failure_class
 
 
 @given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))

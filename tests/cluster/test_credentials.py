@@ -28,7 +28,7 @@ async def opened(kubeconfig: str | None, timings: Timings = USUAL) -> AsyncItera
         await gateway.close()
 
 
-async def complaint(kubeconfig: str | None) -> str:
+async def error_message(kubeconfig: str | None) -> str:
     """The message of the error for an unusable kubeconfig."""
     async with opened(kubeconfig) as gateway:
         with pytest.raises(ClusterError) as caught:
@@ -68,13 +68,13 @@ def granting(command: str) -> str:
 
 
 async def test_no_kubeconfig_outside_of_a_cluster_names_the_setting() -> None:
-    message = await complaint(None)
+    message = await error_message(None)
     assert "no kubeconfig is set and this is not a Pod" in message
     assert "set `kubeconfig`" in message
 
 
 async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
-    assert "nowhere does not exist" in await complaint(str(tmp_path / "nowhere"))
+    assert "nowhere does not exist" in await error_message(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -92,25 +92,25 @@ async def test_missing_kubeconfig_is_named(tmp_path: Path) -> None:
 async def test_malformed_kubeconfig_is_explained(text: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
-    message = await complaint(str(path))
+    message = await error_message(str(path))
     assert str(path) in message
     assert why in message
 
 
 async def test_kubeconfig_as_folder_or_list_of_files_is_rejected(tmp_path: Path) -> None:
-    assert "cannot be read" in await complaint(str(tmp_path))
-    assert "names several files" in await complaint(f"{tmp_path}/a:{tmp_path}/b")
+    assert "cannot be read" in await error_message(str(tmp_path))
+    assert "names several files" in await error_message(f"{tmp_path}/a:{tmp_path}/b")
 
 
 async def test_kubeconfig_context_without_cluster_is_explained(tmp_path: Path) -> None:
-    message = await complaint(
+    message = await error_message(
         a_kubeconfig(tmp_path, contexts=[{"name": "here", "context": {"cluster": "x"}}])
     )
     assert "object with name x" in message
 
 
 async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> None:
-    assert "not http or https" in await complaint(a_kubeconfig(tmp_path, "api.example:6443"))
+    assert "not http or https" in await error_message(a_kubeconfig(tmp_path, "api.example:6443"))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_kubeconfig_server_without_scheme_is_rejected(tmp_path: Path) -> N
 async def test_kubeconfig_with_an_invalid_certificate_is_named(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    message = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
+    message = await error_message(a_kubeconfig(tmp_path, "https://127.0.0.1:1", cluster=cluster))
     assert str(tmp_path / "kubeconfig") in message
 
 
@@ -138,20 +138,20 @@ async def test_kubeconfig_with_an_invalid_certificate_is_named(
     ],
 )
 async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], tmp_path: Path) -> None:
-    message = await complaint(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
+    message = await error_message(a_kubeconfig(tmp_path, "https://127.0.0.1:1", user=user))
     assert "canary" not in message
     assert "Y2FuYXJ5" not in message
 
 
 async def test_failing_plugin_is_quoted(tmp_path: Path) -> None:
     user = a_plugin(tmp_path, "echo please log in >&2; exit 3")
-    message = await complaint(a_kubeconfig(tmp_path, user=user))
+    message = await error_message(a_kubeconfig(tmp_path, user=user))
     assert "please log in" in message
 
 
 async def test_missing_plugin_is_named(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
-    assert "no-such-plugin" in await complaint(a_kubeconfig(tmp_path, user=user))
+    assert "no-such-plugin" in await error_message(a_kubeconfig(tmp_path, user=user))
 
 
 async def test_hanging_plugin_times_out(tmp_path: Path) -> None:

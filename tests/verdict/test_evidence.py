@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.claude.complaints import Classified, Complaint
+from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 from paperclip_claude_k8s.error_codes import ErrorCode
 from paperclip_claude_k8s.failures import Failure
@@ -21,8 +21,8 @@ NO_CREDENTIALS = ClusterError(None, UNUSABLE_CREDENTIALS, "kubeconfig x does not
 INVALID = ClusterError(422, "Invalid", "spec is invalid")
 
 
-def complaint(which: Complaint) -> Failure:
-    return failures.complained(Classified(which, "its text"), "Claude run failed")
+def reported(which: FailureClass) -> Failure:
+    return failures.reported_by_claude(ClassifiedFailure(which, "its text"), "Claude run failed")
 
 
 B, C, N = "bootstrap", "continuation", "none"
@@ -95,20 +95,20 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (failures.truncated("x"), "claude_truncated", C, TRANSIENT, False),
     (failures.init_failed("x"), "claude_init_failed", C, None, False),
     (failures.no_result("x"), "claude_no_result", C, None, False),
-    (complaint(Complaint.AUTH_REQUIRED), "claude_auth_required", C, None, False),
-    (complaint(Complaint.QUOTA), "provider_quota", C, "provider_quota", False),
-    (complaint(Complaint.TRANSIENT), "claude_transient_upstream", C, TRANSIENT, False),
-    (complaint(Complaint.CREDIT_EXHAUSTED), "claude_credit_exhausted", C, None, False),
-    (complaint(Complaint.MODEL_NOT_FOUND), "model_not_found", C, None, False),
-    (complaint(Complaint.PROMPT_TOO_LONG), "claude_prompt_too_long", C, None, False),
-    (complaint(Complaint.MAX_BUDGET), "claude_max_budget", C, None, False),
-    (complaint(Complaint.MAX_OUTPUT), "claude_max_output", C, None, False),
-    (complaint(Complaint.REFUSAL), "claude_refusal", C, "model_refusal", False),
-    (complaint(Complaint.MAX_TURNS), "max_turns_exhausted", N, None, False),
-    (complaint(Complaint.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
-    (complaint(Complaint.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
-    (complaint(Complaint.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
-    (complaint(Complaint.OTHER), "claude_failed", C, None, False),
+    (reported(FailureClass.AUTH_REQUIRED), "claude_auth_required", C, None, False),
+    (reported(FailureClass.QUOTA), "provider_quota", C, "provider_quota", False),
+    (reported(FailureClass.TRANSIENT), "claude_transient_upstream", C, TRANSIENT, False),
+    (reported(FailureClass.CREDIT_EXHAUSTED), "claude_credit_exhausted", C, None, False),
+    (reported(FailureClass.MODEL_NOT_FOUND), "model_not_found", C, None, False),
+    (reported(FailureClass.PROMPT_TOO_LONG), "claude_prompt_too_long", C, None, False),
+    (reported(FailureClass.MAX_BUDGET), "claude_max_budget", C, None, False),
+    (reported(FailureClass.MAX_OUTPUT), "claude_max_output", C, None, False),
+    (reported(FailureClass.REFUSAL), "claude_refusal", C, "model_refusal", False),
+    (reported(FailureClass.MAX_TURNS), "max_turns_exhausted", N, None, False),
+    (reported(FailureClass.SESSION_UNAVAILABLE), "session_unavailable", C, None, True),
+    (reported(FailureClass.POISONED_SESSION), "claude_poisoned_previous_message_id", C, None, True),
+    (reported(FailureClass.EMPTY_REPLY), "llm_api_error", C, TRANSIENT, False),
+    (reported(FailureClass.OTHER), "claude_failed", C, None, False),
 ]
 EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     B: ({"kind": "bootstrap", "providerWorkStarted": False}, {}),

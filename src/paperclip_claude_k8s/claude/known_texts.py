@@ -1,7 +1,7 @@
 """The error texts of the CLI: one row per text, with its class and the version that prints it.
 
 The table is a fallback: it is used only if the machine-readable fields of a result do not classify the
-failure (see `complaints`). It is matched against texts of the CLI itself (the text of a failed result, its
+failure (see `classification`). It is matched against texts of the CLI itself (the text of a failed result, its
 `errors`, stderr, plain lines before the first answer), never against text of a model or a tool. Matching
 ignores case, and the first matching row decides, so the order of the rows matters.
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class Complaint(Enum):
+class FailureClass(Enum):
     """Classes of failures. The host or the operator reacts to each in a different way."""
 
     SESSION_UNAVAILABLE = auto()
@@ -47,12 +47,12 @@ class KnownText:
     reports quote without a version.
     """
 
-    complaint: Complaint
+    failure_class: FailureClass
     pattern: str
     seen_in: str
 
 
-_SESSION = Complaint.SESSION_UNAVAILABLE
+_SESSION = FailureClass.SESSION_UNAVAILABLE
 SESSION_TEXTS = (
     KnownText(_SESSION, r"\bno conversation found with session id\b", "2.1.197"),
     KnownText(_SESSION, r"--resume requires a valid session\b", "2.1.197"),
@@ -62,7 +62,7 @@ SESSION_TEXTS = (
 )
 """The CLI refuses the session before it calls the model, in a result or as plain text."""
 
-_POISONED = Complaint.POISONED_SESSION
+_POISONED = FailureClass.POISONED_SESSION
 _BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
 POISONED_TEXTS = (
     KnownText(_POISONED, r"previous_message_id", "API"),
@@ -94,11 +94,11 @@ POISONED_TEXTS = (
 """The API rejects the stored content of the session, and will reject it again in every run that resumes
 it."""
 
-_TOO_LONG = Complaint.PROMPT_TOO_LONG
-_AUTH = Complaint.AUTH_REQUIRED
-_CREDIT = Complaint.CREDIT_EXHAUSTED
-_QUOTA = Complaint.QUOTA
-_TRANSIENT = Complaint.TRANSIENT
+_TOO_LONG = FailureClass.PROMPT_TOO_LONG
+_AUTH = FailureClass.AUTH_REQUIRED
+_CREDIT = FailureClass.CREDIT_EXHAUSTED
+_QUOTA = FailureClass.QUOTA
+_TRANSIENT = FailureClass.TRANSIENT
 RESULT_TEXTS = (
     *POISONED_TEXTS,
     KnownText(_TOO_LONG, r"^(?:api error: .{0,200})?prompt is too long\b", "2.1.197"),
@@ -121,18 +121,18 @@ RESULT_TEXTS = (
     ),
     KnownText(_AUTH, r"^(?:invalid api key|not logged in|invalid bearer token)\b", "2.1.197"),
     KnownText(
-        Complaint.MAX_OUTPUT,
+        FailureClass.MAX_OUTPUT,
         r"^api error: the model has reached its context window limit"
         r"|^api error: claude's response exceeded the \d+ output token maximum",
         "2.1.197",
     ),
-    KnownText(Complaint.REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
-    KnownText(Complaint.REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
-    KnownText(Complaint.MAX_TURNS, r"^reached (?:maximum number of|max) turns\b", "2.1.197"),
-    KnownText(Complaint.MAX_BUDGET, r"^reached maximum budget\b", "2.1.197"),
-    KnownText(Complaint.MODEL_NOT_FOUND, r"^there's an issue with the selected model\b", "2.1.197"),
+    KnownText(FailureClass.REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
+    KnownText(FailureClass.REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
+    KnownText(FailureClass.MAX_TURNS, r"^reached (?:maximum number of|max) turns\b", "2.1.197"),
+    KnownText(FailureClass.MAX_BUDGET, r"^reached maximum budget\b", "2.1.197"),
+    KnownText(FailureClass.MODEL_NOT_FOUND, r"^there's an issue with the selected model\b", "2.1.197"),
     KnownText(
-        Complaint.MODEL_NOT_FOUND,
+        FailureClass.MODEL_NOT_FOUND,
         r"^api error(?: \(\S+\))?: the provided model identifier is invalid",
         "reported",
     ),
@@ -152,16 +152,16 @@ _PREFIX = "error: "
 _STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
 
 
-def complaint_in(text: str, table: Iterable[KnownText]) -> Complaint | None:
+def class_in_text(text: str, table: Iterable[KnownText]) -> FailureClass | None:
     """The class of the first row that matches anywhere in the text; None if none does."""
-    return next((known.complaint for known in table if _compiled(known).search(text)), None)
+    return next((known.failure_class for known in table if _compiled(known).search(text)), None)
 
 
-def line_complaint(line: str, table: Iterable[KnownText]) -> Complaint | None:
-    """As `complaint_in`, for a line of unknown origin: it must start with the known text."""
+def class_of_line(line: str, table: Iterable[KnownText]) -> FailureClass | None:
+    """As `class_in_text`, for a line of unknown origin: it must start with the known text."""
     start = line.strip()
     start = start[len(_PREFIX) :] if start.lower().startswith(_PREFIX) else start
-    return next((known.complaint for known in table if _compiled(known).match(start)), None)
+    return next((known.failure_class for known in table if _compiled(known).match(start)), None)
 
 
 def status_in(text: str) -> int | None:

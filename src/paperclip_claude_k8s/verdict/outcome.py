@@ -2,7 +2,7 @@
 
 The rules are tried in order, and the first that returns a failure decides. Four rules apply to every run:
 never started, end not observed, timed out, cancelled. After them a successful result decides, even if, for
-example, the Pod was deleted afterwards. A failed result is classified by Claude's complaint. Without a
+example, the Pod was deleted afterwards. A failed result is classified by `claude.classification`. Without a
 result, the most specific explanation comes first.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.claude.complaints import Classified, Complaint, classify, refused_session
+from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass, classify, refused_session
 from paperclip_claude_k8s.claude.failure_texts import (
     describe_claude_failure,
     describe_truncation_cause,
@@ -93,8 +93,8 @@ def _session_refused(observation: Observation, _: OutcomeInputs) -> Failure | No
     refusal = refused_session(observation.transcript)
     if not refusal:
         return None
-    complaint = Classified(Complaint.SESSION_UNAVAILABLE, refusal)
-    return failures.complained(complaint, f"Claude refused the session: {refusal}")
+    classified = ClassifiedFailure(FailureClass.SESSION_UNAVAILABLE, refusal)
+    return failures.reported_by_claude(classified, f"Claude refused the session: {refusal}")
 
 
 def _log_limit(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
@@ -170,17 +170,17 @@ def _forensics(observation: Observation, seen_by: str) -> str:
 # ── the rule for a result that reports an error ─────────────────────────────────────────────────────────
 
 
-def _complaint(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
+def _failed_result(observation: Observation, inputs: OutcomeInputs) -> Failure | None:
     result = observation.transcript.result
     if result is None:
         return None
     message = describe_claude_failure(result) or exited_message(observation.exit_code)
-    complaint = classify(observation.transcript, inputs.now)
-    return failures.complained(complaint, message, resumed=inputs.resumed is True)
+    classified = classify(observation.transcript, inputs.now)
+    return failures.reported_by_claude(classified, message, resumed=inputs.resumed is True)
 
 
 _BEFORE_SUCCESS: tuple[Rule, ...] = (_not_started, _untrackable, _timed_out, _cancelled)
-_WITH_RESULT: tuple[Rule, ...] = (_complaint,)
+_WITH_RESULT: tuple[Rule, ...] = (_failed_result,)
 _WITHOUT_RESULT: tuple[Rule, ...] = (
     # From certain causes to guesses: the last rule always returns a failure.
     *_BEFORE_SUCCESS,

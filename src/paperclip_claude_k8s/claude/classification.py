@@ -16,17 +16,17 @@ from paperclip_claude_k8s.claude.failure_texts import terminal_text
 from paperclip_claude_k8s.claude.known_texts import (
     RESULT_TEXTS,
     SESSION_TEXTS,
-    Complaint,
-    complaint_in,
-    line_complaint,
+    FailureClass,
+    class_in_text,
+    class_of_line,
     status_in,
 )
 from paperclip_claude_k8s.claude.results import is_max_turns
 from paperclip_claude_k8s.claude.transcript import Transcript
 
 __all__ = [
-    "Classified",
-    "Complaint",
+    "ClassifiedFailure",
+    "FailureClass",
     "classify",
     "find_login_url",
     "refused_session",
@@ -35,47 +35,47 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Classified:
-    """A complaint with the CLI's text. `retry_at` is an aware UTC time."""
+class ClassifiedFailure:
+    """The class of a failure, with the CLI's text about it. `retry_at` is an aware UTC time."""
 
-    complaint: Complaint
+    failure_class: FailureClass
     text: str
     retry_at: datetime | None = None
     login_url: str | None = None
 
 
-_BY_SUBTYPE = {"error_max_budget_usd": Complaint.MAX_BUDGET}
+_BY_SUBTYPE = {"error_max_budget_usd": FailureClass.MAX_BUDGET}
 _BY_TERMINAL_REASON = {
-    "budget_exhausted": Complaint.MAX_BUDGET,
-    "prompt_too_long": Complaint.PROMPT_TOO_LONG,
+    "budget_exhausted": FailureClass.MAX_BUDGET,
+    "prompt_too_long": FailureClass.PROMPT_TOO_LONG,
 }
 _IMAGE_ERROR = "image_error"
 """A terminal reason that also accompanies status 413: a request that is too large, mostly because of
 images."""
 _BY_API_ERROR = {
-    "usage_limit_reached": Complaint.QUOTA,
-    "long_context_credits_required": Complaint.CREDIT_EXHAUSTED,
-    "org_disabled_credential": Complaint.AUTH_REQUIRED,
-    "connection_failed": Complaint.TRANSIENT,
-    "max_output_tokens": Complaint.MAX_OUTPUT,
+    "usage_limit_reached": FailureClass.QUOTA,
+    "long_context_credits_required": FailureClass.CREDIT_EXHAUSTED,
+    "org_disabled_credential": FailureClass.AUTH_REQUIRED,
+    "connection_failed": FailureClass.TRANSIENT,
+    "max_output_tokens": FailureClass.MAX_OUTPUT,
 }
 """Values of `result.api_error`, since 2.1.332."""
 _BY_STATUS = {
-    401: Complaint.AUTH_REQUIRED,
-    402: Complaint.CREDIT_EXHAUSTED,
-    404: Complaint.MODEL_NOT_FOUND,
-    413: Complaint.PROMPT_TOO_LONG,
-    429: Complaint.TRANSIENT,
+    401: FailureClass.AUTH_REQUIRED,
+    402: FailureClass.CREDIT_EXHAUSTED,
+    404: FailureClass.MODEL_NOT_FOUND,
+    413: FailureClass.PROMPT_TOO_LONG,
+    429: FailureClass.TRANSIENT,
 }
 _BY_ERROR = {
-    "authentication_failed": Complaint.AUTH_REQUIRED,
-    "oauth_org_not_allowed": Complaint.AUTH_REQUIRED,
-    "billing_error": Complaint.CREDIT_EXHAUSTED,
-    "model_not_found": Complaint.MODEL_NOT_FOUND,
-    "max_output_tokens": Complaint.MAX_OUTPUT,
-    "rate_limit": Complaint.TRANSIENT,
-    "overloaded": Complaint.TRANSIENT,
-    "server_error": Complaint.TRANSIENT,
+    "authentication_failed": FailureClass.AUTH_REQUIRED,
+    "oauth_org_not_allowed": FailureClass.AUTH_REQUIRED,
+    "billing_error": FailureClass.CREDIT_EXHAUSTED,
+    "model_not_found": FailureClass.MODEL_NOT_FOUND,
+    "max_output_tokens": FailureClass.MAX_OUTPUT,
+    "rate_limit": FailureClass.TRANSIENT,
+    "overloaded": FailureClass.TRANSIENT,
+    "server_error": FailureClass.TRANSIENT,
 }
 _LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
 SERVER_ERRORS = range(500, 600)
@@ -92,23 +92,23 @@ DEFAULT_ZONE = "UTC"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def classify(transcript: Transcript, now: datetime) -> Classified:
+def classify(transcript: Transcript, now: datetime) -> ClassifiedFailure:
     """Classify the last result. Call it only for results that are not a success."""
     result = transcript.result or {}
     text = terminal_text(result)
-    complaint = _by_fields(result, transcript) or _by_text(text, transcript) or Complaint.OTHER
-    if complaint in {Complaint.TRANSIENT, Complaint.OTHER} and _is_quota(transcript, text):
-        complaint = Complaint.QUOTA
-    retry_at = _retry_at(transcript, text, now) if complaint is Complaint.QUOTA else None
+    failure_class = _by_fields(result, transcript) or _by_text(text, transcript) or FailureClass.OTHER
+    if failure_class in {FailureClass.TRANSIENT, FailureClass.OTHER} and _is_quota(transcript, text):
+        failure_class = FailureClass.QUOTA
+    retry_at = _retry_at(transcript, text, now) if failure_class is FailureClass.QUOTA else None
     login_url = None
-    if complaint is Complaint.AUTH_REQUIRED:
+    if failure_class is FailureClass.AUTH_REQUIRED:
         login_url = find_login_url(f"{text}\n{transcript.stderr_tail}")
-    return Classified(complaint, text, retry_at, login_url)
+    return ClassifiedFailure(failure_class, text, retry_at, login_url)
 
 
 def reports_unusable_session(result: Mapping[str, Any]) -> bool:
     """Whether a failed result reports that its session cannot be used."""
-    return complaint_in(terminal_text(result), SESSION_TEXTS) is not None
+    return class_in_text(terminal_text(result), SESSION_TEXTS) is not None
 
 
 def find_login_url(text: str) -> str | None:
@@ -126,50 +126,50 @@ def refused_session(transcript: Transcript) -> str:
     if transcript.has_content:
         return ""
     lines = (line.strip() for line in (*transcript.plain_lines, *transcript.stderr_tail.split("\n")))
-    return next((line for line in lines if line_complaint(line, SESSION_TEXTS)), "")
+    return next((line for line in lines if class_of_line(line, SESSION_TEXTS)), "")
 
 
-def _by_fields(result: Mapping[str, Any], transcript: Transcript) -> Complaint | None:
+def _by_fields(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
     if is_max_turns(result):
-        return Complaint.MAX_TURNS
+        return FailureClass.MAX_TURNS
     found = _BY_SUBTYPE.get(str(result.get("subtype"))) or _BY_TERMINAL_REASON.get(
         str(result.get("terminal_reason"))
     )
     if found is not None:
         return found
     if result.get("stop_reason") == "refusal":
-        return Complaint.REFUSAL
+        return FailureClass.REFUSAL
     return _by_api_error(result, transcript)
 
 
-def _by_api_error(result: Mapping[str, Any], transcript: Transcript) -> Complaint | None:
+def _by_api_error(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
     """Classify by the API's response, as the CLI noted it in the result and in its `assistant` events."""
     status = result.get("api_error_status")
     if result.get("terminal_reason") == _IMAGE_ERROR and status != 413:
-        return Complaint.POISONED_SESSION
+        return FailureClass.POISONED_SESSION
     found = _BY_API_ERROR.get(str(result.get("api_error"))) or next(
         (_BY_ERROR[error] for error in reversed(transcript.assistant_errors) if error in _BY_ERROR), None
     )
     return found or (_by_status(status) if isinstance(status, int) else None)
 
 
-def _by_status(status: int) -> Complaint | None:
-    return Complaint.TRANSIENT if status in SERVER_ERRORS else _BY_STATUS.get(status)
+def _by_status(status: int) -> FailureClass | None:
+    return FailureClass.TRANSIENT if status in SERVER_ERRORS else _BY_STATUS.get(status)
 
 
-def _by_text(text: str, transcript: Transcript) -> Complaint | None:
-    if complaint_in(text, SESSION_TEXTS) or refused_session(transcript):
-        return Complaint.SESSION_UNAVAILABLE
-    found = complaint_in(text, RESULT_TEXTS)
+def _by_text(text: str, transcript: Transcript) -> FailureClass | None:
+    if class_in_text(text, SESSION_TEXTS) or refused_session(transcript):
+        return FailureClass.SESSION_UNAVAILABLE
+    found = class_in_text(text, RESULT_TEXTS)
     status = status_in(text)
     if found is None and status is not None:
         found = _by_status(status)
-    return found or (Complaint.EMPTY_REPLY if transcript.empty_reply else None)
+    return found or (FailureClass.EMPTY_REPLY if transcript.empty_reply else None)
 
 
 def _is_quota(transcript: Transcript, text: str) -> bool:
     """Whether a usage limit was reached that resets later. A rejection without a reset time is throttling."""
-    if complaint_in(text, RESULT_TEXTS) is Complaint.QUOTA:
+    if class_in_text(text, RESULT_TEXTS) is FailureClass.QUOTA:
         return True
     limit = transcript.rate_limit or {}
     rejected = limit.get("status") == "rejected" and bool(limit.get("resetsAt"))
