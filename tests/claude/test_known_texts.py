@@ -199,7 +199,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("API Error: Repeated 529 Overloaded errors. The API is at capacity", FailureClass.TRANSIENT),
     ("API Error: Connection error.", FailureClass.TRANSIENT),
     ("API Error: Connection refused — a firewall or proxy may be blocking it", FailureClass.TRANSIENT),
-    ("API Error: Can't reach the API server — check your internet or DNS (ENOTFOUND)", FailureClass.TRANSIENT),
+    ("API Error: Can't reach the API server — check your internet (ENOTFOUND)", FailureClass.TRANSIENT),
     ("API Error: Unable to connect to API (ECONNRESET)", FailureClass.TRANSIENT),
     ("API Error: Stream idle timeout - no chunks received", FailureClass.TRANSIENT),
     ("API Error: Server error mid-response. The response above may be incomplete.", FailureClass.TRANSIENT),
@@ -270,7 +270,10 @@ def test_throttling_is_not_a_quota() -> None:
     ("fields", "failure_class"),
     [
         ({"api_error": "usage_limit_reached"}, FailureClass.QUOTA),
-        ({"api_error": "long_context_credits_required", "api_error_status": 429}, FailureClass.CREDIT_EXHAUSTED),
+        (
+            {"api_error": "long_context_credits_required", "api_error_status": 429},
+            FailureClass.CREDIT_EXHAUSTED,
+        ),
         ({"api_error": "org_disabled_credential"}, FailureClass.AUTH_REQUIRED),
         ({"api_error": "connection_failed"}, FailureClass.TRANSIENT),
         ({"terminal_reason": "image_error", "api_error_status": 400}, FailureClass.POISONED_SESSION),

@@ -1,12 +1,13 @@
 """The error texts of the CLI: one row per text, with its class and the version that prints it.
 
 The table is a fallback: it is used only if the machine-readable fields of a result do not classify the
-failure (see `classification`). It is matched against texts of the CLI itself (the text of a failed result, its
-`errors`, stderr, plain lines before the first answer), never against text of a model or a tool. Matching
-ignores case, and the first matching row decides, so the order of the rows matters.
+failure (see `classification`). It is matched against texts of the CLI itself: the text of a failed result,
+its `errors`, stderr, and plain lines before the model's first message. It is never matched against a message
+of the model or the output of a tool; but the text of a failed result may quote them. Matching ignores case,
+and the first matching row decides, so the order of the rows matters.
 
-To add a text, copy it from a recorded output, anchor it with `^` if an answer could quote it, and name the
-CLI version. Example: a failed result with the text
+To add a text, copy it from a recorded output, anchor it with `^` if the model's text could quote it, and name
+the CLI version. Example: a failed result with the text
 
     API Error: 400 ... messages.1.content.0: `tool_use` ids were found without `tool_result` blocks
 
@@ -20,7 +21,7 @@ from enum import Enum, auto
 
 
 class FailureClass(Enum):
-    """Classes of failures. The host or the operator reacts to each in a different way."""
+    """Classes of failures. The host or the administrator reacts to each in a different way."""
 
     SESSION_UNAVAILABLE = auto()
     POISONED_SESSION = auto()
@@ -60,7 +61,7 @@ SESSION_TEXTS = (
     KnownText(_SESSION, r"\bunknown session\b", "reported"),
     KnownText(_SESSION, r"\bsession \S+ (?:was )?not found\b", "reported"),
 )
-"""The CLI refuses the session before it calls the model, in a result or as plain text."""
+"""Before it calls the model, the CLI refuses the session; it reports this in a result or as plain text."""
 
 _POISONED = FailureClass.POISONED_SESSION
 _BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
@@ -97,6 +98,7 @@ it."""
 _TOO_LONG = FailureClass.PROMPT_TOO_LONG
 _AUTH = FailureClass.AUTH_REQUIRED
 _CREDIT = FailureClass.CREDIT_EXHAUSTED
+_REFUSAL = FailureClass.REFUSAL
 _QUOTA = FailureClass.QUOTA
 _TRANSIENT = FailureClass.TRANSIENT
 RESULT_TEXTS = (
@@ -126,8 +128,8 @@ RESULT_TEXTS = (
         r"|^api error: claude's response exceeded the \d+ output token maximum",
         "2.1.197",
     ),
-    KnownText(FailureClass.REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
-    KnownText(FailureClass.REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
+    KnownText(_REFUSAL, r"unable to respond to this request, which appears to violate", "2.1.197"),
+    KnownText(_REFUSAL, r"^api error: \S+ can't help with this\.", "2.1.332"),
     KnownText(FailureClass.MAX_TURNS, r"^reached (?:maximum number of|max) turns\b", "2.1.197"),
     KnownText(FailureClass.MAX_BUDGET, r"^reached maximum budget\b", "2.1.197"),
     KnownText(FailureClass.MODEL_NOT_FOUND, r"^there's an issue with the selected model\b", "2.1.197"),

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.claude.classification import ClassifiedFailure, FailureClass, classify, refused_session
+from paperclip_claude_k8s.claude.classification import (
+    ClassifiedFailure,
+    FailureClass,
+    classify,
+    refused_session,
+)
 from paperclip_claude_k8s.claude.failure_texts import (
     describe_claude_failure,
     describe_truncation_cause,
