@@ -146,7 +146,9 @@ GOLDEN: list[tuple[Failure, str]] = [
         "Pod reattach failed: Job ac-ada-1 has no Pod — the adopted Job may have done work; inspect it before you run the agent again",
     ),
     (
-        failures.reported_by_claude(ClassifiedFailure(FailureClass.PROMPT_TOO_LONG, ""), "Prompt is too long", resumed=True),
+        failures.reported_by_claude(
+            ClassifiedFailure(FailureClass.PROMPT_TOO_LONG, ""), "Prompt is too long", resumed=True
+        ),
         "Prompt is too long — the session can no longer be resumed; the next run starts a fresh one",
     ),
     (
