@@ -98,7 +98,7 @@ async def test_patch_with_a_failed_test_changes_nothing(world: World) -> None:
     with pytest.raises(ClusterError) as caught:
         await world.cluster.patch_job(made.ref, [stale, change])
     assert caught.value.status in {409, 422}
-    mine = {**stale, "value": world.mark}
+    mine = {**stale, "value": world.test_id}
     patched = await world.cluster.patch_job(made.ref, [mine, change])
     assert patched is not None
     assert patched.labels["relabelled"] == "yes"

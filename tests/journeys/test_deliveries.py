@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.home_pod import RECEIVED, Home, home_on_dev, home_on_real
+from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
 
 ODD = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
-DIGEST = f"sha256sum <{RECEIVED} | cut -c1-64"
+DIGEST = f"sha256sum <{RECEIVED_PATH} | cut -c1-64"
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])

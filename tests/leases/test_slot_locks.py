@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.hosts import Host, jobs, leases
+from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE, assert_whole
 
 from paperclip_claude_k8s.devcluster.kinds import PODS
@@ -82,7 +82,7 @@ async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> N
         assert_whole(*await second)
         assert fake.calls.count("create", "jobs") == 2
         assert fake.calls.count("create", "secrets") == 1
-    assert leases(fake, "slot") == []
+    assert lease_holders(fake, "slot") == []
 
 
 async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
@@ -213,4 +213,4 @@ async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:
         assert all(run.cancelled() for run in runs)
         assert now() - start < 1
         assert jobs(fake) == []
-        assert leases(fake, "slot") == leases(fake, "process") == []
+        assert lease_holders(fake, "slot") == lease_holders(fake, "process") == []

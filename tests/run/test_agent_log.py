@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from tests.support.captures import capture
 from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.runs import STATUS, HostLog
+from tests.support.runs import STATUS_PREFIX, HostLog
 
 from paperclip_claude_k8s.claude import StreamReader, Transcript
 from paperclip_claude_k8s.execute import execute
@@ -73,7 +73,7 @@ class FailingHost(HostLog):
     trap = Trap(lambda _: False)
 
     async def on_log(self, stream: str, text: str) -> None:
-        if not text.startswith(STATUS):
+        if not text.startswith(STATUS_PREFIX):
             self.trap.step()
         await super().on_log(stream, text)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
-from tests.support.hosts import Host, jobs, leases
+from tests.support.hosts import Host, jobs, lease_holders
 from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, WHOLE, Scenario
 from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
@@ -145,19 +145,19 @@ async def test_host_that_dies_at_any_call_loses_no_result_and_leaves_nothing(
         dying = Host(fake, "host-one", lambda *now: now == (call, moment))
         running = group.create_task(_until_dead(dying, scenario))
         async with asyncio.timeout(600):
-            await dying.cluster.died.wait()
+            await dying.cluster.cut_off.wait()
         fake.faults.refusals.clear()
         successor = Host(fake, "host-two")
         result, host_log = await run_next(successor, scenario)
         running.cancel()
-        last = next((done for done in reversed(dying.cluster.answered) if done in scenario.agents), "")
-        assert result.error_code in ({None} if last else scenario.codes), result.error_message
+        last = next((done for done in reversed(dying.cluster.finished) if done in scenario.max_agents), "")
+        assert result.error_code in ({None} if last else scenario.error_codes), result.error_message
         if result.error_code is None:
             assert host_log.stdout.encode().endswith(WHOLE)
         await asyncio.sleep(30)
         await successor.adapter.shutdown()
         assert left(fake, scenario) == []
-        assert len(rules.ran) <= scenario.agents[last]
+        assert len(rules.ran) <= scenario.max_agents[last]
         assert rules.broken == []
 
 
@@ -176,5 +176,5 @@ def left(fake: FakeCluster, scenario: Scenario) -> list[str]:
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}
     named = {obj["metadata"]["name"] for obj in (*jobs(fake), *fake.store.list(SECRETS))}
     pods_left = [pod for pod, job in pods.items() if job not in kept]
-    own = [holder for holder in leases(fake, "process") if holder == "host-two"]
-    return [*sorted(named - kept), *pods_left, *leases(fake, "slot"), *own]
+    own = [holder for holder in lease_holders(fake, "process") if holder == "host-two"]
+    return [*sorted(named - kept), *pods_left, *lease_holders(fake, "slot"), *own]

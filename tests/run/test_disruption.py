@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.support.captures import capture
 from tests.support.disruptions import (
-    HALVES,
-    LATE,
-    SLOW,
+    DELAYED_RESULT,
+    DISRUPT_AFTER,
+    SLOW_TO_STOP,
     Object,
     change,
     delete_pod,
@@ -50,7 +50,7 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
     message: str,
     old_server: bool,  # noqa: FBT001
 ) -> None:
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
         result, host_log = await run_disrupted(fake, run, act)
         assert result.error_code == "k8s_pod_disrupted"
@@ -80,7 +80,7 @@ async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None
 
 
 async def test_only_pod_is_pinned_at_once_on_an_old_server(tmp_path: Path) -> None:
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_dying_pods = True
         seen: list[str] = []
 
@@ -93,17 +93,17 @@ async def test_only_pod_is_pinned_at_once_on_an_old_server(tmp_path: Path) -> No
 
 
 async def test_only_pod_is_not_pinned_on_a_new_server(tmp_path: Path) -> None:
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         await run_disrupted(fake, run, delete_pod)
         assert fake.calls.count("patch", "secrets") == 0
 
 
 async def test_result_of_a_force_deleted_pod_waits_for_its_container(tmp_path: Path) -> None:
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         loop = asyncio.get_running_loop()
         began = loop.time()
         await run_disrupted(fake, run, delete_pod_by_force)
-        assert loop.time() - began >= LATE + 11.9, "the agent still worked"
+        assert loop.time() - began >= DISRUPT_AFTER + 11.9, "the agent still worked"
 
 
 def unlabel_pod(fake: FakeCluster) -> None:
@@ -115,7 +115,7 @@ def unlabel_job(fake: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize("old_server", [True, False])
-@pytest.mark.parametrize("after", [0.3, LATE])
+@pytest.mark.parametrize("after", [0.3, DISRUPT_AFTER])
 @pytest.mark.parametrize("act", [unlabel_pod, unlabel_job, release_pod])
 async def test_released_pod_is_followed_to_its_end(
     tmp_path: Path,
@@ -123,7 +123,11 @@ async def test_released_pod_is_followed_to_its_end(
     after: float,
     old_server: bool,  # noqa: FBT001
 ) -> None:
-    late = PodScript(waiting=((2.0, "ContainerCreating", ""),), output=HALVES.output, ends_at=HALVES.ends_at)
+    late = PodScript(
+        waiting=((2.0, "ContainerCreating", ""),),
+        output=DELAYED_RESULT.output,
+        ends_at=DELAYED_RESULT.ends_at,
+    )
     async with one_host(tmp_path, late) as (fake, run):
         fake.faults.replaces_dying_pods = old_server
         result, host_log = await run_disrupted(fake, run, act, after)
@@ -165,7 +169,7 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
 
 
 async def test_released_pod_that_cannot_be_deleted_is_named(tmp_path: Path) -> None:
-    async with one_host(tmp_path, HALVES) as (fake, run):
+    async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
         fake.faults.denied.add(("delete", "pods"))
         result, host_log = await run_disrupted(fake, run, release_pod)
         assert result.error_code is None
@@ -217,12 +221,12 @@ async def test_agent_lost_during_a_disconnect_may_have_worked(tmp_path: Path) ->
         async with asyncio.TaskGroup() as group:
             running = group.create_task(one.run())
             await asyncio.sleep(5)
-            one.line.cut()
+            one.connection.cut()
             await asyncio.sleep(60)
             assert len(fake.kubelet.started) == 1
             delete_pod_by_force(fake)
             await asyncio.sleep(30)
-            one.line.restore()
+            one.connection.restore()
         result, _ = running.result()
         assert result.error_code == "k8s_pod_disrupted"
         assert "it is unknown whether its agent had started" in (result.error_message or "")
@@ -234,7 +238,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
         for label in ("controller-uid", "job-name"):
             pod["metadata"]["labels"].pop(label, None)
 
-    async with two_hosts(tmp_path, HALVES) as (fake, one, two):
+    async with two_hosts(tmp_path, DELAYED_RESULT) as (fake, one, two):
         fake.faults.jobs_never_finish = True
         async with started(one):
             change(fake, PODS, release)
@@ -242,7 +246,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
             await one.adapter.shutdown()
         result, _ = await two.run()
         assert result.error_code is None
-        assert asyncio.get_running_loop().time() < HALVES.ends_at + 5
+        assert asyncio.get_running_loop().time() < DELAYED_RESULT.ends_at + 5
 
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import PodScript
-from tests.support.hosts import jobs, leases, started
+from tests.support.hosts import jobs, lease_holders, started
 from tests.support.in_memory_runs import LONG, assert_whole, two_hosts
 from tests.support.runs import HostLog
 
@@ -45,7 +45,7 @@ async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
             one.disconnect()
             await asyncio.sleep(121)
-            one.line.restore()
+            one.connection.restore()
         assert_whole(*running.result())
 
 
@@ -74,7 +74,7 @@ async def test_job_that_never_started_blocks_no_other_task(tmp_path: Path) -> No
 async def test_create_that_is_never_answered_leaves_no_job(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         fake.faults.denied.add(("get", "jobs"))
-        one.line.loses_answer_of = ("create", "jobs")
+        one.connection.loses_response_of = ("create", "jobs")
         result, _ = await one.run()
         assert result.error_code == "k8s_job_create_failed"
         fake.faults.denied.clear()
@@ -157,7 +157,7 @@ async def test_single_403_after_an_outage_is_ignored(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one) as task:
         one.disconnect()
         await asyncio.sleep(70)
-        one.line.restore()
+        one.connection.restore()
         for verb in ("list", "watch"):
             fake.faults.denied |= {(verb, "jobs"), (verb, "pods")}
         await asyncio.sleep(10)
@@ -175,7 +175,7 @@ async def test_stop_while_the_slot_lease_is_created_leaves_none(tmp_path: Path) 
             stop.set()
         assert running.result()[0].error_code == "cancelled"
         await asyncio.sleep(5)
-        assert leases(fake, "slot") == []
+        assert lease_holders(fake, "slot") == []
 
 
 async def test_exception_in_on_meta_does_not_end_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_cluster import FakeCluster, PodScript
-from tests.support.hosts import Host, jobs, leases, started
+from tests.support.hosts import Host, jobs, lease_holders, started
 from tests.support.in_memory_runs import (
     LONG,
     PARTIAL,
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.looptime
 async def test_run_holds_its_slot_lease_and_releases_it(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one) as task:
-            assert leases(fake, "slot") == ["host-one/run-1"]
-            assert leases(fake, "process") == ["host-one"]
+            assert lease_holders(fake, "slot") == ["host-one/run-1"]
+            assert lease_holders(fake, "process") == ["host-one"]
             await task
         await asyncio.sleep(5)
-        assert leases(fake, "slot") + leases(fake, "process") == []
+        assert lease_holders(fake, "slot") + lease_holders(fake, "process") == []
         assert jobs(fake) == []
 
 
@@ -42,7 +42,7 @@ async def test_long_run_renews_a_single_lease(tmp_path: Path) -> None:
         before = fake.calls.count("update", "leases")
         await asyncio.sleep(200)
         assert fake.calls.count("update", "leases") - before == 10
-        assert len(leases(fake, "slot")) == 1
+        assert len(lease_holders(fake, "slot")) == 1
 
 
 async def test_run_cancelled_while_releasing_its_slot_leaves_no_lease(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ async def test_run_cancelled_while_releasing_its_slot_leaves_no_lease(tmp_path: 
         running = group.create_task(host.run())
         await asyncio.wait([running])
         assert running.cancelled()
-        assert len(leases(fake, "slot")) == 1
+        assert len(lease_holders(fake, "slot")) == 1
         await host.adapter.shutdown()
-        assert leases(fake, "slot") == leases(fake, "process") == []
+        assert lease_holders(fake, "slot") == lease_holders(fake, "process") == []
 
 
 async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> N
         async with started(one) as task:
             await one.adapter.shutdown()
             assert task.cancelled()
-            assert leases(fake, "slot") + leases(fake, "process") == []
+            assert lease_holders(fake, "slot") + lease_holders(fake, "process") == []
             began = asyncio.get_running_loop().time()
             result, host_log = await two.run()
         assert_whole(result, host_log)
@@ -142,7 +142,7 @@ async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) ->
             one.disconnect()
             second = group.create_task(two.run())
             await asyncio.sleep(100)
-            one.line.restore()
+            one.connection.restore()
         result, host_log = second.result()
         assert_whole(result, host_log)
         result = first.result()[0]
@@ -425,7 +425,7 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
 async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
-            one.line.watches_flowing.clear()
+            one.connection.watches_flowing.clear()
             result, host_log = await first
             assert asyncio.get_running_loop().time() < 301 + 37
         assert_whole(result, host_log)
@@ -522,7 +522,7 @@ async def test_cancel_ends_the_wait_for_the_slot(tmp_path: Path) -> None:
             stop.set()
             result, _ = await second
         assert result.error_code == "cancelled"
-        assert leases(fake, "slot") == ["host-one/run-1"]
+        assert lease_holders(fake, "slot") == ["host-one/run-1"]
         assert fake.calls.count("create", "jobs") == 1
 
 
@@ -537,7 +537,7 @@ async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path,
         assert running.result()[0].error_code == "cancelled"
         await asyncio.sleep(30)
         assert jobs(fake) == []
-        assert leases(fake, "slot") == []
+        assert lease_holders(fake, "slot") == []
 
 
 async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> None:
@@ -545,11 +545,11 @@ async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> Non
         one.disconnect()
         first.cancel()
         await asyncio.sleep(4000)
-        assert leases(fake, "process") == ["host-one"]
-        assert leases(fake, "slot") == ["host-one/run-1"]
+        assert lease_holders(fake, "process") == ["host-one"]
+        assert lease_holders(fake, "slot") == ["host-one/run-1"]
         async with started(two, 5, agent={"id": "another"}):
-            assert leases(fake, "process") == ["host-two"]
-            assert leases(fake, "slot") == ["host-two/run-1"]
+            assert lease_holders(fake, "process") == ["host-two"]
+            assert lease_holders(fake, "slot") == ["host-two/run-1"]
 
 
 async def test_slot_lease_of_a_long_run_is_not_deleted(tmp_path: Path) -> None:
@@ -563,8 +563,8 @@ async def test_slot_lease_of_a_long_run_is_not_deleted(tmp_path: Path) -> None:
         (slot,) = (lease for lease in fake.store.list(LEASES) if "slot" in lease["metadata"]["name"])
         fake.store.update(LEASES, "paperclip", slot["metadata"]["name"], age)
         async with started(two, 5, agent={"id": "another"}):
-            assert sorted(leases(fake, "slot")) == ["host-one/run-1", "host-two/run-1"]
-            assert sorted(leases(fake, "process")) == ["host-one", "host-two"]
+            assert sorted(lease_holders(fake, "slot")) == ["host-one/run-1", "host-two/run-1"]
+            assert sorted(lease_holders(fake, "process")) == ["host-one", "host-two"]
 
 
 async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: Path) -> None:
@@ -591,15 +591,15 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
 )
 async def test_create_with_a_lost_answer_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
-        one.line.loses_answer_of = (verb, resource)
+        one.connection.loses_response_of = (verb, resource)
         result, host_log = await one.run()
         assert_whole(result, host_log)
-        assert one.line.loses_answer_of is None
+        assert one.connection.loses_response_of is None
         names = {job for verb_, what, job in fake.calls.made if (verb_, what) == ("delete", "jobs")}
         assert len(names) == 1
         await asyncio.sleep(5)
         assert jobs(fake) == []
-        assert leases(fake, "slot") == []
+        assert lease_holders(fake, "slot") == []
 
 
 async def test_wait_for_a_run_does_not_shorten_the_wait_for_its_pod(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.disruptions import (
-    SLOW,
+    SLOW_TO_STOP,
     Object,
     change,
     delete_pod,
@@ -135,7 +135,7 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
         fake.store.update(EVENTS, NAMESPACE, suspended["metadata"]["name"], age)
         taint(fake)
 
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         result, _ = await run_disrupted(fake, run, old_event)
         assert "TaintManagerEviction" in (result.error_message or "")
         assert "Job suspended" not in (result.error_message or "")
@@ -143,7 +143,7 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("refused", [0, 6])
 async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path, refused: int) -> None:
-    async with two_hosts(tmp_path, SLOW) as (fake, one, two):
+    async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
         fake.faults.jobs_never_finish = True
         async with started(one):

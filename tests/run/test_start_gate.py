@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.support.disruptions import (
-    HALVES,
-    SLOW,
+    DELAYED_RESULT,
+    SLOW_TO_STOP,
     change,
     delete_pod,
     only,
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.looptime
 async def test_gate_is_closed_once_the_server_answers_again(
     tmp_path: Path,
 ) -> None:
-    async with one_host(tmp_path, HALVES) as (fake, run):
+    async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
         seen: dict[str, Any] = {}
 
         async def look_later() -> None:
@@ -55,7 +55,7 @@ async def test_gate_is_closed_once_the_server_answers_again(
 
 @pytest.mark.parametrize("verb", ["delete secrets", "patch jobs"])
 async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: Path, verb: str) -> None:
-    async with one_host(tmp_path, HALVES) as (fake, run):
+    async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
         action, kind = verb.split()
         fake.faults.denied.add((action, kind))
         _, host_log = await run_disrupted(fake, run, release_pod)
@@ -65,7 +65,7 @@ async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: P
 
 async def test_only_pod_named_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
-    async with two_hosts(tmp_path, SLOW) as (fake, one, two):
+    async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_dying_pods = True
         async with started(one):
             await one.adapter.shutdown()
@@ -113,11 +113,11 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
 async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
     tmp_path: Path, call: str, moment: Moment
 ) -> None:
-    async with FakeCluster.start(tmp_path, SLOW) as fake:
+    async with FakeCluster.start(tmp_path, SLOW_TO_STOP) as fake:
         host = Host(fake, "one", lambda name, when: (name, when) == (call, moment))
         async with started(host) as running:
             delete_pod(fake)
-            await host.cluster.died.wait()
+            await host.cluster.cut_off.wait()
             running.cancel()
         marked = AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]
         assert marked or list(fake.store.list(SECRETS))
@@ -125,7 +125,7 @@ async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
 
 
 async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) -> None:
-    async with two_hosts(tmp_path, SLOW) as (fake, one, _):
+    async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, _):
         async with started(one):
             suspend(fake)
             await asyncio.sleep(2)
@@ -136,7 +136,7 @@ async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) ->
 
 
 async def test_run_without_a_secret_gets_no_secret_warnings(tmp_path: Path) -> None:
-    async with one_host(tmp_path, SLOW) as (fake, run):
+    async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.denied |= {("create", "secrets"), ("get", "secrets"), ("delete", "secrets")}
         _, host_log = await run_disrupted(fake, run, delete_pod)
         assert "delete secret" not in host_log.status

@@ -1,7 +1,7 @@
 """The clusters that must pass the same contract tests: in memory, development, real.
 
-Only the real one is independent: the cluster in memory is the real `Gateway` on the development cluster's
-API.
+Only the real cluster is an independent implementation: the cluster in memory uses the development cluster's
+API, without a socket.
 """
 
 import asyncio
@@ -21,28 +21,29 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.devcluster import DevCluster
 
 T = TypeVar("T")
-PATIENCE = 60.0
-"""Seconds within which a contract must hold; a real kubelet needs several to pull, mount and start."""
+CONTRACT_TIMEOUT = 60.0
+"""Seconds within which a condition must come true; a real kubelet needs several to pull, mount and start."""
 POLL_INTERVAL = 0.1
 
 
 @dataclass(slots=True)
 class World:
-    """A cluster, and how to create Jobs with a given behaviour in it."""
+    """A cluster, and manifests of Jobs whose Pods behave in a given way."""
 
     cluster: Cluster
     namespace: str
     image: str = "local/agent:1"
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    test_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Label value of all objects of one test, which keeps concurrent tests apart."""
     pod_scripts: dict[str, PodScript] = field(default_factory=dict)
+    """Job name → what its Pod does, for the cluster in memory; the others run the manifest's command."""
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return {"contract-test": self.mark}
+        return {"contract-test": self.test_id}
 
     def name(self, what: str) -> str:
-        return f"contract-{what}-{self.mark}"
+        return f"contract-{what}-{self.test_id}"
 
     def job(
         self, what: str, output: bytes = b"hello\n", *, runs: float = 0.0, code: int = 0, secret: str = ""
@@ -74,8 +75,8 @@ class World:
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": body}
 
     async def until(self, find: Callable[[], Awaitable[T | None]]) -> T:
-        """Poll until there is a result, at most `PATIENCE` seconds."""
-        async with asyncio.timeout(PATIENCE):
+        """Poll until there is a result, at most `CONTRACT_TIMEOUT` seconds."""
+        async with asyncio.timeout(CONTRACT_TIMEOUT):
             while True:
                 found = await find()
                 if found:
@@ -87,7 +88,7 @@ class World:
         return next((pod for pod in pods.items if pod.job_uid == job.ref.uid), None)
 
     async def running(self, job: JobSnapshot) -> PodSnapshot:
-        """The Job's Pod, once its container runs or has ended."""
+        """Wait for the Job's Pod until its container runs or has ended."""
 
         async def find() -> PodSnapshot | None:
             pod = await self.pod_of(job)
@@ -97,6 +98,8 @@ class World:
         return await self.until(find)
 
     async def ended(self, job: JobSnapshot) -> tuple[PodSnapshot, Terminated]:
+        """Wait until the container of the Job's Pod has ended."""
+
         async def find() -> tuple[PodSnapshot, Terminated] | None:
             pod = await self.pod_of(job)
             agent = pod.agent if pod else None
@@ -105,6 +108,7 @@ class World:
         return await self.until(find)
 
     async def clean(self) -> None:
+        """Delete all Jobs of this test."""
         for job in (await self.cluster.list_jobs(self.namespace, self.labels)).items:
             await self.cluster.delete_job(job.ref, "Background")
 

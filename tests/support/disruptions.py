@@ -13,22 +13,23 @@ from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
-SLOW = PodScript(output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=12.0)
+SLOW_TO_STOP = PodScript(output=((0.0, PARTIAL),), ends_at=9999.0, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
-HALVES = PodScript(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
-LATE = 20.0
+DELAYED_RESULT = PodScript(output=((0.0, PARTIAL), (100.0, WHOLE[len(PARTIAL) :])), ends_at=101.0)
+"""Prints everything but its result at once, and the result after 100 s."""
+DISRUPT_AFTER = 20.0
 """Seconds from the start of a run to the disruption."""
 Object = dict[str, Any]
 
 
 def only(fake: FakeCluster, kind: Any) -> Object:
-    """The first object of this kind; in most tests there is only one."""
+    """The first object of this kind, in tests in which there is only one."""
     found: Object = next(iter(fake.store.list(kind)))
     return found
 
 
 def change(fake: FakeCluster, kind: Any, how: Callable[[Object], object]) -> None:
-    """Update the object that `only` returns."""
+    """Let `how` change the object that `only` returns."""
     name = only(fake, kind)["metadata"]["name"]
 
     def changed(found: Object) -> None:
@@ -42,6 +43,7 @@ def delete_pod(fake: FakeCluster) -> None:
 
 
 def delete_pod_by_force(fake: FakeCluster) -> None:
+    """Remove the Pod at once; its container ends later."""
     fake.store.remove(PODS, NAMESPACE, only(fake, PODS)["metadata"]["name"])
 
 
@@ -54,6 +56,7 @@ def scale_down(fake: FakeCluster) -> None:
 
 
 def taint(fake: FakeCluster) -> None:
+    """Delete the Pod as the taint controller does, with its Event."""
     pod = only(fake, PODS)
     Events(fake.store, "taint-controller").record(
         pod, "Normal", "TaintManagerEviction", "Marking for deletion Pod"
@@ -62,9 +65,9 @@ def taint(fake: FakeCluster) -> None:
 
 
 async def run_disrupted(
-    fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = LATE, **more: Any
+    fake: FakeCluster, run: Any, act: Callable[[FakeCluster], None], after: float = DISRUPT_AFTER, **more: Any
 ) -> tuple[ExecutionResult, HostLog]:
-    """One run; `after` seconds from its start `act` disrupts it."""
+    """Run an agent, and call `act` `after` seconds later."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run(**more))
         await asyncio.sleep(after)
@@ -74,4 +77,5 @@ async def run_disrupted(
 
 
 def release_pod(fake: FakeCluster) -> None:
+    """Remove the Pod's labels: the Job controller then releases it and creates another Pod."""
     change(fake, PODS, lambda pod: pod["metadata"].update(labels={}))

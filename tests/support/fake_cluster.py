@@ -1,7 +1,7 @@
 """A cluster in memory, on the time of the event loop, which is virtual.
 
-The gateway is the real one; its wire ends in the development cluster's API without a socket, and the kubelet
-is a script: each Pod runs the `PodScript` that the test defines.
+The gateway is the real one, and calls the development cluster's API without a socket. No process runs in a
+Pod: the kubelet does what the `PodScript` of the test prescribes.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PodScript:
-    """What a Pod does once it is scheduled and its Secrets exist. Times are in seconds from its start."""
+    """What a scheduled Pod does as soon as its Secrets exist. Times count from its container's start."""
 
     waiting: tuple[tuple[float, str, str], ...] = ()
     """(seconds, reason, message) of each waiting state before the container starts."""
@@ -47,20 +47,22 @@ class PodScript:
     ends_at: float = 1.0
     exit_code: int = 0
     reason: str = ""
+    """Reason in the terminated state; "": Completed or Error, by the exit code."""
     on_sigterm: int | None = 143
     """Exit code after SIGTERM; None: it ignores SIGTERM until it is killed."""
     stops_in: float = 0.1
     """Seconds from SIGTERM to its exit; without effect if it ignores SIGTERM."""
     shown_after: float = 0.0
-    """Seconds from its start until the Pod's status is Running; its log can be read at once."""
+    """Seconds from the container's start until the Pod's status shows it; the log can be read at once."""
     evicted_at: float | None = None
+    """Time of its eviction, in place of `ends_at`."""
     summarized: bool = True
     """The relay writes its summary to the termination message."""
 
 
 @dataclass(slots=True)
 class MemoryFaults(Faults):
-    """Further faults, which only this cluster's kubelet and wire can have."""
+    """Further faults, which only the cluster in memory can have."""
 
     node_lost: bool = False
     """The kubelet does not see that a Pod is being deleted."""
@@ -72,7 +74,7 @@ class MemoryFaults(Faults):
 
 @dataclass(slots=True)
 class Calls:
-    """Every request: verb, resource, name."""
+    """Every request that was sent, also in vain: verb, resource, name."""
 
     made: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -93,7 +95,7 @@ class FakeCluster:
         self.down_until = 0.0
         self.kubelet = _Kubelet(self, folder, pod_script)
         self.api = Api(self.store, self.kubelet, self.faults)  # type: ignore[arg-type]  # the part Api uses
-        self.wire = HostLine(self)
+        self.wire = HostConnection(self)
         self.gateway = Gateway(wire=self.wire)
         seed(self.store)
 
@@ -125,10 +127,10 @@ class FakeCluster:
         self.faults.close_watches()
 
 
-class HostLine:
-    """A gateway's wire that calls the API directly; error responses become the gateway's errors.
+class HostConnection:
+    """The connection of one host process: a `cluster.transport.Wire` that calls the API directly.
 
-    Each host process has its own, which can be cut without affecting the cluster and other hosts.
+    It can be cut without affecting the cluster and other hosts.
     """
 
     def __init__(self, fake: FakeCluster) -> None:
@@ -136,9 +138,9 @@ class HostLine:
         self._open: set[asyncio.Event] = set()
         self.is_cut = False
         self.watches_flowing = asyncio.Event()
-        """While cleared, its watches deliver nothing, not even an error."""
+        """While this is cleared, watches on this connection deliver nothing, not even an error."""
         self.watches_flowing.set()
-        self.loses_answer_of: tuple[str, str] | None = None
+        self.loses_response_of: tuple[str, str] | None = None
         """(verb, resource) of one call that is executed and whose response is lost."""
 
     def cut(self) -> None:
@@ -154,26 +156,26 @@ class HostLine:
         return Response(body, tuple(self._fake.faults.warnings) if request.method == "POST" else ())
 
     async def call(self, request: WireRequest) -> Object:
-        await self._reach(request)
+        await self._record_and_reach(request)
         wanted = Request(
-            request.method, dict(request.query), _as_go_reads(request.body), request.content_type, ""
+            request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
         )
         try:
             answer, _ = self._fake.api.answer(request.path, parse_target(request.path), wanted)
         except Problem as problem:
-            raise _error(problem) from None
+            raise _cluster_error(problem) from None
         target = parse_target(request.path)
-        if isinstance(target, Target) and self.loses_answer_of == (
+        if isinstance(target, Target) and self.loses_response_of == (
             verb_of(request.method, target, watch=False),
             target.resource,
         ):
-            self.loses_answer_of = None
+            self.loses_response_of = None
             raise ClusterError(None, "Timeout", f"{request} got no answer in time")
         return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
-    async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Chunks"]:
-        await self._reach(request)
+    async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
+        await self._record_and_reach(request)
         target = parse_target(request.path)
         assert isinstance(target, Target)
         is_log = target.subresource == "log"
@@ -181,7 +183,7 @@ class HostLine:
             opener = open_log if is_log else open_watch
             chunks = opener(self._fake.api, target, dict(request.query))
         except Problem as problem:
-            raise _error(problem) from None
+            raise _cluster_error(problem) from None
         if not is_log:
             chunks = self._while_flowing(chunks)
         if not is_log and target.resource in self._fake.faults.hanging_watches:
@@ -192,7 +194,7 @@ class HostLine:
             self._fake.faults.log_stream_cutters.add(broken.set)
         self._open.add(broken)
         try:
-            async with aclosing(chunks), aclosing(_Chunks(chunks, broken, silence)) as answer:
+            async with aclosing(chunks), aclosing(_Body(chunks, broken, silence)) as answer:
                 yield answer
         finally:
             self._fake.faults.log_stream_cutters.discard(broken.set)
@@ -216,7 +218,7 @@ class HostLine:
     async def close(self) -> None:
         pass
 
-    async def _reach(self, request: WireRequest) -> None:
+    async def _record_and_reach(self, request: WireRequest) -> None:
         await asyncio.sleep(0.001)
         target = parse_target(request.path)
         if isinstance(target, Target):
@@ -226,14 +228,14 @@ class HostLine:
             raise ClusterError(None, "Unreachable", f"{request}: connection refused")
 
 
-def _as_go_reads(body: Any) -> Any:
-    """The body as a server in Go decodes it: lone surrogates are replaced."""
+def _as_decoded_by_go(body: Any) -> Any:
+    """The body as a server in Go decodes it, with lone surrogates replaced."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return json.loads(text)
 
 
-class _Chunks:
-    """An open response; a cancelled read loses nothing."""
+class _Body:
+    """The body of an open response. A cancelled read loses nothing."""
 
     def __init__(
         self, chunks: AsyncGenerator[bytes, None], broken: asyncio.Event, silence: float | None
@@ -244,7 +246,7 @@ class _Chunks:
         self._next: asyncio.Task[bytes] | None = None
 
     async def read(self) -> bytes:
-        self._next = self._next or asyncio.ensure_future(self._take())  # noqa: TID251  # outlives a cancelled read
+        self._next = self._next or asyncio.ensure_future(self._next_chunk())  # noqa: TID251  # outlives a cancelled read
         broken = asyncio.ensure_future(self._broken.wait())  # noqa: TID251  # cancelled below
         try:
             done, _ = await asyncio.wait(
@@ -262,11 +264,11 @@ class _Chunks:
             self._next.cancel()
             await asyncio.wait([self._next])
 
-    async def _take(self) -> bytes:
+    async def _next_chunk(self) -> bytes:
         return await anext(self._chunks, b"")
 
 
-def _error(problem: Problem) -> ClusterError:
+def _cluster_error(problem: Problem) -> ClusterError:
     return ClusterError(problem.code, problem.reason, problem.message, retry_after=problem.retry_after)
 
 
@@ -318,7 +320,7 @@ class _Kubelet:
         self._pod_script_of = pod_script
         self._statuses = _PodStatuses(fake.store)
         self._logs: dict[tuple[str, str], LogFile] = {}
-        self._known: set[str] = set()
+        self._seen: set[str] = set()
         self.pod_tasks: list[asyncio.Task[None]] = []
         self.started: list[tuple[float, str]] = []
         """(start time, Pod name) of each agent."""
@@ -335,15 +337,15 @@ class _Kubelet:
             log.end()
 
     def kill(self, pod_uid: str) -> None:
-        """Nothing to do: a Pod that is deleted by force ends with its object."""
+        """Not needed: `_run_pod` ends when its Pod is deleted."""
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         while True:
             changed = self._fake.store.next_change()
             for pod in self._fake.store.list(PODS):
                 uid = pod["metadata"]["uid"]
-                if pod["spec"].get("nodeName") and uid not in self._known:
-                    self._known.add(uid)
+                if pod["spec"].get("nodeName") and uid not in self._seen:
+                    self._seen.add(uid)
                     self.pod_tasks.append(group.create_task(self._run_pod(pod)))
             await changed.wait()
 
@@ -394,7 +396,7 @@ class _Kubelet:
             self._statuses.set_state(pod, "Pending", {"waiting": {"reason": reason, "message": message}})
             await asyncio.sleep(seconds)
         path, rotate_at = self._folder / f"{pod['metadata']['uid']}.log", self._fake.faults.rotate_log_at
-        log = LogFile(path, rotate_at, clock=_loop_nanos)
+        log = LogFile(path, rotate_at, clock=_virtual_nanos)
         self._logs[pod["metadata"]["uid"], "claude"] = log
         began = asyncio.get_running_loop().time()
         self._show_running(pod, pod_script)
@@ -411,19 +413,19 @@ class _Kubelet:
             self._statuses.evict(pod)
             return
         await asyncio.sleep(self._fake.faults.status_delay)
-        message = _summary(pod, stdout, pod_script) if pod_script.summarized else ""
+        message = _relay_summary(pod, stdout, pod_script) if pod_script.summarized else ""
         reason = pod_script.reason or ("Completed" if pod_script.exit_code == 0 else "Error")
         self._statuses.terminated(pod, pod_script.exit_code, reason, message)
 
     def _may_start(self, pod: Object) -> bool:
-        """As the relay does: the run Secret may name the only Pod that starts the agent."""
+        """False if the run Secret names another Pod as the only one; the relay checks the same."""
         job = (pod["metadata"].get("labels") or {}).get("job-name", "")
         secret = self._fake.store.find(SECRETS, NAMESPACE, job)
         only = (secret or {}).get("data", {}).get(ONLY_POD_KEY)
         return only is None or base64.b64decode(only).decode() == pod["metadata"]["uid"]
 
     async def _wait_for_secrets(self, pod: Object) -> None:
-        """A Pod waits in ContainerCreating until its Secrets exist."""
+        """Keep the Pod in ContainerCreating until its Secrets exist."""
         wanted = [v["secret"]["secretName"] for v in pod["spec"].get("volumes") or [] if "secret" in v]
         self._statuses.set_state(pod, "Pending", {"waiting": {"reason": "ContainerCreating"}})
         while True:
@@ -441,16 +443,16 @@ class _Kubelet:
             self._statuses.set_state(pod, "Running", running)
 
 
-def _loop_nanos() -> int:
-    """Log stamps on virtual time, from a day in 2026 on."""
+def _virtual_nanos() -> int:
+    """The time of the event loop as nanoseconds of Unix time, beginning in September 2026."""
     return 1_790_000_000_000_000_000 + int(asyncio.get_running_loop().time() * 1_000_000_000)
 
 
-def _result(stdout: bytes) -> Object:
-    """The relay's facts about the result, if no later turn or message follows it."""
+def _result_facts(stdout: bytes) -> Object:
+    """The relay's facts about the last result; empty if a turn or message follows it."""
     facts: Object = {}
     last = None
-    for event in map(_event, stdout.split(b"\n")):
+    for event in map(_parse_event, stdout.split(b"\n")):
         if event.get("type") == "result":
             facts, last = {"is_error": False, **event}, "result"
         elif (event.get("type"), event.get("subtype")) == ("system", "init"):
@@ -461,8 +463,8 @@ def _result(stdout: bytes) -> Object:
     return {"last": last, **{ours: facts.get(theirs) for ours, theirs in keys.items()}}
 
 
-def _event(line: bytes) -> Object:
-    """The JSON object on a line after any other text; an empty one if there is none."""
+def _parse_event(line: bytes) -> Object:
+    """The JSON object at the end of a line; {} if there is none."""
     try:
         event = json.loads(line[max(line.find(b"{"), 0) :])
     except ValueError:
@@ -470,9 +472,9 @@ def _event(line: bytes) -> Object:
     return event if isinstance(event, dict) else {}
 
 
-def _summary(pod: Object, stdout: bytes, pod_script: PodScript) -> str:
+def _relay_summary(pod: Object, stdout: bytes, pod_script: PodScript) -> str:
     env = {entry["name"]: entry.get("value", "") for entry in pod["spec"]["containers"][0].get("env") or []}
     counts = {"bytes": len(stdout), "lines": stdout.count(b"\n")}
     facts = {"relay": env.get("PAPERCLIP_RELAY_NONCE", ""), **counts, "exit": pod_script.exit_code}
     digest = hashlib.sha256(stdout).hexdigest()
-    return json.dumps({**facts, **_result(stdout), "sha256": digest, "limit": False, "copied": None})
+    return json.dumps({**facts, **_result_facts(stdout), "sha256": digest, "limit": False, "copied": None})

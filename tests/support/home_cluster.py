@@ -16,7 +16,10 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 class HomeCluster:
-    """`jobs`: every state of a Job that was seen when the run wrote to the host's log."""
+    """A cluster with the home pod `home-0`, and an adapter that runs in that Pod.
+
+    `jobs`: every state of a Job that existed when the adapter wrote to the host's log.
+    """
 
     def __init__(self, fake: FakeCluster, volume: Path) -> None:
         env = {"HOSTNAME": "home-0", "PAPERCLIP_NAMESPACE": NAMESPACE}
@@ -56,6 +59,7 @@ class HomeCluster:
 
     @property
     def staged(self) -> list[str]:
+        """Paths of the prompt files on the shared volume."""
         folder = self.volume / "run-files"
         return [str(path.relative_to(folder)) for path in folder.rglob("*.txt")] if folder.exists() else []
 

@@ -1,4 +1,4 @@
-"""Sites whose host runs in a Pod with a shared volume, which is a folder of this machine."""
+"""Sites (see `runs.Site`) whose host runs in a Pod with a shared volume, a folder of this machine."""
 
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.ports import ProcessSettings
 
-CLAUDE = """#!/bin/sh
+STAND_IN = """#!/bin/sh
 received=$(mktemp)
 cat >"$received"
 eval "$CLAUDE_SCRIPT"
@@ -23,9 +23,9 @@ code=$?
 rm -f "$received"
 exit $code
 """
-"""A stand-in for the CLI that saves its stdin for its script."""
-RECEIVED = '"${received:-/tmp/prompt.received}"'
-"""The path of the saved stdin as a shell word; the real cluster's stand-in has a path of its own."""
+"""A stand-in for the CLI: saves its stdin to the file $received and runs $CLAUDE_SCRIPT."""
+RECEIVED_PATH = '"${received:-/tmp/prompt.received}"'
+"""Shell word for the path of the saved stdin; the real cluster's stand-in saves it to the fixed path."""
 _MOUNTS = [{"name": "v", "mountPath": "/paperclip"}]
 _VOLUMES = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
 
@@ -37,14 +37,14 @@ class Home:
     site: Site
     volume: Path
     dev: DevCluster | None = None
-    """None on the real cluster."""
+    """The development cluster; None if the site is the real cluster."""
 
 
 @asynccontextmanager
 async def home_on_dev(folder: Path, env: list[dict[str, Any]] | None = None) -> AsyncIterator[Home]:
     """Start a development cluster with a home Pod. `env`: the environment of the host's container."""
     claude = folder / "claude"
-    claude.write_text(CLAUDE)
+    claude.write_text(STAND_IN)
     claude.chmod(0o755)
     async with DevCluster.start(claude) as cluster:
         container = {"name": "paperclip", "image": "local/agent:1", "volumeMounts": _MOUNTS, "env": env or []}

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tests.support.traced_cluster import DiesAt, Moment, TracedCluster
+from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.base.settings import Timings
@@ -21,21 +21,21 @@ from paperclip_claude_k8s.cluster.port import Cluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
 
-def dying_at(call: str, moment: str) -> DiesAt:
-    def dies_at(now: str, when: Moment) -> bool:
+def killing_at(call: str, moment: str) -> CallHook:
+    def hook(now: str, when: Moment) -> bool:
         if (now, when) == (call, moment):
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    return dies_at
+    return hook
 
 
 async def main(ctx: Mapping[str, Any], env: Mapping[str, str], options: Mapping[str, Any]) -> None:
     traced: list[TracedCluster] = []
-    dies_at = dying_at(*options.get("dies", ("", "")))
+    hook = killing_at(*options.get("dies", ("", "")))
 
     def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-        traced.append(TracedCluster(Gateway(kubeconfig, timings), dies_at))
+        traced.append(TracedCluster(Gateway(kubeconfig, timings), hook))
         return cast("Cluster", traced[-1])
 
     settings = ProcessSettings(env=env, timings=Timings(**options.get("timings", {})))

@@ -1,4 +1,4 @@
-"""Several host processes on one cluster in memory, in virtual time."""
+"""Several processes of the Paperclip host on one cluster in memory, in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from tests.support.fake_cluster import FakeCluster, HostLine
+from tests.support.fake_cluster import FakeCluster, HostConnection
 from tests.support.runs import HostLog
-from tests.support.traced_cluster import DiesAt, Moment, TracedCluster
+from tests.support.traced_cluster import CallHook, Moment, TracedCluster
 
 from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
@@ -20,17 +20,18 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 def virtual_now() -> datetime:
+    """The start of 2026 plus the time of the event loop."""
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=asyncio.get_running_loop().time())
 
 
 class Host:
-    """One host process: an identity, a connection to the API server, and an adapter."""
+    """One process of the Paperclip host: an identity, a connection to the API server, and an adapter."""
 
-    def __init__(self, fake: FakeCluster, name: str, dies_at: DiesAt | None = None) -> None:
-        """`dies_at` decides at which of its API calls the host dies."""
+    def __init__(self, fake: FakeCluster, name: str, hook: CallHook | None = None) -> None:
+        """`hook` may cut the process off at one of its API calls."""
         self.fake = fake
-        self.line = HostLine(fake)
-        self.cluster = TracedCluster(Gateway(wire=self.line), dies_at or _never_dies)
+        self.connection = HostConnection(fake)
+        self.cluster = TracedCluster(Gateway(wire=self.connection), hook or _never_cut_off)
         cluster = cast("Cluster", self.cluster)
         self.adapter = Adapter(ProcessSettings(now=virtual_now, me=ProcessId(name)), lambda _k, _t: cluster)
 
@@ -48,17 +49,17 @@ class Host:
         return await self.adapter.execute(ctx), host_log
 
     def disconnect(self) -> None:
-        """Cut the connection to the API server; the host assumes that its runs continue."""
-        self.line.cut()
+        """Cut the connection to the API server. The process keeps running."""
+        self.connection.cut()
 
 
-def _never_dies(_call: str, _moment: Moment) -> bool:
+def _never_cut_off(_call: str, _moment: Moment) -> bool:
     return False
 
 
 @asynccontextmanager
 async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """Start a run; the block begins `seconds` later, and the run is cancelled at its end."""
+    """Start a run. The block begins `seconds` later; at the end of the block the run is cancelled."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(host.run(**more))
         await asyncio.sleep(seconds)
@@ -68,7 +69,8 @@ async def started(host: Host, seconds: float = 30.0, **more: Any) -> AsyncIterat
             task.cancel()
 
 
-def leases(fake: FakeCluster, kind: str) -> list[str]:
+def lease_holders(fake: FakeCluster, kind: str) -> list[str]:
+    """The holders of all Leases of a kind, "slot" or "process"."""
     return [
         lease["spec"]["holderIdentity"]
         for lease in fake.store.list(LEASES)

@@ -1,4 +1,4 @@
-"""Runs on a cluster in memory, by one adapter or by two host processes, and scripts of Pods for them."""
+"""Runs on a cluster in memory, by one adapter or by two host processes, and what their Pods do."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -16,19 +16,25 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.ports import ProcessSettings
 
 WHOLE = capture("02")
-"""A complete output."""
+"""A complete output of the CLI with a good result."""
 PARTIAL = WHOLE[: WHOLE.index(b'{"type":"result"')]
-"""The same without its result."""
+"""The part of `WHOLE` before its result."""
 GOOD = PodScript(output=((0.0, WHOLE),), ends_at=2.0)
+"""Prints the whole output at once and exits after 2 s."""
 QUIET = PodScript(output=((0.0, WHOLE.split(b"\n", 1)[0] + b"\n"), (200.0, WHOLE)), ends_at=201.0)
+"""Prints its first line at once, then nothing for 200 s, then the whole output."""
 LONG = PodScript(output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0)
+"""Prints everything but its result at once, and the result after 300 s."""
 SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+"""Id of a session to resume; `WHOLE` is the output of another session."""
 UNKNOWN_SESSION_OUTPUT = (
     b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
     b'"errors":["No conversation found with session ID: asked"]}\n'
 )
+"""Printed by a CLI that cannot find the session that it should resume."""
 
 Run = Callable[..., Coroutine[Any, Any, tuple[ExecutionResult, HostLog]]]
+"""Runs one agent; keywords replace entries of the context, those in `config` extend it."""
 
 
 @asynccontextmanager
@@ -67,12 +73,13 @@ def count_jobs(fake: FakeCluster) -> int:
 async def two_hosts(
     folder: Path, pod_script: PodScript | Callable[[Any], PodScript]
 ) -> AsyncIterator[tuple[FakeCluster, Host, Host]]:
+    """A cluster whose Pods follow this script, and two host processes on it."""
     async with FakeCluster.start(folder, pod_script) as fake:
         one, two = Host(fake, "host-one"), Host(fake, "host-two")
         try:
             yield fake, one, two
         finally:
-            one.line.restore()
+            one.connection.restore()
             await one.adapter.shutdown()
             await two.adapter.shutdown()
 

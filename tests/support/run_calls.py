@@ -1,7 +1,7 @@
-"""Scenarios of a run, each with every API call that it makes: the points at which a host can die.
+"""Scenarios of a run, each with all API calls that its host makes.
 
-A call that is made and not listed fails `tests/run/test_crashes.py`. A new call is added here, which also
-tests a crash before and after it.
+`tests/run/test_crashes.py` cuts the host off before and after each of these calls. It fails if a run makes a
+call that its scenario does not list, so a new call is added here and its crashes are tested.
 """
 
 import asyncio
@@ -9,39 +9,33 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.hosts import Host, started
+from tests.support.in_memory_runs import PARTIAL, SESSION, UNKNOWN_SESSION_OUTPUT, WHOLE
 
 from paperclip_claude_k8s.devcluster.job_controller import mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
-WHOLE = capture("02")
-HALF = WHOLE[: WHOLE.index(b'{"type":"result"')]
-SHORT = PodScript(output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0)
-SLOW_START = PodScript(
-    waiting=((16.0, "ContainerCreating", ""),), output=((0.0, HALF), (25.0, WHOLE[len(HALF) :])), ends_at=26.0
-)
-DYING = replace(SHORT, stops_in=12.0)
-LONG = PodScript(output=((0.0, HALF), (200.0, WHOLE[len(HALF) :])), ends_at=201.0)
-SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
-UNKNOWN_SESSION_OUTPUT = (
-    b'{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"asked","num_turns":0,'
-    b'"errors":["No conversation found with session ID: asked"]}\n'
-)
+SHORT = PodScript(output=((0.0, PARTIAL), (25.0, WHOLE[len(PARTIAL) :])), ends_at=26.0)
+"""Prints its result after 25 s."""
+SLOW_START = replace(SHORT, waiting=((16.0, "ContainerCreating", ""),))
+SLOW_TO_STOP = replace(SHORT, stops_in=12.0)
+"""Runs for another twelve seconds after SIGTERM."""
+OUTLASTS_LEASE = PodScript(output=((0.0, PARTIAL), (200.0, WHOLE[len(PARTIAL) :])), ends_at=201.0)
+"""Still runs when the Lease of a disconnected host has expired."""
 
 
-def loses_session(pod: Any) -> PodScript:
-    """An agent that does not know the session that it should resume."""
+def script_of_lost_session(pod: Any) -> PodScript:
+    """What the Pod of an agent does that cannot find the session that it should resume."""
     resumes = "--resume" in pod["spec"]["containers"][0]["command"]
     return PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT if resumes else WHOLE),), exit_code=int(resumes))
 
 
-async def nothing(_fake: FakeCluster) -> None:
-    """No earlier run."""
+async def no_earlier_run(_fake: FakeCluster) -> None:
+    """Leaves the cluster as it is."""
 
 
-async def host_left(fake: FakeCluster) -> None:
+async def host_shut_down(fake: FakeCluster) -> None:
     """A host shuts down during its run."""
     zero = Host(fake, "host-zero")
     async with started(zero, 10):
@@ -56,46 +50,48 @@ async def host_disconnected(fake: FakeCluster) -> None:
     await zero.adapter.shutdown()
 
 
-async def host_disconnected_before_the_secret(fake: FakeCluster) -> None:
+async def host_disconnected_before_secret(fake: FakeCluster) -> None:
     fake.faults.refuse("create", "secrets", 503, times=10_000)
     await host_disconnected(fake)
     fake.faults.refusals.clear()
 
 
-async def host_left_and_the_run_ended(fake: FakeCluster) -> None:
-    await host_left(fake)
+async def host_shut_down_and_run_ended(fake: FakeCluster) -> None:
+    await host_shut_down(fake)
     await asyncio.sleep(30)
 
 
-async def host_left_and_the_pod_is_gone(fake: FakeCluster) -> None:
-    await host_left_and_the_run_ended(fake)
+async def host_shut_down_and_pod_removed(fake: FakeCluster) -> None:
+    await host_shut_down_and_run_ended(fake)
     for pod in list(fake.store.list(PODS)):
         fake.store.remove(PODS, NAMESPACE, pod["metadata"]["name"])
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario. `calls`: all API calls of its host, in order."""
+    """One run and the state of the cluster before it."""
 
     calls: tuple[str, ...]
+    """Names of all API calls of the host, as `TracedCluster` forms them. Their order may vary."""
     pod_script: PodScript | Callable[[Any], PodScript] = SHORT
     more: dict[str, Any] = field(default_factory=dict)
-    """Further entries of the context."""
-    before: Callable[[FakeCluster], Awaitable[None]] = nothing
+    """Entries of the context that replace the usual ones."""
+    before: Callable[[FakeCluster], Awaitable[None]] = no_earlier_run
+    """Brings the cluster into the state in which the run begins."""
     stopped_after: float | None = None
     """Seconds until the host stops the run; None: it does not."""
     forbidden: tuple[str, str] | None = None
     """(verb, resource) of a right that the hosts do not have."""
     refused: tuple[str, str, int] | None = None
-    """(verb, resource, status) of calls that fail while the first host lives."""
+    """(verb, resource, status) of calls that fail until the host is cut off."""
     keeps_taken_jobs: bool = False
     """Jobs whose results were taken are kept until their TTL."""
-    codes: frozenset[str | None] = frozenset({None})
-    """Error codes that are correct for the next host."""
+    error_codes: frozenset[str | None] = frozenset({None})
+    """Error codes that the next host may report if no call in `max_agents` had finished before the cut."""
     during: Callable[[FakeCluster], None] | None = None
-    """What happens during the run."""
-    agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """The number of agents that run in all, by the last of these calls that was answered before the death."""
+    """Called during the run."""
+    max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
+    """How many agents may run in all, by the last of these calls that finished before the cut; "": none."""
 
 
 def delete_its_pod(fake: FakeCluster) -> None:
@@ -103,8 +99,8 @@ def delete_its_pod(fake: FakeCluster) -> None:
         mark_deleted(fake.store, pod, None)
 
 
-def times(call: str, count: int) -> tuple[str, ...]:
-    """The same call this many times."""
+def repeated(call: str, count: int) -> tuple[str, ...]:
+    """The names of `count` equal calls."""
     return (call, *(f"{call} ({nth})" for nth in range(2, count + 1)))
 
 
@@ -112,32 +108,32 @@ ACQUIRE = ("create_lease of process", "create_lease of slot", "list_leases")
 LIST = ("list_jobs", "list_pods")
 LAUNCH = (*LIST, "create_job", "list_jobs (2)", "create_secret")
 WATCH = ("watch_jobs", "watch_pods", "log followed")
-SLOW_WATCH = ("watch_jobs", "watch_pods", *times("log followed", 16), "list_events")
+SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_events")
 """Calls for a Pod that starts late: its log is tried until it opens, and its Events are read."""
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
 DONE = "delete_job in the background"
 RELEASE = ("delete_lease of slot", "delete_lease of process")
-WAIT_FOR_EXPIRY = ("read_lease of slot", *times("read_lease of process", 35), "replace_lease of slot")
+WAIT_FOR_EXPIRY = ("read_lease of slot", *repeated("read_lease of process", 35), "replace_lease of slot")
 TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")
-TWICE_AFTER_DELETION = {"": 1, DONE: 2}
-"""A host that dies after it deleted its Job and before it returns loses the result: the agent runs again."""
+TWO_AFTER_DELETION = {"": 1, DONE: 2}
+"""A host that is cut off after the deletion of its Job loses the result, so the agent runs again."""
 RESUMES = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
 OTHER_WAKE = {"taskId": "task-1", "paperclipTaskMarkdown": "Something else."}
 
 SCENARIOS: dict[str, Scenario] = {
     "a good run": Scenario(
-        (*ACQUIRE, *LAUNCH, *SLOW_WATCH, *times(RENEW, 2), DONE, *RELEASE),
+        (*ACQUIRE, *LAUNCH, *SLOW_WATCH, *repeated(RENEW, 2), DONE, *RELEASE),
         SLOW_START,
-        agents=TWICE_AFTER_DELETION,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "a stopped run": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, "delete_job in the foreground"),
-            *(*times("read_pod", 4), "read_job", *times("log read", 2), DONE, *RELEASE),
+            *(*repeated("read_pod", 4), "read_job", *repeated("log read", 2), DONE, *RELEASE),
         ),
         stopped_after=15,
-        agents={"": 1, "delete_job in the foreground": 2},
+        max_agents={"": 1, "delete_job in the foreground": 2},
     ),
     "a retained run": Scenario(
         (*ACQUIRE, *LAUNCH, *WATCH, RENEW, "patch_job", *RELEASE),
@@ -150,31 +146,31 @@ SCENARIOS: dict[str, Scenario] = {
             *("list_jobs (3)", "list_pods (2)", "create_job (2)", "list_jobs (4)", "create_secret (2)"),
             *(*(f"{call} (2)" for call in WATCH), f"{DONE} (2)", *RELEASE),
         ),
-        loses_session,
+        script_of_lost_session,
         more={"runtime": RESUMES},
-        agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
+        max_agents={"": 2, DONE: 3, "create_secret (2)": 2, f"{DONE} (2)": 4},
     ),
     "a refused Secret": Scenario((*ACQUIRE, *LAUNCH, DONE, *RELEASE), refused=("create", "secrets", 422)),
     "no right to Leases": Scenario(
         ("create_lease of process", *LAUNCH, *SLOW_WATCH, DONE),
         SLOW_START,
         forbidden=("create", "leases"),
-        agents=TWICE_AFTER_DELETION,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "an adopting run": Scenario(
         (*ACQUIRE, *LIST, "read_secret", "patch_job", *LIST_AND_WATCH, DONE, *RELEASE),
         more={"runId": "run-2"},
-        before=host_left,
-        agents=TWICE_AFTER_DELETION,
+        before=host_shut_down,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "taking over a run": Scenario(
         (
-            *(*TAKE_OVER, *LIST, "read_secret", *LIST_AND_WATCH, *times("log read", 2)),
-            *(*times(RENEW, 9), DONE, "delete_lease of slot"),
+            *(*TAKE_OVER, *LIST, "read_secret", *LIST_AND_WATCH, *repeated("log read", 2)),
+            *(*repeated(RENEW, 9), DONE, "delete_lease of slot"),
         ),
-        LONG,
+        OUTLASTS_LEASE,
         before=host_disconnected,
-        agents=TWICE_AFTER_DELETION,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "taking over a Job without Secret": Scenario(
         (
@@ -184,44 +180,44 @@ SCENARIOS: dict[str, Scenario] = {
                 "list_jobs (3)",
                 "create_secret",
                 *WATCH,
-                *times(RENEW, 4),
+                *repeated(RENEW, 4),
                 f"{DONE} (2)",
                 "delete_lease of slot",
             ),
         ),
-        before=host_disconnected_before_the_secret,
-        agents={"": 1, f"{DONE} (2)": 2},
+        before=host_disconnected_before_secret,
+        max_agents={"": 1, f"{DONE} (2)": 2},
     ),
     "an unclaimed result": Scenario(
         (*ACQUIRE, *LIST, "read_job", "list_pods (3)", *LIST_AND_WATCH, DONE, *RELEASE),
-        before=host_left_and_the_run_ended,
-        agents=TWICE_AFTER_DELETION,
+        before=host_shut_down_and_run_ended,
+        max_agents=TWO_AFTER_DELETION,
     ),
     "an unclaimed result of another wake": Scenario(
         (*ACQUIRE, *LAUNCH, "patch_job", "list_pods (2)", *WATCH, RENEW, DONE, *RELEASE),
-        before=host_left_and_the_run_ended,
+        before=host_shut_down_and_run_ended,
         more={"runId": "run-2", "context": OTHER_WAKE},
         keeps_taken_jobs=True,
-        agents={"": 2, DONE: 3},
+        max_agents={"": 2, DONE: 3},
     ),
     "a deleted Pod": Scenario(
         (
             *(*ACQUIRE, *LAUNCH, *WATCH, "delete_secret", "patch_job", RENEW, "read_job"),
-            *("read_pod", *times("list_events", 2), "log read", DONE, *RELEASE),
+            *("read_pod", *repeated("list_events", 2), "log read", DONE, *RELEASE),
         ),
-        DYING,
+        SLOW_TO_STOP,
         during=delete_its_pod,
-        codes=frozenset({None, "k8s_pod_disrupted", "k8s_pod_reattach_failed"}),
-        agents=TWICE_AFTER_DELETION,
+        error_codes=frozenset({None, "k8s_pod_disrupted", "k8s_pod_reattach_failed"}),
+        max_agents=TWO_AFTER_DELETION,
     ),
     "a lost result": Scenario(
         (
-            *(*ACQUIRE, "list_jobs", "read_job", *times("list_pods", 3)),
+            *(*ACQUIRE, "list_jobs", "read_job", *repeated("list_pods", 3)),
             *("list_jobs (2)", "watch_jobs", "watch_pods", DONE, *RELEASE),
         ),
-        before=host_left_and_the_pod_is_gone,
-        codes=frozenset({"k8s_pod_reattach_failed"}),
-        agents=TWICE_AFTER_DELETION,
+        before=host_shut_down_and_pod_removed,
+        error_codes=frozenset({"k8s_pod_reattach_failed"}),
+        max_agents=TWO_AFTER_DELETION,
     ),
 }
 NOT_CALLED_BY_RUNS = frozenset(
@@ -232,4 +228,4 @@ NOT_CALLED_BY_RUNS = frozenset(
         "close",
     }
 )
-"""Methods of the port that a run never calls after its first object was created."""
+"""Methods of `Cluster` that a run in these scenarios never calls."""

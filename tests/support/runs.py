@@ -1,4 +1,4 @@
-"""Complete runs for journeys: a host that records everything, and the objects that a run leaves behind."""
+"""Complete runs for journey tests: what the host receives of a run, and the objects that the run leaves."""
 
 import asyncio
 import uuid
@@ -10,8 +10,9 @@ from paperclip_claude_k8s.adapter import Adapter
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.host.result import ExecutionResult
 
-STATUS = "[paperclip] "
+STATUS_PREFIX = "[paperclip] "
 SMALL = {"resources.requests.cpu": "10m", "resources.requests.memory": "16Mi"}
+"""Config with small resource requests, for many Pods on one machine."""
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class HostLog:
     meta: list[dict[str, Any]] = field(default_factory=list)
     spawned: list[dict[str, Any]] = field(default_factory=list)
     times: list[tuple[float, str]] = field(default_factory=list)
-    """(loop time, text) of every chunk."""
+    """(loop time, first 200 characters) of every chunk."""
 
     async def on_log(self, stream: str, text: str) -> None:
         self.chunks.append((stream, text))
@@ -36,20 +37,22 @@ class HostLog:
 
     @property
     def stdout(self) -> str:
-        """The agent's own output: every chunk except the adapter's status lines."""
+        """The agent's stdout, without the adapter's lines."""
         return "".join(
-            text for stream, text in self.chunks if stream == "stdout" and not text.startswith(STATUS)
+            text for stream, text in self.chunks if stream == "stdout" and not text.startswith(STATUS_PREFIX)
         )
 
     @property
     def stderr(self) -> str:
+        """The agent's stderr, without the adapter's lines."""
         return "".join(
-            text for stream, text in self.chunks if stream == "stderr" and not text.startswith(STATUS)
+            text for stream, text in self.chunks if stream == "stderr" and not text.startswith(STATUS_PREFIX)
         )
 
     @property
     def status(self) -> str:
-        return "".join(text for _, text in self.chunks if text.startswith(STATUS))
+        """The adapter's lines, with its warnings."""
+        return "".join(text for _, text in self.chunks if text.startswith(STATUS_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,12 @@ class Site:
     namespace: str
     config: Mapping[str, Any]
     capture_ref: Callable[[str], str]
-    """Number of a capture → the value of CLAUDE_CAPTURE for the stand-in of this cluster."""
+    """Number of a capture → value of CLAUDE_CAPTURE with which the stand-in for the CLI prints it."""
 
     async def run(
         self, env: Mapping[str, str] | None = None, *, host_log: HostLog | None = None, **more: Any
     ) -> tuple[ExecutionResult, HostLog]:
-        """One run of a stand-in agent, controlled by its env; `config` in `more` extends the site's."""
+        """One run of the stand-in for the CLI, which `env` controls. `config` extends the site's config."""
         host_log = host_log or HostLog()
         config = {**self.config, **SMALL, "env": dict(env or {}), **more.pop("config", {})}
         ctx = {
@@ -84,18 +87,18 @@ class Site:
         return await self.adapter.execute(ctx), host_log
 
     async def leftovers(self, within: float = 120.0, agent: str | None = None) -> list[str]:
-        """The adapter's objects that still exist; waits at most `within` seconds for their deletion.
+        """The adapter's objects that are left; first waits up to `within` seconds for their deletion.
 
         A kubelet needs more than 40 s during a failing image pull. `agent`: only the objects of this agent,
         for concurrent tests.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
-        while (left := await self._ours(agent)) and loop.time() < deadline:  # noqa: ASYNC110  # polls a cluster
+        while (left := await self._existing_objects(agent)) and loop.time() < deadline:  # noqa: ASYNC110  # polls a cluster
             await asyncio.sleep(0.25)
         return left
 
-    async def _ours(self, agent: str | None) -> list[str]:
+    async def _existing_objects(self, agent: str | None) -> list[str]:
         labels = {"paperclip.io/adapter-type": "claude_k8s"}
         if agent is not None:
             labels["paperclip.io/agent-id"] = agent

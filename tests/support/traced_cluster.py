@@ -1,4 +1,4 @@
-"""Wraps a cluster: records the name of every call, and kills the host process at a given one."""
+"""Wraps a cluster: records the name of every call, and can cut the process off at a given call."""
 
 import asyncio
 from collections import Counter
@@ -12,33 +12,36 @@ from paperclip_claude_k8s.cluster.labels import PREFIX
 from paperclip_claude_k8s.cluster.port import Cluster, ClusterError, LogBytes, LogRequest
 
 NO_CALLS = frozenset({"close", "default_namespace"})
-"""Methods of the port that do not call the API server."""
+"""Methods of `Cluster` that do not call the API server."""
 
 
 class Moment(StrEnum):
-    """When a process dies: before the request is sent, or after the response has arrived."""
+    """Before the request of a call is sent, or after its response has arrived or it has failed."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
-DiesAt = Callable[[str, Moment], bool]
-"""Called for each call and moment; returns True if the process dies there."""
+CallHook = Callable[[str, Moment], bool]
+"""Called at both moments of each call, with the call's name; True cuts the process off from then on."""
 
 
 class TracedCluster:
     """Wraps a `Cluster`. The name of a call is its method, its object and its number among equal calls.
 
-    After the death no call passes in either direction: for the cluster it looks like a SIGKILL.
+    Once the process is cut off, requests are not sent and responses are replaced by an error: for the cluster
+    it looks like a SIGKILL of the process.
     """
 
-    def __init__(self, cluster: Cluster, dies_at: DiesAt = lambda _call, _moment: False) -> None:
+    def __init__(self, cluster: Cluster, hook: CallHook = lambda _call, _moment: False) -> None:
         self._cluster = cluster
-        self._dies_at = dies_at
+        self._hook = hook
         self._counts: Counter[str] = Counter()
         self.calls: list[str] = []
-        self.answered: list[str] = []
-        self.died = asyncio.Event()
+        """Names of all calls, in order."""
+        self.finished: list[str] = []
+        """Names of the calls that returned or failed; of watches that brought an event or ended."""
+        self.cut_off = asyncio.Event()
 
     def __getattr__(self, method: str) -> Any:
         call = getattr(self._cluster, method)
@@ -49,27 +52,27 @@ class TracedCluster:
         return partial(self._traced_watch if method.startswith("watch_") else self._traced_call, method, call)
 
     async def _traced_call(self, method: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        name = self._enter(f"{method}{_about(method, args)}")
+        name = self._enter(f"{method}{_object_of(method, args)}")
         try:
             return await call(*args, **more)
         finally:
-            self._pass(name, Moment.AFTER)
+            self._note_and_raise_if_cut_off(name, Moment.AFTER)
 
     async def _traced_watch(
         self, method: str, call: Callable[..., Any], *args: Any
     ) -> AsyncGenerator[Any, None]:
-        """A watch counts as answered at its first event, or at its end."""
-        name, answered_once = self._enter(method), False
+        """A watch counts as finished at its first event, or at its end."""
+        name, is_noted = self._enter(method), False
         try:
             async with aclosing(call(*args)) as events:
                 async for event in events:
-                    if not answered_once:
-                        answered_once = True
-                        self._pass(name, Moment.AFTER)
-                    self._raise_if_dead()
+                    if not is_noted:
+                        is_noted = True
+                        self._note_and_raise_if_cut_off(name, Moment.AFTER)
+                    self._raise_if_cut_off()
                     yield event
         finally:
-            if not answered_once:
+            if not is_noted:
                 self._note(name, Moment.AFTER)
 
     @asynccontextmanager
@@ -77,51 +80,51 @@ class TracedCluster:
         name = self._enter("log followed" if request.follow else "log read")
         async with AsyncExitStack() as stack:
             try:
-                answer = await stack.enter_async_context(call(request))
+                log = await stack.enter_async_context(call(request))
             finally:
                 self._note(name, Moment.AFTER)
-            self._raise_if_dead()
-            yield _TracedLog(answer, self._raise_if_dead)
+            self._raise_if_cut_off()
+            yield _TracedLog(log, self._raise_if_cut_off)
 
     def _enter(self, kind: str) -> str:
-        self._raise_if_dead()
+        self._raise_if_cut_off()
         self._counts[kind] += 1
         nth = self._counts[kind]
         name = kind if nth == 1 else f"{kind} ({nth})"
         self.calls.append(name)
-        self._pass(name, Moment.BEFORE)
+        self._note_and_raise_if_cut_off(name, Moment.BEFORE)
         return name
 
-    def _pass(self, name: str, moment: Moment) -> None:
+    def _note_and_raise_if_cut_off(self, name: str, moment: Moment) -> None:
         self._note(name, moment)
-        self._raise_if_dead()
+        self._raise_if_cut_off()
 
     def _note(self, name: str, moment: Moment) -> None:
         if moment is Moment.AFTER:
-            self.answered.append(name)
-        if self._dies_at(name, moment):
-            self.died.set()
+            self.finished.append(name)
+        if self._hook(name, moment):
+            self.cut_off.set()
 
-    def _raise_if_dead(self) -> None:
-        if self.died.is_set():
-            raise ClusterError(None, "Dead", "this process is dead")
+    def _raise_if_cut_off(self) -> None:
+        if self.cut_off.is_set():
+            raise ClusterError(None, "CutOff", "this process is cut off from the API server")
 
 
 class _TracedLog:
-    """An open log, until the process dies."""
+    """An open log; reading fails once the process is cut off."""
 
-    def __init__(self, answer: LogBytes, raise_if_dead: Callable[[], None]) -> None:
-        self._answer = answer
-        self._raise_if_dead = raise_if_dead
+    def __init__(self, log: LogBytes, raise_if_cut_off: Callable[[], None]) -> None:
+        self._log = log
+        self._raise_if_cut_off = raise_if_cut_off
 
     async def read(self) -> bytes:
-        chunk = await self._answer.read()
-        self._raise_if_dead()
+        chunk = await self._log.read()
+        self._raise_if_cut_off()
         return chunk
 
 
-def _about(method: str, args: tuple[Any, ...]) -> str:
-    """Which Lease it is about, or how a Job is deleted; empty for other calls."""
+def _object_of(method: str, args: tuple[Any, ...]) -> str:
+    """The kind of the Lease, or how the Job is deleted, as part of a call's name; empty for other methods."""
     if method in {"create_lease", "replace_lease"}:
         return f" of {args[1]['metadata']['labels'][f'{PREFIX}lease']}"
     if method in {"read_lease", "delete_lease"}:

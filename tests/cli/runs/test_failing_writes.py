@@ -13,7 +13,7 @@ import pytest
 from tests.support.api_server import a_kubeconfig
 from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
-from tests.support.run_calls import loses_session
+from tests.support.run_calls import script_of_lost_session
 
 from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
@@ -139,7 +139,7 @@ async def open_bench(
 
 Kind = tuple[str, PodScript | Callable[[Any], PodScript], str | None, int]
 PLAIN: Kind = ("plain", SPREAD, None, 1)
-TWICE: Kind = ("second attempt", loses_session, SESSION, 2)
+TWICE: Kind = ("second attempt", script_of_lost_session, SESSION, 2)
 """Name, the Pod's script, a session to resume, and how many Jobs such a run makes."""
 
 
