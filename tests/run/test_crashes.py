@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from tests.support.fake_cluster import NAMESPACE, FakeCluster
 from tests.support.hosts import Host, jobs, lease_holders
-from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, WHOLE, Scenario
+from tests.support.in_memory_runs import WHOLE
+from tests.support.run_calls import NOT_CALLED_BY_RUNS, SCENARIOS, Scenario
 from tests.support.runs import HostLog
 from tests.support.traced_cluster import Moment
 
