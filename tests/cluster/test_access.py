@@ -11,8 +11,13 @@ import pytest
 import yaml
 from tests.support.api_server import a_kubeconfig
 
-from paperclip_claude_k8s.cluster.access import TOKEN_AGE, ServerAccess, plain_access, service_account
-from paperclip_claude_k8s.cluster.credentials import by_library
+from paperclip_claude_k8s.cluster.access import (
+    TOKEN_REREAD_SECONDS,
+    ServerAccess,
+    plain_access,
+    service_account_access,
+)
+from paperclip_claude_k8s.cluster.credentials import library_access
 
 ENV = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -44,7 +49,7 @@ async def fields_of(access: ServerAccess) -> tuple[object, ...]:
 
 
 async def test_service_account_gives_full_access(tmp_path: Path) -> None:
-    access = service_account(ENV, a_service_account(tmp_path))
+    access = service_account_access(ENV, a_service_account(tmp_path))
     assert access.server == "https://10.0.0.1:443"
     assert access.ca_file == str(tmp_path / "ca.crt")
     assert access.namespace == "agents"
@@ -53,23 +58,23 @@ async def test_service_account_gives_full_access(tmp_path: Path) -> None:
 
 async def test_service_account_brackets_an_ipv6_address(tmp_path: Path) -> None:
     env = {**ENV, "KUBERNETES_SERVICE_HOST": "fd00::1"}
-    assert service_account(env, a_service_account(tmp_path)).server == "https://[fd00::1]:443"
+    assert service_account_access(env, a_service_account(tmp_path)).server == "https://[fd00::1]:443"
 
 
 @pytest.mark.looptime
 async def test_service_account_token_is_reread_after_a_minute(tmp_path: Path) -> None:
-    access = service_account(ENV, a_service_account(tmp_path))
+    access = service_account_access(ENV, a_service_account(tmp_path))
     a_service_account(tmp_path, token="second")
     assert await access.authorization() == "Bearer first"
-    await asyncio.sleep(TOKEN_AGE)
+    await asyncio.sleep(TOKEN_REREAD_SECONDS)
     assert await access.authorization() == "Bearer second"
 
 
 @pytest.mark.looptime
 async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) -> None:
-    access = service_account(ENV, a_service_account(tmp_path))
+    access = service_account_access(ENV, a_service_account(tmp_path))
     (tmp_path / "token").unlink()
-    await asyncio.sleep(TOKEN_AGE)
+    await asyncio.sleep(TOKEN_REREAD_SECONDS)
     assert await access.authorization() == "Bearer first"
 
 
@@ -77,10 +82,10 @@ async def test_service_account_token_unreadable_later_is_kept(tmp_path: Path) ->
 async def test_service_account_missing_or_empty_file_is_named(missing: str, tmp_path: Path) -> None:
     (a_service_account(tmp_path) / missing).unlink()
     with pytest.raises(OSError, match=missing):
-        service_account(ENV, tmp_path)
+        service_account_access(ENV, tmp_path)
     (tmp_path / missing).touch()
     with pytest.raises(LookupError, match="is empty"):
-        service_account(ENV, tmp_path)
+        service_account_access(ENV, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ async def test_plain_access_equals_what_the_library_reads(
     path = a_kubeconfig(tmp_path, "https://api.example/", user=user, cluster=cluster)
     plain = plain_access(parsed(path))
     assert plain is not None
-    assert await fields_of(plain) == await fields_of(await by_library(path, None))
+    assert await fields_of(plain) == await fields_of(await library_access(path, None))
 
 
 @pytest.mark.parametrize(

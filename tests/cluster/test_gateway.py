@@ -209,7 +209,7 @@ async def test_status_200_without_a_json_object_is_an_error(body: str, tmp_path:
     async with gateway_to(portal, tmp_path) as gateway:
         error = await failure(gateway.list_jobs("ns", {}))
     assert error.status is None
-    assert error.reason == "BrokenAnswer"
+    assert error.reason == "BrokenResponse"
 
 
 async def test_redirect_is_not_followed(tmp_path: Path) -> None:

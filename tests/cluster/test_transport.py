@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from paperclip_claude_k8s.cluster.model import Bookmark, WatchEvent
 from paperclip_claude_k8s.cluster.port import ClusterError
-from paperclip_claude_k8s.cluster.transport import lines, watch_event
+from paperclip_claude_k8s.cluster.transport import parse_watch_event, split_lines
 
 
 class Pieces:
@@ -25,7 +25,7 @@ async def test_watch_lines_do_not_depend_on_chunks(whole: list[bytes], data: st.
     raw = b"".join(line + b"\n" for line in whole) + b'{"cut off'
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert [line async for line in lines(Pieces(pieces))] == whole
+    assert [line async for line in split_lines(Pieces(pieces))] == whole
 
 
 def event(kind: str, thing: Any) -> bytes:
@@ -34,11 +34,11 @@ def event(kind: str, thing: Any) -> bytes:
 
 @pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
 def test_watch_event_is_present_or_gone(kind: str, gone: bool) -> None:  # noqa: FBT001
-    assert watch_event(event(kind, {"a": 1}), dict) == WatchEvent({"a": 1}, gone=gone)
+    assert parse_watch_event(event(kind, {"a": 1}), dict) == WatchEvent({"a": 1}, gone=gone)
 
 
 def test_watch_bookmark_has_its_version() -> None:
-    assert watch_event(event("BOOKMARK", {"metadata": {"resourceVersion": "7"}}), dict) == Bookmark("7")
+    assert parse_watch_event(event("BOOKMARK", {"metadata": {"resourceVersion": "7"}}), dict) == Bookmark("7")
 
 
 def test_watch_error_has_code_and_message() -> None:
@@ -49,18 +49,18 @@ def test_watch_error_has_code_and_message() -> None:
         "message": "too old resource version: 1 (7)",
     }
     with pytest.raises(ClusterError, match="Expired: too old resource version") as caught:
-        watch_event(event("ERROR", status), dict)
+        parse_watch_event(event("ERROR", status), dict)
     assert caught.value.status == 410
 
 
 def test_watch_error_without_message_is_raised() -> None:
     with pytest.raises(ClusterError, match="the watch failed") as caught:
-        watch_event(event("ERROR", {"code": "strange"}), dict)
+        parse_watch_event(event("ERROR", {"code": "strange"}), dict)
     assert caught.value.status is None
 
 
 @pytest.mark.parametrize("line", [b"not json", b"[]", b'"x"', b"{}", b'{"type": "ADDED", "object": 7}'])
 def test_watch_line_that_is_not_an_event_has_no_status(line: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
-        watch_event(line, dict)
+        parse_watch_event(line, dict)
     assert caught.value.status is None

@@ -51,7 +51,7 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
     old_server: bool,  # noqa: FBT001
 ) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
-        fake.faults.replaces_dying_pods = old_server
+        fake.faults.replaces_terminating_pods = old_server
         result, host_log = await run_disrupted(fake, run, act)
         assert result.error_code == "k8s_pod_disrupted"
         assert result.error_family == "transient_upstream"
@@ -81,7 +81,7 @@ async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None
 
 async def test_only_pod_is_pinned_at_once_on_an_old_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
-        fake.faults.replaces_dying_pods = True
+        fake.faults.replaces_terminating_pods = True
         seen: list[str] = []
 
         def look(fake: FakeCluster) -> None:
@@ -129,7 +129,7 @@ async def test_released_pod_is_followed_to_its_end(
         ends_at=DELAYED_RESULT.ends_at,
     )
     async with one_host(tmp_path, late) as (fake, run):
-        fake.faults.replaces_dying_pods = old_server
+        fake.faults.replaces_terminating_pods = old_server
         result, host_log = await run_disrupted(fake, run, act, after)
         assert result.error_code is None, result.error_message
         assert host_log.stdout.encode() == WHOLE
@@ -260,7 +260,7 @@ async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: P
         )
 
     async with two_hosts(tmp_path, pod_script_of) as (fake, one, two):
-        fake.faults.replaces_dying_pods = True
+        fake.faults.replaces_terminating_pods = True
         async with started(one):
             first = only(fake, PODS)
             await one.adapter.shutdown()

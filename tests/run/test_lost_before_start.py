@@ -144,7 +144,7 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
 @pytest.mark.parametrize("refused", [0, 6])
 async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path, refused: int) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
-        fake.faults.replaces_dying_pods = True
+        fake.faults.replaces_terminating_pods = True
         fake.faults.jobs_never_finish = True
         async with started(one):
             agents = only(fake, PODS)["metadata"]["name"]

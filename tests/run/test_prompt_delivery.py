@@ -99,7 +99,7 @@ async def test_init_delivery_on_an_old_server_is_refused(
     tmp_path: Path,
 ) -> None:
     async with home_cluster(tmp_path) as home:
-        home.fake.faults.replaces_dying_pods = True
+        home.fake.faults.replaces_terminating_pods = True
         home.fake.faults.denied.add(("create", "secrets"))
         result, _ = await home.run()
         assert result.error_code == "k8s_config_invalid"
@@ -110,7 +110,7 @@ async def test_init_delivery_on_an_old_server_is_refused(
 
 async def test_init_delivery_with_a_secret_prevents_a_second_pod_on_an_old_server(tmp_path: Path) -> None:
     async with home_cluster(tmp_path) as home:
-        home.fake.faults.replaces_dying_pods = True
+        home.fake.faults.replaces_terminating_pods = True
         result, _ = await home.run(config={"promptDelivery": "init"})
         assert result.error_message is None
         (job,) = home.jobs

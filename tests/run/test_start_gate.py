@@ -66,7 +66,7 @@ async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: P
 async def test_only_pod_named_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
-        fake.faults.replaces_dying_pods = True
+        fake.faults.replaces_terminating_pods = True
         async with started(one):
             await one.adapter.shutdown()
         change(fake, SECRETS, lambda secret: secret["data"].update({ONLY_POD_KEY: earlier}))
@@ -91,7 +91,7 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
             return await deletion(*args)
 
         host.cluster.delete_secret = slow  # type: ignore[attr-defined]
-        fake.faults.replaces_dying_pods = True
+        fake.faults.replaces_terminating_pods = True
         async with asyncio.TaskGroup() as group:
             running = group.create_task(host.run(config={"queueName": "q"}))
             await asyncio.sleep(2)

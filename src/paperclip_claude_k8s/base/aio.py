@@ -28,13 +28,13 @@ class FirstResult(Generic[T]):
 class PeriodicTask:
     """Runs `work` on demand or after a delay, never twice at once; holds no task while idle.
 
-    A task that sleeps through most of a run costs 2 kB and twenty objects to collect; a timer is cheaper.
+    A timer is cheaper than a task that sleeps, which costs 2 kB and twenty objects for the garbage collector.
     """
 
     def __init__(
         self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`work` returns the seconds until its next run, or None for none. Its tasks belong to `group`."""
+        """`work` returns the seconds until its next run, or None for no further run. It runs in `group`."""
         self._group = group
         self._name = name
         self._work = work
@@ -43,25 +43,25 @@ class PeriodicTask:
         self._cancelled = False
 
     def call(self) -> None:
-        """Run it now, unless it is running or was cancelled."""
+        """Start `work` now, unless it is running or `cancel` was called."""
         if self._task is None and not self._cancelled:
             task = self._group.create_task(self._run(), name=self._name)
             self._task = None if task.done() else task  # already done under an eager task factory
 
     def call_in(self, seconds: float) -> None:
-        """Run it after `seconds`, unless it was cancelled. Replaces an earlier timer."""
+        """Start `work` after `seconds`, unless `cancel` was called. Replaces an earlier timer."""
         if self._timer is not None:
             self._timer.cancel()
         if not self._cancelled:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.call)
 
     def cancel(self) -> None:
-        """Never run it again; cancel it if it is running."""
+        """Never start `work` again; cancel it if it is running."""
         self._cancelled = True
         for pending in (self._task, self._timer):
             if pending is not None:
                 pending.cancel()
-        self._task = self._timer = None  # a cancelled task keeps its frames, and so us, alive
+        self._task = self._timer = None  # a cancelled task keeps its frames alive, which refer to this object
 
     async def _run(self) -> None:
         pause = await self._work()
@@ -71,9 +71,9 @@ class PeriodicTask:
 
 
 class LaunchLimiter:
-    """A FIFO semaphore whose permits expire: a launch that takes long is waiting and uses no CPU.
+    """A FIFO semaphore whose permits expire, because a launch that takes long mostly waits and uses no CPU.
 
-    Without it, the launches of a burst would share the CPU, and even the first one would finish late.
+    Without a limit, all launches of a burst would share the CPU, and even the first would finish late.
     """
 
     def __init__(self, permits: int, expiry: float) -> None:
@@ -88,7 +88,7 @@ class LaunchLimiter:
 
 
 class Permit:
-    """A permit to launch. It ends with `release` (idempotent), with its `with` block, or when it expires."""
+    """A permit to launch. It ends with `release` (idempotent), at the end of a `with` block, or on expiry."""
 
     def __init__(self, semaphore: asyncio.Semaphore, expiry: float) -> None:
         self._semaphore: asyncio.Semaphore | None = semaphore
@@ -155,12 +155,12 @@ class Nursery:
 
 
 def jittered(seconds: float, share: float = 0.25) -> float:
-    """`seconds`, changed at random by up to ± `share`, so that many clients do not act in step."""
+    """`seconds` plus or minus a random part of up to `share`, so that many clients do not act in step."""
     return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311  # not for secrets
 
 
 class Backoff:
-    """Pauses that double up to a cap, with jitter; `reset` after progress."""
+    """Pauses in seconds, from `first`, doubled each time up to `cap`, with jitter. `reset` starts over."""
 
     def __init__(self, first: float, cap: float) -> None:
         self._first = first

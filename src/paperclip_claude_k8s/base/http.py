@@ -24,7 +24,7 @@ READ_BUFFER = 256 * 1024
 def open_session(proxy: str | None = None, *, total: float | None = None) -> aiohttp.ClientSession:
     """Open a session for the running event loop; the caller closes it.
 
-    `proxy` and `total` (seconds for a whole request, None for no limit) hold unless a request overrides them.
+    A request may override `proxy` and `total` (seconds for the whole request, None for no limit).
     The number of connections is not limited, since each followed log holds one.
     """
     return aiohttp.ClientSession(
@@ -40,13 +40,13 @@ def open_session(proxy: str | None = None, *, total: float | None = None) -> aio
 def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
     """Return the proxy for a URL, from HTTPS_PROXY or HTTP_PROXY of `env`.
 
-    None where no proxy is set, NO_PROXY exempts the host, or the host is a loopback address.
+    None if no proxy is set, or NO_PROXY exempts the URL's host, or that host is a loopback address.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     name = f"{parts.scheme}_proxy"
     proxy = env.get(name.upper()) or env.get(name)
-    if not proxy or _is_loopback(host):
+    if not proxy or _is_loopback_in_go(host):
         return None
     exempt = env.get("NO_PROXY") or env.get("no_proxy") or ""
     if any(_covers(entry.strip().lower(), host, parts.port) for entry in exempt.split(",")):
@@ -54,31 +54,32 @@ def proxy_for(url: str, env: Mapping[str, str]) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
+def _is_loopback_in_go(host: str) -> bool:
+    """Whether Go's clients treat the host as loopback. They do not for other local names and 0.0.0.0."""
+    address = _parse_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:
-    """Return whether one entry of NO_PROXY (a name, an address, a network or `*`) exempts the host."""
+    """Whether one entry of NO_PROXY (a name, an address, a network or `*`) exempts this host and port."""
     if entry in {"", "*"}:
         return entry == "*"
-    address = _address(host)
+    address = _parse_address(host)
     if address is not None and "/" in entry:
         return _in_network(address, entry)
     name, colon, wanted_port = entry.rpartition(":")
-    if colon and wanted_port.isdigit() and "]" not in wanted_port and _address(entry) is None:
+    if colon and wanted_port.isdigit() and "]" not in wanted_port and _parse_address(entry) is None:
         entry = name
         if wanted_port != str(port):
             return False
     entry = entry.strip("[]")
     if address is not None:
-        return _address(entry) == address
+        return _parse_address(entry) == address
     suffix = entry.removeprefix("*")
     return host.endswith(suffix) if suffix.startswith(".") else host == suffix or host.endswith(f".{suffix}")
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:

@@ -1,6 +1,7 @@
 """Reads JSON whose shape is not guaranteed: a value of an unexpected type is treated as absent.
 
-`as_*` convert a value, `get_*` read a field of an object. None of them raises.
+`as_*` convert a value, `get_*` read a field of an object. None of them raises. `as_object` and `as_objects`
+copy, `get_*` do not; whether empty values are kept is stated for each function.
 
     get_text({"name": 3}, "name")          ""
     get_objects({"a": [{}, "x"]}, "a")     [{}]
@@ -28,7 +29,7 @@ def as_number(value: object, default: D) -> float | D:
 
 
 def as_flag(value: object, *, default: bool = False) -> bool:
-    """A JSON boolean; otherwise the default. Neither "true" nor 1 is one."""
+    """A JSON boolean; otherwise the default. "true" and 1 are not booleans."""
     return value if isinstance(value, bool) else default
 
 
@@ -57,7 +58,7 @@ def as_trimmed(value: object) -> str | None:
 
 def as_trimmed_texts(value: object) -> list[str]:
     """The strings of a list, trimmed, without empty ones."""
-    return [label for item in as_texts(value) if (label := as_trimmed(item))]
+    return [trimmed for item in as_texts(value) if (trimmed := as_trimmed(item))]
 
 
 def get_text(source: Json, key: str) -> str:
@@ -84,7 +85,7 @@ def get_objects(source: Json, key: str) -> list[dict[str, Any]]:
 
 
 def get_text_map(source: Json, key: str) -> dict[str, str]:
-    """The entries with string values of an object such as `labels`; {} if it is missing or not an object."""
+    """The entries of an object, such as `labels`, whose values are strings; {} if it is not an object."""
     return {name: value for name, value in get_object(source, key).items() if isinstance(value, str)}
 
 

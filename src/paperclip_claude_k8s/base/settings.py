@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Durations in seconds that are fixed. Those an operator may change are in the adapter's config."""
+    """Durations in seconds that are fixed. Those an administrator may change are in the adapter's config."""
 
     connect: float = 5.0
-    """Opening a connection to the API server; a healthy one answers in milliseconds."""
+    """Time limit for opening a connection to the API server; a healthy one accepts it in milliseconds."""
 
     request: float = 30.0
-    """One short API call, from the request to the last byte of its response."""
+    """Time limit for one short API call, from the request to the last byte of its response."""
 
     watch: float = 300.0
     """How long the server may keep one watch open; jittered by a quarter, so that replicas spread out."""
 
     watch_silence: float = 75.0
-    """Without any event for this long a watch is dead: the server sends a bookmark every minute."""
+    """A watch without any event for this long is broken: the server sends a bookmark every minute."""
 
     retry: float = 0.2
     """First pause before an API call is repeated; doubles, with jitter."""
@@ -26,10 +26,10 @@ class Timings:
     """Longest pause between two attempts of an API call, unless the server requests a longer one."""
 
     retry_budget: float = 60.0
-    """Total time for which one idempotent API call is repeated."""
+    """Longest time for which one idempotent API call is repeated."""
 
     events_after: float = 15.0
-    """The Events of a Pod that waits longer than this are read, to report why it waits."""
+    """If a Pod waits longer than this to start, its Events are read, to report why."""
 
     keepalive: float = 15.0
     """Interval of keepalive messages during the first minute without output."""
@@ -38,10 +38,10 @@ class Timings:
     """Interval of keepalive messages after the first minute without output."""
 
     spawn_refresh: float = 180.0
-    """Interval of `onSpawn`: hosts give up a run that shows no sign of life for five minutes."""
+    """Interval of calls of `onSpawn`: the Paperclip host gives up a run after five minutes without a call."""
 
     log_quiet: float = 30.0
-    """Once a log has ended and the agent has been silent for this long, Job and Pod are read directly."""
+    """When a log has ended and the agent has been silent for this long, Job and Pod are read directly."""
 
     cancel_poll: float = 15.0
     """Interval at which the host is asked for cancelled runs if it provides no signal."""
@@ -56,22 +56,22 @@ class Timings:
     """How long after the grace period of a deleted Pod its containers may still run."""
 
     cleanup: float = 10.0
-    """Limit of one clean-up step. What it leaves is deleted later: Jobs have a TTL and own their Secret."""
+    """Time limit for one clean-up step. What is left is deleted later: Jobs have a TTL and own their Secret."""
 
     model_api: float = 5.0
-    """One request to the model API: its list of models, or the usage of a subscription."""
+    """Time limit for one request to the model API, for its list of models or the usage of a subscription."""
 
     models_cached: float = 60.0
     """How long the live list of models is cached."""
 
     check: float = 10.0
-    """Limit of one request of the environment test. They run concurrently while an operator waits."""
+    """Time limit for one request of the environment test. The requests run concurrently; a person waits."""
 
     probe: float = 120.0
     """How long the environment test's probe Job may take, including the image pull."""
 
     lease: float = 60.0
-    """`leaseDurationSeconds` of our process Lease."""
+    """`leaseDurationSeconds` of this process's Lease."""
 
     lease_renewal: float = 20.0
     """Interval of renewals: two may fail before the Lease expires."""
@@ -85,13 +85,13 @@ class Limits:
     """Sizes and counts that are fixed."""
 
     instructions_bytes: int = 512 * 1024
-    """Size of an agent's instructions, which may have to share the run Secret with the prompt."""
+    """Largest size of an agent's instructions, which may have to share the run Secret with the prompt."""
 
     bundle_bytes: int = 32 * 1024 * 1024
-    """Size of all skills of one run, which are held in memory while they are copied."""
+    """Largest size of all skills of one run, which are held in memory while they are copied."""
 
     bundle_entries: int = 2000
-    """Number of files and folders of all skills of one run: network volumes take milliseconds for each."""
+    """Largest number of files and folders in one run's skills: network volumes take milliseconds for each."""
 
     launch_rounds: int = 3
-    """Attempts of a run to launch its Job. One that finds a rival Job in the slot deletes its own again."""
+    """Attempts of a run to launch its Job. A run that then finds another Job in the slot deletes its own."""

@@ -8,14 +8,15 @@ from typing import Any
 MAX_DEPTH = 200
 """Levels of nesting that are kept. jq before 1.7 reads 256 levels; real values need fewer than 200."""
 TOO_DEEP = "(nested too deeply)"
-_LARGEST = 2**63
-"""Larger integers are written as floats, which is how many readers parse them."""
+_FLOAT_FROM = 2**63
+"""Integers from this size on are written as floats, because many readers parse them as floats."""
 
 
 def strict_json(value: object, *, indent: int | None = None) -> bytes:
     """The value as one JSON text without a newline at its end.
 
-    Lone surrogates become U+FFFD, NaN and infinities null, and what is nested too deeply `TOO_DEEP`.
+    Lone surrogates become U+FFFD; NaN, infinities and integers too large for a float become null; what is
+    nested too deeply becomes `TOO_DEEP`.
 
     Raises:
         TypeError: the value contains something that is not a JSON value.
@@ -28,31 +29,36 @@ def strict_json(value: object, *, indent: int | None = None) -> bytes:
 
 
 def strict_value(value: object, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON value
-    """A copy of the value without anything a strict reader rejects. Other types are returned unchanged."""
+    """A copy of the value without anything a strict reader rejects.
+
+    A value that is not a string, number, object or array is returned unchanged.
+    """
     match value:
         case str():
             return _encodable(value)
         case int() | float() if not isinstance(value, bool):
             return _finite(value)
         case Mapping() | list() | tuple():
-            return _inside(value, depth + 1) if depth < MAX_DEPTH else TOO_DEEP
+            return _strict_container(value, depth + 1) if depth < MAX_DEPTH else TOO_DEEP
     return value
 
 
-def _inside(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> Any:  # noqa: ANN401  # same kind
+def _strict_container(
+    value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], depth: int
+) -> dict[str, Any] | list[Any]:
     if isinstance(value, Mapping):
         return {_encodable(str(key)): strict_value(inner, depth) for key, inner in value.items()}
     return [strict_value(inner, depth) for inner in value]
 
 
 def _encodable(text: str) -> str:
-    """Join the halves of a surrogate pair; replace a lone half by U+FFFD."""
+    """The text with the halves of each surrogate pair joined, and lone halves replaced by U+FFFD."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _finite(value: float) -> float | None:
-    """The number, as a float if it is a large integer; None if it is infinite or not a number."""
-    if isinstance(value, int) and abs(value) < _LARGEST:
+    """The number, as a float if it is a large integer; None for NaN, infinity or more than a float holds."""
+    if isinstance(value, int) and abs(value) < _FLOAT_FROM:
         return value
     try:
         real = float(value)

@@ -7,7 +7,7 @@ NANO = 1_000_000_000
 
 
 def parse_time(text: object) -> datetime | None:
-    """Read an RFC 3339 time; one without a zone is in UTC. None if it is missing or cannot be read."""
+    """Read an RFC 3339 time; without a zone it is read as UTC. None if it is missing or cannot be read."""
     if not isinstance(text, str):
         return None
     try:
@@ -18,11 +18,11 @@ def parse_time(text: object) -> datetime | None:
 
 
 def format_time(time: datetime, timespec: str = "milliseconds") -> str:
-    """Write a UTC time with `Z`. Milliseconds are what the host writes; Leases need "microseconds"."""
+    """Write a UTC time with `Z`. The Paperclip host writes milliseconds; Leases need "microseconds"."""
     return time.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def format_nanoseconds(nanoseconds: int) -> str:
-    """Write nanoseconds since 1970 with all nine digits, as the API server reads them in `sinceTime`."""
+    """Write nanoseconds since 1970 as an RFC 3339 time with nine fraction digits, e.g. for `sinceTime`."""
     seconds, rest = divmod(nanoseconds, NANO)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -44,7 +44,7 @@ def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
         yield from map(_warning_check, answer.job.warnings)
     elif answer.namespace_not_found or answer.namespace_terminating or granted.lacks("create", "jobs"):
         return
-    elif answer.unanswered or answer.server_error or "does not support dry run" in answer.message:
+    elif answer.no_response or answer.server_error or "does not support dry run" in answer.message:
         text = f"The dry run of the Job was inconclusive: {describe_error(answer)}"
         yield Check(code="k8s_job_dry_run_failed", level="warn", message=text)
     else:

@@ -1,7 +1,7 @@
 """Reads the two usual kinds of credentials: a Pod's service account, and a kubeconfig with plain values.
 
-kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. It is used only for other
-kubeconfigs: with a plugin, a login, a client certificate or references to files (`credentials.by_library`).
+kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. `credentials.library_access` uses it
+for other kubeconfigs only: with a plugin, a login, a client certificate or references to files.
 """
 
 import asyncio
@@ -16,17 +16,19 @@ from typing import Any, TypeAlias
 from paperclip_claude_k8s.base.json_readers import get_objects
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TOKEN_AGE = 60.0
+TOKEN_REREAD_SECONDS = 60.0
 """Seconds after which a Pod's token is read again. The kubelet renews it long before it expires."""
-_PLAIN_CLUSTER = {
+_CLUSTER_FIELDS = {
     "server": str,
     "certificate-authority-data": str,
     "insecure-skip-tls-verify": bool,
     "tls-server-name": str,
     "proxy-url": str,
 }
-_PLAIN_USER = {"token": str}
+"""The fields of a cluster in a kubeconfig that `plain_access` can read."""
+_USER_FIELDS = {"token": str}
 Authorization: TypeAlias = Callable[[], Awaitable[str | None]]
+"""Returns the value of the Authorization header; None without a token, e.g. with a client certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,9 @@ class ServerAccess:
 
     server: str
     authorization: Authorization
-    """Returns the value of the Authorization header; None without a token, e.g. with a client certificate."""
     ca_file: str | None = None
     ca_text: str | None = None
-    """PEM. Without `ca_file` and `ca_text` the system's authorities are trusted."""
+    """PEM. Without `ca_file` and `ca_text` the system's certificate authorities are trusted."""
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True
@@ -47,14 +48,14 @@ class ServerAccess:
     namespace: str | None = None
 
 
-def service_account(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
+def service_account_access(env: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> ServerAccess:
     """Read the service account that the kubelet mounts into a Pod.
 
     Raises:
         LookupError: this is not a Pod, or it has no service account; the message names what is missing.
         OSError: one of the files cannot be read.
     """
-    host, port = (env.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+    host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     if not (host and port):
         raise LookupError("KUBERNETES_SERVICE_HOST and _PORT are not set")
     authority, namespace = folder / "ca.crt", folder / "namespace"
@@ -85,22 +86,22 @@ class _TokenFile:
         self._read_at = asyncio.get_running_loop().time()
 
     async def authorization(self) -> str:
-        if asyncio.get_running_loop().time() - self._read_at >= TOKEN_AGE:
-            with suppress(OSError, LookupError):  # keep the old one; once it expires we get a 401
+        if asyncio.get_running_loop().time() - self._read_at >= TOKEN_REREAD_SECONDS:
+            with suppress(OSError, LookupError):  # keep the old token; after it expires the server sends 401
                 self.read()
         return f"Bearer {self._token}"
 
 
 def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
-    """The access of the current context; None if its cluster or user has a field that is not read here."""
-    context = _named(kubeconfig, "contexts", kubeconfig.get("current-context"))
+    """The access of the current context; None if its cluster or user has fields that are not read here."""
+    context = _find_named(kubeconfig, "contexts", kubeconfig.get("current-context"))
     if context is None:
         return None
-    cluster = _named(kubeconfig, "clusters", context.get("cluster"))
-    user = _named(kubeconfig, "users", context.get("user"))
+    cluster = _find_named(kubeconfig, "clusters", context.get("cluster"))
+    user = _find_named(kubeconfig, "users", context.get("user"))
     if cluster is None or user is None or not cluster.get("server"):
         return None
-    if not (_is_plain(cluster, _PLAIN_CLUSTER) and _is_plain(user, _PLAIN_USER)):
+    if not (_has_only(_CLUSTER_FIELDS, cluster) and _has_only(_USER_FIELDS, user)):
         return None
     try:
         authority = base64.b64decode(cluster.get("certificate-authority-data", ""), validate=True).decode()
@@ -122,13 +123,13 @@ def plain_access(kubeconfig: Mapping[str, Any]) -> ServerAccess | None:
     )
 
 
-def _named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
-    """The entry of that name in a list of a kubeconfig; None unless there is exactly one."""
+def _find_named(kubeconfig: Mapping[str, Any], plural: str, name: object) -> dict[str, Any] | None:
+    """The content of the entry of that name in a list of a kubeconfig; None unless there is exactly one."""
     entries = [entry for entry in get_objects(kubeconfig, plural) if entry.get("name") == name]
     found = [entry.get(plural.removesuffix("s")) for entry in entries]
     return found[0] if len(found) == 1 and isinstance(found[0], dict) else None
 
 
-def _is_plain(entry: Mapping[str, Any], kinds: Mapping[str, type]) -> bool:
-    """Whether the entry has only the keys of `kinds`, with values of those types."""
-    return all(key in kinds and isinstance(value, kinds[key]) for key, value in entry.items())
+def _has_only(fields: Mapping[str, type], entry: Mapping[str, Any]) -> bool:
+    """Whether the entry has no keys but those of `fields`, with values of the types given there."""
+    return all(key in fields and isinstance(value, fields[key]) for key, value in entry.items())

@@ -15,17 +15,22 @@ import yaml
 
 from paperclip_claude_k8s.base.http import proxy_for
 from paperclip_claude_k8s.base.json_readers import get_object, get_objects
-from paperclip_claude_k8s.cluster.access import Authorization, ServerAccess, plain_access, service_account
+from paperclip_claude_k8s.cluster.access import (
+    Authorization,
+    ServerAccess,
+    plain_access,
+    service_account_access,
+)
 from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
-LOADER_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
-"""What kubernetes_asyncio raises besides ConfigException: base64, missing keys, asserts, plugins, files."""
+LOADER_ERRORS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError, OSError)
+"""Raised by kubernetes_asyncio besides ConfigException: bad base64, missing keys or files, failed asserts."""
 
 
 class Credentials:
-    """Server, certificates and token of a kubeconfig; without one, of the Pod's service account.
+    """Server, certificates and token of a kubeconfig; without a kubeconfig, of the Pod's service account.
 
-    `version` counts how often they were read. `server`, `proxy` and `tls` are unset before the first time.
+    `version` counts how often they were read. While it is 0, `server`, `proxy` and `tls` are not set.
     """
 
     def __init__(self, kubeconfig: str | None) -> None:
@@ -40,7 +45,7 @@ class Credentials:
         self.tls: ssl.SSLContext | None = None
 
     async def load(self) -> None:
-        """Read everything, once.
+        """Read everything if it has not been read yet.
 
         Raises:
             ClusterError: status None, reason "Kubeconfig"; the message names the cause and any kubeconfig.
@@ -49,7 +54,7 @@ class Credentials:
             await self.renew(0)
 
     async def renew(self, stale: int) -> None:
-        """Read everything again, unless another task has done so since version `stale`."""
+        """Read everything again, unless another task has done so since `version` was `stale`."""
         async with self._reading:
             if self.version == stale:
                 self._apply(await self._read())
@@ -63,18 +68,18 @@ class Credentials:
     async def _read(self) -> ServerAccess:
         if self._kubeconfig is None:
             try:
-                return service_account(os.environ)
+                return service_account_access(os.environ)
             except (LookupError, OSError, ValueError) as error:
                 raise _unusable(f"no kubeconfig is set and this is not a Pod ({error})") from None
-        parsed = _parsed(self._kubeconfig)
-        return plain_access(parsed) or await by_library(self._kubeconfig, _context_namespace(parsed))
+        parsed = _parse_kubeconfig(self._kubeconfig)
+        return plain_access(parsed) or await library_access(self._kubeconfig, _context_namespace(parsed))
 
     def _apply(self, access: ServerAccess) -> None:
         server = access.server.rstrip("/")
         if not server.startswith(("http://", "https://")):
             raise _unusable(f"{self._source} has a server whose address is not http or https")
         try:
-            self.tls = _tls(access) if server.startswith("https") else None
+            self.tls = _tls_context(access) if server.startswith("https") else None
         except (OSError, ValueError) as error:
             raise _unusable(f"{self._source} has a certificate or key that is not valid: {error}") from None
         self.server = server
@@ -88,15 +93,15 @@ class Credentials:
         return "the Pod's service account" if self._kubeconfig is None else f"kubeconfig {self._kubeconfig}"
 
 
-async def by_library(kubeconfig: str, namespace: str | None) -> ServerAccess:
-    """Load a kubeconfig by kubernetes_asyncio, which supports plugins, logins and separate files."""
+async def library_access(kubeconfig: str, namespace: str | None) -> ServerAccess:
+    """The access of a kubeconfig, read by kubernetes_asyncio, which supports plugins, logins and files."""
     from kubernetes_asyncio import client, config  # noqa: PLC0415  # takes 0.2 s and 25 MB
 
     configuration: Any = client.Configuration()
     try:
         await config.load_kube_config(kubeconfig, client_configuration=configuration)
-    except (config.ConfigException, aiohttp.ClientError, *LOADER_FAULTS) as error:
-        raise _unusable(f"kubeconfig {kubeconfig} cannot be used: {_outline(error)}") from None
+    except (config.ConfigException, aiohttp.ClientError, *LOADER_ERRORS) as error:
+        raise _unusable(f"kubeconfig {kubeconfig} cannot be used: {_message_start(error)}") from None
 
     async def authorization() -> str | None:
         if configuration.refresh_api_key_hook is not None:
@@ -119,7 +124,7 @@ async def by_library(kubeconfig: str, namespace: str | None) -> ServerAccess:
     )
 
 
-def _tls(access: ServerAccess) -> ssl.SSLContext:
+def _tls_context(access: ServerAccess) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=access.ca_file, cadata=access.ca_text)
     if access.cert_file:
         context.load_cert_chain(access.cert_file, keyfile=access.key_file)
@@ -135,13 +140,13 @@ def _unusable(why: str) -> ClusterError:
     return ClusterError(None, UNUSABLE_CREDENTIALS, f"{why}; set `kubeconfig` to a file that kubectl can use")
 
 
-def _outline(error: Exception) -> str:
-    """The loader's message up to the quoted part of the file, which may contain a token."""
+def _message_start(error: Exception) -> str:
+    """The library's message, cut before the part of the kubeconfig that it quotes: it may contain a token."""
     return str(error).partition("{")[0].rstrip() or type(error).__name__
 
 
-def _parsed(path: str) -> dict[str, Any]:
-    """The kubeconfig as a mapping. Every error names the file."""
+def _parse_kubeconfig(path: str) -> dict[str, Any]:
+    """The kubeconfig as a mapping. Raises `ClusterError`, which names the file."""
     if os.pathsep in path:
         raise _unusable(f"kubeconfig {path} names several files; only one is supported")
     try:
@@ -161,9 +166,9 @@ def _parsed(path: str) -> dict[str, Any]:
     return loaded
 
 
-def _context_namespace(loaded: dict[str, Any]) -> str | None:
-    for named in get_objects(loaded, "contexts"):
-        if named.get("name") == loaded["current-context"]:
-            namespace = get_object(named, "context").get("namespace")
+def _context_namespace(kubeconfig: dict[str, Any]) -> str | None:
+    for entry in get_objects(kubeconfig, "contexts"):
+        if entry.get("name") == kubeconfig["current-context"]:
+            namespace = get_object(entry, "context").get("namespace")
             return str(namespace) if namespace else None
     return None

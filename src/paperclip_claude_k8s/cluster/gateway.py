@@ -1,12 +1,13 @@
-"""The `Cluster` protocol on a real API server: which request each call is, and how to read its response.
+"""The `Cluster` protocol on a real API server: the request of each call, and how its response is read.
 
 * URLs are built here, with every name percent-encoded; `transport` sends requests, `reading` parses JSON.
 * `_Rest` turns "not found" into None or False, and a failed precondition of a delete into False. Every other
   error reaches the caller.
-* Objects are addressed exactly: a patch begins with a `test` of the uid, a delete carries a precondition, so
-  neither ever hits a later object of the same name.
-* Lists are sent without a resourceVersion, which makes them consistent reads.
-* Nothing is retried here; callers decide about that (`retrying`, the loops in `run`).
+* Objects are addressed exactly: a patch begins with a `test` of the uid, and a delete has a precondition. So
+  they never affect a later object of the same name.
+* Lists are requested without a resourceVersion, which makes them consistent reads.
+* Nothing is retried here, except once after a 401 by `transport`; callers retry (`retrying`, the loops in
+  `run`).
 """
 
 import asyncio
@@ -34,7 +35,14 @@ from paperclip_claude_k8s.cluster.model import (
     WatchEvent,
 )
 from paperclip_claude_k8s.cluster.port import Access, ClusterError, Labels, LogRequest, Propagation
-from paperclip_claude_k8s.cluster.transport import Chunks, Request, Transport, Wire, lines, watch_event
+from paperclip_claude_k8s.cluster.transport import (
+    Chunks,
+    Request,
+    Transport,
+    Wire,
+    parse_watch_event,
+    split_lines,
+)
 
 S = TypeVar("S")
 HOME_POD_CACHED = 60.0
@@ -129,7 +137,7 @@ class Gateway:
         if request.tail is not None:
             query["tailLines"] = str(request.tail)
         http_request = Request("GET", f"{_core(request.namespace, 'pods', request.pod)}/log", query)
-        silence = None if request.follow else self._timings.request  # a quiet agent is not a broken stream
+        silence = None if request.follow else self._timings.request  # a followed log may be silent for long
         return self._http.stream(http_request, silence=silence)
 
     # Everything else ------------------------------------------------------------------------------
@@ -188,7 +196,7 @@ class Gateway:
 
 
 class _Rest:
-    """The operations that all resources share."""
+    """Operations that are the same for all kinds of objects."""
 
     def __init__(self, wire: Wire, timings: Timings) -> None:
         self._http = wire
@@ -218,7 +226,7 @@ class _Rest:
             raise
 
     async def delete(self, path: str, preconditions: Mapping[str, str], **options: str) -> bool:
-        """False if the object does not exist, or a precondition fails: it was replaced or changed."""
+        """False if the object does not exist, or if a precondition fails because it was replaced or changed."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))
@@ -244,9 +252,9 @@ class _Rest:
             "timeoutSeconds": str(int(jittered(self._timings.watch))),
         }
         stream = self._http.stream(Request("GET", path, query), silence=self._timings.watch_silence)
-        async with stream as response, aclosing(lines(response)) as events:
-            async for line in events:
-                yield watch_event(line, read)
+        async with stream as response, aclosing(split_lines(response)) as lines:
+            async for line in lines:
+                yield parse_watch_event(line, read)
 
 
 def _access_review(namespace: str, access: Access) -> JsonObject:
@@ -281,6 +289,6 @@ def _leases(namespace: str, name: str = "") -> str:
 
 
 def _path(root: str, namespace: str, plural: str, name: str) -> str:
-    """Names are quoted: they come from configuration, and none may lead to another path."""
+    """Names are percent-encoded: they come from the configuration, and none may lead to another path."""
     path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}"
     return f"{path}/{quote(name, safe='')}" if name else path

@@ -1,12 +1,12 @@
 """One list and watch of our Jobs and Pods per namespace, shared by all runs of the process.
 
 Like client-go's informers: list, watch from the list's version, apply the events to a cache, and list again
-when the watch is lost (410) or an error ends it. Each run gets a `JobWatch`, to which the changes of its Job
-and Pod are forwarded.
+when the watch's version is too old (410) or an error ends the watch. Each run gets a `JobWatch`, to which the
+changes of its Job and Pod are forwarded.
 
-An object that leaves the label selection may have been deleted or may only have lost a label; neither list
-nor watch shows which. It is therefore polled by name until it is gone, is in the selection again, or its run
-ends. An unreachable API server changes nothing but `JobWatch.unreachable_since`.
+An object that leaves the label selection was deleted or only lost a label; neither lists nor watches show
+which of the two. It is therefore read by name repeatedly, until it is gone, or is in the selection again, or
+its run ends. While the API server cannot be reached, nothing changes but `JobWatch.unreachable_since`.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from paperclip_claude_k8s.cluster.watch_cache import Change, S, WatchCache
 
 T_contra = TypeVar("T_contra", JobSnapshot, PodSnapshot, contravariant=True)
 FROM_CACHE = "0"
-"""Version from which a watch first sends what exists, then every change. The API server answers it from its
-watch cache, which may be a little old; that does no harm to a caller that acts on later changes only."""
+"""A watch from this version first sends the existing objects, then every change. The existing ones come from
+the server's cache, which may be slightly behind: harmless here, because the missing changes follow."""
 QUICK_WATCH = 1.0
-"""A watch that ends sooner than this, in seconds, is followed by a pause."""
+"""Seconds: after a watch that ends sooner than this there is a pause."""
 
 
 class _Update(Protocol[T_contra]):
@@ -53,10 +53,10 @@ class Informer:
 
     @asynccontextmanager
     async def job_watch(self, job: JobSnapshot, list_version: str | None = None) -> AsyncIterator[JobWatch]:
-        """Watch this Job, given as it was seen just now, and its Pod.
+        """Watch this Job, which has just been created or read, and its Pod.
 
-        `list_version`: version of a list of Jobs made later than `job`, at which the Job had no Pod yet; with
-        it neither kind has to be listed again.
+        `list_version`: version of a list of Jobs that was read after `job`, when the Job had no Pod yet. If
+        it is given, the first watches begin without listing Jobs and Pods.
         """
         watch = JobWatch(job)
         uid = job.ref.uid
@@ -79,7 +79,7 @@ class Informer:
                 self._stop()
 
     def _stop(self) -> None:
-        """Stop watching and clear the caches, which would not be kept up to date."""
+        """Stop watching, and clear the caches, which are no longer kept up to date."""
         if self._work is not None:
             self._work.cancel()
             self._work = None
@@ -93,14 +93,14 @@ class Informer:
     async def _run(self, list_version: str | None) -> None:
         pods_from = None if list_version is None else FROM_CACHE
         async with asyncio.TaskGroup() as group:
-            self._polls.start(group)
+            self._polls.use_group(group)
             group.create_task(self._list_and_watch(self._jobs, list_version), name="watch jobs")
             group.create_task(self._list_and_watch(self._pods, pods_from), name="watch pods")
 
     async def _list_and_watch(self, cache: WatchCache[S], version: str | None) -> None:
-        """List, watch from there, and start over whenever the watch is lost; never returns.
+        """List, watch from the list's version, and start over whenever the watch fails; never returns.
 
-        `version`: where the first watch may begin without a list.
+        `version`: if given, the first watch begins there, without a list.
         """
         backoff = Backoff(self._timings.retry, self._timings.retry_cap)
         while True:
@@ -118,7 +118,7 @@ class Informer:
             await asyncio.sleep(backoff.pause())
 
     async def _watch(self, cache: WatchCache[S], version: str, backoff: Backoff) -> None:
-        """One watch after the other until one fails. Raises `ClusterError`."""
+        """Run one watch after another until one fails. Raises `ClusterError`."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -126,7 +126,7 @@ class Informer:
                 version = cache.apply(event)
                 self._note_success(cache)
                 if loop.time() - began >= QUICK_WATCH:
-                    backoff.reset()  # only a watch that lasts: lists may work while watches are refused
+                    backoff.reset()  # not after a list, because lists may succeed while watches are refused
             if loop.time() - began < QUICK_WATCH:
                 await asyncio.sleep(backoff.pause())
 
@@ -140,7 +140,7 @@ class Informer:
         else:
             read = partial(self._cluster.read_job, job.ref.namespace, job.ref.name)
             work = self._polls.poll(watch, self._jobs, job, read, update, first_update=update)
-            self._polls.begin(watch, uid, work)
+            self._polls.start(watch, uid, work)
 
     def _on_pod(self, uid: str, pod: PodSnapshot, change: Change) -> None:
         watch = self._watches.get(uid)
@@ -153,12 +153,12 @@ class Informer:
             read = partial(self._cluster.read_pod, pod.namespace, pod.name)
             first_update = partial(update, final=True) if change == "deleted" else update
             work = self._polls.poll(watch, self._pods, pod, read, update, first_update=first_update)
-            self._polls.begin(watch, pod.uid, work)
+            self._polls.start(watch, pod.uid, work)
 
     def _assign_released(self, watch: JobWatch, pod: PodSnapshot) -> None:
         """Forward changes of a released Pod to its run; poll it by name if it is not in the selection."""
         self._pods.assign(watch.ref.uid, pod)
-        if not self._pods.has(pod) and not self._polls.running(watch, pod.uid):
+        if not self._pods.has(pod) and not self._polls.is_running(watch, pod.uid):
             self._on_pod(watch.ref.uid, pod, "missing")
 
     def _note_success(self, cache: WatchCache[S]) -> None:
@@ -167,7 +167,7 @@ class Informer:
             self._publish_outage()
 
     def _note_failure(self, cache: WatchCache[S], error: ClusterError) -> None:
-        """An outage is waited out. A lasting refusal is reported, because no further change will be seen."""
+        """Record the failure. Report a refusal that lasts to the runs, which will see no further change."""
         now = asyncio.get_running_loop().time()
         cache.failing_since = cache.failing_since if cache.failing_since is not None else now
         if not (error.unauthorized or error.forbidden):
@@ -186,7 +186,7 @@ class Informer:
 
 
 class _Polls:
-    """Polls objects by name that left the selection: one task per run and object."""
+    """Reads objects that left the selection by name, repeatedly: one task per run and object."""
 
     def __init__(self, is_watched: Callable[[JobWatch], bool], timings: Timings) -> None:
         self._is_watched = is_watched
@@ -194,20 +194,20 @@ class _Polls:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[tuple[JobWatch, str], asyncio.Task[None]] = {}
 
-    def start(self, group: asyncio.TaskGroup) -> None:
-        """`group` gets the tasks from now on."""
+    def use_group(self, group: asyncio.TaskGroup) -> None:
+        """Start tasks in `group` from now on."""
         self._group = group
 
     def stop(self) -> None:
-        """Forget the tasks; their group is being cancelled."""
+        """Start no more tasks. The caller cancels the group of the running ones."""
         self._group = None
         self._tasks.clear()
 
-    def running(self, watch: JobWatch, uid: str) -> bool:
+    def is_running(self, watch: JobWatch, uid: str) -> bool:
         return (watch, uid) in self._tasks
 
-    def begin(self, watch: JobWatch, uid: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`, a call of `poll`, in place of an earlier poll of the same object."""
+    def start(self, watch: JobWatch, uid: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, the coroutine of `poll`, and cancel an earlier poll of the same object."""
         if self._group is None:
             work.close()
             return
@@ -215,9 +215,9 @@ class _Polls:
         if before is not None:
             before.cancel()
         task = self._tasks[watch, uid] = self._group.create_task(work, name=f"read {uid}")
-        task.add_done_callback(partial(self._ended, (watch, uid)))
+        task.add_done_callback(partial(self._on_done, (watch, uid)))
 
-    def _ended(self, key: tuple[JobWatch, str], task: asyncio.Task[None]) -> None:
+    def _on_done(self, key: tuple[JobWatch, str], task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
 
@@ -231,9 +231,10 @@ class _Polls:
         *,
         first_update: _Update[S],
     ) -> None:
-        """Read the object by name until it is gone, is in the selection again, or its run stops watching.
+        """Read the object by name until it is gone, or is in the selection again, or its run stops watching.
 
-        `first_update` replaces `update` as long as the object cannot have changed since `last`.
+        `first_update` is called instead of `update` if the object is found gone without having changed since
+        `last`.
         """
         while self._is_watched(watch) and not cache.has(last):
             try:
@@ -243,7 +244,7 @@ class _Polls:
                 if not error.forbidden:
                     await asyncio.sleep(self._timings.retry_cap)
                     continue
-                current = None  # we may not read by name: what the watch reported is all we can know
+                current = None  # we may not read by name, so we rely on the watch, which reported it gone
             if current is None or cache.uid(current) != cache.uid(last):
                 first_update(last, gone=True)
                 return

@@ -1,7 +1,7 @@
 """What one run knows of its Job and its Pod, and a way to wait for changes.
 
-`Informer` and direct reads call the `update_*` methods; the run reads `known` and awaits `changed()`. Only
-positive observations count: nothing here concludes from silence that an object is gone.
+`Informer` and direct reads call the `update_*` methods; the run reads `known` and awaits `changed()`. An
+object counts as gone only if a read or a watch showed that, never because nothing is reported about it.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ _log = logging.getLogger("paperclip_claude_k8s")
 
 
 class JobWatch:
-    """One run's view of its Job and Pod. `known` is replaced as a whole, so it is always consistent."""
+    """One run's view of its Job and Pod. `known` is replaced as a whole and never modified."""
 
     def __init__(self, job: JobSnapshot) -> None:
         self.ref: JobRef = job.ref
         self.known = Known(job=job)
         self.unreachable_since: float | None = None
-        """Loop time since which requests of the shared watch fail; None while they succeed."""
+        """Loop time since which lists and watches of the informer have failed; None while they succeed."""
         self.refused: ClusterError | None = None
-        """Why we may not watch Jobs or Pods, once the server has refused it for `Timings.retry_budget`."""
+        """The server's refusal of lists or watches, set after it has lasted for `Timings.retry_budget`."""
         self.on_change: Callable[[Known], None] | None = None
         """Called synchronously with each change, before any waiter of `changed()` runs."""
         self.on_released: Callable[[PodSnapshot], None] | None = None
-        """Called with our Pod once our Job no longer owns it, because its changes are then not forwarded."""
+        """Called with our Pod when our Job no longer owns it, so that its changes are still forwarded."""
         self._changed = asyncio.Event()
         self._changed.set()
         self._replaced_pods: set[str] = set()
@@ -48,7 +48,7 @@ class JobWatch:
         self._update(replace(self.known, job=job, job_gone=gone, stopped_by_job=stopped))
 
     def update_pod(self, pod: PodSnapshot, *, gone: bool, final: bool = False) -> None:
-        """The first Pod seen is ours. Any other Pod that the Job controller creates is ignored.
+        """Apply a Pod if it is ours, or if we have none yet. Other Pods of the Job are ignored.
 
         `final`: if the Pod is gone, `pod` is its state at its end.
         """
@@ -63,9 +63,9 @@ class JobWatch:
                 self.on_released(pod)
 
     def update_from_read(self, job: JobSnapshot | None, pods: Iterable[PodSnapshot]) -> None:
-        """Apply consistent reads made just now: our Job or Pod is gone if it is not among their results.
+        """Apply the results of consistent reads: our Job or Pod is gone if it is not among them.
 
-        `pods`: our Pod, read by its name; or all Pods of the Job if no Pod was known before.
+        `pods`: our Pod, read by its name; or all Pods of the Job if no Pod was known before the read.
         """
         if job is not None and job.ref.uid == self.ref.uid:
             self.update_job(job, gone=False)
@@ -78,7 +78,7 @@ class JobWatch:
             self.update_pod(pod, gone=False)
 
     def set_log_opened(self) -> None:
-        """The Pod's log can be read, so its agent container has started."""
+        """Note that the Pod's log could be opened, so its agent container has started."""
         self._update(replace(self.known, log_opened=True))
 
     def set_refused(self, error: ClusterError) -> None:
@@ -86,7 +86,7 @@ class JobWatch:
         self._changed.set()
 
     def expect_another_pod(self) -> None:
-        """Our Pod is gone, its agent never began, and it may be replaced: the next Pod seen is ours."""
+        """Ignore our Pod from now on and take the next one: ours is gone, and its agent never began."""
         if self.known.pod is not None:
             self._replaced_pods.add(self.known.pod.uid)
         self._update(replace(self.known, pod=None, pod_gone=False, pod_is_final=False, stopped_by_job=""))
@@ -106,7 +106,7 @@ class JobWatch:
         return self._only_pod.partition("/")[2] in {"", pod.uid}
 
     def _stopped_by(self, job: JobSnapshot) -> Literal["", "suspended", "parallelism"]:
-        """Which field of the Job makes its controller delete the existing Pod, unless we set it ourselves."""
+        """The field of the Job that makes its controller delete our Pod; "" if none, or if we set it."""
         if self.known.pod is None or AGENT_POD_ANNOTATION in job.annotations:
             return ""
         return "suspended" if job.suspended else "parallelism" if job.parallelism == 0 else ""

@@ -1,6 +1,6 @@
-"""The Leases as objects: one per process, which is renewed, and one per held slot, which is written once.
+"""Builds and reads our Lease objects: one per process, which is renewed, and one per held slot, which is not.
 
-`leases` uses them as locks; this module only builds and reads them.
+The package `leases` uses them as locks.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ class ProcessId:
 
     uuid: str
     host: str = ""
+    """The hostname of its machine or Pod."""
     boot: str = ""
     """The kernel's boot id."""
     namespace: str = ""
@@ -47,12 +48,12 @@ def process_lease_name(uuid: str) -> str:
 
 
 def slot_lease_name(slot: str) -> str:
-    """`slot` is the agent, or agent and task; any text gives a valid name."""
+    """`slot` names an agent, or an agent and a task; any text gives a valid name."""
     return f"ac-slot-{hashlib.sha256(slot.encode()).hexdigest()[:16]}"
 
 
 def process_lease(namespace: str, process: ProcessId, now: datetime, seconds: int) -> dict[str, Any]:
-    """`seconds`: the lease duration, after which other tools consider the Lease expired."""
+    """The manifest. `seconds`: `leaseDurationSeconds`, by which other tools consider the Lease expired."""
     lease = _lease(namespace, process_lease_name(process.uuid), "process", process, now)
     lease["spec"] |= {"holderIdentity": process.uuid, "leaseDurationSeconds": seconds}
     return lease
@@ -99,7 +100,7 @@ def holder_of(lease: LeaseSnapshot) -> tuple[ProcessId, str]:
 
 
 def read_process(text: str, uuid: str) -> ProcessId:
-    """Read a process from an annotation. `uuid` overrides the one in it, unless it is empty."""
+    """Read a process from the text of an annotation. A non-empty `uuid` overrides the uuid in the text."""
     try:
         fields = json.loads(text)
     except ValueError:

@@ -39,7 +39,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """One Job as the API server returned it once."""
+    """A Job as the API server returned it at one time."""
 
     ref: JobRef
     resource_version: str
@@ -63,11 +63,11 @@ class JobSnapshot:
 
     @property
     def queued(self) -> bool:
-        """Whether a queue suspends and admits it. If not, only a person ends its suspension."""
+        """Whether a queue suspends and admits the Job. If not, only a person resumes it after a suspension."""
         return QUEUE_LABEL in self.labels
 
     @property
-    def replaces_dying_pods(self) -> bool:
+    def replaces_terminating_pods(self) -> bool:
         """Whether the Job controller starts another Pod while the containers of a deleted one still run."""
         return self.replacement_policy != "Failed"
 
@@ -106,12 +106,12 @@ class ContainerSnapshot:
     image: str = ""
     sidecar: bool = False
     last: Terminated | None = None
-    """How its previous instance ended, if it was restarted."""
+    """How the container ended the last time, if it was restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodSnapshot:
-    """One Pod as the API server returned it once.
+    """A Pod as the API server returned it at one time.
 
     `job_uid` is the uid of the Job that controls it; empty once the Job controller has released the Pod.
     """
@@ -150,7 +150,7 @@ class PodSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The last known state of one Job and its Pod. `*_gone` are positive observations."""
+    """The last known state of one Job and its Pod. `*_gone`: a read or a watch showed that it is gone."""
 
     job: JobSnapshot | None = None
     pod: PodSnapshot | None = None
@@ -159,6 +159,7 @@ class Known:
     pod_is_final: bool = False
     """`pod` is its state at its end: the watch reported the deletion, and no event before it was missed."""
     seen_by: str = "watch"
+    """How `job_gone` was observed, for messages."""
     log_opened: bool = False
     """The Pod's log could be opened, so its agent container has started, whatever the status says."""
     stopped_by_job: Literal["", "suspended", "parallelism"] = ""
@@ -172,7 +173,7 @@ class Known:
 
     @property
     def agent_began(self) -> bool:
-        """The agent's container was seen to run or to have run."""
+        """Whether the agent's container was seen running or terminated, or its log could be opened."""
         agent = self.pod.agent if self.pod is not None else None
         return self.log_opened or (agent is not None and isinstance(agent.state, (Running, Terminated)))
 
@@ -217,7 +218,7 @@ class LeaseSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class HomePod:
-    """The Pod this process runs in, as far as Jobs inherit from it. Raw parts are Kubernetes' own JSON."""
+    """The parts of the Pod this process runs in that Jobs inherit. `JsonObject`s are parts of its spec."""
 
     namespace: str
     name: str
@@ -248,7 +249,7 @@ class SecretVolume:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent(Generic[Snapshot]):
-    """One event of a watch. If `gone`, `snapshot` is the object's last known state."""
+    """One event of a watch. `gone`: the object was deleted or left the label selection."""
 
     snapshot: Snapshot
     gone: bool = False

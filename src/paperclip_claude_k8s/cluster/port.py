@@ -1,19 +1,20 @@
-"""All access to Kubernetes: the calls the adapter makes, and their errors.
+"""`Cluster`, the interface for all access to Kubernetes: the calls the adapter makes, and their errors.
 
-`gateway.Gateway` implements the protocol on a real API server. `tests/contract` checks it against the
-in-memory cluster of the unit tests, against the development cluster, and, if one is given, against a real
-cluster. The first two run the same code behind the Gateway; only a real cluster checks it independently.
+`gateway.Gateway` implements it on a real API server. `tests/contract` tests the Gateway with the in-memory
+cluster of the unit tests, with the development cluster, and, if one is given, with a real cluster. The first
+two share the code behind the Gateway; only a real cluster is an independent test.
 
-Rules that hold for every call:
+Rules for every call:
 
-* An object that does not exist is `None` or `False`, never an error. Creating in a missing namespace is one.
-* Every other error is a `ClusterError`. Its `status` is the HTTP status, or None if no complete response
-  arrived: connection refused or reset, a time limit, an unreadable response, no usable credentials.
+* For an object that does not exist, a call returns `None` or `False`, except that creating an object in a
+  missing namespace is an error.
+* Every error is a `ClusterError`. Its `status` is the HTTP status, or None if no complete response arrived:
+  connection refused or reset, a time limit, an unreadable response, no usable credentials.
 * Reads and lists are consistent: they include every change made before the call. Only `home_pod` and
   `server_version` are cached.
 * Calls do not retry, except once with new credentials after a 401. They take `Timings.request` at most, apart
   from logs and watches.
-* Cancelling the calling task leaves nothing open.
+* A call that is cancelled leaves no connection open.
 """
 
 import re
@@ -48,8 +49,8 @@ _NO_NAMESPACE = re.compile(r'namespaces? "[^"]*" not found')
 class ClusterError(Exception):
     """A call that failed.
 
-    `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's own if
-    it sent one; it never contains the value of a Secret. `retry_after` is in seconds.
+    `status` is the HTTP status, or None if no complete response arrived. `message` is the API server's, if it
+    sent a message; it never contains the value of a Secret. `retry_after` is in seconds.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class ClusterError(Exception):
         self.message = message
         self.retry_after = retry_after
 
-    # What happened ------------------------------------------------------------------------------
+    # Causes -------------------------------------------------------------------------------------
 
     @property
-    def unanswered(self) -> bool:
+    def no_response(self) -> bool:
         """No complete response arrived: refused or broken connection, time limit, unusable credentials."""
         return self.status is None
 
@@ -110,12 +111,12 @@ class ClusterError(Exception):
 
     @property
     def gone(self) -> bool:
-        """The resourceVersion of a watch is too old: list again."""
+        """The resourceVersion of a watch is too old: the caller has to list again."""
         return self.status == 410
 
     @property
     def invalid(self) -> bool:
-        """The server rejects the object or the patch; it also answers a failed JSON patch `test` this way."""
+        """The server rejects the object or the patch; also for a failed `test` of a JSON patch."""
         return self.status == 422
 
     @property
@@ -123,29 +124,29 @@ class ClusterError(Exception):
         """The server failed to carry out a call it accepted."""
         return self.status is not None and self.status >= 500
 
-    # What follows from it -------------------------------------------------------------------------
+    # Consequences ---------------------------------------------------------------------------------
 
     @property
     def retryable(self) -> bool:
         """Whether repeating the call within seconds is worthwhile: no response, overload, server fault."""
-        if self.unanswered:
+        if self.no_response:
             return self.reason != UNUSABLE_CREDENTIALS
         return self.status in {408, 425, 429, 500, 502, 503, 504}
 
     @property
     def may_succeed_later(self) -> bool:
-        """Whether a later run may succeed: also after a conflict, any server fault, and an exceeded quota."""
+        """Whether a later run may succeed: `retryable`, a conflict, any server fault, an exceeded quota."""
         return self.retryable or self.conflict or self.server_error or self.exceeds_quota
 
     @property
     def may_have_been_done(self) -> bool:
         """Whether the server may have carried out the call although it failed for us."""
-        return self.unanswered or self.server_error or self.status == 408
+        return self.no_response or self.server_error or self.status == 408
 
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """Which log, from when. `since` is UTC nanoseconds; the server cuts it to whole seconds."""
+    """Which log to read, and from when. `since`: nanoseconds since 1970; the server ignores the fraction."""
 
     namespace: str
     pod: str
@@ -153,11 +154,11 @@ class LogRequest:
     since: int | None = None
     follow: bool = True
     tail: int | None = None
-    """Only this many records from the end; a line above 16 KiB is stored as several records."""
+    """Number of records to read from the end; None for all. Lines above 16 KiB are several records."""
 
 
 class LogBytes(Protocol):
-    """An open log. Each line begins with the runtime's timestamp."""
+    """An open log. Each line begins with the container runtime's timestamp."""
 
     async def read(self) -> bytes:
         """The next bytes as they arrived, or b"" once the server has ended the response.
@@ -169,7 +170,7 @@ class LogBytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One verb on one resource, for an access review. `subresource` is e.g. "log"."""
+    """A right, for an access review: one verb on one resource. `subresource` is e.g. "log"."""
 
     verb: str
     resource: str
@@ -185,13 +186,16 @@ class Cluster(Protocol):
         ...
 
     async def home_pod(self, namespace: str, name: str, container: str) -> HomePod | None:
-        """The Pod this process runs in, with its container of that name or its first; cached for a minute."""
+        """The Pod this process runs in, with its container of that name or else its first.
+
+        Cached for a minute.
+        """
         ...
 
     # Jobs ---------------------------------------------------------------------------------------
 
     async def create_job(self, namespace: str, manifest: JsonObject, *, dry_run: bool = False) -> JobSnapshot:
-        """Create a Job. A taken name is `ClusterError` 409.
+        """Create a Job. `ClusterError` 409 if the name is taken.
 
         `warnings` of the result are the server's, for example about Pod Security or policies.
         """
@@ -204,22 +208,23 @@ class Cluster(Protocol):
         ...
 
     async def patch_job(self, ref: JobRef, patch: Sequence[JsonObject]) -> JobSnapshot | None:
-        """Apply a JSON patch (RFC 6902) to exactly this Job.
+        """Apply a JSON patch (RFC 6902) to exactly this Job; None if it no longer exists.
 
-        A failed `test` operation is `ClusterError` 409 or 422; so is another uid.
+        `ClusterError` 409 or 422 if a `test` operation fails or the Job of that name has another uid.
         """
         ...
 
     async def delete_job(self, ref: JobRef, propagation: Propagation) -> bool:
-        """Delete exactly this Job. False if a Job of that name has another uid."""
+        """Delete exactly this Job. False if it no longer exists, also if the name belongs to a later Job."""
         ...
 
     def watch_jobs(
         self, namespace: str, labels: Labels, version: str
     ) -> AsyncGenerator[WatchEvent[JobSnapshot] | Bookmark, None]:
-        """One watch call: changes after `version` until the server ends it. Too old is `ClusterError` 410.
+        """Make one watch call: yield changes after `version` until the server ends the response.
 
-        Version "0" first yields what exists, from the server's cache, and then every change.
+        Version "0" first yields the existing objects, from the server's cache, and then every change.
+        `ClusterError` 410 if `version` is too old.
 
         `gone` can also mean that the object no longer has all these labels. A watch without any event or
         bookmark for `Timings.watch_silence` raises `ClusterError` with status None.
@@ -235,37 +240,37 @@ class Cluster(Protocol):
         ...
 
     async def delete_pod(self, pod: PodSnapshot) -> bool:
-        """Delete exactly this Pod, with its own grace period. False if a Pod of that name has another uid."""
+        """Delete exactly this Pod, with the grace period of its spec. False as for `delete_job`."""
         ...
 
     def watch_pods(
         self, namespace: str, labels: Labels, version: str
     ) -> AsyncGenerator[WatchEvent[PodSnapshot] | Bookmark, None]:
-        """As `watch_jobs`, for Pods."""
+        """Like `watch_jobs`, for Pods."""
         ...
 
     def log(self, request: LogRequest) -> AbstractAsyncContextManager[LogBytes]:
-        """Open a container's log with timestamps. Any status but 200 is `ClusterError`.
+        """Open a container's log with timestamps. `ClusterError` for any status other than 2xx.
 
-        A followed log may stay silent without limit; otherwise `Timings.request` bounds the pause between
-        bytes. The log of a Pod that has no node yet may be empty.
+        If the log is not followed, `Timings.request` bounds the pause between bytes. The log of a Pod that
+        has no node yet may be empty.
         """
         ...
 
     # Everything else ------------------------------------------------------------------------------
 
     async def create_secret(self, namespace: str, manifest: JsonObject) -> SecretSnapshot:
-        """Create a Secret; a taken name is `ClusterError` 409. Errors never quote its contents."""
+        """Create a Secret. `ClusterError` 409 if the name is taken. Errors never quote its contents."""
         ...
 
     async def read_secret(self, namespace: str, name: str) -> SecretSnapshot | None: ...
 
     async def patch_secret(self, secret: SecretSnapshot, patch: Sequence[JsonObject]) -> bool:
-        """Apply a JSON patch (RFC 6902) to exactly this Secret; False if it no longer exists."""
+        """Apply a JSON patch (RFC 6902) like `patch_job`; False if the Secret no longer exists."""
         ...
 
     async def delete_secret(self, secret: SecretSnapshot) -> bool:
-        """Delete exactly this Secret. False if a Secret of that name has another uid."""
+        """Delete exactly this Secret. False as for `delete_job`."""
         ...
 
     async def claim_access_modes(self, namespace: str, name: str) -> tuple[str, ...] | None:
@@ -286,15 +291,15 @@ class Cluster(Protocol):
     async def list_leases(self, namespace: str, labels: Labels) -> Listing[LeaseSnapshot]: ...
 
     async def create_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
-        """Create a Lease; a taken name is `ClusterError` 409."""
+        """Create a Lease. `ClusterError` 409 if the name is taken."""
         ...
 
     async def replace_lease(self, namespace: str, manifest: JsonObject) -> LeaseSnapshot:
-        """Replace the version named in the manifest's metadata. If it has changed: `ClusterError` 409."""
+        """Replace the version of a Lease named in the manifest. `ClusterError` 409 if it has changed."""
         ...
 
     async def delete_lease(self, namespace: str, name: str, version: str) -> bool:
-        """Delete this version of a Lease. False if it has another version."""
+        """Delete this version of a Lease. False if the Lease has changed or no longer exists."""
         ...
 
     async def may(self, namespace: str, access: Access) -> bool:

@@ -1,4 +1,4 @@
-"""Makes snapshots of Kubernetes' JSON. A missing or malformed field becomes its default."""
+"""Makes snapshots of objects in Kubernetes' JSON. A missing or malformed field becomes its default."""
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from paperclip_claude_k8s.cluster.model import (
 
 S = TypeVar("S")
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
-"""Where clusters before 1.21 mount the token as a Secret: it belongs to the host and no agent gets it."""
+"""Where clusters before 1.21 mount the token as a Secret. It is the host process's own; no agent gets it."""
 
 
 def job_snapshot(job: Json) -> JobSnapshot:
@@ -128,7 +128,7 @@ def lease_snapshot(lease: Json) -> LeaseSnapshot:
 
 
 def home_pod(pod: Json, container_name: str) -> HomePod:
-    """What Jobs inherit from this Pod and its container of that name, or else its first container."""
+    """The parts of this Pod that Jobs inherit, including those of its container of that name or its first."""
     meta, spec = get_object(pod, "metadata"), get_object(pod, "spec")
     containers = get_objects(spec, "containers")
     named = [container for container in containers if container.get("name") == container_name]
@@ -150,22 +150,22 @@ def home_pod(pod: Json, container_name: str) -> HomePod:
     )
 
 
-def listing(answer: Json, read: Callable[[Json], S]) -> Listing[S]:
-    """The answer of a list call."""
-    items = tuple(read(item) for item in get_objects(answer, "items"))
-    return Listing(items, get_text(get_object(answer, "metadata"), "resourceVersion"))
+def listing(response: Json, read: Callable[[Json], S]) -> Listing[S]:
+    """The response of a list call."""
+    items = tuple(read(item) for item in get_objects(response, "items"))
+    return Listing(items, get_text(get_object(response, "metadata"), "resourceVersion"))
 
 
-def events_in_order(answer: Json) -> tuple[EventSnapshot, ...]:
-    """The Events of a list call, oldest first."""
+def events_in_order(response: Json) -> tuple[EventSnapshot, ...]:
+    """The Events in the response of a list call, oldest first."""
     unknown = datetime.min.replace(tzinfo=UTC)
-    events = (event_snapshot(item) for item in get_objects(answer, "items"))
+    events = (event_snapshot(item) for item in get_objects(response, "items"))
     return tuple(sorted(events, key=lambda event: event.seen or unknown))
 
 
-def server_version(answer: Json) -> tuple[int, int]:
-    """Major and minor; some providers write the minor as "29+"."""
-    digits = ["".join(c for c in get_text(answer, key) if c.isdecimal()) for key in ("major", "minor")]
+def server_version(response: Json) -> tuple[int, int]:
+    """Major and minor version; some providers write the minor version as "29+"."""
+    digits = ["".join(c for c in get_text(response, key) if c.isdecimal()) for key in ("major", "minor")]
     return int(digits[0] or 0), int(digits[1] or 0)
 
 
@@ -174,7 +174,7 @@ def access_modes(claim: Json) -> tuple[str, ...]:
 
 
 def is_allowed(review: Json) -> bool:
-    """The answer of an access review."""
+    """The result of an access review."""
     return get_object(review, "status").get("allowed") is True
 
 
@@ -221,7 +221,7 @@ def _state(state: Json) -> ContainerState | None:
 
 
 def _mounts(container: Json) -> dict[str, str]:
-    """Volume name → where this container mounts it."""
+    """Volume name → path at which this container mounts the volume."""
     return {get_text(m, "name"): get_text(m, "mountPath") for m in get_objects(container, "volumeMounts")}
 
 

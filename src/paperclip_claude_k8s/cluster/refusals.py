@@ -1,4 +1,4 @@
-"""Turns failed requests into `ClusterError`: refusals of the server, and errors of the network."""
+"""Turns failed requests into `ClusterError`: responses other than 2xx (refusals), and network errors."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,21 +10,21 @@ import orjson
 from paperclip_claude_k8s.base.json_readers import get_object
 from paperclip_claude_k8s.cluster.port import ClusterError
 
-QUOTED = 256
-"""Characters quoted of a body that is not a Status: enough to recognise a proxy's page."""
-BODY_LIMIT = 1024 * 1024
-"""Bytes read of a refusal; the longest real one names every field of one object."""
+QUOTED_CHARS = 256
+"""How much is quoted of a body that is not a Status: enough to recognise a proxy's page."""
+MAX_BODY_BYTES = 1024 * 1024
+"""How much is read of a refusal; the longest real one names every field of one object."""
 BAD_REQUEST = 400
 WITHHELD = "the message is withheld because it may quote a secret that was sent"
-SHORTEST_SECRET = 4
-"""Characters: shorter values occur in any text by chance."""
+MIN_SECRET_CHARS = 4
+"""Shorter values are not redacted: they occur in any text by chance."""
 
 
 class network_errors_translated:  # noqa: N801  # reads as a phrase after `with`
     """Raises exceptions of aiohttp and the network as `ClusterError` without a status.
 
-    A class and not a generator: every followed log waits in this block for its next bytes, and a suspended
-    generator costs more memory.
+    A class and not a generator, because each followed log waits in such a block, and a suspended generator
+    takes more memory.
     """
 
     def __init__(self, request: object) -> None:
@@ -60,18 +60,18 @@ def _translate(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def _os_message(error: OSError) -> str:
-    """The system's message. asyncio replaces it by its own, and resolvers use negative error numbers."""
+    """The system's message, which asyncio has replaced; resolvers use negative numbers and other messages."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 async def read_refusal(request: str, response: aiohttp.ClientResponse, confidential: object) -> ClusterError:
-    """Build the error of a response that is not 2xx.
+    """Build the error for a response that is not 2xx.
 
-    The message is the server's own if the body is a `Status`, otherwise the beginning of the body, such as a
-    proxy's page. `confidential` is the body of the request if it must not be quoted, else None.
+    Its message is that of the `Status` in the body, or else the beginning of the body (e.g. a proxy's page).
+    `confidential` is the body of the request if it must not be quoted, else None.
     """
-    body = await _beginning(response)
+    body = await _read_beginning(response)
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -80,25 +80,25 @@ async def read_refusal(request: str, response: aiohttp.ClientResponse, confident
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     else:
         status = {}
-        reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED]}"
+        reason, message = "", f"{request}: {body.decode('utf-8', 'replace').strip()[:QUOTED_CHARS]}"
     if confidential is not None:
         message = _redacted(message, response.status, status, confidential)
     reason = reason or response.reason or "Refused"
     return ClusterError(response.status, reason, message, retry_after=_retry_after(response, status))
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    while len(body) < BODY_LIMIT and (block := await response.content.readany()):
+    while len(body) < MAX_BODY_BYTES and (block := await response.content.readany()):
         body += block
-    return bytes(body[:BODY_LIMIT])
+    return bytes(body[:MAX_BODY_BYTES])
 
 
 def _redacted(message: str, code: int, status: Mapping[str, Any], sent: object) -> str:
     """The message without the values that were sent.
 
-    It is withheld altogether after a 400, because decoders quote the input around the place where they
-    failed, and if the body is not a `Status`, because a proxy may echo the request.
+    The whole message is withheld after a 400, because decoders quote the input near a syntax error, and if
+    the response is not a `Status`, because a proxy may echo the request.
     """
     if code == BAD_REQUEST or not status:
         return WITHHELD
@@ -111,12 +111,12 @@ def _secret_values(sent: object) -> Iterator[str]:
     """The values of a Secret's manifest, as they were sent."""
     for part in ("data", "stringData"):
         for value in get_object(sent, part).values() if isinstance(sent, dict) else ():
-            if len(str(value)) >= SHORTEST_SECRET:
+            if len(str(value)) >= MIN_SECRET_CHARS:
                 yield str(value)
 
 
 def _retry_after(response: aiohttp.ClientResponse, status: Mapping[str, Any]) -> float | None:
-    """Seconds, from the header or else the Status; None if neither has a plain number of them."""
+    """Seconds to wait, from the header or else the Status; None if that is not a whole number of seconds."""
     seconds = response.headers.get("Retry-After")
     if seconds is None:
         seconds = get_object(status, "details").get("retryAfterSeconds")

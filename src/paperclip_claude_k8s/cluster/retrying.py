@@ -1,4 +1,4 @@
-"""API calls that are repeated through a short outage of the API server."""
+"""Repeats API calls during a short outage of the API server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class WarningSink(Protocol):
-    """Takes a warning for the operator; `ports.StatusReporter` is one."""
+    """Takes a warning for the user; `ports.StatusReporter` is a sink."""
 
     async def warn(self, text: str) -> None: ...
 
 
 class Retrier:
-    """Repeats idempotent calls with jittered pauses that honour Retry-After.
+    """Repeats idempotent calls, with jittered pauses that respect Retry-After.
 
-    One call is repeated for `Timings.retry_budget` seconds at most. Each outage is reported once when it
-    begins and once when it ends, not for each attempt.
+    A call is repeated for `Timings.retry_budget` seconds at most. A call that had to be repeated causes two
+    warnings: after its first failure, and after its success.
     """
 
     def __init__(self, timings: Timings, reporter: WarningSink) -> None:
@@ -39,7 +39,7 @@ class Retrier:
         began, reported = loop.time(), False
         while True:
             try:
-                answer = await call()
+                result = await call()
             except ClusterError as error:
                 pause = max(backoff.pause(), error.retry_after or 0.0)
                 if not error.retryable or loop.time() - began + pause > self._timings.retry_budget:
@@ -52,4 +52,4 @@ class Retrier:
                 if reported:
                     elapsed = loop.time() - began
                     await self._reporter.warn(f"API server: {what} succeeded after {elapsed:.0f}s")
-                return answer
+                return result

@@ -6,8 +6,8 @@ normal responses, its other mode rewrites log lines, and it has no time limits.
 * `Transport.exchange` sends one short call, bounded by `Timings.request` from start to last byte.
 * `Transport.stream` opens a response of unknown length. Nothing bounds its duration; `silence` bounds the
   pause between bytes.
-* A response with a status other than 2xx is raised as `ClusterError` with the server's own message. A 401
-  reads the credentials again and repeats the request once, since tokens expire.
+* A response with a status other than 2xx is raised as `ClusterError` with the server's own message. After a
+  401 the credentials are read again and the request is repeated once, since tokens expire.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from paperclip_claude_k8s.cluster.refusals import network_errors_translated, rea
 
 S = TypeVar("S")
 UNAUTHORIZED = 401
-OK = range(200, 300)
+SUCCESS = range(200, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """Path and query as they go over the wire."""
+        """Path and query of the URL, encoded."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Response:
 
 
 class Wire(Protocol):
-    """What `Gateway` needs of HTTP; unit tests implement it without sockets."""
+    """The interface through which `Gateway` uses HTTP; unit tests implement it without sockets."""
 
     async def call(self, request: Request) -> dict[str, Any]: ...
 
@@ -95,13 +95,17 @@ class Wire(Protocol):
     async def close(self) -> None: ...
 
 
-Send = Callable[[Request, aiohttp.ClientTimeout], Awaitable[aiohttp.ClientResponse]]
+SendChecked = Callable[[Request, aiohttp.ClientTimeout], Awaitable[aiohttp.ClientResponse]]
+"""`Transport._send_checked`."""
 
 
 class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
-    """A response whose body is read as it arrives; sent when the block is entered, closed at its end."""
+    """A response whose body is read as it arrives.
 
-    def __init__(self, request: Request, limits: aiohttp.ClientTimeout, send: Send) -> None:
+    The request is sent when the `async with` block is entered; the response is closed at the block's end.
+    """
+
+    def __init__(self, request: Request, limits: aiohttp.ClientTimeout, send: SendChecked) -> None:
         self._request = request
         self._limits = limits
         self._send = send
@@ -123,7 +127,7 @@ class OpenResponse(AbstractAsyncContextManager["OpenResponse"]):
 
 
 class Transport:
-    """One API server. Connects at the first call; belongs to the event loop of that call."""
+    """HTTP to one API server. Connects at the first call; belongs to the event loop of that call."""
 
     def __init__(self, kubeconfig: str | None, timings: Timings) -> None:
         self._credentials = Credentials(kubeconfig)
@@ -138,11 +142,12 @@ class Transport:
         """Send one short call and read its whole response within `Timings.request`.
 
         Raises:
-            ClusterError: a refusal; or status None if no complete response with a JSON object arrived.
+            ClusterError: a response other than 2xx; or status None if no complete JSON object arrived.
         """
         with network_errors_translated(request):
             async with asyncio.timeout(self._timings.request):
-                response = await self._accepted(request, aiohttp.ClientTimeout(connect=self._timings.connect))
+                limits = aiohttp.ClientTimeout(connect=self._timings.connect)
+                response = await self._send_checked(request, limits)
                 async with response:
                     content = await response.read()
         try:
@@ -150,13 +155,13 @@ class Transport:
         except orjson.JSONDecodeError:
             body = None
         if not isinstance(body, dict):
-            raise ClusterError(None, "BrokenAnswer", f"{request} was not answered with a JSON object")
-        return Response(body, warnings_of(response.headers.getall("Warning", ())))
+            raise ClusterError(None, "BrokenResponse", f"the response to {request} is not a JSON object")
+        return Response(body, parse_warnings(response.headers.getall("Warning", ())))
 
     def stream(self, request: Request, *, silence: float | None = None) -> OpenResponse:
-        """Open a response of unknown length; it breaks after `silence` seconds without a byte."""
+        """Open a response of unknown length; reading it fails after `silence` seconds without a byte."""
         limits = aiohttp.ClientTimeout(connect=self._timings.connect, sock_read=silence)
-        return OpenResponse(request, limits, self._accepted)
+        return OpenResponse(request, limits, self._send_checked)
 
     async def default_namespace(self) -> str | None:
         await self._credentials.load()
@@ -167,8 +172,8 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def _accepted(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """A response with status 2xx; any other one is raised. A 401 renews the credentials once."""
+    async def _send_checked(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Send; after a 401 once more with new credentials. Raises `ClusterError` for any status but 2xx."""
         if not self._credentials.version:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.load()
@@ -179,7 +184,7 @@ class Transport:
             async with asyncio.timeout(self._timings.request):
                 await self._credentials.renew(used)
             response = await self._send(request, limits)
-        if response.status in OK:
+        if response.status in SUCCESS:
             return response
         async with asyncio.timeout(self._timings.request), response:
             raise await read_refusal(str(request), response, request.body if request.confidential else None)
@@ -190,7 +195,7 @@ class Transport:
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         headers |= await credentials.headers()
-        return await self._opened().request(
+        return await self._get_session().request(
             request.method,
             URL(f"{credentials.server}{request.target}", encoded=True),
             data=None if request.body is None else _encoded(request.body),
@@ -202,15 +207,15 @@ class Transport:
             allow_redirects=False,
         )
 
-    def _opened(self) -> aiohttp.ClientSession:
-        """The session, opened at the first request; each request names its proxy, which may change."""
+    def _get_session(self) -> aiohttp.ClientSession:
+        """The session, opened at the first request without a proxy: each request names its own."""
         if self._session is None:
             self._session = open_session()
         return self._session
 
 
 def _encoded(body: object) -> bytes:
-    """JSON. The standard library escapes lone surrogates and very long integers, which orjson rejects."""
+    """The body as JSON. The standard library encodes lone surrogates and large integers; orjson does not."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
@@ -220,13 +225,13 @@ def _encoded(body: object) -> bytes:
 _WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
-def warnings_of(headers: Iterable[str]) -> tuple[str, ...]:
+def parse_warnings(headers: Iterable[str]) -> tuple[str, ...]:
     """The texts of `Warning: 299 - "..."` headers (RFC 7234 5.5), which Kubernetes uses for warnings."""
     quoted = (text for header in headers for text in _WARNING.findall(header))
     return tuple(re.sub(r"\\(.)", r"\1", text) for text in quoted)
 
 
-async def lines(response: Chunks) -> AsyncGenerator[bytes, None]:
+async def split_lines(response: Chunks) -> AsyncGenerator[bytes, None]:
     """The complete, non-blank lines of a response, of any length. An unfinished last line is dropped."""
     rest = b""
     while block := await response.read():
@@ -236,25 +241,25 @@ async def lines(response: Chunks) -> AsyncGenerator[bytes, None]:
                 yield line
 
 
-def watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | Bookmark:
+def parse_watch_event(line: bytes, read: Callable[[Any], S]) -> WatchEvent[S] | Bookmark:
     """Parse one line of a watch; `read` makes a snapshot of the object in it.
 
     Raises:
-        ClusterError: an ERROR event, with its code (410: the version is too old); or, with status None, a
-            line that is not a watch event.
+        ClusterError: an ERROR event, with the code in it (410: the version is too old); or, with status None,
+            a line that is not a watch event.
     """
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
         event = None
-    thing = event.get("object") if isinstance(event, dict) else None
-    if not isinstance(thing, dict):
-        raise ClusterError(None, "BrokenAnswer", "a watch sent a line that is not a watch event")
+    subject = event.get("object") if isinstance(event, dict) else None
+    if not isinstance(subject, dict):
+        raise ClusterError(None, "BrokenResponse", "a watch sent a line that is not a watch event")
     match event.get("type"):
         case "ERROR":
-            message = get_text(thing, "message") or "the watch failed"
-            raise ClusterError(get_int(thing, "code"), get_text(thing, "reason"), message)
+            message = get_text(subject, "message") or "the watch failed"
+            raise ClusterError(get_int(subject, "code"), get_text(subject, "reason"), message)
         case "BOOKMARK":
-            return Bookmark(get_text(get_object(thing, "metadata"), "resourceVersion"))
+            return Bookmark(get_text(get_object(subject, "metadata"), "resourceVersion"))
         case kind:
-            return WatchEvent(read(thing), gone=kind == "DELETED")
+            return WatchEvent(read(subject), gone=kind == "DELETED")

@@ -1,8 +1,8 @@
 """The last known objects of one kind, fed by a shared list and watch.
 
-A watch with a label selector reports DELETED both for an object that was deleted and for one that only lost a
-label, and a list omits both. So an object that left the selection is kept in `departed`, and a reader has to
-read it by name to learn which of the two happened.
+A watch with a label selector reports DELETED both for an object that was deleted and for an object that only
+lost a label, and a list omits both. So an object that left the selection is kept in `departed`; only reading
+it by name shows which of the two happened.
 
 Pods are filed under the uid of the Job that created them. A Pod that the Job controller releases loses its
 owner reference; it stays filed where it was first seen, or is filed by `assign`.
@@ -18,18 +18,19 @@ from paperclip_claude_k8s.cluster.port import Labels
 
 S = TypeVar("S", JobSnapshot, PodSnapshot)
 Change: TypeAlias = Literal["present", "missing", "deleted"]
-"""The object is in the selection; a list no longer has it; the watch reported DELETED with its last state."""
+"""present: the object is in the selection. missing: a list no longer has it. deleted: the watch reported
+DELETED, with the object's last state."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MAX_DEPARTED = 1000
-"""Departed objects are kept for runs that start to watch shortly afterwards."""
+"""Number of departed objects that are kept, for runs that start to watch shortly afterwards."""
 
 
 def oldest_first(snapshots: Iterable[S]) -> list[S]:
-    """Sort by creation time: of several Pods of a Job, the oldest is the one whose agent works.
+    """Sort by creation time: of several Pods of a Job, the oldest is the one that runs the agent.
 
-    Lists come sorted by name. Of Pods created in the same second, one under deletion comes first.
+    Among Pods created in the same second, those that are being deleted come first.
     """
-    return sorted(snapshots, key=lambda one: (one.created or _LONG_AGO, not one.deleting))
+    return sorted(snapshots, key=lambda snapshot: (snapshot.created or _LONG_AGO, not snapshot.deleting))
 
 
 class _List(Protocol[S]):
@@ -44,7 +45,7 @@ class _Watch(Protocol[S]):
 
 @dataclass(slots=True)
 class WatchCache(Generic[S]):
-    """The last known objects of one kind."""
+    """The last known objects of one kind, Jobs or Pods."""
 
     list: _List[S]
     watch: _Watch[S]
@@ -53,13 +54,13 @@ class WatchCache(Generic[S]):
     on_change: Callable[[str, S, Change], None]
     """Called with a Job's uid, one of its objects, and what happened to it."""
     present: dict[str, dict[str, S]] = field(default_factory=dict)
-    """Job's uid → object's uid → object in the selection. A Job can have several Pods."""
+    """Job's uid → object's uid → object in the selection. (A Job can have several Pods.)"""
     departed: dict[str, tuple[str, S]] = field(default_factory=dict)
     """Object's uid → its Job's uid and its last state in the selection."""
     failing_since: float | None = None
     """Loop time since which no request for this kind has succeeded; None while they succeed."""
     refused_since: float | None = None
-    """Loop time since which every request has been refused with 401 or 403."""
+    """Loop time since which every request has been refused with 401 or 403; None if the last one was not."""
     _job_of: dict[str, str] = field(default_factory=dict)
     """Object's uid → uid of the Job under which it is filed."""
 
@@ -82,7 +83,7 @@ class WatchCache(Generic[S]):
         self.on_change(job_uid, snapshot, change)
 
     def replace_all(self, listing: Listing[S]) -> None:
-        """Apply a list, which is complete: an object that it does not contain has left the selection."""
+        """Apply a complete list: an object that it does not contain has left the selection."""
         listed = {self.uid(snapshot) for snapshot in listing.items}
         before = [snapshot for siblings in self.present.values() for snapshot in siblings.values()]
         for missing in [snapshot for snapshot in before if self.uid(snapshot) not in listed]:

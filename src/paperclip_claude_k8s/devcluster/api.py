@@ -82,7 +82,7 @@ class Api:
         found = discover(path) if request.method == "GET" else None
         if found is None:
             raise missing_path()
-        if path == "/version" and self.faults.replaces_dying_pods:
+        if path == "/version" and self.faults.replaces_terminating_pods:
             found = {**found, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
         return found, 200
 
@@ -117,7 +117,7 @@ class Api:
         if target.kind.namespaced and self.store.find(NAMESPACES, "", target.namespace) is None:
             raise problems.not_found(NAMESPACES.plural, NAMESPACES.group, target.namespace)
         obj = admitted(target.kind, target.namespace, request.body or {})
-        if target.kind == JOBS and self.faults.replaces_dying_pods:
+        if target.kind == JOBS and self.faults.replaces_terminating_pods:
             obj["spec"].pop("podReplacementPolicy", None)
         taken = self.store.find(target.kind, target.namespace, obj["metadata"]["name"])
         if taken is not None:

@@ -39,7 +39,7 @@ class Faults:
     """Delay between the end of a Pod and the condition of its Job."""
     jobs_never_finish: bool = False
     """The Job controller writes no condition, however the Pods ended."""
-    replaces_dying_pods: bool = False
+    replaces_terminating_pods: bool = False
     """Behave as a server before 1.29, which drops `podReplacementPolicy`: a deleted Pod is replaced at
     once."""
     pod_suffix: str = ""

@@ -153,7 +153,7 @@ class StartGate:
                 steps[MARK] = lambda: self._mark(known, pod)
             if self._has_secret:
                 steps[DELETE] = self._delete
-        elif job is not None and job.replaces_dying_pods and self._has_secret:
+        elif job is not None and job.replaces_terminating_pods and self._has_secret:
             steps[PIN] = lambda: self._pin(pod)
         return [(what, step) for what, step in steps.items() if what not in self._done]
 

@@ -112,7 +112,7 @@ def may_be_replaced(known: Known) -> bool:
     pod, job = known.pod, known.job
     if pod is None:
         return False
-    uncounted = pod.phase == "Failed" and (job is None or job.replaces_dying_pods)
+    uncounted = pod.phase == "Failed" and (job is None or job.replaces_terminating_pods)
     return known.pod_gone or pod.deleting or uncounted or is_released(known)
 
 
