@@ -38,7 +38,7 @@ class Timings:
     """Interval of keepalive messages after the first minute without output."""
 
     spawn_refresh: float = 180.0
-    """Interval of calls of `onSpawn`: the Paperclip host gives up a run after five minutes without a call."""
+    """Interval of `onSpawn` calls, which count as activity: hosts end a run after 5 minutes without any."""
 
     log_quiet: float = 30.0
     """When a log has ended and the agent has been silent for this long, Job and Pod are read directly."""
@@ -56,7 +56,7 @@ class Timings:
     """How long after the grace period of a deleted Pod its containers may still run."""
 
     cleanup: float = 10.0
-    """Time limit for one clean-up step. What is left is deleted later: Jobs have a TTL and own their Secret."""
+    """Time limit for one clean-up step. The rest is deleted later: Jobs have a TTL and own their Secret."""
 
     model_api: float = 5.0
     """Time limit for one request to the model API, for its list of models or the usage of a subscription."""

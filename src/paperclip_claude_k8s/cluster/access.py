@@ -1,7 +1,7 @@
 """Reads the two usual kinds of credentials: a Pod's service account, and a kubeconfig with plain values.
 
-kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. `credentials.library_access` uses it
-for other kubeconfigs only: with a plugin, a login, a client certificate or references to files.
+kubernetes_asyncio reads these too, but importing it takes 25 MB and 0.2 s. Only other kubeconfigs are read by
+it (`credentials.library_access`): with a plugin, a login, a client certificate or references to files.
 """
 
 import asyncio

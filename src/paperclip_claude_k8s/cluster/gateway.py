@@ -226,7 +226,7 @@ class _Rest:
             raise
 
     async def delete(self, path: str, preconditions: Mapping[str, str], **options: str) -> bool:
-        """False if the object does not exist, or if a precondition fails because it was replaced or changed."""
+        """False if the object does not exist or a precondition fails, because it was replaced or changed."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions, **options}
         try:
             await self._http.call(Request("DELETE", path, body=body))

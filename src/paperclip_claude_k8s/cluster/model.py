@@ -63,7 +63,7 @@ class JobSnapshot:
 
     @property
     def queued(self) -> bool:
-        """Whether a queue suspends and admits the Job. If not, only a person resumes it after a suspension."""
+        """Whether a queue suspends and admits the Job. If not, a person has to resume a suspended Job."""
         return QUEUE_LABEL in self.labels
 
     @property
