@@ -1,12 +1,14 @@
+"""The host's API address as Pods can reach it, chosen from several settings; URLs moved to it."""
+
 import pytest
 
-from paperclip_claude_k8s.plan.addresses import choose_api_url, is_loopback, rebase
+from paperclip_claude_k8s.plan.addresses import choose_api_url, names_own_machine, rebase
 
 LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://pc.example"
 
 
 @pytest.mark.parametrize(
-    ("process", "home", "configured", "chosen"),
+    ("process_env", "home_pod_env", "configured_url", "chosen"),
     [
         ({"PAPERCLIP_API_URL": REAL}, {"PAPERCLIP_API_URL": OTHER}, "", REAL),
         ({"PAPERCLIP_API_URL": LOCAL}, {"PAPERCLIP_API_URL": OTHER}, "", OTHER),
@@ -21,17 +23,17 @@ LOCAL, REAL, OTHER = "http://localhost:3100", "http://paperclip:3100", "https://
         ({"PAPERCLIP_LISTEN_HOST": "::", "PORT": "80"}, {}, "", "http://localhost:80"),
         ({"PAPERCLIP_LISTEN_HOST": "fd00::1", "HOST": "x"}, {}, "", "http://[fd00::1]:3100"),
         ({"PAPERCLIP_LISTEN_PORT": "8", "HOST": "pc"}, {}, "", "http://pc:8"),
-        ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),
+        ({"PAPERCLIP_API_URL": LOCAL, "HOST": "somewhere"}, {}, "", LOCAL),  # HOST: only without any URL
     ],
 )
 def test_api_url_prefers_addresses_that_pods_reach(
-    process: dict[str, str], home: dict[str, str], configured: str, chosen: str
+    process_env: dict[str, str], home_pod_env: dict[str, str], configured_url: str, chosen: str
 ) -> None:
-    assert choose_api_url(process, home, configured) == chosen
+    assert choose_api_url(process_env, home_pod_env, configured_url) == chosen
 
 
 @pytest.mark.parametrize(
-    ("url", "loopback"),
+    ("url", "expected"),
     [
         (LOCAL, True),
         ("http://LOCALHOST", True),
@@ -48,8 +50,8 @@ def test_api_url_prefers_addresses_that_pods_reach(
         ("", False),
     ],
 )
-def test_is_loopback(url: str, loopback: bool) -> None:  # noqa: FBT001
-    assert is_loopback(url) is loopback
+def test_names_own_machine(url: str, expected: bool) -> None:  # noqa: FBT001
+    assert names_own_machine(url) is expected
 
 
 @pytest.mark.parametrize(
@@ -62,5 +64,5 @@ def test_is_loopback(url: str, loopback: bool) -> None:  # noqa: FBT001
         ("not a url", OTHER, "not a url"),
     ],
 )
-def test_rebase_moves_loopback_urls_only(url: str, api: str, moved: str) -> None:
+def test_rebase_moves_loopback_and_relative_urls_to_a_reachable_api(url: str, api: str, moved: str) -> None:
     assert rebase(url, api) == moved

@@ -5,8 +5,8 @@
 
 The key is a sha256 of all files, so runs with equal instructions and skills share a folder, a folder can be
 verified before use, and a session is resumed only with the bundle that it began with. Without a shared volume
-the instructions go into the run Secret, and skills are left out. `volume/packing.py` does the reading and
-writing.
+the instructions go into the run Secret, and skills are left out. `volume/packing.py` reads the sources and
+writes the folder.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ SKILLS = ".claude/skills"
 """Where the CLI looks for skills in a folder that `--add-dir` names."""
 
 CACHE = "claude-prompt-cache"
-_OWN_HOME = ".paperclip"
+_HOME_ON_VOLUME = ".paperclip"
 
 
 class PathRefused(ValueError):
-    """A name that would lead out of its folder; the message quotes it and says why."""
+    """A name cannot be a part of a path, or would lead out of its folder; the message quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class BundleFile:
 
 
 Files: TypeAlias = Mapping[str, BundleFile]
-"""Path relative to the bundle, or to one skill, with `/` as separator → file."""
+"""Path → file. The path is relative to the bundle or to one skill, with `/` as separator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class BundleFolder:
-    """The folder of all bundles of one company: `path` below the shared volume, mounted here at `volume`."""
+    """The folder of all bundles of one company.
+
+    `volume` is where this process has the shared volume mounted, `path` the folder's path below that.
+    """
 
     volume: str
     path: str
@@ -72,16 +75,16 @@ class Packed:
     instructions_file: str | None = None
     """For `--append-system-prompt-file`."""
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Instructions for the run Secret, if they cannot be put on the shared volume."""
+    """File name → text of instructions that go into the run Secret, because there is no shared volume."""
     notes: tuple[str, ...] = ()
     """Lines for the host."""
 
 
 def path_part(name: str) -> str:
-    """`name`, if it is a single component of a path.
+    """Return `name` if it is a single component of a path.
 
     Raises:
-        PathRefused: it is empty, `.` or `..`, or holds a separator or NUL.
+        PathRefused: `name` is empty, `.` or `..`, or holds a separator or NUL.
     """
     if name in {"", ".", ".."} or any(char in name for char in "/\\\0"):
         raise PathRefused(f"{name[:80]!r} cannot be the name of a file or folder")
@@ -99,7 +102,7 @@ def bundle_folder(env: Mapping[str, str], company: str | None, volume: str) -> B
     """
     instance = path_part(env.get("PAPERCLIP_INSTANCE_ID", "").strip() or "default")
     parts = ("instances", instance, "companies", path_part(company or "none"), CACHE)
-    return BundleFolder(volume, posixpath.normpath(posixpath.join(_home_below(env, volume), *parts)))
+    return BundleFolder(volume, posixpath.normpath(posixpath.join(_host_home_on_volume(env, volume), *parts)))
 
 
 def skill_files(runtime_name: str, tree: Files) -> Files:
@@ -115,14 +118,14 @@ def skill_files(runtime_name: str, tree: Files) -> Files:
 def assemble(
     instructions: str | None, skill_list: str | None, skills: Files, read_from: str | None = None
 ) -> Bundle:
-    """A bundle of these texts and skills; `read_from`: the instructions' path in the Pod, if there is one."""
-    text = "\n\n".join(_sections(instructions, skill_list, read_from))
-    own = {INSTRUCTIONS: BundleFile(text.encode("utf-8", "replace"))} if text else {}
-    return Bundle({**own, **skills})
+    """A bundle of these texts and skills. `read_from` is the path of the instructions in the Pod, if any."""
+    text = "\n\n".join(_instruction_sections(instructions, skill_list, read_from))
+    instruction_files = {INSTRUCTIONS: BundleFile(text.encode("utf-8", "replace"))} if text else {}
+    return Bundle({**instruction_files, **skills})
 
 
 def content_key(files: Files) -> str:
-    """sha256 over every path, mode and content, with their lengths: only equal sets of files share a key."""
+    """sha256 over every path, mode and content; lengths are included, so that only equal sets share a key."""
     digest = hashlib.sha256()
     for path, file in sorted(files.items()):
         name = path.encode("utf-8", "surrogateescape")
@@ -132,14 +135,14 @@ def content_key(files: Files) -> str:
 
 
 def packed_on_volume(bundle: Bundle, bundles: BundleFolder, notes: tuple[str, ...] = ()) -> Packed:
-    """The bundle as written below its company's folder."""
+    """The bundle as it is found in the Pod after it was written below its company's folder."""
     root = bundles.in_pod(bundle.key)
     file = f"{root}/{INSTRUCTIONS}" if INSTRUCTIONS in bundle.files else None
     return Packed(bundle.key, root, file, notes=notes)
 
 
 def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> Packed:
-    """Without a shared volume: the instructions go into the run Secret, skills are left out."""
+    """The bundle of a run without a shared volume: instructions in the run Secret, no skills."""
     bundle = assemble(instructions, None, {})
     if not bundle.files:
         return Packed(notes=notes)
@@ -147,16 +150,16 @@ def packed_in_secret(instructions: str | None, notes: tuple[str, ...] = ()) -> P
     return Packed(bundle.key, None, f"{RUN_DIR}/{INSTRUCTIONS}", {INSTRUCTIONS: text}, notes)
 
 
-def _home_below(env: Mapping[str, str], volume: str) -> str:
+def _host_home_on_volume(env: Mapping[str, str], volume: str) -> str:
     home = env.get("HOME", "").strip()
-    host_home = env.get("PAPERCLIP_HOME", "").strip() or posixpath.join("~", _OWN_HOME)
+    host_home = env.get("PAPERCLIP_HOME", "").strip() or posixpath.join("~", _HOME_ON_VOLUME)
     if host_home == "~" or host_home.startswith("~/"):
         host_home = f"{home}{host_home[1:]}"
     in_pod = to_pod_path(host_home, volume)
-    return _OWN_HOME if in_pod is None else posixpath.relpath(in_pod, POD_HOME)
+    return _HOME_ON_VOLUME if in_pod is None else posixpath.relpath(in_pod, POD_HOME)
 
 
-def _sections(text: str | None, skill_list: str | None, read_from: str | None) -> Iterator[str]:
+def _instruction_sections(text: str | None, skill_list: str | None, read_from: str | None) -> Iterator[str]:
     if text is not None and text.strip():
         yield text.strip()
         if read_from is not None:

@@ -2,11 +2,11 @@
 
 - `secret`, the default: the run Secret is mounted as a folder. It is private, but etcd limits its size.
 - `init` (`promptDelivery: init`): an init container with the agent's image writes the files into an emptyDir.
-  Their texts are in its environment, in pieces that Linux accepts. So they are part of the Job, and more
-  people may read Jobs than Secrets. Private files are in the run Secret; the container copies them.
-- `staged`: a file that is too large for either is written to the shared volume, if there is one. Only the
-  prompt and variables turned into files can be staged, because their path is configurable, and only if they
-  are not private.
+  The texts are in its environment, in pieces short enough for Linux. So they are part of the Job, and more
+  people may read Jobs than Secrets. Private files stay in the run Secret; the container copies them.
+- `staged`: a file that is too large for Secret and Job is written to the shared volume, if there is one. Only
+  the prompt and variables turned into files can be staged, because whatever reads them is given their path,
+  and only if they are not private.
 
 Example: a 2 MiB prompt and a 1 KiB `mcp.json` with a token. The prompt is staged at
 `/paperclip/run-files/<job>/prompt.txt`; `mcp.json` is private and stays in the Secret, in `RUN_DIR`.
@@ -37,9 +37,9 @@ SECRET_DIR = "/var/run/paperclip/secret"  # noqa: S105  # a path, not a password
 TARGET_ENV = "PAPERCLIP_FILES_DIR"
 SECRET_ENV = "PAPERCLIP_FILES_FROM"  # noqa: S105  # the name of a variable
 """Variables of the init container: where to write the files, and where the run Secret is mounted."""
-_PIECE = "PAPERCLIP_FILE_"
-_NAME_CHARS = 40
-"""Reserved for the variable's name, which is part of the environment string."""
+_PIECE_PREFIX = "PAPERCLIP_FILE_"
+_NAME_BYTES = 40
+"""Bytes reserved for the variable's name, which is part of the environment string."""
 
 TextFiles = Mapping[str, str]
 """File name → text."""
@@ -47,7 +47,7 @@ TextFiles = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """All files of a run by their route. `staged_in`: the folder of the staged ones on the shared volume."""
+    """A run's files by their route. `staged_in` is the folder on the shared volume for `staged`."""
 
     secret: TextFiles = field(default_factory=dict, repr=False)
     init: TextFiles = field(default_factory=dict, repr=False)
@@ -60,7 +60,10 @@ class Delivery:
 
 
 def is_private(name: str, text: str) -> bool:
-    """Whether only a Secret may hold the file: it is a secret variable, or its text contains a credential."""
+    """Whether only a Secret may hold the file: it is a secret variable, or its text contains a credential.
+
+    The prompt is not searched.
+    """
     variable = name.removeprefix(FILE_PREFIX) if name.startswith(FILE_PREFIX) else ""
     return is_secret_name(variable) or (name != "prompt.txt" and holds_secret(text))
 
@@ -78,24 +81,24 @@ class DeliveryOptions:
     reserved: int = 0
     """Bytes of the Secret that values of variables take up."""
     movable: frozenset[str] = frozenset()
-    """Names of the files that may be staged: whatever reads them is given their path."""
+    """Names of the files that may be staged, because whatever reads them is given their path."""
 
 
 def deliver(files: TextFiles, private: Callable[[str, str], bool], options: DeliveryOptions) -> Delivery:
-    """Choose the route of each file. If they exceed the limit, the largest movable ones are staged.
+    """Choose the route of each file. If they exceed the limit, the largest public movable ones are staged.
 
-    What remains may still exceed the limit: see `RunPlan.object_bytes`.
+    The remaining files may still exceed the limit; `RunPlan.object_bytes` tells the caller.
     """
     secret = {name: text for name, text in files.items() if private(name, text)}
     public = {name: text for name, text in files.items() if name not in secret}
     by_init = options.route == "init"
     used = 0 if by_init else options.reserved + sum(map(size, secret.values()))
-    staged = _excess(public, options.limit - used, options.movable) if options.folder else {}
-    rest = {name: text for name, text in public.items() if name not in staged}
+    staged = _files_to_stage(public, options.limit - used, options.movable) if options.folder else {}
+    unstaged = {name: text for name, text in public.items() if name not in staged}
     if by_init:
-        return Delivery(secret, rest, staged, options.folder)
+        return Delivery(secret, unstaged, staged, options.folder)
     # At least one file: a Secret volume without `items` shows every key as a file, also values of variables.
-    return Delivery({**rest, **secret} or {STAGED_NOTE: options.folder}, {}, staged, options.folder)
+    return Delivery({**unstaged, **secret} or {STAGED_NOTE: options.folder}, {}, staged, options.folder)
 
 
 def size(text: str) -> int:
@@ -103,18 +106,18 @@ def size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _excess(files: TextFiles, limit: int, movable: frozenset[str]) -> TextFiles:
-    """The largest movable files, as many as must go for the others to fit into `limit` bytes."""
+def _files_to_stage(files: TextFiles, limit: int, movable: frozenset[str]) -> TextFiles:
+    """The largest movable files; enough of them that all other files fit into `limit` bytes, if possible."""
     total = sum(map(size, files.values()))
-    moved: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for name, text in sorted(files.items(), key=lambda item: -size(item[1])):
         if total <= limit:
             break
         if name not in movable:
             continue
-        moved[name] = text
+        chosen[name] = text
         total -= size(text)
-    return moved
+    return chosen
 
 
 def escaped(text: str) -> str:
@@ -144,8 +147,8 @@ def writing_container(files: TextFiles, *, with_secret: bool) -> JsonObject:
         mounts.append({"name": "run-secret", "mountPath": SECRET_DIR, "readOnly": True})
     for index, (file, text) in enumerate(sorted(files.items())):
         script.append(f': >"${TARGET_ENV}/{file}"')
-        for number, piece in enumerate(pieces(_encodable(text), ENV_STRING_BYTES - _NAME_CHARS)):
-            name = f"{_PIECE}{index}_{number}"
+        for number, piece in enumerate(pieces(_encodable(text), ENV_STRING_BYTES - _NAME_BYTES)):
+            name = f"{_PIECE_PREFIX}{index}_{number}"
             env.append({"name": name, "value": escaped(piece)})
             script.append(f'printf %s "${name}" >>"${TARGET_ENV}/{file}"')
     command = ["sh", "-c", escaped("\n".join(script))]

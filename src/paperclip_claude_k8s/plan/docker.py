@@ -1,7 +1,8 @@
 """`enableDocker`: a Docker daemon beside the agent, as a native sidecar (Kubernetes 1.29 or newer).
 
-The agent reaches it through a socket on a shared emptyDir. The shared volume is mounted in both containers at
-the same path, so that a path in `docker run -v` means the same file for both. The daemon must be privileged.
+The agent reaches it through a socket in an emptyDir that both containers mount. Both also mount the volume of
+HOME at the same path, so that a path below HOME in `docker run -v` means the same file for agent and daemon.
+The daemon must be privileged.
 """
 
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -14,12 +15,12 @@ SOCKET = f"unix://{SOCKET_DIR}/docker.sock"
 _DATA_DIR = "/var/lib/docker"
 _DATA_SIZE = "50Gi"
 """For images and layers of one run; builds of large images have taken 20 GiB."""
-_START_SECONDS = 60
-"""Maximum start time: the daemon needs a few seconds, and more on a loaded node."""
+_MAX_FAILED_PROBES = 60
+"""One probe per second: the daemon needs a few seconds to start, and more on a loaded node."""
 
 
 def sidecars(config: AdapterConfig) -> list[JsonObject]:
-    """The daemon's container; the startup probe delays the agent until the daemon answers."""
+    """The daemon's container, if enabled. The agent starts when its startup probe has succeeded."""
     if not config.enable_docker:
         return []
     probe = {"exec": {"command": ["docker", "--host", SOCKET, "version"]}}
@@ -35,7 +36,7 @@ def sidecars(config: AdapterConfig) -> list[JsonObject]:
             **probe,
             "periodSeconds": 1,
             "timeoutSeconds": 5,
-            "failureThreshold": _START_SECONDS,
+            "failureThreshold": _MAX_FAILED_PROBES,
         },
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi"},

@@ -1,16 +1,16 @@
 """The environment of the agent's container: what goes into it, and why.
 
-Three layers, a later one wins:
+Of three layers, a later one overrides the earlier ones:
 
-1. the home pod's variables, so that an operator sets a model key or a proxy once for host and agents;
-2. the run's own (`run_variables.py`): who the agent is, its task, its token for the host's API;
+1. the home pod's variables, so that a model key or a proxy is configured once for host and agents;
+2. the run's variables (`run_variables.py`): who the agent is, its task, its token for the host's API;
 3. the config's `env`, which may override everything but HOME and the PAPERCLIP_* variables of the run.
 
-Then each variable gets a route to the Pod. Secret ones go into the run Secret, because many may read the Job:
-those with a secret name, those with a credential in their value, JSON, which quotes what people wrote, and
-every value that contains another secret. Values longer than Linux accepts become files, and a variable with
-the suffix `_FILE` holds the path. Everything else is a plain value. `valueFrom` and `envFrom` entries of the
-home pod are passed on, because only the cluster can resolve them.
+Then each variable gets a route to the Pod. Secret ones go into the run Secret, because many people may read
+the Job. Secret are: variables with a secret name, values that contain a credential or another secret, and
+JSON and headers, which may quote one. Values longer than Linux accepts become files, and a variable with the
+suffix `_FILE` holds the path. All other variables are plain values in the Job. `valueFrom` and `envFrom`
+entries of the home pod are passed on, because only the cluster can resolve them.
 """
 
 import re
@@ -22,7 +22,7 @@ from paperclip_claude_k8s.host.config import AdapterConfig
 from paperclip_claude_k8s.host.context import ExecutionContext
 from paperclip_claude_k8s.host.models import BEDROCK_SWITCH, uses_bedrock
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
-from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, is_loopback
+from paperclip_claude_k8s.plan.addresses import API_URL, choose_api_url, names_own_machine
 from paperclip_claude_k8s.plan.host_only import SERVER_SECRETS, pod_value
 from paperclip_claude_k8s.plan.inherited import Inherited, inherited_environment
 from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, to_pod_path
@@ -39,18 +39,19 @@ from paperclip_claude_k8s.plan.templates import encodable
 from paperclip_claude_k8s.plan.wake import WakePayload
 
 ENV_STRING_BYTES = 100 * 1024
-"""Longest environment string; well below 128 KiB, which Linux refuses at exec."""
+"""Maximum bytes of an environment string, `NAME=value`: exec fails on Linux from 128 KiB on."""
 _LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
-"""Accepted by every shell and every Kubernetes version, and short enough for a key of a Secret."""
+"""Names accepted by every shell and every Kubernetes version, and short enough for a key of a Secret."""
 
-_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+_HEADERS_VARIABLE = "ANTHROPIC_CUSTOM_HEADERS"
 FILE_PREFIX = "env-"
 """Prefix of the name of a file that holds a variable too long for the environment."""
 _AGENT_HEADER = "X-Anthropic-Agent-Id"
-_SEARCHED_CHARS = 8
+_MIN_SEARCHED_CHARS = 8
 """Secret values of at least this length are searched for inside other values."""
 
-_SHOWN_CHARS = 80
+_LOG_CHARS = 80
+"""Maximum characters of an unchecked name in a log line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Environment:
     secrets: Mapping[str, str] = field(repr=False)
     """Values for the run Secret."""
     value_from: tuple[JsonObject, ...] = ()
+    """Entries of the home pod that only the cluster can resolve; `env_from` likewise."""
     env_from: tuple[JsonObject, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
     """File name → value that is too long for an environment string."""
@@ -70,7 +72,7 @@ class Environment:
     dropped: tuple[str, ...] = ()
     """Names of the variables that were left out: useless or harmful in a Pod, or not representable there."""
     overruled: tuple[str, ...] = ()
-    """Names of the variables that the config may not set."""
+    """Names of the variables in the config that were ignored, because the run sets them."""
 
     @property
     def api_url(self) -> str:
@@ -80,11 +82,11 @@ class Environment:
     @property
     def on_bedrock(self) -> bool:
         """Whether the agent uses Amazon Bedrock; a switch that only the cluster can read is assumed on."""
-        return uses_bedrock({**self.literals, **self.secrets}) or BEDROCK_SWITCH in _names(self.value_from)
+        return uses_bedrock({**self.literals, **self.secrets}) or BEDROCK_SWITCH in _names_of(self.value_from)
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the variables that are not empty; those of `env_from` are unknown here."""
+        """Names of the variables that are not empty, without files and the entries of `env_from`."""
         filled = {name for name, value in {**self.literals, **self.secrets}.items() if value}
         return frozenset({*filled, *(str(entry["name"]) for entry in self.value_from)})
 
@@ -92,41 +94,41 @@ class Environment:
 def layer_environment(
     ctx: ExecutionContext, wake: WakePayload, config: AdapterConfig, site: RunSite, workdir: str
 ) -> Environment:
-    """Resolve all layers. Of this process's own environment only the API's address is used."""
+    """Resolve all layers. This process's own environment only serves to find the API's address."""
     home = site.home
     inherited = inherited_environment(home)
     shared_dir = (config.shared_volume_dir or POD_HOME) if home and home.claim_name else None
     api_url = choose_api_url(site.process_env, inherited.literals, config.env.get(API_URL, ""))
     pod = PodView(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
     own = run_variables(ctx, wake, pod)
-    configured = {name: value for name, value in config.env.items() if not _is_ours(name, own)}
+    configured = {name: value for name, value in config.env.items() if not _is_set_by_run(name, own)}
     overruled = {
         name for name, value in config.env.items() if name not in configured and own.get(name) != value
     }
-    if is_loopback(api_url) and API_URL in _names(inherited.value_from):
-        del own[API_URL]  # the home pod's entry may be better than loopback, and cannot be worse
-    usable, dropped = _usable({**inherited.literals, **configured}, shared_dir, api_url)
-    usable.pop("HOME", None)  # the home pod's; the Pod's own is fixed
-    # The run's variables win over the home pod's, and the config's win over both; `configured` holds only
-    # those that the config may set. The header comes last, because it extends what the layers have set.
+    if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
+        del own[API_URL]  # leave it to the home pod's entry, which cannot be worse than this address
+    usable, dropped = _usable_in_pod({**inherited.literals, **configured}, shared_dir, api_url)
+    usable.pop("HOME", None)  # that of the home pod; in the agent's Pod HOME is fixed
+    # The run's variables override the home pod's, and the config's override both; `configured` holds only
+    # those that the config may set. The header is added at the end, because it extends the resulting value.
     on_top = {name: usable[name] for name in configured if name in usable}
     merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
-    environment = _by_route(merged, inherited, bearer_tokens(ctx))
+    environment = _choose_routes(merged, inherited, bearer_tokens(ctx))
     return replace(
         environment,
-        overruled=tuple(sorted(_shown(name) for name in overruled)),
-        dropped=tuple(sorted(_shown(name) for name in {*dropped, *inherited.dropped} - environment.names)),
+        overruled=tuple(sorted(_loggable(name) for name in overruled)),
+        dropped=tuple(sorted(_loggable(name) for name in {*dropped, *inherited.dropped} - environment.names)),
     )
 
 
-def _is_ours(name: str, own: Mapping[str, str]) -> bool:
-    """Whether the config may not set this variable, because it is part of the run's identity."""
+def _is_set_by_run(name: str, own: Mapping[str, str]) -> bool:
+    """Whether the config may not set this variable, because the run sets it."""
     if name in {API_KEY, WAKE_PAYLOAD_FILE, "HOME"}:
         return True
     return name.startswith("PAPERCLIP_") and name in own
 
 
-def _usable(
+def _usable_in_pod(
     variables: Mapping[str, str], shared_dir: str | None, api_url: str
 ) -> tuple[dict[str, str], set[str]]:
     """The variables that are usable in a Pod, with their values there, and the names of the others."""
@@ -146,27 +148,29 @@ def _with_agent_header(
 ) -> dict[str, str]:
     """The variables, with a header that names the agent to the model API.
 
-    Unchanged if the home pod may bring headers that only the cluster can resolve: a plain value would hide
-    them.
+    Unchanged if the home pod may bring headers that only the cluster can resolve, because a plain value would
+    hide them, or if the headers already name an agent.
     """
-    present = variables.get(_HEADERS, "")
-    referred = inherited.env_from or _HEADERS in _names(inherited.value_from)
+    present = variables.get(_HEADERS_VARIABLE, "")
+    referred = inherited.env_from or _HEADERS_VARIABLE in _names_of(inherited.value_from)
     named = any(
         line.partition(":")[0].strip().lower() == _AGENT_HEADER.lower() for line in present.splitlines()
     )
-    if (referred and _HEADERS not in variables) or named or not ctx.agent.id.isprintable():
+    if (referred and _HEADERS_VARIABLE not in variables) or named or not ctx.agent.id.isprintable():
         return variables
     header = f"{_AGENT_HEADER}: {ctx.agent.id}"
-    return {**variables, _HEADERS: f"{present.rstrip()}\n{header}" if present.strip() else header}
+    return {**variables, _HEADERS_VARIABLE: f"{present.rstrip()}\n{header}" if present.strip() else header}
 
 
-def _by_route(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
-    """Choose the route of each variable. The host's own secrets that an `envFrom` may bring are set to ""."""
+def _choose_routes(variables: Mapping[str, str], inherited: Inherited, tokens: frozenset[str]) -> Environment:
+    """Choose the route of each variable. The host's own secrets that an `envFrom` may bring become ""."""
     hidden = dict.fromkeys(SERVER_SECRETS - variables.keys(), "") if inherited.env_from else {}
-    large = {name: value for name, value in variables.items() if _bytes(name, value) > ENV_STRING_BYTES}
+    large = {
+        name: value for name, value in variables.items() if _string_bytes(name, value) > ENV_STRING_BYTES
+    }
     fixed = {"HOME": POD_HOME, **{_path_variable(name): f"{RUN_DIR}/{_file_name(name)}" for name in large}}
     small = {name: value for name, value in variables.items() if name not in large and name not in fixed}
-    secrets = hidden | _secret_ones(small, tokens)
+    secrets = hidden | _secret_variables(small, tokens)
     literals = {name: value for name, value in small.items() if name not in secrets} | fixed
     known = {*literals, *secrets, *large}
     return Environment(
@@ -179,30 +183,30 @@ def _by_route(variables: Mapping[str, str], inherited: Inherited, tokens: frozen
     )
 
 
-def _secret_ones(variables: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
-    """The variables that are secret by name or value, or contain a secret or token (paths do not count)."""
+def _secret_variables(variables: Mapping[str, str], tokens: Iterable[str]) -> dict[str, str]:
+    """The variables that are secret by name or value, or contain such a value or a token (except a path)."""
     secrets = {name: value for name, value in variables.items() if _is_secret(name, value)}
     known = {*tokens, *secrets.values()}
-    known = {value for value in known if len(value) >= _SEARCHED_CHARS and not value.startswith("/")}
+    known = {value for value in known if len(value) >= _MIN_SEARCHED_CHARS and not value.startswith("/")}
     quoting = {name: value for name, value in variables.items() if any(part in value for part in known)}
     return secrets | quoting
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """JSON and headers hold texts of people and services, which may include credentials."""
-    return is_secret_name(name) or name.endswith("_JSON") or name == _HEADERS or holds_secret(value)
+    """Whether a variable is secret by itself. JSON and headers count, because they may quote credentials."""
+    return is_secret_name(name) or name.endswith("_JSON") or name == _HEADERS_VARIABLE or holds_secret(value)
 
 
-def _names(entries: Iterable[JsonObject]) -> set[object]:
+def _names_of(entries: Iterable[JsonObject]) -> set[object]:
     return {entry.get("name") for entry in entries}
 
 
-def _shown(name: str) -> str:
-    """An unchecked name, made fit for a log line."""
-    return name if name.isprintable() and len(name) <= _SHOWN_CHARS else ascii(name[:_SHOWN_CHARS])
+def _loggable(name: str) -> str:
+    """An unchecked name, shortened and escaped for a log line."""
+    return name if name.isprintable() and len(name) <= _LOG_CHARS else ascii(name[:_LOG_CHARS])
 
 
-def _bytes(name: str, value: str) -> int:
+def _string_bytes(name: str, value: str) -> int:
     return len(f"{name}={value}".encode())
 
 

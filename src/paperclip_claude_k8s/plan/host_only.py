@@ -1,8 +1,8 @@
-"""Environment variables whose values are only right on the host's machine.
+"""Environment variables whose values are valid on the host's machine only.
 
 Temporary folders, sockets and loopback addresses of the host do not exist in a Pod. Paths on the shared
 volume are translated, loopback addresses are rebased, and the rest is dropped. Variables by which a run
-describes itself are never inherited, because in the home pod's environment they describe another run.
+describes itself are not inherited (`inherited.py`): in the home pod's environment they describe another run.
 """
 
 import re
@@ -10,34 +10,35 @@ import re
 from paperclip_claude_k8s.plan.addresses import rebase
 from paperclip_claude_k8s.plan.paths import to_pod_path
 
-_PATH_NAMES = re.compile(r"TMPDIR|TEMP|TMP|PAPERCLIP_TMPDIR|PAPERCLIP_(\w*_)?SCRATCH_DIR|GH_CONFIG_DIR")
-_PREFIXES = ("PAPERCLIP_GITHUB_", "PAPERCLIP_RUNNER_")
-_PATH_LIST = "PAPERCLIP_GIT_METADATA_ROOTS"
-_IN_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # compared, not used
+_PATH_VARIABLE = re.compile(r"TMPDIR|TEMP|TMP|PAPERCLIP_TMPDIR|PAPERCLIP_(\w*_)?SCRATCH_DIR|GH_CONFIG_DIR")
+_HOST_TOOL_PREFIXES = ("PAPERCLIP_GITHUB_", "PAPERCLIP_RUNNER_")
+_PATH_LIST_VARIABLE = "PAPERCLIP_GIT_METADATA_ROOTS"
+"""Paths, separated by colons."""
+_TEMP_DIRS_OF_EVERY_POD = frozenset({"/tmp", "/var/tmp"})  # noqa: S108  # compared, not used
 
 SERVER_SECRETS = frozenset(
     {"BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"}
 )
 """The host's own secrets: with these an agent could sign any agent's token or read the database."""
 
-RUN_NAME = re.compile(
+RUN_VARIABLE = re.compile(
     r"AGENT_HOME$|PAPERCLIP_(AGENT_ID|COMPANY_ID|RUN_ID|TASK_ID|LINKED_ISSUE_IDS)$"
     r"|PAPERCLIP_(ISSUE_|WAKE_|APPROVAL_|WORKSPACES?_|RUNTIME_SERVICE|RUNTIME_TOOLS_|RUNTIME_PRIMARY_URL)"
 )
-"""Variables by which a run describes itself."""
+"""Matches the beginning of a variable by which a run describes itself."""
 
 
 def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) -> str | None:
     """The variable's value inside a Pod, or None if it has no meaning there.
 
-    `shared_dir` is where the shared volume is mounted here; None if the Pod has no shared volume.
+    `shared_dir` is where this process has the shared volume mounted; None if the Pod has no shared volume.
     """
-    if _PATH_NAMES.fullmatch(name):
+    if _PATH_VARIABLE.fullmatch(name):
         return _pod_path(value, shared_dir)
-    if name == _PATH_LIST:
+    if name == _PATH_LIST_VARIABLE:
         roots = [_pod_path(root, shared_dir) for root in value.split(":")]
         return ":".join(root for root in roots if root) if all(roots) else None
-    if not name.startswith(_PREFIXES):
+    if not name.startswith(_HOST_TOOL_PREFIXES):
         return value
     if value.startswith("/"):
         return _pod_path(value, shared_dir)
@@ -47,6 +48,6 @@ def pod_value(name: str, value: str, *, shared_dir: str | None, api_url: str) ->
 
 
 def _pod_path(value: str, shared_dir: str | None) -> str | None:
-    if value.rstrip("/") in _IN_EVERY_POD:
+    if value.rstrip("/") in _TEMP_DIRS_OF_EVERY_POD:
         return value
     return to_pod_path(value, shared_dir) if shared_dir else None

@@ -1,8 +1,8 @@
-"""The names and labels of a run's objects: what the adapter, another host process and operators find them by.
+"""The names and labels of a run's objects, by which this and other host processes and people find them.
 
-Host ids are free text, Kubernetes names and label values are not. `label_value` keeps the legal characters of
-an id. Two ids may therefore share a label value, so the Job's name also contains a hash of the whole ids:
-agent `Agent One`, run `3503d3d8-f6d3-…` → `ac-agentone-3503d3d8-f6d3-48-<10 hex digits>`.
+The host's ids are free text, but Kubernetes names and label values are not. `label_value` keeps the legal
+characters of an id. Two ids may therefore share a label value, so the Job's name also contains a hash of the
+whole ids: agent `Agent One`, run `3503d3d8-f6d3-48d8-…` → `ac-agentone-3503d3d8-f6d3-48-<10 hex digits>`.
 """
 
 import hashlib
@@ -23,32 +23,33 @@ from paperclip_claude_k8s.cluster.labels import (
 from paperclip_claude_k8s.host.context import ExecutionContext
 
 LABEL_CHARS = 63
-"""Kubernetes: longest label value, and longest Job name whose Pods have a legal host name."""
+"""Kubernetes' limit for a label value, and for a Job name whose Pods have a legal host name."""
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
-_ATTEMPTS = 2
+_MAX_ATTEMPTS = 2
 """Jobs that one run may create: if the session to resume is lost, a second one starts a fresh session."""
-_NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]")
-_NOT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
-_NOT_SLUG = re.compile(r"[^a-z0-9-]+")
+_ILLEGAL_IN_LABEL = re.compile(r"[^A-Za-z0-9._-]")
+_ILLEGAL_AT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
+_ILLEGAL_IN_SLUG = re.compile(r"[^a-z0-9-]+")
 _LABEL_KEY = re.compile(
     r"^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
 )
 
 
 def label_value(text: str | None) -> str | None:
-    """A legal label value made from `text`, or None if `text` holds no legal character.
+    """A legal label value made from `text`, or None if `text` holds no ASCII letter or digit.
 
-    Keeps `[A-Za-z0-9._-]`, at most 63 characters, alphanumeric at both ends. Idempotent.
+    The value keeps the characters `[A-Za-z0-9._-]`, at most 63 of them, and is alphanumeric at both ends. A
+    legal value stays as it is.
     """
-    kept = _NOT_ENDS.sub("", _NOT_LABEL.sub("", text or ""))
-    return _NOT_ENDS.sub("", kept[:LABEL_CHARS]) or None
+    kept = _ILLEGAL_AT_ENDS.sub("", _ILLEGAL_IN_LABEL.sub("", text or ""))
+    return _ILLEGAL_AT_ENDS.sub("", kept[:LABEL_CHARS]) or None
 
 
 def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The operator's labels that a Job can carry, and the keys that were skipped.
+    """The configured labels that a Job can carry, and the keys that were skipped.
 
-    Skipped are reserved keys, illegal keys, and keys whose value holds no legal character.
+    Skipped are reserved keys, illegal keys, and keys whose value holds no ASCII letter or digit.
     """
     accepted: dict[str, str] = {}
     for key, value in configured.items():
@@ -59,11 +60,11 @@ def user_labels(configured: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
 
 
 def _slug(text: str) -> str:
-    return _NOT_SLUG.sub("", text.lower())[:_SLUG_CHARS].strip("-")
+    return _ILLEGAL_IN_SLUG.sub("", text.lower())[:_SLUG_CHARS].strip("-")
 
 
 def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
-    """`ac-{agent}-{run}-{hash}`. One attempt of a run has one name, so creating it twice gives 409."""
+    """`ac-{agent}-{run}-{hash}`. An attempt has one name, so creating it twice gives 409."""
     whole = f"{agent_id}:{run_id}" + (f":{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(whole.encode()).hexdigest()[:_HASH_CHARS]
     return "-".join(part for part in ("ac", _slug(agent_id), _slug(run_id), digest) if part)
@@ -71,7 +72,7 @@ def job_name(agent_id: str, run_id: str, attempt: int = 1) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A run's ids: `agent_id` and `run_id` as the host gives them, the others made into label values."""
+    """A run's ids: `agent_id` and `run_id` as the host gives them, the other fields as label values."""
 
     agent_id: str
     run_id: str
@@ -87,7 +88,7 @@ class Identity:
     @property
     def job_names(self) -> frozenset[str]:
         """The Job names of all attempts: the first one, and the second one with a fresh session."""
-        return frozenset(self.job_name(attempt) for attempt in range(1, _ATTEMPTS + 1))
+        return frozenset(self.job_name(attempt) for attempt in range(1, _MAX_ATTEMPTS + 1))
 
     @property
     def selector(self) -> Mapping[str, str]:
@@ -97,7 +98,7 @@ class Identity:
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels on every object of this run."""
-        own = {
+        ids = {
             AGENT_LABEL: self.agent,
             RUN_LABEL: self.run,
             COMPANY_LABEL: self.company,
@@ -109,11 +110,11 @@ class Identity:
             "app.kubernetes.io/component": "agent-job",
             ADAPTER_LABEL: ADAPTER_TYPE,
         }
-        return fixed | {key: value for key, value in own.items() if value}
+        return fixed | {key: value for key, value in ids.items() if value}
 
 
 def identify(ctx: ExecutionContext) -> Identity | None:
-    """The run's label-safe ids, or None if the agent's id holds no character legal in a label."""
+    """The run's ids as label values, or None if the agent's id holds no ASCII letter or digit."""
     agent = label_value(ctx.agent.id)
     if agent is None:
         return None

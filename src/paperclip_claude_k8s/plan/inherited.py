@@ -1,9 +1,9 @@
 """The part of the home pod's environment that Jobs inherit, resolved as Kubernetes resolved it there.
 
 Plain values are expanded here, by Kubernetes' rules: `$(NAME)` is an earlier variable, `$$` is one dollar. An
-entry that refers to a Secret or ConfigMap (`valueFrom`) is passed on as it is, and so is a plain value with a
-`$(NAME)` of such an entry; only the cluster can resolve these. A plain value that looks secret is not passed
-on, because the Job would show it: its `$(NAME)` of such an entry stays unresolved.
+entry with `valueFrom`, for example a reference to a Secret, is passed on to the Job, because only the cluster
+can resolve it. So is a plain value with a `$(NAME)` of such an entry, unless it looks secret: the Job would
+show it. It becomes an ordinary secret value, in which that `$(NAME)` stays as it is.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 from paperclip_claude_k8s.host.redact import holds_secret, is_secret_name
-from paperclip_claude_k8s.plan.host_only import RUN_NAME, SERVER_SECRETS
+from paperclip_claude_k8s.plan.host_only import RUN_VARIABLE, SERVER_SECRETS
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 
@@ -25,10 +25,11 @@ class Inherited:
     value_from: tuple[JsonObject, ...] = ()
     env_from: tuple[JsonObject, ...] = ()
     dropped: tuple[str, ...] = ()
+    """Names of the variables that are not inherited."""
 
 
 def inherited_environment(home: HomePod | None) -> Inherited:
-    """All variables but the server's own secrets and those that describe a run."""
+    """All variables except the host's own secrets and those that describe a run."""
     if home is None:
         return Inherited()
     literals: dict[str, str] = {}
@@ -36,7 +37,7 @@ def inherited_environment(home: HomePod | None) -> Inherited:
     dropped: set[str] = set()
     for entry in home.env:
         name = str(entry.get("name") or "")
-        if name in SERVER_SECRETS or RUN_NAME.match(name):
+        if name in SERVER_SECRETS or RUN_VARIABLE.match(name):
             dropped.add(name)
         elif "valueFrom" in entry:
             literals.pop(name, None)
@@ -45,27 +46,27 @@ def inherited_environment(home: HomePod | None) -> Inherited:
             value = str(entry.get("value") or "")
             literals.pop(name, None)
             referring.pop(name, None)
-            if _refers(value, referring) and not (is_secret_name(name) or holds_secret(value)):
-                referring[name] = {"name": name, "value": _expand(value, literals, raw=True)}
+            if _refers_to_any(value, referring) and not (is_secret_name(name) or holds_secret(value)):
+                referring[name] = {"name": name, "value": _expand(value, literals, expanded_again=True)}
             else:
                 literals[name] = _expand(value, literals)
     return Inherited(literals, tuple(referring.values()), tuple(home.env_from), tuple(sorted(dropped)))
 
 
-def _refers(value: str, names: Mapping[str, JsonObject]) -> bool:
+def _refers_to_any(value: str, names: Mapping[str, JsonObject]) -> bool:
     return any(match[1] in names for match in _REFERENCE.finditer(value) if match[1])
 
 
-def _expand(value: str, known: Mapping[str, str], *, raw: bool = False) -> str:
+def _expand(value: str, known: Mapping[str, str], *, expanded_again: bool = False) -> str:
     """The value with `$(NAME)` and `$$` replaced; unknown names stay as they are.
 
-    `raw`: Kubernetes will expand the result once more, so its dollars stay escaped.
+    `expanded_again`: Kubernetes will expand the result once more, so its dollars stay escaped.
     """
 
     def replacement(match: re.Match[str]) -> str:
         if match[0] == "$$":
-            return "$$" if raw else "$"
+            return "$$" if expanded_again else "$"
         found = known.get(match[1], match[0])
-        return found.replace("$", "$$") if raw and match[1] in known else found
+        return found.replace("$", "$$") if expanded_again and match[1] in known else found
 
     return _REFERENCE.sub(replacement, value)

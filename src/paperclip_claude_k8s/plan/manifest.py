@@ -2,19 +2,19 @@
 
 The Job has one Pod, which is never retried (`backoffLimit: 0`), with one agent container. The container's
 command is the relay script, which runs the agent and copies its output. The Job is created first and the
-Secret second, because the Secret has the Job as its owner. Until the Secret exists the Pod cannot start, so
-creating it releases the run; deleting the Job deletes both. A run without a Secret starts at once.
+Secret second, because the Secret has the Job as its owner. The Pod cannot start until the Secret exists, so
+the run starts when the Secret is created. Deleting the Job deletes both. A run without a Secret starts at
+once.
 
-`pod_template` builds the Pod of the plan alone; an operator's `podTemplate` is laid over it last
-(`pod_template.py`). In the container's env a later entry wins: entries of the home pod come first, then plain
-values, secrets, and references of the relay. The relay's own variables replace plain ones of the same name.
+`pod_template` builds the Pod without the configured `podTemplate`, which is merged into it last
+(`pod_template.py`). Of entries with the same name in the container's env the last one counts: entries of the
+home pod come first, then plain values, secrets, and references for the relay.
 """
 
 from typing import Any
 
 from paperclip_claude_k8s import relay
-from paperclip_claude_k8s.cluster import labels as names
-from paperclip_claude_k8s.cluster.labels import QUEUE_LABEL
+from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobRef, JsonObject
 from paperclip_claude_k8s.plan.delivery import escaped, writing_container
 from paperclip_claude_k8s.plan.docker import docker_env, sidecars
@@ -55,7 +55,7 @@ def job_manifest(plan: RunPlan) -> dict[str, Any]:
 
 
 def pod_template(plan: RunPlan) -> dict[str, Any]:
-    """The Pod before any overlay."""
+    """The Pod template before the overlay is merged in."""
     return {
         "metadata": {"labels": _labels(plan), "annotations": _pod_annotations(plan)},
         "spec": _pod_spec(plan),
@@ -81,21 +81,21 @@ def secret_manifest(plan: RunPlan, job: JobRef) -> JsonObject:
 
 def _labels(plan: RunPlan) -> dict[str, str]:
     accepted, _ = user_labels(plan.config.labels)
-    queue = {QUEUE_LABEL: plan.config.queue_name} if plan.config.queue_name else {}
+    queue = {labels.QUEUE_LABEL: plan.config.queue_name} if plan.config.queue_name else {}
     return {**accepted, **queue, **plan.identity.labels}
 
 
 def _annotations(plan: RunPlan) -> dict[str, str]:
     optional = {
-        names.AGENT_NAME_ANNOTATION: plan.agent_name,
-        names.WAKE_ANNOTATION: plan.wake_digest,
-        names.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
-        names.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
-        names.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
+        labels.AGENT_NAME_ANNOTATION: plan.agent_name,
+        labels.WAKE_ANNOTATION: plan.wake_digest,
+        labels.RUN_LOG_ANNOTATION: plan.run_log and plan.run_log.path,
+        labels.STAGED_ANNOTATION: plan.delivery.staged and plan.delivery.staged_in,
+        labels.UNGATED_ANNOTATION: "" if plan.secret_data else "true",
     }
     return {
-        names.ADAPTER_LABEL: names.ADAPTER_TYPE,
-        names.NONCE_ANNOTATION: plan.nonce,
+        labels.ADAPTER_LABEL: labels.ADAPTER_TYPE,
+        labels.NONCE_ANNOTATION: plan.nonce,
         **{key: value for key, value in optional.items() if value},
     }
 
@@ -120,7 +120,7 @@ def _pod_spec(plan: RunPlan) -> JsonObject:
         "serviceAccountName": config.service_account_name,
         "runtimeClassName": config.runtime_class_name,
         "priorityClassName": config.priority_class_name,
-        "securityContext": _pod_security(config.run_as_user),
+        "securityContext": _pod_security_context(config.run_as_user),
         "initContainers": [*_init_containers(plan), *sidecars(config)] or None,
         "containers": [_agent_container(plan)],
         "volumes": volumes(plan),
@@ -134,7 +134,7 @@ def _placement(plan: RunPlan) -> JsonObject:
     config, home = plan.config, plan.home
     selector = config.node_selector if config.node_selector is not None else home and dict(home.node_selector)
     tolerations = config.tolerations if config.tolerations is not None else home and home.tolerations
-    inherited: JsonObject = {
+    placement: JsonObject = {
         "nodeSelector": selector,
         "tolerations": list(tolerations or ()),
         "affinity": home and home.affinity,
@@ -142,10 +142,10 @@ def _placement(plan: RunPlan) -> JsonObject:
         "dnsConfig": home and home.dns_config,
         "imagePullSecrets": list(home.image_pull_secrets) if home else (),
     }
-    return {key: value for key, value in inherited.items() if value}
+    return {key: value for key, value in placement.items() if value}
 
 
-def _pod_security(user: int) -> JsonObject:
+def _pod_security_context(user: int) -> JsonObject:
     group = user or 1000
     return {
         "runAsNonRoot": user != 0,
@@ -160,12 +160,12 @@ def _pod_security(user: int) -> JsonObject:
 def _init_containers(plan: RunPlan) -> list[JsonObject]:
     if not plan.by_init:
         return []
-    files = plan.delivery
-    return [{**_container(plan), **writing_container(files.init, with_secret=bool(files.secret))}]
+    init = writing_container(plan.delivery.init, with_secret=bool(plan.delivery.secret))
+    return [{**_common_container_fields(plan), **init}]
 
 
-def _container(plan: RunPlan) -> JsonObject:
-    """The common part of the agent's and the init container."""
+def _common_container_fields(plan: RunPlan) -> JsonObject:
+    """The fields that the agent's container and the init container have in common."""
     config = plan.config
     return {
         "image": plan.image,
@@ -183,20 +183,20 @@ def _container(plan: RunPlan) -> JsonObject:
 def _agent_container(plan: RunPlan) -> JsonObject:
     arguments = command_with_references(plan.argv, plan.secret_arguments)
     return {
-        **_container(plan),
-        "name": names.AGENT_CONTAINER,
+        **_common_container_fields(plan),
+        "name": labels.AGENT_CONTAINER,
         "command": ["sh", "-c", escaped(relay.script()), "relay", *arguments],
         "workingDir": plan.workdir,
-        "env": _env(plan),
+        "env": _agent_env(plan),
         "envFrom": list(plan.environment.env_from),
         "volumeMounts": mounts(plan),
     }
 
 
-def _env(plan: RunPlan) -> list[JsonObject]:
-    """The agent container's env; of entries with the same name the last one wins."""
+def _agent_env(plan: RunPlan) -> list[JsonObject]:
+    """The env of the agent's container; of entries with the same name the last one counts."""
     inherited: list[JsonObject] = list(plan.environment.value_from)
-    values, references = _literals(plan), _relay_references(plan)
+    values, references = _plain_variables(plan), _relay_references(plan)
     literals: list[JsonObject] = [
         {"name": name, "value": escaped(value)}
         for name, value in sorted(values.items())
@@ -215,11 +215,11 @@ def _env(plan: RunPlan) -> list[JsonObject]:
     return [*inherited, *literals, *secrets, *relay_references]
 
 
-def _literals(plan: RunPlan) -> dict[str, str]:
-    """Plain variables: the agent's, then those of the Docker daemon and of the relay, which win."""
-    moved = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
-    agents = {name: moved.get(value, value) for name, value in plan.environment.literals.items()}
-    return {**agents, **docker_env(plan.config), **_relay_env(plan)}
+def _plain_variables(plan: RunPlan) -> dict[str, str]:
+    """The agent's plain variables; those for Docker and for the relay replace others of the same name."""
+    staged_paths = {f"{RUN_DIR}/{name}": plan.delivery.path(name) for name in plan.delivery.staged}
+    agents = {name: staged_paths.get(value, value) for name, value in plan.environment.literals.items()}
+    return {**agents, **docker_env(plan.config), **_relay_variables(plan)}
 
 
 def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
@@ -227,11 +227,11 @@ def _relay_references(plan: RunPlan) -> dict[str, JsonObject]:
     pod_uid: JsonObject = {"fieldRef": {"fieldPath": "metadata.uid"}}
     if not plan.secret_data:
         return {relay.POD: pod_uid}
-    only_pod: JsonObject = {"name": plan.secret_name, "key": names.ONLY_POD_KEY, "optional": True}
+    only_pod: JsonObject = {"name": plan.secret_name, "key": labels.ONLY_POD_KEY, "optional": True}
     return {relay.POD: pod_uid, relay.ONLY_POD: {"secretKeyRef": only_pod}}
 
 
-def _relay_env(plan: RunPlan) -> dict[str, str]:
+def _relay_variables(plan: RunPlan) -> dict[str, str]:
     return {
         relay.DIR: SCRATCH_DIR,
         relay.PROMPT: plan.delivery.path("prompt.txt"),

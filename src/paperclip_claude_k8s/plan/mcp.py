@@ -1,8 +1,8 @@
 """The MCP servers of a run, merged into one file for the CLI.
 
-They come from the baseline file on the shared volume, the host, and the config; a later one of the same name
-wins. A file with tokens is only delivered in the run Secret. With `--strict-mcp-config` the CLI does not read
-other files, which is why the baseline is merged in here.
+They come from the baseline file on the shared volume, the host, and the config; of servers with the same name
+the later one counts. A file with tokens is delivered in the run Secret only. The CLI is started with
+`--strict-mcp-config` and reads no other file, so the baseline is merged in here.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ MCP_FILE = "mcp.json"
 MCP_BASELINE = ".mcp.json"
 """The file at the top of the shared volume with the servers that every agent gets."""
 
-_CREDENTIALS = ("env", "headers")
+_CREDENTIAL_PARTS = ("env", "headers")
 """Parts of a server that hold credentials; their values change while the server stays the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class McpPlan:
-    """The servers of a run. Without any, the CLI looks for servers itself."""
+    """The servers of a run. If there are none, there is no file, and the CLI looks for servers itself."""
 
     servers: Mapping[str, JsonMap] = field(default_factory=dict, repr=False)
     identity: str | None = None
-    """Hash of the set without its tokens; a session is resumed only with the set that it began with."""
+    """Hash of the servers without tokens; a session is resumed only with the servers that it began with."""
 
     @property
     def file(self) -> str | None:
@@ -52,7 +52,7 @@ class McpPlan:
         values = [
             value
             for server in self.servers.values()
-            for part in _CREDENTIALS
+            for part in _CREDENTIAL_PARTS
             for value in as_object(server.get(part)).values()
             if isinstance(value, str) and value.strip()
         ]
@@ -62,9 +62,9 @@ class McpPlan:
 def plan_mcp(
     ctx: ExecutionContext, config: AdapterConfig, baseline: Mapping[str, object], api_url: str
 ) -> McpPlan:
-    """Merge the servers; null in the config removes one.
+    """Merge the servers. A null in the config removes the server of that name.
 
-    If neither host nor config has a server, the plan is empty: the CLI reads the baseline itself.
+    If neither host nor config names a server, the plan is empty, and the CLI reads the baseline itself.
     """
     host = host_servers(ctx, api_url)
     if not host and not config.mcp_servers:
@@ -100,11 +100,15 @@ def _connections(ctx: ExecutionContext) -> Mapping[str, str]:
 
 
 def _identity(servers: Mapping[str, JsonMap], connections: Mapping[str, str]) -> str:
-    """sha256 over names, addresses, connections and commands. Tokens are left out: each run has new ones."""
-    lasting = {name: [_lasting(server), connections.get(name)] for name, server in servers.items()}
-    return hashlib.sha256(json.dumps(lasting, sort_keys=True, default=str).encode()).hexdigest()
+    """sha256 over all servers and their connection ids, without credentials: each run has new tokens."""
+    described = {
+        name: [_without_credentials(server), connections.get(name)] for name, server in servers.items()
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _lasting(server: JsonMap) -> JsonMap:
-    """The server with the names, and not the values, of its variables and headers."""
-    return {key: sorted(as_object(value)) if key in _CREDENTIALS else value for key, value in server.items()}
+def _without_credentials(server: JsonMap) -> JsonMap:
+    """The server, with only the names of its variables and headers."""
+    return {
+        key: sorted(as_object(value)) if key in _CREDENTIAL_PARTS else value for key, value in server.items()
+    }

@@ -17,7 +17,8 @@ SCRATCH_DIR = "/var/run/paperclip/scratch"
 def to_pod_path(path: str, shared_dir: str) -> str | None:
     """The path of the same file in the Pod, or None if it is not on the shared volume.
 
-    `shared_dir` is where the volume is mounted here. `..` is resolved first, so that it cannot lead out.
+    `shared_dir` is where this process has the volume mounted. `..` is resolved first, so that it cannot lead
+    out of the volume.
     """
     if not path.startswith("/") or not shared_dir.startswith("/") or "\0" in path:
         return None

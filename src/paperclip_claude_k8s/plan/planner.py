@@ -1,9 +1,9 @@
 """From the host's context, the config and the run's site to a `RunPlan`: every choice is made here, once.
 
-`Planner.plan` is pure: it looks nothing up and creates nothing. It resolves the parts that may hold secrets
-first (environment, MCP servers, `podTemplate`), because what is secret decides what the other parts may
-show; then session, prompt and command line; last the notes, which tell the host where the plan differs from
-the config or needs attention. `manifest.py` turns the plan into a Job and a Secret.
+`Planner.plan` is pure: it looks nothing up and creates nothing. It first resolves the parts that may hold
+secrets (environment, MCP servers, `podTemplate`), because their values must not appear in the other parts;
+then session, prompt and command line; last the notes, which tell the host where the plan differs from the
+config or needs attention. `manifest.py` turns the plan into a Job and a Secret.
 """
 
 from collections.abc import Iterator
@@ -52,14 +52,14 @@ class Planner:
 
         Args:
             fresh: the second attempt, after the session to resume was lost: start a fresh session.
-            session: resume this session instead of the one that the host names: the session of a finished
-                run of this agent whose result was never collected.
+            session: resume this session, not the one that the host names. It is the session of a finished run
+                of this agent whose result was never collected.
             secretless: leave out everything that only a Secret may carry.
         """
         ctx, config, site = self.ctx, self.config, self.site
         workdir, attempt = working_dir(ctx, config), 2 if fresh else 1
         wake = read_wake_payload(ctx.context.get("paperclipWake"))
-        parts, known_secrets = self._parts(wake, workdir, attempt, secretless=secretless)
+        parts, known_secrets = self._secret_parts(wake, workdir, attempt, secretless=secretless)
         resumption = decide_resume(
             ctx, cwd=workdir, prompt_bundle_key=site.packed.key, mcp_identity=parts.mcp.identity
         )
@@ -99,10 +99,10 @@ class Planner:
         )
         return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))
 
-    def _parts(
+    def _secret_parts(
         self, wake: WakePayload, workdir: str, attempt: int, *, secretless: bool
     ) -> tuple[SecretParts, frozenset[str]]:
-        """The parts of a plan that may hold secrets, and all secret values, also those left out."""
+        """The parts of a plan that may hold secrets, and all secret values, even those that were left out."""
         ctx, config, site = self.ctx, self.config, self.site
         environment = layer_environment(ctx, wake, config, site, workdir)
         mcp = plan_mcp(ctx, config, site.mcp_baseline, environment.api_url)
@@ -117,8 +117,8 @@ def _notes_on_the_pod(plan: RunPlan) -> Iterator[str]:
     refused = refused_paths(template, plan.overlay)
     if refused:
         yield f"podTemplate: required fields were not overridden: {', '.join(refused)}"
-    for found in violations(apply_overlay(template, plan.overlay)):
-        yield f"Weaker than the Pod Security Standard `restricted`: {found}"
+    for violation in violations(apply_overlay(template, plan.overlay)):
+        yield f"Weaker than the Pod Security Standard `restricted`: {violation}"
     if plan.config.enable_docker:
         yield "enableDocker: its daemon is privileged, so whoever controls the agent controls the node"
 
@@ -130,7 +130,7 @@ def _retry_of(ctx: ExecutionContext) -> str | None:
 
 def _notes(config: AdapterConfig, resumption: ResumeDecision, parts: SecretParts) -> Iterator[str]:
     environment, mcp = parts.environment, parts.mcp
-    if config.model and not _model(config, environment):
+    if config.model and not _model_to_pass(config, environment):
         yield f"Model {config.model} is not passed on: Bedrock accepts only its own model ids and ARNs"
     if resumption.reason:
         yield f"Starting a fresh session: {resumption.reason}"
@@ -159,8 +159,8 @@ def _workspace(ctx: ExecutionContext) -> JsonMap:
     return as_object(ctx.context.get("paperclipWorkspace"))
 
 
-def _model(config: AdapterConfig, environment: Environment) -> str | None:
-    """The configured model; None lets the CLI choose, as on Bedrock for a name that is not Bedrock's own."""
+def _model_to_pass(config: AdapterConfig, environment: Environment) -> str | None:
+    """The model for the command line; None lets the CLI choose, also on Bedrock instead of a foreign name."""
     foreign = config.model and environment.on_bedrock and not is_bedrock_id(config.model)
     return None if foreign else config.model
 
@@ -171,7 +171,7 @@ def _options(config: AdapterConfig, packed: Packed, parts: SecretParts, resume: 
         skip_permissions=config.dangerously_skip_permissions,
         as_root=config.run_as_user == 0,
         allowed_tools=config.allowed_tools,
-        model=_model(config, parts.environment),
+        model=_model_to_pass(config, parts.environment),
         effort=config.effort,
         max_turns=config.max_turns_per_run,
         system_prompt_file=packed.instructions_file,
