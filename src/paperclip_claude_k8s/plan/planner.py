@@ -25,7 +25,7 @@ from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.pod_template import apply_overlay, read_overlay, refused_paths
 from paperclip_claude_k8s.plan.prompt import assemble_prompt
 from paperclip_claude_k8s.plan.rtk import rtk_arguments
-from paperclip_claude_k8s.plan.run_log import plan_run_log, why_without_effect
+from paperclip_claude_k8s.plan.run_log import plan_run_log, tee_run_log_notes
 from paperclip_claude_k8s.plan.run_plan import RunPlan, wake_digest
 from paperclip_claude_k8s.plan.run_site import RunSite
 from paperclip_claude_k8s.plan.secrets import (
@@ -94,7 +94,7 @@ class Planner:
             notes=(
                 *_notes(config, resumption, parts),
                 *site.packed.notes,
-                *why_without_effect(config, claim_name, site.volume_here),
+                *tee_run_log_notes(config, claim_name, site.volume_here),
             ),
         )
         return replace(plan, notes=(*plan.notes, *_notes_on_the_pod(plan)))

@@ -1,9 +1,9 @@
 """Checks a Pod template against the Pod Security Standard `restricted`, which includes `baseline`.
 
-Each control of kubernetes.io/docs/concepts/security/pod-security-standards is one function: it takes the Pod
-and yields a short sentence per violation. The Pod as the adapter builds it meets all of them; with an overlay
-or `enableDocker` it may not. A namespace that enforces `restricted` rejects such a Pod when it is created, so
-the violations are reported beforehand.
+The controls of kubernetes.io/docs/concepts/security/pod-security-standards are functions, which take the Pod
+and yield one short sentence per violation. By default the adapter's Pod meets all controls; with an overlay,
+`enableDocker` or `runAsUser: 0` it may not. A namespace that enforces `restricted` rejects a violating Pod
+when the Pod is created, so the violations are reported beforehand.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ from paperclip_claude_k8s.host.context import JsonMap
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A Pod template, taken apart for the rules."""
+    """The parts of a Pod template that the rules examine."""
 
     annotations: JsonMap
     spec: JsonMap
-    context: JsonMap
-    """The security context of the Pod itself."""
+    security_context: JsonMap
+    """That of the Pod itself."""
     containers: Sequence[tuple[str, JsonMap, JsonMap]]
     """For each container: what to call it in a sentence, the container, its security context."""
 
@@ -32,22 +32,22 @@ class Pod:
         return cls(annotations, spec, get_object(spec, "securityContext"), tuple(_containers(spec)))
 
     @property
-    def contexts(self) -> Iterator[tuple[str, JsonMap]]:
-        """Subject and security context, of the Pod and of each container."""
-        yield "the Pod", self.context
+    def security_contexts(self) -> Iterator[tuple[str, JsonMap]]:
+        """Subject of the sentence and security context, for the Pod and for each container."""
+        yield "the Pod", self.security_context
         for subject, _, context in self.containers:
             yield subject, context
 
     def effective(self, key: str) -> Iterator[tuple[str, Any]]:
-        """Subject and value for each container: its own setting, else the Pod's."""
+        """Subject and value for each container: the container's setting, else the Pod's."""
         for subject, _, context in self.containers:
-            yield subject, context.get(key, self.context.get(key))
+            yield subject, context.get(key, self.security_context.get(key))
 
 
 Rule: TypeAlias = Callable[[Pod], Iterable[str]]
 """One short sentence per violation."""
 
-_VOLUMES = frozenset(
+_ALLOWED_VOLUME_TYPES = frozenset(
     {
         "configMap",
         "csi",
@@ -59,7 +59,7 @@ _VOLUMES = frozenset(
         "secret",
     }
 )
-_SYSCTLS = frozenset(
+_ALLOWED_SYSCTLS = frozenset(
     {
         "kernel.shm_rmid_forced",
         "net.ipv4.ip_local_port_range",
@@ -75,12 +75,14 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_wmem",
     }
 )
-_SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
-_PROFILES = frozenset({"RuntimeDefault", "Localhost"})
+_ALLOWED_SELINUX_TYPES = frozenset(
+    {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+)
+_ALLOWED_PROFILES = frozenset({"RuntimeDefault", "Localhost"})
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
-_ACTIONS = ("httpGet", "tcpSocket")
+_NETWORK_ACTIONS = ("httpGet", "tcpSocket")
 
 
 def violations(template: JsonMap) -> tuple[str, ...]:
@@ -100,13 +102,13 @@ def _host_namespaces(pod: Pod) -> Iterator[str]:
 
 def _volume_types(pod: Pod) -> Iterator[str]:
     for volume in get_objects(pod.spec, "volumes"):
-        for kind in sorted({*volume} - _VOLUMES - {"name"}):
+        for kind in sorted({*volume} - _ALLOWED_VOLUME_TYPES - {"name"}):
             yield f"volume {volume.get('name')} is of type {kind}"
 
 
 def _sysctls(pod: Pod) -> Iterator[str]:
-    for sysctl in get_objects(pod.context, "sysctls"):
-        if sysctl.get("name") not in _SYSCTLS:
+    for sysctl in get_objects(pod.security_context, "sysctls"):
+        if sysctl.get("name") not in _ALLOWED_SYSCTLS:
             yield f"sysctl {sysctl.get('name')} is set"
 
 
@@ -117,31 +119,35 @@ def _apparmor_annotations(pod: Pod) -> Iterator[str]:
             yield f"AppArmor profile of {key.removeprefix(_APPARMOR_ANNOTATION)} is {value}"
 
 
-# Pod and containers ------------------------------------------------------------------------------------
+# Security contexts of Pod and containers ---------------------------------------------------------------
 
 
-def _windows(pod: Pod) -> Iterator[str]:
-    for subject, context in pod.contexts:
+def _windows_host_process(pod: Pod) -> Iterator[str]:
+    for subject, context in pod.security_contexts:
         if get_object(context, "windowsOptions").get("hostProcess"):
             yield f"{subject} is a Windows HostProcess"
 
 
 def _selinux(pod: Pod) -> Iterator[str]:
-    for subject, context in pod.contexts:
+    for subject, context in pod.security_contexts:
         options = get_object(context, "seLinuxOptions")
-        if options.get("type", "") not in _SELINUX_TYPES or options.get("user") or options.get("role"):
+        if (
+            options.get("type", "") not in _ALLOWED_SELINUX_TYPES
+            or options.get("user")
+            or options.get("role")
+        ):
             yield f"{subject} sets SELinux options of its own"
 
 
 def _apparmor(pod: Pod) -> Iterator[str]:
-    for subject, context in pod.contexts:
+    for subject, context in pod.security_contexts:
         profile = get_object(context, "appArmorProfile").get("type")
-        if profile is not None and profile not in _PROFILES:
+        if profile is not None and profile not in _ALLOWED_PROFILES:
             yield f"{subject} has AppArmor profile {profile}"
 
 
 def _run_as_user(pod: Pod) -> Iterator[str]:
-    for subject, context in pod.contexts:
+    for subject, context in pod.security_contexts:
         if context.get("runAsUser") == 0:
             yield f"{subject} runs as user 0"
 
@@ -155,11 +161,11 @@ def _run_as_non_root(pod: Pod) -> Iterator[str]:
 def _seccomp(pod: Pod) -> Iterator[str]:
     for subject, profile in pod.effective("seccompProfile"):
         kind = profile.get("type") if isinstance(profile, Mapping) else None
-        if kind not in _PROFILES:
+        if kind not in _ALLOWED_PROFILES:
             yield f"{subject} has seccomp profile {kind or 'none'}"
 
 
-# Containers --------------------------------------------------------------------------------------------
+# Each container ----------------------------------------------------------------------------------------
 
 
 def _privileged(pod: Pod) -> Iterator[str]:
@@ -201,12 +207,14 @@ def _probed_hosts(pod: Pod) -> Iterator[str]:
     for subject, container, _ in pod.containers:
         handlers = [get_object(container, probe) for probe in _PROBES]
         handlers += [get_object(get_object(container, "lifecycle"), hook) for hook in _HOOKS]
-        if any(get_object(handler, action).get("host") for handler in handlers for action in _ACTIONS):
+        if any(
+            get_object(handler, action).get("host") for handler in handlers for action in _NETWORK_ACTIONS
+        ):
             yield f"{subject} has a probe or hook that names a host"
 
 
 RULES: tuple[Rule, ...] = (
-    _windows,
+    _windows_host_process,
     _host_namespaces,
     _privileged,
     _capabilities,

@@ -1,11 +1,12 @@
-"""`podTemplate`: an operator's overlay, laid over the Pod last, and the fields that it may not change.
+"""`podTemplate`: the configured overlay, merged into the Pod last, and the fields that it may not change.
 
 The overlay is a strategic merge patch and may change almost everything: add containers, volumes, labels or
-variables, change images and resources, choose nodes. These stay as built, because no run works without them:
+variables, change images and resources, choose nodes. The following fields stay as the adapter sets them,
+because no run works without them:
 
 - the agent's command, which is the relay, and the path and policy of its termination message;
 - the restart settings by which the agent never starts twice: `restartPolicy`, restart rules, `resizePolicy`;
-- the volumes of the run's files, their mount and that of the relay's folder;
+- the volumes of the run's files, and the mounts of the run's files and of the relay's folder;
 - the variables PAPERCLIP_* and HOME;
 - labels and annotations with a reserved prefix, by which the Job and its Pod are found.
 
@@ -25,19 +26,19 @@ from paperclip_claude_k8s.plan.paths import RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.strategic_merge import merge
 
 CONTAINERS = ("initContainers", "containers")
-_RESTARTS = ("restartPolicy", "restartPolicyRules")
-"""Whether the kubelet restarts a container (rules: Kubernetes 1.34 or newer)."""
-_FIXED = ("command", "args", "terminationMessagePath", "terminationMessagePolicy", *_RESTARTS)
-"""Fields of the agent's container that stay as built."""
-_RESTART_ALONE = "Restart"
-"""The only action of a restart rule that does not restart the Pod's other containers."""
+_RESTART_FIELDS = ("restartPolicy", "restartPolicyRules")
+"""Fields that decide whether the kubelet restarts a container (the second since Kubernetes 1.34)."""
+_FIXED_FIELDS = ("command", "args", "terminationMessagePath", "terminationMessagePolicy", *_RESTART_FIELDS)
+"""Fields of the agent's container that stay as the adapter sets them."""
+_RESTART_ONE_CONTAINER = "Restart"
+"""The only action of a restart rule that leaves the Pod's other containers alone."""
 _FIXED_MOUNTS = frozenset({RUN_DIR, SCRATCH_DIR})
 _FIXED_VOLUMES = frozenset({"run", "run-secret"})
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The patch, and its secret values, which go into the run Secret: key → value."""
+    """The patch, with references in place of secret values, which go into the run Secret: key → value."""
 
     template: JsonMap = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -89,7 +90,7 @@ def refused_paths(template: JsonMap, overlay: Overlay) -> tuple[str, ...]:
 
 
 def _metadata(ours: JsonMap, merged: JsonMap) -> JsonMap:
-    """Labels and annotations only; the Job controller sets name and namespace."""
+    """Labels and annotations; other metadata is left out, because the Job controller sets it."""
     return {
         part: _with_reserved(ours.get(part) or {}, merged.get(part) or {})
         for part in ("labels", "annotations")
@@ -108,44 +109,47 @@ def _spec(ours: JsonMap, merged: JsonMap) -> JsonMap:
     others = [container for container in containers if container.get("name") != AGENT_CONTAINER]
     own_init = {container["name"]: container for container in ours.get("initContainers") or ()}
     init = [
-        _init(own_init.get(container["name"]), container) for container in merged.get("initContainers") or ()
+        _init_container(own_init.get(container["name"]), container)
+        for container in merged.get("initContainers") or ()
     ]
     fixed = [volume for volume in ours["volumes"] if volume["name"] in _FIXED_VOLUMES]
     volumes = [v for v in merged.get("volumes") or () if v.get("name") not in _FIXED_VOLUMES]
     return {
         **merged,
         "restartPolicy": ours["restartPolicy"],
-        "containers": [_agent(agent, theirs), *map(_without_restart_all, others)],
+        "containers": [_agent_container(agent, theirs), *map(_without_restart_of_others, others)],
         "volumes": [*fixed, *volumes],
         **({"initContainers": init} if init else {}),
     }
 
 
-def _init(ours: JsonMap | None, theirs: JsonMap) -> JsonMap:
-    """An init container or sidecar; if it is one of ours, its restart policy stays."""
-    return _without_restart_all(theirs) if ours is None else _with_ours(ours, theirs, _RESTARTS)
+def _init_container(ours: JsonMap | None, theirs: JsonMap) -> JsonMap:
+    """An init container or sidecar; if the adapter built it (`ours`), its restart fields stay."""
+    return _without_restart_of_others(theirs) if ours is None else _with_ours(ours, theirs, _RESTART_FIELDS)
 
 
-def _without_restart_all(container: JsonMap) -> JsonMap:
-    """A container of the overlay without rules that restart the agent when the container ends."""
+def _without_restart_of_others(container: JsonMap) -> JsonMap:
+    """A container of the overlay without the rules by which its end restarts other containers."""
     rules = container.get("restartPolicyRules")
     if not isinstance(rules, list):
         return container
-    kept = [rule for rule in rules if isinstance(rule, Mapping) and rule.get("action") == _RESTART_ALONE]
+    kept = [
+        rule for rule in rules if isinstance(rule, Mapping) and rule.get("action") == _RESTART_ONE_CONTAINER
+    ]
     rest = {key: value for key, value in container.items() if key != "restartPolicyRules"}
     return {**rest, "restartPolicyRules": kept} if kept else rest
 
 
 def _with_ours(ours: JsonMap, theirs: JsonMap, keys: tuple[str, ...]) -> JsonMap:
-    """Theirs, with these keys as in ours; a key that ours lacks is removed."""
+    """`theirs` with the values that `ours` has for `keys`; keys that `ours` lacks are removed."""
     rest = {key: value for key, value in theirs.items() if key not in keys}
     return {**rest, **{key: ours[key] for key in keys if key in ours}}
 
 
-def _agent(ours: JsonMap, theirs: JsonMap) -> JsonMap:
+def _agent_container(ours: JsonMap, theirs: JsonMap) -> JsonMap:
     """The agent's container with its fixed fields, variables and mounts put back."""
     return {
-        **_without_restart_on_resize(_with_ours(ours, theirs, _FIXED)),
+        **_without_restart_on_resize(_with_ours(ours, theirs, _FIXED_FIELDS)),
         "env": _put_back(ours["env"], theirs.get("env") or (), "name", _is_fixed_variable),
         "volumeMounts": _put_back(
             ours["volumeMounts"], theirs.get("volumeMounts") or (), "mountPath", _FIXED_MOUNTS.__contains__

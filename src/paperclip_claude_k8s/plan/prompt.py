@@ -3,8 +3,8 @@
 1. bootstrap: the config's `bootstrapPromptTemplate`, for a fresh session only;
 2. wake: why the agent was woken (`plan/wake`);
 3. handoff: the summary of a session that was closed;
-4. task: the issue's text, on a resumed session in its compact form if the session knows the task;
-5. template: the standing instructions; a wake prompt replaces them in a resumed session and in a recovery.
+4. task: the issue's text; its compact form, if a resumed session knows the task already;
+5. template: the standing instructions; left out of a resumed session and of a recovery with a wake prompt.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from paperclip_claude_k8s.plan.templates import encodable, join_sections, render
 from paperclip_claude_k8s.plan.wake import WakePayload, WakeView, render_wake_prompt
 
 HOST_TEXTS = "paperclipHostTexts"
-"""Context key of texts that the host provides; each replaces ours.
+"""Context key of texts that the host provides; each replaces the adapter's.
 
 `wakePrompt` and `taskMarkdown` are finished texts, or `{"fresh": text, "resumed": text}` if they depend on
-the session, which is chosen only here. `promptTemplate` and `conversationTemplate` replace our default
-templates; a template of the config replaces all of them.
+the session, which the adapter chooses. `promptTemplate` and `conversationTemplate` replace the default
+templates; `promptTemplate` of the config has precedence over both.
 """
 
 HIDDEN_KEYS = frozenset({"paperclipRuntimeTools", HOST_TEXTS})
-"""Keys of the context that templates and `onMeta` do not show: one holds a token, the other is internal."""
+"""Keys of the context that templates and `onMeta` do not show: the one with a token, and an internal one."""
 
 _API = (
     "The Paperclip API is at $PAPERCLIP_API_URL; send `Authorization: Bearer $PAPERCLIP_API_KEY`, and with "
@@ -55,7 +55,7 @@ CONVERSATION_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The text, never empty, and the length of each section in characters."""
+    """The text, never empty, and in `metrics` the length of each section in characters."""
 
     text: str = field(repr=False)
     metrics: Mapping[str, int]
@@ -77,7 +77,7 @@ def assemble_prompt(
             resumed=resumed,
             conversation=_is_conversation(context),
             suppress_issue_description=bool(task.strip()),
-            # an operator's template need not say how a run has to end
+            # a configured template may not say how a run has to end
             include_execution_contract=config.prompt_template is not None,
         )
         wake_text = render_wake_prompt(view)
@@ -103,7 +103,7 @@ def _task_markdown(context: JsonMap, wake: WakePayload, *, resumed: bool) -> str
     full = as_text(context.get("paperclipTaskMarkdown"))
     if not full.strip():
         return ""
-    if not resumed or not wake.says_anything or wake.hands_over_task:
+    if not resumed or not wake.has_content or wake.hands_over_task:
         return full
     compact = as_text(context.get("paperclipTaskMarkdownCompact"))
     return compact if compact.strip() else full
@@ -120,7 +120,7 @@ def _is_conversation(context: JsonMap) -> bool:
 
 
 def _host_text(host: JsonMap, key: str, *, resumed: bool) -> str | None:
-    """The host's text for this kind of session; None if there is none, "" to leave the section out."""
+    """The host's text for this kind of session: None without such a text, "" to leave the section out."""
     given = host.get(key)
     chosen = given.get("resumed" if resumed else "fresh") if isinstance(given, dict) else given
     return chosen if isinstance(chosen, str) else None

@@ -9,8 +9,8 @@ Version: TypeAlias = tuple[int, int]
 SIDECARS_SINCE: Version = (1, 29)
 """Native sidecars (init containers with `restartPolicy: Always`) are on by default from this version."""
 REPLACEMENT_POLICY_SINCE: Version = (1, 29)
-"""`podReplacementPolicy` is on by default from this version; older servers drop the field, and create a
-replacement while the old Pod is still terminating."""
+"""`podReplacementPolicy` is on by default from this version; older servers drop the field, and
+replace a Pod while it is still terminating."""
 SUSPEND_SINCE: Version = (1, 24)
 """Suspended Jobs are stable from this version."""
 
@@ -23,5 +23,5 @@ def requirements(config: AdapterConfig) -> tuple[tuple[str, Version], ...]:
 
 
 def unmet(config: AdapterConfig, version: Version) -> tuple[tuple[str, Version], ...]:
-    """The requirements that a server of this version does not meet."""
+    """The settings in use that a server of this version does not support, each with its minimum version."""
     return tuple(need for need in requirements(config) if version < need[1])

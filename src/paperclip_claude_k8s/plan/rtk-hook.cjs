@@ -28,7 +28,7 @@ function shorten(value, left) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shorten(item, left)]));
 }
 
-function answer(payload) {
+function hookOutput(payload) {
   const left = { bytes: limit, cut: 0 };
   const output = shorten(payload.tool_response, left);
   if (!left.cut) return null;
@@ -40,7 +40,7 @@ const chunks = [];
 process.stdin.on("data", (chunk) => chunks.push(chunk));
 process.stdin.on("end", () => {
   try {
-    const output = answer(JSON.parse(Buffer.concat(chunks).toString("utf8")));
+    const output = hookOutput(JSON.parse(Buffer.concat(chunks).toString("utf8")));
     if (output) process.stdout.write(JSON.stringify(output));
   } catch (error) {
     process.stderr.write(`rtk hook: ${error.message}\n`); // the tool's output stays unchanged

@@ -1,7 +1,7 @@
 """`enableRtk`: a hook of the CLI that limits the bytes of a tool's output.
 
-The hook is in a settings file of its own, for `--settings`: the CLI merges it with the settings in the shared
-HOME, which the adapter never edits.
+The hook is defined in a separate settings file, which is passed with `--settings`: the CLI merges it with the
+settings in the shared HOME, which the adapter never edits.
 """
 
 import json
@@ -21,10 +21,10 @@ def hook_script() -> str:
 
 
 def rtk_files(config: AdapterConfig) -> dict[str, str]:
-    """File name → text of the hook's files; none if the hook is off."""
+    """File name → text of settings file and hook script; empty if the hook is off."""
     if not config.enable_rtk:
         return {}
-    # Without node in the image, the output stays as it is.
+    # Without node in the image, the tool's output stays unchanged.
     node = f"node {RUN_DIR}/{SCRIPT} {config.rtk_max_output_bytes}"
     command = f"if command -v node >/dev/null 2>&1; then {node}; else cat >/dev/null; fi"
     hook = {"matcher": "*", "hooks": [{"type": "command", "command": command, "timeout": 30}]}

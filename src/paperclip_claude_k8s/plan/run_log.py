@@ -1,6 +1,6 @@
-"""The copy of the agent's stdout on the shared volume, from which gaps in the followed log are filled.
+"""The run log: a copy of the agent's stdout on the shared volume, from which gaps in the log are filled.
 
-Each Pod of the Job writes a file of its own, with a part of the Pod's uid in its name:
+Each Pod of the Job writes another file, with a part of the Pod's uid in its name:
 `run-logs/<company>/<agent>/<run>.0a1b2c3d.ndjson`. Two Pods must never write the same file.
 """
 
@@ -20,7 +20,11 @@ _POD_CHARS = 8
 
 @dataclass(frozen=True, slots=True)
 class RunLogPlan:
-    """`path` on the shared volume, without the Pod's part; `volume_here` is the volume's mount point here."""
+    """Where the run log is written.
+
+    `path` is relative to the shared volume, without the Pod's part. `volume_here` is the volume's mount point
+    in this process's file system; None if it is not mounted here.
+    """
 
     path: str
     volume_here: str | None
@@ -31,20 +35,23 @@ class RunLogPlan:
 
 
 def path_of_pod(path: str, pod_uid: str) -> str:
-    """The file of one Pod; `path` is the one in the Job's annotation, without the Pod's part."""
+    """The file of one Pod. `path` is that of the plan and of the Job's annotation, without the Pod's part."""
     return f"{path.removesuffix(_ENDING)}.{pod_uid[:_POD_CHARS]}{_ENDING}"
 
 
-def is_of_run(name: str, run_name: str) -> bool:
-    """Whether a file belongs to the run whose file is `run_name` without the Pod's part."""
-    stem = re.escape(run_name.removesuffix(_ENDING))
+def is_of_run(name: str, run_file: str) -> bool:
+    """Whether a file belongs to the run whose file is `run_file` without the Pod's part."""
+    stem = re.escape(run_file.removesuffix(_ENDING))
     return re.fullmatch(rf"{stem}(\.[0-9a-f]{{{_POD_CHARS}}})?{re.escape(_ENDING)}", name) is not None
 
 
 def plan_run_log(
     config: AdapterConfig, identity: Identity, claim_name: str, volume_here: str | None, attempt: int = 1
 ) -> RunLogPlan | None:
-    """Where the copy goes, or None for no copy: by `teeRunLog`, else if the volume is mounted here too."""
+    """Where the copy goes, or None for no copy.
+
+    If `teeRunLog` is unset, there is a copy if both this process and the Pod mount the shared volume.
+    """
     wanted = volume_here is not None if config.tee_run_log is None else config.tee_run_log
     if not wanted or not claim_name:
         return None
@@ -53,7 +60,7 @@ def plan_run_log(
     return RunLogPlan("/".join(parts), volume_here)
 
 
-def why_without_effect(config: AdapterConfig, claim_name: str, volume_here: str | None) -> Iterator[str]:
+def tee_run_log_notes(config: AdapterConfig, claim_name: str, volume_here: str | None) -> Iterator[str]:
     """A note if `teeRunLog` has no effect, or less than expected."""
     if not config.tee_run_log:
         return

@@ -1,7 +1,7 @@
-"""`RunPlan`: every choice of one attempt of a run, and what follows from them.
+"""`RunPlan`: every choice of one attempt of a run, and what follows from the choices.
 
-The fields are choices, made by `planner.py`. The properties are derived: the run's files and
-their routes to the Pod, the run Secret's content, the arguments that the Job must not show.
+The fields are choices, made by `planner.py`. The properties are derived from them: the run's files and their
+routes to the Pod, the run Secret's content, the arguments that the Job must not show.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ from paperclip_claude_k8s.plan.run_log import RunLogPlan
 from paperclip_claude_k8s.plan.secrets import secret_arguments
 
 START_MARKS = "run-starts"
-"""Folder on the shared volume: one empty file per Pod whose relay has started, until a host has seen it."""
+"""Folder on the shared volume for start marks: one empty file for each Pod whose relay has started."""
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
 
 
 @dataclass(frozen=True)  # no slots: cached properties, because prompts can be large
 class RunPlan:
-    """What the Job and the Secret of one attempt are built from. Its repr shows no secret values."""
+    """What the Job and the run Secret of one attempt are built from. Its repr shows no secret values."""
 
     identity: Identity
     namespace: str
@@ -53,6 +53,7 @@ class RunPlan:
     wake_digest: str | None
     agent_name: str = ""
     resume: str | None = None
+    """Id of the session to resume; None for a fresh session."""
     retry_of: str | None = None
     """The run that this one retries, according to the host."""
     mcp: McpPlan = field(default_factory=McpPlan)
@@ -66,9 +67,9 @@ class RunPlan:
     """Instructions that cannot be put on the shared volume, as files of the run Secret."""
     attempt: int = 1
     secretless: bool = False
-    """This process may not create Secrets: nothing secret is delivered, and the Pod starts ungated."""
+    """This process may not create Secrets: nothing secret is delivered, and the Pod starts at once."""
     notes: tuple[str, ...] = ()
-    """Lines for the host about choices that differ from what was configured."""
+    """Lines for the host: where the plan differs from the config, or needs attention."""
     session_params: Mapping[str, str] = field(default_factory=dict)
     """Stored with the session id; the next run resumes the session only if these have not changed."""
 
@@ -78,12 +79,12 @@ class RunPlan:
 
     @property
     def secret_name(self) -> str:
-        """The run Secret has the Job's name, so that an operator sees what belongs together."""
+        """The run Secret has the Job's name, to show that they belong together."""
         return self.job_name
 
     @cached_property
     def files(self) -> Mapping[str, str]:
-        """File name → text: all files of the run, whatever their route to the Pod."""
+        """File name → text of all files of the run, whatever their route to the Pod."""
         own = {"prompt.txt": self.prompt.text, **rtk_files(self.config), **self.mcp.files}
         return {**own, **self.environment.files, **self.bundle_files}
 
@@ -104,7 +105,7 @@ class RunPlan:
                 route="init" if self.by_init else "secret",
                 limit=OBJECT_BYTES,
                 folder=f"{STAGING_FOLDER}/{self.job_name}" if self.shares_volume else "",
-                reserved=sum(map(size, self._values.values())),
+                reserved=sum(map(size, self._secret_entries.values())),
                 movable=frozenset({"prompt.txt", *self.environment.files}),
             ),
         )
@@ -121,27 +122,27 @@ class RunPlan:
 
     @cached_property
     def secret_data(self) -> Mapping[str, str]:
-        """Key → value of the run Secret; empty for a run without one, whose Pod then starts ungated."""
-        return {**self.delivery.secret, **self._values}
+        """Key → value of the run Secret. If empty, there is no Secret and the Pod starts at once."""
+        return {**self.delivery.secret, **self._secret_entries}
 
     @cached_property
     def object_bytes(self) -> int:
-        """Bytes of text in the larger of Secret and Job, which must stay below `OBJECT_BYTES`."""
+        """Bytes of text in the Secret or in the Job, whichever has more; must not exceed `OBJECT_BYTES`."""
         return max(sum(map(size, texts.values())) for texts in (self.secret_data, self.delivery.init))
 
     def is_private(self, name: str, text: str) -> bool:
-        """Whether only the run Secret may hold this file. A secretless plan no longer has such files."""
+        """Whether only the run Secret may hold this file. A secretless plan has no such files."""
         if self.secretless:
             return False
         if (name == MCP_FILE and self.mcp.secrets) or is_private(name, text):
             return True
-        # With init delivery the text is part of the Job, unless it is too large and has to be staged.
+        # An init container's files are part of the Job, except a file that is too large and has to be staged.
         small = size(text) <= OBJECT_BYTES
         return self.by_init and small and shows_secret(text, self.secret_values)
 
     @cached_property
     def secret_arguments(self) -> Mapping[str, str]:
-        """Variable → argument of the agent that the Job must not show."""
+        """Name of a variable → argument of the agent that it stands for, which the Job must not show."""
         return secret_arguments(self.argv, self.secret_values) if not self.secretless else {}
 
     @property
@@ -150,13 +151,13 @@ class RunPlan:
         return {**self.environment.secrets, **self.secret_arguments}
 
     @cached_property
-    def _values(self) -> Mapping[str, str]:
+    def _secret_entries(self) -> Mapping[str, str]:
         env = {f"{SECRET_ENV_PREFIX}{name}": value for name, value in self.secret_env.items()}
         return {**env, **self.overlay.secrets}
 
     @property
     def deadline(self) -> int | None:
-        """`activeDeadlineSeconds`, which ends the Job even if the host has died; None without a timeout."""
+        """`activeDeadlineSeconds`, which ends the Job even without a host process; None without a timeout."""
         config = self.config
         if not config.timeout_sec:
             return None
@@ -167,8 +168,8 @@ class RunPlan:
 def wake_digest(ctx: ExecutionContext) -> str | None:
     """sha256 of the wake payload without its run id, and of the task markdown.
 
-    Runs with the same digest were woken for the same reason. None if the host gave neither: two such runs may
-    have different reasons.
+    Runs with the same digest were woken for the same reason. None if the host gave neither payload nor task:
+    two such runs may have different reasons.
     """
     wake = ctx.context.get("paperclipWake")
     cause = {key: value for key, value in wake.items() if key != "runId"} if isinstance(wake, dict) else wake

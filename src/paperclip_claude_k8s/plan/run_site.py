@@ -1,4 +1,4 @@
-"""Where a run happens: facts that `run.prepare` looks up before anything is decided."""
+"""Where a run happens: facts that `run/prepare.py` looks up before the run is planned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +13,12 @@ class RunSite:
     image: str
     home: HomePod | None
     process_env: Mapping[str, str]
+    """The environment of this process."""
     nonce: str
+    """Random text that tells the relay's marks from the agent's output."""
     volume_here: str | None = None
     """Mount point of the shared volume in this process's file system; None if it is not mounted here."""
     packed: Packed = field(default_factory=Packed)
     """The prompt bundle, with its paths in the Pod."""
     mcp_baseline: Mapping[str, object] = field(default_factory=dict, repr=False)
-    """MCP servers by name, for every agent on the shared volume."""
+    """MCP servers by name, from the file for all agents of the shared volume."""

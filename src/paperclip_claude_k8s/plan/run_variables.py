@@ -12,16 +12,16 @@ from paperclip_claude_k8s.plan.wake import WakePayload, stringify_wake_payload
 API_KEY = "PAPERCLIP_API_KEY"
 WAKE_PAYLOAD = "PAPERCLIP_WAKE_PAYLOAD_JSON"
 WAKE_PAYLOAD_FILE = "PAPERCLIP_WAKE_PAYLOAD_FILE"
-"""Holds the path of a file with the wake payload, if that is too long for an environment string."""
+"""Holds the path of a file with the wake payload, if the payload is too long for an environment string."""
 
-_TOOLS = "PAPERCLIP_RUNTIME_TOOLS_"
+_TOOLS_PREFIX = "PAPERCLIP_RUNTIME_TOOLS_"
 
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """The agent's working directory, the host's API address, and host paths, as seen from the Pod.
+    """The agent's working directory, the host's API address, and a translation of host paths, for the Pod.
 
-    `pod_path` returns None for a path that the Pod cannot see.
+    `pod_path` returns None for a path that does not exist in the Pod.
     """
 
     workdir: str
@@ -45,7 +45,7 @@ def run_variables(ctx: ExecutionContext, wake: WakePayload, pod: PodView) -> dic
 
 
 def bearer_tokens(ctx: ExecutionContext) -> frozenset[str]:
-    """Every token that the host passed; a plain variable may not contain one."""
+    """Every token that the host passed; no plain variable may contain a token."""
     servers = as_objects(as_object(ctx.runtime_mcp).get("servers"))
     tokens = [ctx.auth_token, _tools_of(ctx).get("bearerToken"), *(server.get("token") for server in servers)]
     return frozenset(token for token in tokens if isinstance(token, str) and token)
@@ -61,10 +61,10 @@ def _identity(ctx: ExecutionContext) -> Mapping[str, str | None]:
 
 def _task(context: JsonMap) -> Mapping[str, str | None]:
     return {
-        "PAPERCLIP_TASK_ID": _first_label(context, "taskId", "issueId"),
+        "PAPERCLIP_TASK_ID": _first_trimmed(context, "taskId", "issueId"),
         "PAPERCLIP_ISSUE_WORK_MODE": _work_mode(context),
         "PAPERCLIP_WAKE_REASON": as_trimmed(context.get("wakeReason")),
-        "PAPERCLIP_WAKE_COMMENT_ID": _first_label(context, "wakeCommentId", "commentId"),
+        "PAPERCLIP_WAKE_COMMENT_ID": _first_trimmed(context, "wakeCommentId", "commentId"),
         "PAPERCLIP_APPROVAL_ID": as_trimmed(context.get("approvalId")),
         "PAPERCLIP_APPROVAL_STATUS": as_trimmed(context.get("approvalStatus")),
         "PAPERCLIP_LINKED_ISSUE_IDS": ",".join(as_trimmed_texts(context.get("issueIds"))),
@@ -72,7 +72,7 @@ def _task(context: JsonMap) -> Mapping[str, str | None]:
 
 
 def _work_mode(context: JsonMap) -> str | None:
-    """`standard`, `planning`, `ask` …: of the issue, else of the wake's issue."""
+    """`standard`, `planning`, `ask` …: that of the context's issue, else of the wake payload's issue."""
     issues = (context.get("paperclipIssue"), as_object(context.get("paperclipWake")).get("issue"))
     return next((mode for issue in issues if (mode := as_trimmed(as_object(issue).get("workMode")))), None)
 
@@ -91,16 +91,16 @@ def _workspace(context: JsonMap, pod: PodView) -> Mapping[str, str | None]:
     return {
         "PAPERCLIP_WORKSPACE_CWD": pod.workdir,
         **{f"PAPERCLIP_WORKSPACE_{name}": as_trimmed(workspace.get(key)) for name, key in keys.items()},
-        "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _path(workspace.get("worktreePath"), pod),
-        "AGENT_HOME": _path(workspace.get("agentHome"), pod),
+        "PAPERCLIP_WORKSPACE_WORKTREE_PATH": _pod_path(workspace.get("worktreePath"), pod),
+        "AGENT_HOME": _pod_path(workspace.get("agentHome"), pod),
         "PAPERCLIP_WORKSPACES_JSON": compact_json(hints) if hints else None,
     }
 
 
 def _reachable_hint(hint: JsonMap, pod: PodView) -> JsonMap:
-    """A workspace that the Pod cannot see stays in the list, without its path."""
+    """A workspace with its path in the Pod, or without a path if it does not exist there."""
     others = {key: value for key, value in hint.items() if key != "cwd"}
-    cwd = _path(hint.get("cwd"), pod)
+    cwd = _pod_path(hint.get("cwd"), pod)
     return {**others, "cwd": cwd} if cwd else others
 
 
@@ -118,16 +118,16 @@ def _tools_of(ctx: ExecutionContext) -> JsonMap:
 
 
 def _runtime_tools(tools: JsonMap, api_url: str) -> Mapping[str, str | None]:
-    """The host's tools, as variables. Their addresses are the host's own, so they are rebased."""
+    """The host's tools, as variables; loopback addresses are replaced by the host's API address."""
     rest = as_object(tools.get("rest"))
     return {
-        f"{_TOOLS}MCP_URL": _address(tools.get("mcpEndpoint"), api_url),
-        f"{_TOOLS}TOKEN": as_trimmed(tools.get("bearerToken")),
-        f"{_TOOLS}EXPIRES_AT": as_trimmed(tools.get("expiresAt")),
-        f"{_TOOLS}CONNECTIONS_SEARCH_URL": _address(rest.get("connectionsSearch"), api_url),
-        f"{_TOOLS}CONNECTION_REQUEST_URL": _address(rest.get("connectionRequest"), api_url),
-        f"{_TOOLS}AVAILABLE": ",".join(_tool_names(tools.get("tools"))),
-        f"{_TOOLS}GUIDANCE": as_trimmed(tools.get("guidance")),
+        f"{_TOOLS_PREFIX}MCP_URL": _rebased_url(tools.get("mcpEndpoint"), api_url),
+        f"{_TOOLS_PREFIX}TOKEN": as_trimmed(tools.get("bearerToken")),
+        f"{_TOOLS_PREFIX}EXPIRES_AT": as_trimmed(tools.get("expiresAt")),
+        f"{_TOOLS_PREFIX}CONNECTIONS_SEARCH_URL": _rebased_url(rest.get("connectionsSearch"), api_url),
+        f"{_TOOLS_PREFIX}CONNECTION_REQUEST_URL": _rebased_url(rest.get("connectionRequest"), api_url),
+        f"{_TOOLS_PREFIX}AVAILABLE": ",".join(_tool_names(tools.get("tools"))),
+        f"{_TOOLS_PREFIX}GUIDANCE": as_trimmed(tools.get("guidance")),
     }
 
 
@@ -136,15 +136,15 @@ def _tool_names(tools: object) -> list[str]:
     return as_trimmed_texts(tools) + [name for name in named if name]
 
 
-def _address(value: object, api_url: str) -> str | None:
+def _rebased_url(value: object, api_url: str) -> str | None:
     url = as_trimmed(value) or as_trimmed(as_object(value).get("url"))
     return rebase(url, api_url) if url else None
 
 
-def _path(value: object, pod: PodView) -> str | None:
+def _pod_path(value: object, pod: PodView) -> str | None:
     path = as_trimmed(value)
     return pod.pod_path(path) if path else None
 
 
-def _first_label(context: JsonMap, *keys: str) -> str | None:
-    return next((label for key in keys if (label := as_trimmed(context.get(key)))), None)
+def _first_trimmed(context: JsonMap, *keys: str) -> str | None:
+    return next((text for key in keys if (text := as_trimmed(context.get(key)))), None)

@@ -1,8 +1,9 @@
-"""Keeps secrets out of the Job, because everyone who may read Jobs can read all of it.
+"""Keeps secrets out of the Job, because whoever may read Jobs can read everything in them.
 
-Normally a secret moves to the run Secret and the Job refers to it. For an argument of the agent the reference
-is `$(PAPERCLIP_ARGUMENT_<n>)`: Kubernetes replaces `$(NAME)` in a command with the value of that variable,
-even if it comes from a Secret. For example `--api-key s3cret` becomes `--api-key $(PAPERCLIP_ARGUMENT_7)`.
+Normally a secret is stored in the run Secret and the Job refers to it. For an argument of the agent the
+reference is `$(PAPERCLIP_ARGUMENT_<n>)`: Kubernetes replaces `$(NAME)` in a command with the value of that
+variable, even if it comes from a Secret. For example `--api-key s3cret` becomes `--api-key
+$(PAPERCLIP_ARGUMENT_7)`.
 
 Where this process may not create Secrets, `without_secrets` drops the secret parts of a plan instead, and the
 `public_*` functions mask the secrets that the remaining texts quote.
@@ -60,7 +61,7 @@ class SecretParts:
 
 
 def without_secrets(parts: SecretParts) -> SecretParts:
-    """The same parts without everything that only a Secret may carry."""
+    """The same parts without anything that only a Secret may hold."""
     environment, files = _public_environment(parts.environment, parts.secrets)
     mcp = McpPlan() if parts.mcp.secrets else parts.mcp
     names = {name for name, value in parts.environment.secrets.items() if value} | files
@@ -76,7 +77,7 @@ def public_command(argv: tuple[str, ...], secrets: frozenset[str]) -> tuple[str,
 
 
 def public_prompt(prompt: Prompt, secrets: frozenset[str]) -> Prompt:
-    """The prompt with the secrets that it quotes, and everything that looks like a credential, masked."""
+    """The prompt, with quoted secrets and everything that looks like a credential masked."""
     return replace(prompt, text=mask_tree(prompt.text, secrets))
 
 
@@ -88,7 +89,7 @@ def public_files(files: Mapping[str, str], secrets: frozenset[str]) -> Mapping[s
 def _public_environment(environment: Environment, secrets: frozenset[str]) -> tuple[Environment, set[str]]:
     """The environment without secrets, and the names of the variables whose files were dropped.
 
-    Variables that are set to "" stay: they hide a value that the home pod's `envFrom` would bring.
+    Secret variables that are set to "" stay as plain ones: they hide a value from the home pod's `envFrom`.
     """
     files = {
         name: text

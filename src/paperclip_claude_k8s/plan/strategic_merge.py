@@ -1,8 +1,9 @@
 """Strategic merge patch for Pods, as in `kubectl patch`.
 
 Maps merge by key; lists of named items merge by the key in `MERGE_KEYS` (`name`, or `mountPath` for mounts);
-other values, plain lists too, are replaced. `null` removes a key, `$patch: delete` an item, and
-`$patch: replace` replaces a map or list as a whole. Other `$` directives have no effect.
+other values are replaced, among them lists without such a key. `null` removes a key. `$patch: delete` removes
+an item of a list, or empties a map. `$patch: replace` replaces a map or list as a whole. Other `$` directives
+have no effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,16 @@ from typing import Any
 from paperclip_claude_k8s.host.pod_template_reader import MERGE_KEYS
 
 DIRECTIVE = "$patch"
-_CHOICES = {"env": frozenset({"value", "valueFrom"})}
-"""Keys that exclude each other in an item: a new one removes the old one."""
-_NO_SOURCE = frozenset({"name"})
+_EXCLUSIVE_KEYS = {"env": frozenset({"value", "valueFrom"})}
+"""Field → keys that exclude each other in its items: setting one key removes the others."""
+_KEYS_BESIDE_SOURCE = frozenset({"name"})
+"""All other keys of a volume name its source, of which it has one."""
 
 
 def merge(original: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """The patched map, a new one; neither argument is changed."""
     if patch.get(DIRECTIVE) == "replace":
-        return {key: _plain(value) for key, value in patch.items() if not key.startswith("$")}
+        return {key: _without_directives(value) for key, value in patch.items() if not key.startswith("$")}
     merged = dict(original)
     for key, value in patch.items():
         if key.startswith("$"):
@@ -45,7 +47,7 @@ def _merged(key: str, old: Any, new: Any) -> Any:  # noqa: ANN401  # any JSON
 def _merge_items(
     field: str, name: str, old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Items of the same name stay in their old position, new ones follow."""
+    """The merged list: old items keep their positions, new items follow."""
     replaces = any(item.get(DIRECTIVE) == "replace" and name not in item for item in new)
     items = {} if replaces else {item[name]: dict(item) for item in old}
     for item in new:
@@ -54,22 +56,22 @@ def _merge_items(
         if item.get(DIRECTIVE) == "delete":
             items.pop(item[name], None)
         else:
-            items[item[name]] = merge(_without_alternatives(field, items.get(item[name], {}), item), item)
+            items[item[name]] = merge(_without_replaced_keys(field, items.get(item[name], {}), item), item)
     return list(items.values())
 
 
-def _without_alternatives(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The old item without the keys for which the new one brings an alternative."""
-    kinds = _CHOICES.get(field)
+def _without_replaced_keys(field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The old item without the keys that exclude a key of the new item."""
+    kinds = _EXCLUSIVE_KEYS.get(field)
     if field == "volumes":
-        kinds = frozenset({*old, *new}) - _NO_SOURCE
+        kinds = frozenset({*old, *new}) - _KEYS_BESIDE_SOURCE
     if kinds is None or not kinds & set(new):
         return dict(old)
     return {key: value for key, value in old.items() if key not in kinds or key in new}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON
+def _without_directives(value: Any) -> Any:  # noqa: ANN401  # any JSON
     """The value without directives."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if not key.startswith("$")}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _without_directives(item) for key, item in value.items() if not key.startswith("$")}
+    return [_without_directives(item) for item in value] if isinstance(value, (list, tuple)) else value

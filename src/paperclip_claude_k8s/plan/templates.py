@@ -1,4 +1,4 @@
-"""Templates and sections of a prompt, by the rules of Paperclip hosts."""
+"""Rendering of templates and JSON for prompts, by the rules of Paperclip hosts."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
 
 
-def render_template(template: str, given: Mapping[str, object]) -> str:
+def render_template(template: str, values: Mapping[str, object]) -> str:
     """Replace each `{{ path.to.value }}` with its value, which is not escaped and not rendered again."""
-    return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(given, match[1])), template)
+    return _PLACEHOLDER.sub(lambda match: _as_text(_lookup(values, match[1])), template)
 
 
 def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:
@@ -19,21 +19,21 @@ def join_sections(sections: Iterable[object], separator: str = "\n\n") -> str:
 
 
 def compact_json(value: object) -> str:
-    """JSON without blanks, encodable as UTF-8; values that JSON lacks, such as dates, become text."""
+    """JSON without spaces, encodable as UTF-8; values that JSON lacks, such as dates, become text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
     return encodable(text)
 
 
 def encodable(text: str) -> str:
-    """The text with question marks for lone surrogates, which JSON can spell and UTF-8 cannot hold."""
+    """The text with question marks in place of lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _lookup(given: object, path: str) -> object:
+def _lookup(value: object, path: str) -> object:
     """The value at a dotted path through objects; None if the path leads through a list or a scalar."""
     for part in path.split("."):
-        given = given.get(part) if isinstance(given, Mapping) else None
-    return given
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _as_text(value: object) -> str:

@@ -1,8 +1,8 @@
 """The volumes of the agent's Pod and their mounts.
 
-`run` holds the run's files (a Secret, or an emptyDir that the init container fills from its environment and
-`run-secret`), `scratch` the relay's buffers, `home` the shared volume or an emptyDir. `docker` and
-`docker-data` belong to the Docker daemon. The rest are Secret volumes of the home pod, under `home-…`.
+`run` holds the run's files: it is a Secret, or an emptyDir that the init container fills from its environment
+and `run-secret`. `scratch` holds the relay's buffers. `home` is the shared volume or an emptyDir. `docker`
+and `docker-data` belong to the Docker daemon. All others, named `home-…`, are Secret volumes of the home pod.
 """
 
 from paperclip_claude_k8s.cluster.model import JsonObject, SecretVolume
@@ -12,17 +12,17 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, RUN_DIR, SCRATCH_DIR
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 
 _HOME_SIZE = "20Gi"
-"""HOME of an agent without a shared volume, with room for tools and caches."""
+"""Size limit of HOME without a shared volume, with room for tools and caches."""
 
 _RUN_SIZE = "16Mi"
-"""More than enough: all files of a run fit into two Kubernetes objects."""
+"""Size limit of the run's files; more than enough, because they fit into two Kubernetes objects."""
 
 _GROUP_READABLE = 0o440
-"""The Secret's files belong to root and the Pod's fsGroup; the agent reads them as a member of that group."""
+"""Mode of the Secret's files, which belong to root and the Pod's fsGroup; the agent is in that group."""
 
 
 def volumes(plan: RunPlan) -> list[JsonObject]:
-    """All volumes. Every emptyDir has a size limit: a full node disk would kill other runs too."""
+    """All volumes. Every emptyDir has a size limit, because a full node disk would end other runs too."""
     # Stdout and stderr may each reach the limit.
     scratch = {"sizeLimit": str(2 * plan.config.log_limit_bytes)}
     inherited = plan.home.secret_volumes if plan.home else ()
@@ -50,9 +50,9 @@ def mounts(plan: RunPlan) -> list[JsonObject]:
 
 
 def _run_volumes(plan: RunPlan) -> list[JsonObject]:
-    """The run's files: the Secret itself, or a folder that the init container fills, and its Secret."""
+    """The volume of the run's files: the Secret, or an emptyDir and the Secret that is copied into it."""
     files = plan.delivery.secret
-    # Files only: the same Secret holds values of variables, which must not become files.
+    # Only the files: the Secret also holds values of variables, which must not become files.
     items = [{"key": name, "path": name} for name in sorted(files)]
     secret = {"secretName": plan.secret_name, "defaultMode": _GROUP_READABLE, "items": items}
     if not plan.by_init:
@@ -69,7 +69,7 @@ def _home_volume(plan: RunPlan) -> JsonObject:
 
 
 def _volume_name(volume: SecretVolume) -> str:
-    """The prefix keeps the home pod's volumes apart from ours."""
+    """The prefix keeps the home pod's volumes apart from the adapter's."""
     return f"home-{volume.name}"[:LABEL_CHARS].rstrip("-")
 
 

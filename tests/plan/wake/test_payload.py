@@ -38,7 +38,7 @@ def as_json(payload: object) -> dict[str, Any]:
     ],
 )
 def test_payload_without_content_has_no_text(payload: object) -> None:
-    assert not read_wake_payload(payload).says_anything
+    assert not read_wake_payload(payload).has_content
     assert text_of(payload) is None
 
 
@@ -76,7 +76,7 @@ def test_each_part_with_content_makes_a_payload(part: dict[str, Any]) -> None:
 @given(ANY_WAKE)
 def test_any_json_is_read_without_error_and_reading_is_idempotent(payload: object) -> None:
     text = text_of(payload)
-    assert (text is not None) is read_wake_payload(payload).says_anything
+    assert (text is not None) is read_wake_payload(payload).has_content
     assert text is None or text_of(json.loads(text)) == text
 
 

@@ -1,9 +1,9 @@
 """Why the agent was woken: the host's wake payload, read once, and the prompt text that presents it.
 
 `payload.py` reads the JSON into a `WakePayload`; `view.py` adds how to present it (fresh or resumed session).
-`wake_prompt.py` joins the sections; each is a function from a view to text, "" to leave the section out:
-`contracts.py` holds what we ask of the agent, `sections.py` states facts, `conversation.py` quotes others.
-Texts of others pass through `quoting.py`, which fences them, because they may contain instructions.
+`wake_prompt.py` joins the sections. Each section is a function from a view to text, "" to leave it out:
+`contracts.py` holds what is asked of the agent, `sections.py` states facts, `conversation.py` quotes people
+and other agents. Quoted texts may contain instructions, so `quoting.py` puts a fence around them.
 """
 
 from paperclip_claude_k8s.plan.wake.payload import WakePayload, read_wake_payload, stringify_wake_payload

@@ -1,7 +1,7 @@
 """What is asked of the agent on this wake: a heading, and at most one contract.
 
-A chat turn has the chat contract, a recovery has its own, and every other run the general one, unless the
-prompt's template says the same.
+A chat turn has the chat contract, and a recovery the recovery contract. Any other run has the general
+contract, unless it answers in a conversation or the prompt's template says the same.
 """
 
 from paperclip_claude_k8s.base.json_readers import as_trimmed
@@ -67,7 +67,7 @@ def heading(wake: WakeView) -> str:
 
 
 def external_answer(wake: WakeView) -> str:
-    """The agent's question to an outside service has been answered."""
+    """A paragraph for a run that continues because an outside service answered the agent's question."""
     payload = wake.payload
     if not payload.external_interaction_continuation:
         return ""
@@ -100,7 +100,7 @@ def _is_chat_turn(payload: WakePayload) -> bool:
 
 
 def _asks_for_more(payload: WakePayload) -> bool:
-    """Whether something waits that a chat message does not settle."""
+    """Whether the wake has another reason, which an answer in the chat does not settle."""
     return any(
         (
             payload.recovery,

@@ -1,9 +1,9 @@
-"""Sections that quote people and other agents: conversation, messages, annotations, comments, answers."""
+"""Sections that quote people and other agents: conversation, messages, annotations, comments, replies."""
 
 from paperclip_claude_k8s.base.json_readers import as_object
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.wake.payload import WakeComment
-from paperclip_claude_k8s.plan.wake.quoting import fenced_json, line, quoted, quoted_section
+from paperclip_claude_k8s.plan.wake.quoting import fenced_json, one_line, quoted, quoted_section
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _EVIDENCE = ("interactionOutcomes", "completedActions", "completedWork", "recoveryOutcomes")
@@ -50,7 +50,7 @@ def _request(envelope: JsonMap, *, resumed: bool) -> str:
 
 
 def messages(wake: WakeView) -> str:
-    """What another agent wrote, and what changed in annotations and reviews."""
+    """The message to the agent, and what changed in annotations and reviews."""
     payload = wake.payload
     parts = [
         quoted_section(
@@ -72,8 +72,9 @@ def comments(wake: WakeView) -> str:
 
 
 def _comment(number: int, comment: WakeComment) -> str:
-    author = " ".join(line(part) for part in (comment.author_type, comment.author_id) if part)
-    head = f"{number}. comment {line(comment.id or '(no id)')} at {line(comment.created_at or '(no time)')}"
+    author = " ".join(one_line(part) for part in (comment.author_type, comment.author_id) if part)
+    comment_id, time = one_line(comment.id or "(no id)"), one_line(comment.created_at or "(no time)")
+    head = f"{number}. comment {comment_id} at {time}"
     head += f" by {author}" if author else ""
     cut = "\n\n(The comment was cut here; the API has all of it.)" if comment.body_truncated else ""
     return f"{head}\n\n{comment.body}{cut}"

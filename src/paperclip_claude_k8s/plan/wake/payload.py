@@ -1,13 +1,13 @@
 """The host's wake payload (`paperclipWake`): any JSON, read once into a `WakePayload`.
 
-A payload may hold anything, so each field has a tolerant reader, which stands beside its type and treats a
-value of the wrong shape as absent. Ids and names are trimmed, bodies stay as they are, and an object whose
-fields only the host defines is kept whole. The name on the wire is the field's name in camelCase. Example:
+A payload may hold anything, so each field has a tolerant reader, which is an annotation of its type and
+treats a value of the wrong shape as absent. Ids and names are trimmed, bodies stay as they are, and an object
+whose fields only the host knows is kept whole. The name in the JSON is the field's name in camelCase, as in
 
     {"reason": " issue_assigned ", "issue": {"id": 7, "title": "Fix it"}}
     → WakePayload(reason="issue_assigned", issue=WakeIssue(id=None, title="Fix it", …), …)
 
-The agent gets the whole payload back as JSON, in the order of the fields (`stringify_wake_payload`).
+The agent gets the payload as JSON too, in the order of the fields (`stringify_wake_payload`).
 """
 
 import re
@@ -36,6 +36,7 @@ _SUMMARY_CHARS = 12_000
 _BRANCH_CHARS = 300
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTINUATION_VERSION = 1
+"""The only version of `executionContinuation` that is read."""
 
 
 def _anything(value: object) -> object:
@@ -55,12 +56,12 @@ def _body(value: object) -> str | None:
 
 
 def _envelope(value: object) -> JsonMap | None:
-    """A conversation envelope of the version that we know."""
+    """A conversation envelope, if it has the known version."""
     envelope = as_object(value)
     return envelope if envelope.get("version") == _CONTINUATION_VERSION else None
 
 
-def _answer(value: object) -> JsonMap | None:
+def _question_response(value: object) -> JsonMap | None:
     answer = as_object(value)
     summary = answer.get("summary")
     return {**answer, "summary": summary[:_SUMMARY_CHARS]} if isinstance(summary, str) else answer or None
@@ -72,7 +73,7 @@ def _branch(value: object) -> str | None:
     return as_trimmed(_CONTROL.sub("", branch)[:_BRANCH_CHARS]) if branch else None
 
 
-def _trimmed(value: object) -> str:
+def _trimmed_or_empty(value: object) -> str:
     return as_text(value).strip()
 
 
@@ -87,7 +88,7 @@ Body: TypeAlias = Annotated[str | None, _body]
 
 @dataclass(frozen=True, slots=True)
 class WakeIssue:
-    """The issue to work on; it has at least one of the first three."""
+    """The issue to work on; `id`, `identifier` or `title` is set."""
 
     id: Trimmed
     identifier: Trimmed
@@ -139,7 +140,7 @@ def _comment(given: JsonMap) -> WakeComment:
 
 @dataclass(frozen=True, slots=True)
 class WakePayload:
-    """Why the agent was woken. `says_anything` is False for a payload without content."""
+    """Why the agent was woken."""
 
     reason: Trimmed
     execution_continuation: Annotated[JsonMap | None, _envelope]
@@ -169,7 +170,7 @@ class WakePayload:
     interaction_status: Trimmed
     external_interaction_continuation: Flag
     checkbox_selection: Facts
-    question_response: Annotated[JsonMap | None, _answer]
+    question_response: Annotated[JsonMap | None, _question_response]
     execution_workspace: Annotated[WakeWorkspace | None, _workspace]
     agent_message: Anything
     child_issue_summaries: ManyFacts
@@ -179,25 +180,27 @@ class WakePayload:
     comments: Annotated[list[WakeComment], _comments]
     truncated: Flag
     fallback_fetch_needed: Flag
-    connector_skill_instructions: Annotated[str, _trimmed]
+    connector_skill_instructions: Annotated[str, _trimmed_or_empty]
     requested_count: int = 0
-    """Comments that wait for the agent: the host's count, else the number of comments or ids."""
+    """Comments that wait for the agent: the host's count, else the number of comments, else of ids."""
     included_count: int = 0
+    """Comments in this payload."""
     missing_count: int = 0
+    """Comments that wait but are not in this payload."""
 
     @property
-    def says_anything(self) -> bool:
+    def has_content(self) -> bool:
         """Whether the payload holds more than a reason and flags; else the agent gets no wake prompt."""
-        return any(getattr(self, name) for name in _CONTENT)
+        return any(getattr(self, name) for name in _CONTENT_FIELDS)
 
     @property
     def is_recovery(self) -> bool:
-        """Whether this run is about an earlier one that went wrong."""
+        """Whether this run recovers an earlier run that went wrong."""
         return bool(self.recovery) or self.reason == "source_scoped_recovery_action"
 
     @property
     def hands_over_task(self) -> bool:
-        """Whether a resumed session, too, must be given the whole task."""
+        """Whether even a resumed session must be given the whole task."""
         return self.is_recovery or self.reason in _ASSIGNMENT_REASONS
 
 
@@ -209,7 +212,7 @@ _ASSIGNMENT_REASONS = frozenset(
         "issue_tree_restored",
     }
 )
-_CONTENT = (
+_CONTENT_FIELDS = (
     "execution_continuation",
     "comments",
     "comment_ids",
@@ -231,8 +234,8 @@ _CONTENT = (
     "recovery",
     "issue",
 )
-_PROMPT_ONLY = "connector_skill_instructions"
-"""The field that the prompt shows and the agent's JSON does not."""
+_PROMPT_ONLY_FIELD = "connector_skill_instructions"
+"""The field that the prompt shows and the agent's JSON does not contain."""
 
 
 def read_wake_payload(value: object) -> WakePayload:
@@ -249,8 +252,8 @@ def read_wake_payload(value: object) -> WakePayload:
 
 
 def stringify_wake_payload(payload: WakePayload) -> str | None:
-    """The payload as compact JSON, or None if it says nothing."""
-    return compact_json(_json(payload)) if payload.says_anything else None
+    """The payload as compact JSON, or None if it has no content."""
+    return compact_json(_json(payload)) if payload.has_content else None
 
 
 def _read(cls: Callable[..., T], given: JsonMap) -> T:
@@ -260,7 +263,7 @@ def _read(cls: Callable[..., T], given: JsonMap) -> T:
 
 @cache
 def _readers(cls: Callable[..., object]) -> Mapping[str, Any]:
-    """Field → its reader."""
+    """Name of a field → its reader."""
     hints = get_type_hints(cls, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
@@ -270,11 +273,11 @@ def _json(value: Any) -> Any:  # noqa: ANN401  # any JSON
         return [_json(item) for item in value]
     if not is_dataclass(value):
         return value
-    names = [field.name for field in fields(value) if field.name != _PROMPT_ONLY]
+    names = [field.name for field in fields(value) if field.name != _PROMPT_ONLY_FIELD]
     return {to_camel(name): _json(getattr(value, name)) for name in names}
 
 
 def _count(given: JsonMap, name: str, default: int) -> int:
-    """A number of comments, nested in `commentWindow` or flat; never negative."""
+    """A count of comments, from `commentWindow` or from the payload itself; never negative."""
     window = as_object(given.get("commentWindow"))
     return max(0, int(as_number(window.get(name), as_number(given.get(name), default))))

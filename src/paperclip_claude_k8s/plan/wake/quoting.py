@@ -1,7 +1,7 @@
-"""Texts of people and agents inside our prompt: fenced, so that the agent cannot take them for our own words.
+"""Texts of people and agents in the prompt: fenced, so that the agent does not take them for the adapter's.
 
-A fence is a Markdown code block that its text cannot close: it has more backticks than any run inside. Values
-within one of our own lines are shortened to one line, so that they cannot begin a section of their own.
+A fence is a Markdown code block that its text cannot close: it has more backticks than any sequence of them
+inside. Values within a line of the adapter are put on one line, so that they cannot begin a section.
 """
 
 import re
@@ -10,7 +10,7 @@ from paperclip_claude_k8s.base.json_readers import as_trimmed
 from paperclip_claude_k8s.plan.templates import compact_json
 
 _TICKS = re.compile(r"`+")
-_BLANKS = re.compile(r"\s+")
+_WHITESPACE = re.compile(r"\s+")
 _ESCAPED_CONTROL = re.compile(r'(\\["\\/nrt])|\\[bf]|\\u00[01][0-9a-f]')
 _CONTROL = re.compile(r"[\x7f-\x9f]")
 _LINE_CHARS = 500
@@ -31,15 +31,15 @@ def fenced_json(value: object) -> str:
     return fence(text, "json")
 
 
-def line(value: object) -> str:
-    """A value as part of one of our own lines: blanks joined, at most 500 characters."""
-    text = _BLANKS.sub(" ", value if isinstance(value, str) else compact_json(value)).strip()
+def one_line(value: object) -> str:
+    """A value as part of a line: whitespace becomes single spaces; at most 500 characters."""
+    text = _WHITESPACE.sub(" ", value if isinstance(value, str) else compact_json(value)).strip()
     return text if len(text) <= _LINE_CHARS else f"{text[:_LINE_CHARS]}…"
 
 
 def bullets(facts: dict[str, object]) -> str:
     """One line for each fact that has a value."""
-    return "\n".join(f"- {name}: {line(value)}" for name, value in facts.items() if value)
+    return "\n".join(f"- {name}: {one_line(value)}" for name, value in facts.items() if value)
 
 
 def quoted(value: object) -> str:
@@ -54,5 +54,5 @@ def quoted(value: object) -> str:
 
 
 def quoted_section(title: str, sentence: str, value: object) -> str:
-    """Title, our sentence and the quoted value; "" if there is no value."""
+    """Title, introductory sentence and quoted value; "" if there is no value."""
     return f"{title}\n\n{sentence}\n\n{quoted(value)}" if value else ""

@@ -3,7 +3,7 @@
 from paperclip_claude_k8s.base.json_readers import as_object, as_trimmed, as_trimmed_texts
 from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.plan.wake.payload import WakeIssue, WakePayload
-from paperclip_claude_k8s.plan.wake.quoting import bullets, fence, fenced_json, line, quoted_section
+from paperclip_claude_k8s.plan.wake.quoting import bullets, fence, fenced_json, one_line, quoted_section
 from paperclip_claude_k8s.plan.wake.view import WakeView
 
 _PLANNING = (
@@ -21,7 +21,7 @@ _LIVENESS = "An earlier run stopped short of a clear end; take the next step it 
 def overview(wake: WakeView) -> str:
     payload, issue = wake.payload, wake.payload.issue
     recovery = payload.recovery or {}
-    names = [line(name) for name in (issue.identifier, issue.title) if name] if issue else []
+    names = [one_line(name) for name in (issue.identifier, issue.title) if name] if issue else []
     return bullets(
         {
             "reason": payload.reason,

@@ -1,4 +1,4 @@
-"""The wake prompt: what changed, what is wanted and what was said, in the order that hosts expect."""
+"""The wake prompt: all sections, in the order that hosts expect."""
 
 from paperclip_claude_k8s.plan.templates import join_sections
 from paperclip_claude_k8s.plan.wake.contracts import contract, external_answer, heading
@@ -31,7 +31,7 @@ _SECTIONS = (
 
 
 def render_wake_prompt(wake: WakeView) -> str:
-    """The text that tells the agent of its wake; "" if the payload says nothing."""
-    if not wake.payload.says_anything:
+    """The wake prompt; "" if the payload has no content."""
+    if not wake.payload.has_content:
         return ""
     return join_sections(section(wake) for section in _SECTIONS)
