@@ -92,8 +92,8 @@ class Adapter:
     async def shutdown(self) -> None:
         """Prepare for the end of the host process; call it on the event loop that awaits the runs.
 
-        Cancels the runs of this event loop, whose Jobs stay for the next process to adopt, reports that in
-        each run's log, releases all Leases within two seconds and closes all connections.
+        Cancels the runs of this event loop and reports that in each run's log; their Jobs stay, and the next
+        process adopts them. Then releases all Leases, within two seconds, and closes all connections.
         """
         process = self._processes.pop(asyncio.get_running_loop(), None)
         if process is not None:

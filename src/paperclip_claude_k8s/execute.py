@@ -47,7 +47,7 @@ async def execute(given: ExecutionContext | Mapping[str, Any], process: Process)
                         launching = launch(planner, plan, slot_lock, ports, narrator)
                         launched = await cancel_on(ctx.signal, launching)
                         slot_lock.record_job(launched.job.ref.name)
-                        permit.release()  # the next run may launch: this one only waits from now on
+                        permit.release()  # lets the next run launch, since this run only waits from now on
                         attempt = _Attempt(launched, slot_lock, earlier)
                         result = await _run_attempt(ctx, attempt, ports, narrator)
                         if isinstance(result, ExecutionResult):

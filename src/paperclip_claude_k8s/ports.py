@@ -1,4 +1,4 @@
-"""What a run uses of the world outside it: the cluster, locks, journal, clock and settings, as one record.
+"""What a run uses of the world outside it: the cluster, locks, journal, clock and settings, as one object.
 
 The Protocols here are implemented elsewhere (`run.narrate`, `leases`, `volume`, `cli.runs`); tests pass their
 own.
@@ -96,11 +96,11 @@ class StartSignals(Protocol):
     """Start marks of relays on a shared volume. `volume.start_marks` implements it."""
 
     async def wait_for_start(self, volume: str, pod_uid: str) -> None:
-        """Wait for the Pod's start mark and remove it. `volume`: where the volume is mounted here."""
+        """Wait for the Pod's start mark and remove it. `volume`: the volume's path in this process."""
         ...
 
     async def remove(self, volume: str, pod_uid: str) -> None:
-        """Remove the mark of a Pod whose start was observed in another way."""
+        """Remove the start mark of a Pod whose start was observed in another way."""
         ...
 
 
@@ -138,7 +138,7 @@ class RunJournal(Protocol):
 
 
 class NullJournal:
-    """Records nothing: the host keeps its own records."""
+    """Records nothing, for hosts that store the progress of runs themselves."""
 
     detached = False
 
@@ -157,7 +157,7 @@ class NullJournal:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """One record for all runs with the same kubeconfig."""
+    """One instance serves all runs with the same kubeconfig."""
 
     cluster: Cluster
     informer: Callable[[str], Informer]

@@ -21,7 +21,7 @@ from paperclip_claude_k8s.ports import NullJournal, Ports, ProcessSettings, RunJ
 from paperclip_claude_k8s.run.host_polling import HostPoller
 from paperclip_claude_k8s.volume.start_marks import StartMarks
 
-SHUTDOWN = 2.0
+SHUTDOWN_LIMIT = 2.0
 """Seconds that each part of the shutdown may take: hosts are killed soon after their SIGTERM."""
 LAUNCHES = 2
 """Runs that launch at the same time: more of them would delay the output of the agents that run already."""
@@ -31,7 +31,7 @@ Connect: TypeAlias = Callable[[str | None, Timings], Cluster]
 
 
 def connect(kubeconfig: str | None, timings: Timings) -> Cluster:
-    """The cluster of a kubeconfig, or the one this process runs in. The first call opens the connection."""
+    """The cluster of a kubeconfig, or the one this process runs in. Its first call opens the connection."""
     return Gateway(kubeconfig, timings)
 
 
@@ -106,16 +106,16 @@ class Process:
     async def shut_down(self) -> None:
         """Cancel all runs, release their Leases and close the connections.
 
-        Jobs stay, and the next process adopts them. Cancelling and releasing take at most `SHUTDOWN` seconds
-        each.
+        Jobs stay, and the next process adopts them. Cancelling and releasing take at most `SHUTDOWN_LIMIT`
+        seconds each.
         """
         runs = self._runs - {asyncio.current_task()}
         for run in runs:
             run.cancel("the adapter is shut down")
         if runs:
-            await asyncio.wait(runs, timeout=SHUTDOWN)
+            await asyncio.wait(runs, timeout=SHUTDOWN_LIMIT)
         with suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN):
+            async with asyncio.timeout(SHUTDOWN_LIMIT):
                 for slot_locks in self._slot_locks_of.values():
                     await slot_locks.release_all()
         await self.close()

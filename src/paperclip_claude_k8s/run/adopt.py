@@ -1,4 +1,4 @@
-"""Jobs that other attempts and other host processes left behind: adopted, deleted, or skipped."""
+"""Adopts, deletes or skips the Jobs that other attempts and other host processes left behind."""
 
 from collections.abc import Collection, Sequence
 
@@ -30,7 +30,7 @@ from paperclip_claude_k8s.verdict.slot import is_live, known_different, known_eq
 async def adopt(
     job: JobSnapshot, plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator
 ) -> JobSnapshot | None:
-    """Set the Job's labels to this run; None if the Job is gone or was changed since it was listed.
+    """Label the Job as one of this run, and return it; None if it is gone or was changed since it was listed.
 
     Raises:
         RunFailure: `k8s_pod_reattach_failed`.
@@ -42,8 +42,8 @@ async def adopt(
         return job
     patch: list[JsonObject] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": job.resource_version},
-        *(_added("labels", key, value) for key, value in labels.items()),
-        *(_added("annotations", key, value) for key, value in annotations.items()),
+        *(_add_operation("labels", key, value) for key, value in labels.items()),
+        *(_add_operation("annotations", key, value) for key, value in annotations.items()),
     ]
     call = Retrier(ports.settings.timings, narrator)
     try:
@@ -59,9 +59,9 @@ async def delete_never_started(
 ) -> list[JobSnapshot]:
     """Delete live Jobs whose run Secret was never created; return the remaining Jobs.
 
-    Without its Secret no Pod of a Job starts its agent, and with its holder dead nothing will create it.
-    `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod is kept: it had a Secret, which
-    was deleted after that Pod had started.
+    Without the Secret no Pod of the Job starts its agent, and only the Job's holder, which is gone, creates
+    the Secret. `owned`: uids of Jobs whose holder is alive. A Job that names its only Pod is kept: it had a
+    Secret, which was deleted after that Pod had started.
     """
     kept = []
     for job in jobs:
@@ -76,7 +76,7 @@ async def delete_never_started(
 
 
 async def _deleted_without_secret(job: JobSnapshot, ports: Ports) -> bool:
-    """Delete the Job if it has no run Secret. False: it has one, or a call failed and it may have one."""
+    """Delete the Job if it has no run Secret. False: it has a Secret, or a call failed."""
     ref = job.ref
     try:
         if await ports.cluster.read_secret(ref.namespace, ref.name) is not None:
@@ -90,11 +90,11 @@ async def _deleted_without_secret(job: JobSnapshot, ports: Ports) -> bool:
 async def skip_unclaimed(
     jobs: tuple[JobSnapshot, ...], plan: RunPlan, ports: Ports, narrator: Narrator
 ) -> str | None:
-    """Mark finished Jobs of other wakes as taken; return the newest session of our task among them."""
+    """Annotate finished Jobs of other wakes as taken; return the newest session of our task among them."""
     session: str | None = None
     for job in sorted(jobs, key=lambda job: str(job.created)):
         theirs = job.labels.get(TASK_LABEL)
-        if await mark_taken(job, ports):
+        if await annotate_as_taken(job, ports):
             other = "task" if known_different(theirs, plan.identity.task) else "wake"
             why = f"it finished while no host was watching and belongs to a different {other}"
             await narrator.status(f"Ignoring the result of Job {job.ref.name}: {why}")
@@ -103,13 +103,13 @@ async def skip_unclaimed(
     return session
 
 
-async def mark_taken(job: JobSnapshot, ports: Ports) -> bool:
-    """Annotate a Job whose result needs no further attention; False if the patch failed."""
+async def annotate_as_taken(job: JobSnapshot, ports: Ports) -> bool:
+    """Annotate a Job whose result was used or skipped; False if the patch failed."""
     try:
-        taken = _added("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))
+        taken = _add_operation("annotations", TAKEN_ANNOTATION, format_time(ports.settings.now()))
         return await ports.cluster.patch_job(job.ref, [taken]) is not None
     except ClusterError:
-        return False  # the next run skips it once more
+        return False  # the next run skips the Job again
 
 
 async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
@@ -120,15 +120,15 @@ async def _session_of(job: JobSnapshot, ports: Ports) -> str | None:
     except ClusterError:
         return None
     ours = [pod for pod in pods.items if pod.job_uid == job.ref.uid]
-    summary = read_summary(_message(ours[0]), nonce) if ours and nonce else None
+    summary = read_summary(_termination_message(ours[0]), nonce) if ours and nonce else None
     return summary.session_id if summary is not None and summary.is_error is False else None
 
 
-def _message(pod: PodSnapshot) -> str:
+def _termination_message(pod: PodSnapshot) -> str:
     agent = pod.agent
     return agent.state.message if agent is not None and isinstance(agent.state, Terminated) else ""
 
 
-def _added(field: str, key: str, value: str) -> JsonObject:
+def _add_operation(field: str, key: str, value: str) -> JsonObject:
     """One operation of a JSON patch."""
     return {"op": "add", "path": json_pointer("metadata", field, key), "value": value}

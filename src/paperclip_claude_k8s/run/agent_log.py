@@ -2,7 +2,7 @@
 
 `podlog.Follower` delivers whole lines exactly once and in order, across reconnects. Each block goes to the
 parser first, then to the journal, then to the host's callback. An exception in the parser or the journal is a
-bug: the others still get the block, and the follower reports the bug in its log report.
+bug: the other receivers still get the block, and the follower reports the bug in its log report.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class AgentLog:
     """The log of one agent container. `report` and `summary` are None until they are known."""
 
     def __init__(self, ports: Ports, narrator: Narrator, job_watch: JobWatch, volume: str | None) -> None:
-        """`volume`: where the shared volume is mounted here."""
+        """`volume`: the path of the shared volume in this process; None: not mounted."""
         job = job_watch.known.job
         self._ports = ports
         self._job_watch = job_watch
@@ -80,7 +80,7 @@ class AgentLog:
         """Follow the log from its beginning until `container_ended` was called and the log is complete.
 
         May be called before the container has started: the log is tried until it can be opened.
-        `start_announced`: `container_started` will be called once it has started.
+        `start_announced`: `container_started` will be called as soon as the container has started.
         """
         self._pod_uid = pod.uid
         info = SourceInfo(
@@ -96,12 +96,12 @@ class AgentLog:
         self.report = await follower.run(self._ended)
 
     def container_started(self) -> None:
-        """The container has started: try at once a log that could not be opened yet."""
+        """The container has started: if its log could not be opened yet, try again at once."""
         if self._follower is not None:
             self._follower.retry_now()
 
     async def recover(self) -> None:
-        """For a Pod that is gone: read its output from the relay's file on the shared volume, if any."""
+        """Read the output of a Pod that is gone from the relay's file on the shared volume, if any."""
         pod = self._job_watch.known.pod
         pod_uid = pod.uid if pod is not None else None
         relay_file = run_log_of(self._volume, self._run_log, self._pod_uid or pod_uid)
@@ -113,13 +113,13 @@ class AgentLog:
         self.report = await follower.run(self._ended)
 
     def container_ended(self, terminated: Terminated | None) -> None:
-        """Nothing more is written. The termination message may hold the totals of a complete log."""
+        """The container has ended, so its log is final. Its termination message may hold the log's totals."""
         if terminated is not None and self._nonce is not None:
             self.summary = read_summary(terminated.message, self._nonce)
         self._set_ended()
 
     def on_output(self, callback: Callable[[StreamReader], None]) -> None:
-        """Call `callback` after each block of output, once all receivers have it."""
+        """Call `callback` after each block of output, when all receivers have got it."""
         self._sink.on_output = callback
 
     def allowed_silence(self) -> float | None:
@@ -148,7 +148,7 @@ class ReceiverFailed(Exception):
 
 
 class _Sink:
-    """Passes each block to parser, journal and host; an exception of one does not keep it from the others."""
+    """Passes each block to parser, journal and host, also if one of them raises."""
 
     def __init__(self, narrator: Narrator, journal: RunJournal, reader: StreamReader) -> None:
         self._narrator = narrator
@@ -156,7 +156,7 @@ class _Sink:
         self.reader = reader
         self.on_output: Callable[[StreamReader], None] = lambda _: None
         self._busy = 0
-        """Blocks that are being passed on; while there are any, later output may be waiting."""
+        """Number of blocks that are being passed on; until it is 0, later output may be waiting."""
         self._parser_failed = False
         self._result_before_gap: Event | None = None
         """The last result before a gap: later events may be lost in the gap."""
@@ -175,7 +175,7 @@ class _Sink:
     async def _pass_on(
         self, stream: Literal["stdout", "stderr"], block: bytes, read: Callable[[bytes], None]
     ) -> None:
-        """Raises `ReceiverFailed` once the other receivers have the block; the follower reports it as a bug.
+        """Raises `ReceiverFailed` after the other receivers got the block; the follower reports it as a bug.
 
         The run goes on: its agent is paid for, the host still gets every line, and a process that adopted the
         Job would run into the same bug at the same line.
@@ -219,7 +219,7 @@ class ClusterLog:
 
 
 class _Stream(AbstractAsyncContextManager["_Stream"]):
-    """One request for the log, open for the length of a block."""
+    """One request for the log, open within `async with`."""
 
     def __init__(self, log: AbstractAsyncContextManager[LogBytes], events: StreamEvents) -> None:
         self._log = log
@@ -232,7 +232,7 @@ class _Stream(AbstractAsyncContextManager["_Stream"]):
         except ClusterError as error:
             if error.status is not None:
                 self._events.refused()
-            raise _translated(error) from error
+            raise _as_podlog_error(error) from error
         self._events.opened()
         return self
 
@@ -247,7 +247,7 @@ class _Stream(AbstractAsyncContextManager["_Stream"]):
         try:
             chunk = await self._bytes.read()
         except ClusterError as error:
-            raise _translated(error) from error
+            raise _as_podlog_error(error) from error
         if not chunk:
             self._events.ended()
         return chunk
@@ -260,7 +260,7 @@ class NoLog:
         raise LogRefused(NOT_FOUND, "the Pod is gone")
 
 
-def _translated(error: ClusterError) -> LogRefused | LogBroken:
+def _as_podlog_error(error: ClusterError) -> LogRefused | LogBroken:
     if error.status is None:
         return LogBroken(str(error))
     return LogRefused(error.status, error.message, error.retry_after)

@@ -37,7 +37,7 @@ def identity_of(ctx: ExecutionContext) -> Identity:
 def read_config(ctx: ExecutionContext) -> AdapterConfig:
     """Raises RunFailure `k8s_config_invalid`, naming key, value and what is expected."""
     target = ctx.execution_target or {}
-    if target.get("kind") == "remote":  # a machine of the host's own, not a Job
+    if target.get("kind") == "remote":  # the host wants the agent on a machine of its own, not in a Job
         raise RunFailure(failures.remote_target(str(target.get("transport") or "remote")))
     try:
         return AdapterConfig.read(ctx.config)

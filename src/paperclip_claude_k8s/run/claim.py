@@ -23,7 +23,7 @@ from paperclip_claude_k8s.plan.identity import label_value
 from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.adopt import adopt, delete_never_started, skip_unclaimed
-from paperclip_claude_k8s.run.holder_annotations import detached_jobs, jobs_with_live_holder
+from paperclip_claude_k8s.run.holder_annotations import detached_jobs_of_others, jobs_with_live_holder
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.stop import cancel_on
 from paperclip_claude_k8s.verdict.slot import (
@@ -49,7 +49,7 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A Job to observe instead of creating one; `own`: an earlier attempt of this very run created it."""
+    """A Job to observe instead of creating one. `own`: an earlier attempt of the same run created it."""
 
     job: JobSnapshot
     own: bool
@@ -127,14 +127,14 @@ class _Guard:
                 return None
 
     async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
-        """Count the time for this obstacle, and report it once. Raises RunFailure after `limit` seconds."""
-        now, new = asyncio.get_running_loop().time(), obstacle not in self._waited
+        """Count the time for this obstacle, and report it if it is new. Raises RunFailure after `limit` seconds."""
+        now, is_new = asyncio.get_running_loop().time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last
         self._listed_at, self._waiting_for = now, obstacle
         if waited >= limit:
             raise RunFailure(failure)
-        if new:
+        if is_new:
             await self.narrator.status(f"Waiting up to {limit:g}s for the slot: {failure.message}")
 
     async def _judge(self) -> SlotVerdict:
@@ -153,7 +153,7 @@ class _Guard:
             raise RunFailure(failures.guard_unreachable(error)) from None
         owned = jobs_with_live_holder(jobs, ports)
         kept = await delete_never_started(jobs, owned, ports, self.narrator)
-        detached = detached_jobs(kept, plan.identity)
+        detached = detached_jobs_of_others(kept, plan.identity)
         return judge_slot(kept, _claimant(plan), owned, detached, pods)
 
 

@@ -1,8 +1,8 @@
-"""Deletes or keeps a launched Job once its run has ended.
+"""Deletes or keeps a launched Job when its run has ended.
 
-Everything follows from how the block of `JobCleanup` ends: normally with a `RunEnd`, normally without one
-(another host process took the run over), or with an exception (the host shuts down, or a bug).
-`verdict.retention` decides from that whether the Job stays.
+The block within `async with JobCleanup` ends in one of three ways: with a `RunEnd`, without a `RunEnd`
+(another host process took the run over), or with an exception (the host shuts down, or a bug). From that,
+`verdict.retention` decides whether the Job is kept.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Self
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.cluster.retrying import Retrier
 from paperclip_claude_k8s.ports import Ports, SlotLock
-from paperclip_claude_k8s.run.adopt import mark_taken
+from paperclip_claude_k8s.run.adopt import annotate_as_taken
 from paperclip_claude_k8s.run.launch import LaunchedJob
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.verdict.observation import Observation
@@ -22,7 +22,7 @@ from paperclip_claude_k8s.volume.staging import unstage_after
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """What was observed of the Job until the run ended. `recorded`: the journal has the result."""
+    """What was observed of the Job until the run ended. `recorded`: the result is in the journal."""
 
     observation: Observation
     recorded: bool
@@ -75,11 +75,11 @@ class JobCleanup:
                     await call("delete job", lambda: ports.cluster.delete_job(job.ref, "Background"))
                     await self._delete_released_pod()
                 elif reason == "done":
-                    await mark_taken(job, ports)
+                    await annotate_as_taken(job, ports)
                 if kept is None or reason == "done":
                     await unstage_after(job, plan.volume_here)
         except (ClusterError, TimeoutError) as error:
-            cause = str(error) or f"no answer within {ports.settings.timings.cleanup:g}s"
+            cause = str(error) or f"no response within {ports.settings.timings.cleanup:g}s"
             await self.narrator.warn(
                 f"Warning: failed to clean up Job {job.ref.name}: {cause}; its TTL will remove it"
             )

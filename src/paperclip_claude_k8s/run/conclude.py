@@ -1,4 +1,4 @@
-"""From an observation to the result: passes to `verdict` what it needs of the plan and the settings."""
+"""From an observation to the result: combines plan and settings into the inputs of `verdict`."""
 
 from dataclasses import replace
 
@@ -17,18 +17,19 @@ def classify_run(observation: Observation, plan: RunPlan, settings: ProcessSetti
     """Why the run failed; None if it succeeded."""
     config = plan.config
     return classify_end(
-        observation, OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _resumed(plan))
+        observation,
+        OutcomeInputs(settings.now(), config.timeout_sec, config.log_size_limit, _is_resumed(plan)),
     )
 
 
 def needs_fresh_session(failure: Failure | None, plan: RunPlan) -> bool:
-    """True if this first attempt failed because the session it should resume does not exist any more."""
+    """True if this is the first attempt and failed because its session cannot be resumed."""
     return failure is not None and failure.clear_session and plan.resume is not None and plan.attempt == 1
 
 
 def usage_of(observation: Observation, plan: RunPlan) -> RunUsage:
     """What this attempt used; the result of the next attempt includes it."""
-    return observation.transcript.reported_usage.for_run(resumed=_resumed(plan))
+    return observation.transcript.reported_usage.for_run(resumed=_is_resumed(plan))
 
 
 def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
@@ -58,11 +59,11 @@ def result_of(  # noqa: PLR0913, PLR0917  # everything a result consists of
             host_failures, first_error=mask_values(host_failures.first_error, plan.secret_values)
         ),
         clear_session=plan.attempt > 1 and observation.transcript.session_id is None,
-        resumed=_resumed(plan),
+        resumed=_is_resumed(plan),
         earlier=earlier,
     )
     return build_result(failure, observation, inputs)
 
 
-def _resumed(plan: RunPlan) -> bool:
+def _is_resumed(plan: RunPlan) -> bool:
     return plan.resume is not None

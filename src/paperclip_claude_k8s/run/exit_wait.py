@@ -14,27 +14,27 @@ from paperclip_claude_k8s.claude import StreamReader
 RETRY_INTERVAL = 15.0
 """Seconds until the next check if the API server cannot be reached or no stream of the log is open."""
 MIN_STREAM_SECONDS = 5.0
-"""A stream first brings what the agent printed while none was open; after this time it has caught up."""
+"""A new stream first brings what the agent printed while none was open. This is the time it has for that."""
 TIMER_SLACK = 0.01
 """Seconds by which a timer may be early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The agent as an exit wait uses it."""
+    """What an exit wait reads of the agent, and how it stops it."""
 
     allowed_silence: Callable[[], float | None]
     """As `StreamReader.allowed_silence`."""
     is_running: Callable[[], Awaitable[bool | None]]
-    """Whether it runs, by a direct read; None: the read failed."""
+    """Whether the agent runs, by a direct read; None: the read failed."""
     stop: Callable[[], None]
 
 
 class ExitWait:
     """Stops an agent whose exit is overdue.
 
-    The wait for an open background task has no limit other than `timeoutSec`. After a scheduled wake-up the
-    grace period begins at its time, whether or not it comes.
+    The wait for an open background task has no limit other than `timeoutSec`. If the agent scheduled a
+    wake-up, the grace period begins at the scheduled time, even if the agent does not wake up.
     """
 
     def __init__(self, agent: Agent, grace: float) -> None:
@@ -42,37 +42,40 @@ class ExitWait:
         self._grace = grace
         self._last_output = _clock()
         self._wake_up_due = -math.inf
-        self._streams = 0
+        self._open_streams = 0
         self._opened_at = math.inf
 
     def stream_opened(self) -> None:
-        self._streams += 1
+        self._open_streams += 1
         self._opened_at = _clock()
 
     def stream_closed(self) -> None:
-        self._streams -= 1
+        self._open_streams -= 1
 
     def output_received(self, reader: StreamReader) -> float | None:
-        """The agent printed something. Seconds until its exit is overdue; None while it may continue."""
+        """Note that the agent printed something. Returns the seconds until its exit is overdue.
+
+        None: the agent may stay silent for any time.
+        """
         self._last_output = _clock()
         delay = reader.open_work.take_wake_up()
         if delay is not None:
             self._wake_up_due = max(self._wake_up_due, self._last_output + delay) if delay else -math.inf
-        return self._left()
+        return self._seconds_left()
 
     async def check(self) -> float | None:
         """Stop the agent if its exit is overdue; otherwise return the seconds until the next check.
 
         None: the next output decides, or nothing is left to check.
         """
-        left = self._left()
+        left = self._seconds_left()
         if left is None or left > 0:
             return left
         is_running = await self._agent.is_running()
-        left = self._left()  # output may have arrived during the read
+        left = self._seconds_left()  # output may have arrived during the read
         if left is None or left > 0:
             return left
-        if is_running is None or not self._streams:
+        if is_running is None or not self._open_streams:
             return RETRY_INTERVAL
         until_caught_up = self._opened_at + MIN_STREAM_SECONDS - _clock()
         if until_caught_up > TIMER_SLACK:
@@ -81,7 +84,7 @@ class ExitWait:
             self._agent.stop()
         return None
 
-    def _left(self) -> float | None:
+    def _seconds_left(self) -> float | None:
         silence = self._agent.allowed_silence()
         if silence is None:
             return None

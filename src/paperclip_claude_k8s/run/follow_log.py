@@ -21,7 +21,7 @@ TIMER_SLACK = 0.1
 
 
 def follow_log(run: LiveRun, pod: PodSnapshot) -> None:
-    """Try to open the Pod's log from now on: the API may report the container's start much later."""
+    """Begin to follow the Pod's log, without waiting for the API to report the container's start."""
     if run.log_task is not None:
         run.log_task.cancel()  # it follows an earlier Pod, which was deleted before its agent started
     read_if_silent = run.add_periodic("log's end", partial(_read_if_silent, run))
@@ -39,7 +39,7 @@ def follow_log(run: LiveRun, pod: PodSnapshot) -> None:
 
 
 async def remove_start_mark(run: LiveRun) -> None:
-    """Remove a start mark that was not read, because the API reported the start earlier."""
+    """Remove a start mark that was not found in time, because the API reported the start earlier."""
     if run.start_marks is not None and run.log_pod_uid and not run.start_mark_seen:
         starts, volume = run.start_marks
         await starts.remove(volume, run.log_pod_uid)
@@ -69,15 +69,15 @@ def _on_stopped(run: LiveRun, read_if_silent: PeriodicTask, *, by_itself: bool =
     if by_itself:
         run.log_ended.set()
     if run.running_since is not None:
-        read_if_silent.call_in(_until_read(run))
+        read_if_silent.call_in(_seconds_until_read(run))
 
 
 async def _read_if_silent(run: LiveRun) -> float | None:
     """Read Job and Pod if the agent is still silent; returns the seconds until the next try.
 
-    None: it was read, or the log could be opened again; the next end of a stream schedules this again.
+    None: they were read, or the log could be opened again; the next end of a stream schedules this again.
     """
-    left = _until_read(run)
+    left = _seconds_until_read(run)
     if not run.log_stopped:
         return None
     if left > TIMER_SLACK:
@@ -87,7 +87,7 @@ async def _read_if_silent(run: LiveRun) -> float | None:
     return None
 
 
-def _until_read(run: LiveRun) -> float:
+def _seconds_until_read(run: LiveRun) -> float:
     """Seconds until the agent has been silent for long enough after the end of its log."""
     silent_since = max(run.narrator.last_output or 0.0, run.silent_since)
     now = asyncio.get_running_loop().time()

@@ -1,9 +1,9 @@
 """Annotations on a Job that name its holder, for clusters where the adapter may not use Leases.
 
 The holder is the host process that observes the Job. It writes its process id and refreshes a timestamp
-every `INTERVAL` seconds. On the same machine other processes check the process id; elsewhere a holder counts
-as dead once its timestamp is older than `STALE`. A detached Job belongs to its run instead: only a call for
-the same run adopts it.
+every `REFRESH_INTERVAL` seconds. On the same machine other processes check the process id; elsewhere a holder
+counts as dead when its timestamp is older than `STALE_AFTER`. A detached Job belongs to its run instead: only
+a call for the same run adopts it.
 """
 
 import asyncio
@@ -28,10 +28,11 @@ from paperclip_claude_k8s.leases.process_id import start_time
 from paperclip_claude_k8s.plan.identity import Identity
 from paperclip_claude_k8s.ports import Ports, SlotLock
 
-INTERVAL = 60.0
+REFRESH_INTERVAL = 60.0
 """Seconds between two timestamps of the holder."""
-STALE = timedelta(seconds=180)
-"""Age of the timestamp at which its holder is dead: three were missed. Clocks may differ by a minute."""
+STALE_AFTER = timedelta(seconds=180)
+"""Age from which a timestamp means that its holder is dead: three refreshes are missing, or two if the clocks
+of two machines differ by a minute."""
 
 
 def holder_annotations(ports: Ports, namespace: str) -> dict[str, str]:
@@ -49,11 +50,11 @@ def detached_annotations(identity: Identity) -> dict[str, str]:
 
 
 def _detached_for(identity: Identity) -> str:
-    """A run whose id is not a valid label value is named by the Job of its first attempt."""
+    """The annotation's value: names the run, or its first Job if the run's id is not a label value."""
     return f"detached:{identity.run or identity.job_name()}"
 
 
-def detached_jobs(jobs: Sequence[JobSnapshot], identity: Identity) -> set[str]:
+def detached_jobs_of_others(jobs: Sequence[JobSnapshot], identity: Identity) -> set[str]:
     """Uids of Jobs that belong to other runs than this one, whether or not a process observes them."""
     others = [
         job for job in jobs if job.annotations.get(DETACHED_ANNOTATION) not in {None, _detached_for(identity)}
@@ -62,9 +63,9 @@ def detached_jobs(jobs: Sequence[JobSnapshot], identity: Identity) -> set[str]:
 
 
 async def refresh_holder(ref: JobRef, slot_lock: SlotLock, ports: Ports) -> None:
-    """Refresh the holder's timestamp on the Job until cancelled, or until a Lease does the same."""
+    """Refresh the holder's timestamp on the Job until cancelled, or until a Lease makes that needless."""
     while not slot_lock.fenced:
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(REFRESH_INTERVAL)
         timestamp: JsonObject = {
             "op": "add",
             "path": json_pointer("metadata", "annotations", HOLDER_SEEN_ANNOTATION),
@@ -93,5 +94,5 @@ def _holder_is_alive(job: JobSnapshot, ports: Ports) -> bool:
     liveness = local_liveness(holder, me, start_time)
     if liveness is Liveness.UNKNOWN:
         seen = parse_time(job.annotations.get(HOLDER_SEEN_ANNOTATION))
-        return seen is not None and ports.settings.now() - seen < STALE
+        return seen is not None and ports.settings.now() - seen < STALE_AFTER
     return liveness is Liveness.ALIVE

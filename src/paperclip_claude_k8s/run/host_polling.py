@@ -32,7 +32,7 @@ class _PolledRun:
 
 
 class HostPoller:
-    """Polls the host's API for the runs without a signal; idle if there are none."""
+    """Polls the host's API for all runs without a signal; idle while there are no such runs."""
 
     def __init__(self, settings: ProcessSettings, nursery: Nursery) -> None:
         self._url = settings.env.get("PAPERCLIP_API_URL", "").rstrip("/")
@@ -88,7 +88,7 @@ class HostPoller:
                 async with session.get(url, headers=headers, allow_redirects=False) as response:
                     body = orjson.loads(await response.read()) if response.status == 200 else None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                return  # an unreachable host has not cancelled anything
+                return  # unknown: the next round asks again
         status = body.get("status") if isinstance(body, dict) else None
         if is_cancelled(status):
             run.stopped.set()

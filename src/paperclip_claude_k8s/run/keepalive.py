@@ -1,8 +1,8 @@
 """Signs of life for the host while the agent prints nothing.
 
-Hosts take a run without activity for dead. There are three signs: a keepalive line in the log;
-`onRuntimeProgress` in its place, for hosts that show progress and keep no process id; and `onSpawn`, which
-names a process id.
+Hosts give up a run that shows no activity. There are three signs: a keepalive line in the log;
+`onRuntimeProgress` instead of that line, for hosts that show progress and keep no process id; and `onSpawn`,
+which names a process id.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 
-FIRST_MINUTE = 60.0
-"""Seconds of silence after which keepalives become less frequent."""
-OUTAGE = 1.0
-"""Seconds without a connection that count as an outage; a shorter gap is a watch being reopened."""
+FREQUENT_FOR = 60.0
+"""Seconds of silence after which keepalive lines become less frequent, and of a run for progress calls."""
+MIN_OUTAGE = 1.0
+"""Seconds without a connection from which on it is an outage; a shorter gap is a watch being reopened."""
 
 
 class KeepAlive:
@@ -33,8 +33,8 @@ class KeepAlive:
         """Seconds of silence that the next line reports."""
 
     def next_pause(self) -> float:
-        """Advance to the next beat; returns the seconds until it is due."""
-        early = self._silence < FIRST_MINUTE
+        """Schedule the next beat; returns the seconds until it is due."""
+        early = self._silence < FREQUENT_FOR
         self._silence += self._timings.keepalive if early else self._timings.keepalive_later
         return max(self._quiet_since + self._silence - _clock(), 0.0)
 
@@ -45,21 +45,21 @@ class KeepAlive:
         else:
             quiet = f"({self._silence:.0f}s since last output)"
             text = f"keepalive — job {self._job_watch.ref.name} running {quiet}"
-            await self._narrator.status(text + _unreachable(self._job_watch, _clock()))
+            await self._narrator.status(text + _outage_note(self._job_watch, _clock()))
         return self.next_pause()
 
 
-def _unreachable(job_watch: JobWatch, now: float) -> str:
+def _outage_note(job_watch: JobWatch, now: float) -> str:
     since = job_watch.unreachable_since
-    if since is None or now - since < OUTAGE:
+    if since is None or now - since < MIN_OUTAGE:
         return ""
     return f"; API server unreachable for {now - since:.0f}s, assuming that the Job still runs"
 
 
 class Progress:
-    """Calls `onRuntimeProgress` of a host that shows progress by itself, and forgets it after 90 s.
+    """Calls `onRuntimeProgress` more often than every 90 s, because hosts drop progress that is older.
 
-    Such a host counts every log line as activity of the agent, so it gets no keepalive lines.
+    A host that shows progress counts every log line as activity of the agent, so it gets no keepalive lines.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Progress:
         await call_safely(
             f"onRuntimeProgress of run {self._run}", lambda: self._on_progress(self._progress())
         )
-        early = _clock() - self._began < FIRST_MINUTE
+        early = _clock() - self._began < FREQUENT_FOR
         return self._settings.timings.keepalive if early else self._settings.timings.keepalive_later
 
     def _progress(self) -> dict[str, str]:
         last_output = self._narrator.last_output
-        message = f"job {self._job_watch.ref.name} {_state(self._job_watch, last_output, _clock())}"
+        message = f"job {self._job_watch.ref.name} {_describe_state(self._job_watch, last_output, _clock())}"
         progress = {"phase": "adapter_startup", "message": message}
         if last_output is not None:
             progress["lastEventAt"] = format_time(
@@ -90,8 +90,8 @@ class Progress:
         return progress
 
 
-def _state(job_watch: JobWatch, last_output: float | None, now: float) -> str:
-    if unreachable := _unreachable(job_watch, now):
+def _describe_state(job_watch: JobWatch, last_output: float | None, now: float) -> str:
+    if unreachable := _outage_note(job_watch, now):
         return unreachable.removeprefix("; ")
     pod = job_watch.known.pod
     if last_output is None:

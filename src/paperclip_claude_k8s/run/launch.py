@@ -11,7 +11,7 @@ No Pod of a Job starts its agent without the run Secret (see `start_gate`), so t
 If two hosts pass step 1 at the same moment, at least the one whose Job was created last sees the other Job in
 step 3. Any failure or cancellation before step 5 has succeeded deletes the Job again.
 
-A run without a Secret (its prompt goes by an init container) has no such gate: its Pod starts with step 2. It
+A run without a Secret (an init container writes its prompt) has no such gate: its Pod starts with step 2. It
 is refused unless a Lease keeps other hosts out of the slot.
 """
 
@@ -53,6 +53,7 @@ class LaunchedJob:
     job: JobSnapshot
     plan: RunPlan
     headline: str
+    """Status line for the host: how the run got this Job."""
     adopted: bool = False
     secret: SecretSnapshot | None = None
     """The run Secret if this call created it."""
@@ -62,7 +63,7 @@ class LaunchedJob:
 
 @dataclass(frozen=True, slots=True)
 class _Created:
-    """What became of a Job that was created."""
+    """A Job that was created or found, and what happened to it next."""
 
     job: JobSnapshot
     finished: bool = False
@@ -71,6 +72,7 @@ class _Created:
     """Name of another live Job in the slot; ours was deleted."""
     secret: SecretSnapshot | None = None
     listed_at: str | None = None
+    """As `LaunchedJob.seen_at`."""
 
 
 async def launch(
@@ -78,8 +80,7 @@ async def launch(
 ) -> LaunchedJob:
     """Claim the slot and create a Job until exactly one live Job of the slot is ours.
 
-    A caller that cancels this either gets the Job, or the Job that was created is deleted. An adopted one
-    stays.
+    If this is cancelled, the Job that was created is deleted or returned; an adopted Job is kept.
 
     Raises:
         RunFailure: what `claim_slot` raises, `k8s_prompt_too_large`, `k8s_job_create_failed`,
@@ -89,11 +90,11 @@ async def launch(
     for _ in range(ports.settings.limits.launch_rounds):
         match await claim_slot(plan, slot_lock, ports, narrator):
             case Adopted(job) as found:
-                return LaunchedJob(job, plan, _adoption(found), adopted=True)
+                return LaunchedJob(job, plan, _adoption_headline(found), adopted=True)
             case Fresh(session) if session is not None and plan.attempt == 1 and session != plan.resume:
                 await narrator.status(f"Resuming session {session} from the agent's previous run")
                 plan = planner.plan(session=session)
-        await _check(plan, slot_lock, ports, narrator)
+        await _check_creation(plan, slot_lock, ports, narrator)
         await announce(planner.ctx, plan)
         try:
             created = await _create(plan, slot_lock, ports, narrator)
@@ -113,8 +114,8 @@ async def launch(
     raise RunFailure(failures.run_blocked(other or "(unknown)"))
 
 
-def _adoption(found: Adopted) -> str:
-    """The headline of an adopted Job; only a live one is re-attached to."""
+def _adoption_headline(found: Adopted) -> str:
+    """The headline of an adopted Job, which may have finished."""
     job, prior = found.job.ref, found.prior_run or "unknown"
     creator = "our own earlier attempt" if found.own else "an earlier host process"
     if not is_live(found.job):
@@ -123,7 +124,7 @@ def _adoption(found: Adopted) -> str:
     return f"Reattaching to in-flight K8s Job {job.name} {where}, created by {creator}"
 
 
-async def _check(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> None:
+async def _check_creation(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator: Narrator) -> None:
     """Raises RunFailure if a Job must not or cannot be created."""
     if not await ports.journal.may_create():
         raise RunFailure(failures.job_gone(plan.job_name))
@@ -207,7 +208,7 @@ async def _create_job(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator
         existing = await _existing_job(plan, ports, narrator) if error.conflict else None
         if existing is not None and not existing.deleting:
             return existing
-        if existing is not None and await _was_deleted(existing, plan, ports):
+        if existing is not None and await _wait_until_deleted(existing, plan, ports):
             return await _create_job(plan, slot_lock, ports, narrator)
         if error.may_have_been_done:
             await _delete_unconfirmed(plan, ports)
@@ -215,7 +216,7 @@ async def _create_job(plan: RunPlan, slot_lock: SlotLock, ports: Ports, narrator
 
 
 async def _existing_job(plan: RunPlan, ports: Ports, narrator: Narrator) -> JobSnapshot | None:
-    """The Job that has our name already, if this run created it."""
+    """The existing Job with this run's Job name, if this run created it."""
     call = Retrier(ports.settings.timings, narrator)
     try:
         job = await call("read job", lambda: ports.cluster.read_job(plan.namespace, plan.job_name))
@@ -224,8 +225,8 @@ async def _existing_job(plan: RunPlan, ports: Ports, narrator: Narrator) -> JobS
     return job if job is not None and _is_ours(job, plan) else None
 
 
-async def _was_deleted(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
-    """Wait for a Job that is being deleted; False if it is still there after `terminatingWaitSec`.
+async def _wait_until_deleted(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
+    """Wait until a terminating Job is deleted; False if it still exists after `terminatingWaitSec`.
 
     Its Pod has ended already: otherwise the guard would have waited for it.
     """
@@ -241,7 +242,7 @@ async def _was_deleted(job: JobSnapshot, plan: RunPlan, ports: Ports) -> bool:
 
 
 async def _delete_unconfirmed(plan: RunPlan, ports: Ports) -> None:
-    """Delete a Job that may have been created although no answer arrived; it has no Secret yet."""
+    """Delete a Job that may have been created although no response arrived; it has no Secret yet."""
     with suppress(ClusterError, TimeoutError):
         async with asyncio.timeout(ports.settings.timings.cleanup):
             job = await ports.cluster.read_job(plan.namespace, plan.job_name)
@@ -250,7 +251,7 @@ async def _delete_unconfirmed(plan: RunPlan, ports: Ports) -> None:
 
 
 def _is_ours(job: JobSnapshot, plan: RunPlan) -> bool:
-    """Whether this run created the Job that has its name; a label missing on one side proves nothing."""
+    """Whether this run created a Job with the run's Job name; a label missing on one side proves nothing."""
     identity, labels = plan.identity, job.labels
     known = ((labels.get(RUN_LABEL), identity.run), (labels.get(TASK_LABEL), identity.task))
     same_agent = labels.items() >= identity.selector.items()

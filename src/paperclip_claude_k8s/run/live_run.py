@@ -1,8 +1,8 @@
-"""The state that the tasks of one observation share, and the two ways to end it.
+"""The state that the tasks of one observation share; `end` and `request_stop` end the observation.
 
 Everything runs in one TaskGroup. Watchers are the tasks, timers and periodic tasks that are needed only until
 the ending: those that detect it, and those that report to the host meanwhile. The first ending that is
-reported counts, and all watchers are cancelled then.
+reported counts. All watchers are then cancelled.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _Watcher: TypeAlias = asyncio.Task[None] | asyncio.TimerHandle | PeriodicTask
 
 @dataclass(slots=True, kw_only=True)
 class LiveRun:
-    """A Job of ours that is being observed. Times are those of the event loop's clock."""
+    """The Job of a run while it is observed. Times are those of the event loop's clock."""
 
     ctx: StoppableContext
     launched: LaunchedJob
@@ -48,6 +48,7 @@ class LiveRun:
     running_since: float | None = None
     """When the agent's container was found running, or to have run."""
     ended_at: float = 0.0
+    """When the ending was reported."""
     stop_reason: StopReason | None = None
     """Why we are stopping the agent ourselves."""
     exit_wait: ExitWait | None = None
@@ -62,7 +63,7 @@ class LiveRun:
     log_ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the last stream of the log that was opened has ended by itself."""
     silent_since: float = 0.0
-    """Start of the silence after which Job and Pod are read. A read sets it to a later time than now."""
+    """Start of the silence after which Job and Pod are read. Each read moves it into the future."""
     start_mark_seen: bool = False
     """The Pod's start mark was found on the shared volume, and removed."""
     _watchers: list[_Watcher] = field(default_factory=list)
@@ -79,7 +80,7 @@ class LiveRun:
 
     @property
     def start_marks(self) -> tuple[StartSignals, str] | None:
-        """The start marks and their volume; None if the volume is not mounted on both sides."""
+        """The start marks and their volume's path; None if process and Pod do not both mount the volume."""
         starts, volume = self.ports.start_marks, self.plan.volume_here
         return (starts, volume) if starts is not None and volume and self.plan.shares_volume else None
 

@@ -33,7 +33,7 @@ async def resolve_servers(ctx: StoppableContext, narrator: Narrator) -> Resolved
         return ResolvedContext.of(ctx)
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
-            servers = [_fields(server) for server in await _list_servers(ctx.runtime_mcp)]
+            servers = [_as_mapping(server) for server in await _list_servers(ctx.runtime_mcp)]
     except Exception as error:  # noqa: BLE001  # a bug of the host must not end the run
         reason = type(error).__name__
         await narrator.warn(f"Could not get MCP servers from the host ({reason}); continuing without them")
@@ -55,8 +55,8 @@ async def _list_servers(source: Any) -> list[Any]:  # noqa: ANN401  # an object,
     return list(found or ())
 
 
-def _fields(server: object) -> Mapping[Any, Any]:
-    """A mapping as it is; for any other object a mapping of the attributes that are used."""
+def _as_mapping(server: object) -> Mapping[Any, Any]:
+    """The server as a mapping: unchanged if it is one, else its attributes that are used."""
     if isinstance(server, Mapping):
         return server
     fields = {key: getattr(server, key, None) for key in ("name", "url", "token")}
@@ -67,20 +67,20 @@ def _fields(server: object) -> Mapping[Any, Any]:
 async def read_baseline(
     ctx: ExecutionContext, config: AdapterConfig, env: Mapping[str, str], volume: str | None
 ) -> Mapping[str, object]:
-    """Servers of the baseline file by name; empty if it cannot be read or is not needed.
+    """The servers of the baseline file by name; empty if the file cannot be read or is not needed.
 
-    It is not needed if neither host nor config has servers: the CLI then reads it itself. `volume`: where the
-    shared volume is mounted here.
+    It is not needed if neither host nor config has servers: the CLI then reads the file itself. `volume`: the
+    path of the shared volume in this process.
     """
     path = posixpath.normpath(env.get(BASELINE_PATH, f"{POD_HOME}/{MCP_BASELINE}").strip())
     wanted = config.mcp_servers or as_object(ctx.runtime_mcp).get("servers")
     if not wanted or volume is None or not path.startswith(f"{POD_HOME}/"):
         return {}
     here = f"{volume.rstrip('/')}/{path.removeprefix(f'{POD_HOME}/')}"
-    return await asyncio.to_thread(_servers_in, here, volume)
+    return await asyncio.to_thread(_read_servers, here, volume)
 
 
-def _servers_in(path: str, volume: str) -> Mapping[str, object]:
+def _read_servers(path: str, volume: str) -> Mapping[str, object]:
     try:
         content = json.loads(read_file(path, volume, BASELINE_BYTES))
     except (OSError, ValueError):

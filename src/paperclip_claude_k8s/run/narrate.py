@@ -12,6 +12,7 @@ from paperclip_claude_k8s.verdict.result_builder import HostFailures
 from paperclip_claude_k8s.verdict.wording import error_text
 
 PREFIX = "[paperclip] "
+"""Beginning of every line of the adapter in the host's log."""
 CHUNK_BYTES = 60 * 1024
 """Size limit for chunks of whole lines: the host truncates chunks of more than 64 Ki characters."""
 
@@ -31,6 +32,7 @@ class Narrator:
         self._lock = asyncio.Lock()
         self.host_failures = HostFailures()
         self.last_output: float | None = None
+        """Time of the agent's last output on the event loop's clock."""
 
     async def status(self, text: str) -> None:
         """Send one line of the adapter itself, as a separate chunk."""
@@ -40,7 +42,7 @@ class Narrator:
         await self._send("stderr", f"{PREFIX}{_one_line(text)}\n")
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
-        """Send whole lines of the agent, in chunks that the host does not truncate if the lines allow it."""
+        """Send whole lines of the agent, in chunks that the host does not truncate unless a line is longer."""
         self.last_output = asyncio.get_running_loop().time()
         for chunk in chunks_of_lines(block, CHUNK_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))
@@ -58,7 +60,7 @@ class Narrator:
 
 
 def chunks_of_lines(block: bytes, limit: int) -> Iterator[bytes]:
-    """Split at line ends into pieces of at most `limit` bytes; a longer line stays whole.
+    """Split a block at line ends into pieces of at most `limit` bytes; a longer line stays whole.
 
     Joined, the pieces equal the block. Every piece but the last ends with a newline.
     """

@@ -1,8 +1,8 @@
 """From a launched Job to an observation: follow Job, Pod and log concurrently until the first ending.
 
 Possible endings are: the container ends, the Pod or the Job is taken away, it never starts, a limit passes,
-the host stops the run, or nothing can be established. Each is a value (`verdict.ending`). What follows an
-ending is a fixed sequence; see `observe`.
+the host stops the run, or the Job cannot be observed any more. Each is a value (`verdict.ending`). What
+follows an ending is a fixed sequence; see `observe`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from paperclip_claude_k8s.run.live_run import LiveRun
 from paperclip_claude_k8s.run.narrate import Narrator
 from paperclip_claude_k8s.run.read_now import explain, read_now
 from paperclip_claude_k8s.run.stop import end_job
-from paperclip_claude_k8s.run.wait_for_pod import find_only_pod, wait_for_pod
+from paperclip_claude_k8s.run.wait_for_pod import check_only_pod, wait_for_pod
 from paperclip_claude_k8s.verdict.ending import (
     Disrupted,
     Ending,
@@ -133,7 +133,7 @@ async def _stop_on_signal(run: LiveRun, signal: StopSignal) -> None:
 
 
 async def _watch_agent(run: LiveRun) -> None:
-    """Report the ending, unless we stop the agent ourselves: then `LiveRun.request_stop` reports it."""
+    """Wait for the ending and report it, unless the agent is being stopped: then the stop reports it."""
     ending = await _wait_for_end(run)
     if run.stop_reason is None:
         run.end(ending)
@@ -142,7 +142,7 @@ async def _watch_agent(run: LiveRun) -> None:
 async def _wait_for_end(run: LiveRun) -> Ending:
     """Wait until the container runs, then until it has ended."""
     job_watch = run.job_watch
-    lost = await find_only_pod(job_watch, run.ports)
+    lost = await check_only_pod(job_watch, run.ports)
     if lost is not None:
         return lost
     started = await wait_for_pod(
@@ -189,7 +189,7 @@ def _on_progress(ctx: ExecutionContext) -> OnMap | None:
 
 
 async def _explain(run: LiveRun, ending: Ending) -> Ending:
-    """For a Pod or Job that was taken away: the same ending with its cause, as far as it can be read."""
+    """Add the cause to the ending of a Pod or Job that was taken away, as far as the cause can be read."""
     if not isinstance(ending, (Disrupted, JobGone)):
         return ending
     if ending.terminated is None:
@@ -219,9 +219,10 @@ async def _wait_for_container_end(run: LiveRun) -> None:
 
 
 async def _prove_end(run: LiveRun, ending: Ending) -> Ending:
-    """For a run that is given up before its start: delete its Pod, and wait until that has ended.
+    """For a run that is given up before its start: delete its Pod, and wait until the Pod has ended.
 
-    Otherwise the agent's next run could begin beside it. Only then is it known whether the agent started.
+    Otherwise the agent's next run could begin while that Pod starts an agent. Whether the Pod did start one
+    is known only at its end.
     """
     job_watch = run.job_watch
     if not isinstance(ending, NotStarted) or ending.failure.keeps_job:
@@ -239,7 +240,7 @@ async def _prove_end(run: LiveRun, ending: Ending) -> Ending:
 
 
 async def _complete_log(run: LiveRun, ending: Ending) -> None:
-    """Read the rest of the log, from where it stopped. Without a Pod, recover it from the shared volume."""
+    """Read the rest of the log. If the Pod is gone, recover its output from the shared volume."""
     known = run.job_watch.known
     if run.log_task is not None and known.agent_began and not isinstance(ending, Untrackable):
         run.agent_log.container_ended(ending.terminated or agent_end(known.pod))

@@ -94,7 +94,7 @@ async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: N
 
 
 async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
-    """Pack instructions and skills: on the shared volume if both sides mount it, else in the run Secret."""
+    """Pack instructions and skills: on the shared volume if host and agent mount it, else in the run Secret."""
     settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
     volume = site.volume_here if in_pod else None
     company, path = ctx.agent.company_id, config.instructions_file_path
@@ -105,7 +105,7 @@ async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, por
 
 
 async def _volume_here(configured: str | None, home: HomePod | None) -> str | None:
-    """The shared volume's path in this file system: as configured, else where the home pod mounts it."""
+    """The path of the shared volume in this process: as configured, else where the home pod mounts it."""
     inherited = POD_HOME if home is not None and home.claim_name else None
     volume = configured or inherited
     if volume is None:

@@ -1,4 +1,4 @@
-"""Direct reads of Job, Pod and Events, for decisions that must not rest on a watch that may be behind."""
+"""Direct reads of Job, Pod and Events, for decisions in which the watch may be out of date."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,7 +24,7 @@ async def read_now(job_watch: JobWatch, cluster: Cluster) -> bool:
 
 
 async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapshot]:
-    """The run's Pod by its name if that is known, since its labels may be gone; else all Pods of the Job."""
+    """The run's Pod, by name if the name is known because labels may be gone; else all Pods of the Job."""
     ref, name = job_watch.ref, job_watch.pod_name
     if name is not None:
         pod = await cluster.read_pod(ref.namespace, name)
@@ -34,7 +34,7 @@ async def _our_pods(job_watch: JobWatch, cluster: Cluster) -> Sequence[PodSnapsh
 
 
 async def explain(ending: Disrupted, job_watch: JobWatch, cluster: Cluster) -> str:
-    """The text of a disruption, with what Events about Pod and Job add to it; failed reads are ignored."""
+    """The text of a disruption, extended by Events about Pod and Job; failed reads are ignored."""
     ref, events = job_watch.ref, list[EventSnapshot]()
     for name in (ending.pod, ref.name):
         with suppress(ClusterError):

@@ -1,13 +1,13 @@
 """The start gate: at most one Pod of a Job ever runs the agent.
 
-The gate is the run Secret's existence. Every Pod of the Job mounts the Secret, so none can start its agent
-without it. `launch` opens the gate, which means it creates the Secret, once no other live Job is in the slot.
+The gate is open while the run Secret exists. Every Pod of the Job mounts the Secret, so none can start its
+agent without it. `launch` creates the Secret when it has found no other live Job in the slot.
 
 A Job controller replaces a Pod that is being deleted, was deleted, failed without being counted, or lost the
 labels by which it is counted. As soon as it may do that, the gate is closed by two calls:
 
-    MARK    annotate the Job with its only Pod, and set `parallelism` to 0
-    DELETE  delete the Secret
+    ANNOTATE  annotate the Job with its only Pod, and set `parallelism` to 0
+    DELETE    delete the Secret
 
 Servers before 1.29 replace a Pod as soon as it is being deleted, while its agent may still run. There a third
 call, PIN, writes the Pod's uid into the Secret as soon as the Pod exists, and the relay of any other Pod
@@ -43,7 +43,7 @@ RETRY_INTERVAL = 2.0
 """Seconds until a failed call of the gate is repeated, while the run goes on."""
 
 Step: TypeAlias = Callable[[], Awaitable[Any]]
-DELETE, MARK, PIN = "delete secret", "patch job", "patch secret"
+DELETE, ANNOTATE, PIN = "delete secret", "patch job", "patch secret"
 """Names of the gate's calls, also in warnings. Each is repeated until it succeeds or is refused."""
 
 
@@ -64,13 +64,13 @@ async def open_gate(
     except ClusterError as error:
         if not error.conflict:
             raise
-    # An earlier try of this call created it, and its answer was lost.
+    # An earlier try of this call created the Secret, and the response was lost.
     return await call("read secret", lambda: ports.cluster.read_secret(plan.namespace, plan.secret_name))
 
 
 @dataclass(slots=True)
 class StartGate:
-    """The start gate of one launched Job. `secret`: the run Secret; None: unknown, read when it is needed."""
+    """The start gate of one launched Job. `secret`: the run Secret; None: read when it is needed."""
 
     job: JobSnapshot
     plan: RunPlan
@@ -80,11 +80,11 @@ class StartGate:
     ports: Ports
     narrator: Narrator
     _done: set[str] = field(default_factory=set)
-    """Calls that succeeded, or failed with an error that repeating does not change."""
+    """Names of the calls that succeeded, or failed in a way that repeating does not change."""
     _reported: set[str] = field(default_factory=set)
-    """Calls whose failure was reported."""
-    _may_be_marked: bool = False
-    """A MARK call was sent, so the Job may carry the annotation."""
+    """Names of the calls whose failure was reported."""
+    _may_be_annotated: bool = False
+    """An ANNOTATE call was sent, so the Job may have the annotation."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Keeps calls that open the gate apart from calls that close it: they could arrive in the other order."""
 
@@ -96,8 +96,8 @@ class StartGate:
         """Make all required calls. Returns the seconds until the next try; None if nothing is left to do."""
         async with self._lock:
             while steps := self._steps(self.job_watch.known):
-                # The calls run concurrently. MARK is sent first: a host that is killed here must not leave a
-                # Job with neither Secret nor annotation, which looks like one whose agent never started.
+                # The calls run concurrently. ANNOTATE is sent first: a host that is killed here must not leave
+                # a Job with neither Secret nor annotation, which looks like one whose agent never started.
                 async with asyncio.TaskGroup() as calls:
                     tried = [calls.create_task(self._try(what, step)) for what, step in steps]
                 if not all(call.result() for call in tried):
@@ -128,7 +128,7 @@ class StartGate:
             return True
 
     async def _open_again(self) -> None:
-        if self._may_be_marked:
+        if self._may_be_annotated:
             # A JSON patch fails if it removes a missing annotation, so it adds the annotation before that.
             patch: list[JsonObject] = [
                 {"op": "add", "path": _ONLY_POD, "value": ""},
@@ -136,8 +136,8 @@ class StartGate:
                 {"op": "add", "path": "/spec/parallelism", "value": 1},
             ]
             call = Retrier(self.ports.settings.timings, self.narrator)
-            await call(MARK, lambda: self.ports.cluster.patch_job(self.job.ref, patch))
-            self._may_be_marked = False
+            await call(ANNOTATE, lambda: self.ports.cluster.patch_job(self.job.ref, patch))
+            self._may_be_annotated = False
         if DELETE not in self._done:
             await self._delete()
         self.secret = await open_gate(self.plan, self.job, self.ports, self.narrator)
@@ -150,7 +150,7 @@ class StartGate:
             return []
         if may_be_replaced(known):
             if not known.job_gone:
-                steps[MARK] = lambda: self._mark(known, pod)
+                steps[ANNOTATE] = lambda: self._annotate(known, pod)
             if self._has_secret:
                 steps[DELETE] = self._delete
         elif job is not None and job.replaces_terminating_pods and self._has_secret:
@@ -162,9 +162,9 @@ class StartGate:
         return UNGATED_ANNOTATION not in self.job.annotations
 
     async def _pin(self, pod: PodSnapshot) -> None:
-        """Write the Pod's uid into the Secret, which holds even while no host is there to close the gate.
+        """Write the Pod's uid into the Secret: other Pods then start no agent, even while no host runs.
 
-        A uid that an earlier host wrote stays: its Pod was there first.
+        A uid that an earlier host process wrote is kept: it is that of the first Pod.
         """
         secret = await self._known_secret()
         if secret is None or secret.only_pod:
@@ -174,13 +174,13 @@ class StartGate:
             secret, [{"op": "add", "path": json_pointer("data", ONLY_POD_KEY), "value": uid}]
         )
 
-    async def _mark(self, known: Known, pod: PodSnapshot) -> None:
-        """Annotate the Job with its only Pod, and have the Job controller create no other one.
+    async def _annotate(self, known: Known, pod: PodSnapshot) -> None:
+        """Annotate the Job with its only Pod, and keep the Job controller from creating another Pod.
 
         `parallelism` is left alone on a suspended Job, which a queue may admit again, and on a Job whose Pod
         failed: on old servers a Job with `parallelism` 0 never finishes.
         """
-        self._may_be_marked = True
+        self._may_be_annotated = True
         patch: list[JsonObject] = [{"op": "add", "path": _ONLY_POD, "value": f"{pod.name}/{pod.uid}"}]
         suspended = known.job is not None and known.job.suspended
         if not suspended and pod.phase != "Failed":
@@ -203,7 +203,7 @@ class StartGate:
     async def _try(self, what: str, step: Step) -> bool:
         """Make one call. False: it failed and is to be repeated. The first failure of a call is reported.
 
-        A failure of PIN is not: it only adds to the other two.
+        A failure of PIN is not reported, because PIN only supplements the other two calls.
         """
         try:
             await step()
@@ -213,13 +213,13 @@ class StartGate:
             if what != PIN and what not in self._reported:
                 self._reported.add(what)
                 call = f"{what} {self.job.ref.name}"
-                await self.narrator.warn(_second_pod_possible(call, error, repeated=error.retryable))
+                await self.narrator.warn(_second_pod_warning(call, error, repeated=error.retryable))
             return not error.retryable
         self._done.add(what)
         return True
 
 
-def _second_pod_possible(call: str, error: ClusterError, *, repeated: bool) -> str:
+def _second_pod_warning(call: str, error: ClusterError, *, repeated: bool) -> str:
     next_step = (
         "the call is repeated until it succeeds"
         if repeated

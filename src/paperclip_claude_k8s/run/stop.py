@@ -30,7 +30,7 @@ T = TypeVar("T")
 LAST_STATE_WAIT = 2.0
 """Seconds to wait for the watch to report the last state of a Pod that a read no longer found."""
 READ_INTERVAL = 0.5
-"""Seconds between two reads of a Pod whose end the watch has not reported yet."""
+"""Seconds between two reads of a Pod whose removal the watch has not reported yet."""
 
 
 async def stop_agent(
@@ -124,12 +124,12 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
     that exists and that the caller has to clean up.
 
     Raises:
-        RunFailure: what `work` raises; `cancelled`, once `work` has cleaned up after itself.
+        RunFailure: what `work` raises; `cancelled`, after `work` has cleaned up.
     """
     if signal is None:
         return await work
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(_wait(signal))
+        waiting = group.create_task(_wait_for_signal(signal))
         working = group.create_task(_failure_as_value(work))
         await asyncio.wait([waiting, working], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -142,7 +142,7 @@ async def cancel_on(signal: StopSignal | None, work: Coroutine[Any, Any, T]) -> 
     return result
 
 
-async def _wait(signal: StopSignal) -> None:
+async def _wait_for_signal(signal: StopSignal) -> None:
     await signal.wait()
 
 

@@ -1,8 +1,8 @@
 """Wait for the agent's container to start, and report why it takes long.
 
 Three budgets limit the wait: until the Pod has a node, for pulling images, and for the rest of the start.
-Each runs only while its own kind of waiting goes on. None runs while the watch is out of date: the agent may
-already work.
+Each budget is spent only during its kind of waiting. None is spent while the watch is out of date, because
+the agent may already work.
 """
 
 import asyncio
@@ -45,16 +45,16 @@ from paperclip_claude_k8s.verdict.wording import describe_event, notable_events
 
 StartResult: TypeAlias = PodSnapshot | NotStarted | PodLost | DeadlinePassed
 """The Pod whose agent container runs or has run, or why there will be none."""
-EVENTS_CAP = 30.0
+MAX_EVENTS_PAUSE = 30.0
 """Longest pause in seconds between two lists of Events; pauses double up to it."""
 READ_INTERVAL = 1.0
-"""Seconds between two reads while a budget is spent and the reads fail."""
+"""Seconds between two reads when a budget is used up and the reads fail."""
 DISRUPTED_EARLIER = "an earlier host process observed that it was being taken away"
 
 
 @dataclass(slots=True)
 class _Budgets:
-    """Limits and spent time of each budget in seconds; one of them is running."""
+    """Limit and spent time of each budget in seconds, and which budget is being spent now."""
 
     limits: dict[StartBudget, float]
     spent: dict[StartBudget, float] = field(default_factory=dict)
@@ -85,7 +85,7 @@ Reopen: TypeAlias = Callable[[], Awaitable[bool]]
 """Lets another Pod start the agent if the first one was deleted before it could; False: not possible."""
 
 
-async def _never() -> bool:
+async def _cannot_reopen() -> bool:
     return False
 
 
@@ -96,7 +96,7 @@ async def wait_for_pod(  # noqa: PLR0913  # what a wait depends on
     narrator: Narrator,
     *,
     reattached: bool = False,
-    reopen: Reopen = _never,
+    reopen: Reopen = _cannot_reopen,
 ) -> StartResult:
     """Wait until the agent's container runs or has run, or will never run.
 
@@ -109,13 +109,13 @@ async def wait_for_pod(  # noqa: PLR0913  # what a wait depends on
     return result
 
 
-async def find_only_pod(job_watch: JobWatch, ports: Ports) -> PodLost | None:
-    """Read the Pod that an adopted Job names as its only one; its ending if it is gone and the Job is not.
+async def check_only_pod(job_watch: JobWatch, ports: Ports) -> PodLost | None:
+    """Read the Pod that an adopted Job names as its only one: the watch reports no Pod without labels.
 
-    The watch does not show it if it lost its labels. None: nothing is to be read, or the Pod was found.
+    Returns the ending if the Pod is gone and the Job still exists and has not finished; else None.
     """
     only = job_watch.pod_name
-    if only is None or job_watch.known.pod is not None or not await _was_read(job_watch, ports):
+    if only is None or job_watch.known.pod is not None or not await _read_until_success(job_watch, ports):
         return None
     known = job_watch.known
     if known.pod is not None or known.job_gone or known.job is None or known.job.finished is not None:
@@ -123,8 +123,8 @@ async def find_only_pod(job_watch: JobWatch, ports: Ports) -> PodLost | None:
     return only_pod_lost(only, DISRUPTED_EARLIER)
 
 
-async def _was_read(job_watch: JobWatch, ports: Ports) -> bool:
-    """Read Job and Pod until a read succeeds. False: the watch made that needless, or was refused."""
+async def _read_until_success(job_watch: JobWatch, ports: Ports) -> bool:
+    """Read Job and Pod until a read succeeds. False: the watch reported them first, or was refused."""
     timings = ports.settings.timings
     backoff = Backoff(timings.retry, timings.retry_cap)
     while job_watch.known.pod is None and not job_watch.known.job_gone and job_watch.refused is None:
@@ -138,7 +138,7 @@ async def _was_read(job_watch: JobWatch, ports: Ports) -> bool:
 
 @dataclass(slots=True)
 class _Waiting:
-    """One wait for a container's start. Times are those of the event loop's clock."""
+    """The wait for the start of one container. Times are those of the event loop's clock."""
 
     job_watch: JobWatch
     config: AdapterConfig
@@ -228,10 +228,10 @@ class _Waiting:
 
     async def _report_events(self) -> str:
         """Report each Event of Job and Pod once. Returns the newest warning, for the failure's message."""
-        self._events_pause = min(self._events_pause * 2, EVENTS_CAP)
+        self._events_pause = min(self._events_pause * 2, MAX_EVENTS_PAUSE)
         self._events_due = _now() + self._events_pause
         known, newest = self.job_watch.known, ""
-        # Once the Job has a Pod, only the Events of the Pod explain the delay.
+        # If the Job has a Pod, only the Events of the Pod explain the delay.
         about = known.pod.uid if known.pod is not None and not known.pod_gone else self.job_watch.ref.uid
         try:
             events = await self.ports.cluster.list_events(self.job_watch.ref.namespace, about)
@@ -246,14 +246,14 @@ class _Waiting:
         return newest
 
     async def _on_budget_spent(self) -> StartResult | None:
-        """Read Job and Pod once more and judge. None: the wait goes on, also if the read failed."""
+        """Read Job and Pod once more and judge them. None: the wait goes on, also if the read failed."""
         if not await read_now(self.job_watch, self.ports.cluster):
             return None
         verdict = await self._judge_after_reads()
         if not isinstance(verdict, StillWaiting):
             return verdict
         if verdict.budget is not self._budgets.running:
-            return None  # another kind of waiting goes on, with a budget of its own
+            return None  # another kind of waiting has begun, with its own budget
         newest = await self._report_events()
         limit = self._budgets.limits.get(verdict.budget)
         if limit is None:
