@@ -127,7 +127,7 @@ class _Guard:
                 return None
 
     async def _wait(self, obstacle: str, failure: Failure, limit: float) -> None:
-        """Count the time for this obstacle, and report it if it is new. Raises RunFailure after `limit` seconds."""
+        """Count the time for this obstacle; report it if new. Raises RunFailure after `limit` seconds."""
         now, is_new = asyncio.get_running_loop().time(), obstacle not in self._waited
         since_last = now - self._listed_at if self._waiting_for == obstacle else 0.0
         waited = self._waited[obstacle] = self._waited.get(obstacle, 0.0) + since_last

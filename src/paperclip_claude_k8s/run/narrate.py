@@ -42,7 +42,7 @@ class Narrator:
         await self._send("stderr", f"{PREFIX}{_one_line(text)}\n")
 
     async def output(self, stream: LogStreamName, block: bytes) -> None:
-        """Send whole lines of the agent, in chunks that the host does not truncate unless a line is longer."""
+        """Send whole lines of the agent in chunks that the host does not truncate unless a line is longer."""
         self.last_output = asyncio.get_running_loop().time()
         for chunk in chunks_of_lines(block, CHUNK_BYTES):
             await self._send(stream, chunk.decode("utf-8", "replace"))

@@ -94,7 +94,7 @@ async def _check_server_version(config: AdapterConfig, ports: Ports, narrator: N
 
 
 async def _pack(ctx: ExecutionContext, config: AdapterConfig, site: RunSite, ports: Ports) -> Packed:
-    """Pack instructions and skills: on the shared volume if host and agent mount it, else in the run Secret."""
+    """Pack instructions and skills: on the shared volume if host and agent mount it, else in the Secret."""
     settings, in_pod = ports.settings, site.home is not None and site.home.claim_name
     volume = site.volume_here if in_pod else None
     company, path = ctx.agent.company_id, config.instructions_file_path

@@ -96,7 +96,7 @@ class StartGate:
         """Make all required calls. Returns the seconds until the next try; None if nothing is left to do."""
         async with self._lock:
             while steps := self._steps(self.job_watch.known):
-                # The calls run concurrently. ANNOTATE is sent first: a host that is killed here must not leave
+                # The calls run concurrently. ANNOTATE is sent first: a host killed here must not leave behind
                 # a Job with neither Secret nor annotation, which looks like one whose agent never started.
                 async with asyncio.TaskGroup() as calls:
                     tried = [calls.create_task(self._try(what, step)) for what, step in steps]
