@@ -23,9 +23,9 @@ adapter serves any number of concurrent runs:
 The documents are in the folder `docs` of this package: `host-protocol.md` (what a host passes in and gets
 back), `configuration.md` (every setting), `errors.md` (every error code) and others.
 
-Public are the names in `__all__`, the module `paperclip_claude_k8s.helpers`, the command line, and the
-bridge's line protocol. Every other module is private and may change in any release. Importing the package
-is cheap: each public name is loaded when it is first used.
+The public interface consists of the names in `__all__`, the module `paperclip_claude_k8s.helpers`, the
+command line, and the bridge's line protocol. Every other module is private and may change in any release.
+Importing the package is cheap: each public class is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -51,7 +51,8 @@ __all__ = [
 def create_server_adapter() -> "Adapter":
     """Create the adapter object that a host registers.
 
-    Reads the environment of this process. Connects to nothing before the first call of a method.
+    The adapter reads the environment of this process. It connects to nothing before one of its methods is
+    called.
     """
     from paperclip_claude_k8s.adapter import Adapter  # noqa: PLC0415  # keeps `import paperclip_claude_k8s` cheap
 

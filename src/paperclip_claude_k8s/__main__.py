@@ -1,4 +1,4 @@
-"""`claude-k8s` and `python -m paperclip_claude_k8s`."""
+"""Entry point of the command line: `claude-k8s` or `python -m paperclip_claude_k8s`."""
 
 import sys
 

@@ -33,7 +33,7 @@ async def open_callbacks() -> AsyncIterator[tuple[Callbacks, asyncio.StreamReade
         await asyncio.sleep(0)
 
 
-async def numbers(reader: asyncio.StreamReader, count: int) -> list[int]:
+async def read_numbers(reader: asyncio.StreamReader, count: int) -> list[int]:
     return [json.loads(await reader.readline())["n"] for _ in range(count)]
 
 
@@ -50,10 +50,10 @@ async def test_send_within_the_window_does_not_wait() -> None:
     async with open_callbacks() as (callbacks, _), asyncio.timeout(60):
         for _ in range(10):
             await callbacks.send("onLog", "stdout", "x\n")
-        assert 0 < callbacks.unacknowledged < WINDOW
+        assert 0 < callbacks.unacknowledged_bytes < WINDOW
 
 
-async def test_send_stops_one_callback_above_the_window() -> None:
+async def test_send_waits_while_the_window_is_full() -> None:
     chunk = "x" * 1000
     async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
 
@@ -62,24 +62,24 @@ async def test_send_stops_one_callback_above_the_window() -> None:
                 await callbacks.send("onLog", "stdout", chunk)
 
         sending = group.create_task(send_all())
-        seen = await numbers(reader, 4)
+        seen = await read_numbers(reader, 4)  # four callbacks fill the window
         await asyncio.sleep(0.1)
         assert not sending.done()
-        assert WINDOW <= callbacks.unacknowledged < WINDOW + 1100
+        assert WINDOW <= callbacks.unacknowledged_bytes < WINDOW + 1100
         for n in range(1, 51):
             callbacks.acknowledge(n, None)
             if n + 4 <= 50:
-                seen += await numbers(reader, 1)
+                seen += await read_numbers(reader, 1)
         await sending
         await callbacks.all_acknowledged()
         assert seen == list(range(1, 51))
 
 
-async def test_send_of_a_callback_above_the_window_is_sent_alone() -> None:
+async def test_callback_larger_than_the_window_is_sent_alone() -> None:
     async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
         group.create_task(callbacks.send("onLog", "stdout", "y" * 10 * WINDOW))
         later = group.create_task(callbacks.send("onLog", "stdout", "z"))
-        await numbers(reader, 1)
+        await read_numbers(reader, 1)
         await asyncio.sleep(0.05)
         assert not later.done()
         callbacks.acknowledge(1, None)
@@ -89,7 +89,7 @@ async def test_send_of_a_callback_above_the_window_is_sent_alone() -> None:
 async def test_send_and_wait_returns_after_the_acknowledgement() -> None:
     async with open_callbacks() as (callbacks, reader), asyncio.TaskGroup() as group:
         waiting = group.create_task(callbacks.send_and_wait("onDispatch"))
-        await numbers(reader, 1)
+        await read_numbers(reader, 1)
         await asyncio.sleep(0.05)
         assert not waiting.done()
         callbacks.acknowledge(1, None)
@@ -105,22 +105,22 @@ async def test_send_and_wait_raises_a_refusal() -> None:
             return str(caught.value)
 
         waiting = group.create_task(refused())
-        await numbers(reader, 1)
+        await read_numbers(reader, 1)
         callbacks.acknowledge(1, "not now")
         assert await waiting == "not now"
 
 
-async def test_refusal_is_raised_by_the_next_send_which_is_sent() -> None:
+async def test_refusal_is_raised_by_the_next_send_whose_callback_is_sent() -> None:
     async with open_callbacks() as (callbacks, reader):
         await callbacks.send("onLog", "stdout", "a")
         callbacks.acknowledge(1, "disk full")
         with pytest.raises(HostRefused, match="disk full"):
             await callbacks.send("onLog", "stdout", "b")
         await callbacks.send("onLog", "stdout", "c")
-        assert await numbers(reader, 3) == [1, 2, 3]
+        assert await read_numbers(reader, 3) == [1, 2, 3]
 
 
-async def test_callbacks_raise_host_gone() -> None:
+async def test_waiting_for_a_host_that_is_gone_raises_host_gone() -> None:
     async with open_callbacks() as (callbacks, _), asyncio.TaskGroup() as group:
 
         async def host_gone() -> None:
@@ -135,7 +135,7 @@ async def test_callbacks_raise_host_gone() -> None:
             await callbacks.all_acknowledged()
 
 
-async def test_acknowledge_unknown_callback_is_ignored() -> None:
+async def test_acknowledgement_of_an_unknown_callback_is_ignored() -> None:
     async with open_callbacks() as (callbacks, _):
         callbacks.acknowledge(99, "what?")
         await callbacks.send("onLog", "stdout", "a")

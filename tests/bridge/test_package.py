@@ -26,10 +26,10 @@ def names_in(folder: Path) -> set[str]:
 async def test_node_shim_writes_a_package_and_prints_how_to_install_it(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "shim"
     code, out, err = await claude_k8s("node-shim", "--out", str(folder))
-    answer = json.loads(out)
+    reply = json.loads(out)
     assert (code, err) == (0, "")
-    assert answer["status"] == "written"
-    assert answer["install"]["POST /api/adapters/install"] == {
+    assert reply["status"] == "written"
+    assert reply["install"]["POST /api/adapters/install"] == {
         "packageName": str(folder),
         "isLocalPath": True,
     }
@@ -56,7 +56,7 @@ async def test_node_shim_replaces_its_earlier_package(tmp_path: Path) -> None:
     "content",
     [{"package.json": '{"name": "mine"}'}, {"package.json": "["}, {"package.json": "[]"}, {"a.txt": ""}],
 )
-async def test_node_shim_leaves_other_folders_alone(tmp_path: Path, content: dict[str, str]) -> None:
+async def test_node_shim_does_not_overwrite_other_folders(tmp_path: Path, content: dict[str, str]) -> None:
     for name, text in content.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     code, out, _ = await claude_k8s("node-shim", "--out", str(tmp_path))
@@ -72,7 +72,7 @@ async def test_node_shim_refuses_a_file(tmp_path: Path) -> None:
         write_package(file, "python3")
 
 
-async def test_node_shim_without_a_writable_folder_fails_cleanly() -> None:
+async def test_node_shim_without_a_writable_folder_reports_not_written() -> None:
     code, out, err = await claude_k8s("node-shim", "--out", "/proc/none/shim")
     assert (code, err) == (1, "")
     assert json.loads(out)["error"] == "not_written"
@@ -89,7 +89,7 @@ def test_facts_are_those_of_the_adapter(tmp_path: Path) -> None:
     assert facts["configSchema"]["fields"]
 
 
-def test_ui_parser_of_the_package_is_the_tested_one(tmp_path: Path) -> None:
+def test_ui_parser_of_the_package_works_like_parse_stdout_line(tmp_path: Path) -> None:
     write_package(tmp_path / "shim", "python3")
     source = (tmp_path / "shim" / "ui-parser.cjs").read_text(encoding="utf-8")
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"hi"}]}}'

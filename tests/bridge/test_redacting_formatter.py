@@ -1,4 +1,4 @@
-"""The bridge's stderr shows no secret that was passed in."""
+"""Masking, in the log of the bridge, of the secrets that a call passed in."""
 
 import logging
 import sys

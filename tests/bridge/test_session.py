@@ -1,4 +1,4 @@
-"""The bridge as a process: handshake, concurrent runs on a cluster, stop, and hosts that go away."""
+"""The bridge as a process: handshake, concurrent runs on a cluster, stop, and hosts that end."""
 
 import asyncio
 import json
@@ -19,10 +19,11 @@ from paperclip_claude_k8s.cluster.model import JobSnapshot
 from paperclip_claude_k8s.devcluster import DevCluster
 
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
-LINES = 40_000
+LINE_COUNT = 40_000
 PADDING = "x" * 60
 LONG_OUTPUT = (
-    f"i=0; while [ $i -lt {LINES} ]; do echo line $i {PADDING}; i=$((i+1)); done; printf '%s\\n' '{RESULT}'"
+    f"i=0; while [ $i -lt {LINE_COUNT} ]; do echo line $i {PADDING}; i=$((i+1)); done; "
+    f"printf '%s\\n' '{RESULT}'"
 )
 """About 3 MB of output: twelve windows."""
 
@@ -42,13 +43,13 @@ async def jobs(cluster: DevCluster, run: str) -> list[JobSnapshot]:
 
 
 async def hello(protocol: object, version: str = __version__) -> tuple[list[dict[str, Any]], int, str]:
-    """Return the answers to a hello, the exit code, and stderr."""
+    """Send a hello and close stdin; return the messages received, the exit code, and stderr."""
     async with a_bridge(greet=False) as peer:
         peer.send({"type": "hello", "protocol": protocol, "version": version})
-        answers = [await peer.next()]
+        responses = [await peer.next()]
         if protocol != PROTOCOL:
-            answers.append(await peer.next())
-        return answers, *(await peer.leave())
+            responses.append(await peer.next())
+        return responses, *(await peer.leave())
 
 
 async def test_handshake_reports_versions() -> None:
@@ -84,8 +85,8 @@ async def test_malformed_line_is_an_error_and_the_next_is_served() -> None:
         for line in (b"sk-not-json-but-secret\n", b"[]\n", b"\n", b'{"type":"ack","id":99,"n":1}\n'):
             peer.send_raw(line)
         call = peer.call("models")
-        answer = await peer.answer(call)
-        assert answer["value"][0]["id"].startswith("claude-")
+        response = await peer.response(call)
+        assert response["value"][0]["id"].startswith("claude-")
         faults = [message for message in peer.received if message["type"] == "error"]
         assert [(fault["id"], fault["kind"]) for fault in faults] == [(None, "protocol")] * 2
         _, err = await peer.leave()
@@ -109,13 +110,13 @@ async def test_unfinished_last_line_is_ignored() -> None:
 )
 async def test_invalid_call_is_an_error_of_its_kind(method: str, params: Any, kind: str) -> None:
     async with a_bridge() as peer:
-        answer = await peer.answer(peer.call(method, **params))
-        assert (answer["type"], answer["kind"]) == ("error", kind)
+        response = await peer.response(peer.call(method, **params))
+        assert (response["type"], response["kind"]) == ("error", kind)
 
 
-async def test_every_method_except_execute_answers() -> None:
+async def test_every_method_except_execute_returns_a_result() -> None:
     async with a_bridge({"ANTHROPIC_MODEL": "claude-opus-5", "HOME": "/nonexistent"}) as peer:
-        asked: dict[str, dict[str, Any]] = {
+        params_by_method: dict[str, dict[str, Any]] = {
             "models": {},
             "listModels": {},
             "refreshModels": {},
@@ -129,45 +130,45 @@ async def test_every_method_except_execute_answers() -> None:
             "sessionCodec.getDisplayId": {"value": {"sessionId": "s"}},
             "sessionCodec.serialize": {"value": None},
         }
-        calls = {method: peer.call(method, **params) for method, params in asked.items()}
+        calls = {method: peer.call(method, **params) for method, params in params_by_method.items()}
         values: dict[int, Any] = {}
         while len(values) < len(calls):
             message = await peer.next()
             assert message["type"] == "result", message
             values[message["id"]] = message["value"]
-        answers = {method: values[call] for method, call in calls.items()}
-        assert answers["models"] == answers["listModels"] == answers["refreshModels"]
-        assert answers["detectModel"]["model"] == "claude-opus-5"
-        assert "image" in [field["key"] for field in answers["getConfigSchema"]["fields"]]
-        assert answers["getQuotaWindows"]["provider"] == "anthropic"
-        assert answers["listSkills"]["mode"] == "ephemeral"
-        assert answers["syncSkills"]["desiredSkills"] == ["x"]
-        assert answers["testEnvironment"]["status"] == "fail"
-        assert answers["sessionCodec.deserialize"] == {"sessionId": "s", "cwd": "/w"}
-        assert answers["sessionCodec.getDisplayId"] == "s"
-        assert answers["sessionCodec.serialize"] is None
+        responses = {method: values[call] for method, call in calls.items()}
+        assert responses["models"] == responses["listModels"] == responses["refreshModels"]
+        assert responses["detectModel"]["model"] == "claude-opus-5"
+        assert "image" in [field["key"] for field in responses["getConfigSchema"]["fields"]]
+        assert responses["getQuotaWindows"]["provider"] == "anthropic"
+        assert responses["listSkills"]["mode"] == "ephemeral"
+        assert responses["syncSkills"]["desiredSkills"] == ["x"]
+        assert responses["testEnvironment"]["status"] == "fail"
+        assert responses["sessionCodec.deserialize"] == {"sessionId": "s", "cwd": "/w"}
+        assert responses["sessionCodec.getDisplayId"] == "s"
+        assert responses["sessionCodec.serialize"] is None
 
 
 async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         ada = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_LINE_DELAY="0.05"))
         bob = peer.call("execute", ctx=a_context(cluster, "run-2", "bob", CLAUDE_LINE_DELAY="0.05"))
-        answers: dict[int, Any] = {}
-        while len(answers) < 2:
+        responses: dict[int, Any] = {}
+        while len(responses) < 2:
             message = await peer.next()
             if message["type"] != "callback":
-                answers[message["id"]] = message
-        sessions = {answers[call]["value"]["sessionId"] for call in (ada, bob)}
+                responses[message["id"]] = message
+        sessions = {responses[call]["value"]["sessionId"] for call in (ada, bob)}
         assert len(sessions) == 2
         for call in (ada, bob):
-            assert answers[call]["value"]["exitCode"] == 0
+            assert responses[call]["value"]["exitCode"] == 0
             numbers = [
                 message["n"]
                 for message in peer.received
                 if message["type"] == "callback" and message["id"] == call
             ]
             assert numbers == list(range(1, len(numbers) + 1))
-            assert answers[call]["value"]["sessionId"] in peer.stdout_of(call)
+            assert responses[call]["value"]["sessionId"] in peer.stdout_of(call)
             assert len(peer.of(call, "onDispatch")) == 1
             assert peer.of(call, "onRuntimeProgress")
             assert peer.of(call, "onSpawn") == []
@@ -177,28 +178,28 @@ async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) 
         assert first_bob < last_ada
 
 
-async def test_host_without_acknowledgements_delays_only_its_run(cluster: DevCluster) -> None:
+async def test_run_without_acknowledgements_waits_but_other_calls_do_not(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         slow_call = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LONG_OUTPUT))
         await peer.callback(slow_call, "onLog", "line 0 ")
         peer.acknowledges = False
-        held = peer.received[-1:]
-        while sum(sizes := [len(encode(message)) for message in held[1:]]) < WINDOW_BYTES:
-            held.append(await peer.next())  # the first one was acknowledged
-        await _nothing_more(peer)
+        unacknowledged = peer.received[-1:]
+        while sum(sizes := [len(encode(message)) for message in unacknowledged[1:]]) < WINDOW_BYTES:
+            unacknowledged.append(await peer.next())  # `unacknowledged[0]` was acknowledged
+        await _assert_no_message(peer)
         assert sum(sizes[:-1]) < WINDOW_BYTES <= sum(sizes)
-        assert "value" in await peer.answer(peer.call("models"))
+        assert "value" in await peer.response(peer.call("models"))
         peer.acknowledges = True
-        for message in held[1:]:
+        for message in unacknowledged[1:]:
             peer.acknowledge(message)
-        answer = await peer.answer(slow_call)
-        assert answer["value"]["exitCode"] == 0
+        response = await peer.response(slow_call)
+        assert response["value"]["exitCode"] == 0
         lines = peer.stdout_of(slow_call).splitlines()
-        assert [line.split()[1] for line in lines[:-1]] == [str(n) for n in range(LINES)]
-        assert answer["value"]["resultJson"]["log"]["complete"]
+        assert [line.split()[1] for line in lines[:-1]] == [str(n) for n in range(LINE_COUNT)]
+        assert response["value"]["resultJson"]["log"]["complete"]
 
 
-async def _nothing_more(peer: Peer) -> None:
+async def _assert_no_message(peer: Peer) -> None:
     """Assert that no message comes for a second."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
@@ -210,44 +211,44 @@ async def test_refused_chunk_makes_the_log_incomplete(
     cluster: DevCluster,
     late: bool,  # noqa: FBT001
 ) -> None:
-    """Also if the refusal comes after the last callback, which can no longer raise it."""
+    """`late`: the host refuses it after the last callback, so that no callback can raise the refusal."""
     async with a_bridge() as peer:
         peer.acknowledges = False
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
-        held: list[dict[str, Any]] = []
+        unacknowledged: list[dict[str, Any]] = []
         while (message := await peer.next())["type"] == "callback":
             if not (message["name"] == "onLog" and '"type":"result"' in message["args"][1]):
                 peer.acknowledge(message)
                 continue
-            held.append(message)
+            unacknowledged.append(message)
             if late:
-                await _until_quiet(peer, held)
-            peer.send({"type": "ack", "id": call, "n": held[0]["n"], "error": "its disk is full"})
-            for other in held[1:]:
+                await _read_until_quiet(peer, unacknowledged)
+            peer.send({"type": "ack", "id": call, "n": unacknowledged[0]["n"], "error": "its disk is full"})
+            for other in unacknowledged[1:]:
                 peer.acknowledge(other)
-        assert held
+        assert unacknowledged
         log = message["value"]["resultJson"]["log"]
         assert (log["complete"], log["hostFailures"]) == (False, 1)
         assert "its disk is full" in log["firstHostError"]
         assert message["value"]["exitCode"] == 0
 
 
-async def _until_quiet(peer: Peer, held: list[dict[str, Any]]) -> None:
-    """Add messages to `held` until none has come for a second."""
+async def _read_until_quiet(peer: Peer, unacknowledged: list[dict[str, Any]]) -> None:
+    """Add messages to `unacknowledged` until none has come for a second."""
     while True:
         try:
             async with asyncio.timeout(1):
-                held.append(await peer.next())
+                unacknowledged.append(await peer.next())
         except TimeoutError:
             return
 
 
-async def test_cancel_stops_the_agent_and_is_acknowledged(cluster: DevCluster) -> None:
+async def test_cancel_stops_the_agent_and_deletes_the_job(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SLEEP="300"))
         await peer.callback(call, "onLog", "result")
         peer.send({"type": "cancel", "id": call, "reason": "Cancelled by a person"})
-        value = (await peer.answer(call))["value"]
+        value = (await peer.response(call))["value"]
         assert value["errorCode"] == "cancelled"
         assert value["resultJson"]["executionCancellation"]["state"] == "acknowledged"
         assert await jobs(cluster, "run-1") == []
@@ -257,20 +258,20 @@ async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
         peer.send({"type": "cancel", "id": call})
-        value = (await peer.answer(call))["value"]
+        value = (await peer.response(call))["value"]
         assert value["errorCode"] == "cancelled"
         assert peer.of(call, "onDispatch") == []
 
 
-@pytest.mark.parametrize("way", ["the pipe closes", "SIGTERM"])
-async def test_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevCluster, way: str) -> None:
+@pytest.mark.parametrize("end", ["the pipe closes", "SIGTERM"])
+async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(cluster: DevCluster, end: str) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3"))
         await peer.callback(call, "onLog", "init")
-        if way == "SIGTERM":
+        if end == "SIGTERM":
             peer.terminate()
-            answer = await peer.answer(call)
-            assert (answer["type"], answer["kind"]) == ("error", "shutdown")
+            response = await peer.response(call)
+            assert (response["type"], response["kind"]) == ("error", "shutdown")
             assert "shutting down; the next one adopts it" in json.dumps(peer.of(call, "onLog"))
             assert (await peer.wait())[0] == -15
         else:
@@ -279,7 +280,7 @@ async def test_host_that_goes_away_leaves_its_jobs_to_the_next(cluster: DevClust
     assert not job.finished
     async with a_bridge() as successor:
         call = successor.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
-        value = (await successor.answer(call))["value"]
+        value = (await successor.response(call))["value"]
         assert value["exitCode"] == 0
         assert job.ref.name in json.dumps(successor.of(call, "onLog"))
         assert successor.stdout_of(call).count('"subtype":"init"') == 1
@@ -320,15 +321,15 @@ def noise():
     os.write(1, b"noise")
 threading.Thread(target=noise).start()
 """
-"""Prints, by Python and by file descriptor, as soon as stdout and stderr are the same file."""
+"""As soon as stdout is a copy of stderr, prints twice: with `print` and to file descriptor 1."""
 
 
-async def test_other_output_does_not_disturb_the_protocol(tmp_path: Path) -> None:
+async def test_other_output_to_stdout_goes_to_stderr(tmp_path: Path) -> None:
     """Python imports `sitecustomize` when it starts."""
     (tmp_path / "sitecustomize.py").write_text(NOISE, encoding="utf-8")
     async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
         await asyncio.sleep(0.2)
-        await peer.answer(peer.call("models"))
+        await peer.response(peer.call("models"))
         assert {message["type"] for message in peer.received} == {"hello", "result"}
         _, err = await peer.leave()
         assert err.count("noise") == 2

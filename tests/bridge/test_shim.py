@@ -40,9 +40,9 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
     ada, bob = a_context(cluster, "run-1", "ada"), a_context(cluster, "run-2", "bob")
     outcome, err = await node_host(shim, [[a_run("ada", ada), a_run("bob", bob, mcpServers=[{"name": "m"}])]])
     for name in ("ada", "bob"):
-        answer, callbacks = outcome["answers"][name], outcome["callbacks"][name]
-        assert answer["exitCode"] == 0, answer
-        assert answer["costUsd"] > 0
+        result, callbacks = outcome["answers"][name], outcome["callbacks"][name]
+        assert result["exitCode"] == 0, result
+        assert result["costUsd"] > 0
         assert callbacks["order"] == ["ready", "dispatch"]
         assert callbacks["maxConcurrent"] == 1, "calls of onLog must not overlap"
         assert callbacks["spawned"] == 0
@@ -58,7 +58,7 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
     assert outcome["answers"]["again"]["sessionId"] == first["sessionId"]
 
 
-async def test_shim_slow_host_gets_every_line(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevCluster) -> None:
     script = "i=0; while [ $i -lt 5000 ]; do echo \"line $i {'ü\u2028'}\"; i=$((i+1)); done"
     ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
     outcome, _ = await node_host(shim, [a_run("slow", ctx, slowMs=5)])
@@ -67,7 +67,7 @@ async def test_shim_slow_host_gets_every_line(shim: Path, cluster: DevCluster) -
     assert lines == [f"line {n} {{'ü\u2028'}}" for n in range(5000)]
 
 
-async def test_shim_host_that_refuses_lines_gets_a_result(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, cluster: DevCluster) -> None:
     outcome, err = await node_host(shim, [a_run("refused", a_context(cluster, "run-1"), refuse=True)])
     assert outcome["answers"]["refused"]["exitCode"] == 0
     assert "the log is full" in err
@@ -77,26 +77,28 @@ async def test_shim_host_that_refuses_lines_gets_a_result(shim: Path, cluster: D
 async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
     outcome, _ = await node_host(shim, [a_run("stopped", ctx, **when)])
-    answer = outcome["answers"]["stopped"]
-    assert answer["errorCode"] == "cancelled"
-    assert answer["resultJson"]["executionCancellation"]["state"] == "acknowledged"
+    result = outcome["answers"]["stopped"]
+    assert result["errorCode"] == "cancelled"
+    assert result["resultJson"]["executionCancellation"]["state"] == "acknowledged"
 
 
-async def test_shim_killed_bridge_is_retried_and_the_job_adopted(shim: Path, cluster: DevCluster) -> None:
+async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
+    shim: Path, cluster: DevCluster
+) -> None:
     """The result has the evidence that lets the host retry; the retry, in a new process, adopts the Job."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, err = await node_host(
         shim, [a_run("killed", ctx, killAt='"subtype":"init"'), a_run("retry", retry)]
     )
-    killed, answer = outcome["answers"]["killed"], outcome["answers"]["retry"]
+    killed, result = outcome["answers"]["killed"], outcome["answers"]["retry"]
     assert killed["errorCode"] == "k8s_bridge_lost"
     assert killed["errorFamily"] == "transient_upstream"
     assert killed["resultJson"]["conversationContinuation"] == "continue_conversation_v1"
     assert "executionRecovery" not in killed
     assert "SIGKILL" in killed["errorMessage"]
     assert "adopts it" in killed["errorMessage"]
-    assert answer["exitCode"] == 0
+    assert result["exitCode"] == 0
     log = log_of(outcome, "retry")
     assert "Created K8s Job" not in log
     assert log.count('"subtype":"init"') == 1
@@ -110,10 +112,10 @@ async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluste
     outcome, err = await node_host(
         shim, [a_run("lost", ctx, loseAt='"subtype":"init"'), a_run("again", again)]
     )
-    lost, answer = outcome["answers"]["lost"], outcome["answers"]["again"]
+    lost, result = outcome["answers"]["lost"], outcome["answers"]["again"]
     assert lost["errorCode"] == "k8s_bridge_lost"
     assert lost["resultJson"] == {"conversationContinuation": "continue_conversation_v1"}
-    assert answer["exitCode"] == 0, answer
+    assert result["exitCode"] == 0, result
     assert "Created K8s Job" not in log_of(outcome, "again")
     assert err == ""
 
@@ -125,32 +127,35 @@ async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster:
     assert outcome["answers"]["killed"]["resultJson"] == {}
 
 
-def broken_python(folder: Path, script: str) -> str:
+def python_script(folder: Path, script: str) -> str:
     python = folder / "python"
     python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     python.chmod(0o755)
     return str(python)
 
 
-MISSING = f'exec {sys.executable} -I -S "$@"'
-"""A Python that has the standard library only."""
-OLD = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
+PYTHON_WITHOUT_PACKAGE = f'exec {sys.executable} -I -S "$@"'
+"""Runs a Python that finds only the standard library."""
+PYTHON_WITH_OLD_PACKAGE = 'echo "$0: No module named paperclip_claude_k8s.bridge" >&2; exit 1'
 
 
 @pytest.mark.parametrize(
     ("script", "words"),
     [
         (None, ("cannot be started", "no such file", "CLAUDE_K8S_PYTHON")),
-        (MISSING, ("package is missing", "-m pip install", f"paperclip-adapter-claude-k8s=={__version__}")),
-        (OLD, ("too old", __version__)),
+        (
+            PYTHON_WITHOUT_PACKAGE,
+            ("package is missing", "-m pip install", f"paperclip-adapter-claude-k8s=={__version__}"),
+        ),
+        (PYTHON_WITH_OLD_PACKAGE, ("too old", __version__)),
         ("echo 'SyntaxError: invalid syntax' >&2; exit 1", ("exit code 1", "SyntaxError")),
         ("kill -9 $$", ("SIGKILL", "before it was ready")),
     ],
 )
-async def test_shim_reports_a_broken_python_in_every_answer(
+async def test_shim_reports_a_broken_python_or_uses_fallbacks(
     shim: Path, tmp_path: Path, script: str | None, words: tuple[str, ...]
 ) -> None:
-    python = str(tmp_path / "none") if script is None else broken_python(tmp_path, script)
+    python = str(tmp_path / "none") if script is None else python_script(tmp_path, script)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     steps = [
         a_run("run", ctx),
@@ -183,9 +188,9 @@ def with_facts(shim: Path, **changed: Any) -> None:
     (shim / "facts.json").write_text(json.dumps({**facts, **changed}), encoding="utf-8")
 
 
-async def test_shim_gives_up_a_python_that_does_not_answer(shim: Path, tmp_path: Path) -> None:
+async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp_path: Path) -> None:
     with_facts(shim, helloMs=300)
-    python = broken_python(tmp_path, "exec sleep 300")
+    python = python_script(tmp_path, "exec sleep 300")
     steps = [{"name": "test", "method": "testEnvironment", "args": [{}]}]
     outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
     assert "did not answer within 0.3 s" in outcome["answers"]["test"]["checks"][0]["message"]
@@ -193,7 +198,7 @@ async def test_shim_gives_up_a_python_that_does_not_answer(shim: Path, tmp_path:
 
 async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path: Path) -> None:
     with_facts(shim, idleMs=100)
-    python = broken_python(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
+    python = python_script(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
     steps = [
         {"name": "one", "method": "detectModel"},
         {"name": "pause", "method": "sleep", "ms": 800},
@@ -224,9 +229,9 @@ async def test_shim_warns_of_another_package_version(shim: Path) -> None:
     assert "0.0.9" in check["message"]
 
 
-async def test_shim_withholds_the_servers_own_secrets(shim: Path, tmp_path: Path) -> None:
+async def test_shim_does_not_pass_secrets_of_the_server_to_python(shim: Path, tmp_path: Path) -> None:
     env = {"DATABASE_URL": "postgres://u:p@h", "PAPERCLIP_AGENT_JWT_SECRET": "s", "ANTHROPIC_MODEL": "m"}
-    python = broken_python(tmp_path, f"env > {tmp_path}/env; exit 1")
+    python = python_script(tmp_path, f"env > {tmp_path}/env; exit 1")
     step = {"name": "model", "method": "detectModel"}
     await node_host(shim, [step], {**env, "CLAUDE_K8S_PYTHON": python})
     given = (tmp_path / "env").read_text()
@@ -235,7 +240,7 @@ async def test_shim_withholds_the_servers_own_secrets(shim: Path, tmp_path: Path
     assert "JWT" not in given
 
 
-async def test_shim_session_codec_equals_pythons(shim: Path) -> None:
+async def test_shim_session_codec_behaves_like_pythons(shim: Path) -> None:
     values: list[Any] = [
         None,
         3,
@@ -257,11 +262,11 @@ async def test_shim_session_codec_equals_pythons(shim: Path) -> None:
         {"sessionId": "s", "unknown": {"deep": 1}, "__paperclipConfigFingerprint": "x"},
     ]
     outcome, _ = await node_host(shim, [{"name": "codec", "method": "codec", "values": values}])
-    ours = [
+    expected = [
         {"deserialize": deserialize(v), "serialize": serialize(v), "getDisplayId": display_id(v)}
         for v in values
     ]
-    assert outcome["answers"]["codec"] == ours
+    assert outcome["answers"]["codec"] == expected
 
 
 async def test_shim_members_are_those_of_the_adapter(shim: Path) -> None:

@@ -51,10 +51,10 @@ def test_read_message_of_each_type(line: str, message: object) -> None:
         (b'{"type":"shout","token":"sk-secret-token"}', "no known type"),
         (b'{"type":"call","id":"sk-secret-token","method":"m"}', "whole number as id"),
         (b'{"type":"call","id":true,"method":"m"}', "whole number as id"),
-        (b'{"type":"call","id":1,"method":""}', "text as method"),
+        (b'{"type":"call","id":1,"method":""}', "string as method"),
         (b'{"type":"call","id":1,"method":"m","params":["sk-secret-token"]}', "object as params"),
         (b'{"type":"ack","id":1}', "whole number as n"),
-        (b'{"type":"hello","protocol":1}', "text as version"),
+        (b'{"type":"hello","protocol":1}', "string as version"),
     ],
 )
 def test_read_message_error_says_why_and_quotes_nothing(line: bytes, what: str) -> None:
@@ -64,7 +64,7 @@ def test_read_message_error_says_why_and_quotes_nothing(line: bytes, what: str) 
 
 
 @given(ANY_JSON)
-def test_read_message_of_any_json_is_read_or_wire_invalid(value: Any) -> None:
+def test_read_message_of_any_json_succeeds_or_raises_wire_invalid(value: Any) -> None:
     try:
         read_message(json.dumps(value).encode())
     except WireInvalid:

@@ -48,7 +48,7 @@ def test_adapter_member_has_camel_case_and_snake_case_name(name: str) -> None:
     assert getattr(adapter, name) == getattr(adapter, to_camel(name))
 
 
-def test_adapter_unknown_member_is_an_attribute_error() -> None:
+def test_adapter_has_no_unknown_member_and_can_be_copied() -> None:
     adapter = an_adapter()
     for name in ("nothing", "noSuchThing", "_private", "__wrapped__"):
         assert not hasattr(adapter, name)
@@ -73,7 +73,7 @@ def test_adapter_data_members_are_json() -> None:
     assert json.dumps(adapter.get_config_schema())
 
 
-async def test_adapter_models_and_form_follow_the_environment() -> None:
+async def test_adapter_models_form_and_quota_depend_on_the_environment() -> None:
     adapter = an_adapter(ANTHROPIC_MODEL="eu.anthropic.own", CLAUDE_CODE_USE_BEDROCK="1")
     assert (await adapter.detect_model())["model"] == "eu.anthropic.own"
     assert await adapter.list_models() == adapter.models == await adapter.refreshModels()
@@ -92,7 +92,7 @@ async def test_adapter_refresh_models_returns_the_api_list_first() -> None:
         assert (await adapter.refresh_models())[0] == {"id": "claude-next", "label": "Next"}
 
 
-async def test_adapter_sync_skills_shows_the_new_selection(tmp_path: Path) -> None:
+async def test_adapter_lists_skills_and_sync_skills_shows_the_new_selection(tmp_path: Path) -> None:
     (tmp_path / ".claude/skills/manual").mkdir(parents=True)
     config = {
         "sharedVolumeDir": str(tmp_path),

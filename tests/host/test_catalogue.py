@@ -1,4 +1,4 @@
-"""Models, quota windows and skills, from an Anthropic API that answers well, badly or never."""
+"""Models, quota windows and skills, from an Anthropic API that responds correctly, wrongly or never."""
 
 import asyncio
 import json
@@ -15,29 +15,29 @@ from tests.support.api_server import Handler, serving, silent
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.host.anthropic import AnthropicApi, AnthropicError
 from paperclip_claude_k8s.host.catalogue import Catalogue, skill_snapshot
-from paperclip_claude_k8s.host.models import BEDROCK, DIRECT
+from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS, BEDROCK_MODELS
 
 KEY = "sk-ant-canary-0123456789"
-USUAL = Timings(model_api=60.0, models_cached=60.0)
-"""For a server that answers, also on a busy machine."""
-BRISK = Timings(model_api=0.3)
-"""For a server that never answers: short enough to wait for."""
-FIXED = [model.to_wire() for model in DIRECT]
-LISTED = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
+LONG_TIMEOUTS = Timings(model_api=60.0, models_cached=60.0)
+"""For a server that responds, perhaps slowly on a busy machine."""
+SHORT_TIMEOUTS = Timings(model_api=0.3)
+"""For a server that never responds."""
+FIXED_MODELS = [model.to_wire() for model in ANTHROPIC_MODELS]
+MODELS_RESPONSE = {"data": [{"id": "claude-next", "display_name": "Claude Next"}]}
 
 
 @dataclass
-class Anthropic:
-    """An API that answers every request with `body` and records the requests."""
+class FakeAnthropic:
+    """Records the requests. Responds with `body`, or with status 403 to a refused token."""
 
     body: object = field(default_factory=dict)
     status: int = 200
-    refused: tuple[str, ...] = ()
+    refused_tokens: tuple[str, ...] = ()
     requests: list[web.Request] = field(default_factory=list)
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.requests.append(request)
-        if request.headers.get("Authorization", "").removeprefix("Bearer ") in self.refused:
+        if request.headers.get("Authorization", "").removeprefix("Bearer ") in self.refused_tokens:
             return web.json_response({"error": {"message": "no"}}, status=403)
         return web.json_response(self.body, status=self.status)
 
@@ -45,7 +45,7 @@ class Anthropic:
 @asynccontextmanager
 async def catalogue_for(handler: Handler, **env: str) -> AsyncIterator[Catalogue]:
     async with serving(handler) as url:
-        yield Catalogue(env, BRISK if handler is silent else USUAL, url)
+        yield Catalogue(env, SHORT_TIMEOUTS if handler is silent else LONG_TIMEOUTS, url)
 
 
 def ids(models: list[dict[str, Any]]) -> list[str]:
@@ -53,18 +53,18 @@ def ids(models: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_list_models_with_api_key_starts_with_the_api_list() -> None:
-    api = Anthropic(LISTED)
+    api = FakeAnthropic(MODELS_RESPONSE)
     async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
-        assert catalogue.models == FIXED
-        assert await catalogue.list_models() == [{"id": "claude-next", "label": "Claude Next"}, *FIXED]
+        assert catalogue.models == FIXED_MODELS
+        assert await catalogue.list_models() == [{"id": "claude-next", "label": "Claude Next"}, *FIXED_MODELS]
     (request,) = api.requests
     assert request.path_qs == "/v1/models?limit=1000"
     assert request.headers["x-api-key"] == KEY
     assert request.headers["anthropic-version"] == "2023-06-01"
 
 
-async def test_list_models_requests_once_a_minute_refresh_always() -> None:
-    api = Anthropic(LISTED)
+async def test_list_models_requests_once_and_refresh_models_requests_again() -> None:
+    api = FakeAnthropic(MODELS_RESPONSE)
     async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
         for _ in range(3):
             await catalogue.list_models()
@@ -76,7 +76,7 @@ async def test_list_models_requests_once_a_minute_refresh_always() -> None:
 
 
 async def test_refresh_models_after_a_failure_keeps_the_last_list() -> None:
-    api = Anthropic(LISTED)
+    api = FakeAnthropic(MODELS_RESPONSE)
     async with catalogue_for(api, ANTHROPIC_API_KEY=KEY) as catalogue:
         await catalogue.list_models()
         api.status = 500
@@ -92,9 +92,12 @@ async def test_refresh_models_after_a_failure_keeps_the_last_list() -> None:
     ],
 )
 async def test_list_models_without_key_or_on_bedrock_sends_no_request(env: dict[str, str]) -> None:
-    api = Anthropic(LISTED)
+    api = FakeAnthropic(MODELS_RESPONSE)
     async with catalogue_for(api, **env) as catalogue:
-        fixed = [model.to_wire() for model in (BEDROCK if "CLAUDE_CODE_USE_BEDROCK" in env else DIRECT)]
+        fixed = [
+            model.to_wire()
+            for model in (BEDROCK_MODELS if "CLAUDE_CODE_USE_BEDROCK" in env else ANTHROPIC_MODELS)
+        ]
         assert await catalogue.list_models() == fixed
         assert await catalogue.refresh_models() == fixed
     assert api.requests == []
@@ -105,11 +108,11 @@ async def html_page(_: web.Request) -> web.Response:
 
 
 async def too_long(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse()
-    await answer.prepare(request)
+    response = web.StreamResponse()
+    await response.prepare(request)
     for _ in range(40):
-        await answer.write(b" " * 64 * 1024)
-    return answer
+        await response.write(b" " * 64 * 1024)
+    return response
 
 
 async def redirecting(_: web.Request) -> web.Response:
@@ -117,31 +120,32 @@ async def redirecting(_: web.Request) -> web.Response:
 
 
 @pytest.mark.parametrize(
-    "handler", [silent, html_page, too_long, redirecting, Anthropic(LISTED, 401), Anthropic([])]
+    "handler",
+    [silent, html_page, too_long, redirecting, FakeAnthropic(MODELS_RESPONSE, 401), FakeAnthropic([])],
 )
 async def test_list_models_falls_back_to_the_fixed_list(handler: Handler) -> None:
     async with catalogue_for(handler, ANTHROPIC_API_KEY=KEY) as catalogue, asyncio.timeout(50):
-        assert await catalogue.list_models() == FIXED
+        assert await catalogue.list_models() == FIXED_MODELS
 
 
 async def test_refresh_models_without_a_server_returns_the_fixed_list() -> None:
-    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, USUAL, "http://127.0.0.1:1")
-    assert await catalogue.refresh_models() == FIXED
+    catalogue = Catalogue({"ANTHROPIC_API_KEY": KEY}, LONG_TIMEOUTS, "http://127.0.0.1:1")
+    assert await catalogue.refresh_models() == FIXED_MODELS
 
 
-async def test_list_models_sends_a_gateways_key_to_that_gateway_only() -> None:
-    public, gateway = Anthropic(LISTED), Anthropic(LISTED)
-    async with serving(public) as here, serving(gateway) as there:
-        env = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"{there}/"}
-        await Catalogue(env, USUAL, here).list_models()
+async def test_list_models_sends_the_key_only_to_the_configured_gateway() -> None:
+    public, gateway = FakeAnthropic(MODELS_RESPONSE), FakeAnthropic(MODELS_RESPONSE)
+    async with serving(public) as public_url, serving(gateway) as gateway_url:
+        env = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": f"{gateway_url}/"}
+        await Catalogue(env, LONG_TIMEOUTS, public_url).list_models()
     assert (len(public.requests), len(gateway.requests)) == (0, 1)
 
 
 async def test_anthropic_error_quotes_the_api_but_not_the_key() -> None:
-    api = Anthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
+    api = FakeAnthropic({"error": {"message": f"key {KEY} is not known"}}, 401)
     async with serving(api) as url:
         with pytest.raises(AnthropicError) as caught:
-            await AnthropicApi(USUAL, {}).get(f"{url}/v1/models", {"x-api-key": KEY})
+            await AnthropicApi(LONG_TIMEOUTS, {}).get(f"{url}/v1/models", {"x-api-key": KEY})
     assert caught.value.status == 401
     assert caught.value.refused
     assert not caught.value.retryable
@@ -150,17 +154,17 @@ async def test_anthropic_error_quotes_the_api_but_not_the_key() -> None:
 
 
 async def test_anthropic_request_uses_the_proxy_of_the_environment() -> None:
-    proxy = Anthropic(LISTED)
+    proxy = FakeAnthropic(MODELS_RESPONSE)
     async with serving(proxy) as url:
-        api = AnthropicApi(USUAL, {"HTTP_PROXY": url})
-        assert await api.get("http://models.example/v1/models", {}) == LISTED
+        api = AnthropicApi(LONG_TIMEOUTS, {"HTTP_PROXY": url})
+        assert await api.get("http://models.example/v1/models", {}) == MODELS_RESPONSE
     assert proxy.requests[0].host == "models.example"
 
 
-USAGE = {"five_hour": {"utilization": 10, "resets_at": "2026-01-02T20:00:00Z"}}
+USAGE_RESPONSE = {"five_hour": {"utilization": 10, "resets_at": "2026-01-02T20:00:00Z"}}
 
 
-def a_home(folder: Path, token: str) -> str:
+def home_with_login(folder: Path, token: str) -> str:
     (folder / ".claude").mkdir()
     login = {"claudeAiOauth": {"accessToken": token, "refreshToken": "r"}}
     (folder / ".claude" / ".credentials.json").write_text(json.dumps(login), encoding="utf-8")
@@ -168,8 +172,8 @@ def a_home(folder: Path, token: str) -> str:
 
 
 async def test_quota_windows_use_the_login_of_this_host(tmp_path: Path) -> None:
-    api = Anthropic(USAGE)
-    async with catalogue_for(api, HOME=a_home(tmp_path, "oauth-of-the-login")) as catalogue:
+    api = FakeAnthropic(USAGE_RESPONSE)
+    async with catalogue_for(api, HOME=home_with_login(tmp_path, "oauth-of-the-login")) as catalogue:
         shown = await catalogue.quota_windows()
     assert [window["usedPercent"] for window in shown["windows"]] == [10]
     (request,) = api.requests
@@ -179,15 +183,15 @@ async def test_quota_windows_use_the_login_of_this_host(tmp_path: Path) -> None:
 
 
 async def test_quota_windows_prefer_claude_config_dir_over_home(tmp_path: Path) -> None:
-    api = Anthropic(USAGE)
-    home = a_home(tmp_path, "oauth-elsewhere")
+    api = FakeAnthropic(USAGE_RESPONSE)
+    home = home_with_login(tmp_path, "oauth-elsewhere")
     async with catalogue_for(api, HOME="/nowhere", CLAUDE_CONFIG_DIR=f"{home}/.claude") as catalogue:
         assert (await catalogue.quota_windows())["ok"] is True
 
 
 async def test_quota_windows_try_the_next_token_after_a_refusal(tmp_path: Path) -> None:
-    api = Anthropic(USAGE, refused=("expired-login-token",))
-    home = a_home(tmp_path, "expired-login-token")
+    api = FakeAnthropic(USAGE_RESPONSE, refused_tokens=("expired-login-token",))
+    home = home_with_login(tmp_path, "expired-login-token")
     async with catalogue_for(api, HOME=home, CLAUDE_CODE_OAUTH_TOKEN="good-token") as catalogue:
         assert (await catalogue.quota_windows())["ok"] is True
     async with catalogue_for(api, HOME=home) as catalogue:
@@ -198,16 +202,20 @@ async def test_quota_windows_try_the_next_token_after_a_refusal(tmp_path: Path) 
     assert "errorFamily" not in refused
 
 
-async def test_quota_windows_of_a_busy_api_are_retryable(tmp_path: Path) -> None:
-    api = Anthropic({"error": {"message": "slow down"}}, 429)
-    async with catalogue_for(api, HOME=a_home(tmp_path, "a"), CLAUDE_CODE_OAUTH_TOKEN="b") as catalogue:
+async def test_quota_windows_after_status_429_are_retryable_and_no_other_token_is_tried(
+    tmp_path: Path,
+) -> None:
+    api = FakeAnthropic({"error": {"message": "slow down"}}, 429)
+    async with catalogue_for(
+        api, HOME=home_with_login(tmp_path, "a"), CLAUDE_CODE_OAUTH_TOKEN="b"
+    ) as catalogue:
         shown = await catalogue.quota_windows()
     assert shown["errorFamily"] == "transient_upstream"
     assert len(api.requests) == 1
 
 
 async def test_quota_windows_without_a_login_say_what_to_do(tmp_path: Path) -> None:
-    api = Anthropic(USAGE)
+    api = FakeAnthropic(USAGE_RESPONSE)
     for env in ({}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": KEY}):
         async with catalogue_for(api, **env) as catalogue:
             shown = await catalogue.quota_windows()
@@ -217,7 +225,7 @@ async def test_quota_windows_without_a_login_say_what_to_do(tmp_path: Path) -> N
 
 
 async def test_quota_windows_on_bedrock_are_empty_and_ok() -> None:
-    async with catalogue_for(Anthropic(), CLAUDE_CODE_USE_BEDROCK="1") as catalogue:
+    async with catalogue_for(FakeAnthropic(), CLAUDE_CODE_USE_BEDROCK="1") as catalogue:
         assert await catalogue.quota_windows() == {
             "provider": "anthropic",
             "ok": True,

@@ -56,7 +56,7 @@ def test_config_reads_snake_case_and_older_names() -> None:
     assert config.extra_args == ("--a",)
 
 
-def test_config_newer_name_wins() -> None:
+def test_config_uses_the_value_of_the_newer_name() -> None:
     assert AdapterConfig.read({"thinkingEffort": "low", "effort": "high"}).effort == "high"
 
 
@@ -68,7 +68,9 @@ def test_config_newer_name_wins() -> None:
         {"resources": {"limits": {"cpu": "9"}}, "resources.limits.cpu": "2"},
     ],
 )
-def test_config_resources_flat_key_wins_over_nested(given: dict[str, object]) -> None:
+def test_config_resources_are_dotted_or_nested_and_a_dotted_key_takes_precedence(
+    given: dict[str, object],
+) -> None:
     assert AdapterConfig.read(given).cpu_limit == "2"
 
 
@@ -111,14 +113,14 @@ def test_config_error_names_key_value_and_expectation(given: dict[str, object], 
 @pytest.mark.parametrize("key", ["env", "mcpServers", "podTemplate", "extraArgs"])
 def test_config_error_never_quotes_a_secret(key: str) -> None:
     with pytest.raises(ConfigInvalid) as caught:
-        AdapterConfig.read({key: 42_4242})
+        AdapterConfig.read({key: 424242})
     assert "424242" not in str(caught.value)
     with pytest.raises(ConfigInvalid) as caught:
         AdapterConfig.read({"resources": "x", "env": {"TOKEN": "canary-7"}})
     assert "canary-7" not in str(caught.value)
 
 
-def test_unknown_keys_leave_out_the_hosts_own() -> None:
+def test_unknown_keys_exclude_known_keys_and_keys_of_the_host() -> None:
     given = {
         "bogus": 1,
         "image": "x",
@@ -130,7 +132,7 @@ def test_unknown_keys_leave_out_the_hosts_own() -> None:
 
 
 @given(st.dictionaries(known_keys | st.text(), json_values))
-def test_config_of_any_json_is_read_or_config_invalid(given: dict[str, object]) -> None:
+def test_config_of_any_json_is_read_or_raises_config_invalid(given: dict[str, object]) -> None:
     try:
         AdapterConfig.read(given)
     except ConfigInvalid as error:

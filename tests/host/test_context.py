@@ -36,7 +36,7 @@ def test_context_with_both_spellings_uses_camel_case() -> None:
     assert ctx.run_id == "run-1"
 
 
-def test_context_ignores_unknown_fields_and_nulls() -> None:
+def test_context_ignores_unknown_fields_and_reads_null_as_absent() -> None:
     ctx = ExecutionContext.read(
         minimal(config=None, context=None, runtime=None, executionTransport=None, stopRemoteStartup=object())
     )
@@ -73,12 +73,14 @@ def test_context_error_names_field_and_expectation(wrong: dict[str, Any], start:
     assert "expected" in str(caught.value)
 
 
-def test_context_without_run_id_explains_it() -> None:
-    with pytest.raises(ContextInvalid, match="ctx.runId is missing: expected the host's id of this run"):
+def test_context_without_run_id_is_an_error_that_explains_it() -> None:
+    with pytest.raises(
+        ContextInvalid, match="ctx.runId is missing: expected the id that the host gave this run"
+    ):
         ExecutionContext.read({"agent": {"id": "a"}, "onLog": on_log})
 
 
-def test_context_that_is_not_a_mapping_is_context_invalid() -> None:
+def test_context_that_is_a_number_is_context_invalid() -> None:
     with pytest.raises(ContextInvalid, match="mapping"):
         ExecutionContext.read(5)  # type: ignore[arg-type]
 

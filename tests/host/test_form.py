@@ -7,26 +7,27 @@ import pytest
 from paperclip_claude_k8s.host.config import (
     FORM_ENV,
     AdapterConfig,
-    other_names,
+    older_names,
     unknown_keys,
 )
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
 from paperclip_claude_k8s.host.form import config_schema, form_default
 from paperclip_claude_k8s.host.guide import agent_configuration_doc
-from paperclip_claude_k8s.host.models import DIRECT
+from paperclip_claude_k8s.host.models import ANTHROPIC_MODELS
 
-FIELDS: list[dict[str, Any]] = config_schema(DIRECT)["fields"]
+FIELDS: list[dict[str, Any]] = config_schema(ANTHROPIC_MODELS)["fields"]
 GUIDE = agent_configuration_doc()
-_EMPTY = {"toggle": False, "number": 0, "text": "", "textarea": ""}
+_EMPTY_VALUES = {"toggle": False, "number": 0, "text": "", "textarea": ""}
+"""Type of a field → what the host writes if the field has no default."""
 
 
-def as_created(field: dict[str, Any]) -> Any:
+def value_for_new_agent(field: dict[str, Any]) -> Any:
     """Return what the host writes into a new agent's config for an untouched field."""
     if "default" in field:
         return field["default"]
     if field["type"] == "select":
         return field["options"][0]["value"]
-    return _EMPTY.get(field["type"])
+    return _EMPTY_VALUES.get(field["type"])
 
 
 def test_form_has_one_field_for_each_setting() -> None:
@@ -36,15 +37,17 @@ def test_form_has_one_field_for_each_setting() -> None:
     assert unknown_keys(dict.fromkeys(keys)) == ()
 
 
-def test_form_untouched_gives_the_defaults_and_a_limit_on_turns() -> None:
-    created = {field["key"]: as_created(field) for field in FIELDS if as_created(field) != ""}
+def test_untouched_form_gives_the_config_defaults_and_a_limit_on_turns() -> None:
+    created = {
+        field["key"]: value_for_new_agent(field) for field in FIELDS if value_for_new_agent(field) != ""
+    }
     assert AdapterConfig.read(created) == AdapterConfig(max_turns_per_run=1000)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_form_default_is_the_config_default_except_for_turns(setting: Setting) -> None:
     field = next(field for field in FIELDS if field["key"] == (setting.form_key or setting.key))
-    written = as_created(field)
+    written = value_for_new_agent(field)
     assert written == form_default(setting) or (written is None and form_default(setting) == "")
     default = getattr(AdapterConfig(), setting.name)
     wanted = 1000 if setting.name == "max_turns_per_run" else default
@@ -92,7 +95,7 @@ def test_form_input_is_read_by_the_config(key: str, typed: str, name: str, read:
     assert getattr(AdapterConfig.read({key: typed}), name) == read
 
 
-def test_form_variables_are_overridden_by_env() -> None:
+def test_form_variables_are_overridden_by_env_and_checked() -> None:
     assert FORM_ENV == "envVars"
     config = AdapterConfig.read({"env": {"A": "host"}, "envVars": "A=form\nB=form"})
     assert config.env == {"A": "host", "B": "form"}
@@ -104,17 +107,17 @@ def test_form_variables_are_overridden_by_env() -> None:
 
 def test_form_offers_the_given_models() -> None:
     (field,) = [field for field in FIELDS if field["key"] == "model"]
-    assert [option["value"] for option in field["options"]] == [model.id for model in DIRECT]
+    assert [option["value"] for option in field["options"]] == [model.id for model in ANTHROPIC_MODELS]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_guide_has_a_line_for_every_setting(setting: Setting) -> None:
     (line,) = [line for line in GUIDE.splitlines() if line.startswith(f"- `{setting.key}`")]
     assert setting.hint in line
-    assert all(f"`{name}`" in line for name in other_names(setting.key))
+    assert all(f"`{name}`" in line for name in older_names(setting.key))
 
 
-def test_guide_shows_the_config_default_of_turns() -> None:
+def test_guide_shows_config_defaults_and_older_names() -> None:
     assert "- `maxTurnsPerRun` (integer, default 0)" in GUIDE
     assert "- `effort` or `thinkingEffort` (string)" in GUIDE
     assert GUIDE.startswith("# claude_k8s")

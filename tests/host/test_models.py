@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
 from paperclip_claude_k8s.host.models import (
-    BEDROCK,
-    DIRECT,
+    ANTHROPIC_MODELS,
+    BEDROCK_MODELS,
     Model,
-    detect,
+    detect_model,
     known_models,
     read_live_list,
     uses_bedrock,
-    with_live,
+    with_live_models,
 )
 
 
@@ -31,30 +31,30 @@ from paperclip_claude_k8s.host.models import (
 )
 def test_known_models_depend_on_bedrock_in_the_environment(env: dict[str, str], bedrock: bool) -> None:  # noqa: FBT001
     assert uses_bedrock(env) is bedrock
-    assert known_models(env) == (BEDROCK if bedrock else DIRECT)
+    assert known_models(env) == (BEDROCK_MODELS if bedrock else ANTHROPIC_MODELS)
 
 
 def test_bedrock_models_have_native_ids() -> None:
-    assert all("anthropic." in model.id for model in BEDROCK)
-    assert not any("anthropic." in model.id for model in DIRECT)
+    assert all("anthropic." in model.id for model in BEDROCK_MODELS)
+    assert not any("anthropic." in model.id for model in ANTHROPIC_MODELS)
 
 
 def test_known_models_start_with_the_environments_model() -> None:
-    own = known_models({"ANTHROPIC_MODEL": "house-blend-1"})
-    assert own == (Model("house-blend-1", "house-blend-1"), *DIRECT)
-    listed = known_models({"ANTHROPIC_MODEL": DIRECT[3].id})
-    assert listed[0] == DIRECT[3]
-    assert sorted(model.id for model in listed) == sorted(model.id for model in DIRECT)
+    unlisted = known_models({"ANTHROPIC_MODEL": "house-blend-1"})
+    assert unlisted == (Model("house-blend-1", "house-blend-1"), *ANTHROPIC_MODELS)
+    listed = known_models({"ANTHROPIC_MODEL": ANTHROPIC_MODELS[3].id})
+    assert listed[0] == ANTHROPIC_MODELS[3]
+    assert sorted(model.id for model in listed) == sorted(model.id for model in ANTHROPIC_MODELS)
 
 
-def test_with_live_puts_the_api_list_first() -> None:
-    live = (Model("claude-next", "Claude Next"), Model(DIRECT[0].id, "Another label"))
-    models = with_live({}, live)
+def test_models_of_the_api_come_first_and_replace_known_ones() -> None:
+    live = (Model("claude-next", "Claude Next"), Model(ANTHROPIC_MODELS[0].id, "Another label"))
+    models = with_live_models({}, live)
     assert models[:2] == live
-    assert models[2:] == DIRECT[1:]
+    assert models[2:] == ANTHROPIC_MODELS[1:]
 
 
-def test_read_live_list_uses_the_id_as_missing_label() -> None:
+def test_read_live_list_labels_a_model_without_a_name_by_its_id() -> None:
     body = {
         "data": [
             {"type": "model", "id": "claude-next", "display_name": "Claude Next", "created_at": "2026-01-01"},
@@ -76,7 +76,7 @@ def test_read_live_list_of_any_json_never_fails(body: object) -> None:
 
 
 def test_detect_model_of_the_environment() -> None:
-    found = detect({"ANTHROPIC_MODEL": " claude-opus-5 "})
+    found = detect_model({"ANTHROPIC_MODEL": " claude-opus-5 "})
     assert found is not None
     assert (found["model"], found["provider"], found["source"]) == (
         "claude-opus-5",
@@ -84,11 +84,11 @@ def test_detect_model_of_the_environment() -> None:
         "ANTHROPIC_MODEL",
     )
     assert "claude-haiku-4-5" in found["candidates"]
-    on_bedrock = detect({"ANTHROPIC_MODEL": "eu.anthropic.x", "CLAUDE_CODE_USE_BEDROCK": "1"})
+    on_bedrock = detect_model({"ANTHROPIC_MODEL": "eu.anthropic.x", "CLAUDE_CODE_USE_BEDROCK": "1"})
     assert on_bedrock is not None
     assert on_bedrock["provider"] == "bedrock"
 
 
-def test_detect_without_a_model_is_none() -> None:
-    assert detect({}) is None
-    assert detect({"ANTHROPIC_MODEL": " "}) is None
+def test_detect_model_without_a_model_in_the_environment_is_none() -> None:
+    assert detect_model({}) is None
+    assert detect_model({"ANTHROPIC_MODEL": " "}) is None

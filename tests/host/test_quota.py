@@ -7,23 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.any_json import ANY_JSON
 
-from paperclip_claude_k8s.host.quota import no_limits, no_login, oauth_token, request_failed, windows_of
+from paperclip_claude_k8s.host.quota import no_limits, no_login, oauth_token, quota_reply, request_failed
 
 USAGE: dict[str, Any] = {
     "five_hour": {"utilization": 24.6, "resets_at": "2026-01-02T19:59:59.600956+00:00"},
     "seven_day": {"utilization": 120, "resets_at": "2026-01-08T06:59:59Z"},
     "seven_day_sonnet": {"utilization": 1.0, "resets_at": None},
     "seven_day_opus": None,
-    "iguana_necktie": {"utilization": 9},
+    "iguana_necktie": {"utilization": 9},  # unknown: left out
     "extra_usage": {"is_enabled": True, "monthly_limit": 10000, "used_credits": 512, "utilization": 5.12},
 }
 
 
 def test_windows_have_percent_and_reset_time() -> None:
-    shown = windows_of(USAGE)
-    assert shown["ok"] is True
-    assert shown["provider"] == "anthropic"
-    windows = [(w["label"], w["usedPercent"], w["resetsAt"], w["valueLabel"]) for w in shown["windows"]]
+    reply = quota_reply(USAGE)
+    assert reply["ok"] is True
+    assert reply["provider"] == "anthropic"
+    windows = [(w["label"], w["usedPercent"], w["resetsAt"], w["valueLabel"]) for w in reply["windows"]]
     assert windows == [
         ("Current session (5 hours)", 25, "2026-01-02T19:59:59.600Z", None),
         ("Current week (all models)", 100, "2026-01-08T06:59:59.000Z", None),
@@ -33,13 +33,13 @@ def test_windows_have_percent_and_reset_time() -> None:
 
 
 def test_windows_of_disabled_extra_usage_have_no_percent() -> None:
-    (window,) = windows_of({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
+    (window,) = quota_reply({"extra_usage": {"is_enabled": False, "utilization": None}})["windows"]
     assert (window["usedPercent"], window["valueLabel"]) == (None, "not enabled")
 
 
 @pytest.mark.parametrize("seconds", [1767383999, 1767383999.0])
 def test_windows_read_a_reset_time_in_seconds(seconds: float) -> None:
-    (window,) = windows_of({"five_hour": {"utilization": 1, "resets_at": seconds}})["windows"]
+    (window,) = quota_reply({"five_hour": {"utilization": 1, "resets_at": seconds}})["windows"]
     assert window["resetsAt"] == "2026-01-02T19:59:59.000Z"
 
 
@@ -59,22 +59,28 @@ def test_windows_read_a_reset_time_in_seconds(seconds: float) -> None:
     )
 )
 def test_windows_of_any_json_are_valid_or_an_error(body: object) -> None:
-    shown = windows_of(body)
-    assert shown["ok"] is bool(shown["windows"])
-    assert shown["ok"] or shown["error"]
-    for window in shown["windows"]:
+    reply = quota_reply(body)
+    assert reply["ok"] is bool(reply["windows"])
+    assert reply["ok"] or reply["error"]
+    for window in reply["windows"]:
         assert window["usedPercent"] is None or 0 <= window["usedPercent"] <= 100
 
 
-def test_oauth_token_is_read_from_a_login_only() -> None:
+def test_oauth_token_of_credentials_file_is_none_without_a_login() -> None:
     assert oauth_token('{"claudeAiOauth": {"accessToken": " t "}}') == "t"
     for text in ("", "{", "[]", '{"claudeAiOauth": 1}', '{"claudeAiOauth": {"accessToken": ""}}'):
         assert oauth_token(text) is None
 
 
-def test_quota_failures_say_whether_to_retry() -> None:
+def test_no_limits_is_ok_without_windows() -> None:
     assert no_limits("bedrock") == {"provider": "anthropic", "ok": True, "windows": [], "source": "bedrock"}
+
+
+def test_no_login_says_what_to_set() -> None:
     assert no_login()["ok"] is False
     assert "CLAUDE_CODE_OAUTH_TOKEN" in no_login()["error"]
+
+
+def test_request_failed_says_whether_to_retry() -> None:
     assert request_failed("x", retryable=True)["errorFamily"] == "transient_upstream"
     assert "errorFamily" not in request_failed("x", retryable=False)

@@ -89,7 +89,7 @@ def test_redact_text_keeps_other_text(text: str) -> None:
     assert redact_text(text) == text
 
 
-def test_redact_text_keeps_an_option_after_a_secret_flag() -> None:
+def test_redact_text_keeps_an_option_after_a_secret_option() -> None:
     assert redact_text("--use-token --verbose x") == "--use-token --verbose x"
 
 
@@ -119,7 +119,7 @@ def test_redact_command_masks_each_argument() -> None:
 
 
 @given(st.text())
-def test_redact_text_of_any_text_masks_the_secret(noise: str) -> None:
+def test_redact_text_masks_the_secret_after_any_text(noise: str) -> None:
     assert CANARY not in redact_text(f"{noise}\n--api-key {CANARY}")
     redact_command([noise, noise])
 
@@ -128,7 +128,7 @@ def test_redact_text_of_any_text_masks_the_secret(noise: str) -> None:
     "piece", ["a", "key", "key-", '"', "'", "=", "\\", "://", "://a:", "eyJaaaa.", "- --", "=a "]
 )
 def test_redact_text_takes_linear_time(piece: str) -> None:
-    """Eight times the text takes about eight times as long; where each part looks at all others, 64 times."""
+    """Eight times the text takes about eight times as long; quadratic time would be 64 times as long."""
 
     def cost(chars: int) -> float:
         text, costs = piece * (chars // len(piece)), []
@@ -153,7 +153,7 @@ def test_redact_text_takes_linear_time(piece: str) -> None:
         ("", False),
     ],
 )
-def test_holds_secret_recognizes_shapes(text: str, secret: bool) -> None:  # noqa: FBT001
+def test_holds_secret_recognizes_credentials_by_shape(text: str, secret: bool) -> None:  # noqa: FBT001
     assert holds_secret(text) is secret
 
 

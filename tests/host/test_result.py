@@ -1,11 +1,11 @@
-"""The result as JSON: camelCase, without fields that were not set."""
+"""The result as JSON: camelCase, without most fields that were not set."""
 
 from datetime import UTC, datetime
 
 from paperclip_claude_k8s.host.result import ExecutionResult, Usage
 
 
-def test_result_leaves_out_fields_that_were_not_set() -> None:
+def test_result_leaves_out_fields_that_were_not_set_except_five() -> None:
     wire = ExecutionResult(exit_code=0).to_wire()
     assert wire == {
         "exitCode": 0,

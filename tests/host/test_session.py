@@ -18,7 +18,7 @@ from paperclip_claude_k8s.host.session import (
 )
 
 SESSION = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
-STORED = st.dictionaries(
+STORED_PARAMS = st.dictionaries(
     st.sampled_from(["sessionId", "session_id", "cwd", "workdir", "folder", "repoUrl", "repo_ref", "other"]),
     ANY_JSON,
 )
@@ -66,8 +66,8 @@ def test_session_is_deserialized_from_every_spelling(raw: object, params: dict[s
     assert display_id(raw) == (params["sessionId"] if params else None)
 
 
-@given(STORED | ANY_JSON)
-def test_session_round_trip_changes_nothing(raw: object) -> None:
+@given(STORED_PARAMS | ANY_JSON)
+def test_session_params_survive_a_round_trip(raw: object) -> None:
     params = deserialize(raw)
     assert deserialize(serialize(params)) == params
     assert serialize(serialize(params)) == params
@@ -80,7 +80,7 @@ def test_session_codec_has_camel_case_names() -> None:
     assert SESSION_CODEC.getDisplayId(None) is None
 
 
-def test_resume_without_a_session_needs_no_reason() -> None:
+def test_resume_without_a_session_gives_no_reason() -> None:
     assert decide_resume(context(), cwd="/w") == ResumeDecision(None, None)
 
 
@@ -95,7 +95,7 @@ def test_resume_without_a_session_needs_no_reason() -> None:
         context(SESSION, cwd="/w", promptBundleKey="key"),
     ],
 )
-def test_resume_of_a_matching_session(ctx: ExecutionContext) -> None:
+def test_matching_session_is_resumed(ctx: ExecutionContext) -> None:
     assert decide_resume(ctx, cwd="/w", prompt_bundle_key="key").session_id == ctx.runtime.session_id
 
 
@@ -109,7 +109,7 @@ def test_resume_of_a_matching_session(ctx: ExecutionContext) -> None:
         (context(SESSION, mcpServerIdentity="old"), "MCP servers changed"),
     ],
 )
-def test_resume_of_a_different_session_has_a_reason(ctx: ExecutionContext, reason: str) -> None:
+def test_mismatching_session_is_not_resumed_and_has_a_reason(ctx: ExecutionContext, reason: str) -> None:
     decision = decide_resume(ctx, cwd="/w", prompt_bundle_key="key")
     assert decision.session_id is None
     assert decision.reason is not None
@@ -121,12 +121,12 @@ def test_resume_with_a_session_id_alone_compares_nothing() -> None:
     assert decision.session_id == SESSION
 
 
-def test_resume_compares_mcp_servers_and_absent_means_none() -> None:
+def test_resume_compares_mcp_servers_and_no_identity_means_no_servers() -> None:
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="").session_id == SESSION
     assert decide_resume(context(SESSION, cwd="/w"), cwd="/w", mcp_identity="new").session_id is None
     same = context(SESSION, cwd="/w", mcpServerIdentity="m")
     assert decide_resume(same, cwd="/w", mcp_identity="m").session_id == SESSION
 
 
-def test_resume_with_a_missing_bundle_is_a_change() -> None:
+def test_session_with_a_bundle_is_not_resumed_without_one() -> None:
     assert decide_resume(context(SESSION, promptBundleKey="old"), cwd="/w").session_id is None

@@ -13,7 +13,7 @@ from paperclip_claude_k8s.host.skills import (
     describe_library,
     read_desired_skills,
     read_skill_library,
-    resolve,
+    resolve_references,
     snapshot,
 )
 
@@ -27,7 +27,7 @@ def a_config(*entries: dict[str, Any], desired: list[Any] | None = None) -> dict
     return {"paperclipRuntimeSkills": list(entries), **sync}
 
 
-def keys(config: dict[str, Any]) -> list[str]:
+def desired_keys(config: dict[str, Any]) -> list[str]:
     return [skill.key for skill in read_desired_skills(config, read_skill_library(config))]
 
 
@@ -36,8 +36,8 @@ def snapshot_of(config: dict[str, Any], foreign: dict[str, str] | None = None) -
     return snapshot("claude_k8s", library, read_desired_skills(config, library), foreign)
 
 
-def test_skill_references_are_resolved_like_the_host_does() -> None:
-    assert keys(a_config(an_entry("a/b/c"), desired=["C", " c ", {"key": "a/b/c"}, "zzz"])) == [
+def test_skill_references_ignore_case_blanks_and_duplicates() -> None:
+    assert desired_keys(a_config(an_entry("a/b/c"), desired=["C", " c ", {"key": "a/b/c"}, "zzz"])) == [
         "a/b/c",
         "zzz",
     ]
@@ -49,18 +49,18 @@ def test_skill_references_are_resolved_like_the_host_does() -> None:
         ("X/ONE", "x/one"),  # a key, whatever the case
         ("uno", "x/one"),  # a runtime name
         ("three", "y/three"),  # the last part of a key
-        ("two", "two"),  # two skills have it: neither
-        ("Nobody", "nobody"),
+        ("two", "two"),  # ambiguous: the last part of two keys
+        ("Unknown", "unknown"),
     ],
 )
-def test_skill_reference_names_one_skill_or_itself(reference: str, found: str) -> None:
+def test_skill_reference_becomes_the_key_of_its_skill_or_stays(reference: str, found: str) -> None:
     library = [
         an_entry("x/one", runtimeName="uno"),
         an_entry("x/two", runtimeName="dos"),
         an_entry("y/two", runtimeName="deux"),
         an_entry("y/three", runtimeName="trois"),
     ]
-    assert keys(a_config(*library, desired=[reference])) == [found]
+    assert desired_keys(a_config(*library, desired=[reference])) == [found]
 
 
 def test_desired_skills_keep_their_order_and_the_first_duplicate() -> None:
@@ -72,16 +72,16 @@ def test_desired_skills_keep_their_order_and_the_first_duplicate() -> None:
         "",
         None,
     ]
-    found = resolve(desired, read_skill_library(a_config(an_entry("a"), an_entry("b"))))
+    found = resolve_references(desired, read_skill_library(a_config(an_entry("a"), an_entry("b"))))
     assert [(skill.key, skill.version_id) for skill in found] == [("b", None), ("a", "v1")]
 
 
-def test_operational_skill_is_always_first() -> None:
+def test_operational_skill_of_the_library_is_always_first() -> None:
     library = [an_entry("a"), an_entry(OPERATIONAL_SKILL)]
-    assert keys(a_config(*library)) == [OPERATIONAL_SKILL]
-    assert keys(a_config(*library, desired=["a"])) == [OPERATIONAL_SKILL, "a"]
-    assert keys(a_config(*library, desired=["a", "paperclip"])) == [OPERATIONAL_SKILL, "a"]
-    assert keys(a_config(an_entry("a"), desired=["a"])) == ["a"]
+    assert desired_keys(a_config(*library)) == [OPERATIONAL_SKILL]
+    assert desired_keys(a_config(*library, desired=["a"])) == [OPERATIONAL_SKILL, "a"]
+    assert desired_keys(a_config(*library, desired=["a", "paperclip"])) == [OPERATIONAL_SKILL, "a"]
+    assert desired_keys(a_config(an_entry("a"), desired=["a"])) == ["a"]
 
 
 def test_library_entry_without_key_uses_its_name() -> None:
@@ -136,7 +136,7 @@ def test_snapshot_shows_the_state_of_each_skill() -> None:
     assert shown["warnings"] == ["Skill who is selected but not in the company's library."]
 
 
-def test_available_skills_are_desired_and_not_missing() -> None:
+def test_available_skills_are_desired_known_and_not_missing() -> None:
     config = a_config(
         an_entry("a"), an_entry("b", sourceStatus="missing"), an_entry("c"), desired=["c", "b", "a", "zzz"]
     )

@@ -73,7 +73,7 @@ class Peer:
             self.acknowledge(message)
         return message
 
-    async def answer(self, call: int | None) -> Json:
+    async def response(self, call: int | None) -> Json:
         """Return the result or error of the call."""
         while True:
             message = await self.next()

@@ -13,23 +13,25 @@ from paperclip_claude_k8s.bridge.channel import Channel
 from paperclip_claude_k8s.bridge.host_session import HandshakeFailed, HostSession
 from paperclip_claude_k8s.bridge.redacting_formatter import RedactingFormatter
 
-USAGE = 2
-REFUSED = 3
+EXIT_USAGE = 2
+EXIT_HANDSHAKE_FAILED = 3
 FLUSH_TIMEOUT = 2.0
-"""Seconds in which the last answers are written; a host that stopped reading must not delay the exit."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-STARTED_BY_HAND = "this program is started by the npm package that `claude-k8s node-shim --out DIR` writes"
+"""Seconds for writing the last messages; a host that stopped reading must not delay the exit."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HOW_TO_START = (
+    "this program can only be started by the npm package that `claude-k8s node-shim --out DIR` writes"
+)
 
 
 def main() -> int:
     """Serve the host until it closes stdin, or until a signal.
 
-    Exit codes: 0 the host closed stdin, 2 stdin or stdout is not a pipe, 3 the handshake failed.
-    After a signal the process ends with that signal.
+    Exit codes: 0 the host closed stdin, 2 stdin is a terminal or stdin or stdout a file, 3 the handshake
+    failed. After a signal the process ends with that signal.
     """
     if sys.stdin.isatty():
-        print(STARTED_BY_HAND, file=sys.stderr)  # noqa: T201  # for a person
-        return USAGE
+        print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
+        return EXIT_USAGE
     formatter = RedactingFormatter()
     formatter.install()
     with _protocol_only_stdout() as sink:
@@ -42,7 +44,7 @@ def main() -> int:
 
 @contextmanager
 def _protocol_only_stdout() -> Iterator[IO[bytes]]:
-    """Reserve the pipe to the host for the protocol: everything else that is printed goes to stderr."""
+    """Yield the pipe to the host, for the protocol only: what else is printed to stdout goes to stderr."""
     host_pipe = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(host_pipe, "wb", buffering=0) as sink:
@@ -57,19 +59,19 @@ async def _serve(sink: IO[bytes], formatter: RedactingFormatter) -> tuple[int, s
         received.append(number)
         stopping.set()
 
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     try:
         channel = await Channel.over(sys.stdin.buffer, sink)
     except ValueError:
-        print(STARTED_BY_HAND, file=sys.stderr)  # noqa: T201  # for a person
-        return USAGE, None
+        print(HOW_TO_START, file=sys.stderr)  # noqa: T201  # for a person
+        return EXIT_USAGE, None
     try:
         await HostSession(create_server_adapter(), channel, formatter).serve(stopping)
         code = 0
     except HandshakeFailed as failure:
         print(f"handshake failed: {failure}", file=sys.stderr)  # noqa: T201  # for the host's log
-        code = REFUSED
+        code = EXIT_HANDSHAKE_FAILED
     channel.close()
     try:
         async with asyncio.timeout(FLUSH_TIMEOUT):

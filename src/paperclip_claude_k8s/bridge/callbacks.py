@@ -1,7 +1,8 @@
-"""The callbacks of one call: sent in order, each acknowledged by the host, with a limit on those in flight.
+"""The callbacks of one call: sent in order, each acknowledged by the host.
 
-`send` does not wait for the host within the window, so a fast host never delays a run. A slow one fills the
-window and thereby slows down the reading of its own run's log, not the pipe that all runs share.
+The window limits how many bytes of them are unacknowledged. `send` only waits while the window is full, so a
+fast host never delays a run. A slow host slows down the reading of the run's log, but does not fill the pipe
+that all runs share.
 """
 
 import asyncio
@@ -13,15 +14,15 @@ from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 from paperclip_claude_k8s.bridge.wire import callback
 
 WINDOW_BYTES = 256 * 1024
-"""Bytes of one call that may be unacknowledged: a few full chunks of output."""
+"""The window is full from this many unacknowledged bytes of one call: a few full chunks of output."""
 
 
 class HostRefused(Exception):
-    """A callback of the host raised; the text is the host's error."""
+    """A callback raised an exception in the host; the text is that of the exception."""
 
 
 class Callbacks:
-    """Sends the callbacks of one call, numbered from 1."""
+    """Sends the callbacks of one call, numbered from 1. `window`: see `WINDOW_BYTES`."""
 
     def __init__(self, call: int, channel: Channel, window: int = WINDOW_BYTES) -> None:
         self._call = call
@@ -33,14 +34,14 @@ class Callbacks:
         self._sizes: dict[int, int] = {}
         """Bytes of each unacknowledged callback."""
         self._awaited: dict[int, HostRefused | None] = {}
-        """Callbacks that `send_and_wait` waits for, and their refusals."""
+        """Callbacks that `send_and_wait` waits for; None: not refused so far."""
         self._refused: deque[HostRefused] = deque()
-        """Refusals of other callbacks that have not been raised yet."""
+        """Refusals of all other callbacks that have not been raised yet."""
         self._gone = False
 
     @property
-    def unacknowledged(self) -> int:
-        """Bytes in flight: at most one callback more than the window."""
+    def unacknowledged_bytes(self) -> int:
+        """Less than the window, plus at most one callback."""
         return sum(self._sizes.values())
 
     async def send(self, name: str, *args: Any) -> None:  # noqa: ANN401  # any JSON
@@ -63,14 +64,14 @@ class Callbacks:
         """
         n = await self._send(name, args, awaited=True)
         try:
-            await self._until(lambda: n not in self._sizes)
+            await self._wait_until(lambda: n not in self._sizes)
         finally:
             refusal = self._awaited.pop(n)
         if refusal is not None:
             raise refusal
 
     def take_refusals(self) -> list[HostRefused]:
-        """Return the refusals that no later `send` has raised, each only once."""
+        """Return and remove the refusals that no later `send` has raised."""
         late = list(self._refused)
         self._refused.clear()
         return late
@@ -81,7 +82,7 @@ class Callbacks:
         Raises:
             HostGone: the host's process is gone.
         """
-        await self._until(lambda: not self._sizes)
+        await self._wait_until(lambda: not self._sizes)
 
     def acknowledge(self, n: int, error: str | None) -> None:
         """Record that the host finished callback `n`, or refused it with `error`. Ignores an unknown `n`."""
@@ -100,7 +101,7 @@ class Callbacks:
 
     async def _send(self, name: str, args: tuple[Any, ...], *, awaited: bool) -> int:
         async with self._sending:  # one at a time, so that numbers and lines have the same order
-            await self._until(lambda: self.unacknowledged < self._window)
+            await self._wait_until(lambda: self.unacknowledged_bytes < self._window)
             self._count = n = self._count + 1
             if awaited:
                 self._awaited[n] = None
@@ -108,7 +109,7 @@ class Callbacks:
             await self._channel.drained()
         return n
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             if self._gone:
                 raise HostGone("the host's process is gone")

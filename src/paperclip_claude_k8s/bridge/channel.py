@@ -6,8 +6,8 @@ from typing import IO, Any
 
 from paperclip_claude_k8s.bridge.wire import encode
 
-LINE_BYTES = 64 * 1024 * 1024
-"""Longest line that is read; a context with a whole conversation is far shorter."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A longer line is an error; a context with a whole conversation is far shorter."""
 
 
 class HostGone(ConnectionError):
@@ -15,11 +15,14 @@ class HostGone(ConnectionError):
 
 
 class LineTooLong(Exception):
-    """A line is longer than `LINE_BYTES`. Reading ends, because the end of the line is unknown."""
+    """A line is longer than `MAX_LINE_BYTES`. Reading ends, because the end of the line is unknown."""
 
 
 class Channel:
-    """Both pipes. `write` never waits and keeps the order; `drained` waits while the pipe is full."""
+    """The pipes from and to the host.
+
+    `write` never waits and keeps the order; `drained` waits while the pipe to the host is full.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.ReadTransport
@@ -33,10 +36,10 @@ class Channel:
         """Open a channel over two pipes or sockets.
 
         Raises:
-            ValueError: one of them is a regular file.
+            ValueError: `source` or `sink` is a regular file.
         """
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=LINE_BYTES)
+        reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
         reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
         transport, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sink
@@ -44,16 +47,16 @@ class Channel:
         return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop), reading)
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """Yield every line until the host closes its pipe; an unfinished last line is dropped.
+        """Yield every line except blank ones, until the host closes its pipe; an incomplete line is dropped.
 
         Raises:
-            LineTooLong: a line is longer than `LINE_BYTES`.
+            LineTooLong: a line is longer than `MAX_LINE_BYTES`.
         """
         while True:
             try:
                 line = await self._reader.readline()
             except ValueError:
-                raise LineTooLong(f"a line is longer than {LINE_BYTES} bytes") from None
+                raise LineTooLong(f"a line is longer than {MAX_LINE_BYTES} bytes") from None
             except OSError:
                 return
             if not line.endswith(b"\n"):
@@ -62,17 +65,17 @@ class Channel:
                 yield line
 
     def write(self, message: Mapping[str, Any]) -> int:
-        """Write a message and return its size in bytes; it is dropped if the host is gone."""
+        """Write a message and return its size in bytes; the message is dropped if the host is gone."""
         line = encode(message)
         if not self._writer.is_closing():
             self._writer.write(line)
         return len(line)
 
     async def drained(self) -> None:
-        """Wait until the pipe has room.
+        """Wait until the pipe to the host has room.
 
         Raises:
-            HostGone: the host no longer reads it.
+            HostGone: the host no longer reads that pipe.
         """
         if self._writer.is_closing():
             raise HostGone("the host's process is gone")
@@ -87,7 +90,7 @@ class Channel:
         self._writer.close()
 
     async def closed(self) -> None:
-        """Wait until everything is written, or the host no longer reads it."""
+        """Wait until everything is written, or the host no longer reads its pipe."""
         try:
             await self._writer.wait_closed()
         except OSError:

@@ -1,7 +1,7 @@
 """One session with a host's process: a handshake, then any number of concurrent calls.
 
 When the host closes its pipe or the process gets a signal, the adapter is shut down first, so that each run
-reports where its Job is left; then the remaining calls are cancelled.
+can log which Job it leaves running. Then the remaining calls are cancelled.
 """
 
 import asyncio
@@ -37,7 +37,10 @@ log = logging.getLogger("paperclip_claude_k8s")
 
 
 class HandshakeFailed(Exception):
-    """The peer is not a host, or uses another protocol version. If it still reads, it got an error line."""
+    """The peer is not a host, or uses another protocol version.
+
+    An error message was sent to it, unless it had closed its pipe.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +68,7 @@ class HostSession:
         self._calls: dict[int, _RunningCall] = {}
 
     async def serve(self, stopping: asyncio.Event) -> None:
-        """Serve calls until the host closes its pipe or `stopping` is set; then leave all runs to adoption.
+        """Serve calls until the host closes its pipe or `stopping` is set; then detach from all runs.
 
         Raises:
             HandshakeFailed: the handshake failed; no call was served.
@@ -77,7 +80,7 @@ class HostSession:
             stop = group.create_task(_wait(stopping), name="stop")
             await asyncio.wait([reading, stop], return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
-            # Before reading ends: each run reports where its Job stays, and the host acknowledges that.
+            # Reading continues meanwhile: the host acknowledges what the runs log about their Jobs.
             await self._adapter.shutdown()
             reading.cancel()
             for call in tuple(self._calls.values()):
@@ -107,7 +110,7 @@ class HostSession:
         return HandshakeFailed(reason)
 
     async def _read(self, lines: AsyncIterator[bytes], group: asyncio.TaskGroup) -> None:
-        """Handle every line. After the last one, callbacks can no longer be acknowledged."""
+        """Handle every line. Then callbacks can no longer be acknowledged, so whoever waits gets HostGone."""
         try:
             async for line in lines:
                 try:
@@ -127,13 +130,13 @@ class HostSession:
             case Hello():
                 raise WireInvalid("hello was sent twice")
             case message:
-                if message.id in self._calls:  # a message may cross with the answer to its call
+                if message.id in self._calls:  # otherwise the call ended before this message arrived
                     self._calls[message.id].handle(message)
 
     def _start_call(self, call: Call, group: asyncio.TaskGroup) -> None:
         if call.id in self._calls:
             raise WireInvalid(f"call {call.id} is still running; use each id only once")
-        self._formatter.add_secrets_of(call.params)  # before anything can be logged about the call
+        self._formatter.add_secrets_of(call.params)  # before anything about the call can be logged
         request = Request(call.params, Callbacks(call.id, self._channel), asyncio.Event())
         task = group.create_task(self._respond(call, request), name=f"call {call.id} {call.method}")
         self._calls[call.id] = _RunningCall(request, task)

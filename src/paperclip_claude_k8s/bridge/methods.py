@@ -29,18 +29,21 @@ Method: TypeAlias = Callable[[Adapter, Request], Awaitable[Any]]
 
 
 async def _execute(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
-    """`onSpawn` is left out: the host would probe the pid on its own machine. It gets progress instead."""
+    """Run an agent.
+
+    The host gets `onRuntimeProgress` instead of `onSpawn`, whose pid it would probe on its machine.
+    """
     send, wait = request.callbacks.send, request.callbacks.send_and_wait
     sent = {name: partial(send, name) for name in ("onLog", "onMeta", "onRuntimeProgress")}
     awaited = {name: partial(wait, name) for name in ("onDispatch", "onCancellationReady")}
-    ctx = {**_given(request, "ctx"), **sent, **awaited, "signal": request.stop}
+    ctx = {**_object_param(request, "ctx"), **sent, **awaited, "signal": request.stop}
     result = (await adapter.execute(ctx)).to_wire()
     await request.callbacks.all_acknowledged()
     return _with_refusals(result, request.callbacks.take_refusals())
 
 
 def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str, Any]:
-    """Return the result with the refusals that came too late to be raised by a callback."""
+    """Return the result, with refusals that came too late to be raised by a callback counted in its log."""
     result_json = result.get("resultJson") or {}
     log = result_json.get("log")
     if not late or log is None:
@@ -51,18 +54,18 @@ def _with_refusals(result: dict[str, Any], late: list[HostRefused]) -> dict[str,
 
 
 async def _test_environment(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
-    return (await adapter.test_environment(_given(request, "ctx"))).to_wire()
+    return (await adapter.test_environment(_object_param(request, "ctx"))).to_wire()
 
 
 async def _list_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
-    return await adapter.list_skills(_given(request, "ctx"))
+    return await adapter.list_skills(_object_param(request, "ctx"))
 
 
 async def _sync_skills(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
     desired = request.params.get("desired")
     if not isinstance(desired, list):
         raise ParamsInvalid("syncSkills needs a list as params.desired")
-    return await adapter.sync_skills(_given(request, "ctx"), desired)
+    return await adapter.sync_skills(_object_param(request, "ctx"), desired)
 
 
 async def _models(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  # any JSON
@@ -89,9 +92,9 @@ async def _quota_windows(adapter: Adapter, _: Request) -> Any:  # noqa: ANN401  
     return await adapter.get_quota_windows()
 
 
-def _on_session(conversion: str) -> Method:
+def _codec_method(name: str) -> Method:
     async def call(adapter: Adapter, request: Request) -> Any:  # noqa: ANN401  # any JSON
-        return getattr(adapter.session_codec, conversion)(request.params.get("value"))
+        return getattr(adapter.session_codec, name)(request.params.get("value"))
 
     return call
 
@@ -107,13 +110,13 @@ METHODS: Mapping[str, Method] = {
     "getQuotaWindows": _quota_windows,
     "listSkills": _list_skills,
     "syncSkills": _sync_skills,
-    "sessionCodec.deserialize": _on_session("deserialize"),
-    "sessionCodec.serialize": _on_session("serialize"),
-    "sessionCodec.getDisplayId": _on_session("getDisplayId"),
+    "sessionCodec.deserialize": _codec_method("deserialize"),
+    "sessionCodec.serialize": _codec_method("serialize"),
+    "sessionCodec.getDisplayId": _codec_method("getDisplayId"),
 }
 
 
-def _given(request: Request, key: str) -> dict[str, Any]:
+def _object_param(request: Request, key: str) -> dict[str, Any]:
     value = request.params.get(key)
     if not isinstance(value, dict):
         raise ParamsInvalid(f"params.{key} must be an object")

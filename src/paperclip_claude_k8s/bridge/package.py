@@ -11,15 +11,15 @@ from paperclip_claude_k8s.bridge.wire import PROTOCOL
 from paperclip_claude_k8s.claude.ui import ui_parser_source
 from paperclip_claude_k8s.ports import ProcessSettings
 
-NAME = "paperclip-adapter-claude-k8s"
+PACKAGE_NAME = "paperclip-adapter-claude-k8s"
 UI_CONTRACT = "1.0.0"
 """Version of the UI parser's contract; the host skips a parser with another major version."""
-SOURCES = ("index.js", "bridge.js", "run.js", "session.js", "texts.js", "README.md")
-HELLO_MS = 60_000
+SOURCE_FILES = ("index.js", "bridge.js", "run.js", "session.js", "texts.js", "README.md")
+HELLO_TIMEOUT_MS = 60_000
 """Milliseconds that Python may take to start: usually a second or two, more on a busy machine."""
-IDLE_MS = 15 * 60_000
+IDLE_TIMEOUT_MS = 15 * 60_000
 """Milliseconds after which a Python process without calls is ended."""
-MEMBERS = (
+DATA_MEMBERS = (
     "label",
     "sessionManagement",
     "agentConfigurationDoc",
@@ -30,64 +30,65 @@ MEMBERS = (
     "runtimeToolDelivery",
     "hasOutOfProcessLiveness",
 )
-"""Members that the host reads without a call."""
+"""Members of the adapter object that the host reads without calling Python."""
 
 
 class FolderTaken(Exception):
-    """The folder contains something else, which is not overwritten."""
+    """The folder contains something other than this package, which is not overwritten."""
 
 
 def write_package(folder: Path, python: str) -> dict[str, Any]:
     """Write the package, replacing an earlier version of it, and return its manifest.
 
-    `python` is the interpreter that the host starts; CLAUDE_K8S_PYTHON in its environment overrides it.
+    `python` is the interpreter that the host starts; CLAUDE_K8S_PYTHON in the host's environment
+    overrides it.
 
     Raises:
         FolderTaken: the folder is not empty and contains another package or none.
         OSError: the folder cannot be written.
     """
     if _is_taken(folder):
-        raise FolderTaken(f"{folder} is not empty and does not contain {NAME}: name a new folder")
+        raise FolderTaken(f"{folder} is not empty and does not contain {PACKAGE_NAME}: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    written = manifest()
+    package_json = manifest()
     sources = files("paperclip_claude_k8s.bridge").joinpath("shim")
     contents = {
-        **{name: sources.joinpath(name).read_text(encoding="utf-8") for name in SOURCES},
+        **{name: sources.joinpath(name).read_text(encoding="utf-8") for name in SOURCE_FILES},
         "ui-parser.cjs": ui_parser_source(),
         "facts.json": _json(facts(python)),
-        "package.json": _json(written),
+        "package.json": _json(package_json),
     }
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return written
+    return package_json
 
 
 def manifest() -> dict[str, Any]:
     """Return the contents of `package.json`."""
     return {
-        "name": NAME,
+        "name": PACKAGE_NAME,
         "version": __version__,
-        "description": "Runs Claude Code agents as Kubernetes Jobs; needs the Python package of that name",
+        "description": "Runs Claude Code agents as Kubernetes Jobs; needs the Python package of this name",
         "license": "MIT",
         "type": "module",
         "engines": {"node": ">=20"},
         "exports": {".": "./index.js", "./ui-parser": "./ui-parser.cjs"},
         "paperclip": {"adapterUiParser": UI_CONTRACT},
-        "files": [*SOURCES, "ui-parser.cjs", "facts.json"],
+        "files": [*SOURCE_FILES, "ui-parser.cjs", "facts.json"],
     }
 
 
 def facts(python: str) -> dict[str, Any]:
-    """Return what the JavaScript needs to know; only the interpreter differs between machines."""
+    """Return what the JavaScript needs to know. Only `python`, the interpreter, differs between machines."""
     adapter: Any = Adapter(ProcessSettings(env={}))
     return {
         "type": adapter.type,
         "version": __version__,
         "protocol": PROTOCOL,
         "python": python,
-        "helloMs": HELLO_MS,
-        "idleMs": IDLE_MS,
-        "members": {name: getattr(adapter, name) for name in MEMBERS},
+        "helloMs": HELLO_TIMEOUT_MS,
+        "idleMs": IDLE_TIMEOUT_MS,
+        "members": {name: getattr(adapter, name) for name in DATA_MEMBERS},
         "models": adapter.models,
         "configSchema": adapter.get_config_schema(),
     }
@@ -99,7 +100,7 @@ def _is_taken(folder: Path) -> bool:
     if not folder.is_dir():
         return True
     try:
-        return bool(json.loads((folder / "package.json").read_bytes()).get("name") != NAME)
+        return bool(json.loads((folder / "package.json").read_bytes()).get("name") != PACKAGE_NAME)
     except FileNotFoundError:
         return any(folder.iterdir())
     except (ValueError, AttributeError):

@@ -9,7 +9,7 @@ from typing import Any
 from paperclip_claude_k8s.host.redact import is_secret_name, mask_values, redact_text
 
 CALLS_REMEMBERED = 200
-"""Number of recent calls whose secrets are masked: a record may come after its call has ended."""
+"""Number of recent calls whose secrets are masked: a log record may come after its call has ended."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -20,7 +20,7 @@ class RedactingFormatter(logging.Formatter):
         self._secrets: deque[frozenset[str]] = deque(maxlen=CALLS_REMEMBERED)
 
     def add_secrets_of(self, params: object) -> None:
-        """Mask the secrets among the params of a call from now on."""
+        """From now on, mask the secrets among the params of a call."""
         self._secrets.append(frozenset(secrets_in(params)))
 
     def mask(self, text: str) -> str:

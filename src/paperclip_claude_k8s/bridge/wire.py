@@ -4,16 +4,16 @@ From the host:
 
 - `hello {protocol, version}`: the first line, sent once
 - `call {id, method, params}`: calls run concurrently; the host chooses the ids, each used once
-- `ack {id, n, error?}`: callback n of call id is finished, or was refused with an error
+- `ack {id, n, error?}`: callback n of call id is finished; with `error`, it raised an exception
 - `cancel {id, reason?}`: stop the run; the call continues until the agent has stopped
-- `leave {id}`: detach from the run without stopping it; its Job is left to the next run
+- `leave {id}`: detach from the run without stopping it; its Job continues and the next run adopts it
 
 To the host:
 
 - `hello {protocol, version, python}`
 - `callback {id, n, name, args}`: n counts from 1 in each call
 - `result {id, value}`: sent after every callback of the call was acknowledged
-- `error {id, kind, message}`: id is null for a line that belongs to no call
+- `error {id, kind, message}`: id is null if the error belongs to no call
 """
 
 import json
@@ -32,7 +32,10 @@ ErrorKind: TypeAlias = Literal["protocol", "version", "method", "params", "bug",
 
 
 class WireInvalid(ValueError):
-    """A line that is not a valid message; says what is wrong and quotes nothing, as it may hold tokens."""
+    """A line is not a valid message.
+
+    The text says why and does not quote the line, which may contain tokens.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
         return strict_json(message) + b"\n"
 
 
-# Strict, unlike `base.json_readers`: a field of the wrong type is an error of the host.
+# Strict, unlike `base.json_readers`: a field of the wrong type is an error that the host made.
 
 
 def _number(given: Mapping[str, Any], key: str) -> int:
@@ -133,7 +136,7 @@ def _number(given: Mapping[str, Any], key: str) -> int:
 def _text(given: Mapping[str, Any], key: str) -> str:
     value = given.get(key)
     if not isinstance(value, str) or not value:
-        raise WireInvalid(f"a {given['type']} needs a text as {key}")
+        raise WireInvalid(f"a {given['type']} needs a string as {key}")
     return value
 
 

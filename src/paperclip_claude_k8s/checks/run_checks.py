@@ -13,7 +13,7 @@ from paperclip_claude_k8s.checks.probe import probe
 from paperclip_claude_k8s.cluster.labels import ADAPTER_TYPE
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, RunFailure
-from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext, overall
+from paperclip_claude_k8s.host.checkup import Check, Checkup, CheckupContext, worst_status
 from paperclip_claude_k8s.host.config import AdapterConfig, ConfigInvalid
 from paperclip_claude_k8s.host.context import ContextInvalid
 from paperclip_claude_k8s.ports import Ports
@@ -35,7 +35,7 @@ async def test_environment(given: CheckupContext | Mapping[str, Any], process: P
         checks = (assess.failure_check(stop.failure),)
     except Exception as error:  # noqa: BLE001  # even a bug has to reach the operator as a check
         checks = (_bug(error),)
-    return Checkup(adapter_type=ADAPTER_TYPE, status=overall(checks), checks=checks, tested_at=started)
+    return Checkup(adapter_type=ADAPTER_TYPE, status=worst_status(checks), checks=checks, tested_at=started)
 
 
 test_environment.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it as a test
@@ -82,7 +82,7 @@ async def _probe(
     if granted.lacks("create", "secrets"):
         text = "The probe Job was not started: this account may not create the Secret that it needs"
         return [Check(code="k8s_probe_skipped", level="info", message=text)]
-    if isinstance(run, Failure) or overall(tuple(checks)) == "fail":
+    if isinstance(run, Failure) or worst_status(tuple(checks)) == "fail":
         text = "The probe Job was not started: resolve the errors above first"
         return [Check(code="k8s_probe_skipped", level="info", message=text)]
     return [await probe(run.plan, ports)]

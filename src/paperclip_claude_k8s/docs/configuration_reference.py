@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from paperclip_claude_k8s.host.config import ZERO_MEANS_DEFAULT, other_names
+from paperclip_claude_k8s.host.config import ZERO_MEANS_DEFAULT, older_names
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
 from paperclip_claude_k8s.host.form import shown_default
 
@@ -41,6 +41,6 @@ def _section(group: str, settings: Iterable[Setting]) -> str:
 
 
 def _row(setting: Setting) -> str:
-    names = " or ".join(f"`{name}`" for name in (setting.key, *other_names(setting.key)))
+    names = " or ".join(f"`{name}`" for name in (setting.key, *older_names(setting.key)))
     default = shown_default(setting)
     return f"| {names} | {setting.type_name} | {f'`{default}`' if default else '-'} | {setting.hint} |\n"

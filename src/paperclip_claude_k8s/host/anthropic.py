@@ -13,14 +13,18 @@ from paperclip_claude_k8s.host.redact import mask_values, redact_text
 
 PUBLIC_API = "https://api.anthropic.com"
 
-_BODY_BYTES = 1024 * 1024
-"""Longest response that is read; a list of a thousand models has about 200 KiB."""
-_MESSAGE_CHARS = 200
-_RETRYABLE = frozenset({408, 409, 429})
+_MAX_BODY_BYTES = 1024 * 1024
+"""A longer response is an error; a list of a thousand models has about 200 KiB."""
+_MAX_MESSAGE_CHARS = 200
+_RETRYABLE_CLIENT_ERRORS = frozenset({408, 409, 429})
+"""HTTP statuses below 500 after which the same request may succeed later."""
 
 
 class AnthropicError(Exception):
-    """No usable response. `status` is None if there was none at all; the message holds no credential."""
+    """The API gave no usable response. The message contains no credential.
+
+    `status` is the HTTP status, or None if no complete response was read.
+    """
 
     def __init__(self, status: int | None, message: str) -> None:
         super().__init__(message)
@@ -29,7 +33,7 @@ class AnthropicError(Exception):
     @property
     def retryable(self) -> bool:
         """Return whether the same request may succeed later."""
-        return self.status is None or self.status >= 500 or self.status in _RETRYABLE
+        return self.status is None or self.status >= 500 or self.status in _RETRYABLE_CLIENT_ERRORS
 
     @property
     def refused(self) -> bool:
@@ -39,7 +43,7 @@ class AnthropicError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AnthropicApi:
-    """Opens a connection for each request, because requests are rare. `env` names the proxies."""
+    """Sends each request over a new connection, because requests are rare. `env` names the proxies."""
 
     timings: Timings
     env: Mapping[str, str]
@@ -48,19 +52,20 @@ class AnthropicApi:
         """Return the JSON body of `GET url`, read within `Timings.model_api`. Redirects are not followed.
 
         Raises:
-            AnthropicError: the API refused, did not answer in time, or did not answer with JSON.
+            AnthropicError: no response in time, a status other than 200, or a body that is too long or not
+            JSON.
         """
         try:
             async with asyncio.timeout(self.timings.model_api):
                 status, body = await self._fetch(url, headers)
         except (TimeoutError, OSError, aiohttp.ClientError, ValueError) as error:
-            raise AnthropicError(None, f"{url} gave no answer: {_describe(error, headers)}") from None
+            raise AnthropicError(None, f"no response from {url}: {_describe(error, headers)}") from None
         if status != 200:
-            raise AnthropicError(status, f"{url} answered HTTP {status}{_api_message(body, headers)}")
+            raise AnthropicError(status, f"{url} responded with HTTP {status}{_api_message(body, headers)}")
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
-            raise AnthropicError(status, f"{url} did not answer with JSON") from None
+            raise AnthropicError(status, f"the response of {url} is not JSON") from None
 
     async def _fetch(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         async with (
@@ -72,8 +77,8 @@ class AnthropicApi:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > _BODY_BYTES:
-                    raise ValueError(f"its answer is longer than {_BODY_BYTES} bytes")
+                if len(body) > _MAX_BODY_BYTES:
+                    raise ValueError(f"the response is longer than {_MAX_BODY_BYTES} bytes")
             return response.status, bytes(body)
 
 
@@ -85,12 +90,12 @@ def _api_message(body: bytes, headers: Mapping[str, str]) -> str:
         return ""
     error = given.get("error") if isinstance(given, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
-    return f": {_masked(message, headers)}" if isinstance(message, str) and message else ""
+    return f": {_redacted(message, headers)}" if isinstance(message, str) and message else ""
 
 
 def _describe(error: Exception, headers: Mapping[str, str]) -> str:
-    return _masked(str(error), headers) or type(error).__name__
+    return _redacted(str(error), headers) or type(error).__name__
 
 
-def _masked(text: str, headers: Mapping[str, str]) -> str:
-    return redact_text(mask_values(text, headers.values()))[:_MESSAGE_CHARS]
+def _redacted(text: str, headers: Mapping[str, str]) -> str:
+    return redact_text(mask_values(text, headers.values()))[:_MAX_MESSAGE_CHARS]

@@ -13,23 +13,23 @@ from paperclip_claude_k8s.host.context import JsonMap
 
 _MODELS_PATH = "/v1/models?limit=1000"
 _API_VERSION = "2023-06-01"
-_CREDENTIALS = ".credentials.json"
-_SKILLS = Path(".claude", "skills")
+_CREDENTIALS_FILE = ".credentials.json"
+_SKILLS_FOLDER = Path(".claude", "skills")
 
 
 class Catalogue:
     """Models and quota windows, from `env` and, if `env` holds credentials, from Anthropic's API.
 
-    `address` is the API's base URL. ANTHROPIC_BASE_URL overrides it for the list of models, because the key
-    then belongs to that gateway, but not for the usage of a subscription.
+    `base_url` is that of the API. If ANTHROPIC_BASE_URL names a gateway, the list of models is requested from
+    it, because the API key then belongs to the gateway; the usage of a subscription is not.
     """
 
-    def __init__(self, env: Mapping[str, str], timings: Timings, address: str = PUBLIC_API) -> None:
+    def __init__(self, env: Mapping[str, str], timings: Timings, base_url: str = PUBLIC_API) -> None:
         self._env = env
         self._timings = timings
         self._api = AnthropicApi(timings, env)
-        self._address = address
-        self._live: models.Models = ()
+        self._base_url = base_url
+        self._live_models: models.Models = ()
         self._requested_at: float | None = None
 
     @property
@@ -38,52 +38,61 @@ class Catalogue:
         return [model.to_wire() for model in models.known_models(self._env)]
 
     async def list_models(self) -> list[JsonMap]:
-        """Return `[{id, label}]`; with an API key the API's list first, requested at most once a minute."""
+        """Return `[{id, label}]`; with an API key, the API's list comes first.
+
+        It is requested at most once a minute.
+        """
         now = asyncio.get_running_loop().time()
         if self._requested_at is None or now - self._requested_at >= self._timings.models_cached:
             return await self.refresh_models()
         return self._all_models()
 
     async def refresh_models(self) -> list[JsonMap]:
-        """Return the same after a new request; if it fails, with the list of the last successful request."""
+        """Return the same after a new request. If it fails, the last list from the API is used."""
         self._requested_at = asyncio.get_running_loop().time()
         key = self._env.get("ANTHROPIC_API_KEY", "").strip()
         if key and not models.uses_bedrock(self._env):
-            address = self._env.get("ANTHROPIC_BASE_URL", "").strip().rstrip("/") or self._address
+            base_url = self._env.get("ANTHROPIC_BASE_URL", "").strip().rstrip("/") or self._base_url
             headers = {"x-api-key": key, "anthropic-version": _API_VERSION}
             with suppress(AnthropicError):
-                self._live = models.read_live_list(await self._api.get(address + _MODELS_PATH, headers))
+                self._live_models = models.read_live_list(
+                    await self._api.get(base_url + _MODELS_PATH, headers)
+                )
         return self._all_models()
 
     def _all_models(self) -> list[JsonMap]:
-        if not self._live:
+        if not self._live_models:
             return self.models
-        return [model.to_wire() for model in models.with_live(self._env, self._live)]
+        return [model.to_wire() for model in models.with_live_models(self._env, self._live_models)]
 
     def detect_model(self) -> JsonMap | None:
         """Return `{model, provider, source, candidates}`, or None if the environment names no model."""
-        return models.detect(self._env)
+        return models.detect_model(self._env)
 
     async def quota_windows(self) -> JsonMap:
-        """Return how much of the subscription's limits is used; after a failure, with `ok: false`."""
+        """Return the host's quota reply: how much of each limit is used, or `ok: false` and an error."""
         if models.uses_bedrock(self._env):
             return quota.no_limits("bedrock")
-        answer = quota.no_login()
+        reply = quota.no_login()
         for token in await asyncio.to_thread(self._oauth_tokens):
             headers = {**quota.USAGE_HEADERS, "Authorization": f"Bearer {token}"}
             try:
-                return quota.windows_of(await self._api.get(self._address + quota.USAGE_PATH, headers))
+                return quota.quota_reply(await self._api.get(self._base_url + quota.USAGE_PATH, headers))
             except AnthropicError as error:
-                answer = quota.request_failed(str(error), retryable=error.retryable)
+                reply = quota.request_failed(str(error), retryable=error.retryable)
                 if not error.refused:
                     break
-        return answer
+        return reply
 
     def _oauth_tokens(self) -> list[str]:
-        """Return the tokens to try: first the login's, because a long-lived token may lack the right."""
+        """Return the OAuth tokens to try, in order.
+
+        The token of the CLI's login comes first, because the long-lived CLAUDE_CODE_OAUTH_TOKEN may lack the
+        right to read the usage.
+        """
         folder = self._env.get("CLAUDE_CONFIG_DIR", "").strip()
         home = self._env.get("HOME", "").strip()
-        file = Path(folder) / _CREDENTIALS if folder else Path(home, ".claude", _CREDENTIALS)
+        file = Path(folder) / _CREDENTIALS_FILE if folder else Path(home, ".claude", _CREDENTIALS_FILE)
         found: list[str | None] = []
         if file.is_absolute():
             with suppress(OSError, UnicodeDecodeError):
@@ -97,19 +106,20 @@ async def skill_snapshot(
 ) -> JsonMap:
     """Return what the host's skills page shows. `desired` replaces the selection of the config.
 
-    `agents_home` is the agents' HOME as this process sees it; skills in it are shown as not managed.
+    `agents_home` is the path of the agents' HOME on this machine. Skills in that folder which are not in the
+    library are shown as not managed.
     """
     library = skills.read_skill_library(config)
     if desired is None:
         selected = skills.read_desired_skills(config, library)
     else:
-        selected = skills.resolve(desired, library)
-    foreign = await asyncio.to_thread(_folders_in, Path(agents_home) / _SKILLS)
+        selected = skills.resolve_references(desired, library)
+    foreign = await asyncio.to_thread(_subfolders, Path(agents_home) / _SKILLS_FOLDER)
     return skills.snapshot(adapter_type, library, selected, foreign)
 
 
-def _folders_in(folder: Path) -> dict[str, str]:
-    """Return name and path of the folders in `folder`, links included; empty if it cannot be read."""
+def _subfolders(folder: Path) -> dict[str, str]:
+    """Return name → path of each folder in `folder`, links to folders included; {} if it cannot be read."""
     with suppress(OSError), os.scandir(folder) as entries:
         return {entry.name: entry.path for entry in entries if entry.is_dir()}
     return {}

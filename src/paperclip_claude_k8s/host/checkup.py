@@ -31,9 +31,9 @@ class CheckupContext(BaseModel):
     config: Map = Field(default_factory=dict, repr=False)
     """The settings to be tested, which may be a draft; secrets resolved."""
     company_id: MaybeText = None
-    """Company of the agent; part of the labels of the Jobs of the test."""
+    """Company of the agent; becomes a label of the Jobs that the test creates."""
     probe: Annotated[bool, BeforeValidator(lambda given: given is True)] = False
-    """Whether to run a Job with `claude --version` as well; it is deleted afterwards."""
+    """Whether to run a Job with `claude --version` as well, which is then deleted. Only `true` means yes."""
 
     @classmethod
     def read(cls, given: "CheckupContext | Mapping[str, Any]") -> "CheckupContext":
@@ -58,7 +58,7 @@ class _WireModel(BaseModel):
 
 
 class Check(_WireModel):
-    """One finding."""
+    """One finding of the environment test."""
 
     code: str
     """Stable name of what was examined, such as `k8s_api_reachable`, or an error code of a run."""
@@ -78,7 +78,7 @@ class Check(_WireModel):
 
 
 class Checkup(_WireModel):
-    """The result of the environment test; `status` is the worst level of its checks."""
+    """The result of the environment test; `status` follows from the worst level among its checks."""
 
     adapter_type: str
     """`claude_k8s`."""
@@ -98,8 +98,8 @@ class Checkup(_WireModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def overall(checks: tuple[Check, ...]) -> Status:
-    """Return the worst level: `fail` for an error, `warn` for a warning, else `pass`."""
+def worst_status(checks: tuple[Check, ...]) -> Status:
+    """Return `fail` if a check is at level `error`, else `warn` if one is at level `warn`, else `pass`."""
     levels = {check.level for check in checks}
     if "error" in levels:
         return "fail"

@@ -57,14 +57,18 @@ ZERO_MEANS_DEFAULT = frozenset(
         "rtkMaxOutputBytes",
     }
 )
-"""Keys for which 0 means unset: a form writes 0 for an empty number, and 0 makes no sense for these."""
+"""Keys for which 0 means unset: a form writes 0 for an empty number field, and 0 would make no sense."""
 
 _ALIASES = {"thinkingEffort": "effort", "args": "extraArgs"}
-"""Names that older configs and forms use; the name on the right wins where both are given."""
-_RENAMED = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
+"""Older name of a setting → its current name; if a config has both, the value of the current name is used."""
+_CURRENT_NAMES = {to_snake(old): new for old, new in _ALIASES.items()} | _ALIASES
+"""The same, with the snake_case spelling of the older names too."""
 
 FORM_ENV = "envVars"
-"""`env` as a form writes it: the host accepts `env` only as an object. A variable of `env` wins."""
+"""Key under which a form writes `env`, as text: the host accepts `env` itself only as an object.
+
+If both set a variable, the value in `env` is used.
+"""
 
 _RESOURCE_KEYS = tuple(
     f"resources.{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
@@ -72,21 +76,24 @@ _RESOURCE_KEYS = tuple(
 
 
 class ConfigInvalid(ValueError):
-    """A setting has a wrong value; the message names the key, the value and what is expected."""
+    """A setting has a wrong value.
+
+    The message names the key, what is expected and the value, except the value of a key in `SECRET_KEYS`.
+    """
 
 
-def _quantity(value: object) -> str:
+def _read_cpu(value: object) -> str:
     parse_cpu(value)
     return str(value).strip()
 
 
-def _size(value: object) -> str:
+def _read_bytes(value: object) -> str:
     parse_bytes(value)
     return str(value).strip()
 
 
-Cpu = Annotated[str, BeforeValidator(_quantity)]
-Bytes = Annotated[str, BeforeValidator(_size)]
+Cpu = Annotated[str, BeforeValidator(_read_cpu)]
+Bytes = Annotated[str, BeforeValidator(_read_bytes)]
 
 
 class AdapterConfig(BaseModel):
@@ -166,14 +173,14 @@ class AdapterConfig(BaseModel):
     def _tidy_input(cls, given: Any) -> Any:  # noqa: ANN401  # whatever the host stored
         if not isinstance(given, Mapping):
             return given
-        return _present(_with_form_env(_resources_flat(_known_names(given))))
+        return _without_unset(_with_form_env(_with_flat_resources(_with_current_names(given))))
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "AdapterConfig":
         """Read the config of a run as the host passes it; unknown keys are ignored.
 
         Raises:
-            ConfigInvalid: a value has the wrong type; the message names key, value and what is expected.
+            ConfigInvalid: a setting has a wrong value.
         """
         try:
             return cls.model_validate(given)
@@ -193,24 +200,27 @@ def unknown_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(key for key in given if key not in known and not key.startswith("paperclip")))
 
 
-def other_names(key: str) -> tuple[str, ...]:
-    """Return the aliases of a setting."""
+def older_names(key: str) -> tuple[str, ...]:
+    """Return the older names of the setting with this camelCase key."""
     return tuple(old for old, new in _ALIASES.items() if new == key)
 
 
-def _known_names(given: Mapping[str, Any]) -> JsonMap:
-    """Return `given` with each setting under its camelCase name."""
-    renamed = {_RENAMED[key]: value for key, value in given.items() if key in _RENAMED}
+def _with_current_names(given: Mapping[str, Any]) -> JsonMap:
+    """Return `given` with each setting under its current name, in camelCase."""
+    renamed = {_CURRENT_NAMES[key]: value for key, value in given.items() if key in _CURRENT_NAMES}
     plain = {
         to_camel(key) if key in AdapterConfig.model_fields else key: value
         for key, value in given.items()
-        if key not in _RENAMED
+        if key not in _CURRENT_NAMES
     }
     return renamed | plain
 
 
-def _resources_flat(given: JsonMap) -> JsonMap:
-    """Return `given` with `resources`, nested or as dotted keys, in four flat keys; a dotted key wins."""
+def _with_flat_resources(given: JsonMap) -> JsonMap:
+    """Return `given` with `resources` in four flat keys, such as `cpuLimit`.
+
+    A dotted key, such as `resources.limits.cpu`, takes precedence over the nested object.
+    """
     nested = given.get("resources")
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError("resources: expected an object with requests and limits")
@@ -225,7 +235,10 @@ def _resources_flat(given: JsonMap) -> JsonMap:
 
 
 def _with_form_env(given: JsonMap) -> JsonMap:
-    """Return `given` with a form's `envVars` merged into `env`; an invalid `env` is left to its validator."""
+    """Return `given` with a form's `envVars` merged into `env`.
+
+    An invalid `env` is left for the validator.
+    """
     lines = given.get(FORM_ENV)
     if lines is None or lines == "":
         return given
@@ -239,7 +252,7 @@ def _with_form_env(given: JsonMap) -> JsonMap:
         return given
 
 
-def _present(given: JsonMap) -> JsonMap:
+def _without_unset(given: JsonMap) -> JsonMap:
     """Return `given` without values that mean "unset": null, blank text, and 0 where it makes no sense."""
     return {key: value for key, value in given.items() if not _is_unset(key, value)}
 
@@ -253,15 +266,15 @@ def _is_unset(key: str, value: object) -> bool:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     expected = str(first.get("ctx", {}).get("error", first["msg"]))
-    if not first["loc"]:  # the whole config would have to be shown
+    if not first["loc"]:  # raised by `_tidy_input`: the text begins with the key
         return f"config.{expected}"
     key = str(first["loc"][0])
     shown = "(value not shown)" if key in SECRET_KEYS else f"got {_short(first['input'])}"
-    return f"config.{operator_name(key)}: expected {expected}, {shown}"
+    return f"config.{documented_key(key)}: expected {expected}, {shown}"
 
 
-def operator_name(key: str) -> str:
-    """Return a setting's name as operators write it: dotted keys for resources."""
+def documented_key(key: str) -> str:
+    """Return a setting's camelCase key as documents show it: that of a resource is dotted."""
     for dotted in _RESOURCE_KEYS:
         _, kind, what = dotted.split(".")
         if key == f"{what}{kind.removesuffix('s').capitalize()}":

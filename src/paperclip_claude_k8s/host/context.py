@@ -12,8 +12,10 @@ from pydantic.alias_generators import to_camel
 JsonMap: TypeAlias = dict[str, Any]
 LogStreamName = Literal["stdout", "stderr"]
 OnLog: TypeAlias = Callable[[LogStreamName, str], Awaitable[None]]
-OnMap: TypeAlias = Callable[[JsonMap], Awaitable[None]]
-OnSignal: TypeAlias = Callable[[], Awaitable[None]]
+ObjectCallback: TypeAlias = Callable[[JsonMap], Awaitable[None]]
+"""A callback whose only argument is a JSON object."""
+BareCallback: TypeAlias = Callable[[], Awaitable[None]]
+"""A callback without arguments."""
 
 
 @runtime_checkable
@@ -25,7 +27,7 @@ class StopSignal(Protocol):
         ...
 
     async def wait(self) -> Any:  # noqa: ANN401  # the return value is ignored
-        """Return once the run is to be stopped."""
+        """Wait until the run is to be stopped."""
         ...
 
 
@@ -34,7 +36,7 @@ class ContextInvalid(ValueError):
 
 
 def _text_or_none(value: object) -> object:
-    """Trim text and turn blank text into None. Integers and UUIDs become text; other values stay."""
+    """Return text trimmed, None for blank text, integers and UUIDs as text, and other values unchanged."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (str, int)) or type(value).__name__ == "UUID":
@@ -66,19 +68,19 @@ class _HostModel(BaseModel):
 class Agent(_HostModel):
     """The agent that runs. A host may pass its whole agent record; only these fields are read."""
 
-    id: Annotated[str, BeforeValidator(_text_or_none)]
+    id: Text
     """Required; with at least one letter or digit, because Jobs are named after it."""
     company_id: MaybeText = None
     """Part of the Job's labels and of the paths on the shared volume."""
     name: MaybeText = None
-    """For people; the id stands in for it."""
+    """For people; without a name, the id is shown instead."""
 
 
 class Runtime(_HostModel):
     """The session to resume, as an earlier result reported it; empty for a fresh session."""
 
     session_id: MaybeText = None
-    """Read if `session_params` has no session id."""
+    """Only read if `session_params` has no session id."""
     session_params: JsonMap | None = None
     """`sessionParams` of an earlier result, as `Adapter.session_codec` stored it."""
     session_display_id: MaybeText = None
@@ -93,7 +95,7 @@ class ExecutionContext(_HostModel):
     """
 
     run_id: Text
-    """The host's id of this run. A second call with the same id adopts the Job of the first."""
+    """The id that the host gave this run. A second call with the same id adopts the Job of the first."""
     agent: Agent
     """The agent that runs."""
     runtime: Annotated[Runtime, BeforeValidator(_map_or_empty)] = Field(default_factory=Runtime)
@@ -103,7 +105,8 @@ class ExecutionContext(_HostModel):
     context: Map = Field(default_factory=dict, repr=False)
     """Why the agent runs: task, wake, workspace. Becomes the prompt and the agent's environment."""
     auth_token: MaybeText = Field(default=None, repr=False)
-    """The agent's token for the host's API, passed on as PAPERCLIP_API_KEY; also used to poll for a stop."""
+    """The agent's token for the host's API, passed on as PAPERCLIP_API_KEY; also used to poll that API for a
+    stop request."""
     execution_target: JsonMap | None = None
     """`{"kind": "remote", ...}` is refused: Jobs run in the configured cluster only."""
     runtime_mcp: Any = Field(default=None, repr=False)
@@ -111,24 +114,27 @@ class ExecutionContext(_HostModel):
     runtime_tools: JsonMap | None = Field(default=None, repr=False)
     """The host's tools `{guidance, mcpEndpoint, rest, bearerToken, expiresAt, tools}`, given to the agent."""
     signal: StopSignal | None = None
-    """Setting it stops the agent; the run ends with the code `cancelled`. Without one, the host's API is
+    """Setting it stops the agent; the run ends with the code `cancelled`. If it is None, the host's API is
     polled every 15 s if the environment has PAPERCLIP_API_URL and `auth_token` is set."""
 
     on_log: OnLog
-    """`await on_log(stream, text)`: whole lines of the agent's output; lines of the adapter begin with
-    `[paperclip] `, its warnings are stderr. One call at a time: a slow host delays this run's log only."""
-    on_meta: OnMap | None = None
+    """`await on_log(stream, text)`: whole lines of the agent's output and of the adapter. Lines of the
+    adapter begin with `[paperclip] `; its warnings have the stream `stderr`. The next call waits for the
+    previous one, so a slow host delays this run's log, but no other run."""
+    on_meta: ObjectCallback | None = None
     """`await on_meta(meta)`: what is about to run, without secrets. Called before the Job is created."""
-    on_spawn: OnMap | None = None
+    on_spawn: ObjectCallback | None = None
     """`await on_spawn({pid, processGroupId, startedAt})`: the agent has started. Repeated every 180 s, if
     `refreshOnSpawn` is on (the default)."""
-    on_dispatch: OnSignal | None = None
+    on_dispatch: BareCallback | None = None
     """`await on_dispatch()`: the Job is about to be created."""
-    on_runtime_progress: OnMap | None = None
+    on_runtime_progress: ObjectCallback | None = None
     """`await on_runtime_progress({phase, message, lastEventAt?})`: every 15 s in the first minute, then every
-    60 s. Not called if there is an `on_spawn`: then keepalive lines go to a silent agent's `on_log`."""
-    on_cancellation_ready: OnSignal | None = None
-    """`await on_cancellation_ready()`: from now on `signal` is obeyed. Called first of all."""
+    60 s. Not called if there is an `on_spawn`: then `on_log` gets keepalive lines while the agent is
+    silent."""
+    on_cancellation_ready: BareCallback | None = None
+    """`await on_cancellation_ready()`: from now on, setting `signal` stops the run. Called before anything is
+    created in the cluster."""
 
     @classmethod
     def read(cls, given: "ExecutionContext | Mapping[str, Any]") -> "ExecutionContext":
@@ -146,11 +152,11 @@ class ExecutionContext(_HostModel):
 
 
 class StoppableContext(ExecutionContext):
-    """A context whose `signal` is final: the host's own, one set by polling its API, or none."""
+    """A context whose `signal` is final: the host's, one that is set by polling the host's API, or None."""
 
     @classmethod
     def of(cls, ctx: ExecutionContext, **replaced: Any) -> Self:  # noqa: ANN401  # any of its fields
-        """`ctx` with these fields replaced. Nothing is validated again."""
+        """Return `ctx` with the fields in `replaced` changed, without validating anything again."""
         return cast("Self", cls.model_construct(None, **{**ctx.__dict__, **replaced}))
 
 
@@ -159,7 +165,7 @@ class ResolvedContext(StoppableContext):
 
 
 _HINTS = {
-    "runId": "the host's id of this run, a non-empty string",
+    "runId": "the id that the host gave this run, a non-empty string",
     "agent": "an object with at least an id",
     "agent.id": "the agent's id, a non-empty string",
     "onLog": "an async function onLog(stream, text)",

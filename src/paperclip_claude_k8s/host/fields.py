@@ -1,11 +1,11 @@
-"""Every setting as operators see it, read from `settings.toml`, their only documentation."""
+"""Every setting as forms and documents show it, read from `settings.toml`, where settings are documented."""
 
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal, TypeAlias
 
-from paperclip_claude_k8s.host.config import AdapterConfig, operator_name
+from paperclip_claude_k8s.host.config import AdapterConfig, documented_key
 
 Kind: TypeAlias = Literal["text", "select", "toggle", "number", "textarea", "combobox"]
 """Input element of the host's form; all of them submit strings, except toggles and numbers."""
@@ -25,20 +25,20 @@ class Setting:
     """One or two sentences for the form, the guide and the tables."""
     kind: Kind = "text"
     shape: str = "string"
-    """What the value is, for documents; boolean settings and choices need none."""
+    """Type of the value, for documents; not used for toggles and selects."""
     options: tuple[str, ...] = ()
-    """Values of a select or suggestions of a combobox; the models come from the host's environment."""
+    """Values of a select or suggestions of a combobox, except the models, which depend on the environment."""
     details: str = ""
     """Further sentences, Markdown, for configuration.md only."""
     form_key: str = ""
     """Key that the form writes instead of `key`, if the host does not accept text under that key."""
     form_hint: str = ""
-    """Added to the hint in the form only."""
+    """Appended to the hint, in the form only."""
 
     @property
     def key(self) -> str:
-        """The key as operators write it in the config."""
-        return operator_name(AdapterConfig.model_fields[self.name].alias or self.name)
+        """The key in the config, as documents show it."""
+        return documented_key(AdapterConfig.model_fields[self.name].alias or self.name)
 
     @property
     def type_name(self) -> str:

@@ -26,7 +26,7 @@ def form_default(setting: Setting) -> str | float | bool:
 
 
 def config_default(setting: Setting) -> str | float | bool:
-    """Return the value that an empty config has, as the form would write it; "" if it is unset."""
+    """Return the setting's value in an empty config, as the form would write it; "" if it has none."""
     value = getattr(_DEFAULTS, setting.name)
     if setting.kind == "select":
         return setting.options[0] if value is None else str(value)
@@ -36,7 +36,7 @@ def config_default(setting: Setting) -> str | float | bool:
 
 
 def shown_default(setting: Setting) -> str:
-    """Return the config's default as documents show it; "" if it is unset."""
+    """Return the same as text for documents; "" if the setting is unset."""
     value = config_default(setting)
     return str(value).lower() if isinstance(value, bool) else str(value)
 

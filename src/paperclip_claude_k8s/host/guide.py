@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from paperclip_claude_k8s.host.config import other_names
+from paperclip_claude_k8s.host.config import older_names
 from paperclip_claude_k8s.host.fields import SETTINGS, Setting
 from paperclip_claude_k8s.host.form import FORM_TURNS, shown_default
 
@@ -36,6 +36,6 @@ def agent_configuration_doc() -> str:
 
 
 def _line(setting: Setting) -> str:
-    names = " or ".join(f"`{name}`" for name in (setting.key, *other_names(setting.key)))
+    names = " or ".join(f"`{name}`" for name in (setting.key, *older_names(setting.key)))
     default = shown_default(setting)
     return f"- {names} ({setting.type_name}{default and f', default {default}'}): {setting.hint}\n"

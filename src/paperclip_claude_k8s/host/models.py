@@ -9,8 +9,8 @@ from paperclip_claude_k8s.host.context import JsonMap
 MODEL_VARIABLE = "ANTHROPIC_MODEL"
 BEDROCK_SWITCH = "CLAUDE_CODE_USE_BEDROCK"
 
-_YES = frozenset({"1", "true", "yes", "on"})
-"""Values by which the CLI considers a provider enabled."""
+_TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
+"""Values of `BEDROCK_SWITCH`, in lower case, that the CLI reads as true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Model:
 
 Models: TypeAlias = tuple[Model, ...]
 
-DIRECT: Models = (
+ANTHROPIC_MODELS: Models = (
     Model("claude-opus-5", "Claude Opus 5"),
     Model("claude-sonnet-5", "Claude Sonnet 5"),
     Model("claude-fable-5", "Claude Fable 5"),
@@ -39,7 +39,7 @@ DIRECT: Models = (
 )
 """Models of the Anthropic API and of subscriptions; newer ones come from the API's own list."""
 
-BEDROCK: Models = (
+BEDROCK_MODELS: Models = (
     Model("global.anthropic.claude-opus-4-8", "Bedrock Claude Opus 4.8"),
     Model("global.anthropic.claude-opus-4-6-v1", "Bedrock Claude Opus 4.6"),
     Model("global.anthropic.claude-sonnet-4-6", "Bedrock Claude Sonnet 4.6"),
@@ -51,7 +51,7 @@ BEDROCK: Models = (
 
 def uses_bedrock(env: Mapping[str, str]) -> bool:
     """Return whether this environment makes the CLI use Amazon Bedrock."""
-    switched_on = env.get(BEDROCK_SWITCH, "").strip().lower() in _YES
+    switched_on = env.get(BEDROCK_SWITCH, "").strip().lower() in _TRUE_VALUES
     return switched_on or bool(env.get("ANTHROPIC_BEDROCK_BASE_URL", "").strip())
 
 
@@ -61,28 +61,30 @@ def is_bedrock_id(model: str) -> bool:
 
 
 def known_models(env: Mapping[str, str]) -> Models:
-    """Return the fixed list for this environment, after the model that the environment itself names."""
-    return _unique((*_named_by(env), *(BEDROCK if uses_bedrock(env) else DIRECT)))
+    """Return the model that the environment names, if any, and the fixed list for this environment."""
+    return _without_duplicates(
+        (*_environment_model(env), *(BEDROCK_MODELS if uses_bedrock(env) else ANTHROPIC_MODELS))
+    )
 
 
-def with_live(env: Mapping[str, str], live: Iterable[Model]) -> Models:
-    """Return the model that the environment names, the API's list (newest first), and the fixed list."""
-    return _unique((*_named_by(env), *live, *DIRECT))
+def with_live_models(env: Mapping[str, str], live: Iterable[Model]) -> Models:
+    """Return the model that the environment names, if any, the API's list `live`, and the fixed list."""
+    return _without_duplicates((*_environment_model(env), *live, *ANTHROPIC_MODELS))
 
 
 def read_live_list(body: object) -> Models:
-    """Return the models in a response of `GET /v1/models`, skipping everything of another shape."""
+    """Return the models in a response of `GET /v1/models`, without entries of another shape."""
     items = body.get("data") if isinstance(body, Mapping) else None
     found = (_live_model(item) for item in items) if isinstance(items, list) else ()
     return tuple(model for model in found if model is not None)
 
 
-def detect(env: Mapping[str, str]) -> JsonMap | None:
+def detect_model(env: Mapping[str, str]) -> JsonMap | None:
     """Return the model of agents whose config names none, as `{model, provider, source, candidates}`.
 
-    None if the environment names none either: then the CLI chooses.
+    None if the environment names no model: then the CLI chooses one.
     """
-    named = _named_by(env)
+    named = _environment_model(env)
     if not named:
         return None
     return {
@@ -93,9 +95,9 @@ def detect(env: Mapping[str, str]) -> JsonMap | None:
     }
 
 
-def _named_by(env: Mapping[str, str]) -> Models:
+def _environment_model(env: Mapping[str, str]) -> Models:
     name = env.get(MODEL_VARIABLE, "").strip()
-    labels = {model.id: model.label for model in (*DIRECT, *BEDROCK)}
+    labels = {model.id: model.label for model in (*ANTHROPIC_MODELS, *BEDROCK_MODELS)}
     return (Model(name, labels.get(name, name)),) if name else ()
 
 
@@ -107,7 +109,8 @@ def _live_model(item: object) -> Model | None:
     return Model(name.strip(), label.strip() if isinstance(label, str) and label.strip() else name.strip())
 
 
-def _unique(models: Iterable[Model]) -> Models:
+def _without_duplicates(models: Iterable[Model]) -> Models:
+    """Return the first model with each id."""
     first: dict[str, Model] = {}
     for model in models:
         first.setdefault(model.id, model)

@@ -21,34 +21,39 @@ MERGE_KEYS = {
 }
 """Lists that a strategic merge merges item by item, with the field that identifies an item."""
 
-_FREE = frozenset({"annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"})
-"""Maps with free keys: a label named `env` is not a list of variables."""
+_FREE_KEYS = frozenset(
+    {"annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests"}
+)
+"""Maps whose keys users choose: a label named `env` is not a list of variables."""
 
 _EXPECTED = "a Pod template: an object with metadata and spec, a Pod spec alone, or its JSON text"
-_TOP = frozenset({"metadata", "spec"})
-_IGNORED = frozenset({"apiVersion", "kind", "template"})
-"""Keys of a whole manifest beside `metadata` and `spec`, which are ignored."""
+_TEMPLATE_KEYS = frozenset({"metadata", "spec"})
+_IGNORED_KEYS = frozenset({"apiVersion", "kind", "template"})
+"""Other keys of a whole manifest, which are ignored."""
 
 
 def read_pod_template(value: object) -> JsonMap:
     """Return the template with `metadata` and `spec` only; `{"template": ...}` is unwrapped.
 
     Raises:
-        ValueError: says what is expected; quotes no value, since it may be a credential.
+        ValueError: the text says what is expected. It quotes no value, because that may be a credential.
     """
-    given = _object(value, _EXPECTED)
+    given = _read_object(value, _EXPECTED)
     if set(given) == {"template"}:
-        given = _object(given["template"], _EXPECTED)
-    template = given if _TOP & set(given) else {"spec": given}
-    unknown = sorted(set(template) - _TOP - _IGNORED)
+        given = _read_object(given["template"], _EXPECTED)
+    template = given if _TEMPLATE_KEYS & set(given) else {"spec": given}
+    unknown = sorted(set(template) - _TEMPLATE_KEYS - _IGNORED_KEYS)
     if unknown:
         raise ValueError(f"{_EXPECTED} (not {', '.join(unknown)})")
-    read = {part: _object(template[part], f"{part} as an object") for part in sorted(_TOP & set(template))}
-    _check(read.get("spec", {}), "spec")
+    read = {
+        part: _read_object(template[part], f"{part} as an object")
+        for part in sorted(_TEMPLATE_KEYS & set(template))
+    }
+    _check_lists(read.get("spec", {}), "spec")
     return read
 
 
-def _object(value: object, expected: str) -> JsonMap:
+def _read_object(value: object, expected: str) -> JsonMap:
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -59,14 +64,14 @@ def _object(value: object, expected: str) -> JsonMap:
     return {str(key): item for key, item in value.items()}
 
 
-def _check(part: Mapping[str, object], path: str) -> None:
-    """Raise ValueError for a list whose items lack the field that identifies them: it cannot be merged."""
+def _check_lists(part: Mapping[str, object], path: str) -> None:
+    """Raise ValueError for a list that cannot be merged: an item lacks the field that identifies it."""
     for name, value in part.items():
         key, path_of_value = MERGE_KEYS.get(name), f"{path}.{name}"
         if key is not None and value is not None:
             _check_items(value, key, path_of_value)
-        elif isinstance(value, Mapping) and name not in _FREE:
-            _check(value, path_of_value)
+        elif isinstance(value, Mapping) and name not in _FREE_KEYS:
+            _check_lists(value, path_of_value)
 
 
 def _check_items(items: object, key: str, path: str) -> None:
@@ -77,4 +82,4 @@ def _check_items(items: object, key: str, path: str) -> None:
             raise ValueError(f"{path} as a list of objects")  # noqa: TRY004
         if key not in item and "$patch" not in item:
             raise ValueError(f"{path} with {key} in each item")
-        _check(item, path)
+        _check_lists(item, path)

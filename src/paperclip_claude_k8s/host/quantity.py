@@ -20,10 +20,10 @@ def _parse(value: object, example: str) -> Decimal:
 
 
 def parse_cpu(value: object) -> Decimal:
-    """Return a quantity of CPU in cores: "500m" is 0.5. Raises ValueError, which says what is expected."""
+    """Return a quantity of CPU in cores: "500m" is 0.5. A ValueError says what is expected."""
     return _parse(value, "500m")
 
 
 def parse_bytes(value: object) -> int:
-    """Return a quantity in bytes: "8Gi" is 8 * 1024³. Raises ValueError, which says what is expected."""
+    """Return a quantity in bytes: "8Gi" is 8 * 1024³. A ValueError says what is expected."""
     return int(_parse(value, "8Gi"))

@@ -1,4 +1,7 @@
-"""How much of a subscription's limits is used, in the shape of the host's quota page."""
+"""How much of a subscription's limits is used: replies in the shape that the host's quota page expects.
+
+The page shows a bar for each window: a limit, how much of it is used, and when it is reset.
+"""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,8 +17,10 @@ USAGE_HEADERS: Mapping[str, str] = {"anthropic-beta": "oauth-2025-04-20"}
 """Without this header the API rejects the token of a subscription."""
 
 _PROVIDER = "anthropic"
-_SHARED = {"five_hour": "Current session (5 hours)", "seven_day": "Current week (all models)"}
-_WEEKLY = "seven_day_"
+_SHARED_LIMITS = {"five_hour": "Current session (5 hours)", "seven_day": "Current week (all models)"}
+"""Limits that all models share: key in the usage API's response → label."""
+_MODEL_LIMIT_PREFIX = "seven_day_"
+"""Begins the keys of weekly limits for one model, such as `seven_day_opus`."""
 _NO_LOGIN = (
     "no Claude login on this host: set CLAUDE_CODE_OAUTH_TOKEN, or log in with `claude` as the host's user; "
     "API keys have no such limits"
@@ -23,7 +28,7 @@ _NO_LOGIN = (
 
 
 def oauth_token(credentials: str) -> str | None:
-    """Return the access token in the text of the CLI's `.credentials.json`, or None if there is none."""
+    """Return the access token in `credentials`, the text of the CLI's `.credentials.json`, if it has one."""
     try:
         found = orjson.loads(credentials)
     except orjson.JSONDecodeError:
@@ -33,44 +38,44 @@ def oauth_token(credentials: str) -> str | None:
 
 
 def no_limits(source: str) -> JsonMap:
-    """Answer for a provider that bills by use and has no limits."""
+    """Return the reply for a provider that bills by use and has no limits."""
     return {"provider": _PROVIDER, "ok": True, "windows": [], "source": source}
 
 
 def no_login() -> JsonMap:
-    """Answer for a host without a Claude login."""
+    """Return the reply for a machine without a Claude login."""
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": _NO_LOGIN}
 
 
 def request_failed(reason: str, *, retryable: bool) -> JsonMap:
-    """Answer for a failed request; `retryable` tells the host that a later one may succeed."""
+    """Return the reply for a failed request; `retryable`: whether a later request may succeed."""
     family = {"errorFamily": "transient_upstream"} if retryable else {}
     return {"provider": _PROVIDER, "ok": False, "windows": [], "error": reason, **family}
 
 
-def windows_of(body: object) -> JsonMap:
-    """Return the windows in a response of the usage API; unknown and malformed buckets are left out."""
+def quota_reply(body: object) -> JsonMap:
+    """Return the reply for a response of the usage API. Unknown and malformed limits in it are left out."""
     usage = as_object(body)
-    windows = [*_shared(usage), *_per_model(usage), *_extra(usage)]
+    windows = [*_shared_windows(usage), *_model_windows(usage), *_extra_usage_window(usage)]
     if not windows:
-        return request_failed("the usage API answered without any limit", retryable=False)
+        return request_failed("the response of the usage API contains no limit", retryable=False)
     return {"provider": _PROVIDER, "ok": True, "windows": windows, "source": "anthropic-oauth"}
 
 
-def _shared(usage: JsonMap) -> Iterator[JsonMap]:
-    for name, label in _SHARED.items():
+def _shared_windows(usage: JsonMap) -> Iterator[JsonMap]:
+    for name, label in _SHARED_LIMITS.items():
         if bucket := as_object(usage.get(name)):
             yield _window(label, bucket)
 
 
-def _per_model(usage: JsonMap) -> Iterator[JsonMap]:
+def _model_windows(usage: JsonMap) -> Iterator[JsonMap]:
     for name, given in usage.items():
-        if name.startswith(_WEEKLY) and (bucket := as_object(given)):
-            model = name.removeprefix(_WEEKLY).replace("_", " ").strip().capitalize()
+        if name.startswith(_MODEL_LIMIT_PREFIX) and (bucket := as_object(given)):
+            model = name.removeprefix(_MODEL_LIMIT_PREFIX).replace("_", " ").strip().capitalize()
             yield _window(f"Current week ({model} only)", bucket)
 
 
-def _extra(usage: JsonMap) -> Iterator[JsonMap]:
+def _extra_usage_window(usage: JsonMap) -> Iterator[JsonMap]:
     extra = as_object(usage.get("extra_usage"))
     if not extra:
         return
@@ -84,7 +89,10 @@ def _extra(usage: JsonMap) -> Iterator[JsonMap]:
 
 
 def _window(label: str, bucket: JsonMap) -> JsonMap:
-    """Return one bar of the page: label, used percent (0-100 or null) and time of the reset."""
+    """Return one window: label, used percent (0-100 or null) and time of the reset.
+
+    `bucket` describes the limit as the API does.
+    """
     used = as_number(bucket.get("utilization"), None)
     percent = None if used is None else round(min(max(used, 0.0), 100.0))
     return {
@@ -101,7 +109,7 @@ def _money(cents: float, extra: JsonMap) -> str:
 
 
 def _iso_time(value: object) -> str | None:
-    """Return ISO 8601 text, or seconds since 1970, as ISO 8601 in UTC; None for anything else."""
+    """Return a time, given as ISO 8601 text or as seconds since 1970, as ISO 8601 in UTC; else None."""
     try:
         if isinstance(value, str):
             time = parse_time(value)

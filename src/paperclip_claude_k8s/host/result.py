@@ -6,7 +6,6 @@ from typing import Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -30,9 +29,9 @@ class Usage(_WireModel):
     """Tokens of one run, of all models and sub-agents."""
 
     input_tokens: int = 0
-    """Cache writes included: the host has no field for them."""
+    """Includes cache writes, for which the host has no field."""
     output_tokens: int = 0
-    """Tokens of the answers."""
+    """Tokens that the models generated."""
     cached_input_tokens: int = 0
     """Cache reads; not part of `input_tokens`."""
 
@@ -40,8 +39,9 @@ class Usage(_WireModel):
 class ExecutionResult(_WireModel):
     """The outcome of one run. A run succeeded if and only if `error_code` is None.
 
-    `to_wire` converts it to camelCase JSON. It leaves out fields that were not set, because absent and null
-    differ for a host: without `sessionParams` it keeps the previous session, with null it forgets it.
+    `to_wire` converts it to camelCase JSON. It leaves out most fields that were not set, because absent and
+    null differ for a host: it keeps the previous session if `sessionParams` is absent, and forgets it if that
+    is null.
     """
 
     exit_code: int | None = None
@@ -76,7 +76,7 @@ class ExecutionResult(_WireModel):
     session_display_id: str | None = None
     """The session's name for people: its id."""
     clear_session: bool = False
-    """The host should forget the session: it cannot be resumed."""
+    """Whether the host should forget the session, because it cannot be resumed."""
 
     provider: str | None = None
     """`anthropic`, whoever bills for it."""
@@ -91,7 +91,7 @@ class ExecutionResult(_WireModel):
 
     summary: str | None = None
     """The agent's final answer."""
-    result_json: JsonMap | None = Field(default=None)
+    result_json: JsonMap | None = None
     """The CLI's result event, with `log` (counts, `complete`), `warnings` and failure evidence beside it."""
 
     @model_validator(mode="before")
@@ -107,5 +107,9 @@ class ExecutionResult(_WireModel):
         return {key: value for key, value in wire.items() if key in names}
 
     def to_wire(self) -> JsonMap:
-        """Return camelCase JSON, strict_value by strict parsers, without the fields that were not set."""
+        """Return camelCase JSON that strict parsers can read.
+
+        `exitCode`, `signal`, `timedOut`, `usageBasis` and `clearSession` are always there, other fields if
+        they were set.
+        """
         return self.model_dump(mode="json", by_alias=True)

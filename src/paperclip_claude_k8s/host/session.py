@@ -40,7 +40,7 @@ def deserialize(raw: object) -> dict[str, str] | None:
 
 
 def serialize(params: object) -> dict[str, str] | None:
-    """Return session params as the host stores them; the same shape as `deserialize` returns."""
+    """Return session params as the host stores them, in the shape that `deserialize` returns."""
     return deserialize(params)
 
 
@@ -74,7 +74,10 @@ SESSION_MANAGEMENT: JsonMap = {
         "maxSessionAgeHours": 0,
     },
 }
-"""The CLI compacts its conversations itself; 0 keeps the host from starting new sessions to do so."""
+"""The CLI compacts its conversations itself.
+
+Limits of 0 prevent the host from starting new sessions for that.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,9 @@ def decide_resume(
     """Decide whether the host's session may be resumed. `cwd` is the working directory in the Pod.
 
     The CLI keeps transcripts per working directory, and a changed prompt bundle or set of MCP servers would
-    not reach a resumed conversation. So all three must be as they were. A stored session without a bundle key
-    or cwd fits any; one without an MCP identity had no servers. If the host passes the session id alone, as
-    it does for a run that follows at once, nothing is compared.
+    not reach a resumed conversation. So directory, bundle and servers must be those of the stored session. A
+    stored session without a bundle key or cwd fits any; one without an MCP identity had no servers. If the
+    host passes only the session id, as it does for a run that follows at once, these are not compared.
     """
     params = deserialize(ctx.runtime.session_params) or {}
     session = params.get("sessionId") or ctx.runtime.session_id

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.host.context import JsonMap
 OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Teaches agents to work with the host. Every agent gets it if the library has it, selected or not."""
 
-_REASON_CHARS = 200
+_MAX_REASON_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +49,22 @@ DesiredSkills: TypeAlias = tuple[DesiredSkill, ...]
 
 def read_skill_library(config: Mapping[str, object]) -> SkillLibrary:
     """Read `paperclipRuntimeSkills`, without entries that lack a key, a runtime name or a source."""
-    given = _get(config, "paperclipRuntimeSkills")
-    found = map(_skill, given) if isinstance(given, (list, tuple)) else ()
+    given = _get_spelled(config, "paperclipRuntimeSkills")
+    found = map(_read_skill, given) if isinstance(given, (list, tuple)) else ()
     return tuple({skill.key: skill for skill in found if skill is not None}.values())
 
 
 def read_desired_skills(config: Mapping[str, object], library: SkillLibrary) -> DesiredSkills:
-    """Read the selection `paperclipSkillSync`: the operational skill, then the others in order, each once."""
-    sync = _get(config, "paperclipSkillSync")
-    desired = _get(sync, "desiredSkills") if isinstance(sync, Mapping) else None
-    return resolve(desired if isinstance(desired, (list, tuple)) else (), library)
+    """Read the selection `paperclipSkillSync`: the operational skill, then the others, without duplicates."""
+    sync = _get_spelled(config, "paperclipSkillSync")
+    desired = _get_spelled(sync, "desiredSkills") if isinstance(sync, Mapping) else None
+    return resolve_references(desired if isinstance(desired, (list, tuple)) else (), library)
 
 
-def resolve(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
+def resolve_references(references: Iterable[object], library: SkillLibrary) -> DesiredSkills:
     """Resolve references, `"key"` or `{key, versionId}`, to skills; of duplicates, the first counts."""
     found: dict[str, DesiredSkill] = {}
-    for reference in filter(None, map(_reference, references)):
+    for reference in filter(None, map(_read_reference, references)):
         key = _key_of(reference.key, library)
         found.setdefault(key, DesiredSkill(key, reference.version_id))
     if any(skill.key == OPERATIONAL_SKILL for skill in library):
@@ -82,11 +82,11 @@ def snapshot(
     selected = {skill.key: skill for skill in desired}
     known = {skill.key for skill in library}
     unknown = [skill for skill in desired if skill.key not in known]
-    ours = {*known, *selected, *(skill.runtime_name for skill in library)}
+    managed = {*known, *selected, *(skill.runtime_name for skill in library)}
     entries = [
         *(_library_entry(skill, selected.get(skill.key)) for skill in library),
         *map(_unknown_entry, unknown),
-        *(_foreign_entry(name, path) for name, path in (foreign or {}).items() if name not in ours),
+        *(_foreign_entry(name, path) for name, path in (foreign or {}).items() if name not in managed),
     ]
     return {
         "adapterType": adapter_type,
@@ -114,33 +114,36 @@ def available_skills(library: SkillLibrary, desired: DesiredSkills) -> tuple[Ski
     return tuple(deliverable[skill.key] for skill in desired if skill.key in deliverable)
 
 
-def _skill(item: object) -> Skill | None:
+def _read_skill(item: object) -> Skill | None:
     given = item if isinstance(item, Mapping) else {}
     name = as_trimmed(given.get("name"))
     key = as_trimmed(given.get("key")) or name
-    runtime_name = as_trimmed(_get(given, "runtimeName")) or name
+    runtime_name = as_trimmed(_get_spelled(given, "runtimeName")) or name
     source = as_trimmed(given.get("source"))
     if key is None or runtime_name is None or source is None:
         return None
-    is_missing = _get(given, "sourceStatus") == "missing"
-    reason = as_trimmed(_get(given, "missingDetail")) or "its folder is missing on the host"
-    version, current = as_trimmed(_get(given, "versionId")), as_trimmed(_get(given, "currentVersionId"))
+    is_missing = _get_spelled(given, "sourceStatus") == "missing"
+    reason = as_trimmed(_get_spelled(given, "missingDetail")) or "its folder is missing on the host"
+    version, current = (
+        as_trimmed(_get_spelled(given, "versionId")),
+        as_trimmed(_get_spelled(given, "currentVersionId")),
+    )
     return Skill(key, runtime_name, source, version, current, reason if is_missing else None)
 
 
-def _reference(item: object) -> DesiredSkill | None:
+def _read_reference(item: object) -> DesiredSkill | None:
     if isinstance(item, Mapping):
         key = as_trimmed(item.get("key"))
-        return None if key is None else DesiredSkill(key, as_trimmed(_get(item, "versionId")))
+        return None if key is None else DesiredSkill(key, as_trimmed(_get_spelled(item, "versionId")))
     name = as_trimmed(item)
     return None if name is None else DesiredSkill(name)
 
 
 def _key_of(reference: str, library: SkillLibrary) -> str:
-    """Return the key of the one skill with this key, this runtime name or this last part of its key.
+    """Return the key of the skill that a reference names, ignoring case; else the reference in lower case.
 
-    The three are tried in this order, ignoring case. If none has exactly one match, the key is the
-    reference in lower case.
+    The reference is compared with all keys, then with all runtime names, then with the last parts of all
+    keys. The first comparison with exactly one match decides.
     """
     searched = reference.lower()
     for name_of in (_whole_key, _runtime_name, _last_part):
@@ -171,7 +174,7 @@ def _availability(skill: Skill, selected: set[str]) -> str:
         return "installed, not enabled for you"
     if skill.missing is None:
         return "enabled"
-    return f"enabled but unavailable ({' '.join(skill.missing.split())[:_REASON_CHARS]})"
+    return f"enabled but unavailable ({' '.join(skill.missing.split())[:_MAX_REASON_CHARS]})"
 
 
 def _library_entry(skill: Skill, selected: DesiredSkill | None) -> JsonMap:
@@ -231,6 +234,6 @@ def _foreign_entry(name: str, path: str) -> JsonMap:
     }
 
 
-def _get(given: Mapping[str, object], name: str) -> object:
-    """Return the value of a camelCase key, or else of its snake_case spelling."""
+def _get_spelled(given: Mapping[str, object], name: str) -> object:
+    """Return the value of a camelCase key, or of its snake_case spelling if that key is absent."""
     return given[name] if name in given else given.get(to_snake(name))

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from paperclip_claude_k8s.base.times import format_time
 from paperclip_claude_k8s.cluster.job_watch import JobWatch
-from paperclip_claude_k8s.host.context import OnMap
+from paperclip_claude_k8s.host.context import ObjectCallback
 from paperclip_claude_k8s.ports import Ports
 from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
@@ -63,7 +63,7 @@ class Progress:
     """
 
     def __init__(
-        self, on_progress: OnMap, run: str, job_watch: JobWatch, ports: Ports, narrator: Narrator
+        self, on_progress: ObjectCallback, run: str, job_watch: JobWatch, ports: Ports, narrator: Narrator
     ) -> None:
         self._on_progress = on_progress
         self._run = run
@@ -105,7 +105,9 @@ class SpawnNotice:
     The host ends runs that had no activity for five minutes; this call counts as activity.
     """
 
-    def __init__(self, on_spawn: OnMap, run: str, ports: Ports, pid: int, refresh: float | None) -> None:
+    def __init__(
+        self, on_spawn: ObjectCallback, run: str, ports: Ports, pid: int, refresh: float | None
+    ) -> None:
         self._on_spawn = on_spawn
         self._run = run
         self._refresh = refresh

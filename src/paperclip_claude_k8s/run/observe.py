@@ -15,7 +15,7 @@ from functools import partial
 from paperclip_claude_k8s.claude import StreamReader
 from paperclip_claude_k8s.cluster.model import Known, PodSnapshot
 from paperclip_claude_k8s.failures import as_possibly_started
-from paperclip_claude_k8s.host.context import ExecutionContext, OnMap, StoppableContext, StopSignal
+from paperclip_claude_k8s.host.context import ExecutionContext, ObjectCallback, StoppableContext, StopSignal
 from paperclip_claude_k8s.ports import Ports, SlotLock
 from paperclip_claude_k8s.run.exit_wait import Agent, ExitWait
 from paperclip_claude_k8s.run.follow_log import follow_log, remove_start_mark
@@ -183,7 +183,7 @@ def _on_started(run: LiveRun) -> None:
         run.add_timer(left, partial(run.request_stop, StopReason.DEADLINE))
 
 
-def _on_progress(ctx: ExecutionContext) -> OnMap | None:
+def _on_progress(ctx: ExecutionContext) -> ObjectCallback | None:
     """The host's progress callback, used in place of keepalive lines by hosts that keep no process id."""
     return ctx.on_runtime_progress if ctx.on_spawn is None else None
 

@@ -1,11 +1,11 @@
 // One Python process for all calls: started by the first call, started again if it has ended, ended when idle.
 import { spawn } from "node:child_process";
 
-// The reason of the server's abort signal if it could not renew its own lease on a run, which also happens while it
-// shuts down. The agent must not be stopped then.
+// Matches the reason of the abort signal if the server could not renew its own lease on a run, for example while it
+// shuts down. Then the agent must not be stopped.
 const LEASE_LOST = /lease lost/i;
-const STDERR_CHARS = 2_000; // kept of its stderr, for the error message if it exits
-// Not passed to Python: with these secrets an agent could act as the server.
+const STDERR_CHARS = 2_000; // kept of the stderr of Python, for the error message if it exits
+// Environment variables that are not passed to Python: with these secrets an agent could act as the server.
 const SERVER_SECRETS = ["BETTER_AUTH_SECRET", "DATABASE_URL", "PAPERCLIP_AGENT_JWT_SECRET", "PAPERCLIP_SECRETS_MASTER_KEY"];
 
 /** `code` is the error code of the run's result; `retryable` tells whether another attempt may succeed. */
@@ -23,22 +23,22 @@ export const lost = (message) => new BridgeError(message, { code: "k8s_bridge_lo
 export class Bridge {
   #facts;
   #connection = null;
-  /** `{version, python}` of the process that answered the last call. */
+  /** `{version, python}` of the Python process that served the last call. */
   peer = null;
 
   constructor(facts) {
     this.#facts = facts;
   }
 
-  /** Resolves to the method's result. `callbacks` by name are awaited one after another; `signal` stops a run. */
+  /** Resolves to the method's result. `callbacks`, by name, are awaited one after another; `signal` stops a run. */
   async call(method, params, { callbacks = {}, signal } = {}) {
     this.#connection ??= new Connection(this.#facts, (ended) => {
       if (this.#connection === ended) this.#connection = null;
     });
     const connection = this.#connection;
-    const answer = await connection.call(method, params, callbacks, signal);
+    const value = await connection.call(method, params, callbacks, signal);
     this.peer = connection.peer;
-    return answer;
+    return value;
   }
 }
 
@@ -179,7 +179,7 @@ class Connection {
     const how = signal ? `by ${signal}` : `with exit code ${code}`;
     if (this.peer) return lost(`The Python bridge ended ${how}. ${this.#stderrTail()}`.trim());
     if (/No module named '?paperclip_claude_k8s(?!\.)/.test(this.#stderr))
-      return unavailable(`The Python package is missing: ${this.python} has none. Install it: ${this.python} -m pip install `
+      return unavailable(`The Python package is missing from ${this.python}. Install it: ${this.python} -m pip install `
         + `'paperclip-adapter-claude-k8s==${this.#facts.version}', or set CLAUDE_K8S_PYTHON to a Python that has it`);
     if (/No module named '?paperclip_claude_k8s\./.test(this.#stderr))
       return unavailable(`The Python package of ${this.python} is too old to have a bridge. Install version ${this.#facts.version}`);

@@ -15,7 +15,8 @@ const { hostTexts } = await part("texts.js");
 /** Creates the adapter object of the server's contract. Python is not started before the first call. */
 export function createServerAdapter() {
   const bridge = new Bridge(facts);
-  const ask = (method, params, fallback) =>
+  /** Calls Python; after a failure, logs a warning and returns `fallback`. */
+  const callOr = (method, params, fallback) =>
     bridge.call(method, params).catch((error) => {
       console.warn(`[${facts.type}] ${method}: ${error.message}`);
       return fallback;
@@ -27,11 +28,11 @@ export function createServerAdapter() {
     sessionCodec,
     execute: (ctx) => executeBy(bridge, hostTexts, ctx),
     testEnvironment: (ctx) => testEnvironment(bridge, ctx),
-    listModels: () => ask("listModels", {}, facts.models),
-    refreshModels: () => ask("refreshModels", {}, facts.models),
-    detectModel: () => ask("detectModel", {}, null),
-    getConfigSchema: () => ask("getConfigSchema", {}, facts.configSchema),
-    getQuotaWindows: () => ask("getQuotaWindows", {}, {
+    listModels: () => callOr("listModels", {}, facts.models),
+    refreshModels: () => callOr("refreshModels", {}, facts.models),
+    detectModel: () => callOr("detectModel", {}, null),
+    getConfigSchema: () => callOr("getConfigSchema", {}, facts.configSchema),
+    getQuotaWindows: () => callOr("getQuotaWindows", {}, {
       provider: "anthropic", ok: false, windows: [], error: "the Python package is not available",
     }),
     listSkills: (ctx) => skills(bridge, "listSkills", { ctx: plain(ctx) }),

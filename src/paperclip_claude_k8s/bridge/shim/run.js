@@ -1,5 +1,6 @@
-// One run: sends the server's context to Python as JSON and serves the callbacks. A failure of the bridge becomes a
-// result with evidence of whether the agent started. It is never thrown: the server retries nothing after a throw.
+// One run: sends the server's context to Python as JSON and calls the server's callbacks. A failure of the bridge becomes
+// a result that says whether the agent may have started. It is not thrown, because after an exception the server does
+// not retry.
 
 const CALLBACKS = ["onLog", "onMeta", "onRuntimeProgress", "onDispatch", "onCancellationReady"];
 const DATA = ["runId", "agent", "runtime", "config", "context", "authToken", "executionTarget", "runtimeTools"];

@@ -1,4 +1,4 @@
-"""The state folder: one folder per run, strict_value by its owner only, each record replaced atomically."""
+"""The state folder: one folder per run, readable by its owner only, each record replaced atomically."""
 
 import fcntl
 import json
