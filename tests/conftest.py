@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import settings
 
-TEST_LIMIT = 180.0
-"""Seconds after which a hanging test prints its traceback and ends the session."""
-REAL_LIMIT = 600.0
+TEST_TIMEOUT = 180.0
+"""Seconds after which the traceback of a hanging test is printed and pytest exits."""
+REAL_CLUSTER_TEST_TIMEOUT = 600.0
 """The same for tests on a real cluster, whose kubelet is slow."""
 
 
@@ -20,7 +20,10 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure() -> None:
-    """Set no event loop: looptime asks for the current one, and Python would create one that stays open."""
+    """Set the event loop to None.
+
+    Otherwise looptime, which gets it, makes Python create one that stays open.
+    """
     asyncio.set_event_loop(None)
 
 
@@ -46,7 +49,7 @@ async def no_task_is_left() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_test_hangs(request: pytest.FixtureRequest) -> Iterator[None]:
-    limit = REAL_LIMIT if request.node.get_closest_marker("real") else TEST_LIMIT
+    limit = REAL_CLUSTER_TEST_TIMEOUT if request.node.get_closest_marker("real") else TEST_TIMEOUT
     faulthandler.dump_traceback_later(limit, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()

@@ -1,4 +1,4 @@
-"""A complete in-process host: finds the adapter, runs two agents at once, and can stop them.
+"""A complete Paperclip-like host: loads the adapter into this process and runs two agents concurrently.
 
 python tests/example_host.py KUBECONFIG NAMESPACE IMAGE
 """
@@ -14,7 +14,7 @@ from paperclip_claude_k8s import Adapter, ExecutionResult
 
 
 def load_adapter() -> Adapter:
-    """Load the adapter through its entry point, as a host does that knows adapters by name only."""
+    """Load the adapter through its entry point, like a host that knows only the names of adapters."""
     (entry,) = importlib.metadata.entry_points(group="paperclip.adapters", name="claude_k8s")
     adapter: Adapter = entry.load()()
     return adapter
@@ -43,7 +43,10 @@ async def run_agent(
 
 
 async def run_two(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run two agents concurrently; cancelling this coroutine leaves their Jobs for the next process."""
+    """Run two agents concurrently.
+
+    If this coroutine is cancelled, their Jobs continue for the next process.
+    """
     adapter, stop = load_adapter(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

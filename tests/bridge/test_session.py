@@ -49,7 +49,7 @@ async def hello(protocol: object, version: str = __version__) -> tuple[list[dict
         responses = [await peer.next()]
         if protocol != PROTOCOL:
             responses.append(await peer.next())
-        return responses, *(await peer.leave())
+        return responses, *(await peer.close_stdin())
 
 
 async def test_handshake_reports_versions() -> None:
@@ -89,14 +89,14 @@ async def test_malformed_line_is_an_error_and_the_next_is_served() -> None:
         assert response["value"][0]["id"].startswith("claude-")
         faults = [message for message in peer.received if message["type"] == "error"]
         assert [(fault["id"], fault["kind"]) for fault in faults] == [(None, "protocol")] * 2
-        _, err = await peer.leave()
+        _, err = await peer.close_stdin()
         assert "sk-not-json" not in json.dumps(peer.received) + err
 
 
 async def test_unfinished_last_line_is_ignored() -> None:
     async with a_bridge() as peer:
         peer.send_raw(b'{"type":"call","id":1,"meth')
-        assert await peer.leave() == (0, "")
+        assert await peer.close_stdin() == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) 
             ]
             assert numbers == list(range(1, len(numbers) + 1))
             assert responses[call]["value"]["sessionId"] in peer.stdout_of(call)
-            assert len(peer.of(call, "onDispatch")) == 1
-            assert peer.of(call, "onRuntimeProgress")
-            assert peer.of(call, "onSpawn") == []
-            assert "keepalive" not in json.dumps(peer.of(call, "onLog"))
+            assert len(peer.callbacks(call, "onDispatch")) == 1
+            assert peer.callbacks(call, "onRuntimeProgress")
+            assert peer.callbacks(call, "onSpawn") == []
+            assert "keepalive" not in json.dumps(peer.callbacks(call, "onLog"))
         first_bob = next(i for i, m in enumerate(peer.received) if m.get("id") == bob)
         last_ada = max(i for i, m in enumerate(peer.received) if m.get("id") == ada)
         assert first_bob < last_ada
@@ -181,7 +181,7 @@ async def test_two_concurrent_runs_have_separate_callbacks(cluster: DevCluster) 
 async def test_run_without_acknowledgements_waits_but_other_calls_do_not(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         slow_call = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LONG_OUTPUT))
-        await peer.callback(slow_call, "onLog", "line 0 ")
+        await peer.next_callback(slow_call, "onLog", "line 0 ")
         peer.acknowledges = False
         unacknowledged = peer.received[-1:]
         while sum(sizes := [len(encode(message)) for message in unacknowledged[1:]]) < WINDOW_BYTES:
@@ -246,7 +246,7 @@ async def _read_until_quiet(peer: Peer, unacknowledged: list[dict[str, Any]]) ->
 async def test_cancel_stops_the_agent_and_deletes_the_job(cluster: DevCluster) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_SLEEP="300"))
-        await peer.callback(call, "onLog", "result")
+        await peer.next_callback(call, "onLog", "result")
         peer.send({"type": "cancel", "id": call, "reason": "Cancelled by a person"})
         value = (await peer.response(call))["value"]
         assert value["errorCode"] == "cancelled"
@@ -260,29 +260,29 @@ async def test_cancel_right_after_the_call_starts_nothing(cluster: DevCluster) -
         peer.send({"type": "cancel", "id": call})
         value = (await peer.response(call))["value"]
         assert value["errorCode"] == "cancelled"
-        assert peer.of(call, "onDispatch") == []
+        assert peer.callbacks(call, "onDispatch") == []
 
 
 @pytest.mark.parametrize("end", ["the pipe closes", "SIGTERM"])
 async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(cluster: DevCluster, end: str) -> None:
     async with a_bridge() as peer:
         call = peer.call("execute", ctx=a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3"))
-        await peer.callback(call, "onLog", "init")
+        await peer.next_callback(call, "onLog", "init")
         if end == "SIGTERM":
             peer.terminate()
             response = await peer.response(call)
             assert (response["type"], response["kind"]) == ("error", "shutdown")
-            assert "shutting down; the next one adopts it" in json.dumps(peer.of(call, "onLog"))
+            assert "shutting down; the next one adopts it" in json.dumps(peer.callbacks(call, "onLog"))
             assert (await peer.wait())[0] == -15
         else:
-            assert (await peer.leave())[0] == 0
+            assert (await peer.close_stdin())[0] == 0
     (job,) = await jobs(cluster, "run-1")
     assert not job.finished
     async with a_bridge() as successor:
         call = successor.call("execute", ctx=a_context(cluster, "run-2") | {"context": _same_task()})
         value = (await successor.response(call))["value"]
         assert value["exitCode"] == 0
-        assert job.ref.name in json.dumps(successor.of(call, "onLog"))
+        assert job.ref.name in json.dumps(successor.callbacks(call, "onLog"))
         assert successor.stdout_of(call).count('"subtype":"init"') == 1
     assert await jobs(cluster, "run-2") == []
 
@@ -305,7 +305,7 @@ async def test_stderr_has_no_secret_from_host_errors(cluster: DevCluster) -> Non
             peer.send({"type": "ack", "id": call, "n": message["n"], **error})
         assert message["value"]["exitCode"] == 0
         assert peer.call("execute", ctx={**ctx, "agent": {"id": canaries["auth"]}, "config": {"image": 7}})
-        _, err = await peer.leave()
+        _, err = await peer.close_stdin()
         assert "onLog" in err
         for canary in canaries.values():
             assert canary not in err
@@ -331,5 +331,5 @@ async def test_other_output_to_stdout_goes_to_stderr(tmp_path: Path) -> None:
         await asyncio.sleep(0.2)
         await peer.response(peer.call("models"))
         assert {message["type"] for message in peer.received} == {"hello", "result"}
-        _, err = await peer.leave()
+        _, err = await peer.close_stdin()
         assert err.count("noise") == 2

@@ -22,7 +22,7 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
         yield path.relative_to(SOURCE), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_error_codes_are_used_in_one_module_only() -> None:
+def test_error_codes_are_used_by_the_failures_module_only() -> None:
     violations = {
         str(path)
         for path, tree in _trees()
@@ -35,7 +35,7 @@ def test_error_codes_are_used_in_one_module_only() -> None:
     assert violations == set()
 
 
-def test_failures_are_built_in_one_module_only() -> None:
+def test_failures_are_built_by_the_failures_module_only() -> None:
     violations = {
         str(path)
         for path, tree in _trees()
@@ -54,31 +54,33 @@ def test_every_error_code_has_a_builder(code: ErrorCode) -> None:
     assert source.count(f"ErrorCode.{code.name}") >= 1, f"{code} has no builder"
 
 
-WRITES = re.compile(
+WRITING_CALL = re.compile(
     r"os\.(open\((?!.*O_RDONLY)|write|pwrite|truncate|ftruncate|fsync|replace|rename)"
     r"|\.(write_text|write_bytes|touch|mkdir|rename|chmod|truncate)\(|open\([^)]*[\"'][wax+]"
 )
+"""Matches a line that writes to the disk without the disk module."""
 
 
 def test_run_files_are_written_through_the_disk_module() -> None:
-    """So that a test can make each write fail."""
+    """Through this module tests can make each write fail."""
     runs = SOURCE / "cli" / "runs"
     violations = {
         f"{path.name}: {line.strip()}"
         for path in runs.glob("*.py")
         if path.name != "disk.py"
         for line in path.read_text(encoding="utf-8").splitlines()
-        if WRITES.search(line)
+        if WRITING_CALL.search(line)
     }
     assert violations == set()
 
 
-def _code_lines(lines: list[str]) -> int:
+def _count_lines(lines: list[str]) -> int:
+    """Return the number of lines that are neither blank nor a comment."""
     return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
 
 
 def test_files_are_short() -> None:
-    lengths = {str(path): _code_lines(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    lengths = {str(path): _count_lines(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {path: length for path, length in lengths.items() if length > 350} == {}
 
 
@@ -108,11 +110,11 @@ STEPS = {
         *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
     ),
 }
-"""The calls of each function, by the position where they end: a call in an argument comes first."""
+"""Function → its steps: names of calls, in the order in which the calls end, so those in arguments come first."""
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_execute_lists_the_steps_of_a_run_in_order(name: str) -> None:
+def test_steps_of_a_run_are_in_order_in_short_functions(name: str) -> None:
     tree = ast.parse((SOURCE / "execute.py").read_text(encoding="utf-8"))
     (function,) = (
         node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef) and node.name == name
@@ -127,13 +129,13 @@ def test_execute_lists_the_steps_of_a_run_in_order(name: str) -> None:
     assert list(dict.fromkeys(steps)) == list(STEPS[name])
 
 
-METAPHORS = re.compile(
+FORMER_NAMES = re.compile(
     r"apologize|barren|chronicle|concede|crew|crossing|deaf|discretion|ears|excuse|fates?|furnish|heard|heed|heeding"
     r"|hurry|intake|landlord|leftovers|mending|mender|mischief|news|obey|rehearsal|rivals?|said|salvage|shelf"
     r"|sighting|spout|stray|suspect|tenancy|tenure|told|tolerate|torso|trail|trees|unwritten|vigil|weigh|whoami"
     r"|wish|words"
 )
-"""Former names that mean nothing to a reader who knows Kubernetes and asyncio."""
+"""Metaphors that mean nothing to a reader who knows Kubernetes and asyncio."""
 
 
 def _defined_names(tree: ast.Module) -> Iterator[str]:
@@ -147,18 +149,18 @@ def _defined_names(tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
-def test_names_are_not_metaphors() -> None:
+def test_former_names_are_not_used() -> None:
     found = {
         f"{path}: {name}"
         for path, tree in _trees()
         for name in (path.stem, *_defined_names(tree))
-        if METAPHORS.fullmatch(name.strip("_").lower())
+        if FORMER_NAMES.fullmatch(name.strip("_").lower())
     }
     assert found == set()
 
 
-CITATIONS = re.compile(r"SPEC|HOST\.md|HOUSE|PEERS|EVENTS\.md|\bseed \d|\bthe seeds\b|\bspec_\d")
-"""References to documents that are not in the repository."""
+CITATION = re.compile(r"SPEC|HOST\.md|HOUSE|PEERS|EVENTS\.md|\bseed \d|\bthe seeds\b|\bspec_\d")
+"""Matches a reference to a document that is not in the repository."""
 
 
 def test_no_document_outside_the_repository_is_cited() -> None:
@@ -167,18 +169,18 @@ def test_no_document_outside_the_repository_is_cited() -> None:
         f"{path.relative_to(ROOT)}: {citation[0]}"
         for path in texts
         if path.suffix in {".py", ".md", ".sh", ".cjs", ".mjs", ".js"} and path != Path(__file__)
-        for citation in CITATIONS.finditer(path.read_text(encoding="utf-8"))
+        for citation in CITATION.finditer(path.read_text(encoding="utf-8"))
     }
     assert found == set()
 
 
 @pytest.mark.parametrize("heavy", ["kubernetes_asyncio", "aiohttp", "pydantic", "typer", "rich"])
-def test_importing_the_package_is_instant(heavy: str) -> None:
+def test_importing_the_package_loads_no_heavy_module(heavy: str) -> None:
     check = f"import paperclip_claude_k8s, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-def test_loading_the_adapter_does_not_load_the_kubernetes_client() -> None:
+def test_creating_the_adapter_does_not_load_the_kubernetes_client() -> None:
     check = (
         "import paperclip_claude_k8s as p, sys; p.create_server_adapter();"
         "sys.exit('kubernetes_asyncio' in sys.modules)"

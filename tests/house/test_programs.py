@@ -1,4 +1,4 @@
-"""If a program is missing, its tests are skipped, or fail where all programs are expected."""
+"""Tests whose program is missing are skipped, or fail if the environment requires all programs."""
 
 import pytest
 from tests.support.programs import EXPECTED, program

@@ -1,4 +1,4 @@
-"""Hosts and examples import only public names, and these are documented."""
+"""The examples import only public names, and each public name is documented."""
 
 import ast
 import inspect
@@ -77,9 +77,9 @@ def test_help_shows_every_public_name() -> None:
     assert {name for name in expected if name not in page} == set()
 
 
-def _undocumented(kind: type) -> Iterator[str]:
+def _undocumented(cls: type) -> Iterator[str]:
     """Yield the methods without a docstring, and the fields that no docstring follows."""
-    (definition,) = ast.parse(inspect.getsource(kind)).body
+    (definition,) = ast.parse(inspect.getsource(cls)).body
     assert isinstance(definition, ast.ClassDef)
     for node, following in zip(definition.body, [*definition.body[1:], None], strict=True):
         match node:
@@ -96,9 +96,9 @@ DOCUMENTED = (
 )
 
 
-@pytest.mark.parametrize("kind", DOCUMENTED)
-def test_public_class_documents_every_field_and_method(kind: type) -> None:
-    names = {name for name in _undocumented(kind) if not name.startswith("_")}
+@pytest.mark.parametrize("cls", DOCUMENTED)
+def test_public_class_documents_every_field_and_method(cls: type) -> None:
+    names = {name for name in _undocumented(cls) if not name.startswith("_")}
     assert names - {"model_config"} == set()
 
 

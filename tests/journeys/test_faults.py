@@ -149,7 +149,7 @@ async def test_long_lines_arrive_whole_across_reconnects(
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
-        assert wire.broken >= len(cuts) - 1
+        assert wire.resets >= len(cuts) - 1
     assert_whole(result, host_log, expected)
 
 
@@ -169,7 +169,7 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": script}, host_log=host_log, config=config), cut()
         )
-        assert wire.broken >= 2
+        assert wire.resets >= 2
     assert_whole(result, host_log, expected)
 
 
@@ -186,7 +186,7 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
         result, _ = await with_fault(
             real.run({"CLAUDE_SCRIPT": unended}, host_log=host_log, config=config), cut()
         )
-        assert wire.broken
+        assert wire.resets
     assert host_log.stdout.startswith(f"{expected}unended{{")
     assert host_log.stdout.endswith("}\nlast")
     assert result.result_json is not None

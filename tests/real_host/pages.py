@@ -91,7 +91,9 @@ async def the_ui_loads_the_parser(stage: Stage) -> str:
     lines = [line for line in capture("01").decode().split("\n") if line]
     node = shutil.which("node") or ""
     expect(node, "node on the PATH")
-    process = await asyncio.create_subprocess_exec(node, str(WORKER), stdin=-1, stdout=-1)
+    process = await asyncio.create_subprocess_exec(
+        node, str(WORKER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
     request = {
         "assets": str(stage.rig.ui_assets),
         "source": source,

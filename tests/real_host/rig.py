@@ -96,7 +96,7 @@ async def _interpreter() -> str:
                 "-c",
                 "import paperclip_claude_k8s.bridge.host_session",
                 env=_environment(),
-                stderr=-3,
+                stderr=asyncio.subprocess.DEVNULL,
                 **_user(),
             )
         except OSError:
@@ -113,7 +113,14 @@ async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
     _create_for_user(folder)
     script = str(Path(__file__).with_name("cluster.py"))
     process = await asyncio.create_subprocess_exec(
-        python, script, str(folder), env=_environment(), stdin=-1, stdout=-1, cwd="/", **_user()
+        python,
+        script,
+        str(folder),
+        env=_environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd="/",
+        **_user(),
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -130,7 +137,9 @@ async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
 async def _shim(folder: Path, python: str) -> Path:
     command = ("-m", "paperclip_claude_k8s", "node-shim", "--out", str(folder), "--python", python)
     env = {**os.environ, "PYTHONPATH": pythonpath()}
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=-3, env=env)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, env=env
+    )
     if await process.wait():
         raise RigFailed("claude-k8s node-shim failed")
     return folder
@@ -155,7 +164,12 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
         "RIG_HOST_ENV": f"PYTHONPATH={pythonpath()}",
     }
     process = await asyncio.create_subprocess_exec(
-        "bash", str(folder / "up.sh"), env=env, stdin=-1, stdout=-1, stderr=-1
+        "bash",
+        str(folder / "up.sh"),
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdin is not None
     try:

@@ -1,4 +1,4 @@
-"""A small HTTP server with the handler of a test, and kubeconfigs for it."""
+"""A small HTTP server with the handler of a test; can also be the API server of a `Gateway`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,20 +14,20 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BRISK = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
-"""Short limits, for tests in which no answer comes."""
+"""Short limits, for tests in which no response comes."""
 USUAL = Timings()
-"""The usual limits: on a busy machine, loading the client library and starting a program take a while."""
+"""The default limits: on a busy machine, loading the client library and starting a program take a while."""
 
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[str]:
-    """The address of a server that runs for the duration of the block."""
+    """Run a server for the duration of the block; yield its URL."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         return await handler(request)
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", respond)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     try:
@@ -41,7 +41,7 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def gateway_to(handler: Handler, folder: Path, timings: Timings = USUAL) -> AsyncIterator[Gateway]:
-    """A gateway whose API server is this handler."""
+    """Yield a gateway whose API server is this handler."""
     async with serving(handler) as url:
         gateway = Gateway(a_kubeconfig(folder, url), timings=timings)
         try:
@@ -51,7 +51,11 @@ async def gateway_to(handler: Handler, folder: Path, timings: Timings = USUAL) -
 
 
 def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) -> str:
-    """A kubeconfig file; `user`, `cluster` and `context` extend its parts, all else its top level."""
+    """Write a kubeconfig and return its path.
+
+    `user`, `cluster` and `context` add fields to these parts of it; other arguments are added at the top
+    level.
+    """
     user, cluster, context = more.pop("user", {}), more.pop("cluster", {}), more.pop("context", {})
     config = {
         "apiVersion": "v1",
@@ -68,7 +72,7 @@ def a_kubeconfig(folder: Path, server: str = "http://127.0.0.1:1", **more: Any) 
 
 
 def refusing(code: int, reason: str, message: str, **headers: str) -> Handler:
-    """A handler that answers every request with an error `Status`."""
+    """Return a handler that responds to every request with this error `Status`."""
 
     async def refuse(_: web.Request) -> web.Response:
         status = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
@@ -78,6 +82,6 @@ def refusing(code: int, reason: str, message: str, **headers: str) -> Handler:
 
 
 async def silent(_: web.Request) -> web.Response:
-    """Never answers."""
+    """Never respond."""
     await asyncio.Event().wait()
     return web.Response()

@@ -1,4 +1,4 @@
-"""The host's side of the bridge: starts the process, sends messages, and acknowledges callbacks."""
+"""The Paperclip host's side of the bridge: starts its process, sends messages, acknowledges callbacks."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def a_context(cluster: DevCluster, run: str, agent: str = "ada", **env: str) -> Json:
-    """Return the context of one run on that cluster, as JSON."""
+    """Return the context of one run on this cluster, as JSON."""
     config = {
         "kubeconfig": str(cluster.kubeconfig),
         "image": "local/agent:1",
@@ -44,6 +44,7 @@ class Peer:
     process: asyncio.subprocess.Process
     received: list[Json] = field(default_factory=list)
     acknowledges: bool = True
+    """Whether `next` acknowledges each callback."""
     _calls: int = 0
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -63,7 +64,7 @@ class Peer:
         self.send({"type": "ack", "id": message["id"], "n": message["n"]})
 
     async def next(self) -> Json:
-        """Return the next message; a callback is acknowledged if `acknowledges` is set."""
+        """Return the next message."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
         assert line, "the bridge has ended"
@@ -74,13 +75,13 @@ class Peer:
         return message
 
     async def response(self, call: int | None) -> Json:
-        """Return the result or error of the call."""
+        """Return the `result` or `error` message of the call; None: an error that belongs to no call."""
         while True:
             message = await self.next()
             if message["type"] in {"result", "error"} and message["id"] == call:
                 return message
 
-    async def callback(self, call: int, name: str, containing: str = "") -> Json:
+    async def next_callback(self, call: int, name: str, containing: str = "") -> Json:
         """Return the next callback of this name whose arguments contain `containing`."""
         while True:
             message = await self.next()
@@ -89,23 +90,25 @@ class Peer:
             ):
                 return message
 
-    def of(self, call: int, name: str) -> list[Json]:
+    def callbacks(self, call: int, name: str) -> list[Json]:
+        """Return the callbacks received so far of this call and name."""
         return [m for m in self.received if m["type"] == "callback" and (m["id"], m["name"]) == (call, name)]
 
     def stdout_of(self, call: int) -> str:
         """Return the agent's own output: every chunk except the adapter's status lines."""
-        chunks = [message["args"] for message in self.of(call, "onLog")]
+        chunks = [message["args"] for message in self.callbacks(call, "onLog")]
         return "".join(
             text for stream, text in chunks if stream == "stdout" and not text.startswith("[paperclip]")
         )
 
-    async def leave(self) -> tuple[int, str]:
+    async def close_stdin(self) -> tuple[int, str]:
         """Close stdin, as when the host exits; return exit code and stderr."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return await self.wait()
 
     async def wait(self) -> tuple[int, str]:
+        """Wait until the process ends; return exit code and stderr."""
         assert self.process.stderr is not None
         assert self.process.stdout is not None
         stderr = (await self.process.stderr.read()).decode()
@@ -118,12 +121,12 @@ class Peer:
 
 @asynccontextmanager
 async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) -> AsyncIterator[Peer]:
-    """Start a bridge, send the hello if `greet`, and stop it at the end of the block."""
+    """Start a bridge, exchange hellos if `greet`, and stop it at the end of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "paperclip_claude_k8s.bridge"),
-        stdin=-1,
-        stdout=-1,
-        stderr=-1,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": SOURCE, **(env or {})},
         limit=64 * 1024 * 1024,
     )
@@ -135,4 +138,4 @@ async def a_bridge(env: Mapping[str, str] | None = None, *, greet: bool = True) 
         yield peer
     finally:
         if process.returncode is None:
-            await peer.leave()
+            await peer.close_stdin()

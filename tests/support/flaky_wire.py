@@ -1,4 +1,4 @@
-"""A TCP proxy to an API server that can cut, silence and refuse connections; TLS passes through it."""
+"""A TCP proxy to an API server. It can reset and silence connections, and passes TLS through unchanged."""
 
 import asyncio
 import socket
@@ -16,23 +16,24 @@ CHUNK = 16 * 1024
 
 @dataclass(slots=True)
 class FlakyWire:
-    """Forwards connections."""
+    """Forwards each connection to `host` and `port`, those of the API server."""
 
     host: str
     port: int
     cuts: list[int] = field(default_factory=list)
-    """Each entry resets one connection after this many response bytes."""
-    broken: int = 0
+    """Each entry resets the next connection that receives more response bytes than this number."""
+    resets: int = 0
     """Number of connections that were reset."""
     _open: set[asyncio.Event] = field(default_factory=set)
     """One event per connection; setting it closes the connection."""
     _silenced: set[asyncio.Event] = field(default_factory=set)
+    """Those of `_open` whose connections are not forwarded."""
     _unplugged: bool = False
 
     def cut(self) -> None:
         """Reset every open connection."""
         for closing in self._open:
-            self.broken += 1
+            self.resets += 1
             closing.set()
 
     def silence(self) -> None:
@@ -45,6 +46,7 @@ class FlakyWire:
         self.cut()
 
     def plug_in(self) -> None:
+        """Forward new connections again."""
         self._unplugged = False
 
     async def serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
@@ -87,7 +89,7 @@ class FlakyWire:
             size += len(chunk)
             if self.cuts and size > self.cuts[0]:
                 self.cuts.pop(0)
-                self.broken += 1
+                self.resets += 1
                 return
             await self._wait_while_silenced(closing)
             client.write(chunk)
@@ -99,6 +101,7 @@ class FlakyWire:
 
 
 async def _then_close(closing: asyncio.Event, forwarding: Awaitable[None]) -> None:
+    """Close the connection as soon as forwarding in one direction has ended."""
     try:
         with suppress(OSError):
             await forwarding
@@ -117,7 +120,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def flaky_wire(kubeconfig: str, folder: Path) -> AsyncIterator[tuple[FlakyWire, str]]:
-    """The proxy, and a copy of the kubeconfig that uses it."""
+    """Start a proxy; yield it, and the path of a copy of the kubeconfig that uses it."""
     config: dict[str, Any] = yaml.safe_load(await asyncio.to_thread(Path(kubeconfig).read_text, "utf-8"))
     cluster = config["clusters"][0]["cluster"]
     server = urlsplit(cluster["server"])

@@ -1,7 +1,8 @@
-"""A host process that can be killed: reads `{"ctx", "env", ...}` as JSON from stdin and runs the context.
+"""A Paperclip host process for tests, which can be killed.
 
-Prints `started` after the agent's first line, and at the end two lines of JSON: the result, and the list of
-its API calls. With `"dies": [call, moment]` it kills itself at that moment of that call.
+It reads `{"ctx", "env", ...}` as JSON from stdin and executes the context. It prints `started` after the
+first line of the agent, and at the end two lines of JSON: the result, and the list of the API calls. With
+`"dies": [call, moment]` it kills itself before or after that call.
 """
 
 import asyncio

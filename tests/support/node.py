@@ -1,4 +1,4 @@
-"""Runs the npm package in a minimal Node host."""
+"""Runs the npm package in a minimal Paperclip-like host, `node_host.mjs`."""
 
 import asyncio
 import json
@@ -11,23 +11,26 @@ from tests.support.cli_commands import SOURCE
 from tests.support.programs import program
 
 HOST = Path(__file__).with_name("node_host.mjs")
-PATIENCE = 50.0
-"""Seconds for all steps; the host exits by itself when nothing keeps it alive."""
+STEPS_TIMEOUT = 50.0
+"""Seconds for all steps, until the host exits because nothing is pending."""
 
 
 async def node_host(
     folder: Path, steps: Sequence[Any], env: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Run steps, an inner list of them concurrently; return `{answers, callbacks}` by step, and stderr."""
+    """Run the steps one after another, those in an inner list concurrently.
+
+    Return `{"answers": ..., "callbacks": ...}`, each by name of the step, and stderr.
+    """
     process = await asyncio.create_subprocess_exec(
         *(program("node"), "--no-warnings", str(HOST)),
-        stdin=-1,
-        stdout=-1,
-        stderr=-1,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": SOURCE, **(env or {})},
     )
     stdin = json.dumps({"folder": str(folder), "steps": steps}).encode()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(STEPS_TIMEOUT):
         out, err = await process.communicate(stdin)
     assert process.returncode == 0, err.decode()
     outcome: dict[str, Any] = json.loads(out)

@@ -12,13 +12,16 @@ from typing import NoReturn
 import pytest
 
 EXPECTED = "PROGRAMS_EXPECTED"
-"""Environment variable; if set, a test fails if its program is missing, instead of being skipped."""
+"""Name of an environment variable.
+
+If it is set, a test whose program is missing fails, instead of being skipped.
+"""
 ADMIN = os.environ.get("ADMIN_KUBECONFIG_FOR_TESTS", "")
-"""Kubeconfig of the real cluster's administrator."""
+"""Path of the kubeconfig of the real cluster's administrator."""
 
 
 def program(name: str) -> str:
-    """The path of the program; without it the test is skipped, or fails if programs are expected."""
+    """Return the path of the program. If it is missing, skip the test, or fail it if `EXPECTED` is set."""
     path = shutil.which(name)
     if path is None:
         _skip_or_fail(f"{name} is not on this machine")
@@ -33,7 +36,7 @@ def _skip_or_fail(missing: str) -> NoReturn:
 
 @contextmanager
 def mounted_tmpfs(folder: Path, options: str = "size=300k") -> Iterator[None]:
-    """Mount a tmpfs on this folder; without permission the test is skipped, or fails, as in `program`."""
+    """Mount a tmpfs on this folder. Without permission, skip or fail the test as `program` does."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = [program("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     done = subprocess.run(mount, check=False, capture_output=True, text=True)
@@ -46,7 +49,7 @@ def mounted_tmpfs(folder: Path, options: str = "size=300k") -> Iterator[None]:
 
 
 async def kubectl(kubeconfig: str, *arguments: str, stdin: str = "") -> str:
-    """The output of kubectl. An error fails the test."""
+    """Run kubectl and return its stdout. An error fails the test."""
     process = await asyncio.create_subprocess_exec(
         program("kubectl"),
         *("--kubeconfig", kubeconfig, *arguments),
@@ -60,5 +63,5 @@ async def kubectl(kubeconfig: str, *arguments: str, stdin: str = "") -> str:
 
 
 async def as_admin(*arguments: str, stdin: str = "") -> str:
-    """Run kubectl as the real cluster's administrator, in the host's namespace."""
+    """Run kubectl as the real cluster's administrator, in the Paperclip host's namespace."""
     return await kubectl(ADMIN, "--namespace", "paperclip", *arguments, stdin=stdin)
