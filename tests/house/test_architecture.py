@@ -110,7 +110,7 @@ STEPS = {
         *("result_of", "ended", "RunEnd", "remove_run_log", "usage_of"),
     ),
 }
-"""Function → its steps: names of calls, in the order in which the calls end, so those in arguments come first."""
+"""Function → its steps: names of calls, in the order in which the calls end (those in arguments first)."""
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -135,7 +135,7 @@ FORMER_NAMES = re.compile(
     r"|sighting|spout|stray|suspect|tenancy|tenure|told|tolerate|torso|trail|trees|unwritten|vigil|weigh|whoami"
     r"|wish|words"
 )
-"""Metaphors that mean nothing to a reader who knows Kubernetes and asyncio."""
+"""Former names, which mean nothing to a reader who knows Kubernetes and asyncio."""
 
 
 def _defined_names(tree: ast.Module) -> Iterator[str]:
