@@ -13,7 +13,7 @@ SOURCES = Path(paperclip_claude_k8s.__file__).parent
 
 
 def _name(node: ast.expr) -> str:
-    """Return an expression's name, normalised: `timings` for `a.b.timings`, `self._timings` and `Timings()`."""
+    """Return the normalised name: `timings` for `a.b.timings`, `self._timings` and `Timings()`."""
     if isinstance(node, ast.Call):
         return _name(node.func)
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
