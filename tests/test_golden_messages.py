@@ -1,4 +1,4 @@
-"""The message of every error code, word for word: what happened, the cluster's own sentence, the next step."""
+"""The message of every error code, word for word: what happened, the cluster's message, the next step."""
 
 import pytest
 
@@ -59,7 +59,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.home_pod_unavailable("ns/paperclip-0", str(DOWN), DOWN),
-        "The home pod ns/paperclip-0 could not be read: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — no Job was created; check the API server, and run the agent again once it answers",
+        "The home pod ns/paperclip-0 could not be read: Unreachable: GET /apis/batch/v1/namespaces/ns/jobs: Connection refused — no Job was created; check the API server, and run the agent again when it responds",
     ),
     (
         failures.adoption_failed("ac-job", DOWN),
@@ -289,7 +289,7 @@ GOLDEN: list[tuple[Failure, str]] = [
 
 
 @pytest.mark.parametrize(("failure", "message"), GOLDEN, ids=lambda value: getattr(value, "code", None))
-def test_failure_message_is_golden(failure: Failure, message: str) -> None:
+def test_failure_has_the_golden_message(failure: Failure, message: str) -> None:
     assert failure.message == message
 
 
@@ -303,7 +303,7 @@ def test_every_message_names_the_next_step(failure: Failure) -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode), ids=str)
-def test_error_reference_matches_what_is_built(code: ErrorCode) -> None:
+def test_error_reference_matches_the_golden_failures(code: ErrorCode) -> None:
     built = [failure for failure, _ in GOLDEN if failure.code == code]
     described = read_descriptions()[code]
     assert {failure.evidence for failure in built} == set(described.evidence)

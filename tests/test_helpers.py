@@ -1,4 +1,4 @@
-"""The public helpers, with the texts that hosts and operators match."""
+"""The public helpers, with the texts that hosts and other programs match."""
 
 import json
 
@@ -101,7 +101,7 @@ def test_should_abort_only_for_cancellation(status: str | None, aborts: bool) ->
     assert helpers.should_abort_for_cancellation(status) is aborts
 
 
-def test_is_k8s_404_for_cluster_error() -> None:
+def test_is_k8s_404_only_for_cluster_error_with_status_404() -> None:
     assert helpers.is_k8s_404(ClusterError(404, "NotFound", "no such job"))
     assert not helpers.is_k8s_404(ClusterError(None, "Timeout", "404"))
     assert not helpers.is_k8s_404(ClusterError(500, "InternalError", "HTTP-Code: 404"))
@@ -189,7 +189,7 @@ def test_classify_orphan(claimant: Claimant, code: str | None) -> None:
     assert (None if failure is None else str(failure.code)) == code
 
 
-def test_result_predicates() -> None:
+def test_max_turns_and_unknown_sessions_are_recognised() -> None:
     assert helpers.is_claude_max_turns_result({"subtype": "error_max_turns"})
     assert helpers.is_claude_max_turns_result({"terminal_reason": "max_turns"})
     assert helpers.is_claude_max_turns_result({"stop_reason": "max_turns"})

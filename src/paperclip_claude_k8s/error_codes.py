@@ -1,17 +1,18 @@
-"""The codes by which hosts and operators recognize how a run failed.
+"""The codes by which hosts and people recognize how a run failed.
 
-`failures` builds the values that carry a code; `docs/errors.toml` describes each code for operators.
+`failures` builds the values that carry a code; `docs/errors.toml` describes each code for people.
 """
 
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
 Evidence: TypeAlias = Literal["bootstrap", "continuation", "interrupted", "none"]
-"""What the host may conclude: the agent did not run; it may have run; it was stopped cleanly; nothing."""
+"""What the host may conclude, in this order: the agent did not run; it may have run; it was stopped cleanly;
+nothing."""
 
 
 class ErrorCode(StrEnum):
-    """The values are interface: hosts and operators match them."""
+    """The values are part of the interface: hosts and monitoring match them."""
 
     CONFIG_INVALID = "k8s_config_invalid"
     AGENT_ID_INVALID = "k8s_agent_id_invalid"

@@ -1,8 +1,8 @@
 """Every way a run can fail: one builder per cause, and the value that they build.
 
 No other module writes an `ErrorCode` or builds a `Failure`; `tests/house` checks that.
-The text of a failure has two parts: `what` happened, with the cluster's or Claude's own sentence, and the
-`next_step` for an operator. `docs/errors.toml` describes each code for the documentation.
+The text of a failure has two parts: `what` happened, with the message of the cluster or of Claude, and the
+`next_step` for a person. `docs/errors.toml` describes each code for the documentation.
 
     RunFailure                     raised by a step of the run, caught once, in `execute`
     └── Failure                    the value: code, texts, and what the host may conclude from it
@@ -40,7 +40,7 @@ class Failure:
 
     @property
     def message(self) -> str:
-        """What the host and the operator read."""
+        """What the host reports and a person reads."""
         return f"{self.what} — {self.next_step}" if self.next_step else self.what
 
     @property
@@ -63,7 +63,7 @@ def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = 
 
 
 def describe_error(error: ClusterError) -> str:
-    """HTTP status, reason and the API server's own sentence."""
+    """HTTP status, reason and message of an API error."""
     status = f"HTTP {error.status} " if error.status else ""
     return f"{status}{error.reason}: {error.message}".strip().removesuffix(":")
 
@@ -152,7 +152,7 @@ def home_pod_unavailable(which: str, why: str, error: ClusterError | None = None
 
 def _home_pod_step(error: ClusterError | None) -> str:
     if error is not None and error.may_succeed_later:
-        return "no Job was created; check the API server, and run the agent again once it answers"
+        return "no Job was created; check the API server, and run the agent again when it responds"
     if error is not None and error.unauthorized:
         return "renew the credentials of this process: the API server does not accept them"
     inherits = "Jobs inherit image, volume and env from it; set `image` (and `namespace`), or "
@@ -199,7 +199,7 @@ def slot_held(run: str, job: str = "") -> Failure:
 
 
 def slot_may_clear(failure: Failure) -> bool:
-    """Whether waiting may free the slot: a blocking run ends, but an orphan may need an operator."""
+    """Whether waiting may free the slot: a blocking run ends, but an orphan may need a person."""
     return failure.code == ErrorCode.RUN_BLOCKED
 
 
@@ -234,11 +234,11 @@ def secret_create_failed(name: str, error: ClusterError) -> Failure:
 
 
 _POLICY_TEXTS = ("admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity")
-"""Parts of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
+"""Parts of the messages of refusals by a policy. Their status is 403 too, but RBAC rights do not help."""
 
 
 def refusal_step(error: ClusterError) -> str:
-    """What an operator can do about an object that the API server did not accept."""
+    """What a person can do about an object that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota or lower `resources`"
     if any(text in error.message for text in _POLICY_TEXTS):
@@ -251,7 +251,7 @@ def refusal_step(error: ClusterError) -> str:
 
 
 def lease_step(error: ClusterError) -> str:
-    """What an operator can do about Leases that the API server did not accept."""
+    """What a person can do about Leases that the API server did not accept."""
     if error.exceeds_quota:
         return "free some of the namespace's quota on Leases, or have it raised"
     if error.lacks_right:
@@ -341,7 +341,7 @@ def as_possibly_started(failure: Failure) -> Failure:
 
 
 def run_taken_over(job: str) -> Failure:
-    """Built when another host process considered this one dead and reports the run's result itself.
+    """Built when another host process took the Job over and reports the run's result itself.
 
     This result has no evidence and no usage: the other process reports both.
     """
@@ -359,7 +359,7 @@ def job_deleted_externally(facts: str) -> Failure:
 
 
 def job_gone(job: str) -> Failure:
-    """Built when a repeated call finds that the run's own Job existed and is gone, with its result."""
+    """Built when a repeated call finds that the run's own Job existed and was deleted with its result."""
     return Failure(
         ErrorCode.JOB_DELETED_EXTERNALLY,
         f"Job {job} of this run existed and is gone, and its result was never collected",
@@ -399,7 +399,7 @@ def empty_reply(message: str) -> Failure:
 
 
 def truncated(message: str) -> Failure:
-    """Built when the output stops after the agent had begun to answer, without a result."""
+    """Built when the output stops after the model began to answer, without a result."""
     return Failure(ErrorCode.TRUNCATED, message, family="transient_upstream")
 
 

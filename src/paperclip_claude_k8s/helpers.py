@@ -56,7 +56,7 @@ NOT_FOUND = 404
 _STATUS_FIELDS = ("status", "status_code", "statusCode")
 _STATUS_IN_MESSAGE = re.compile(r"HTTP-Code:\s*404\b")
 TAIL_BYTES = 4 * 1024 * 1024
-"""Bytes of a run's output that hosts keep."""
+"""Number of last bytes of a run's output that hosts keep."""
 
 
 def append_with_byte_cap(kept: str, chunk: str, cap: int = TAIL_BYTES) -> str:

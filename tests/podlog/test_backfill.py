@@ -43,14 +43,14 @@ class Harness:
         self._time = NANO
 
     async def take(self, *lines: bytes) -> None:
-        """One chunk of the log."""
+        """Deliver these lines as one chunk of the log."""
         self._time += NANO
         for batch in self._reader.feed(b"".join(stamp(self._time) + line + b"\n" for line in lines)):
             assert isinstance(batch, LineBatch)
-            await self.deliverer.batch(batch)
+            await self.deliverer.deliver_batch(batch)
 
     async def finish(self, totals: Totals | None) -> None:
-        """The end of the log."""
+        """Fill the end of the log from the file."""
         await Pipeline(self.deliverer, has_relay=True).finish(totals, read_all=True)
 
     async def why_unusable(self, totals: Totals | None) -> str | None:
@@ -59,7 +59,7 @@ class Harness:
 
 
 def event(number: int, size: int) -> bytes:
-    """A JSON object of about `size` bytes. It stays one if records are removed from its middle."""
+    """A line with a JSON object of about `size` bytes, which stays valid without its middle records."""
     return b'{"n":%d,"pad":"%s"}\n' % (number, (b"%d," % number * size)[:size])
 
 
@@ -72,7 +72,7 @@ def scenario_with(file: MemoryRelayFile, log: KubeletLog, *, counted: bool = Fal
 
 
 async def test_log_file_skipped_by_kubelet_is_filled_in_order() -> None:
-    log, file = KubeletLog(sticks=True), MemoryRelayFile()
+    log, file = KubeletLog(stays_at_rotated_file=True), MemoryRelayFile()
     scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         for number in range(9):
@@ -90,7 +90,7 @@ async def test_log_file_skipped_by_kubelet_is_filled_in_order() -> None:
 
 
 async def test_stream_stuck_at_old_file_is_detected_by_relay_file() -> None:
-    log, file = KubeletLog(sticks=True), MemoryRelayFile()
+    log, file = KubeletLog(stays_at_rotated_file=True), MemoryRelayFile()
     scenario = scenario_with(file, log, counted=True)
     async with scenario.running():
         for text in (b"one\n", b"two\n"):
@@ -106,7 +106,7 @@ async def test_stream_stuck_at_old_file_is_detected_by_relay_file() -> None:
 
 
 async def test_stuck_stream_is_detected_by_one_long_line() -> None:
-    log, file = KubeletLog(sticks=True), MemoryRelayFile()
+    log, file = KubeletLog(stays_at_rotated_file=True), MemoryRelayFile()
     scenario = scenario_with(file, log)
     async with scenario.running():
         for text in (b"one\n", event(2, 300_000)):
@@ -120,7 +120,7 @@ async def test_stuck_stream_is_detected_by_one_long_line() -> None:
 
 @pytest.mark.parametrize("head_was_read", [True, False])
 async def test_line_that_lost_records_is_filled_whole_from_file(head_was_read: bool) -> None:  # noqa: FBT001
-    log, file = KubeletLog(drains=False), MemoryRelayFile()
+    log, file = KubeletLog(reads_rotated_file_to_end=False), MemoryRelayFile()
     big = event(2, 60_000)
     head, lost, *others = (big[at : at + RECORD_BYTES] for at in range(0, len(big), RECORD_BYTES))
     scenario = scenario_with(file, log, counted=True)
@@ -195,10 +195,10 @@ async def test_any_omitted_lines_are_filled_in_order(
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 40)), max_size=14))
-async def test_late_file_repeats_and_reorders_no_line(
+async def test_late_file_neither_repeats_nor_reorders_lines(
     lines: list[tuple[bool, bool, int]],
 ) -> None:
-    """Each line: whether it is blank, whether the log has it, and how much of the file is hidden then."""
+    """Each line: whether it is blank and whether the log has it, and how much of the file is then hidden."""
     texts = [b"" if blank else b"%d" % number for number, (blank, _, _) in enumerate(lines)]
     file = MemoryRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
     harness, file.hidden = Harness(file), len(file.content)
@@ -210,7 +210,7 @@ async def test_late_file_repeats_and_reorders_no_line(
     assert numbers == sorted(set(numbers))
 
 
-async def test_blank_line_does_not_prove_an_offset() -> None:
+async def test_wrong_offset_after_a_blank_line_fills_nothing() -> None:
     file = MemoryRelayFile(bytearray(b"x1\n\nx2\n\nx3\n\nx4\n\n"), hidden=12)
     harness = Harness(file)
     for text in (b"x1", b"", b"x3", b""):
@@ -230,7 +230,7 @@ async def test_long_lines_with_a_common_start_are_distinguished() -> None:
     assert harness.sink.out == file.content
 
 
-async def test_lines_longer_than_search_limit_stop_comparing_only() -> None:
+async def test_line_longer_than_search_limit_is_delivered_without_filling() -> None:
     one, other = b"x" * SEARCH_BYTES + b"1", b"x" * SEARCH_BYTES + b"2"
     harness = Harness(MemoryRelayFile(bytearray(one + b"\n" + other + b"\n")))
     await harness.take(other)
@@ -266,7 +266,7 @@ async def test_unrelated_file_removes_no_line_of_the_log(
     assert all(text in out for text, _ in lines)
 
 
-async def test_late_file_delays_no_line() -> None:
+async def test_late_file_delays_no_line_and_fills_later() -> None:
     file = MemoryRelayFile(bytearray(b"one\n"))
     harness = Harness(file)
     began = asyncio.get_running_loop().time()
@@ -278,7 +278,7 @@ async def test_late_file_delays_no_line() -> None:
     assert harness.sink.out == file.content
 
 
-async def test_differing_file_is_compared_once() -> None:
+async def test_differing_file_is_searched_for_the_first_line_only() -> None:
     file = MemoryRelayFile(bytearray(b"another program's\n" * 10))
     harness = Harness(file)
     for number in range(10):
@@ -298,17 +298,17 @@ async def test_hung_volume_delays_each_line_by_3_s_at_most() -> None:
         await asyncio.sleep(1)
     assert harness.sink.out.count(b"\n") == 150
     assert max(waited) <= COMPARE_TIMEOUT
-    assert volume.reads == 3
+    assert volume.reads == 3  # at second 0, and after each pause of `FAILURE_PAUSE`
 
 
 class StallingRelayFile(MemoryRelayFile):
-    """A file on a volume whose server stops responding after `reads` reads."""
+    """A file on a volume whose server stops responding after `reads_left` reads."""
 
-    reads = 0
+    reads_left = 0
 
     async def read(self, start: int, stop: int) -> bytes:
-        self.reads -= 1
-        if self.reads < 0:
+        self.reads_left -= 1
+        if self.reads_left < 0:
             await asyncio.Event().wait()
         return await super().read(start, stop)
 
@@ -317,7 +317,7 @@ class StallingRelayFile(MemoryRelayFile):
 async def test_volume_that_hangs_during_a_comparison_loses_no_line(reads: int) -> None:
     texts = [b"line %03d" % number for number in range(100)]
     volume = StallingRelayFile(bytearray(b"".join(text + b"\n" for text in texts)))
-    harness, volume.reads = Harness(volume), reads
+    harness, volume.reads_left = Harness(volume), reads
     await harness.take(texts[0])
     await harness.take(*texts[50:])
     out = bytes(harness.sink.out).splitlines()
@@ -331,7 +331,7 @@ async def test_quiet_stream_with_file_is_checked_as_often_as_without() -> None:
     scenario = scenario_with(file, log)
     async with scenario.running():
         await asyncio.sleep(100)
-        assert [round(request.at) for request in log.requests] == [0, 30, 90]
+        assert [round(request.at) for request in log.requests] == [0, 30, 90]  # the stream and two probes
 
 
 async def test_file_ahead_for_a_moment_causes_no_reconnect() -> None:
@@ -510,7 +510,7 @@ async def test_unusable_file_is_reported_once_with_reason(kind: str) -> None:
     assert notices == ([FileUnusable(reason)] if reason else [])
 
 
-async def test_file_not_reported_by_relay_is_not_reported() -> None:
+async def test_file_without_relay_report_causes_no_notice() -> None:
     assert await report_on(event(1, 10), MemoryRelayFile(fails=True), None) == (None, [])
 
 

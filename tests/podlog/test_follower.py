@@ -69,8 +69,8 @@ async def test_silent_stream_is_replaced_after_65_s_and_closed_after_new_lines()
         assert (scenario.out, len(scenario.log.open_responses)) == ("one\ntwo\n", 1)
 
 
-async def test_container_end_during_read_timeout_raises_nothing_else() -> None:
-    """On a busy event loop both are due at once: the container's end meets a read that is timing out."""
+async def test_container_end_at_the_time_of_a_read_timeout_causes_no_other_error() -> None:
+    """On a busy event loop the container's end and the timeout of the current read can be due at once."""
     loop, errors, timings = asyncio.get_running_loop(), list[Any](), FollowTimings()
     loop.set_exception_handler(lambda _, context: errors.append(context))
     deliverer = Deliverer(RecordingSink(), None, None)
@@ -95,7 +95,7 @@ async def test_quiet_stream_with_bookmarks_causes_no_request() -> None:
         for _ in range(180):
             await asyncio.sleep(20)
             scenario.write_mark("b 0 0")
-    # until the first bookmark silence may still cause a probe; the last read completes the log
+    # the read at the end, after second 3600, completes the log
     assert [request.follow for request in scenario.log.requests if request.at < 3599] == [True]
 
 
@@ -382,7 +382,7 @@ async def test_unfillable_gap_is_reported_with_times_on_both_sides(nonce: str | 
 
 
 async def test_loss_before_unended_last_line_is_reported() -> None:
-    scenario = Scenario(log=KubeletLog(drains=False))
+    scenario = Scenario(log=KubeletLog(reads_rotated_file_to_end=False))
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(1)
@@ -410,7 +410,7 @@ async def test_partial_line_after_a_loss_is_not_delivered_as_last_line() -> None
     assert len(scenario.sink.gaps()) == 1
 
 
-async def test_hung_volume_delays_lines_after_a_loss_by_seconds() -> None:
+async def test_hung_volume_delays_lines_after_a_loss_by_14_s_at_most() -> None:
     volume = HangingRelayFile()
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE, relay_file=volume))
     scenario.log.faults = [Fault("broken", after_seconds=1), Refusal(503), Refusal(503)]
@@ -440,7 +440,7 @@ async def test_possible_gap_is_dropped_when_counts_agree() -> None:
 
 
 async def test_lines_lost_in_an_uncut_stream_are_found_by_counts() -> None:
-    scenario = Scenario(log=KubeletLog(drains=False), source_info=SourceInfo(nonce=NONCE))
+    scenario = Scenario(log=KubeletLog(reads_rotated_file_to_end=False), source_info=SourceInfo(nonce=NONCE))
     async with scenario.running():
         scenario.write_lines("one")
         await asyncio.sleep(1)
@@ -502,9 +502,10 @@ async def test_server_gone_after_container_end_is_given_up_after_30_s() -> None:
 
 
 STEPS = 60
+"""Number of times at which `test_cancelled_follower_closes_all_streams` cancels."""
 
 
-async def _act(scenario: Scenario) -> None:
+async def _write_slowly(scenario: Scenario) -> None:
     for number in range(30):
         scenario.write_lines(f'{{"n": {number}}}')
         await asyncio.sleep(0.37)
@@ -517,7 +518,7 @@ async def test_cancelled_follower_closes_all_streams(step: int) -> None:
     scenario.log.faults = [Fault("eof", 100), Refusal(503), Fault("broken", 300), Fault("hang", 400), None]
     async with asyncio.TaskGroup() as group:
         following = group.create_task(Follower(scenario.log, scenario.sink).run(scenario.ended))
-        acting = group.create_task(_act(scenario))
+        acting = group.create_task(_write_slowly(scenario))
         await asyncio.sleep(step * 0.013 if step < STEPS // 2 else step * 0.31)
         if step % 3 == 0:
             scenario.ended.set_result(None)
@@ -556,7 +557,7 @@ async def test_lines_after_normal_end_of_large_stream_are_delivered() -> None:
 
 
 async def test_large_last_lines_are_compared_as_far_as_they_are_kept() -> None:
-    """Of large last lines only a few are kept."""
+    """Only some of the last lines are kept, so only those can be compared."""
     scenario, lines = Scenario(), large_lines()
     async with scenario.running():
         for first in range(0, len(lines), 12):
@@ -567,7 +568,7 @@ async def test_large_last_lines_are_compared_as_far_as_they_are_kept() -> None:
 
 
 async def test_equal_last_lines_do_not_prove_the_end() -> None:
-    """The server may have more of them than were delivered; only a second read decides."""
+    """The server may have more such lines than were delivered; only a second full read decides."""
     scenario, lines = Scenario(), [*large_lines(), *["same"] * 100]
     async with scenario.running():
         scenario.write_lines(*lines)

@@ -1,4 +1,4 @@
-"""`docs/log-following.md`: its example holds, and what it names exists."""
+"""`docs/log-following.md`: its example is correct, and the files and names in it exist."""
 
 import asyncio
 import re
@@ -65,9 +65,9 @@ async def test_document_example_without_relay_file_reports_a_gap() -> None:
 
 
 def test_files_named_in_document_exist() -> None:
-    tests = PACKAGE.parent.parent
+    repository = PACKAGE.parent.parent
     for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|sh))`", TEXT):
-        assert (PACKAGE / name).exists() or (tests / name).exists(), name
+        assert (PACKAGE / name).exists() or (repository / name).exists(), name
 
 
 def test_names_in_document_exist_in_podlog() -> None:

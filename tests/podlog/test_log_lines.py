@@ -1,3 +1,5 @@
+"""Log responses are split into lines, whatever the chunks and the form of the stamps."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +14,13 @@ from paperclip_claude_k8s.podlog.log_lines import (
 )
 
 TIME = 1_790_000_000 * NANO
-MOMENT = 1_790_000_000_123_456_789
+STAMPED = 1_790_000_000_123_456_789
+"""The time 2026-09-21T14:13:20.123456789Z."""
 TEXTS = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" "))
 
 
 def read(block: bytes, cuts: list[int], limit: int = 10**6) -> list[LineBatch | UnstampedText]:
+    """The items of a block that arrives in chunks. `cuts`: where chunks end, modulo the block's size."""
     reader, out, start = LineReader(limit), [], 0
     for cut in [*sorted(cut % (len(block) + 1) for cut in cuts), len(block)]:
         out += reader.feed(block[start:cut])
@@ -86,7 +90,7 @@ def test_line_above_limit_is_counted_and_not_kept(cuts: list[int]) -> None:
 )
 def test_stamp_time_is_independent_of_zone(raw: bytes) -> None:
     time, start = read_stamp(raw) or (0, 0)
-    assert time == MOMENT
+    assert time == STAMPED
     assert raw[start:] == b"text"
 
 

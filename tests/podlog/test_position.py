@@ -1,3 +1,5 @@
+"""Which lines of a response are new after a reconnect, according to a position."""
+
 import pytest
 from tests.support.kubelet_log import NANO, stamp
 
@@ -9,6 +11,7 @@ BASE = 1_790_000_000
 
 
 def line(tenths: int, text: str) -> LineBatch:
+    """One line. `tenths`: its time after `BASE`, in tenths of a second."""
     item = batch_of(stamp(BASE * NANO + tenths * NANO // 10) + text.encode())
     assert isinstance(item, LineBatch)
     return item
@@ -22,6 +25,7 @@ def position_of(*lines: tuple[int, str]) -> Position:
 
 
 def resumed(position: Position, *response: tuple[int, str]) -> list[str]:
+    """The lines of the response that are new after this position."""
     replay = Replay(position.plan())
     new = [replay.skip_delivered(line(tenths, text)) for tenths, text in response]
     return [batch.text.decode().strip() for batch in new if batch]
@@ -30,7 +34,7 @@ def resumed(position: Position, *response: tuple[int, str]) -> list[str]:
 EXAMPLE = ((79, "a"), (81, "b"), (81, "b"), (92, "c"), (104, "d"), (104, "d"))
 
 
-def test_docstring_example_holds() -> None:
+def test_example_in_docstring_of_position_is_correct() -> None:
     position = position_of(*EXAMPLE)
     plan = position.plan()
     assert plan.since == BASE + 8
@@ -57,7 +61,7 @@ def test_stamped_rest_of_earlier_line_is_skipped() -> None:
     [
         pytest.param(((92, "c"), (104, "d"), (104, "d"), (110, "e")), id="rotated within what was delivered"),
         pytest.param(((110, "e"), (111, "f")), id="rotated beyond it"),
-        pytest.param((*EXAMPLE[1:5], (104, "x")), id="other lines than ours"),
+        pytest.param((*EXAMPLE[1:5], (104, "x")), id="other lines than the delivered ones"),
     ],
 )
 def test_response_that_differs_from_plan_raises_misaligned(response: tuple[tuple[int, str], ...]) -> None:

@@ -1,3 +1,5 @@
+"""The limit on log requests that all followers of a process share."""
+
 import asyncio
 
 import pytest

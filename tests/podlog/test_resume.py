@@ -1,3 +1,5 @@
+"""Scans of whole responses for the last delivered lines (the tail)."""
+
 from tests.support.kubelet_log import NANO, stamp
 
 from paperclip_claude_k8s.podlog.log_lines import LineBatch, LineKey, batch_of
@@ -25,7 +27,7 @@ def key(text: str) -> LineKey:
 
 
 def scanned(tail: str, response: str, *, beginning: str = "", opening: str = "") -> ScanResult:
-    """Each letter is a line."""
+    """The result of scanning `response` for `tail`, where each letter is a line."""
     plan = ResumePlan(1, None, key(opening) if opening else None, tuple(map(key, tail)))
     scan = Scan(plan, key(beginning) if beginning else None)
     for text in response:
@@ -38,7 +40,7 @@ def lines_to_skip(result: ScanResult) -> int | None:
     return result.plan.count
 
 
-def test_tail_is_found_after_forgotten_lines() -> None:
+def test_tail_is_found_after_other_lines() -> None:
     assert lines_to_skip(scanned("xyz", "abcxyznew")) == 6
 
 
@@ -70,7 +72,7 @@ def test_response_with_first_line_but_without_tail_was_cut() -> None:
     assert scanned("xyz", "abc", opening="a") == ResponseCut()
 
 
-def test_unknown_lines_between_delivered_ones_are_a_loss() -> None:
+def test_unknown_lines_between_delivered_ones_are_a_loss_if_confirmed() -> None:
     result = scanned("abcxyz", "abc?xyznew")
     assert isinstance(result, TailInterleaved)
     assert result.plan.count == 7
@@ -86,7 +88,7 @@ def test_response_cut_before_a_line_equal_to_the_last_was_cut() -> None:
     assert scanned("xyxyz", "zabcxyx") == ResponseCut()
 
 
-def test_shorter_response_does_not_confirm_a_loss() -> None:
+def test_shorter_or_different_response_does_not_confirm_a_loss() -> None:
     assert TailMissing(key("n"), 3).confirms(TailMissing(key("n"), 3))
     assert TailMissing(key("n"), 3).confirms(TailMissing(None, 0))
     assert not TailMissing(key("n"), 2).confirms(TailMissing(key("n"), 3))

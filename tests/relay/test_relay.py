@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.relay_shells import MARK, NONCE, Pod, summary
+from tests.support.relay_shells import NONCE, PREFIX, Pod, summary
 
 from paperclip_claude_k8s import relay
 
@@ -49,7 +49,7 @@ async def test_output_right_before_exit_is_not_lost(pod: Pod, *, slow: bool) -> 
 
 async def test_missing_last_newline_is_marked(pod: Pod) -> None:
     ended = await pod.run("sh", "-c", "echo one; printf two")
-    assert ended.log == b"one\ntwo" + MARK + b" n\n"
+    assert ended.log == b"one\ntwo" + PREFIX + b" n\n"
     assert (summary(ended).bytes, summary(ended).lines) == (7, 1)
 
 
@@ -102,7 +102,7 @@ async def test_bookmarks_during_silence_have_consistent_counts(pod: Pod, tmp_pat
         seen = [await process.stdout.readline() for _ in range(4)]
         (tmp_path / "enough").touch()
         await pod.ended(process)
-    assert seen == [b"a\n", b"b\n", *[MARK + b" b 4 2\n"] * 2]
+    assert seen == [b"a\n", b"b\n", *[PREFIX + b" b 4 2\n"] * 2]
 
 
 async def test_missing_command_is_reported_by_the_shell(pod: Pod) -> None:

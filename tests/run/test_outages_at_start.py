@@ -55,7 +55,7 @@ async def test_unreachable_server_at_home_pod_read_is_an_outage(
         message = result.error_message or ""
         assert "connection refused" in message
         assert message.endswith(
-            "no Job was created; check the API server, and run the agent again once it answers"
+            "no Job was created; check the API server, and run the agent again when it responds"
         )
 
 

@@ -2,12 +2,12 @@
 
 It reproduces the log reader of the kubelet:
 
-- A line is stored as records of at most 16 KiB, each with a time and a tag for "partial".
+- A line is stored as records of at most 16 KiB, each with a time. All but the last are tagged as partial.
 - `since` is applied to each record and truncated to whole seconds.
 - A stamp is written at the start of a line only (by old kubelets, before every record). One flag for stdout
   and stderr together tells whether output is at the start of a line.
-- A new reader sees the newest file only. An attached reader moves to the newest file after a rotation: on
-  some kubelets without reading the old file to its end, on old ones sometimes only at the next rotation.
+- A new reader sees only the newest file. An attached reader moves to the newest file after a rotation: on
+  some kubelets without reading the old file to its end, on old kubelets sometimes only at the next rotation.
 - An error becomes text in the response.
 """
 
@@ -40,6 +40,7 @@ class LogFile:
     """One file of a container's log. A rotation or a restart starts a new one."""
 
     container: int
+    """Number of restarts before this file was started."""
     records: list[Record] = field(default_factory=list)
 
 
@@ -74,26 +75,29 @@ class KubeletLog:
         self,
         *,
         inner_stamps: bool = False,
-        drains: bool = True,
-        sticks: bool = False,
+        reads_rotated_file_to_end: bool = True,
+        stays_at_rotated_file: bool = False,
         zone: int = 0,
         rng: random.Random | None = None,
     ) -> None:
         """Create an empty log.
 
-        `inner_stamps`: an old kubelet, which writes stamps before every record. `drains`: readers read a
-        rotated file to its end. `sticks`: they stay at it until the next rotation. `zone`: the node's time
-        zone, minutes east of UTC. `rng`: cuts the responses into random chunks.
+        `inner_stamps`: an old kubelet, which writes stamps before every record. `reads_rotated_file_to_end`:
+        readers read a rotated file to its end. `stays_at_rotated_file`: they stay at it until the next
+        rotation. `zone`: the node's time zone, minutes east of UTC. `rng`: cuts the responses into random
+        chunks.
         """
         self.inner_stamps = inner_stamps
-        self.drains = drains
-        self.sticks = sticks
+        self.reads_rotated_file_to_end = reads_rotated_file_to_end
+        self.stays_at_rotated_file = stays_at_rotated_file
         self.zone = zone
         self.rng = rng
         self.clock_offset = 0
+        """Nanoseconds by which the node's clock was set forward since loop time 0."""
         self.container = 0
         self.files = [LogFile(0)]
         self.faults: list[Fault | Refusal | None] = []
+        """What happens to the next requests, in order; None: no fault."""
         self.requests: list[Request] = []
         self.open_responses: list[Response] = []
         self.terminated = False
@@ -137,7 +141,7 @@ class KubeletLog:
         self.notify_readers()
 
     def notify_readers(self) -> None:
-        if self.drains:
+        if self.reads_rotated_file_to_end:
             for response in self.open_responses:
                 response.pull()
         self._change.set()
@@ -174,7 +178,7 @@ class KubeletLog:
 
 
 class Response:
-    """One connection's view of the log."""
+    """One open response, which reads the files from its own position."""
 
     def __init__(self, log: KubeletLog, since: int | None, fault: Fault | None, *, follow: bool) -> None:
         self._log = log
@@ -204,7 +208,7 @@ class Response:
 
     @property
     def is_healthy_and_complete(self) -> bool:
-        """Whether this is a connection without a fault that omits nothing."""
+        """Whether this response follows the whole log and has no fault."""
         return self.follows and self._since is None and self._fault is None
 
     async def read(self) -> bytes:
@@ -227,9 +231,13 @@ class Response:
         while True:
             newest = self._log.files[-1]
             moves = newest is not self._file and newest.container == self._file.container and self.follows
-            if self._log.sticks and newest is not self._file and self._log.files[-2] is self._file:
+            if (
+                self._log.stays_at_rotated_file
+                and newest is not self._file
+                and self._log.files[-2] is self._file
+            ):
                 moves = False
-            if moves and not self._log.drains:
+            if moves and not self._log.reads_rotated_file_to_end:
                 self._file, self._at = newest, 0
             while self._at < len(self._file.records):
                 self._emit(self._file.records[self._at])
@@ -277,8 +285,8 @@ class Response:
 
 @lru_cache(maxsize=4096)
 def _second(second: int, zone: int) -> bytes:
-    place = timezone(timedelta(minutes=zone)) if zone else UTC
-    return datetime.fromtimestamp(second, place).strftime("%Y-%m-%dT%H:%M:%S").encode()
+    node_zone = timezone(timedelta(minutes=zone)) if zone else UTC
+    return datetime.fromtimestamp(second, node_zone).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def stamp(time: int, zone: int = 0) -> bytes:

@@ -1,4 +1,4 @@
-"""Random schedules of writes and faults, reproducible from their number, and the lines a follower missed."""
+"""Random schedules of writes and faults, each derived from a seed, and the lines that a follower lost."""
 
 # ruff: noqa: S311 - random test data, not secrets
 
@@ -14,6 +14,7 @@ from tests.support.log_sinks import NONCE, MemoryRelayFile, RecordingSink, total
 from paperclip_claude_k8s.podlog import Follower, Gap, LogReport, SourceInfo, Totals
 
 BOOKMARK_EVERY = 20.0
+"""Seconds without output between two bookmarks of the relay."""
 FAULT_KINDS: tuple[Literal["eof", "broken", "hang", "error_text"], ...] = (
     "eof",
     "broken",
@@ -38,12 +39,12 @@ class Schedule:
     """The kind of log and faults that a seed stands for."""
 
     seed: int
-    relay: bool
+    has_relay: bool
     """A relay marks its lines, counts stdout, and copies it to a file."""
     file_readable: bool
     """The follower can read the relay's file."""
     rotates: bool
-    drains: bool
+    reads_rotated_file_to_end: bool
     inner_stamps: bool
     equal_lines: bool
     """Some lines have equal text and time."""
@@ -53,7 +54,7 @@ class Schedule:
     mixed_stderr: bool
     """stderr is stored between stdout lines, slightly out of order."""
     zone: int
-    sticks: bool
+    stays_at_rotated_file: bool
     """A reader stays at a rotated file until the next rotation."""
 
     @classmethod
@@ -64,17 +65,17 @@ class Schedule:
         inner = rng.random() < 0.4
         return cls(
             seed,
-            relay=relay,
+            has_relay=relay,
             file_readable=relay and rng.random() < 0.5,
             rotates=rotates,
-            drains=not relay or rng.random() < 0.7,
+            reads_rotated_file_to_end=not relay or rng.random() < 0.7,
             inner_stamps=inner,
             equal_lines=not rotates and rng.random() < 0.7,
             clock_steps=not inner and rng.random() < 0.2,
             restarts=rotates and rng.random() < 0.1,
             mixed_stderr=not relay and not rotates and rng.random() < 0.5,
             zone=rng.choice((0, 0, 180, -570)),
-            sticks=relay and rotates and rng.random() < 0.3,
+            stays_at_rotated_file=relay and rotates and rng.random() < 0.3,
         )
 
 
@@ -89,7 +90,7 @@ class WrittenLine:
 
 
 class Writer:
-    """Runs a schedule: agent, relay and runtime in one."""
+    """Writes the log that a schedule describes, in place of agent, relay and runtime."""
 
     def __init__(self, schedule: Schedule, sink: RecordingSink) -> None:
         self.schedule = schedule
@@ -97,8 +98,8 @@ class Writer:
         self.rng = random.Random(schedule.seed + 1)
         self.log = KubeletLog(
             inner_stamps=schedule.inner_stamps,
-            drains=schedule.drains,
-            sticks=schedule.sticks,
+            reads_rotated_file_to_end=schedule.reads_rotated_file_to_end,
+            stays_at_rotated_file=schedule.stays_at_rotated_file,
             zone=schedule.zone,
             rng=random.Random(schedule.seed + 2),
         )
@@ -106,10 +107,11 @@ class Writer:
         self.lines: list[WrittenLine] = []
         self.stdout = MemoryRelayFile()
         self.stderr = bytearray()
-        self.undisturbed_end = True
+        self.ends_without_faults = True
         """Whether no fault was left for connections after the container's end."""
         self._count = 0
         self._quiet = 0.0
+        """Seconds since the last output or bookmark."""
         self._restarted = False
 
     def _fault(self) -> Fault | Refusal | None:
@@ -134,7 +136,7 @@ class Writer:
             await self._step()
         if self.rng.random() < 0.3:
             self._last_line_without_newline()
-        self.undisturbed_end = not self.log.faults
+        self.ends_without_faults = not self.log.faults
         del self.log.faults[2:]  # more would outlast the completion timeout
         self.log.terminate()
 
@@ -180,8 +182,10 @@ class Writer:
         size = self.rng.choice((16384, 16385, 20000, 49152, 100_000))
         self._count += 1
         text = json.dumps({"n": self._count, "pad": f"{self._count}," * (size // 3)}).encode() + b"\n"
-        slow = self.schedule.drains and self.rng.random() < 0.5
-        repairable = self.schedule.file_readable or (self.schedule.drains and not self.schedule.sticks)
+        slow = self.schedule.reads_rotated_file_to_end and self.rng.random() < 0.5
+        repairable = self.schedule.file_readable or (
+            self.schedule.reads_rotated_file_to_end and not self.schedule.stays_at_rotated_file
+        )
         rotate = self._may_rotate() and repairable and self.rng.random() < 0.4
         time, files = self.log.now(), set()
         self.stdout.content += text
@@ -197,11 +201,11 @@ class Writer:
 
     async def _wait(self, seconds: float) -> None:
         while seconds > 0:
-            step = min(seconds, BOOKMARK_EVERY - self._quiet) if self.schedule.relay else seconds
+            step = min(seconds, BOOKMARK_EVERY - self._quiet) if self.schedule.has_relay else seconds
             await asyncio.sleep(step)
             seconds -= step
             self._quiet += step
-            if self.schedule.relay and self._quiet >= BOOKMARK_EVERY:
+            if self.schedule.has_relay and self._quiet >= BOOKMARK_EVERY:
                 self._mark(b"b %d %d" % (len(self.stdout.content), self.stdout.content.count(b"\n")))
                 self._quiet = 0.0
 
@@ -216,13 +220,13 @@ class Writer:
             self.log.rotate()
 
     def _may_rotate(self) -> bool:
-        """Without a file, lines that are rotated away before the first read leave no trace."""
+        """Whether to rotate the log: without a file, a loss before the first read leaves no trace."""
         return self.schedule.rotates and (self.schedule.file_readable or len(self._sink.out) > 0)
 
     def _step_clock_or_stderr(self) -> None:
         if self.schedule.clock_steps and self._may_step():
             self.log.clock_offset += self.rng.choice((-3600, -90, -3, 5, 1800)) * NANO
-        elif self.schedule.relay:
+        elif self.schedule.has_relay:
             self.stderr += b"warning %d\n" % self._count
             self._mark(b"e warning %d" % self._count)
         elif self.schedule.mixed_stderr:
@@ -232,19 +236,21 @@ class Writer:
             self._remember(text, time)
 
     def _may_step(self) -> bool:
-        """Without counts, lines stored with early times while no stream is open leave no trace."""
-        return self.schedule.relay or any(one.is_healthy_and_complete for one in self.log.open_responses)
+        """Whether to set the clock: without counts, early lines leave no trace while no stream is open."""
+        return self.schedule.has_relay or any(
+            response.is_healthy_and_complete for response in self.log.open_responses
+        )
 
     def _last_line_without_newline(self) -> None:
         text = self._text() or b"end"
-        if self.schedule.relay:
+        if self.schedule.has_relay:
             self.log.write(text + b"\x1e" + NONCE.encode() + b" n\n")
             self._remember(text, self.log.now())
         else:
             self._write_line(text, end=b"")
 
     def totals(self) -> Totals | None:
-        return totals(bytes(self.stdout.content)) if self.schedule.relay else None
+        return totals(bytes(self.stdout.content)) if self.schedule.has_relay else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,14 +261,14 @@ class Outcome:
 
 
 async def run_schedule(seed: int) -> Outcome:
-    """LineBatch one schedule and follow it to its end."""
+    """Write the log of one schedule, follow it to its end, and return what was written and received."""
     schedule = Schedule.of(seed)
     sink, ended = RecordingSink(), asyncio.get_running_loop().create_future()
     writer = Writer(schedule, sink)
     rng = random.Random(seed + 3)
     sink.pause = rng.choice((0.0, 0.0, 0.0, 0.05))
     source_info = SourceInfo(
-        nonce=NONCE if schedule.relay else None,
+        nonce=NONCE if schedule.has_relay else None,
         expected_totals=lambda: writer.totals() if ended.done() else None,
         container_id=lambda: str(writer.log.container),
         relay_file=writer.stdout if schedule.file_readable else None,
@@ -277,7 +283,7 @@ async def run_schedule(seed: int) -> Outcome:
     return Outcome(writer, sink, following.result())
 
 
-def missing(outcome: Outcome) -> list[WrittenLine]:
+def lost_lines(outcome: Outcome) -> list[WrittenLine]:
     """Lines that were written but not delivered. Asserts that all others came once, whole and in order."""
     delivered = bytes(outcome.sink.out).split(b"\n")
     rest = delivered.pop()
@@ -293,6 +299,7 @@ def missing(outcome: Outcome) -> list[WrittenLine]:
 
 
 def is_covered(line: WrittenLine, gaps: tuple[Gap, ...]) -> bool:
+    """Whether the time of the line lies in a gap."""
     return any(
         (g.since is None or g.since <= line.time) and (g.until is None or line.time <= g.until) for g in gaps
     )

@@ -1,4 +1,4 @@
-"""Sinks and relay files for the follower's tests, and `Scenario`, which runs it against `KubeletLog`."""
+"""Sinks and relay files for the follower's tests, and `Scenario`, a follower of a `KubeletLog`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,6 +33,7 @@ class RecordingSink:
     pause: float = 0.0
     """Seconds that each block takes."""
     fails: bool = False
+    """Whether each call for stdout raises."""
 
     async def stdout(self, block: bytes) -> None:
         self.out += block
@@ -62,7 +63,7 @@ class MemoryRelayFile:
     content: bytearray = field(default_factory=bytearray)
     fails: bool = False
     hidden: int = 0
-    """Bytes at its end that are not visible yet."""
+    """Number of bytes at the end of the file that are not visible yet."""
 
     async def read(self, start: int, stop: int) -> bytes:
         if self.fails:
@@ -95,7 +96,7 @@ class Scenario:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow while the body runs; then the container ends, and `report` is set."""
+        """Follow the log while the `async with` block runs. Then the container ends, and `report` is set."""
         self.follower = Follower(self.log, self.sink, self.source_info)
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self.follower.run(self.ended))

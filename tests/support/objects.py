@@ -25,6 +25,7 @@ def a_job(name: str = "job", *, run: str = "run-1", task: str = "task-1", **more
 
 
 def finished(kind: str = "Complete", reason: str = "") -> tuple[Condition, ...]:
+    """The conditions of a finished Job. `kind`: Complete or Failed."""
     return (Condition(kind, "True", reason),)
 
 

@@ -13,13 +13,14 @@ from tests.support.programs import program
 from paperclip_claude_k8s import relay
 
 NONCE = "0123abcd"
-MARK = b"\x1e" + NONCE.encode()
+PREFIX = b"\x1e" + NONCE.encode()
+"""With a space, the start of the relay's own lines in the log."""
 SHELLS = {
     "dash": ["dash"],
     "bash": ["bash", "--posix"],
     "busybox": ["busybox", "sh"],
 }
-APPLETS = (
+APPLETS = (  # the programs that the script may use
     *("awk", "cat", "dd", "env", "grep", "head", "mkdir", "rm", "sed", "sh", "sha256sum", "sleep", "stat"),
     *("tail", "tr", "wc"),
 )
@@ -35,22 +36,22 @@ class RelayEnd:
 
     @property
     def stdout(self) -> bytes:
-        """The log without marked lines and without the mark of a missing newline."""
-        lines = [line for line in self.log.split(b"\n") if not line.startswith(MARK + b" ")]
-        return b"\n".join(lines).replace(MARK + b" n\n", b"")
+        """The log without marked lines and without the relay's note of a missing newline."""
+        lines = [line for line in self.log.split(b"\n") if not line.startswith(PREFIX + b" ")]
+        return b"\n".join(lines).replace(PREFIX + b" n\n", b"")
 
     @property
     def stderr(self) -> list[bytes]:
-        prefix = MARK + b" e "
+        prefix = PREFIX + b" e "
         return [line.removeprefix(prefix) for line in self.log.split(b"\n") if line.startswith(prefix)]
 
     @property
     def bookmarks(self) -> list[bytes]:
-        return [line for line in self.log.split(b"\n") if line.startswith(MARK + b" b ")]
+        return [line for line in self.log.split(b"\n") if line.startswith(PREFIX + b" b ")]
 
 
 class Pod:
-    """Runs the relay with one shell; all of its paths are in a folder of the test."""
+    """Runs the relay as in a Pod, but as a local process with one shell, in a folder of the test."""
 
     def __init__(self, shell: list[str], folder: Path, path: str) -> None:
         self._shell = shell
@@ -100,7 +101,7 @@ class Pod:
 
 
 def pod_of(shell: str, folder: Path) -> Pod:
-    """A Pod whose image has this shell. With busybox, PATH contains only busybox's own tools."""
+    """A `Pod` with this shell. With busybox, PATH contains only busybox's own tools."""
     folder.mkdir(parents=True, exist_ok=True)
     found = program(SHELLS[shell][0])
     path = os.environ["PATH"]

@@ -1,4 +1,4 @@
-"""Who is billed for a run, depending on the agent's credentials."""
+"""Which billing type and biller are reported, depending on the agent's credentials."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from paperclip_claude_k8s.verdict.result_builder import billing_of
         ({"CLAUDE_CODE_USE_BEDROCK"}, "none", False, "subscription", "anthropic"),
     ],
 )
-def test_billing_prefers_bedrock_then_the_reported_key_source(
+def test_bedrock_decides_the_billing_before_reported_key_and_environment(
     names: set[str],
     source: str,
     on_bedrock: bool,  # noqa: FBT001

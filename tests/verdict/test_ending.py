@@ -1,3 +1,5 @@
+"""Which states of Job and Pod end a run, and which ending they are."""
+
 import pytest
 from tests.support.objects import a_job, a_pod, finished
 
@@ -36,7 +38,7 @@ def test_terminated_container_ends_the_run() -> None:
     assert judge_ending(Known(job=a_job(), pod=a_pod(how, phase="Running"))) == Exited(how)
 
 
-def test_deleted_job_is_reported_with_its_container_end() -> None:
+def test_deleted_job_without_running_container_is_an_ending() -> None:
     how = Terminated(143, "Error")
     assert judge_ending(Known(job=a_job(deleting=True), pod=a_pod(how))) == JobGone("watch", how)
     assert judge_ending(Known(job=a_job(), job_gone=True, pod_gone=True)) == JobGone("watch")
@@ -65,10 +67,10 @@ def test_evicted_pod_is_disrupted() -> None:
     ],
 )
 def test_drained_pod_is_named_by_its_disruption_condition(reason: str) -> None:
-    drained = Condition("DisruptionTarget", "True", reason, "drained by an operator")
+    drained = Condition("DisruptionTarget", "True", reason, "drained by an administrator")
     ending = judge_ending(Known(job=a_job(), pod=a_pod(Terminated(143), conditions=(drained,))))
     assert isinstance(ending, Disrupted)
-    assert (ending.reason, ending.details) == (reason, "drained by an operator")
+    assert (ending.reason, ending.details) == (reason, "drained by an administrator")
 
 
 def test_vanished_pod_of_a_live_job_is_disrupted() -> None:
@@ -78,13 +80,13 @@ def test_vanished_pod_of_a_live_job_is_disrupted() -> None:
 
 
 def test_ending_without_a_pod_comes_from_the_job_condition() -> None:
-    over, failed, done = (
+    deadline, failed, complete = (
         Condition("Failed", "True", "DeadlineExceeded"),
         Condition("Failed", "True", "BackoffLimitExceeded", "Job has reached the limit"),
         Condition("Complete", "True"),
     )
-    assert end_without_pod("j", over, adopted=True) == DeadlinePassed()
-    for condition in (failed, done):
+    assert end_without_pod("j", deadline, adopted=True) == DeadlinePassed()
+    for condition in (failed, complete):
         lost = end_without_pod("j", condition, adopted=True)
         assert isinstance(lost, PodLost)
         assert lost.failure.code == "k8s_pod_reattach_failed"
@@ -93,9 +95,9 @@ def test_ending_without_a_pod_comes_from_the_job_condition() -> None:
     assert isinstance(unknown, PodLost)
     assert (unknown.failure.code, unknown.failure.evidence) == ("k8s_pod_disrupted", "continuation")
     assert "never observed" in unknown.failure.message
-    fresh = end_without_pod("j", Condition("Failed", "True", "InvalidSpec", "no"), adopted=False)
-    assert isinstance(fresh, NotStarted)
-    assert "failed before it had a Pod" in fresh.failure.message
-    ran = end_without_pod("j", done, adopted=False)
+    never_had_pod = end_without_pod("j", Condition("Failed", "True", "InvalidSpec", "no"), adopted=False)
+    assert isinstance(never_had_pod, NotStarted)
+    assert "failed before it had a Pod" in never_had_pod.failure.message
+    ran = end_without_pod("j", complete, adopted=False)
     assert isinstance(ran, PodLost)
     assert (ran.failure.code, ran.failure.evidence) == ("k8s_pod_disrupted", "continuation")

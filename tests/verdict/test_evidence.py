@@ -28,6 +28,7 @@ def reported(which: FailureClass) -> Failure:
 B, C, N = "bootstrap", "continuation", "none"
 TRANSIENT = "transient_upstream"
 ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
+    # failure, error code, evidence, error family, whether the host clears the session
     (failures.config_invalid("x"), "k8s_config_invalid", B, None, False),
     (failures.server_too_old("enableDocker", (1, 29), (1, 20)), "k8s_config_invalid", B, None, False),
     (failures.remote_target("ssh"), "k8s_config_invalid", B, None, False),
@@ -111,6 +112,7 @@ ROWS: list[tuple[Failure, str, str, str | None, bool]] = [
     (reported(FailureClass.OTHER), "claude_failed", C, None, False),
 ]
 EVIDENCE: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
+    # evidence: `executionRecovery` and `resultJson` of the result
     B: ({"kind": "bootstrap", "providerWorkStarted": False}, {}),
     C: (None, dict(CONTINUATION)),
     N: (None, {}),

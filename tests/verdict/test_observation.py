@@ -26,7 +26,7 @@ def termination_message(message: str, relay: RelaySummary | None = None) -> str:
         ("", ""),
     ],
 )
-def test_log_tail_as_termination_message_loses_its_json(message: str, expected: str) -> None:
+def test_json_and_marked_lines_are_removed_from_a_termination_message(message: str, expected: str) -> None:
     assert termination_message(message) == expected
 
 

@@ -1,4 +1,7 @@
-"""A result ends a run only if neither an `init` event nor an answer follows it, however the run ended."""
+"""A result counts only if neither an `init` event nor an answer of the model follows it.
+
+`recover_result` applies this rule to the relay's summary if the log lacks the end of the output.
+"""
 
 import json
 from collections.abc import Sequence
@@ -53,6 +56,7 @@ RESULTS = ("success", "zero turn", "failure")
 INDECISIVE = ("sub-agent", "tool output")
 """Events that do not show whether a turn continues."""
 ENDINGS: dict[str, tuple[Ending, str | None]] = {
+    # the ending, and the error code that it causes if there is no result
     "exit 0": (Exited(Terminated(0)), None),
     "exit 1": (Exited(Terminated(1)), None),
     "killed": (Exited(Terminated(137, "OOMKilled")), None),
@@ -63,7 +67,7 @@ ENDINGS: dict[str, tuple[Ending, str | None]] = {
     "deleted": (JobGone("watch"), "k8s_job_deleted_externally"),
     "lost": (PodLost(failures.pod_reattach_failed("gone")), "k8s_pod_reattach_failed"),
 }
-ORDERS = st.lists(st.sampled_from(sorted(EVENTS)), max_size=10)
+EVENT_ORDERS = st.lists(st.sampled_from(sorted(EVENTS)), max_size=10)
 
 
 def read(names: Sequence[str]) -> Transcript:
@@ -82,13 +86,13 @@ def last_decisive(names: Sequence[str]) -> str:
 
 
 def code_without_result(names: Sequence[str]) -> str:
-    """The error code of a run that ended without a result by itself."""
+    """The error code of a run without a result whose container ended by itself."""
     if "answer" in names or any(name in RESULTS for name in names):
         return "claude_truncated"
     return "claude_init_failed" if "init" in names else "claude_no_result"
 
 
-@given(ORDERS, st.sampled_from(sorted(ENDINGS)))
+@given(EVENT_ORDERS, st.sampled_from(sorted(ENDINGS)))
 @settings(max_examples=400)
 def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> None:
     ending, code = ENDINGS[end]
@@ -109,10 +113,10 @@ def test_outcome_for_any_event_order_and_ending(names: list[str], end: str) -> N
     assert wire.get("usage", {}).get("inputTokens") == (3 * turns if has_usage else None)
 
 
-@given(ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
+@given(EVENT_ORDERS, st.integers(0, 10), st.sampled_from(("exit 0", "killed", "evicted", "deleted")))
 @settings(max_examples=400)
 def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_count: int, end: str) -> None:
-    """The relay saw all events and follows the same rule."""
+    """The log lacks the last events; the relay saw all events, and its summary follows the same rule."""
     whole = printed(names)
     last = EVENTS.get(last_decisive(names), {})
     final = last if last.get("type") == "result" else {}
@@ -136,7 +140,7 @@ def test_outcome_for_any_event_order_with_a_lost_tail(names: list[str], read_cou
         assert failure.code == ENDINGS[end][1]
 
 
-def test_overtaken_result_only_contributes_usage() -> None:
+def test_overtaken_result_contributes_its_usage_and_no_success() -> None:
     transcript = read(["init", "answer", "success", "init"])
     observation = Observation(Exited(Terminated(143)), transcript, None, None, RunFacts("job", "ns"))
     wire = build_result(
@@ -158,25 +162,27 @@ def test_sub_agent_event_does_not_overtake_a_result() -> None:
     assert reader.finish().result is not None
 
 
-def test_old_relay_summary_is_ignored_if_the_log_is_complete() -> None:
+def test_relay_summary_is_ignored_if_the_log_is_complete() -> None:
     names = ["init", "answer", "success", "init", "answer"]
     relay = RelaySummary(len(printed(names)), 5, None, 137, subtype="success", is_error=False)
     assert recover_result(read(names), relay).result is None
 
 
-@pytest.mark.parametrize(("relay_says", "warning"), [("success", RESULT_FROM_RELAY), (None, RESULT_NOT_LAST)])
-def test_lost_tail_adds_a_warning(relay_says: str | None, warning: str) -> None:
-    names = ["init", "answer"] if relay_says else ["init", "answer", "success"]
-    error = None if relay_says is None else False
-    last = "result" if relay_says else "answer"
-    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_says, is_error=error, cost_usd=0.5, last=last)
+@pytest.mark.parametrize(
+    ("relay_subtype", "warning"), [("success", RESULT_FROM_RELAY), (None, RESULT_NOT_LAST)]
+)
+def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: str) -> None:
+    names = ["init", "answer"] if relay_subtype else ["init", "answer", "success"]
+    error = None if relay_subtype is None else False
+    last = "result" if relay_subtype else "answer"
+    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_subtype, is_error=error, cost_usd=0.5, last=last)
     transcript = recover_result(read(names), relay)
     assert warning in transcript.warnings
-    assert (transcript.result is None) is (relay_says is None)
-    assert transcript.cost_usd == (0.5 if relay_says else None)
+    assert (transcript.result is None) is (relay_subtype is None)
+    assert transcript.cost_usd == (0.5 if relay_subtype else None)
 
 
-def test_lost_result_with_another_total_is_a_second_result() -> None:
+def test_lost_result_is_another_result_only_if_its_total_differs() -> None:
     for total, cost in ((None, 0.1), (0.1, 0.1), (0.3, 0.3)):
         reader = StreamReader()
         event = EVENTS["success"] | {"total_cost_usd": 0.1}

@@ -1,3 +1,5 @@
+"""Whether a run may create a Job for its slot, has to adopt a Job or to wait, or is blocked."""
+
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,21 +27,21 @@ from paperclip_claude_k8s.verdict.slot import (
     other_live_jobs,
 )
 
-WE = Claimant(run="run-1", task="task-1")
+OUR_RUN = Claimant(run="run-1", task="task-1")
 
 
 def test_slot_without_jobs_is_free() -> None:
-    assert judge_slot([], WE) == Free()
+    assert judge_slot([], OUR_RUN) == Free()
 
 
 def test_finished_job_of_another_run_does_not_block() -> None:
     job = a_job(run="other", conditions=finished())
-    assert judge_slot([job], WE) == Free(unclaimed=(job,))
+    assert judge_slot([job], OUR_RUN) == Free(unclaimed=(job,))
 
 
-def test_live_job_of_another_run_blocks_and_is_named() -> None:
+def test_held_job_of_another_run_blocks_and_is_named() -> None:
     job = a_job("their-job", run="other")
-    verdict = judge_slot([job], WE, {job.ref.uid})
+    verdict = judge_slot([job], OUR_RUN, {job.ref.uid})
     assert isinstance(verdict, Blocked)
     assert "their-job" in verdict.failure.message
 
@@ -47,30 +49,30 @@ def test_live_job_of_another_run_blocks_and_is_named() -> None:
 def test_own_jobs_are_adopted_newest_first() -> None:
     older = a_job("older")
     newer = a_job("newer", created=datetime(2026, 2, 1, tzinfo=UTC))
-    assert judge_slot([older, newer], WE) == Adopt(newer, own=True)
+    assert judge_slot([older, newer], OUR_RUN) == Adopt(newer, own=True)
 
 
 def test_job_held_by_this_process_is_not_adopted() -> None:
     job = a_job()
-    assert isinstance(judge_slot([job], WE, {job.ref.uid}), Blocked)
+    assert isinstance(judge_slot([job], OUR_RUN, {job.ref.uid}), Blocked)
 
 
 def test_running_pod_of_a_deleted_job_is_waited_for() -> None:
     pod = a_pod(Running())
     for jobs in ([a_job(run="other", deleting=True)], []):
-        assert judge_slot(jobs, WE, pods=[pod]) == PodsRemaining((pod,))
-        assert judge_slot(jobs, WE, pods=[replace(pod, phase="Failed")]) == Free()
+        assert judge_slot(jobs, OUR_RUN, pods=[pod]) == PodsRemaining((pod,))
+        assert judge_slot(jobs, OUR_RUN, pods=[replace(pod, phase="Failed")]) == Free()
 
 
 def test_running_pod_of_a_collected_job_is_waited_for() -> None:
     pod = a_pod(Running())
     taken = a_job(run="other", annotations={TAKEN_ANNOTATION: "now"}, conditions=finished("Failed"))
-    assert judge_slot([taken], WE, pods=[pod]) == PodsRemaining((pod,))
+    assert judge_slot([taken], OUR_RUN, pods=[pod]) == PodsRemaining((pod,))
 
 
 def test_pod_of_an_adopted_finished_job_is_not_waited_for() -> None:
     ours = a_job(run="run-1", conditions=finished())
-    assert judge_slot([ours], WE, pods=[a_pod(Running())]) == Adopt(ours, own=True)
+    assert judge_slot([ours], OUR_RUN, pods=[a_pod(Running())]) == Adopt(ours, own=True)
 
 
 def test_pod_of_another_task_does_not_block_in_task_scope() -> None:
@@ -79,10 +81,10 @@ def test_pod_of_another_task_does_not_block_in_task_scope() -> None:
     assert judge_slot([], Claimant("run-1", "task-2", only_task=True), pods=[pod]) == PodsRemaining((pod,))
 
 
-def test_job_of_another_task_does_not_block_in_task_scope() -> None:
+def test_job_of_another_task_blocks_only_in_agent_scope() -> None:
     other = a_job(run="other", task="task-2")
     assert judge_slot([other], Claimant("run-1", "task-1", only_task=True), {other.ref.uid}) == Free()
-    assert isinstance(judge_slot([other], WE), Blocked)
+    assert isinstance(judge_slot([other], OUR_RUN), Blocked)
 
 
 SESSIONS = ("s1", "s2", None)
@@ -129,17 +131,18 @@ def test_orphan_is_not_adopted_if_adoption_is_switched_off() -> None:
 
 def test_two_live_orphans_block() -> None:
     jobs = [a_job("one", run="other"), a_job("two", run="another")]
-    assert isinstance(judge_slot(jobs, WE), Blocked)
+    assert isinstance(judge_slot(jobs, OUR_RUN), Blocked)
 
 
 def test_own_job_beside_a_newer_orphan_blocks() -> None:
     ours, newer = a_job("ours"), a_job("newer", run="other", created=datetime(2026, 2, 1, tzinfo=UTC))
-    verdict = judge_slot([ours, newer], WE)
+    verdict = judge_slot([ours, newer], OUR_RUN)
     assert isinstance(verdict, Blocked)
     assert "newer" in verdict.failure.message
 
 
-WAKE = {"paperclip.io/wake-digest": "d1"}
+SAME_WAKE = {"paperclip.io/wake-digest": "d1"}
+"""Annotation of a Job whose run was started by the same event as a run with `wake="d1"`."""
 
 
 @pytest.mark.parametrize(
@@ -147,14 +150,14 @@ WAKE = {"paperclip.io/wake-digest": "d1"}
     [
         ("run-1", {}, True),
         ("retried", {}, True),
-        ("other", WAKE, True),
+        ("other", SAME_WAKE, True),
         ("other", {"paperclip.io/wake-digest": "d2"}, False),
         ("other", {}, False),
         ("run-1", {"paperclip.io/result-taken": "yes"}, False),
-        ("other", WAKE | {"paperclip.io/result-taken": "yes"}, False),
+        ("other", SAME_WAKE | {"paperclip.io/result-taken": "yes"}, False),
     ],
 )
-def test_finished_job_is_adopted_only_for_the_same_wake(
+def test_finished_job_is_adopted_if_uncollected_and_own_or_retried_or_of_the_same_wake(
     run: str,
     annotations: dict[str, str],
     adopted: bool,  # noqa: FBT001
@@ -169,7 +172,7 @@ def test_finished_job_is_adopted_only_for_the_same_wake(
 
 
 def test_live_job_precedes_a_finished_one() -> None:
-    done = a_job("done", annotations=WAKE, conditions=finished())
+    done = a_job("done", annotations=SAME_WAKE, conditions=finished())
     assert judge_slot([done, a_job("live")], Claimant("run-1", "task-1", wake="d1")) == Adopt(
         a_job("live"), own=True
     )
@@ -178,13 +181,13 @@ def test_live_job_precedes_a_finished_one() -> None:
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
 def test_collected_job_with_late_condition_is_not_an_orphan(task: str) -> None:
     job = a_job(run="other", task=task, annotations={"paperclip.io/result-taken": "yes"})
-    assert judge_slot([job], WE) == Free()
+    assert judge_slot([job], OUR_RUN) == Free()
 
 
 def test_live_detached_job_blocks() -> None:
-    """Only a call that names the run adopts it, even if the shell that started it is gone."""
+    """Only a call that names the Job's run adopts it, even if the shell that started that run is gone."""
     job = a_job("theirs", run="other", task="task-1")
-    verdict = judge_slot([job], WE, detached={job.ref.uid})
+    verdict = judge_slot([job], OUR_RUN, detached={job.ref.uid})
     assert isinstance(verdict, Blocked)
     assert "theirs" in verdict.failure.message
 
@@ -192,24 +195,24 @@ def test_live_detached_job_blocks() -> None:
 def test_finished_detached_job_does_not_block() -> None:
     job = a_job(run="other", conditions=finished())
     again = Claimant(run="run-1", task="task-1", retry_of="other")
-    assert judge_slot([job], WE, detached={job.ref.uid}) == Free()
+    assert judge_slot([job], OUR_RUN, detached={job.ref.uid}) == Free()
     assert judge_slot([job], again, detached={job.ref.uid}) == Free()
 
 
 def test_deleting_detached_job_is_waited_for() -> None:
     job, pod = a_job(run="other", deleting=True), a_pod(Running())
-    assert judge_slot([job], WE, detached={job.ref.uid}, pods=[pod]) == PodsRemaining((pod,))
+    assert judge_slot([job], OUR_RUN, detached={job.ref.uid}, pods=[pod]) == PodsRemaining((pod,))
 
 
-NAMELESS = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
-"""A run whose id has no character that is allowed in a label."""
+UNLABELLED_RUN = Claimant(run=None, task="task-1", names=frozenset({"ours"}))
+"""A run whose id has no character that is allowed in a label. `names`: the names of its own Jobs."""
 
 
 @pytest.mark.parametrize("labels", [{}, {RUN_LABEL: ""}, {TASK_LABEL: "task-2"}])
 def test_unlabelled_run_does_not_own_an_unlabelled_job(
     labels: dict[str, str],
 ) -> None:
-    verdict = judge_slot([a_job("theirs", labels=labels)], NAMELESS)
+    verdict = judge_slot([a_job("theirs", labels=labels)], UNLABELLED_RUN)
     assert isinstance(verdict, Blocked)
     assert "theirs" in verdict.failure.message
 
@@ -221,7 +224,7 @@ def test_unlabelled_run_owns_a_job_by_name(
     ended: bool,  # noqa: FBT001
 ) -> None:
     job = a_job("ours", labels=labels, conditions=finished() if ended else ())
-    assert judge_slot([job], NAMELESS) == Adopt(job, own=True)
+    assert judge_slot([job], UNLABELLED_RUN) == Adopt(job, own=True)
 
 
 def test_job_without_run_label_is_owned_by_name() -> None:
@@ -237,12 +240,12 @@ def test_finished_job_of_another_task_is_not_adopted(
     theirs: str | None, ours: str | None, claim: Claimant
 ) -> None:
     labels = {RUN_LABEL: "other"} | ({TASK_LABEL: theirs} if theirs else {})
-    job = a_job(labels=labels, annotations=WAKE, conditions=finished())
+    job = a_job(labels=labels, annotations=SAME_WAKE, conditions=finished())
     assert judge_slot([job], replace(claim, task=ours)) == Free(unclaimed=(job,))
 
 
 def test_finished_own_job_of_another_task_is_not_adopted() -> None:
-    job = a_job(task="task-2", annotations=WAKE, conditions=finished())
+    job = a_job(task="task-2", annotations=SAME_WAKE, conditions=finished())
     assert judge_slot([job], Claimant("run-1", "task-1", wake="d1")) == Free(unclaimed=(job,))
 
 
@@ -261,32 +264,32 @@ def test_runs_without_task_exclude_each_other_in_task_scope() -> None:
     assert other_live_jobs(one, [one, two], only_task=True) == [two]
 
 
-MAYBE = st.sampled_from([None, "", "a", "b"])
+OPTIONAL_ID = st.sampled_from([None, "", "a", "b"])
 
 
 @st.composite
-def jobs_with_gaps(draw: st.DrawFn) -> JobSnapshot:
+def jobs_with_missing_ids(draw: st.DrawFn) -> JobSnapshot:
     keys = (RUN_LABEL, TASK_LABEL, SESSION_LABEL, WAKE_ANNOTATION)
-    values = {key: value for key in keys if (value := draw(MAYBE)) is not None}
+    values = {key: value for key in keys if (value := draw(OPTIONAL_ID)) is not None}
     ends = finished() if draw(st.booleans()) else ()
     return a_job(draw(st.sampled_from(["job", "named"])), labels=values, annotations=values, conditions=ends)
 
 
 CLAIMANTS = st.builds(
     Claimant,
-    run=MAYBE,
-    task=MAYBE,
-    session=MAYBE,
-    retry_of=MAYBE,
-    wake=MAYBE,
+    run=OPTIONAL_ID,
+    task=OPTIONAL_ID,
+    session=OPTIONAL_ID,
+    retry_of=OPTIONAL_ID,
+    wake=OPTIONAL_ID,
     only_task=st.booleans(),
     names=st.just(frozenset({"named"})),
 )
 
 
-@given(jobs_with_gaps(), CLAIMANTS)
-def test_missing_ids_never_identify_a_run(job: JobSnapshot, claimant: Claimant) -> None:
-    """A Job is only adopted because of a value that both sides have, or because of its name."""
+@given(jobs_with_missing_ids(), CLAIMANTS)
+def test_missing_ids_never_make_a_job_adoptable(job: JobSnapshot, claimant: Claimant) -> None:
+    """A Job is adopted only because of an id that Job and run share, or because of its name."""
 
     def shared(key: str, value: str | None) -> bool:
         return value not in {None, ""} and job.labels.get(key) == value

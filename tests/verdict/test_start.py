@@ -1,3 +1,5 @@
+"""Whether a Pod is still waited for (and which time budget runs), has started, or never will."""
+
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -38,7 +40,7 @@ def judged(job: JobSnapshot | None, pod: PodSnapshot | None, *, pod_gone: bool =
 
 
 @pytest.mark.parametrize("now", [Running(), Terminated(0), Terminated(1, "Error")])
-def test_started_container_can_be_read(now: Running | Terminated) -> None:
+def test_log_of_running_or_ended_container_can_be_read(now: Running | Terminated) -> None:
     pod = a_pod(now, phase="Failed" if isinstance(now, Terminated) else "Running")
     assert judged(a_job(), pod) == AgentStarted(pod)
 
@@ -95,7 +97,7 @@ def test_failed_pod_of_a_suspended_job_is_not_waited_for() -> None:
     assert isinstance(judged(a_job(suspended=True, labels=QUEUE), pod), NeverStarts)
 
 
-def test_pod_that_may_have_started_is_not_waited_for_again() -> None:
+def test_suspension_of_a_pod_that_may_have_started_is_a_loss() -> None:
     pod = a_pod(Waiting("ContainerCreating"), deleting=True)
     verdict = judged(a_job(suspended=True, labels=QUEUE), pod, pod_gone=True)
     assert isinstance(verdict, LostBeforeStart)
@@ -154,7 +156,7 @@ def test_failed_image_pull_uses_the_pull_budget(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull"])
-def test_impossible_image_fails_at_once(reason: str) -> None:
+def test_impossible_image_is_final(reason: str) -> None:
     verdict = judged(a_job(), a_pod(Waiting(reason, "no such thing")))
     assert isinstance(verdict, NeverStarts)
     assert "no such thing" in verdict.why
@@ -176,14 +178,14 @@ def test_volumes_and_slow_pull_use_the_pull_budget() -> None:
     "init",
     [Terminated(3, "Error"), Waiting("CrashLoopBackOff", "back-off")],
 )
-def test_failed_init_container_fails_at_once_by_name(init: Terminated | Waiting) -> None:
+def test_failed_init_container_is_final_and_named(init: Terminated | Waiting) -> None:
     pod = a_pod(Waiting("PodInitializing"), init_containers=(ContainerSnapshot("setup", init),))
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, NeverStarts)
     assert '"setup"' in verdict.why
 
 
-MESSAGE = "listen tcp :2376:\n address in use"
+SIDECAR_MESSAGE = "listen tcp :2376:\n address in use"
 
 
 def sidecar(now: ContainerState) -> ContainerSnapshot:
@@ -193,7 +195,7 @@ def sidecar(now: ContainerState) -> ContainerSnapshot:
 @pytest.mark.parametrize(
     ("now", "text"),
     [
-        (Terminated(255, "Error", MESSAGE), "exit code 255: Error: listen tcp :2376: address in use"),
+        (Terminated(255, "Error", SIDECAR_MESSAGE), "exit code 255: Error: listen tcp :2376: address in use"),
         (Terminated(255), "exit code 255: unknown"),
         (Terminated(0, "Completed"), "exit code 0: Completed"),
         (Terminated(None, "", "gone"), "gone"),
@@ -203,7 +205,7 @@ def sidecar(now: ContainerState) -> ContainerSnapshot:
     ],
 )
 @pytest.mark.parametrize("deleting", [False, True])
-def test_ended_sidecar_uses_the_start_budget_and_says_why(
+def test_failing_sidecar_uses_the_start_budget_and_is_quoted(
     now: ContainerState,
     text: str,
     deleting: bool,  # noqa: FBT001
@@ -216,17 +218,17 @@ def test_ended_sidecar_uses_the_start_budget_and_says_why(
     assert text in verdict.why
 
 
-@pytest.mark.parametrize("always", [True, False])
-def test_crash_loop_reports_the_previous_exit(always: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("is_sidecar", [True, False])
+def test_crash_loop_reports_the_previous_exit(is_sidecar: bool) -> None:  # noqa: FBT001
     loop = Waiting("CrashLoopBackOff", "back-off 10s restarting")
     last = Terminated(127, "StartError", 'exec: "dockerd": not found')
-    pod = a_pod(init_containers=(ContainerSnapshot("docker", loop, sidecar=always, last=last),))
+    pod = a_pod(init_containers=(ContainerSnapshot("docker", loop, sidecar=is_sidecar, last=last),))
     verdict = judged(a_job(), pod)
-    assert isinstance(verdict, StillWaiting if always else NeverStarts)
+    assert isinstance(verdict, StillWaiting if is_sidecar else NeverStarts)
     assert verdict.why.endswith('it ended with exit code 127: StartError: exec: "dockerd": not found')
 
 
-def test_impossible_sidecar_image_fails_at_once() -> None:
+def test_impossible_sidecar_image_is_final() -> None:
     pod = a_pod(
         Waiting("PodInitializing"), init_containers=(sidecar(Waiting("InvalidImageName", "no such thing")),)
     )
@@ -263,7 +265,7 @@ ENDED_FROM_OUTSIDE: tuple[tuple[dict[str, Any], str, str], ...] = (
 @pytest.mark.parametrize(("more", "reason", "text"), ENDED_FROM_OUTSIDE)
 @pytest.mark.parametrize("phase", ["Failed", "Pending"])
 @pytest.mark.parametrize("code", [1, 137, 143])
-def test_pod_lost_during_init_is_disrupted(
+def test_pod_lost_during_init_is_reported_with_the_reason_of_the_loss(
     more: dict[str, Any], reason: str, text: str, phase: str, code: int
 ) -> None:
     init = (sidecar(Running()), ContainerSnapshot("setup", Terminated(code, "Error")))
@@ -284,7 +286,7 @@ def test_failed_pod_without_reason_quotes_its_sidecars() -> None:
     pod = a_pod(
         Waiting("PodInitializing"),
         phase="Failed",
-        init_containers=(sidecar(Terminated(255, "Error", MESSAGE)),),
+        init_containers=(sidecar(Terminated(255, "Error", SIDECAR_MESSAGE)),),
     )
     verdict = judged(a_job(), pod)
     assert isinstance(verdict, LostBeforeStart)
@@ -336,7 +338,7 @@ NODE_LOST = (Condition("DisruptionTarget", "True", "DeletionByPodGC"),)
         (a_pod(Running()), False),
     ],
 )
-def test_gone_pod_never_began_only_by_its_last_state(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
+def test_only_the_last_state_of_a_gone_pod_proves_that_it_never_began(pod: PodSnapshot, proven: bool) -> None:  # noqa: FBT001
     last = Known(job=a_job(), pod=pod, pod_gone=True, pod_is_final=True)
     assert never_began(last) is proven
     assert not never_began(Known(job=a_job(), pod=pod, pod_gone=True))
@@ -344,7 +346,7 @@ def test_gone_pod_never_began_only_by_its_last_state(pod: PodSnapshot, proven: b
     assert not never_began(Known(job=a_job(conditions=finished()), pod=pod, pod_gone=True, pod_is_final=True))
 
 
-def test_only_a_final_phase_from_the_kubelet_proves_never_began() -> None:
+def test_final_phase_proves_that_a_pod_never_began_only_if_set_by_the_kubelet() -> None:
     over = a_pod(phase="Failed")
     assert never_began(Known(job=a_job(), pod=over))
     assert not never_began(Known(job=a_job(conditions=finished()), pod=over))

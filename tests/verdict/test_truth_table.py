@@ -1,4 +1,4 @@
-"""The outcome of every combination of output and ending: one test per cell."""
+"""The outcome (error code or success) of every combination of output and ending: one test per cell."""
 
 import json
 from dataclasses import replace
@@ -99,7 +99,7 @@ ENDINGS: dict[str, Ending] = {
     "stopped after its result, exit unknown": StoppedAfterResult(300),
 }
 EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM", "stopped"))]
-RESULTS = {
+WITH_RESULT = {
     "success": OK,
     "success, stop_reason null": OK,
     "success, empty": OK,
@@ -114,7 +114,7 @@ RESULTS = {
     "failure, then success": OK,
     "success, then failure": "max_turns_exhausted",
 }
-"""A final result decides, whatever happened to the container, the Pod and the Job."""
+"""Outcomes with a final result, unless the ending is one of `DECISIVE`."""
 WITHOUT_RESULT = {
     "nothing": "claude_no_result",
     "plain text": "claude_no_result",
@@ -135,12 +135,13 @@ DECISIVE = {"deadline": "timeout", "cancelled": "cancelled"}
 DISRUPTIONS = {"evicted": "k8s_pod_disrupted", "job deleted": "k8s_job_deleted_externally"} | {
     "pod gone without its log": "k8s_pod_reattach_failed"
 }
+"""Endings that decide if there is no final result."""
 
 
 def expected(output: str, ending: str) -> str:
     if ending in DECISIVE:
         return DECISIVE[ending]
-    return RESULTS.get(output) or DISRUPTIONS.get(ending) or WITHOUT_RESULT[output]
+    return WITH_RESULT.get(output) or DISRUPTIONS.get(ending) or WITHOUT_RESULT[output]
 
 
 def observe(
@@ -166,12 +167,12 @@ def test_outcome_of_ending_and_output(output: str, ending: str) -> None:
 
 
 def test_truth_table_is_complete() -> None:
-    assert {*RESULTS, *WITHOUT_RESULT} == set(OUTPUTS)
+    assert {*WITH_RESULT, *WITHOUT_RESULT} == set(OUTPUTS)
     assert {*EXITS, *DECISIVE, *DISRUPTIONS} == set(ENDINGS)
 
 
 @pytest.mark.parametrize("ending", EXITS)
-def test_lost_log_uses_the_relay_summary(ending: str) -> None:
+def test_result_missing_in_the_log_is_taken_from_the_relay_summary(ending: str) -> None:
     relay = RelaySummary(9, 1, None, 0, session_id="s", subtype="success", is_error=False, cost_usd=0.5)
     observation = observe(OUTPUTS["cut short"], ENDINGS[ending], relay)
     assert classify_end(observation, OutcomeInputs(NOW)) is None
@@ -261,15 +262,15 @@ def test_stopped_agent_adds_a_warning_and_keeps_the_exit_code(
     warning = "Claude printed its result and did not exit within 300 s; it was stopped"
     assert warning in wire["resultJson"]["warnings"]
     assert wire["resultJson"]["containerExitCode"] == 143
-    if RESULTS.get(output) == OK:
+    if WITH_RESULT.get(output) == OK:
         assert wire["exitCode"] == 0
         assert "signal" not in wire or wire["signal"] is None
         assert "errorCode" not in wire or wire["errorCode"] is None
 
 
 @pytest.mark.parametrize("ending", DECISIVE)
-@pytest.mark.parametrize("output", RESULTS)
-def test_timeout_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
+@pytest.mark.parametrize("output", WITH_RESULT)
+def test_timeout_or_cancellation_after_a_final_result_keeps_its_fields(output: str, ending: str) -> None:
     usage = {"usage": {"input_tokens": 3, "output_tokens": 5}, "total_cost_usd": 0.25}
     lines = [
         line | usage if isinstance(line, dict) and line["type"] == "result" else line

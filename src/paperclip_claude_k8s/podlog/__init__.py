@@ -1,8 +1,8 @@
 """The log follower: delivers every line of a container's log once and in order, whatever breaks.
 
-Start at `follower.Follower`. `interfaces` lists what it needs from outside, `log_report` what it reports,
-and `position` explains how it resumes without losing or repeating a line. `docs/log-following.md` follows
-one line of log through all modules.
+Start at `follower.Follower`. `interfaces` lists what the follower needs from outside, `log_report` lists what
+it reports, and `position` explains how it resumes without losing or repeating a line. `docs/log-following.md`
+follows one line of a log through all modules.
 """
 
 from paperclip_claude_k8s.podlog.follow_options import FollowTimings, SourceInfo

@@ -1,11 +1,11 @@
-"""Finds in the relay's own file what the log lost. The file holds exactly the container's stdout.
+"""Finds output that the log lacks. The source is the relay's file: it holds exactly the container's stdout.
 
 Other programs write on the same volume: the file may be truncated, replaced or overwritten at any time. So
-only output that is provably the agent's is taken from it. It has to start after the bytes delivered last,
-and its end is given by a line of the log, by the relay's count, or by the relay's digest.
+only output that is provably the agent's is taken from the file. That output has to start after the bytes
+delivered last, and its end is given by a line of the log, by the relay's count, or by the relay's digest.
 
 A log loses lines at a rotation, with or without a connected reader. An old kubelet that looks for the new
-file before it exists stays at the old one, until the next rotation or forever (observed with 1.20,
+file before it exists stays at the old file, until the next rotation or forever (observed with 1.20,
 kubernetes/kubernetes#115701); any kubelet may skip the last lines of the old file. A stream that is stuck
 is silent while the file grows (`Backfill.is_ahead`). A stream that skips lines looks healthy, so lines are
 compared with the file before they are delivered (`Backfill.first_omission`); afterwards the order could not
@@ -36,13 +36,14 @@ READ_TIMEOUT = 10.0
 COMPARE_TIMEOUT = 3.0
 """Longest time for which lines are held back while the file is compared with them, seconds."""
 SLOW_READ = 0.25
-"""Seconds: if reading a few lines takes longer, the file is not compared each time."""
+"""Seconds. A read that takes longer is followed by `FAILURE_PAUSE` without a comparison."""
 FAILURE_PAUSE = 60.0
 """Seconds without a comparison after the file could not be read, or was slow."""
 ABSENCE_PAUSE = 1.0
 """Seconds without a comparison after the file did not exist: the relay may be about to create it."""
 NUL = b"\0"
 """Content of a hole: the file was truncated and then continued. JSON never contains it."""
+# Reasons why the file cannot be used, for `Backfill.why_unusable`.
 DIFFERS = "its content differs from the log"
 TOO_SHORT = "it ends before the output does"
 LATE = "it could not be read in time"
@@ -50,19 +51,19 @@ LATE = "it could not be read in time"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where text of the log was found in the file: what comes before it there is missing in the log."""
+    """Where the file has the next line of the log. What the file has before that is missing in the log."""
 
     offset: int
-    before_line: bool
-    """True: the offset is the start of that line. False: it is after it, because the log has only its end."""
+    is_line_start: bool
+    """True: `offset` is the start of that line. False: its end, because the log has only the line's end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """A place where the log omitted something: between two lines of a block, or before the first."""
+    """A point where the log omitted something: between two lines of a block, or before the first line."""
 
     at: int
-    """Bytes of the block that precede it."""
+    """Number of bytes of the block before that point."""
     match: Match
 
 
@@ -80,7 +81,7 @@ class FileReader:
         return asyncio.get_running_loop().time() < self._paused_until
 
     @property
-    def hangs(self) -> bool:
+    def timed_out(self) -> bool:
         return self.failure == LATE
 
     def pause(self, seconds: float = FAILURE_PAUSE) -> None:
@@ -107,7 +108,7 @@ class FileReader:
         self.pause(pause)
 
     async def find_line(self, text: bytes, rest: bytes | None, start: int) -> Match | None:
-        """Find, from `start` on, a line that starts with `text`, or one that ends with `rest`."""
+        """Find, from `start` on, a line that starts with `text`, or a line that ends with `rest`."""
         patterns = [(b"\n" + text[:SEARCH_BYTES], 1, True)]
         if rest:
             ending = rest[-SEARCH_BYTES:]
@@ -115,16 +116,16 @@ class FileReader:
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(ATTEMPT_PAUSE)
-            for pattern, length, before_line in patterns:
+            for pattern, length, is_line_start in patterns:
                 found = await self._find(pattern, start)
                 if found is not None:
-                    return Match(found + length, before_line)
+                    return Match(found + length, is_line_start)
                 if self.paused:
                     return None
         return None
 
     async def _find(self, pattern: bytes, start: int) -> int | None:
-        """Offset of the first occurrence of the pattern; it may begin with the newline before `start`."""
+        """Offset of the first occurrence of the pattern, which may begin with the newline before `start`."""
         at, window = start, b"\n"
         while piece := await self.read(at, at + READ_BYTES):
             window += piece
@@ -146,7 +147,7 @@ class FileReader:
         return at == stop and lines in (None, seen) and NUL not in piece
 
     async def blocks(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """[start, stop), or up to the end of the file, in blocks of whole lines. The last may be partial."""
+        """Yield [start, stop), or all from `start` on, in blocks of whole lines. The last may be partial."""
         at, rest = start, b""
         while piece := await self.read(at, at + READ_BYTES if stop is None else min(at + READ_BYTES, stop)):
             at += len(piece)
@@ -164,13 +165,14 @@ class Backfill:
         self._counts = counts
         self._reader = FileReader(file)
         self._aligned = True
-        """Whether log and file contain the same bytes so far as was compared."""
+        """False from the moment a comparison finds a difference until the next bookmark."""
         self._mismatch: str | None = None
+        """Why text of the file was rejected; None if none was."""
 
     async def first_omission(self, block: bytes) -> Omission | None:
-        """The first place where the file has more than these lines, which come next in the log.
+        """The first point where the file has more than these lines, which come next in the log.
 
-        None if there is none, if the file does not show these lines yet, or if it cannot be read in time.
+        None if there is none, if the file does not show these lines yet, or if it is read too slowly.
         """
         start = self._comparable_from()
         if start is None:
@@ -178,14 +180,14 @@ class Backfill:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            # before the first delivery lines can wait: a long beginning may have been rotated away
+            # no limit before the first delivery: a long beginning may be missing
             async with asyncio.timeout(COMPARE_TIMEOUT if self._counts.bytes else None):
                 seen = await self._reader.read(start, start + len(block), COMPARE_TIMEOUT)
                 if clock() - began > SLOW_READ:
                     self._reader.pause()
                 if block.startswith(seen):
                     return None
-                omission = await self._compare(block, seen, start)
+                omission = await self._locate_omission(block, seen, start)
                 if omission is not None:
                     return omission
         except TimeoutError:
@@ -193,9 +195,9 @@ class Backfill:
         self.stop_comparing()
         return None
 
-    async def _compare(self, block: bytes, seen: bytes, start: int) -> Omission | None:
+    async def _locate_omission(self, block: bytes, seen: bytes, start: int) -> Omission | None:
         """Find in the file what follows an omission. `seen`: what the file has instead of the block."""
-        at = _common_lines(block, seen)
+        at = _size_of_common_lines(block, seen)
         line = first_line(block[at:])
         rest = _after_common_records(line, seen[at:])
         partial = len(rest) < len(line) or self._counts.is_partial(line)
@@ -203,35 +205,35 @@ class Backfill:
         return Omission(at, match) if match and match.offset > start + at else None
 
     async def find(self, text: bytes, rest: bytes | None) -> Match | None:
-        """Find, after what was delivered, a line that starts with `text`, or one that ends with `rest`."""
+        """Find, after what was delivered, a line that starts with `text`, or a line that ends with `rest`."""
         start = self._counts.position
         return None if start is None else await self._reader.find_line(text, rest, start)
 
     async def is_ahead(self) -> bool:
-        """Whether the file has lines that the log has not delivered."""
+        """Whether the file has a line, or the beginning of a long line, that was not delivered."""
         start = self._comparable_from()
         piece = b"" if start is None else await self._reader.read(start, start + READ_BYTES, COMPARE_TIMEOUT)
         return b"\n" in piece or len(piece) == READ_BYTES
 
     def _comparable_from(self) -> int | None:
-        """Offset of the next line in the file; None if a comparison would be pointless."""
+        """Offset of the next line in the file; None if it is unknown, or if the file is not compared now."""
         return self._counts.position if self._aligned and not self._reader.paused else None
 
     def stop_comparing(self) -> None:
-        """Log and file differ. Either the offset is wrong, or a runtime stores other bytes than were written.
+        """Compare no more until the next bookmark: the offset is wrong, or the runtime stores other text.
 
-        A file that could not be read proves no difference.
+        A failed or slow read, after which the file is paused, proves no difference.
         """
         self._aligned = self._aligned and self._reader.paused
 
     def resume_comparing(self) -> None:
-        """The counts were compared with the relay's, so the offset of the next line is right again."""
+        """Compare again: a bookmark has corrected the counts, so the next line's offset is right again."""
         self._aligned = True
 
     async def missing_until(self, stop: int, lines: int | None) -> AsyncIterator[bytes] | None:
-        """Blocks from the delivered output up to `stop`; None if the file does not have all of it.
+        """The file from the end of the delivered output to `stop`; None if the file lacks a part of that.
 
-        `lines`: the number of newlines it has to contain; None if that is unknown.
+        `lines`: the number of newlines that this part has to contain; None if that is unknown.
         """
         start = self._counts.position
         if start is None or stop < start or not await self._continues_at(start):
@@ -242,11 +244,11 @@ class Backfill:
         return self._reader.blocks(start, stop)
 
     async def missing_at_end(self, totals: Totals | None) -> AsyncIterator[bytes] | None:
-        """Blocks from the delivered output to the end of the log; None if nothing can be used.
+        """The file from the end of the delivered output to the end of the log; None if it cannot be used.
 
-        With totals they are used only if the output then matches what the relay counted, since the missing
-        part may be elsewhere. Without totals, or if the relay copied only part of the output, everything is
-        used that can be the agent's.
+        With totals, it is used only if it completes the output to exactly those totals, because the missing
+        part may be elsewhere. Without totals, or if the relay copied only part of
+        the output, it is used up to the first line that cannot be the agent's.
         """
         start = self._counts.position
         if start is None:
@@ -260,13 +262,14 @@ class Backfill:
         return self._reader.blocks(start, totals.bytes) if await self._completes(start, totals) else None
 
     async def why_unusable(self, totals: Totals | None) -> str | None:
-        """Why the file is useless at the end of the log; None if it is not, or if the relay reported that.
+        """Why the file cannot be used at the end of the log; None if it can, or if the relay reports why.
 
-        If the log is complete without it, the file is checked here, as it may not have been read for long.
+        If the log is complete without the file, the end of the file is checked here, because the file may not
+        have been read for a long time.
         """
         if totals is not None and (totals.in_file is None or totals.in_file < totals.bytes):
             return None
-        if totals is None or self._reader.hangs or self._counts.bytes != totals.bytes:
+        if totals is None or self._reader.timed_out or self._counts.bytes != totals.bytes:
             return self._reader.failure or self._mismatch
         ending = self._counts.ending
         start, stop = totals.bytes - len(ending), totals.bytes + (totals.in_file == totals.bytes)
@@ -279,12 +282,12 @@ class Backfill:
         return DIFFERS if len(seen) >= len(ending) else TOO_SHORT
 
     async def _continues_at(self, start: int) -> bool:
-        """Whether the file has the bytes delivered last before `start`, so that both count the same bytes."""
+        """Whether the bytes delivered last precede `start` in the file. If not, the offset is wrong."""
         ending = self._counts.ending
         return start >= len(ending) and await self._reader.read(start - len(ending), start) == ending
 
     async def _completes(self, start: int, totals: Totals) -> bool:
-        """Whether the rest of the file gives the digest that the relay computed."""
+        """Whether the delivered output and the file from `start` on have the relay's digest together."""
         digest = self._counts.copy_digest()
         async for block in self._reader.blocks(start, totals.bytes):
             digest.update(block)
@@ -294,7 +297,7 @@ class Backfill:
         return False
 
     async def _credible(self, start: int, stop: int | None) -> AsyncIterator[bytes]:
-        """The file up to the first line that cannot be the agent's: NUL bytes, or other text among events."""
+        """Yield the file up to the first line that cannot be the agent's: see `_credible_lines`."""
         events = self._counts.event_lines if self._counts.bytes else None
         async for block in self._reader.blocks(start, stop):
             events = block.startswith(b"{") if events is None else events
@@ -307,7 +310,7 @@ class Backfill:
 
 
 def _credible_lines(block: bytes, *, events: bool) -> bytes:
-    """The lines before the first one with NUL bytes, or that is not an event where events are expected."""
+    """The lines before the first one that has NUL bytes, or, with `events`, that is not an event."""
     size = 0
     for line in block.splitlines(keepends=True):
         if NUL in line or (events and not _looks_like_event(line)):
@@ -317,12 +320,12 @@ def _credible_lines(block: bytes, *, events: bool) -> bytes:
 
 
 def _looks_like_event(line: bytes) -> bool:
-    """Also true for an event that was cut off when the agent ended."""
+    """Whether the line may be a JSON object. Also true for one that was cut off when the agent ended."""
     return line.startswith(b"{") and line.endswith((b"}\n", b"}\r\n") if line.endswith(b"\n") else b"")
 
 
-def _common_lines(block: bytes, seen: bytes) -> int:
-    """Size of the whole lines that both start with, in bytes."""
+def _size_of_common_lines(block: bytes, seen: bytes) -> int:
+    """Size in bytes of the whole lines with which both texts start."""
     size = 0
     for line, other in zip(block.split(b"\n")[:-1], seen.split(b"\n")[:-1], strict=False):
         if line != other:
@@ -332,7 +335,7 @@ def _common_lines(block: bytes, seen: bytes) -> int:
 
 
 def _after_common_records(line: bytes, seen: bytes) -> bytes:
-    """What follows the records at its start that the line shares with the file: the next ones may be lost."""
+    """The line without the records at its start that `seen` has too. A record after those may be lost."""
     at = 0
     while at < len(line) and line[at : at + RECORD_BYTES] == seen[at : at + RECORD_BYTES]:
         at += RECORD_BYTES

@@ -19,7 +19,7 @@ from paperclip_claude_k8s.podlog.pipeline import Deliverer
 from paperclip_claude_k8s.podlog.position import ENTIRE_LOG
 
 SMALL_LOG = 4 * 1024 * 1024
-"""Bytes up to which a log is read again in full if lines with early times may have been omitted."""
+"""Size in bytes up to which a log is read again in full if lines with early times may have been omitted."""
 EMPTY_READS = 2
 """A log of which nothing was ever seen counts as empty after this many empty responses."""
 GONE_AFTER = 2
@@ -69,7 +69,8 @@ class Completion:
         read_all = await self._read_rest(ENTIRE_LOG if small else 0)
         reread = totals or (may_omit_lines and counts.bytes <= SMALL_LOG)
         if read_all and not connection.matches_totals() and reread:
-            read_all = await self._read_rest(ENTIRE_LOG)  # the node's clock may have been set back
+            # new lines have early times if the node's clock was set back
+            read_all = await self._read_rest(ENTIRE_LOG)
         if self._partial_line and not connection.matches_totals():
             await connection.pipeline.take_last_line(self._partial_line)
         await self._finish(read_all=read_all)
@@ -110,7 +111,7 @@ class Completion:
                 await self._connection.pause()
 
     def _is_end(self, read: BoundedRead) -> bool:
-        """Whether a bounded read shows that nothing is left. What may be a cut has to occur twice."""
+        """Whether a bounded read shows that nothing is left. What may come from a cut must occur twice."""
         if not read.aligned:
             self._connection.force_rescan()
             return False

@@ -1,4 +1,4 @@
-"""One follower's connection to the server: open, read, pause, and report failures.
+"""Opens and reads the log streams of one follower, pauses between them, and reports failures.
 
 `follower` uses it while the container runs, `completion` after its end. Both see failures only as results:
 
@@ -34,12 +34,13 @@ class BoundedRead:
     """The result of one bounded read."""
 
     new: bool
-    """It returned new lines, however it ended."""
+    """The response had new lines, whether or not it ended normally."""
     whole: bool = False
     """The response ended normally; otherwise the following fields have no meaning."""
     aligned: bool = False
-    """It contained everything delivered before, so what follows that is complete."""
+    """It contained everything delivered before, so the lines after that are complete."""
     partial_line: bytes = b""
+    """Its last line, if that has no newline."""
 
 
 class RetryPauses:
@@ -51,11 +52,12 @@ class RetryPauses:
         self.unreachable = False
         """The last request had no response at all."""
         self.waiting_since = None if source_info.started else asyncio.get_running_loop().time()
-        """Since when the container's start is awaited; None once its log was opened."""
+        """Loop time since which the container's start is awaited; None after its log was opened."""
         self._backoff = Backoff(timings.reconnect, timings.reconnect_cap)
         self._source_info = source_info
         self._timings = timings
         self._announced_at = float("-inf")
+        """Loop time of the last call of `end_pause`."""
         self._ended_early: asyncio.Future[None] | None = None
 
     def reset_backoff(self) -> None:
@@ -129,7 +131,7 @@ class Connection:
         return self._deliverer.counts.matches(self._source_info.expected_totals())
 
     async def dial(self, *, follow: bool, further_back: int = 0) -> LogStream | None:
-        """Open the log after what was delivered. None: that failed, and was reported where necessary."""
+        """Open the log after what was delivered. None: the request failed (reported if necessary)."""
         await self._check_container()
         try:
             stream = await self._dialer.dial(follow=follow, further_back=further_back)
@@ -200,7 +202,7 @@ class Connection:
         return BoundedRead(stream.brought_new)
 
     async def ends_as_delivered(self) -> bool:
-        """Whether the server's last lines are those delivered last. Cheap; False can also mean "unknown"."""
+        """Whether the server's last lines are those delivered last. False can also mean "unknown"."""
         try:
             lines = await self._dialer.last_lines(TAIL_RECORDS)
         except (LogBroken, LogRefused):
@@ -213,7 +215,7 @@ class Connection:
         self.pauses.reset_backoff()
 
     def force_rescan(self) -> None:
-        """The server has something else than expected: scan the log before anything more is delivered."""
+        """The server's log differs from what was expected: scan it before anything more is delivered."""
         self._dialer.must_scan = True
 
     async def pause(self, ended: Ended | None = None, *, at_least: float = 0.0) -> None:
@@ -221,7 +223,10 @@ class Connection:
         await self.pauses.pause(ended, at_least)
 
     async def report_reconnect(self, reason: str, *, broke: bool = True) -> None:
-        """Report, at most once per minute, that the log is opened again. `broke`: not by a normal end."""
+        """Report, at most once per minute, that the log is opened again.
+
+        `broke`: the next stream counts as a reconnect; not if the server has no log (status 400 or 404).
+        """
         self._broke |= broke
         self._attempts += 1
         now = asyncio.get_running_loop().time()

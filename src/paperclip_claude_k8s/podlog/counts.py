@@ -1,13 +1,13 @@
 """What was delivered and what is missing, compared with what the relay counted.
 
 The relay counts the bytes and lines of stdout in the container. It writes its counts into the log as
-bookmarks, and totals with a digest into the container's termination message. At each of them must hold:
+bookmarks, and totals with a digest into the container's termination message. At each of them this must hold:
 
     bytes delivered + bytes known to be missing = bytes counted by the relay
 
 If more was counted, the difference is a gap of known size. Where the position in the log was lost, a
-*possible* gap is marked first; the next count decides whether anything is missing there. The log is complete
-if everything that the totals count was delivered and the digest is the same (`matches`).
+*possible* gap is recorded first; the next count decides whether anything is missing there. The log is
+complete if everything that the totals count was delivered and the digest is the same (`matches`).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ ENDING_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class _PossibleGap:
-    """A place where lines may be missing; the relay's next count decides."""
+    """A period whose lines may be missing; the relay's next count decides."""
 
     since: int | None
     until: int | None
@@ -42,12 +42,12 @@ class Counts:
         self.ending = b""
         """The last bytes delivered, as far as nothing is missing after them."""
         self.event_lines = True
-        """Whether the last block was JSON objects, one per line."""
+        """Whether the last block began with `{`; then every line is expected to be a JSON object."""
         self._digest = hashlib.sha256()
         self._missing_lines = 0
         self._possible_gaps: list[_PossibleGap] = []
         self._checked_at: int | None = None
-        """Time of the last comparison."""
+        """Time of the last comparison with the relay's counts."""
         self._inconsistent = False
         """The relay counted less than was delivered: its counts are useless from then on."""
         self._unended = False
@@ -76,7 +76,7 @@ class Counts:
         self.event_lines = block.startswith(b"{")
 
     def is_partial(self, line: bytes) -> bool:
-        """Whether this is only part of a line: the output consists of JSON objects, and this is not one."""
+        """Whether this is only part of a line: JSON objects are expected, and this is not a JSON object."""
         return self.event_lines and not _is_event(line)
 
     def add_gap(self, gap: Gap) -> Gap:
@@ -86,7 +86,7 @@ class Counts:
         self.gaps.append(gap)
         return gap
 
-    def mark_possible_gap(self, since: int | None, until: int | None) -> None:
+    def add_possible_gap(self, since: int | None, until: int | None) -> None:
         """Record that lines may be missing between these times."""
         self._possible_gaps.append(_PossibleGap(since, until))
 
@@ -95,14 +95,14 @@ class Counts:
         return not self._inconsistent and bookmark.bytes > self.bytes + self.missing
 
     def lines_until(self, counted: Bookmark | Totals) -> int:
-        """Number of newlines that the relay wrote after the last line delivered or known to be missing."""
+        """Number of newlines counted by the relay, without those delivered or known to be missing."""
         return counted.lines - (self.lines - self._unended) - self._missing_lines
 
     def check(self, counted: Bookmark | Totals, time: int | None) -> Gap | None:
         """Compare with what the relay counted; return the gap that this shows, if any.
 
-        `time`: when the relay counted, None for the end of the log. The gap spans the places where one was
-        possible. Without any it begins at the last comparison: at a rotation a kubelet can lose lines even of
+        `time`: when the relay counted, None for the end of the log. The gap spans the possible gaps. If there
+        are none, it begins at the last comparison: at a rotation a kubelet can lose lines even of
         a stream that was never cut.
         """
         missing = counted.bytes - self.bytes - self.missing
@@ -110,7 +110,7 @@ class Counts:
         found = None
         if missing < 0 and not self._inconsistent:
             self._inconsistent = True  # usually the container was restarted, and its relay counts from zero
-            found = self.give_up()
+            found = self.add_unmeasured_gap()
         elif missing > 0 and not self._inconsistent:
             possible = self._possible_gaps
             since = possible[0].since if possible else self._checked_at
@@ -120,7 +120,7 @@ class Counts:
         self._checked_at = time
         return found
 
-    def give_up(self) -> Gap | None:
+    def add_unmeasured_gap(self) -> Gap | None:
         """Record the possible gaps, which can no longer be measured, as one gap of unknown size."""
         if not self._possible_gaps:
             return None
@@ -139,7 +139,7 @@ class Counts:
 
 
 def _is_event(line: bytes) -> bool:
-    """Whether this is a whole JSON object. The rest of a torn one never is."""
+    """Whether this is a whole JSON object. The end of an object alone never is."""
     with suppress(ValueError, RecursionError):
         return line.startswith(b"{") and isinstance(json.loads(line), dict)
     return False

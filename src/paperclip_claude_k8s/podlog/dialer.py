@@ -39,12 +39,13 @@ class Dialer:
         self, source: LogSource, position: Position, rate_limiter: RateLimiter, *, response_timeout: float
     ) -> None:
         self.must_scan = False
-        """A response differed from its plan: scan before the next one is opened for delivery."""
+        """A response differed from its plan: scan before the next response is opened for delivery."""
         self._source = source
         self._position = position
         self._rate_limiter = rate_limiter
         self._response_timeout = response_timeout
         self._is_reconnect = False
+        """Whether the rate limit applies to the next request."""
 
     def exempt_next_request(self) -> None:
         """The next request does not follow a failure, so the rate limit for reconnects does not apply."""
@@ -76,7 +77,7 @@ class Dialer:
         raise LogBroken("the log ended early each time it was read")
 
     def _plan_after(self, loss: TailInterleaved | TailMissing, plan: ResumePlan) -> ResumePlan:
-        """The plan after a certain loss. Without the last delivered line, all that remains is newer."""
+        """The plan after a certain loss. Without the last delivered line, all remaining lines are newer."""
         if isinstance(loss, TailInterleaved):
             return loss.plan
         known = frozenset(key for key in (plan.opening, self._position.beginning) if key)
@@ -96,7 +97,7 @@ class Dialer:
         return ResponseCut() if stream.ends_with_error_text else scan.result()
 
     async def last_lines(self, records: int) -> Sequence[LineKey] | None:
-        """The lines in the last records; None if the last line is partial. Raises as `dial` does."""
+        """Keys of the lines in the last records; None if the last line is partial. Raises as `dial` does."""
         stream = await self._open(ResumePlan(None, 0), follow=False, tail=records)
         keys: list[LineKey] = []
         try:

@@ -1,7 +1,7 @@
-"""Describes the container to a follower, and lists all of its durations.
+"""Facts about the container, and all durations that a follower uses.
 
-`SourceInfo` differs from run to run. `FollowTimings` is the same for all runs of a process; tests use their
-own.
+`SourceInfo` differs from run to run. `FollowTimings` is the same for all runs of a process; tests use other
+durations.
 """
 
 from collections.abc import Callable
@@ -36,41 +36,41 @@ class FollowTimings:
     reconnect: float = 0.2
     """First pause before the log is opened again. It doubles, with jitter; new lines reset it."""
     reconnect_cap: float = 5.0
-    """Cap of that pause while the server responds; `Retry-After` can demand a longer one."""
+    """Longest such pause while the server responds; `Retry-After` can demand a longer pause."""
     end_pause: float = 1.0
     """Pause after a stream that the server ended normally. Usually the container has terminated, and the
     API reports that within this time."""
     end_pause_growth: float = 3.0
-    """Factor by which that pause grows for each consecutive stream that returned nothing."""
+    """Factor by which `end_pause` grows for each consecutive stream that returned nothing."""
     end_pause_cap: float = 30.0
-    """Longest pause of that kind: a busy kubelet reports a container's end up to a minute late."""
+    """Longest such pause: a busy kubelet reports a container's end up to a minute late."""
     start_retry: float = 0.7
     """First pause between two requests for the log of a container that may not be running yet."""
     start_retry_share: float = 0.15
     """Later pauses, as a share of the time waited so far: pulling an image can take minutes."""
     start_retry_cap: float = 5.0
-    """Longest pause of that kind."""
+    """Longest such pause."""
     start_announced_retry: float = 15.0
-    """The same pause if the start is announced: a fallback in case the announcement is missed."""
+    """`start_retry` if the start will be announced: a fallback in case the announcement is missed."""
     start_fast_retry: float = 0.15
-    """The same pause right after the announcement: the kubelet itself needs a second to notice the start."""
+    """`start_retry` right after the announcement: the kubelet itself needs a second to notice the start."""
     start_fast_period: float = 5.0
     """How long after the announcement `start_fast_retry` applies."""
     unreachable_cap: float = 0.9
-    """Cap of that pause, ± 10 %, while the server does not respond at all. Such requests put no load on it,
-    and lines arrive soon after its return."""
+    """Longest pause between requests, ± 10 %, while the server does not respond at all. They put no load on
+    it, and lines arrive soon after its return."""
     silence_timeout: float = 65.0
-    """A stream without a single byte for this long is dead if the relay writes a bookmark every 20 s."""
+    """If the relay writes bookmarks (every 20 s), a stream without any byte for this long is replaced."""
     probe_after: float = 30.0
     """Without bookmarks: silence after which a bounded read checks whether the stream missed lines."""
     probe_every: float = 60.0
-    """Silence between that check and the next ones."""
+    """Without bookmarks: silence between two such checks."""
     file_check_after: float = 4.0
     """Silence after which the relay's file, if present, is checked for lines that the stream lacks. Together
     with `linger`, which gives such lines time to arrive, a stuck stream is detected after 5 s."""
     replay_timeout: float = 2.0
-    """Silence within the lines that were delivered before. The server sends those at once, so a stream that
-    stalls there is scanned."""
+    """Longest silence while the response repeats delivered lines. The server sends those at once, so a
+    stalled stream is replaced after a scan."""
     response_timeout: float = 10.0
     """Longest wait for the head of a response, and for the next bytes of a bounded read."""
     linger: float = 1.0

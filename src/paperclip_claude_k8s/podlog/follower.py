@@ -2,7 +2,7 @@
 
 `Follower.run` has two parts: `LiveReader` keeps a stream open while the container runs, `Completion` reads
 the rest afterwards. Neither the end of a stream nor silence proves that the container has ended; only
-`ended` does. While it runs, a stream is given up for one of these reasons:
+`ended` does. While the container runs, a stream is given up for one of these reasons:
 
     it ended, broke, or differs from what was delivered    open it again
     silence, although the relay writes bookmarks           open a second one, then close the first
@@ -28,7 +28,7 @@ from paperclip_claude_k8s.podlog.resume import Misaligned
 DEFAULT_TIMINGS = FollowTimings()
 """One object for all followers, because a thousand may run at once."""
 STEP_BACK = 3600
-"""How much earlier the first probe starts (s), to find lines after the node's clock was set back."""
+"""Seconds by which the first probe starts earlier, to find lines after the node's clock was set back."""
 
 
 class Stop(Enum):
@@ -41,7 +41,7 @@ class Stop(Enum):
     CUT = auto()
     """It broke, or it has to be replaced."""
     SILENT = auto()
-    """It is presumably dead, but stays open until another stream has delivered."""
+    """It presumably gets no more data, but stays open until another stream has delivered."""
 
 
 class LiveReader:
@@ -56,6 +56,7 @@ class LiveReader:
         self._deliverer = deliverer
         self._timings = timings
         self._silent: LogStream | None = None
+        """A silent stream that stays open until another stream has delivered."""
         self._further_back = 0
         self._empty_ends = 0
         """Consecutive streams that ended normally without a new line."""
@@ -98,7 +99,7 @@ class LiveReader:
         probes = 0
         while True:
             try:
-                chunk = await self._next(stream, ended, self._silence_limit(stream, ended, probes))
+                chunk = await self._next_chunk(stream, ended, self._silence_limit(stream, ended, probes))
             except TimeoutError:
                 stop = await self._on_silence(stream, ended, probes)
                 if stop:
@@ -118,8 +119,8 @@ class LiveReader:
                 return Stop.CUT
             probes = 0
 
-    async def _next(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
-        """Return the next bytes. Raises `TimeoutError`, or `LogBroken` also if the relay's file has more."""
+    async def _next_chunk(self, stream: LogStream, ended: Ended, limit: float) -> bytes:
+        """Return the next bytes. Raises `TimeoutError`, and `LogBroken` also if the relay's file has more."""
         early, linger = self._timings.file_check_after, self._timings.linger
         backfill = self._deliverer.backfill
         if backfill is None or limit <= early:
@@ -127,7 +128,7 @@ class LiveReader:
         with suppress(TimeoutError):
             return await self._connection.read(stream, early)
         position = self._deliverer.counts.position
-        # once per position: the log may lack for good what the file has
+        # once per position: the log may never get what the file has
         stuck = not ended.done() and position != self._reopened_at and await backfill.is_ahead()
         if ended.done():  # `shorten_timeout` does not reach a read that starts only now
             raise TimeoutError
@@ -218,8 +219,8 @@ class Follower:
     async def run(self, ended: Ended) -> LogReport:
         """Deliver the log until `ended` is done and everything that the server has was read.
 
-        Raises only for a bug: refused requests and broken connections are retried. A sink that raises is
-        logged and counted, and the report then says that the log is not complete.
+        Raises only for a bug: refused requests and broken connections are retried. An error of the sink is
+        logged and counted, and `complete` is then False in the report.
         """
         live = LiveReader(self._connection, self._deliverer, self._timings)
         completion = Completion(self._connection, self._deliverer, self._source_info, self._timings)

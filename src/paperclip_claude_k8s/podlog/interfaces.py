@@ -1,4 +1,4 @@
-"""What the follower needs from outside: a source of log bytes, a sink for lines, the relay's file, the end.
+"""What the follower needs from outside: a log, a sink for lines, the relay's file, and `Ended`.
 
 The follower knows neither Kubernetes nor HTTP. `run/agent_log.py` adapts the cluster's log API to `LogSource`
 and hands each block of lines to the host through `LogSink`. `volume/run_log_file.py` implements `RelayFile`.
@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from paperclip_claude_k8s.podlog.log_report import Notice
 
 Ended: TypeAlias = asyncio.Future[None]
-"""Done once the container has terminated."""
+"""Done as soon as the container has terminated."""
 
 
 class LogRefused(Exception):
@@ -33,9 +33,9 @@ class ByteStream(Protocol):
     """An open response. Every line in it starts with the runtime's timestamp."""
 
     async def read(self) -> bytes:
-        """Return the next bytes as they arrived; b"" once the server has ended the response.
+        """Return the next bytes as they arrived; b"" after the server has ended the response.
 
-        A cancelled read consumes nothing: the next read returns those bytes. Raises `LogBroken`.
+        A cancelled read consumes nothing: the next read returns the same bytes. Raises `LogBroken`.
         """
         ...
 

@@ -4,12 +4,12 @@ The kubelet sends each line as `2026-01-01T00:00:07.123456789Z text`. The time i
 with up to nine digits of fraction; it becomes an integer of UTC nanoseconds here, because text does not
 compare across zones and a float loses nanoseconds.
 
-The runtime stores a line as records of at most 16 KiB. Kubelets since about v1.26 write a stamp before the
-first record of a line only, older ones before every record. Both come out as the line that was written. A
-line is complete only at its newline, so chunks may be cut anywhere.
+The runtime stores a line as records of at most 16 KiB. Kubelets since about v1.26 write a stamp only before
+the first record of a line, older kubelets before every record. Both become the line that was written. A line
+is complete only at its newline, so chunks may be cut anywhere.
 
 Nearly every chunk holds whole lines of one second. Such a chunk becomes one `LineBatch` with a single slice
-per line (`LineReader.feed`); lines are parsed one by one only in the remaining cases (`LineReader._mixed`).
+per line (`LineReader.feed`); other chunks are parsed line by line (`LineReader._parse_each`).
 """
 
 import re
@@ -26,9 +26,9 @@ STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\
 SECOND_BYTES = 20
 """Length of the date, the time and the dot: what the stamps of one second have in common."""
 RECORD_BYTES = 16 * 1024
-"""Most bytes of a line that a runtime stores in one record."""
+"""Largest number of bytes of a line that a runtime stores in one record."""
 LINE_LIMIT = 32 * 1024 * 1024
-"""Longer lines are counted but not kept, so that memory stays bounded whatever the container writes."""
+"""Bytes. Longer lines are counted but not kept, so that memory is bounded whatever the container writes."""
 TRUST_WIDTH_AFTER = 1000
 """After this many lines with stamps of one width the rest of the response is assumed to have the same width:
 one kubelet uses one format."""
@@ -172,8 +172,8 @@ def batch_of(raw: bytes) -> LineBatch | UnstampedText:
     return LineBatch(line.time // NANO, line.text + b"\n", (raw,))
 
 
-def oversize(head: bytes, size: int) -> LineBatch | UnstampedText:
-    """A line above the limit. `head` holds at least its stamp; `size` is its raw size without the newline."""
+def oversize_batch(head: bytes, size: int) -> LineBatch | UnstampedText:
+    """The batch of a line above the limit. `head`: at least its stamp; `size`: its raw size, no newline."""
     stamp = STAMP.match(head)
     time = stamp_time(stamp) if stamp else None
     if stamp is None or time is None:
@@ -213,7 +213,7 @@ class LineReader:
         out: list[LineBatch | UnstampedText] = []
         within_limit = self._partial_size + len(chunk) <= self._limit
         if self._partial_size > self._limit:
-            out.append(oversize(self.partial_line, self._partial_size + len(lines.pop(0))))
+            out.append(oversize_batch(self.partial_line, self._partial_size + len(lines.pop(0))))
         elif self._partial_size:
             lines[0] = self.partial_line + lines[0]
         self._partial, self._partial_size = [], 0
@@ -222,7 +222,7 @@ class LineReader:
             width = self._width
             text = b"\n".join([line[width:] for line in lines] + [b""])
             return [LineBatch(self._second, text, lines)]
-        return out + self._mixed(lines)
+        return out + self._parse_each(lines)
 
     def _keep(self, piece: bytes) -> None:
         self._partial_size += len(piece)
@@ -254,19 +254,19 @@ class LineReader:
         return True
 
     def _only_outer_stamps(self, lines: list[bytes], time: int) -> bool:
-        """Whether long lines have no stamps before later records. A kubelet writes them always or never."""
+        """Whether long lines have no stamps before later records. A kubelet writes those always or never."""
         if not self._stamps_lines_only and max(map(len, lines)) > self._width + RECORD_BYTES:
             if any(join_records(time, line[self._width :]) for line in lines):
                 return False
             self._stamps_lines_only = True
         return True
 
-    def _mixed(self, lines: list[bytes]) -> list[LineBatch | UnstampedText]:
-        """Parse line by line; join neighbours of one second again."""
+    def _parse_each(self, lines: list[bytes]) -> list[LineBatch | UnstampedText]:
+        """Parse line by line, then join consecutive lines of one second to batches."""
         out: list[LineBatch | UnstampedText] = []
         group: list[LineBatch] = []
         for raw in lines:
-            item = batch_of(raw) if len(raw) <= self._limit else oversize(raw, len(raw))
+            item = batch_of(raw) if len(raw) <= self._limit else oversize_batch(raw, len(raw))
             if group and (isinstance(item, UnstampedText) or item.dropped or item.second != group[0].second):
                 out.append(_joined(group))
                 group = []

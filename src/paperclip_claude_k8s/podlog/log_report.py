@@ -1,7 +1,7 @@
 """What a follower reports: notices while it runs, and one report at the end.
 
-A notice goes to the sink as soon as its cause is known; `verdict/wording.py` turns it into a line for the
-operator. The report goes to the caller of `Follower.run`. All times are UTC nanoseconds as stamped by the
+A notice goes to the sink as soon as its cause is known; `verdict/wording.py` turns it into a log line for
+people. The report goes to the caller of `Follower.run`. All times are UTC nanoseconds as stamped by the
 node, never the clock of this process.
 """
 
@@ -29,7 +29,7 @@ class Gap:
     until: int | None
     """Time of the first line after the gap; None if it extends to the end of the log."""
     bytes: int | None = None
-    """Missing bytes of stdout; None if unknown, in which case nothing may be missing at all."""
+    """Missing bytes of stdout; None if unknown; then it is possible that nothing is missing."""
     lines: int | None = None
 
 
@@ -64,6 +64,7 @@ class ContainerChanged:
     """The container was restarted; the last lines of the previous one may be missing."""
 
     earlier: str
+    """The runtime's id of the previous container."""
     now: str
 
 
@@ -102,4 +103,4 @@ class LogReport:
     sha256: str
     """Hex digest of the stdout that was delivered."""
     file_trouble: str | None = None
-    """Why the relay's file was unusable at the end, if there should be one."""
+    """Why the relay's file was unusable at the end of the log; None if it was usable or not expected."""

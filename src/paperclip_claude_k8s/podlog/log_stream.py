@@ -47,12 +47,15 @@ class LogStream:
 
     @property
     def may_start_too_late(self) -> bool:
-        """Whether the start time may hide new lines: none came, and node clocks can be set back."""
+        """Whether the start time may hide new lines: no new line came, and node clocks can be set back."""
         return self.plan.since is not None and not self.brought_new
 
     @property
     def may_omit_lines(self) -> bool:
-        """Whether lines with earlier times would be missing: the node's clock may have been set back."""
+        """Whether the response may lack lines.
+
+        They may have early times, because the node's clock was set back, or continue the partial last line.
+        """
         return self.plan.since is not None or bool(self.partial_line)
 
     @property

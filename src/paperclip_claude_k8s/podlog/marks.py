@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MARK = b"\x1e"
+MARK_BYTE = b"\x1e"
 _COUNTS = re.compile(rb"b (\d{1,18}) (\d{1,18})\s*")
 
 
@@ -35,7 +35,7 @@ class Stderr:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """How much of stdout the relay had written when it wrote this mark."""
+    """How much of stdout the relay had written when it wrote this line."""
 
     bytes: int
     lines: int
@@ -48,17 +48,17 @@ class Marks:
     """Recognises the marked lines of one run. Without a nonce there are none."""
 
     def __init__(self, nonce: str | None) -> None:
-        self._mark = MARK + nonce.encode() + b" " if nonce else None
+        self._prefix = MARK_BYTE + nonce.encode() + b" " if nonce else None
 
     def none_in(self, text: bytes) -> bool:
-        """Whether the text contains no mark.
+        """Whether the text contains no marked line.
 
-        JSON escapes control characters, so searching for one byte decides for almost every text.
+        JSON escapes control characters, so for almost every text the search for one byte decides.
         """
-        return self._mark is None or MARK not in text or self._mark not in text
+        return self._prefix is None or MARK_BYTE not in text or self._prefix not in text
 
     def parts(self, text: bytes) -> Iterator[Part]:
-        """Split whole lines into parts, in order. Marks of an unknown kind are skipped."""
+        """Split whole lines into parts, in order. Marked lines of an unknown kind are skipped."""
         plain: list[bytes] = []
         for line in text[:-1].split(b"\n"):
             if self.none_in(line):
@@ -74,11 +74,11 @@ class Marks:
             yield Stdout(b"".join(plain), len(plain))
 
     def _parse(self, line: bytes) -> Part | None:
-        mark = self._mark or b""
-        if not line.startswith(mark):
-            unended = line.removesuffix(mark + b"n")
+        prefix = self._prefix or b""
+        if not line.startswith(prefix):
+            unended = line.removesuffix(prefix + b"n")
             return Stdout(unended if unended != line else line + b"\n", 1)
-        rest = line[len(mark) :]
+        rest = line[len(prefix) :]
         if rest[:2] == b"e ":
             return Stderr(rest[2:] + b"\n")
         counts = _COUNTS.fullmatch(rest)

@@ -1,10 +1,10 @@
-"""From an open stream to the sink. The only place that decides the order in which output is delivered.
+"""From an open stream to the sink. Only this module decides the order in which output is delivered.
 
 What happens to a chunk of the log:
 
     Pipeline.take            its new lines, in batches
-      Pipeline._after_gap    only after lines were lost: fill the gap from the relay's file, or mark it
-      Deliverer.batch        split into stdout, stderr and bookmarks
+      Pipeline._after_gap    only after lines were lost: fill the gap from the relay's file, or record it
+      Deliverer.deliver_batch      split into stdout, stderr and bookmarks
         Deliverer.stdout     with a relay file, first what the log omitted before these lines
           CountedSink.stdout the sink, then counts and digest
         Position.add         the batch is done
@@ -64,13 +64,13 @@ class CountedSink:
         return filled
 
     async def report_gap(self, gap: Gap | None) -> None:
-        """Report a gap before the next line. What was delivered last does not precede that line directly."""
+        """Report a gap before the next line, and forget the ending: that line does not follow it directly."""
         if gap is not None:
             self.counts.ending = b""
             await self.notify(gap)
 
     async def report_unstamped(self, text: bytes) -> None:
-        """Report text that no container wrote; repetitions are reported once."""
+        """Report text that no container wrote, unless it repeats the text reported last."""
         if text != self._last_unstamped:
             self._last_unstamped = text
             await self.notify(NotLogText(text[:QUOTED_BYTES].decode("utf-8", "replace")))
@@ -102,7 +102,7 @@ class Deliverer:
         self.backfill = Backfill(self.counts, relay_file) if relay_file else None
         self.saw_bookmark = False
 
-    async def batch(self, batch: LineBatch) -> None:
+    async def deliver_batch(self, batch: LineBatch) -> None:
         time = batch.first().time
         if batch.dropped:
             gap = self.counts.add_gap(Gap(self.position.last_time, time, batch.dropped, 1))
@@ -129,15 +129,15 @@ class Deliverer:
                     self.backfill.resume_comparing()
 
     async def stdout(self, block: bytes, lines: int, time: int) -> None:
-        """Deliver lines of the log, after those that it omitted before them."""
+        """Deliver lines of the log, and from the relay's file the lines that the log omitted before them."""
         if self.backfill:
-            rest = await self._omissions(self.backfill, block, time)
+            rest = await self._fill_omissions(self.backfill, block, time)
             lines -= block.count(b"\n", 0, len(block) - len(rest))
             block = rest
         if block:
             await self.sink.stdout(block, lines)
 
-    async def _omissions(self, backfill: Backfill, block: bytes, time: int) -> bytes:
+    async def _fill_omissions(self, backfill: Backfill, block: bytes, time: int) -> bytes:
         """Deliver the lines up to the last omission, and what was omitted. Returns the remaining lines."""
         while block and (omission := await backfill.first_omission(block)):
             before, block = block[: omission.at], block[omission.at :]
@@ -146,7 +146,7 @@ class Deliverer:
             match = omission.match
             if not await self.fill_to(match.offset, None, self.position.last_time, time):
                 backfill.stop_comparing()
-            elif not match.before_line:  # the file had the whole line, the log only its end
+            elif not match.is_line_start:  # the file had the whole line, the log only its end
                 block = block[len(first_line(block)) :]
         return block
 
@@ -154,7 +154,7 @@ class Deliverer:
         await self.fill_to(bookmark.bytes, self.counts.lines_until(bookmark), since, until)
 
     async def fill_to(self, stop: int, lines: int | None, since: int | None, until: int) -> bool:
-        """Deliver the relay's file up to offset `stop`. False if it does not have all of that."""
+        """Deliver the relay's file up to offset `stop`. False if the file does not have all of that part."""
         start = self.counts.position
         blocks = await self.backfill.missing_until(stop, lines) if self.backfill else None
         if blocks is None or start is None:
@@ -186,7 +186,7 @@ class Pipeline:
             if isinstance(item, UnstampedText):
                 await self._deliverer.sink.report_unstamped(item.text)
             elif (rest := await self._after_gap(stream, item)) is not None:
-                await self._deliverer.batch(rest)
+                await self._deliverer.deliver_batch(rest)
 
     async def take_last_line(self, partial_line: bytes) -> None:
         """Deliver the end of a log that has no final newline, once it is known to be the end."""
@@ -217,8 +217,8 @@ class Pipeline:
         lost_after_last = stream is not None and stream is not self._gap_stream and stream.plan.lost
         if not read_all or self._in_gap or lost_after_last:
             complete_until = self._gap_since if self._in_gap else self._position.last_time
-            counts.mark_possible_gap(complete_until, None)
-        await sink.notify(counts.check(totals, None) if totals else counts.give_up())
+            counts.add_possible_gap(complete_until, None)
+        await sink.notify(counts.check(totals, None) if totals else counts.add_unmeasured_gap())
 
     async def _after_gap(self, stream: LogStream, batch: LineBatch) -> LineBatch | None:
         """Return the lines to deliver as usual, after the first ones were used to measure a gap, if any."""
@@ -232,6 +232,7 @@ class Pipeline:
         return rest
 
     async def _first_after_gap(self, batch: LineBatch) -> LineBatch | None:
+        """Measure or fill the gap by means of the batch's first part; return the lines still to deliver."""
         match next(self._deliverer.marks.parts(batch.text), None):
             case Stdout(block, _):
                 self._in_gap = False
@@ -241,7 +242,7 @@ class Pipeline:
                 await self._deliverer.fill_to_bookmark(bookmark, self._gap_since, batch.first().time)
                 return batch  # delivering the bookmark reports what is still missing
             case _:  # stderr does not show how much of stdout is missing
-                await self._deliverer.batch(batch.only_first())
+                await self._deliverer.deliver_batch(batch.only_first())
                 return batch.without_first(1)
 
     async def _stdout_after_gap(self, batch: LineBatch, block: bytes) -> LineBatch | None:
@@ -253,14 +254,13 @@ class Pipeline:
         partial = counts.is_partial(line)
         match = await backfill.find(block, line if partial else None) if backfill else None
         if match and await self._deliverer.fill_to(match.offset, None, self._gap_since, first.time):
-            partial = not match.before_line
+            partial = not match.is_line_start
         else:
-            counts.mark_possible_gap(self._gap_since, first.time)
+            counts.add_possible_gap(self._gap_since, first.time)
             if not self._has_relay:  # no count will follow
-                await self._deliverer.sink.notify(counts.give_up())
+                await self._deliverer.sink.notify(counts.add_unmeasured_gap())
         if not partial:
             return batch
-        self._position.add(
-            batch.only_first()
-        )  # part of a line, or delivered from the file: not delivered again
+        # The first line is part of a line, or was delivered from the file.
+        self._position.add(batch.only_first())
         return batch.without_first(1)

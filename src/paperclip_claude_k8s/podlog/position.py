@@ -9,11 +9,11 @@ with lines that were already delivered, and the question is how many.
 from a pipe in one read with one time. A cut can fall between two lines of equal time; dropping everything
 up to that time would drop lines that were never delivered. *Why not the host's clock?* The stamps come from
 the node, and clocks differ and jump; a position made of the log's own stamps is independent of them. *Why
-not the content?* Two equal lines are two lines.
+not the content?* Two equal lines may both be new, and then both have to be delivered.
 
-Counting is exact. The kubelet reads one file, in order, and leaves out what is older than the start time.
-The delivered lines are a prefix of that file. So a response since S consists of all delivered lines with a
-time at or after S, followed by the new ones. The number of the former is kept as one counter per second,
+Counting is exact. The kubelet reads one file, in order, and leaves out what is older than the start time. The
+delivered lines are a prefix of that file. So a response since S consists of all delivered lines with a time
+at or after S, followed by the new ones. The number of the delivered lines is kept as one counter per second,
 which is enough because S is always a whole second. S lies two seconds before the second of the newest line,
 because stdout and stderr may be stored slightly out of order.
 
@@ -23,15 +23,15 @@ Delivered so far, newest last (times in seconds)::
 
     7.9 a    8.1 b    8.1 b    9.2 c    10.4 d    10.4 d
 
-The stream breaks. The newest second is 10, so the next request asks for lines since 8. Known are the counts
-{8: 2, 9: 1, 10: 2}, the first line of each second, and the last lines themselves. The response::
+The stream breaks. The newest second is 10, so the next request asks for lines since 8. The counts
+{8: 2, 9: 1, 10: 2}, the first line of each second, and the last lines themselves are known. The response::
 
     8.1 b    8.1 b    9.2 c    10.4 d    10.4 d    10.4 d    11.0 e
 
 Its first line is the first known line of second 8, so nothing was rotated away. 2 + 1 + 2 = 5 lines are
 skipped and compared on the way: the fifth must be the last line delivered. The third `d` is new although it
-has the time and text of the one before; so is `e`. "Newer than 10.4" would have lost a `d`, and so would "not
-seen before".
+has the time and text of the line before it; `e` is new too. "Newer than 10.4" would have lost a `d`, and so
+would "not seen before".
 
 When the count does not fit
 ---------------------------
@@ -58,11 +58,11 @@ ENTIRE_LOG = 10**10
 TAIL_BYTES = 256 * 1024
 """Size of the last lines that are kept to recognise them; each quiet run holds that much memory."""
 LARGE_BATCH = 64 * 1024
-"""A larger batch is reduced to digests immediately if it has few lines, so that the digests cost little."""
+"""Bytes. A larger batch is reduced to digests immediately if it has at most `FEW_LINES` lines."""
 FEW_LINES = 4
-"""Most lines of a large batch that is reduced to digests."""
+"""Number of lines up to which the digests of a large batch cost little."""
 HUGE_BATCH = 2 * 1024 * 1024
-"""A larger batch is reduced to digests in any case."""
+"""Bytes. A larger batch is reduced to digests, however many lines it has."""
 ENDING_BYTES = 64 * 1024
 """Size of the end of a long line that is kept, to recognise the rest of that line after a rotation."""
 STAMP_BYTES = 31
@@ -134,7 +134,7 @@ class Position:
         self.beginning: LineKey | None = None
         """The first line ever delivered."""
         self._newest_second: int | None = None
-        self._forgotten: int | None = None
+        self._newest_dropped_second: int | None = None
         """The latest second whose count was dropped."""
         self._seconds: dict[int, _SecondCount] = {}
         self._recent: list[_Recent] = []
@@ -146,7 +146,7 @@ class Position:
         return self._recent[-1].time_of_last() if self._recent else None
 
     def add(self, batch: LineBatch) -> None:
-        """Advance over lines of a response that are done: delivered, or processed as marks."""
+        """Advance over lines of a response that are done: delivered, or processed as lines of the relay."""
         second = batch.second
         if self._newest_second is None:
             self.beginning = batch.first().key()
@@ -166,7 +166,9 @@ class Position:
     def _prune(self, since: int) -> None:
         if min(self._seconds) < since:
             old = [second for second in self._seconds if second < since]
-            self._forgotten = max(old if self._forgotten is None else [*old, self._forgotten])
+            self._newest_dropped_second = max(
+                old if self._newest_dropped_second is None else [*old, self._newest_dropped_second]
+            )
             for second in old:
                 del self._seconds[second]
         while len(self._recent) > 1 and (self._recent[0].second < since or self._recent_size > TAIL_BYTES):
@@ -186,7 +188,7 @@ class Position:
             return ResumePlan(None, 0)
         since = max(self._newest_second - OVERLAP - further_back, 0)
         tail = tuple(key for key in self._recent_keys() if key.time >= since * NANO)
-        if self._forgotten is not None and self._forgotten >= since:
+        if self._newest_dropped_second is not None and self._newest_dropped_second >= since:
             return ResumePlan(since, None, None, tail)
         counts = [count for second, count in self._seconds.items() if second >= since]
         return ResumePlan(since, sum(count.lines for count in counts), counts[0].first, tail)

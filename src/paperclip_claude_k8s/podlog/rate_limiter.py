@@ -1,4 +1,4 @@
-"""One limit on log requests for all followers of a process.
+"""One limit on the repeated log requests of all followers of a process.
 
 When the API server comes back after an outage, a thousand followers reconnect at once. The limiter lets a
 burst through immediately and spreads the rest.

@@ -1,10 +1,10 @@
-"""Decides which lines of a response were delivered before. Pure: nothing here waits.
+"""Decides which lines of a response were delivered before. Nothing here waits or does I/O.
 
 `Replay` is the usual case. It skips the number of lines that the plan gives, and compares the first one and
 the last ones with what was delivered; a difference raises `Misaligned`. `position` explains the rule.
 
-`Scan` is the other case: it reads one whole response and searches for the tail of what was delivered. Its
-result is one of four. Example: the tail is `x y z`, each letter a line.
+`Scan` is the other case: it reads one whole response and searches for the tail of what was delivered. It
+has one of four results. Example: the tail is `x y z`, each letter a line.
 
     a b c x y z n    TailFound        skip 6 lines, `n` is new
     a b ? y z n      TailInterleaved  `?` before `z` was never delivered; skip 5 lines, lost
@@ -92,9 +92,10 @@ class TailFound:
 
 @dataclass(frozen=True, slots=True)
 class TailInterleaved:
-    """The last delivered line is there, but among those before it are lines that were never delivered.
+    """The last delivered line is there, but some lines before it were never delivered.
 
-    A clock that was set back hid them. Accepted only if further scans agree.
+    Earlier responses did not show them, because the node's clock had been set back. Accepted only if further
+    scans agree.
     """
 
     plan: ResumePlan
@@ -128,7 +129,7 @@ class Scan:
     """Searches one whole response for the tail of what was delivered. Keeps only as many lines as that."""
 
     def __init__(self, plan: ResumePlan, beginning: LineKey | None) -> None:
-        """`beginning`: the first line ever delivered. A response that starts with it has lost nothing yet."""
+        """`beginning`: the first line ever delivered. A response that starts with it lacks none before it."""
         self._plan = plan
         self._known_openings = {key for key in (plan.opening, beginning) if key}
         self._tail = plan.tail

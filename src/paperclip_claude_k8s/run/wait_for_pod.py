@@ -36,10 +36,10 @@ from paperclip_claude_k8s.verdict.start import (
     StartVerdict,
     StillWaiting,
     describe_pod,
+    judge_spent_start_budget,
     judge_start,
     never_began,
     queue_took_back,
-    start_budget_spent,
 )
 from paperclip_claude_k8s.verdict.wording import describe_event, notable_events
 
@@ -258,7 +258,7 @@ class _Waiting:
         limit = self._budgets.limits.get(verdict.budget)
         if limit is None:
             return None
-        disrupted = start_budget_spent(self.job_watch.known)
+        disrupted = judge_spent_start_budget(self.job_watch.known)
         if disrupted is not None:
             return _not_started(disrupted, self.job_watch.known)
         why = f"{verdict.why}{f'; {newest}' if newest else ''}"

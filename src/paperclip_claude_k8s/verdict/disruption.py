@@ -14,7 +14,7 @@ from paperclip_claude_k8s.cluster.model import EventSnapshot, Known, PodSnapshot
 from paperclip_claude_k8s.relay import NOT_ONLY_POD_CODE
 
 TAKEN_AWAY = frozenset({"Evicted", "Preempting", "Shutdown", "NodeLost", "Terminated", "NodeShutdown"})
-"""Reasons in a Pod's status that mean it was taken away; newer servers also set a condition."""
+"""Values of `reason` in a Pod's status if it was taken away; servers since 1.26 also set a condition."""
 
 CAUSES = frozenset(
     {
@@ -27,7 +27,10 @@ CAUSES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """`reason`: CamelCase words for messages. `named`: it comes from the Pod's own status."""
+    """Why a Pod was taken away.
+
+    `reason`: CamelCase words for messages. `named`: the Pod's own status names the reason.
+    """
 
     reason: str
     details: str
@@ -90,12 +93,12 @@ def _was_refused_by_relay(pod: PodSnapshot) -> bool:
 def with_events(
     found: Disruption, events: Iterable[EventSnapshot], since: datetime | None = None
 ) -> Disruption:
-    """`found` with the text of the newest Events about Pod and Job; those before `since` are ignored."""
+    """`found` with the last Event of each reason about Pod and Job; Events before `since` are ignored."""
     causes = [event for event in events if event.reason in CAUSES and not _older(event, since)]
     newest = {event.reason: event.message for event in causes}
     added = "; ".join(f"{reason}: {message}" for reason, message in newest.items())
-    both = f"{found.details} ({added})" if added and found.details else added or found.details
-    return replace(found, details=both)
+    details = f"{found.details} ({added})" if added and found.details else added or found.details
+    return replace(found, details=details)
 
 
 def _older(event: EventSnapshot, since: datetime | None) -> bool:

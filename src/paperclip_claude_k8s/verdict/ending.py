@@ -48,7 +48,7 @@ class JobGone:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The time limit is over: `timeoutSec`, or the Job's own deadline, which backs it up."""
+    """The time limit has passed: `timeoutSec`, or the Job's own deadline, which backs it up."""
 
     terminated: Terminated | None = None
 
@@ -87,7 +87,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class PodLost:
-    """The Job finished and its Pod is gone, and with it the log and the container's exit code."""
+    """The Pod is gone, and with it the log and the container's exit code, and its end was not observed."""
 
     failure: Failure
     """Reported unless the run log on the shared volume still holds a result."""
@@ -138,7 +138,7 @@ def agent_seconds(pod: PodSnapshot | None, now: datetime) -> float:
 
 
 def judge_ending(known: Known) -> Ending | None:
-    """The ending that is certain by now; None while the agent may still work."""
+    """The ending, if one is certain by now; None while the agent may still work."""
     terminated = agent_end(known.pod)
     if terminated is None and not _pod_is_over(known):
         return None
@@ -146,7 +146,7 @@ def judge_ending(known: Known) -> Ending | None:
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
-    # The order matters: an exceeded deadline and a deleted Job also delete the Pod, so the Pod comes last.
+    # The order matters: the Pod is also deleted after its Job or the deadline, so its deletion comes last.
     if _deadline_exceeded(known.job):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):
@@ -167,7 +167,7 @@ def _pod_is_over(known: Known) -> bool:
 def end_without_pod(
     job: str, finished: Condition, *, adopted: bool, only_pod: str = ""
 ) -> DeadlinePassed | PodLost | NotStarted:
-    """The ending of a finished Job without a Pod, for which only the Job's condition is left.
+    """The ending of a finished Job without a Pod, according to the Job's condition `finished`.
 
     `only_pod`: the Pod that an earlier host process noted on the Job as the only one that may run the agent.
     """
@@ -179,7 +179,7 @@ def end_without_pod(
     if adopted:
         why = f"Job {job} has finished ({condition}) and its Pod is gone, with its log and its result"
         return PodLost(failures.pod_reattach_failed(why))
-    if finished.reason == BACKOFF_LIMIT_EXCEEDED:  # counts Pods that failed, so there was one
+    if finished.reason == BACKOFF_LIMIT_EXCEEDED:  # the limit counts failed Pods, so there was a Pod
         return PodLost(failures.pod_disrupted("", "PodDeleted", condition, started=None))
     if finished.type == "Failed":
         why = f"the Job failed before it had a Pod: {finished.reason}: {finished.message}"

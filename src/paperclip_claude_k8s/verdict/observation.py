@@ -35,7 +35,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How the run ended and what the agent printed. `log` is None if its container never ran.
+    """How the run ended and what the agent printed. `log` is None if the agent's container never ran.
 
     `relay` is the relay's summary; None if it left none, for example because the Pod was deleted.
     """
@@ -52,13 +52,13 @@ class Observation:
 
     @property
     def end_unknown(self) -> bool:
-        """The agent may still work, so its Job must not be deleted."""
+        """Whether the agent may still work, so that its Job must not be deleted."""
         failure = self.ending.failure if isinstance(self.ending, NotStarted) else None
         return isinstance(self.ending, Untrackable) or (failure is not None and failure.keeps_job)
 
     @property
     def agent_ended(self) -> bool:
-        """The agent's container ran and ended, by itself or with its Pod."""
+        """Whether the agent's container ran and ended, but not because this process stopped it."""
         return isinstance(self.ending, (Exited, Disrupted, JobGone, PodLost))
 
     @property
@@ -86,7 +86,7 @@ class Observation:
 RESULT_FROM_RELAY = "result event missing from the log; using the relay's summary"
 RESULT_NOT_LAST = "the CLI continued after the last result that was read; that part of the log is missing"
 CONTINUING_EVENTS = frozenset({"answer", "init"})
-"""The relay's last event if the CLI continued after a result."""
+"""Values of `RelaySummary.last` that show that the CLI continued after a result."""
 
 
 def recover_result(transcript: Transcript, relay: RelaySummary | None) -> Transcript:

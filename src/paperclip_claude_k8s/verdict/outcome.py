@@ -110,7 +110,7 @@ def _log_limit(observation: Observation, inputs: OutcomeInputs) -> Failure | Non
 def _deleted(observation: Observation, _: OutcomeInputs) -> Failure | None:
     if not isinstance(observation.ending, JobGone):
         return None
-    return failures.job_deleted_externally(_forensics(observation, observation.ending.seen_by))
+    return failures.job_deleted_externally(_deletion_facts(observation, observation.ending.seen_by))
 
 
 def _pod_lost(observation: Observation, _: OutcomeInputs) -> Failure | None:
@@ -157,7 +157,7 @@ def _terminated(observation: Observation) -> Terminated | None:
     return Terminated(end.exit_code, end.reason, observation.termination_message, end.signal)
 
 
-def _forensics(observation: Observation, seen_by: str) -> str:
+def _deletion_facts(observation: Observation, seen_by: str) -> str:
     """Facts that distinguish an expired TTL, a deletion by the agent, and any other deletion."""
     facts = observation.facts
     conditions = ",".join(

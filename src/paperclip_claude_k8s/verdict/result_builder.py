@@ -17,7 +17,7 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.result import BillingType, ExecutionResult, Usage
 from paperclip_claude_k8s.verdict.ending import StoppedAfterResult, StopReason
 from paperclip_claude_k8s.verdict.observation import Observation
-from paperclip_claude_k8s.verdict.wording import error_text, iso_from_nanos, unusable_copy
+from paperclip_claude_k8s.verdict.wording import describe_unusable_copy, error_text, iso_from_nanos
 
 CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 """An undocumented field of the host: with it, comments wake the agent after a failed run."""
@@ -25,7 +25,7 @@ CONTINUATION = {"conversationContinuation": "continue_conversation_v1"}
 
 @dataclass(frozen=True, slots=True)
 class HostFailures:
-    """How many chunks were lost because the host's `onLog` raised, and the first error as masked text."""
+    """How many chunks were lost because the host's `onLog` raised, and the masked text of the first error."""
 
     chunks: int = 0
     first_error: str = ""
@@ -42,7 +42,7 @@ class ResultInputs:
     now: datetime
     model: str = ""
     session_params: JsonMap = field(default_factory=dict)
-    """Stored with the session id: cwd, workspace, repository, bundle key, MCP identity."""
+    """Stored by the host with the session id: cwd, workspace, repository, bundle key, MCP identity."""
     billing: BillingType | None = None
     biller: str | None = None
     continuation_marker: bool = True
@@ -56,11 +56,15 @@ class ResultInputs:
 
 def build_result(failure: Failure | None, observation: Observation, inputs: ResultInputs) -> ExecutionResult:
     """The result of a run that was observed."""
-    own = observation.transcript.reported_usage.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier)
-    observed = _observed_fields(observation, own, inputs)
+    run_usage = observation.transcript.reported_usage.for_run(resumed=inputs.resumed).with_earlier(
+        inputs.earlier
+    )
+    observed = _observed_fields(observation, run_usage, inputs)
     if failure is None:
-        return ExecutionResult(exit_code=0, **observed, result_json=_result_json(observation, own, inputs))
-    extra = _result_json(observation, own, inputs, with_output=True)
+        return ExecutionResult(
+            exit_code=0, **observed, result_json=_result_json(observation, run_usage, inputs)
+        )
+    extra = _result_json(observation, run_usage, inputs, with_output=True)
     return ExecutionResult(**observed | _failure_fields(failure, inputs, extra, observation.exit_code))
 
 
@@ -69,15 +73,15 @@ def early_failure(failure: Failure, inputs: ResultInputs) -> ExecutionResult:
     return ExecutionResult(**_failure_fields(failure, inputs, {}, None))
 
 
-def _observed_fields(observation: Observation, own: RunUsage, inputs: ResultInputs) -> JsonMap:
-    transcript, usage = observation.transcript, own.usage
+def _observed_fields(observation: Observation, run_usage: RunUsage, inputs: ResultInputs) -> JsonMap:
+    transcript, usage = observation.transcript, run_usage.usage
     known: JsonMap = {
         "provider": "anthropic",
         "biller": inputs.biller,
         "billing_type": inputs.billing,
         "model": transcript.model or inputs.model or None,
         "summary": transcript.summary or None,
-        "cost_usd": own.cost_usd,
+        "cost_usd": run_usage.cost_usd,
         "usage": usage
         and Usage(
             input_tokens=usage.input_tokens,
@@ -119,7 +123,7 @@ def _failure_fields(failure: Failure, inputs: ResultInputs, extra: JsonMap, exit
 
 
 def _recovery(failure: Failure) -> JsonMap | None:
-    """`executionRecovery`: what the host may conclude without asking an operator."""
+    """`executionRecovery`: what the host may conclude without asking a person."""
     match failure.evidence:
         case "bootstrap":
             return {"kind": "bootstrap", "providerWorkStarted": False}
@@ -145,11 +149,11 @@ def _evidence(failure: Failure, inputs: ResultInputs) -> JsonMap:
 
 
 def _result_json(
-    observation: Observation, own: RunUsage, inputs: ResultInputs, *, with_output: bool = False
+    observation: Observation, run_usage: RunUsage, inputs: ResultInputs, *, with_output: bool = False
 ) -> JsonMap:
     """`resultJson`: the result event as the CLI printed it, with the adapter's own fields."""
     transcript = observation.transcript
-    of_run = (*transcript.warnings, *_stop_warning(observation), own.warning)
+    of_run = (*transcript.warnings, *_stop_warning(observation), run_usage.warning)
     warnings = [
         *filter(None, of_run),
         *_copy_warnings(observation),
@@ -171,7 +175,7 @@ def _copy_warnings(observation: Observation) -> Iterator[str]:
     if observation.relay is not None and observation.relay.copy_trouble:
         yield observation.relay.copy_trouble
     if observation.log is not None and observation.log.file_trouble:
-        yield unusable_copy(observation.log.file_trouble)
+        yield describe_unusable_copy(observation.log.file_trouble)
 
 
 def _stop_warning(observation: Observation) -> Iterator[str]:
@@ -199,8 +203,8 @@ def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
 def _log(observation: Observation, host: HostFailures) -> JsonMap | None:
     """`resultJson.log`; None if no log was read.
 
-    `complete`: whether the host has every line; null if the relay's counts are unknown. `bytes` and `lines`
-    count the stdout that was passed to the host, including chunks that it did not accept.
+    `complete`: whether the host has every line; null if the relay's counts are unknown and no loss was found.
+    `bytes` and `lines` count the stdout that was passed to the host, including chunks that it did not accept.
     """
     log = observation.log
     if log is None:

@@ -5,8 +5,8 @@ and `judge_slot` decides, in this order:
 
 1. A live host process holds a Job of the slot: blocked.
 2. A live Job has no such holder (an orphan): adopt it if task and session fit, else blocked.
-3. A Pod of a deleted or finished Job has not ended: wait for it, unless it is of the Job adopted in 4.
-4. A finished Job has a result that answers this run and was never collected: adopt it.
+3. A Pod of a deleted or finished Job has not ended: wait for it, unless rule 4 adopts its Job.
+4. A finished Job has a result for this run that was never collected: adopt the Job.
 5. Otherwise the slot is free.
 """
 
@@ -31,7 +31,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """The run that needs the slot. Ids are label values. `only_task`: Jobs of other tasks do not count."""
+    """The run that needs the slot. Ids are label values. `only_task`: the slot is one task."""
 
     run: str | None
     task: str | None = None
@@ -39,7 +39,7 @@ class Claimant:
     retry_of: str | None = None
     """The run that this one repeats, according to the host."""
     wake: str | None = None
-    """Digest of the event that woke this run."""
+    """Digest of the event because of which the host started this run."""
     only_task: bool = False
     adopts_orphans: bool = True
     names: Collection[str] = frozenset()
@@ -48,7 +48,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """No agent works in the slot. `unclaimed`: finished Jobs with a result that answers another wake."""
+    """No agent works in the slot. `unclaimed`: finished Jobs with uncollected results for other runs."""
 
     unclaimed: tuple[JobSnapshot, ...] = ()
 
@@ -59,7 +59,7 @@ class Adopt:
 
     job: JobSnapshot
     own: bool
-    """An earlier attempt of this run created or adopted it."""
+    """Whether an earlier attempt of this run created or adopted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,13 @@ def judge_slot(
     if with_holder:
         return Blocked(failures.run_blocked(_names(with_holder)))
     if live:
-        return _orphan(live, claimant)
-    verdict = _finished([job for job in slot if job.finished is not None and not job.deleting], claimant)
+        return _judge_orphans(live, claimant)
+    verdict = _judge_finished(
+        [job for job in slot if job.finished is not None and not job.deleting], claimant
+    )
     detached_jobs = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
     adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
-    # The Pod of a Job that is adopted or kept for another run is expected to run.
+    # The Pods of a Job that is adopted, or kept for another run, may still run.
     running = tuple(
         pod
         for pod in pods
@@ -152,7 +154,7 @@ def is_own(job: JobSnapshot, run: str | None, names: Collection[str]) -> bool:
 
 
 def is_live(job: JobSnapshot) -> bool:
-    """Whether an agent may still work in it. A result may be collected before the Job counts as finished."""
+    """Whether an agent may still work in the Job. Its result may be collected before the Job finishes."""
     return job.finished is None and not job.deleting and TAKEN_ANNOTATION not in job.annotations
 
 
@@ -171,7 +173,7 @@ def _shares_slot(one: str | None, other: str | None) -> bool:
     return known_equal(one, other) or not (one or other)
 
 
-def _orphan(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
+def _judge_orphans(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
     """Adopt the run's own Job, else the newest. Blocked if a Job of another run is live beside it."""
     own = [job for job in live if is_own(job, claimant.run, claimant.names)]
     chosen = own[0] if own else live[0]
@@ -182,19 +184,19 @@ def _orphan(live: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
     return Blocked(failures.run_blocked(_names(others))) if others else Adopt(chosen, own=bool(own))
 
 
-def _finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
-    """Adopt the newest Job whose uncollected result answers this run: a Job of its own, or see `_answers`."""
+def _judge_finished(jobs: Sequence[JobSnapshot], claimant: Claimant) -> SlotVerdict:
+    """Adopt the newest Job with an uncollected result for this run: its own Job, or see `_did_same_work`."""
     uncollected = [job for job in jobs if TAKEN_ANNOTATION not in job.annotations]
     for job in sorted(uncollected, key=_created, reverse=True):
         own = is_own(job, claimant.run, claimant.names)
-        if (own and not known_different(job.labels.get(TASK_LABEL), claimant.task)) or _answers(
+        if (own and not known_different(job.labels.get(TASK_LABEL), claimant.task)) or _did_same_work(
             job, claimant
         ):
             return Adopt(job, own=own)
     return Free(tuple(uncollected))
 
 
-def _answers(job: JobSnapshot, claimant: Claimant) -> bool:
+def _did_same_work(job: JobSnapshot, claimant: Claimant) -> bool:
     """Whether another run's Job has our task, and has our wake or belongs to the run that ours repeats."""
     repeated = known_equal(job.labels.get(RUN_LABEL), claimant.retry_of)
     woken = known_equal(job.annotations.get(WAKE_ANNOTATION), claimant.wake)

@@ -1,6 +1,6 @@
 """Can the agent's log be read yet, must the run wait, or will the agent never start?
 
-`judge_start` decides from the last known state of Job and Pod. While it answers `StillWaiting`, one of three
+`judge_start` decides from the last known state of Job and Pod. While it returns `StillWaiting`, one of three
 time budgets runs: scheduling, pulling the image and mounting volumes, and starting. Each has a setting of its
 own, so a slow registry does not use up the time that a full cluster may take. A cause that does not pass ends
 the wait at once: an invalid image name, a failed init container, a Pod that was taken away. What Kubernetes
@@ -32,9 +32,9 @@ from paperclip_claude_k8s.verdict.disruption import (
 )
 
 BACKOFF_LIMIT_EXCEEDED = "BackoffLimitExceeded"
-"""Reason of a Job that has failed because a Pod of it failed."""
+"""Reason in the condition of a Job that failed because its Pod failed."""
 DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""Reason of a Job that exceeded `activeDeadlineSeconds`; the Job controller also deletes its Pod."""
+"""Reason in the condition of a Job that exceeded `activeDeadlineSeconds`; its Pod is deleted too."""
 
 HOPELESS_WAITS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons that do not pass: an invalid image name, or a missing image with `imagePullPolicy: Never`."""
@@ -47,7 +47,7 @@ CONFIG_TROUBLE = frozenset({"CreateContainerConfigError", "CreateContainerError"
 
 
 class StartBudget(StrEnum):
-    """Which time budget runs. The value is the setting that extends it."""
+    """Which time budget runs. The value is the name of its setting."""
 
     SCHEDULE = "scheduleTimeoutSec"
     PULL = "imagePullTimeoutSec"
@@ -106,28 +106,28 @@ def judge_start(known: Known) -> StartVerdict:
     """Decide from the last known state of Job and Pod."""
     job, pod = known.job, known.pod
     if pod is None:
-        return _without_pod(job)
+        return _verdict_without_pod(job)
     if known.agent_began:
         return AgentStarted(pod)
-    return _suspended_again(known) or _not_begun(known, pod)
+    return _suspended_again(known) or _verdict_before_start(known, pod)
 
 
-def _not_begun(known: Known, pod: PodSnapshot) -> StartVerdict:
+def _verdict_before_start(known: Known, pod: PodSnapshot) -> StartVerdict:
     # What is certain comes first: a Pod that is gone, then one with a final phase. A finished Job proves
     # nothing while its Pod is not final, because one of the two snapshots may be older than the other.
     if known.pod_gone:
-        return _gone(known, pod)
+        return _verdict_if_gone(known, pod)
     if pod.is_over:
-        return _never_started(known, pod)
+        return _verdict_if_over(known, pod)
     job = known.job
     if job is not None and job.finished is not None:
         return FinishedWithoutPod(job.ref.name, job.finished)
     if is_released(known) and not pod.deleting:
-        return _released(pod)
-    return _init_trouble(known, pod) or _not_running_yet(pod, pod.agent)
+        return _verdict_if_released(pod)
+    return _init_trouble(known, pod) or _verdict_while_starting(pod, pod.agent)
 
 
-def _released(pod: PodSnapshot) -> StartVerdict:
+def _verdict_if_released(pod: PodSnapshot) -> StartVerdict:
     """A Pod that the Job controller released; its run Secret was deleted.
 
     The agent can only start if the kubelet was already creating its container, so the kubelet's report
@@ -144,15 +144,15 @@ def _waits_because(pod: PodSnapshot, reasons: frozenset[str]) -> bool:
     return agent is not None and isinstance(agent.state, Waiting) and agent.state.reason in reasons
 
 
-def start_budget_spent(known: Known) -> LostBeforeStart | None:
-    """Called when the start budget is spent: a released Pod is lost, any other (None) is only late."""
+def judge_spent_start_budget(known: Known) -> LostBeforeStart | None:
+    """Decide when the start budget is spent: a released Pod is lost; None means that the Pod is only late."""
     pod = known.pod
     if pod is None or not is_released(known):
         return None
     return LostBeforeStart(pod.name, POD_RELEASED.reason, POD_RELEASED.details)
 
 
-def _without_pod(job: JobSnapshot | None) -> StartVerdict:
+def _verdict_without_pod(job: JobSnapshot | None) -> StartVerdict:
     if job is not None and job.finished is not None:
         return FinishedWithoutPod(job.ref.name, job.finished)
     if job is not None and job.suspended and job.queued:
@@ -162,7 +162,7 @@ def _without_pod(job: JobSnapshot | None) -> StartVerdict:
     return StillWaiting(StartBudget.SCHEDULE, "waiting for the Job controller to create the Pod")
 
 
-def _gone(known: Known, pod: PodSnapshot) -> StartVerdict:
+def _verdict_if_gone(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that is gone and whose agent was never seen to start."""
     job = known.job
     if job is not None and job.finished is not None and job.finished.reason == DEADLINE_EXCEEDED:
@@ -197,21 +197,21 @@ def queue_took_back(known: Known) -> bool:
     return (known.pod_gone or pod.deleting) and (job.suspended or known.stopped_by_job == "suspended")
 
 
-def _never_started(known: Known, pod: PodSnapshot) -> StartVerdict:
+def _verdict_if_over(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that ended before its agent started: taken away, refused by its node, or failed during init."""
-    # First, because init containers that were killed with their Pod also exit with an error.
+    # This comes first, because init containers that were killed with their Pod also exit with an error.
     lost = _taken_away(known, pod)
     if lost is not None:
         return lost
     broken = next((c for c in pod.init_containers if not c.sidecar and _failed(c)), None)
     if broken is not None:
-        return NeverStarts(_init_failed(broken))
-    sidecars = [_init_failed(c) for c in pod.init_containers if _failed(c)]
+        return NeverStarts(_describe_init_end(broken))
+    sidecars = [_describe_init_end(c) for c in pod.init_containers if _failed(c)]
     return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *sidecars))))
 
 
 def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
-    """Why the Pod was ended from outside, or None. The exit codes of its containers only follow from that.
+    """Why the Pod was ended from outside, or None. If so, the exit codes of its containers explain nothing.
 
     A Pod has a `reason` of its own only if its node ended or refused it as a whole.
     """
@@ -234,24 +234,28 @@ def _init_trouble(known: Known, pod: PodSnapshot) -> StartVerdict | None:
 def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) -> StartVerdict | None:
     """A failed init container is final (`restartPolicy: Never`); the kubelet restarts a sidecar."""
     if isinstance(container.state, Waiting):
-        return _held_up(container, container.state)
+        return _verdict_if_waiting(container, container.state)
     if container.sidecar and isinstance(container.state, Terminated):
-        return StillWaiting(StartBudget.START, f"{_init_failed(container)}; the kubelet restarts it")
-    return (_taken_away(known, pod) or NeverStarts(_init_failed(container))) if _failed(container) else None
+        return StillWaiting(StartBudget.START, f"{_describe_init_end(container)}; the kubelet restarts it")
+    return (
+        (_taken_away(known, pod) or NeverStarts(_describe_init_end(container)))
+        if _failed(container)
+        else None
+    )
 
 
-def _held_up(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
+def _verdict_if_waiting(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
     if waiting.reason == "CrashLoopBackOff":
-        ended = f"; it ended with {_end(container.last)}" if container.last is not None else ""
-        why = f"{_kind(container)} crash loop: {waiting.message or waiting.reason}{ended}"
+        ended = f"; it ended with {_describe_end(container.last)}" if container.last is not None else ""
+        why = f"{_kind_and_name(container)} crash loop: {waiting.message or waiting.reason}{ended}"
         return StillWaiting(StartBudget.START, why) if container.sidecar else NeverStarts(why)
     if waiting.reason in CONFIG_TROUBLE:
-        why = f"{_kind(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
+        why = f"{_kind_and_name(container)} cannot be created yet ({waiting.reason}): {waiting.message}"
         return StillWaiting(StartBudget.START, why)
     return _image_verdict(container, waiting)
 
 
-def _kind(container: ContainerSnapshot) -> str:
+def _kind_and_name(container: ContainerSnapshot) -> str:
     return f'{"Sidecar" if container.sidecar else "Init container"} "{container.name}"'
 
 
@@ -259,15 +263,15 @@ def _failed(container: ContainerSnapshot) -> bool:
     return isinstance(container.state, Terminated) and container.state.exit_code not in {None, 0}
 
 
-def _init_failed(container: ContainerSnapshot) -> str:
-    """How it ended, in one line: exit code, reason and termination message."""
+def _describe_init_end(container: ContainerSnapshot) -> str:
+    """How the init container ended, in one line: exit code, reason and termination message."""
     if not isinstance(container.state, Terminated):
-        return f"{_kind(container)} has not ended"
+        return f"{_kind_and_name(container)} has not ended"
     how = "failed" if container.state.exit_code else "ended"
-    return f"{_kind(container)} {how} with {_end(container.state)}"
+    return f"{_kind_and_name(container)} {how} with {_describe_end(container.state)}"
 
 
-def _end(end: Terminated) -> str:
+def _describe_end(end: Terminated) -> str:
     why = ": ".join(filter(None, (end.reason, " ".join(end.message.split())))) or "unknown"
     return f"exit code {end.exit_code}: {why}"
 
@@ -282,7 +286,7 @@ def _image_verdict(container: ContainerSnapshot, waiting: Waiting) -> StartVerdi
     return None
 
 
-def _not_running_yet(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
+def _verdict_while_starting(pod: PodSnapshot, agent: ContainerSnapshot | None) -> StartVerdict:
     if pod.deleting:
         return StillWaiting(StartBudget.START, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
@@ -324,7 +328,7 @@ def never_began(known: Known) -> bool:
       init container that must end first.
 
     A missing Pod alone proves nothing: kubelets before 1.27 remove a Pod that is deleted while it starts
-    without reporting what its containers did. An earlier state than the last proves nothing either, and a
+    without reporting what its containers did. A state before the last proves nothing either, and a
     phase counts only if the kubelet set it.
     """
     pod, finished = known.pod, known.job.finished if known.job is not None else None

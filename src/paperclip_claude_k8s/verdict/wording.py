@@ -1,4 +1,4 @@
-"""Texts for operators: notices of the log follower, and Kubernetes Events that explain a wait."""
+"""Texts for people: notices of the log follower, and Kubernetes Events that explain a wait."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ def describe_notice(notice: Notice) -> str:  # noqa: PLR0911  # one for each kin
                 f"A bug in the adapter: {error_text(error)}; the run continues, its log counts as incomplete"
             )
         case FileUnusable(why):
-            return f"Log stream: {unusable_copy(why)}"
+            return f"Log stream: {describe_unusable_copy(why)}"
         case _:
             assert_never(notice)
 
@@ -54,7 +54,7 @@ def error_text(error: Exception) -> str:
     return redact_text(text.removesuffix(":"))[:ERROR_CHARS]
 
 
-def unusable_copy(why: str) -> str:
+def describe_unusable_copy(why: str) -> str:
     """Why the relay's copy of the output cannot be used, and what that means."""
     return (
         f"the copy of the output on the shared volume cannot be used ({why}); only the cluster's log is read"
