@@ -1,4 +1,4 @@
-"""The environment test on a cluster in memory."""
+"""The environment test of a host whose home pod is on an in-memory cluster."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 def home_spec() -> Object:
-    """The spec of a home pod with everything that Jobs inherit."""
+    """The spec of a home pod with image, env, Secrets and volume for Jobs."""
     container: Object = {
         "name": "paperclip",
         "image": "home/image:1",
@@ -37,22 +37,25 @@ def home_spec() -> Object:
 
 @dataclass(slots=True)
 class Bench:
-    """`home` and `secrets` (names of existing Secrets) may be changed before `settle` creates them."""
+    """An adapter on an in-memory cluster. Tests may change spec and Secrets before `create_objects`."""
 
     fake: FakeCluster
     adapter: Adapter
     home: Object = field(default_factory=home_spec)
+    """Spec of the home pod."""
     secrets: tuple[str, ...] = ("paperclip-secrets", "registry")
+    """Names of the Secrets that exist."""
 
-    def settle(self) -> None:
+    def create_objects(self) -> None:
         meta = {"name": "paperclip-0", "namespace": NAMESPACE}
         self.fake.store.create(PODS, {"metadata": meta, "spec": self.home, "status": {}})
         for name in self.secrets:
             self.fake.store.create(SECRETS, {"metadata": {"name": name, "namespace": NAMESPACE}, "data": {}})
 
     async def test(self, config: Object | None = None, **more: Any) -> Checkup:
+        """Run the environment test; `more` are further keys of its context."""
         if self.fake.store.find(PODS, NAMESPACE, "paperclip-0") is None:
-            self.settle()
+            self.create_objects()
         context = {"companyId": "co", "adapterType": "claude_k8s", "config": config or {}, **more}
         return await self.adapter.test_environment(context)
 
@@ -75,9 +78,9 @@ async def open_bench(
 
 
 def found(checkup: Checkup, code: str) -> Check:
-    """The one check with that code."""
-    (one,) = (check for check in checkup.checks if check.code == code)
-    return one
+    """The only check with that code."""
+    (match,) = (check for check in checkup.checks if check.code == code)
+    return match
 
 
 def problems(checkup: Checkup) -> list[Check]:

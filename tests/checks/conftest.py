@@ -1,4 +1,4 @@
-"""A host in its home pod on the in-memory cluster, with image, volume, Secrets and env for Jobs."""
+"""The fixture `bench`: a host in its home pod on an in-memory cluster."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pure parts: clock skew, and the references in a manifest."""
+"""Pure parts of the environment test: the clock skew, and the objects that a Job refers to."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,14 +23,14 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
     after=st.floats(min_value=0, max_value=60),
     start=st.floats(min_value=0, max_value=1),
 )
-def test_reported_skew_is_a_tight_lower_bound(
+def test_skew_is_at_most_the_true_one_and_close_to_it(
     ahead: float, before: float, after: float, start: float
 ) -> None:
-    """Our clock is right, the server's is `ahead` s; it stamps the Job `before` s after the request."""
+    """The server's clock is `ahead` seconds ahead; the Job is stamped `before` seconds after the request."""
     requested = NOON + timedelta(seconds=start)
     stamped = (requested + timedelta(seconds=before + ahead)).replace(microsecond=0)
-    answered = requested + timedelta(seconds=before + after)
-    skew = skew_of(DryRun(a_job(created=stamped), requested, answered))
+    responded = requested + timedelta(seconds=before + after)
+    skew = skew_of(DryRun(a_job(created=stamped), requested, responded))
     assert skew is not None
     reported, slack = skew.total_seconds(), 1e-3
     assert abs(reported) <= abs(ahead) + slack
@@ -42,7 +42,7 @@ def test_job_without_creation_time_has_no_skew() -> None:
     assert skew_of(DryRun(a_job(created=None), NOON, NOON)) is None
 
 
-def _refers(**spec: Any) -> References:
+def _references_of(**spec: Any) -> References:
     return references({"spec": {"template": {"spec": spec}}}, "own")
 
 
@@ -57,7 +57,7 @@ def test_references_finds_secrets_and_claims_everywhere() -> None:
         {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
         {"name": "d", "emptyDir": {}},
     ]
-    found = _refers(
+    found = _references_of(
         containers=[container],
         initContainers=[{"envFrom": [{"secretRef": {"name": "early"}}]}],
         volumes=volumes,
@@ -66,15 +66,15 @@ def test_references_finds_secrets_and_claims_everywhere() -> None:
     assert found == References(("all", "early", "files", "one", "part"), ("registry",), ("data",))
 
 
-def test_references_skips_run_secret_and_optional_ones() -> None:
+def test_references_skips_run_secret_and_optional_secrets() -> None:
     env = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}},
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
     ]
-    assert _refers(containers=[{"env": env}]).secrets == ()
+    assert _references_of(containers=[{"env": env}]).secrets == ()
 
 
-def test_references_of_a_planned_job_are_empty() -> None:
+def test_job_without_home_pod_refers_only_to_its_run_secret() -> None:
     plan = a_plan(home=None)
     assert references(the_job(home=None), plan.secret_name) == References()
 

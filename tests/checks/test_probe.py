@@ -1,4 +1,4 @@
-"""The probe Job really runs, is judged by how it ended, and is always deleted."""
+"""The probe Job of the environment test: its check tells how it ended, and it is always deleted."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from paperclip_claude_k8s.host.checkup import Checkup
 from paperclip_claude_k8s.ports import ProcessSettings
 
 NEVER = 1e9
+"""Seconds after which something that a test does not reach happens."""
 
 
 def script_by_pod(probe: PodScript) -> Callable[[dict[str, Any]], PodScript]:
@@ -48,7 +49,7 @@ async def test_probe_passes_and_reports_the_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.looptime
-async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> None:
+async def test_probe_in_an_image_without_cli_quotes_the_shell_error(tmp_path: Path) -> None:
     stderr_line = b"\x1e0123abcd e sh: claude: not found\n"
     checkup = await probed(tmp_path, PodScript(output=((0.1, stderr_line),), exit_code=127))
     (check,) = problems(checkup)
@@ -58,7 +59,7 @@ async def test_probe_without_cli_fails_with_the_shell_error(tmp_path: Path) -> N
 
 
 @pytest.mark.looptime
-async def test_probe_timeout_says_what_it_waits_for(tmp_path: Path) -> None:
+async def test_probe_timeout_names_the_reason_for_waiting(tmp_path: Path) -> None:
     waiting = ((NEVER, "ImagePullBackOff", "Back-off pulling image"),)
     checkup = await probed(tmp_path, PodScript(waiting=waiting))
     (check,) = problems(checkup)
@@ -87,7 +88,7 @@ async def test_probe_is_deleted_if_its_secret_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.looptime
-async def test_probe_is_skipped_if_no_run_could_start(tmp_path: Path) -> None:
+async def test_probe_is_skipped_without_the_right_to_create_secrets(tmp_path: Path) -> None:
     def deny(fake: Any) -> None:
         fake.faults.denied.add(("create", "secrets"))
 

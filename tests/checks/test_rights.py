@@ -1,4 +1,4 @@
-"""The table of rights matches the gateway's calls, and the Role grants exactly those rights."""
+"""The table of rights matches the calls of `Gateway`, and the Role grants exactly those rights."""
 
 from collections import Counter
 from pathlib import Path
@@ -33,8 +33,8 @@ def granted(role: dict[str, Any]) -> Counter[tuple[str, str, str]]:
     )
 
 
-async def use_everything(gateway: Gateway) -> None:
-    """Make every call of the port once; answers do not matter."""
+async def call_everything(gateway: Gateway) -> None:
+    """Call every method of `Gateway` that needs a right, whatever it returns or raises."""
     job: dict[str, object] = {"metadata": {"name": "x"}}
     secret: dict[str, object] = {"metadata": {"name": "s"}}
     ref = JobRef(NAMESPACE, "missing", "uid")
@@ -72,7 +72,7 @@ async def use_everything(gateway: Gateway) -> None:
 @pytest.mark.looptime
 async def test_rights_are_exactly_those_the_gateway_uses(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path) as fake:
-        await use_everything(fake.gateway)
+        await call_everything(fake.gateway)
         assert {(verb, resource) for verb, resource, _ in fake.calls.made} == {
             (verb, resource) for _, resource, verb in NEEDED
         }
@@ -85,12 +85,14 @@ def test_each_right_names_a_resource_with_its_api_group(right: Any) -> None:
     assert isinstance(target, Target)
 
 
-def test_right_codes_are_unique_and_compatible() -> None:
+def test_right_codes_are_unique_and_contain_those_of_the_typescript_adapter() -> None:
     codes = [right.code for right in RIGHTS]
     assert len(set(codes)) == len(codes)
-    theirs = {f"k8s_rbac_{what}" for what in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")}
-    assert theirs <= set(codes)
-    assert {right.level for right in RIGHTS if right.code in theirs} == {"error"}
+    typescript = {
+        f"k8s_rbac_{what}" for what in ("job_create", "job_delete", "job_get", "pod_list", "pod_log")
+    }
+    assert typescript <= set(codes)
+    assert {right.level for right in RIGHTS if right.code in typescript} == {"error"}
 
 
 def test_role_grants_exactly_the_rights() -> None:
@@ -119,7 +121,7 @@ def test_host_in_another_namespace_may_read_its_own_pod() -> None:
     assert granted(at_home) == Counter({("", "pods", "get"): 1})
 
 
-def test_network_policy_denies_ingress_and_metadata_service() -> None:
+def test_network_policy_denies_ingress_and_link_local_addresses() -> None:
     policy = documents(network_policy=True)[-1]
     assert policy["kind"] == "NetworkPolicy"
     spec = policy["spec"]

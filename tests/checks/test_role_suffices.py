@@ -20,7 +20,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 
 @pytest.fixture
-async def strict() -> AsyncIterator[DevCluster]:
+async def strict_cluster() -> AsyncIterator[DevCluster]:
     """A cluster that allows exactly what the printed Role grants."""
     async with DevCluster.start() as cluster:
         text = to_yaml(access_objects(cluster.namespace, Account(cluster.namespace, "paperclip")))
@@ -32,14 +32,14 @@ async def strict() -> AsyncIterator[DevCluster]:
         yield cluster
 
 
-async def test_role_suffices_for_a_run(strict: DevCluster) -> None:
+async def test_role_suffices_for_a_run(strict_cluster: DevCluster) -> None:
     adapter, host_log = Adapter(ProcessSettings(env={})), HostLog()
     try:
         result = await adapter.execute(
             {
                 "runId": str(uuid.uuid4()),
                 "agent": {"id": "ada"},
-                "config": {**SMALL, "kubeconfig": str(strict.kubeconfig), "image": "x"},
+                "config": {**SMALL, "kubeconfig": str(strict_cluster.kubeconfig), "image": "x"},
                 "onLog": host_log.on_log,
             }
         )
@@ -47,13 +47,13 @@ async def test_role_suffices_for_a_run(strict: DevCluster) -> None:
         await adapter.shutdown()
     assert result.error_message is None
     assert "forbidden" not in host_log.status
-    assert [list(strict.store.list(kind)) for kind in (JOBS, PODS)] == [[], []]
-    assert list(strict.store.list(SECRETS)) == []
+    assert [list(strict_cluster.store.list(kind)) for kind in (JOBS, PODS)] == [[], []]
+    assert list(strict_cluster.store.list(SECRETS)) == []
 
 
-async def test_role_suffices_for_the_environment_test(strict: DevCluster) -> None:
+async def test_role_suffices_for_the_environment_test(strict_cluster: DevCluster) -> None:
     adapter = Adapter(ProcessSettings(env={}))
-    config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
+    config = {"kubeconfig": str(strict_cluster.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     try:
         checkup = await adapter.test_environment({"config": config, "probe": True})
     finally:
@@ -62,10 +62,10 @@ async def test_role_suffices_for_the_environment_test(strict: DevCluster) -> Non
     assert found(checkup, "k8s_probe_passed")
 
 
-async def test_denied_right_is_found_over_http(strict: DevCluster) -> None:
-    strict.faults.denied.add(("watch", "pods"))
+async def test_denied_right_is_reported_over_http(strict_cluster: DevCluster) -> None:
+    strict_cluster.faults.denied.add(("watch", "pods"))
     adapter = Adapter(ProcessSettings(env={}))
-    config = {"kubeconfig": str(strict.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
+    config = {"kubeconfig": str(strict_cluster.kubeconfig), "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     try:
         checkup = await adapter.test_environment({"config": config})
     finally:
@@ -73,12 +73,12 @@ async def test_denied_right_is_found_over_http(strict: DevCluster) -> None:
     assert [check.code for check in problems(checkup)] == ["k8s_rbac_pod_watch", "k8s_pvc_not_detected"]
 
 
-async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None:
+async def test_server_warnings_are_decoded_over_http(strict_cluster: DevCluster) -> None:
     warnings = ['would violate PodSecurity "restricted:latest"', "a \\ b, 299 - c"]
-    strict.faults.warnings.extend(warnings)
+    strict_cluster.faults.warnings.extend(warnings)
     adapter = Adapter(ProcessSettings(env={}))
     try:
-        config = {"kubeconfig": str(strict.kubeconfig), "image": "x"}
+        config = {"kubeconfig": str(strict_cluster.kubeconfig), "image": "x"}
         checkup = await adapter.test_environment({"config": config})
     finally:
         await adapter.shutdown()
@@ -90,7 +90,7 @@ async def test_server_warnings_are_decoded_over_http(strict: DevCluster) -> None
 @pytest.mark.parametrize(
     "right", [right for right in RIGHTS if right.level == "warn"], ids=lambda right: right.code
 )
-async def test_run_succeeds_without_a_right_that_is_only_a_warning(tmp_path: Path, right: Right) -> None:
+async def test_run_succeeds_without_a_right_whose_lack_is_a_warning(tmp_path: Path, right: Right) -> None:
     pod_script = PodScript(output=((0.0, capture("02")),), ends_at=2.0)
     async with open_bench(tmp_path, pod_script) as bench:
         bench.fake.faults.denied.add((right.access.verb, right.resource))

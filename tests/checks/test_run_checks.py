@@ -55,7 +55,7 @@ async def test_missing_right_gives_exactly_one_check(bench: Bench, right: Right)
     assert checkup.status == ("fail" if right.level == "error" else "warn")
 
 
-async def test_unreadable_home_pod_is_reported_beside_the_right(
+async def test_unreadable_home_pod_is_reported_beside_the_missing_right(
     bench: Bench,
 ) -> None:
     bench.fake.faults.denied.add(("get", "pods"))
@@ -64,7 +64,7 @@ async def test_unreadable_home_pod_is_reported_beside_the_right(
     assert checkup.status == "fail"
 
 
-async def test_get_pods_is_only_a_warning_without_a_home_pod(bench: Bench) -> None:
+async def test_missing_right_to_get_pods_is_a_warning_if_no_home_pod_is_needed(bench: Bench) -> None:
     bench.fake.faults.denied.add(("get", "pods"))
     config = {"kubeconfig": "fake", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}
     checkup = await bench.test(config)
@@ -82,7 +82,7 @@ async def test_all_missing_rights_are_reported(bench: Bench) -> None:
 
 
 async def test_unreachable_api_is_one_check(bench: Bench) -> None:
-    bench.settle()
+    bench.create_objects()
     bench.fake.go_down(1000)
     checkup = await bench.test()
     assert [check.code for check in checkup.checks] == ["k8s_api_unreachable"]
@@ -90,11 +90,11 @@ async def test_unreachable_api_is_one_check(bench: Bench) -> None:
     assert checkup.status == "fail"
 
 
-async def test_missing_access_reviews_are_one_check(tmp_path: Path) -> None:
-    """A server without access reviews: everything else is still checked."""
+async def test_failing_access_reviews_are_one_check(tmp_path: Path) -> None:
+    """On a server without access reviews everything else is still checked."""
     async with open_bench(tmp_path) as bench:
-        refused = _Reviewless(wire=bench.fake.wire)
-        adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: refused)
+        gateway = _WithoutReviews(wire=bench.fake.wire)
+        adapter = Adapter(ProcessSettings(env={}), lambda _kubeconfig, _timings: gateway)
         checkup = await adapter.test_environment(
             {"config": {"kubeconfig": "x", "image": "x", "env": {"ANTHROPIC_API_KEY": "k"}}}
         )
@@ -104,14 +104,16 @@ async def test_missing_access_reviews_are_one_check(tmp_path: Path) -> None:
         assert found(checkup, "k8s_job_dry_run").level == "info"
 
 
-class _Reviewless(Gateway):
+class _WithoutReviews(Gateway):
+    """Fails in each access review."""
+
     async def may(self, *_: Any) -> bool:
         msg = "reviews are not offered"
         raise RuntimeError(msg)
 
 
 class _Silent(Gateway):
-    """Does not answer access reviews, the dry run, and reads of claims and Secrets."""
+    """Never responds to access reviews, the dry run, and reads of claims and Secrets."""
 
     async def may(self, *_: Any) -> bool:
         await asyncio.Event().wait()
@@ -127,9 +129,9 @@ class _Silent(Gateway):
         await asyncio.Event().wait()
 
 
-async def test_silent_server_costs_one_time_limit(tmp_path: Path) -> None:
+async def test_silent_server_delays_the_test_by_one_time_limit(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        bench.settle()
+        bench.create_objects()
         silent = _Silent(wire=bench.fake.wire)
         adapter = Adapter(
             ProcessSettings(env={"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": NAMESPACE}),
@@ -143,10 +145,10 @@ async def test_silent_server_costs_one_time_limit(tmp_path: Path) -> None:
         assert "no answer within 10s" in found(checkup, "k8s_job_dry_run_failed").message
 
 
-# What a Job inherits ---------------------------------------------------------------------------------
+# What the Job refers to -------------------------------------------------------------------------------
 
 
-async def test_missing_required_secret_fails(bench: Bench) -> None:
+async def test_missing_required_secret_is_an_error(bench: Bench) -> None:
     bench.secrets = ("registry",)
     checkup = await bench.test()
     (check,) = problems(checkup)
@@ -174,7 +176,7 @@ async def test_missing_image_pull_secret_is_a_warning(bench: Bench) -> None:
         (["ReadOnlyMany"], "error", "cannot write"),
     ],
 )
-async def test_unshared_volume_reports_the_consequence(
+async def test_volume_that_is_not_read_write_many_reports_the_consequence(
     bench: Bench, modes: list[str], level: str, text: str
 ) -> None:
     def narrow(claim: dict[str, Any]) -> None:
@@ -187,7 +189,7 @@ async def test_unshared_volume_reports_the_consequence(
     assert modes[0] in check.message
 
 
-async def test_missing_claim_fails(bench: Bench) -> None:
+async def test_missing_claim_is_an_error(bench: Bench) -> None:
     bench.fake.store.remove(CLAIMS, NAMESPACE, "paperclip-data")
     assert [check.code for check in problems(await bench.test())] == ["k8s_pvc_missing"]
 
@@ -197,8 +199,7 @@ async def test_missing_credentials_are_a_warning(bench: Bench) -> None:
     assert found(checkup, "claude_credentials_missing").level == "warn"
 
 
-async def test_missing_home_pod_has_the_error_code_of_a_run(bench: Bench) -> None:
-    bench.home = {"containers": []}
+async def test_unknown_home_pod_has_the_error_code_of_a_run(bench: Bench) -> None:
     checkup = await Adapter(ProcessSettings(env={}), lambda *_: bench.fake.gateway).test_environment(
         {"config": {}}
     )
@@ -285,7 +286,7 @@ async def test_unknown_settings_are_reported(bench: Bench) -> None:
     assert (check.level, "timeoutSecs" in check.message) == ("warn", True)
 
 
-async def test_each_violation_by_the_pod_is_reported(bench: Bench) -> None:
+async def test_each_violation_of_pod_security_is_reported(bench: Bench) -> None:
     checkup = await bench.test({"runAsUser": 0, "podTemplate": {"hostNetwork": True}})
     messages = [check.message for check in checkup.checks if check.code == "k8s_pod_not_restricted"]
     assert [text.rpartition(": ")[2] for text in messages] == [
@@ -296,7 +297,7 @@ async def test_each_violation_by_the_pod_is_reported(bench: Bench) -> None:
     assert checkup.status == "warn"
 
 
-async def test_old_server_reports_what_needs_a_newer_one(tmp_path: Path) -> None:
+async def test_old_server_is_reported_with_the_settings_that_need_a_newer_one(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
 
         class Old(Gateway):
@@ -318,8 +319,8 @@ async def test_old_server_reports_what_needs_a_newer_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("context", [{}, {"config": None}, {"config": []}, {"config": "x"}, [], None, 7])
-async def test_any_context_gets_an_answer(bench: Bench, context: Any) -> None:
-    bench.settle()
+async def test_any_context_gets_a_checkup(bench: Bench, context: Any) -> None:
+    bench.create_objects()
     checkup = await bench.adapter.test_environment(context)
     assert checkup.status in {"pass", "fail"}
     assert checkup.checks
@@ -329,10 +330,10 @@ async def test_any_context_gets_an_answer(bench: Bench, context: Any) -> None:
 @pytest.mark.looptime(enabled=False)
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ANY_JSON)
-def test_any_json_context_gets_an_answer(tmp_path: Path, context: Any) -> None:
-    async def ask() -> str:
+def test_any_json_context_gets_a_checkup(tmp_path: Path, context: Any) -> None:
+    async def status() -> str:
         async with open_bench(tmp_path) as bench:
-            bench.settle()
+            bench.create_objects()
             return (await bench.adapter.test_environment(context)).status
 
-    assert asyncio.run(ask()) in {"pass", "warn", "fail"}
+    assert asyncio.run(status()) in {"pass", "warn", "fail"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from paperclip_claude_k8s.checks.observations import Answer, GrantedRights, PlannedRun
+from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.rights import Right
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import Failure, describe_error
@@ -14,7 +14,7 @@ from paperclip_claude_k8s.plan.pod_security import violations
 from paperclip_claude_k8s.plan.requirements import REPLACEMENT_POLICY_SINCE, Version, unmet
 
 ROLE_HINT = "`claude-k8s rbac --namespace {}` prints the Role that grants it"
-CREDENTIALS = frozenset(
+CREDENTIAL_VARIABLES = frozenset(
     {
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_AUTH_TOKEN",
@@ -24,11 +24,11 @@ CREDENTIALS = frozenset(
         "CLAUDE_CODE_USE_VERTEX",
     }
 )
-"""Variables with which the CLI finds an account. The last two select a cloud's own authentication."""
+"""Variables by which the CLI gets credentials. The last two make it use those of a cloud provider."""
 
 
 def failure_check(failure: Failure) -> Check:
-    """A failure that would end every run before its Job, as a check with the same code."""
+    """The check for a failure that would end every run before its Job is created; it has the same code."""
     return Check(code=failure.code, level="error", message=failure.what, hint=failure.next_step or None)
 
 
@@ -43,8 +43,8 @@ def config_checks(given: JsonMap) -> Iterator[Check]:
 # Server --------------------------------------------------------------------------------------------
 
 
-def server_checks(version: Answer[Version], config: AdapterConfig) -> Iterator[Check]:
-    """Whether the API server answers, and whether it is new enough for the settings in use."""
+def server_checks(version: Response[Version], config: AdapterConfig) -> Iterator[Check]:
+    """Whether the API server can be reached, and whether it is new enough for the settings in use."""
     if isinstance(version, ClusterError):
         yield Check(
             code="k8s_api_unreachable",
@@ -62,7 +62,8 @@ def server_checks(version: Answer[Version], config: AdapterConfig) -> Iterator[C
             level="info",
             message=f"Kubernetes {number} ignores `podReplacementPolicy`: it replaces a deleted Pod while "
             "its agent still works. The run Secret keeps a second agent from starting",
-            hint="this needs the rights to patch and delete Secrets; from 1.29 on the server itself waits",
+            hint="the adapter needs the rights to patch and delete Secrets for this; from 1.29 on the server "
+            "itself waits for the end of the Pod",
         )
     for setting, since in unmet(config, version):
         least = ".".join(map(str, since))
@@ -78,13 +79,13 @@ def server_checks(version: Answer[Version], config: AdapterConfig) -> Iterator[C
 
 
 def rights_checks(granted: GrantedRights, namespace: str) -> Iterator[Check]:
-    """One check for each right; only one in total if no right could be queried."""
-    unknown = [answer for answer in granted.answers.values() if isinstance(answer, ClusterError)]
-    if unknown and len(unknown) == len(granted.answers):
+    """One check for each right, or a single check if no right could be determined."""
+    unknown = [response for response in granted.responses.values() if isinstance(response, ClusterError)]
+    if unknown and len(unknown) == len(granted.responses):
         yield _reviews_failed(unknown[0])
         return
-    for right, answer in granted.answers.items():
-        yield _right_check(right, answer, namespace)
+    for right, response in granted.responses.items():
+        yield _right_check(right, response, namespace)
 
 
 def _reviews_failed(error: ClusterError) -> Check:
@@ -96,11 +97,11 @@ def _reviews_failed(error: ClusterError) -> Check:
     return Check(code="k8s_rbac_check_failed", level=level, message=text, hint=hint)
 
 
-def _right_check(right: Right, answer: Answer[bool], namespace: str) -> Check:
-    if isinstance(answer, ClusterError):
-        text = f"Could not check the right to {right.label} in {namespace}: {describe_error(answer)}"
+def _right_check(right: Right, response: Response[bool], namespace: str) -> Check:
+    if isinstance(response, ClusterError):
+        text = f"Could not check the right to {right.label} in {namespace}: {describe_error(response)}"
         return Check(code=right.code, level="warn", message=text, hint=ROLE_HINT.format(namespace))
-    if answer:
+    if response:
         return Check(code=right.code, level="info", message=f"May {right.label} in {namespace}")
     instead = f"; instead: {right.instead}" if right.instead else "; there is no fallback"
     return Check(
@@ -129,7 +130,7 @@ def volume_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
 
 
 def _claim_check(
-    name: str, modes: Answer[tuple[str, ...] | None], namespace: str, granted: GrantedRights
+    name: str, modes: Response[tuple[str, ...] | None], namespace: str, granted: GrantedRights
 ) -> Check:
     if isinstance(modes, ClusterError):
         level: Level = "info" if granted.lacks("get", "persistentvolumeclaims") else "warn"
@@ -161,24 +162,24 @@ def _limited_modes(modes: tuple[str, ...]) -> tuple[str, Level]:
 
 def secret_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
     """Whether the Secrets exist that the Pod needs to start or to pull its images."""
-    unstarted = "a Pod that refers to it does not start"
-    yield from _existence_checks("k8s_secret", "error", unstarted, run.secrets, granted)
-    unpulled = "the image can only be pulled if its registry needs no credentials"
-    yield from _existence_checks("k8s_image_pull_secret", "warn", unpulled, run.pull_secrets, granted)
+    not_started = "a Pod that refers to it does not start"
+    yield from _existence_checks("k8s_secret", "error", not_started, run.secrets, granted)
+    not_pulled = "the image can only be pulled if its registry needs no credentials"
+    yield from _existence_checks("k8s_image_pull_secret", "warn", not_pulled, run.pull_secrets, granted)
 
 
 def _existence_checks(
-    code: str, level: Level, without: str, found: Mapping[str, Answer[bool]], granted: GrantedRights
+    code: str, level: Level, consequence: str, found: Mapping[str, Response[bool]], granted: GrantedRights
 ) -> Iterator[Check]:
     for name, exists in found.items():
         if isinstance(exists, ClusterError):
-            unsure: Level = "info" if granted.lacks("get", "secrets") else "warn"
+            level_if_unknown: Level = "info" if granted.lacks("get", "secrets") else "warn"
             text = f"Secret {name} could not be read: {describe_error(exists)}"
-            yield Check(code=f"{code}_check_failed", level=unsure, message=text)
+            yield Check(code=f"{code}_check_failed", level=level_if_unknown, message=text)
         elif exists:
             yield Check(code=f"{code}_exists", level="info", message=f"Secret {name} exists")
         else:
-            text = f"Secret {name} does not exist in the Jobs' namespace: {without}"
+            text = f"Secret {name} does not exist in the Jobs' namespace: {consequence}"
             hint = "create it there, or remove the reference from the home pod"
             yield Check(code=f"{code}_missing", level=level, message=text, hint=hint)
 
@@ -195,9 +196,9 @@ def pod_security_checks(run: PlannedRun) -> Iterator[Check]:
 
 
 def credentials_check(run: PlannedRun) -> Check:
-    """Whether the agent would find credentials. Those in the shared HOME cannot be seen from here."""
+    """Whether the agent would find credentials. This process cannot see those in the shared HOME."""
     environment = run.plan.environment
-    names = sorted(CREDENTIALS & environment.names)
+    names = sorted(CREDENTIAL_VARIABLES & environment.names)
     if names:
         text = f"The agent gets {', '.join(names)}"
         return Check(code="claude_credentials_found", level="info", message=text)

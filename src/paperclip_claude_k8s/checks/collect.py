@@ -1,7 +1,7 @@
 """Collects what the environment test needs from the cluster, and creates nothing.
 
-Independent calls run concurrently, each with its own time limit, so that a server that stops answering does
-not delay the test by the sum of them.
+Independent calls run concurrently, each with its own time limit, so that a server that stops responding
+delays the test by one limit, and not by one for each call.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from paperclip_claude_k8s import failures
-from paperclip_claude_k8s.checks.observations import Answer, DryRun, GrantedRights, PlannedRun
+from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.checks.references import references
 from paperclip_claude_k8s.checks.rights import RIGHTS
 from paperclip_claude_k8s.cluster.model import JsonObject
@@ -31,12 +31,12 @@ from paperclip_claude_k8s.run.prepare import find_site
 
 T = TypeVar("T")
 K = TypeVar("K")
-AGENT = "environment-test"
-"""Agent id of the planned Job and of the probe, so that they never share a slot with a real agent."""
+TEST_AGENT_ID = "environment-test"
+"""Agent id of the planned Job and of the probe. It differs from real ids, so that they share no slot."""
 
 
-async def ask(call: Callable[[], Awaitable[T]], seconds: float) -> Answer[T]:
-    """The call's answer within `seconds`; an error or a timeout is returned as a `ClusterError`."""
+async def call_within(call: Callable[[], Awaitable[T]], seconds: float) -> Response[T]:
+    """What the call returns within `seconds`; an error or a timeout is returned as a `ClusterError`."""
     try:
         async with asyncio.timeout(seconds):
             return await call()
@@ -48,17 +48,19 @@ async def ask(call: Callable[[], Awaitable[T]], seconds: float) -> Answer[T]:
         return ClusterError(None, "Bug", f"{type(error).__name__} in the check itself: {error}")
 
 
-async def ask_all(calls: Mapping[K, Callable[[], Awaitable[T]]], seconds: float) -> dict[K, Answer[T]]:
-    """The answers of all calls, which run concurrently."""
+async def call_all_within(
+    calls: Mapping[K, Callable[[], Awaitable[T]]], seconds: float
+) -> dict[K, Response[T]]:
+    """What all calls return; they run concurrently, each with its own limit of `seconds`."""
     async with asyncio.TaskGroup() as group:
-        tasks = {key: group.create_task(ask(call, seconds)) for key, call in calls.items()}
+        tasks = {key: group.create_task(call_within(call, seconds)) for key, call in calls.items()}
     return {key: task.result() for key, task in tasks.items()}
 
 
 async def collect_rights(namespace: str, ports: Ports) -> GrantedRights:
-    """Ask the API server about every right in `RIGHTS`."""
+    """Find out from the API server which of the rights in `RIGHTS` this account has."""
     calls = {right: partial(ports.cluster.may, namespace, right.access) for right in RIGHTS}
-    return GrantedRights(await ask_all(calls, ports.settings.timings.check))
+    return GrantedRights(await call_all_within(calls, ports.settings.timings.check))
 
 
 async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports) -> PlannedRun | Failure:
@@ -77,13 +79,15 @@ async def collect_run(given: CheckupContext, config: AdapterConfig, ports: Ports
     exists = partial(_secret_exists, cluster, plan.namespace)
     access_modes = partial(cluster.claim_access_modes, plan.namespace)
     async with asyncio.TaskGroup() as group:
-        dry_run = group.create_task(ask(partial(_dry_run, plan, manifest, ports), limit))
-        secrets = group.create_task(ask_all({name: partial(exists, name) for name in named.secrets}, limit))
+        dry_run = group.create_task(call_within(partial(_dry_run, plan, manifest, ports), limit))
+        secrets = group.create_task(
+            call_all_within({name: partial(exists, name) for name in named.secrets}, limit)
+        )
         pull_secrets = group.create_task(
-            ask_all({name: partial(exists, name) for name in named.pull_secrets}, limit)
+            call_all_within({name: partial(exists, name) for name in named.pull_secrets}, limit)
         )
         claims = group.create_task(
-            ask_all({name: partial(access_modes, name) for name in named.claims}, limit)
+            call_all_within({name: partial(access_modes, name) for name in named.claims}, limit)
         )
     return PlannedRun(
         site=site,
@@ -101,14 +105,14 @@ async def _secret_exists(cluster: Cluster, namespace: str, name: str) -> bool:
 
 
 def _sample_context(given: CheckupContext, log: list[str]) -> dict[str, object]:
-    """The context of a new run of the test agent; its log lines are appended to `log`."""
+    """The context of a new run of the test agent, whose log lines are appended to `log`."""
 
     async def on_log(_stream: str, text: str) -> None:
         log.append(text.removeprefix(PREFIX).strip())
 
     return {
         "runId": str(uuid.uuid4()),
-        "agent": {"id": AGENT, "name": AGENT, "companyId": given.company_id},
+        "agent": {"id": TEST_AGENT_ID, "name": TEST_AGENT_ID, "companyId": given.company_id},
         "config": given.config,
         "onLog": on_log,
     }

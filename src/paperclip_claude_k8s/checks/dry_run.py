@@ -1,60 +1,60 @@
-"""What a dry run shows: whether the namespace exists and accepts the Job, and whether clocks differ."""
+"""What a dry run shows: whether the namespace exists and accepts the Job, and how far the clocks differ."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 
-from paperclip_claude_k8s.checks.observations import Answer, DryRun, GrantedRights, PlannedRun
+from paperclip_claude_k8s.checks.observations import DryRun, GrantedRights, PlannedRun, Response
 from paperclip_claude_k8s.cluster.port import ClusterError
 from paperclip_claude_k8s.failures import describe_error, refusal_step
 from paperclip_claude_k8s.host.checkup import Check, Level
 
-HEALTHY_SKEW = timedelta(seconds=10)
-"""Above this, the time limit of an adopted run is noticeably wrong, and tokens may not be valid yet."""
-TICK = timedelta(seconds=1)
+MAX_HEALTHY_SKEW = timedelta(seconds=10)
+"""With more skew, the time limit of an adopted run is noticeably wrong, and tokens may not be valid yet."""
+TIMESTAMP_STEP = timedelta(seconds=1)
 """Kubernetes truncates its timestamps to whole seconds."""
 
 
 def namespace_check(run: PlannedRun, granted: GrantedRights) -> Check:
-    """Whether the namespace exists. A dry run shows it; listing a missing namespace returns an empty list."""
-    namespace, answer, home = run.plan.namespace, run.dry_run, run.site.home
-    if isinstance(answer, ClusterError):
-        if answer.namespace_not_found:
+    """Whether the namespace exists. Listing does not show it: a missing namespace gives an empty list."""
+    namespace, response, home = run.plan.namespace, run.dry_run, run.site.home
+    if isinstance(response, ClusterError):
+        if response.namespace_not_found:
             text, hint = f"There is no namespace {namespace}", "create it, or correct `namespace`"
             return Check(code="k8s_namespace_missing", level="error", message=text, hint=hint)
-        if answer.namespace_terminating:
+        if response.namespace_terminating:
             text, hint = f"Namespace {namespace} is being deleted", "run Jobs in another namespace"
             return Check(code="k8s_namespace_terminating", level="error", message=text, hint=hint)
-        if not _refused_the_job(answer) and (home is None or home.namespace != namespace):
-            text = f"Could not determine whether namespace {namespace} exists: {describe_error(answer)}"
+        if not _refused_the_job(response) and (home is None or home.namespace != namespace):
+            text = f"Could not determine whether namespace {namespace} exists: {describe_error(response)}"
             level: Level = "info" if granted.lacks("create", "jobs") else "warn"
             return Check(code="k8s_namespace_check_failed", level=level, message=text)
     return Check(code="k8s_namespace_exists", level="info", message=f"Namespace {namespace} exists")
 
 
 def dry_run_checks(run: PlannedRun, granted: GrantedRights) -> Iterator[Check]:
-    """Whether the API server accepts the Job. No check if the namespace or a missing right explains it."""
-    answer, name = run.dry_run, run.plan.job_name
-    if isinstance(answer, DryRun):
+    """Whether the API server accepts the Job. No check if namespace or rights explain a refusal."""
+    response, name = run.dry_run, run.plan.job_name
+    if isinstance(response, DryRun):
         yield Check(
             code="k8s_job_dry_run",
             level="info",
             message="The API server accepts the Job (dry run)",
             hint="CPU and memory quota applies when the Pod is created; only the probe Job checks it",
         )
-        yield from map(_warning_check, answer.job.warnings)
-    elif answer.namespace_not_found or answer.namespace_terminating or granted.lacks("create", "jobs"):
+        yield from map(_warning_check, response.job.warnings)
+    elif response.namespace_not_found or response.namespace_terminating or granted.lacks("create", "jobs"):
         return
-    elif answer.no_response or answer.server_error or "does not support dry run" in answer.message:
-        text = f"The dry run of the Job was inconclusive: {describe_error(answer)}"
+    elif response.no_response or response.server_error or "does not support dry run" in response.message:
+        text = f"The dry run of the Job was inconclusive: {describe_error(response)}"
         yield Check(code="k8s_job_dry_run_failed", level="warn", message=text)
     else:
-        text = f"The API server would refuse Job {name}: {describe_error(answer)}"
-        hint = refusal_step(answer)
+        text = f"The API server would refuse Job {name}: {describe_error(response)}"
+        hint = refusal_step(response)
         yield Check(code="k8s_job_dry_run_refused", level="error", message=text, hint=hint)
 
 
 def _warning_check(text: str) -> Check:
-    """Pod Security rejects only Pods. For a Job the server warns, if the namespace has a `warn` level."""
+    """A check that quotes a warning. Pod Security refuses Pods only; Jobs get a warning, if `warn` is set."""
     pod_security = (
         "if the namespace enforces this level, the Pod is refused: lower the level or adapt the Pod"
     )
@@ -63,12 +63,12 @@ def _warning_check(text: str) -> Check:
     return Check(code="k8s_job_warning", level="warn", message=message, hint=hint)
 
 
-def clock_checks(answer: Answer[DryRun]) -> Iterator[Check]:
-    """Our clock compared with the API server's; no check if the dry run returned no creation time."""
-    skew = skew_of(answer) if isinstance(answer, DryRun) else None
+def clock_checks(response: Response[DryRun]) -> Iterator[Check]:
+    """The clock of this machine compared with the API server's; no check without a creation time."""
+    skew = skew_of(response) if isinstance(response, DryRun) else None
     if skew is None:
         return
-    if abs(skew) <= HEALTHY_SKEW:
+    if abs(skew) <= MAX_HEALTHY_SKEW:
         text = "The clock of this machine agrees with the API server's"
         yield Check(code="k8s_clock_skew", level="info", message=text)
         return
@@ -84,22 +84,22 @@ def clock_checks(answer: Answer[DryRun]) -> Iterator[Check]:
 
 
 def skew_of(dry_run: DryRun) -> timedelta | None:
-    """The least by which the server's clock is ahead of ours; zero if they may agree, None if unknown.
+    """How far the server's clock is ahead of this machine's, at least. Negative: behind; None: unknown.
 
-    The server stamped the Job between our request and its answer, and truncated the stamp to a second. Only a
-    stamp outside that interval proves a difference.
+    The server stamped the Job between request and response, and truncated the stamp to a second. Only a stamp
+    outside that interval proves a difference; otherwise the skew is zero.
     """
     stamp = dry_run.job.created
     if stamp is None:
         return None
-    if stamp > dry_run.answered:
-        return stamp - dry_run.answered
-    if stamp + TICK < dry_run.requested:
-        return stamp + TICK - dry_run.requested
+    if stamp > dry_run.responded:
+        return stamp - dry_run.responded
+    if stamp + TIMESTAMP_STEP < dry_run.requested:
+        return stamp + TIMESTAMP_STEP - dry_run.requested
     return timedelta()
 
 
 def _refused_the_job(error: ClusterError) -> bool:
-    """Whether the server refused the Job itself, which it only examines if the namespace exists."""
+    """Whether the server refused the Job itself. It examines Jobs in an existing namespace only."""
     examined = error.status == 400 or error.conflict or error.invalid
     return examined or "quota" in error.message or "admission webhook" in error.message

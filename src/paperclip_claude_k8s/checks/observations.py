@@ -1,4 +1,4 @@
-"""What was collected from a cluster. A call that failed is represented by its `ClusterError`."""
+"""What the environment test has collected from a cluster, before it is judged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,43 +13,44 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 
 T = TypeVar("T")
-Answer: TypeAlias = T | ClusterError
+Response: TypeAlias = T | ClusterError
+"""What an API call returned, or the error with which it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The Job that a dry run would have created, and when it was requested and answered, by our clock."""
+    """The Job in the response to a dry run, and the times of request and response by this machine's clock."""
 
     job: JobSnapshot
     requested: datetime
-    answered: datetime
+    responded: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """The plan of a run with this config, and what the cluster has of the objects that its Job refers to."""
+    """The plan of a run with this config, and which objects that its Job refers to exist in the cluster."""
 
     site: RunSite
     plan: RunPlan
     references: References
-    dry_run: Answer[DryRun]
-    secrets: Mapping[str, Answer[bool]] = field(default_factory=dict)
+    dry_run: Response[DryRun]
+    secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
     """Name → whether the Secret exists; likewise `pull_secrets`."""
-    pull_secrets: Mapping[str, Answer[bool]] = field(default_factory=dict)
-    claims: Mapping[str, Answer[tuple[str, ...] | None]] = field(default_factory=dict)
+    pull_secrets: Mapping[str, Response[bool]] = field(default_factory=dict)
+    claims: Mapping[str, Response[tuple[str, ...] | None]] = field(default_factory=dict)
     """Name → access modes; None if the claim does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantedRights:
-    """Whether this account has each right, in the order of `RIGHTS`."""
+    """For each right, in the order of `RIGHTS`: whether this account has it."""
 
-    answers: Mapping[Right, Answer[bool]]
+    responses: Mapping[Right, Response[bool]]
 
     def lacks(self, verb: str, resource: str) -> bool:
-        """Whether the account is known to lack this right, which the check of the right already reports."""
+        """Whether the account is known to lack this right. The check of the right already reports that."""
         return any(
-            answer is False
-            for right, answer in self.answers.items()
+            response is False
+            for right, response in self.responses.items()
             if (right.access.verb, right.resource) == (verb, resource)
         )

@@ -1,7 +1,7 @@
 """The probe: a Job like a real run's, but with `claude --version` as the agent.
 
-It finds what a dry run cannot: resource quota, Pod Security enforcement, scheduling, image pull, volume
-mounts, and an image without `claude`.
+It finds problems that a dry run cannot: with resource quota, Pod Security enforcement, scheduling, image pull
+and volume mounts, and an image without `claude`.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ from paperclip_claude_k8s.verdict.ending import (
     judge_ending,
 )
 
-COMMAND = ("claude", "--version")
-MARK = "\x1e"
-"""First character of the lines that the relay adds to the log."""
-ANSWER_CHARS = 200
+PROBE_COMMAND = ("claude", "--version")
+RELAY_MARK = "\x1e"
+"""First character of the lines that the relay adds to the log. Nonce and kind follow, `e` for stderr."""
+OUTPUT_CHARS = 200
 
 
 @dataclass(slots=True)
 class _LastStatus:
-    """Keeps the last status line, which explains what a probe that does not end is waiting for."""
+    """Holds the run's last log line, which explains what a probe that does not end is waiting for."""
 
     text: str = "its Pod was never observed"
 
@@ -48,7 +48,7 @@ class _LastStatus:
 
 
 async def probe(plan: RunPlan, ports: Ports) -> Check:
-    """Run the probe Job and delete it again, whatever happened in between."""
+    """Run the probe Job, judge how it ended, and delete it in any case."""
     plan, status, limit = _probe_plan(plan, ports), _LastStatus(), ports.settings.timings.probe
     try:
         async with asyncio.timeout(limit), _probe_job(plan, ports) as job:
@@ -63,10 +63,13 @@ async def probe(plan: RunPlan, ports: Ports) -> Check:
 
 
 def _probe_plan(plan: RunPlan, ports: Ports) -> RunPlan:
-    """The plan with the probe's command, without a run log, with a short TTL in case this process dies."""
+    """The plan with the probe's command and short time limits, and without a run log.
+
+    The TTL removes the Job if this process ends before it can delete it.
+    """
     limit = ports.settings.timings.probe
     short = {"timeout_sec": limit, "ttl_seconds_after_finished": limit, "stop_grace_sec": 5.0}
-    return replace(plan, argv=COMMAND, run_log=None, config=plan.config.model_copy(update=short))
+    return replace(plan, argv=PROBE_COMMAND, run_log=None, config=plan.config.model_copy(update=short))
 
 
 @asynccontextmanager
@@ -99,7 +102,7 @@ async def _run_probe(plan: RunPlan, job: JobSnapshot, ports: Ports, status: _Las
             return Check(code="k8s_probe_failed", level="error", message=what, hint=hint or None)
         if isinstance(pod, DeadlinePassed):
             return _assess(pod, plan, "")
-        return _assess(await _end_of(job_watch), plan, await _output(pod, ports))
+        return _assess(await _wait_for_end(job_watch), plan, await _output(pod, ports))
 
 
 def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:
@@ -107,7 +110,7 @@ def _context(plan: RunPlan, status: _LastStatus) -> ExecutionContext:
     return ExecutionContext.read({"runId": plan.identity.run_id, "agent": agent, "onLog": status.on_log})
 
 
-async def _end_of(job_watch: JobWatch) -> Ending:
+async def _wait_for_end(job_watch: JobWatch) -> Ending:
     known = job_watch.known
     while (ending := judge_ending(known)) is None:
         known = await job_watch.changed()
@@ -115,19 +118,19 @@ async def _end_of(job_watch: JobWatch) -> Ending:
 
 
 async def _output(pod: PodSnapshot, ports: Ports) -> str:
-    """What the command printed, without the container runtime's timestamps and the relay's marks."""
+    """What the command printed, without timestamps and the relay's marks."""
     request = LogRequest(pod.namespace, pod.name, AGENT_CONTAINER, follow=False, tail=20)
     content = bytearray()
     async with ports.cluster.log(request) as log:
         while block := await log.read():
             content += block
     lines = (line.partition(" ")[2] for line in content.decode("utf-8", "replace").split("\n"))
-    return " ".join(line for line in map(_unmarked, lines) if line)[:ANSWER_CHARS]
+    return " ".join(line for line in map(_agent_text, lines) if line)[:OUTPUT_CHARS]
 
 
-def _unmarked(line: str) -> str:
-    """The text of a log line: unmarked lines as they are, of marked lines only the agent's stderr."""
-    if not line.startswith(MARK):
+def _agent_text(line: str) -> str:
+    """The agent's text in a log line: of its stdout, or of its stderr, which the relay marks; else ""."""
+    if not line.startswith(RELAY_MARK):
         return line.strip()
     _, _, marked = line.partition(" ")
     return marked.removeprefix("e ").strip() if marked.startswith("e ") else ""
@@ -141,8 +144,8 @@ def _assess(ending: Ending, plan: RunPlan, output: str) -> Check:
     summary = relay.read_summary(ending.terminated.message, plan.nonce)
     code = summary.exit_code if summary is not None else ending.terminated.exit_code
     if code == 0:
-        text = f"A probe Job ran `{' '.join(COMMAND)}`: {output}"
+        text = f"A probe Job ran `{' '.join(PROBE_COMMAND)}`: {output}"
         return Check(code="k8s_probe_passed", level="info", message=text)
-    text = f"The probe Job's `{' '.join(COMMAND)}` ended with exit code {code}: {output}"
+    text = f"The probe Job's `{' '.join(PROBE_COMMAND)}` ended with exit code {code}: {output}"
     hint = "the image must have `claude` on its PATH" if code in {126, 127} else "check the image"
     return Check(code="k8s_probe_failed", level="error", message=text, hint=hint)

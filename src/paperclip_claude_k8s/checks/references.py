@@ -10,7 +10,7 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Sorted names in the Job's namespace. `secrets` does not contain optional ones."""
+    """Names of objects in the Job's namespace, sorted. `secrets` does not contain optional Secrets."""
 
     secrets: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
@@ -18,7 +18,7 @@ class References:
 
 
 def references(job: JsonObject, own_secret: str) -> References:
-    """What this Job refers to, except its own run Secret."""
+    """The references of this Job, except to its run Secret (`own_secret`)."""
     spec = get_object(get_object(get_object(job, "spec"), "template"), "spec")
     secrets = {name for name in _secrets(spec) if name != own_secret}
     claims = {
@@ -31,15 +31,15 @@ def references(job: JsonObject, own_secret: str) -> References:
 def _secrets(spec: Mapping[str, Any]) -> Iterator[str]:
     for container in (*get_objects(spec, "initContainers"), *get_objects(spec, "containers")):
         for source in get_objects(container, "envFrom"):
-            yield from _required(get_object(source, "secretRef"), "name")
+            yield from _name_if_required(get_object(source, "secretRef"), "name")
         for entry in get_objects(container, "env"):
-            yield from _required(get_object(get_object(entry, "valueFrom"), "secretKeyRef"), "name")
+            yield from _name_if_required(get_object(get_object(entry, "valueFrom"), "secretKeyRef"), "name")
     for volume in get_objects(spec, "volumes"):
-        yield from _required(get_object(volume, "secret"), "secretName")
+        yield from _name_if_required(get_object(volume, "secret"), "secretName")
         for source in get_objects(get_object(volume, "projected"), "sources"):
-            yield from _required(get_object(source, "secret"), "name")
+            yield from _name_if_required(get_object(source, "secret"), "name")
 
 
-def _required(reference: Mapping[str, Any], key: str) -> Iterator[str]:
+def _name_if_required(reference: Mapping[str, Any], key: str) -> Iterator[str]:
     if reference.get("optional") is not True:
         yield get_text(reference, key)

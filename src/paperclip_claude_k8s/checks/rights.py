@@ -13,8 +13,8 @@ COORDINATION = "coordination.k8s.io"
 class Right:
     """One verb on one resource of the Jobs' namespace.
 
-    `lost`: what does not work without it. `instead`: the adapter's fallback, "" if there is none.
-    `level`: "error" if no run can be completed without it, else "warn".
+    `lost`: what does not work without the right. `instead`: the adapter's fallback, "" if there is none.
+    `level`: "error" if no run can be completed without the right, else "warn".
     """
 
     access: Access
@@ -51,22 +51,22 @@ def _leases(verb: str) -> Access:
     return Access(verb, "leases", COORDINATION)
 
 
-_LISTING = "the adapter lists repeatedly, which is slower and costs the API server more"
-_NO_LEASES = "Jobs are annotated with their holder, and an orphan is recognized only after 180 s"
+_LISTS_INSTEAD = "the adapter lists repeatedly, which is slower and costs the API server more"
+_ANNOTATIONS_INSTEAD = "Jobs are annotated with their holder, and an orphan is recognized only after 180 s"
 
 RIGHTS: tuple[Right, ...] = (
     Right(_jobs("create"), "error", "no run can start (k8s_job_create_failed)"),
     Right(
         _jobs("get"),
         "error",
-        "a Job whose creation was not answered cannot be recognized as the run's own, and the run fails",
+        "if the response to the creation of a Job is lost, the run cannot recognize its Job, and fails",
     ),
     Right(
         _jobs("list"),
         "error",
         "no run can start, because a second run cannot be excluded (k8s_concurrency_guard_unreachable)",
     ),
-    Right(_jobs("watch"), "warn", "changes of Jobs are not reported as they happen", _LISTING),
+    Right(_jobs("watch"), "warn", "changes of Jobs are not reported as they happen", _LISTS_INSTEAD),
     Right(
         _jobs("patch"),
         "warn",
@@ -94,10 +94,13 @@ RIGHTS: tuple[Right, ...] = (
         Access("delete", "pods"),
         "warn",
         "a Pod that its Job released, because its labels were changed, cannot be deleted",
-        "a log line names the Pod, so that an operator can delete it",
+        "a log line names the Pod, so that an administrator can delete it",
     ),
     Right(
-        Access("watch", "pods"), "warn", "start and end of an agent are not reported as they happen", _LISTING
+        Access("watch", "pods"),
+        "warn",
+        "start and end of an agent are not reported as they happen",
+        _LISTS_INSTEAD,
     ),
     Right(
         Access("get", "pods", subresource="log"),
@@ -144,16 +147,16 @@ RIGHTS: tuple[Right, ...] = (
         _leases("create"),
         "warn",
         "several host processes cannot use Leases to exclude each other",
-        _NO_LEASES,
+        _ANNOTATIONS_INSTEAD,
     ),
-    Right(_leases("get"), "warn", "the Lease of a slot's holder cannot be read", _NO_LEASES),
+    Right(_leases("get"), "warn", "the Lease of a slot's holder cannot be read", _ANNOTATIONS_INSTEAD),
     Right(
         _leases("list"),
         "warn",
-        "Leases of dead host processes cannot be found",
-        "they stay until an operator deletes them",
+        "Leases of host processes that have ended cannot be found",
+        "they stay until an administrator deletes them",
     ),
-    Right(_leases("update"), "warn", "a host process cannot renew its Lease", _NO_LEASES),
+    Right(_leases("update"), "warn", "a host process cannot renew its Lease", _ANNOTATIONS_INSTEAD),
     Right(
         _leases("delete"),
         "warn",
@@ -161,4 +164,4 @@ RIGHTS: tuple[Right, ...] = (
         "it expires 65 s after its process stopped renewing its own Lease",
     ),
 )
-"""In the order in which a run needs them."""
+"""Grouped by resource; the environment test reports them in this order."""

@@ -11,11 +11,11 @@ from paperclip_claude_k8s.cluster.model import JsonObject
 
 NAME = "paperclip-claude-k8s"
 RBAC_GROUP = "rbac.authorization.k8s.io"
-HOST_PORT = 3100
-"""The host's default port."""
+DEFAULT_HOST_PORT = 3100
+"""The port on which a Paperclip host listens by default."""
 
 _LINK_LOCAL = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10"]}
-"""Link-local ranges. Metadata services of clouds, which give any caller the node's credentials, are there."""
+"""All addresses, and the link-local ranges to exclude: clouds serve the node's credentials there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Account:
 
     @classmethod
     def read(cls, text: str, namespace: str) -> "Account":
-        """Parse `name`, or `namespace:name` if the host runs in another namespace than its Jobs."""
-        own_namespace, _, name = text.rpartition(":")
-        return cls(own_namespace or namespace, name)
+        """Parse `name`, or `namespace:name` if the host does not run in `namespace`, the Jobs' namespace."""
+        account_namespace, _, name = text.rpartition(":")
+        return cls(account_namespace or namespace, name)
 
 
 def access_objects(
@@ -54,7 +54,7 @@ def to_yaml(objects: Iterable[JsonObject]) -> str:
 
 
 def role(namespace: str, rights: Iterable[Right] = RIGHTS) -> JsonObject:
-    """A Role that grants exactly these rights, with one rule per resource."""
+    """A Role that grants exactly `rights`, with one rule for each resource."""
     verbs: dict[tuple[str, str], list[str]] = {}
     for right in rights:
         verbs.setdefault((right.access.group, right.resource), []).append(right.access.verb)
@@ -90,7 +90,7 @@ def agent_policy(namespace: str, host_namespace: str) -> JsonObject:
             "egress": [
                 {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
                 {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]},
-                {"to": [host], "ports": [{"protocol": "TCP", "port": HOST_PORT}]},
+                {"to": [host], "ports": [{"protocol": "TCP", "port": DEFAULT_HOST_PORT}]},
             ],
         },
     }

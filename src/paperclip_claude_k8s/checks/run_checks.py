@@ -6,7 +6,7 @@ from typing import Any
 
 from paperclip_claude_k8s import failures
 from paperclip_claude_k8s.checks import assess
-from paperclip_claude_k8s.checks.collect import ask, collect_rights, collect_run
+from paperclip_claude_k8s.checks.collect import call_within, collect_rights, collect_run
 from paperclip_claude_k8s.checks.dry_run import clock_checks, dry_run_checks, namespace_check
 from paperclip_claude_k8s.checks.observations import GrantedRights, PlannedRun
 from paperclip_claude_k8s.checks.probe import probe
@@ -22,7 +22,7 @@ from paperclip_claude_k8s.run.prepare import own_namespace
 
 
 async def test_environment(given: CheckupContext | Mapping[str, Any], process: Process) -> Checkup:
-    """Check everything that a run would need, without starting one (except the probe Job, if requested).
+    """Check everything that a run needs. Nothing is created, except the probe Job if it is requested.
 
     Never raises, except on cancellation: errors become checks.
     """
@@ -33,7 +33,7 @@ async def test_environment(given: CheckupContext | Mapping[str, Any], process: P
         checks = (assess.failure_check(failures.config_invalid(str(error))),)
     except RunFailure as stop:
         checks = (assess.failure_check(stop.failure),)
-    except Exception as error:  # noqa: BLE001  # even a bug has to reach the operator as a check
+    except Exception as error:  # noqa: BLE001  # even a bug has to become a check, which people see
         checks = (_bug(error),)
     return Checkup(adapter_type=ADAPTER_TYPE, status=worst_status(checks), checks=checks, tested_at=started)
 
@@ -45,7 +45,7 @@ async def _examine(given: CheckupContext | Mapping[str, Any], process: Process) 
     ctx = CheckupContext.read(given)
     config = AdapterConfig.read(ctx.config)
     ports = process.ports(config.kubeconfig)
-    version = await ask(ports.cluster.server_version, ports.settings.timings.check)
+    version = await call_within(ports.cluster.server_version, ports.settings.timings.check)
     checks = [*assess.config_checks(ctx.config), *assess.server_checks(version, config)]
     if isinstance(version, ClusterError):
         return checks  # every other call would fail in the same way
@@ -64,7 +64,7 @@ def _assess(granted: GrantedRights, run: PlannedRun | Failure, namespace: str) -
         yield assess.failure_check(run)
         yield from assess.rights_checks(granted, namespace)
         return
-    # From the basics to details: an operator can resolve the checks from top to bottom.
+    # Ordered from basics to details, so that a person can resolve the problems from top to bottom.
     yield namespace_check(run, granted)
     yield from assess.rights_checks(granted, namespace)
     yield from assess.secret_checks(run, granted)
