@@ -1,4 +1,4 @@
-"""Measures the adapter and the rig's probe client, and prints each figure with its target.
+"""Measures the adapter and, for comparison, the rig's probe client; prints each figure with its target.
 
     python -m tests.perf TOPIC...    from the project's folder; `all` for every topic
 

@@ -1,7 +1,7 @@
-"""Loads the rig, runs sessions on its server and formats figures.
+"""Loads the rig, runs sessions on its fake API server and formats figures.
 
-Adapter and probe client are measured in turns: their ratio is comparable between machines, absolute times
-are not.
+The rig is a folder outside this repository. Its probe client, a minimal client of the API server, is measured
+as well, in turns with the adapter: their ratio is comparable between machines, absolute times are not.
 """
 
 import importlib
@@ -20,6 +20,7 @@ from tests.perf.rig import RIG
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 OURS, PROBE = "ours", "probe"
+"""The two clients that are measured: this adapter, and the probe client of the rig."""
 ADAPTERS = {OURS: "paperclip_claude_k8s:create_server_adapter", PROBE: "probe_adapter:create"}
 NAMESPACE = "paperclip"
 
@@ -34,6 +35,7 @@ class Figure:
     unit: str = ""
     note: str = ""
     at_least: bool = False
+    """Whether the target is a lower bound; otherwise it is an upper bound."""
 
     @property
     def ok(self) -> bool:
@@ -60,14 +62,14 @@ class Session:
 
     runs: int
     right: int
-    """Number of runs with the right result."""
+    """Number of runs with the right result, as the rig judges it."""
     exit_to_return: list[float]
     status_to_return: list[float]
     running_to_first: list[float]
     minutes: float
-    """Duration of all runs, added up."""
+    """Sum of the durations of all runs."""
     cpu: float
-    """Seconds from the adapter's import to the end."""
+    """Seconds of CPU from the adapter's import to the end."""
     imported_kb: int
     peak_kb: int
     samples: list[tuple[float, int, float, int]]
@@ -84,7 +86,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The rig, loaded."""
+    """The loaded modules of the rig, and a temporary folder."""
 
     measure: Any
     scenarios: Any
@@ -104,7 +106,7 @@ class Bench:
 
     @contextmanager
     def server(self) -> Iterator[Any]:
-        """A new API server of the rig, closed at the end of the block."""
+        """Start an API server of the rig and yield it; it is closed at the end of the block."""
         fake = self.measure.Fake(self.scratch)
         try:
             yield fake
@@ -123,7 +125,7 @@ class Bench:
         adapter: str | None = None,
         **spec: Any,
     ) -> Session:
-        """Run one scenario in one process; `delays`: when each run is started, in milliseconds."""
+        """Do runs of one scenario in one process; `delays`: when each run is started, in milliseconds."""
         with self.server() as fake:
             fake.call("scenario", scenario)
             runs = self.measure.runs_for([f"{number:04d}" for number in range(len(delays))], "p")
@@ -139,9 +141,9 @@ class Bench:
         return Session(
             runs=len(delays),
             right=right,
-            exit_to_return=_spans(times, records, "exit", "t_end"),
-            status_to_return=_spans(times, records, "status", "t_end"),
-            running_to_first=_spans(times, records, "running", "t_first_pod"),
+            exit_to_return=_spans_ms(times, records, "exit", "t_end"),
+            status_to_return=_spans_ms(times, records, "status", "t_end"),
+            running_to_first=_spans_ms(times, records, "running", "t_first_pod"),
             minutes=sum(record["t_end"] - record["t_start"] for record in ended) / 60_000,
             cpu=process.get("cpu_s", float("inf")),
             imported_kb=process.get("rss0_kb", 0),
@@ -159,15 +161,18 @@ class Bench:
         return right
 
 
-def _spans(
-    times: dict[str, dict[str, float]], records: dict[str, Any], since: str, until: str
+def _spans_ms(
+    times: dict[str, dict[str, float]], records: dict[str, Any], from_time: str, until: str
 ) -> list[float]:
     pairs = ((times[run], record) for run, record in records.items() if run in times)
-    return [record[until] - at[since] for at, record in pairs if record[until] and since in at]
+    return [record[until] - at[from_time] for at, record in pairs if record[until] and from_time in at]
 
 
-def side_by_side(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
-    """Measure adapter and probe in turns, so that a busy minute affects both."""
+def measure_in_turns(times: int, work: Callable[[str], T]) -> tuple[list[T], list[T]]:
+    """Call `work` this many times for the adapter and for the probe, in turns; return the values of each.
+
+    Thus a busy minute of the machine affects both.
+    """
     done: dict[str, list[T]] = {OURS: [], PROBE: []}
     for number in range(times):
         for client in (OURS, PROBE) if number % 2 == 0 else (PROBE, OURS):
@@ -179,6 +184,6 @@ def median_of(sessions: Sequence[Session], figure: Callable[[Session], float]) -
     return statistics.median(figure(session) for session in sessions)
 
 
-def all_right(name: str, sessions: Sequence[Session]) -> Figure:
-    right, runs = sum(one.right for one in sessions), sum(one.runs for one in sessions)
+def right_results(name: str, sessions: Sequence[Session]) -> Figure:
+    right, runs = sum(session.right for session in sessions), sum(session.runs for session in sessions)
     return Figure(f"{name}: right results", right, runs, "runs", at_least=True)

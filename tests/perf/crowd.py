@@ -10,20 +10,20 @@ from tests.perf.bench import (
     Bench,
     Figure,
     Session,
-    all_right,
+    measure_in_turns,
     median_of,
     p95,
     percentile,
-    side_by_side,
+    right_results,
 )
 
-BUSY, QUIET = 500, 1000
+BUSY_RUNS, QUIET_RUNS = 500, 1000
 REPEATS = 5
-STARTED_WITHIN = 2000
-"""Milliseconds over which the runs with output are started, as the rig does it."""
-QUIET_STARTED_WITHIN = 20_000
-SETTLED = 10_000
-"""Milliseconds after the start of the last quiet run in which launches still use CPU."""
+START_SPREAD_MS = 2000
+"""Milliseconds over which the starts of the runs with output are spread, as in the rig."""
+QUIET_START_SPREAD_MS = 20_000
+SETTLING_MS = 10_000
+"""Milliseconds after the start of the last quiet run that are not measured: launches still use CPU."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -32,17 +32,21 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _busy(bench: Bench) -> Iterator[Figure]:
-    delays = [number * STARTED_WITHIN / BUSY for number in range(BUSY)]
-    ours, probe = side_by_side(REPEATS, lambda client: bench.session(client, bench.scenarios.SCALE, delays))
-    yield all_right("500 runs", ours)
-    mine, theirs = (median_of(side, lambda one: p95(one.exit_to_return)) for side in (ours, probe))
+    delays = [number * START_SPREAD_MS / BUSY_RUNS for number in range(BUSY_RUNS)]
+    ours, probe = measure_in_turns(
+        REPEATS, lambda client: bench.session(client, bench.scenarios.SCALE, delays)
+    )
+    yield right_results("500 runs", ours)
+    mine, theirs = (median_of(side, lambda session: p95(session.exit_to_return)) for side in (ours, probe))
     yield Figure("500 runs: container exit → returned, p95", mine, 200, "ms", f"probe {theirs:.0f}")
-    mine, theirs = (median_of(side, lambda one: p95(one.running_to_first)) for side in (ours, probe))
+    mine, theirs = (median_of(side, lambda session: p95(session.running_to_first)) for side in (ours, probe))
     note = f"ours {mine:.0f} ms, probe {theirs:.0f} ms"
     yield Figure("500 runs: running → first chunk, p95, to the probe's", mine / theirs, 2, "x", note)
     mine, theirs = (median_of(side, _kb_per_run) for side in (ours, probe))
     yield Figure("500 runs: RSS per run, with the driver's records", mine, 100, "kB", f"probe {theirs:.0f}")
-    mine, theirs = (median_of(side, lambda one: one.cpu / one.runs * 1000) for side in (ours, probe))
+    mine, theirs = (
+        median_of(side, lambda session: session.cpu / session.runs * 1000) for side in (ours, probe)
+    )
     note = f"ours {mine:.1f} ms, probe {theirs:.1f} ms"
     yield Figure("500 runs: CPU per run, to the probe's", mine / theirs, 2, "x", note)
     recordless = {
@@ -55,37 +59,37 @@ def _busy(bench: Bench) -> Iterator[Figure]:
     )
 
 
-def _kb_per_run(one: Session) -> float:
-    """As the rig counts it: everything after the import, including the client's own code."""
-    return (one.peak_kb - one.imported_kb) / one.runs
+def _kb_per_run(session: Session) -> float:
+    """Return the growth since the import, as the rig counts it: including the client's own code."""
+    return (session.peak_kb - session.imported_kb) / session.runs
 
 
 def _quiet(bench: Bench) -> Iterator[Figure]:
-    delays = [number * QUIET_STARTED_WITHIN / QUIET for number in range(QUIET)]
+    delays = [number * QUIET_START_SPREAD_MS / QUIET_RUNS for number in range(QUIET_RUNS)]
     seen: dict[str, tuple[float, float]] = {}
     for client in (OURS, PROBE):
         file = Path(bench.scratch) / f"lags-{client}"
         os.environ["PERF_LAGS"] = str(file)
         adapter = f"tests.perf.observed:{client}"
-        one = bench.session(client, bench.scenarios.QUIET, delays, adapter=adapter, record="count")
-        seen[client] = _load(one, file)
+        session = bench.session(client, bench.scenarios.QUIET, delays, adapter=adapter, record="count")
+        seen[client] = _cpu_share_and_lag(session, file)
         if client == OURS:
-            yield all_right("1,000 quiet runs", [one])
+            yield right_results("1,000 quiet runs", [session])
     (cpu, lag), (their_cpu, their_lag) = seen[OURS], seen[PROBE]
     yield Figure("1,000 quiet runs: share of one core", cpu * 100, 10, "%", f"probe {their_cpu * 100:.1f}")
     yield Figure("1,000 quiet runs: loop lag, p99", lag, 50, "ms", f"probe {their_lag:.1f}")
 
 
-def _load(one: Session, lags: Path) -> tuple[float, float]:
-    """Share of a core and 99th percentile of the event loop's lag, while all runs are quiet."""
-    since = max(record["t_start"] for record in one.records.values()) + SETTLED
-    until = min(times["exit"] for times in one.times.values()) - 2000
-    cpu = [(at, used) for at, _, used, _ in one.samples if since < at < until]
+def _cpu_share_and_lag(session: Session, lags: Path) -> tuple[float, float]:
+    """Return the share of a core and the event loop's lag (99th percentile, ms) while all runs are quiet."""
+    begin_ms = max(record["t_start"] for record in session.records.values()) + SETTLING_MS
+    end_ms = min(times["exit"] for times in session.times.values()) - 2000
+    cpu = [(at, used) for at, _, used, _ in session.samples if begin_ms < at < end_ms]
     share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
     fields_of_lines = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
     late = [
         float(fields[1])
         for fields in fields_of_lines
-        if len(fields) == 2 and since < float(fields[0]) < until
+        if len(fields) == 2 and begin_ms < float(fields[0]) < end_ms
     ]
     return share, percentile(late, 99)

@@ -2,9 +2,9 @@
 
     python tests/perf/follow.py [MB]
 
-The bare loop is the lower bound for Python code. It is also measured with the SHA-256 of the output, which
-the follower computes as well. Prints the peak memory for a stream of the given size and for one five times
-as long: it must not grow with the length.
+The bare loop is the lower bound for Python code. It is also measured with the SHA-256 of the output,
+which the follower computes as well. Prints the peak memory for a stream of the given size and for one five
+times as long: it must not grow with the length.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LINES_PER_SECOND = 50_000
 
 
 def timestamped_lines(size: int) -> bytes:
-    """About 16 MB of lines of this length, as a kubelet sends them."""
+    """Return about 16 MB of lines of `size` bytes, each with a timestamp, as a kubelet sends them."""
     count = 16_000_000 // (size + 32)
     text = b"x" * (size - 1)
     return b"".join(
@@ -71,7 +71,7 @@ class CountingSink:
     async def notice(self, notice: Notice) -> None: ...
 
 
-def bare(pieces: Iterator[bytes], *, digest: bool) -> int:
+def bare_loop(pieces: Iterator[bytes], *, digest: bool) -> int:
     rest, size, sha256 = b"", 0, hashlib.sha256()
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
@@ -92,7 +92,7 @@ async def followed(pieces: Iterator[bytes]) -> None:
         following.cancel()
 
 
-def rate(megabytes: int, seconds: float) -> str:
+def format_rate(megabytes: int, seconds: float) -> str:
     return f"{megabytes / seconds:7.0f} MB/s"
 
 
@@ -102,13 +102,13 @@ def main() -> None:
     for size in (170, 1000, 10_000):
         block, rates = timestamped_lines(size), []
         for run in (
-            lambda pieces: bare(pieces, digest=False),
-            lambda pieces: bare(pieces, digest=True),
+            lambda pieces: bare_loop(pieces, digest=False),
+            lambda pieces: bare_loop(pieces, digest=True),
             lambda pieces: asyncio.run(followed(pieces)),
         ):
             start = time.perf_counter()
             run(chunks(block, megabytes))
-            rates.append(rate(megabytes, time.perf_counter() - start))
+            rates.append(format_rate(megabytes, time.perf_counter() - start))
         print(f"{size:14}   " + "  ".join(rates))
     for factor in (1, 5):
         asyncio.run(followed(chunks(block, megabytes * factor)))

@@ -2,31 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 
-from tests.perf.bench import Bench, Figure, Session, all_right, p95, side_by_side
+from tests.perf.bench import Bench, Figure, Session, measure_in_turns, p95, right_results
 
-SHORT = {
+SHORT_RUN = {
     "log": {"segments": [{"seg": "init"}, {"seg": "turn", "repeat": 3, "interval_ms": 80}, {"seg": "result"}]}
 }
-APART = 2000
+SPACING_MS = 2000
 """Milliseconds between consecutive runs; each ends before the next one starts."""
-TOGETHER = 2000
+START_SPREAD_MS = 2000
 """Milliseconds over which concurrent runs are started."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    one_by_one = [number * APART for number in range(30)]
-    yield from _figures("1 run", *side_by_side(1, lambda client: bench.session(client, SHORT, one_by_one)))
-    concurrent = [number * TOGETHER / 50 for number in range(50)]
+    one_by_one = [number * SPACING_MS for number in range(30)]
     yield from _figures(
-        "50 runs", *side_by_side(3, lambda client: bench.session(client, bench.scenarios.SCALE, concurrent))
+        "1 run", *measure_in_turns(1, lambda client: bench.session(client, SHORT_RUN, one_by_one))
+    )
+    concurrent = [number * START_SPREAD_MS / 50 for number in range(50)]
+    yield from _figures(
+        "50 runs",
+        *measure_in_turns(3, lambda client: bench.session(client, bench.scenarios.SCALE, concurrent)),
     )
 
 
 def _figures(name: str, ours: Sequence[Session], probe: Sequence[Session]) -> Iterator[Figure]:
     def pooled(sessions: Sequence[Session], span: str) -> float:
-        return p95([value for one in sessions for value in getattr(one, span)])
+        return p95([value for session in sessions for value in getattr(session, span)])
 
-    yield all_right(name, ours)
+    yield right_results(name, ours)
     for span, label, limit in (
         ("status_to_return", "Pod status → returned, p95", 50),
         ("exit_to_return", "container exit → returned, p95", 150),

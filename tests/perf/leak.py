@@ -17,8 +17,9 @@ from typing import Any
 
 from tests.perf.bench import ADAPTERS, NAMESPACE, OURS, PROBE, ROOT, Bench, Figure
 
-RUNS, EARLY, AT_ONCE = 10_000, 1000, 40
-BRIEF = {
+RUNS, BATCH, CONCURRENT = 10_000, 1000, 40
+"""Number of all runs, of runs before each measurement, and of concurrent runs."""
+SHORT_RUN = {
     "log": {"segments": [{"seg": "init"}, {"seg": "turn"}, {"seg": "result"}]},
     "pod_create_ms": 5,
     "schedule_ms": 5,
@@ -30,18 +31,18 @@ BRIEF = {
 
 
 def measure(bench: Bench, runs: int = RUNS) -> Iterator[Figure]:
-    seen = {client: _drive(bench, client, runs) for client in (OURS, PROBE)}
-    good = seen[OURS]["good"]
-    yield Figure(f"{runs} short runs: right results", good, runs, "runs", at_least=True)
+    seen = {client: _run_driver(bench, client, runs) for client in (OURS, PROBE)}
+    right = seen[OURS]["right"]
+    yield Figure(f"{runs} short runs: right results", right, runs, "runs", at_least=True)
     grown = {client: (measured["rss"][-1] - measured["rss"][0]) / 1024 for client, measured in seen.items()}
     by_batch = " ".join(f"{kb / 1024:.0f}" for kb in seen[OURS]["rss"])
-    note = f"probe {grown[PROBE]:.1f}; after each {EARLY}: {by_batch}"
-    yield Figure(f"{runs} short runs: RSS above that after {EARLY}", grown[OURS], 20, "MB", note)
+    note = f"probe {grown[PROBE]:.1f}; after each {BATCH}: {by_batch}"
+    yield Figure(f"{runs} short runs: RSS above that after {BATCH}", grown[OURS], 20, "MB", note)
 
 
-def _drive(bench: Bench, client: str, runs: int) -> dict[str, Any]:
+def _run_driver(bench: Bench, client: str, runs: int) -> dict[str, Any]:
     with bench.server() as fake:
-        fake.call("scenario", BRIEF)
+        fake.call("scenario", SHORT_RUN)
         arguments = ["--adapter", ADAPTERS[client], "--kubeconfig", fake.kubeconfig, "--runs", str(runs)]
         env = {**os.environ, "HOSTNAME": "paperclip-0", "PAPERCLIP_HOME": bench.scratch}
         measured = subprocess.run(
@@ -77,25 +78,25 @@ def _context(number: int, kubeconfig: str) -> dict[str, Any]:
 
 
 async def _run_all(given: argparse.Namespace) -> None:
-    """Do the runs in batches of `EARLY`; measure memory after each batch, while no run is active."""
+    """Do the runs in batches of `BATCH`; measure memory after each batch, while no run is active."""
     module, factory = given.adapter.split(":")
     adapter = getattr(importlib.import_module(module), factory)()
-    good, rss = 0, []
+    right, rss = 0, []
 
     async def run_sequentially(numbers: Iterator[int]) -> None:
-        nonlocal good
+        nonlocal right
         for number in numbers:
             result = await adapter.execute(_context(number, given.kubeconfig))
             wire = result if isinstance(result, dict) else result.model_dump(by_alias=True)
-            good += wire["exitCode"] == 0 and wire["sessionId"] == f"sess-leak-{number}"
+            right += wire["exitCode"] == 0 and wire["sessionId"] == f"sess-leak-{number}"
 
-    for start in range(0, given.runs, EARLY):
-        numbers = iter(range(start, min(start + EARLY, given.runs)))
+    for start in range(0, given.runs, BATCH):
+        numbers = iter(range(start, min(start + BATCH, given.runs)))
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
+            for _ in range(CONCURRENT):
                 group.create_task(run_sequentially(numbers))
         rss.append(_rss_kb())
-    print(json.dumps({"good": good, "rss": rss}), flush=True)
+    print(json.dumps({"right": right, "rss": rss}), flush=True)
     os._exit(0)
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from tests.perf.bench import ADAPTERS, OURS, PROBE
 
-STEP = 0.05
+INTERVAL = 0.05
 """Seconds between two measurements; a shorter interval would itself be a load."""
 
 
-class WithLag:
+class AdapterWithLag:
+    """Passes `execute` on; records the lag of the event loop from the first call on."""
+
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
         self._watch: asyncio.Task[None] | None = None
@@ -30,20 +32,20 @@ class WithLag:
 async def _record_lags() -> None:
     with Path(os.environ["PERF_LAGS"]).open("w", encoding="utf-8", buffering=1) as file:  # noqa: ASYNC230  # opened once
         while True:
-            due = time.monotonic() + STEP
-            await asyncio.sleep(STEP)
+            due = time.monotonic() + INTERVAL
+            await asyncio.sleep(INTERVAL)
             now = time.monotonic()
             file.write(f"{now * 1000:.1f} {(now - due) * 1000:.2f}\n")
 
 
-def _create(client: str) -> WithLag:
+def _create(client: str) -> AdapterWithLag:
     module, factory = ADAPTERS[client].split(":")
-    return WithLag(getattr(importlib.import_module(module), factory)())
+    return AdapterWithLag(getattr(importlib.import_module(module), factory)())
 
 
-def ours() -> WithLag:
+def ours() -> AdapterWithLag:
     return _create(OURS)
 
 
-def probe() -> WithLag:
+def probe() -> AdapterWithLag:
     return _create(PROBE)

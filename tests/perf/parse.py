@@ -2,9 +2,9 @@
 
     python tests/perf/parse.py [FILE] [MB]
 
-FILE is a captured stdout, which is repeated; without one, a synthetic run in the shape of long runs is used:
-mostly tool results and messages, a result at the end. Prints also the peak memory after MB and after five
-times as much.
+FILE is a captured stdout, which is repeated; without FILE, a synthetic run in the shape of long runs is
+used: mostly tool results and messages, a result at the end. Also prints the peak memory after MB megabytes
+and after five times as much.
 """
 
 import json
@@ -22,7 +22,7 @@ CHUNK = 256 * 1024
 
 
 def synthetic_run() -> bytes:
-    """About 2 MB: 1,000 turns of a message, a tool call and its result."""
+    """Return about 2 MB of output: 1,000 turns of a message, a tool call and its result."""
 
     def line(kind: str, content: dict[str, object], turn: int) -> bytes:
         message = {"id": f"msg_{turn}", "model": "m", "role": kind, "content": [content], "stop_reason": None}
@@ -59,7 +59,7 @@ def chunks(block: bytes, megabytes: int) -> Iterator[bytes]:
             yield block[at : at + CHUNK]
 
 
-def bare(block: bytes, megabytes: int) -> None:
+def bare_loop(block: bytes, megabytes: int) -> None:
     rest = b""
     for chunk in chunks(block, megabytes):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -67,7 +67,7 @@ def bare(block: bytes, megabytes: int) -> None:
             orjson.loads(line)
 
 
-def ours(block: bytes, megabytes: int) -> None:
+def event_reader(block: bytes, megabytes: int) -> None:
     reader = StreamReader()
     for chunk in chunks(block, megabytes):
         reader.feed(chunk)
@@ -75,7 +75,7 @@ def ours(block: bytes, megabytes: int) -> None:
 
 
 def speed(work: Callable[[bytes, int], None], block: bytes, megabytes: int) -> float:
-    """MB/s, the best of three."""
+    """Return the best speed of three measurements, in MB/s."""
     best = 0.0
     for _ in range(3):
         began = time.perf_counter()
@@ -93,11 +93,11 @@ def main() -> None:
     given = [word for word in sys.argv[1:] if not word.isdigit()]
     megabytes = int(next((word for word in sys.argv[1:] if word.isdigit()), "200"))
     block = Path(given[0]).read_bytes() if given else synthetic_run()
-    one, other = speed(bare, block, megabytes), speed(ours, block, megabytes)
-    print(f"bare orjson.loads per line: {one:6.0f} MB/s")
-    print(f"StreamReader:               {other:6.0f} MB/s   ratio {other / one:.2f}")
+    bare_speed, reader_speed = speed(bare_loop, block, megabytes), speed(event_reader, block, megabytes)
+    print(f"bare orjson.loads per line: {bare_speed:6.0f} MB/s")
+    print(f"StreamReader:               {reader_speed:6.0f} MB/s   ratio {reader_speed / bare_speed:.2f}")
     for size in (megabytes, 5 * megabytes):
-        ours(block, size)
+        event_reader(block, size)
         print(f"peak memory after {size} MB: {peak():.0f} MB")
 
 

@@ -34,16 +34,16 @@ from paperclip_claude_k8s.ports import ProcessSettings
 
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"sleep 0.5; printf '%s\\n' '{RESULT}'"
-BLOCKED = {"k8s_concurrent_run_blocked"}
+BLOCKED_CODES = {"k8s_concurrent_run_blocked"}
 """Error codes of the runs that do not get the slot."""
-DELETED_WITHIN = 40.0
-"""Seconds in which garbage collector and kubelet must delete the objects of a round."""
-ENDED_WITHIN = 10.0
-"""Seconds in which a host process must shut down."""
+DELETION_TIMEOUT = 40.0
+"""Seconds within which garbage collector and kubelet must have deleted the objects of a round."""
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds within which a host process must exit."""
 
 
 async def serve_orders(kubeconfig: str, namespace: str) -> None:
-    """A host process: each line of JSON on stdin starts a run, whose result is a line of JSON on stdout."""
+    """Be a host process: do a run for each line of JSON on stdin, and print its result as a line of JSON."""
     adapter = Adapter(ProcessSettings(env={}))
     warm = Gateway(kubeconfig)
     await warm.server_version()  # loads the client library now, so that all runs start together
@@ -83,13 +83,13 @@ async def serve_orders(kubeconfig: str, namespace: str) -> None:
 
 
 @dataclass(slots=True)
-class Racer:
-    """A host process, seen from the test."""
+class HostProcess:
+    """The test's handle of a host process."""
 
     process: asyncio.subprocess.Process
 
     @classmethod
-    async def start(cls, kubeconfig: str, namespace: str) -> "Racer":
+    async def start(cls, kubeconfig: str, namespace: str) -> "HostProcess":
         command = (sys.executable, __file__, "--serve", "--kubeconfig", kubeconfig, "--namespace", namespace)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -112,7 +112,7 @@ class Racer:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            async with asyncio.timeout(ENDED_WITHIN):
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
                 await self.process.wait()
         except TimeoutError:
             self.process.kill()
@@ -120,8 +120,8 @@ class Racer:
 
 
 @dataclass(slots=True)
-class Referee:
-    """Watches all Pods and counts how many of one agent run at the same time."""
+class PodObserver:
+    """Watches all Pods and records when more than one Pod of an agent runs."""
 
     gateway: Gateway
     namespace: str
@@ -149,9 +149,9 @@ class Referee:
         if len(running) > 1:
             self.violations.append(f"{agent}: {len(running)} Pods ran at once")
 
-    async def leftovers(self, agent: str) -> list[str]:
-        """The objects of this agent that still exist after `DELETED_WITHIN` seconds."""
-        deadline = time.monotonic() + DELETED_WITHIN
+    async def remaining_objects(self, agent: str) -> list[str]:
+        """Wait at most `DELETION_TIMEOUT` until the agent's objects are deleted; return those that remain."""
+        deadline = time.monotonic() + DELETION_TIMEOUT
         while (left := await self._existing(agent)) and time.monotonic() < deadline:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.1)
         return left
@@ -171,61 +171,63 @@ class Referee:
 
 @dataclass(slots=True)
 class Race:
-    """Rounds with this number of processes on one cluster."""
+    """Rounds on one cluster, in each of which some host processes run the same agent."""
 
     kubeconfig: str
-    referee: Referee
-    dice: random.Random
-    several_may_win: bool = False
+    observer: PodObserver
+    rng: random.Random
+    several_may_succeed: bool = False
     """Whether runs of one round may succeed one after another, as they can without Leases."""
     tally: Counter[str] = field(default_factory=Counter)
 
     async def rounds(self, processes: int, count: int) -> None:
-        racers = [await self._racer() for _ in range(processes)]
+        hosts = [await self._start_host() for _ in range(processes)]
         try:
             for number in range(count):
                 await self._round(
-                    f"race-{processes}-{number}-{uuid.uuid4().hex[:6]}", racers, kill=number % 3 == 0
+                    f"race-{processes}-{number}-{uuid.uuid4().hex[:6]}", hosts, kill=number % 3 == 0
                 )
         finally:
-            for racer in racers:
-                await racer.stop()
+            for host in hosts:
+                await host.stop()
 
-    async def _racer(self) -> Racer:
-        return await Racer.start(self.kubeconfig, self.referee.namespace)
+    async def _start_host(self) -> HostProcess:
+        return await HostProcess.start(self.kubeconfig, self.observer.namespace)
 
-    async def _round(self, agent: str, racers: list[Racer], *, kill: bool) -> None:
+    async def _round(self, agent: str, hosts: list[HostProcess], *, kill: bool) -> None:
         start = time.monotonic() + 0.3
-        victim = self.dice.randrange(len(racers)) if kill else None
+        killed = self.rng.randrange(len(hosts)) if kill else None
         async with asyncio.TaskGroup() as group:
-            runs = [group.create_task(racer.run(agent, start)) for racer in racers]
-            if victim is not None:
-                group.create_task(self._kill(racers[victim], start))
-        codes = Counter(str(run.result()["code"] or "won") for run in runs)
-        won_at = [result["at"] for run in runs if (result := run.result())["code"] is None]
+            runs = [group.create_task(host.run(agent, start)) for host in hosts]
+            if killed is not None:
+                group.create_task(self._kill(hosts[killed], start))
+        codes = Counter(str(run.result()["code"] or "succeeded") for run in runs)
+        succeeded_at = [result["at"] for run in runs if (result := run.result())["code"] is None]
         self.tally.update(codes)
-        if victim is not None:
+        if killed is not None:
             self.tally["kills"] += 1
-            racers[victim] = await self._racer()
-        survivor = racers[0 if victim != 0 else 1]
-        again = await survivor.run(agent, time.monotonic())
-        self.tally["again: " + str(again["code"] or "won")] += 1
-        left = await self.referee.leftovers(agent)
+            hosts[killed] = await self._start_host()
+        other_host = hosts[0 if killed != 0 else 1]
+        again = await other_host.run(agent, time.monotonic())
+        self.tally["again: " + str(again["code"] or "succeeded")] += 1
+        left = await self.observer.remaining_objects(agent)
         self._judge(agent, codes, again, left)
-        if codes["won"] > 1 and not self.several_may_win:
-            self.referee.violations.append(f"{agent}: {codes['won']} runs won, from and until {won_at}")
+        if codes["succeeded"] > 1 and not self.several_may_succeed:
+            self.observer.violations.append(
+                f"{agent}: {codes['succeeded']} runs succeeded, from and until {succeeded_at}"
+            )
 
-    async def _kill(self, racer: Racer, start: float) -> None:
-        await asyncio.sleep(max(start - time.monotonic(), 0) + self.dice.uniform(0, 1.5))
+    async def _kill(self, host: HostProcess, start: float) -> None:
+        await asyncio.sleep(max(start - time.monotonic(), 0) + self.rng.uniform(0, 1.5))
         with suppress(ProcessLookupError):
-            racer.process.kill()
+            host.process.kill()
 
     def _judge(self, agent: str, codes: Counter[str], again: dict[str, Any], left: list[str]) -> None:
-        violations = self.referee.violations
-        unexpected = set(codes) - BLOCKED - {"won", "killed"}
+        violations = self.observer.violations
+        unexpected = set(codes) - BLOCKED_CODES - {"succeeded", "killed"}
         if unexpected:
             violations.append(f"{agent}: unexpected codes {unexpected}")
-        if not codes["won"] and not codes["killed"]:
+        if not codes["succeeded"] and not codes["killed"]:
             violations.append(f"{agent}: no run succeeded: {dict(codes)}")
         if again["code"] is not None:
             violations.append(f"{agent}: the agent could not run once more: {again}")
@@ -247,12 +249,12 @@ async def cluster(given: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
 async def main(given: argparse.Namespace) -> int:
     async with cluster(given) as (kubeconfig, namespace):
         gateway = Gateway(kubeconfig)
-        referee = Referee(gateway, namespace)
-        dice = random.Random(given.seed)  # noqa: S311  # not used for secrets
-        race = Race(kubeconfig, referee, dice, given.without_leases)
+        observer = PodObserver(gateway, namespace)
+        rng = random.Random(given.seed)  # noqa: S311  # not used for secrets
+        race = Race(kubeconfig, observer, rng, given.without_leases)
         sizes = [int(size) for size in given.processes.split(",")]
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(referee.watch())
+            watching = group.create_task(observer.watch())
             for number, size in enumerate(sizes):
                 rounds = given.rounds // len(sizes) + (number < given.rounds % len(sizes))
                 await race.rounds(size, rounds)
@@ -260,9 +262,9 @@ async def main(given: argparse.Namespace) -> int:
                 race.tally.clear()
             watching.cancel()
         await gateway.close()
-    print(*referee.violations, sep="\n")
-    print(f"races: {given.rounds} rounds, {len(referee.violations)} violations, seed {given.seed}")
-    return 1 if referee.violations else 0
+    print(*observer.violations, sep="\n")
+    print(f"races: {given.rounds} rounds, {len(observer.violations)} violations, seed {given.seed}")
+    return 1 if observer.violations else 0
 
 
 if __name__ == "__main__":

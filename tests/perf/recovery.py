@@ -6,21 +6,23 @@ from typing import Any
 
 from tests.perf.bench import OURS, PROBE, Bench, Figure
 
-CUTS = "^drop_|^same_second_400_drop$|^big_line_drop_inside$|^no_trailing_newline_drop$|^rotated_then_drop$"
-OUTAGES = {"api_down_8s": 8, "api_down_40s": 40}
-"""Scenario of the rig → length of its outage in seconds."""
+CUT_SCENARIOS = (
+    "^drop_|^same_second_400_drop$|^big_line_drop_inside$|^no_trailing_newline_drop$|^rotated_then_drop$"
+)
+OUTAGE_SECONDS = {"api_down_8s": 8, "api_down_40s": 40}
+"""Scenario of the rig → duration of its outage."""
 REPEATS = 3
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    ours, probe = (_measured(bench, client, CUTS) for client in (OURS, PROBE))
+    ours, probe = (_measured(bench, client, CUT_SCENARIOS) for client in (OURS, PROBE))
     slowest = max(ours, key=lambda name: float(ours[name]["lat_max"]))
     theirs = max(float(cell["lat_max"]) for cell in probe.values())
     exact = sum(_is_exact(cell) for cell in ours.values())
     yield Figure("after a cut: scenarios without lost or changed lines", exact, len(ours), "", at_least=True)
     note = f"{slowest}; probe {theirs:.0f}"
     yield Figure("after a cut: slowest line", ours[slowest]["lat_max"], 1000, "ms", note)
-    for name, seconds in OUTAGES.items():
+    for name, seconds in OUTAGE_SECONDS.items():
         ours, probe = (_measured(bench, client, f"^{name}$") for client in (OURS, PROBE))
         note = f"probe {probe[name]['lat_max'] / 1000:.1f}"
         late = ours[name]["lat_max"] / 1000
@@ -28,7 +30,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 
 def _measured(bench: Bench, client: str, only: str) -> dict[str, dict[str, Any]]:
-    """The medians of the repetitions of each scenario."""
+    """Return the median measurements of each scenario."""
     options = Namespace(only=only, reps=REPEATS, parallel=REPEATS, scratch=bench.scratch, tls=None)
     cells = bench.measure.ph_faults(bench.driver(client), options)
     return {name: cell for name, cell in cells.items() if not name.startswith("_")}

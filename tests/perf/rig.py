@@ -16,8 +16,8 @@ from typing import Any
 
 RIG = Path(os.environ.get("RIG", "rig"))
 MUST_BE_ZERO = ("lost", "dup", "reordered", "mangled", "late_chunks", "stopped_early", "jobs_left")
-SCENARIOS = 46
-"""Scenarios of the rig; fewer results mean that it did not run all of them."""
+SCENARIO_COUNT = 46
+"""Number of fault scenarios of the rig; fewer results mean that it did not run all of them."""
 
 
 def measure(out: Path, *arguments: str) -> int:
@@ -27,7 +27,7 @@ def measure(out: Path, *arguments: str) -> int:
 
 
 def violations(scenario: str, cell: dict[str, Any]) -> list[str]:
-    """The violations in one scenario."""
+    """Return what is wrong with the result of one scenario."""
     wrong = [f"{key} {cell[key]:g}" for key in MUST_BE_ZERO if cell.get(key)]
     done, _, wanted = str(cell.get("right", "0/1")).partition("/")
     if done != wanted:
@@ -45,8 +45,8 @@ def faults(only: list[str]) -> int:
         found = json.loads(out.read_text(encoding="utf-8"))["drivers"]["py"]["faults"] if code == 0 else {}
     cells = {name: cell for name, cell in found.items() if not name.startswith("_")}
     wrong = [what for name, cell in cells.items() for what in violations(name, cell)]
-    if not only and len(cells) != SCENARIOS:
-        wrong.append(f"{len(cells)} of {SCENARIOS} scenarios have a result")
+    if not only and len(cells) != SCENARIO_COUNT:
+        wrong.append(f"{len(cells)} of {SCENARIO_COUNT} scenarios have a result")
     print(*wrong, sep="\n")
     print(f"rig: {len(cells)} scenarios, {len({what.partition(':')[0] for what in wrong})} wrong")
     return 1 if wrong or code else 0

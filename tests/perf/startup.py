@@ -6,36 +6,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tests.perf.bench import Bench, Figure, side_by_side
+from tests.perf.bench import Bench, Figure, measure_in_turns
 
 REPEATS = 7
 IMPORT = (
     "import sys, time, json; t = time.perf_counter(); import {module}; "
     "print(json.dumps([(time.perf_counter() - t) * 1000, 'kubernetes_asyncio' in sys.modules]))"
 )
-BRIEF = {"log": {"segments": [{"seg": "init"}, {"seg": "result"}]}}
+SHORT_RUN = {"log": {"segments": [{"seg": "init"}, {"seg": "result"}]}}
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    attempts = [_imported("paperclip_claude_k8s") for _ in range(REPEATS)]
+    attempts = [_import_ms("paperclip_claude_k8s") for _ in range(REPEATS)]
     yield Figure("import paperclip_claude_k8s", statistics.median(took for took, _ in attempts), 250, "ms")
     heavy = sum(client for _, client in attempts)
     yield Figure("import paperclip_claude_k8s: with kubernetes_asyncio", heavy, 0, "times")
-    took = statistics.median(_imported("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
+    took = statistics.median(_import_ms("paperclip_claude_k8s.adapter")[0] for _ in range(REPEATS))
     yield Figure("import of everything that a run needs", took, 1000, "ms", "target of the first request")
 
     def start(client: str) -> float:
         with bench.server() as fake:
-            fake.call("scenario", BRIEF)
+            fake.call("scenario", SHORT_RUN)
             runs = bench.measure.runs_for(["0"], "p")
             _, process = bench.measure.drive(bench.driver(client), fake, runs, bench.scratch, linger_ms=0)
             return float(fake.call("stats")["first_request"] - process["t_spawn"])
 
-    mine, theirs = map(statistics.median, side_by_side(REPEATS, start))
+    mine, theirs = map(statistics.median, measure_in_turns(REPEATS, start))
     yield Figure("process start → first API request", mine, 1000, "ms", f"probe {theirs:.0f}")
 
 
-def _imported(module: str) -> tuple[float, bool]:
+def _import_ms(module: str) -> tuple[float, bool]:
+    """Return the milliseconds of the import in a new process, and whether it loaded kubernetes_asyncio."""
     command = [sys.executable, "-c", IMPORT.format(module=module)]
     took, client = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return float(took), bool(client)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-from tests.perf.bench import OURS, PROBE, Bench, Figure, Session, all_right
+from tests.perf.bench import OURS, PROBE, Bench, Figure, Session, right_results
 
-SIZES = (1, 50)
-SPREAD = 3000
+RUN_COUNTS = (1, 50)
+START_SPREAD_MS = 3000
 """Milliseconds over which the runs are started."""
-HANG = {
+HANGING_STREAM = {
     "log": {
         "segments": [
             {"seg": "init"},
@@ -25,37 +25,39 @@ HANG = {
 def measure(bench: Bench) -> Iterator[Figure]:
     def quiet(client: str, runs: int) -> Session:
         return bench.session(
-            client, bench.scenarios.QUIET, [number * SPREAD / runs for number in range(runs)]
+            client, bench.scenarios.QUIET, [number * START_SPREAD_MS / runs for number in range(runs)]
         )
 
     # Requests are counted, not timed, so the sessions may run at the same time.
     with ThreadPoolExecutor() as pool:
         sessions = {
-            (client, runs): pool.submit(quiet, client, runs) for runs in SIZES for client in (OURS, PROBE)
+            (client, runs): pool.submit(quiet, client, runs)
+            for runs in RUN_COUNTS
+            for client in (OURS, PROBE)
         }
-        hung = pool.submit(bench.session, OURS, HANG, [0.0])
-    for runs in SIZES:
+        hung = pool.submit(bench.session, OURS, HANGING_STREAM, [0.0])
+    for runs in RUN_COUNTS:
         ours, probe = (sessions[client, runs].result() for client in (OURS, PROBE))
-        yield all_right(f"{runs} quiet", [ours])
+        yield right_results(f"{runs} quiet", [ours])
         yield _requests(runs, ours, probe)
         if runs > 1:
-            opened, theirs = (one.stats["conn_total"] / runs for one in (ours, probe))
+            opened, theirs = (session.stats["conn_total"] / runs for session in (ours, probe))
             yield Figure(f"{runs} quiet: connections opened per run", opened, 1.5, "", f"probe {theirs:.1f}")
-    yield from _hang(hung.result())
+    yield from _hang_figures(hung.result())
 
 
 def _requests(runs: int, ours: Session, probe: Session) -> Figure:
-    """Compares the requests with the target of `tests/run/test_budget.py`."""
-    life = ours.minutes / runs + SPREAD / 60_000
-    budget = 5 * life + ours.minutes + 11 * runs
+    """Compare the number of requests with the target of `tests/run/test_budget.py`."""
+    minutes_per_run = ours.minutes / runs + START_SPREAD_MS / 60_000
+    budget = 5 * minutes_per_run + ours.minutes + 11 * runs
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(ours.stats["requests"].items()))
     note = f"probe {probe.stats['total']}; {kinds}"
     return Figure(f"{runs} quiet for 2 min: API requests", ours.stats["total"], budget, "", note)
 
 
-def _hang(hung: Session) -> Iterator[Figure]:
+def _hang_figures(hung: Session) -> Iterator[Figure]:
     record = next(iter(hung.records.values()))
     times = [at for at, stream, chunk in record["chunks"] if stream == "stdout" and chunk[:1] == "{"]
     gap = max(after - before for before, after in pairwise(times)) / 1000
-    yield all_right("a stream that hangs", [hung])
+    yield right_results("a stream that hangs", [hung])
     yield Figure("a stream that hangs: time until lines arrive again", gap, 90, "s")

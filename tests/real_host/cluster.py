@@ -1,4 +1,7 @@
-"""Runs a development cluster until stdin is closed, and prints its kubeconfig: `python cluster.py FOLDER`."""
+"""Prints the path of a development cluster's kubeconfig, and runs the cluster until stdin is closed.
+
+python cluster.py FOLDER
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,7 @@
-"""Checks of the server's pages about the adapter. Each check raises `CheckFailed` if it fails."""
+"""Checks of the server's pages about the adapter.
+
+Each check returns a note for the report, or raises `CheckFailed`.
+"""
 
 import asyncio
 import json
@@ -6,20 +9,20 @@ import shutil
 from pathlib import Path
 
 from tests.real_host.paperclip import expect
-from tests.real_host.stage import KIND, Stage
+from tests.real_host.stage import ADAPTER_TYPE, Stage
 from tests.support.captures import capture
 
-WORKER = Path(__file__).with_name("ui_worker.cjs")
-OPERATIONAL = "paperclipai/paperclip/paperclip"
+UI_WORKER = Path(__file__).with_name("ui_worker.cjs")
+OPERATIONAL_SKILL = "paperclipai/paperclip/paperclip"
 """Key of the skill that the server gives every agent."""
 
 
-def _of(stage: Stage) -> str:
-    return f"/companies/{stage.host.company}/adapters/{KIND}"
+def _adapter_path(stage: Stage) -> str:
+    return f"/companies/{stage.host.company}/adapters/{ADAPTER_TYPE}"
 
 
 async def the_adapter_is_loaded(stage: Stage) -> str:
-    adapter = await stage.host.call("GET", f"/adapters/{KIND}")
+    adapter = await stage.host.call("GET", f"/adapters/{ADAPTER_TYPE}")
     capabilities = adapter["capabilities"]
     expected = ("supportsSkills", "supportsLocalAgentJwt", "supportsInstructionsBundle")
     expect(adapter["loaded"] and all(capabilities[name] for name in expected), "a loaded adapter", adapter)
@@ -28,14 +31,14 @@ async def the_adapter_is_loaded(stage: Stage) -> str:
 
 async def the_package_can_be_reloaded(stage: Stage) -> str:
     """Reload it while runs of the previously loaded package continue."""
-    answer = await stage.host.call("POST", f"/adapters/{KIND}/reload", {})
-    models = await stage.host.call("GET", f"{_of(stage)}/models?refresh=1")
-    expect(models, "models from the reloaded package", answer)
-    return f"reloaded as version {answer['version']}"
+    response = await stage.host.call("POST", f"/adapters/{ADAPTER_TYPE}/reload", {})
+    models = await stage.host.call("GET", f"{_adapter_path(stage)}/models?refresh=1")
+    expect(models, "models from the reloaded package", response)
+    return f"reloaded as version {response['version']}"
 
 
 async def the_environment_test_works(stage: Stage) -> str:
-    path = f"{_of(stage)}/test-environment"
+    path = f"{_adapter_path(stage)}/test-environment"
     good = await stage.host.call("POST", path, {"adapterConfig": stage.config()})
     codes = {check["code"] for check in good["checks"]}
     expect(good["status"] != "fail", "no failure where runs work", good)
@@ -48,28 +51,30 @@ async def the_environment_test_works(stage: Stage) -> str:
 
 
 async def models_work(stage: Stage) -> str:
-    listed = [model["id"] for model in await stage.host.call("GET", f"{_of(stage)}/models")]
-    fresh = [model["id"] for model in await stage.host.call("GET", f"{_of(stage)}/models?refresh=1")]
+    listed = [model["id"] for model in await stage.host.call("GET", f"{_adapter_path(stage)}/models")]
+    fresh = [
+        model["id"] for model in await stage.host.call("GET", f"{_adapter_path(stage)}/models?refresh=1")
+    ]
     expect("claude-opus-5" in listed and fresh == listed, "models, listed and refreshed", [listed, fresh])
-    detected = await stage.host.call("GET", f"{_of(stage)}/detect-model")
+    detected = await stage.host.call("GET", f"{_adapter_path(stage)}/detect-model")
     expect(detected is None or "model" in detected, "a detected model, or none", detected)
     return f"{len(listed)} models"
 
 
 async def skills_work(stage: Stage) -> str:
-    agent = await stage.host.hire("Barbara", KIND, stage.config())
+    agent = await stage.host.hire("Barbara", ADAPTER_TYPE, stage.config())
     shown = await stage.host.call("GET", f"/agents/{agent}/skills")
-    by_key = {one["key"]: one for one in shown["entries"]}
-    expect(by_key.get(OPERATIONAL, {}).get("state") == "configured", "the operational skill", shown)
-    other = next(key for key, one in by_key.items() if one["state"] == "available")
+    by_key = {entry["key"]: entry for entry in shown["entries"]}
+    expect(by_key.get(OPERATIONAL_SKILL, {}).get("state") == "configured", "the operational skill", shown)
+    other = next(key for key, entry in by_key.items() if entry["state"] == "available")
     selection = {"desiredSkills": [other], "mode": "add"}
     synced = await stage.host.call("POST", f"/agents/{agent}/skills/sync", selection)
-    expect({other, OPERATIONAL} <= set(synced["desiredSkills"]), "the selected skill as well", synced)
+    expect({other, OPERATIONAL_SKILL} <= set(synced["desiredSkills"]), "the selected skill as well", synced)
     return f"{len(by_key)} in the library, one more selected"
 
 
 async def the_config_form_works(stage: Stage) -> str:
-    form = await stage.host.call("GET", f"/adapters/{KIND}/config-schema")
+    form = await stage.host.call("GET", f"/adapters/{ADAPTER_TYPE}/config-schema")
     fields = {field["key"]: field for field in form["fields"]}
     without_default = [
         key for key, field in fields.items() if field["type"] == "number" and "default" not in field
@@ -81,18 +86,22 @@ async def the_config_form_works(stage: Stage) -> str:
 
 async def the_quota_page_works(stage: Stage) -> str:
     windows = await stage.host.call("GET", f"/companies/{stage.host.company}/costs/quota-windows")
-    expect(any(one.get("provider") == "anthropic" for one in windows), "an answer of the adapter", windows)
+    expect(
+        any(reply.get("provider") == "anthropic" for reply in windows),
+        "quota windows of the adapter",
+        windows,
+    )
     return f"{len(windows)} provider(s)"
 
 
 async def the_ui_loads_the_parser(stage: Stage) -> str:
-    async with stage.host.http.get(f"{stage.host.api}/adapters/{KIND}/ui-parser.js") as answer:
-        source = await answer.text()
+    async with stage.host.http.get(f"{stage.host.api}/adapters/{ADAPTER_TYPE}/ui-parser.js") as response:
+        source = await response.text()
     lines = [line for line in capture("01").decode().split("\n") if line]
     node = shutil.which("node") or ""
     expect(node, "node on the PATH")
     process = await asyncio.create_subprocess_exec(
-        node, str(WORKER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        node, str(UI_WORKER), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     request = {
         "assets": str(stage.rig.ui_assets),

@@ -28,7 +28,7 @@ def expect(condition: object, what: str, actual: object = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Paperclip:
-    """One company on the server."""
+    """A client for one company on the server."""
 
     http: aiohttp.ClientSession
     api: str
@@ -37,27 +37,29 @@ class Paperclip:
     @classmethod
     @asynccontextmanager
     async def at(cls, api: str) -> AsyncIterator["Paperclip"]:
+        """Create a company on the server at this URL."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as http:
             bare = cls(http, api, "")
             company = await bare.call("POST", "/companies", {"name": "Proof"})
             yield cls(http, api, company["id"])
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Json]:
-        """Status and body of the response, also of an error."""
-        async with self.http.request(method, self.api + path, json=body) as answer:
-            text = await answer.text()
+        """Return status and body of the response, also of an error response."""
+        async with self.http.request(method, self.api + path, json=body) as response:
+            text = await response.text()
         try:
-            return answer.status, json.loads(text)
+            return response.status, json.loads(text)
         except ValueError:
-            return answer.status, text
+            return response.status, text
 
     async def call(self, method: str, path: str, body: object = None) -> Json:
-        status, answer = await self.request(method, path, body)
-        expect(status < 300, f"{method} {path} → {status}", answer)
-        return answer
+        """Return the body of a successful response; raise `CheckFailed` after an error."""
+        status, response = await self.request(method, path, body)
+        expect(status < 300, f"{method} {path} → {status}", response)
+        return response
 
     async def hire(self, name: str, kind: str, config: Mapping[str, Any]) -> str:
-        """Create an agent; returns its id."""
+        """Create an agent and return its id."""
         fields = {"name": name, "role": "engineer", "adapterType": kind, "adapterConfig": dict(config)}
         no_heartbeat = {"runtimeConfig": {"heartbeat": {"enabled": False}}}
         return str(
@@ -65,7 +67,7 @@ class Paperclip:
         )
 
     async def assign(self, agent: str, title: str) -> str:
-        """Create an issue, whose assignment wakes the agent; returns its id."""
+        """Create an issue that is assigned to the agent, which starts a run, and return its id."""
         fields = {"title": title, "description": "Do the thing.", "status": "todo", "priority": "medium"}
         issue = await self.call(
             "POST", f"/companies/{self.company}/issues", {**fields, "assigneeAgentId": agent}
@@ -73,7 +75,7 @@ class Paperclip:
         return str(issue["id"])
 
     async def runs(self, agent: str) -> list[Json]:
-        """The agent's runs, oldest first."""
+        """Return the agent's runs, oldest first."""
         runs = await self.call("GET", f"/companies/{self.company}/heartbeat-runs?agentId={agent}")
         return list(reversed(runs))
 
@@ -81,16 +83,17 @@ class Paperclip:
         return await self.call("GET", f"/heartbeat-runs/{run}")
 
     async def log(self, run: str) -> str:
-        """The whole log, both streams."""
+        """Return the whole log of the run, with both streams."""
         log = await self.call("GET", f"/heartbeat-runs/{run}/log?limitBytes=1000000")
         return "".join(json.loads(line)["chunk"] for line in log["content"].splitlines() if line)
 
     async def nth_run(self, agent: str, n: int, limit: float) -> Json:
-        """The agent's n-th run, in any status, once it exists."""
+        """Wait at most `limit` seconds until the agent has `n` runs; return the n-th, in any status."""
         runs = await eventually(lambda: self.runs(agent), lambda runs: len(runs) >= n, f"run {n}", limit)
         return runs[n - 1]
 
-    async def ended(self, run: str, limit: float) -> Json:
+    async def wait_for_end(self, run: str, limit: float) -> Json:
+        """Return the run as soon as it has ended, within `limit` seconds."""
         return await eventually(
             lambda: self.run(run), lambda record: record["status"] in FINAL_STATUSES, "the run's end", limit
         )
@@ -102,7 +105,7 @@ class Paperclip:
 async def eventually(
     read: Callable[[], Any], accept: Callable[[Json], object], what: str, limit: float
 ) -> Json:
-    """Poll until the value is accepted; raise `CheckFailed` with the last value after `limit` seconds."""
+    """Call `read` until its value is accepted; after `limit` seconds, raise `CheckFailed` with the last one."""
     loop = asyncio.get_running_loop()
     until = loop.time() + limit
     while not accept(value := await read()):
@@ -119,16 +122,18 @@ class Pods:
     kubeconfig: Path
 
     async def of_run(self, run: str, kind: str = "pods") -> list[Json]:
+        """Return the run's Pods, or its Jobs if `kind` is "jobs"."""
         config = json.loads(self.kubeconfig.read_text())
         server, token = config["clusters"][0]["cluster"]["server"], config["users"][0]["user"]["token"]
         group = "/api/v1" if kind == "pods" else "/apis/batch/v1"
         url = f"{server}{group}/namespaces/paperclip/{kind}"
         query = {"labelSelector": f"paperclip.io/run-id={run}"}
-        async with self.http.get(url, params=query, headers={"Authorization": f"Bearer {token}"}) as answer:
-            items: list[Json] = (await answer.json())["items"]
+        async with self.http.get(url, params=query, headers={"Authorization": f"Bearer {token}"}) as response:
+            items: list[Json] = (await response.json())["items"]
             return items
 
-    async def running(self, run: str, limit: float) -> None:
+    async def wait_until_running(self, run: str, limit: float) -> None:
+        """Wait at most `limit` seconds until a Pod of the run is running."""
         await eventually(
             lambda: self.of_run(run),
             lambda pods: any(pod.get("status", {}).get("phase") == "Running" for pod in pods),

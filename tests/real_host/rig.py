@@ -1,4 +1,4 @@
-"""Runs the real Paperclip server and a development cluster, both as a user other than root."""
+"""Runs the real Paperclip server and a development cluster for the checks, both not as root."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
-"""Uid of the server, whose database refuses root; the bridge has the same uid."""
+SERVER_UID = 65534
+"""Uid of the server if this process is root, which the server's database refuses. The bridge has it too."""
 START_TIMEOUT = 240.0
 """Seconds for installing and starting the server; the first time it downloads 1.5 GB."""
 STOP_TIMEOUT = 30.0
@@ -34,8 +34,8 @@ class Rig:
     api: str
     ui_assets: Path
     """The folder of the server's UI bundle."""
-    found: Mapping[str, Any]
-    """The output of `up.sh`, such as its own first run."""
+    up_output: Mapping[str, Any]
+    """The JSON object that `up.sh` printed; it contains the run that `up.sh` started."""
     kubeconfig: Path
     process: asyncio.subprocess.Process
 
@@ -49,7 +49,7 @@ class Rig:
 
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
-    """Start a development cluster, and with `up.sh` of `folder` the server with the adapter's shim."""
+    """Start a development cluster, and with `up.sh` in `folder` the server, which loads the adapter's shim."""
     public_folder = _public_folder()
     try:
         python = await _interpreter()
@@ -67,19 +67,19 @@ def _public_folder() -> Path:
     return public_folder
 
 
-def _create_for_user(folder: Path) -> None:
+def _create_for_server_user(folder: Path) -> None:
     folder.mkdir()
     if os.geteuid() == 0:
-        os.chown(folder, NOBODY, NOBODY)
+        os.chown(folder, SERVER_UID, SERVER_UID)
 
 
 def pythonpath() -> str:
-    """The PYTHONPATH with which another interpreter finds the project and its dependencies."""
+    """Return the PYTHONPATH with which another interpreter finds the project and its dependencies."""
     return os.pathsep.join([str(ROOT / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
 
 
-def _user() -> dict[str, Any]:
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+def _as_server_user() -> dict[str, Any]:
+    return {"user": SERVER_UID, "group": SERVER_UID, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def _environment() -> dict[str, str]:
@@ -87,7 +87,7 @@ def _environment() -> dict[str, str]:
 
 
 async def _interpreter() -> str:
-    """A Python that the server's user may execute and that finds the project."""
+    """Return a Python that the server's user may execute and that finds the project."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
         try:
@@ -97,20 +97,20 @@ async def _interpreter() -> str:
                 "import paperclip_claude_k8s.bridge.host_session",
                 env=_environment(),
                 stderr=asyncio.subprocess.DEVNULL,
-                **_user(),
+                **_as_server_user(),
             )
         except OSError:
             continue
         if await process.wait() == 0:
             return python
     raise RigFailed(
-        f"user {NOBODY} cannot execute any {version} that finds this project (tried {sys.executable}, too)"
+        f"user {SERVER_UID} cannot execute any {version} that finds this project (also tried {sys.executable})"
     )
 
 
 @asynccontextmanager
 async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
-    _create_for_user(folder)
+    _create_for_server_user(folder)
     script = str(Path(__file__).with_name("cluster.py"))
     process = await asyncio.create_subprocess_exec(
         python,
@@ -120,7 +120,7 @@ async def _cluster(folder: Path, python: str) -> AsyncIterator[Path]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd="/",
-        **_user(),
+        **_as_server_user(),
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -174,37 +174,37 @@ async def _server(folder: Path, shim: Path, kubeconfig: Path) -> AsyncIterator[R
     assert process.stdin is not None
     try:
         async with asyncio.timeout(START_TIMEOUT):
-            found = await _read_output(process)
-        yield Rig(f"http://127.0.0.1:{port}/api", _ui_assets(cache), found, kubeconfig, process)
+            up_output = await _wait_until_up(process)
+        yield Rig(f"http://127.0.0.1:{port}/api", _ui_assets(cache), up_output, kubeconfig, process)
     finally:
         process.stdin.close()
         await process.wait()
 
 
 def _ui_assets(cache: Path) -> Path:
-    """The UI bundle of the newest server in the cache."""
+    """Return the folder of the UI bundle of the newest server in the cache."""
     return max(cache.glob("host-*/node_modules/@paperclipai/server/ui-dist/assets"))
 
 
-async def _read_output(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The JSON that `up.sh` prints, once the server runs and `up.sh` holds it."""
+async def _wait_until_up(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    """Wait until `up.sh` logs that it is holding the server; return the JSON object that it printed."""
     assert process.stdout is not None
     assert process.stderr is not None
     output: list[str] = []
     async with asyncio.TaskGroup() as group:
-        printed = group.create_task(_document(process.stdout))
+        printed = group.create_task(_read_json_object(process.stdout))
         async for line in process.stderr:
             output.append(line.decode(errors="replace"))
             if "holding" in output[-1]:
                 break
         if not output or "holding" not in output[-1]:
             raise RigFailed("the server did not start:\n" + "".join(output[-20:]))
-    found: dict[str, Any] = json.loads(printed.result())
-    return found
+    up_output: dict[str, Any] = json.loads(printed.result())
+    return up_output
 
 
-async def _document(stream: asyncio.StreamReader) -> bytes:
-    """One indented JSON object; it ends with the first line that is only a brace."""
+async def _read_json_object(stream: asyncio.StreamReader) -> bytes:
+    """Read one indented JSON object, which ends with the first line that is only a closing brace."""
     document = b""
     async for line in stream:
         document += line

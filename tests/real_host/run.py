@@ -1,8 +1,9 @@
-"""Runs the real Paperclip server with the adapter's shim, and prints the outcome of each check.
+"""Runs the real Paperclip server with the adapter's shim, and prints the result of each check.
 
     REAL_HOST=FOLDER python -m tests.real_host.run
 
-FOLDER contains `up.sh`, which installs and starts the server. Exit code 1: a check failed; 2: no such folder.
+FOLDER contains `up.sh`, which installs and starts the server. Exit codes: 0 all checks succeeded, 1 a check
+failed, 2 there is no such folder.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ from tests.real_host.runs import RUNS, a_stopped_server_leaves_its_jobs
 from tests.real_host.stage import Stage
 
 Check = Callable[[Stage], Awaitable[str]]
-LIMIT = 540.0
+TOTAL_TIMEOUT = 540.0
 """Seconds for everything, including the installation of the server."""
 
 
-async def drive(folder: Path) -> list[str]:
-    """Run all checks; returns the names of those that failed."""
-    async with asyncio.timeout(LIMIT):
+async def run_all_checks(folder: Path) -> list[str]:
+    """Run all checks and return the names of those that failed."""
+    async with asyncio.timeout(TOTAL_TIMEOUT):
         async with (
             real_host(folder) as rig,
             Paperclip.at(rig.api) as host,
@@ -35,7 +36,7 @@ async def drive(folder: Path) -> list[str]:
 
 
 async def _run_checks(checks: Iterable[Check], stage: Stage) -> list[str]:
-    """Run the checks concurrently, as the server waits long in many of them; returns the failed ones."""
+    """Run the checks concurrently, because they mostly wait; return the names of the failed ones."""
     async with asyncio.TaskGroup() as group:
         tasks = {check: group.create_task(_run_check(check, stage)) for check in checks}
     return [check.__name__ for check, task in tasks.items() if not task.result()]
@@ -54,10 +55,10 @@ async def _run_check(check: Check, stage: Stage) -> bool:
 def main() -> int:
     folder = Path(os.environ.get("REAL_HOST", ""))
     if not (folder / "up.sh").is_file():
-        print("REAL_HOST names no folder with an up.sh", file=sys.stderr)
+        print("REAL_HOST must name a folder that contains up.sh", file=sys.stderr)
         return 2
     try:
-        failed = asyncio.run(drive(folder.resolve()))
+        failed = asyncio.run(run_all_checks(folder.resolve()))
     except (RigFailed, TimeoutError) as error:
         print(f"FAILED  {error or 'not finished in time'}")
         return 1

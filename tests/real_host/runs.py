@@ -1,22 +1,28 @@
-"""Checks of runs on the real Paperclip server. Each check raises `CheckFailed` if it fails."""
+"""Checks of runs on the real Paperclip server.
+
+Each check returns a note for the report, or raises `CheckFailed`.
+"""
 
 import asyncio
 import json
 from datetime import UTC, datetime
 
 from tests.real_host.paperclip import CheckFailed, eventually, expect
-from tests.real_host.stage import KIND, SOON, Stage
+from tests.real_host.stage import ADAPTER_TYPE, RUN_TIMEOUT, Stage
 
-USED = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
-ANSWER = "Second part: alpha and beta."
-"""Usage and answer of the stand-in's recorded run."""
-BEFORE_RENEWAL = 7.0
-"""Seconds after a run's start: the server renews its lease after 10 s, and drains for 5 s when it stops."""
-RETRY = 90.0
-"""Seconds until a retry has ended: the server waits 30 s and checks its timers every 30 s."""
+EXPECTED_USAGE = {"input": 5928, "output": 317, "cached": 10810, "cost": 0.0302145}
+EXPECTED_ANSWER = "Second part: alpha and beta."
+"""Usage and answer in the recorded output that the cluster's `claude` replays."""
+STOP_AFTER = 7.0
+"""Seconds after the start of a run at which the server is stopped.
+
+The server renews its lease on the run 10 s after the start, and drains for 5 s when it is stopped.
+"""
+RETRY_TIMEOUT = 90.0
+"""Seconds until a retry has ended: the server waits 30 s before it, and checks its timers every 30 s."""
 CANARY = "sk-canary-5f2c8e1b7a904d63"
-"""A credential of the agent, which the server must not store with a run."""
-BROKEN = "; ".join(
+"""A credential of the agent, which must not appear in what the server stores about a run."""
+FAILING_OUTPUT = "; ".join(
     f"printf '%s\\n' '{json.dumps(event)}'"
     for event in (
         {
@@ -28,14 +34,14 @@ BROKEN = "; ".join(
         {"type": "result", "subtype": "error_during_execution", "is_error": True, "result": "it broke"},
     )
 )
-FAILS = f"{BROKEN}; exit 1"
+FAILING_SCRIPT = f"{FAILING_OUTPUT}; exit 1"
 
 
 async def a_run_succeeds(stage: Stage) -> str:
     host = stage.host
-    agent = await host.hire("Ada", KIND, stage.config({"ANTHROPIC_API_KEY": CANARY}))
+    agent = await host.hire("Ada", ADAPTER_TYPE, stage.config({"ANTHROPIC_API_KEY": CANARY}))
     issue = await host.assign(agent, "First")
-    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     usage = run["usageJson"] or {}
     expect(run["status"] == "succeeded", "the run succeeds", run)
     reported = {
@@ -43,40 +49,44 @@ async def a_run_succeeds(stage: Stage) -> str:
         "output": usage["outputTokens"],
         "cached": usage["cachedInputTokens"],
     }
-    expect(reported | {"cost": usage["costUsd"]} == USED, "usage and cost", usage)
+    expect(reported | {"cost": usage["costUsd"]} == EXPECTED_USAGE, "usage and cost", usage)
     expect(
         usage["billingType"] == "metered_api" and usage["usageSource"] == "per_run",
         "billing type and source",
         usage,
     )
     expect(run["sessionIdAfter"], "a session", run)
-    bodies = await eventually(lambda: host.comments(issue), len, "a comment", SOON)
-    expect(any(ANSWER in body for body in bodies), "the answer as a comment", bodies)
+    bodies = await eventually(lambda: host.comments(issue), len, "a comment", RUN_TIMEOUT)
+    expect(any(EXPECTED_ANSWER in body for body in bodies), "the agent's answer as a comment", bodies)
     await eventually(
         lambda: host.call("GET", f"/companies/{host.company}/costs/summary"),
-        lambda spent: spent["spendCents"] >= round(USED["cost"] * 100),
+        lambda spent: spent["spendCents"] >= round(EXPECTED_USAGE["cost"] * 100),
         "the cost in the company's ledger",
-        SOON,
+        RUN_TIMEOUT,
     )
-    await _resumes(stage, agent, issue, run["sessionIdAfter"])
+    await _check_resume(stage, agent, issue, run["sessionIdAfter"])
     stored = json.dumps([await host.run(one["id"]) for one in await host.runs(agent)])
     events = json.dumps(await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200"))
     expect(
         CANARY not in stored + events + await host.log(run["id"]),
         "no credential in stored runs, events and log",
     )
-    return f"usage, cost ${USED['cost']}, comment; a second run resumed session {run['sessionIdAfter'][:8]}…"
+    session = run["sessionIdAfter"][:8]
+    return f"usage, cost ${EXPECTED_USAGE['cost']}, comment; a second run resumed session {session}…"
 
 
-async def _resumes(stage: Stage, agent: str, issue: str, session: str) -> None:
-    """Check that a second run resumes the session. The server queues it itself, or after a comment."""
+async def _check_resume(stage: Stage, agent: str, issue: str, session: str) -> None:
+    """Check that a second run resumes the session.
+
+    The server may start that run by itself; otherwise a comment does.
+    """
     host = stage.host
     try:
         second = await host.nth_run(agent, 2, 5)
     except CheckFailed:
         await host.call("POST", f"/issues/{issue}/comments", {"body": "Please go on."})
-        second = await host.nth_run(agent, 2, SOON)
-    run = await host.ended(second["id"], SOON)
+        second = await host.nth_run(agent, 2, RUN_TIMEOUT)
+    run = await host.wait_for_end(second["id"], RUN_TIMEOUT)
     sessions = (run["sessionIdBefore"], run["sessionIdAfter"])
     expect(run["status"] == "succeeded" and sessions == (session, session), "the session is resumed", run)
     expect("Starting a fresh session" not in await host.log(run["id"]), "no fresh session")
@@ -84,14 +94,14 @@ async def _resumes(stage: Stage, agent: str, issue: str, session: str) -> None:
 
 async def stop_is_acknowledged(stage: Stage) -> str:
     host = stage.host
-    agent = await host.hire("Grace", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
+    agent = await host.hire("Grace", ADAPTER_TYPE, stage.config({"CLAUDE_SLEEP": "300"}))
     issue = await host.assign(agent, "Long")
-    run = (await host.nth_run(agent, 1, SOON))["id"]
-    await stage.pods.running(run, SOON)
+    run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await stage.pods.wait_until_running(run, RUN_TIMEOUT)
     began = asyncio.get_running_loop().time()
-    status, answer = await host.request("POST", f"/heartbeat-runs/{run}/cancel", {})
+    status, response = await host.request("POST", f"/heartbeat-runs/{run}/cancel", {})
     took = asyncio.get_running_loop().time() - began
-    expect(status == 200, f"a Stop with status 200, not {status}", answer)
+    expect(status == 200, f"a Stop with status 200, not {status}", response)
     expect(await stage.pods.of_run(run) == [], "no Pod after the response to Stop")
     expect(await stage.pods.of_run(run, "jobs") == [], "no Job either")
     stored = await host.run(run)
@@ -101,7 +111,7 @@ async def stop_is_acknowledged(stage: Stage) -> str:
     )
     await stage.reconfigure(agent)
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Start over, please."})
-    again = await host.ended((await host.nth_run(agent, 2, SOON))["id"], SOON)
+    again = await host.wait_for_end((await host.nth_run(agent, 2, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(again["status"] == "succeeded", "a comment starts the stopped task again", again)
     return f"HTTP 200 after {took:.1f}s, Pod and Job gone; a comment started the task again"
 
@@ -109,29 +119,31 @@ async def stop_is_acknowledged(stage: Stage) -> str:
 async def an_early_failure_is_retried(stage: Stage) -> str:
     """A Pod cannot be scheduled; after the cause is removed, the server retries by itself."""
     host = stage.host
-    agent = await host.hire("Joan", KIND, stage.config(nodeSelector="disk=none", scheduleTimeoutSec=2))
+    agent = await host.hire(
+        "Joan", ADAPTER_TYPE, stage.config(nodeSelector="disk=none", scheduleTimeoutSec=2)
+    )
     await host.assign(agent, "Unschedulable")
-    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(run["errorCode"] == "k8s_pod_schedule_failed", "the failure's code", run)
     expect(
         (run["resultJson"] or {}).get("executionRecovery", {}).get("kind") == "bootstrap",
         "the recovery kind",
         run,
     )
-    second = await host.nth_run(agent, 2, SOON)
+    second = await host.nth_run(agent, 2, RUN_TIMEOUT)
     expect(second["retryOfRunId"] == run["id"], "a retry of that run", second)
     expect(second["scheduledRetryReason"] == "transient_failure", "scheduled by the server", second)
     await stage.reconfigure(agent)
-    retry = await host.ended(second["id"], RETRY)
+    retry = await host.wait_for_end(second["id"], RETRY_TIMEOUT)
     expect(retry["status"] == "succeeded", "the retry succeeds after the cause was removed", retry)
     return "k8s_pod_schedule_failed; the server's own retry succeeded"
 
 
 async def a_late_failure_lets_a_comment_wake_the_task(stage: Stage) -> str:
     host = stage.host
-    agent = await host.hire("Mary", KIND, stage.config({"CLAUDE_SCRIPT": FAILS}))
+    agent = await host.hire("Mary", ADAPTER_TYPE, stage.config({"CLAUDE_SCRIPT": FAILING_SCRIPT}))
     issue = await host.assign(agent, "Breaks")
-    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect((run["status"], run["errorCode"]) == ("failed", "claude_failed"), "the failure's code", run)
     await _wait_until_idle(stage, agent)
     actions = await host.call("GET", f"/issues/{issue}/recovery-actions")
@@ -140,7 +152,7 @@ async def a_late_failure_lets_a_comment_wake_the_task(stage: Stage) -> str:
     await stage.reconfigure(agent)
     known = len(await host.runs(agent))
     await host.call("POST", f"/issues/{issue}/comments", {"body": "Please try once more."})
-    woken = await host.ended((await host.nth_run(agent, known + 1, SOON))["id"], SOON)
+    woken = await host.wait_for_end((await host.nth_run(agent, known + 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     expect(woken["status"] == "succeeded", "the comment's run succeeds", woken)
     return f"claude_failed; a comment started run {known + 1}, which succeeded"
 
@@ -153,23 +165,23 @@ async def _wait_until_idle(stage: Stage, agent: str) -> None:
         lambda: stage.host.runs(agent),
         lambda runs: not any(run["status"] in active for run in runs),
         "no active run",
-        SOON,
+        RUN_TIMEOUT,
     )
 
 
 async def the_run_without_an_issue_succeeded(stage: Stage) -> str:
-    """The run without an issue that `up.sh` started."""
-    run = stage.rig.found["run"]
+    """Check the run that `up.sh` started, which belongs to no issue."""
+    run = stage.rig.up_output["run"]
     expect(run["status"] == "succeeded", "the run succeeds", run)
     return f"session {run['sessionIdAfter'][:8]}…"
 
 
-async def the_prompt_is_the_servers_own(stage: Stage) -> str:
+async def the_prompt_is_that_of_the_server(stage: Stage) -> str:
     """The agent's prompt has the same content as with the server's own adapters."""
     host = stage.host
-    agent = await host.hire("Edith", KIND, stage.config())
+    agent = await host.hire("Edith", ADAPTER_TYPE, stage.config())
     await host.assign(agent, "Prompted")
-    run = await host.ended((await host.nth_run(agent, 1, SOON))["id"], SOON)
+    run = await host.wait_for_end((await host.nth_run(agent, 1, RUN_TIMEOUT))["id"], RUN_TIMEOUT)
     events = await host.call("GET", f"/heartbeat-runs/{run['id']}/events?limit=200")
     (meta,) = [event["payload"] for event in events if event["eventType"] == "adapter.invoke"][:1]
     expect("## Paperclip Wake Payload" in meta["prompt"], "the server's wake prompt", meta["prompt"])
@@ -182,14 +194,14 @@ async def the_prompt_is_the_servers_own(stage: Stage) -> str:
 
 
 async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
-    """Runs last: SIGTERM during a run, so that the server's lease on it expires while it drains."""
+    """Stop the server during a run, so that the server's lease on it expires while the server drains."""
     host = stage.host
-    agent = await host.hire("Radia", KIND, stage.config({"CLAUDE_SLEEP": "300"}))
+    agent = await host.hire("Radia", ADAPTER_TYPE, stage.config({"CLAUDE_SLEEP": "300"}))
     await host.assign(agent, "Outlives")
-    run = (await host.nth_run(agent, 1, SOON))["id"]
-    await stage.pods.running(run, SOON)
+    run = (await host.nth_run(agent, 1, RUN_TIMEOUT))["id"]
+    await stage.pods.wait_until_running(run, RUN_TIMEOUT)
     started = datetime.fromisoformat((await host.run(run))["startedAt"])
-    await asyncio.sleep(max(0.0, BEFORE_RENEWAL - (datetime.now(UTC) - started).total_seconds()))
+    await asyncio.sleep(max(0.0, STOP_AFTER - (datetime.now(UTC) - started).total_seconds()))
     await stage.rig.stop_server()
     (pod,) = await stage.pods.of_run(run)
     expect(pod["status"]["phase"] == "Running", "the Pod still runs", pod["status"])
@@ -199,7 +211,7 @@ async def a_stopped_server_leaves_its_jobs(stage: Stage) -> str:
 RUNS = (
     the_run_without_an_issue_succeeded,
     a_run_succeeds,
-    the_prompt_is_the_servers_own,
+    the_prompt_is_that_of_the_server,
     stop_is_acknowledged,
     an_early_failure_is_retried,
     a_late_failure_lets_a_comment_wake_the_task,

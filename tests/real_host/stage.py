@@ -1,4 +1,4 @@
-"""The server and the cluster, as the checks use them."""
+"""What each check gets: the running server and cluster, and clients for both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from tests.real_host.paperclip import Paperclip, Pods
 from tests.real_host.rig import Rig
 from tests.support.runs import SMALL
 
-KIND = "claude_k8s"
-SOON = 40.0
-"""Seconds that a run may take on a busy machine."""
+ADAPTER_TYPE = "claude_k8s"
+RUN_TIMEOUT = 40.0
+"""Seconds that a run, or a step of it, may take on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Stage:
     pods: Pods
 
     def config(self, env: Mapping[str, str] | None = None, **settings: Any) -> dict[str, Any]:
-        """An agent's settings for the development cluster."""
+        """Return an agent's settings for the development cluster."""
         target = {"kubeconfig": str(self.rig.kubeconfig), "namespace": "paperclip", "image": "local/agent:1"}
         return {**target, **SMALL, "env": {"CLAUDE_LINE_DELAY": "0.01", **(env or {})}, **settings}
 
     async def reconfigure(self, agent: str, **settings: Any) -> None:
-        """Replace an agent's settings by those for the development cluster and `settings`."""
+        """Replace an agent's settings with those of `config(**settings)`."""
         await self.host.call(
             "PATCH",
             f"/agents/{agent}",

@@ -3,14 +3,14 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const MARK = "Parser module exports no usable parseStdoutLine";
+const TEXT_IN_WORKER = "Parser module exports no usable parseStdoutLine";
 const { assets, source, lines, ts } = JSON.parse(fs.readFileSync(0, "utf8"));
 
 function workerScript() {
   for (const name of fs.readdirSync(assets)) {
     if (!name.endsWith(".js")) continue;
     const bundle = fs.readFileSync(path.join(assets, name), "utf8");
-    const at = bundle.indexOf(MARK);
+    const at = bundle.indexOf(TEXT_IN_WORKER);
     if (at < 0) continue;
     const unescaped = (tick) => bundle[tick - 1] !== "\\";
     let start = bundle.lastIndexOf("`", at);
