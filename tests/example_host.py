@@ -1,6 +1,6 @@
 """A complete Paperclip-like host: loads the adapter into this process and runs two agents concurrently.
 
-python tests/example_host.py KUBECONFIG NAMESPACE IMAGE
+Usage: `python tests/example_host.py KUBECONFIG NAMESPACE IMAGE`.
 """
 
 import asyncio

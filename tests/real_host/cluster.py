@@ -1,6 +1,6 @@
 """Prints the path of a development cluster's kubeconfig, and runs the cluster until stdin is closed.
 
-python cluster.py FOLDER
+Usage: `python cluster.py FOLDER`.
 """
 
 import asyncio

@@ -105,7 +105,7 @@ class Paperclip:
 async def eventually(
     read: Callable[[], Any], accept: Callable[[Json], object], what: str, limit: float
 ) -> Json:
-    """Call `read` until its value is accepted; after `limit` seconds, raise `CheckFailed` with the last one."""
+    """Call `read` until its value is accepted, at most for `limit` seconds; then raise `CheckFailed`."""
     loop = asyncio.get_running_loop()
     until = loop.time() + limit
     while not accept(value := await read()):

@@ -49,7 +49,7 @@ class Rig:
 
 @asynccontextmanager
 async def real_host(folder: Path) -> AsyncIterator[Rig]:
-    """Start a development cluster, and with `up.sh` in `folder` the server, which loads the adapter's shim."""
+    """Start a development cluster, and by `up.sh` in `folder` the server, which loads the shim."""
     public_folder = _public_folder()
     try:
         python = await _interpreter()
@@ -104,7 +104,7 @@ async def _interpreter() -> str:
         if await process.wait() == 0:
             return python
     raise RigFailed(
-        f"user {SERVER_UID} cannot execute any {version} that finds this project (also tried {sys.executable})"
+        f"user {SERVER_UID} can execute no {version} that finds this project, not even {sys.executable}"
     )
 
 
