@@ -31,9 +31,9 @@ def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = No
 
 def own(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsage:
     tracker = UsageTracker()
-    tracker.init({"claude_code_version": version})
+    tracker.take_version({"claude_code_version": version})
     for number, event in enumerate(results):
-        tracker.result(event | {"uuid": f"{number}"})
+        tracker.add_result(event | {"uuid": f"{number}"})
     return tracker.reported.for_run(resumed=resumed)
 
 
@@ -80,8 +80,8 @@ def test_usage_since_the_last_result_is_summed() -> None:
 def test_duplicate_result_counts_once() -> None:
     tracker = UsageTracker()
     event = result(5, 9, 0.1, per_model(9, 0.1)) | {"uuid": "u"}
-    tracker.result(event)
-    tracker.result(event)
+    tracker.add_result(event)
+    tracker.add_result(event)
     usage = tracker.reported.for_run(resumed=None)
     assert usage.usage == tokens(9)
     assert usage.cost_usd == pytest.approx(0.1)
@@ -93,12 +93,12 @@ def test_run_without_a_result_has_unknown_usage() -> None:
 
 def test_total_cost_of_a_lost_result_is_added() -> None:
     tracker = UsageTracker()
-    tracker.init({"claude_code_version": SINCE})
+    tracker.take_version({"claude_code_version": SINCE})
     without_results = tracker.reported.with_lost_result(0.5)
     assert without_results.for_run(resumed=False).cost_usd == 0.5
     assert without_results.for_run(resumed=True).cost_usd is None
     assert without_results.for_run(resumed=True).warning
-    tracker.result(result(5, 100, 1.0, per_model(10, 0.1)))
+    tracker.add_result(result(5, 100, 1.0, per_model(10, 0.1)))
     assert tracker.reported.with_lost_result(1.25).for_run(resumed=True).cost_usd == pytest.approx(0.35)
     assert tracker.reported.with_lost_result(None) == tracker.reported
 

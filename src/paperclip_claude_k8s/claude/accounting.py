@@ -2,18 +2,21 @@
 
 A `result` event reports tokens and cost in three ways, and what they cover changed between versions:
 
-- `usage`: the main loop of its own turn, in every version; sub-agents and compaction are not included.
+- `usage`: the main loop of the turn that the result ends, in every version; sub-agents and compaction are
+  not included.
 - `modelUsage` and `total_cost_usd`: complete and cumulative. Up to 2.1.270 they start at 0 with the process.
   In 2.1.285 a resumed or forked session continues from the totals saved in its transcript.
-- `model_usage_since_last_result`: complete, since the previous result. First seen in 2.1.309, not in 2.1.300.
+- `model_usage_since_last_result`: complete, since the previous result. Absent up to 2.1.300, first seen in
+  2.1.309.
 
-The run's own share is the sum of the third, where it is present. Otherwise it is the second, where that
-starts at 0: in a version before the change, in a session that was not resumed, or where it equals the sum of
-the first (so it cannot include earlier runs). Otherwise only the sum of the first is certain, and the cost
-is unknown.
+If `model_usage_since_last_result` is present, its sum is what the run itself used. Otherwise `modelUsage`
+and `total_cost_usd` are, if they start at 0: in a version before the change, in a session that was not
+resumed, or if `modelUsage` equals the sum of `usage`, so that it cannot include earlier runs. Otherwise
+only the sum of `usage` is certain, and the cost is unknown.
 
 Example: a resumed session that had cost $2 before prints `usage` = 100 tokens and `total_cost_usd` = 2.3.
-With 2.1.270 the run cost $2.30; with 2.1.285 its cost is unknown; with 2.1.309 the third field is $0.30.
+With 2.1.270 the run cost $2.30. With 2.1.285 its cost is unknown. With 2.1.309 it cost the $0.30 of
+`model_usage_since_last_result`.
 """
 
 import re
@@ -26,7 +29,9 @@ FIRST_SESSION_TOTALS = (2, 1, 271)
 """The earliest version whose totals may cover the whole session: 2.1.270 starts at 0, 2.1.285 does not."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _MODEL_USAGE_KEYS = ("inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens")
+"""Keys of `modelUsage`: uncached input, cache writes, output, cache reads."""
 _USAGE_KEYS = ("input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens")
+"""Keys of `usage`, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,15 @@ class RunUsage:
     cost_usd: float | None = None
     warning: str = ""
 
-    def with_earlier(self, other: "RunUsage | None") -> "RunUsage":
-        """The sum of both; the cost is unknown if either is. An `other` without tokens is ignored."""
-        if other is None or other.usage is None:
+    def with_earlier(self, earlier: "RunUsage | None") -> "RunUsage":
+        """The sum of two usages; its cost is unknown if either cost is. Ignores `earlier` without tokens."""
+        if earlier is None or earlier.usage is None:
             return self
-        known = self.cost_usd is not None and other.cost_usd is not None
+        known = self.cost_usd is not None and earlier.cost_usd is not None
         return RunUsage(
-            other.usage + (self.usage or TokenUsage()),
-            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
-            self.warning or other.warning,
+            earlier.usage + (self.usage or TokenUsage()),
+            (self.cost_usd or 0.0) + (earlier.cost_usd or 0.0) if known else None,
+            self.warning or earlier.warning,
         )
 
 
@@ -80,9 +85,10 @@ class ReportedUsage:
     since: TokenUsage | None = None
     """Sum of `model_usage_since_last_result`; None if no result has that field."""
     since_cost: float = 0.0
+    """Sum of the costs in `model_usage_since_last_result`."""
 
     def for_run(self, *, resumed: bool | None) -> RunUsage:
-        """The run's own share. `resumed`: whether an earlier run used its session; None if unknown."""
+        """What the run itself used. `resumed`: whether an earlier run used the session; None if unknown."""
         if self.since is not None:
             return RunUsage(self.since, self.since_cost)
         if self._starts_at_zero(resumed=resumed):
@@ -99,6 +105,7 @@ class ReportedUsage:
         return replace(self, total_cost=total_cost, since_cost=self.since_cost + added)
 
     def _starts_at_zero(self, *, resumed: bool | None) -> bool:
+        """Whether the totals contain only this run. Without a version: only if `resumed` is unknown too."""
         if resumed is False or not self.total_cost:
             return True
         if self.total is not None and self.total == self.turns:
@@ -114,18 +121,18 @@ class ReportedUsage:
 
 @dataclass(slots=True)
 class UsageTracker:
-    """Adds up results as they arrive. A result that is read twice counts once."""
+    """Adds up results as they arrive. A result with a uuid that was read before is ignored."""
 
     reported: ReportedUsage = field(default_factory=ReportedUsage)
     _result_uuids: set[str] = field(default_factory=set)
 
-    def init(self, event: Event) -> None:
+    def take_version(self, event: Event) -> None:
         """Take the CLI version from an `init` event."""
         self.reported = replace(
             self.reported, version=get_text(event, "claude_code_version") or self.reported.version
         )
 
-    def result(self, event: Event) -> None:
+    def add_result(self, event: Event) -> None:
         """Add the numbers of a `result` event."""
         uuid = get_text(event, "uuid")
         if uuid and uuid in self._result_uuids:
@@ -153,6 +160,7 @@ def tokens_per_model(usage: Event) -> TokenUsage:
 
 
 def _rows(usage: Event) -> list[Event]:
+    """The values of a `modelUsage` object, without those that are not objects."""
     return [row for row in usage.values() if isinstance(row, dict)]
 
 

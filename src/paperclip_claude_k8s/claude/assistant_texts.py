@@ -7,15 +7,15 @@ from paperclip_claude_k8s.base.json_readers import get_object, get_objects, get_
 from paperclip_claude_k8s.claude.events import Event, read_event
 
 KEPT_BYTES = 1024 * 1024
-"""Bytes of `assistant` lines with text that are kept: more than a model's longest answer; the oldest are
-dropped."""
+"""Limit of the total size of the kept lines, larger than the longest message of a model. Beyond it the oldest
+lines are dropped, except the newest line."""
 SYNTHETIC = "<synthetic>"
 """The model named in messages that the CLI wrote itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantText:
-    """The texts of one `assistant` event of the main agent."""
+    """The texts of one `assistant` event of the main agent, and who wrote them."""
 
     uuid: str
     message_id: str
@@ -45,7 +45,7 @@ class AssistantTexts:
         self._retracted.update(uuid for uuid in uuids if isinstance(uuid, str))
 
     def model(self) -> str:
-        """The model of the last event that a model wrote; empty if there is none."""
+        """The model of the last kept message that a model wrote, not the CLI; empty if there is none."""
         last = get_text(get_object(read_event(self._last_line) or {}, "message"), "model")
         if last and last != SYNTHETIC:
             return last
@@ -53,14 +53,15 @@ class AssistantTexts:
         return next((name for name in names if name and name != SYNTHETIC), "")
 
     def stop_reason(self) -> str | None:
-        """The `stop_reason` of the last event."""
+        """The `stop_reason` of the last message; None if it is missing or null."""
         return get_text(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
 
     def summary(self, result: Event | None) -> str:
         """The run's answer.
 
-        If `result` is the last text of the last message, the whole last message; else `result`; without a
-        result, all texts, separated by blank lines.
+        If the text of `result` is the last text of the last message: all texts of that message. If it is not:
+        the text of `result`. Without a text in `result`: the texts of all kept messages. Texts are separated
+        by blank lines.
         """
         messages = self._messages()
         answer = get_text(result or {}, "result")

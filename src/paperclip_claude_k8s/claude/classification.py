@@ -1,8 +1,8 @@
 """Classifies a failed result: by its machine-readable fields first, by the CLI's own texts last.
 
-Text written by the model or a tool is never examined, because an agent may well quote an error message. The
-texts of the CLI are listed in `known_texts`. The module also finds, in these texts, the address for logging
-in and the time at which a usage limit resets.
+Messages of the model and outputs of tools are never examined, because an agent may well quote an error
+message. The texts of the CLI are listed in `known_texts`. This module also finds, in the CLI's text, the
+address for logging in and the time at which a usage limit resets.
 """
 
 import re
@@ -50,8 +50,8 @@ _BY_TERMINAL_REASON = {
     "prompt_too_long": FailureClass.PROMPT_TOO_LONG,
 }
 _IMAGE_ERROR = "image_error"
-"""A terminal reason that also accompanies status 413: a request that is too large, mostly because of
-images."""
+"""Terminal reason for an image that the API rejects. With status 413 the whole request was too large, mostly
+because of its images."""
 _BY_API_ERROR = {
     "usage_limit_reached": FailureClass.QUOTA,
     "long_context_credits_required": FailureClass.CREDIT_EXHAUSTED,
@@ -59,7 +59,7 @@ _BY_API_ERROR = {
     "connection_failed": FailureClass.TRANSIENT,
     "max_output_tokens": FailureClass.MAX_OUTPUT,
 }
-"""Values of `result.api_error`, since 2.1.332."""
+"""By `api_error` of the result, a field since 2.1.332."""
 _BY_STATUS = {
     401: FailureClass.AUTH_REQUIRED,
     402: FailureClass.CREDIT_EXHAUSTED,
@@ -77,6 +77,7 @@ _BY_ERROR = {
     "overloaded": FailureClass.TRANSIENT,
     "server_error": FailureClass.TRANSIENT,
 }
+"""By `error` of `assistant` events."""
 _LOGIN_URL = re.compile(r"https://\S*(?:login|oauth|auth)\S*", re.IGNORECASE)
 SERVER_ERRORS = range(500, 600)
 MAX_RESET_EPOCH = 4_102_444_800
@@ -88,7 +89,7 @@ _RESETS_AT = re.compile(
 )
 _RESET_EPOCH = re.compile(r"limit reached\|(\d{9,11})\b", re.IGNORECASE)
 DEFAULT_ZONE = "UTC"
-"""Time zone of a reset time without one: older versions print local time, and containers run in UTC."""
+"""Assumed for a reset time without a time zone: older versions print local time; containers run in UTC."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -120,8 +121,8 @@ def find_login_url(text: str) -> str | None:
 def refused_session(transcript: Transcript) -> str:
     """The line by which the CLI refuses the session, from stderr or plain stdout; empty if there is none.
 
-    The CLI prints it before it calls the model: after the first answer such a line comes from another
-    program. The line must start with a known text, because other programs write to stderr as well.
+    The CLI prints it before it calls the model: after the model's first message, such a line comes from
+    another program. The line must start with a known text, because other programs write to stderr as well.
     """
     if transcript.has_content:
         return ""
@@ -143,7 +144,7 @@ def _by_fields(result: Mapping[str, Any], transcript: Transcript) -> FailureClas
 
 
 def _by_api_error(result: Mapping[str, Any], transcript: Transcript) -> FailureClass | None:
-    """Classify by the API's response, as the CLI noted it in the result and in its `assistant` events."""
+    """Classify by the API's response, as the CLI copied it into the result and into `assistant` events."""
     status = result.get("api_error_status")
     if result.get("terminal_reason") == _IMAGE_ERROR and status != 413:
         return FailureClass.POISONED_SESSION
@@ -188,7 +189,8 @@ def _reset_time(text: str, now: datetime) -> datetime | None:
     """The reset time that the text names, in UTC; None if it names none, or one in an unknown time zone.
 
     Forms: "resets 3pm (Europe/Zurich)", "resets Oct 6, 10am", "usage limit reached|1893456000" (epoch
-    seconds). A time without a date is the next such time after `now`.
+    seconds). A time without a date is the next such time after `now`. A date is in the current year, or in
+    the next year if it would otherwise be more than 180 days ago.
     """
     if epoch := _RESET_EPOCH.search(text):
         return datetime.fromtimestamp(int(epoch[1]), UTC)

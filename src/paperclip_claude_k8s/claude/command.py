@@ -11,10 +11,12 @@ class CommandOptions:
     resume: str | None = None
     skip_permissions: bool = True
     as_root: bool = False
+    """The agent runs as root, so that permissions cannot be skipped."""
     allowed_tools: tuple[str, ...] = ()
     model: str | None = None
     effort: str | None = None
     max_turns: int = 0
+    """0: no limit."""
     system_prompt_file: str | None = None
     add_dir: str | None = None
     mcp_config: str | None = None
@@ -22,7 +24,7 @@ class CommandOptions:
 
 
 def command_line(options: CommandOptions) -> tuple[str, ...]:
-    """The argv. The CLI reads the prompt from stdin without a `-`, which it would send to the model."""
+    """The argv. It has no `-` for the prompt on stdin: the CLI would send the `-` to the model."""
     argv = ["claude", "--print", "--output-format", "stream-json", "--verbose"]
     if options.resume:
         argv += ["--resume", options.resume]

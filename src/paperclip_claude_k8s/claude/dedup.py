@@ -9,12 +9,12 @@ from paperclip_claude_k8s.base.json_readers import get_object, get_text
 from paperclip_claude_k8s.claude.event_lines import events_on
 from paperclip_claude_k8s.claude.events import Event
 
-REMEMBERED = 100_000
-"""Events remembered for comparison; a replay goes back seconds, not hours."""
+MAX_REMEMBERED_EVENTS = 100_000
+"""Number of the last events with which a new one is compared; a replay goes back seconds, not hours."""
 
 
 class LogLineDedupFilter:
-    """Passes each event of the CLI once. Plain lines always pass: two equal ones may be two lines.
+    """Passes each event of the CLI once. Plain lines always pass: two equal lines may both be original.
 
     An event is identified by its `uuid`; without one, by its type, its ids and its whole content.
     `message.id` alone is not unique: the CLI prints one event per content block, all with the id of their
@@ -43,16 +43,16 @@ class LogLineDedupFilter:
         found = next(events_on(line.encode("utf-8", "surrogatepass")), None) if "{" in line else None
         if found is None:
             return True
-        key = _key(found[0])
+        key = _identity(found[0])
         if key in self._seen:
             return False
         self._seen[key] = None
-        if len(self._seen) > REMEMBERED:
+        if len(self._seen) > MAX_REMEMBERED_EVENTS:
             del self._seen[next(iter(self._seen))]
         return True
 
 
-def _key(event: Event) -> bytes:
+def _identity(event: Event) -> bytes:
     uuid = get_text(event, "uuid")
     if uuid:
         return f"uuid {uuid}".encode("utf-8", "surrogatepass")

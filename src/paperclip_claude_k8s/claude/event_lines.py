@@ -1,17 +1,19 @@
-"""Finds the events on a line of stdout that contains more than one JSON object.
+"""Finds the events on a line of stdout, even if the line contains more than one JSON object.
 
-A healthy line is one JSON object. Beside an event there may be:
+A healthy line is one JSON object. Beside an event, a line may contain:
 
 1. Terminal control: escape sequences and control characters anywhere on the line, a byte order mark before or
    after the JSON. JSON contains no raw control characters (strings escape them), so they are removed.
-2. Text on one side: `[debug] done {...}` or `{...} bye`. Text on both sides is a sentence that quotes JSON.
+2. Text on one side: `[debug] done {...}` or `{...} bye`. Text on both sides means that a sentence
+   quotes JSON, which is then no event.
 3. Further events, if a newline was lost: `{...}{...}`.
 
 Text of a model or a tool must never be read as an event. The CLI prints such text inside JSON, as a string
 with escaped quotes or as a nested object (the input of a tool call). If the line is truncated, a nested
-object could look like an event. Therefore an event beside text must be the first object on its line, must
-not be next to what surrounds a nested object (`":`, `,`, brackets, braces), and must have the fields that
-only the CLI's own events have: a top-level type, a `uuid` and the `session_id` of the run. Examples:
+object could look like an event. Therefore an event beside text must be the first object on its line or
+follow another event directly, must not be next to what surrounds a nested object (`":`, `,`, brackets,
+braces), and must have the fields that only the CLI's own events have: a top-level type, a `uuid` and the
+`session_id` of the run. Examples:
 
     done {"type":"result","uuid":"u","session_id":"s"}       an event, if `s` is the session of the run
     "input":{"type":"result","uuid":"u","session_id":"s"}    no event: `":` shows that it is nested
@@ -24,7 +26,7 @@ from collections.abc import Iterator
 from paperclip_claude_k8s.base.json_readers import get_text
 from paperclip_claude_k8s.claude.events import BOM, Event, read_event, read_json
 
-TOP_LEVEL = frozenset(
+TOP_LEVEL_TYPES = frozenset(
     {
         "assistant",
         "auth_status",
@@ -38,7 +40,7 @@ TOP_LEVEL = frozenset(
         "user",
     }
 )
-"""Event types of the top level."""
+"""Types of the CLI's own events. Objects nested in them have other types, such as `text`."""
 
 _CONTROL = re.compile(
     rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: window titles, links, notifications
@@ -54,7 +56,7 @@ _DECODER = json.JSONDecoder()
 def events_on(line: bytes, session: str | None = None) -> Iterator[tuple[Event, bytes]]:
     """Every event on the line, with the bytes of its JSON; none for plain text and truncated events.
 
-    `session`: the run's session id, if it is known already.
+    `session`: the run's session id, if it is known already; an event beside text must have it.
     """
     event = read_event(line)
     if event is not None:
@@ -114,7 +116,7 @@ def _objects_from(bare: str, at: int) -> tuple[list[tuple[Event, str]], int]:
 def _is_cli_event(event: Event, session: str | None) -> bool:
     named = get_text(event, "session_id")
     return (
-        get_text(event, "type") in TOP_LEVEL
+        get_text(event, "type") in TOP_LEVEL_TYPES
         and named in {session or named} - {""}
         and bool(get_text(event, "uuid"))
     )

@@ -1,4 +1,4 @@
-"""Parses one line into an event; reads fields that may be missing or have an unexpected type."""
+"""Parses one line into an event; reads a count that may be missing or have an unexpected type."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from paperclip_claude_k8s.base.strict_json import strict_value
 
 Event: TypeAlias = Mapping[str, Any]
 MAX_COUNT = 10**15
-"""Larger numbers are not counts of tokens or turns."""
+"""Numbers from this on are not counts of tokens or turns."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -37,6 +37,6 @@ def read_event(line: bytes) -> Event | None:
 
 
 def count(source: Event, key: str) -> int:
-    """A count of tokens or turns; 0 if it is missing, not a number, negative or above `MAX_COUNT`."""
+    """A count of tokens or turns; 0 if it is missing, not a number, negative or at least `MAX_COUNT`."""
     value = get_number(source, key)
     return int(value) if value is not None and 0 <= value < MAX_COUNT else 0

@@ -1,4 +1,4 @@
-"""The beginning and the end of an output of any length."""
+"""Keeps the beginning and the end of an output of any length."""
 
 HEAD_BYTES = 4 * 1024
 TAIL_BYTES = 60 * 1024
@@ -13,6 +13,7 @@ class Excerpt:
 
     def __init__(self) -> None:
         self.bytes = 0
+        """Length of the whole output so far."""
         self._head = b""
         self._tail: list[bytes] = []
         self._tail_bytes = 0

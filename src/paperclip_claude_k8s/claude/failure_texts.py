@@ -1,4 +1,7 @@
-"""Messages about runs that failed. Hosts and operators match these texts: they are part of the interface."""
+"""Messages about runs that failed.
+
+Hosts and administrators search for these texts, which are therefore part of the interface.
+"""
 
 import signal
 from collections.abc import Mapping
@@ -6,15 +9,15 @@ from typing import Any, Protocol
 
 from paperclip_claude_k8s.claude.event_lines import events_on
 
-QUOTED_CHARS = 4000
-"""Characters of the CLI's text that an error message quotes."""
+MAX_QUOTED_CHARS = 4000
+"""Most characters of the CLI's text that an error message quotes."""
 EMPTY_REPLY = (
     "LLM API returned an empty response (stop_reason: null, output_tokens: 0) — the upstream model API may "
     "be degraded or misconfigured"
 )
 OOM_HINT = "SIGKILL (commonly OOMKilled)"
-_FIRST_SIGNAL, _LAST_SIGNAL = 129, 192
-"""Exit codes of a process that a signal ended: 128 plus the number of the signal."""
+_FIRST_SIGNAL_CODE, _LAST_SIGNAL_CODE = 129, 192
+"""Range of the exit codes of a process that a signal ended: 128 plus the number of the signal."""
 
 
 class ContainerEnd(Protocol):
@@ -33,7 +36,7 @@ class ContainerEnd(Protocol):
 def build_partial_run_error(
     exit_code: int | None, model: str, stdout: str, pod_state: ContainerEnd | None = None
 ) -> str:
-    """The message for output without a result event. It never quotes lines of the protocol."""
+    """The message for output without a result event. It quotes plain lines only, never events."""
     model_seen = any(f'"model":{blank}"{model}"' in stdout for blank in ("", " "))
     return partial_run_message(
         exit_code, model, first_plain_line(stdout), started=bool(stdout.strip()), init=model_seen
@@ -74,7 +77,7 @@ def partial_run_message(
 
 def signal_name(exit_code: int | None) -> str:
     """The name of the signal that an exit code above 128 stands for; empty for any other code."""
-    if exit_code is None or not _FIRST_SIGNAL <= exit_code <= _LAST_SIGNAL:
+    if exit_code is None or not _FIRST_SIGNAL_CODE <= exit_code <= _LAST_SIGNAL_CODE:
         return ""
     try:
         return signal.Signals(exit_code - 128).name
@@ -83,7 +86,7 @@ def signal_name(exit_code: int | None) -> str:
 
 
 def empty_reply_text(stop_reason: str | None) -> str:
-    """The message for an answer without content; `stop_reason` as the API returned it."""
+    """The message for a reply without content; `stop_reason` as the API returned it."""
     return EMPTY_REPLY.replace("stop_reason: null", f"stop_reason: {stop_reason or 'null'}")
 
 
@@ -113,7 +116,11 @@ def first_plain_line(stdout: str) -> str:
 def describe_truncation_cause(
     state: ContainerEnd | None, *, pod_missing: bool | None = None, phase: str = ""
 ) -> str:
-    """Why the output stops in the middle of an answer. `pod_missing` None: the Pod could not be read."""
+    """Why the output stops in the middle of a message.
+
+    `state`: how the container ended; None if that was not observed. `pod_missing`: whether the Pod was gone;
+    None if it could not be read.
+    """
     if state is None:
         return _unobserved_cause(pod_missing, phase)
     parts = ["no exit code" if state.exit_code is None else f"exit code {state.exit_code}"]
@@ -125,6 +132,7 @@ def describe_truncation_cause(
 
 
 def _unobserved_cause(pod_missing: bool | None, phase: str) -> str:  # noqa: FBT001
+    """The cause if the end of the container was not observed."""
     if pod_missing:
         why = "Job pod was removed (eviction, preemption, or external delete) before exit could be read"
         return f"pod is gone — {why}"
@@ -158,17 +166,17 @@ def exited_message(exit_code: int | None) -> str:
 
 
 def terminal_text(result: Mapping[str, Any]) -> str:
-    """The CLI's own text about the failure: `result`, else the joined `errors`."""
-    answer = result.get("result")
-    if isinstance(answer, str) and answer.strip():
-        return answer.strip()[:QUOTED_CHARS]
+    """The CLI's own text about the failure, shortened: `result`, else the joined `errors`."""
+    text = result.get("result")
+    if isinstance(text, str) and text.strip():
+        return text.strip()[:MAX_QUOTED_CHARS]
     errors = result.get("errors")
     texts = [_error_text(error) for error in errors] if isinstance(errors, list) else []
-    return "; ".join(text for text in texts if text)[:QUOTED_CHARS]
+    return "; ".join(error for error in texts if error)[:MAX_QUOTED_CHARS]
 
 
 def _error_text(error: object) -> str:
-    """An error is a string, or an object with its text in `message`, `error` or `code`."""
+    """The text of an error: a string, or an object with its text in `message`, `error` or `code`."""
     if isinstance(error, dict):
         fields = (error.get(key) for key in ("message", "error", "code"))
         return next((text.strip() for text in fields if isinstance(text, str) and text.strip()), "")

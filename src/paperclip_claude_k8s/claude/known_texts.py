@@ -64,7 +64,7 @@ SESSION_TEXTS = (
 """Before it calls the model, the CLI refuses the session; it reports this in a result or as plain text."""
 
 _POISONED = FailureClass.POISONED_SESSION
-_BLOCKS = r"`?thinking`?(?: or `?redacted_thinking`?)?"
+_THINKING = r"`?thinking`?(?: or `?redacted_thinking`?)?"
 POISONED_TEXTS = (
     KnownText(_POISONED, r"previous_message_id", "API"),
     KnownText(_POISONED, r"unprocessable image|image could not be processed", "reported"),
@@ -85,9 +85,9 @@ POISONED_TEXTS = (
     KnownText(_POISONED, r"multiple `?tool_result`? blocks with id", "API"),
     KnownText(_POISONED, r"`?tool_use`? ids must be unique", "API"),
     KnownText(_POISONED, r"tool use concurrency issues", "reported"),
-    KnownText(_POISONED, rf"{_BLOCKS} blocks\b.{{0,60}} cannot be modified", "API"),
-    KnownText(_POISONED, rf"expected {_BLOCKS},? but found", "API"),
-    KnownText(_POISONED, rf"invalid `?signature`? in {_BLOCKS} block", "API"),
+    KnownText(_POISONED, rf"{_THINKING} blocks\b.{{0,60}} cannot be modified", "API"),
+    KnownText(_POISONED, rf"expected {_THINKING},? but found", "API"),
+    KnownText(_POISONED, rf"invalid `?signature`? in {_THINKING} block", "API"),
     KnownText(_POISONED, r"final block in an assistant message cannot be `?thinking`?", "API"),
     KnownText(_POISONED, r"all messages must have non-empty content|text content blocks must", "API"),
     KnownText(_POISONED, r"no (?:low|high) surrogate in string", "API"),
@@ -148,9 +148,9 @@ RESULT_TEXTS = (
     KnownText(_TRANSIENT, r"^api error: (?:fetch failed|socket hang up|terminated)", "reported"),
     KnownText(_TRANSIENT, r"^(?:api error: )?(?:the )?(?:request|operation) timed out", "2.1.197"),
 )
-"""Texts of failed results."""
+"""Rows for the text of a failed result that is not about its session."""
 
-_PREFIX = "error: "
+_ERROR_PREFIX = "error: "
 _STATUS_IN_TEXT = re.compile(r"^(?:failed to authenticate\. )?api error: (\d{3})\b", re.IGNORECASE)
 
 
@@ -162,7 +162,7 @@ def class_in_text(text: str, table: Iterable[KnownText]) -> FailureClass | None:
 def class_of_line(line: str, table: Iterable[KnownText]) -> FailureClass | None:
     """As `class_in_text`, for a line of unknown origin: it must start with the known text."""
     start = line.strip()
-    start = start[len(_PREFIX) :] if start.lower().startswith(_PREFIX) else start
+    start = start[len(_ERROR_PREFIX) :] if start.lower().startswith(_ERROR_PREFIX) else start
     return next((known.failure_class for known in table if _compiled(known).match(start)), None)
 
 

@@ -1,7 +1,7 @@
 """What keeps the CLI running after a result: its prompt, background tasks, sub-agents, scheduled wake-ups.
 
-- Prompt: a resumed session can print the result of a task of the previous run before the turn of its own
-  prompt.
+- Prompt: a resumed session can print the result of a background task of the previous run before it answers
+  this run's prompt.
 - Background tasks are tracked by events. `background_tasks_changed` (since 2.1.203) lists the whole set each
   time and replaces what was known. Older versions print only start and end of each task, including
   sub-agents in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
@@ -19,10 +19,10 @@ from paperclip_claude_k8s.claude.results import answers_the_prompt
 
 WAKE_UP = "ScheduleWakeup"
 """The tool by which an agent schedules a wake-up."""
-SHORTEST_WAKE_UP, LONGEST_WAKE_UP = 60.0, 3600.0
-"""Seconds; the CLI itself clamps every delay to this range."""
+MIN_WAKE_UP_DELAY, MAX_WAKE_UP_DELAY = 60.0, 3600.0
+"""Range of a wake-up's delay in seconds; the CLI itself clamps every delay to it."""
 WAKE_UP_LATENESS = 60.0
-"""Seconds by which a wake-up may be late: the CLI wakes up at full minutes only."""
+"""Most seconds by which a wake-up is late: the CLI wakes up at full minutes only."""
 SUB_AGENT_SILENCE = 600.0
 """Seconds for which a sub-agent known only by its output may print nothing: none of its shell commands runs
 longer, and by default the CLI itself does not wait longer for background work."""
@@ -39,10 +39,11 @@ class OpenWork:
         self.sub_agents: set[str] = set()
         """Tool call ids of open sub-agents that are known only by their output."""
         self._prompt_pending = True
-        """The run's own prompt has no result yet."""
+        """No result has answered the run's own prompt yet."""
         self._calls_with_task: set[str] = set()
         """Tool call ids of sub-agents and commands that have task events."""
         self._wake_up: float | None = None
+        """What `take_wake_up` returns next."""
 
     @property
     def allowed_silence(self) -> float | None:
@@ -52,18 +53,18 @@ class OpenWork:
         return SUB_AGENT_SILENCE if self.sub_agents else 0.0
 
     def take_wake_up(self) -> float | None:
-        """Seconds until the latest wake-up requested since the last call must have happened.
+        """The seconds within which all wake-ups requested since the previous call happen.
 
-        0: the agent cancelled its wake-ups. None: no new request.
+        0: the agent cancelled its wake-ups. None: there was no new request.
         """
         requested, self._wake_up = self._wake_up, None
         return requested
 
-    def result(self, event: Event) -> None:
+    def add_result(self, event: Event) -> None:
         self._prompt_pending = self._prompt_pending and not answers_the_prompt(event)
 
-    def assistant(self, parent: str, blocks: Iterable[object]) -> None:
-        """An `assistant` event. `parent`: the tool call that started the sub-agent; else empty."""
+    def add_message(self, parent: str, blocks: Iterable[object]) -> None:
+        """Take an `assistant` event. `parent`: the call that started its sub-agent; empty: main agent."""
         if parent and parent not in self._calls_with_task:
             self.sub_agents.add(parent)
         for block in blocks:
@@ -75,7 +76,7 @@ class OpenWork:
         return any(f'"tool_use_id":"{call}"'.encode() in line for call in self.sub_agents)
 
     def tool_output(self, event: Event) -> None:
-        """A `user` event: tool results of the main agent end the sub-agents that those calls started."""
+        """Take a `user` event: the result of a call by the main agent ends the sub-agent it started."""
         if not event.get("parent_tool_use_id"):
             blocks = get_objects(get_object(event, "message"), "content")
             self.sub_agents.difference_update(get_text(block, "tool_use_id") for block in blocks)
@@ -95,7 +96,7 @@ class OpenWork:
             self._add_task(event)
 
     def task_ended(self, event: Event) -> None:
-        """A `task_notification`: the CLI prints it once a task has ended, however it ended."""
+        """Take a `task_notification`: the CLI prints one for every task that has ended, in whatever way."""
         self.tasks.discard(get_text(event, "task_id"))
         self.sub_agents.discard(get_text(event, "tool_use_id"))
 
@@ -114,6 +115,8 @@ class OpenWork:
             return
         requested = get_number(tool_input, "delaySeconds")
         delay = (
-            LONGEST_WAKE_UP if requested is None else min(max(requested, SHORTEST_WAKE_UP), LONGEST_WAKE_UP)
+            MAX_WAKE_UP_DELAY
+            if requested is None
+            else min(max(requested, MIN_WAKE_UP_DELAY), MAX_WAKE_UP_DELAY)
         )
         self._wake_up = max(self._wake_up or 0.0, delay + WAKE_UP_LATENESS)

@@ -12,14 +12,14 @@ def is_success(result: Mapping[str, Any]) -> bool:
     return not result.get("is_error") and not str(result.get("subtype") or "").startswith("error")
 
 
-def odd_subtype(result: Mapping[str, Any]) -> str:
-    """The subtype, quoted for a message, if it is not `success`; else an empty string."""
+def unexpected_subtype(result: Mapping[str, Any]) -> str:
+    """The subtype, quoted for a message (`None` if it is missing); empty if it is `success`."""
     subtype = result.get("subtype")
     return "" if subtype == "success" else repr(subtype)[:80]
 
 
 def is_max_turns(result: Mapping[str, Any]) -> bool:
-    """The CLI stopped because `--max-turns` was reached; versions report this in one of three fields."""
+    """The CLI stopped because `--max-turns` was reached; the version decides which field says so."""
     return (
         result.get("subtype") == "error_max_turns"
         or result.get("terminal_reason") == "max_turns"
@@ -28,10 +28,9 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
 
 
 def answers_the_prompt(result: Mapping[str, Any]) -> bool:
-    """False for the result of a task notification that did not lead to a turn.
+    """False if the result belongs to a notification that a task ended and no call of the model followed.
 
-    A resumed session can print such a result for a task of the previous run, before the turn of its own
-    prompt.
+    A resumed session can print one for a task of the previous run, before it answers this run's prompt.
     """
     origin = result.get("origin")
     notified = isinstance(origin, Mapping) and origin.get("kind") == "task-notification"

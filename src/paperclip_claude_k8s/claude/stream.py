@@ -19,9 +19,9 @@ from paperclip_claude_k8s.claude.accounting import UsageTracker
 from paperclip_claude_k8s.claude.assistant_texts import AssistantTexts
 from paperclip_claude_k8s.claude.event_lines import events_beside, without_control
 from paperclip_claude_k8s.claude.events import Event, count, read_event, read_json
-from paperclip_claude_k8s.claude.excerpt import HEAD_BYTES, Excerpt
+from paperclip_claude_k8s.claude.excerpt import Excerpt
 from paperclip_claude_k8s.claude.open_work import WAKE_UP, OpenWork
-from paperclip_claude_k8s.claude.results import is_success, odd_subtype
+from paperclip_claude_k8s.claude.results import is_success, unexpected_subtype
 from paperclip_claude_k8s.claude.transcript import ModelChange, Transcript
 
 SKIPPED_PREFIXES = (
@@ -35,15 +35,18 @@ _INIT = b'{"type":"system","subtype":"init"'
 _ASSISTANT = b'{"type":"assistant",'
 _MAIN_AGENT = b'"parent_tool_use_id":null'
 _ERROR, _SUPERSEDES = b'"error":', b'"supersedes":'
-"""Fields for which a message must be parsed. Inside a JSON string their quotes would be escaped."""
+"""Fields for which a message must be parsed. Text of the model never contains them unescaped."""
 _WAKE_UP = f'"name":"{WAKE_UP}"'.encode()
+"""A tool call for which a message must be parsed."""
 _OBJECT_START = b'{"'
 PLAIN_CHARS = 2000
-"""Characters kept of a plain line, which an error may quote."""
+"""Characters kept of each plain line; an error message may quote them."""
 PLAIN_LINES = 20
-"""Plain lines kept, from the start: enough for the messages of a CLI that cannot start."""
+"""Number of plain lines kept, from the start: enough for the messages of a CLI that cannot start."""
 LAST_ITEMS = 100
-"""Errors and model changes kept, from the end."""
+"""Number of errors, and of model changes, that are kept: the last ones."""
+STDERR_BYTES = 4096
+"""Bytes of stderr kept, from the end."""
 
 
 class StreamReader:
@@ -64,8 +67,8 @@ class StreamReader:
         self.has_content = False
         """The main agent produced a content block or output tokens."""
         self.main_events = 0
-        """Messages of the main agent."""
-        self.errors: tuple[str, ...] = ()
+        """Number of `assistant` events of the main agent."""
+        self.assistant_errors: tuple[str, ...] = ()
         self.rate_limit: Event | None = None
         self.retries = 0
         self.compactions = 0
@@ -84,12 +87,12 @@ class StreamReader:
             lines[0] = b"".join([*self._partial_line, lines[0]])
             self._partial_line = []
         for line in lines:
-            self._line(line)
+            self._add_line(line)
         if rest:
             self._partial_line.append(rest)
 
     def feed_stderr(self, block: bytes) -> None:
-        self._stderr = (self._stderr + block)[-HEAD_BYTES:]
+        self._stderr = (self._stderr + block)[-STDERR_BYTES:]
 
     def allowed_silence(self) -> float | None:
         """Seconds for which the CLI may now print nothing and still have work to do.
@@ -103,7 +106,7 @@ class StreamReader:
     def finish(self) -> Transcript:
         """The transcript of everything fed so far; a last line without a newline is included."""
         rest, self._partial_line = b"".join(self._partial_line), []
-        self._line(rest)
+        self._add_line(rest)
         result, announced = self.result, self.announced_model
         return Transcript(
             session_id=self.session_id,
@@ -118,7 +121,7 @@ class StreamReader:
             empty_reply=self._is_empty_reply(),
             stop_reason=self.assistant_texts.stop_reason(),
             warnings=tuple(_warnings(result, self.model_changes, overtaken=self.overtaken)),
-            assistant_errors=self.errors,
+            assistant_errors=self.assistant_errors,
             retries=self.retries,
             compactions=self.compactions,
             model_changes=self.model_changes,
@@ -132,7 +135,7 @@ class StreamReader:
             bytes=self._excerpt.bytes,
         )
 
-    def _line(self, line: bytes) -> None:
+    def _add_line(self, line: bytes) -> None:
         if not line or line.isspace():
             return
         self._lines += 1
@@ -147,40 +150,40 @@ class StreamReader:
                 self.main_events += 1
                 self.assistant_texts.add(line, has_text=b'"type":"text"' in line)
                 return
-        self._read(line)
+        self._parse_line(line)
 
-    def _read(self, line: bytes) -> None:
+    def _parse_line(self, line: bytes) -> None:
         event = read_event(line)
         if event is not None:
-            self._event(event, line)
+            self._handle(event, line)
             return
         found = list(events_beside(line, self.session_id))
         for event, source in found:
-            self._event(event, source)
+            self._handle(event, source)
         if not found:
-            self._plain_line(without_control(line))
+            self._add_non_event(without_control(line))
 
-    def continue_after_result(self) -> None:
-        """The CLI prints more: an earlier result was not the run's end and counts only for usage and cost."""
+    def note_continuation(self) -> None:
+        """Note that the CLI continues: the last result was not the run's end, and counts for usage only."""
         self.overtaken = self.overtaken or self.result is not None
         self.result = None
 
-    def _event(self, event: Event, line: bytes) -> None:
+    def _handle(self, event: Event, line: bytes) -> None:
         handle = _HANDLERS.get((get_text(event, "type"), get_text(event, "subtype")))
         if handle is None:
             handle = _HANDLERS.get((get_text(event, "type"), ""))
         if handle is not None:
             handle(self, event, line)
 
-    def _plain_line(self, line: bytes) -> None:
-        """Plain text, or a truncated event: on exit the CLI drops what the pipe has not accepted."""
+    def _add_non_event(self, line: bytes) -> None:
+        """Take plain text or a truncated event: on exit the CLI drops what the pipe has not accepted."""
         if line.startswith(_ASSISTANT):
             if _MAIN_AGENT in line or b'"parent_tool_use_id"' not in line:
                 self.has_content = True
-                self.continue_after_result()
+                self.note_continuation()
             return
         if line.startswith(_INIT):
-            self.continue_after_result()
+            self.note_continuation()
         truncated = line.startswith(_OBJECT_START) and read_json(line) is None
         if line and not truncated and len(self._plain_lines) < PLAIN_LINES:
             self._plain_lines += (line[: 4 * PLAIN_CHARS].decode("utf-8", "replace").strip()[:PLAIN_CHARS],)
@@ -195,7 +198,7 @@ class StreamReader:
 
 
 def _is_plain_message(line: bytes) -> bool:
-    """A message of the main agent without fields that must be parsed."""
+    """Whether the line is a message of the main agent that need not be parsed."""
     must_parse = _ERROR in line or _SUPERSEDES in line or _WAKE_UP in line
     return line.rfind(_MAIN_AGENT) >= 0 and not must_parse  # rfind: the field stands near the end
 
@@ -204,23 +207,23 @@ def _is_plain_message(line: bytes) -> bool:
 
 
 def _init(reader: StreamReader, event: Event, _: bytes) -> None:
-    """If background tasks end, a run has several `init` events; all name the same session."""
-    reader.continue_after_result()
-    reader.usage.init(event)
+    """A run has several `init` events if the CLI continues after a result; all name the same session."""
+    reader.note_continuation()
+    reader.usage.take_version(event)
     reader.announced_model, reader.api_key_source = get_text(event, "model"), get_text(event, "apiKeySource")
     reader.session_id = get_text(event, "session_id") or reader.session_id
 
 
 def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
     if error := get_text(event, "error"):
-        reader.errors = (*reader.errors[1 - LAST_ITEMS :], error)
+        reader.assistant_errors = (*reader.assistant_errors[1 - LAST_ITEMS :], error)
     reader.assistant_texts.retract(get_list(event, "supersedes"))
     message = get_object(event, "message")
     blocks = get_list(message, "content")
-    reader.open_work.assistant(get_text(event, "parent_tool_use_id"), blocks)
+    reader.open_work.add_message(get_text(event, "parent_tool_use_id"), blocks)
     if event.get("parent_tool_use_id"):
         return
-    reader.continue_after_result()
+    reader.note_continuation()
     reader.main_events += 1
     reader.has_content |= bool(blocks) or count(get_object(message, "usage"), "output_tokens") > 0
     reader.assistant_texts.add(
@@ -231,8 +234,8 @@ def _assistant(reader: StreamReader, event: Event, line: bytes) -> None:
 def _result(reader: StreamReader, event: Event, _: bytes) -> None:
     """The last result counts: a background task that ends makes the CLI continue with another turn."""
     reader.result, reader.overtaken = event, False
-    reader.open_work.result(event)
-    reader.usage.result(event)
+    reader.open_work.add_result(event)
+    reader.usage.add_result(event)
 
 
 def _rate_limit(reader: StreamReader, event: Event, _: bytes) -> None:
@@ -277,7 +280,7 @@ _HANDLERS: dict[tuple[str, str], Callable[[StreamReader, Event, bytes], None]] =
 
 
 def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtaken: bool) -> Iterator[str]:
-    """Reasons to distrust a success. They are reported with the result and never make it a failure."""
+    """Reasons to distrust the result or its usage. They never make it a failure."""
     for change in changes:
         trigger = f" ({change.trigger})" if change.trigger else ""
         yield f"the CLI continued with model {change.used} instead of {change.requested}{trigger}"
@@ -285,8 +288,8 @@ def _warnings(result: Event | None, changes: tuple[ModelChange, ...], *, overtak
         yield "the CLI continued after its last result: usage and cost are those up to that result"
     if result is None or not is_success(result):
         return
-    if odd := odd_subtype(result):
-        yield f"the result's subtype is {odd} instead of success; no error is flagged, so it is a success"
+    if subtype := unexpected_subtype(result):
+        yield f"the result's subtype is {subtype} instead of success; no error is flagged, so it is a success"
     if result.get("result") == "":
         yield "the result is empty"
     if "stop_reason" in result and result["stop_reason"] is None and result.get("terminal_reason"):

@@ -1,7 +1,7 @@
 """Renders lines of the agent's stdout for a terminal, with and without colour.
 
-The agent's output is untrusted: every control character in it is replaced by a visible one, so that it
-cannot move the cursor, set the window title or hide text.
+The agent's output is untrusted: every control character in it, except tab and newline, is replaced by a
+visible one, so that it cannot move the cursor, set the window title or hide text.
 """
 
 import json
@@ -12,16 +12,16 @@ from typing import Any
 from paperclip_claude_k8s.claude.ui import parse_stdout_line
 
 MAX_LINES = 12
-"""Lines of one text that are shown; the complete text is in the output itself."""
+"""Lines of one text that are shown; the complete text is in the agent's stdout."""
 MAX_LINE_CHARS = 1000
-"""Characters of one such line."""
+"""Characters of one such line that are shown."""
 MAX_OUTPUT_CHARS = 400
-"""Characters of a tool's output, shown in one line."""
+"""Characters of a tool's output that are shown, in one line."""
 MAX_INPUT_CHARS = 200
-"""Characters of a tool's input, shown in one line."""
+"""Characters of a tool's input that are shown, in one line."""
 _COLOURS = {"dim": "2", "green": "32", "red": "31", "cyan": "36"}
 
-_TEXTS = {
+_STYLE_AND_PREFIX = {
     "assistant": ("", ""),
     "stdout": ("", ""),
     "thinking": ("dim", ""),
@@ -29,16 +29,16 @@ _TEXTS = {
     "system": ("dim", "· "),
     "stderr": ("red", "! "),
 }
-"""Entry kinds that consist of a text: style and prefix."""
+"""Style and prefix of each kind of entry that consists of a text."""
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # start of escape sequences, 7-bit and 8-bit
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, 7-bit and 8-bit, except tab and newline
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these change the reading order
     "\u2028\u2029\ufeff\U000e0000-\U000e007f"  # line ends in some programs; invisible text
     "\ud800-\udfff]"  # cannot be encoded
 )
-_PICTURES = 0x2400
-"""Start of the Unicode block of visible symbols for the 32 control characters."""
+_CONTROL_PICTURES = 0x2400
+"""Start of the Unicode block with a visible symbol for each of the 32 control characters."""
 
 
 def format_line(line: str, *, colour: bool) -> list[str]:
@@ -55,7 +55,7 @@ def neutral(text: str) -> str:
 def _visible(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x20:
-        return chr(_PICTURES + code)
+        return chr(_CONTROL_PICTURES + code)
     return "\u2421" if code == 0x7F else "\ufffd"
 
 
@@ -69,19 +69,19 @@ def _styled_lines(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
         case {"delta": True}:
             return
         case {"kind": "init", "model": model, "sessionId": session}:
-            yield "dim", f"session {_flat(session, MAX_LINE_CHARS)} · {_flat(model, MAX_LINE_CHARS)}"
+            yield "dim", f"session {_one_line(session, MAX_LINE_CHARS)} · {_one_line(model, MAX_LINE_CHARS)}"
         case {"kind": "tool_call", "name": name, "input": tool_input}:
-            yield "cyan", f"→ {_flat(name, MAX_INPUT_CHARS)} {_input(tool_input)}".rstrip()
-        case {"kind": "tool_result", "content": content, "isError": bad}:
-            yield ("red" if bad else "dim"), f"← {_flat(content, MAX_OUTPUT_CHARS) or '(no output)'}"
+            yield "cyan", f"→ {_one_line(name, MAX_INPUT_CHARS)} {_input_text(tool_input)}".rstrip()
+        case {"kind": "tool_result", "content": content, "isError": is_error}:
+            yield ("red" if is_error else "dim"), f"← {_one_line(content, MAX_OUTPUT_CHARS) or '(no output)'}"
         case {"kind": "result"}:
-            yield from _result(entry)
+            yield from _result_lines(entry)
         case {"kind": kind, "text": text}:
-            style, prefix = _TEXTS[kind]
-            yield from _block(style, prefix, text)
+            style, prefix = _STYLE_AND_PREFIX[kind]
+            yield from _text_lines(style, prefix, text)
 
 
-def _block(style: str, prefix: str, text: str) -> Iterator[tuple[str, str]]:
+def _text_lines(style: str, prefix: str, text: str) -> Iterator[tuple[str, str]]:
     """The text with its line breaks; further lines are indented by the width of the prefix."""
     lines = [line.rstrip() for line in text.strip("\r\n").split("\n")]
     for number, line in enumerate(lines[:MAX_LINES]):
@@ -91,37 +91,38 @@ def _block(style: str, prefix: str, text: str) -> Iterator[tuple[str, str]]:
         yield "dim", f"… {left_out:,} more {'line' if left_out == 1 else 'lines'}"
 
 
-def _result(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """How the run or a part of it ended. The answer itself was printed before."""
+def _result_lines(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """How a turn of the run ended. The text of a success was in the message before."""
     tokens = f"{entry['inputTokens']:,} tokens in, {entry['outputTokens']:,} out"
     usage = f"{tokens} · ${entry['costUsd']:.4f}"
     if not entry["isError"]:
         yield "green", f"done · {usage}"
         return
     subtype = entry["subtype"]
-    label = f" ({_flat(subtype, MAX_INPUT_CHARS)})" if subtype not in {"", "success"} else ""
-    why = _flat("; ".join([entry["text"], *entry["errors"]]).strip("; "), MAX_LINE_CHARS)
+    label = f" ({_one_line(subtype, MAX_INPUT_CHARS)})" if subtype not in {"", "success"} else ""
+    why = _one_line("; ".join([entry["text"], *entry["errors"]]).strip("; "), MAX_LINE_CHARS)
     yield "red", f"failed{label}{': ' if why else ''}{why} · {usage}"
 
 
-def _input(tool_input: object) -> str:
+def _input_text(tool_input: object) -> str:
     """A tool's input as `key=value, ...`."""
     if not isinstance(tool_input, dict):
-        return _flat(_value(tool_input), MAX_INPUT_CHARS)
-    pairs = (f"{key}={_flat(_value(value), MAX_INPUT_CHARS)}" for key, value in tool_input.items())
-    return _flat(", ".join(pairs), MAX_INPUT_CHARS)
+        return _one_line(_value_text(tool_input), MAX_INPUT_CHARS)
+    pairs = (f"{key}={_one_line(_value_text(value), MAX_INPUT_CHARS)}" for key, value in tool_input.items())
+    return _one_line(", ".join(pairs), MAX_INPUT_CHARS)
 
 
-def _value(value: object) -> str:
+def _value_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _flat(text: str, limit: int) -> str:
+def _one_line(text: str, limit: int) -> str:
     """The text in one line. Only its first `4 * limit` characters are read: a text may have megabytes."""
-    return _clipped(" ".join(text[: 4 * limit].split()), limit, cut=len(text) > 4 * limit)
+    return _clipped(" ".join(text[: 4 * limit].split()), limit, already_shortened=len(text) > 4 * limit)
 
 
-def _clipped(text: str, limit: int, *, cut: bool = False) -> str:
+def _clipped(text: str, limit: int, *, already_shortened: bool = False) -> str:
+    """At most `limit` characters of the text; `…` at the end if any are missing."""
     if len(text) > limit:
         return f"{text[: limit - 1]}…"
-    return f"{text}…" if cut else text
+    return f"{text}…" if already_shortened else text

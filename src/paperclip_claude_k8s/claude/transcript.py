@@ -1,4 +1,4 @@
-"""The facts of a run's output, in one record of bounded size."""
+"""The facts of a run's output, in one object of bounded size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from paperclip_claude_k8s.claude.accounting import ReportedUsage, TokenUsage
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """The CLI continued with another model than the requested one."""
+    """The CLI continued with the model `used` instead of the model `requested`."""
 
     requested: str
     used: str
@@ -18,14 +18,14 @@ class ModelChange:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What an output says about the run, read by `StreamReader`."""
+    """What the output of a run contains. `StreamReader` creates it."""
 
     session_id: str | None = None
-    """The session that can be resumed. Only an `init` names it: the id in a failed result may not exist."""
+    """The session that can be resumed: that of `init`, because a failed result may name a missing session."""
     init_model: str = ""
     """The model that `init` announced."""
     model: str = ""
-    """The model that answered last, else the one that `init` announced."""
+    """The model of the last message, else the one that `init` announced."""
     summary: str = ""
     """The agent's answer."""
     reported_usage: ReportedUsage = field(default_factory=ReportedUsage)
@@ -33,19 +33,19 @@ class Transcript:
     result: Mapping[str, Any] | None = None
     """How the run ended: the last `result`, unless an `init` or a message of the main agent follows it."""
     overtaken: bool = False
-    """There was a result, but the CLI continued after it and printed no other: it is not the run's end."""
+    """The CLI continued after its last result, which is therefore not the run's end."""
     cut_short: bool = False
-    """No final result, although the agent had started to answer or had finished an earlier turn."""
+    """There is no final result, although the agent had begun a message or finished an earlier turn."""
     has_content: bool = False
     """The main agent produced a content block or output tokens."""
     empty_reply: bool = False
     """The model answered without any content."""
     stop_reason: str | None = None
-    """Of the main agent's last event; null in nearly all events, even in healthy runs."""
+    """That of the main agent's last message; None in nearly all runs, even in healthy ones."""
     assistant_errors: tuple[str, ...] = ()
-    """`error` of `assistant` events, in order: the CLI's own class of what went wrong."""
+    """`error` of the last 100 such `assistant` events, in order: the CLI's own class of what went wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes a success suspicious, as sentences for the host's log."""
+    """Reasons to distrust the result or its usage, as sentences for the host's log."""
     retries: int = 0
     """API calls that the CLI retried."""
     compactions: int = 0
@@ -55,20 +55,21 @@ class Transcript:
     plain_lines: tuple[str, ...] = ()
     """The first 20 such lines."""
     stderr_tail: str = ""
+    """The last 4 KiB of stderr."""
     api_key_source: str = ""
     rate_limit: Mapping[str, Any] | None = None
     """The last `rate_limit_info`."""
     excerpt: bytes = b""
-    """First and last bytes of the output, with a note of how many were left out."""
+    """First and last bytes of stdout, with a note between them of how many were left out."""
     lines: int = 0
     bytes: int = 0
 
     @property
     def usage(self) -> TokenUsage | None:
-        """The run's own tokens, as far as the output alone tells."""
+        """The run's own tokens, if it is unknown whether it resumed a session."""
         return self.reported_usage.for_run(resumed=None).usage
 
     @property
     def cost_usd(self) -> float | None:
-        """The run's own cost, as far as the output alone tells."""
+        """The run's own cost, if it is unknown whether it resumed a session."""
         return self.reported_usage.for_run(resumed=None).cost_usd

@@ -10,16 +10,16 @@ const LONG = 500;
 const DESCRIPTION_FIELDS = ["content", "text", "message", "summary", "description", "error", "reason"];
 
 const own = (given, key) => (Object.prototype.hasOwnProperty.call(given, key) ? given[key] : undefined);
-const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 function textOf(given, key) {
   const value = own(given, key);
   return typeof value === "string" ? value : "";
 }
 
-function recordOf(given, key) {
+function objectOf(given, key) {
   const value = own(given, key);
-  return isRecord(value) ? value : {};
+  return isObject(value) ? value : {};
 }
 
 function itemsOf(given, key) {
@@ -27,7 +27,7 @@ function itemsOf(given, key) {
   return Array.isArray(value) ? value : [];
 }
 
-const recordsOf = (given, key) => itemsOf(given, key).filter(isRecord);
+const objectsOf = (given, key) => itemsOf(given, key).filter(isObject);
 
 function numberOf(given, key) {
   const value = own(given, key);
@@ -98,7 +98,7 @@ function duration(milliseconds) {
   return `${grouped(Math.floor(seconds / 60))} min ${seconds % 60} s`;
 }
 
-function size(count) {
+function sizeLabel(count) {
   if (count < 1000) return counted(count, "byte");
   return count < 1e6 ? `${whole(count / 1000)} kB` : `${tenths(count / 1e6)} MB`;
 }
@@ -118,10 +118,10 @@ const stderr = (text) => ({ kind: "stderr", text });
 
 const SYNTHETIC = "<synthetic>";
 const LOCAL_COMMAND = ["<local-command-stdout>", "</local-command-stdout>"];
-const TASK_CHARS = 60;
+const LABEL_CHARS = 60;
 
 function assistantEntries(event) {
-  const message = recordOf(event, "message");
+  const message = objectOf(event, "message");
   const synthetic = textOf(message, "model") === SYNTHETIC;
   const error = textOf(event, "error") ? ` (${short(textOf(event, "error"))})` : "";
   let kind = "assistant";
@@ -134,24 +134,24 @@ function assistantEntries(event) {
   }
   const withdrawn = itemsOf(event, "supersedes").length;
   if (withdrawn) entries.push(system(`this replaces ${counted(withdrawn, "earlier message")}`));
-  return marked(event, entries);
+  return withSubAgent(event, entries);
 }
 
 function userEntries(event) {
   const fromCli = own(event, "isSynthetic") === true || own(event, "isMeta") === true;
-  let entries = blocksOf(recordOf(event, "message")).flatMap(userBlock);
+  let entries = blocksOf(objectOf(event, "message")).flatMap(userBlock);
   if (fromCli) {
     entries = entries.map((entry) =>
       entry.kind === "user" ? system(`Claude Code tells the agent: ${entry.text}`) : entry,
     );
   }
-  return marked(event, entries);
+  return withSubAgent(event, entries);
 }
 
 function blocksOf(message) {
   const content = own(message, "content");
   if (typeof content === "string") return [{ type: "text", text: content }];
-  return recordsOf(message, "content");
+  return objectsOf(message, "content");
 }
 
 function assistantBlock(block, kind) {
@@ -195,7 +195,7 @@ function callEntry(block) {
 
 function resultOfTool(block) {
   const content = own(block, "content");
-  const failed = isRecord(content) && Boolean(textOf(content, "error_code"));
+  const failed = isObject(content) && Boolean(textOf(content, "error_code"));
   const entry = {
     kind: "tool_result",
     toolUseId: textOf(block, "tool_use_id"),
@@ -213,15 +213,15 @@ function contentText(content) {
 }
 
 function partText(part) {
-  if (!isRecord(part)) return "";
+  if (!isObject(part)) return "";
   const text = textOf(part, "text");
   if (text) return text;
-  const source = recordOf(part, "source");
-  const what = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), TASK_CHARS);
+  const source = objectOf(part, "source");
+  const what = short(firstText(source, "media_type") || firstText(part, "mimeType", "type"), LABEL_CHARS);
   const data = textOf(source, "data") || textOf(part, "data");
   const facts = [
     what || "unnamed content",
-    data ? size(Math.floor((data.length * 3) / 4)) : "",
+    data ? sizeLabel(Math.floor((data.length * 3) / 4)) : "", // bytes of base64
     short(firstText(part, "title", "tool_name", "name", "file_id")),
     short(firstText(part, "url") || firstText(source, "url")),
     short(firstText(part, "error_code")),
@@ -230,18 +230,18 @@ function partText(part) {
   return joined("\n", [what === "text" ? "" : `[${joined(", ", facts)}]`, details]);
 }
 
-function marked(event, entries) {
+function withSubAgent(event, entries) {
   const parent = textOf(event, "parent_tool_use_id");
   if (!parent) return entries;
-  const agent = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), TASK_CHARS)]);
-  const task = short(firstText(event, "task_description"), TASK_CHARS);
-  const mark = `[${joined(" · ", [agent, task])}] `;
-  return entries.map((entry) => ({ ...withMark(entry, agent, mark), parentToolUseId: parent }));
+  const agent = joined(" ", ["sub-agent", short(firstText(event, "subagent_type"), LABEL_CHARS)]);
+  const task = short(firstText(event, "task_description"), LABEL_CHARS);
+  const prefix = `[${joined(" · ", [agent, task])}] `;
+  return entries.map((entry) => ({ ...withPrefix(entry, agent, prefix), parentToolUseId: parent }));
 }
 
-function withMark(entry, agent, mark) {
+function withPrefix(entry, agent, prefix) {
   if (entry.kind === "tool_call") return { ...entry, name: `${entry.name} (${agent})` };
-  return "text" in entry ? { ...entry, text: mark + entry.text } : entry;
+  return "text" in entry ? { ...entry, text: prefix + entry.text } : entry;
 }
 
 // ---- type `system` ---------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ function withMark(entry, agent, mark) {
 function initEntries(event) {
   const model = textOf(event, "model") || "unknown";
   const entries = [{ kind: "init", model, sessionId: textOf(event, "session_id") }];
-  for (const server of recordsOf(event, "mcp_servers")) {
+  for (const server of objectsOf(event, "mcp_servers")) {
     const status = short(textOf(server, "status"));
     if (status !== "connected") {
       entries.push(system(`MCP server ${nameOf(server, "name")}: ${status || "status unknown"}`));
@@ -261,7 +261,7 @@ function initEntries(event) {
 }
 
 const apiErrorEntries = (event) => [
-  stderr(labelled("API error", descriptionOf(event) || descriptionOf(recordOf(event, "error")))),
+  stderr(labelled("API error", descriptionOf(event) || descriptionOf(objectOf(event, "error")))),
 ];
 
 function apiRetry(event) {
@@ -285,7 +285,7 @@ function statusLine(event) {
 }
 
 function compactBoundary(event) {
-  const facts = recordOf(event, "compact_metadata");
+  const facts = objectOf(event, "compact_metadata");
   const before = numberOf(facts, "pre_tokens");
   const after = numberOf(facts, "post_tokens");
   const trigger = short(textOf(facts, "trigger"));
@@ -308,11 +308,11 @@ const taskStarted = (event) => labelled(`${kindOfTask(event)} started`, short(te
 
 function taskProgress(event) {
   const detail = short(textOf(event, "description")) || short(textOf(event, "last_tool_name"));
-  return labelled(kindOfTask(event), detail) + effort(event);
+  return labelled(kindOfTask(event), detail) + usageSuffix(event);
 }
 
 function taskUpdated(event) {
-  const patch = recordOf(event, "patch");
+  const patch = objectOf(event, "patch");
   const detail = joined(": ", [short(textOf(patch, "status")), short(textOf(patch, "error"))]);
   return detail ? `${kindOfTask(event)}: ${detail}` : "";
 }
@@ -321,12 +321,12 @@ function taskNotification(event) {
   const status = short(textOf(event, "status")) || "ended";
   const output = short(textOf(event, "output_file"));
   const summary = short(textOf(event, "summary"), LONG);
-  const line = labelled(`${kindOfTask(event)} ${status}`, summary) + effort(event);
+  const line = labelled(`${kindOfTask(event)} ${status}`, summary) + usageSuffix(event);
   return output ? `${line}, output in ${output}` : line;
 }
 
-function effort(event) {
-  const usage = recordOf(event, "usage");
+function usageSuffix(event) {
+  const usage = objectOf(event, "usage");
   if (Object.keys(usage).length === 0) return "";
   const facts = [
     counted(amountOf(usage, "tool_uses"), "tool use"),
@@ -439,12 +439,12 @@ const SYSTEM_LINES = {
 
 // ---- other types -----------------------------------------------------------------------------------
 
-const LIMITS = { allowed: "within bounds", allowed_warning: "nearly reached", rejected: "reached" };
+const LIMIT_STATES = { allowed: "within bounds", allowed_warning: "nearly reached", rejected: "reached" };
 const MAX_TOKENS = 1e12;
 
 function resultEntries(event) {
   const subtype = textOf(event, "subtype");
-  const denied = recordsOf(event, "permission_denials");
+  const denied = objectsOf(event, "permission_denials");
   const [fresh, written, cached] = usageOf(event);
   const result = {
     kind: "result",
@@ -465,10 +465,10 @@ function resultEntries(event) {
 const countOf = (given, key) => Math.trunc(Math.min(amountOf(given, key), MAX_TOKENS));
 
 function usageOf(event) {
-  let rows = Object.values(recordOf(event, "modelUsage")).filter(isRecord);
+  let rows = Object.values(objectOf(event, "modelUsage")).filter(isObject);
   let keys = ["inputTokens", "cacheCreationInputTokens", "outputTokens", "cacheReadInputTokens"];
   if (rows.length === 0) {
-    rows = [recordOf(event, "usage")];
+    rows = [objectOf(event, "usage")];
     keys = ["input_tokens", "cache_creation_input_tokens", "output_tokens", "cache_read_input_tokens"];
   }
   const [fresh, created, written, cached] = keys.map((key) =>
@@ -478,15 +478,15 @@ function usageOf(event) {
 }
 
 function errorText(error) {
-  if (isRecord(error)) return firstText(error, "message", "error", "code");
+  if (isObject(error)) return firstText(error, "message", "error", "code");
   return typeof error === "string" ? error : "";
 }
 
 function streamEntries(event) {
-  const inner = recordOf(event, "event");
+  const inner = objectOf(event, "event");
   if (textOf(event, "parent_tool_use_id")) return [];
-  if (textOf(inner, "type") === "error") return [stderr(labelled("API error", descriptionOf(recordOf(inner, "error"))))];
-  const delta = recordOf(inner, "delta");
+  if (textOf(inner, "type") === "error") return [stderr(labelled("API error", descriptionOf(objectOf(inner, "error"))))];
+  const delta = objectOf(inner, "delta");
   const what = textOf(delta, "type");
   if (what === "text_delta" && textOf(delta, "text")) {
     return [{ kind: "assistant", text: textOf(delta, "text"), delta: true }];
@@ -511,14 +511,14 @@ function authEntries(event) {
 }
 
 function rateLimit(event) {
-  const info = recordOf(event, "rate_limit_info");
+  const info = objectOf(event, "rate_limit_info");
   const status = textOf(info, "status");
   const used = numberOf(info, "utilization");
   const name = joined(" ", ["rate limit", short(textOf(info, "rateLimitType")).replace(/_/g, " ")]);
   const resets = moment(numberOf(info, "resetsAt"));
   const overage = short(textOf(info, "overageStatus"));
   const facts = [
-    own(LIMITS, status) || short(status) || "status unknown",
+    own(LIMIT_STATES, status) || short(status) || "status unknown",
     used === null ? "" : `${whole(Math.min(used, 1e6) * 100)} % used`,
     resets ? `resets ${resets}` : "",
     overage ? `overage ${overage}` : "",
@@ -540,14 +540,14 @@ function suggestion(event) {
 }
 
 function controlRequest(event) {
-  const request = recordOf(event, "request");
+  const request = objectOf(event, "request");
   const requestLabel = [short(textOf(request, "subtype")), short(textOf(request, "tool_name"))];
   return labelled("Claude Code asks its caller", joined(" ", requestLabel));
 }
 
 // ---- the function for each event --------------------------------------------------------------------
 
-const LABEL = 40;
+const TYPE_CHARS = 40;
 
 const silent = () => [];
 
@@ -596,7 +596,7 @@ const TYPES = new Map([
 ]);
 
 function unknownEntries(event) {
-  const parts = ["type", "subtype"].map((key) => short(textOf(event, key), LABEL));
+  const parts = ["type", "subtype"].map((key) => short(textOf(event, key), TYPE_CHARS));
   return [system(labelled(`event ${joined("/", parts)}`, short(descriptionOf(event))))];
 }
 
@@ -642,7 +642,7 @@ function entriesOf(whole) {
   if (!bare) return [];
   if (text.startsWith(STATUS)) return [system(text)];
   const value = bare.startsWith("{") ? readJson(bare) : null;
-  if (isRecord(value)) return textOf(value, "type") ? eventEntries(value) : [{ kind: "stdout", text }];
+  if (isObject(value)) return textOf(value, "type") ? eventEntries(value) : [{ kind: "stdout", text }];
   const head = HEAD.exec(bare);
   if (head) return pieceEntries(head[1], bare);
   if (SESSION.test(bare) && UUID.test(bare)) return pieceEntries("", bare);
@@ -651,7 +651,7 @@ function entriesOf(whole) {
 
 // ---- truncated events ------------------------------------------------------------------------------
 
-const REST = "\n[the rest of this line is missing]";
+const REST_MISSING = "\n[the rest of this line is missing]";
 const CALL = /\{"tool_use_id":"([A-Za-z0-9_-]{1,200})","type":"tool_result","content":/;
 const BLOCKS = [
   ["assistant", '[{"type":"text","text":"'],
@@ -663,7 +663,7 @@ function pieceEntries(type, text) {
   if (entry) return [entry];
   const call = type === "user" ? CALL.exec(text) : null;
   if (call) {
-    const content = openedContent(text, call.index + call[0].length) + REST;
+    const content = openedContent(text, call.index + call[0].length) + REST_MISSING;
     return [{ kind: "tool_result", toolUseId: call[1], content, isError: false }];
   }
   const what = type ? `a broken line of type ${type}` : "a piece of a broken line";
@@ -675,7 +675,7 @@ function textSoFar(text) {
   const start = content + '"content":'.length;
   const found = content < 0 ? undefined : BLOCKS.find(([, opening]) => text.startsWith(opening, start));
   const body = found ? stringBody(text, start + found[1].length) : "";
-  return body ? { kind: found[0], text: body + REST } : null;
+  return body ? { kind: found[0], text: body + REST_MISSING } : null;
 }
 
 function openedContent(text, start) {

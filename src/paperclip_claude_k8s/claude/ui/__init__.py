@@ -1,8 +1,8 @@
 """Turns a line of the agent's stdout into transcript entries for the host's web page.
 
 The host's page evaluates `ui-parser.cjs`; this package is the same parser in Python.
-`tests/claude/test_ui_parity.py` keeps both equal, and the modules have the sections and names of the
-script.
+`tests/claude/test_ui_parity.py` checks that both return the same entries. The modules correspond to the
+sections of the script.
 """
 
 from functools import cache
@@ -17,10 +17,10 @@ __all__ = ["parse_stdout_line", "ui_parser_source"]
 
 
 def parse_stdout_line(line: str, ts: str) -> list[dict[str, Any]]:
-    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none if it shows nothing.
+    """Transcript entries of one line: `{kind, ts, ...}` with camelCase keys; none if nothing is shown.
 
     Kinds: assistant, thinking, user, tool_call, tool_result, init, result, stderr, system, stdout. Entries of
-    a sub-agent also have `parentToolUseId`. The result depends on (line, ts) only; no input raises.
+    a sub-agent also have `parentToolUseId`. The entries depend on (line, ts) only; no input raises.
     """
     match read_line(line):
         case Plain(text, status):

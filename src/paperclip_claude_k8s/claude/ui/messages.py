@@ -1,4 +1,4 @@
-"""Messages: texts of the agent and its sub-agents, their tool calls and the results."""
+"""Messages: texts of the agent and its sub-agents, their tool calls and the results of those."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,55 +11,56 @@ from paperclip_claude_k8s.claude.ui.values import (
     first_text,
     items_of,
     joined,
-    record_of,
+    object_of,
     short,
-    size,
+    size_label,
     text_of,
-    units,
+    utf16_length,
 )
 
 SYNTHETIC = "<synthetic>"
 """The model of messages that the CLI wrote itself: the text of an API error, or output of a local command."""
 _LOCAL_COMMAND = ("<local-command-stdout>", "</local-command-stdout>")
-_TASK_CHARS = 60
-"""Characters of a sub-agent's task in the prefix of its entries."""
+_LABEL_CHARS = 60
+"""Most characters of a label: a sub-agent's type or task, or the type of a content."""
 
 
 def assistant_entries(event: Json) -> list[Entry]:
-    message = record_of(event, "message")
+    message = object_of(event, "message")
     synthetic = text_of(message, "model") == SYNTHETIC
     kind = _synthetic_kind(event) if synthetic else "assistant"
     entries = [entry for block in _blocks(message) for entry in _assistant_block(block, kind)]
+    error = _error_suffix(event)
     if synthetic:
-        entries = [{**entry, "text": f"Claude Code: {entry['text']}{_error(event)}"} for entry in entries]
+        entries = [{**entry, "text": f"Claude Code: {entry['text']}{error}"} for entry in entries]
     elif text_of(event, "error"):
-        entries.append({"kind": "stderr", "text": f"Claude Code reports an error{_error(event)}"})
+        entries.append({"kind": "stderr", "text": f"Claude Code reports an error{error}"})
     withdrawn = len(items_of(event, "supersedes"))
     if withdrawn:
         text = f"this replaces {counted(withdrawn, 'earlier message')}"
         entries.append({"kind": "system", "text": text})
-    return _marked(event, entries)
+    return _with_sub_agent(event, entries)
 
 
 def user_entries(event: Json) -> list[Entry]:
     """Tool results, the prompt of a sub-agent, and messages that the CLI writes in the role of the user."""
     from_cli = event.get("isSynthetic") is True or event.get("isMeta") is True
-    entries = [entry for block in _blocks(record_of(event, "message")) for entry in _user_block(block)]
+    entries = [entry for block in _blocks(object_of(event, "message")) for entry in _user_block(block)]
     if from_cli:
-        entries = [_cli_message(entry) for entry in entries]
-    return _marked(event, entries)
+        entries = [_as_cli_message(entry) for entry in entries]
+    return _with_sub_agent(event, entries)
 
 
 def _synthetic_kind(event: Json) -> str:
     return "stderr" if text_of(event, "error") else "system"
 
 
-def _error(event: Json) -> str:
+def _error_suffix(event: Json) -> str:
     error = short(text_of(event, "error"))
     return f" ({error})" if error else ""
 
 
-def _cli_message(entry: Entry) -> Entry:
+def _as_cli_message(entry: Entry) -> Entry:
     if entry["kind"] != "user":
         return entry
     return {"kind": "system", "text": f"Claude Code tells the agent: {entry['text']}"}
@@ -86,20 +87,20 @@ def _assistant_block(block: Json, kind: str) -> Iterator[Entry]:
     elif what == "redacted_thinking":
         yield {"kind": "thinking", "text": "[redacted thinking]"}
     elif what.endswith("tool_use"):
-        yield _call(block)
+        yield _call_entry(block)
     elif what.endswith("tool_result"):
-        yield _result(block)
+        yield _result_of_tool(block)
     else:
-        yield {"kind": "assistant", "text": _part(block)}
+        yield {"kind": "assistant", "text": _part_text(block)}
 
 
 def _user_block(block: Json) -> Iterator[Entry]:
     """The entries of one block of a user message."""
     what = text_of(block, "type")
     if what.endswith("tool_result"):
-        yield _result(block)
+        yield _result_of_tool(block)
         return
-    text = text_of(block, "text") if what == "text" else _part(block)
+    text = text_of(block, "text") if what == "text" else _part_text(block)
     opening, closing = _LOCAL_COMMAND
     bare = text.strip(BLANKS)
     if bare.startswith(opening):
@@ -110,7 +111,7 @@ def _user_block(block: Json) -> Iterator[Entry]:
         yield {"kind": "user", "text": text}
 
 
-def _call(block: Json) -> Entry:
+def _call_entry(block: Json) -> Entry:
     name = first_text(block, "name") or "tool"
     given = block.get("input")
     call: Entry = {"kind": "tool_call", "name": name, "input": {} if given is None else given}
@@ -118,41 +119,41 @@ def _call(block: Json) -> Entry:
     return {**call, "toolUseId": call_id} if call_id else call
 
 
-def _result(block: Json) -> Entry:
-    """The result of a tool, or of a server tool, whose block type names it: `web_search_tool_result`."""
+def _result_of_tool(block: Json) -> Entry:
+    """The result of a tool. For a server tool, the block type names the tool: `web_search_tool_result`."""
     content = block.get("content")
     failed = isinstance(content, dict) and bool(text_of(content, "error_code"))
     entry: Entry = {
         "kind": "tool_result",
         "toolUseId": text_of(block, "tool_use_id"),
-        "content": _content(content),
+        "content": _content_text(content),
         "isError": block.get("is_error") is True or failed,
     }
     server_tool = text_of(block, "type").removesuffix("tool_result").removesuffix("_")
     return {**entry, "toolName": server_tool} if server_tool else entry
 
 
-def _content(content: Any) -> str:  # noqa: ANN401  # any output of a tool
+def _content_text(content: Any) -> str:  # noqa: ANN401  # any output of a tool
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
-    texts = (part if isinstance(part, str) else _part(part) for part in parts if part is not None)
+    texts = (part if isinstance(part, str) else _part_text(part) for part in parts if part is not None)
     return joined("\n", texts)
 
 
-def _part(part: Any) -> str:  # noqa: ANN401  # any output of a tool
-    """One part as text. Other content is described in brackets, with its size if known."""
+def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
+    """One part as text. Other content is described in brackets, with its size_label if known."""
     if not isinstance(part, dict):
         return ""
     text = text_of(part, "text")
     if text:
         return text
-    source = record_of(part, "source")
-    what = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _TASK_CHARS)
+    source = object_of(part, "source")
+    what = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _LABEL_CHARS)
     data = text_of(source, "data") or text_of(part, "data")
     facts = (
         what or "unnamed content",
-        size(units(data) * 3 // 4) if data else "",
+        size_label(utf16_length(data) * 3 // 4) if data else "",  # bytes of base64
         short(first_text(part, "title", "tool_name", "name", "file_id")),
         short(first_text(part, "url") or first_text(source, "url")),
         short(first_text(part, "error_code")),
@@ -161,18 +162,18 @@ def _part(part: Any) -> str:  # noqa: ANN401  # any output of a tool
     return joined("\n", ("" if what == "text" else f"[{joined(', ', facts)}]", details))
 
 
-def _marked(event: Json, entries: list[Entry]) -> list[Entry]:
-    """Mark the entries of a sub-agent with its name and with the id of the call that started it."""
+def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:
+    """Add the name of the sub-agent, if there is one, and the id of the call that started it."""
     parent = text_of(event, "parent_tool_use_id")
     if not parent:
         return entries
     kind, task = first_text(event, "subagent_type"), first_text(event, "task_description")
-    agent = joined(" ", ("sub-agent", short(kind, _TASK_CHARS)))
-    mark = f"[{joined(' · ', (agent, short(task, _TASK_CHARS)))}] "
-    return [{**_with_mark(entry, agent, mark), "parentToolUseId": parent} for entry in entries]
+    agent = joined(" ", ("sub-agent", short(kind, _LABEL_CHARS)))
+    prefix = f"[{joined(' · ', (agent, short(task, _LABEL_CHARS)))}] "
+    return [{**_with_prefix(entry, agent, prefix), "parentToolUseId": parent} for entry in entries]
 
 
-def _with_mark(entry: Entry, agent: str, mark: str) -> Entry:
+def _with_prefix(entry: Entry, agent: str, prefix: str) -> Entry:
     if entry["kind"] == "tool_call":
         return {**entry, "name": f"{entry['name']} ({agent})"}
-    return {**entry, "text": mark + entry["text"]} if "text" in entry else entry
+    return {**entry, "text": prefix + entry["text"]} if "text" in entry else entry

@@ -1,4 +1,8 @@
-"""Events that are neither messages nor of type `system`."""
+"""Events that are neither messages nor of type `system`.
+
+Functions named `*_entries` return entries. The other public functions return the text of one entry of kind
+`system`; empty if there is nothing to show.
+"""
 
 from typing import Any
 
@@ -14,22 +18,22 @@ from paperclip_claude_k8s.claude.ui.values import (
     joined,
     moment,
     number_of,
-    record_of,
-    records_of,
+    object_of,
+    objects_of,
     short,
     text_of,
     whole,
 )
 
-_LIMITS = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
+_LIMIT_STATES = {"allowed": "within bounds", "allowed_warning": "nearly reached", "rejected": "reached"}
 _DELTAS = {"text_delta": ("assistant", "text"), "thinking_delta": ("thinking", "thinking")}
 _MAX_TOKENS = 1e12
 """Largest token count of one model; sums of larger numbers are not exact in JavaScript."""
 
 
 def result_entries(event: Json) -> list[Entry]:
-    """A run can have several results; the tokens are those of the whole process so far."""
-    subtype, denied = text_of(event, "subtype"), records_of(event, "permission_denials")
+    """A run can have several results. Tokens are the totals so far, or of the turn if there are no totals."""
+    subtype, denied = text_of(event, "subtype"), objects_of(event, "permission_denials")
     fresh, written, cached = _usage(event)
     result: Entry = {
         "kind": "result",
@@ -40,7 +44,7 @@ def result_entries(event: Json) -> list[Entry]:
         "costUsd": amount_of(event, "total_cost_usd"),
         "subtype": subtype,
         "isError": event.get("is_error") is True or subtype.startswith("error"),
-        "errors": [text for error in items_of(event, "errors") if (text := _error(error))],
+        "errors": [text for error in items_of(event, "errors") if (text := _error_text(error))],
     }
     if not denied:
         return [result]
@@ -49,12 +53,13 @@ def result_entries(event: Json) -> list[Entry]:
 
 
 def _usage(event: Json) -> tuple[int, int, int]:
-    models = [row for row in record_of(event, "modelUsage").values() if isinstance(row, dict)]
+    """Tokens: input with cache writes, output, cache reads."""
+    models = [row for row in object_of(event, "modelUsage").values() if isinstance(row, dict)]
     if models:
         fresh = sum(_count(row, "inputTokens") + _count(row, "cacheCreationInputTokens") for row in models)
         written = sum(_count(row, "outputTokens") for row in models)
         return fresh, written, sum(_count(row, "cacheReadInputTokens") for row in models)
-    usage = record_of(event, "usage")
+    usage = object_of(event, "usage")
     fresh = _count(usage, "input_tokens") + _count(usage, "cache_creation_input_tokens")
     return fresh, _count(usage, "output_tokens"), _count(usage, "cache_read_input_tokens")
 
@@ -63,22 +68,22 @@ def _count(given: Json, key: str) -> int:
     return int(min(amount_of(given, key), _MAX_TOKENS))
 
 
-def _error(error: Any) -> str:  # noqa: ANN401  # a string, or an object in some versions
+def _error_text(error: Any) -> str:  # noqa: ANN401  # a string, or an object in some versions
     if isinstance(error, dict):
         return first_text(error, "message", "error", "code")
     return error if isinstance(error, str) else ""
 
 
 def stream_entries(event: Json) -> list[Entry]:
-    """Deltas of texts, with --include-partial-messages; those of sub-agents are left out."""
-    inner = record_of(event, "event")
+    """Deltas of texts, which --include-partial-messages prints; those of sub-agents are left out."""
+    inner = object_of(event, "event")
     if text_of(event, "parent_tool_use_id"):
         return []
     if text_of(inner, "type") == "error":
         return [
-            {"kind": "stderr", "text": joined(": ", ("API error", description_of(record_of(inner, "error"))))}
+            {"kind": "stderr", "text": joined(": ", ("API error", description_of(object_of(inner, "error"))))}
         ]
-    delta = record_of(inner, "delta")
+    delta = object_of(inner, "delta")
     kind, field = _DELTAS.get(text_of(delta, "type"), ("", ""))
     text = text_of(delta, field)
     return [{"kind": kind, "text": text, "delta": True}] if text else []
@@ -99,12 +104,12 @@ def auth_entries(event: Json) -> list[Entry]:
 
 
 def rate_limit(event: Json) -> str:
-    info = record_of(event, "rate_limit_info")
+    info = object_of(event, "rate_limit_info")
     status, used = text_of(info, "status"), number_of(info, "utilization")
     name = joined(" ", ("rate limit", short(text_of(info, "rateLimitType")).replace("_", " ")))
     resets, overage = moment(number_of(info, "resetsAt")), short(text_of(info, "overageStatus"))
     facts = (
-        _LIMITS.get(status) or short(status) or "status unknown",
+        _LIMIT_STATES.get(status) or short(status) or "status unknown",
         "" if used is None else f"{whole(min(used, 1e6) * 100)} % used",
         f"resets {resets}" if resets else "",
         f"overage {overage}" if overage else "",
@@ -130,7 +135,7 @@ def conversation_reset(_event: Json) -> str:
 
 
 def control_request(event: Json) -> str:
-    request = record_of(event, "request")
+    request = object_of(event, "request")
     request_label = (short(text_of(request, "subtype")), short(text_of(request, "tool_name")))
     return joined(": ", ("Claude Code asks its caller", joined(" ", request_label)))
 

@@ -9,12 +9,12 @@ from typing import Any, Never
 from paperclip_claude_k8s.claude.ui.values import BLANKS, Json
 
 STATUS = "[paperclip] "
-"""Prefix of the adapter's own lines."""
+"""Prefix of the lines that the adapter itself writes."""
 MAX_DEPTH = 200
 """Levels of nesting that are read. No event is deeper, and Python's JSON parser supports fewer levels than
 JavaScript's."""
-EXACT_DIGITS = 15
-"""Digits of an integer; longer integers are read as floats, as in JavaScript."""
+MAX_INTEGER_CHARS = 15
+"""Integers with more characters are read as floats, as in JavaScript."""
 
 _HEAD = re.compile(r'\{"type":"([A-Za-z_]{1,40})"')
 _SESSION = re.compile(r'"session_id":"[0-9a-f-]{36}"')
@@ -23,7 +23,7 @@ _UUID = re.compile(r'"uuid":"[0-9a-f-]{36}"')
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Text that is not an event. `status`: the adapter wrote it."""
+    """Text that is not an event. `status`: the adapter wrote it, not the agent."""
 
     text: str
     status: bool = False
@@ -33,7 +33,7 @@ class Plain:
 class Piece:
     """Part of an event: the CLI was killed while it wrote the line, or the host shortened the chunk.
 
-    `type` is that of the event; empty for a later part.
+    `type` is that of the event; empty if this is not the first part of the line.
     """
 
     type: str
@@ -41,7 +41,7 @@ class Piece:
 
 
 def read_line(line: str) -> Json | Piece | Plain:
-    """Never raises. An event is an object with a non-empty `type` text; other JSON is plain text."""
+    """Never raises. An event is an object with a non-empty string `type`; other JSON is plain text."""
     text = line.rstrip("\r\n")
     bare = text.strip(BLANKS)
     if not bare:
@@ -63,14 +63,14 @@ def read_line(line: str) -> Json | Piece | Plain:
 def _read_json(text: str) -> Any:  # noqa: ANN401  # any JSON value
     """Parse JSON as JavaScript does: without NaN, and with its range of numbers."""
     try:
-        value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
+        value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return None
     return None if _too_deep(value) else value
 
 
 def _integer(digits: str) -> int | float | None:
-    return int(digits) if len(digits) <= EXACT_DIGITS else _float(digits)
+    return int(digits) if len(digits) <= MAX_INTEGER_CHARS else _float(digits)
 
 
 def _float(digits: str) -> float | None:
@@ -79,20 +79,20 @@ def _float(digits: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _refuse(word: str) -> Never:
+def _refuse_constant(word: str) -> Never:
     raise ValueError(word)
 
 
 def _too_deep(value: object) -> bool:
     level: list[object] = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _children(outer)]
         if not level:
             return False
     return True
 
 
-def _inside(value: object) -> list[object]:
+def _children(value: object) -> list[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []

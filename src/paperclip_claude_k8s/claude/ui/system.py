@@ -1,4 +1,8 @@
-"""Events of type `system`. Each function returns one line; empty if there is nothing to show."""
+"""Events of type `system`.
+
+Functions named `*_entries` return entries. All others return the text of one entry of kind `system`; empty if
+there is nothing to show.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -17,8 +21,8 @@ from paperclip_claude_k8s.claude.ui.values import (
     labelled,
     name_of,
     number_of,
-    record_of,
-    records_of,
+    object_of,
+    objects_of,
     short,
     text_of,
     whole,
@@ -28,7 +32,7 @@ from paperclip_claude_k8s.claude.ui.values import (
 def init_entries(event: Json) -> list[Entry]:
     model = text_of(event, "model") or "unknown"
     entries: list[Entry] = [{"kind": "init", "model": model, "sessionId": text_of(event, "session_id")}]
-    for server in records_of(event, "mcp_servers"):
+    for server in objects_of(event, "mcp_servers"):
         status = short(text_of(server, "status"))
         if status != "connected":
             text = f"MCP server {name_of(server, 'name')}: {status or 'status unknown'}"
@@ -40,7 +44,7 @@ def init_entries(event: Json) -> list[Entry]:
 
 
 def api_error_entries(event: Json) -> list[Entry]:
-    detail = description_of(event) or description_of(record_of(event, "error"))
+    detail = description_of(event) or description_of(object_of(event, "error"))
     return [{"kind": "stderr", "text": labelled("API error", detail)}]
 
 
@@ -67,7 +71,7 @@ def _status(event: Json) -> str:
 
 
 def _compact_boundary(event: Json) -> str:
-    facts = record_of(event, "compact_metadata")
+    facts = object_of(event, "compact_metadata")
     before, after = number_of(facts, "pre_tokens"), number_of(facts, "post_tokens")
     trigger, took = short(text_of(facts, "trigger")), number_of(facts, "duration_ms")
     tokens = "" if before is None else counted(before, "token")
@@ -139,7 +143,7 @@ def _local_command(event: Json) -> str:
 
 
 def _with_label(label: str) -> Callable[[Json], str]:
-    """A function that returns the label and the event's own text."""
+    """A function that returns the label and the event's description of itself."""
 
     def line(event: Json) -> str:
         return labelled(label, short(description_of(event), LONG))
@@ -182,4 +186,4 @@ LINES: Mapping[str, Callable[[Json], str]] = {
     "turn_duration": _turn_duration,
     "worker_shutting_down": _with_label("Claude Code is shutting down"),
 }
-"""Every known subtype that gives one line; `init` and `api_error` give entries of other kinds."""
+"""Every known subtype that becomes one line; `init` and `api_error` become entries of other kinds."""

@@ -1,4 +1,4 @@
-"""The function for each event: (type, subtype); a type with subtype None stands for all its subtypes."""
+"""The function for each event, by (type, subtype). Subtype None stands for every subtype not listed."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,11 +6,11 @@ from paperclip_claude_k8s.claude.ui import others, system
 from paperclip_claude_k8s.claude.ui.messages import assistant_entries, user_entries
 from paperclip_claude_k8s.claude.ui.values import Entry, Json, description_of, joined, short, text_of
 
-LABEL = 40
-"""Characters of an unknown type that are shown."""
+TYPE_CHARS = 40
+"""Characters of an unknown type or subtype that are shown."""
 
 
-def _line(describe: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
+def _one_line(describe: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
     """A function that returns a `system` entry with the text, or no entry if the text is empty."""
 
     def entries(event: Json) -> list[Entry]:
@@ -21,7 +21,7 @@ def _line(describe: Callable[[Json], str]) -> Callable[[Json], list[Entry]]:
 
 
 def _silent(_event: Json) -> list[Entry]:
-    """Bookkeeping between the CLI and its caller, not shown."""
+    """No entries: the event is bookkeeping between the CLI and its caller."""
     return []
 
 
@@ -32,18 +32,18 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
     ("stream_event", None): others.stream_entries,
     ("streamlined_text", None): others.streamlined_entries,
     ("auth_status", None): others.auth_entries,
-    ("rate_limit_event", None): _line(others.rate_limit),
-    ("tool_progress", None): _line(others.tool_progress),
-    ("tool_use_summary", None): _line(description_of),
-    ("streamlined_tool_use_summary", None): _line(description_of),
-    ("prompt_suggestion", None): _line(others.suggestion),
-    ("os_notification", None): _line(description_of),
-    ("conversation_reset", None): _line(others.conversation_reset),
-    ("refusal_continuation", None): _line(others.refusal_continuation),
-    ("control_request", None): _line(others.control_request),
+    ("rate_limit_event", None): _one_line(others.rate_limit),
+    ("tool_progress", None): _one_line(others.tool_progress),
+    ("tool_use_summary", None): _one_line(description_of),
+    ("streamlined_tool_use_summary", None): _one_line(description_of),
+    ("prompt_suggestion", None): _one_line(others.suggestion),
+    ("os_notification", None): _one_line(description_of),
+    ("conversation_reset", None): _one_line(others.conversation_reset),
+    ("refusal_continuation", None): _one_line(others.refusal_continuation),
+    ("control_request", None): _one_line(others.control_request),
     ("system", "init"): system.init_entries,
     ("system", "api_error"): system.api_error_entries,
-    **{("system", subtype): _line(describe) for subtype, describe in system.LINES.items()},
+    **{("system", subtype): _one_line(describe) for subtype, describe in system.LINES.items()},
     **{("system", subtype): _silent for subtype in ("thinking_tokens", "thinking", "file_snapshot")},
     **{
         (kind, None): _silent
@@ -66,13 +66,13 @@ TABLE: Mapping[tuple[str, str | None], Callable[[Json], list[Entry]]] = {
 
 
 def event_entries(event: Json) -> list[Entry]:
-    """Entries without `ts`. An unknown event gives one short line."""
+    """Entries without `ts`. An unknown event becomes one short line."""
     kind, subtype = text_of(event, "type"), text_of(event, "subtype")
     to_entries = TABLE.get((kind, subtype)) or TABLE.get((kind, None)) or _unknown
     return to_entries(event)
 
 
 def _unknown(event: Json) -> list[Entry]:
-    parts = (short(text_of(event, key), LABEL) for key in ("type", "subtype"))
+    parts = (short(text_of(event, key), TYPE_CHARS) for key in ("type", "subtype"))
     text = joined(": ", (f"event {joined('/', parts)}", short(description_of(event))))
     return [{"kind": "system", "text": text}]

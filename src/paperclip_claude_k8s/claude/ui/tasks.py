@@ -1,4 +1,4 @@
-"""Background tasks, sub-agents and hooks: one line each, empty if there is nothing to show."""
+"""Events about background tasks, sub-agents and hooks: one line each, empty if there is nothing to show."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ from paperclip_claude_k8s.claude.ui.values import (
     joined,
     labelled,
     number_of,
-    record_of,
+    object_of,
     short,
     text_of,
     whole,
@@ -34,11 +34,11 @@ def _task_started(event: Json) -> str:
 
 def _task_progress(event: Json) -> str:
     detail = short(text_of(event, "description")) or short(text_of(event, "last_tool_name"))
-    return labelled(_kind_of_task(event), detail) + _effort(event)
+    return labelled(_kind_of_task(event), detail) + _usage_suffix(event)
 
 
 def _task_updated(event: Json) -> str:
-    patch = record_of(event, "patch")
+    patch = object_of(event, "patch")
     status = short(text_of(patch, "status"))
     detail = joined(": ", (status, short(text_of(patch, "error"))))
     return f"{_kind_of_task(event)}: {detail}" if detail else ""
@@ -47,14 +47,13 @@ def _task_updated(event: Json) -> str:
 def _task_notification(event: Json) -> str:
     status = short(text_of(event, "status")) or "ended"
     output = short(text_of(event, "output_file"))
-    line = labelled(f"{_kind_of_task(event)} {status}", short(text_of(event, "summary"), LONG)) + _effort(
-        event
-    )
+    summary = short(text_of(event, "summary"), LONG)
+    line = labelled(f"{_kind_of_task(event)} {status}", summary) + _usage_suffix(event)
     return f"{line}, output in {output}" if output else line
 
 
-def _effort(event: Json) -> str:
-    usage = record_of(event, "usage")
+def _usage_suffix(event: Json) -> str:
+    usage = object_of(event, "usage")
     if not usage:
         return ""
     facts = (
@@ -66,20 +65,20 @@ def _effort(event: Json) -> str:
 
 
 def _hook_started(event: Json) -> str:
-    return f"hook {_hook(event)} started"
+    return f"hook {_hook_name(event)} started"
 
 
 def _hook_progress(event: Json) -> str:
-    return labelled(f"hook {_hook(event)}", _hook_output(event))
+    return labelled(f"hook {_hook_name(event)}", _hook_output(event))
 
 
 def _hook_response(event: Json) -> str:
     outcome, code = short(text_of(event, "outcome")) or "ended", number_of(event, "exit_code")
     how = f" (exit code {whole(code)})" if code else ""
-    return labelled(f"hook {_hook(event)}: {outcome}{how}", _hook_output(event))
+    return labelled(f"hook {_hook_name(event)}: {outcome}{how}", _hook_output(event))
 
 
-def _hook(event: Json) -> str:
+def _hook_name(event: Json) -> str:
     return short(first_text(event, "hook_name", "hook_event")) or "(unnamed)"
 
 

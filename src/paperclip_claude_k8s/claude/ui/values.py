@@ -11,19 +11,19 @@ Entry: TypeAlias = dict[str, Any]
 """A transcript entry; its `ts` is set last."""
 
 BLANKS = " \t\r\n"
-"""Blank characters: only these count as blank in both languages."""
+"""The characters that count as blank, in both languages."""
 MAX_NUMBER = 1e15
 """Larger numbers are not counts, and the two languages format them differently."""
 LAST_SECOND = 253402300799
 """9999-12-31T23:59:59Z."""
 SHORT = 200
-"""Characters of a text inside a line."""
+"""Most characters of a text that is a part of a line."""
 
 DESCRIPTION_FIELDS = ("content", "text", "message", "summary", "description", "error", "reason")
 """Fields in which an event may describe itself."""
 
 LONG = 500
-"""Characters of a text that is most of the line."""
+"""Most characters of a text that is nearly the whole line."""
 
 _BLANK_RUN = re.compile(f"[{BLANKS}]+")
 
@@ -33,7 +33,7 @@ def text_of(given: Json, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def record_of(given: Json, key: str) -> Json:
+def object_of(given: Json, key: str) -> Json:
     value = given.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -43,12 +43,12 @@ def items_of(given: Json, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def records_of(given: Json, key: str) -> list[Json]:
+def objects_of(given: Json, key: str) -> list[Json]:
     return [item for item in items_of(given, key) if isinstance(item, dict)]
 
 
 def number_of(given: Json, key: str) -> float | None:
-    """A number from 0 to `MAX_NUMBER`; anything else is unknown."""
+    """A number from 0 to `MAX_NUMBER`; None for anything else."""
     value = given.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -56,10 +56,12 @@ def number_of(given: Json, key: str) -> float | None:
 
 
 def amount_of(given: Json, key: str) -> float:
+    """As `number_of`, with 0 instead of None."""
     return number_of(given, key) or 0.0
 
 
 def first_text(given: Json, *keys: str) -> str:
+    """The first text that is not blank, without blanks at its ends."""
     return next((text for key in keys if (text := text_of(given, key).strip(BLANKS))), "")
 
 
@@ -80,7 +82,7 @@ def joined(separator: str, parts: Iterable[str]) -> str:
 
 
 def short(text: str, limit: int = SHORT) -> str:
-    """The text in one line of at most `limit` characters. Two halves of a surrogate pair count as one."""
+    """The text in one line of at most `limit` characters. A surrogate pair counts as one character."""
     flat = _BLANK_RUN.sub(" ", text).strip(BLANKS)
     if len(flat) <= limit:
         return flat
@@ -88,8 +90,8 @@ def short(text: str, limit: int = SHORT) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def units(text: str) -> int:
-    """The length of the text in JavaScript: in UTF-16 units."""
+def utf16_length(text: str) -> int:
+    """The length of the text in JavaScript: in UTF-16 utf16_length."""
     return len(text) + sum(1 for char in text if char > "\uffff") if not text.isascii() else len(text)
 
 
@@ -117,7 +119,7 @@ def duration(milliseconds: float) -> str:
     return f"{minutes:,} min {seconds} s"
 
 
-def size(count: float) -> str:
+def size_label(count: float) -> str:
     if count < 1000:
         return counted(count, "byte")
     return f"{whole(count / 1000)} kB" if count < 1e6 else f"{tenths(count / 1e6)} MB"
