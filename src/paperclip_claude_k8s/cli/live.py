@@ -114,9 +114,9 @@ class LiveView:
         for event, _ in events_on(line):
             match get_text(event, "type"), get_text(event, "subtype"):
                 case "system", "init":
-                    self._usage.init(event)
+                    self._usage.take_version(event)
                 case "result", _:
-                    self._usage.result(event)
+                    self._usage.add_result(event)
                 case "assistant", _:
                     usage = get_object(get_object(event, "message"), "usage")
                     self.tokens = sum(count(usage, name) for name in _CONTEXT) or self.tokens
