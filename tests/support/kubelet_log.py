@@ -49,6 +49,7 @@ class Fault:
     """A fault of one connection, after a number of bytes or seconds, whichever comes first."""
 
     how: Literal["eof", "broken", "hang", "error_text"]
+    """A normal end, a broken connection, no more bytes, or the kubelet's error message and a normal end."""
     after_bytes: int = 10**12
     after_seconds: float = 1e6
 
@@ -63,6 +64,7 @@ class Refusal:
 
 class Request(NamedTuple):
     at: float
+    """Loop time."""
     since: int | None
     follow: bool
     tail: int | None = None

@@ -21,7 +21,7 @@ FAULT_KINDS: tuple[Literal["eof", "broken", "hang", "error_text"], ...] = (
     "hang",
     "error_text",
 )
-ODD_LINES = (
+ODD_LINES = (  # a careless reader would change, split or drop these
     b"",
     b"\r",
     b"\0\0",
@@ -36,7 +36,7 @@ ODD_LINES = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The kind of log and faults that a seed stands for."""
+    """The kind of log and faults that a seed stands for. `KubeletLog` describes the other fields."""
 
     seed: int
     has_relay: bool
@@ -44,6 +44,7 @@ class Schedule:
     file_readable: bool
     """The follower can read the relay's file."""
     rotates: bool
+    """The log is rotated."""
     reads_rotated_file_to_end: bool
     inner_stamps: bool
     equal_lines: bool
@@ -51,11 +52,11 @@ class Schedule:
     clock_steps: bool
     """The node's clock is set forward and back."""
     restarts: bool
+    """The container restarts once."""
     mixed_stderr: bool
     """stderr is stored between stdout lines, slightly out of order."""
     zone: int
     stays_at_rotated_file: bool
-    """A reader stays at a rotated file until the next rotation."""
 
     @classmethod
     def of(cls, seed: int) -> "Schedule":

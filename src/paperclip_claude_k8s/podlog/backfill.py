@@ -26,7 +26,7 @@ from paperclip_claude_k8s.podlog.log_report import Totals
 READ_BYTES = 256 * 1024
 """Size of one read of the file; bounds memory whatever the size of a gap."""
 SEARCH_BYTES = 1024 * 1024
-"""Longest text that is searched for in the file; a longer one would not make a match more certain."""
+"""Longest text that is searched for in the file; a longer text would not make a match more certain."""
 ATTEMPTS = 3
 """Attempts to find what the log has shown already: a network volume may show it later than the log does."""
 ATTEMPT_PAUSE = 0.5
@@ -82,6 +82,7 @@ class FileReader:
 
     @property
     def timed_out(self) -> bool:
+        """Whether the last read took too long."""
         return self.failure == LATE
 
     def pause(self, seconds: float = FAILURE_PAUSE) -> None:
@@ -222,7 +223,7 @@ class Backfill:
     def stop_comparing(self) -> None:
         """Compare no more until the next bookmark: the offset is wrong, or the runtime stores other text.
 
-        A failed or slow read, after which the file is paused, proves no difference.
+        No effect after a failed or slow read, which pauses the file and proves no difference.
         """
         self._aligned = self._aligned and self._reader.paused
 
@@ -247,8 +248,8 @@ class Backfill:
         """The file from the end of the delivered output to the end of the log; None if it cannot be used.
 
         With totals, it is used only if it completes the output to exactly those totals, because the missing
-        part may be elsewhere. Without totals, or if the relay copied only part of
-        the output, it is used up to the first line that cannot be the agent's.
+        part may be elsewhere. Without totals, or if the relay copied only a part, it is used up to
+        the first line that cannot be the agent's.
         """
         start = self._counts.position
         if start is None:
@@ -287,7 +288,7 @@ class Backfill:
         return start >= len(ending) and await self._reader.read(start - len(ending), start) == ending
 
     async def _completes(self, start: int, totals: Totals) -> bool:
-        """Whether the delivered output and the file from `start` on have the relay's digest together."""
+        """Whether the delivered output and the file from `start` on together have the relay's digest."""
         digest = self._counts.copy_digest()
         async for block in self._reader.blocks(start, totals.bytes):
             digest.update(block)

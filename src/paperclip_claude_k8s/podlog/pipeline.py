@@ -173,11 +173,11 @@ class Pipeline:
         self._gap_stream: LogStream | None = None
         """The last stream whose first line was found to follow a gap."""
         self._in_gap = False
-        """Lines were lost, and it is not known yet how many."""
+        """Lines may be lost, and it is not known yet how many."""
         self._gap_since: int | None = None
 
     def begin(self, stream: LogStream) -> None:
-        """Continue with another stream. Its plan shows whether lines were lost before its first new one."""
+        """Continue with another stream. Its plan shows whether lines were lost before its first new line."""
         self._stream = stream
 
     async def take(self, stream: LogStream, chunk: bytes) -> None:
@@ -189,7 +189,7 @@ class Pipeline:
                 await self._deliverer.deliver_batch(rest)
 
     async def take_last_line(self, partial_line: bytes) -> None:
-        """Deliver the end of a log that has no final newline, once it is known to be the end."""
+        """Deliver the last line of a log without a final newline. Nothing may follow it in the log."""
         log, error, rest = partial_line.partition(KUBELET_ERROR)
         if error:
             await self._deliverer.sink.report_unstamped(error + rest)

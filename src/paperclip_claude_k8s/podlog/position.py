@@ -56,7 +56,7 @@ OVERLAP = 2
 ENTIRE_LOG = 10**10
 """A number of seconds further back than any log reaches."""
 TAIL_BYTES = 256 * 1024
-"""Size of the last lines that are kept to recognise them; each quiet run holds that much memory."""
+"""Size of the last lines that are kept to recognise them; each follower holds that much memory."""
 LARGE_BATCH = 64 * 1024
 """Bytes. A larger batch is reduced to digests immediately if it has at most `FEW_LINES` lines."""
 FEW_LINES = 4

@@ -40,6 +40,7 @@ class Replay:
         """Lines to skip whose content is no longer known."""
         self._skipped = 0
         self._left_out_rest = False
+        """Whether the rest of an earlier line was left out at the start of the response."""
 
     @property
     def done(self) -> bool:

@@ -146,7 +146,7 @@ def judge_ending(known: Known) -> Ending | None:
     named = named_disruption(known.pod) if known.pod is not None else None
     if named is not None:
         return Disrupted(name, named.reason, named.details, terminated)
-    # The order matters: the Pod is also deleted after its Job or the deadline, so its deletion comes last.
+    # The order matters: after a deadline or with its Job, the Pod is deleted too, so the Pod is judged last.
     if _deadline_exceeded(known.job):
         return DeadlinePassed(terminated)
     if known.job_gone or (known.job is not None and known.job.deleting):

@@ -3,9 +3,10 @@
 A slot is the unit of mutual exclusion: one agent, or one agent and task. All its Jobs and Pods are listed,
 and `judge_slot` decides, in this order:
 
-1. A live host process holds a Job of the slot: blocked.
-2. A live Job has no such holder (an orphan): adopt it if task and session fit, else blocked.
-3. A Pod of a deleted or finished Job has not ended: wait for it, unless rule 4 adopts its Job.
+1. A live host process holds a Job of the slot, or a live Job is kept for a later call: blocked.
+2. A live Job has no live holder (an orphan): adopt it if task and session fit, else blocked.
+3. A Pod of a deleted or finished Job has not ended: wait for it, unless rule 4 adopts that Job or it is
+   kept for a later call of another run.
 4. A finished Job has a result for this run that was never collected: adopt the Job.
 5. Otherwise the slot is free.
 """
@@ -31,7 +32,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """The run that needs the slot. Ids are label values. `only_task`: the slot is one task."""
+    """The run that needs the slot. Ids are label values. `only_task`: the slot is agent and task."""
 
     run: str | None
     task: str | None = None
@@ -48,7 +49,10 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """No agent works in the slot. `unclaimed`: finished Jobs with uncollected results for other runs."""
+    """No agent works in the slot.
+
+    `unclaimed`: finished Jobs whose results were never collected and are not for this run.
+    """
 
     unclaimed: tuple[JobSnapshot, ...] = ()
 

@@ -199,19 +199,19 @@ def queue_took_back(known: Known) -> bool:
 
 def _verdict_if_over(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that ended before its agent started: taken away, refused by its node, or failed during init."""
-    # This comes first, because init containers that were killed with their Pod also exit with an error.
+    # First comes the loss of the Pod: init containers that are killed with it also exit with an error.
     lost = _taken_away(known, pod)
     if lost is not None:
         return lost
     broken = next((c for c in pod.init_containers if not c.sidecar and _failed(c)), None)
     if broken is not None:
-        return NeverStarts(_describe_init_end(broken))
-    sidecars = [_describe_init_end(c) for c in pod.init_containers if _failed(c)]
+        return NeverStarts(_init_end_text(broken))
+    sidecars = [_init_end_text(c) for c in pod.init_containers if _failed(c)]
     return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *sidecars))))
 
 
 def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
-    """Why the Pod was ended from outside, or None. If so, the exit codes of its containers explain nothing.
+    """Why the Pod was ended from outside; if it was, the exit codes of its containers explain nothing.
 
     A Pod has a `reason` of its own only if its node ended or refused it as a whole.
     """
@@ -236,17 +236,13 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
     if isinstance(container.state, Waiting):
         return _verdict_if_waiting(container, container.state)
     if container.sidecar and isinstance(container.state, Terminated):
-        return StillWaiting(StartBudget.START, f"{_describe_init_end(container)}; the kubelet restarts it")
-    return (
-        (_taken_away(known, pod) or NeverStarts(_describe_init_end(container)))
-        if _failed(container)
-        else None
-    )
+        return StillWaiting(StartBudget.START, f"{_init_end_text(container)}; the kubelet restarts it")
+    return (_taken_away(known, pod) or NeverStarts(_init_end_text(container))) if _failed(container) else None
 
 
 def _verdict_if_waiting(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
     if waiting.reason == "CrashLoopBackOff":
-        ended = f"; it ended with {_describe_end(container.last)}" if container.last is not None else ""
+        ended = f"; it ended with {_end_text(container.last)}" if container.last is not None else ""
         why = f"{_kind_and_name(container)} crash loop: {waiting.message or waiting.reason}{ended}"
         return StillWaiting(StartBudget.START, why) if container.sidecar else NeverStarts(why)
     if waiting.reason in CONFIG_TROUBLE:
@@ -263,15 +259,15 @@ def _failed(container: ContainerSnapshot) -> bool:
     return isinstance(container.state, Terminated) and container.state.exit_code not in {None, 0}
 
 
-def _describe_init_end(container: ContainerSnapshot) -> str:
+def _init_end_text(container: ContainerSnapshot) -> str:
     """How the init container ended, in one line: exit code, reason and termination message."""
     if not isinstance(container.state, Terminated):
         return f"{_kind_and_name(container)} has not ended"
     how = "failed" if container.state.exit_code else "ended"
-    return f"{_kind_and_name(container)} {how} with {_describe_end(container.state)}"
+    return f"{_kind_and_name(container)} {how} with {_end_text(container.state)}"
 
 
-def _describe_end(end: Terminated) -> str:
+def _end_text(end: Terminated) -> str:
     why = ": ".join(filter(None, (end.reason, " ".join(end.message.split())))) or "unknown"
     return f"exit code {end.exit_code}: {why}"
 
