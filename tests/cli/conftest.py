@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.cli_commands import CommandLine
+from tests.support.cli_commands import CommandRunner
 from tests.support.dev_cluster_cli import DevClusterCli
 
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -10,6 +10,6 @@ from paperclip_claude_k8s.devcluster import DevCluster
 
 @pytest.fixture
 async def dev(tmp_path: Path) -> AsyncIterator[DevClusterCli]:
-    """A command line on a development cluster of its own."""
+    """Commands on a development cluster of its own for each test."""
     async with DevCluster.start() as cluster:
-        yield DevClusterCli(cluster, CommandLine(tmp_path))
+        yield DevClusterCli(cluster, CommandRunner(tmp_path))

@@ -14,43 +14,43 @@ from tests.support.cli_commands import claude_k8s
 from paperclip_claude_k8s.checks.rights import RIGHTS
 
 
-async def checked(*args: str) -> tuple[int, dict[str, Any], str]:
+async def run_check(*args: str) -> tuple[int, dict[str, Any], str]:
     code, out, err = await claude_k8s("check", *args)
-    answer: dict[str, Any] = json.loads(out)
-    return code, answer, err
+    reply: dict[str, Any] = json.loads(out)
+    return code, reply, err
 
 
 async def test_check_of_a_usable_cluster_exits_0_with_table_and_json(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"env": {"ANTHROPIC_API_KEY": "canary-key"}}), encoding="utf-8")
-    code, answer, err = await checked("--devcluster", "--config", str(config))
-    assert (code, answer["status"]) == (0, "warn")
-    assert [c["code"] for c in answer["checks"] if c["level"] != "info"] == ["k8s_pvc_not_detected"]
-    assert all(check["code"] in err for check in answer["checks"])
+    code, reply, err = await run_check("--devcluster", "--config", str(config))
+    assert (code, reply["status"]) == (0, "warn")
+    assert [c["code"] for c in reply["checks"] if c["level"] != "info"] == ["k8s_pvc_not_detected"]
+    assert all(check["code"] in err for check in reply["checks"])
     assert err.rstrip().endswith("environment test: warn")
     assert "\x1b[" not in err
-    assert "canary" not in err + json.dumps(answer)
+    assert "canary" not in err + json.dumps(reply)
 
 
 async def test_probe_is_started_only_with_the_option() -> None:
-    _, answer, _ = await checked("--devcluster", "--quiet")
-    assert not [c for c in answer["checks"] if c["code"].startswith("k8s_probe")]
-    _, answer, err = await checked("--devcluster", "--probe", "--quiet")
-    assert [c["level"] for c in answer["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
+    _, reply, _ = await run_check("--devcluster", "--quiet")
+    assert not [c for c in reply["checks"] if c["code"].startswith("k8s_probe")]
+    _, reply, err = await run_check("--devcluster", "--probe", "--quiet")
+    assert [c["level"] for c in reply["checks"] if c["code"] == "k8s_probe_passed"] == ["info"]
     assert err == ""
 
 
 async def test_check_of_an_unreachable_cluster_exits_1(tmp_path: Path) -> None:
-    code, answer, err = await checked("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
-    assert (code, answer["status"]) == (1, "fail")
-    assert [check["code"] for check in answer["checks"]] == ["k8s_api_unreachable"]
+    code, reply, err = await run_check("--kubeconfig", a_kubeconfig(tmp_path), "--image", "x")
+    assert (code, reply["status"]) == (1, "fail")
+    assert [check["code"] for check in reply["checks"]] == ["k8s_api_unreachable"]
     assert "k8s_api_unreachable" in err
 
 
 async def test_check_with_invalid_options_exits_2_with_json() -> None:
-    code, answer, _ = await checked("--config", "/nowhere.json")
-    assert (code, answer["error"]) == (2, "usage")
-    assert "/nowhere.json cannot be read" in answer["detail"]
+    code, reply, _ = await run_check("--config", "/nowhere.json")
+    assert (code, reply["error"]) == (2, "usage")
+    assert "/nowhere.json cannot be read" in reply["detail"]
 
 
 async def test_rbac_prints_yaml_with_the_account() -> None:

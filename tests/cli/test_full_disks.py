@@ -1,4 +1,4 @@
-"""Commands on disks that are really full, read-only or gone: stdout still ends with one JSON object."""
+"""Commands on disks that are really full, read-only or gone: stdout is still one JSON object."""
 
 import asyncio
 import json
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.cli_commands import CommandLine, claude_k8s
+from tests.support.cli_commands import CommandRunner, claude_k8s
 from tests.support.dev_cluster_cli import TRANSCRIPT, DevClusterCli
 from tests.support.disks import SmallDisk, small_disk
 
 NO_ROOM = "No space left on device"
 SLOW = {"CLAUDE_LINE_DELAY": "0.3"}
+"""Variables of an agent that pauses after each line, in seconds."""
 
 
 @pytest.fixture
@@ -24,20 +25,20 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def small(disk: SmallDisk) -> CommandLine:
-    """A command line with its state on the small disk."""
-    return CommandLine(disk.folder)
+def small_disk_cli(disk: SmallDisk) -> CommandRunner:
+    """Commands whose state folder is on the small disk."""
+    return CommandRunner(disk.folder)
 
 
-def assert_output_whole(out: Path, answer: dict[str, Any]) -> None:
+def assert_output_whole(out: Path, reply: dict[str, Any]) -> None:
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
-    assert json.loads((out / "result.json").read_bytes()) == answer
+    assert json.loads((out / "result.json").read_bytes()) == reply
     assert (out / "log").stat().st_size > 0
 
 
-def resume_args(answer: dict[str, Any]) -> list[str]:
+def resume_args(reply: dict[str, Any]) -> list[str]:
     """Arguments of the command that resumes the run."""
-    args: list[str] = answer["resume"].split()[1:]
+    args: list[str] = reply["resume"].split()[1:]
     return [*args, "-q"]
 
 
@@ -48,34 +49,36 @@ def resume_args(answer: dict[str, Any]) -> list[str]:
 async def test_output_without_room_is_reported_and_completed_by_a_resume(
     dev: DevClusterCli, disk: SmallDisk, free: int
 ) -> None:
-    """The transcript takes three pages, the log and the result one each."""
+    """`free`: free pages. The transcript takes three pages, the log and the result one each."""
     out = disk.folder / "out"
     disk.fill(free)
-    code, answer, err = await dev.cli.run(*dev.new_run("-q", "-o", str(out)))
-    assert (code, answer["status"], answer["error"]) == (1, "failed", "output_unwritable")
-    assert NO_ROOM in answer["detail"]
-    assert answer["run_status"] == "succeeded"
-    assert answer["result"]["exitCode"] == 0
+    code, reply, err = await dev.cli.run(*dev.new_run_args("-q", "-o", str(out)))
+    assert (code, reply["status"], reply["error"]) == (1, "failed", "output_unwritable")
+    assert NO_ROOM in reply["detail"]
+    assert reply["run_status"] == "succeeded"
+    assert reply["result"]["exitCode"] == 0
     assert "Traceback" not in err
     assert not (out / "result.json").exists()
-    code, still, _ = await dev.cli.run(*resume_args(answer))
-    assert (code, still) == (1, answer)
+    code, still, _ = await dev.cli.run(*resume_args(reply))
+    assert (code, still) == (1, reply)
     disk.make_room()
-    code, again, _ = await dev.cli.run(*resume_args(answer))
+    code, again, _ = await dev.cli.run(*resume_args(reply))
     assert (code, again["status"]) == (0, "succeeded")
-    assert again["result"] == answer["result"]
+    assert again["result"] == reply["result"]
     assert_output_whole(out, again)
 
 
-async def test_embedded_run_with_output_without_room_is_reported(tmp_path: Path, disk: SmallDisk) -> None:
-    cli, out = CommandLine(tmp_path), disk.folder / "out"
+async def test_output_without_room_of_an_embedded_run_is_reported_and_completed(
+    tmp_path: Path, disk: SmallDisk
+) -> None:
+    cli, out = CommandRunner(tmp_path), disk.folder / "out"
     disk.fill(1)
-    code, answer, err = await cli.run("run", "--devcluster", "-q", "-p", "Go.", "-o", str(out))
-    assert (code, answer["error"], answer["run_status"]) == (1, "output_unwritable", "succeeded")
+    code, reply, err = await cli.run("run", "--devcluster", "-q", "-p", "Go.", "-o", str(out))
+    assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "succeeded")
     assert "Traceback" not in err
     disk.make_room()
-    code, again, _ = await cli.run(*resume_args(answer))
-    assert (code, again["result"]) == (0, answer["result"])
+    code, again, _ = await cli.run(*resume_args(reply))
+    assert (code, again["result"]) == (0, reply["result"])
     assert (out / "transcript.ndjson").read_bytes() == cli.transcript()
 
 
@@ -83,29 +86,29 @@ async def test_output_that_fills_up_is_reported_and_does_not_end_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     out = disk.folder / "out"
-    args = dev.new_run("-o", str(out), **SLOW)
-    code, answer, err = await dev.run_with(args, (0.2, disk.fill))
-    assert (code, answer["error"]) == (1, "output_unwritable")
-    assert answer["run_status"] == "succeeded"
+    args = dev.new_run_args("-o", str(out), **SLOW)
+    code, reply, err = await dev.run_with_steps(args, (0.2, disk.fill))
+    assert (code, reply["error"]) == (1, "output_unwritable")
+    assert reply["run_status"] == "succeeded"
     assert "the run continues, and --output is retried at its end" in err
     assert dev.cli.transcript() == TRANSCRIPT
 
 
 async def test_output_is_complete_if_room_is_made_before_the_end(dev: DevClusterCli, disk: SmallDisk) -> None:
     out = disk.folder / "out"
-    args = dev.new_run("-o", str(out), **SLOW)
-    code, answer, _ = await dev.run_with(args, (0.2, disk.fill), (0.7, disk.make_room))
+    args = dev.new_run_args("-o", str(out), **SLOW)
+    code, reply, _ = await dev.run_with_steps(args, (0.2, disk.fill), (0.7, disk.make_room))
     assert code == 0
-    assert_output_whole(out, answer)
+    assert_output_whole(out, reply)
 
 
 async def test_output_folder_that_is_deleted_is_reported(dev: DevClusterCli) -> None:
     out = dev.cli.folder / "out"
-    args = dev.new_run("-q", "-o", str(out), **SLOW)
-    code, answer, _ = await dev.run_with(args, (0.2, lambda: shutil.rmtree(out)))
-    assert (code, answer["error"]) == (1, "output_unwritable")
-    assert answer["run_status"] == "succeeded"
-    code, again, _ = await dev.cli.run(*resume_args(answer))
+    args = dev.new_run_args("-q", "-o", str(out), **SLOW)
+    code, reply, _ = await dev.run_with_steps(args, (0.2, lambda: shutil.rmtree(out)))
+    assert (code, reply["error"]) == (1, "output_unwritable")
+    assert reply["run_status"] == "succeeded"
+    code, again, _ = await dev.cli.run(*resume_args(reply))
     assert code == 0
     assert_output_whole(out, again)
 
@@ -117,29 +120,29 @@ async def test_poll_once_with_unwritable_output_reports_that_the_run_continues(
     await cli.run_and_kill(
         signal.SIGKILL,
         lambda: len(cli.transcript()) > 0.2 * len(TRANSCRIPT),
-        *dev.new_run("-q", CLAUDE_LINE_DELAY="1"),
+        *dev.new_run_args("-q", CLAUDE_LINE_DELAY="1"),
     )
     record = cli.record()
     assert record is not None
     run_id, out = record["run_id"], str(disk.folder / "out")
     disk.fill()
-    code, answer, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
-    assert (code, answer["error"], answer["run_status"]) == (1, "output_unwritable", "polling")
+    code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+    assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "polling")
     disk.make_room()
-    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "-q", "-o", out)
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "-q", "-o", out)
     assert code == 0
-    assert_output_whole(disk.folder / "out", answer)
+    assert_output_whole(disk.folder / "out", reply)
 
 
 async def test_read_only_output_fails_before_anything_is_submitted(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     disk.remount_read_only()
-    code, answer, _ = await dev.cli.run(*dev.new_run("-q", "-o", str(disk.folder / "out")))
-    assert (code, answer["error"], answer["run_status"]) == (1, "output_unwritable", "not_submitted")
-    assert "Read-only file system" in answer["detail"]
+    code, reply, _ = await dev.cli.run(*dev.new_run_args("-q", "-o", str(disk.folder / "out")))
+    assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "not_submitted")
+    assert "Read-only file system" in reply["detail"]
     assert await dev.jobs() == []
-    code, again, _ = await dev.cli.run("run", "--run-id", answer["run_id"], "-q")
+    code, again, _ = await dev.cli.run("run", "--run-id", reply["run_id"], "-q")
     assert (code, again["status"]) == (0, "succeeded")
 
 
@@ -148,82 +151,82 @@ async def test_read_only_output_fails_before_anything_is_submitted(
 
 @pytest.mark.parametrize("free", range(8))
 async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
-    dev: DevClusterCli, disk: SmallDisk, small: CommandLine, free: int
+    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner, free: int
 ) -> None:
-    """A record takes one page, two while it is replaced; the transcript three, the log one."""
+    """`free`: free pages. A record takes one, two while it is replaced; the transcript three, the log one."""
     disk.fill(free)
-    code, answer, err = await small.run(*dev.new_run("-q"))
-    if answer["status"] == "succeeded":
+    code, reply, err = await small_disk_cli.run(*dev.new_run_args("-q"))
+    if reply["status"] == "succeeded":
         assert free > 5
         return
-    assert (code, answer["status"], answer["error"]) == (1, "failed", "state_unwritable")
-    assert NO_ROOM in answer["detail"]
+    assert (code, reply["status"], reply["error"]) == (1, "failed", "state_unwritable")
+    assert NO_ROOM in reply["detail"]
     assert "Traceback" not in err
     jobs = await dev.jobs()
-    if "run_id" not in answer:
-        assert answer["run_status"] == "not_submitted"
+    if "run_id" not in reply:
+        assert reply["run_status"] == "not_submitted"
         assert jobs == []
         return
-    if answer["run_status"] == "succeeded":
-        assert answer["result"]["exitCode"] == 0
+    if reply["run_status"] == "succeeded":
+        assert reply["result"]["exitCode"] == 0
     disk.make_room()
-    code, again, _ = await small.run(*resume_args(answer))
+    code, again, _ = await small_disk_cli.run(*resume_args(reply))
     assert (code, again["status"]) == (0, "succeeded")
-    assert small.transcript() == TRANSCRIPT
+    assert small_disk_cli.transcript() == TRANSCRIPT
     assert again["result"]["resultJson"]["log"]["complete"] is True
 
 
 @pytest.mark.parametrize("free", [0, 2, 3, 4, 5])
-async def test_embedded_run_with_state_without_room_is_reported(
-    small: CommandLine, disk: SmallDisk, free: int
+async def test_state_without_room_of_an_embedded_run_is_reported(
+    small_disk_cli: CommandRunner, disk: SmallDisk, free: int
 ) -> None:
     disk.fill(free)
-    code, answer, err = await small.run("run", "--devcluster", "-q", "-p", "Go.")
-    assert (code, answer["error"]) == (1, "state_unwritable")
-    assert NO_ROOM in answer["detail"]
-    assert answer["run_status"] in {"not_submitted", "failed", "succeeded"}
-    assert "resume" not in answer
+    code, reply, err = await small_disk_cli.run("run", "--devcluster", "-q", "-p", "Go.")
+    assert (code, reply["error"]) == (1, "state_unwritable")
+    assert NO_ROOM in reply["detail"]
+    assert reply["run_status"] in {"not_submitted", "failed", "succeeded"}
+    assert "resume" not in reply
     assert "Traceback" not in err
 
 
 async def test_state_that_fills_up_keeps_the_job_for_a_resume(
-    dev: DevClusterCli, disk: SmallDisk, small: CommandLine
+    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
-    args = dev.new_run("-q", **SLOW)
-    code, answer, err = await small.run_with(args, (0.2 * len(TRANSCRIPT), disk.fill))
-    assert (code, answer["error"]) == (1, "state_unwritable")
-    assert answer["run_status"] == "polling"
+    args = dev.new_run_args("-q", **SLOW)
+    code, reply, err = await small_disk_cli.run_with_steps(args, (0.2 * len(TRANSCRIPT), disk.fill))
+    assert (code, reply["error"]) == (1, "state_unwritable")
+    assert reply["run_status"] == "polling"
     assert "Traceback" not in err
     assert len(await dev.jobs()) == 1
     disk.make_room()
-    code, again, _ = await small.run(*resume_args(answer))
+    code, again, _ = await small_disk_cli.run(*resume_args(reply))
     assert (code, again["status"]) == (0, "succeeded")
-    assert small.transcript() == TRANSCRIPT
+    assert small_disk_cli.transcript() == TRANSCRIPT
 
 
 async def test_state_folder_that_is_deleted_keeps_the_job_for_a_resume(dev: DevClusterCli) -> None:
-    args = dev.new_run("-q", **SLOW)
-    code, answer, _ = await dev.run_with(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
-    assert (code, answer["error"]) == (1, "state_unwritable")
-    assert "deleted while it was running" in answer["detail"]
-    assert answer["run_status"] == "polling"
-    code, again, _ = await dev.cli.run(*resume_args(answer))
+    args = dev.new_run_args("-q", **SLOW)
+    code, reply, _ = await dev.run_with_steps(args, (0.2, lambda: shutil.rmtree(dev.cli.state)))
+    assert (code, reply["error"]) == (1, "state_unwritable")
+    assert "deleted while it was running" in reply["detail"]
+    assert reply["run_status"] == "polling"
+    code, again, _ = await dev.cli.run(*resume_args(reply))
     assert (code, again["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
 
 async def test_read_only_state_can_be_read_and_starts_nothing(
-    dev: DevClusterCli, disk: SmallDisk, small: CommandLine
+    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
-    code, answer, _ = await small.run(*dev.new_run("-q"))
+    code, reply, _ = await small_disk_cli.run(*dev.new_run_args("-q"))
     assert code == 0
     disk.remount_read_only()
-    for args in (["last-run"], ["history"], ["run", "--run-id", answer["run_id"], "-q"]):
-        code, read, _ = await small.run(*args)
+    for args in (["last-run"], ["history"], ["run", "--run-id", reply["run_id"], "-q"]):
+        code, read, _ = await small_disk_cli.run(*args)
         assert code == 0, read
-        assert answer["result"]["sessionId"] in json.dumps(read)
-    for args in (dev.new_run("-q"), ["spawn", *dev.new_run()[1:]]):
-        code, refused, err = await small.run(*args)
+        assert reply["result"]["sessionId"] in json.dumps(read)
+    for args in (dev.new_run_args("-q"), ["spawn", *dev.new_run_args()[1:]]):
+        code, refused, err = await small_disk_cli.run(*args)
         assert (code, refused["error"]) == (1, "state_unwritable")
         assert "Read-only file system" in refused["detail"]
         assert "Traceback" not in err
@@ -231,14 +234,16 @@ async def test_read_only_state_can_be_read_and_starts_nothing(
 
 
 async def test_cancel_with_unwritable_state_is_reported(
-    dev: DevClusterCli, disk: SmallDisk, small: CommandLine
+    dev: DevClusterCli, disk: SmallDisk, small_disk_cli: CommandRunner
 ) -> None:
-    code, out, _ = await claude_k8s(*dev.new_run("--submit-only", **SLOW), env=small.environment())
+    code, out, _ = await claude_k8s(
+        *dev.new_run_args("--submit-only", **SLOW), env=small_disk_cli.environment()
+    )
     assert code == 0
     disk.remount_read_only()
-    code, answer, err = await small.run("cancel", out.strip())
-    assert (code, answer["error"], answer["run_id"]) == (1, "state_unwritable", out.strip())
-    assert answer["run_status"] == "polling"
+    code, reply, err = await small_disk_cli.run("cancel", out.strip())
+    assert (code, reply["error"], reply["run_id"]) == (1, "state_unwritable", out.strip())
+    assert reply["run_status"] == "polling"
     assert "Traceback" not in err
     assert len(await dev.jobs()) == 1
 
@@ -246,23 +251,23 @@ async def test_cancel_with_unwritable_state_is_reported(
 # Stdout and stderr ---------------------------------------------------------------------------------------
 
 
-async def test_answer_goes_to_stderr_if_stdout_is_full(dev: DevClusterCli) -> None:
+async def test_reply_goes_to_stderr_if_stdout_is_full(dev: DevClusterCli) -> None:
     prefix = ["sh", "-c", 'exec "$@" >/dev/full', "-"]
-    code, out, err = await claude_k8s(*dev.new_run("-q"), env=dev.cli.environment(), prefix=prefix)
+    code, out, err = await claude_k8s(*dev.new_run_args("-q"), env=dev.cli.environment(), prefix=prefix)
     assert (code, out) == (1, "")
     first, _, rest = err.partition("\n")
-    assert first == f"Cannot write the answer to stdout ({NO_ROOM}):"
+    assert first == f"Cannot write the reply to stdout ({NO_ROOM}):"
     assert json.loads(rest)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
 async def test_full_or_closed_stderr_does_not_affect_the_run(dev: DevClusterCli, redirection: str) -> None:
     prefix = ["sh", "-c", f'exec "$@" {redirection}', "-"]
-    code, out, _ = await claude_k8s(*dev.new_run(), env=dev.cli.environment(), prefix=prefix)
-    answer = json.loads(out)
-    assert (code, answer["status"]) == (0, "succeeded")
-    assert answer["result"]["resultJson"]["log"]["complete"] is True
-    assert answer["result"]["resultJson"]["log"]["hostFailures"] == 0
+    code, out, _ = await claude_k8s(*dev.new_run_args(), env=dev.cli.environment(), prefix=prefix)
+    reply = json.loads(out)
+    assert (code, reply["status"]) == (0, "succeeded")
+    assert reply["result"]["resultJson"]["log"]["complete"] is True
+    assert reply["result"]["resultJson"]["log"]["hostFailures"] == 0
     assert dev.cli.transcript() == TRANSCRIPT
 
 

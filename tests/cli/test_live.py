@@ -1,4 +1,4 @@
-"""What the operator sees on stderr."""
+"""What the user of a command sees on stderr during a run."""
 
 import io
 
@@ -29,8 +29,8 @@ CAPTURED = (
 
 def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
     live = LiveView(Console(file=io.StringIO(), width=60, force_terminal=True), quiet=False)
-    live.agent_output("stdout", CAPTURED, CAPTURED)
-    live.status(f"[paperclip] {'long ' * 40}\n")
+    live.show_agent_output("stdout", CAPTURED, CAPTURED)
+    live.show_status(f"[paperclip] {'long ' * 40}\n")
     footer = str(live.footer().text)
     assert footer.startswith("0:00  2 lines  2.0k tokens  $0.2500  long long")
     assert len(footer) <= 56
@@ -43,7 +43,7 @@ def test_footer_shows_time_lines_tokens_and_cost_in_one_line() -> None:
 def test_footer_shows_the_run_s_own_cost_of_a_resumed_session(name: str, footer: str) -> None:
     stdout, _ = recorded(name, NEW)
     live = LiveView(Console(file=io.StringIO(), width=100, force_terminal=True), quiet=False)
-    live.agent_output("stdout", stdout, b"")
+    live.show_agent_output("stdout", stdout, b"")
     assert f"  {footer}  " in str(live.footer().text)
 
 
@@ -53,23 +53,23 @@ def test_footer_omits_an_unknown_cost() -> None:
         b'\x1b[?25h{"modelUsage":{"m":{"inputTokens":9}},"total_cost_usd":1.5,"usage":{},"type":"result"}\n'
     )
     live = LiveView(Console(file=io.StringIO(), force_terminal=True), quiet=False)
-    live.agent_output("stdout", init + result, b"")
+    live.show_agent_output("stdout", init + result, b"")
     assert (live.cost, "$" in str(live.footer().text)) == (None, False)
 
 
 def test_known_lines_are_counted_but_not_shown_again() -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out), quiet=False)
-    live.agent_output("stdout", b"first\nsecond\n", b"second\n")
+    live.show_agent_output("stdout", b"first\nsecond\n", b"second\n")
     assert (live.lines, out.getvalue()) == (2, "second\n")
-    live.agent_output("stdout", b"third\n", b"")
+    live.show_agent_output("stdout", b"third\n", b"")
     assert (live.lines, out.getvalue()) == (3, "second\n")
 
 
 def test_keepalive_and_progress_are_not_printed_with_a_footer() -> None:
     out = io.StringIO()
     live = LiveView(Console(file=out, force_terminal=True), quiet=False)
-    live.status("[paperclip] keepalive — job j running (15s since last output)\n")
-    live.progress("  [15s] run=r  status=RUNNING")
+    live.show_status("[paperclip] keepalive — job j running (15s since last output)\n")
+    live.show_progress("  [15s] run=r  status=RUNNING")
     assert out.getvalue() == ""
     assert "keepalive" in str(live.footer().text)

@@ -1,4 +1,4 @@
-"""Runs that outlive commands: waiting, polling, resuming, signals and cancellation, with real commands."""
+"""Runs that outlive their commands: waiting, polling, resuming, signals and cancellation."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.cli_commands import CommandLine, claude_k8s
+from tests.support.cli_commands import CommandRunner, claude_k8s
 from tests.support.dev_cluster_cli import TRANSCRIPT, DevClusterCli
 
 from paperclip_claude_k8s.devcluster import DevCluster
@@ -25,37 +25,37 @@ def statuses(err: str) -> list[tuple[str, str]]:
 
 
 async def test_run_polls_until_the_end_and_shows_progress_on_stderr(dev: DevClusterCli) -> None:
-    args = dev.new_run("--poll-interval", "0.2", "--timeout", "50", "--print-response", CLAUDE_SLEEP="1")
-    code, answer, err = await dev.cli.run(*args)
-    assert (code, answer["status"]) == (0, "succeeded")
-    assert answer["response"] == answer["result"]["summary"]
-    seen = [status for run_id, status in statuses(err) if run_id == answer["run_id"]]
+    args = dev.new_run_args("--poll-interval", "0.2", "--timeout", "50", "--print-response", CLAUDE_SLEEP="1")
+    code, reply, err = await dev.cli.run(*args)
+    assert (code, reply["status"]) == (0, "succeeded")
+    assert reply["response"] == reply["result"]["summary"]
+    seen = [status for run_id, status in statuses(err) if run_id == reply["run_id"]]
     assert seen[0] == "PENDING"
     assert seen[-1] == "SUCCEEDED"
     assert "RUNNING" in seen
 
 
 async def test_run_with_quiet_prints_nothing_on_stderr(dev: DevClusterCli) -> None:
-    code, _, err = await dev.cli.run(*dev.new_run("--quiet"))
+    code, _, err = await dev.cli.run(*dev.new_run_args("--quiet"))
     assert (code, err) == (0, "")
 
 
 async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev: DevClusterCli) -> None:
-    run_id = await dev.submit(**dev.endless())
+    run_id = await dev.submit(**dev.endless_agent())
     out = dev.cli.folder / "out"
-    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
-    assert (code, answer["status"], answer["run_id"]) == (2, "polling", run_id)
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once", "--output", str(out))
+    assert (code, reply["status"], reply["run_id"]) == (2, "polling", run_id)
     assert not (out / "result.json").exists()
-    assert answer["resume"] == f"claude-k8s run --run-id {run_id}"
+    assert reply["resume"] == f"claude-k8s run --run-id {run_id}"
     dev.end_agent()
     async with asyncio.timeout(60):
         while code == 2:
             args = ("run", "--run-id", run_id, "--poll-once", "--output", str(out))
-            code, answer, err = await dev.cli.run(*args)
-    assert (code, answer["status"]) == (0, "succeeded")
+            code, reply, err = await dev.cli.run(*args)
+    assert (code, reply["status"]) == (0, "succeeded")
     assert statuses(err)[-1] == (run_id, "SUCCEEDED")
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
-    assert json.loads((out / "result.json").read_bytes()) == answer
+    assert json.loads((out / "result.json").read_bytes()) == reply
     assert "Created K8s Job" in (out / "log").read_text()
     assert await dev.jobs() == []
 
@@ -63,10 +63,10 @@ async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev:
 async def test_poll_once_exits_1_if_the_run_failed(dev: DevClusterCli) -> None:
     run_id = await dev.submit(number="07b", CLAUDE_EXIT="1")
     await dev.wait_for_job_end()
-    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once")
-    assert (code, answer["status"], answer["error"]) == (1, "failed", "task_failed")
-    assert answer["error_code"] == "claude_auth_required"
-    assert answer["detail"]
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "--poll-once")
+    assert (code, reply["status"], reply["error"]) == (1, "failed", "task_failed")
+    assert reply["error_code"] == "claude_auth_required"
+    assert reply["detail"]
 
 
 @pytest.mark.parametrize("command", ["run", "query"])
@@ -74,101 +74,101 @@ async def test_run_id_and_query_resume_the_wait(dev: DevClusterCli, command: str
     run_id = await dev.submit(CLAUDE_SLEEP="1")
     out = dev.cli.folder / "out"
     args = ["--run-id", run_id, "--poll-interval", "0.5", "--timeout", "50", "--output", str(out)]
-    code, answer, _ = await dev.cli.run(command, *args)
-    assert (code, answer["run_id"]) == (0, run_id)
+    code, reply, _ = await dev.cli.run(command, *args)
+    assert (code, reply["run_id"]) == (0, run_id)
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
 
 
 async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
-    args = dev.new_run("--timeout", "4", **dev.endless())
-    code, answer, _ = await dev.cli.run(*args)
-    assert (code, answer["status"], answer["error"]) == (1, "failed", "poll_timeout")
+    args = dev.new_run_args("--timeout", "4", **dev.endless_agent())
+    code, reply, _ = await dev.cli.run(*args)
+    assert (code, reply["status"], reply["error"]) == (1, "failed", "poll_timeout")
     assert len(await dev.jobs()) == 1
     dev.end_agent()
-    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:])
-    assert (code, again["run_id"]) == (0, answer["run_id"])
+    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:])
+    assert (code, again["run_id"]) == (0, reply["run_id"])
 
 
 # Schedules, progress lines, and the names of errors ------------------------------------------------
 
 
 async def test_poll_schedule_that_is_used_up_is_a_poll_timeout(dev: DevClusterCli) -> None:
-    args = dev.new_run("--poll-schedule", "100,200,300", CLAUDE_SLEEP="20")
+    args = dev.new_run_args("--poll-schedule", "100,200,300", CLAUDE_SLEEP="20")
     env = {"CLAUDE_K8S_POLL_MIN_TOTAL_MS": "0"}
-    code, answer, err = await dev.cli.run(*args, env=env)
-    assert (code, answer["error"]) == (1, "poll_timeout")
-    assert "no end after 4 polls" in answer["detail"]
+    code, reply, err = await dev.cli.run(*args, env=env)
+    assert (code, reply["error"]) == (1, "poll_timeout")
+    assert "no end after 4 polls" in reply["detail"]
     assert re.findall(r"poll=(\d)/4", err) == ["1", "3", "4"]
 
 
 async def test_progress_0_hides_progress_lines_but_not_the_transcript(dev: DevClusterCli) -> None:
-    _, _, err = await dev.cli.run(*dev.new_run(), env={"CLAUDE_K8S_PROGRESS": "0"})
+    _, _, err = await dev.cli.run(*dev.new_run_args(), env={"CLAUDE_K8S_PROGRESS": "0"})
     assert statuses(err) == []
     assert "→ Write" in err
 
 
 async def test_consecutive_poll_errors_abort_the_wait_but_not_the_run(dev: DevClusterCli) -> None:
-    args = dev.new_run("-q", "--poll-interval", "0.3", CLAUDE_LINE_DELAY="0.2")
+    args = dev.new_run_args("-q", "--poll-interval", "0.3", CLAUDE_LINE_DELAY="0.2")
     env = {"CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS": "3"}
     async with asyncio.TaskGroup() as group:
         running = group.create_task(dev.cli.run(*args, env=env))
         await dev.cli.wait_until(lambda: len(dev.cli.transcript()) > 0)
         await dev.cluster.go_down(3)
-    code, answer, _ = running.result()
-    assert (code, answer["error"]) == (1, "poll_aborted")
-    assert "3 polls in a row failed" in answer["detail"]
-    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:])
+    code, reply, _ = running.result()
+    assert (code, reply["error"]) == (1, "poll_aborted")
+    assert "3 polls in a row failed" in reply["detail"]
+    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:])
     assert (code, again["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
 
 async def test_last_run_shows_a_run_whose_command_was_killed(dev: DevClusterCli) -> None:
-    args = dev.new_run(CLAUDE_LINE_DELAY="0.2")
+    args = dev.new_run_args(CLAUDE_LINE_DELAY="0.2")
     await dev.cli.run_and_kill(signal.SIGKILL, lambda: len(dev.cli.transcript()) > 0, *args)
-    code, answer, _ = await dev.cli.run("last-run")
-    assert (code, answer["status"]) == (0, "polling")
-    assert answer["job"] in await dev.jobs()
-    await dev.cli.run(*answer["resume"].split()[1:], "-q")
+    code, reply, _ = await dev.cli.run("last-run")
+    assert (code, reply["status"]) == (0, "polling")
+    assert reply["job"] in await dev.jobs()
+    await dev.cli.run(*reply["resume"].split()[1:], "-q")
     _, ended, _ = await dev.cli.run("last-run")
-    assert (ended["run_id"], ended["status"]) == (answer["run_id"], "succeeded")
+    assert (ended["run_id"], ended["status"]) == (reply["run_id"], "succeeded")
 
 
 async def test_history_lists_runs_and_unreadable_records(dev: DevClusterCli) -> None:
     first = await dev.submit()
     await dev.cli.run("run", "--run-id", first, "-q")
-    await dev.cli.run(*dev.new_run("-q"))
+    await dev.cli.run(*dev.new_run_args("-q"))
     broken = dev.cli.state / "runs" / "broken" / "record.json"
     broken.parent.mkdir()
     broken.write_text('{"version": 99}')
-    code, answer, _ = await dev.cli.run("history")
+    code, reply, _ = await dev.cli.run("history")
     assert code == 0
-    assert sorted(run["status"] for run in answer["runs"]) == ["failed", "succeeded", "succeeded"]
-    assert first in [run["run_id"] for run in answer["runs"]]
-    (one,) = (await dev.cli.run("history", "--limit", "1"))[1]["runs"]
-    assert one["run_id"] == "broken"
+    assert sorted(run["status"] for run in reply["runs"]) == ["failed", "succeeded", "succeeded"]
+    assert first in [run["run_id"] for run in reply["runs"]]
+    (newest,) = (await dev.cli.run("history", "--limit", "1"))[1]["runs"]
+    assert newest["run_id"] == "broken"
 
 
-async def test_run_whose_job_was_deleted_meanwhile_is_result_lost(dev: DevClusterCli) -> None:
+async def test_run_whose_job_was_deleted_ends_with_result_lost(dev: DevClusterCli) -> None:
     run_id = await dev.submit(CLAUDE_SLEEP="20")
     await dev.delete_jobs()
-    code, answer, _ = await dev.cli.run("run", "--run-id", run_id)
-    assert (code, answer["status"], answer["error"]) == (1, "failed", "result_lost")
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id)
+    assert (code, reply["status"], reply["error"]) == (1, "failed", "result_lost")
     assert await dev.jobs() == []
-    assert (await dev.cli.run("run", "--run-id", run_id, "--poll-once"))[1] == answer
+    assert (await dev.cli.run("run", "--run-id", run_id, "--poll-once"))[1] == reply
 
 
 async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCli) -> None:
-    args = dev.new_run(CLAUDE_LINE_DELAY="0.1")[1:]
-    code, answer, _ = await dev.cli.run("spawn", *args)
-    arguments = answer["sessions_spawn_args"]
+    args = dev.new_run_args(CLAUDE_LINE_DELAY="0.1")[1:]
+    code, reply, _ = await dev.cli.run("spawn", *args)
+    arguments = reply["sessions_spawn_args"]
     assert (code, arguments["runTimeoutSeconds"]) == (0, 3600)
-    assert answer["command"] in arguments["task"]
+    assert reply["command"] in arguments["task"]
     assert await dev.jobs() == []
     async with asyncio.TaskGroup() as group:
-        starts = [group.create_task(dev.cli.run(*answer["command"].split()[1:])) for _ in range(3)]
-    answers = [start.result() for start in starts]
-    assert [code for code, _, _ in answers] == [0, 0, 0]
-    assert answers[0][1] == answers[1][1] == answers[2][1]
+        starts = [group.create_task(dev.cli.run(*reply["command"].split()[1:])) for _ in range(3)]
+    replies = [start.result() for start in starts]
+    assert [code for code, _, _ in replies] == [0, 0, 0]
+    assert replies[0][1] == replies[1][1] == replies[2][1]
     (log,) = dev.cli.state.glob("runs/*/log")
     assert log.read_text().count("Created K8s Job") == 1
 
@@ -177,36 +177,34 @@ async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCl
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_signal_prints_an_answer_and_ends_the_command_by_the_signal(
+async def test_signal_prints_a_reply_and_ends_the_command_by_the_signal(
     dev: DevClusterCli, signum: signal.Signals
 ) -> None:
-    args = dev.new_run(CLAUDE_LINE_DELAY="0.5")
+    args = dev.new_run_args(CLAUDE_LINE_DELAY="0.5")
     code, out, _ = await dev.cli.run_and_kill(signum, lambda: len(dev.cli.transcript()) > 0, *args)
-    answer = json.loads(out)
+    reply = json.loads(out)
     assert code == -signum
-    assert (answer["status"], answer["error"]) == ("failed", "poll_aborted")
-    assert signum.name in answer["detail"]
-    assert "run_id" in answer
-    assert answer["resume"] == f"claude-k8s run --run-id {answer['run_id']}"
+    assert (reply["status"], reply["error"]) == ("failed", "poll_aborted")
+    assert signum.name in reply["detail"]
+    assert "run_id" in reply
+    assert reply["resume"] == f"claude-k8s run --run-id {reply['run_id']}"
     async with dev.gateway() as gateway:
         leases = await gateway.list_leases(dev.cluster.namespace, {})
     assert leases.items == ()
     assert len(await dev.jobs()) == 1
 
 
-async def test_submitted_run_blocks_its_agent_until_it_ends(
-    dev: DevClusterCli,
-) -> None:
-    run_id = await dev.submit(**dev.endless())
-    code, blocked, _ = await dev.cli.run(*dev.new_run("-q"))
+async def test_submitted_run_blocks_its_agent_until_it_ends(dev: DevClusterCli) -> None:
+    run_id = await dev.submit(**dev.endless_agent())
+    code, blocked, _ = await dev.cli.run(*dev.new_run_args("-q"))
     assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
     dev.end_agent()
     await dev.wait_for_job_end()
-    code, other, _ = await dev.cli.run(*dev.new_run("-q"))
+    code, other, _ = await dev.cli.run(*dev.new_run_args("-q"))
     assert (code, other["status"]) == (0, "succeeded")
     assert other["run_id"] != run_id
-    code, answer, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
-    assert (code, answer["run_id"]) == (0, run_id)
+    code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
+    assert (code, reply["run_id"]) == (0, run_id)
     assert await dev.jobs() == []
 
 
@@ -215,7 +213,7 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
     dev: DevClusterCli,
     watched: bool,  # noqa: FBT001
 ) -> None:
-    args = dev.new_run("-q", CLAUDE_LINE_DELAY="0.8")
+    args = dev.new_run_args("-q", CLAUDE_LINE_DELAY="0.8")
     if watched:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(dev.cli.run(*args))
@@ -225,12 +223,12 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
             ended = group.create_task(dev.cli.run("cancel", "-q", record["run_id"]))
         assert watching.result()[0] == 1
         assert watching.result()[1] == ended.result()[1]
-        code, answer, _ = ended.result()
+        code, reply, _ = ended.result()
     else:
         run_id = await dev.submit(CLAUDE_LINE_DELAY="0.8")
         await dev.wait_for_output()
-        code, answer, _ = await dev.cli.run("cancel", "-q", run_id)
-    assert (code, answer["status"], answer["error"]) == (0, "cancelled", "cancelled")
+        code, reply, _ = await dev.cli.run("cancel", "-q", run_id)
+    assert (code, reply["status"], reply["error"]) == (0, "cancelled", "cancelled")
     assert 0 < len(dev.cli.transcript()) < len(TRANSCRIPT)
     assert TRANSCRIPT.startswith(dev.cli.transcript())
 
@@ -238,8 +236,8 @@ async def test_cancel_ends_the_run_and_keeps_its_output(
 async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
     run_id = await dev.submit("--agent", "ada", CLAUDE_LINE_DELAY="0.4")
     kubeconfig = ["--kubeconfig", str(dev.cluster.kubeconfig)]
-    code, answer, _ = await dev.cli.run("jobs", *kubeconfig)
-    (job,) = answer["jobs"]
+    code, reply, _ = await dev.cli.run("jobs", *kubeconfig)
+    (job,) = reply["jobs"]
     assert (code, job["run_id"], job["agent"], job["status"]) == (0, run_id, "ada", "live")
     code, followed, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment())
     assert (code, followed.encode(), err) == (0, TRANSCRIPT, "")
@@ -267,38 +265,34 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
         (["last-run"], "unknown_run", "no run has been started yet by this user"),
     ],
 )
-async def test_bad_input_is_a_json_answer_with_exit_code_1(
+async def test_bad_input_is_a_json_reply_with_exit_code_1(
     tmp_path: Path, args: list[str], error: str, detail: str
 ) -> None:
-    code, answer, _ = await CommandLine(tmp_path).run(*args)
-    assert (code, answer["status"], answer["error"]) == (1, "failed", error)
-    assert detail in answer["detail"]
+    code, reply, _ = await CommandRunner(tmp_path).run(*args)
+    assert (code, reply["status"], reply["error"]) == (1, "failed", error)
+    assert detail in reply["detail"]
 
 
 async def test_unwritable_folder_fails_before_anything_is_submitted(dev: DevClusterCli) -> None:
-    code, answer, _ = await dev.cli.run(*dev.new_run("-o", "/proc/nowhere"))
-    assert (code, answer["error"]) == (1, "output_unwritable")
+    code, reply, _ = await dev.cli.run(*dev.new_run_args("-o", "/proc/nowhere"))
+    assert (code, reply["error"]) == (1, "output_unwritable")
     env = {"CLAUDE_K8S_STATE_DIR": "/proc/nowhere"}
-    code, answer, _ = await dev.cli.run(*dev.new_run(), env=env)
-    assert (code, answer["error"]) == (1, "state_unwritable")
+    code, reply, _ = await dev.cli.run(*dev.new_run_args(), env=env)
+    assert (code, reply["error"]) == (1, "state_unwritable")
     assert await dev.jobs() == []
 
 
 async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -> None:
-    args = dev.new_run("-q", CLAUDE_LINE_DELAY="0.05")
-    small_files = [
-        "bash",
-        "-c",
-        'ulimit -f 6; exec "$@"',
-        "-",
-    ]  # in KiB: records fit, the transcript does not
-    env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # its files would be cut as well
+    args = dev.new_run_args("-q", CLAUDE_LINE_DELAY="0.05")
+    # 6 KiB: records fit, the transcript does not
+    small_files = ["bash", "-c", 'ulimit -f 6; exec "$@"', "-"]
+    env = dev.cli.environment({"PYTHONDONTWRITEBYTECODE": "1"})  # the limit would cut these files, too
     code, out, _ = await claude_k8s(*args, env=env, prefix=small_files)
-    answer = json.loads(out)
-    assert (code, answer["error"]) == (1, "state_unwritable")
-    assert "make room and resume" in answer["detail"]
+    reply = json.loads(out)
+    assert (code, reply["error"]) == (1, "state_unwritable")
+    assert "make room and resume" in reply["detail"]
     assert len(await dev.jobs()) == 1
-    code, again, _ = await dev.cli.run(*answer["resume"].split()[1:], "-q")
+    code, again, _ = await dev.cli.run(*reply["resume"].split()[1:], "-q")
     assert (code, again["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT
 
@@ -307,56 +301,56 @@ async def test_resume_on_another_cluster_is_refused(dev: DevClusterCli) -> None:
     run_id = await dev.submit(CLAUDE_SLEEP="5")
     async with DevCluster.start() as other:
         args = ["run", "--run-id", run_id, "--kubeconfig", str(other.kubeconfig)]
-        code, answer, _ = await dev.cli.run(*args)
-    assert (code, answer["error"]) == (1, "other_cluster")
-    assert other.token not in json.dumps(answer)
+        code, reply, _ = await dev.cli.run(*args)
+    assert (code, reply["error"]) == (1, "other_cluster")
+    assert other.token not in json.dumps(reply)
     (path,) = dev.cli.state.glob("runs/*/record.json")
     assert dev.cluster.token not in path.read_text()
 
 
 async def test_kubeconfig_without_rights_fails_the_run(dev: DevClusterCli) -> None:
-    args = dev.new_run("-q")
+    args = dev.new_run_args("-q")
     dev.cluster.kubeconfig.write_text(dev.cluster.kubeconfig.read_text().replace(dev.cluster.token, "x"))
-    code, answer, _ = await dev.cli.run(*args)
-    assert (code, answer["error"], answer["error_code"]) == (
+    code, reply, _ = await dev.cli.run(*args)
+    assert (code, reply["error"], reply["error_code"]) == (
         1,
         "task_failed",
         "k8s_concurrency_guard_unreachable",
     )
-    assert "Unauthorized" in answer["detail"]
+    assert "Unauthorized" in reply["detail"]
 
 
 async def test_embedded_cluster_ends_with_its_command(tmp_path: Path) -> None:
-    cli = CommandLine(tmp_path)
+    cli = CommandRunner(tmp_path)
     args = ["run", "--devcluster", "-p", "Go."]
     _, out, _ = await cli.run_and_kill(signal.SIGTERM, lambda: len(cli.transcript()) > 0, *args)
-    answer = json.loads(out)
-    assert answer["error"] == "poll_aborted"
-    assert "claude-k8s devcluster up" in answer["detail"]
-    assert "resume" not in answer
-    assert (await cli.run("run", "--run-id", answer["run_id"]))[:2] == (1, answer)
+    reply = json.loads(out)
+    assert reply["error"] == "poll_aborted"
+    assert "claude-k8s devcluster up" in reply["detail"]
+    assert "resume" not in reply
+    assert (await cli.run("run", "--run-id", reply["run_id"]))[:2] == (1, reply)
 
 
 async def test_killed_embedded_cluster_loses_the_result(tmp_path: Path) -> None:
-    cli = CommandLine(tmp_path)
+    cli = CommandRunner(tmp_path)
     await cli.run_and_kill(
         signal.SIGKILL, lambda: len(cli.transcript()) > 0, "run", "--devcluster", "-p", "Go."
     )
     record: dict[str, Any] = cli.record() or {}
     await asyncio.to_thread(Path(record["request"]["config"]["kubeconfig"]).unlink)
-    code, answer, _ = await cli.run("run", "--run-id", record["run_id"])
-    assert (code, answer["error"]) == (1, "result_lost")
-    assert "was embedded in the command" in answer["detail"]
+    code, reply, _ = await cli.run("run", "--run-id", record["run_id"])
+    assert (code, reply["error"]) == (1, "result_lost")
+    assert "was embedded in the command" in reply["detail"]
 
 
 async def test_devcluster_up_refuses_a_missing_claude(tmp_path: Path) -> None:
-    code, answer, _ = await CommandLine(tmp_path).run("devcluster", "up", "--claude", "/nowhere/claude")
-    assert (code, answer["error"]) == (2, "usage")
-    assert answer["detail"] == "--claude /nowhere/claude does not exist"
+    code, reply, _ = await CommandRunner(tmp_path).run("devcluster", "up", "--claude", "/nowhere/claude")
+    assert (code, reply["error"]) == (2, "usage")
+    assert reply["detail"] == "--claude /nowhere/claude does not exist"
 
 
 async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) -> None:
-    cli = CommandLine(tmp_path)
+    cli = CommandRunner(tmp_path)
     assert (await cli.run("devcluster", "status"))[:2] == (1, {"status": "down"})
     try:
         async with asyncio.TaskGroup() as group:
@@ -366,8 +360,8 @@ async def test_devcluster_up_serves_later_commands_until_down(tmp_path: Path) ->
             "run", "--devcluster", "-p", "x", "--submit-only", env=cli.environment()
         )
         assert code == 0
-        code, answer, _ = await cli.run("run", "--run-id", out.strip(), "-q")
-        assert (code, answer["status"]) == (0, "succeeded")
+        code, reply, _ = await cli.run("run", "--run-id", out.strip(), "-q")
+        assert (code, reply["status"]) == (0, "succeeded")
     finally:
         assert (await cli.run("devcluster", "down"))[:2] == (0, {"status": "down"})
     assert (await cli.run("devcluster", "status"))[1] == {"status": "down"}

@@ -1,4 +1,4 @@
-"""Small made-up streams and the results expected of them, through `claude-k8s replay`."""
+"""Small made-up outputs of the Claude CLI, and the results that `claude-k8s replay` must print for them."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cli.app import app
 CLI = CliRunner()
 FILE = Path(__file__).parents[2] / "fixtures" / "claude" / "streams.json"
 STREAMS = json.loads(FILE.read_text(encoding="utf-8"))
-KNOWN_GAPS = {
+EXPECTED_FAILURES = {
     "fresh 02a rejected then week allowed": "the last `rate_limit_info` counts, even if it rejects nothing",
     "fresh 06b structured result empty text": "`structured_output` is not part of the summary",
 }
@@ -22,16 +22,16 @@ KNOWN_GAPS = {
 def test_made_up_stream_has_the_expected_result(
     stream: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if gap := KNOWN_GAPS.get(stream["name"]):
+    if gap := EXPECTED_FAILURES.get(stream["name"]):
         request.applymarker(pytest.mark.xfail(reason=gap))
     file = tmp_path / "stdout.ndjson"
     file.write_bytes(stream["stream"].encode("utf-8", "surrogatepass"))
     done = CLI.invoke(app, ["replay", str(file), "--quiet", *stream["args"]])
-    answer, want = json.loads(done.stdout), stream["want"]
-    result = answer["result"]
+    reply, want = json.loads(done.stdout), stream["want"]
+    result = reply["result"]
     if "codes" in want:
         assert result["errorCode"] in want["codes"]
-    assert (answer["status"] == "succeeded") is want.get("ok", "codes" not in want)
+    assert (reply["status"] == "succeeded") is want.get("ok", "codes" not in want)
     assert want.get("session") in {None, result.get("sessionId")}
     assert want.get("summary_has", "") in (result.get("summary") or "")
     assert want.get("retry", "") in str(result.get("retryNotBefore"))

@@ -1,4 +1,4 @@
-"""`claude-k8s replay` of recorded runs: transcript on stderr, result on stdout."""
+"""`claude-k8s replay` of captured outputs: the transcript on stderr, the result on stdout."""
 
 import json
 from pathlib import Path
@@ -18,16 +18,16 @@ def replayed(tmp_path: Path, stdout: bytes, *args: str) -> tuple[int, dict[str, 
     file = tmp_path / "captured.ndjson"
     file.write_bytes(stdout)
     done = CLI.invoke(app, ["replay", str(file), *args])
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return done.exit_code, answer, done.stderr
+    reply: dict[str, Any] = json.loads(done.stdout)
+    return done.exit_code, reply, done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES[::7])
 def test_replay_of_a_recorded_run_has_its_result(name: str, tmp_path: Path) -> None:
     stdout, facts = recorded(name)
-    code, answer, _ = replayed(tmp_path, stdout, "--exit-code", str(facts["exit_code"] or 0))
+    code, reply, _ = replayed(tmp_path, stdout, "--exit-code", str(facts["exit_code"] or 0))
     good = facts["facts"]["expected_class"].startswith("ok")
-    assert (code, answer["status"]) == ((0, "succeeded") if good else (1, "failed"))
+    assert (code, reply["status"]) == ((0, "succeeded") if good else (1, "failed"))
 
 
 def test_transcript_is_readable_and_quiet_omits_it(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_pod_state_decides_the_result_of_truncated_output(
     state: dict[str, object], code: str, text: str, tmp_path: Path
 ) -> None:
     stdout, _ = recorded(next(name for name in NAMES if name.startswith("02")))
-    partial_line = stdout[: stdout.index(b'{"type":"result"')]
-    exit_code, answer, _ = replayed(tmp_path, partial_line, "--pod-state", json.dumps(state), "-q")
-    result = answer["result"]
+    truncated = stdout[: stdout.index(b'{"type":"result"')]
+    exit_code, reply, _ = replayed(tmp_path, truncated, "--pod-state", json.dumps(state), "-q")
+    result = reply["result"]
     assert isinstance(result, dict)
     assert (exit_code, result["errorCode"]) == (1, code)
     assert text in result["errorMessage"]
@@ -63,9 +63,9 @@ def test_pod_state_decides_the_result_of_truncated_output(
 
 @pytest.mark.parametrize("state", ["not json", "[]", '{"exitCode": "x"}'])
 def test_invalid_pod_state_is_reported(state: str, tmp_path: Path) -> None:
-    code, answer, _ = replayed(tmp_path, b"", "--pod-state", state)
-    assert (code, answer["error"]) == (2, "usage")
-    assert "--pod-state" in str(answer["detail"])
+    code, reply, _ = replayed(tmp_path, b"", "--pod-state", state)
+    assert (code, reply["error"]) == (2, "usage")
+    assert "--pod-state" in str(reply["detail"])
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ CUMULATIVE = (
 def test_cost_of_the_session_is_not_reported_as_the_run_s(
     args: list[str], cost: float | None, tokens: int, tmp_path: Path
 ) -> None:
-    _, answer, _ = replayed(tmp_path, CUMULATIVE, "-q", *args)
-    result = answer["result"]
+    _, reply, _ = replayed(tmp_path, CUMULATIVE, "-q", *args)
+    result = reply["result"]
     assert (result.get("costUsd"), result["usage"]["inputTokens"]) == (cost, tokens)
     assert ("2.1.300" in str(result["resultJson"].get("warnings"))) is (cost is None)
 
@@ -99,17 +99,17 @@ def test_prompt_that_is_too_long_clears_a_resumed_session(tmp_path: Path) -> Non
         replayed(tmp_path, stdout, "-q", "--exit-code", "1", *args)[1]["result"]
         for args in ([], ["--resumed"])
     ]
-    assert [(one["errorCode"], one["clearSession"]) for one in results] == [
+    assert [(result["errorCode"], result["clearSession"]) for result in results] == [
         ("claude_prompt_too_long", False),
         ("claude_prompt_too_long", True),
     ]
 
 
-def test_lone_surrogate_in_the_output_leaves_the_answer_valid(tmp_path: Path) -> None:
+def test_lone_surrogate_in_the_output_leaves_the_reply_valid(tmp_path: Path) -> None:
     file = tmp_path / "captured.ndjson"
     file.write_bytes(
         rb'{"type":"result","subtype":"success","session_id":"\udc00","result":"a\ud800b"}' + b"\n"
     )
     done = CLI.invoke(app, ["replay", str(file), "-q"])
-    answer = orjson.loads(done.stdout_bytes)
-    assert answer["result"]["summary"] == "a\ufffdb"
+    reply = orjson.loads(done.stdout_bytes)
+    assert reply["result"]["summary"] == "a\ufffdb"

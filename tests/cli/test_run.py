@@ -13,17 +13,17 @@ from paperclip_claude_k8s import __version__
 
 
 async def run(*args: str) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the one JSON object that is all of stdout, and stderr."""
+    """Exit code, the JSON object that is the whole of stdout, and stderr."""
     code, out, err = await claude_k8s("run", *args)
     loaded: dict[str, Any] = json.loads(out)
     return code, loaded, err
 
 
 async def test_run_on_the_development_cluster_succeeds() -> None:
-    code, answer, err = await run("--devcluster", "--prompt", "Say {{hello}}.")
+    code, reply, err = await run("--devcluster", "--prompt", "Say {{hello}}.")
     assert code == 0
-    assert answer["status"] == "succeeded"
-    result = answer["result"]
+    assert reply["status"] == "succeeded"
+    result = reply["result"]
     assert result["exitCode"] == 0
     assert result["sessionId"]
     assert result["usage"]["outputTokens"] > 0
@@ -40,18 +40,18 @@ async def test_quiet_prints_nothing_on_stderr() -> None:
 
 async def test_session_is_resumed() -> None:
     session = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
-    _, answer, _ = await run("--devcluster", "--session", session, "--prompt", "Go on.")
-    assert answer["result"]["sessionId"] == session
+    _, reply, _ = await run("--devcluster", "--session", session, "--prompt", "Go on.")
+    assert reply["result"]["sessionId"] == session
 
 
 async def test_claude_option_replaces_the_stand_in(tmp_path: Path) -> None:
     cli = tmp_path / "my-claude"
     cli.write_text("#!/bin/sh\ncat\nexit 4\n", encoding="utf-8")
     cli.chmod(0o755)
-    code, answer, err = await run("--devcluster", "--claude", str(cli), "--prompt", "Say {{hello}}.")
+    code, reply, err = await run("--devcluster", "--claude", str(cli), "--prompt", "Say {{hello}}.")
     assert code == 1
-    assert answer["result"]["exitCode"] == 4
-    assert answer["result"]["errorCode"] == "claude_no_result"
+    assert reply["result"]["exitCode"] == 4
+    assert reply["result"]["errorCode"] == "claude_no_result"
     assert "Say {{hello}}." in err
 
 
@@ -65,17 +65,17 @@ async def test_claude_option_replaces_the_stand_in(tmp_path: Path) -> None:
     ],
 )
 async def test_invalid_options_are_reported_in_json(args: list[str], detail: str) -> None:
-    code, answer, _ = await run(*args)
+    code, reply, _ = await run(*args)
     assert code == 1
-    assert answer["status"] == "failed"
-    assert detail in answer["detail"]
+    assert reply["status"] == "failed"
+    assert detail in reply["detail"]
 
 
 async def test_missing_kubeconfig_fails_the_run() -> None:
-    code, answer, _ = await run("--kubeconfig", "/nowhere/config", "--image", "x", "--prompt", "x")
+    code, reply, _ = await run("--kubeconfig", "/nowhere/config", "--image", "x", "--prompt", "x")
     assert code == 1
-    assert answer["result"]["errorCode"] == "k8s_config_invalid"
-    assert "/nowhere/config does not exist" in answer["result"]["errorMessage"]
+    assert reply["result"]["errorCode"] == "k8s_config_invalid"
+    assert "/nowhere/config does not exist" in reply["result"]["errorMessage"]
 
 
 async def test_version_is_that_of_the_package() -> None:
@@ -105,7 +105,7 @@ ANY_HELP = """
 
 
 async def modules_of(lines: str) -> set[str]:
-    """The modules that a fresh interpreter has imported after running these lines."""
+    """Names of the modules that a fresh interpreter imports when it runs these lines."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -113,8 +113,8 @@ async def modules_of(lines: str) -> set[str]:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, answer = await process.communicate()
-    return set(json.loads(answer))
+    _, names = await process.communicate()
+    return set(json.loads(names))
 
 
 async def test_help_imports_no_more_than_it_needs() -> None:

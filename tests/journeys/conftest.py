@@ -1,4 +1,4 @@
-"""The clusters of the journeys: the development cluster, and a real one if it is configured."""
+"""The clusters of the journeys, which are tests of complete runs: a development cluster and a real one."""
 
 import os
 from collections.abc import AsyncIterator
@@ -16,24 +16,25 @@ from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.ports import ProcessSettings
 
-REAL = os.environ.get("KUBECONFIG_FOR_TESTS", "")
+REAL_KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
 async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    """Each of the two clusters, with an adapter that uses it."""
     if request.param == "real":
-        async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as real_site:
+        async with _open("real", _real_config(), "paperclip", IN_HOME_POD, capture_file) as real_site:
             yield real_site
         return
 
-    def on_disk(name: str) -> str:
+    def capture_path(name: str) -> str:
         path = tmp_path / capture_file(name)
         path.write_bytes(capture(name))
         return str(path)
 
     async with DevCluster.start() as cluster:
         config = {"kubeconfig": str(cluster.kubeconfig), "image": "local/agent:1"}
-        async with _open("devcluster", config, cluster.namespace, {}, on_disk) as dev:
+        async with _open("devcluster", config, cluster.namespace, {}, capture_path) as dev:
             yield dev
 
 
@@ -51,10 +52,10 @@ async def _open(
 
 @pytest.fixture
 async def real() -> AsyncIterator[Site]:
-    """Only the real cluster, for journeys that need a real kubelet."""
-    async with _open("real", _on_real(), "paperclip", IN_HOME_POD, capture_file) as site:
+    """The real cluster alone, for journeys that need a real kubelet."""
+    async with _open("real", _real_config(), "paperclip", IN_HOME_POD, capture_file) as site:
         yield site
 
 
-def _on_real() -> dict[str, Any]:
-    return {"kubeconfig": REAL, "imagePullPolicy": "Never"}
+def _real_config() -> dict[str, Any]:
+    return {"kubeconfig": REAL_KUBECONFIG, "imagePullPolicy": "Never"}

@@ -1,4 +1,4 @@
-"""Unusable input: a clear message, the right error code, and nothing is created."""
+"""Unusable input: the error code and message name what is wrong, and nothing stays on the cluster."""
 
 from pathlib import Path
 from typing import Any

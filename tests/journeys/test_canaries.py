@@ -1,4 +1,7 @@
-"""Canary secrets in every place where a host keeps secrets reach only the run Secret and the agent's Pod."""
+"""The secrets of a run reach the run Secret and the agent's Pod, and nothing else.
+
+A canary is a recognizable secret; there is one for each place in which a Paperclip host keeps secrets.
+"""
 
 import asyncio
 import json
@@ -48,7 +51,7 @@ HOME_ENV = [{"name": "HOME_SECRET", "value": CANARIES["home pod env"]}]
 
 
 def a_context(script: str, **config: Any) -> dict[str, Any]:
-    """The context of a run, with every canary in its place."""
+    """The context of a run that contains every canary."""
     header = {"Authorization": f"Bearer {CANARIES['MCP header']}"}
     tools = {
         "version": 1,
@@ -91,7 +94,7 @@ def a_context(script: str, **config: Any) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Seen:
-    """Everything in which a canary could appear: objects of the cluster, callbacks, results, logs."""
+    """Everything of a run in which a canary could appear: objects of the cluster, callbacks, result, log."""
 
     objects: dict[str, str] = field(default_factory=dict)
     host_log: HostLog = field(default_factory=HostLog)
@@ -129,15 +132,15 @@ async def on_dev(tmp_path: Path) -> AsyncIterator[Home]:
         yield dev
 
 
-WATCHED = (JOBS, PODS, LEASES, EVENTS)
-REPLAY = 2
-"""Seconds for which a watch of the real server is read; it sends past changes at once."""
+WATCHED_KINDS = (JOBS, PODS, LEASES, EVENTS)
+WATCH_SECONDS = 2
+"""How long a watch of the real server is read. It sends past changes at once."""
 
 
 @asynccontextmanager
 async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
     """Record every version of each Job, Pod, Lease and Event, except the host's own Pod."""
-    history = _on_dev(home.dev) if home.dev is not None else await _on_real()
+    history = _dev_history(home.dev) if home.dev is not None else await _real_history()
     yield
     for obj in await history():
         meta = obj["metadata"]
@@ -146,31 +149,32 @@ async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
 
 
 History = Callable[[], Awaitable[list[dict[str, Any]]]]
+"""Returns every version of the watched objects since this function was made."""
 
 
-def _on_dev(dev: DevCluster) -> History:
+def _dev_history(dev: DevCluster) -> History:
     begin = dev.store.version
 
     async def history() -> list[dict[str, Any]]:
         changes = dev.store.changes_after(begin)
-        return [change.object for change in changes if change.kind in WATCHED]
+        return [change.object for change in changes if change.kind in WATCHED_KINDS]
 
     return history
 
 
-async def _on_real() -> History:
-    begin = {kind: json.loads(await _get_raw(kind))["metadata"]["resourceVersion"] for kind in WATCHED}
+async def _real_history() -> History:
+    begin = {kind: json.loads(await _get_raw(kind))["metadata"]["resourceVersion"] for kind in WATCHED_KINDS}
 
     async def history() -> list[dict[str, Any]]:
         async with asyncio.TaskGroup() as group:
-            replays = [group.create_task(_get_raw(kind, _replay(begin[kind]))) for kind in WATCHED]
-        return [json.loads(line)["object"] for replay in replays for line in replay.result().splitlines()]
+            watches = [group.create_task(_get_raw(kind, _watch_query(begin[kind]))) for kind in WATCHED_KINDS]
+        return [json.loads(line)["object"] for watch in watches for line in watch.result().splitlines()]
 
     return history
 
 
-def _replay(begin: str) -> str:
-    return f"watch=1&resourceVersion={begin}&timeoutSeconds={REPLAY}"
+def _watch_query(begin: str) -> str:
+    return f"watch=1&resourceVersion={begin}&timeoutSeconds={WATCH_SECONDS}"
 
 
 async def _get_raw(kind: Kind, query: str = "limit=1") -> str:
@@ -178,16 +182,18 @@ async def _get_raw(kind: Kind, query: str = "limit=1") -> str:
     return await as_admin("get", "--raw", f"{root}/namespaces/paperclip/{kind.plural}?{query}")
 
 
-def denied(*what: tuple[str, str]) -> Callable[[Home], None]:
+def denied(*rights: tuple[str, str]) -> Callable[[Home], None]:
+    """Make the server forbid calls that need these rights, each a verb and a resource."""
+
     def deny(home: Home) -> None:
         assert home.dev is not None
-        home.dev.faults.denied |= set(what)
+        home.dev.faults.denied |= set(rights)
 
     return deny
 
 
 def refused(verb: str, resource: str, code: int) -> Callable[[Home], None]:
-    """Make the server refuse these calls with an error that quotes the request, as validation does."""
+    """Make the server refuse calls of this kind with an error that quotes the request, as validation does."""
 
     def refuse(home: Home) -> None:
         assert home.dev is not None
@@ -206,14 +212,16 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "a wrong setting": ("true", {"extraArgs": {"a": AUTH}}),
     "another wrong setting": ("true", {"mcpServers": {"a": AUTH}}),
 }
+"""Name of a run → the agent's script, and config."""
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
     "secrets forbidden": ("sleep 1", {}, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
     "no leases": ("sleep 1", {}, denied(("create", "leases"))),
 }
+"""As `RUNS`, with a function that restricts the server."""
 
 
-FAILS = {
+EXPECTED_CODES = {
     "an error": "claude_failed",
     "timed out": "timeout",
     "never started": "k8s_pod_schedule_failed",
@@ -221,16 +229,16 @@ FAILS = {
     "another wrong setting": "k8s_config_invalid",
     "a secret refused": "k8s_prompt_secret_create_failed",
 }
-"""Name of a run → its error code. All other runs end without a result event: `claude_no_result`."""
+"""Name of a run → its error code. Agents of other runs print no result event: `claude_no_result`."""
 
 
 @pytest.mark.parametrize("name", list(RUNS))
-async def test_no_canary_appears_anywhere(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_run_shows_no_canary(home: Home, name: str, caplog: pytest.LogCaptureFixture) -> None:
     await assert_no_leak(home, name, RUNS[name], caplog)
 
 
 @pytest.mark.parametrize("name", list(ON_A_STRICT_SERVER))
-async def test_no_canary_appears_if_the_server_refuses(
+async def test_run_on_a_server_that_refuses_calls_shows_no_canary(
     on_dev: Home, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     script, config, restrict = ON_A_STRICT_SERVER[name]
@@ -254,7 +262,7 @@ async def assert_no_leak(
         result = await home.site.adapter.execute({**context_fields, **callbacks})
     seen.outputs += [json.dumps(result.to_wire()), repr(result), caplog.text]
     assert seen.leaks() == {}
-    assert result.error_code == FAILS.get(name, "claude_no_result")
+    assert result.error_code == EXPECTED_CODES.get(name, "claude_no_result")
     if name in {"good", "by init", "timed out"}:
         assert {label.split(" ")[0] for label in seen.objects} >= {"Job", "Pod", "Lease"}
         assert seen.host_log.meta

@@ -1,4 +1,4 @@
-"""Large prompts, prompts by init container and MCP files reach the agent unchanged."""
+"""Prompts (large, and by init container), other secret files and MCP servers reach the agent unchanged."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.home_pod import RECEIVED_PATH, Home, home_on_dev, home_on_real
 
-ODD = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
+ODD_TEXT = "é $(HOME) $$ `x` \"q\" 'p' \\n %s\n"
 DIGEST = f"sha256sum <{RECEIVED_PATH} | cut -c1-64"
 
 
@@ -33,7 +33,7 @@ async def assert_received(home: Home, text: str, **config: Any) -> None:
 
 
 async def test_prompt_of_two_megabytes_arrives_whole(home: Home) -> None:
-    await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1))
+    await assert_received(home, ODD_TEXT * (2_000_000 // len(ODD_TEXT.encode()) + 1))
 
 
 async def test_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None:
@@ -41,14 +41,14 @@ async def test_prompt_just_below_the_limit_arrives_by_secret(home: Home) -> None
 
 
 async def test_init_container_delivers_a_prompt_in_pieces(home: Home) -> None:
-    await assert_received(home, ODD * 15_000, promptDelivery="init")
+    await assert_received(home, ODD_TEXT * 15_000, promptDelivery="init")
 
 
 async def test_prompt_of_two_megabytes_arrives_whole_by_init_container(home: Home) -> None:
-    await assert_received(home, ODD * (2_000_000 // len(ODD.encode()) + 1), promptDelivery="init")
+    await assert_received(home, ODD_TEXT * (2_000_000 // len(ODD_TEXT.encode()) + 1), promptDelivery="init")
 
 
-async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home) -> None:
+async def test_secret_files_by_init_container_are_readable_only_by_the_agent(home: Home) -> None:
     script = "cd /var/run/paperclip/run 2>/dev/null || cd ${PAPERCLIP_WAKE_PAYLOAD_FILE%/*}; stat -c %a-%n *"
     wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 200_000}]}
     config = {"promptDelivery": "init", "mcpServers": {"m": {"command": "x", "env": {"A_KEY": "y"}}}}
@@ -59,7 +59,7 @@ async def test_secret_files_arrive_by_init_readable_only_by_the_agent(home: Home
 
 
 async def test_mcp_servers_of_volume_host_and_config_arrive_as_one_file(home: Home) -> None:
-    """The script receives the agent's command line as its arguments."""
+    """The script gets the arguments of the Claude CLI, and prints the file and the one that follows it."""
     script = 'while [ $# -gt 0 ]; do [ "$1" != --mcp-config ] || { cat "$2"; echo; echo "$3"; }; shift; done'
     baseline = home.volume / ".mcp.json"
     baseline.write_text(json.dumps({"mcpServers": {"base": {"command": "b"}, "both": {"command": "b"}}}))

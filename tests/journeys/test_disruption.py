@@ -1,8 +1,8 @@
-"""A run's Pod is disrupted on a real cluster in every known way: one agent at a time, the true cause.
+"""A run's Pod is disrupted on a real cluster: two agents never run at the same time, and the cause is named.
 
-The agent continues for ten seconds after SIGTERM, inside its grace period. Each agent records on the shared
-volume when it ran, so that two agents at the same time are detected, whatever started them. The next
-run of the same agent follows at once.
+The agent continues for ten seconds after SIGTERM, within its grace period. Each agent records on the shared
+volume when it ran, so that two agents at the same time are detected, whatever started them. After the
+disrupted run, the same agent is run again immediately.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def delete_by_force(pod: str, _job: str) -> None:
 
 
 async def evict(pod: str, _job: str) -> None:
-    group = "policy/v1" if await version() >= (1, 22) else "policy/v1beta1"
+    group = "policy/v1" if await server_version() >= (1, 22) else "policy/v1beta1"
     body = {"apiVersion": group, "kind": "Eviction", "metadata": {"name": pod, "namespace": "paperclip"}}
     path = f"/api/v1/namespaces/paperclip/pods/{pod}/eviction"
     await as_admin("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
@@ -48,7 +48,7 @@ async def delete_job(_pod: str, job: str) -> None:
     await as_admin("delete", "job", job, "--wait=false")
 
 
-async def version() -> tuple[int, int]:
+async def server_version() -> tuple[int, int]:
     found = json.loads(await as_admin("get", "--raw", "/version"))
     return int(found["major"]), int(found["minor"].rstrip("+"))
 
@@ -58,6 +58,7 @@ DISRUPTIONS: dict[str, tuple[Disruption, str]] = {
     "deleted by force": (delete_by_force, "PodDeleted"),
     "evicted": (evict, ""),
 }
+"""Name → disruption, and a part of the error message of the run."""
 
 
 @pytest.mark.parametrize("when", MOMENTS)
@@ -67,12 +68,12 @@ async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: 
     stamps = [Stamps.fresh() for _ in range(ROUNDS)]
     limit = asyncio.Semaphore(5)
 
-    async def one(own_stamps: Stamps) -> tuple[ExecutionResult, HostLog]:
+    async def disrupt_one(own_stamps: Stamps) -> tuple[ExecutionResult, HostLog]:
         async with limit:
             return await disrupt(real, disruption, MOMENTS[when], own_stamps)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(each)) for each in stamps]
+        tasks = [group.create_task(disrupt_one(each)) for each in stamps]
     for task, own_stamps in zip(tasks, stamps, strict=True):
         result, host_log = task.result()
         own_stamps.assert_one_at_a_time(2)
@@ -89,7 +90,7 @@ async def test_disrupted_pod_never_runs_beside_its_replacement(real: Site, way: 
 
 
 async def unlabel_pod(pod: str, _job: str) -> None:
-    """Remove the adapter's label only: the Job controller still finds the Pod."""
+    """Remove one label, the adapter's: the Job controller still finds the Pod."""
     await as_admin("label", "pod", pod, "paperclip.io/adapter-type-")
 
 
@@ -115,9 +116,7 @@ async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruptio
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps)
     stamps.assert_one_at_a_time(2)
-    if (
-        disruption is release_pod and len(stamps.spans()) == 1
-    ):  # released before the kubelet read the run Secret
+    if disruption is release_pod and len(stamps.spans()) == 1:  # before the kubelet read the run Secret
         assert when == "while its Pod starts"
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert "PodReleased" in (result.error_message or "")
@@ -136,7 +135,7 @@ async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruptio
 async def test_stopped_job_is_named_as_the_cause(
     real: Site, disruption: Disruption, reason: str, since: tuple[int, int]
 ) -> None:
-    if await version() < since:
+    if await server_version() < since:
         pytest.skip(f"this needs a server of version {since} or later")
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS["in the middle"], stamps)

@@ -12,7 +12,7 @@ from tests.support.runs import Site
 
 pytestmark = pytest.mark.real
 GREEDY = "greedy"
-"""Name of the priority class and of the Pod that takes the agent's place."""
+"""Name of a Pod that preempts the agent's Pod, and of its priority class."""
 
 
 async def taint(_pod: str, _job: str) -> None:
@@ -26,7 +26,9 @@ async def untaint() -> None:
 async def test_evicting_taint_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     tolerate_all = '[{"op":"add","path":"/spec/tolerations/-","value":{"operator":"Exists"}}]'
-    await as_admin("patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all)  # the home Pod must stay
+    await as_admin(
+        "patch", "pod", "paperclip-0", "--type=json", "-p", tolerate_all
+    )  # otherwise the taint evicts the home Pod, too
 
     async def untaint_later() -> None:
         await asyncio.sleep(15)
@@ -75,7 +77,7 @@ async def test_preempting_pod_is_named_as_the_cause(real: Site) -> None:
     stamps = Stamps.fresh()
     async with priority_class():
         result, host_log = await disrupt(
-            real, preempt, MOMENTS["in the middle"], stamps, first={"resources.requests.cpu": "1500m"}
+            real, preempt, MOMENTS["in the middle"], stamps, first_config={"resources.requests.cpu": "1500m"}
         )
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)

@@ -1,4 +1,4 @@
-"""The example host finds the adapter by its entry point and runs two agents at once."""
+"""The example of a host loads the adapter by its entry point, and runs two agents at the same time."""
 
 from tests.example_host import load_adapter, run_two
 from tests.support.runs import SMALL, Site

@@ -1,4 +1,4 @@
-"""Faults of a real cluster during a run: every byte arrives, or the gap is reported."""
+"""Faults of a real cluster during a run: every byte of the agent's output arrives, or the gap is reported."""
 
 import asyncio
 import os
@@ -16,21 +16,23 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 from paperclip_claude_k8s.podlog import FollowTimings
 
 pytestmark = pytest.mark.real
-CTL = os.environ.get("CLUSTER_CTL", "")
+CTL_SCRIPT = os.environ.get("CLUSTER_CTL", "")
+"""Script that starts, stops and kills a part of the cluster, such as the kubelet."""
 CTL_TRIES = 3
-"""The script sometimes fails because of a race with grep."""
+"""Attempts per call: the script sometimes fails because of a race with grep."""
 
 
 @pytest.fixture
 def ctl() -> "Ctl":
-    assert CTL, "CLUSTER_CTL must name the script that starts and stops the cluster's parts"
-    return ctl_of(CTL)
+    assert CTL_SCRIPT, "CLUSTER_CTL must name the script that starts and stops the cluster's parts"
+    return ctl_for(CTL_SCRIPT)
 
 
 Ctl = Callable[..., Awaitable[None]]
+"""Runs the script with these arguments, and with keyword arguments as environment variables."""
 
 
-def ctl_of(script: str) -> Ctl:
+def ctl_for(script: str) -> Ctl:
     async def call(*arguments: str, **env: str) -> None:
         for _ in range(CTL_TRIES):
             process = await asyncio.create_subprocess_exec(
@@ -48,40 +50,42 @@ async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWi
     """A proxy, and the config that makes all connections of the adapter go through it."""
     async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
         yield wire, {"kubeconfig": kubeconfig}
-        assert await real.leftovers() == []  # the process deletes its Lease through the proxy
+        assert (
+            await real.leftovers() == []
+        )  # inside the block: the adapter deletes its Lease through the proxy
 
 
-Finished = tuple[ExecutionResult, HostLog]
+RunEnd = tuple[ExecutionResult, HostLog]
 
 
-async def with_fault(run: Coroutine[Any, Any, Finished], fault: Coroutine[Any, Any, None]) -> Finished:
-    """Run `fault` during the run; returns the result of the run."""
+async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any, None]) -> RunEnd:
+    """Cause the fault during the run, and return the result and log of the run."""
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run)
         group.create_task(fault)
     return running.result()
 
 
-def numbered(count: int, step: float) -> tuple[str, str]:
-    """A script that prints `count` numbered lines, one each `step` seconds, and its output."""
+def numbered_lines(count: int, step: float) -> tuple[str, str]:
+    """A script that prints `count` numbered lines, `step` seconds apart, and those lines."""
     loop = (
         f"i=1; while [ $i -le {count} ]; do echo line-$i-of-{count}; i=$((i+1)); sleep {step}; done; {RESULT}"
     )
     return loop, "".join(f"line-{i}-of-{count}\n" for i in range(1, count + 1))
 
 
-def chatty(count: int, step: float) -> tuple[str, str]:
-    """As `numbered`, with lines long enough that the kubelet rotates a small log at each check."""
-    script, expected = numbered(count, step)
+def long_numbered_lines(count: int, step: float) -> tuple[str, str]:
+    """As `numbered_lines`, but so long that the kubelet finds a small log too large at each check."""
+    script, expected = numbered_lines(count, step)
     wide = "echo wide-$(head -c 1500 /dev/zero | tr '\\0' w)-line"
     return script.replace("echo line", wide), expected.replace("line", f"wide-{'w' * 1500}-line")
 
 
 def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> dict[str, Any]:
-    """Check that everything expected arrived once and in order, and that the log is reported as complete."""
+    """Check that the lines arrived once, in order, and that the log is reported as complete; return `log`."""
     received = host_log.stdout
     pairs = enumerate(zip(received, expected, strict=False))
-    same = next((at for at, (one, other) in pairs if one != other), len(received))
+    same = next((at for at, (char, wanted) in pairs if char != wanted), len(received))
     assert received.startswith(expected), f"differs at {same}: {received[same : same + 200]!r}"
     assert received.count("\n") <= expected.count("\n") + 1
     assert result.error_message is None, result.error_message
@@ -94,7 +98,7 @@ def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> d
 
 async def test_log_is_whole_after_three_api_server_crashes(real: Site, ctl: Ctl) -> None:
     host_log = HostLog()
-    script, expected = numbered(600, 0.1)
+    script, expected = numbered_lines(600, 0.1)
 
     async def kill_three_times() -> None:
         for line in (50, 200, 350):
@@ -111,7 +115,7 @@ async def test_log_is_whole_after_three_api_server_crashes(real: Site, ctl: Ctl)
 
 async def test_log_is_whole_after_a_kubelet_restart(real: Site, ctl: Ctl) -> None:
     host_log = HostLog()
-    script, expected = numbered(300, 0.1)
+    script, expected = numbered_lines(300, 0.1)
 
     async def kill() -> None:
         await wait_for_output(host_log, "line-50-of")
@@ -174,7 +178,7 @@ async def test_bursts_and_identical_lines_arrive_whole_across_reconnects(real: S
 
 
 async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_path: Path) -> None:
-    script, expected = numbered(50, 0.05)
+    script, expected = numbered_lines(50, 0.05)
     async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
@@ -194,8 +198,8 @@ async def test_log_without_last_newline_is_whole_after_a_cut(real: Site, tmp_pat
 
 
 async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path: Path) -> None:
-    """Packets stop arriving without any error, as behind a dead firewall."""
-    script, expected = numbered(1100, 0.1)
+    """Bytes stop arriving, and the connection reports no error, as behind a firewall that drops packets."""
+    script, expected = numbered_lines(1100, 0.1)
     async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
         silences: list[float] = []
@@ -206,8 +210,8 @@ async def test_silent_connection_is_noticed_and_reconnected(real: Site, tmp_path
             loop = asyncio.get_running_loop()
             since = loop.time()
             await asyncio.sleep(2)
-            known = len(host_log.stdout)
-            while len(host_log.stdout) == known:  # noqa: ASYNC110  # a host's callback sets no event
+            length = len(host_log.stdout)
+            while len(host_log.stdout) == length:  # noqa: ASYNC110  # a host's callback sets no event
                 await asyncio.sleep(0.1)
             silences.append(loop.time() - since)
 
@@ -236,7 +240,7 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
     tee: bool,  # noqa: FBT001
 ) -> None:
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    script, expected = chatty(600, 0.1)
+    script, expected = long_numbered_lines(600, 0.1)
     async with through_proxy(real, tmp_path) as (wire, config):
         host_log = HostLog()
 
@@ -259,9 +263,9 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
 
 @pytest.mark.usefixtures("small_logs")
 async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> None:
-    """At a rotation, most streams of an old kubelet stay at the old file or miss its end."""
+    """At a rotation, most log streams of an old kubelet stay at the rotated file, or miss its end."""
     assert VOLUME, "SHARED_VOLUME_FOR_TESTS must name the shared volume's folder on this machine"
-    script, expected = chatty(400, 0.1)
+    script, expected = long_numbered_lines(400, 0.1)
     config = {"sharedVolumeDir": VOLUME, "teeRunLog": True}
     async with asyncio.TaskGroup() as group:
         runs = [group.create_task(real.run({"CLAUDE_SCRIPT": script}, config=config)) for _ in range(5)]
@@ -270,7 +274,7 @@ async def test_lines_lost_at_a_rotation_are_backfilled_in_order(real: Site) -> N
 
 
 def assert_gap_reported(result: ExecutionResult, host_log: HostLog, expected: str) -> None:
-    """Check that one gap is reported with times and exact size, and that all other lines arrived in order."""
+    """Check that one gap is reported, with times and exact size, and that the rest arrived in order."""
     assert result.result_json is not None
     log = result.result_json["log"]
     assert log["complete"] is False

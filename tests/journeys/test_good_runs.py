@@ -1,4 +1,4 @@
-"""Runs without faults: every byte arrives, the result has every fact, and nothing is left behind."""
+"""Runs without faults: every byte of output arrives, the result is complete, and no object stays."""
 
 import hashlib
 

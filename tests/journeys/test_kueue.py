@@ -1,4 +1,4 @@
-"""Runs in a queue of the real Kueue: held, drained and preempted.
+"""Runs in a queue of Kueue on a real cluster: held, drained and preempted.
 
 Skipped unless the cluster has Kueue with a local queue `agents`, 2 CPUs, and a priority class `urgent`.
 """
@@ -14,8 +14,8 @@ from tests.support.real_cluster import MOMENTS, RESULT, Stamps, disrupt
 from tests.support.runs import HostLog, Site
 
 pytestmark = pytest.mark.real
-QUEUED = {"queueName": "agents", "resources.requests.cpu": "1500m"}
-URGENT = {
+QUEUED_CONFIG = {"queueName": "agents", "resources.requests.cpu": "1500m"}
+URGENT_JOB = {
     "apiVersion": "batch/v1",
     "kind": "Job",
     "metadata": {
@@ -46,7 +46,8 @@ URGENT = {
 }
 
 
-async def stop_policy(policy: str) -> None:
+async def set_stop_policy(policy: str) -> None:
+    """None: Jobs are admitted. Hold: no further Job is. HoldAndDrain: admitted Jobs are also stopped."""
     change = json.dumps({"spec": {"stopPolicy": policy}})
     await as_admin("patch", "clusterqueue", "agents", "--type=merge", "-p", change)
 
@@ -56,22 +57,22 @@ async def _queue() -> AsyncIterator[None]:
     queues = await as_admin("get", "crd", "--ignore-not-found", "-o", "name", "localqueues.kueue.x-k8s.io")
     if not queues.strip():
         pytest.skip("this cluster has no Kueue")
-    await stop_policy("None")
+    await set_stop_policy("None")
     yield
-    await stop_policy("None")
+    await set_stop_policy("None")
     await as_admin("delete", "job", "urgent", "--ignore-not-found", "--cascade=foreground")
 
 
 async def drain(_pod: str, _job: str) -> None:
-    """Evict every admitted workload, and admit them again after some seconds."""
-    await stop_policy("HoldAndDrain")
+    """Stop every admitted workload, and let Kueue admit workloads again after five seconds."""
+    await set_stop_policy("HoldAndDrain")
     await asyncio.sleep(5)
-    await stop_policy("None")
+    await set_stop_policy("None")
 
 
 async def preempt(_pod: str, _job: str) -> None:
     """Submit a Job of higher priority that does not fit into the queue together with the agent."""
-    await as_admin("create", "-f", "-", stdin=json.dumps(URGENT))
+    await as_admin("create", "-f", "-", stdin=json.dumps(URGENT_JOB))
 
 
 @pytest.mark.parametrize("when", ["when it is reported as running", "in the middle"])
@@ -80,7 +81,7 @@ async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
     real: Site, disruption: Any, phrase: str, when: str
 ) -> None:
     stamps = Stamps.fresh()
-    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, config=QUEUED)
+    result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps, config=QUEUED_CONFIG)
     stamps.assert_one_at_a_time(2)
     assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
     assert result.error_family == "transient_upstream"
@@ -89,13 +90,13 @@ async def test_job_suspended_by_kueue_runs_one_agent_and_names_the_cause(
 
 
 async def test_held_queue_delays_the_run(real: Site) -> None:
-    await stop_policy("Hold")
+    await set_stop_policy("Hold")
     host_log = HostLog()
     async with asyncio.TaskGroup() as group:
         script = {"CLAUDE_SCRIPT": RESULT}
-        running = group.create_task(real.run(script, host_log=host_log, config=QUEUED))
+        running = group.create_task(real.run(script, host_log=host_log, config=QUEUED_CONFIG))
         await asyncio.sleep(8)
         assert not running.done()
-        await stop_policy("None")
+        await set_stop_policy("None")
     result, _ = running.result()
     assert result.error_code is None, (result.error_message, host_log.status)

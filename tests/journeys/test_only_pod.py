@@ -14,8 +14,8 @@ from paperclip_claude_k8s.devcluster import DevCluster
 from paperclip_claude_k8s.plan.manifest import job_manifest, secret_manifest
 
 
-async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
-    """How the agent's container ended."""
+async def wait_for_end(gateway: Gateway, namespace: str, job: str) -> Terminated:
+    """Wait until the agent's container has ended, and return how."""
     async with asyncio.timeout(30):
         while True:
             for pod in (await gateway.list_pods(namespace, {"job-name": job})).items:
@@ -26,7 +26,7 @@ async def end_of(gateway: Gateway, namespace: str, job: str) -> Terminated:
 
 
 @pytest.mark.parametrize("only", ["another-pod", None])
-async def test_only_the_named_pod_starts_the_agent(only: str | None) -> None:
+async def test_agent_starts_unless_the_secret_names_another_pod(only: str | None) -> None:
     async with DevCluster.start() as cluster:
         gateway = Gateway(str(cluster.kubeconfig))
         plan = a_plan(home=None, image="local/agent:1", env={"CLAUDE_SCRIPT": "exit 5"})
@@ -36,7 +36,7 @@ async def test_only_the_named_pod_starts_the_agent(only: str | None) -> None:
         named = {} if only is None else {ONLY_POD_KEY: only}
         secret["stringData"] = {**plan.secret_data, **named}
         await gateway.create_secret(plan.namespace, secret)
-        ended = await end_of(gateway, plan.namespace, job.ref.name)
+        ended = await wait_for_end(gateway, plan.namespace, job.ref.name)
         await gateway.close()
     summary = relay.read_summary(ended.message, plan.nonce)
     assert summary is not None

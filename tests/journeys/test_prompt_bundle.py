@@ -1,4 +1,4 @@
-"""Instructions and skills of a run, from the host's disk to the agent's Pod."""
+"""Instructions and skills of an agent reach its Pod from the disk of the Paperclip host."""
 
 import os
 import uuid
@@ -36,7 +36,7 @@ def bundle(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def rewrite(path: str) -> None:
+def change_instructions(path: str) -> None:
     Path(path).write_text("Count fast.", encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ async def test_shared_volume_bundle_is_delivered_once_per_session(real: Site, bu
     assert "instructions:" not in again.stdout
     assert "the skill runs" in again.stdout
 
-    rewrite(bundle["instructionsFilePath"])
+    change_instructions(bundle["instructionsFilePath"])
     _, changed = await real.run(env, config=config | {"env": env}, runtime=runtime)
     assert "Starting a fresh session: the prompt bundle changed" in changed.status
     assert "instructions: Count fast." in changed.stdout

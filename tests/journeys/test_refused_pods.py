@@ -1,4 +1,4 @@
-"""The Job is accepted, but its Pod is refused: the message quotes the Job controller's Event."""
+"""The API server accepts a Job, but refuses its Pod: the error message quotes the Job controller's Event."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 async def pod_quota_used_up() -> AsyncIterator[None]:
-    """A quota of one Pod, which the host's own Pod uses."""
+    """A ResourceQuota of one Pod, which the home Pod of the Paperclip host uses."""
     await as_admin("create", "quota", "no-more", "--hard=pods=1")
     yield
     await as_admin("delete", "quota", "no-more")

@@ -1,4 +1,4 @@
-"""Host processes that die during a run, and the next processes, which adopt the run."""
+"""Paperclip host processes that end during a run, and later processes, which adopt the run."""
 
 import asyncio
 import json
@@ -18,20 +18,21 @@ from tests.support.runs import SMALL, HostLog, Site
 
 from paperclip_claude_k8s.base.settings import Timings
 
-WAITED = "Waiting up to"
-"""In the status lines of a host that waits for the slot or checks whether its holder is alive."""
+WAITING = "Waiting up to"
+"""Status line of a host that waits for the slot, or checks whether the process that holds it still runs."""
 EXPIRY = Timings().lease_expiry
+"""Seconds after which a Lease that is not renewed may be taken over."""
 GRACE = 60.0
-"""Grace period in seconds, long enough for a busy machine."""
-NUMBERED = "".join(f"line {n}\n" for n in range(1, 101))
+"""Seconds that the agent has after SIGTERM: long enough for a busy machine."""
+NUMBERED_LINES = "".join(f"line {n}\n" for n in range(1, 101))
 ROOT = Path(__file__).parents[2]
 HOST_PROCESS = (sys.executable, "-m", "tests.support.host_process")
-ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
-"""Command prefix that gives the process its own PID namespace, as if it ran on another machine."""
+ON_ANOTHER_MACHINE = ("unshare", "--pid", "--fork", "--kill-child")
+"""Arguments before a command that give it a PID namespace of its own, as if it ran on another machine."""
 
 
-def a_run(site: Site, seconds: float) -> dict[str, Any]:
-    """The context of a run that prints for this time; a test passes it to several hosts."""
+def a_run_context(site: Site, seconds: float) -> dict[str, Any]:
+    """The context of a run whose agent prints 100 lines in `seconds`. A test passes it to several hosts."""
     script = f"for n in $(seq 100); do echo line $n; sleep {seconds / 100}; done; {RESULT}"
     return {
         "runId": str(uuid.uuid4()),
@@ -54,7 +55,7 @@ async def wait_for_job_end(site: Site, ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def another_host(site: Site, ctx: dict[str, Any], prefix: Sequence[str] = ()) -> AsyncIterator[Any]:
-    """A host process, once its agent has printed a line."""
+    """A separate host process that executes the run, and whose agent has printed a line."""
     process = await asyncio.create_subprocess_exec(
         *prefix,
         *HOST_PROCESS,
@@ -76,37 +77,37 @@ async def another_host(site: Site, ctx: dict[str, Any], prefix: Sequence[str] = 
         await process.wait()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_run_of_a_dead_host_is_adopted_with_its_whole_log(site: Site, how: signal.Signals) -> None:
-    ctx, host_log = a_run(site, 10), HostLog()
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+async def test_run_of_a_killed_host_is_adopted_with_its_whole_log(site: Site, signum: signal.Signals) -> None:
+    ctx, host_log = a_run_context(site, 10), HostLog()
     async with another_host(site, ctx) as process:
-        process.send_signal(how)
+        process.send_signal(signum)
         await process.wait()
         result = await site.adapter.execute({**ctx, "onLog": host_log.on_log})
     assert "Reattaching" in host_log.status
-    assert WAITED not in host_log.status
+    assert WAITING not in host_log.status
     assert result.error_message is None
-    assert host_log.stdout.startswith(NUMBERED)
+    assert host_log.stdout.startswith(NUMBERED_LINES)
     assert await site.leftovers() == []
 
 
-async def test_result_of_an_unwatched_run_is_delivered_later(site: Site) -> None:
-    ctx, host_log = a_run(site, 3), HostLog()
+async def test_result_of_a_run_that_ended_without_a_host_is_delivered_later(site: Site) -> None:
+    ctx, host_log = a_run_context(site, 3), HostLog()
     async with another_host(site, ctx) as process:
         process.kill()
         await process.wait()
     await wait_for_job_end(site, ctx)
     result = await site.adapter.execute({**ctx, "runId": "another", "onLog": host_log.on_log})
     assert "Taking the result of finished K8s Job" in host_log.status
-    assert WAITED not in host_log.status
+    assert WAITING not in host_log.status
     assert result.error_message is None
     assert result.summary == "done"
-    assert host_log.stdout.startswith(NUMBERED)
+    assert host_log.stdout.startswith(NUMBERED_LINES)
     assert await site.leftovers() == []
 
 
-async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
-    ctx = a_run(site, 8)
+async def test_run_of_a_running_host_is_not_adopted(site: Site) -> None:
+    ctx = a_run_context(site, 8)
     async with another_host(site, ctx) as process:
         result = await site.adapter.execute({**ctx, "runId": "another", "onLog": HostLog().on_log})
         assert result.error_code == "k8s_concurrent_run_blocked"
@@ -117,10 +118,10 @@ async def test_run_of_a_living_host_is_left_alone(site: Site) -> None:
 
 
 @pytest.mark.real
-async def test_run_of_a_vanished_host_is_adopted_after_its_lease(real: Site) -> None:
-    ctx, host_log, stop = a_run(real, 120), HostLog(), asyncio.Event()
+async def test_run_of_a_host_on_another_machine_is_adopted_when_its_lease_expires(real: Site) -> None:
+    ctx, host_log, stop = a_run_context(real, 120), HostLog(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with another_host(real, ctx, ELSEWHERE) as process:
+    async with another_host(real, ctx, ON_ANOTHER_MACHINE) as process:
         process.kill()
         await process.wait()
         began = loop.time()
@@ -135,9 +136,9 @@ async def test_run_of_a_vanished_host_is_adopted_after_its_lease(real: Site) -> 
     result = running.result()
     adopted = next(at for at, text in host_log.times if "Reattaching" in text)
     assert EXPIRY - 10 <= adopted - began <= EXPIRY + 30
-    assert WAITED in host_log.status
+    assert WAITING in host_log.status
     assert result.error_code == "cancelled"
-    assert host_log.stdout.startswith(NUMBERED[:50])
+    assert host_log.stdout.startswith(NUMBERED_LINES[:50])
     assert await real.leftovers() == []
 
 
@@ -162,7 +163,7 @@ async def test_cancelled_agent_gets_sigterm_and_keeps_session_and_usage(site: Si
     result, _ = running.result()
     (received_at,) = re.findall(r"got-sigterm ([0-9.]+)", host_log.stdout)
     assert float(received_at) - uptime < GRACE / 2  # the agent got SIGTERM at once, not after a timeout
-    assert loop.time() - cancelled < GRACE  # its exit ended the run, not the end of the grace period
+    assert loop.time() - cancelled < GRACE  # the run ended with its exit, not with the grace period
     assert result.error_code == "cancelled"
     assert result.session_id == "kept"
     assert result.execution_recovery is not None

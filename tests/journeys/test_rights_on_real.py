@@ -1,7 +1,7 @@
-"""Minimal RBAC on a real cluster: without one right of the printed Role, only its feature is lost.
+"""Minimal RBAC on a real cluster: each right of the printed Role is needed, for one feature only.
 
-A service account gets the Role that `claude-k8s rbac` prints, without one right; the environment test must
-name that right in exactly one check, and a run must end as `OUTCOMES` predicts.
+A service account gets the Role that `claude-k8s rbac` prints, without one right. The environment test must
+name the missing right in one check, and a run must end as `OUTCOMES` predicts.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ KUBECONFIG = os.environ.get("KUBECONFIG_FOR_TESTS", "")
 NAMESPACE, ACCOUNT = "paperclip", "rights-test"
 
 IMPATIENT = replace(Timings(), retry_budget=4.0)
-"""A short retry budget: a missing right stays missing."""
+"""Calls are retried for 4 s only, because a missing right stays missing."""
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"echo hello; sleep 1; printf '%s\\n' '{RESULT}'"
 
@@ -66,12 +66,12 @@ OUTCOMES = {
     "create leases": Outcome(None, "Leases cannot be used", (), ()),
     "delete leases": Outcome(None, "", ("leases",)),
 }
-"""By the label of the missing right. Without any other right a run succeeds and does not mention it."""
+"""By the label of the missing right. If another right is missing, a run succeeds and does not mention it."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The kubeconfig of an account with the printed Role."""
+    """The kubeconfig of a service account with the printed Role."""
     printed_role, binding = (dict(each) for each in access_objects(NAMESPACE, Account(NAMESPACE, ACCOUNT)))
     meta = {"name": ACCOUNT, "namespace": NAMESPACE}
     binding["roleRef"] = {"apiGroup": RBAC_GROUP, "kind": "Role", "name": ACCOUNT}
@@ -130,7 +130,8 @@ async def site_of(kubeconfig: str) -> AsyncIterator[Site]:
         await gateway.close()
 
 
-async def problems(site: Site) -> list[Check]:
+async def failed_checks(site: Site) -> list[Check]:
+    """The checks of the environment test that are warnings or errors."""
     checkup = await site.adapter.test_environment({"config": dict(site.config)})
     return [check for check in checkup.checks if check.level != "info"]
 
@@ -166,10 +167,10 @@ async def test_missing_right_costs_only_its_feature(kubeconfig: str, right: Righ
             outcome = Outcome("k8s_config_invalid", "promptDelivery init needs Kubernetes 1.29")
     await grant_all_but(None)
     async with site_of(kubeconfig) as site:
-        always = await problems(site)
+        always = await failed_checks(site)
     await grant_all_but(right)
     async with site_of(kubeconfig) as site:
-        assert_reported(right, await problems(site), always)
+        assert_reported(right, await failed_checks(site), always)
         result, host_log = await site.run({"CLAUDE_SCRIPT": SCRIPT})
     async with site_of(KUBECONFIG) as site:
         left = await site.leftovers(within=0 if outcome.leaves else 20)

@@ -1,4 +1,4 @@
-"""Faults of the run log on the shared volume: the run's log is complete, and the host gets a warning."""
+"""Faults of the run log on the shared volume: the host still gets the whole output, and a warning."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ LINE = '{"type":"user","n":%d,"text":"%s"}'
 RESULT = '{"duration_api_ms":1,"subtype":"success","is_error":false,"result":"done","type":"result"}'
 
 
-def agent(lines: int, size: int, pause: float) -> tuple[str, str]:
+def printing_agent(lines: int, size: int, pause: float) -> tuple[str, str]:
     """A script that prints `lines` lines of about `size` bytes, and its output."""
     text = "x" * size
     script = (
@@ -47,7 +47,7 @@ def assert_whole(result: ExecutionResult, host_log: HostLog, expected: str) -> l
 
 
 async def test_healthy_volume_causes_no_warning(home: Home) -> None:
-    script, expected = agent(10, 10, 0.05)
+    script, expected = printing_agent(10, 10, 0.05)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     result, host_log = await home.site.run(
         {"CLAUDE_SCRIPT": script}, agent=ada, config={"retainRunLogs": True}
@@ -60,10 +60,10 @@ async def test_healthy_volume_causes_no_warning(home: Home) -> None:
 
 
 async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
-    script, expected = agent(20, 100_000, 0)
+    script, expected = printing_agent(20, 100_000, 0)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     await home.site.run(
-        {"CLAUDE_SCRIPT": agent(1, 1, 0)[0]}, agent=ada
+        {"CLAUDE_SCRIPT": printing_agent(1, 1, 0)[0]}, agent=ada
     )  # creates the folders as the agent's user
     with mounted_tmpfs(home.volume / "run-logs" / "co" / ada["id"], "size=300k,uid=1000,gid=1000,mode=0700"):
         result, host_log = await home.site.run({"CLAUDE_SCRIPT": script}, agent=ada)
@@ -72,25 +72,25 @@ async def test_full_volume_is_reported_and_the_run_succeeds(home: Home) -> None:
     assert "No space left on device" in host_log.stderr
 
 
-def pipe(file: Path) -> None:
+def replace_by_pipe(file: Path) -> None:
     file.unlink()
     os.mkfifo(file)
 
 
-def append(file: Path) -> None:
+def append_garbage(file: Path) -> None:
     with file.open("ab") as stream:
         stream.write(b'{"type":"result","subtype":"error_max_turns","is_error":true}\ngarbage\n')
 
 
-def cut(file: Path) -> None:
+def truncate(file: Path) -> None:
     os.truncate(file, 10)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, pipe, append, cut])
+@pytest.mark.parametrize("damage", [Path.unlink, replace_by_pipe, append_garbage, truncate])
 async def test_damaged_run_log_is_reported_and_the_run_succeeds(
     home: Home, damage: Callable[[Path], None]
 ) -> None:
-    script, expected = agent(30, 10, 0.1)
+    script, expected = printing_agent(30, 10, 0.1)
     ada = {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
 
     async def damage_the_log() -> None:

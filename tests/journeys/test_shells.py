@@ -1,4 +1,4 @@
-"""Command lines that are killed during a run, at any point, and the next ones that continue."""
+"""Commands that are killed at any point of a run, and later commands that continue the run."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.captures import capture
-from tests.support.cli_commands import CommandLine
+from tests.support.cli_commands import CommandRunner
 from tests.support.real_cluster import IN_HOME_POD
 from tests.support.runs import SMALL, Site
 
@@ -23,12 +23,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
 @pytest.fixture
-def cli(site: Site, tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
+def cli(site: Site, tmp_path: Path) -> CommandRunner:
+    return CommandRunner(tmp_path, dict(IN_HOME_POD) if site.name == "real" else {})
 
 
-def a_run(cli: CommandLine, site: Site, delay: str = "0.3") -> list[str]:
-    """The arguments of a new run; `delay`: seconds between two of its 16 lines."""
+def new_run_args(cli: CommandRunner, site: Site, delay: str = "0.3") -> list[str]:
+    """Arguments that start a run. `delay`: seconds between two of the agent's 16 lines."""
     env = {"CLAUDE_CAPTURE": site.capture_ref(CAPTURE), "CLAUDE_LINE_DELAY": delay}
     config = {**site.config, **SMALL, "env": env}
     (cli.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -36,15 +36,15 @@ def a_run(cli: CommandLine, site: Site, delay: str = "0.3") -> list[str]:
     return ["run", "-p", "Go.", "--config", str(cli.folder / "config.json"), "-o", out, "--timeout", "100"]
 
 
-def resumed(cli: CommandLine) -> list[str]:
-    """The arguments that continue the run."""
+def resume_args(cli: CommandRunner) -> list[str]:
+    """Arguments that continue the only run."""
     record = cli.record()
     assert record is not None
     return ["run", "--run-id", record["run_id"], "-o", str(cli.folder / "out"), "--timeout", "100"]
 
 
-def phase(cli: CommandLine, *wanted: str) -> Callable[[], bool]:
-    """Whether the record is in one of these phases, or the run has ended."""
+def reached_phase(cli: CommandRunner, *wanted: str) -> Callable[[], bool]:
+    """The condition that the record is in one of these phases, or that the run has ended."""
 
     def reached() -> bool:
         record = cli.record()
@@ -53,13 +53,13 @@ def phase(cli: CommandLine, *wanted: str) -> Callable[[], bool]:
     return reached
 
 
-def share(cli: CommandLine, part: float) -> Callable[[], bool]:
-    """Whether this share of the output is saved, or the run has ended."""
-    return lambda: len(cli.transcript()) >= part * len(WHOLE) or phase(cli)()
+def saved_share(cli: CommandRunner, share: float) -> Callable[[], bool]:
+    """The condition that this share (0 to 1) of the output is saved, or that the run has ended."""
+    return lambda: len(cli.transcript()) >= share * len(WHOLE) or reached_phase(cli)()
 
 
 class PodObserver:
-    """Collects the names of all Pods whose containers were ever created."""
+    """Collects the names of all Pods in which a container was created."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -74,41 +74,41 @@ class PodObserver:
             await asyncio.sleep(0.2)
 
 
-async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: CommandLine) -> None:
+async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: CommandRunner) -> None:
     points = [
-        phase(cli, "reserved"),
-        phase(cli, "submitting"),
-        phase(cli, "polling"),
-        *(share(cli, part) for part in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
-        phase(cli),
+        reached_phase(cli, "reserved"),
+        reached_phase(cli, "submitting"),
+        reached_phase(cli, "polling"),
+        *(saved_share(cli, share) for share in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        reached_phase(cli),
     ]
     observer, codes = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(observer.watch())
         for number, point in enumerate(points):
             signum = SIGNALS[number % 3]
-            arguments = resumed(cli) if cli.record() else a_run(cli, site, "0.7")
+            arguments = resume_args(cli) if cli.record() else new_run_args(cli, site, "0.7")
             code, out, _ = await cli.run_and_kill(signum, point, *arguments)
             codes.append((signum, code))
             if signum is not signal.SIGKILL and code == -signum:
-                answer = json.loads(out)
-                assert answer["status"] == "failed" or answer["result"], answer
-        code, answer, _ = await cli.run(*resumed(cli))
-        again, same, _ = await cli.run(*resumed(cli))
+                reply = json.loads(out)
+                assert reply["status"] == "failed" or reply["result"], reply
+        code, reply, _ = await cli.run(*resume_args(cli))
+        again, same, _ = await cli.run(*resume_args(cli))
         watching.cancel()
     assert sum(code == -signum for signum, code in codes) >= 8, codes
-    assert (code, answer["status"]) == (0, "succeeded")
-    assert (again, same) == (0, answer)
+    assert (code, reply["status"]) == (0, "succeeded")
+    assert (again, same) == (0, reply)
     assert len(observer.pods) == 1
     assert cli.transcript() == WHOLE
     assert (cli.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
-    assert json.loads((cli.folder / "out" / "result.json").read_bytes()) == answer
-    assert answer["result"]["resultJson"]["log"]["complete"] is True
+    assert json.loads((cli.folder / "out" / "result.json").read_bytes()) == reply
+    assert reply["result"]["resultJson"]["log"]["complete"] is True
     assert await site.leftovers() == []
 
 
-async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: CommandLine) -> None:
-    await cli.run_and_kill(signal.SIGKILL, share(cli, 0.2), *a_run(cli, site))
+async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: CommandRunner) -> None:
+    await cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.2), *new_run_args(cli, site))
     record = cli.record()
     assert record is not None
     arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
@@ -116,54 +116,56 @@ async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: Comman
         one, other = (
             group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("one", "other")
         )
-    (code, answer, _), (other_code, other_answer, _) = one.result(), other.result()
+    (code, reply, _), (other_code, other_reply, _) = one.result(), other.result()
     assert (code, other_code) == (0, 0)
-    assert answer == other_answer
+    assert reply == other_reply
     for name in ("one", "other"):
         assert (cli.folder / name / "transcript.ndjson").read_bytes() == WHOLE
     assert _adoptions(cli) == 1
     assert await site.leftovers() == []
 
 
-async def test_watching_shell_takes_over_from_a_dead_one(site: Site, cli: CommandLine) -> None:
+async def test_waiting_shell_takes_over_from_a_killed_one(site: Site, cli: CommandRunner) -> None:
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(cli.run_and_kill(signal.SIGKILL, share(cli, 0.4), *a_run(cli, site)))
-        await cli.wait_until(phase(cli, "polling"))
-        second = group.create_task(cli.run(*resumed(cli)))
+        first = group.create_task(
+            cli.run_and_kill(signal.SIGKILL, saved_share(cli, 0.4), *new_run_args(cli, site))
+        )
+        await cli.wait_until(reached_phase(cli, "polling"))
+        second = group.create_task(cli.run(*resume_args(cli)))
     assert first.result()[0] == -signal.SIGKILL
-    code, answer, _ = second.result()
-    assert (code, answer["status"]) == (0, "succeeded")
+    code, reply, _ = second.result()
+    assert (code, reply["status"]) == (0, "succeeded")
     assert cli.transcript() == WHOLE
     assert _adoptions(cli) == 1
     assert await site.leftovers() == []
 
 
-async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandLine) -> None:
+async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandRunner) -> None:
     """Each `--poll-once` has exit code 2 while the run is active, and 0 after its end."""
     run_id = await submitted(cli, site, delay="1")  # still active at the first poll, also on a busy machine
     codes: list[int] = []
-    answer: dict[str, Any] = {}
+    reply: dict[str, Any] = {}
     async with asyncio.timeout(100):
         while not codes or codes[-1] == 2:
             out = str(cli.folder / "out")
-            code, answer, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
+            code, reply, _ = await cli.run("run", "--run-id", run_id, "--poll-once", "-o", out)
             codes.append(code)
             await asyncio.sleep(1)
     assert set(codes) == {2, 0}
-    assert answer["status"] == "succeeded"
+    assert reply["status"] == "succeeded"
     assert (cli.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
     assert await site.leftovers() == []
 
 
-async def submitted(cli: CommandLine, site: Site, delay: str = "0.3") -> str:
+async def submitted(cli: CommandRunner, site: Site, delay: str = "0.3") -> str:
     async with asyncio.timeout(60):
         _, run_id, _ = await cli.run_and_kill(
-            signal.SIGTERM, lambda: False, *a_run(cli, site, delay), "--submit-only"
+            signal.SIGTERM, lambda: False, *new_run_args(cli, site, delay), "--submit-only"
         )
     return run_id.strip()
 
 
-def _adoptions(cli: CommandLine) -> int:
+def _adoptions(cli: CommandRunner) -> int:
     """How often the Job was adopted."""
     (log,) = cli.state.glob("runs/*/log")
     return len(re.findall("Reattaching|Taking the result", log.read_text(encoding="utf-8")))

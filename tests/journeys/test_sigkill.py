@@ -1,4 +1,4 @@
-"""Real host processes that SIGKILL themselves before or after each call of a run, and their successors.
+"""Paperclip host processes that kill themselves before or after a call to the cluster, and their successors.
 
 `tests/run/test_crashes.py` does the same in virtual time, for more scenarios.
 """
@@ -33,23 +33,26 @@ CALLS = (
     "replace_lease of process",
     *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
 )
-"""Every call of a run without faults; the renewal is repeated."""
+"""Every call of a run without faults; only the renewal, `replace_lease`, is repeated."""
 SOMETIMES = {"log read", "list_events"}
 """Further calls on a busy machine: a stream ends before its container, or a Pod starts slowly."""
 RUNS_AGAIN_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
-"""A host that is killed after these calls has deleted the Job and lost the result: the agent runs again."""
-AT_ONCE = 5
-"""Concurrent processes; they share the machine's few cores."""
-CLEANUP = ("delete_lease of slot", "delete_lease of process")
-"""A starting process also makes these calls, for Leases of dead processes; so each gets its own cluster."""
-OTHERS = [call for call in CALLS if call not in CLEANUP]
-GROUPS = [
-    *(OTHERS[first : first + AT_ONCE] for first in range(0, len(OTHERS), AT_ONCE)),
-    *([call] for call in CLEANUP),
+"""After a kill at one of these calls, the Job is deleted and the result is lost: the agent runs again."""
+CONCURRENT_HOSTS = 5
+"""Number of concurrent host processes, which share the cores of this machine."""
+CLEANUP_CALLS = ("delete_lease of slot", "delete_lease of process")
+"""A starting process makes these calls for Leases of killed processes, too. So each gets its own cluster."""
+OTHER_CALLS = [call for call in CALLS if call not in CLEANUP_CALLS]
+CALL_GROUPS = [
+    *(
+        OTHER_CALLS[first : first + CONCURRENT_HOSTS]
+        for first in range(0, len(OTHER_CALLS), CONCURRENT_HOSTS)
+    ),
+    *([call] for call in CLEANUP_CALLS),
 ]
-"""For each cluster, the calls at which its processes die."""
-GONE_WITHIN = 60.0
-"""Seconds within which the objects of dead processes must be deleted."""
+"""For each cluster, the calls at which its processes kill themselves."""
+CLEANUP_TIMEOUT = 60.0
+"""Seconds within which the objects of killed processes must be deleted."""
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class ClusterUnderTest:
     def _all(self, kind: Any) -> list[Any]:
         return list(self.cluster.store.list(kind, self.cluster.namespace))
 
-    def agents_of(self, agent: str) -> int:
+    def count_agents(self, agent: str) -> int:
         """The number of Pods of this agent that ran; two at the same time are a violation."""
         ran: set[str] = set()
         running: set[str] = set()
@@ -104,15 +107,15 @@ async def cluster_under_test() -> AsyncIterator[ClusterUnderTest]:
 
 
 async def host_process(ctx: dict[str, Any], **more: Any) -> tuple[int, list[str]]:
-    """The exit code and the output of a process."""
+    """Run a host process. Returns its exit code, and the lines on its stdout."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.host_process"),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    given = {"ctx": ctx, "env": {}, "timings": {"lease_renewal": 0.5}, **more}
-    lines, _ = await process.communicate(json.dumps(given).encode() + b"\n")
+    request = {"ctx": ctx, "env": {}, "timings": {"lease_renewal": 0.5}, **more}
+    lines, _ = await process.communicate(json.dumps(request).encode() + b"\n")
     assert process.returncode is not None
     return process.returncode, lines.decode().splitlines()
 
@@ -132,8 +135,10 @@ def _kind(call: str) -> str:
 
 
 @pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize("calls", GROUPS, ids=lambda calls: calls[0])
-async def test_host_killed_at_any_call_loses_and_leaves_nothing(calls: list[str], moment: Moment) -> None:
+@pytest.mark.parametrize("calls", CALL_GROUPS, ids=lambda calls: calls[0])
+async def test_host_killed_at_any_call_loses_no_result_and_leaves_no_object(
+    calls: list[str], moment: Moment
+) -> None:
     async with cluster_under_test() as cluster:
         async with asyncio.TaskGroup() as group:
             for call in calls:
@@ -146,7 +151,7 @@ async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Mome
     ctx, host_log = cluster.ctx(), HostLog()
     code, _ = await host_process(ctx, dies=[call, moment])
     result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
-    agents = cluster.agents_of(ctx["agent"]["id"])
+    agents = cluster.count_agents(ctx["agent"]["id"])
     again = call in RUNS_AGAIN_AFTER and (moment is Moment.AFTER or call != RUNS_AGAIN_AFTER[0])
     found = (code, result.error_code, host_log.stdout == WHOLE, agents)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
@@ -154,7 +159,7 @@ async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Mome
 
 
 async def _check_cleanup(cluster: ClusterUnderTest) -> None:
-    """Check that the next process removes what dead processes of this machine left."""
+    """Check that the next process removes what killed processes of this machine left behind."""
     await cluster.adapter.shutdown()
     adapter = Adapter(ProcessSettings(env={}))
     try:
@@ -163,7 +168,7 @@ async def _check_cleanup(cluster: ClusterUnderTest) -> None:
     finally:
         await adapter.shutdown()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + GONE_WITHIN
+    deadline = loop.time() + CLEANUP_TIMEOUT
     while (left := cluster.leftovers()) and loop.time() < deadline:  # noqa: ASYNC110  # another process deletes them
         await asyncio.sleep(0.1)
     cluster.violations += left

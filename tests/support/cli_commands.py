@@ -1,4 +1,4 @@
-"""Runs commands of the package under test in processes of their own, as an operator does."""
+"""Runs `claude-k8s` commands of the package under test in processes of their own, as a person in a shell."""
 
 import asyncio
 import atexit
@@ -18,19 +18,19 @@ import paperclip_claude_k8s
 
 SOURCE = str(Path(paperclip_claude_k8s.__file__).parents[1])
 STATE = tempfile.mkdtemp(prefix="claude-k8s-tests-")
-"""State folder of commands whose test does not use records."""
+"""State folder of commands in tests that do not look at the records of runs."""
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 CHECK_INTERVAL = 0.005
 """Seconds between two checks of a condition."""
-DEFAULT_SIGNALS = """
+RESET_SIGNALS_AND_EXEC = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Restores both signals, which background processes inherit as ignored, and executes its arguments."""
-Answer = tuple[int, dict[str, Any], str]
-"""Exit code, the JSON object that is the whole of stdout, and stderr."""
+"""Program that resets SIGINT and SIGHUP, which it may inherit as ignored, and then executes its arguments."""
+CommandResult = tuple[int, dict[str, Any], str]
+"""Exit code, the reply (the JSON object that is the whole of stdout), and stderr."""
 
 
 def _env(more: dict[str, str] | None) -> dict[str, str]:
@@ -40,22 +40,25 @@ def _env(more: dict[str, str] | None) -> dict[str, str]:
 async def claude_k8s(
     *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr."""
-    async with started(*args, env=env, prefix=prefix) as process:
+    """Run a command. Returns exit code, stdout and stderr."""
+    async with running_command(*args, env=env, prefix=prefix) as process:
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
 @asynccontextmanager
-async def started(
+async def running_command(
     *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A running command, killed at the end of the block. `prefix`: a command that runs it."""
+    """A running command, killed at the end of the block.
+
+    `prefix`: arguments before the command, such as those of a shell that redirects its output.
+    """
     process = await asyncio.create_subprocess_exec(
         *prefix,
         sys.executable,
         "-ISc",
-        DEFAULT_SIGNALS,
+        RESET_SIGNALS_AND_EXEC,
         sys.executable,
         "-m",
         "paperclip_claude_k8s",
@@ -74,7 +77,7 @@ async def started(
 
 
 def handles_sigterm(pid: int) -> bool:
-    """Whether the process has installed its signal handler; it takes a moment to start."""
+    """Whether the process has installed a handler for SIGTERM, which it does some time after its start."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
@@ -84,8 +87,8 @@ def handles_sigterm(pid: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandLine:
-    """Commands that share a state folder, `folder`/state."""
+class CommandRunner:
+    """Runs commands that share a state folder, `folder`/state."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -94,10 +97,10 @@ class CommandLine:
     def state(self) -> Path:
         return self.folder / "state"
 
-    async def run(self, *args: str, env: dict[str, str] | None = None) -> Answer:
+    async def run(self, *args: str, env: dict[str, str] | None = None) -> CommandResult:
         code, out, err = await claude_k8s(*args, env=self.environment(env))
-        answer: dict[str, Any] = json.loads(out)
-        return code, answer, err
+        reply: dict[str, Any] = json.loads(out)
+        return code, reply, err
 
     def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
         return {"CLAUDE_K8S_STATE_DIR": str(self.state), **self.env, **(more or {})}
@@ -110,33 +113,42 @@ class CommandLine:
         return None
 
     def transcript(self) -> bytes:
-        """The transcript of the only run, so far."""
+        """The transcript of the only run, as far as it is saved."""
         return b"".join(path.read_bytes() for path in self.state.glob("runs/*/transcript.ndjson"))
 
-    def _has_more_than(self, size: float) -> bool:
+    def _transcript_exceeds(self, size: float) -> bool:
         return len(self.transcript()) > size
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Raises `TimeoutError` after 60 s."""
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  # another process writes files
                 await asyncio.sleep(CHECK_INTERVAL)
 
-    async def run_with(self, args: Sequence[str], *steps: tuple[float, Callable[[], object]]) -> Answer:
-        """Run a command. For each step, call the function once the transcript has that many bytes."""
-        async with started(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
+    async def run_with_steps(
+        self, args: Sequence[str], *steps: tuple[float, Callable[[], object]]
+    ) -> CommandResult:
+        """Run a command, and perform the steps (size, function) in order.
+
+        Each function is called as soon as the transcript is longer than `size` bytes.
+        """
+        async with running_command(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
             communicating = group.create_task(process.communicate())
             for size, act in steps:
-                await self.wait_until(partial(self._has_more_than, size))
+                await self.wait_until(partial(self._transcript_exceeds, size))
                 act()
             out, err = await communicating
-        answer: dict[str, Any] = json.loads(out)
-        return process.returncode or 0, answer, err.decode()
+        reply: dict[str, Any] = json.loads(out)
+        return process.returncode or 0, reply, err.decode()
 
     async def run_and_kill(
         self, signum: signal.Signals, condition: Callable[[], bool], *args: str
     ) -> tuple[int | None, str, str]:
-        """Run a command and send it the signal once the condition is true. Exit code, stdout and stderr."""
-        async with started(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
+        """Run a command, and send it the signal when the condition is true.
+
+        Returns exit code, stdout and stderr.
+        """
+        async with running_command(*args, env=self.environment()) as process, asyncio.TaskGroup() as group:
             communicating = group.create_task(process.communicate())
             await self.wait_until(
                 lambda: (handles_sigterm(process.pid) and condition()) or process.returncode is not None

@@ -1,4 +1,4 @@
-"""A command line whose runs are on a development cluster."""
+"""Commands whose runs are on a development cluster."""
 
 import asyncio
 import json
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.captures import capture, capture_file
-from tests.support.cli_commands import Answer, CommandLine, claude_k8s
+from tests.support.cli_commands import CommandResult, CommandRunner, claude_k8s
 
 from paperclip_claude_k8s.cluster.gateway import Gateway
 from paperclip_claude_k8s.cluster.port import ClusterError, LogRequest
 from paperclip_claude_k8s.devcluster import DevCluster
 
 TRANSCRIPT = capture("02")
-"""What an agent prints unless a test says otherwise."""
+"""Recorded stdout of the Claude CLI; agents print it unless a test names another capture."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevClusterCli:
-    """A development cluster, and a command line that uses it."""
+    """A development cluster, and a runner of commands that use it."""
 
     cluster: DevCluster
-    cli: CommandLine
+    cli: CommandRunner
 
-    def new_run(self, *more: str, number: str = "02", **env: str) -> list[str]:
-        """Arguments of a new run whose agent prints capture `number` and has the variables `env`."""
+    def new_run_args(self, *more: str, number: str = "02", **env: str) -> list[str]:
+        """Arguments that start a run whose agent prints capture `number` and has the variables `env`."""
         recording = self.cli.folder / capture_file(number)
         recording.write_bytes(capture(number))
         path = self.cli.folder / "config.json"
@@ -42,18 +42,23 @@ class DevClusterCli:
     async def submit(self, *more: str, **env: str) -> str:
         """Submit a run without waiting for it, and return its id."""
         code, out, _ = await claude_k8s(
-            *self.new_run("--submit-only", *more, **env), env=self.cli.environment()
+            *self.new_run_args("--submit-only", *more, **env), env=self.cli.environment()
         )
         assert code == 0
-        assert re.fullmatch(r"[0-9a-f-]{36}\n", out), "stdout is the bare run id"
+        assert re.fullmatch(r"[0-9a-f-]{36}\n", out), "stdout must be the run id alone"
         return out.strip()
 
-    async def run_with(self, args: list[str], *steps: tuple[float, Callable[[], object]]) -> Answer:
-        """Run a command. For each step, call the function once that share of the transcript is saved."""
-        return await self.cli.run_with(args, *((part * len(TRANSCRIPT), act) for part, act in steps))
+    async def run_with_steps(
+        self, args: list[str], *steps: tuple[float, Callable[[], object]]
+    ) -> CommandResult:
+        """Run a command, and perform the steps (share, function) in order.
 
-    def endless(self) -> dict[str, str]:
-        """Variables of an agent that prints the usual capture, and does not exit before `end_agent`."""
+        Each function is called as soon as more than `share` (0 to 1) of the transcript is saved.
+        """
+        return await self.cli.run_with_steps(args, *((share * len(TRANSCRIPT), act) for share, act in steps))
+
+    def endless_agent(self) -> dict[str, str]:
+        """Variables of an agent that prints `TRANSCRIPT`, and does not exit before `end_agent` is called."""
         recording = self.cli.folder / capture_file("02")
         return {"CLAUDE_SCRIPT": f"cat '{recording}'; until [ -e '{self._end_file}' ]; do sleep 0.1; done"}
 
@@ -73,6 +78,7 @@ class DevClusterCli:
             await gateway.close()
 
     async def jobs(self) -> list[str]:
+        """Names of all Jobs."""
         async with self.gateway() as gateway:
             found = await gateway.list_jobs(self.cluster.namespace, {})
             return [job.ref.name for job in found.items]

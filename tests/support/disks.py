@@ -9,14 +9,14 @@ from pathlib import Path
 from tests.support.programs import mounted_tmpfs, program
 
 PAGE = 4096
-"""Allocation unit of such a file system: a file of one byte takes a page."""
+"""Bytes that a tmpfs allocates at once: a file of one byte takes a page."""
 PAD = "pad"
-"""Name of the file that fills the disk."""
+"""Name of the padding file, which fills the disk."""
 
 
 @contextmanager
 def small_disk(folder: Path, pages: int = 16) -> Iterator["SmallDisk"]:
-    """A disk of `pages` pages."""
+    """A disk of `pages` pages, mounted for the duration of the block."""
     with mounted_tmpfs(folder, f"size={pages * PAGE},mode=0700"):
         yield SmallDisk(folder)
 
@@ -35,6 +35,7 @@ class SmallDisk:
             os.truncate(self.folder / PAD, pad_size - free * PAGE)
 
     def make_room(self) -> None:
+        """Delete the padding file."""
         (self.folder / PAD).unlink(missing_ok=True)
 
     def remount_read_only(self) -> None:

@@ -1,4 +1,4 @@
-"""A quota gate on the loopback interface. It records its requests, and a test sets its reply."""
+"""A quota gate on the loopback interface. It records the requests, and each test sets the response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,28 +11,28 @@ from aiohttp import web
 
 @dataclass(slots=True)
 class QuotaService:
-    reply: tuple[int, str] = (200, '{"code": 0}')
-    """Status and body of every reply."""
+    response: tuple[int, str] = (200, '{"code": 0}')
+    """Status and body of every response."""
     delay: float = 0.0
-    """Seconds before each reply."""
+    """Seconds before each response."""
     byte_by_byte: bool = False
     """Whether each byte of the body is sent separately."""
     requests: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    """The requests' idempotency keys."""
+    """Bodies of the requests."""
+    idempotency_keys: list[str] = field(default_factory=list)
     url: str = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
-        self.keys.append(request.headers.get("Idempotency-Key", ""))
+        self.idempotency_keys.append(request.headers.get("Idempotency-Key", ""))
         await asyncio.sleep(self.delay)
-        status, body = self.reply
+        status, body = self.response
         if self.byte_by_byte:
             return await self._send_bytes(request)
         return web.Response(status=status, text=body, headers={"Location": self.url})
 
     async def _send_bytes(self, request: web.Request) -> web.StreamResponse:
-        status, body = self.reply
+        status, body = self.response
         response = web.StreamResponse(status=status)
         await response.prepare(request)
         for byte in body.encode():

@@ -1,6 +1,7 @@
-"""Shared by journeys on a real cluster: settings, a script that records when its agent runs, disruptions.
+"""Shared by journeys on a real cluster: settings, disruptions, and stamps, by which agents record their runs.
 
-The environment variable `SHARED_VOLUME_FOR_TESTS` names the folder of the shared volume on this machine.
+A stamp is a line with the name of the agent's Pod and the machine's uptime. The environment variable
+`SHARED_VOLUME_FOR_TESTS` names the folder of the shared volume on this machine.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from paperclip_claude_k8s.host.result import ExecutionResult
 
 VOLUME = os.environ.get("SHARED_VOLUME_FOR_TESTS", "")
 IN_HOME_POD = {"HOSTNAME": "paperclip-0", "PAPERCLIP_NAMESPACE": "paperclip"}
-"""Environment of a host that runs in its home Pod, so that Jobs inherit image, volume and env."""
+"""Environment of a Paperclip host in its home Pod, from which Jobs inherit image, volume and env."""
 RESULT = (
     r"""printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}\n'"""
 )
@@ -30,35 +31,38 @@ RESULT = (
 SIGTERM_DELAY = 10.0
 """Seconds that the agent continues after SIGTERM; less than the grace period of 20 s."""
 STAMP_COUNT = 300
-"""Number of stamps that an agent writes if it is not disrupted."""
-INTERVAL = 0.2
+"""Number of stamps, and of lines on stdout, that an agent writes if it is not disrupted."""
+STAMP_INTERVAL = 0.2
 """Seconds between two stamps."""
 
 
 async def wait_for_output(host_log: HostLog, text: str, within: float = 60.0) -> None:
-    """Wait until the host has received this text, at most `within` seconds."""
+    """Wait until the host has received this text of the agent or the adapter, at most `within` seconds."""
     async with asyncio.timeout(within):
         while text not in host_log.stdout + host_log.status:  # noqa: ASYNC110  # a host's callback sets no event
             await asyncio.sleep(0.1)
 
 
 def stamping_agent(stamps: str, seconds: float) -> str:
-    """A script that writes stamps and prints lines for `seconds`, and then prints a result."""
-    after_sigterm = int(SIGTERM_DELAY / INTERVAL)
+    """A script that writes stamps to the file `stamps` and prints lines for `seconds`, and then a result.
+
+    After SIGTERM it continues for `SIGTERM_DELAY`.
+    """
+    after_sigterm = int(SIGTERM_DELAY / STAMP_INTERVAL)
     return f"""
 dying=0; n=0; trap 'dying=1' TERM
-while [ $n -lt {int(seconds / INTERVAL)} ]; do
+while [ $n -lt {int(seconds / STAMP_INTERVAL)} ]; do
   n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
   echo "line $n"
   if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {after_sigterm} ] || exit 143; fi
-  sleep {INTERVAL}
+  sleep {STAMP_INTERVAL}
 done
 {RESULT}"""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """A file on the shared volume in which the agents of one test record when they ran."""
+    """A file on the shared volume with the stamps of all agents of one test."""
 
     name: str
 
@@ -71,6 +75,7 @@ class Stamps:
 
     @property
     def in_pod(self) -> str:
+        """Path of the file in a Pod."""
         return f"/paperclip/stamps/{self.name}"
 
     def spans(self) -> dict[str, tuple[float, float]]:
@@ -83,21 +88,21 @@ class Stamps:
         return {pod: (min(times), max(times)) for pod, times in stamps.items()}
 
     def assert_one_at_a_time(self, at_most: int) -> None:
-        """Check that at most this many agents ran, and no two at the same time."""
+        """Check that not more than `at_most` agents ran, and no two of them at the same time."""
         spans = sorted((first, last, pod) for pod, (first, last) in self.spans().items())
         assert len(spans) <= at_most, spans
-        for (_, ended, one), (began, _, other) in pairwise(spans):
-            assert ended < began, f"{other} began {ended - began:.1f} s before {one} ended: {spans}"
+        for (_, ended, pod), (began, _, next_pod) in pairwise(spans):
+            assert ended < began, f"{next_pod} began {ended - began:.1f} s before {pod} ended: {spans}"
 
 
 Disruption = Callable[[str, str], Awaitable[None]]
 """Disrupts a run; the arguments are the names of its Pod and its Job."""
 Moment = Callable[[HostLog], Awaitable[None]]
-"""Waits until a run has reached this moment."""
+"""Waits until a run has reached a moment; the argument is what its host has received."""
 
 
 def after_output(text: str, seconds: float = 0.0) -> Moment:
-    """The moment `seconds` after the host received this text."""
+    """The moment `seconds` after the host received `text`."""
 
     async def wait(host_log: HostLog) -> None:
         await wait_for_output(host_log, text)
@@ -123,26 +128,26 @@ async def disrupt(
     stamps: Stamps,
     *,
     config: Mapping[str, Any] | None = None,
-    first: Mapping[str, Any] | None = None,
+    first_config: Mapping[str, Any] | None = None,
 ) -> tuple[ExecutionResult, HostLog]:
     """Disrupt one run, then run the same agent again, which must succeed. Returns the first run's result.
 
-    `config` applies to both runs, `first` to the first one only.
+    `config` applies to both runs, `first_config` only to the first run.
     """
     config = dict(config or {})
     host_log, identity = HostLog(), {"id": f"agent-{uuid.uuid4().hex[:8]}", "companyId": "co"}
     async with asyncio.TaskGroup() as group:
-        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, STAMP_COUNT * INTERVAL)}
-        settings = {**config, **(first or {})}
+        script = {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, STAMP_COUNT * STAMP_INTERVAL)}
+        settings = {**config, **(first_config or {})}
         running = group.create_task(real.run(script, host_log=host_log, agent=identity, config=settings))
         await moment(host_log)
         job = host_log.status.partition("Created K8s Job: ")[2].split(" ", 1)[0]
         await disruption(await _pod_of(job), job)
     result, _ = running.result()
-    again, output = await real.run(
+    second, second_log = await real.run(
         {"CLAUDE_SCRIPT": stamping_agent(stamps.in_pod, 1)}, agent=identity, config=config
     )
-    assert again.error_code is None, (again.error_message, output.status)
+    assert second.error_code is None, (second.error_message, second_log.status)
     assert await real.leftovers(agent=identity["id"]) == []
     return result, host_log
 

@@ -1,4 +1,4 @@
-"""The commands and their options. A command imports its implementation when called: help stays fast."""
+"""The commands and their options. The implementation of a command is imported when it is called."""
 
 import sys
 from pathlib import Path
@@ -92,7 +92,9 @@ def rbac(
     service_account: Annotated[
         str,
         typer.Option(
-            "--service-account", "-s", help="The host's account, NAMESPACE:NAME if in another namespace."
+            "--service-account",
+            "-s",
+            help="The host's account; NAMESPACE:NAME if it is in another namespace.",
         ),
     ] = "paperclip",
     network_policy: Annotated[

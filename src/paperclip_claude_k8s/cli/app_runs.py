@@ -1,4 +1,4 @@
-"""The commands about runs, and the options that several commands share."""
+"""The commands about runs and `devcluster`, and the options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,10 @@ runs = typer.Typer()
 """Added to the app without a name: its commands are top-level commands."""
 
 Dev = Annotated[
-    bool, typer.Option("--devcluster", help="Use the running development cluster, else an embedded one.")
+    bool,
+    typer.Option(
+        "--devcluster", help="Use the running development cluster, or else one inside this process."
+    ),
 ]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Kubeconfig of the cluster.")
@@ -42,7 +45,7 @@ PollSchedule = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--output", "-o", help="Folder for result.json, transcript.ndjson and log.")
 ]
-Response = Annotated[bool, typer.Option("--print-response", help="Add the agent's answer as `response`.")]
+Response = Annotated[bool, typer.Option("--print-response", help="Add the agent's final text as `response`.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
 RunId = Annotated[str, typer.Option("--run-id", help="Id of a run that was started before.")]
 
@@ -166,7 +169,7 @@ def spawn(
 ) -> None:
     """Print the command that an agent host should run in the background.
 
-    Repeating it never starts a second run.
+    Repeating that command never starts a second run.
     """
     from paperclip_claude_k8s.cli import run_history  # noqa: PLC0415
     from paperclip_claude_k8s.cli.runs.call import RunOptions  # noqa: PLC0415
@@ -193,7 +196,7 @@ def cancel(
     kubeconfig: Kubeconfig = None,
     quiet: Quiet = False,
 ) -> None:
-    """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 once the run is cancelled."""
+    """Cancel a run: the agent gets SIGTERM, and its output is kept. Exit code 0 if the run was cancelled."""
     from paperclip_claude_k8s.cli import jobs as work  # noqa: PLC0415
 
     override = kubeconfig if _is_typed(ctx, "kubeconfig") else None
@@ -266,6 +269,6 @@ def _read_prompt(prompt: str | None) -> str | None:
 
 
 def _is_typed(ctx: typer.Context, name: str) -> bool:
-    """Whether the option is on the command line, not in the environment."""
+    """Whether the option is given on the command line, not by its environment variable."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from paperclip_claude_k8s.adapter import Adapter
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.options import OptionsInvalid, merge_config, on_cluster
 from paperclip_claude_k8s.host.checkup import Check, Checkup
 
 STYLES = {"info": "green", "warn": "yellow", "error": "bold red"}
+"""Level of a check → style of its row. The table has the levels in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,17 @@ class CheckOptions:
 def check(options: CheckOptions) -> int:
     """Exit code 0: runs would work, maybe with warnings. 1: they would not. 2: the options are invalid."""
     try:
-        checkup = asyncio.run(_test(options))
+        checkup = asyncio.run(_test_environment(options))
     except OptionsInvalid as error:
-        return print_answer({"status": "fail", "error": "usage", "detail": str(error)}, USAGE)
+        return print_reply({"status": "fail", "error": "usage", "detail": str(error)}, USAGE)
     except KeyboardInterrupt:
-        return print_answer({"status": "fail", "error": "aborted", "detail": "interrupted"}, FAILED)
+        return print_reply({"status": "fail", "error": "aborted", "detail": "interrupted"}, FAILED)
     if not options.quiet:
         show(checkup, Console(stderr=True, highlight=False))
-    return print_answer(checkup.to_wire(), FAILED if checkup.status == "fail" else DONE)
+    return print_reply(checkup.to_wire(), FAILED if checkup.status == "fail" else DONE)
 
 
-async def _test(options: CheckOptions) -> Checkup:
+async def _test_environment(options: CheckOptions) -> Checkup:
     overrides = {
         "kubeconfig": str(options.kubeconfig) if options.kubeconfig else None,
         "namespace": options.namespace,

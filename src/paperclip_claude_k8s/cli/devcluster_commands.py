@@ -1,7 +1,7 @@
 """`claude-k8s devcluster`: a development cluster that outlives the command that starts it.
 
 `up` starts `serve` in the background. `serve` holds a lock for as long as it runs, so that other commands can
-tell whether the cluster is up, and writes its pid, so that `down` can end it.
+tell whether the cluster is up. It also writes its pid to a file, so that `down` can end it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.options import (
     DEV_NAMESPACE,
     OptionsInvalid,
@@ -22,11 +22,11 @@ from paperclip_claude_k8s.cli.options import (
     is_locked,
     running_devcluster,
 )
-from paperclip_claude_k8s.cli.runs.replies import Answer, failure
+from paperclip_claude_k8s.cli.runs.replies import Reply, failure
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder, state_error
 
-START_TIMEOUT = 20.0
-"""Seconds for starting, and for stopping with all Pods."""
+START_STOP_TIMEOUT = 20.0
+"""Seconds within which the cluster must start, or stop with all its Pods."""
 LOCK_CHECK_INTERVAL = 0.05
 """Seconds between two checks of whether the cluster is up."""
 
@@ -34,19 +34,19 @@ LOCK_CHECK_INTERVAL = 0.05
 def up(claude: Path | None) -> int:
     """Start the cluster unless it is running, and print where it is.
 
-    Exit code 1: it does not start. 2: there is no such file as `claude`.
+    Exit code 1: it does not start. 2: the file `claude` does not exist.
     """
     folder = devcluster_folder(os.environ)
     try:
         check_claude(claude)
     except OptionsInvalid as invalid:
-        return print_answer(failure("usage", str(invalid)), USAGE)
+        return print_reply(failure("usage", str(invalid)), USAGE)
     if running_devcluster(os.environ) is None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             stop = state_error(folder, error, "set CLAUDE_K8S_STATE_DIR to a folder")
-            return print_answer(failure(stop.error, stop.detail), FAILED)
+            return print_reply(failure(stop.error, stop.detail), FAILED)
         command = [sys.executable, "-m", "paperclip_claude_k8s", "devcluster", "serve"]
         with (folder / "log").open("ab") as log:
             subprocess.Popen(  # noqa: S603  # this package
@@ -59,8 +59,8 @@ def up(claude: Path | None) -> int:
         asyncio.run(_wait_until(up=True))
     if running_devcluster(os.environ) is None:
         detail = f"the development cluster did not start; see {folder / 'log'}"
-        return print_answer({"status": "failed", "error": "not_up", "detail": detail}, FAILED)
-    return print_answer(_up_answer(folder), DONE)
+        return print_reply({"status": "failed", "error": "not_up", "detail": detail}, FAILED)
+    return print_reply(_up_reply(folder), DONE)
 
 
 def down() -> int:
@@ -72,15 +72,15 @@ def down() -> int:
         asyncio.run(_wait_until(up=False))
     if is_locked(folder / "lock"):
         detail = f"the development cluster does not stop; its pid is in {folder}"
-        return print_answer({"status": "failed", "error": "not_down", "detail": detail}, FAILED)
-    return print_answer({"status": "down"}, DONE)
+        return print_reply({"status": "failed", "error": "not_down", "detail": detail}, FAILED)
+    return print_reply({"status": "down"}, DONE)
 
 
 def status() -> int:
     """Exit code 0: the cluster is up. 1: it is down."""
     if running_devcluster(os.environ) is None:
-        return print_answer({"status": "down"}, FAILED)
-    return print_answer(_up_answer(devcluster_folder(os.environ)), DONE)
+        return print_reply({"status": "down"}, FAILED)
+    return print_reply(_up_reply(devcluster_folder(os.environ)), DONE)
 
 
 def serve(claude: Path | None) -> int:
@@ -98,7 +98,7 @@ def serve(claude: Path | None) -> int:
 
 
 async def _serve(folder: Path, claude: Path | None) -> None:
-    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # other commands do without it
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # slow to import, and only needed here
 
     ended = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -108,15 +108,15 @@ async def _serve(folder: Path, claude: Path | None) -> None:
 
 
 async def _wait_until(*, up: bool) -> None:
-    """Wait up to `START_TIMEOUT` until the cluster is up or down."""
+    """Wait until the cluster is up, or down if `up` is false; at most `START_STOP_TIMEOUT` seconds."""
     lock = devcluster_folder(os.environ) / "lock"
     with suppress(TimeoutError):
-        async with asyncio.timeout(START_TIMEOUT):
+        async with asyncio.timeout(START_STOP_TIMEOUT):
             while (running_devcluster(os.environ) is None) if up else is_locked(lock):  # noqa: ASYNC110
-                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # its lock is the only sign of the other process
+                await asyncio.sleep(LOCK_CHECK_INTERVAL)  # the lock that `serve` holds is the only sign of it
 
 
-def _up_answer(folder: Path) -> Answer:
+def _up_reply(folder: Path) -> Reply:
     return {
         "status": "up",
         "kubeconfig": str(folder / "kubeconfig"),
@@ -126,5 +126,5 @@ def _up_answer(folder: Path) -> Answer:
 
 
 def _pid(folder: Path) -> int:
-    """Raises `OSError` or `ValueError`."""
+    """The pid that `serve` wrote. Raises `OSError` or `ValueError` if its file cannot be read."""
     return int(json.loads((folder / "pid").read_text(encoding="utf-8")))

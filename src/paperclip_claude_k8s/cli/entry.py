@@ -1,15 +1,15 @@
 """From a command line to an exit code.
 
-Every command ends stdout with one JSON object (`logs`, `rbac`, `run --submit-only` and help print text),
-whatever happens. `run_cli` runs the command and turns each exception from it into such an object:
+Whatever happens, the stdout of a command is one JSON object, the *reply*; only `logs`, `rbac`,
+`run --submit-only` and help print text. `run_cli` runs the command and turns each exception into a reply:
 
 - misuse, which typer raises: error `usage`;
 - SIGINT, SIGTERM or SIGHUP while the command does not handle signals itself: error `poll_aborted`. Then the
   process ends itself with the same signal, so that the shell sees 128 + n;
 - any other exception: error `internal`, with a traceback on stderr.
 
-Once an answer is being printed, signals are ignored, so that it is printed completely and only once. If
-stdout is closed or full, the answer goes to stderr, and the exit code is 1.
+From the moment at which a reply is printed, signals are ignored, so that it is complete and the only one. If
+stdout is closed or full, the reply goes to stderr, and the exit code is 1.
 """
 
 import errno
@@ -29,7 +29,7 @@ DONE, FAILED, USAGE = 0, 1, 2
 RUNNING = 2
 """Exit code of `run` and `query`: the run continues.
 
-Misuse of these two exits with `FAILED` instead of `USAGE`, so that a script can tell the two apart.
+For these two commands, misuse exits with `FAILED`, because 2 (`USAGE`) already means that the run continues.
 """
 RUN_COMMANDS = frozenset({"run", "query"})
 
@@ -57,9 +57,9 @@ def _run(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     except StdoutUnwritable:
         raise
     except Interrupted as interrupted:
-        print_answer({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
+        print_reply({"status": "failed", "error": "poll_aborted", "detail": f"interrupted by {interrupted}"})
         reraise_signal(interrupted.signum)
-    except Exception as error:  # noqa: BLE001  # the answer to a bug is JSON, too
+    except Exception as error:  # noqa: BLE001  # a bug is reported as JSON, too
         return _report_exception(error, argv)
 
 
@@ -69,18 +69,18 @@ def _open_closed_streams() -> None:
     Otherwise the next file that this process opens would get the stream's number, and output meant for the
     stream would be written to that file.
     """
-    for standard in range(3):
+    for stream in range(3):
         try:
-            os.fstat(standard)
+            os.fstat(stream)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `standard`
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `stream`
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for the life of the process
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # open until the process ends
 
 
-def print_answer(answer: Mapping[str, Any], code: int = FAILED) -> int:
+def print_reply(reply: Mapping[str, Any], code: int = FAILED) -> int:
     """Print the JSON object that is the whole of stdout, and return the code. Raises `StdoutUnwritable`."""
-    _print(strict_json(answer, indent=2))
+    _print(strict_json(reply, indent=2))
     return code
 
 
@@ -91,12 +91,12 @@ def print_text(text: str) -> None:
 
 def _print(content: bytes) -> None:
     """Raises `StdoutUnwritable`."""
-    SIGNAL_HANDLER.ignore_signals()  # first: a signal from here on must not cause a second answer
+    SIGNAL_HANDLER.ignore_signals()  # first: a signal from here on must not cause a second reply
     line = content + b"\n"
     try:
         _write_stdout(line)
     except OSError as error:
-        reason = f"Cannot write the answer to stdout ({error.strerror or error}):\n"
+        reason = f"Cannot write the reply to stdout ({error.strerror or error}):\n"
         raise stdout_unwritable(reason.encode() + line) from None
 
 
@@ -108,7 +108,7 @@ def _write_stdout(line: bytes) -> None:
 
 
 def _flush_stderr() -> None:
-    """A full stderr does not change the exit code."""
+    """Flush stderr. If it is full, the exit code stays the same."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -122,7 +122,7 @@ def _discard(stream: TextIO) -> None:
 
 
 def stdout_unwritable(message: bytes) -> StdoutUnwritable:
-    """Write the message to stderr and return the exception for the caller to raise."""
+    """Write the message to stderr, and return an exception that the caller raises."""
     if sys.stdout is not None:
         _discard(sys.stdout)
     with suppress(OSError):
@@ -132,15 +132,15 @@ def stdout_unwritable(message: bytes) -> StdoutUnwritable:
 
 
 def _report_exception(error: Exception, argv: list[str]) -> int:
-    """Print the answer to a command that raised, and return its exit code."""
+    """Print the reply of a command that raised this exception, and return the exit code."""
     format_message = getattr(error, "format_message", None)  # typer's exceptions have it; typer is an extra
     if callable(format_message):
         error.show()  # type: ignore[attr-defined]
         if not argv:  # `claude-k8s` without a command prints its help, and no JSON
             return USAGE
         code = FAILED if RUN_COMMANDS.intersection(argv[:1]) else USAGE
-        return print_answer({"status": "failed", "error": "usage", "detail": format_message()}, code)
+        return print_reply({"status": "failed", "error": "usage", "detail": format_message()}, code)
     traceback.print_exception(error)
-    return print_answer(
+    return print_reply(
         {"status": "failed", "error": "internal", "detail": f"{type(error).__name__}: {error}"}
     )

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer
-from paperclip_claude_k8s.cli.options import on_running_cluster
-from paperclip_claude_k8s.cli.run_command import run, run_to_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply
+from paperclip_claude_k8s.cli.options import running_cluster_settings
+from paperclip_claude_k8s.cli.run_command import run, run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress, RunOptions
-from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cluster import labels
 from paperclip_claude_k8s.cluster.model import JobSnapshot
@@ -28,16 +28,16 @@ COLUMNS = ("job", "status", "agent", "run_id", "created")
 def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) -> int:
     """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest last."""
     settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
-    config = on_running_cluster(settings, devcluster=devcluster)
+    config = running_cluster_settings(settings, devcluster=devcluster)
     if config is None:
-        return print_answer({"namespace": namespace, "jobs": []}, DONE)
-    answer = run_to_answer(lambda: _jobs(config), CallProgress())
-    if "jobs" in answer:
-        _show_table(answer["jobs"])
-    return print_answer(answer, DONE if "jobs" in answer else FAILED)
+        return print_reply({"namespace": namespace, "jobs": []}, DONE)
+    reply = run_to_reply(lambda: _jobs(config), CallProgress())
+    if "jobs" in reply:
+        _show_table(reply["jobs"])
+    return print_reply(reply, DONE if "jobs" in reply else FAILED)
 
 
-async def _jobs(config: dict[str, Any]) -> Answer:
+async def _jobs(config: dict[str, Any]) -> Reply:
     process = Process(ProcessSettings(env=os.environ))
     try:
         ports = process.ports(config["kubeconfig"])
@@ -77,14 +77,14 @@ def _show_table(rows: list[dict[str, Any]]) -> None:
 
 
 def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool) -> int:
-    """Cancel the run and print its answer. Exit code 0 once it is cancelled.
+    """Cancel the run and print its reply. Exit code 0 if the run was cancelled.
 
     The request is written to the state folder, where the process that works on the run finds it. If no
-    process does, `run` below takes the run's lock and acts on the request itself.
+    process works on it, `run` below takes the run's lock and acts on the request itself.
     """
     progress = CallProgress()
 
-    async def request_cancel() -> Answer:
+    async def request_cancel() -> Reply:
         progress.run_id = run_id
         progress.state = state = State(state_folder(os.environ))
         record = state.read(run_id)
@@ -92,9 +92,9 @@ def cancel(run_id: str, timeout: float, kubeconfig: Path | None, *, quiet: bool)
             state.request_cancel(run_id)
         return {}
 
-    answer = run_to_answer(request_cancel, progress)
-    if answer:
-        return print_answer(answer, FAILED)
+    reply = run_to_reply(request_cancel, progress)
+    if reply:
+        return print_reply(reply, FAILED)
     options = RunOptions(
         run_id=run_id,
         timeout=timeout,

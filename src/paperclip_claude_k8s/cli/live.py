@@ -1,4 +1,4 @@
-"""What an operator sees on stderr during a run.
+"""What the user sees on stderr during a run.
 
 On a terminal: the transcript, and below it a footer with elapsed time, lines, tokens, cost and the latest
 activity. Elsewhere: the transcript, and a progress line for each reported poll.
@@ -20,12 +20,13 @@ from paperclip_claude_k8s.claude.events import count
 from paperclip_claude_k8s.claude.terminal import format_line, neutral
 from paperclip_claude_k8s.run.narrate import PREFIX
 
-REFRESH = 4
-"""Redraws of the footer per second: enough to look alive, too few to flicker."""
+REDRAWS_PER_SECOND = 4
+"""Enough that the spinner turns, too few to flicker."""
 KEEPALIVE = "keepalive"
-_COUNTED = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
-"""Only lines with one of these are parsed for usage. Inside a JSON string the quotes would be escaped."""
-_CONTEXT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""First word of the status line that the adapter repeats while the agent prints nothing."""
+_USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
+"""Only lines that contain one of these are parsed. A JSON string cannot: its quotes would be escaped."""
+_CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class LiveView:
@@ -40,23 +41,23 @@ class LiveView:
         self.lines = 0
         """Lines of the agent's output so far, stdout and stderr."""
         self.tokens = 0
-        """Size of the agent's last request: what its context holds."""
+        """Tokens of the agent's latest request, which has its whole context."""
         self._usage = UsageTracker()
 
     @property
     def cost(self) -> float | None:
-        """Cost of this run in US dollars by its last result; None while it is unknown."""
+        """Cost of this run in US dollars, from its latest result event; None while it is unknown."""
         return self._usage.reported.for_run(resumed=None).cost_usd
 
     @property
     def has_footer(self) -> bool:
         return self._console.is_terminal and not self._quiet
 
-    def status(self, text: str) -> None:
+    def show_status(self, text: str) -> None:
         """Show one status line of the adapter."""
         self.show_line("stdout", text.removesuffix("\n"))
 
-    def agent_output(self, stream: str, block: bytes, new: bytes) -> None:
+    def show_agent_output(self, stream: str, block: bytes, new: bytes) -> None:
         """Count the agent's lines in `block`, and show those in `new`.
 
         `new` is the part of `block` that was not shown in an earlier call for the same run.
@@ -82,11 +83,11 @@ class LiveView:
                 self._activity = text.plain
                 self._print(text)
 
-    def note(self, text: str) -> None:
+    def show_note(self, text: str) -> None:
         """Show a message of the command itself."""
         self._print(Text(text, style="bold"))
 
-    def progress(self, line: str) -> None:
+    def show_progress(self, line: str) -> None:
         """Show the result of a poll, unless the footer shows the progress."""
         if not self.has_footer:
             self._print(Text(line))
@@ -109,7 +110,7 @@ class LiveView:
         return self._spinner
 
     def _count_usage(self, line: bytes) -> None:
-        if not any(sign in line for sign in _COUNTED):
+        if not any(marker in line for marker in _USAGE_MARKERS):
             return
         for event, _ in events_on(line):
             match get_text(event, "type"), get_text(event, "subtype"):
@@ -119,7 +120,7 @@ class LiveView:
                     self._usage.add_result(event)
                 case "assistant", _:
                     usage = get_object(get_object(event, "message"), "usage")
-                    self.tokens = sum(count(usage, name) for name in _CONTEXT) or self.tokens
+                    self.tokens = sum(count(usage, name) for name in _CONTEXT_TOKENS) or self.tokens
 
     def _print(self, text: Text) -> None:
         if not self._quiet:
@@ -139,5 +140,7 @@ async def open_live_view(*, quiet: bool) -> AsyncIterator[LiveView]:
     if not live.has_footer:
         yield live
         return
-    with RichLive(get_renderable=live.footer, console=console, refresh_per_second=REFRESH, transient=True):
+    with RichLive(
+        get_renderable=live.footer, console=console, refresh_per_second=REDRAWS_PER_SECOND, transient=True
+    ):
         yield live

@@ -1,7 +1,7 @@
 """`claude-k8s logs`: print the agent's output without taking part in the run.
 
 While another process works on the run, or after the run's end, the output comes from the state folder.
-Otherwise the part that is not there yet is read from the Pod; nothing is written.
+Otherwise the part that the folder does not have yet is read from the Pod; nothing is written.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paperclip_claude_k8s.base.aio import FirstResult
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_answer, stdout_unwritable
-from paperclip_claude_k8s.cli.run_command import run_to_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, StdoutUnwritable, print_reply, stdout_unwritable
+from paperclip_claude_k8s.cli.run_command import run_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress
 from paperclip_claude_k8s.cli.runs.output import CHUNK
 from paperclip_claude_k8s.cli.runs.record import Record
-from paperclip_claude_k8s.cli.runs.replies import Answer, Stop
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop
 from paperclip_claude_k8s.cli.runs.run_target import run_labels
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, reraise_signal
@@ -34,8 +34,8 @@ from paperclip_claude_k8s.verdict.ending import agent_end, judge_ending
 
 FILE_CHECK_INTERVAL = 0.5
 """Seconds between two reads of a file that another process writes."""
-FIRST_LIST_TIMEOUT = 0.5
-"""Seconds that a call without --follow waits for the Pod's state."""
+START_TIMEOUT = 0.5
+"""Seconds without news of the Job after which `logs` without --follow does not wait for the agent."""
 
 
 class StdoutJournal(NullJournal):
@@ -57,14 +57,14 @@ class StdoutJournal(NullJournal):
 
 
 def logs(run_id: str, *, follow: bool) -> int:
-    """Print the output as it is. If that fails, print one JSON object; the exit code is 1 then."""
-    answer = run_to_answer(lambda: _logs(run_id, follow=follow), CallProgress())
+    """Print the output as it is. If that fails, print one JSON object and return exit code 1."""
+    reply = run_to_reply(lambda: _logs(run_id, follow=follow), CallProgress())
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
-    return print_answer(answer, FAILED) if answer else DONE
+    return print_reply(reply, FAILED) if reply else DONE
 
 
-async def _logs(run_id: str, *, follow: bool) -> Answer:
+async def _logs(run_id: str, *, follow: bool) -> Reply:
     """Always returns {}. Raises `Stop` and `StdoutUnwritable`."""
     state = State(state_folder(os.environ))
     transcript = state.files(run_id).transcript
@@ -138,13 +138,16 @@ async def _follow_job(job: JobSnapshot, ports: Ports, *, follow: bool) -> None:
 
 
 async def _wait_for_start(job_watch: JobWatch, *, follow: bool) -> PodSnapshot | None:
-    """The Pod once its agent has started. None if the run ended before or, without `follow`, if not yet."""
+    """The Pod, as soon as its agent has started.
+
+    None if the run has ended without that or, without `follow`, if the agent has not started yet.
+    """
     known = await job_watch.changed()
     while not _has_started(known.pod):
         if known.job_gone or judge_ending(known) is not None:
             return None
         try:
-            async with asyncio.timeout(None if follow else FIRST_LIST_TIMEOUT):
+            async with asyncio.timeout(None if follow else START_TIMEOUT):
                 known = await job_watch.changed()
         except TimeoutError:
             return None

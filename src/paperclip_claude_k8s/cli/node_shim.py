@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from paperclip_claude_k8s.bridge.package import FolderTaken, write_package
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 
 
 def node_shim(out: Path, python: str) -> int:
@@ -12,9 +12,9 @@ def node_shim(out: Path, python: str) -> int:
     try:
         manifest = write_package(folder, python)
     except FolderTaken as taken:
-        return print_answer({"status": "failed", "error": "usage", "detail": str(taken)}, USAGE)
+        return print_reply({"status": "failed", "error": "usage", "detail": str(taken)}, USAGE)
     except OSError as error:
-        return print_answer({"status": "failed", "error": "not_written", "detail": str(error)}, FAILED)
+        return print_reply({"status": "failed", "error": "not_written", "detail": str(error)}, FAILED)
     install = {"packageName": str(folder), "isLocalPath": True}
-    answer = {"status": "written", "name": manifest["name"], "version": manifest["version"], "python": python}
-    return print_answer({**answer, "install": {"POST /api/adapters/install": install}}, DONE)
+    reply = {"status": "written", "name": manifest["name"], "version": manifest["version"], "python": python}
+    return print_reply({**reply, "install": {"POST /api/adapters/install": install}}, DONE)

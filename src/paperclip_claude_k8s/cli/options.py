@@ -11,7 +11,8 @@ from typing import Any
 
 from paperclip_claude_k8s.cli.runs.state import devcluster_folder
 
-STAND_IN = "devcluster/claude:stand-in"
+STAND_IN_IMAGE = "devcluster/claude:stand-in"
+"""Image on a development cluster unless one is given; there, Jobs run a stand-in for the Claude CLI."""
 DEV_NAMESPACE = "paperclip"
 """Namespace of the Jobs on a development cluster."""
 
@@ -48,7 +49,7 @@ def merge_config(file: Path | None, options: Mapping[str, object]) -> dict[str, 
 
 
 def check_claude(claude: Path | None) -> Path | None:
-    """The path given by --claude, if any. Raises `OptionsInvalid` if there is no such file."""
+    """Return `claude`, the path given by --claude. Raises `OptionsInvalid` if it does not exist."""
     if claude is not None and not claude.exists():
         raise OptionsInvalid(f"--claude {claude} does not exist")
     return claude
@@ -64,10 +65,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
-def on_running_cluster(
+def running_cluster_settings(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> dict[str, Any] | None:
-    """The settings for a cluster that is running; None if a development cluster has to be started first.
+    """The settings of a cluster that is running; None if a development cluster must be started first.
 
     With `devcluster`, the settings point at the development cluster. Raises `OptionsInvalid`.
     """
@@ -80,29 +81,29 @@ def on_running_cluster(
         raise OptionsInvalid(
             "--claude: the development cluster is already running; pass --claude to `devcluster up`"
         )
-    return _on_devcluster(settings, kubeconfig)
+    return _devcluster_settings(settings, kubeconfig)
 
 
 @asynccontextmanager
 async def on_cluster(
     settings: dict[str, Any], *, devcluster: bool, claude: Path | None = None
 ) -> AsyncIterator[dict[str, Any]]:
-    """The settings for a cluster that runs at least for the duration of the block.
+    """The settings of a cluster that runs at least for the duration of the block.
 
     With `devcluster`, that is the development cluster of `devcluster up`, or else one that is embedded in
     this process and ends with the block. Raises `OptionsInvalid`.
     """
-    running = on_running_cluster(settings, devcluster=devcluster, claude=claude)
+    running = running_cluster_settings(settings, devcluster=devcluster, claude=claude)
     if running is not None:
         yield running
         return
-    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # other commands do without it
+    from paperclip_claude_k8s.devcluster import DevCluster  # noqa: PLC0415  # slow to import, and only needed here
 
     async with DevCluster.start(claude=claude) as cluster:
         if sys.stderr.isatty():
             print(f"development cluster: export KUBECONFIG={cluster.kubeconfig}", file=sys.stderr)  # noqa: T201
-        yield _on_devcluster(settings, cluster.kubeconfig)
+        yield _devcluster_settings(settings, cluster.kubeconfig)
 
 
-def _on_devcluster(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
-    return {"image": STAND_IN, **settings, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}
+def _devcluster_settings(settings: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
+    return {"image": STAND_IN_IMAGE, **settings, "kubeconfig": str(kubeconfig), "namespace": DEV_NAMESPACE}

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from paperclip_claude_k8s.claude import StreamReader
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_answer
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, USAGE, print_reply
 from paperclip_claude_k8s.cli.live import LiveView
 from paperclip_claude_k8s.cluster.model import Terminated
 from paperclip_claude_k8s.ports import utc_now
@@ -19,7 +19,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 CHUNK = 256 * 1024
-"""Bytes that are read at once."""
+"""Bytes per read of the captured file."""
 
 
 class ReplayInvalid(Exception):
@@ -47,12 +47,12 @@ def replay(recording: Recording) -> int:
     try:
         observation = _observe(recording)
     except ReplayInvalid as error:
-        return print_answer({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
+        return print_reply({"status": "failed", "error": "usage", "detail": str(error)}, USAGE)
     now, resumed = utc_now(), recording.resumed
     failure = classify_end(observation, OutcomeInputs(now, resumed=resumed))
     result = build_result(failure, observation, ResultInputs(now, resumed=resumed)).to_wire()
     status = "succeeded" if failure is None else "failed"
-    return print_answer({"status": status, "result": result}, DONE if failure is None else FAILED)
+    return print_reply({"status": status, "result": result}, DONE if failure is None else FAILED)
 
 
 def _observe(recording: Recording) -> Observation:
@@ -79,7 +79,7 @@ def _open(path: Path) -> Any:  # noqa: ANN401  # gzip.GzipFile or BufferedReader
 
 
 def _ending(recording: Recording) -> Ending:
-    """How the container ended, by --pod-state and --exit-code. Without both, it exited with 0."""
+    """How the container ended, by --pod-state and --exit-code. With neither, it exited with 0."""
     state = _read_pod_state(recording.pod_state)
     code = recording.exit_code if recording.exit_code is not None else state.get("exitCode")
     if code is not None and (not isinstance(code, int) or isinstance(code, bool)):

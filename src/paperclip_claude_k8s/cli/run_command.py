@@ -1,7 +1,7 @@
-"""`claude-k8s run` and `query`: from options to one answer and an exit code.
+"""`claude-k8s run` and `query`: from options to one reply (the JSON object on stdout) and an exit code.
 
-`run` prints what `run_answer` returns. Whatever interrupts it — a `Stop`, invalid options, a signal, a bug —
-becomes an answer too, with what is known of the run and the command that resumes it.
+`run` prints what `start_or_resume` returns. Whatever interrupts it — a `Stop`, invalid options, a signal, a
+bug — becomes a reply too, with what is known of the run and the command that resumes it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from paperclip_claude_k8s.base.times import format_time
-from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_answer, print_text
+from paperclip_claude_k8s.cli.entry import DONE, FAILED, print_reply, print_text
 from paperclip_claude_k8s.cli.live import open_live_view
 from paperclip_claude_k8s.cli.options import (
     OptionsInvalid,
@@ -33,69 +33,72 @@ from paperclip_claude_k8s.cli.runs.replies import (
     JOB_CONTINUES,
     RUN_CONTINUES,
     UNWRITABLE,
-    Answer,
+    Reply,
     Stop,
     exit_code,
     failure,
     resume_command,
-    unwritable_answer,
+    unwritable_reply,
 )
 from paperclip_claude_k8s.cli.runs.state import State, state_folder
-from paperclip_claude_k8s.cli.runs.wait import wait_for_answer
+from paperclip_claude_k8s.cli.runs.wait import wait_for_reply
 from paperclip_claude_k8s.cli.signals import SIGNAL_HANDLER, Interrupted, reraise_signal
 from paperclip_claude_k8s.ports import utc_now
 
 
 def run(options: RunOptions) -> int:
-    """Print the answer and return the exit code. If a signal has arrived, end this process by it instead."""
+    """Print the reply and return the exit code. If a signal has arrived, end this process by it instead."""
     progress, dependencies = CallProgress(), Dependencies()
-    answer = run_to_answer(lambda: run_answer(options, progress, dependencies), progress)
-    if options.print_response and "result" in answer:
-        answer = {**answer, "response": answer["result"].get("summary")}
-    if options.submit_only and answer["status"] == "polling":
-        print_text(str(answer["run_id"]))  # the id alone, for use in shell scripts
+    reply = run_to_reply(lambda: start_or_resume(options, progress, dependencies), progress)
+    if options.print_response and "result" in reply:
+        reply = {**reply, "response": reply["result"].get("summary")}
+    if options.submit_only and reply["status"] == "polling":
+        print_text(str(reply["run_id"]))  # the id alone, for use in shell scripts
         return DONE
-    print_answer(answer)
+    print_reply(reply)
     if SIGNAL_HANDLER.received is not None:
         reraise_signal(SIGNAL_HANDLER.received)
     if options.expects_cancelled:
-        return DONE if answer["status"] == "cancelled" else FAILED
-    return exit_code(answer)
+        return DONE if reply["status"] == "cancelled" else FAILED
+    return exit_code(reply)
 
 
-def run_to_answer(work: Callable[[], Coroutine[Any, Any, Answer]], progress: CallProgress) -> Answer:
-    """Run the coroutine and return its answer, or the one of the `Stop` or signal that ended it."""
+def run_to_reply(work: Callable[[], Coroutine[Any, Any, Reply]], progress: CallProgress) -> Reply:
+    """Run the coroutine, and return its reply, or a reply that reports the `Stop` or signal that ended it."""
     try:
-        return asyncio.run(_cancel_on_signal(stop_to_answer(work(), progress)))
+        return asyncio.run(_cancel_on_signal(stop_to_reply(work(), progress)))
     except (Interrupted, asyncio.CancelledError) as error:
         name = str(error) or "a signal"
         has_job = progress.run_id is not None and not progress.embedded
         hint = "; a Job that was already created keeps running" if has_job else ""
-        return _stop_answer(Stop("poll_aborted", f"the wait was interrupted by {name}{hint}"), progress)
+        return _stop_reply(Stop("poll_aborted", f"the wait was interrupted by {name}{hint}"), progress)
 
 
-async def stop_to_answer(work: Awaitable[Answer], progress: CallProgress) -> Answer:
-    """The answer of `work`, or the one of the `Stop` it raised. A bug is one as well, once there is a run."""
+async def stop_to_reply(work: Awaitable[Reply], progress: CallProgress) -> Reply:
+    """The reply of `work`, or a reply that reports the `Stop` that it raised.
+
+    Any other exception is reported as well if it is known which run the call is about; else it is raised.
+    """
     try:
         return await work
     except (Stop, OptionsInvalid) as stop:
-        return _stop_answer(stop, progress)
+        return _stop_reply(stop, progress)
     except Exception as bug:
         if progress.run_id is None:
             raise
         traceback.print_exception(bug)
-        return _stop_answer(Stop("internal", f"{type(bug).__name__}: {bug}"), progress)
+        return _stop_reply(Stop("internal", f"{type(bug).__name__}: {bug}"), progress)
 
 
-def sync_to_answer(work: Callable[[], Answer]) -> Answer:
-    """The answer of a function that does not wait, or the one of the `Stop` it raised."""
+def sync_to_reply(work: Callable[[], Reply]) -> Reply:
+    """The reply of a function that is not a coroutine, or a reply that reports the `Stop` that it raised."""
     try:
         return work()
     except (Stop, OptionsInvalid) as stop:
-        return _stop_answer(stop, CallProgress())
+        return _stop_reply(stop, CallProgress())
 
 
-async def _cancel_on_signal(work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _cancel_on_signal(work: Coroutine[Any, Any, Reply]) -> Reply:
     """Cancel this task on the first signal; the CancelledError has the signal's name as its text."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101  # run by asyncio.run
@@ -107,8 +110,8 @@ async def _cancel_on_signal(work: Coroutine[Any, Any, Answer]) -> Answer:
         return await work
 
 
-def _stop_answer(stop: Stop | OptionsInvalid, progress: CallProgress) -> Answer:
-    """The answer of a call that ended early, with what is known of its run."""
+def _stop_reply(stop: Stop | OptionsInvalid, progress: CallProgress) -> Reply:
+    """The reply of a call that ended early, with what is known of its run."""
     if isinstance(stop, OptionsInvalid):
         return failure("usage", str(stop))
     record = _read_record(progress)
@@ -117,33 +120,30 @@ def _stop_answer(stop: Stop | OptionsInvalid, progress: CallProgress) -> Answer:
     run_id = progress.run_id or stop.more.get("run_id")
     if record is not None:
         stop.about(record.run_status, record.outcome)
-    answer = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.more))
+    reply = failure(stop.error, stop.detail, run_id, **_without_run_id(stop.more))
     if stop.error in UNWRITABLE and (run_id is not None or stop.run_status is not None):
-        answer = unwritable_answer(stop, run_id)
+        reply = unwritable_reply(stop, run_id)
     if progress.embedded and record is not None and record.outcome is None:
-        return _end_with_devcluster(answer, record, progress, stop.outcome)
+        return _end_embedded_run(reply, record, progress, stop.outcome)
     is_resumable = stop.error in {*CUT_SHORT, *UNWRITABLE, "internal"}
     if run_id is None or not is_resumable:
-        return answer
-    resume = answer.pop("resume", resume_command(run_id))
-    return {**answer, "resume": resume}
+        return reply
+    resume = reply.pop("resume", resume_command(run_id))
+    return {**reply, "resume": resume}
 
 
 def _without_run_id(more: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in more.items() if key != "run_id"}
 
 
-def _end_with_devcluster(
-    answer: Answer, record: Record, progress: CallProgress, outcome: Answer | None
-) -> Answer:
-    """The answer of a run whose development cluster is embedded in this process and ends with it.
+def _end_embedded_run(reply: Reply, record: Record, progress: CallProgress, outcome: Reply | None) -> Reply:
+    """End a run whose development cluster is embedded in this process and ends with it; return the reply.
 
-    `outcome`: the run's own answer, if it had ended before that. It is written to the record, else this
-    answer is.
+    `outcome`: how the run ended, if it ended by itself. If so, this is written to the record, else the reply.
     """
-    detail = answer["detail"].removesuffix(f"; {RUN_CONTINUES}").removesuffix(f"; {JOB_CONTINUES}")
+    detail = reply["detail"].removesuffix(f"; {RUN_CONTINUES}").removesuffix(f"; {JOB_CONTINUES}")
     ended = {
-        **answer,
+        **reply,
         "detail": f"{detail}, and the development cluster ended with this command;"
         " `claude-k8s devcluster up` starts one that stays",
     }
@@ -151,7 +151,7 @@ def _end_with_devcluster(
     if ended.get("run_status") in {"polling", "unknown"}:
         ended["run_status"] = "failed"
     assert progress.state is not None  # noqa: S101  # the record was read from it
-    with suppress(Stop):  # if the state cannot be written, the answer says so already
+    with suppress(Stop):  # the reply already reports a state that cannot be written
         progress.state.write(record.ended(outcome or ended, cleaned_up=True))
     return ended
 
@@ -166,10 +166,10 @@ def _read_record(progress: CallProgress) -> Record | None:
         return None
 
 
-async def run_answer(options: RunOptions, progress: CallProgress, dependencies: Dependencies) -> Answer:
-    """Start or resume a run, and return its answer.
+async def start_or_resume(options: RunOptions, progress: CallProgress, dependencies: Dependencies) -> Reply:
+    """Start or resume a run, and return the reply.
 
-    Updates `progress` as soon as something is known. Raises `OptionsInvalid`, and `Stop` if there is no run
+    Writes to `progress` what becomes known of the run. Raises `OptionsInvalid`, and `Stop` if there is no run
     yet.
     """
     check_options(options)
@@ -184,28 +184,30 @@ async def run_answer(options: RunOptions, progress: CallProgress, dependencies: 
         state.read(options.run_id)
         return await _wait(state, options.run_id, options, schedule, dependencies)
     config, claude = new_config(options), check_claude(options.claude)
-    quota_gate.url_of(config)
+    quota_gate.gate_url(config)
     async with on_cluster(config, devcluster=options.devcluster, claude=claude) as config:
         record = new_record(options, config)
         try:
             state.write(record)
         except Stop as stop:
-            return _stop_answer(stop.about("not_submitted"), progress)
+            return _stop_reply(stop.about("not_submitted"), progress)
         progress.run_id, progress.embedded = record.run_id, record.embedded
         work = _wait(state, record.run_id, options, schedule, dependencies)
-        return await stop_to_answer(work, progress)  # here: `on_cluster` would wrap a `Stop` in a group
+        return await stop_to_reply(
+            work, progress
+        )  # inside the block: `on_cluster` would wrap a `Stop` in a group
 
 
 async def _wait(
     state: State, run_id: str, options: RunOptions, schedule: PollSchedule, dependencies: Dependencies
-) -> Answer:
-    """The answer of a run that has a record. Raises `Stop`."""
+) -> Reply:
+    """The reply of a run that has a record. Raises `Stop`."""
     async with open_live_view(quiet=options.quiet) as live:
         if options.run_id is None:
-            live.note(f"Run {run_id}")
+            live.show_note(f"Run {run_id}")
         output = Output(options.output, state.files(run_id)) if options.output is not None else None
         poller = Poller(run_id, schedule, live)
-        return await wait_for_answer(RunCall(state, run_id, options, dependencies, live, poller, output))
+        return await wait_for_reply(RunCall(state, run_id, options, dependencies, live, poller, output))
 
 
 def check_options(options: RunOptions) -> None:

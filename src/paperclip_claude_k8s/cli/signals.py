@@ -1,4 +1,4 @@
-"""Signals that end a command: handled once, answered with a JSON object, then raised again."""
+"""Signals that end a command: the first one is handled by printing the reply, and then raised again."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Never
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a request to terminate, and a closed terminal."""
 
 
 class Interrupted(BaseException):
-    """A signal arrived while no listener was set. Its text is the signal's name."""
+    """A signal arrived while no listener was set. The text of this exception is the signal's name."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
 class SignalHandler:
     """After `install`, the first ending signal goes to the listener; later ones are ignored.
 
-    Without a listener, it is raised as `Interrupted`.
+    Without a listener, the first one is raised as `Interrupted`.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class SignalHandler:
         self._ignoring = False
 
     def install(self) -> None:
-        for signum in ENDING:
+        for signum in ENDING_SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP; keep that
                 signal.signal(signum, self._handle)
 
     @contextmanager
     def listener(self, listener: Callable[[int], None]) -> Iterator[None]:
-        """Send signals to `listener` during the block. It runs between two bytecodes of the main thread."""
+        """Pass signals to `listener` during the block. The main thread calls it between two bytecodes."""
         self._listener = listener
         try:
             yield
@@ -47,7 +47,7 @@ class SignalHandler:
             self._listener = None
 
     def ignore_signals(self) -> None:
-        """Called before the answer is printed. A signal is still recorded in `received`."""
+        """Ignore signals from now on, because the reply is printed. `received` is still set."""
         self._ignoring = True
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:

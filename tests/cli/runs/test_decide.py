@@ -1,4 +1,4 @@
-"""What a call does next about a known run, as a table."""
+"""`next_step`: what a command does next, given the record of a run and the status of its Jobs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,8 +18,8 @@ from paperclip_claude_k8s.cli.runs.decide import (
 from paperclip_claude_k8s.cli.runs.record import Phase, Record
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ABSENT, LIVE = JobStatus(present=False), JobStatus(present=True)
-ENDED = JobStatus(present=True, finished=True)
+NO_JOB, LIVE_JOB = JobStatus(present=False), JobStatus(present=True)
+ENDED_JOB = JobStatus(present=True, finished=True)
 
 
 def a_record(phase: Phase, age: timedelta = timedelta(minutes=5)) -> Record:
@@ -30,26 +30,28 @@ def a_record(phase: Phase, age: timedelta = timedelta(minutes=5)) -> Record:
 @pytest.mark.parametrize(
     ("phase", "jobs", "waiting", "once"),
     [
-        ("reserved", ABSENT, Wait(), Submit()),
-        ("submitting", ABSENT, Wait(), Submit()),
-        ("submitting", LIVE, Wait(), ReportPolling()),
-        ("submitting", ENDED, Wait(), Wait()),
-        ("polling", ABSENT, ReportLost(), ReportLost()),
-        ("polling", LIVE, Wait(), ReportPolling()),
-        ("polling", ENDED, Wait(), Wait()),
+        ("reserved", NO_JOB, Wait(), Submit()),
+        ("submitting", NO_JOB, Wait(), Submit()),
+        ("submitting", LIVE_JOB, Wait(), ReportPolling()),
+        ("submitting", ENDED_JOB, Wait(), Wait()),
+        ("polling", NO_JOB, ReportLost(), ReportLost()),
+        ("polling", LIVE_JOB, Wait(), ReportPolling()),
+        ("polling", ENDED_JOB, Wait(), Wait()),
     ],
 )
-def test_next_step_by_phase_and_jobs(phase: Phase, jobs: JobStatus, waiting: Step, once: Step) -> None:
+def test_next_step_depends_on_phase_jobs_and_once(
+    phase: Phase, jobs: JobStatus, waiting: Step, once: Step
+) -> None:
     assert next_step(a_record(phase), jobs, NOW, once=False) == waiting
     assert next_step(a_record(phase), jobs, NOW, once=True) == once
 
 
 def test_next_step_of_an_ended_run_returns_its_outcome() -> None:
     record = a_record("ended")
-    assert next_step(record, ABSENT, NOW, once=True) == ReturnOutcome({"run_id": "r", "status": "succeeded"})
+    assert next_step(record, NO_JOB, NOW, once=True) == ReturnOutcome({"run_id": "r", "status": "succeeded"})
 
 
-def test_next_step_of_an_old_run_without_job_creates_none() -> None:
+def test_old_run_without_a_job_is_lost() -> None:
     old = a_record("submitting", timedelta(days=2))
     assert not may_create(old, NOW)
-    assert next_step(old, ABSENT, NOW, once=False) == ReportLost()
+    assert next_step(old, NO_JOB, NOW, once=False) == ReportLost()

@@ -1,4 +1,4 @@
-"""A disk that fails at any single write of a run: the answer reports it, with the run's own outcome."""
+"""A disk that fails at any one operation of a run: the reply reports this, and what became of the run."""
 
 import errno
 import json
@@ -15,10 +15,10 @@ from tests.support.captures import capture
 from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
 from tests.support.run_calls import script_of_lost_session
 
-from paperclip_claude_k8s.cli.run_command import run_answer, stop_to_answer
+from paperclip_claude_k8s.cli.run_command import start_or_resume, stop_to_reply
 from paperclip_claude_k8s.cli.runs.call import CallProgress, Dependencies, RunOptions
 from paperclip_claude_k8s.cli.runs.disk import Disk
-from paperclip_claude_k8s.cli.runs.replies import Answer, exit_code
+from paperclip_claude_k8s.cli.runs.replies import Reply, exit_code
 from paperclip_claude_k8s.ports import ProcessSettings
 
 pytestmark = pytest.mark.looptime
@@ -37,23 +37,24 @@ Reach = Literal["once", "folder", "everything"]
 
 @dataclass(slots=True)
 class FailingDisk(Disk):
-    """Counts its operations from 0. The operation with the number `fails_at` fails; `reach` adds later ones.
+    """A disk whose operation `fails_at`, counted from 0, fails with the error number `fault`.
 
-    "once": none. "folder": all in the same one of `folders`. "everything": all.
+    `reach` says which later operations fail, too. "once": none. "folder": those in the same folder of
+    `folders`. "everything": all.
     """
 
     fails_at: int | None = None
     reach: Reach = "once"
     folders: tuple[Path, ...] = ()
     fault: int = errno.ENOSPC
-    acts: list[str] = field(default_factory=list)
+    operations: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def before(self, act: str, file: Path | int) -> None:
+    def before(self, operation: str, file: Path | int) -> None:
         path = str(Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else file)
-        self.acts.append(f"{act} {path}")
-        if self._fails(len(self.acts) - 1):
-            self.failed.append(f"{act} {path}")
+        self.operations.append(f"{operation} {path}")
+        if self._fails(len(self.operations) - 1):
+            self.failed.append(f"{operation} {path}")
             raise OSError(self.fault, os.strerror(self.fault))
 
     def _fails(self, number: int) -> bool:
@@ -61,11 +62,11 @@ class FailingDisk(Disk):
             return False
         if number == self.fails_at or self.reach == "everything":
             return True
-        first, this = (self._folder(self.acts[n]) for n in (self.fails_at, number))
+        first, this = (self._folder(self.operations[n]) for n in (self.fails_at, number))
         return self.reach == "folder" and first == this
 
-    def _folder(self, act: str) -> Path | None:
-        return next((folder for folder in self.folders if str(folder) in act), None)
+    def _folder(self, operation: str) -> Path | None:
+        return next((folder for folder in self.folders if str(folder) in operation), None)
 
     def make_room(self) -> None:
         self.fails_at = None
@@ -88,7 +89,7 @@ class Bench:
     def state(self) -> Path:
         return self.folder / "state"
 
-    async def run(self, run_id: str | None = None, **more: Any) -> Answer:
+    async def run(self, run_id: str | None = None, **more: Any) -> Reply:
         options = RunOptions(
             prompt=None if run_id else "Go.",
             run_id=run_id,
@@ -103,7 +104,7 @@ class Bench:
         settings = ProcessSettings(env={"CLAUDE_K8S_STATE_DIR": str(self.state)})
         dependencies = Dependencies(self.disk, lambda *_: self.cluster.gateway, settings)
         progress = CallProgress()
-        return await stop_to_answer(run_answer(options, progress, dependencies), progress)
+        return await stop_to_reply(start_or_resume(options, progress, dependencies), progress)
 
     def jobs_made(self) -> int:
         return self.cluster.calls.count("create", "jobs")
@@ -114,16 +115,16 @@ class Bench:
             return loaded
         return None
 
-    def assert_whole(self, answer: Answer) -> None:
-        """The run succeeded, and record, transcript and output are complete."""
-        assert (answer["status"], exit_code(answer)) == ("succeeded", 0), answer
+    def assert_whole(self, reply: Reply) -> None:
+        """Check that the run succeeded, and that record, transcript and output are complete."""
+        assert (reply["status"], exit_code(reply)) == ("succeeded", 0), reply
         (saved,) = self.state.glob("runs/*/transcript.ndjson")
         assert saved.read_bytes().endswith(WHOLE)
         assert (self.out / "transcript.ndjson").read_bytes() == saved.read_bytes()
-        assert json.loads((self.out / "result.json").read_bytes()) == answer
+        assert json.loads((self.out / "result.json").read_bytes()) == reply
         record = self.record()
         assert record is not None
-        assert record["outcome"] == answer
+        assert record["outcome"] == reply
 
 
 @asynccontextmanager
@@ -143,30 +144,30 @@ TWICE: Kind = ("second attempt", script_of_lost_session, SESSION, 2)
 """Name, the Pod's script, a session to resume, and how many Jobs such a run makes."""
 
 
-async def acts_of(folder: Path, kind: Kind) -> list[str]:
-    """Every operation on the disk in a run without failures."""
+async def good_operations(folder: Path, kind: Kind) -> list[str]:
+    """All operations on the disk in a run without failures."""
     async with open_bench(folder, kind[1]) as bench:
         bench.session = kind[2]
         bench.assert_whole(await bench.run())
         assert bench.jobs_made() == kind[3]
-        return bench.disk.acts
+        return bench.disk.operations
 
 
 @pytest.mark.parametrize("reach", ["once", "folder", "everything"])
 @pytest.mark.parametrize("kind", [PLAIN, TWICE], ids=lambda kind: kind[0])
-async def test_failure_of_any_single_write_is_reported_and_resumed(
+async def test_run_with_a_failing_write_is_reported_and_can_be_resumed(
     tmp_path: Path, kind: Kind, reach: Reach
 ) -> None:
-    acts = await acts_of(tmp_path / "good", kind)
-    assert len(acts) > 40
-    errors = {await assert_reported_and_resumed(tmp_path, kind, n, reach) for n in range(len(acts))}
+    operations = await good_operations(tmp_path / "good", kind)
+    assert len(operations) > 40
+    errors = {await assert_reported_and_resumed(tmp_path, kind, n, reach) for n in range(len(operations))}
     assert errors >= {"state_unwritable", "output_unwritable"}
 
 
 @pytest.mark.parametrize("fault", OTHER_FAULTS, ids=lambda fault: errno.errorcode[fault])
 async def test_other_disk_errors_are_reported_like_a_full_disk(tmp_path: Path, fault: int) -> None:
-    acts = await acts_of(tmp_path / "good", PLAIN)
-    for number in range(0, len(acts), 7):
+    operations = await good_operations(tmp_path / "good", PLAIN)
+    for number in range(0, len(operations), 7):
         await assert_reported_and_resumed(tmp_path, PLAIN, number, "folder", fault=fault)
 
 
@@ -178,43 +179,48 @@ async def assert_reported_and_resumed(
     *,
     fault: int = errno.ENOSPC,
 ) -> str | None:
-    """Run with a disk that fails at that operation, then resume without failures. Returns the first error."""
+    """Run with a disk that fails at operation `number`, then resume without failures.
+
+    Returns the error in the reply of the failed call.
+    """
     async with open_bench(folder / str(number), kind[1]) as bench:
         bench.session = kind[2]
         disk = bench.disk
         disk.fails_at, disk.reach, disk.fault, disk.folders = number, reach, fault, (bench.out, bench.state)
-        answer = await bench.run()
+        reply = await bench.run()
         assert disk.failed
-        assert_reported(bench, answer, os.strerror(fault))
+        assert_reported(bench, reply, os.strerror(fault))
         disk.make_room()
-        again = await bench.run(answer.get("run_id"))
+        again = await bench.run(reply.get("run_id"))
         bench.assert_whole(again)
         assert bench.jobs_made() == kind[3], "a failed write must not cause a second submission"
-        return answer.get("error")
+        return reply.get("error")
 
 
-def assert_reported(bench: Bench, answer: Answer, reason: str) -> None:
-    if answer["status"] == "succeeded":
-        bench.assert_whole(answer)
+def assert_reported(bench: Bench, reply: Reply, reason: str) -> None:
+    """Check that the reply reports the failed operation, unless the run succeeded in spite of it."""
+    if reply["status"] == "succeeded":
+        bench.assert_whole(reply)
         return
-    assert exit_code(answer) == 1
+    assert exit_code(reply) == 1
     failed = {
-        "output_unwritable" if str(bench.out) in act else "state_unwritable" for act in bench.disk.failed
+        "output_unwritable" if str(bench.out) in operation else "state_unwritable"
+        for operation in bench.disk.failed
     }
-    assert answer["error"] in failed, (bench.disk.failed, answer)
-    assert reason in answer["detail"], answer
+    assert reply["error"] in failed, (bench.disk.failed, reply)
+    assert reason in reply["detail"], reply
     record = bench.record()
     if record is None:
-        assert (answer.get("run_id"), answer["run_status"]) == (None, "not_submitted")
+        assert (reply.get("run_id"), reply["run_status"]) == (None, "not_submitted")
         assert bench.jobs_made() == 0
         return
-    assert answer["run_id"] == record["run_id"]
-    assert answer["resume"].startswith(f"claude-k8s run --run-id {record['run_id']}")
-    assert answer["run_status"] in {"not_submitted", "unknown", "polling", "succeeded"}, answer
-    if answer["run_status"] == "not_submitted":
+    assert reply["run_id"] == record["run_id"]
+    assert reply["resume"].startswith(f"claude-k8s run --run-id {record['run_id']}")
+    assert reply["run_status"] in {"not_submitted", "unknown", "polling", "succeeded"}, reply
+    if reply["run_status"] == "not_submitted":
         assert bench.jobs_made() == 0
     if record["outcome"] is not None:
-        assert answer["run_status"] == "succeeded", "the answer contains what is known of the run"
-    if answer["run_status"] == "succeeded":
-        assert answer["result"]["summary"]
-        assert "the run itself succeeded" in answer["detail"]
+        assert reply["run_status"] == "succeeded", "the reply contains what is known of the run"
+    if reply["run_status"] == "succeeded":
+        assert reply["result"]["summary"]
+        assert "the run itself succeeded" in reply["detail"]

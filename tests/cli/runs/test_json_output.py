@@ -1,4 +1,4 @@
-"""Answers, result files and records are strict JSON, whatever text they contain."""
+"""Replies, result files and records are strict JSON, whatever text they contain."""
 
 import io
 import sys
@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from tests.support.any_json import ANY_TEXT, ODD_JSON
 
 from paperclip_claude_k8s.base.strict_json import strict_value
-from paperclip_claude_k8s.cli.entry import print_answer
+from paperclip_claude_k8s.cli.entry import print_reply
 from paperclip_claude_k8s.cli.runs.output import Output
 from paperclip_claude_k8s.cli.runs.record import Record
 from paperclip_claude_k8s.cli.runs.state import RunFiles, State
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 
-def printed(answer: dict[str, Any]) -> bytes:
+def printed(reply: dict[str, Any]) -> bytes:
     stdout, sys.stdout = sys.stdout, io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
-        print_answer(answer)
+        print_reply(reply)
         sys.stdout.flush()
         return sys.stdout.buffer.getvalue()  # type: ignore[no-any-return]
     finally:
@@ -29,14 +29,14 @@ def printed(answer: dict[str, Any]) -> bytes:
 
 @given(ANY_TEXT, ODD_JSON)
 @settings(max_examples=100)
-def test_answer_and_result_file_are_strict_json(
+def test_reply_and_result_file_are_strict_json(
     tmp_path_factory: pytest.TempPathFactory, text: str, value: Any
 ) -> None:
-    answer = {"status": "succeeded", "result": {"summary": text, "resultJson": {text: value}}}
-    assert orjson.loads(printed(answer)) == strict_value(answer)
+    reply = {"status": "succeeded", "result": {"summary": text, "resultJson": {text: value}}}
+    assert orjson.loads(printed(reply)) == strict_value(reply)
     folder = tmp_path_factory.mktemp("run")
-    Output(folder / "out", RunFiles(folder)).finish(answer)
-    assert orjson.loads((folder / "out" / "result.json").read_bytes()) == strict_value(answer)
+    Output(folder / "out", RunFiles(folder)).finish(reply)
+    assert orjson.loads((folder / "out" / "result.json").read_bytes()) == strict_value(reply)
 
 
 @given(ANY_TEXT)

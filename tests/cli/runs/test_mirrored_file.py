@@ -1,4 +1,4 @@
-"""A stream that is read again from its beginning is in the file once, whatever happened in between."""
+"""`MirroredFile` keeps each line of a stream once, even if the stream is read again from its beginning."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def blocks(stream: bytes, lines_each: int) -> list[bytes]:
 
 
 def mirror(path: Path, stream: bytes, lines_each: int = 3, start: int = 0) -> bytes:
-    """Feed the whole stream to the file, and return what was new."""
+    """Feed the whole stream to the file, and return what `feed` reported as new."""
     with MirroredFile(path) as file:
         file.rewind(start)
         return b"".join(file.feed(block) for block in blocks(stream, lines_each))

@@ -38,7 +38,7 @@ def test_copy_becomes_equal_to_the_original(files: RunFiles, tmp_path: Path, exi
     assert copy.read_bytes() == b"one\ntwo\nthree\n"
 
 
-def test_output_folder_that_cannot_be_created_stops_the_call(files: RunFiles, tmp_path: Path) -> None:
+def test_output_folder_that_cannot_be_created_ends_the_command(files: RunFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Stop, match=r"--output .*file/out cannot be written"):
         Output(tmp_path / "file" / "out", files)

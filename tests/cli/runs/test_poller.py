@@ -1,4 +1,4 @@
-"""When a waiting command polls: intervals, schedules and their extension, and which polls are reported."""
+"""When a waiting command polls (intervals, schedules and their extension), and which polls it reports."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def test_schedule_of_an_hour_is_not_extended() -> None:
     assert extend_pauses((HOUR, 1), PollSettings()) == (HOUR, 1)
 
 
-def test_schedule_has_no_timeout_unless_given() -> None:
+def test_poll_schedule_has_no_timeout_unless_one_is_given() -> None:
     assert read_schedule("5000", 15.0, None, PollSettings()).timeout is None
     assert read_schedule("5000", 15.0, 40.0, PollSettings()).timeout == 40.0
 

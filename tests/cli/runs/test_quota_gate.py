@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from tests.support.api_server import a_kubeconfig
-from tests.support.cli_commands import CommandLine
+from tests.support.cli_commands import CommandRunner
 from tests.support.quota_service import QuotaService, quota_service
 
 from paperclip_claude_k8s.cli.runs import quota_gate
-from paperclip_claude_k8s.cli.runs.quota_gate import QuotaReply, ask, find_refusal
+from paperclip_claude_k8s.cli.runs.quota_gate import QuotaResponse, ask, find_refusal
 from paperclip_claude_k8s.cli.runs.replies import Stop
 from paperclip_claude_k8s.devcluster import DevCluster
 
@@ -25,10 +25,10 @@ async def service() -> AsyncIterator[QuotaService]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, service: QuotaService) -> CommandLine:
-    """A command line whose cluster cannot be reached: a refused run needs none."""
+def cli(tmp_path: Path, service: QuotaService) -> CommandRunner:
+    """Commands whose cluster cannot be reached: a refused run does not need a cluster."""
     configure(tmp_path, service, {"kubeconfig": a_kubeconfig(tmp_path), "image": "x"})
-    return CommandLine(tmp_path)
+    return CommandRunner(tmp_path)
 
 
 def configure(folder: Path, service: QuotaService, config: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def configure(folder: Path, service: QuotaService, config: dict[str, Any]) -> No
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def new_run(cli: CommandLine) -> list[str]:
+def new_run_args(cli: CommandRunner) -> list[str]:
     return ["run", "-q", "-p", "Go.", "--config", str(cli.folder / "config.json")]
 
 
@@ -54,8 +54,8 @@ def new_run(cli: CommandLine) -> list[str]:
         ('{"code": 1.5}', -1, "consume_param_error"),
     ],
 )
-def test_each_code_has_its_error(body: str, code: int, error: str) -> None:
-    stop = find_refusal(QuotaReply(200, body.encode()))
+def test_code_of_a_refusal_decides_its_error(body: str, code: int, error: str) -> None:
+    stop = find_refusal(QuotaResponse(200, body.encode()))
     assert stop is not None
     assert (stop.error, stop.more["api_code"]) == (error, code)
     assert stop.more["failure_stage"] == "consume_quota"
@@ -73,7 +73,7 @@ def test_each_code_has_its_error(body: str, code: int, error: str) -> None:
     ],
 )
 def test_explicit_code_0_approves_the_run(body: str) -> None:
-    assert find_refusal(QuotaReply(200, body.encode())) is None
+    assert find_refusal(QuotaResponse(200, body.encode())) is None
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_explicit_code_0_approves_the_run(body: str) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 204])
-def test_other_2xx_reply_is_a_refusal_without_a_code(status: int, body: str) -> None:
-    stop = find_refusal(QuotaReply(status, body.encode("latin-1")))
+def test_2xx_response_without_a_valid_code_is_a_refusal(status: int, body: str) -> None:
+    stop = find_refusal(QuotaResponse(status, body.encode("latin-1")))
     assert stop is not None
     assert (stop.error, stop.more["api_code"]) == ("consume_param_error", -1)
     assert stop.detail
@@ -122,25 +122,25 @@ def test_other_2xx_reply_is_a_refusal_without_a_code(status: int, body: str) -> 
     "body", ['{"code": 60001, "meta": {"code": 0}}', '{"code": 0, "meta": {"code": 60001}}']
 )
 def test_two_codes_of_which_one_refuses_are_a_refusal(body: str) -> None:
-    stop = find_refusal(QuotaReply(200, body.encode()))
+    stop = find_refusal(QuotaResponse(200, body.encode()))
     assert stop is not None
     assert (stop.error, stop.more["api_code"]) == ("membership_required", 60001)
 
 
-def test_reply_without_a_code_is_refused_with_what_is_missing() -> None:
-    stop = find_refusal(QuotaReply(200, b"<html>"))
+def test_refusal_without_a_code_says_so_or_quotes_the_error() -> None:
+    stop = find_refusal(QuotaResponse(200, b"<html>"))
     assert stop is not None
     assert stop.detail == (
         "the quota gate answered HTTP 200 without a code, and a run may start only after an explicit code 0"
     )
-    named = find_refusal(QuotaReply(200, b'{"error": "no such route"}'))
-    assert named is not None
-    assert named.detail == "no such route"
+    quoted = find_refusal(QuotaResponse(200, b'{"error": "no such route"}'))
+    assert quoted is not None
+    assert quoted.detail == "no such route"
 
 
 @pytest.mark.parametrize("status", [302, 403, 500, None])
-def test_reply_with_another_status_is_a_refusal(status: int | None) -> None:
-    stop = find_refusal(QuotaReply(status, b'{"code": 0}'))
+def test_response_that_is_not_2xx_is_a_refusal(status: int | None) -> None:
+    stop = find_refusal(QuotaResponse(status, b'{"code": 0}'))
     assert stop is not None
     assert stop.error == "consume_param_error"
 
@@ -156,34 +156,34 @@ def test_reply_with_another_status_is_a_refusal(status: int | None) -> None:
     ],
 )
 def test_link_in_the_detail_is_the_pricing_url(detail: str, url: str | None) -> None:
-    stop = find_refusal(QuotaReply(200, json.dumps({"code": 60001, "detail": detail}).encode()))
+    stop = find_refusal(QuotaResponse(200, json.dumps({"code": 60001, "detail": detail}).encode()))
     assert stop is not None
     assert stop.more.get("pricing_url") == url
     assert stop.detail == detail
 
 
 async def test_ask_posts_the_run_id_once_and_follows_no_redirect(service: QuotaService) -> None:
-    service.reply = (307, "")
-    reply = await ask(service.url, "r1", {"agent_id": "ada"})
-    assert (reply.status, service.requests, service.keys) == (
+    service.response = (307, "")
+    response = await ask(service.url, "r1", {"agent_id": "ada"})
+    assert (response.status, service.requests, service.idempotency_keys) == (
         307,
         [{"run_id": "r1", "agent_id": "ada"}],
         ["r1"],
     )
 
 
-async def test_reply_in_many_pieces_is_read_completely(service: QuotaService) -> None:
+async def test_response_in_many_pieces_is_read_completely(service: QuotaService) -> None:
     service.byte_by_byte = True
-    reply = await ask(service.url, "r1", {})
-    assert reply == QuotaReply(200, b'{"code": 0}')
-    assert find_refusal(reply) is None
+    response = await ask(service.url, "r1", {})
+    assert response == QuotaResponse(200, b'{"code": 0}')
+    assert find_refusal(response) is None
 
 
-async def test_reply_that_is_too_long_is_cut_and_a_refusal(service: QuotaService) -> None:
-    service.reply = (200, '{"code": 0, "pad": "' + "x" * 2 * quota_gate.BODY_BYTES + '"}')
-    reply = await ask(service.url, "r1", {})
-    assert len(reply.body) == quota_gate.BODY_BYTES + 1
-    assert find_refusal(reply) is not None
+async def test_response_that_is_too_long_is_a_refusal(service: QuotaService) -> None:
+    service.response = (200, '{"code": 0, "pad": "' + "x" * 2 * quota_gate.MAX_BODY_BYTES + '"}')
+    response = await ask(service.url, "r1", {})
+    assert len(response.body) == quota_gate.MAX_BODY_BYTES + 1
+    assert find_refusal(response) is not None
 
 
 async def test_unreachable_gate_is_reported_without_its_address() -> None:
@@ -200,7 +200,7 @@ async def test_silent_gate_is_a_refusal_after_the_timeout(service: QuotaService)
     stop = find_refusal(await ask(service.url, "r1", {}, patience=0.5))
     assert loop.time() - began >= 0.4
     assert stop is not None
-    assert "no answer within 0.5s" in stop.detail
+    assert "no response within 0.5s" in stop.detail
     assert quota_gate.QUOTA_TIMEOUT == 10.0
 
 
@@ -208,81 +208,85 @@ async def test_ask_uses_the_proxy_of_the_environment(
     service: QuotaService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", service.url.removesuffix("/consume"))
-    reply = await ask("http://gate.example/consume", "r1", {})
-    assert (reply.status, service.keys) == (200, ["r1"])
+    response = await ask("http://gate.example/consume", "r1", {})
+    assert (response.status, service.idempotency_keys) == (200, ["r1"])
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "gate", "http://", "http://[x"])
-def test_invalid_address_is_refused(url: str) -> None:
+def test_invalid_gate_url_is_refused(url: str) -> None:
     with pytest.raises(Stop, match="expected an http or https address"):
         quota_gate.check_url(url)
 
 
-async def test_refused_run_has_an_answer_and_never_asks_again(
-    cli: CommandLine, service: QuotaService
+async def test_refusal_is_the_outcome_of_the_run_and_the_gate_is_asked_once(
+    cli: CommandRunner, service: QuotaService
 ) -> None:
-    service.reply = (200, '{"code": 60001, "detail": "Join at https://pay.example/join"}')
-    code, answer, _ = await cli.run(*new_run(cli))
+    service.response = (200, '{"code": 60001, "detail": "Join at https://pay.example/join"}')
+    code, reply, _ = await cli.run(*new_run_args(cli))
     assert code == 1
-    assert answer["status"] == "failed"
-    assert answer["error"] == "membership_required"
-    assert answer["failure_stage"] == "consume_quota"
-    assert answer["api_code"] == 60001
-    assert answer["pricing_url"] == "https://pay.example/join"
-    assert "agent_instruction" in answer
-    assert service.requests == [{"run_id": answer["run_id"], "agent_id": "cli"}]
+    assert reply["status"] == "failed"
+    assert reply["error"] == "membership_required"
+    assert reply["failure_stage"] == "consume_quota"
+    assert reply["api_code"] == 60001
+    assert reply["pricing_url"] == "https://pay.example/join"
+    assert "agent_instruction" in reply
+    assert service.requests == [{"run_id": reply["run_id"], "agent_id": "cli"}]
     for args in (["run", "--run-id"], ["query", "--run-id"]):
-        again = await cli.run(*args, answer["run_id"])
-        assert again[:2] == (1, answer)
+        again = await cli.run(*args, reply["run_id"])
+        assert again[:2] == (1, reply)
     assert len(service.requests) == 1
 
 
 async def test_run_whose_command_was_killed_while_asking_is_refused(
-    cli: CommandLine, service: QuotaService
+    cli: CommandRunner, service: QuotaService
 ) -> None:
     service.delay = 60.0
-    await cli.run_and_kill(signal.SIGKILL, lambda: bool(service.requests), *new_run(cli))
+    await cli.run_and_kill(signal.SIGKILL, lambda: bool(service.requests), *new_run_args(cli))
     (request,) = service.requests
-    code, answer, _ = await cli.run("run", "--run-id", request["run_id"])
-    assert (code, answer["error"], answer["api_code"]) == (1, "consume_param_error", -1)
-    assert "start a new run" in answer["detail"]
+    code, reply, _ = await cli.run("run", "--run-id", request["run_id"])
+    assert (code, reply["error"], reply["api_code"]) == (1, "consume_param_error", -1)
+    assert "start a new run" in reply["detail"]
     assert len(service.requests) == 1
 
 
-async def test_approved_run_does_not_ask_again_when_resumed(cli: CommandLine, service: QuotaService) -> None:
+async def test_approved_run_does_not_ask_again_when_resumed(
+    cli: CommandRunner, service: QuotaService
+) -> None:
     async with DevCluster.start() as cluster:
         env = {"CLAUDE_LINE_DELAY": "0.1"}
         configure(cli.folder, service, {"kubeconfig": str(cluster.kubeconfig), "image": "x", "env": env})
-        await cli.run_and_kill(signal.SIGKILL, lambda: len(cli.transcript()) > 100, *new_run(cli))
+        await cli.run_and_kill(signal.SIGKILL, lambda: len(cli.transcript()) > 100, *new_run_args(cli))
         record = cli.record()
         assert record is not None
         assert record["gate"] == "granted"
-        code, answer, _ = await cli.run("run", "--run-id", record["run_id"], "-q")
-        assert (code, answer["status"]) == (0, "succeeded")
+        code, reply, _ = await cli.run("run", "--run-id", record["run_id"], "-q")
+        assert (code, reply["status"]) == (0, "succeeded")
         assert service.requests == [{"run_id": record["run_id"], "agent_id": "cli"}]
 
 
-async def test_spawned_run_asks_once_it_is_started(cli: CommandLine, service: QuotaService) -> None:
-    service.reply = (200, '{"code": 60002, "detail": "pay"}')
-    _, answer, _ = await cli.run("spawn", *new_run(cli)[2:])
+async def test_spawned_run_asks_the_gate_when_it_is_started(
+    cli: CommandRunner, service: QuotaService
+) -> None:
+    service.response = (200, '{"code": 60002, "detail": "pay"}')
+    _, reply, _ = await cli.run("spawn", *new_run_args(cli)[2:])
     assert service.requests == []
-    args = answer["command"].split()[1:]
+    args = reply["command"].split()[1:]
     first, second = await cli.run(*args), await cli.run(*args)
     assert first[1]["error"] == "credit_required"
     assert first[1] == second[1]
     assert len(service.requests) == 1
 
 
-async def test_spawned_run_that_is_cancelled_never_asks(cli: CommandLine, service: QuotaService) -> None:
-    _, answer, _ = await cli.run("spawn", *new_run(cli)[2:])
-    code, ended, _ = await cli.run("cancel", answer["run_id"])
+async def test_spawned_run_that_is_cancelled_never_asks(cli: CommandRunner, service: QuotaService) -> None:
+    _, reply, _ = await cli.run("spawn", *new_run_args(cli)[2:])
+    code, ended, _ = await cli.run("cancel", reply["run_id"])
     assert (code, ended["status"]) == (0, "cancelled")
-    assert (await cli.run(*answer["command"].split()[1:]))[1] == ended
+    assert (await cli.run(*reply["command"].split()[1:]))[1] == ended
     assert service.requests == []
 
 
-async def test_run_without_a_usable_cluster_never_asks(cli: CommandLine, service: QuotaService) -> None:
+async def test_run_without_a_usable_cluster_never_asks(cli: CommandRunner, service: QuotaService) -> None:
     configure(cli.folder, service, {"kubeconfig": "/nowhere", "image": "x"})
-    code, answer, _ = await cli.run(*new_run(cli))
-    assert (code, answer["error"], answer["error_code"]) == (1, "task_failed", "k8s_config_invalid")
+    code, reply, _ = await cli.run(*new_run_args(cli))
+    assert (code, reply["error"], reply["error_code"]) == (1, "task_failed", "k8s_config_invalid")
     assert service.requests == []

@@ -1,4 +1,4 @@
-"""Answers if state or output could not be written: what failed, and what the run's own outcome is."""
+"""Replies of calls that could not write the state or --output: what failed, and what became of the run."""
 
 import asyncio
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from paperclip_claude_k8s.cli.runs.replies import (
-    Answer,
+    Reply,
     RunStatus,
     Stop,
     exit_code,
     failure,
     find_stop,
     outcome_of,
-    unwritable_answer,
+    unwritable_reply,
 )
 
 RESULT: dict[str, Any] = {"exitCode": 0, "summary": "done"}
@@ -21,8 +21,8 @@ FAILED = {**RESULT, "errorMessage": "the model refused", "errorCode": "claude_re
 CANCELLED = {**RESULT, "errorMessage": "Run cancelled", "errorCode": "cancelled"}
 
 
-def answer_about(outcome: Answer | None = None, run_status: RunStatus = "polling") -> Answer:
-    return unwritable_answer(Stop("output_unwritable", "it is full").about(run_status, outcome), "r1")
+def reply_about(outcome: Reply | None = None, run_status: RunStatus = "polling") -> Reply:
+    return unwritable_reply(Stop("output_unwritable", "it is full").about(run_status, outcome), "r1")
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def answer_about(outcome: Answer | None = None, run_status: RunStatus = "polling
         (CANCELLED, "cancelled", "it is full; the run itself was cancelled: Run cancelled"),
     ],
 )
-def test_unwritable_answer_contains_the_outcome_of_the_run(
+def test_unwritable_reply_contains_the_outcome_of_the_run(
     result: dict[str, Any], run_status: str, detail: str
 ) -> None:
-    answer = answer_about(outcome_of("r1", result))
-    assert (answer["run_id"], answer["status"], answer["error"]) == ("r1", "failed", "output_unwritable")
-    assert (answer["run_status"], answer["detail"], answer["result"]) == (run_status, detail, result)
-    assert answer.get("error_code") == result.get("errorCode")
-    assert exit_code(answer) == 1
+    reply = reply_about(outcome_of("r1", result))
+    assert (reply["run_id"], reply["status"], reply["error"]) == ("r1", "failed", "output_unwritable")
+    assert (reply["run_status"], reply["detail"], reply["result"]) == (run_status, detail, result)
+    assert reply.get("error_code") == result.get("errorCode")
+    assert exit_code(reply) == 1
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_unwritable_answer_contains_the_outcome_of_the_run(
         ("polling", "it is full; the Job keeps running: make room and resume"),
     ],
 )
-def test_unwritable_answer_without_outcome_has_the_run_status(run_status: RunStatus, detail: str) -> None:
-    answer = answer_about(run_status=run_status)
-    assert (answer["run_status"], answer["detail"]) == (run_status, detail)
-    assert "result" not in answer
+def test_unwritable_reply_without_outcome_has_the_run_status(run_status: RunStatus, detail: str) -> None:
+    reply = reply_about(run_status=run_status)
+    assert (reply["run_status"], reply["detail"]) == (run_status, detail)
+    assert "result" not in reply
 
 
-def test_unwritable_answer_quotes_the_detail_of_a_lost_result() -> None:
-    answer = answer_about(failure("result_lost", "its Job is gone", "r1"))
-    assert (answer["run_status"], answer["detail"]) == (
+def test_unwritable_reply_quotes_the_detail_of_a_lost_result() -> None:
+    reply = reply_about(failure("result_lost", "its Job is gone", "r1"))
+    assert (reply["run_status"], reply["detail"]) == (
         "failed",
         "it is full; the run itself failed: its Job is gone",
     )

@@ -1,17 +1,20 @@
 """Runs that outlive the command that started them.
 
+A *call* is one execution of a command about a run; its *reply* is the JSON object on stdout. A run's
+*outcome* is the reply that reports how the run ended.
+
 Each run has a folder in the state folder: `record.json` (what to run, on which cluster, how far it has come,
-its answer), the agent's stdout and stderr, a log, a lock, and a marker file for a request to cancel it.
-Any later command can continue from there, even after SIGKILL at any moment, because each step is written down
+its outcome), the agent's stdout and stderr, a log, a lock, and an empty file that requests to cancel the run.
+Any later call can continue from there, even after SIGKILL at any moment, because each step is written down
 before the next one is taken:
 
-    replies         the JSON answers, `Stop` (why a call ends early) and exit codes
-    record          the record of one run, and answers that need nothing else
+    replies         the replies, `Stop` (why a call ends early) and exit codes
+    record          the record of one run, and replies that need nothing else
     disk            the only module that writes files
     state           the state folder; one lock per run
     decide          what a call does next, judged from the record and the cluster
-    call            the options of one call, and what its parts share
-    wait            waiting for the answer while other calls may be working on the same run
+    call            the options of one call, and what the modules below share about it
+    wait            waiting for the reply while other calls may be working on the same run
     worker          the work of the call that holds the lock
     journal         writes record, transcript and log during the run
     mirrored_file   a transcript that keeps each line once, however often the log is read again

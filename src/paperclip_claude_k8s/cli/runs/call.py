@@ -1,7 +1,7 @@
-"""One call of a command about a run: its options, and what its parts share.
+"""One call: an execution of a command about a run.
 
-`RunOptions` is built once, by the command. `RunCall` adds what the call works with. Neither changes.
-`CallProgress` does: it knows how far the call has come, for the answer of a call that is interrupted.
+`RunOptions` are the options of the command. `RunCall` adds the objects that the call works with. Neither
+changes during the call. `CallProgress` does: if the call is interrupted, the reply is built from it.
 """
 
 import os
@@ -18,7 +18,7 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.process import Connect, connect
 
 Mode = Literal["wait", "once", "submit"]
-"""wait: until the run ends. once: check its status and return. submit: create its Job and return."""
+"""wait: stay until the run ends. once: check its status and return. submit: create its Job and return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class RunOptions:
     claude: Path | None = None
     kubeconfig: Path | None = None
     kubeconfig_typed: bool = False
-    """--kubeconfig was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
+    """The option was typed: it replaces the kubeconfig of a known run. The variable KUBECONFIG does not."""
     namespace: str | None = None
     image: str | None = None
     model: str | None = None
@@ -49,7 +49,7 @@ class RunOptions:
     config: Path | None = None
     quiet: bool = False
     expects_cancelled: bool = False
-    """Exit code 0 means that the run was cancelled."""
+    """True for `cancel`: exit code 0 means that the run was cancelled."""
 
     @property
     def mode(self) -> Mode:
@@ -57,7 +57,7 @@ class RunOptions:
 
     @property
     def kubeconfig_override(self) -> str | None:
-        """The kubeconfig to use in place of the one in the record."""
+        """The kubeconfig to use instead of the one in the record; None to use that one."""
         return str(self.kubeconfig.absolute()) if self.kubeconfig_typed and self.kubeconfig else None
 
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from paperclip_claude_k8s.cli.runs.record import Record
-from paperclip_claude_k8s.cli.runs.replies import DETACHED_TTL, Answer
+from paperclip_claude_k8s.cli.runs.replies import DETACHED_TTL, Reply
 
-_CREATE_UNTIL = timedelta(seconds=DETACHED_TTL)
+_CREATE_MAX_AGE = timedelta(seconds=DETACHED_TTL)
 """A run older than this may have had a Job that its TTL has removed, even if the record does not name one."""
 
 
@@ -21,6 +21,7 @@ class JobStatus:
 
     @property
     def word(self) -> str:
+        """The status in progress lines."""
         if not self.present:
             return "PENDING"
         return "ENDED" if self.finished else "RUNNING" if self.running else "PENDING"
@@ -28,24 +29,24 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReturnOutcome:
-    """The run has ended, and its answer is in the record."""
+    """The run has ended, and its reply is in the record."""
 
-    answer: Answer
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
 class ReportLost:
-    """The run had a Job, which is gone, and its result was not collected."""
+    """The run had or may have had a Job, which is gone, and its result was not collected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Ensure that the run's Job exists, and leave it."""
+    """Ensure that the run's Job exists, and do not wait for its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Create or adopt the run's Job, and stay until it ends."""
+    """Create or adopt the run's Job, and wait until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ Step: TypeAlias = ReturnOutcome | ReportLost | Submit | Wait | ReportPolling
 
 
 def next_step(record: Record, jobs: JobStatus, now: datetime, *, once: bool) -> Step:
-    """`once`: the call checks or submits the run, and does not wait for its end."""
+    """The next step. `once`: the call checks or submits the run, and does not wait for its end."""
     if record.outcome is not None:
         return ReturnOutcome(record.outcome)
     if not jobs.present:
@@ -68,6 +69,9 @@ def next_step(record: Record, jobs: JobStatus, now: datetime, *, once: bool) -> 
 
 
 def may_create(record: Record, now: datetime) -> bool:
-    """Whether a Job may be created for a run without one: only if it cannot have had one already."""
+    """Whether a Job may be created if none is found.
+
+    Not if the record names a Job, nor if there may have been one that its TTL has removed.
+    """
     created = datetime.fromisoformat(record.created)
-    return record.phase in {"reserved", "submitting"} and now - created < _CREATE_UNTIL
+    return record.phase in {"reserved", "submitting"} and now - created < _CREATE_MAX_AGE

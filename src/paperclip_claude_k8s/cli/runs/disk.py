@@ -10,7 +10,7 @@ PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 class Disk:
     """Unbuffered file operations. Every method raises `OSError` as the operating system does."""
 
-    def before(self, act: str, file: Path | int) -> None:
+    def before(self, operation: str, file: Path | int) -> None:
         """Called before each operation that may change the disk. Tests override it to raise `OSError`."""
 
     def make_folder(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ from paperclip_claude_k8s.cli.runs.decide import may_create
 from paperclip_claude_k8s.cli.runs.disk import check_not_deleted
 from paperclip_claude_k8s.cli.runs.mirrored_file import MirroredFile
 from paperclip_claude_k8s.cli.runs.record import JobPart, Record
-from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Answer, RunStatus, Stop, outcome_of
+from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Reply, RunStatus, Stop, outcome_of
 from paperclip_claude_k8s.cli.runs.state import State, state_error
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.host.result import ExecutionResult
@@ -35,10 +35,10 @@ class FileJournal:
     def __init__(self, call: RunCall, record: Record) -> None:
         """Raises `Stop` if the run's files cannot be opened."""
         self.record = record
-        self.outcome: Answer | None = record.outcome
-        """The run's own answer as soon as it is known, even if it could not be written."""
+        self.outcome: Reply | None = record.outcome
+        """The run's outcome as soon as it is known, even if it could not be written."""
         self.creation_refused = False
-        """The run's Job is missing and must not be created again."""
+        """True if the run's Job is missing and must not be created again."""
         self.job: FirstResult[JobRef] = FirstResult()
         self.write_error: FirstResult[Stop] = FirstResult()
         self._state = call.state
@@ -46,7 +46,7 @@ class FileJournal:
         self._output = call.output
         self._streams, self._log = _open_files(call.state, record.run_id)
         self._position_written_at = 0.0
-        """Loop time."""
+        """In the event loop's time."""
         self._output_error_shown = False
 
     def close(self) -> None:
@@ -63,16 +63,16 @@ class FileJournal:
         """Raises `Stop`."""
         self.record = self._state.write(record)
 
-    def end(self, outcome: Answer, *, cleaned_up: bool = True) -> Answer:
+    def end(self, outcome: Reply, *, cleaned_up: bool = True) -> Reply:
         """Write the run's outcome, and return it. Raises `Stop`."""
         self.outcome = outcome
         self.write(self._with_position().ended(outcome, cleaned_up=cleaned_up))
         return outcome
 
     async def on_log(self, _stream: str, text: str) -> None:
-        """The host's callback. Only the adapter's own lines are used: the agent's come through `output`."""
+        """The callback of `execute`. Uses status lines only: the agent's output comes through `output`."""
         if text.startswith(PREFIX):
-            self._live.status(text)
+            self._live.show_status(text)
             stamped = f"{format_time(utc_now())} {text.removeprefix(PREFIX)}"
             self._append_to_log(stamped.encode("utf-8", "backslashreplace"))
 
@@ -96,7 +96,7 @@ class FileJournal:
             return
         try:
             new = self._streams[stream].feed(block)
-            self._live.agent_output(stream, block, new)
+            self._live.show_agent_output(stream, block, new)
             if stream == "stderr":
                 self._append_to_log(new)
             self._write_position()
@@ -111,13 +111,15 @@ class FileJournal:
             if self.outcome is None:
                 self.write(self.record.with_fresh_session())
                 return True
-            self._finish_files(self.outcome)  # before the record: an ended run is never read again
+            self._finish_files(
+                self.outcome
+            )  # before the record is written: the log of an ended run is never read again
             self.end(self.outcome, cleaned_up=False)
         except (OSError, Stop) as error:
             self._set_error(error)
         return not self.write_error.is_set()
 
-    def _finish_files(self, outcome: Answer) -> None:
+    def _finish_files(self, outcome: Reply) -> None:
         log = (outcome["result"].get("resultJson") or {}).get("log") or {}
         if log.get("complete") is True:
             self._streams["stdout"].cut_rest()
@@ -126,7 +128,7 @@ class FileJournal:
         check_not_deleted(self._log)
 
     def _write_position(self) -> None:
-        """At most once per `POSITION_INTERVAL`; also check and update the files then."""
+        """Write the position, check the transcript, update --output; at most once per `POSITION_INTERVAL`."""
         now = asyncio.get_running_loop().time()
         if now - self._position_written_at >= POSITION_INTERVAL:
             self._position_written_at = now
@@ -140,7 +142,7 @@ class FileJournal:
         self._output.update()
         if self._output.error is not None and not self._output_error_shown:
             self._output_error_shown = True
-            self._live.note(
+            self._live.show_note(
                 f"{self._output.error.detail}; {RUN_CONTINUES}, and --output is retried at its end"
             )
 

@@ -1,4 +1,4 @@
-r"""A file that receives a byte stream which may start again from its beginning, and keeps each line once.
+r"""A file that receives a byte stream and keeps each line once, even if the stream starts again.
 
 A new process reads the agent's log from its first byte again. It compares what it reads with the file, and
 writes only what differs or goes beyond the file. Comparing is safer than trusting a stored position: the file
@@ -20,12 +20,12 @@ from typing import Self
 
 from paperclip_claude_k8s.cli.runs.disk import REAL_DISK, Disk, check_not_deleted
 
-SEARCHED = 4096
-"""Bytes of a line that are searched for in the file."""
+SEARCHED_BYTES = 4096
+"""Of a longer line, only this many bytes at its start are searched for in the file."""
 
 
 class MirroredFile:
-    """One such file. Nothing is removed from it but NUL bytes at its end, and what `cut_rest` removes."""
+    """The file at `path`. Only NUL bytes at its end are ever removed from it, and what `cut_rest` removes."""
 
     def __init__(self, path: Path, disk: Disk = REAL_DISK) -> None:
         self._disk = disk
@@ -37,7 +37,7 @@ class MirroredFile:
         return os.fstat(self._handle).st_size
 
     def rewind(self, offset: int) -> None:
-        """The stream starts again. Its first byte is, or will be, at `offset` of the file."""
+        """The stream starts again: its first byte is, or will be, at `offset` of the file."""
         self._offset = min(offset, self.size)
 
     def feed(self, block: bytes) -> bytes:
@@ -85,10 +85,10 @@ class MirroredFile:
     def _find_line(self, block: bytes, same: int) -> int:
         """The offset for the block's first line, which differs from the file's line here after `same` bytes.
 
-        The cluster has dropped the lines between: the line is either further on in the file, or goes to its
-        end.
+        The cluster has dropped lines of the stream: the line is either further on in the file, or belongs at
+        its end.
         """
-        line = block[:SEARCHED].partition(b"\n")[0]
+        line = block[:SEARCHED_BYTES].partition(b"\n")[0]
         with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as content:
             found = content.find(b"\n" + line, self._offset)
             only_zeros_left = not content[self._offset + same :].strip(b"\0")

@@ -1,4 +1,4 @@
-"""`--output DIR`: result.json, transcript.ndjson and log of a run in a folder of the operator's choice."""
+"""`--output DIR`: result.json, transcript.ndjson and log of a run in a folder that the user names."""
 
 import os
 import shlex
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from paperclip_claude_k8s.base.strict_json import strict_json
 from paperclip_claude_k8s.cli.runs.disk import Disk
-from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, resume_command
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, resume_command
 from paperclip_claude_k8s.cli.runs.state import RunFiles, write_atomically
 
 CHUNK = 1024 * 1024
-"""Bytes that are compared or copied at once."""
+"""Bytes that are compared or copied in one step."""
 
 
 class Output:
-    """Copies of the files in the state folder, and the answer as result.json."""
+    """Copies of the run's files in the state folder, and its outcome as result.json."""
 
     def __init__(self, folder: Path, files: RunFiles) -> None:
         """Raises `Stop` if the folder cannot be written: this must be known before a run costs anything."""
@@ -31,7 +31,7 @@ class Output:
             raise self._stop(error) from None
 
     def update(self) -> None:
-        """Append what the originals have gained. Compares lengths only. Sets `error` instead of raising."""
+        """Append what the originals have gained since, by their length. Sets `error` instead of raising."""
         try:
             self._append_new()
         except OSError as error:
@@ -39,16 +39,16 @@ class Output:
         else:
             self.error = None
 
-    def finish(self, answer: Answer) -> None:
-        """Complete the copies and write result.json. Raises `Stop` with the run's answer as its outcome."""
+    def finish(self, reply: Reply) -> None:
+        """Complete the copies and write result.json. Raises `Stop` with `reply` as its outcome."""
         try:
             self._synchronize()
             for _, name in self._copies:
                 self._sync(self._folder / name)
-            text = strict_json(answer, indent=2) + b"\n"
+            text = strict_json(reply, indent=2) + b"\n"
             write_atomically(self._folder / "result.json", text, self._disk)
         except OSError as error:
-            raise self._stop(error).about("unknown", answer) from None
+            raise self._stop(error).about("unknown", reply) from None
 
     def _synchronize(self) -> None:
         """Make the copies equal to the originals, whatever the files contained before. Raises `OSError`."""
@@ -93,9 +93,9 @@ class Output:
 
 
 def _common_length(source: Path, target: Path) -> int:
-    """Bytes at the start of both files that are equal, in whole chunks."""
+    """Number of equal bytes at the start of both files, counted in whole chunks."""
     same = 0
-    with source.open("rb") as one, target.open("rb") as other:
-        while (chunk := other.read(CHUNK)) and one.read(len(chunk)) == chunk:
+    with source.open("rb") as original, target.open("rb") as copy:
+        while (chunk := copy.read(CHUNK)) and original.read(len(chunk)) == chunk:
             same += len(chunk)
     return same

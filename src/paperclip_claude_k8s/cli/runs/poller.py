@@ -1,4 +1,4 @@
-"""When a waiting command checks its run's status, which checks it reports, and when it gives up."""
+"""When a waiting command polls its run's status, which polls it reports, and when it gives up."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -11,16 +11,16 @@ from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 MIN_TOTAL_MS = 3_600_000
-"""A given schedule is extended to an hour: agents' runs take minutes to tens of minutes."""
+"""A --poll-schedule with a shorter sum is extended to this hour: runs take minutes to tens of minutes."""
 EXTEND_STEP_MS, MIN_EXTEND_STEP_MS = 30_000, 1_000
 """Pause before each poll that is appended to a schedule, and its minimum, which spares the API server."""
 MAX_CONSECUTIVE_ERRORS = 5
-"""Polls in a row that fail before the wait ends. Fewer may be a short outage."""
-TIMEOUT = 600.0
+"""The wait ends after this many failed polls in a row. Fewer may be a short outage."""
+DEFAULT_TIMEOUT = 600.0
 """Seconds that a call waits by default."""
 REPORTED_EVERY = 3
 """Besides the first and the last poll, every third one is reported."""
-_OFF = frozenset({"0", "false", "no", "off"})
+_OFF_WORDS = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class PollSettings:
         step_ms = _read_number(env, "CLAUDE_K8S_POLL_EXTEND_STEP_MS", EXTEND_STEP_MS)
         max_errors = _read_number(env, "CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS", MAX_CONSECUTIVE_ERRORS)
         return cls(
-            progress=env.get("CLAUDE_K8S_PROGRESS", "").strip().lower() not in _OFF,
+            progress=env.get("CLAUDE_K8S_PROGRESS", "").strip().lower() not in _OFF_WORDS,
             min_total_ms=_read_number(env, "CLAUDE_K8S_POLL_MIN_TOTAL_MS", MIN_TOTAL_MS),
             extend_step_ms=max(step_ms, MIN_EXTEND_STEP_MS),
             max_errors=max(max_errors, 1),
@@ -50,13 +50,13 @@ class PollSettings:
 class PollSchedule:
     """When to poll, in seconds. The first poll is immediate.
 
-    With `pauses`, there is one more poll after each of them. Without, polls repeat every `interval` until
-    `timeout`.
+    With `pauses`, one more poll follows after each pause. Without `pauses`, a poll follows every `interval`.
+    Either way, the wait ends at `timeout`.
     """
 
     pauses: tuple[float, ...] = ()
     interval: float = 15.0
-    timeout: float | None = TIMEOUT
+    timeout: float | None = DEFAULT_TIMEOUT
     settings: PollSettings = field(default_factory=PollSettings)
 
     @property
@@ -80,7 +80,7 @@ def read_schedule(
     if timeout is not None and timeout <= 0:
         raise Stop("usage", f"--timeout {timeout:g}: expected seconds above 0")
     if schedule is None:
-        return PollSchedule((), interval, TIMEOUT if timeout is None else timeout, settings)
+        return PollSchedule((), interval, DEFAULT_TIMEOUT if timeout is None else timeout, settings)
     pauses = tuple(ms / 1000 for ms in extend_pauses(_read_milliseconds(schedule), settings))
     return PollSchedule(pauses, interval, timeout, settings)
 
@@ -108,18 +108,19 @@ def _read_milliseconds(schedule: str) -> tuple[int, ...]:
 
 
 def _read_number(env: Mapping[str, str], name: str, default: int) -> int:
+    """The variable as a number; words such as `off` are 0. Raises `Stop`."""
     text = env.get(name, "").strip().lower()
     if not text:
         return default
-    if text in _OFF:
+    if text in _OFF_WORDS:
         return 0
     if not (text.isascii() and text.isdecimal()):
-        raise Stop("usage", f"{name}={text}: expected a whole number, or 0")
+        raise Stop("usage", f"{name}={text}: expected a whole number, or off")
     return int(text)
 
 
 class Poller:
-    """The polls of one wait, whatever is polled."""
+    """The polls of one wait. `poll` is given the function that queries the status."""
 
     def __init__(self, run_id: str, schedule: PollSchedule, live: LiveView) -> None:
         self.schedule = schedule
@@ -147,17 +148,17 @@ class Poller:
         self.gave_up.offer(Stop("poll_timeout", f"no end after {self._polls} polls; {RUN_CONTINUES}"))
 
     def report(self, status: str, *, last: bool, final: bool = False) -> None:
-        """Print the status if the current poll is reported; if `final`, without the poll's number."""
+        """Show the status if the current poll is reported. `final`: without the number of the poll."""
         if self._settings.progress and is_reported(max(self._polls, 1), last=last):
             elapsed = f"[{int(self._live.elapsed())}s]"
             total = f"/{self.schedule.count}" if self.schedule.count else ""
             number = f"  poll={self._polls}{total}" if self._polls and not final else ""
-            self._live.progress(
+            self._live.show_progress(
                 f"  {elapsed:<5} run={self._run_id}  status={status}  lines={self._live.lines}{number}"
             )
 
     async def _query(self, query: Callable[[], Awaitable[str]]) -> bool:
-        """Poll once. False if there were too many errors in a row."""
+        """Poll once. Returns False, and sets `gave_up`, if too many polls in a row have failed."""
         try:
             self._status = await query()
         except ClusterError as error:

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 QUOTA_TIMEOUT = 10.0
 """Seconds for the whole exchange."""
-BODY_BYTES = 64 * 1024
-"""Longest reply that is read. A longer one is cut, which makes its JSON invalid unless only blanks follow."""
-KEYS = ("quotaGateUrl", "quota_gate_url")
-"""Keys of the config that may hold the service's URL."""
+MAX_BODY_BYTES = 64 * 1024
+"""Size of the longest valid body. A longer one is cut, which makes it invalid unless only blanks follow."""
+URL_KEYS = ("quotaGateUrl", "quota_gate_url")
+"""Keys of the config that may contain the service's URL."""
 MEMBERSHIP, CREDIT, NO_CODE = 60001, 60002, -1
+"""Codes of the service: membership required, credit required. NO_CODE is ours: the response has no code."""
 _LINK = re.compile(r"https://[\w\-.~:/?#\[@!$&'(*+,;=%]+", re.ASCII)
-_TRAILING = ".,;:!?'"
+_SENTENCE_END = ".,;:!?'"
 
-_ADVICE: Mapping[Error, str] = {
+_AGENT_INSTRUCTION: Mapping[Error, str] = {
     "membership_required": "The user needs a membership or subscription; other options of this command do not"
     " help, and neither does running it again. Show the user pricing_url, or all of detail.",
     "credit_required": "The user needs more credits or a subscription. Show the user pricing_url, or all of"
@@ -35,52 +36,56 @@ _ADVICE: Mapping[Error, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaReply:
-    """The service's reply. Without one, `status` is None, and `body` is the reason."""
+class QuotaResponse:
+    """The service's response. If there is none, `status` is None, and `body` is the reason."""
 
     status: int | None
     body: bytes
 
 
-def find_refusal(reply: QuotaReply) -> Stop | None:
+def find_refusal(response: QuotaResponse) -> Stop | None:
     """Why the run may not be submitted; None if it may. Anything but a clear approval is a refusal.
 
-    An approval is a 2xx reply whose `code`, at the top level or in `meta`, is the integer 0 or the text "0"
-    (codes as text are accepted everywhere). Refusals are, for example: no code, null, true, false, 0.0, a
-    reply that is not a JSON object, and two codes of which one is not 0.
+    An approval is a 2xx response whose `code`, at the top level or in `meta`, is the integer 0 or the text
+    "0" (every code may be a text). Refusals are, for example: no code, null, true, false, 0.0, a body that is
+    not a JSON object, and two codes of which one is not 0.
     """
-    content = _part_with_code(_read_object(reply.body))
-    is_ok = reply.status is not None and 200 <= reply.status < 300
+    content = _part_with_code(_read_object(response.body))
+    is_ok = response.status is not None and 200 <= response.status < 300
     code = _read_code(content.get("code"))
     if is_ok and code == 0:
         return None
-    detail = _read_detail(content, reply)
+    detail = _read_detail(content, response)
     error: Error = "consume_param_error"
     if code in {MEMBERSHIP, CREDIT}:
         error = "membership_required" if code == MEMBERSHIP else "credit_required"
     link = _LINK.search(detail)
-    pricing = {"pricing_url": link[0].rstrip(_TRAILING)} if link else {}
+    pricing = {"pricing_url": link[0].rstrip(_SENTENCE_END)} if link else {}
     return _refusal(error, detail, code, **pricing)
 
 
-def unknown_reply() -> Stop:
-    """The process that asked was killed before the reply came. The gate is never asked twice for one run."""
+def unknown_response() -> Stop:
+    """The refusal of a run if the process that asked the gate was killed: the gate is never asked again."""
     return _refusal(
         "consume_param_error",
-        "the process that asked the quota gate for this run was killed before it received the reply; start a"
-        " new run",
+        "the process that asked the quota gate for this run was killed before it received the response;"
+        " start a new run",
         NO_CODE,
     )
 
 
 def _refusal(error: Error, detail: str, code: int, **more: str) -> Stop:
-    stage = {"failure_stage": "consume_quota", "api_code": code, "agent_instruction": _ADVICE[error]}
+    stage = {
+        "failure_stage": "consume_quota",
+        "api_code": code,
+        "agent_instruction": _AGENT_INSTRUCTION[error],
+    }
     return Stop(error, detail, **stage, **more)
 
 
 async def ask(
     url: str, run_id: str, fields: Mapping[str, Any], patience: float = QUOTA_TIMEOUT
-) -> QuotaReply:
+) -> QuotaResponse:
     """POST `{run_id, …fields}` once. Never retries, follows no redirect, and raises nothing.
 
     `patience`: seconds for the whole exchange.
@@ -97,30 +102,30 @@ async def ask(
                 url, json={"run_id": run_id, **fields}, headers=headers, allow_redirects=False
             ) as response,
         ):
-            return QuotaReply(response.status, await _read_body(response.content))
+            return QuotaResponse(response.status, await _read_body(response.content))
     except TimeoutError:
-        return QuotaReply(None, f"no answer within {patience:g}s".encode())
+        return QuotaResponse(None, f"no response within {patience:g}s".encode())
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return QuotaReply(None, f"it cannot be reached ({type(error).__name__})".encode())
+        return QuotaResponse(None, f"it cannot be reached ({type(error).__name__})".encode())
 
 
 async def _read_body(content: "aiohttp.StreamReader") -> bytes:
-    """The body, or its first BODY_BYTES + 1 bytes. Invalid JSON, as of a body that was cut, is a refusal."""
+    """The body, or its first MAX_BODY_BYTES + 1 bytes: JSON that was cut is invalid, and thus a refusal."""
     body = b""
-    while len(body) <= BODY_BYTES and (chunk := await content.read(BODY_BYTES + 1 - len(body))):
+    while len(body) <= MAX_BODY_BYTES and (chunk := await content.read(MAX_BODY_BYTES + 1 - len(body))):
         body += chunk
     return body
 
 
-def url_of(config: Mapping[str, Any]) -> str | None:
+def gate_url(config: Mapping[str, Any]) -> str | None:
     """The service's URL; None if the config has none. Raises `Stop` if it is invalid."""
-    url = next((config[key] for key in KEYS if config.get(key)), None)
+    url = next((config[key] for key in URL_KEYS if config.get(key)), None)
     return check_url(str(url)) if url else None
 
 
 def check_url(url: str) -> str:
     """Raises `Stop` without quoting the URL, because it may contain a token."""
-    with suppress(ValueError):  # raised for an address with an unfinished IPv6 part
+    with suppress(ValueError):  # of urlsplit, for an IPv6 address without its last bracket
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname:
             return url
@@ -136,7 +141,7 @@ def _read_object(body: bytes) -> dict[str, Any]:
 
 
 def _part_with_code(content: dict[str, Any]) -> dict[str, Any]:
-    """`meta` or the whole, whichever has a code. If both have one, the one that refuses."""
+    """`meta` or the whole object, whichever has a `code`. If both have one, the part whose code refuses."""
     meta = content.get("meta")
     parts = [part for part in (meta, content) if isinstance(part, dict) and "code" in part]
     refusing = [part for part in parts if _read_code(part["code"]) != 0]
@@ -149,11 +154,11 @@ def _read_code(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else NO_CODE
 
 
-def _read_detail(content: Mapping[str, Any], reply: QuotaReply) -> str:
+def _read_detail(content: Mapping[str, Any], response: QuotaResponse) -> str:
     for key in ("detail", "msg", "message", "error"):
         if content.get(key):
             return str(content[key])
-    if reply.status is None:
-        return f"the quota gate gave no answer: {reply.body.decode()}"
+    if response.status is None:
+        return f"the quota gate gave no response: {response.body.decode()}"
     missing = "reason" if "code" in content else "code, and a run may start only after an explicit code 0"
-    return f"the quota gate answered HTTP {reply.status} without a {missing}"
+    return f"the quota gate answered HTTP {response.status} without a {missing}"

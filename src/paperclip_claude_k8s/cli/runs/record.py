@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from paperclip_claude_k8s.cli.runs.replies import Answer, RunStatus, failure, resumable
+from paperclip_claude_k8s.cli.runs.replies import Reply, RunStatus, failure, resumable
 from paperclip_claude_k8s.host.redact import MASK, holds_secret, is_secret_name
 
 VERSION = 1
@@ -14,7 +14,7 @@ RENAMED = {"target": "place", "quota": "gate", "cleaned_up": "tidied"}
 Phase = Literal["reserved", "submitting", "polling", "ended"]
 """reserved: nothing was submitted. submitting: a Job may exist. polling: it exists. ended: see `outcome`."""
 QuotaState = Literal["", "asking", "granted"]
-"""Empty: the quota gate was not asked. asking: its answer is unknown. granted: it approved the run."""
+"""Empty: the quota gate was not asked. asking: its response is unknown. granted: it approved the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RunTarget:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """See `RENAMED` for the keys in `record.json`."""
+    """Everything that is known of a run, as in `record.json`; some keys differ there, see `RENAMED`."""
 
     run_id: str
     created: str
@@ -57,8 +57,8 @@ class Record:
     jobs: tuple[JobPart, ...] = ()
     position: int = 0
     """Bytes of the agent's stdout that were saved when this was written."""
-    outcome: Answer | None = None
-    """The answer of an ended run."""
+    outcome: Reply | None = None
+    """The reply that reports how the run ended; None before."""
     cleaned_up: bool = True
     """False: the run has ended, and its Job has not been deleted yet."""
 
@@ -68,7 +68,7 @@ class Record:
 
     @property
     def run_status(self) -> RunStatus:
-        """What the record says of a run that has no outcome."""
+        """The state of a run without an outcome, as far as the record shows it."""
         if self.phase == "reserved":
             return "not_submitted"
         return "unknown" if self.phase == "submitting" else "polling"
@@ -91,15 +91,16 @@ class Record:
         return replace(self, jobs=(*others, part))
 
     def submitted(self) -> "Record":
-        """The Job exists, so the secrets are removed, unless a second attempt may need the request again."""
+        """The record after the Job was created: without secrets, unless a second attempt may need them."""
         request = self.request if _resumes_session(self.request) else redact_request(self.request)
         return replace(self, phase="polling", request=request)
 
     def with_fresh_session(self) -> "Record":
-        """The session to resume was lost: a second Job with a fresh session is about to be created."""
+        """The record before the second attempt: the session was lost, and a Job with a fresh one follows."""
         return replace(self, phase="submitting", request={**self.request, "runtime": {}})
 
-    def ended(self, outcome: Answer, *, cleaned_up: bool) -> "Record":
+    def ended(self, outcome: Reply, *, cleaned_up: bool) -> "Record":
+        """The record after the end of the run, without secrets."""
         request = redact_request(self.request)
         return replace(self, phase="ended", outcome=outcome, cleaned_up=cleaned_up, request=request)
 
@@ -131,15 +132,15 @@ def read_record(content: object) -> Record:
         raise RecordInvalid(f"is damaged: {error}") from None
 
 
-def polling_answer(record: Record) -> Answer:
-    """The answer about a run that has not ended."""
+def polling_reply(record: Record) -> Reply:
+    """The reply about a run that has not ended."""
     job = record.jobs[-1].name if record.jobs else None
-    answer = {"run_id": record.run_id, "status": "polling", "job": job, "namespace": record.target.namespace}
-    return resumable(answer)
+    reply = {"run_id": record.run_id, "status": "polling", "job": job, "namespace": record.target.namespace}
+    return resumable(reply)
 
 
-def lost_answer(record: Record) -> Answer:
-    """The answer about a run whose Job is gone and whose result is not in the record."""
+def lost_reply(record: Record) -> Reply:
+    """The reply about a run whose Job is gone and whose result is not in the record."""
     reason = "the run's result was never collected: its Job was deleted or its TTL expired"
     if record.embedded:
         reason = "the development cluster of this run was embedded in the command and ended with it"

@@ -1,12 +1,12 @@
-"""The answers of `run` and the commands around it: statuses, error names, exit codes. Keys are snake_case."""
+"""The replies of `run` and related commands: their statuses, error names and exit codes."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from paperclip_claude_k8s.cli.entry import DONE, FAILED, RUNNING
 
-Answer: TypeAlias = dict[str, Any]
-"""The JSON object on stdout."""
+Reply: TypeAlias = dict[str, Any]
+"""The JSON object that a command prints on stdout, with keys in snake_case."""
 Status = Literal["polling", "succeeded", "failed", "cancelled"]
 Error = Literal[
     "usage",
@@ -26,14 +26,14 @@ Error = Literal[
     "internal",
 ]
 RunStatus = Literal["not_submitted", "unknown", "polling", "succeeded", "failed", "cancelled"]
-"""State of the run itself if the call about it failed. unknown: the run may or may not have a Job."""
+"""State of the run itself, in the reply of a failed call. unknown: the run may or may not have a Job."""
 
 DETACHED_TTL = 86400
 """Seconds that a finished Job is kept for a later call to collect its result."""
 CUT_SHORT: frozenset[Error] = frozenset({"poll_timeout", "poll_aborted"})
-"""The call ended early. If the run has ended in the meantime, its own answer is returned instead."""
+"""Errors of calls that ended early. If the run has ended in the meantime, its outcome is returned instead."""
 UNWRITABLE: frozenset[Error] = frozenset({"state_unwritable", "output_unwritable"})
-"""A file could not be written: the call has failed even if the run succeeded. Its answer has both facts."""
+"""Errors of calls that could not write a file. Such a call has failed even if the run succeeded."""
 RUN_CONTINUES = "the run continues"
 JOB_CONTINUES = "the Job keeps running: make room and resume"
 _RUN_STATUS_TEXT: Mapping[RunStatus, str] = {
@@ -47,19 +47,19 @@ _RUN_STATUS_TEXT: Mapping[RunStatus, str] = {
 
 
 class Stop(Exception):
-    """The call cannot continue. Contains what its answer says; `more` are further keys of that answer."""
+    """The call cannot continue. Contains the error of its reply; `more` are further keys of that reply."""
 
     def __init__(self, error: Error, detail: str, **more: Any) -> None:  # noqa: ANN401  # any JSON
         super().__init__(detail)
         self.error: Error = error
         self.detail = detail
         self.more = more
-        self.outcome: Answer | None = None
-        """The run's own answer, if the run has ended and this is known."""
+        self.outcome: Reply | None = None
+        """The run's outcome, if the run has ended and this is known."""
         self.run_status: RunStatus | None = None
-        """None: not known yet; the code that builds the answer reads the record."""
+        """None if not known yet: the code that builds the reply takes it from the record."""
 
-    def about(self, run_status: RunStatus, outcome: Answer | None = None) -> "Stop":
+    def about(self, run_status: RunStatus, outcome: Reply | None = None) -> "Stop":
         """Add what is known of the run, and return self. Values that were set earlier are kept."""
         self.run_status = self.run_status or run_status
         self.outcome = self.outcome or outcome
@@ -75,33 +75,33 @@ def find_stop(error: BaseException) -> Stop | None:
     return find_stop(error.exceptions[0])
 
 
-def failure(error: Error, detail: str, run_id: str | None = None, **more: Any) -> Answer:  # noqa: ANN401
-    """The answer of a failed call or run. Without `run_id` it has no such key."""
+def failure(error: Error, detail: str, run_id: str | None = None, **more: Any) -> Reply:  # noqa: ANN401
+    """The reply that reports a failed call, or a failed or cancelled run. `run_id`: None if there is none."""
     status: Status = "cancelled" if error == "cancelled" else "failed"
     run = {"run_id": run_id} if run_id is not None else {}
     return {**run, "status": status, "error": error, "detail": detail, **more}
 
 
-def resumable(answer: Answer) -> Answer:
-    """The answer with the command that continues from here, as `resume`."""
-    return {**answer, "resume": resume_command(str(answer["run_id"]))}
+def resumable(reply: Reply) -> Reply:
+    """The reply, with the command that continues the run under the key `resume`."""
+    return {**reply, "resume": resume_command(str(reply["run_id"]))}
 
 
 def resume_command(run_id: str) -> str:
     return f"claude-k8s run --run-id {run_id}"
 
 
-def outcome_of(run_id: str, result: Mapping[str, Any]) -> Answer:
-    """The run's answer, from the result of `execute` in wire format."""
+def outcome_of(run_id: str, result: Mapping[str, Any]) -> Reply:
+    """The run's outcome, built from the result of `execute` in wire format."""
     if result.get("errorMessage") is None:
         return {"run_id": run_id, "status": "succeeded", "result": dict(result)}
     error: Error = "cancelled" if result.get("errorCode") == "cancelled" else "task_failed"
-    answer = failure(error, str(result["errorMessage"]), run_id)
-    return {**answer, "error_code": result.get("errorCode"), "result": dict(result)}
+    reply = failure(error, str(result["errorMessage"]), run_id)
+    return {**reply, "error_code": result.get("errorCode"), "result": dict(result)}
 
 
-def unwritable_answer(stop: Stop, run_id: str | None) -> Answer:
-    """The answer if the state or --output could not be written, including the run's own outcome."""
+def unwritable_reply(stop: Stop, run_id: str | None) -> Reply:
+    """The reply if the state or --output could not be written, including the run's own outcome."""
     outcome = stop.outcome or {}
     run_status: RunStatus = outcome.get("status") or stop.run_status or "unknown"
     detail = f"{stop.detail}; {_RUN_STATUS_TEXT[run_status]}"
@@ -112,5 +112,5 @@ def unwritable_answer(stop: Stop, run_id: str | None) -> Answer:
     return failure(stop.error, detail, run_id, **more, run_status=run_status, **result)
 
 
-def exit_code(answer: Answer) -> int:
-    return {"succeeded": DONE, "polling": RUNNING}.get(str(answer.get("status")), FAILED)
+def exit_code(reply: Reply) -> int:
+    return {"succeeded": DONE, "polling": RUNNING}.get(str(reply.get("status")), FAILED)

@@ -39,7 +39,7 @@ def run_labels(run_id: str) -> dict[str, str]:
 
 
 async def read_job_status(cluster: Cluster, namespace: str, run_id: str) -> JobStatus:
-    """Raises `ClusterError`."""
+    """The status of the run's Jobs. Raises `ClusterError`."""
     jobs = (await cluster.list_jobs(namespace, run_labels(run_id))).items
     unfinished = [job for job in jobs if job.finished is None]
     pods = (await cluster.list_pods(namespace, run_labels(run_id))).items if unfinished else ()

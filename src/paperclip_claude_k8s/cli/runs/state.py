@@ -1,4 +1,4 @@
-"""The state folder: one folder per run, readable by its owner only, each record replaced atomically."""
+"""The state folder: one folder per run, readable by its owner only; each record is replaced atomically."""
 
 import fcntl
 import json
@@ -69,7 +69,7 @@ class RunFiles:
 
     @property
     def cancel_request(self) -> Path:
-        """Exists once a command has asked to cancel the run."""
+        """Exists if a command has asked to cancel the run."""
         return self.folder / "stop"
 
     @contextmanager
@@ -139,7 +139,7 @@ class State:
         raise Stop("record_unreadable", f"the record {path} {reason}", run_id=run_id)
 
     def write(self, record: Record) -> Record:
-        """Replace the record and return it with its new time. Raises `Stop`."""
+        """Save the record with a new `updated`, and return it. Raises `Stop`."""
         record = replace(record, updated=format_time(utc_now()))
         files = self.files(record.run_id)
         try:
@@ -157,7 +157,7 @@ class State:
             raise state_error(self.folder, error) from None
 
     def all(self) -> list[Record | Stop]:
-        """Every record, newest first; in place of an unreadable one, the reason. Raises `Stop`."""
+        """Every record, newest first. An unreadable record is replaced by the reason. Raises `Stop`."""
         try:
             return self._all()
         except OSError as error:
@@ -189,9 +189,7 @@ def write_atomically(path: Path, content: bytes, disk: Disk) -> None:
     try:
         try:
             disk.write_at(handle, content, 0)
-            disk.sync(
-                handle
-            )  # before the rename: otherwise a power cut could leave an empty file in its place
+            disk.sync(handle)  # before the rename: else a power cut could leave an empty file at `path`
         finally:
             os.close(handle)
         disk.replace(temporary, path)
@@ -202,7 +200,7 @@ def write_atomically(path: Path, content: bytes, disk: Disk) -> None:
 
 
 def _exists(path: Path) -> bool:
-    """True even if access is denied: reading the path then raises with the reason."""
+    """Whether the path exists. True if access is denied: reading the path then raises with the reason."""
     try:
         return path.exists()
     except OSError:
@@ -210,6 +208,6 @@ def _exists(path: Path) -> bool:
 
 
 def state_error(folder: Path, error: OSError, next_step: str = "") -> Stop:
-    """The `Stop` for a folder that cannot be used. `next_step`: what the operator can do about it."""
+    """The `Stop` for a folder that cannot be used. `next_step`: what the user can do about it."""
     detail = f"{folder} cannot be used: {error.strerror or error}"
     return Stop("state_unwritable", f"{detail}; {next_step}" if next_step else detail)

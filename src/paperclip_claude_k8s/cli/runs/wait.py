@@ -1,16 +1,16 @@
-"""Waiting for the answer of a run, while other calls may be about the same run.
+"""Waiting for the end of a run, while other calls may wait for the same run.
 
 Of all calls about one run on this machine, one holds the run's lock and works on it (`worker`). The others
-read its record every half second, and take over the lock if its holder dies. So each call returns the same
-answer.
+read its record every half second, and take over the lock if its holder ends. So each call returns the same
+outcome.
 """
 
 import asyncio
 from contextlib import suppress
 
 from paperclip_claude_k8s.cli.runs.call import RunCall
-from paperclip_claude_k8s.cli.runs.record import polling_answer
-from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, RUN_CONTINUES, Answer, Stop, find_stop, resumable
+from paperclip_claude_k8s.cli.runs.record import polling_reply
+from paperclip_claude_k8s.cli.runs.replies import CUT_SHORT, RUN_CONTINUES, Reply, Stop, find_stop, resumable
 from paperclip_claude_k8s.cli.runs.worker import Worker
 
 RECORD_INTERVAL = 0.5
@@ -19,15 +19,15 @@ REMOTE_HOLDER_PAUSE = 5.0
 """Seconds between two attempts to adopt a Job whose holder runs on another machine."""
 
 
-async def wait_for_answer(call: RunCall) -> Answer:
-    """The run's answer, or one with `"status": "polling"` if the call does not wait for the end.
+async def wait_for_reply(call: RunCall) -> Reply:
+    """The run's outcome, or a reply with `"status": "polling"` if the call does not wait for the end.
 
     Raises:
         Stop: The wait is over or cannot continue; the run may continue. Also if --output cannot be written,
-            whatever the run's own answer is.
+            whatever the run's outcome is.
     """
     try:
-        answer = await _answer_in_time(call)
+        reply = await _reply_in_time(call)
     except (Stop, asyncio.CancelledError) as error:
         outcome = _read_outcome(call) if _is_cut_short(error) else None
         if outcome is None:
@@ -35,21 +35,21 @@ async def wait_for_answer(call: RunCall) -> Answer:
         if isinstance(error, asyncio.CancelledError):  # a signal: its handler reads the outcome as well
             _finish_output(call, outcome)
             raise
-        answer = outcome
-    _finish_output(call, answer)
-    return answer
+        reply = outcome
+    _finish_output(call, reply)
+    return reply
 
 
 def _is_cut_short(error: BaseException) -> bool:
     return not isinstance(error, Stop) or error.error in CUT_SHORT
 
 
-async def _answer_in_time(call: RunCall) -> Answer:
-    """The answer within --timeout. Raises `Stop`."""
+async def _reply_in_time(call: RunCall) -> Reply:
+    """The reply within --timeout. Raises `Stop`."""
     limit = call.poller.schedule.timeout
     try:
         async with asyncio.timeout(limit) as scope:
-            return await _answer(call)
+            return await _find_reply(call)
     except TimeoutError:
         if not scope.expired():
             raise
@@ -64,29 +64,34 @@ async def _answer_in_time(call: RunCall) -> Answer:
         raise stop from None
 
 
-async def _answer(call: RunCall) -> Answer:
-    """Alternate between working on the run and watching another process do so, until there is an answer."""
+async def _find_reply(call: RunCall) -> Reply:
+    """Alternate between working on the run and watching another process do so, until there is a reply."""
     files = call.state.files(call.run_id)
     record = call.state.read(call.run_id)
     if record.outcome is not None and record.cleaned_up:  # no lock is needed, as nothing has to be written
         return _report(call, record.outcome)
     while True:
         with files.try_lock() as locked:
-            record = call.state.read(call.run_id)  # under the lock: its last holder may have written it since
+            record = call.state.read(
+                call.run_id
+            )  # again, under the lock: its last holder may have written the record since
             if locked:
-                answer = await Worker(call, record).work()
-                if answer is not None:
-                    return _report(call, answer)
+                reply = await Worker(call, record).work()
+                if reply is not None:
+                    return _report(call, reply)
                 await asyncio.sleep(REMOTE_HOLDER_PAUSE)
         if call.options.mode != "wait":
-            return record.outcome or polling_answer(record)
-        answer = await _watch_holder(call)
-        if answer is not None:
-            return _report(call, answer)
+            return record.outcome or polling_reply(record)
+        reply = await _watch_holder(call)
+        if reply is not None:
+            return _report(call, reply)
 
 
-async def _watch_holder(call: RunCall) -> Answer | None:
-    """Wait for the answer of the process that works on the run. None once its lock is free. Raises `Stop`."""
+async def _watch_holder(call: RunCall) -> Reply | None:
+    """Wait until another process has written the run's outcome. None if the run's lock becomes free before.
+
+    Raises `Stop`.
+    """
     poller = call.poller
     async with asyncio.TaskGroup() as group:
         polling = group.create_task(poller.poll(lambda: _recorded_status(call)))
@@ -111,26 +116,26 @@ async def _recorded_status(call: RunCall) -> str:
     return "RUNNING" if call.state.read(call.run_id).phase == "polling" else "PENDING"
 
 
-def _report(call: RunCall, answer: Answer) -> Answer:
-    """Print the status if the run has ended, and return the answer."""
-    if answer["status"] != "polling":
-        call.poller.report(str(answer["status"]).upper(), last=True, final=True)
-    return answer
+def _report(call: RunCall, reply: Reply) -> Reply:
+    """Show the status if the run has ended, and return the reply."""
+    if reply["status"] != "polling":
+        call.poller.report(str(reply["status"]).upper(), last=True, final=True)
+    return reply
 
 
-def _read_outcome(call: RunCall) -> Answer | None:
-    """The run's own answer, if it has ended by now and its record can be read."""
+def _read_outcome(call: RunCall) -> Reply | None:
+    """The run's outcome, if it has ended by now and its record can be read."""
     with suppress(Stop):
         return call.state.read(call.run_id).outcome
     return None
 
 
-def _finish_output(call: RunCall, answer: Answer) -> None:
+def _finish_output(call: RunCall, reply: Reply) -> None:
     """Bring --output up to date. Raises `Stop`."""
     if call.output is None:
         return
-    if answer["status"] != "polling":
-        call.output.finish(answer)
+    if reply["status"] != "polling":
+        call.output.finish(reply)
         return
     call.output.update()
     if call.output.error is not None:
@@ -138,7 +143,7 @@ def _finish_output(call: RunCall, answer: Answer) -> None:
 
 
 def _with_output_error(call: RunCall, error: BaseException) -> BaseException:
-    """The error. If --output is not up to date, a `Stop` also gets the key `output_error`."""
+    """Return `error`. A `Stop` also gets the key `output_error` if --output cannot be brought up to date."""
     if call.output is not None:
         call.output.update()
         if call.output.error is not None and isinstance(error, Stop):

@@ -1,8 +1,8 @@
 """The work of the call that holds a run's lock: the only one on this machine that acts for the run.
 
     Worker      prepares (which cluster, is there a Job, may the run start), decides, and cleans up
-    Execution   then calls `execute` or `submit`, and ends the wait when there is a reason to
-    LockedRun   what both share: the run's record, its journal, and its cluster
+    Execution   calls `execute` or `submit`, and ends the wait early if there is a reason to
+    LockedRun   what Worker and Execution share: the run's record, its journal, and its cluster
 
 Everything here may raise `Stop`: the call ends, and the run may continue.
 """
@@ -16,8 +16,8 @@ from typing import Any
 from paperclip_claude_k8s.cli.runs import decide, quota_gate
 from paperclip_claude_k8s.cli.runs.call import RunCall
 from paperclip_claude_k8s.cli.runs.journal import FileJournal
-from paperclip_claude_k8s.cli.runs.record import Record, lost_answer, polling_answer
-from paperclip_claude_k8s.cli.runs.replies import Answer, Stop, failure, outcome_of, resumable
+from paperclip_claude_k8s.cli.runs.record import Record, lost_reply, polling_reply
+from paperclip_claude_k8s.cli.runs.replies import Reply, Stop, failure, outcome_of, resumable
 from paperclip_claude_k8s.cli.runs.run_target import check_target, read_job_status, resolve_target
 from paperclip_claude_k8s.cluster.model import JobRef
 from paperclip_claude_k8s.cluster.port import ClusterError
@@ -29,7 +29,8 @@ from paperclip_claude_k8s.process import Process
 from paperclip_claude_k8s.run.prepare import own_namespace
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 
-BLOCKED = "k8s_concurrent_run_blocked"
+BLOCKED_CODE = "k8s_concurrent_run_blocked"
+"""Error code of `execute` if another process, such as one on another machine, works for the agent."""
 CANCEL_CHECK_INTERVAL = 0.5
 """Seconds between two checks for a request to cancel from another process."""
 
@@ -42,7 +43,7 @@ class LockedRun:
     journal: FileJournal
     process: Process
     is_new: bool
-    """Nothing was submitted before this call."""
+    """True if nothing was submitted before this call."""
 
     @property
     def record(self) -> Record:
@@ -56,12 +57,12 @@ class LockedRun:
     def is_cancel_requested(self) -> bool:
         return self.call.state.files(self.call.run_id).cancel_request.exists()
 
-    def end(self, result: ExecutionResult) -> Answer:
-        """Write the result as the run's outcome, and return that."""
+    def end(self, result: ExecutionResult) -> Reply:
+        """Write the result as the run's outcome, and return the outcome."""
         return self.journal.end(outcome_of(self.call.run_id, result.to_wire()))
 
     def stop(self, reason: str, **more: Any) -> Stop:  # noqa: ANN401  # any JSON
-        """The `Stop` for a run whose state cannot be determined now."""
+        """The `Stop` of a call that cannot determine the run's state."""
         hint = resumable({"run_id": self.call.run_id})
         return Stop("poll_aborted", f"cannot query the run: {reason}", **{**hint, **more})
 
@@ -75,8 +76,8 @@ class Worker:
         process = Process(call.dependencies.settings, call.dependencies.connect, journal=journal)
         self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
 
-    async def work(self) -> Answer | None:
-        """The answer of this call; None if a process on another machine works on the run."""
+    async def work(self) -> Reply | None:
+        """The reply of this call; None if a process on another machine works on the run."""
         try:
             return await self._work()
         except ClusterError as error:
@@ -87,42 +88,45 @@ class Worker:
             await self._run.process.shut_down()
             self._run.journal.close()
 
-    async def _work(self) -> Answer | None:
+    async def _work(self) -> Reply | None:
         run = self._run
         if (outcome := run.record.outcome) is not None:
             await self._delete_leftover_jobs()
             return outcome
         if self._is_devcluster_gone():
-            return run.journal.end(lost_answer(run.record))
+            return run.journal.end(lost_reply(run.record))
         if run.is_new and run.is_cancel_requested:
             reason = "the run was cancelled before it was submitted"
             return run.journal.end(failure("cancelled", reason, run.record.run_id))
         if (unusable := await self._resolve_target()) is not None:
             return run.end(unusable)
         jobs, once = await self._job_status(), run.call.options.mode != "wait"
-        return await self._take(decide.next_step(run.record, jobs, utc_now(), once=once))
+        return await self._take_step(decide.next_step(run.record, jobs, utc_now(), once=once))
 
-    async def _take(self, step: decide.Step) -> Answer | None:
+    async def _take_step(self, step: decide.Step) -> Reply | None:
         run = self._run
         match step:
-            case decide.ReturnOutcome(answer):
-                return answer
+            case decide.ReturnOutcome(reply):
+                return reply
             case decide.ReportLost():
-                return run.journal.end(lost_answer(run.record))
+                return run.journal.end(lost_reply(run.record))
             case decide.ReportPolling():
-                return polling_answer(run.record)
+                return polling_reply(run.record)
             case decide.Submit():
                 return await self._ask_quota_gate() or await Execution(run).submit()
             case decide.Wait():
                 return await self._ask_quota_gate() or await Execution(run).wait()
 
     def _is_devcluster_gone(self) -> bool:
-        """Whether the run's embedded development cluster has ended; after SIGKILL this is not noticed."""
+        """Whether the run's embedded development cluster has ended.
+
+        Not noticed if its process was killed by SIGKILL: its kubeconfig still exists then.
+        """
         path = self._run.record.kubeconfig
         return self._run.record.embedded and not (path and Path(path).exists())
 
     async def _resolve_target(self) -> ExecutionResult | None:
-        """Put the target into a new run's record; check that a known run is looked for on its own target.
+        """Put the target into the record of a new run; check that a known run has the target in its record.
 
         Returns the result of a new run whose cluster cannot be used; None otherwise.
         """
@@ -146,7 +150,7 @@ class Worker:
         return str(configured) if configured else await own_namespace(run.ports)
 
     async def _job_status(self) -> decide.JobStatus:
-        """Asks the cluster only if the next step depends on it."""
+        """The status of the run's Jobs. Asks the cluster only if the next step depends on it."""
         run = self._run
         undecided = run.record.phase == "submitting" and run.is_cancel_requested
         if run.is_new or not (run.call.options.mode == "once" or undecided):
@@ -156,16 +160,16 @@ class Worker:
         run.call.poller.report(status.word, last=True)
         return status
 
-    async def _ask_quota_gate(self) -> Answer | None:
-        """None: the run may be submitted. Otherwise the answer of the run that was refused.
+    async def _ask_quota_gate(self) -> Reply | None:
+        """None if the run may be submitted; otherwise the outcome of the refused run.
 
         "asking" is written before the request is sent, so that the gate is asked at most once per run, even
         if this process is killed in between.
         """
         run = self._run
         if run.record.quota == "asking":
-            return self._refuse(quota_gate.unknown_reply())
-        url = quota_gate.url_of(run.record.request["config"])
+            return self._refuse(quota_gate.unknown_response())
+        url = quota_gate.gate_url(run.record.request["config"])
         if run.record.phase == "reserved":
             run.journal.write(replace(run.record, phase="submitting", quota="asking" if url else ""))
             if url:
@@ -176,11 +180,11 @@ class Worker:
                 run.journal.write(replace(run.record, quota="granted"))
         return None
 
-    def _refuse(self, stop: Stop) -> Answer:
+    def _refuse(self, stop: Stop) -> Reply:
         return self._run.journal.end(failure(stop.error, stop.detail, self._run.record.run_id, **stop.more))
 
     async def _delete_leftover_jobs(self) -> None:
-        """Delete the Job of an ended run, if a process was killed between writing the result and doing so."""
+        """Delete the Jobs of an ended run, if the process that wrote its outcome was killed before that."""
         run = self._run
         if run.record.cleaned_up or self._is_devcluster_gone():
             return
@@ -199,16 +203,16 @@ class Execution:
     def __init__(self, run: LockedRun) -> None:
         self._run = run
 
-    async def submit(self) -> Answer | None:
-        """Ensure that the run's Job exists, and leave it."""
+    async def submit(self) -> Reply | None:
+        """Ensure that the run's Job exists, and do not wait for its end."""
         run = self._run
         with run.process.running():
             result = await submit(self._context(asyncio.Event()), run.process)
         await self._raise_write_error()
-        return polling_answer(run.record) if result is None else self._conclude(result)
+        return polling_reply(run.record) if result is None else self._conclude(result)
 
-    async def wait(self) -> Answer | None:
-        """Stay with the run until it ends, the polls give up, or its files cannot be written."""
+    async def wait(self) -> Reply | None:
+        """Wait until the run ends, the polls give up, or the run's files cannot be written."""
         run, cancelled = self._run, asyncio.Event()
         poller, write_error = run.call.poller, run.journal.write_error
         had_job = run.record.phase == "polling"
@@ -218,14 +222,14 @@ class Execution:
                 group.create_task(poller.gave_up.wait(), name="polls gave up"),
                 group.create_task(write_error.wait(), name="write error"),
             ]
-            others = [
-                group.create_task(poller.poll(self._query), name="polls"),
+            watchers = [
+                group.create_task(poller.poll(self._query_status), name="polls"),
                 group.create_task(self._watch_cancel_request(cancelled, had_job=had_job), name="cancel"),
             ]
             await asyncio.wait([running, *reasons], return_when=asyncio.FIRST_COMPLETED)
             if write_error.is_set() and run.journal.outcome is not None:
                 await asyncio.wait([running])  # the agent has ended: let `execute` finish its clean-up
-            for task in (*others, *reasons, running):
+            for task in (*watchers, *reasons, running):
                 task.cancel()
         await self._raise_write_error()
         if not running.cancelled():
@@ -236,7 +240,7 @@ class Execution:
         raise Stop(stop.error, stop.detail, **{**resumable({"run_id": run.record.run_id}), **stop.more})
 
     async def _raise_write_error(self) -> None:
-        """Raises `Stop` if anything of the run could not be written, whatever its result is."""
+        """Raises `Stop` if any file of the run could not be written, whatever the run's result is."""
         if self._run.journal.write_error.is_set():
             raise await self._run.journal.write_error.wait()
 
@@ -247,7 +251,9 @@ class Execution:
     def _context(self, cancelled: asyncio.Event) -> dict[str, Any]:
         run = self._run
         request = dict(run.record.request)
-        config = {key: value for key, value in request.pop("config").items() if key not in quota_gate.KEYS}
+        config = {
+            key: value for key, value in request.pop("config").items() if key not in quota_gate.URL_KEYS
+        }
         namespace = run.record.target.namespace
         return {
             **request,
@@ -257,7 +263,7 @@ class Execution:
             "signal": cancelled,
         }
 
-    async def _query(self) -> str:
+    async def _query_status(self) -> str:
         """The status of the run's Job, from the cluster; PENDING until there is a Job."""
         run = self._run
         if not run.journal.job.is_set():
@@ -266,9 +272,9 @@ class Execution:
         return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
-        """Cancel the run once another process asks for it; if the run has a Job, only after that was adopted.
+        """Cancel the run as soon as another process asks for it; if the run had a Job, after its adoption.
 
-        Before that, `execute` would return without deleting the Job.
+        Before the adoption, `execute` would return without deleting the Job.
         """
         while not self._run.is_cancel_requested:  # noqa: ASYNC110  # another process creates the file
             await asyncio.sleep(CANCEL_CHECK_INTERVAL)
@@ -276,17 +282,20 @@ class Execution:
             await self._run.journal.job.wait()
         cancelled.set()
 
-    def _conclude(self, result: ExecutionResult) -> Answer | None:
-        """The answer from what `execute` returned: the run's own result only if nothing is left open."""
+    def _conclude(self, result: ExecutionResult) -> Reply | None:
+        """The reply, given the result of `execute` or `submit`. None if another process works for the agent.
+
+        Raises `Stop` if the result is not the end of the run.
+        """
         run = self._run
         if run.record.outcome is not None:  # the journal has written the result, and the Job is deleted
             run.journal.write(replace(run.record, cleaned_up=True))
             return run.record.outcome
         if run.journal.creation_refused:
-            return run.journal.end(lost_answer(run.record))
+            return run.journal.end(lost_reply(run.record))
         if run.is_new and not run.journal.job.is_set():  # it failed before it had a Job
             return run.end(result)
-        if result.error_code == BLOCKED:
+        if result.error_code == BLOCKED_CODE:
             return None
         if result.error_code == "cancelled":
             return run.end(result)
