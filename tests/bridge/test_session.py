@@ -42,7 +42,9 @@ async def jobs(cluster: DevCluster, run: str) -> list[JobSnapshot]:
         await gateway.close()
 
 
-async def hello(protocol: object, version: str = __version__) -> tuple[list[dict[str, Any]], int, str]:
+async def exchange_hellos(
+    protocol: object, version: str = __version__
+) -> tuple[list[dict[str, Any]], int, str]:
     """Send a hello and close stdin; return the messages received, the exit code, and stderr."""
     async with a_bridge(greet=False) as peer:
         peer.send({"type": "hello", "protocol": protocol, "version": version})
@@ -53,7 +55,7 @@ async def hello(protocol: object, version: str = __version__) -> tuple[list[dict
 
 
 async def test_handshake_reports_versions() -> None:
-    (greeting,), code, err = await hello(PROTOCOL, "0.0.9")
+    (greeting,), code, err = await exchange_hellos(PROTOCOL, "0.0.9")
     assert (greeting["protocol"], greeting["version"]) == (PROTOCOL, __version__)
     assert greeting["python"].startswith("3.")
     assert (code, err) == (0, "")
@@ -61,7 +63,7 @@ async def test_handshake_reports_versions() -> None:
 
 @pytest.mark.parametrize("protocol", [PROTOCOL + 1, "1", None])
 async def test_handshake_with_another_protocol_names_both_versions(protocol: object) -> None:
-    (greeting, refusal), code, err = await hello(protocol, "9.9.9")
+    (greeting, refusal), code, err = await exchange_hellos(protocol, "9.9.9")
     assert greeting["protocol"] == PROTOCOL
     assert (refusal["kind"], refusal["id"]) == ("version", None)
     for word in ("9.9.9", __version__, "node-shim --out DIR"):
@@ -312,7 +314,7 @@ async def test_stderr_has_no_secret_from_host_errors(cluster: DevCluster) -> Non
             assert canary not in json.dumps(peer.received)
 
 
-NOISE = """
+NOISY_MODULE = """
 import os, threading, time
 def noise():
     while os.fstat(1).st_ino != os.fstat(2).st_ino:
@@ -326,7 +328,7 @@ threading.Thread(target=noise).start()
 
 async def test_other_output_to_stdout_goes_to_stderr(tmp_path: Path) -> None:
     """Python imports `sitecustomize` when it starts."""
-    (tmp_path / "sitecustomize.py").write_text(NOISE, encoding="utf-8")
+    (tmp_path / "sitecustomize.py").write_text(NOISY_MODULE, encoding="utf-8")
     async with a_bridge({"PYTHONPATH": f"{tmp_path}:{SOURCE}"}) as peer:
         await asyncio.sleep(0.2)
         await peer.response(peer.call("models"))

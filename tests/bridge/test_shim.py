@@ -28,7 +28,7 @@ async def cluster() -> AsyncIterator[DevCluster]:
         yield running
 
 
-def a_run(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
+def run_step(name: str, ctx: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "method": "execute", "ctx": ctx, **more}
 
 
@@ -38,7 +38,9 @@ def log_of(outcome: dict[str, Any], name: str) -> str:
 
 async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevCluster) -> None:
     ada, bob = a_context(cluster, "run-1", "ada"), a_context(cluster, "run-2", "bob")
-    outcome, err = await node_host(shim, [[a_run("ada", ada), a_run("bob", bob, mcpServers=[{"name": "m"}])]])
+    outcome, err = await node_host(
+        shim, [[run_step("ada", ada), run_step("bob", bob, mcpServers=[{"name": "m"}])]]
+    )
     for name in ("ada", "bob"):
         result, callbacks = outcome["answers"][name], outcome["callbacks"][name]
         assert result["exitCode"] == 0, result
@@ -54,21 +56,21 @@ async def test_shim_runs_two_agents_and_resumes_one(shim: Path, cluster: DevClus
     first = outcome["answers"]["ada"]
     again = a_context(cluster, "run-3", "ada")
     again["runtime"] = {"sessionId": first["sessionId"], "sessionParams": first["sessionParams"]}
-    outcome, _ = await node_host(shim, [a_run("again", again)])
+    outcome, _ = await node_host(shim, [run_step("again", again)])
     assert outcome["answers"]["again"]["sessionId"] == first["sessionId"]
 
 
 async def test_shim_passes_every_line_to_a_slow_host(shim: Path, cluster: DevCluster) -> None:
     script = "i=0; while [ $i -lt 5000 ]; do echo \"line $i {'ü\u2028'}\"; i=$((i+1)); done"
     ctx = a_context(cluster, "run-1", CLAUDE_SCRIPT=script)
-    outcome, _ = await node_host(shim, [a_run("slow", ctx, slowMs=5)])
+    outcome, _ = await node_host(shim, [run_step("slow", ctx, slowMs=5)])
     stdout = "".join(chunk for stream, chunk in outcome["callbacks"]["slow"]["log"] if stream == "stdout")
     lines = [line for line in stdout.split("\n") if line.startswith("line ")]
     assert lines == [f"line {n} {{'ü\u2028'}}" for n in range(5000)]
 
 
 async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, cluster: DevCluster) -> None:
-    outcome, err = await node_host(shim, [a_run("refused", a_context(cluster, "run-1"), refuse=True)])
+    outcome, err = await node_host(shim, [run_step("refused", a_context(cluster, "run-1"), refuse=True)])
     assert outcome["answers"]["refused"]["exitCode"] == 0
     assert "the log is full" in err
 
@@ -76,7 +78,7 @@ async def test_shim_run_succeeds_although_the_host_refuses_lines(shim: Path, clu
 @pytest.mark.parametrize("when", [{"stopAt": '"type":"result"'}, {"stopAtOnce": True}])
 async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: dict[str, Any]) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_SLEEP="300")
-    outcome, _ = await node_host(shim, [a_run("stopped", ctx, **when)])
+    outcome, _ = await node_host(shim, [run_step("stopped", ctx, **when)])
     result = outcome["answers"]["stopped"]
     assert result["errorCode"] == "cancelled"
     assert result["resultJson"]["executionCancellation"]["state"] == "acknowledged"
@@ -89,7 +91,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, err = await node_host(
-        shim, [a_run("killed", ctx, killAt='"subtype":"init"'), a_run("retry", retry)]
+        shim, [run_step("killed", ctx, killAt='"subtype":"init"'), run_step("retry", retry)]
     )
     killed, result = outcome["answers"]["killed"], outcome["answers"]["retry"]
     assert killed["errorCode"] == "k8s_bridge_lost"
@@ -110,7 +112,7 @@ async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluste
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}
     outcome, err = await node_host(
-        shim, [a_run("lost", ctx, loseAt='"subtype":"init"'), a_run("again", again)]
+        shim, [run_step("lost", ctx, loseAt='"subtype":"init"'), run_step("again", again)]
     )
     lost, result = outcome["answers"]["lost"], outcome["answers"]["again"]
     assert lost["errorCode"] == "k8s_bridge_lost"
@@ -123,7 +125,7 @@ async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluste
 async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster: DevCluster) -> None:
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     ctx["config"]["continuationMarker"] = False
-    outcome, _ = await node_host(shim, [a_run("killed", ctx, killAt='"subtype":"init"')])
+    outcome, _ = await node_host(shim, [run_step("killed", ctx, killAt='"subtype":"init"')])
     assert outcome["answers"]["killed"]["resultJson"] == {}
 
 
@@ -158,7 +160,7 @@ async def test_shim_reports_a_broken_python_or_uses_fallbacks(
     python = str(tmp_path / "none") if script is None else python_script(tmp_path, script)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     steps = [
-        a_run("run", ctx),
+        run_step("run", ctx),
         {"name": "test", "method": "testEnvironment", "args": [{"config": {}}]},
         {"name": "models", "method": "listModels"},
         {"name": "skills", "method": "listSkills", "args": [{"config": {}}]},
@@ -183,13 +185,13 @@ async def test_shim_reports_a_broken_python_or_uses_fallbacks(
     assert answers["model"] is None
 
 
-def with_facts(shim: Path, **changed: Any) -> None:
+def change_facts(shim: Path, **changed: Any) -> None:
     facts = json.loads((shim / "facts.json").read_text(encoding="utf-8"))
     (shim / "facts.json").write_text(json.dumps({**facts, **changed}), encoding="utf-8")
 
 
 async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp_path: Path) -> None:
-    with_facts(shim, helloMs=300)
+    change_facts(shim, helloMs=300)
     python = python_script(tmp_path, "exec sleep 300")
     steps = [{"name": "test", "method": "testEnvironment", "args": [{}]}]
     outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
@@ -197,7 +199,7 @@ async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp
 
 
 async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path: Path) -> None:
-    with_facts(shim, idleMs=100)
+    change_facts(shim, idleMs=100)
     python = python_script(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
     steps = [
         {"name": "one", "method": "detectModel"},
@@ -211,9 +213,9 @@ async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path
 
 
 async def test_shim_names_both_incompatible_versions(shim: Path) -> None:
-    with_facts(shim, protocol=99, version="9.9.9")
+    change_facts(shim, protocol=99, version="9.9.9")
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
-    outcome, _ = await node_host(shim, [a_run("run", ctx)])
+    outcome, _ = await node_host(shim, [run_step("run", ctx)])
     run = outcome["answers"]["run"]
     assert run["errorCode"] == "adapter_engine_unavailable"
     for word in ("9.9.9", __version__, "99", "node-shim --out DIR"):
@@ -221,7 +223,7 @@ async def test_shim_names_both_incompatible_versions(shim: Path) -> None:
 
 
 async def test_shim_warns_of_another_package_version(shim: Path) -> None:
-    with_facts(shim, version="0.0.9")
+    change_facts(shim, version="0.0.9")
     step = {"name": "test", "method": "testEnvironment", "args": [{"config": {"kubeconfig": "/nowhere"}}]}
     outcome, _ = await node_host(shim, [step])
     check = outcome["answers"]["test"]["checks"][0]

@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.cli_commands import SOURCE
 from tests.support.programs import program
 
-HOST = Path(__file__).with_name("node_host.mjs")
+NODE_HOST = Path(__file__).with_name("node_host.mjs")
 STEPS_TIMEOUT = 50.0
 """Seconds for all steps, until the host exits because nothing is pending."""
 
@@ -23,7 +23,7 @@ async def node_host(
     Return `{"answers": ..., "callbacks": ...}`, each by name of the step, and stderr.
     """
     process = await asyncio.create_subprocess_exec(
-        *(program("node"), "--no-warnings", str(HOST)),
+        *(program("node"), "--no-warnings", str(NODE_HOST)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -18,7 +18,7 @@ _SKILLS_FOLDER = Path(".claude", "skills")
 
 
 class Catalogue:
-    """Models and quota windows, from `env` and, if `env` holds credentials, from Anthropic's API.
+    """Models and quota windows: from fixed lists and `env`, and with credentials from Anthropic's API.
 
     `base_url` is that of the API. If ANTHROPIC_BASE_URL names a gateway, the list of models is requested from
     it, because the API key then belongs to the gateway; the usage of a subscription is not.

@@ -25,7 +25,7 @@ from paperclip_claude_k8s.host.validators import (
     TextMap,
     Whole,
     choice,
-    text_map,
+    read_text_map,
 )
 
 SECRET_KEYS = frozenset({"env", "mcpServers", "extraArgs", "podTemplate"})
@@ -243,11 +243,11 @@ def _with_form_env(given: JsonMap) -> JsonMap:
     if lines is None or lines == "":
         return given
     try:
-        from_form = text_map(lines)
+        from_form = read_text_map(lines)
     except ValueError as error:
         raise ValueError(f"{FORM_ENV}: expected {error}") from None
     try:
-        return given | {"env": from_form | text_map(given.get("env") or {})}
+        return given | {"env": from_form | read_text_map(given.get("env") or {})}
     except ValueError:
         return given
 

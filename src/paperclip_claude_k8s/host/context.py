@@ -164,7 +164,7 @@ class ResolvedContext(StoppableContext):
     """A context whose MCP servers are known: `runtime_mcp` is `{"servers": [...]}`, or None without any."""
 
 
-_HINTS = {
+_EXPECTED = {
     "runId": "the id that the host gave this run, a non-empty string",
     "agent": "an object with at least an id",
     "agent.id": "the agent's id, a non-empty string",
@@ -181,4 +181,4 @@ def _explain(error: ValidationError | TypeError) -> str:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     where = ".".join(to_camel(str(part)) for part in first["loc"]) or "ctx"
     what = "is missing" if first["type"] == "missing" else "cannot be used"
-    return f"ctx.{where} {what}: expected {_HINTS.get(where, first['msg'][:1].lower() + first['msg'][1:])}"
+    return f"ctx.{where} {what}: expected {_EXPECTED.get(where, first['msg'][:1].lower() + first['msg'][1:])}"

@@ -25,11 +25,15 @@ _WORD = r"""(?:"(?:[^"\\]|\\.)*(?:"|\Z)|'[^']*(?:'|\Z)|\\.?|[^\s"'\\])+"""
 
 _BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^\s/@\"']+(?=@)")
-_SHAPES = re.compile(r"\b(?:sk-[\w-]{8,}|gh[a-z]_\w{8,}|github_pat_\w{8,}|eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)")
+_KNOWN_SHAPES = re.compile(
+    r"\b(?:sk-[\w-]{8,}|gh[a-z]_\w{8,}|github_pat_\w{8,}|eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*)"
+)
+"""API keys, tokens of GitHub, and JSON web tokens."""
+
 _PROSE_MASKS = (
     (re.compile(r"\b(bearer\s+)(?=[\w.~+/=-]{12})[^\s\"',;]+", re.IGNORECASE), rf"\1{MASK}"),
     (_USERINFO, rf"\1{MASK}"),
-    (_SHAPES, MASK),
+    (_KNOWN_SHAPES, MASK),
 )
 """Pattern and replacement for what cannot be prose.
 
@@ -40,7 +44,7 @@ _COMMAND_MASKS = (
     (re.compile(r"\b((?:authorization|cookie)\s*:\s*)[^\s\"'][^\r\n\"']*", re.IGNORECASE), rf"\1{MASK}"),
     (_BEARER, rf"\1{MASK}"),
     (_USERINFO, rf"\1{MASK}"),
-    (_SHAPES, MASK),
+    (_KNOWN_SHAPES, MASK),
     (re.compile(rf"(?is)(?<![\w.-]){_SECRET_NAME_AHEAD}([\w.-]++[\"']?\s*[=:]\s*){_WORD}"), rf"\1{MASK}"),
     (re.compile(rf"(?is)(?<![\w-])(-{{1,2}}{_SECRET_NAME_AHEAD}[\w.-]++\s+)(?!--){_WORD}"), rf"\1{MASK}"),
 )
@@ -57,7 +61,7 @@ def is_secret_name(name: str) -> bool:
 
 def holds_secret(text: str) -> bool:
     """Return whether a value contains a credential that is recognizable by its shape, or any bearer token."""
-    return any(shape.search(text) for shape in (_SHAPES, _USERINFO, _BEARER))
+    return any(shape.search(text) for shape in (_KNOWN_SHAPES, _USERINFO, _BEARER))
 
 
 def mask_credentials(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Converts input of forms and people into exact types; a ValueError says what is expected."""
+"""Converts settings, as forms and people write them, to exact types; a ValueError says what is expected."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +10,9 @@ from paperclip_claude_k8s.host.context import JsonMap
 from paperclip_claude_k8s.host.pod_template_reader import read_pod_template
 
 
-def _expect(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
+def _validator(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
+    """Return a validator that accepts what passes `test`, and trims text."""
+
     def read(value: object) -> object:
         if not test(value):
             raise ValueError(expected)
@@ -19,31 +21,33 @@ def _expect(expected: str, test: Callable[[Any], bool]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _is_number(value: object) -> bool:
+def _is_finite_and_not_negative(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, float)) and _is_number(value) and float(value).is_integer()
+def _is_whole_number(value: object) -> bool:
+    return (
+        isinstance(value, (int, float)) and _is_finite_and_not_negative(value) and float(value).is_integer()
+    )
 
 
-def _from_json(text: str, expected: str) -> object:
+def _parse_json(text: str, expected: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
         raise ValueError(expected) from None
 
 
-def _string_list(value: object) -> object:
+def _read_string_list(value: object) -> object:
     expected = 'a list of strings, such as ["--verbose"]'
     if isinstance(value, str):
-        value = _from_json(value, expected) if value.lstrip().startswith("[") else value.split()
+        value = _parse_json(value, expected) if value.lstrip().startswith("[") else value.split()
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise ValueError(expected)
     return tuple(value)
 
 
-def _pairs(text: str, expected: str) -> JsonMap:
+def _read_pairs(text: str, expected: str) -> JsonMap:
     lines = (line.strip() for line in text.splitlines())
     parts = [line.partition("=") for line in lines if line and not line.startswith("#")]
     if not all(separator and key.strip() for key, separator, _ in parts):
@@ -59,28 +63,33 @@ def _scalar_text(value: object, expected: str) -> str:
     return str(value)
 
 
-def text_map(value: object) -> dict[str, str]:
-    """Return an object of strings, given as an object, as its JSON text or as `key=value` lines."""
+def read_text_map(value: object) -> dict[str, str]:
+    """Return an object of strings. It is given as an object, as JSON text or as `key=value` lines."""
     expected = "an object of strings, its JSON text, or key=value lines"
     if isinstance(value, str):
-        value = _from_json(value, expected) if value.lstrip().startswith("{") else _pairs(value, expected)
+        value = (
+            _parse_json(value, expected) if value.lstrip().startswith("{") else _read_pairs(value, expected)
+        )
     if not isinstance(value, Mapping):
         raise ValueError(expected)  # noqa: TRY004
     return {str(key): _scalar_text(item, expected) for key, item in value.items() if item is not None}
 
 
-def _json_objects(value: object) -> object:
+def _read_objects(value: object) -> object:
     expected = "a list of objects, or its JSON text"
-    value = _from_json(value, expected) if isinstance(value, str) else value
+    value = _parse_json(value, expected) if isinstance(value, str) else value
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, Mapping) for item in value):
         raise ValueError(expected)
     return tuple(dict(item) for item in value)
 
 
-def _servers(value: object) -> object:
-    """Return MCP servers by name, also from a whole `.mcp.json`; null removes an inherited server."""
+def _read_servers(value: object) -> object:
+    """Return MCP servers by name, also from a whole `.mcp.json`.
+
+    A null stays: it removes an inherited server.
+    """
     expected = "an object of MCP servers by name, each an object with command or url, or null"
-    value = _from_json(value, expected) if isinstance(value, str) else value
+    value = _parse_json(value, expected) if isinstance(value, str) else value
     if isinstance(value, Mapping) and set(value) == {"mcpServers"}:
         value = value["mcpServers"]
     if not isinstance(value, Mapping) or not all(map(_is_server, value.values())):
@@ -94,8 +103,8 @@ def _is_server(value: object) -> bool:
     return isinstance(value, Mapping) and any(isinstance(value.get(key), str) for key in ("command", "url"))
 
 
-def _auto_flag(value: object) -> object:
-    """Return true, false or None for auto; a form's select writes them as text."""
+def _read_auto_flag(value: object) -> object:
+    """Return True, False, or None for "auto"; a form writes these values as text."""
     values = {"auto": None, "true": True, "false": False}
     if isinstance(value, str) and value.strip() in values:
         return values[value.strip()]
@@ -105,17 +114,19 @@ def _auto_flag(value: object) -> object:
 
 
 def choice(*names: str) -> BeforeValidator:
-    """Accept one of these names, spelled exactly."""
-    return _expect("one of " + ", ".join(names), lambda value: value in names)
+    """Return a validator that accepts only these names, spelled exactly."""
+    return _validator("one of " + ", ".join(names), lambda value: value in names)
 
 
-Str: TypeAlias = Annotated[str, _expect("a string", lambda value: isinstance(value, str))]
-Flag: TypeAlias = Annotated[bool, _expect("true or false", lambda value: isinstance(value, bool))]
-AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_auto_flag)]
-Whole: TypeAlias = Annotated[int, _expect("a whole number, 0 or more", _is_whole)]
-Seconds: TypeAlias = Annotated[float, _expect("a number of seconds, 0 or more", _is_number)]
-TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(text_map)]
-TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_string_list)]
+Str: TypeAlias = Annotated[str, _validator("a string", lambda value: isinstance(value, str))]
+Flag: TypeAlias = Annotated[bool, _validator("true or false", lambda value: isinstance(value, bool))]
+AutoFlag: TypeAlias = Annotated[bool | None, BeforeValidator(_read_auto_flag)]
+Whole: TypeAlias = Annotated[int, _validator("a whole number, 0 or more", _is_whole_number)]
+Seconds: TypeAlias = Annotated[
+    float, _validator("a number of seconds, 0 or more", _is_finite_and_not_negative)
+]
+TextMap: TypeAlias = Annotated[dict[str, str], BeforeValidator(read_text_map)]
+TextList: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_read_string_list)]
 PodTemplate: TypeAlias = Annotated[JsonMap, BeforeValidator(read_pod_template)]
-Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_servers)]
-Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_json_objects)]
+Servers: TypeAlias = Annotated[dict[str, JsonMap | None], BeforeValidator(_read_servers)]
+Objects: TypeAlias = Annotated[tuple[JsonMap, ...], BeforeValidator(_read_objects)]
