@@ -12,6 +12,7 @@ from paperclip_claude_k8s.bridge.callbacks import Callbacks, HostRefused
 from paperclip_claude_k8s.bridge.channel import Channel, HostGone
 
 WINDOW = 4096
+"""Size of the window in bytes."""
 
 
 @asynccontextmanager

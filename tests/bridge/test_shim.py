@@ -1,4 +1,4 @@
-"""The npm package in a Node host: runs on a cluster, stop, and every way in which Python can fail."""
+"""The npm package in a Node host: runs on a cluster, stop, and failures of Python."""
 
 import json
 import sys

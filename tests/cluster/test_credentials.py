@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import BRISK, USUAL, a_kubeconfig, serving
+from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, a_kubeconfig, serving
 
 from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
 
 @asynccontextmanager
-async def opened(kubeconfig: str | None, timings: Timings = USUAL) -> AsyncIterator[Gateway]:
+async def opened(kubeconfig: str | None, timings: Timings = DEFAULT_TIMINGS) -> AsyncIterator[Gateway]:
     gateway = Gateway(kubeconfig, timings=timings)
     try:
         yield gateway
@@ -159,7 +159,7 @@ async def test_hanging_plugin_times_out(tmp_path: Path) -> None:
     given_up, ended = tmp_path / "given-up", tmp_path / "ended"
     user = a_plugin(tmp_path, f"until [ -e {given_up} ]; do sleep 0.1; done; : > {ended}")
     try:
-        async with opened(a_kubeconfig(tmp_path, user=user), BRISK) as gateway:
+        async with opened(a_kubeconfig(tmp_path, user=user), SHORT_TIMEOUTS) as gateway:
             with pytest.raises(ClusterError, match="in time"):
                 await gateway.read_job("ns", "job")
         assert not ended.exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.api_server import BRISK, USUAL, Handler, gateway_to, refusing, silent
+from tests.support.api_server import DEFAULT_TIMINGS, SHORT_TIMEOUTS, Handler, gateway_to, refusing, silent
 
 from paperclip_claude_k8s.cluster.gateway import HOME_POD_CACHED, Gateway
 from paperclip_claude_k8s.cluster.model import Bookmark, JobRef, PodSnapshot, SecretSnapshot, WatchEvent
@@ -127,7 +127,9 @@ async def test_watch_requests_bookmarks_and_a_timeout(tmp_path: Path) -> None:
     async with gateway_to(server, tmp_path) as gateway:
         assert await anext(gateway.watch_pods("ns", {"a": "1"}, "7"), None) is None
     query = dict(server.last.query)
-    assert 0.75 * USUAL.watch - 1 <= int(query.pop("timeoutSeconds")) <= 1.25 * USUAL.watch
+    assert (
+        0.75 * DEFAULT_TIMINGS.watch - 1 <= int(query.pop("timeoutSeconds")) <= 1.25 * DEFAULT_TIMINGS.watch
+    )
     assert query == {
         "watch": "true",
         "labelSelector": "a=1",
@@ -295,7 +297,7 @@ async def test_unreachable_server_is_named(tmp_path: Path) -> None:
     ],
 )
 async def test_silent_server_times_out(call: Callable[[Gateway], Awaitable[object]], tmp_path: Path) -> None:
-    async with gateway_to(silent, tmp_path, BRISK) as gateway, asyncio.timeout(60):
+    async with gateway_to(silent, tmp_path, SHORT_TIMEOUTS) as gateway, asyncio.timeout(60):
         error = await failure(call(gateway))
     assert (error.status, error.reason) == (None, "Timeout")
 
@@ -307,7 +309,7 @@ async def test_refusal_that_stalls_times_out(tmp_path: Path) -> None:
         await answer.write(b"half a ")
         return await silent(request)
 
-    async with gateway_to(stuck, tmp_path, BRISK) as gateway, asyncio.timeout(60):
+    async with gateway_to(stuck, tmp_path, SHORT_TIMEOUTS) as gateway, asyncio.timeout(60):
         assert (await failure(read_log(gateway))).reason == "Timeout"
 
 
@@ -345,7 +347,7 @@ async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
         await answer.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
         return await silent(request)
 
-    patient = replace(USUAL, watch_silence=3.0)  # the one that does come may take a while
+    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # the one that does come may take a while
     async with gateway_to(hushed, tmp_path, patient) as gateway, asyncio.timeout(60):
         watch = gateway.watch_jobs("ns", {}, "1")
         assert await anext(watch) == Bookmark("5")
@@ -353,7 +355,7 @@ async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
 
 
 async def test_silent_followed_log_does_not_time_out(tmp_path: Path) -> None:
-    patient = replace(USUAL, request=2.0)
+    patient = replace(DEFAULT_TIMINGS, request=2.0)
 
     async def quiet(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
@@ -486,7 +488,7 @@ class HomeWire(Transport):
     """Answers every call with one Pod, without a socket."""
 
     def __init__(self) -> None:
-        super().__init__(None, BRISK)
+        super().__init__(None, SHORT_TIMEOUTS)
         self.calls = 0
 
     async def call(self, request: Request) -> dict[str, Any]:

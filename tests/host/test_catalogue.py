@@ -171,7 +171,7 @@ def home_with_login(folder: Path, token: str) -> str:
     return str(folder)
 
 
-async def test_quota_windows_use_the_login_of_this_host(tmp_path: Path) -> None:
+async def test_quota_windows_use_the_login_of_this_machine(tmp_path: Path) -> None:
     api = FakeAnthropic(USAGE_RESPONSE)
     async with catalogue_for(api, HOME=home_with_login(tmp_path, "oauth-of-the-login")) as catalogue:
         shown = await catalogue.quota_windows()

@@ -19,7 +19,7 @@ known_keys = st.sampled_from(
 )
 
 
-def test_config_empty_has_the_documented_defaults() -> None:
+def test_empty_config_has_the_documented_defaults() -> None:
     config = AdapterConfig.read({})
     assert (config.cpu_request, config.memory_request) == ("1000m", "2Gi")
     assert (config.cpu_limit, config.memory_limit) == ("4000m", "8Gi")

@@ -75,7 +75,7 @@ def test_read_live_list_of_any_json_never_fails(body: object) -> None:
     assert all(model.id.strip() for model in read_live_list(body))
 
 
-def test_detect_model_of_the_environment() -> None:
+def test_detect_model_returns_the_model_of_the_environment() -> None:
     found = detect_model({"ANTHROPIC_MODEL": " claude-opus-5 "})
     assert found is not None
     assert (found["model"], found["provider"], found["source"]) == (

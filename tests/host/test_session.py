@@ -60,7 +60,9 @@ def context(session: str | None = None, **params: Any) -> ExecutionContext:
         (["s"], None),
     ],
 )
-def test_session_is_deserialized_from_every_spelling(raw: object, params: dict[str, str] | None) -> None:
+def test_session_params_are_read_from_every_spelling_or_are_none(
+    raw: object, params: dict[str, str] | None
+) -> None:
     assert deserialize(raw) == params
     assert serialize(raw) == params
     assert display_id(raw) == (params["sessionId"] if params else None)

@@ -17,7 +17,7 @@ POLL_INTERVAL = 0.2
 
 
 class CheckFailed(Exception):
-    """A check failed."""
+    """A condition of a check is not met."""
 
 
 def expect(condition: object, what: str, actual: object = None) -> None:

@@ -13,10 +13,10 @@ from paperclip_claude_k8s.base.settings import Timings
 from paperclip_claude_k8s.cluster.gateway import Gateway
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-BRISK = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
+SHORT_TIMEOUTS = Timings(connect=1.0, request=1.0, watch=2.0, watch_silence=0.4)
 """Short limits, for tests in which no response comes."""
-USUAL = Timings()
-"""The default limits: on a busy machine, loading the client library and starting a program take a while."""
+DEFAULT_TIMINGS = Timings()
+"""For all other tests: on a busy machine, loading the client library and starting a program take a while."""
 
 
 @asynccontextmanager
@@ -40,7 +40,9 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def gateway_to(handler: Handler, folder: Path, timings: Timings = USUAL) -> AsyncIterator[Gateway]:
+async def gateway_to(
+    handler: Handler, folder: Path, timings: Timings = DEFAULT_TIMINGS
+) -> AsyncIterator[Gateway]:
     """Yield a gateway whose API server is this handler."""
     async with serving(handler) as url:
         gateway = Gateway(a_kubeconfig(folder, url), timings=timings)
