@@ -1,4 +1,4 @@
-"""The prompt bundle: its files, its key, its folder."""
+"""The prompt bundle (instructions and skills): its files, its key, its folder, and its place in a plan."""
 
 from itertools import pairwise
 
@@ -82,20 +82,20 @@ def test_bundle_folder_is_in_host_home_if_on_the_volume(env: dict[str, str], fol
 
 
 @given(FILES, FILES)
-def test_only_equal_bundles_share_a_key(one: dict[str, BundleFile], other: dict[str, BundleFile]) -> None:
-    assert (content_key(one) == content_key(other)) == (one == other)
-    assert content_key(dict(reversed(one.items()))) == content_key(one)
-    assert len(content_key(one)) == 64
+def test_only_equal_bundles_share_a_key(first: dict[str, BundleFile], second: dict[str, BundleFile]) -> None:
+    assert (content_key(first) == content_key(second)) == (first == second)
+    assert content_key(dict(reversed(first.items()))) == content_key(first)
+    assert len(content_key(first)) == 64
 
 
-def test_bundle_key_depends_on_names_and_modes_of_files() -> None:
+def test_bundle_key_depends_on_division_and_modes_of_files() -> None:
     assert content_key({"a": BundleFile(b"xy"), "b": BundleFile(b"")}) != content_key(
         {"a": BundleFile(b"x"), "b": BundleFile(b"y")}
     )
     assert content_key({"a": BundleFile(b"", executable=True)}) != content_key({"a": BundleFile(b"")})
 
 
-def test_bundle_paths_are_those_that_the_cli_reads() -> None:
+def test_bundle_has_instructions_and_skills_where_the_cli_reads_them() -> None:
     bundle = assemble(
         "Be kind.\n", "## Skill library", skill_files("helper", SKILL), "/paperclip/agents/ada/AGENTS.md"
     )
@@ -113,7 +113,7 @@ def test_bundle_paths_are_those_that_the_cli_reads() -> None:
     assert bundle.files[".claude/skills/helper/bin/run"].executable
 
 
-def test_instructions_without_path_or_text() -> None:
+def test_instructions_without_path_stay_as_they_are_and_blank_ones_are_left_out() -> None:
     assert assemble("Hi", None, {}).files[INSTRUCTIONS].content == b"Hi"
     assert assemble(" \n", None, {}, "/paperclip/x.md").files == {}
     assert assemble(None, None, {}).files == {}
@@ -142,38 +142,40 @@ def test_instructions_without_volume_are_in_run_secret() -> None:
     assert "Hi" not in repr(packed)
 
 
-ON_VOLUME = Packed("k1", "/paperclip/b/k1", "/paperclip/b/k1/agent-instructions.md")
+PACKED_ON_VOLUME = Packed("k1", "/paperclip/b/k1", "/paperclip/b/k1/agent-instructions.md")
 SESSION = "0b9e4c1e-8a43-4c8b-9f0e-0d2f5e0b7a11"
 
 
-def flags(plan: RunPlan) -> dict[str, str]:
+def options_of(plan: RunPlan) -> dict[str, str]:
+    """Argument of the command line → the argument that follows it."""
     return dict(pairwise(plan.argv))
 
 
 def resuming(key: str | None) -> ExecutionContext:
+    """The context of a run with a stored session that began with the bundle `key`."""
     known = {"sessionId": SESSION, "cwd": "/paperclip", "promptBundleKey": key}
     return a_context(runtime={"sessionParams": known})
 
 
 def test_only_a_fresh_session_gets_the_instructions() -> None:
-    fresh, resumed = a_plan(packed=ON_VOLUME), a_plan(resuming("k1"), packed=ON_VOLUME)
-    assert flags(fresh)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
-    assert flags(resumed)["--resume"] == SESSION
+    fresh, resumed = a_plan(packed=PACKED_ON_VOLUME), a_plan(resuming("k1"), packed=PACKED_ON_VOLUME)
+    assert options_of(fresh)["--append-system-prompt-file"] == PACKED_ON_VOLUME.instructions_file
+    assert options_of(resumed)["--resume"] == SESSION
     assert "--append-system-prompt-file" not in resumed.argv
-    assert flags(fresh)["--add-dir"] == flags(resumed)["--add-dir"] == ON_VOLUME.root
+    assert options_of(fresh)["--add-dir"] == options_of(resumed)["--add-dir"] == PACKED_ON_VOLUME.root
     assert fresh.session_params["promptBundleKey"] == "k1"
 
 
 @pytest.mark.parametrize("key", ["k0", "other"])
 def test_session_with_other_bundle_is_not_resumed(key: str) -> None:
-    plan = a_plan(resuming(key), packed=ON_VOLUME)
+    plan = a_plan(resuming(key), packed=PACKED_ON_VOLUME)
     assert plan.resume is None
     assert any("the prompt bundle changed" in note for note in plan.notes)
-    assert flags(plan)["--append-system-prompt-file"] == ON_VOLUME.instructions_file
+    assert options_of(plan)["--append-system-prompt-file"] == PACKED_ON_VOLUME.instructions_file
 
 
 def test_session_without_bundle_key_is_resumed() -> None:
-    assert a_plan(resuming(None), packed=ON_VOLUME).resume == SESSION
+    assert a_plan(resuming(None), packed=PACKED_ON_VOLUME).resume == SESSION
 
 
 def test_plan_has_files_and_notes_of_the_bundle() -> None:

@@ -1,4 +1,4 @@
-"""The route of each file of a run: secrets by Secret only, files that are too large by the shared volume."""
+"""The route of each file to the Pod: secrets in the Secret only, too large files on the shared volume."""
 
 import json
 import subprocess
@@ -29,10 +29,12 @@ from paperclip_claude_k8s.plan.run_site import RunSite
 
 ONLY_PROMPT = frozenset({"prompt.txt"})
 MIB = 1024 * 1024
-MINE = {"mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}}
+SERVERS_WITH_TOKEN = {
+    "mine": {"url": "https://x.example", "headers": {"Authorization": "Bearer c4n4ry-header"}}
+}
 
 
-def asking(text: str, **context: Any) -> Any:
+def context_with_task(text: str, **context: Any) -> Any:
     return a_context(context={"paperclipTaskMarkdown": text, **context})
 
 
@@ -45,11 +47,11 @@ def env_of(container: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 
-# Too large -----------------------------------------------------------------------------------------------
+# Staging -------------------------------------------------------------------------------------------------
 
 
-def test_large_prompt_is_staged_if_volume_is_on_both_sides() -> None:
-    plan = a_plan(asking("x" * 2 * MIB), volume_here="/mnt")
+def test_large_prompt_is_staged_if_host_and_pod_mount_the_volume() -> None:
+    plan = a_plan(context_with_task("x" * 2 * MIB), volume_here="/mnt")
     assert list(plan.delivery.staged) == ["prompt.txt"]
     assert plan.object_bytes < OBJECT_BYTES
     job = job_manifest(plan)
@@ -58,9 +60,9 @@ def test_large_prompt_is_staged_if_volume_is_on_both_sides() -> None:
     assert env["PAPERCLIP_RELAY_PROMPT"] == f"/paperclip/run-files/{plan.job_name}/prompt.txt"
 
 
-@pytest.mark.parametrize("where", [{"volume_here": None}, {"volume_here": "/mnt", "home": None}])
-def test_large_prompt_without_shared_volume_stays_too_large(where: dict[str, Any]) -> None:
-    plan = a_plan(asking("x" * 2 * MIB), **where)
+@pytest.mark.parametrize("mounts", [{"volume_here": None}, {"volume_here": "/mnt", "home": None}])
+def test_large_prompt_without_shared_volume_stays_too_large(mounts: dict[str, Any]) -> None:
+    plan = a_plan(context_with_task("x" * 2 * MIB), **mounts)
     assert plan.delivery.staged == {}
     assert plan.object_bytes > OBJECT_BYTES
 
@@ -73,7 +75,7 @@ def test_small_prompt_is_not_staged() -> None:
 
 def test_large_wake_payload_is_staged() -> None:
     wake = {"reason": "r", "comments": [{"id": "1", "body": "b" * 2 * MIB}]}
-    plan = a_plan(asking("hello", paperclipWake=wake), volume_here="/mnt")
+    plan = a_plan(context_with_task("hello", paperclipWake=wake), volume_here="/mnt")
     assert "wake-payload.json" in plan.delivery.staged
     env = env_of(job_manifest(plan)["spec"]["template"]["spec"]["containers"][0])
     assert env["PAPERCLIP_WAKE_PAYLOAD_FILE"] == f"/paperclip/run-files/{plan.job_name}/wake-payload.json"
@@ -92,7 +94,7 @@ def test_private_file_is_never_staged() -> None:
     assert a_plan(**options).object_bytes > OBJECT_BYTES
 
 
-def test_secret_always_has_a_file() -> None:
+def test_secret_holds_a_note_if_all_files_are_staged() -> None:
     options = DeliveryOptions("secret", 10, "f", 5, ONLY_PROMPT)
     delivery = deliver({"prompt.txt": "x" * 100}, lambda *_: False, options)
     assert list(delivery.secret) == ["staged.txt"]
@@ -103,20 +105,20 @@ def test_secret_always_has_a_file() -> None:
     st.integers(0, 200),
     st.sampled_from(["secret", "init"]),
 )
-def test_each_file_has_one_route_and_small_ones_are_not_staged(
+def test_each_file_has_one_route_and_files_within_the_limit_are_not_staged(
     files: dict[str, str], limit: int, route: Literal["secret", "init"]
 ) -> None:
     options = DeliveryOptions(route, limit, "folder", movable=frozenset("abcde"))
-    got = deliver(files, lambda name, _: name == "a", options)
-    routes = [dict(route) for route in (got.secret, got.init, got.staged)]
+    delivery = deliver(files, lambda name, _: name == "a", options)
+    routes = [dict(route) for route in (delivery.secret, delivery.init, delivery.staged)]
     routes[0].pop("staged.txt", None)
     assert {name: text for route in routes for name, text in route.items()} == files
     assert sum(map(len, routes)) == len(files)
-    assert "a" not in got.init
-    assert "a" not in got.staged
-    assert "f" not in got.staged
+    assert "a" not in delivery.init
+    assert "a" not in delivery.staged
+    assert "f" not in delivery.staged
     if sum(map(size, files.values())) <= limit:
-        assert got.staged == {}
+        assert delivery.staged == {}
 
 
 # Init ----------------------------------------------------------------------------------------------------
@@ -129,11 +131,11 @@ def test_pieces_join_to_the_text_and_fit_the_limit(text: str, limit: int) -> Non
     assert all(len(escaped(piece).encode()) <= limit for piece in cut)
 
 
-TRICKY = "é$(HOME) $$ `x` \"q\" 'p' \\n %s\n" * 9000 + "no newline at the end"
+TEXT_TO_ESCAPE = "é$(HOME) $$ `x` \"q\" 'p' \\n %s\n" * 9000 + "no newline at the end"
 
 
 def test_init_container_writes_files_byte_for_byte(tmp_path: Path) -> None:
-    container = writing_container({"prompt.txt": TRICKY, "b.json": "", "c": "-n"}, with_secret=True)
+    container = writing_container({"prompt.txt": TEXT_TO_ESCAPE, "b.json": "", "c": "-n"}, with_secret=True)
     source, target = tmp_path / "secret", tmp_path / "run"
     source.mkdir()
     target.mkdir()
@@ -143,12 +145,12 @@ def test_init_container_writes_files_byte_for_byte(tmp_path: Path) -> None:
     script = str(container["command"][2]).replace("$$", "$")  # type: ignore[index]
     subprocess.run(["sh", "-c", script], env=env, check=True)
     written = {path.name: path.read_text() for path in target.iterdir()}
-    assert written == {"prompt.txt": TRICKY, "b.json": "", "c": "-n", "mcp.json": "{}"}
+    assert written == {"prompt.txt": TEXT_TO_ESCAPE, "b.json": "", "c": "-n", "mcp.json": "{}"}
     assert {oct(path.stat().st_mode & 0o777) for path in target.iterdir()} == {"0o600"}
 
 
 def test_init_delivery_keeps_secrets_out_of_the_job() -> None:
-    options: dict[str, Any] = {"promptDelivery": "init", "mcpServers": MINE, "enableRtk": True}
+    options: dict[str, Any] = {"promptDelivery": "init", "mcpServers": SERVERS_WITH_TOKEN, "enableRtk": True}
     spec, secret = spec_of(**options), the_secret(**options)
     (writer,) = spec["initContainers"]
     assert "Say hello." in json.dumps(writer)
@@ -166,7 +168,7 @@ def test_init_delivery_keeps_secrets_out_of_the_job() -> None:
 
 
 def test_job_without_secret_is_annotated_as_ungated() -> None:
-    plan = secretless()
+    plan = secretless_plan()
     annotations = job_manifest(plan)["metadata"]["annotations"]
     assert (plan.secret_data, annotations["paperclip.io/ungated"]) == ({}, "true")
     assert "paperclip.io/ungated" not in the_job()["metadata"]["annotations"]
@@ -175,7 +177,7 @@ def test_job_without_secret_is_annotated_as_ungated() -> None:
 # Without Secrets ------------------------------------------------------------------------------------------
 
 
-def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
+def secretless_plan(ctx: Any = None, packed: Packed | None = None, **config: Any) -> RunPlan:
     plan = a_plan(ctx, **config)
     site = RunSite("ns", plan.image, plan.home, {}, plan.nonce, packed=packed or Packed())
     return Planner(ctx or a_context(), plan.identity, plan.config, site).plan(secretless=True)
@@ -183,9 +185,9 @@ def secretless(ctx: Any = None, packed: Packed | None = None, **config: Any) -> 
 
 def test_secretless_plan_drops_secrets_and_names_them() -> None:
     template = {"containers": [{"name": "claude", "env": [{"name": "A_KEY", "value": "c4n4ry-pod"}]}]}
-    plan = secretless(
+    plan = secretless_plan(
         env={"MY_TOKEN": "c4n4ry-env", "BIG_TOKEN": "c4n4ry" * 50_000, "PLAIN": "shown"},
-        mcpServers=MINE,
+        mcpServers=SERVERS_WITH_TOKEN,
         podTemplate=template,
     )
     text = json.dumps(job_manifest(plan))
@@ -201,12 +203,12 @@ def test_secretless_plan_drops_secrets_and_names_them() -> None:
 
 
 def test_secretless_instructions_are_masked() -> None:
-    plan = secretless(packed=packed_in_secret("Use c4n4ry-env wisely."), env={"MY_TOKEN": "c4n4ry-env"})
+    plan = secretless_plan(packed=packed_in_secret("Use c4n4ry-env wisely."), env={"MY_TOKEN": "c4n4ry-env"})
     assert "wisely" in plan.delivery.init[INSTRUCTIONS]
     assert "c4n4ry" not in json.dumps(job_manifest(plan))
 
 
 def test_secretless_plan_keeps_public_servers_and_files() -> None:
-    plan = secretless(env={"LONG": "x" * 200_000}, mcpServers={"mine": {"command": "x"}})
+    plan = secretless_plan(env={"LONG": "x" * 200_000}, mcpServers={"mine": {"command": "x"}})
     assert {"mcp.json", "env-LONG", "prompt.txt"} <= plan.delivery.init.keys()
     assert "--mcp-config" in json.dumps(job_manifest(plan))

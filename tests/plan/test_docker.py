@@ -12,6 +12,7 @@ Object = dict[str, Any]
 
 
 def spec(**config: Any) -> Object:
+    """The spec of a Pod with `enableDocker`."""
     found: Object = the_job(enableDocker=True, **config)["spec"]["template"]["spec"]
     return found
 
@@ -29,7 +30,7 @@ def test_docker_daemon_is_a_native_sidecar_with_startup_probe() -> None:
     assert spec(dockerImage="mirror/docker:27-dind")["initContainers"][0]["image"] == "mirror/docker:27-dind"
 
 
-def test_agent_may_use_docker_socket() -> None:
+def test_agent_has_address_group_and_mount_of_the_docker_socket() -> None:
     (sidecar,) = spec(runAsUser=4711)["initContainers"]
     assert agent_env()["DOCKER_HOST"] == "unix:///var/run/paperclip/docker/docker.sock"
     assert f"--host={agent_env()['DOCKER_HOST']}" in sidecar["args"]
@@ -43,7 +44,7 @@ def test_configured_docker_host_is_kept() -> None:
     assert agent_env(env={"DOCKER_HOST": "tcp://elsewhere:2375"})["DOCKER_HOST"] == "tcp://elsewhere:2375"
 
 
-def test_docker_volumes_have_limits_and_home_is_shared() -> None:
+def test_docker_volumes_have_limits_and_daemon_mounts_home() -> None:
     volumes = {volume["name"]: volume for volume in spec()["volumes"]}
     assert volumes["docker-data"]["emptyDir"]["sizeLimit"]
     assert volumes["docker"]["emptyDir"]["sizeLimit"]
@@ -57,14 +58,14 @@ def test_no_docker_parts_unless_enabled() -> None:
     assert "DOCKER_HOST" not in str(plain["containers"][0]["env"])
 
 
-def test_privileged_docker_daemon_is_reported() -> None:
+def test_privileged_docker_daemon_is_noted_in_the_plan() -> None:
     notes = a_plan(enableDocker=True).notes
     assert "Weaker than the Pod Security Standard `restricted`: container docker is privileged" in notes
     assert any("whoever controls the agent controls the node" in note for note in notes)
 
 
 @pytest.mark.parametrize(
-    ("config", "version", "missing"),
+    ("config", "server_version", "unmet_settings"),
     [
         ({}, (1, 16), []),
         ({"enableDocker": True}, (1, 28), ["enableDocker"]),
@@ -76,6 +77,6 @@ def test_privileged_docker_daemon_is_reported() -> None:
     ],
 )
 def test_unmet_requirements_by_server_version(
-    config: Object, version: tuple[int, int], missing: list[str]
+    config: Object, server_version: tuple[int, int], unmet_settings: list[str]
 ) -> None:
-    assert [setting for setting, _ in unmet(AdapterConfig.read(config), version)] == missing
+    assert [setting for setting, _ in unmet(AdapterConfig.read(config), server_version)] == unmet_settings

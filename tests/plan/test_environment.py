@@ -1,3 +1,5 @@
+"""The environment of the agent: its three layers, values translated for the Pod, and routes for secrets."""
+
 import json
 from typing import Any
 
@@ -40,6 +42,7 @@ def environment(
     process: dict[str, str] | None = None,
     **more: Any,
 ) -> Environment:
+    """The environment of a run; `process` is that of this process, `more` are other keys of the context."""
     ctx = ExecutionContext.read(
         {
             "runId": "run-1",
@@ -61,18 +64,21 @@ def home_pod(*env: JsonObject, claim: str = "claim", env_from: tuple[JsonObject,
 
 
 def literal(name: str, value: str) -> JsonObject:
+    """An entry of the home pod with a plain value."""
     return {"name": name, "value": value}
 
 
 def referring(name: str) -> JsonObject:
+    """An entry of the home pod that refers to a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": name}}}
 
 
 def values_of(env: Environment) -> dict[str, str]:
+    """All variables with known values, plain or secret."""
     return {**env.literals, **env.secrets}
 
 
-def test_bare_run_has_identity_variables() -> None:
+def test_run_with_a_task_alone_has_identity_variables() -> None:
     env = environment()
     assert values_of(env).items() >= IDENTITY.items()
     assert env.secrets["PAPERCLIP_API_KEY"] == TOKEN
@@ -80,7 +86,7 @@ def test_bare_run_has_identity_variables() -> None:
     assert (env.value_from, env.env_from, env.files, env.dropped, env.overruled) == ((), (), {}, (), ())
 
 
-def test_all_variables_of_a_run() -> None:
+def test_context_of_a_run_becomes_variables() -> None:
     env = environment(
         {
             "taskId": "task-1",
@@ -174,7 +180,7 @@ def test_layers_are_home_then_run_then_config(order: tuple[str, ...]) -> None:
     assert env.literals.get("Y") == ("home" if "home" in order else None)
 
 
-def test_config_cannot_change_identity_of_run() -> None:
+def test_config_cannot_replace_identity_but_other_variables() -> None:
     env = environment(
         env={
             "PAPERCLIP_API_KEY": "stolen",
@@ -224,11 +230,11 @@ def test_identity_is_fixed_and_secrets_are_never_literals(
 
 @given(st.permutations(["B", "A_TOKEN", "C", "TMPDIR", "1bad", "PAPERCLIP_RUN_ID"]))
 def test_order_of_config_env_does_not_matter(names: list[str]) -> None:
-    def made(order: list[str]) -> tuple[Any, ...]:
+    def environment_in(order: list[str]) -> tuple[Any, ...]:
         env = environment(env=dict.fromkeys(order, "v"))
         return list(env.literals.items()), list(env.secrets.items()), env.dropped, env.overruled
 
-    assert made(names) == made(sorted(names))
+    assert environment_in(names) == environment_in(sorted(names))
 
 
 @pytest.mark.parametrize(
@@ -252,12 +258,12 @@ def test_order_of_config_env_does_not_matter(names: list[str]) -> None:
         ("PAPERCLIP_RUNNER_URL", "http://localhost:3100/r", f"{API}/r"),
         ("PAPERCLIP_GIT_METADATA_ROOTS", "/paperclip/a:/paperclip/b", "/paperclip/a:/paperclip/b"),
         ("PAPERCLIP_GIT_METADATA_ROOTS", "/paperclip/a:/x", None),
-        ("TMPDIRS", "/x", "/x"),
+        ("TMPDIRS", "/x", "/x"),  # not a variable of the host's machine
         ("MY_TMPDIR", "/x", "/x"),
     ],
 )
 @pytest.mark.parametrize("layer", ["config", "home"])
-def test_host_only_values_are_translated_or_dropped(
+def test_values_for_the_host_machine_only_are_translated_or_dropped(
     layer: str, name: str, value: str, pod_value: str | None
 ) -> None:
     if layer == "config":
@@ -281,9 +287,9 @@ def test_illegal_names_are_dropped_and_reported(name: str) -> None:
     env = environment(env={name: "v", "OK": "v"})
     assert env.literals["OK"] == "v"
     assert name not in values_of(env)
-    (named,) = env.dropped
-    assert named.isprintable()
-    assert len(named) <= 90
+    (dropped_name,) = env.dropped
+    assert dropped_name.isprintable()
+    assert len(dropped_name) <= 90
 
 
 def test_value_with_nul_is_dropped_and_surrogate_replaced() -> None:
@@ -301,11 +307,11 @@ def test_value_with_nul_is_dropped_and_surrogate_replaced() -> None:
         ("CURL_ARGS", f"--header {TOKEN}"),
         ("SETTINGS_JSON", "{}"),
         ("ANTHROPIC_CUSTOM_HEADERS", "x-gateway: abc"),
-        ("ECHO", "of my-s3cret-value!"),
+        ("ECHO", "of my-s3cret-value!"),  # contains the value of OTHER_SECRET, see below
     ],
 )
 @pytest.mark.parametrize("layer", ["config", "home"])
-def test_values_that_may_be_secret_are_in_run_secret(layer: str, name: str, value: str) -> None:
+def test_variables_that_may_be_secret_are_in_run_secret(layer: str, name: str, value: str) -> None:
     given = {name: value, "OTHER_SECRET": "my-s3cret-value"}
     if layer == "config":
         env = environment(env=given)
@@ -315,7 +321,7 @@ def test_values_that_may_be_secret_are_in_run_secret(layer: str, name: str, valu
     assert name not in env.literals
 
 
-def test_home_is_always_a_literal() -> None:
+def test_home_is_always_the_plain_value_of_the_pod() -> None:
     pod = home_pod(literal("HOME", "/root" * 30_000), literal("DB_PASSWORD", "paperclip"))
     env = environment(home=pod)
     assert env.literals["HOME"] == "/paperclip"
@@ -348,7 +354,7 @@ def test_variable_becomes_a_file_only_above_the_limit(over: int) -> None:
 
 
 @given(st.dictionaries(st.sampled_from("ABCD"), st.integers(90_000, 120_000), max_size=4))
-def test_environment_strings_fit_the_limit_and_none_is_lost(sizes: dict[str, int]) -> None:
+def test_environment_strings_fit_the_limit_and_longer_ones_become_files(sizes: dict[str, int]) -> None:
     env = environment(env={name: "x" * size for name, size in sizes.items()})
     assert all(len(f"{name}={value}".encode()) <= ENV_STRING_BYTES for name, value in values_of(env).items())
     assert all(
@@ -370,14 +376,14 @@ def test_home_references_are_kept_unless_overridden() -> None:
     assert env.literals["MINE"] == "literal"
 
 
-def test_server_secrets_never_reach_the_agent() -> None:
+def test_secrets_of_the_host_never_reach_the_agent() -> None:
     home = home_pod(literal("DATABASE_URL", "postgres://u:p@db"), referring("BETTER_AUTH_SECRET"))
     env = environment(home=home)
     assert not env.names & {"DATABASE_URL", "BETTER_AUTH_SECRET"}
     assert env.dropped == ("BETTER_AUTH_SECRET", "DATABASE_URL")
 
 
-def test_server_secrets_of_env_from_are_blanked() -> None:
+def test_secrets_of_the_host_in_env_from_are_hidden_by_empty_values_unless_configured() -> None:
     env = environment(home=home_pod(env_from=({"secretRef": {"name": "all"}},)))
     assert env.secrets["BETTER_AUTH_SECRET"] == env.secrets["DATABASE_URL"] == ""
     assert not env.names & {"BETTER_AUTH_SECRET", "DATABASE_URL"}
@@ -408,14 +414,14 @@ def test_home_values_are_expanded_as_kubernetes_does() -> None:
     assert env.value_from[1] == {"name": "LISTEN", "value": "http://a$$b $(POD_IP):80 $$5"}
 
 
-def test_last_of_two_home_entries_wins() -> None:
+def test_last_of_two_home_entries_counts() -> None:
     env = environment(home=home_pod(referring("X"), literal("X", "1"), literal("Y", "1"), referring("Y")))
     assert env.literals["X"] == "1"
     assert [entry["name"] for entry in env.value_from] == ["Y"]
     assert "Y" not in env.literals
 
 
-LOCAL = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
+LOOPBACK = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
 
 
 @pytest.mark.parametrize(
@@ -423,15 +429,15 @@ LOCAL = {"PAPERCLIP_API_URL": "http://127.0.0.1:3100"}
     [
         (home_pod(literal("PAPERCLIP_API_URL", API)), {}, API),
         (home_pod(literal("PAPERCLIP_API_URL", API)), {"PAPERCLIP_API_URL": "http://configured"}, API),
-        (home_pod(referring("PAPERCLIP_API_URL")), {}, None),
+        (home_pod(referring("PAPERCLIP_API_URL")), {}, None),  # only the cluster knows the address
         (None, {"PAPERCLIP_API_URL": "http://configured"}, "http://configured"),
         (None, {}, "http://127.0.0.1:3100"),
     ],
 )
-def test_loopback_api_url_is_replaced_by_any_other(
+def test_loopback_api_url_is_used_only_without_another(
     home: HomePod | None, env: dict[str, str], url: str | None
 ) -> None:
-    found = environment(env=env, home=home, process=LOCAL)
+    found = environment(env=env, home=home, process=LOOPBACK)
     assert found.literals.get("PAPERCLIP_API_URL") == url
     assert (url is None) is bool(found.value_from)
 
@@ -482,7 +488,7 @@ def test_runtime_tools_become_variables(given_as: str) -> None:
         ("x-anthropic-AGENT-id : other", "x-anthropic-AGENT-id : other"),
     ],
 )
-def test_agent_header_is_added_once(headers: str, sent: str) -> None:
+def test_agent_header_is_added_unless_the_headers_have_one(headers: str, sent: str) -> None:
     assert (
         values_of(environment(env={"ANTHROPIC_CUSTOM_HEADERS": headers}))["ANTHROPIC_CUSTOM_HEADERS"] == sent
     )
@@ -495,7 +501,7 @@ def test_agent_header_does_not_hide_unresolved_headers(home: HomePod) -> None:
     assert "ANTHROPIC_CUSTOM_HEADERS" not in values_of(environment(home=home))
 
 
-def test_mcp_tokens_are_not_literals() -> None:
+def test_variable_with_an_mcp_token_is_secret() -> None:
     env = environment(
         env={"CMD": "x c4n4ry-mcp"}, runtimeMcp={"servers": [{"name": "s", "token": "c4n4ry-mcp"}]}
     )

@@ -1,3 +1,5 @@
+"""Names of Jobs and values of labels: legal in Kubernetes, and made from the host's ids."""
+
 import hashlib
 import re
 
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from paperclip_claude_k8s.plan.identity import job_name, label_value, user_labels
 
 LEGAL_LABEL = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
-LEGAL_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
+LEGAL_JOB_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 
 
 @given(st.text())
@@ -21,13 +23,13 @@ def test_label_value_is_legal_and_idempotent(text: str) -> None:
     ("text", "value"),
     [("a b/c", "abc"), ("--x--", "x"), ("///", None), ("", None), ("ünï", "n"), ("a" * 62 + "-b", "a" * 62)],
 )
-def test_label_value_keeps_legal_characters(text: str, value: str | None) -> None:
+def test_label_value_keeps_legal_characters_only(text: str, value: str | None) -> None:
     assert label_value(text) == value
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.integers(1, 2))
 def test_job_name_is_legal(agent: str, run: str, attempt: int) -> None:
-    assert LEGAL_NAME.match(job_name(agent, run, attempt))
+    assert LEGAL_JOB_NAME.match(job_name(agent, run, attempt))
 
 
 def test_job_name_has_slugs_and_hash_of_ids() -> None:
@@ -38,7 +40,7 @@ def test_job_name_has_slugs_and_hash_of_ids() -> None:
     )
 
 
-def test_second_attempt_has_another_job_name() -> None:
+def test_job_name_of_second_attempt_hashes_the_attempt_too() -> None:
     assert job_name("a", "r", 2).endswith(hashlib.sha256(b"a:r:2").hexdigest()[:10])
 
 

@@ -1,4 +1,4 @@
-"""The Job as the API server gets it: safe by default, without secrets, found again by its labels."""
+"""The Job and the run Secret as the API server gets them: security, secrets, environment, labels."""
 
 import json
 from dataclasses import replace
@@ -24,11 +24,11 @@ def agent(**config: Any) -> dict[str, Any]:
 
 
 def env(**config: Any) -> dict[str, Any]:
-    """Name → entry; the last entry of a name wins, as for the kubelet."""
+    """Name → entry; of entries with one name the last counts, as for the kubelet."""
     return {entry["name"]: entry for entry in agent(**config)["env"]}
 
 
-def test_pod_meets_restricted_standard() -> None:
+def test_security_settings_of_the_pod() -> None:
     spec, container = pod_spec(), agent()
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -41,7 +41,7 @@ def test_pod_meets_restricted_standard() -> None:
     assert kinds <= {"secret", "emptyDir", "persistentVolumeClaim", "configMap", "projected"}
 
 
-def test_large_volume_is_not_chowned_on_every_start() -> None:
+def test_owner_of_volume_is_changed_only_if_it_differs() -> None:
     assert pod_spec()["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
@@ -83,13 +83,13 @@ def test_secret_is_created_with_its_job_as_owner() -> None:
     assert owner == {"apiVersion": "batch/v1", "kind": "Job", "name": "job", "uid": "uid-1"}
 
 
-def test_dollar_references_in_env_are_escaped() -> None:
+def test_dollars_in_env_and_arguments_are_escaped() -> None:
     assert escaped("$(HOME) $$ $x") == "$$(HOME) $$$$ $$x"
     assert env(env={"PRICE": "$(NOT_A_REF)"})["PRICE"]["value"] == "$$(NOT_A_REF)"
     assert agent(extraArgs=["--x", "$(y)"])["command"][-1] == "$$(y)"
 
 
-def test_agent_arguments_are_unchanged() -> None:
+def test_relay_gets_the_unchanged_command_line_of_the_agent() -> None:
     command = agent(model="opus", extraArgs=["--flag", "two words 'quoted'"])["command"]
     assert command[:2] == ["sh", "-c"]
     assert command[2].replace("$$", "$") == relay.script()
@@ -106,7 +106,7 @@ def test_root_gets_a_tool_list_instead_of_skip_permissions() -> None:
     assert pod_spec(runAsUser=0)["securityContext"]["runAsNonRoot"] is False
 
 
-def test_placement_is_inherited_and_config_wins() -> None:
+def test_placement_is_inherited_unless_configured() -> None:
     home = HomePod(
         namespace="ns",
         name="h",
@@ -134,7 +134,7 @@ def test_shared_volume_is_home_of_the_agent() -> None:
     assert {"name": "home", "mountPath": "/paperclip"} in agent()["volumeMounts"]
 
 
-def test_user_labels_never_replace_ours() -> None:
+def test_configured_labels_do_not_replace_reserved_ones() -> None:
     mine = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
     labels = the_job(labels=mine)["metadata"]["labels"]
     assert labels["team"] == "blue"
@@ -148,7 +148,7 @@ def test_queue_name_suspends_the_job() -> None:
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
 
 
-def test_labels_and_wake_digest_of_the_job() -> None:
+def test_job_has_ids_as_labels_and_a_digest_of_its_wake() -> None:
     job = the_job()
     assert job["metadata"]["labels"] == {
         "app.kubernetes.io/managed-by": "paperclip",
@@ -167,7 +167,7 @@ def test_labels_and_wake_digest_of_the_job() -> None:
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_autoscalers_do_not_evict_a_run(protect: bool) -> None:  # noqa: FBT001
+def test_eviction_annotation_follows_protect_from_eviction(protect: bool) -> None:  # noqa: FBT001
     template = the_job(protectFromEviction=protect)["spec"]["template"]
     assert ("karpenter.sh/do-not-disrupt" in template["metadata"]["annotations"]) is protect
 
@@ -177,24 +177,24 @@ def test_termination_grace_period_is_in_the_pod_spec() -> None:
     assert pod_spec(stopGraceSec=5)["terminationGracePeriodSeconds"] == 5
 
 
-def test_relay_gets_uid_of_its_pod_and_of_the_only_pod() -> None:
+def test_relay_gets_uid_of_its_pod_and_of_the_pod_that_may_start() -> None:
     name = the_secret()["metadata"]["name"]
     only = {"name": name, "key": "only-pod", "optional": True}
     assert env()[relay.POD] == {"name": relay.POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     assert env()[relay.ONLY_POD] == {"name": relay.ONLY_POD, "valueFrom": {"secretKeyRef": only}}
 
 
-def test_only_pod_is_empty_without_secret() -> None:
+def test_relay_starts_in_any_pod_without_secret() -> None:
     plan = replace(a_plan(), secretless=True, environment=replace(a_plan().environment, secrets={}))
     (container,) = job_manifest(plan)["spec"]["template"]["spec"]["containers"]
     assert plan.secret_data == {}
     assert {"name": relay.ONLY_POD, "value": ""} in container["env"]
 
 
-@pytest.mark.parametrize("how", ["secret", "init"])
-def test_config_env_cannot_set_relay_variables(how: str) -> None:
-    theirs = dict.fromkeys((relay.POD, relay.ONLY_POD, relay.OUT), "theirs")
-    given = agent(promptDelivery=how, env=theirs)["env"]
-    names = [entry["name"] for entry in given]
-    assert [names.count(name) for name in theirs] == [1, 1, 1]
-    assert "theirs" not in json.dumps(given)
+@pytest.mark.parametrize("delivery", ["secret", "init"])
+def test_config_env_cannot_set_relay_variables(delivery: str) -> None:
+    configured = dict.fromkeys((relay.POD, relay.ONLY_POD, relay.OUT), "configured")
+    entries = agent(promptDelivery=delivery, env=configured)["env"]
+    names = [entry["name"] for entry in entries]
+    assert [names.count(name) for name in configured] == [1, 1, 1]
+    assert "configured" not in json.dumps(entries)

@@ -25,7 +25,7 @@ PROJECTS = {
 SESSION = "11111111-2222-3333-4444-555555555555"
 
 
-def mcp(
+def mcp_plan(
     *servers: Mapping[str, Any], baseline: Mapping[str, object] | None = None, **configured: Any
 ) -> McpPlan:
     ctx = a_context(runtimeMcp={"servers": list(servers)})
@@ -34,7 +34,7 @@ def mcp(
 
 
 def test_host_server_becomes_http_server_with_rebased_url() -> None:
-    assert mcp(PROJECTS).servers == {
+    assert mcp_plan(PROJECTS).servers == {
         "Paperclip projects": {
             "type": "http",
             "url": f"{API}/api/mcp",
@@ -43,10 +43,10 @@ def test_host_server_becomes_http_server_with_rebased_url() -> None:
     }
 
 
-def test_config_wins_over_host_and_host_over_baseline() -> None:
-    base = {"a": {"command": "base"}, "b": {"command": "base"}, "c": {"command": "base"}}
+def test_config_overrides_host_and_host_overrides_baseline() -> None:
+    baseline_servers = {"a": {"command": "base"}, "b": {"command": "base"}, "c": {"command": "base"}}
     host = [{"name": name, "url": "https://x.example"} for name in ("b", "c")]
-    merged = mcp(*host, baseline=base, c={"command": "mine"}).servers
+    merged = mcp_plan(*host, baseline=baseline_servers, c={"command": "mine"}).servers
     assert {name: server.get("command", server.get("url")) for name, server in merged.items()} == {
         "a": "base",
         "b": "https://x.example",
@@ -55,19 +55,19 @@ def test_config_wins_over_host_and_host_over_baseline() -> None:
 
 
 def test_null_in_config_removes_a_server() -> None:
-    assert mcp(baseline={"a": {"command": "x"}}, a=None, b={"command": "y"}).servers == {
+    assert mcp_plan(baseline={"a": {"command": "x"}}, a=None, b={"command": "y"}).servers == {
         "b": {"command": "y"}
     }
 
 
 def test_baseline_alone_is_left_to_the_cli() -> None:
-    assert mcp(baseline={"a": {"command": "x"}}) == McpPlan()
+    assert mcp_plan(baseline={"a": {"command": "x"}}) == McpPlan()
 
 
-def test_invalid_servers_are_left_out() -> None:
+def test_invalid_servers_of_host_and_baseline_are_left_out() -> None:
     host: list[dict[str, Any]] = [{"name": "a"}, {"url": "u"}, {"name": " ", "url": "u"}, {"name": 1}]
-    assert mcp(*host).servers == {}
-    assert mcp(PROJECTS, baseline={"odd": "text"}).servers.keys() == {"Paperclip projects"}
+    assert mcp_plan(*host).servers == {}
+    assert mcp_plan(PROJECTS, baseline={"odd": "text"}).servers.keys() == {"Paperclip projects"}
 
 
 @pytest.mark.parametrize(
@@ -80,20 +80,20 @@ def test_invalid_servers_are_left_out() -> None:
     ],
 )
 def test_identity_depends_on_names_addresses_and_connections(other: dict[str, Any], same: bool) -> None:  # noqa: FBT001
-    assert (mcp(PROJECTS).identity == mcp(other).identity) is same
+    assert (mcp_plan(PROJECTS).identity == mcp_plan(other).identity) is same
 
 
 def test_identity_ignores_values_of_headers_and_variables() -> None:
-    first = mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "old"}}).identity
-    assert mcp(a={"command": "x", "args": ["1"], "env": {"KEY": "new"}}).identity == first
-    assert mcp(a={"command": "x", "args": ["2"], "env": {"KEY": "old"}}).identity != first
+    first = mcp_plan(a={"command": "x", "args": ["1"], "env": {"KEY": "old"}}).identity
+    assert mcp_plan(a={"command": "x", "args": ["1"], "env": {"KEY": "new"}}).identity == first
+    assert mcp_plan(a={"command": "x", "args": ["2"], "env": {"KEY": "old"}}).identity != first
 
 
 @pytest.mark.parametrize(
     "servers",
     ["no JSON", [], {"a": "text"}, {"a": {}}, {"a": {"args": ["c4n4ry"]}}, {"mcpServers": {"a": 1}}],
 )
-def test_invalid_server_is_refused_without_quoting_it(servers: Any) -> None:
+def test_invalid_servers_in_config_are_refused_without_quoting_them(servers: Any) -> None:
     with pytest.raises(ConfigInvalid, match="mcpServers: expected an object of MCP servers by name") as bad:
         AdapterConfig.read({"mcpServers": servers})
     assert "c4n4ry" not in str(bad.value)
@@ -108,13 +108,13 @@ def test_mcp_servers_accept_object_json_and_whole_file(wrap: Any) -> None:
 # In the Job and its Secret ----------------------------------------------------------------------------
 
 
-def configured(**more: Any) -> dict[str, Any]:
+def config_with_token(**more: Any) -> dict[str, Any]:
     headers = {"Authorization": "Bearer c4n4ry-header"}
     return {"mcpServers": {"mine": {"type": "http", "url": "https://x.example", "headers": headers}}, **more}
 
 
 def test_cli_gets_mcp_file_and_strict_flag() -> None:
-    (container,) = the_job(**configured())["spec"]["template"]["spec"]["containers"]
+    (container,) = the_job(**config_with_token())["spec"]["template"]["spec"]["containers"]
     assert container["command"][-3:] == [
         "--mcp-config",
         "/var/run/paperclip/run/mcp.json",
@@ -122,12 +122,12 @@ def test_cli_gets_mcp_file_and_strict_flag() -> None:
     ]
 
 
-def test_no_strict_flag_without_servers() -> None:
+def test_strict_flag_is_missing_without_servers() -> None:
     assert "--strict-mcp-config" not in json.dumps(the_job())
 
 
 def test_mcp_tokens_are_in_run_secret_only() -> None:
-    job, secret = the_job(**configured()), the_secret(**configured())
+    job, secret = the_job(**config_with_token()), the_secret(**config_with_token())
     assert "c4n4ry" not in json.dumps(job)
     file = json.loads(secret["stringData"]["mcp.json"])
     assert file["mcpServers"]["mine"]["headers"] == {"Authorization": "Bearer c4n4ry-header"}
@@ -148,17 +148,18 @@ def plan_of(session_params: Mapping[str, Any], home: HomePod | None = HOME, **co
 
 
 def test_session_is_resumed_only_with_the_same_servers() -> None:
-    begun = plan_of({}, **configured()).session_params
-    assert begun["mcpServerIdentity"]
-    stored = {"sessionId": SESSION, **begun}
-    assert plan_of(stored, **configured()).resume == SESSION
+    stored_params = plan_of({}, **config_with_token()).session_params
+    assert stored_params["mcpServerIdentity"]
+    stored = {"sessionId": SESSION, **stored_params}
+    assert plan_of(stored, **config_with_token()).resume == SESSION
     without = plan_of(stored)
     assert without.resume is None
     assert "Starting a fresh session: the set of MCP servers changed" in without.notes
     assert "mcpServerIdentity" not in without.session_params
-    assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **configured()).resume is None
-    assert plan_of({"sessionId": SESSION}, **configured()).resume == SESSION
+    # A session that was stored with details, but without servers, and one that was stored by its id only.
+    assert plan_of({"sessionId": SESSION, "cwd": "/paperclip"}, **config_with_token()).resume is None
+    assert plan_of({"sessionId": SESSION}, **config_with_token()).resume == SESSION
 
 
-def test_servers_are_reported_by_name() -> None:
-    assert "MCP servers (1): mine" in plan_of({}, **configured()).notes
+def test_servers_are_named_in_the_notes() -> None:
+    assert "MCP servers (1): mine" in plan_of({}, **config_with_token()).notes

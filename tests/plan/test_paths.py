@@ -1,3 +1,5 @@
+"""Host paths on the shared volume, translated to paths in the Pod."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,7 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
 
 
 @pytest.mark.parametrize(
-    ("path", "shared", "translated"),
+    ("path", "shared_dir", "translated"),
     [
         ("/data/pc/ws/a", "/data/pc", "/paperclip/ws/a"),
         ("/data/pc/ws/a", "/data/pc/", "/paperclip/ws/a"),
@@ -25,8 +27,8 @@ from paperclip_claude_k8s.plan.paths import POD_HOME, to_pod_path
         ("/data/pc", "", None),
     ],
 )
-def test_to_pod_path(path: str, shared: str, translated: str | None) -> None:
-    assert to_pod_path(path, shared) == translated
+def test_only_paths_on_the_volume_are_translated(path: str, shared_dir: str, translated: str | None) -> None:
+    assert to_pod_path(path, shared_dir) == translated
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "b c"]), max_size=8))

@@ -1,4 +1,4 @@
-"""Choices of a plan that depend on several inputs."""
+"""Which model a plan passes to the CLI: on Bedrock only ids and ARNs of Bedrock."""
 
 from typing import Any
 
@@ -7,37 +7,37 @@ from tests.support.plans import a_plan
 
 from paperclip_claude_k8s.cluster.model import HomePod, JsonObject
 
-ON = {"CLAUDE_CODE_USE_BEDROCK": "1"}
-OFF = {"CLAUDE_CODE_USE_BEDROCK": "0"}
-BASE_URL = {"ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}
-NATIVE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
-ARN = "arn:aws:bedrock:eu-west-1:1:inference-profile/x"
+BEDROCK_ON = {"CLAUDE_CODE_USE_BEDROCK": "1"}
+BEDROCK_OFF = {"CLAUDE_CODE_USE_BEDROCK": "0"}
+BEDROCK_URL = {"ANTHROPIC_BEDROCK_BASE_URL": "https://b.example"}
+BEDROCK_ID = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+BEDROCK_ARN = "arn:aws:bedrock:eu-west-1:1:inference-profile/x"
 
 
 @pytest.mark.parametrize(
-    ("model", "env", "passed"),
+    ("model", "env", "passed_model"),
     [
         (None, {}, None),
-        (None, ON, None),
+        (None, BEDROCK_ON, None),
         ("claude-opus-5", {}, "claude-opus-5"),
-        ("claude-opus-5", OFF, "claude-opus-5"),
-        ("claude-opus-5", ON, None),
-        ("claude-opus-5", BASE_URL, None),
-        ("opus", ON, None),
-        (NATIVE, ON, NATIVE),
-        ("anthropic.claude-3-haiku-20240307-v1:0", ON, "anthropic.claude-3-haiku-20240307-v1:0"),
-        (ARN, ON, ARN),
-        (NATIVE, {}, NATIVE),
+        ("claude-opus-5", BEDROCK_OFF, "claude-opus-5"),
+        ("claude-opus-5", BEDROCK_ON, None),
+        ("claude-opus-5", BEDROCK_URL, None),
+        ("opus", BEDROCK_ON, None),
+        (BEDROCK_ID, BEDROCK_ON, BEDROCK_ID),
+        ("anthropic.claude-3-haiku-20240307-v1:0", BEDROCK_ON, "anthropic.claude-3-haiku-20240307-v1:0"),
+        (BEDROCK_ARN, BEDROCK_ON, BEDROCK_ARN),
+        (BEDROCK_ID, {}, BEDROCK_ID),
     ],
 )
 def test_only_bedrock_model_ids_are_passed_on_bedrock(
-    model: str | None, env: dict[str, str], passed: str | None
+    model: str | None, env: dict[str, str], passed_model: str | None
 ) -> None:
     plan = a_plan(model=model, env=env)
     flags = dict(zip(plan.argv, plan.argv[1:], strict=False))
-    assert flags.get("--model") == passed
+    assert flags.get("--model") == passed_model
     notes = [note for note in plan.notes if note.startswith("Model ")]
-    assert bool(notes) is (model is not None and passed is None)
+    assert bool(notes) is (model is not None and passed_model is None)
 
 
 def test_unresolved_bedrock_switch_is_assumed_on() -> None:

@@ -1,4 +1,4 @@
-"""Every rule of the Pod Security Standard `restricted`: violations are reported; the built Pod has none."""
+"""The rules of the Pod Security Standard `restricted`, and the Pods of plans, which meet them."""
 
 import copy
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SAFE: Object = {
 }
 
 
-def broken(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
+def violations_after(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
     """The violations of the safe Pod after `change(spec, container)`."""
     template = copy.deepcopy(SAFE)
     spec = template["spec"]
@@ -36,30 +36,31 @@ def broken(change: Callable[[Object, Object], object]) -> tuple[str, ...]:
     return violations(template)
 
 
-def context_of(part: Object, **more: Any) -> None:
+def set_context(part: Object, **more: Any) -> None:
+    """Set fields of the security context of a Pod's spec or of a container."""
     part["securityContext"] = {**part.get("securityContext", {}), **more}
 
 
 HTTP = {"httpGet": {"host": "10.0.0.1", "port": 1}}
-BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
+VIOLATING_CHANGES: dict[str, tuple[Callable[[Object, Object], object], str]] = {
     "host process, Pod": (
-        lambda s, _: context_of(s, windowsOptions={"hostProcess": True}),
+        lambda s, _: set_context(s, windowsOptions={"hostProcess": True}),
         "the Pod is a Windows HostProcess",
     ),
     "host process": (
-        lambda _, c: context_of(c, windowsOptions={"hostProcess": True}),
+        lambda _, c: set_context(c, windowsOptions={"hostProcess": True}),
         "container c is a Windows HostProcess",
     ),
     "host network": (lambda s, _: s.update(hostNetwork=True), "hostNetwork is on"),
     "host pid": (lambda s, _: s.update(hostPID=True), "hostPID is on"),
     "host ipc": (lambda s, _: s.update(hostIPC=True), "hostIPC is on"),
-    "privileged": (lambda _, c: context_of(c, privileged=True), "container c is privileged"),
+    "privileged": (lambda _, c: set_context(c, privileged=True), "container c is privileged"),
     "capability": (
-        lambda _, c: context_of(c, capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE", "NET_RAW"]}),
+        lambda _, c: set_context(c, capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE", "NET_RAW"]}),
         "container c adds capability NET_RAW",
     ),
     "no drop": (
-        lambda _, c: context_of(c, capabilities={"drop": ["NET_RAW"]}),
+        lambda _, c: set_context(c, capabilities={"drop": ["NET_RAW"]}),
         "container c does not drop ALL capabilities",
     ),
     "host path": (
@@ -77,28 +78,28 @@ BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
         "container c has a probe or hook that names a host",
     ),
     "apparmor, Pod": (
-        lambda s, _: context_of(s, appArmorProfile={"type": "Unconfined"}),
+        lambda s, _: set_context(s, appArmorProfile={"type": "Unconfined"}),
         "the Pod has AppArmor profile Unconfined",
     ),
     "apparmor": (
-        lambda _, c: context_of(c, appArmorProfile={"type": "Unconfined"}),
+        lambda _, c: set_context(c, appArmorProfile={"type": "Unconfined"}),
         "container c has AppArmor profile Unconfined",
     ),
     "selinux type": (
-        lambda s, _: context_of(s, seLinuxOptions={"type": "spc_t"}),
+        lambda s, _: set_context(s, seLinuxOptions={"type": "spc_t"}),
         "the Pod sets SELinux options of its own",
     ),
     "selinux user": (
-        lambda _, c: context_of(c, seLinuxOptions={"user": "u"}),
+        lambda _, c: set_context(c, seLinuxOptions={"user": "u"}),
         "container c sets SELinux options of its own",
     ),
     "selinux role": (
-        lambda _, c: context_of(c, seLinuxOptions={"role": "r"}),
+        lambda _, c: set_context(c, seLinuxOptions={"role": "r"}),
         "container c sets SELinux options of its own",
     ),
-    "proc": (lambda _, c: context_of(c, procMount="Unmasked"), "container c has procMount Unmasked"),
+    "proc": (lambda _, c: set_context(c, procMount="Unmasked"), "container c has procMount Unmasked"),
     "seccomp": (
-        lambda _, c: context_of(c, seccompProfile={"type": "Unconfined"}),
+        lambda _, c: set_context(c, seccompProfile={"type": "Unconfined"}),
         "container c has seccomp profile Unconfined",
     ),
     "no seccomp": (
@@ -106,7 +107,7 @@ BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
         "container c has seccomp profile none",
     ),
     "sysctl": (
-        lambda s, _: context_of(s, sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
+        lambda s, _: set_context(s, sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
         "sysctl kernel.msgmax is set",
     ),
     "escalation": (
@@ -118,22 +119,24 @@ BREAKING: dict[str, tuple[Callable[[Object, Object], object], str]] = {
         "container c may run as root (runAsNonRoot is not true)",
     ),
     "root in the container": (
-        lambda _, c: context_of(c, runAsNonRoot=False),
+        lambda _, c: set_context(c, runAsNonRoot=False),
         "container c may run as root (runAsNonRoot is not true)",
     ),
-    "user 0, Pod": (lambda s, _: context_of(s, runAsUser=0), "the Pod runs as user 0"),
-    "user 0": (lambda _, c: context_of(c, runAsUser=0), "container c runs as user 0"),
+    "user 0, Pod": (lambda s, _: set_context(s, runAsUser=0), "the Pod runs as user 0"),
+    "user 0": (lambda _, c: set_context(c, runAsUser=0), "container c runs as user 0"),
 }
 
 
-@pytest.mark.parametrize(("change", "violation"), BREAKING.values(), ids=list(BREAKING))
+@pytest.mark.parametrize(("change", "violation"), VIOLATING_CHANGES.values(), ids=list(VIOLATING_CHANGES))
 def test_each_violation_is_reported_alone(change: Callable[[Object, Object], object], violation: str) -> None:
-    assert broken(change) == (violation,)
+    assert violations_after(change) == (violation,)
 
 
 @pytest.mark.parametrize("kind", ["initContainers", "ephemeralContainers"])
 def test_rules_cover_every_kind_of_container(kind: str) -> None:
-    found = broken(lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]}))
+    found = violations_after(
+        lambda s, _: s.update({kind: [{"name": "x", "securityContext": {"privileged": True}}]})
+    )
     assert found == (
         "container x is privileged",
         "container x does not drop ALL capabilities",
@@ -151,12 +154,12 @@ def test_unconfined_apparmor_annotation_is_reported() -> None:
 
 
 def test_allowed_settings_are_not_reported() -> None:
-    def allowed(spec: Object, container: Object) -> None:
-        context_of(spec, runAsUser=7, sysctls=[{"name": "net.ipv4.tcp_syncookies"}])
-        context_of(
+    def make_allowed_changes(spec: Object, container: Object) -> None:
+        set_context(spec, runAsUser=7, sysctls=[{"name": "net.ipv4.tcp_syncookies"}])
+        set_context(
             container, capabilities={"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, procMount="Default"
         )
-        context_of(container, seLinuxOptions={"type": "container_t"}, seccompProfile={"type": "Localhost"})
+        set_context(container, seLinuxOptions={"type": "container_t"}, seccompProfile={"type": "Localhost"})
         container.update(livenessProbe={"httpGet": {"port": 1}}, ports=[{"containerPort": 1, "hostPort": 0}])
         kinds = (
             "configMap",
@@ -169,19 +172,19 @@ def test_allowed_settings_are_not_reported() -> None:
         )
         spec["volumes"] += [{"name": kind, kind: {}} for kind in kinds]
 
-    assert broken(allowed) == ()
+    assert violations_after(make_allowed_changes) == ()
 
 
 def test_every_rule_has_a_violating_case() -> None:
-    unused = set(RULES)
-    for change, _ in BREAKING.values():
+    untested = set(RULES)
+    for change, _ in VIOLATING_CHANGES.values():
         template = copy.deepcopy(SAFE)
         change(template["spec"], template["spec"]["containers"][0])
-        unused -= {rule for rule in RULES if list(rule(Pod.of(template)))}
-    assert {rule.__name__ for rule in unused} == {"_apparmor_annotations"}  # has a test of its own
+        untested -= {rule for rule in RULES if list(rule(Pod.of(template)))}
+    assert {rule.__name__ for rule in untested} == {"_apparmor_annotations"}  # has a test of its own
 
 
-# The Pod as we build it --------------------------------------------------------------------------------
+# The Pods of plans -------------------------------------------------------------------------------------
 
 FULL_HOME = HomePod(
     namespace="ns",
@@ -193,7 +196,7 @@ FULL_HOME = HomePod(
     secret_volumes=[SecretVolume("v", "s", "/etc/s", default_mode=0o400)],
     affinity={"nodeAffinity": {}},
 )
-VARIANTS: dict[str, Object] = {
+VARIANTS: dict[str, Object] = {  # settings, and other arguments of `a_plan`
     "defaults": {},
     "without a home": {"home": None},
     "a full home": {"home": FULL_HOME},
@@ -232,7 +235,7 @@ def test_pod_meets_standard_in_every_variant(config: Object) -> None:
     assert not [note for note in a_plan(**config).notes if "Pod Security" in note]
 
 
-HUGE = a_context(
+HUGE_CONTEXT = a_context(
     context={
         "paperclipTaskMarkdown": "é$(X)$$" * 60_000,
         "paperclipWake": {"reason": "r", "comments": [{"id": "1", "body": "é$" * 100_000}]},
@@ -243,8 +246,8 @@ HUGE = a_context(
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
 def test_environment_strings_of_all_containers_fit_the_limit(config: Object) -> None:
-    env = {"LONG": "x" * 300_000, "LONG_TOKEN": "y" * 300_000, "EDGE": "z" * (100 * 1024 - 5)}
-    spec = the_job(HUGE, env=env, **config)["spec"]["template"]["spec"]
+    env = {"LONG": "x" * 300_000, "LONG_TOKEN": "y" * 300_000, "EDGE": "z" * (100 * 1024 - len("EDGE="))}
+    spec = the_job(HUGE_CONTEXT, env=env, **config)["spec"]["template"]["spec"]
     strings = [
         f"{entry['name']}={entry.get('value', '')}"
         for container in (*spec.get("initContainers", ()), *spec["containers"])
@@ -254,7 +257,7 @@ def test_environment_strings_of_all_containers_fit_the_limit(config: Object) -> 
     assert any(text.startswith("EDGE=zz") for text in strings)
 
 
-def test_weaker_settings_are_reported_one_by_one() -> None:
+def test_violations_by_settings_are_notes_of_the_plan() -> None:
     prefix = "Weaker than the Pod Security Standard `restricted`: "
 
     def reported(**config: Any) -> list[str]:

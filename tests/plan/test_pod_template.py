@@ -1,4 +1,4 @@
-"""`podTemplate`: merged as kubectl does it, last, with the required fields put back."""
+"""`podTemplate`: merged into the Pod last, as kubectl does it, with the required fields put back."""
 
 import json
 from typing import Any
@@ -13,11 +13,13 @@ Object = dict[str, Any]
 
 
 def template(overlay: Any, **config: Any) -> Object:
+    """The Pod template of a Job with this `podTemplate`."""
     built: Object = the_job(podTemplate=overlay, **config)["spec"]["template"]
     return built
 
 
 def agent(overlay: Any, **config: Any) -> Object:
+    """The agent's container of a Job with this `podTemplate`."""
     (found,) = [c for c in template(overlay, **config)["spec"]["containers"] if c["name"] == "claude"]
     return dict(found)
 
@@ -90,7 +92,7 @@ def test_merge_as_kubectl_does(old: Object, patch: Object, new: Object) -> None:
     assert json.dumps([old, patch]) == before
 
 
-# Over the Pod ------------------------------------------------------------------------------------------
+# In the Pod --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_overlay_is_applied_last_in_every_form(wrap: Any) -> None:
     assert notes(wrap(overlay)) == ""
 
 
-def test_overlay_adds_labels_and_reserved_ones_stay() -> None:
+def test_overlay_adds_labels_but_cannot_change_reserved_ones() -> None:
     labels = {"team": "blue", "paperclip.io/agent-id": "other", "app.kubernetes.io/component": "x"}
     overlay = {"metadata": {"labels": labels, "annotations": {"paperclip.io/relay-nonce": "y", "note": "z"}}}
     meta = template(overlay)["metadata"]
@@ -127,7 +129,7 @@ def test_overlay_adds_labels_and_reserved_ones_stay() -> None:
 RESTART_AT_42 = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 RESTART_ALL = {"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}
 
-REQUIRED: dict[str, Object] = {
+CHANGES_OF_REQUIRED_FIELDS: dict[str, Object] = {
     "spec.restartPolicy": {"restartPolicy": "Always"},
     "spec.containers.claude.command": {"containers": [{"name": "claude", "command": ["sleep"]}]},
     "spec.containers.claude.args": {"containers": [{"name": "claude", "args": ["x"]}]},
@@ -155,14 +157,16 @@ REQUIRED: dict[str, Object] = {
 }
 
 
-@pytest.mark.parametrize(("path", "overlay"), REQUIRED.items(), ids=list(REQUIRED))
+@pytest.mark.parametrize(
+    ("path", "overlay"), CHANGES_OF_REQUIRED_FIELDS.items(), ids=list(CHANGES_OF_REQUIRED_FIELDS)
+)
 def test_required_fields_stay_and_are_reported(path: str, overlay: Object) -> None:
-    assert _unordered(template(overlay)) == _unordered(template(None))
+    assert _sorted_items(template(overlay)) == _sorted_items(template(None))
     assert "required fields were not overridden" in notes(overlay)
     assert path in notes(overlay)
 
 
-def test_variable_that_only_begins_like_home_is_the_overlays() -> None:
+def test_overlay_may_set_a_variable_whose_name_begins_with_home() -> None:
     mine = {"name": "HOMEBREW_PREFIX", "value": "/opt"}
     (agent,) = template({"containers": [{"name": "claude", "env": [mine]}]})["spec"]["containers"]
     assert mine in agent["env"]
@@ -180,7 +184,9 @@ def test_variable_that_only_begins_like_home_is_the_overlays() -> None:
         {"restartPolicy": "Never"},
     ],
 )
-def test_restart_policy_of_our_init_containers_stays(name: str, config: Object, change: Object) -> None:
+def test_overlay_cannot_change_restarts_of_the_adapters_init_containers(
+    name: str, config: Object, change: Object
+) -> None:
     def restarts(overlay: Object | None) -> Object:
         (found,) = [c for c in template(overlay, **config)["spec"]["initContainers"] if c["name"] == name]
         return {key: value for key, value in found.items() if key.startswith("restart")}
@@ -191,7 +197,7 @@ def test_restart_policy_of_our_init_containers_stays(name: str, config: Object, 
 
 
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
-def test_added_container_may_restart_only_itself(kind: str) -> None:
+def test_overlays_container_may_restart_only_itself(kind: str) -> None:
     safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
     def rules(*given: Object) -> Any:
@@ -217,7 +223,7 @@ def test_agent_is_not_restarted_on_resize() -> None:
     assert "spec.containers.claude.resizePolicy" in notes(overlay)
 
 
-def test_probes_hooks_and_deadline_are_accepted() -> None:
+def test_overlay_may_set_probes_hooks_and_deadline() -> None:
     probe = {"exec": {"command": ["true"]}}
     mine = {"livenessProbe": probe, "startupProbe": probe, "lifecycle": {"preStop": probe}}
     overlay = {"activeDeadlineSeconds": 60, "containers": [{"name": "claude", **mine}]}
@@ -228,13 +234,15 @@ def test_probes_hooks_and_deadline_are_accepted() -> None:
     assert notes(overlay) == ""
 
 
-def _unordered(value: Any) -> Any:
+def _sorted_items(value: Any) -> Any:
     """The value with named items in a fixed order."""
     if isinstance(value, list):
-        items = [_unordered(item) for item in value]
+        items = [_sorted_items(item) for item in value]
         return sorted(items, key=json.dumps) if all(isinstance(item, dict) for item in items) else items
     return (
-        {key: _unordered(item) for key, item in sorted(value.items())} if isinstance(value, dict) else value
+        {key: _sorted_items(item) for key, item in sorted(value.items())}
+        if isinstance(value, dict)
+        else value
     )
 
 
@@ -255,7 +263,7 @@ def test_overlay_may_change_env_image_and_resources() -> None:
     assert {"name": "MINE", "value": "1"} in found["env"]
 
 
-def test_labels_may_have_names_of_merged_lists() -> None:
+def test_map_key_that_is_also_the_name_of_a_merged_list_is_merged_as_a_string() -> None:
     overlay = {"metadata": {"labels": {"env": "prod"}}, "spec": {"nodeSelector": {"env": "prod"}}}
     assert template(overlay)["spec"]["nodeSelector"] == {"env": "prod"}
 

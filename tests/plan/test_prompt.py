@@ -1,3 +1,5 @@
+"""The prompt: which sections it has for which context and session, and their texts."""
+
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ def assembled(context: dict[str, Any] | None = None, *, resumed: bool = False, *
     return assemble_prompt(ctx, AdapterConfig(**config), wake, resumed=resumed)
 
 
-def test_bare_heartbeat_names_agent_run_and_api() -> None:
+def test_default_prompt_names_agent_run_and_api() -> None:
     text = assembled().text
     assert all(part in text for part in ("Ada", "agent-1", "company-1", "run-1"))
     assert all(part in text for part in ("$PAPERCLIP_API_URL", "$PAPERCLIP_API_KEY"))
@@ -60,7 +62,7 @@ def test_sections_are_in_order_and_are_counted() -> None:
     assert prompt.metrics["sessionHandoffChars"] == len("Handed over.")
     assert prompt.metrics["taskContextChars"] == len("The task in full.")
     assert prompt.metrics["heartbeatPromptChars"] == len("Go run-1")
-    blanks = 4 * len("\n\n")
+    blanks = 4 * len("\n\n")  # between the five sections
     assert (
         sum(prompt.metrics.values()) - prompt.metrics["promptChars"] + blanks == prompt.metrics["promptChars"]
     )
@@ -85,7 +87,7 @@ def test_task_text_replaces_description_of_wake() -> None:
         ({**TASK, "paperclipWake": WAKE}, True, False, False),
     ],
 )
-def test_template_is_left_out_if_wake_suffices(
+def test_template_is_left_out_of_resumed_sessions_and_recoveries_with_a_wake_prompt(
     context: dict[str, Any],
     resumed: bool,  # noqa: FBT001
     template: bool,  # noqa: FBT001
@@ -99,38 +101,50 @@ def test_template_is_left_out_if_wake_suffices(
     assert ("Boot." in prompt.text) is bootstrap
 
 
-def test_resumed_session_gets_compact_task() -> None:
+def test_compact_task_replaces_the_full_one_in_a_resumed_session() -> None:
     text = assembled({**TASK, "paperclipWake": WAKE}, resumed=True).text
     assert "The task in short." in text
     assert "The task in full." not in text
 
 
-SHORT = {"paperclipTaskMarkdown": "full", "paperclipTaskMarkdownCompact": "compact"}
+TASK_TEXTS = {"paperclipTaskMarkdown": "full", "paperclipTaskMarkdownCompact": "compact"}
 COMMENTED = {"reason": "issue_commented", "issue": {"id": "i"}}
 
 
 @pytest.mark.parametrize(
     ("context", "resumed", "chosen"),
     [
-        ({**SHORT, "paperclipWake": COMMENTED}, False, "full"),
-        ({**SHORT, "paperclipWake": COMMENTED}, True, "compact"),
-        ({**SHORT}, True, "full"),
-        ({**SHORT, "paperclipWake": {"reason": "issue_commented"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_assigned"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_reopened_via_comment"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_recovery_action_restored"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "issue_tree_restored"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "reason": "source_scoped_recovery_action"}}, True, "full"),
-        ({**SHORT, "paperclipWake": {**COMMENTED, "recovery": {"cause": "x"}}}, True, "full"),
+        ({**TASK_TEXTS, "paperclipWake": COMMENTED}, False, "full"),
+        ({**TASK_TEXTS, "paperclipWake": COMMENTED}, True, "compact"),
+        ({**TASK_TEXTS}, True, "full"),
+        ({**TASK_TEXTS, "paperclipWake": {"reason": "issue_commented"}}, True, "full"),
+        ({**TASK_TEXTS, "paperclipWake": {**COMMENTED, "reason": "issue_assigned"}}, True, "full"),
+        (
+            {**TASK_TEXTS, "paperclipWake": {**COMMENTED, "reason": "issue_reopened_via_comment"}},
+            True,
+            "full",
+        ),
+        (
+            {**TASK_TEXTS, "paperclipWake": {**COMMENTED, "reason": "issue_recovery_action_restored"}},
+            True,
+            "full",
+        ),
+        ({**TASK_TEXTS, "paperclipWake": {**COMMENTED, "reason": "issue_tree_restored"}}, True, "full"),
+        (
+            {**TASK_TEXTS, "paperclipWake": {**COMMENTED, "reason": "source_scoped_recovery_action"}},
+            True,
+            "full",
+        ),
+        ({**TASK_TEXTS, "paperclipWake": {**COMMENTED, "recovery": {"cause": "x"}}}, True, "full"),
         ({"paperclipTaskMarkdown": "full", "paperclipWake": COMMENTED}, True, "full"),
-        ({**SHORT, "paperclipTaskMarkdownCompact": " ", "paperclipWake": COMMENTED}, True, "full"),
+        ({**TASK_TEXTS, "paperclipTaskMarkdownCompact": " ", "paperclipWake": COMMENTED}, True, "full"),
         ({"paperclipTaskMarkdownCompact": "compact", "paperclipWake": COMMENTED}, True, ""),
         ({"paperclipTaskMarkdown": " \n"}, False, ""),
         ({"paperclipTaskMarkdown": 3}, False, ""),
         ({}, False, ""),
     ],
 )
-def test_resumed_session_gets_compact_task_unless_task_is_handed_over(
+def test_compact_task_is_for_resumed_sessions_that_know_the_task(
     context: dict[str, Any],
     resumed: bool,  # noqa: FBT001
     chosen: str,
@@ -146,7 +160,7 @@ def test_execution_contract_is_added_to_a_configured_template() -> None:
     assert "### How to end this run" not in assembled(context).text
 
 
-def test_conversation_has_its_own_template() -> None:
+def test_conversation_has_another_default_template_and_no_execution_contract() -> None:
     talk, work = assembled({"conversationMode": True}).text, assembled({"conversationMode": "true"}).text
     assert "in a conversation" in talk
     assert "in a conversation" not in work
@@ -155,7 +169,7 @@ def test_conversation_has_its_own_template() -> None:
     assert "### How to end this run" not in resumed
 
 
-def test_host_texts_replace_ours() -> None:
+def test_host_texts_replace_those_of_the_adapter() -> None:
     host = {
         "wakePrompt": "Host wake.",
         "taskMarkdown": "Host task.",

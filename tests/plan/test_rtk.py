@@ -1,4 +1,4 @@
-"""The hook that cuts tool output, run by node as the CLI runs it."""
+"""`enableRtk`: the hook that shortens the output of tools, run by node as the CLI runs it."""
 
 import json
 import subprocess
@@ -38,34 +38,35 @@ MCP = [{"type": "text", "text": "é漢🙂" * 400}, {"type": "image", "source": 
 
 
 def hook(payload: Any, limit: int) -> dict[str, Any] | None:
+    """What the hook tells the CLI; None if it prints nothing."""
     ran = subprocess.run(
         [program("node"), str(SCRIPT), str(limit)],
         input=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
         capture_output=True,
         check=True,
     )
-    answer: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
-    return answer
+    printed: dict[str, Any] | None = json.loads(ran.stdout)["hookSpecificOutput"] if ran.stdout else None
+    return printed
 
 
 @pytest.mark.parametrize(
-    ("tool", "response", "where"),
+    ("tool", "response", "key"),
     [
         ("Bash", BASH, "updatedToolOutput"),
         ("Read", READ, "updatedToolOutput"),
         ("mcp__x__y", MCP, "updatedMCPToolOutput"),
     ],
 )
-def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, where: str) -> None:
-    answer = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
-    assert answer is not None
-    assert answer["hookEventName"] == "PostToolUse"
-    output = answer[where]
+def test_long_output_is_cut_and_keeps_its_structure(tool: str, response: Any, key: str) -> None:
+    changed = hook({**COMMON, "tool_name": tool, "tool_input": {}, "tool_response": response}, 1000)
+    assert changed is not None
+    assert changed["hookEventName"] == "PostToolUse"
+    output = changed[key]
     assert shape(output) == shape(response)
     assert "bytes cut]" in json.dumps(output)
-    assert sum(len(text.encode()) for text in texts(output)) <= 1000 + 40 * len(texts(output)) + 9000 * (
-        tool[0] == "m"
-    )
+    image_bytes = 9000 if response is MCP else 0  # images are not cut
+    notice_bytes = 40 * len(texts(output))
+    assert sum(len(text.encode()) for text in texts(output)) <= 1000 + notice_bytes + image_bytes
 
 
 @pytest.mark.parametrize("response", [BASH, READ, MCP, "short", None, 7, []])
@@ -75,12 +76,12 @@ def test_short_output_is_unchanged(response: Any) -> None:
 
 @pytest.mark.parametrize("limit", range(1, 12))
 def test_hook_does_not_split_characters(limit: int) -> None:
-    answer = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
-    if answer is not None:
-        kept = answer["updatedToolOutput"].split("\n[")[0]
+    changed = hook({**COMMON, "tool_name": "Bash", "tool_response": "é漢🙂é"}, limit)
+    if changed is not None:
+        kept = changed["updatedToolOutput"].split("\n[")[0]
         assert "é漢🙂é".startswith(kept)
         assert len(kept.encode()) <= limit
-        assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in answer["updatedToolOutput"]
+        assert f"[{len('é漢🙂é'.encode()) - len(kept.encode())} bytes cut]" in changed["updatedToolOutput"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"not json", b"[]", b"null", b'"x"'])
@@ -91,15 +92,15 @@ def test_invalid_payload_changes_nothing(payload: bytes) -> None:
 @given(ANY_JSON, st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
 def test_any_response_keeps_its_shape(response: Any, limit: int) -> None:
-    answer = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
-    if answer is not None:
-        assert shape(answer["updatedToolOutput"]) == shape(response)
+    changed = hook({**COMMON, "tool_name": "Bash", "tool_response": response}, limit)
+    if changed is not None:
+        assert shape(changed["updatedToolOutput"]) == shape(response)
 
 
-def test_settings_file_exists_only_if_enabled() -> None:
+def test_settings_file_and_option_exist_only_if_enabled() -> None:
     plan = a_plan(enableRtk=True, rtkMaxOutputBytes=1234)
-    answer = json.loads(plan.files["settings.json"])
-    (entry,) = answer["hooks"]["PostToolUse"]
+    settings_file = json.loads(plan.files["settings.json"])
+    (entry,) = settings_file["hooks"]["PostToolUse"]
     assert entry["hooks"][0]["command"].count("rtk-hook.cjs 1234") == 1
     assert plan.argv[plan.argv.index("--settings") + 1] == "/var/run/paperclip/run/settings.json"
     off = a_plan()
@@ -108,7 +109,7 @@ def test_settings_file_exists_only_if_enabled() -> None:
 
 
 def shape(value: Any) -> Any:
-    """The same with every text and number left out: node rounds numbers that no tool prints."""
+    """The structure: True for each text, False for each number, which node may round."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -117,6 +118,7 @@ def shape(value: Any) -> Any:
 
 
 def texts(value: Any) -> list[str]:
+    """All texts in a JSON value."""
     if isinstance(value, dict):
         return [text for item in value.values() for text in texts(item)]
     if isinstance(value, list):

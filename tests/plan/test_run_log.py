@@ -1,4 +1,4 @@
-"""When the agent's stdout is copied to the shared volume, and under which name."""
+"""The run log, a copy of the agent's stdout on the shared volume: when it is written, and its path."""
 
 import pytest
 from tests.support.plans import HOME, a_context, a_plan, the_job
@@ -11,7 +11,7 @@ PATH = "run-logs/co/ada/run-1.ndjson"
 
 
 @pytest.mark.parametrize(
-    ("home", "here", "configured", "kept"),
+    ("home", "volume_here", "tee_run_log", "is_written"),
     [
         (HOME, "/paperclip", None, True),
         (HOME, None, None, False),
@@ -21,14 +21,14 @@ PATH = "run-logs/co/ada/run-1.ndjson"
         (HomePod("ns", "h", "i"), "/paperclip", True, False),
     ],
 )
-def test_run_log_is_on_if_the_volume_is_mounted_here(
+def test_run_log_needs_a_volume_in_the_pod_and_by_default_also_here(
     home: HomePod | None,
-    here: str | None,
-    configured: bool | None,  # noqa: FBT001
-    kept: bool,  # noqa: FBT001
+    volume_here: str | None,
+    tee_run_log: bool | None,  # noqa: FBT001
+    is_written: bool,  # noqa: FBT001
 ) -> None:
-    plan = a_plan(home=home, volume_here=here, teeRunLog=configured)
-    assert plan.run_log == (RunLogPlan(PATH, here) if kept else None)
+    plan = a_plan(home=home, volume_here=volume_here, teeRunLog=tee_run_log)
+    assert plan.run_log == (RunLogPlan(PATH, volume_here) if is_written else None)
 
 
 def test_relay_writes_to_the_annotated_path() -> None:
@@ -53,20 +53,20 @@ def test_ids_cannot_lead_out_of_the_folder(run_id: str) -> None:
     assert not {"", ".", ".."} & set(parts)
 
 
-def test_tee_run_log_without_effect_is_reported() -> None:
+def test_tee_run_log_with_less_effect_than_expected_is_noted() -> None:
     assert any("no shared volume" in note for note in a_plan(home=None, teeRunLog=True).notes)
     assert any("sharedVolumeDir" in note for note in a_plan(teeRunLog=True).notes)
     assert a_plan().notes == ()
 
 
-def test_each_pod_has_its_own_file() -> None:
+def test_file_of_a_pod_has_the_beginning_of_its_uid_in_its_name() -> None:
     assert (
         path_of_pod(PATH, "0a1b2c3d-1111-2222-3333-444455556666") == "run-logs/co/ada/run-1.0a1b2c3d.ndjson"
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"),
+    ("name", "expected"),
     [
         ("run-1.ndjson", True),
         ("run-1.0a1b2c3d.ndjson", True),
@@ -78,8 +78,8 @@ def test_each_pod_has_its_own_file() -> None:
         ("run+1.ndjson", False),
     ],
 )
-def test_is_of_run(name: str, ours: bool) -> None:  # noqa: FBT001
-    assert is_of_run(name, "run-1.ndjson") is ours
+def test_is_of_run(name: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_of_run(name, "run-1.ndjson") is expected
 
 
 def test_relay_gets_no_path_without_run_log() -> None:

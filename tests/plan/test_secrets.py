@@ -1,4 +1,4 @@
-"""Credentials among the arguments of the agent: kept in the run Secret, and referred to by the Job."""
+"""Credentials in the agent's arguments: they are in the run Secret, and the Job refers to them."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from tests.support.plans import a_plan, the_job, the_secret
 
 from paperclip_claude_k8s.plan.secrets import command_with_references, secret_arguments
 
-ARGS = ["--api-key", "c4n4ry-1", "--header=Bearer c4n4ry-token-2", "--plain", "$(HOME) $$"]
+ARGS_WITH_CREDENTIALS = ["--api-key", "c4n4ry-1", "--header=Bearer c4n4ry-token-2", "--plain", "$(HOME) $$"]
 
 
 def command(**options: Any) -> list[str]:
@@ -17,9 +17,12 @@ def command(**options: Any) -> list[str]:
 
 
 def test_credentials_in_arguments_become_references() -> None:
-    job, secret = the_job(extraArgs=ARGS), the_secret(extraArgs=ARGS)["stringData"]
+    job, secret = (
+        the_job(extraArgs=ARGS_WITH_CREDENTIALS),
+        the_secret(extraArgs=ARGS_WITH_CREDENTIALS)["stringData"],
+    )
     assert "c4n4ry" not in json.dumps(job)
-    *_, key, value, header, plain, dollars = command(extraArgs=ARGS)
+    *_, key, value, header, plain, dollars = command(extraArgs=ARGS_WITH_CREDENTIALS)
     assert (key, plain, dollars) == ("--api-key", "--plain", "$$(HOME) $$$$")
     assert secret[f"env.{value[2:-1]}"] == "c4n4ry-1"
     assert secret[f"env.{header[2:-1]}"] == "--header=Bearer c4n4ry-token-2"
@@ -42,4 +45,4 @@ def test_command_without_credentials_is_unchanged(argv: list[str]) -> None:
 
 
 def test_repr_of_plan_hides_arguments() -> None:
-    assert "c4n4ry" not in repr(a_plan(extraArgs=ARGS))
+    assert "c4n4ry" not in repr(a_plan(extraArgs=ARGS_WITH_CREDENTIALS))

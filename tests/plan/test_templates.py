@@ -1,3 +1,5 @@
+"""Rendering of templates, joining of sections, and JSON for prompts."""
+
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Strategies for any JSON that a host may send, and for wake payloads whose known fields hold any of it."""
+"""Strategies for any JSON that a host may send, and for wake payloads whose known fields hold any JSON."""
 
 from dataclasses import fields
 
@@ -12,16 +12,17 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
+"""Any valid JSON."""
 
 ANY_TEXT = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]), max_size=20)
-"""Text that may hold lone surrogates, which JSON can spell and UTF-8 cannot hold."""
+"""Text that may contain lone surrogates, which UTF-8 cannot encode."""
 ODD_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=20,
 )
-"""Everything that Python's JSON reader returns, also for invalid JSON: NaN, lone surrogates."""
+"""Everything that Python's `json.loads` may return, also NaN, infinities and lone surrogates."""
 
-_KEYS = [to_camel(field.name) for field in fields(WakePayload)]
+_WAKE_KEYS = [to_camel(field.name) for field in fields(WakePayload)]
 
-ANY_WAKE = ANY_JSON | st.dictionaries(st.sampled_from([*_KEYS, "commentWindow"]), ANY_JSON, max_size=8)
+ANY_WAKE = ANY_JSON | st.dictionaries(st.sampled_from([*_WAKE_KEYS, "commentWindow"]), ANY_JSON, max_size=8)

@@ -14,6 +14,7 @@ from paperclip_claude_k8s.plan.run_plan import RunPlan
 from paperclip_claude_k8s.plan.run_site import RunSite
 
 HOME = HomePod(namespace="ns", name="paperclip-0", image="home/image:1", claim_name="data")
+"""A home pod with a shared volume and no environment."""
 
 
 async def _ignore(_stream: str, _text: str) -> None:
@@ -21,6 +22,7 @@ async def _ignore(_stream: str, _text: str) -> None:
 
 
 def a_context(**more: Any) -> ExecutionContext:
+    """The context of a run; `more` replaces whole top-level keys."""
     given: dict[str, Any] = {
         "runId": "run-1",
         "agent": {"id": "ada", "companyId": "co", "name": "Ada"},
@@ -40,7 +42,7 @@ def a_plan(
     fresh: bool = False,
     **config: Any,
 ) -> RunPlan:
-    """A plan. `config` holds settings under their wire names; pass dotted keys as `**{"a.b": …}`."""
+    """A plan. `config` holds settings under their names in camelCase; pass dotted keys as `**{"a.b": …}`."""
     ctx = ctx or a_context()
     identity = identify(ctx)
     assert identity is not None
@@ -50,13 +52,13 @@ def a_plan(
 
 
 def the_job(ctx: ExecutionContext | None = None, **options: Any) -> dict[str, Any]:
-    """The Job of such a plan, as plain JSON."""
+    """The Job of a plan that `a_plan` makes of the same arguments, as plain JSON."""
     job: dict[str, Any] = json.loads(json.dumps(job_manifest(a_plan(ctx, **options))))
     return job
 
 
 def the_secret(ctx: ExecutionContext | None = None, **options: Any) -> dict[str, Any]:
-    """Its run Secret; the Job's uid is `uid-1`."""
+    """The run Secret of a plan that `a_plan` makes of the same arguments; the Job's uid is `uid-1`."""
     secret: dict[str, Any] = json.loads(
         json.dumps(secret_manifest(a_plan(ctx, **options), JobRef("ns", "job", "uid-1")))
     )

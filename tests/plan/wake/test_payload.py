@@ -1,3 +1,5 @@
+"""The wake payload: what is read from any JSON of the host, and the JSON that the agent gets."""
+
 import json
 from typing import Any
 
@@ -37,7 +39,7 @@ def as_json(payload: object) -> dict[str, Any]:
         {"checkedOutByHarness": True, "interactionId": "x", "truncated": True},
     ],
 )
-def test_payload_without_content_has_no_text(payload: object) -> None:
+def test_payload_without_content_gives_no_json(payload: object) -> None:
     assert not read_wake_payload(payload).has_content
     assert text_of(payload) is None
 
@@ -67,7 +69,7 @@ def test_payload_without_content_has_no_text(payload: object) -> None:
         {"issue": {"title": "t"}},
     ],
 )
-def test_each_part_with_content_makes_a_payload(part: dict[str, Any]) -> None:
+def test_each_part_with_content_gives_json(part: dict[str, Any]) -> None:
     found = as_json(part)
     (name,) = part
     assert found[name]
@@ -136,7 +138,7 @@ def test_comment_counts_come_from_host_or_from_comments(
     assert (found["requestedCount"], found["includedCount"], found["missingCount"]) == counts
 
 
-def test_comment_ids_are_counted_without_comments() -> None:
+def test_requested_count_is_that_of_ids_if_there_are_no_comments() -> None:
     assert as_json({"commentIds": ["a", " ", "b"]})["requestedCount"] == 2
 
 
@@ -151,14 +153,14 @@ def test_long_answers_and_branch_names_are_cut() -> None:
     assert found["executionWorkspace"] == {"branchName": "ab" + "c" * 298}
 
 
-def test_text_is_compact_and_in_the_order_of_the_fields() -> None:
+def test_json_is_compact_and_in_the_order_of_the_fields() -> None:
     text = text_of({"issue": {"id": "i"}, "reason": "r"}) or ""
     assert ": " not in text
     assert text.startswith('{"reason":"r","executionContinuation":null,"recovery":null,"issue":{"id":"i",')
     assert text.endswith('"fallbackFetchNeeded":false,"requestedCount":0,"includedCount":0,"missingCount":0}')
 
 
-def test_connector_skills_are_not_part_of_the_text() -> None:
+def test_connector_skills_are_read_but_not_in_the_json() -> None:
     payload = {"issue": {"id": "i"}, "connectorSkillInstructions": " use it "}
     assert read_wake_payload(payload).connector_skill_instructions == "use it"
     assert "use it" not in (text_of(payload) or "")
@@ -174,5 +176,5 @@ def test_connector_skills_are_not_part_of_the_text() -> None:
         (None, False),
     ],
 )
-def test_recovery_is_known_by_cause_or_reason(payload: object, recovery: bool) -> None:  # noqa: FBT001
+def test_recovery_is_recognized_by_its_object_or_the_reason(payload: object, recovery: bool) -> None:  # noqa: FBT001
     assert read_wake_payload(payload).is_recovery is recovery
