@@ -90,7 +90,7 @@ async def test_container_end_at_the_time_of_a_read_timeout_causes_no_other_error
     assert errors == []
 
 
-async def test_quiet_stream_with_bookmarks_causes_no_request() -> None:
+async def test_quiet_stream_with_bookmarks_causes_no_further_request() -> None:
     scenario = Scenario(source_info=SourceInfo(nonce=NONCE))
     async with scenario.running():
         for _ in range(180):

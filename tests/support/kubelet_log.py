@@ -190,12 +190,15 @@ class Response:
         self._file = log.files[-1]
         self._at = 0
         self._line_start = True
+        """Whether the output so far ends at the start of a line."""
         self._out = bytearray()
         self._given = 0
+        """Number of bytes returned so far."""
         self.stalled = False
         """Whether new output is withheld from the reader."""
         log.cut_without_error &= not follow
         self._broken_at = asyncio.get_running_loop().time() + (fault.after_seconds if fault else 1e9)
+        """Loop time from which a read without new bytes fails."""
 
     def end(self) -> None:
         """End this response now, although the container is still running."""
@@ -229,15 +232,11 @@ class Response:
                 self._fault = Fault(self._fault.how if self._fault else "broken", self._given)
 
     def pull(self) -> None:
-        """Read the files up to the newest record."""
+        """Add the records of the files up to the newest one to the output."""
         while True:
             newest = self._log.files[-1]
             moves = newest is not self._file and newest.container == self._file.container and self.follows
-            if (
-                self._log.stays_at_rotated_file
-                and newest is not self._file
-                and self._log.files[-2] is self._file
-            ):
+            if moves and self._log.stays_at_rotated_file and self._log.files[-2] is self._file:
                 moves = False
             if moves and not self._log.reads_rotated_file_to_end:
                 self._file, self._at = newest, 0

@@ -238,9 +238,7 @@ class Writer:
 
     def _may_step(self) -> bool:
         """Whether to set the clock: without counts, early lines leave no trace while no stream is open."""
-        return self.schedule.has_relay or any(
-            response.is_healthy_and_complete for response in self.log.open_responses
-        )
+        return self.schedule.has_relay or any(r.is_healthy_and_complete for r in self.log.open_responses)
 
     def _last_line_without_newline(self) -> None:
         text = self._text() or b"end"

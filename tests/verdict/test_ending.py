@@ -44,7 +44,7 @@ def test_deleted_job_without_running_container_is_an_ending() -> None:
     assert judge_ending(Known(job=a_job(), job_gone=True, pod_gone=True)) == JobGone("watch")
 
 
-def test_job_deadline_is_a_time_limit() -> None:
+def test_exceeded_job_deadline_is_an_ending() -> None:
     known = Known(job=a_job(conditions=finished("Failed", "DeadlineExceeded")), pod=a_pod(), pod_gone=True)
     assert judge_ending(known) == DeadlinePassed()
 

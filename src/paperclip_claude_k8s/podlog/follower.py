@@ -58,6 +58,7 @@ class LiveReader:
         self._silent: LogStream | None = None
         """A silent stream that stays open until another stream has delivered."""
         self._further_back = 0
+        """Seconds by which the next stream starts earlier than usual."""
         self._empty_ends = 0
         """Consecutive streams that ended normally without a new line."""
         self._reopened_at: int | None = None
@@ -96,7 +97,7 @@ class LiveReader:
         return stop
 
     async def _read_all(self, stream: LogStream, ended: Ended) -> Stop:
-        probes = 0
+        probes = 0  # bounded reads during the current silence
         while True:
             try:
                 chunk = await self._next_chunk(stream, ended, self._silence_limit(stream, ended, probes))
