@@ -179,7 +179,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.pods_remain("pod-1"),
-        "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down",
+        "Concurrent run blocked: Pod pod-1 of an earlier run of this agent has not ended — wait for it, raise terminatingWaitSec, or force-delete it when its node is certainly down",
     ),
     (
         failures.run_taken_over("ac-ada-1"),

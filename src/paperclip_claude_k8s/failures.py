@@ -58,7 +58,7 @@ class RunFailure(Exception):
 
 
 def _bootstrap(code: ErrorCode, what: str, next_step: str, *, retryable: bool = False) -> Failure:
-    """A failure before the agent's container started, so that the host may repeat the run."""
+    """A failure before the agent's container started: the host may repeat the run."""
     return Failure(code, what, next_step, "bootstrap", "transient_upstream" if retryable else None)
 
 
@@ -185,7 +185,7 @@ def run_blocked(jobs: str, why: str = "is still running for this agent") -> Fail
 def pods_remain(pods: str) -> Failure:
     """Built when Pods have not ended although their Jobs are deleted or finished: an agent may still work."""
     text = f"Concurrent run blocked: Pod {pods} of an earlier run of this agent has not ended"
-    step = "wait for it, raise terminatingWaitSec, or force-delete it once its node is certainly down"
+    step = "wait for it, raise terminatingWaitSec, or force-delete it when its node is certainly down"
     return _bootstrap(ErrorCode.RUN_BLOCKED, text, step, retryable=True)
 
 
@@ -204,7 +204,7 @@ def slot_may_clear(failure: Failure) -> bool:
 
 
 def orphan_task_unknown(job: str) -> Failure:
-    """Built when a live Job without a host process cannot be adopted, because a task id is missing."""
+    """Built when an orphan (a live Job whose host process is gone) cannot be adopted without a task id."""
     text = f"Concurrent run blocked: orphaned Job {job} is still running and its task is unknown"
     return _bootstrap(
         ErrorCode.ORPHAN_TASK_UNKNOWN, text, "let it end, or delete it if its work is not needed"
@@ -212,7 +212,7 @@ def orphan_task_unknown(job: str) -> Failure:
 
 
 def orphan_session_mismatch(job: str, theirs: str, ours: str) -> Failure:
-    """Built when a live Job of the same task without a host process resumes another session."""
+    """Built when an orphan (a live Job whose host process is gone) of our task resumes another session."""
     text = (
         f"Concurrent run blocked: orphaned Job {job} works in session {theirs}, this run needs session {ours}"
     )

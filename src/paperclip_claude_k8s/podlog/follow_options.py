@@ -18,7 +18,7 @@ class SourceInfo:
     nonce: str | None = None
     """Eight hex digits that mark the relay's own lines; None if the container has no relay."""
     expected_totals: Callable[[], Totals | None] = lambda: None
-    """Returns the relay's totals once they are known, usually when the container has terminated."""
+    """Returns the relay's totals as soon as they are known, usually when the container has terminated."""
     container_id: Callable[[], str | None] = lambda: None
     """Returns the runtime's id of the container as last observed. A new id is reported as a restart."""
     relay_file: RelayFile | None = None

@@ -137,7 +137,7 @@ class Scan:
         self._borders = _borders(plan.tail)
         self._matched = 0
         self._tail_end = 0
-        """Number of lines up to the end of the tail, once it was found."""
+        """Number of lines up to the end of the tail; 0 until the tail is found."""
         self._count = 0
         self._head: list[LineKey] = []
         self._recent: deque[LineKey] = deque(maxlen=CONTEXT)

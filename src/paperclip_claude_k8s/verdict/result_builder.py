@@ -56,9 +56,8 @@ class ResultInputs:
 
 def build_result(failure: Failure | None, observation: Observation, inputs: ResultInputs) -> ExecutionResult:
     """The result of a run that was observed."""
-    run_usage = observation.transcript.reported_usage.for_run(resumed=inputs.resumed).with_earlier(
-        inputs.earlier
-    )
+    reported = observation.transcript.reported_usage
+    run_usage = reported.for_run(resumed=inputs.resumed).with_earlier(inputs.earlier)
     observed = _observed_fields(observation, run_usage, inputs)
     if failure is None:
         return ExecutionResult(

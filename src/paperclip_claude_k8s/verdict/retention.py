@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 LeaveReason: TypeAlias = Literal["done", "end_unknown", "not_recorded", "taken_over", "shutdown", "bug"]
 """Why a run leaves its Job: it ended, its end could not be observed, its result could not be recorded,
-another host process took it over, this process shuts down, or a bug."""
+another host process took it over, this process shuts down, or a bug ended the observation."""
 
 
 def reason_to_keep(reason: LeaveReason, *, retain: bool) -> str | None:
