@@ -1,4 +1,4 @@
-"""Whether a lock holder's process is alive: by the process table of this machine, by its Lease otherwise."""
+"""Whether a lock holder's process is alive: judged by this machine's process table, or else by its Lease."""
 
 import asyncio
 from dataclasses import replace
@@ -54,12 +54,14 @@ def test_local_liveness_judges_processes_of_this_pid_namespace(theirs: ProcessId
         ("2", 75.0, Liveness.ALIVE),
     ],
 )
-def test_lease_liveness_expires_by_our_own_clock(version: str | None, now: float, liveness: Liveness) -> None:
+def test_lease_liveness_depends_on_version_and_time_since_the_first_read(
+    version: str | None, now: float, liveness: Liveness
+) -> None:
     assert lease_liveness(ObservedLease("1", since=10.0), version, now, expiry=65.0) is liveness
 
 
 class OneLease:
-    """A cluster with one Lease. It cannot be read from second 30 to 90; its holder renews it from 100 on."""
+    """A cluster with one Lease. Reads of it fail from second 30 to 90; a living holder renews it at 100."""
 
     def __init__(self, *, holder_lives: bool) -> None:
         self._holder_lives = holder_lives
@@ -82,7 +84,7 @@ class SilentReporter:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(("holder_lives", "expected"), [(True, Liveness.ALIVE), (False, Liveness.DEAD)])
-async def test_lease_that_nobody_can_renew_does_not_expire(holder_lives: bool, expected: Liveness) -> None:  # noqa: FBT001
+async def test_lease_expiry_begins_again_after_failed_reads(holder_lives: bool, expected: Liveness) -> None:  # noqa: FBT001
     cluster = cast("Cluster", OneLease(holder_lives=holder_lives))
     probe = LivenessProbe(cluster, "agents", OURS, Timings())
     elsewhere = replace(THEIRS, boot="boot-2")

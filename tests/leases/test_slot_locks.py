@@ -1,6 +1,6 @@
 """Several runs of one agent in one host process, on virtual time.
 
-A run waits while another one prepares its Job; once that has a Job, `concurrencyWaitSec` decides.
+A run waits without limit while another run prepares its Job, and for `concurrencyWaitSec` after that.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from tests.support.in_memory_runs import LONG, SESSION, UNKNOWN_SESSION_OUTPUT, 
 from paperclip_claude_k8s.devcluster.kinds import PODS
 
 pytestmark = pytest.mark.looptime
-PREPARES = 10.0
+PREPARATION = 10.0
 """Seconds between acquiring the slot and creating the Job in these tests, spent in a slow host callback."""
-WAITS: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}
+WITH_WAIT: dict[str, Any] = {"config": {"concurrencyWaitSec": 5000}}
 Run = asyncio.Task[Any]
 
 
@@ -36,15 +36,15 @@ async def one_host(
             await host.adapter.shutdown()
 
 
-def takes(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
+def sleep_in_meta(seconds: float) -> Callable[[dict[str, Any]], Awaitable[None]]:
     async def on_meta(_: dict[str, Any]) -> None:
         await asyncio.sleep(seconds)
 
     return on_meta
 
 
-async def begun(group: asyncio.TaskGroup, host: Host, run: str, **more: Any) -> Run:
-    """A run that was started a second ago."""
+async def start_run(group: asyncio.TaskGroup, host: Host, run: str, **more: Any) -> Run:
+    """Start a run and let it work for a second."""
     task = group.create_task(host.run(runId=run, **more))
     await asyncio.sleep(1)
     return task
@@ -57,13 +57,13 @@ def now() -> float:
 async def test_second_run_waits_for_preparation_and_is_blocked_by_the_job(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         start = now()
-        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
-        second = await begun(group, host, "run-2")
+        first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(PREPARATION))
+        second = await start_run(group, host, "run-2")
         assert not second.done()
         assert jobs(fake) == []
         result, host_log = await second
         (job,) = jobs(fake)
-        assert PREPARES <= now() - start < PREPARES + 1
+        assert PREPARATION <= now() - start < PREPARATION + 1
         assert result.error_code == "k8s_concurrent_run_blocked"
         assert job["metadata"]["name"] in result.error_message
         assert "run run-1 is still running for this agent" in result.error_message
@@ -75,8 +75,8 @@ async def test_second_run_waits_for_preparation_and_is_blocked_by_the_job(tmp_pa
 async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
-        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
-        second = await begun(group, host, "run-2")
+        first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(PREPARATION))
+        second = await start_run(group, host, "run-2")
         failed, _ = await first
         assert failed.error_code == "k8s_job_create_failed"
         assert_whole(*await second)
@@ -86,12 +86,12 @@ async def test_second_run_proceeds_if_the_first_gets_no_job(tmp_path: Path) -> N
 
 
 async def test_concurrency_wait_covers_a_whole_run(tmp_path: Path) -> None:
-    """The wait counts from when the slot is taken: preparing takes longer than the limit here."""
+    """The wait begins when the first run has its Job: here preparing takes longer than the waits' limits."""
     wait = {"concurrencyWaitSec": 400}
     async with one_host(tmp_path) as (fake, host, group):
-        first = await begun(group, host, "run-1", onMeta=takes(500))
-        second = await begun(group, host, "run-2", config=wait)
-        third = await begun(group, host, "run-3", config={"concurrencyWaitSec": 5})
+        first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(500))
+        second = await start_run(group, host, "run-2", config=wait)
+        third = await start_run(group, host, "run-3", config={"concurrencyWaitSec": 5})
         assert_whole(*await first)
         assert_whole(*await second)
         assert (await third)[0].error_code == "k8s_concurrent_run_blocked"
@@ -102,7 +102,7 @@ async def test_five_concurrent_runs_run_one_after_another(tmp_path: Path) -> Non
     async with one_host(tmp_path) as (fake, host, group):
         most = 0
         start = now()
-        runs = [group.create_task(host.run(runId=f"run-{n}", **WAITS)) for n in range(5)]
+        runs = [group.create_task(host.run(runId=f"run-{n}", **WITH_WAIT)) for n in range(5)]
         while not all(run.done() for run in runs):
             most = max(most, len(list(fake.store.list(PODS))))
             await asyncio.sleep(0.5)
@@ -114,11 +114,11 @@ async def test_five_concurrent_runs_run_one_after_another(tmp_path: Path) -> Non
         assert jobs(fake) == []
 
 
-async def test_five_concurrent_runs_without_wait_one_runs_four_are_blocked(
-    tmp_path: Path,
-) -> None:
+async def test_one_of_five_concurrent_runs_without_wait_runs_and_four_are_blocked(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
-        runs = [group.create_task(host.run(runId=f"run-{n}", onMeta=takes(PREPARES))) for n in range(5)]
+        runs = [
+            group.create_task(host.run(runId=f"run-{n}", onMeta=sleep_in_meta(PREPARATION))) for n in range(5)
+        ]
         await asyncio.wait(runs)
         codes = [run.result()[0].error_code for run in runs]
         assert codes == [None, *["k8s_concurrent_run_blocked"] * 4]
@@ -129,8 +129,8 @@ async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> Non
     task: dict[str, Any] = {"config": {"concurrencyScope": "task"}, "agent": {"id": "agent-3"}}
     async with one_host(tmp_path) as (fake, host, group):
         slow = [
-            await begun(group, host, "run-1", onMeta=takes(1000)),
-            await begun(group, host, "run-2", onMeta=takes(1000), **task),
+            await start_run(group, host, "run-1", onMeta=sleep_in_meta(1000)),
+            await start_run(group, host, "run-2", onMeta=sleep_in_meta(1000), **task),
         ]
         start = now()
         other = group.create_task(host.run(runId="run-3", agent={"id": "agent-2"}))
@@ -144,13 +144,15 @@ async def test_runs_of_other_agents_and_tasks_do_not_wait(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["stopped", "cancelled"])
-async def test_waiting_run_that_is_stopped_ends_at_once_and_frees_its_place(tmp_path: Path, how: str) -> None:
+async def test_waiting_run_that_is_stopped_ends_at_once_and_the_next_one_proceeds(
+    tmp_path: Path, how: str
+) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
         fake.faults.refuse("create", "jobs", 403)
-        first = await begun(group, host, "run-1", onMeta=takes(PREPARES))
-        second = await begun(group, host, "run-2", signal=stop)
-        third = await begun(group, host, "run-3")
+        first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(PREPARATION))
+        second = await start_run(group, host, "run-2", signal=stop)
+        third = await start_run(group, host, "run-3")
         start = now()
         if how == "stopped":
             stop.set()
@@ -169,8 +171,8 @@ async def test_waiting_run_that_is_stopped_ends_at_once_and_frees_its_place(tmp_
 async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path: Path, how: str) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path) as (fake, host, group):
-        first = await begun(group, host, "run-1", onMeta=takes(1000), signal=stop)
-        rest = [await begun(group, host, f"run-{n}") for n in (2, 3, 4)]
+        first = await start_run(group, host, "run-1", onMeta=sleep_in_meta(1000), signal=stop)
+        rest = [await start_run(group, host, f"run-{n}") for n in (2, 3, 4)]
         start = now()
         if how == "stopped":
             stop.set()
@@ -183,7 +185,7 @@ async def test_run_that_ends_while_preparing_lets_the_next_one_proceed(tmp_path:
         assert fake.calls.count("create", "jobs") == 1
 
 
-@pytest.mark.parametrize("more", [{}, WAITS], ids=["blocked", "waiting"])
+@pytest.mark.parametrize("more", [{}, WITH_WAIT], ids=["blocked", "waiting"])
 async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dict[str, Any]) -> None:
     def pod_script_of(pod: Any) -> PodScript:
         resumes = "--resume" in pod["spec"]["containers"][0]["command"]
@@ -193,8 +195,8 @@ async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dic
 
     runtime = {"sessionId": SESSION, "sessionParams": {"sessionId": SESSION}}
     async with one_host(tmp_path, pod_script_of) as (fake, host, group):
-        first = await begun(group, host, "run-1", runtime=runtime, onMeta=takes(PREPARES))
-        second = await begun(group, host, "run-2", **more)
+        first = await start_run(group, host, "run-1", runtime=runtime, onMeta=sleep_in_meta(PREPARATION))
+        second = await start_run(group, host, "run-2", **more)
         result, host_log = await first
         assert result.error_message is None
         assert "trying once more with a fresh session" in host_log.status
@@ -207,7 +209,7 @@ async def test_second_attempt_uses_the_slot_of_its_run(tmp_path: Path, more: dic
 
 async def test_shutdown_ends_preparing_and_waiting_runs(tmp_path: Path) -> None:
     async with one_host(tmp_path) as (fake, host, group):
-        runs = [await begun(group, host, f"run-{n}", onMeta=takes(1000)) for n in (1, 2, 3)]
+        runs = [await start_run(group, host, f"run-{n}", onMeta=sleep_in_meta(1000)) for n in (1, 2, 3)]
         start = now()
         await host.adapter.shutdown()
         assert all(run.cancelled() for run in runs)

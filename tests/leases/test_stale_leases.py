@@ -1,4 +1,4 @@
-"""Which Leases are deleted as stale, by what is known of their process and by their age."""
+"""Which Leases are stale, depending on the liveness of their process and on their age."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,17 +19,17 @@ FRESH, OLD = timedelta(minutes=1), timedelta(hours=2)
 THEM = ProcessId("them", host="h", boot="b", namespace="n", pid=7, started="1")
 
 
-def of_process(age: timedelta) -> LeaseSnapshot:
+def process_lease_of_age(age: timedelta) -> LeaseSnapshot:
     return lease_snapshot(process_lease("ns", THEM, NOW - age, 60))
 
 
-def of_slot(age: timedelta) -> LeaseSnapshot:
+def slot_lease_of_age(age: timedelta) -> LeaseSnapshot:
     return lease_snapshot(slot_lease("ns", "agent", "run", THEM, NOW - age))
 
 
 @pytest.mark.parametrize(
     ("liveness", "process", "slot", "stale"),
-    [
+    [  # ages of the Leases, None for a Lease that does not exist
         (Liveness.ALIVE, FRESH, OLD, set()),
         (Liveness.UNKNOWN, FRESH, OLD, set()),
         (Liveness.UNKNOWN, FRESH, FRESH, set()),
@@ -44,8 +44,8 @@ def of_slot(age: timedelta) -> LeaseSnapshot:
 def test_stale_leases_by_liveness_and_age(
     liveness: Liveness, process: timedelta | None, slot: timedelta | None, stale: set[str]
 ) -> None:
-    leases = [of_process(process)] if process is not None else []
-    leases += [of_slot(slot)] if slot is not None else []
+    leases = [process_lease_of_age(process)] if process is not None else []
+    leases += [slot_lease_of_age(slot)] if slot is not None else []
     found = find_stale(leases, lambda holder: liveness if holder == THEM else Liveness.ALIVE, NOW)
     assert {lease.name.split("-")[1] for lease in found} == stale
 
@@ -61,5 +61,5 @@ def test_slot_lease_of_a_run_with_a_colon_in_its_id_becomes_stale() -> None:
 
 
 def test_leases_of_other_programs_are_not_stale() -> None:
-    other = LeaseSnapshot("ns", "leader", "1", "somebody", renewed=NOW - OLD)
+    other = LeaseSnapshot("ns", "leader", "1", "controller-1", renewed=NOW - OLD)
     assert find_stale([other], lambda _: Liveness.DEAD, NOW) == []

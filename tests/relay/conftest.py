@@ -1,4 +1,4 @@
-"""One Pod per shell."""
+"""The fixture `pod`, which runs a test once with each shell."""
 
 from pathlib import Path
 

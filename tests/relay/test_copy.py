@@ -1,4 +1,4 @@
-"""The copy on the shared volume: whatever happens to it is reported, and does not affect log and agent."""
+"""The relay's copy of stdout on the shared volume, whose failures are reported and affect nothing else."""
 
 import asyncio
 import glob
@@ -15,8 +15,11 @@ from tests.support.relay_shells import Pod, RelayEnd, pod_of, summary
 from paperclip_claude_k8s import relay
 
 UID = "0a1b2c3d-1111-2222-3333-444455556666"
-SLOW = "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); sleep 0.05; done"
-IN_STEPS = "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -e end ]; do sleep 0.05; done"
+SLOW_SCRIPT = "i=0; while [ $i -lt 30 ]; do echo line $i; i=$((i+1)); sleep 0.05; done"
+STEPS_SCRIPT = (
+    "echo one; until [ -e two ]; do sleep 0.05; done; echo two; until [ -e end ]; do sleep 0.05; done"
+)
+"""Prints "two" when a file of that name exists, and ends when a file `end` exists."""
 SLOW_OUTPUT = b"".join(b"line %d\n" % number for number in range(30))
 
 
@@ -34,18 +37,8 @@ def mode_of(file: Path) -> int:
     return file.lstat().st_mode & 0o777
 
 
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def script(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
-    file.chmod(0o755)
-
-
 async def first_bytes(file: Path) -> bytes:
-    """The file's content, once there is any."""
+    """The file's content, as soon as it has any."""
     async with asyncio.timeout(10):
         while not (found := bytes_of(file)):  # noqa: ASYNC110  # another process writes it
             await asyncio.sleep(0.02)
@@ -76,7 +69,7 @@ async def test_copy_grows_while_the_agent_works(pod: Pod, shared: Path) -> None:
 
 async def test_copy_has_each_line_before_the_log(pod: Pod, shared: Path) -> None:
     """A reader finds in the copy what the log has lost."""
-    async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
+    async with pod.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         assert process.stdout is not None
         read = b""
         while line := await process.stdout.readline():
@@ -94,8 +87,10 @@ exec {dd} "$@"
 @pytest.mark.parametrize("shell", ["dash", "bash"])  # busybox uses its own dd regardless of PATH
 async def test_slow_copy_does_not_delay_the_log(shell: str, tmp_path: Path, shared: Path) -> None:
     pod, size = pod_of(shell, tmp_path), 60_000_000
-    tools = made(tmp_path / "tools")
-    script(tools / "dd", SLOW_DD.format(dd=program("dd")))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "dd").write_text(SLOW_DD.format(dd=program("dd")), encoding="utf-8")
+    (tools / "dd").chmod(0o755)
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1", "PATH": f"{tools}:{os.environ['PATH']}"}
     async with pod.started("sh", "-c", f"head -c {size} /dev/zero; sleep 60", env=env) as process:
         assert process.stdout is not None
@@ -121,7 +116,7 @@ async def test_each_pod_has_its_own_copy(pod: Pod, shared: Path) -> None:
     assert len(list(shared.parent.iterdir())) == 2
 
 
-async def test_other_pod_does_not_start_the_agent(pod: Pod, shared: Path) -> None:
+async def test_agent_is_not_started_if_another_pod_is_the_only_one_allowed(pod: Pod, shared: Path) -> None:
     other = "ffffffff-1111-2222-3333-444455556666"
     ended = await pod.run("echo", "hi", env={relay.OUT: str(shared), relay.POD: UID, relay.ONLY_POD: other})
     assert ended.code == summary(ended).exit_code == relay.NOT_ONLY_POD_CODE
@@ -134,13 +129,13 @@ async def test_other_pod_does_not_start_the_agent(pod: Pod, shared: Path) -> Non
 
 
 @pytest.mark.parametrize("only", ["", UID])
-async def test_only_pod_or_any_pod_without_one_starts_the_agent(pod: Pod, only: str) -> None:
+async def test_agent_is_started_by_the_only_pod_allowed_or_without_such_a_pod(pod: Pod, only: str) -> None:
     ended = await pod.run("env", env={relay.POD: UID, relay.ONLY_POD: only})
     assert ended.code == 0
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_pod_without_uid_does_not_start_if_one_is_named(pod: Pod) -> None:
+async def test_agent_is_not_started_by_a_pod_without_uid_if_one_pod_is_allowed(pod: Pod) -> None:
     assert (await pod.run("env", env={relay.ONLY_POD: UID})).code == relay.NOT_ONLY_POD_CODE
 
 
@@ -161,11 +156,11 @@ async def test_full_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> 
 
 async def test_read_only_volume_does_not_affect_the_agent(pod: Pod, shared: Path) -> None:
     with mounted_tmpfs(shared.parent, "ro"):
-        ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
-    check_trouble(ended, 0)
+        ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
+    assert_trouble_reported_once(ended, 0)
 
 
-def check_trouble(ended: RelayEnd, copied: int | None = None) -> None:
+def assert_trouble_reported_once(ended: RelayEnd, copied: int | None = None) -> None:
     assert ended.code == 0
     assert ended.stdout == SLOW_OUTPUT
     assert len(relay_lines(ended)) == 1
@@ -176,82 +171,82 @@ def check_trouble(ended: RelayEnd, copied: int | None = None) -> None:
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/run.ndjson", "/dev/null/run.ndjson"])
-async def test_folder_that_cannot_be_created_is_named(pod: Pod, where: str) -> None:
-    ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: where})
-    check_trouble(ended, 0)
+async def test_copys_folder_that_cannot_be_created_is_named(pod: Pod, where: str) -> None:
+    ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: where})
+    assert_trouble_reported_once(ended, 0)
     assert where.rsplit("/", 1)[0].encode() in relay_lines(ended)[0]
 
 
-def fifo(file: Path) -> None:
+def replace_by_fifo(file: Path) -> None:
     file.unlink(missing_ok=True)
     os.mkfifo(file)
 
 
-def link(file: Path) -> None:
-    other = file.with_name("somebody-elses")
+def replace_by_link(file: Path) -> None:
+    other = file.with_name("other")
     other.write_bytes(b"theirs")
     file.unlink(missing_ok=True)
     file.symlink_to(other)
 
 
-def folder(file: Path) -> None:
+def replace_by_folder(file: Path) -> None:
     file.unlink(missing_ok=True)
     file.mkdir(parents=True)
 
 
-def other_file(file: Path) -> None:
+def replace_by_equal_file(file: Path) -> None:
     content = file.read_bytes()
     file.unlink()
     file.write_bytes(content)
 
 
-def garbage(file: Path) -> None:
+def append_garbage(file: Path) -> None:
     with file.open("ab") as stream:
         stream.write(b"garbage\n")
 
 
 DAMAGES: list[Callable[[Path], None]] = [
     Path.unlink,
-    fifo,
-    link,
-    folder,
-    other_file,
-    garbage,
+    replace_by_fifo,
+    replace_by_link,
+    replace_by_folder,
+    replace_by_equal_file,
+    append_garbage,
     lambda file: os.truncate(file, 3),
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_damaged_copy_is_given_up(pod: Pod, shared: Path, damage: Callable[[Path], None]) -> None:
-    async with pod.started("sh", "-c", SLOW, env={relay.OUT: str(shared)}) as process:
+async def test_damaged_copy_is_not_continued(pod: Pod, shared: Path, damage: Callable[[Path], None]) -> None:
+    async with pod.started("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}) as process:
         await first_bytes(shared)
         damage(shared)
-        check_trouble(await pod.ended(process))
-    if damage is link:
-        assert bytes_of(shared.with_name("somebody-elses")) == b"theirs"
-    if damage is garbage:
+        assert_trouble_reported_once(await pod.ended(process))
+    if damage is replace_by_link:
+        assert bytes_of(shared.with_name("other")) == b"theirs"
+    if damage is append_garbage:
         assert bytes_of(shared).endswith(b"garbage\n")
 
 
-@pytest.mark.parametrize("before", [fifo, link])
-async def test_existing_file_or_link_is_replaced_not_followed(
-    pod: Pod, shared: Path, before: Callable[[Path], None]
+@pytest.mark.parametrize("make", [replace_by_fifo, replace_by_link])
+async def test_fifo_or_link_in_place_of_the_copy_is_replaced(
+    pod: Pod, shared: Path, make: Callable[[Path], None]
 ) -> None:
-    folder(shared.parent)
-    before(shared)
-    ended = await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)})
+    shared.parent.mkdir(parents=True)
+    make(shared)
+    ended = await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)})
     assert (relay_lines(ended), summary(ended).copied) == ([], len(SLOW_OUTPUT))
     assert mode_of(shared) == 0o600
     assert bytes_of(shared) == SLOW_OUTPUT
 
 
 async def test_folder_in_place_of_the_copy_is_kept(pod: Pod, shared: Path) -> None:
-    folder(shared)
-    check_trouble(await pod.run("sh", "-c", SLOW, env={relay.OUT: str(shared)}), 0)
+    replace_by_folder(shared)
+    assert_trouble_reported_once(await pod.run("sh", "-c", SLOW_SCRIPT, env={relay.OUT: str(shared)}), 0)
 
 
-def holders(file: Path) -> list[int]:
-    """Processes that have this file open."""
+def pids_with_open(file: Path) -> list[int]:
+    """The processes that have this file open."""
     found = []
     for link in map(Path, glob.iglob("/proc/[0-9]*/fd/*")):  # noqa: PTH207  # skips processes that end meanwhile
         try:
@@ -269,9 +264,9 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     ends_well: bool,  # noqa: FBT001
 ) -> None:
     env = {relay.OUT: str(shared), relay.COPY_SEC: "1"}
-    async with pod.started("sh", "-c", f"cd {pod.folder}; {IN_STEPS}", env=env) as process:
+    async with pod.started("sh", "-c", f"cd {pod.folder}; {STEPS_SCRIPT}", env=env) as process:
         await first_bytes(shared)
-        stopped = holders(shared)
+        stopped = pids_with_open(shared)
         for pid in stopped:
             with suppress(ProcessLookupError):  # a command that the copying process had just run
                 os.kill(pid, signal.SIGSTOP)
@@ -288,5 +283,5 @@ async def test_hanging_volume_delays_neither_agent_nor_log(
     assert summary(ended).copied == 4
     assert any(b"ends after 4 bytes" in line for line in ended.stderr)
     assert "in time" in (summary(ended).copy_trouble or "")
-    for pid in set(stopped) & set(holders(shared)):  # those that the relay could not end
+    for pid in set(stopped) & set(pids_with_open(shared)):  # the relay could not end them
         os.kill(pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from tests.support.relay_shells import NONCE, PREFIX, Pod, summary
 from paperclip_claude_k8s import relay
 
 
-async def there(path: Path) -> None:
+async def wait_for(path: Path) -> None:
     """Wait until another process has created the file."""
     async with asyncio.timeout(40):
         while not path.exists():  # noqa: ASYNC110, ASYNC240  # another process writes it, on a local disk
@@ -68,7 +68,7 @@ async def test_flood_of_stderr_does_not_starve_stdout(pod: Pod) -> None:
     assert len(ended.stderr) == 2000
 
 
-async def test_sigterm_reaches_the_agent_whose_exit_code_counts(pod: Pod) -> None:
+async def test_sigterm_is_passed_to_the_agent_and_its_exit_code_returned(pod: Pod) -> None:
     script = "trap 'echo bye; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     async with pod.started("sh", "-c", script) as process:
         assert process.stdout is not None
@@ -83,15 +83,17 @@ async def test_sigterm_is_passed_on_while_the_log_is_blocked(pod: Pod, tmp_path:
     trap = f"trap 'echo stopped > {tmp_path}/stopped; exit 0' TERM"
     script = f"{trap}; head -c 1000000 /dev/zero; echo; : > {tmp_path}/printed; sleep 60 & wait"
     async with pod.started("sh", "-c", script) as process:
-        await there(tmp_path / "printed")
+        await wait_for(tmp_path / "printed")
         await asyncio.sleep(0.6)  # the relay fills the pipe
         process.terminate()
-        await there(tmp_path / "stopped")
+        await wait_for(tmp_path / "stopped")
         await pod.ended(process)
 
 
 @pytest.mark.parametrize(("name", "code"), [("KILL", 137), ("TERM", 143)])
-async def test_agent_killed_by_a_signal_exits_with_128_plus_number(pod: Pod, name: str, code: int) -> None:
+async def test_relay_exits_with_128_plus_the_signal_that_killed_the_agent(
+    pod: Pod, name: str, code: int
+) -> None:
     assert (await pod.run("sh", "-c", f"kill -{name} $$")).code == code
 
 
@@ -105,7 +107,7 @@ async def test_bookmarks_during_silence_have_consistent_counts(pod: Pod, tmp_pat
     assert seen == [b"a\n", b"b\n", *[PREFIX + b" b 4 2\n"] * 2]
 
 
-async def test_missing_command_is_reported_by_the_shell(pod: Pod) -> None:
+async def test_missing_command_is_reported_as_a_line_of_stderr(pod: Pod) -> None:
     ended = await pod.run("no-such-command")
     assert ended.code == 127
     assert any(b"no-such-command" in line for line in ended.stderr)
@@ -144,7 +146,7 @@ async def test_files_of_an_earlier_container_are_ignored(pod: Pod) -> None:
     assert ended.stdout == b"second\n"
 
 
-def test_script_has_no_comments() -> None:
+def test_script_has_no_comments_and_is_below_12_kb() -> None:
     assert not any(line.lstrip().startswith("#") for line in relay.script().splitlines())
     assert len(relay.script()) < 12_000
 
@@ -152,7 +154,7 @@ def test_script_has_no_comments() -> None:
 @pytest.mark.parametrize(
     "text", [None, "", "OOMKilled", "{", "[]", '{"relay":"other","bytes":1,"lines":1,"exit":0}']
 )
-def test_other_termination_message_is_not_a_summary(text: str | None) -> None:
+def test_read_summary_is_none_for_another_termination_message(text: str | None) -> None:
     assert relay.read_summary(text, NONCE) is None
 
 
@@ -166,7 +168,7 @@ async def test_start_mark_is_created(pod: Pod, tmp_path: Path) -> None:
     assert b"PAPERCLIP_RELAY" not in ended.stdout
 
 
-async def test_start_mark_that_cannot_be_created_is_harmless(pod: Pod, tmp_path: Path) -> None:
+async def test_agent_runs_if_the_start_mark_cannot_be_created(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = await pod.run("echo", "done", env={relay.STARTED: str(tmp_path / "file"), relay.POD: "pod-uid"})
     assert (ended.code, ended.stdout, ended.stderr) == (0, b"done\n", [])

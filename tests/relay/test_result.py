@@ -1,4 +1,4 @@
-"""The run's result in the relay's summary: correct for every capture, and never taken from other text."""
+"""The run's result in the relay's summary: correct for every capture, and never taken from nested JSON."""
 
 import asyncio
 import gzip
@@ -24,6 +24,7 @@ STREAMS = {
 }
 Event = dict[str, Any]
 NO_RESULT = (None, None, None, None)
+"""`fields_of` a summary without a result."""
 RESULT: Event = {
     "type": "result",
     "subtype": "success",
@@ -41,8 +42,8 @@ def line(event: Event) -> bytes:
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def read(raw: bytes) -> Event | None:
-    """The event of a line, ignoring anything before its first brace."""
+def parse_line(raw: bytes) -> Event | None:
+    """The event of a line, without anything before its first brace; None if it is not an event."""
     try:
         event = json.loads(raw[max(raw.find(b"{"), 0) :])
     except ValueError:
@@ -59,9 +60,9 @@ def is_answer(event: Event) -> bool:
 
 
 def final_result(output: bytes) -> Event | None:
-    """The rule: the last result counts unless an `init` or an answer of the main agent follows it."""
+    """The last result, unless an `init` or an answer of the main agent follows it: the rule of the relay."""
     final = None
-    for event in filter(None, map(read, output.split(b"\n"))):
+    for event in filter(None, map(parse_line, output.split(b"\n"))):
         if event.get("type") == "result":
             final = event
         elif is_turn(event) or is_answer(event):
@@ -69,7 +70,8 @@ def final_result(output: bytes) -> Event | None:
     return final
 
 
-def facts(result: Event | None) -> tuple[Any, ...]:
+def expected_fields(result: Event | None) -> tuple[Any, ...]:
+    """What `fields_of` a summary is for this result."""
     if result is None:
         return NO_RESULT
     return (result["session_id"], result.get("subtype"), result["is_error"], result["total_cost_usd"])
@@ -92,34 +94,35 @@ async def fields_in_all_shells(folder: Path, output: bytes) -> list[tuple[Any, .
     return [fields_of(task.result()) for task in tasks]
 
 
-def content(capture: Path) -> bytes:
+def read_capture(capture: Path) -> bytes:
     raw = capture.read_bytes()
     return gzip.decompress(raw) if capture.suffix == ".gz" else raw
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name[9:]}-{path.name}")
 async def test_summary_equals_what_the_parser_reads(capture: Path, tmp_path: Path) -> None:
-    output = content(capture)
+    output = read_capture(capture)
     final = final_result(output)
     reader = StreamReader()
     reader.feed(output)
     if final is not None:
         assert reader.finish().result == orjson.loads(strict_json(final))
-    assert set(await fields_in_all_shells(tmp_path, output)) == {facts(final)}
+    assert set(await fields_in_all_shells(tmp_path, output)) == {expected_fields(final)}
 
 
 @pytest.mark.parametrize("name", STREAMS)
-async def test_summary_of_made_up_streams_follows_the_rule(name: str, tmp_path: Path) -> None:
+async def test_summary_of_invented_streams_has_the_final_result(name: str, tmp_path: Path) -> None:
     output = STREAMS[name].encode("utf-8", "surrogatepass")
-    assert set(await fields_in_all_shells(tmp_path, output)) == {facts(final_result(output))}
+    assert set(await fields_in_all_shells(tmp_path, output)) == {expected_fields(final_result(output))}
 
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """Output from which the fields of the result could easily be taken wrongly."""
+    """Output in which the fields of the result could easily be confused with others."""
 
     output: bytes
     is_final: bool = True
+    """Whether the summary has the fields of `RESULT`; otherwise it has none."""
 
 
 INNER = RESULT | {
@@ -167,15 +170,17 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_summary_ignores_text_and_inner_keys(name: str, tmp_path: Path) -> None:
+async def test_summary_is_not_misled_by_text_and_inner_keys(name: str, tmp_path: Path) -> None:
     odd = ODD[name]
-    assert set(await fields_in_all_shells(tmp_path, odd.output)) == {facts(RESULT if odd.is_final else None)}
+    assert set(await fields_in_all_shells(tmp_path, odd.output)) == {
+        expected_fields(RESULT if odd.is_final else None)
+    }
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.999])
 @pytest.mark.parametrize("version", ["captures", "captures-2.1.332"])
 async def test_summary_without_a_complete_result_is_empty(version: str, part: float, tmp_path: Path) -> None:
-    output = content(FIXTURES / version / "02-tools-multiblock.ndjson")
+    output = read_capture(FIXTURES / version / "02-tools-multiblock.ndjson")
     at = output.rstrip(b"\n").rfind(b"\n") + 1
     torn = output[: at + max(int((len(output) - 1 - at) * part), 1)]
     assert set(await fields_in_all_shells(tmp_path, torn)) == {NO_RESULT}
@@ -189,7 +194,7 @@ async def test_summary_names_the_last_event(pod: Pod, output: bytes, last: str |
     assert (await summary_of(pod, output)).last == last
 
 
-async def test_summary_omits_odd_values(pod: Pod) -> None:
+async def test_summary_omits_values_of_a_wrong_form_or_length(pod: Pod) -> None:
     odd = RESULT | {"session_id": 'x","bytes":0', "subtype": "\u00e9", "total_cost_usd": "1"}
     assert fields_of(await summary_of(pod, line(odd))) == (None, None, False, None)
     long = RESULT | {"session_id": "x" * 5_000}
@@ -226,7 +231,7 @@ def events(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(outputs=st.lists(st.lists(events(), max_size=5).map(b"".join), min_size=6, max_size=6))
-async def test_summary_of_any_events_follows_the_rule(
+async def test_summary_of_any_events_has_the_final_result(
     outputs: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     async with asyncio.TaskGroup() as group:
@@ -235,4 +240,4 @@ async def test_summary_of_any_events_follows_the_rule(
             for output in outputs
         ]
     for task, output in zip(tasks, outputs, strict=True):
-        assert set(task.result()) == {facts(final_result(output))}
+        assert set(task.result()) == {expected_fields(final_result(output))}

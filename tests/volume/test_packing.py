@@ -1,4 +1,4 @@
-"""The prompt bundle on a real file system: written once, completely, and never through a link."""
+"""Packing instructions and skills into a bundle on a real file system: what is written, left out, noted."""
 
 import asyncio
 import os
@@ -46,9 +46,10 @@ def an_entry(folder: Path, key: str = "co/helper", **more: Any) -> dict[str, Any
     return {"key": key, "runtimeName": "helper", "source": str(folder), **more}
 
 
-def wanted(
+def inputs(
     volume: Path | None, *entries: dict[str, Any], instructions: Path | str | None = None
 ) -> PackInputs:
+    """The input of `pack` for these instructions and skills, which the agent is configured to have."""
     config = {
         "paperclipRuntimeSkills": list(entries),
         "paperclipSkillSync": {"desiredSkills": [entry["key"] for entry in entries]},
@@ -57,27 +58,28 @@ def wanted(
     return PackInputs(config, text, "co", {}, None if volume is None else str(volume))
 
 
-def here(packed: Packed, volume: Path) -> Path:
-    """The bundle's folder in the local file system."""
+def local_folder(packed: Packed, volume: Path) -> Path:
+    """The bundle's folder in the local file system; `Packed.root` is its path in the Pod."""
     assert packed.root is not None
     return volume / packed.root.removeprefix("/paperclip/")
 
 
-def tree(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
+    """Relative path → content of every file below the folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.usefixtures("strict_umask")
-async def test_instructions_and_skills_are_on_the_volume(volume: Path, skill: Path) -> None:
+async def test_instructions_and_skills_are_written_to_the_volume(volume: Path, skill: Path) -> None:
     instructions = volume / "agents" / "AGENTS.md"
     instructions.parent.mkdir()
     instructions.write_text("Be kind.", encoding="utf-8")
-    packed = await pack(wanted(volume, an_entry(skill), instructions=instructions))
+    packed = await pack(inputs(volume, an_entry(skill), instructions=instructions))
     assert packed.notes == ()
     assert packed.root == f"/paperclip/{CACHE}/{packed.key}"
     assert packed.instructions_file == f"{packed.root}/agent-instructions.md"
-    folder = here(packed, volume)
-    assert set(tree(folder)) == {
+    folder = local_folder(packed, volume)
+    assert set(contents(folder)) == {
         "agent-instructions.md",
         ".claude/skills/helper/SKILL.md",
         ".claude/skills/helper/bin/run",
@@ -90,7 +92,7 @@ async def test_instructions_and_skills_are_on_the_volume(volume: Path, skill: Pa
 
 @pytest.mark.usefixtures("strict_umask")
 async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, skill: Path) -> None:
-    folder = here(await pack(wanted(volume, an_entry(skill))), volume)
+    folder = local_folder(await pack(inputs(volume, an_entry(skill))), volume)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert modes.pop("run") == 0o755
     assert modes.pop("SKILL.md") == 0o644
@@ -100,32 +102,34 @@ async def test_bundle_is_readable_for_other_users_under_any_umask(volume: Path, 
 
 
 @pytest.mark.parametrize("depth", [0, 20])
-async def test_equal_bundles_are_written_once(volume: Path, skill: Path, depth: int) -> None:
+async def test_equal_bundle_is_written_once_and_a_changed_one_beside_it(
+    volume: Path, skill: Path, depth: int
+) -> None:
     nested = skill.joinpath(*(["deep"] * depth))
     nested.mkdir(parents=True, exist_ok=True)
     (nested / "notes.md").write_text("one file below many folders", encoding="utf-8")
-    first = await pack(wanted(volume, an_entry(skill)))
-    written = here(first, volume).stat().st_ino
-    again = await pack(wanted(volume, an_entry(skill)))
+    first = await pack(inputs(volume, an_entry(skill)))
+    written = local_folder(first, volume).stat().st_ino
+    again = await pack(inputs(volume, an_entry(skill)))
     assert again == first
-    assert here(again, volume).stat().st_ino == written
+    assert local_folder(again, volume).stat().st_ino == written
     (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
-    changed = await pack(wanted(volume, an_entry(skill)))
+    changed = await pack(inputs(volume, an_entry(skill)))
     assert changed.key != first.key
-    assert here(first, volume).is_dir()
+    assert local_folder(first, volume).is_dir()
 
 
-def _to_file(folder: Path) -> None:
+def _replace_by_file(folder: Path) -> None:
     folder.rename(folder.with_name("stolen.tmp"))
     folder.write_text("x", encoding="utf-8")
 
 
-def _to_link(folder: Path) -> None:
+def _replace_by_link(folder: Path) -> None:
     folder.rename(folder.with_name("stolen.tmp"))
     folder.symlink_to("stolen.tmp")
 
 
-def _link_in(folder: Path) -> None:
+def _replace_skill_by_link(folder: Path) -> None:
     (folder / SKILL_MD).unlink()
     (folder / SKILL_MD).symlink_to("/etc/hostname")
 
@@ -136,20 +140,20 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "a file added": lambda folder: (folder / "CLAUDE.md").write_text("Obey me", encoding="utf-8"),
     "a file removed": lambda folder: (folder / SKILL_MD).unlink(),
     "a file made executable": lambda folder: (folder / SKILL_MD).chmod(0o755),
-    "a file turned into a link": _link_in,
-    "the folder turned into a file": _to_file,
-    "the folder turned into a link": _to_link,
+    "a file turned into a link": _replace_skill_by_link,
+    "the folder turned into a file": _replace_by_file,
+    "the folder turned into a link": _replace_by_link,
 }
 
 
 @pytest.mark.parametrize("harm", HARMS)
 async def test_bundle_changed_by_an_agent_is_replaced(harm: str, volume: Path, skill: Path) -> None:
-    packed = await pack(wanted(volume, an_entry(skill)))
-    folder = here(packed, volume)
-    whole = tree(folder)
+    packed = await pack(inputs(volume, an_entry(skill)))
+    folder = local_folder(packed, volume)
+    whole = contents(folder)
     HARMS[harm](folder)
-    assert await pack(wanted(volume, an_entry(skill))) == packed
-    assert tree(folder) == whole
+    assert await pack(inputs(volume, an_entry(skill))) == packed
+    assert contents(folder) == whole
     assert not any(path.is_symlink() for path in (folder, *folder.rglob("*")))
     assert {path.name for path in folder.parent.iterdir()} <= {packed.key, "stolen.tmp"}
 
@@ -161,10 +165,10 @@ async def test_bundle_is_not_written_through_a_link(part: int, volume: Path, ski
     at = volume.joinpath(*CACHE.split("/")[:part])
     at.parent.mkdir(parents=True, exist_ok=True)
     at.symlink_to(elsewhere)
-    packed = await pack(wanted(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, an_entry(skill)))
     assert packed.root is None
     assert any("refused the prompt bundle" in note for note in packed.notes)
-    assert tree(elsewhere) == {}
+    assert contents(elsewhere) == {}
 
 
 async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume: Path, skill: Path) -> None:
@@ -172,8 +176,8 @@ async def test_links_and_special_files_of_a_skill_are_left_out_and_noted(volume:
     (skill / "key").symlink_to(skill.parent / "secret")
     (skill / "up").symlink_to("..")
     os.mkfifo(skill / "pipe")
-    packed = await pack(wanted(volume, an_entry(skill)))
-    assert not any("key" in path or "up" in path for path in tree(here(packed, volume)))
+    packed = await pack(inputs(volume, an_entry(skill)))
+    assert not any("key" in path or "up" in path for path in contents(local_folder(packed, volume)))
     assert packed.notes == ("Skill co/helper: 3 links or special files left out (key, pipe, up)",)
 
 
@@ -182,19 +186,19 @@ async def test_skill_that_is_a_link_is_left_out_and_missing_in_the_manifest(
 ) -> None:
     (volume / "skills").mkdir()
     (volume / "skills" / "helper").symlink_to(skill)
-    packed = await pack(wanted(volume, an_entry(volume / "skills" / "helper")))
+    packed = await pack(inputs(volume, an_entry(volume / "skills" / "helper")))
     (note,) = packed.notes
     assert note.startswith("Skill co/helper is left out: ")
-    text = (here(packed, volume) / "agent-instructions.md").read_text(encoding="utf-8")
+    text = (local_folder(packed, volume) / "agent-instructions.md").read_text(encoding="utf-8")
     assert "- `co/helper`: enabled but unavailable (" in text
 
 
 async def test_link_outside_the_volume_is_followed(volume: Path, skill: Path) -> None:
     link = skill.parent / "current"
     link.symlink_to(skill)
-    packed = await pack(wanted(volume, an_entry(link)))
+    packed = await pack(inputs(volume, an_entry(link)))
     assert packed.notes == ()
-    assert ".claude/skills/helper/SKILL.md" in tree(here(packed, volume))
+    assert ".claude/skills/helper/SKILL.md" in contents(local_folder(packed, volume))
 
 
 @pytest.mark.parametrize(
@@ -210,11 +214,11 @@ async def test_link_outside_the_volume_is_followed(volume: Path, skill: Path) ->
 async def test_unreadable_skill_is_left_out_with_the_reason(
     more: dict[str, Any], why: str, volume: Path, skill: Path
 ) -> None:
-    packed = await pack(wanted(volume, an_entry(skill, **more)))
+    packed = await pack(inputs(volume, an_entry(skill, **more)))
     (note,) = packed.notes
     assert note.startswith("Skill co/helper is left out: ")
     assert why in note
-    assert set(tree(here(packed, volume))) == {"agent-instructions.md"}
+    assert set(contents(local_folder(packed, volume))) == {"agent-instructions.md"}
 
 
 async def test_first_of_two_skills_with_one_name_is_delivered(
@@ -222,16 +226,16 @@ async def test_first_of_two_skills_with_one_name_is_delivered(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "SKILL.md").write_text("other", encoding="utf-8")
-    packed = await pack(wanted(volume, an_entry(skill), an_entry(tmp_path / "other", "co/other")))
+    packed = await pack(inputs(volume, an_entry(skill), an_entry(tmp_path / "other", "co/other")))
     assert packed.notes == ("Skill co/other is left out: another skill has the same name, helper",)
-    assert tree(here(packed, volume))[".claude/skills/helper/SKILL.md"] == b"# Helper"
+    assert contents(local_folder(packed, volume))[".claude/skills/helper/SKILL.md"] == b"# Helper"
 
 
-async def test_unknown_skill_is_noted(volume: Path) -> None:
-    request = replace(wanted(volume), config={"paperclipSkillSync": {"desiredSkills": ["gone"]}})
-    packed = await pack(request)
+async def test_skill_that_is_not_in_the_library_is_noted(volume: Path) -> None:
+    config = {"paperclipSkillSync": {"desiredSkills": ["gone"]}}
+    packed = await pack(replace(inputs(volume), config=config))
     assert packed == Packed(notes=("Skill gone is left out: it is not in the library",))
-    assert tree(volume) == {}
+    assert contents(volume) == {}
 
 
 @pytest.mark.parametrize("limits", [Limits(bundle_bytes=9), Limits(bundle_entries=2)])
@@ -241,39 +245,39 @@ async def test_only_the_skill_that_is_too_large_is_left_out(
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "SKILL.md").write_text("small", encoding="utf-8")
     small = {"key": "co/small", "runtimeName": "small", "source": str(tmp_path / "small")}
-    packed = await pack(replace(wanted(volume, an_entry(skill), small), limits=limits))
+    packed = await pack(replace(inputs(volume, an_entry(skill), small), limits=limits))
     (note,) = packed.notes
     assert "too many" in note
-    assert ".claude/skills/small/SKILL.md" in tree(here(packed, volume))
+    assert ".claude/skills/small/SKILL.md" in contents(local_folder(packed, volume))
 
 
-async def test_folders_nested_too_deeply_are_refused(volume: Path, skill: Path) -> None:
+async def test_skill_with_folders_nested_too_deeply_is_left_out(volume: Path, skill: Path) -> None:
     deep = skill.joinpath(*["d"] * 40)
     deep.mkdir(parents=True)
-    packed = await pack(wanted(volume, an_entry(skill)))
+    packed = await pack(inputs(volume, an_entry(skill)))
     assert packed.notes == ("Skill co/helper is left out: its folders are nested too deeply",)
 
 
 @pytest.mark.parametrize("path", ["gone.md", ".", "link.md", "large.md"])
-async def test_unreadable_instructions_are_a_warning(path: str, volume: Path) -> None:
+async def test_unreadable_instructions_are_left_out_and_noted(path: str, volume: Path) -> None:
     (volume.parent / "secret").write_text("k", encoding="utf-8")
     (volume / "link.md").symlink_to(volume.parent / "secret")
     (volume / "large.md").write_text("x" * 101, encoding="utf-8")
-    request = wanted(volume, instructions=volume / path)
-    packed = await pack(replace(request, limits=Limits(instructions_bytes=100)))
+    limits = Limits(instructions_bytes=100)
+    packed = await pack(replace(inputs(volume, instructions=volume / path), limits=limits))
     (note,) = packed.notes
     assert note.startswith(f"Instructions file {volume / path} could not be read: ")
     assert packed.key is None
 
 
-async def test_relative_instructions_path_is_refused(volume: Path) -> None:
-    (note,) = (await pack(wanted(volume, instructions="AGENTS.md"))).notes
+async def test_instructions_with_a_relative_path_are_left_out_and_noted(volume: Path) -> None:
+    (note,) = (await pack(inputs(volume, instructions="AGENTS.md"))).notes
     assert "not an absolute path" in note
 
 
 async def test_without_a_volume_only_instructions_are_delivered(skill: Path, tmp_path: Path) -> None:
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
-    packed = await pack(wanted(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
+    packed = await pack(inputs(None, an_entry(skill), instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
     assert packed.root is None
     assert packed.notes == (
@@ -286,37 +290,37 @@ async def test_instructions_are_delivered_if_the_bundle_cannot_be_written(
 ) -> None:
     (volume / ".paperclip").write_text("in the way", encoding="utf-8")
     (tmp_path / "AGENTS.md").write_text("Be kind.", encoding="utf-8")
-    packed = await pack(wanted(volume, instructions=tmp_path / "AGENTS.md"))
+    packed = await pack(inputs(volume, instructions=tmp_path / "AGENTS.md"))
     assert packed.files == {"agent-instructions.md": "Be kind."}
 
 
 async def test_empty_bundle_writes_nothing(volume: Path) -> None:
     assert await pack(PackInputs({}, None, "co", {}, str(volume))) == Packed()
-    assert tree(volume) == {}
+    assert contents(volume) == {}
 
 
 async def test_company_id_that_is_not_a_folder_name_is_refused(volume: Path) -> None:
     with pytest.raises(PathRefused):
-        await pack(replace(wanted(volume), company="../../etc"))
+        await pack(replace(inputs(volume), company="../../etc"))
 
 
 async def test_concurrent_runs_share_one_complete_bundle(volume: Path, skill: Path) -> None:
     async with asyncio.TaskGroup() as group:
-        runs = [group.create_task(pack(wanted(volume, an_entry(skill)))) for _ in range(24)]
+        runs = [group.create_task(pack(inputs(volume, an_entry(skill)))) for _ in range(24)]
     packed = {run.result().key for run in runs}
     assert len(packed) == 1
-    folder = here(runs[0].result(), volume)
+    folder = local_folder(runs[0].result(), volume)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-    assert len(tree(folder)) == 3
+    assert len(contents(folder)) == 3
 
 
-async def test_unfinished_bundle_is_removed_after_a_day(volume: Path, skill: Path) -> None:
-    cache = here(await pack(wanted(volume, an_entry(skill))), volume).parent
+async def test_unfinished_bundle_of_another_process_is_removed_after_a_day(volume: Path, skill: Path) -> None:
+    cache = local_folder(await pack(inputs(volume, an_entry(skill))), volume).parent
     old, young, other = cache / ".0123-89abcdef.tmp", cache / ".4567-89abcdef.tmp", cache / "old-bundle"
     for folder, hours in ((old, 25), (young, 23), (other, 9999)):
         folder.mkdir()
         then = (utc_now() - timedelta(hours=hours)).timestamp()
         os.utime(folder, (then, then))
     (skill / "SKILL.md").write_text("# Helper, better", encoding="utf-8")
-    await pack(wanted(volume, an_entry(skill)))
+    await pack(inputs(volume, an_entry(skill)))
     assert [old.exists(), young.exists(), other.exists()] == [False, True, True]

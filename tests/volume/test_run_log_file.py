@@ -1,4 +1,4 @@
-"""The run log on the shared volume: read to fill gaps, removed in time, never read outside the volume."""
+"""Run logs, the relays' copies of the agents' output on the shared volume: reading and removing them."""
 
 import os
 from datetime import timedelta
@@ -27,7 +27,7 @@ def plan(volume: Path, **config: Any) -> RunPlan:
     return a_plan(volume_here=str(volume), **config)
 
 
-async def test_run_log_reads_any_range(volume: Path) -> None:
+async def test_run_log_read_returns_the_bytes_of_a_range(volume: Path) -> None:
     file = run_log_of(str(volume), PATH)
     assert file is not None
     assert await file.read(2, 5) == b"234"
@@ -41,7 +41,7 @@ def test_run_log_path_outside_the_folder_is_refused(path: str, volume: Path) -> 
 
 
 @pytest.mark.parametrize("link", ["run-logs", "run-logs/co/ada", PATH])
-async def test_run_log_behind_a_link_is_not_read(link: str, volume: Path) -> None:
+async def test_run_log_behind_a_link_is_neither_read_nor_removed(link: str, volume: Path) -> None:
     secret = volume.parent / "secret"
     (volume / "run-logs").rename(secret)
     at = volume / link
@@ -55,7 +55,7 @@ async def test_run_log_behind_a_link_is_not_read(link: str, volume: Path) -> Non
     assert (secret / "co/ada/run-1.ndjson").exists()
 
 
-async def test_run_log_of_each_pod_is_read_by_uid(volume: Path) -> None:
+async def test_run_log_of_several_pods_is_read_only_by_uid(volume: Path) -> None:
     uids = [f"{part}-1111-2222-3333-444455556666" for part in ("0a1b2c3d", "ffffffff")]
     for uid in uids:
         (volume / PATH).with_name(f"run-1.{uid[:8]}.ndjson").write_text(uid, encoding="utf-8")
@@ -65,7 +65,7 @@ async def test_run_log_of_each_pod_is_read_by_uid(volume: Path) -> None:
         assert await file.read(0, 99) == uid.encode()
     of_unknown_pod = run_log_of(str(volume), PATH)
     assert of_unknown_pod is not None
-    with pytest.raises(OSError, match="3 Pods of the run have written one"):
+    with pytest.raises(OSError, match="3 Pods of the run have written a run log"):
         await of_unknown_pod.read(0, 99)
 
 
@@ -76,7 +76,7 @@ async def test_run_log_of_an_unknown_pod_is_the_only_file(volume: Path) -> None:
     assert await file.read(0, 3) == b"012"
 
 
-async def test_run_log_that_is_missing_or_not_a_regular_file_is_an_error(volume: Path) -> None:
+async def test_run_log_read_raises_for_a_missing_or_special_file(volume: Path) -> None:
     (volume / PATH).unlink()
     file = run_log_of(str(volume), PATH)
     assert file is not None
@@ -117,5 +117,5 @@ async def test_run_logs_of_failures_are_removed_after_a_week(volume: Path) -> No
     assert [old.exists(), young.exists(), (volume / PATH).exists()] == [False, True, True]
 
 
-async def test_missing_volume_is_ignored_when_run_logs_are_removed(tmp_path: Path) -> None:
+async def test_removing_run_logs_ignores_a_missing_volume(tmp_path: Path) -> None:
     await remove_run_log(plan(tmp_path / "gone"), PATH, ProcessSettings(), succeeded=True)

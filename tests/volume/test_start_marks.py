@@ -1,4 +1,4 @@
-"""Start marks on the shared volume: one poll for all runs, marks are removed, no link is followed."""
+"""Start marks, the files by which relays report that they have started: waiting for them, removing them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from paperclip_claude_k8s.base.aio import Nursery
 from paperclip_claude_k8s.plan.run_plan import START_MARKS
 from paperclip_claude_k8s.volume.start_marks import StartMarks
 
-HANGING = 30.0
-"""Time limit in seconds for a test."""
+TEST_TIMEOUT = 30.0
+"""Seconds after which a test that waits for a mark fails."""
 
 
 @pytest.fixture
@@ -29,11 +29,13 @@ def mark(volume: Path, uid: str) -> Path:
     return made
 
 
-async def test_start_mark_wakes_only_its_pod_and_is_removed(marks: StartMarks, tmp_path: Path) -> None:
-    async with asyncio.timeout(HANGING), asyncio.TaskGroup() as group:
+async def test_start_mark_ends_only_the_wait_for_its_pod_and_is_removed(
+    marks: StartMarks, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(TEST_TIMEOUT), asyncio.TaskGroup() as group:
         one, two = (group.create_task(marks.wait_for_start(str(tmp_path), uid)) for uid in ("one", "two"))
         await asyncio.sleep(0.3)
-        assert not one.done(), "there is not even a folder yet"
+        assert not one.done(), "the wait ended before a start mark existed"
         made = mark(tmp_path, "one")
         await one
         assert not two.done()
@@ -43,14 +45,16 @@ async def test_start_mark_wakes_only_its_pod_and_is_removed(marks: StartMarks, t
 
 
 async def test_start_marks_of_other_pods_are_kept(marks: StartMarks, tmp_path: Path) -> None:
-    stranger = mark(tmp_path, "stranger")
+    of_other_pod = mark(tmp_path, "other")
     mark(tmp_path, "ours")
-    async with asyncio.timeout(HANGING):
+    async with asyncio.timeout(TEST_TIMEOUT):
         await marks.wait_for_start(str(tmp_path), "ours")
-    assert stranger.exists()
+    assert of_other_pod.exists()
 
 
-async def test_unread_start_mark_is_removed(marks: StartMarks, tmp_path: Path) -> None:
+async def test_remove_deletes_a_start_mark_and_accepts_a_missing_one(
+    marks: StartMarks, tmp_path: Path
+) -> None:
     made = mark(tmp_path, "one")
     await marks.remove(str(tmp_path), "one")
     await marks.remove(str(tmp_path), "never made")
@@ -69,10 +73,10 @@ async def test_start_marks_behind_a_link_are_ignored(marks: StartMarks, tmp_path
     assert (elsewhere / "one").exists()
 
 
-async def test_cancelled_waiter_is_forgotten(marks: StartMarks, tmp_path: Path) -> None:
+async def test_polling_ends_when_its_only_waiter_is_cancelled(marks: StartMarks, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await marks.wait_for_start(str(tmp_path), "one")
-    async with asyncio.timeout(HANGING):
+    async with asyncio.timeout(TEST_TIMEOUT):
         while any("start marks" in task.get_name() for task in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -1,8 +1,8 @@
-"""The Lease of this process: other processes judge by it whether we are alive.
+"""The Lease of this process, by which other processes judge whether we are alive.
 
 It exists while the process holds slots, and a second longer. A task renews it every `Timings.lease_renewal`
-seconds; other processes consider us dead once it has not changed for `Timings.lease_expiry` seconds. If a
-renewal is late, another process may have taken over a slot: all locks held at that moment are marked
+seconds; if it has not changed for `Timings.lease_expiry` seconds, other processes consider us dead. If a
+renewal is late, another process may have taken over a slot: then all locks held at that time get the flag
 `may_be_lost`, and their slot Leases are read before a run acts on its Job (`LeaseSlotLocks.still_ours`).
 """
 
@@ -29,7 +29,7 @@ from paperclip_claude_k8s.ports import ProcessSettings, SlotLock, StatusReporter
 
 METHOD_NOT_ALLOWED = 405
 LINGER = 1.0
-"""Seconds a process keeps its Lease after its last run: the next run often follows at once."""
+"""Seconds for which a process keeps its Lease after its last run: the next run often follows at once."""
 
 
 @dataclass(slots=True)
@@ -53,10 +53,11 @@ class Heartbeat:
     """resourceVersion of our Lease; "" if it is not known."""
     _renewed: float = 0.0
     """When the last renewal succeeded, in loop time."""
-    _cleaned: bool = False
+    _stale_deleted: bool = False
+    """Whether the stale Leases of other processes have been deleted, which is done once."""
 
     async def ensure_started(self, reporter: StatusReporter) -> None:
-        """Create our Lease and renew it from now on, unless that is under way. May set `unavailable`.
+        """Create our Lease and renew it from now on, if it is not being renewed. May set `unavailable`.
 
         Raises:
             ClusterError: the Lease could not be created for another reason than `unavailable`.
@@ -92,19 +93,21 @@ class Heartbeat:
     async def _create(self, reporter: StatusReporter) -> None:
         call = Retrier(self._timings, reporter)
         try:
-            made = await call("create lease", lambda: self.cluster.create_lease(self.namespace, self._mine()))
+            made = await call(
+                "create lease", lambda: self.cluster.create_lease(self.namespace, self._manifest())
+            )
         except ClusterError as error:
             if not error.conflict:
                 raise
-            await call("write lease", self._overwrite)  # our own, from a call whose answer was lost
+            await call("write lease", self._overwrite)  # it is ours, from a call whose response was lost
         else:
             self._version, self._renewed = made.resource_version, self._now()
 
     async def _run(self) -> None:
         """Renew the Lease until `LINGER` seconds after the last slot was released, then delete it."""
         try:
-            if not self._cleaned:
-                self._cleaned = True
+            if not self._stale_deleted:
+                self._stale_deleted = True
                 await delete_stale_leases(self.cluster, self.namespace, self.me, self.settings.now())
             while self.held:
                 try:
@@ -124,7 +127,8 @@ class Heartbeat:
             if not self._version:
                 await self._overwrite()
                 return
-            lease = await self.cluster.replace_lease(self.namespace, at_version(self._mine(), self._version))
+            manifest = at_version(self._manifest(), self._version)
+            lease = await self.cluster.replace_lease(self.namespace, manifest)
         except ClusterError as error:
             if error.not_found or error.conflict or error.invalid:
                 self._version = ""
@@ -134,12 +138,12 @@ class Heartbeat:
             self._note_renewal(lease)
 
     async def _overwrite(self) -> None:
-        """Write our Lease whatever its version: an answer was lost, or another process deleted it."""
+        """Write our Lease whatever its version: a response was lost, or another process deleted the Lease."""
         current = await self.cluster.read_lease(self.namespace, process_lease_name(self.me.uuid))
         if current is None:
-            lease = await self.cluster.create_lease(self.namespace, self._mine())
+            lease = await self.cluster.create_lease(self.namespace, self._manifest())
         else:
-            manifest = at_version(self._mine(), current.resource_version)
+            manifest = at_version(self._manifest(), current.resource_version)
             lease = await self.cluster.replace_lease(self.namespace, manifest)
         self._note_renewal(lease)
 
@@ -149,7 +153,7 @@ class Heartbeat:
                 lock.may_be_lost = True
         self._version, self._renewed = lease.resource_version, self._now()
 
-    def _mine(self) -> dict[str, Any]:
+    def _manifest(self) -> dict[str, Any]:
         return process_lease(self.namespace, self.me, self.settings.now(), int(self._timings.lease))
 
     @property
@@ -162,7 +166,7 @@ class Heartbeat:
 
 
 async def delete_lease(cluster: Cluster, namespace: str, name: str, within: float, version: str = "") -> None:
-    """Delete a Lease, whatever its version; `version` is the likely one and saves a read.
+    """Delete a Lease, whatever its version. `version`, the probable version, saves a read if it is right.
 
     Takes at most `within` seconds. Errors are ignored: a Lease that stays is deleted later as stale.
     """

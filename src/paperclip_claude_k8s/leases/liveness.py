@@ -5,7 +5,7 @@ A process of this machine is looked up in the process table. Any other process i
     it changed since we first read it    the holder renews it: alive
     it does not exist                    the holder released it, or died and was cleaned up: dead
     unchanged for `Timings.lease_expiry` dead
-    it cannot be read                    unknown; the expiry begins again, as its holder may be cut off too
+    it cannot be read                    unknown; the expiry begins again: the holder may be unable to renew
     otherwise                            unknown: read it again later
 
 The expiry is measured with our own monotonic clock. Clocks of two machines are never compared, so the
@@ -36,7 +36,7 @@ class Liveness(Enum):
 def local_liveness(
     theirs: ProcessId, ours: ProcessId, start_time_of: Callable[[int], str | None]
 ) -> Liveness:
-    """What this machine's process table says; `UNKNOWN` for a process of another machine or pid namespace.
+    """Judge by this machine's process table; `UNKNOWN` for a process of another machine or pid namespace.
 
     `start_time_of` returns None for a pid that does not exist.
     """
@@ -48,14 +48,14 @@ def local_liveness(
 
 @dataclass(frozen=True, slots=True)
 class ObservedLease:
-    """The version of a process Lease when we first read it, and when that was by our monotonic clock."""
+    """The version of a process's Lease at our first read of it, and the time of that read in loop time."""
 
     version: str
     since: float
 
 
 def lease_liveness(first: ObservedLease, version: str | None, now: float, expiry: float) -> Liveness:
-    """Judge a process by its Lease, whose current `version` is None if it does not exist."""
+    """Judge a process by its Lease. `version`: the Lease's current version; None if it does not exist."""
     if version is None:
         return Liveness.DEAD
     if version != first.version:
@@ -78,7 +78,7 @@ class LivenessProbe:
     _observed: dict[str, ObservedLease] = field(default_factory=dict)
 
     async def liveness_of(self, holder: ProcessId, reporter: StatusReporter) -> Liveness:
-        """`ALIVE` or `DEAD`, after waiting up to `Timings.lease_expiry` or as long as reads fail."""
+        """`ALIVE` or `DEAD`. May wait for `Timings.lease_expiry`, which begins again after a failed read."""
         liveness, reported = local_liveness(holder, self.me, start_time), False
         while liveness is Liveness.UNKNOWN:
             liveness = await self._by_lease(holder.uuid)
@@ -95,7 +95,7 @@ class LivenessProbe:
         try:
             lease = await self.cluster.read_lease(self.namespace, process_lease_name(uuid))
         except ClusterError:
-            # the holder could not renew it either: the expiry begins again with the next read
+            # perhaps the holder cannot renew it either: the expiry begins again with the next read
             self._observed.pop(uuid, None)
             return Liveness.UNKNOWN
         version, now = (lease.resource_version if lease is not None else None), self._now()

@@ -2,15 +2,16 @@
 
 Two kinds of Lease work together:
 
-    ac-slot-HASH      one per slot that is held; created by the holder, never renewed, deleted on release
+    ac-slot-HASH      one per held slot; created by its holder's process, never renewed, deleted on release
     ac-process-UUID   one per process, renewed while it holds any slot (`heartbeat`)
 
-A process acquires a slot by creating the slot's Lease. If it exists, the process named in it is looked up
-(`liveness`): alive means the slot is taken, dead means its Lease may be overwritten. The resourceVersion lets
-only one of several processes succeed in that.
+A process acquires a slot by creating the slot's Lease. If that Lease exists and the process named in it is
+alive (`liveness`), the slot is taken; if that process is dead, the Lease may be overwritten. Of several
+processes that try this, only one succeeds, because they name the resourceVersion that they replace.
 
 Within a process the locks are kept in memory as well, so that runs of one process never ask the server about
-each other. Leases keep two writers apart; they never entitle anyone to stop another run's Job.
+each other. A Lease keeps other processes from creating Jobs in the slot; it never permits its holder to stop
+another run's Job.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ RETRY_INTERVAL = 2.0
 
 
 class SlotTaken(Exception):
-    """A run of this process or of another live one holds the slot. `job` is its Job, "" if not known."""
+    """A run holds the slot, in this process or another live one. `job`: name of its Job, "" if unknown."""
 
     def __init__(self, holder: str, run: str, job: str = "") -> None:
         super().__init__(holder)
@@ -80,8 +81,8 @@ class LeaseSlotLocks:
     ) -> AsyncIterator[SlotLock]:
         """Hold the slot for the length of the block, after waiting up to `patience` seconds for it.
 
-        While another run of this process prepares its Job in the slot we wait without a limit: until it has
-        one, or has failed, it is not known whether the slot will stay taken.
+        While another run of this process prepares its Job in the slot, we wait without a limit: until that
+        run has a Job or has failed, it is not known whether the slot will stay taken.
 
         Raises:
             RunFailure: `k8s_concurrent_run_blocked`; `k8s_concurrency_guard_unreachable`.
@@ -121,7 +122,7 @@ class LeaseSlotLocks:
         while True:
             try:
                 return await self._acquire_in_turn(mutex, slot, run, reporter)
-            except SlotTaken as holder:
+            except SlotTaken as taken:
                 if deadline is None:
                     deadline = self._now() + patience
                     if patience > 0:
@@ -129,7 +130,7 @@ class LeaseSlotLocks:
                             f"Waiting up to {patience:g}s for the agent's slot, which another run holds"
                         )
                 if self._now() >= deadline:
-                    raise RunFailure(failures.slot_held(holder.run, holder.job)) from None
+                    raise RunFailure(failures.slot_held(taken.run, taken.job)) from None
             except ClusterError as error:
                 raise RunFailure(failures.guard_unreachable(error)) from None
             await asyncio.sleep(min(RETRY_INTERVAL, max(deadline - self._now(), 0.0)))
@@ -137,7 +138,7 @@ class LeaseSlotLocks:
     async def _acquire_in_turn(
         self, mutex: asyncio.Lock, slot: str, run: str, reporter: StatusReporter
     ) -> SlotLock:
-        """One attempt, in the order in which runs of this process asked.
+        """Try once, in the order in which runs of this process came.
 
         On success the mutex stays locked until the run has its Job or failed (`SlotLock.end_preparation`).
         Raises `SlotTaken` or `ClusterError`.
@@ -152,7 +153,7 @@ class LeaseSlotLocks:
         return lock
 
     async def _try_acquire(self, slot: str, run: str, reporter: StatusReporter) -> SlotLock:
-        """Raises `SlotTaken` or `ClusterError`."""
+        """Try once. Raises `SlotTaken` or `ClusterError`."""
         if slot in self._held:
             held = self._held[slot]
             raise SlotTaken(self.me.uuid, held.run, held.job)
@@ -165,16 +166,19 @@ class LeaseSlotLocks:
                 lock.fenced = True
         except BaseException:
             if not self._heartbeat.unavailable:
-                await self._leases.delete_ours(lock)  # it may exist although no answer arrived
-            self._forget(slot)
+                await self._leases.delete_ours(lock)  # it may exist although no response arrived
+            self._remove_held(slot)
             raise
         return lock
 
     async def _release(self, lock: SlotLock) -> None:
-        """Release the lock if it is held. Bounded in time: a Lease that stays expires with our process's."""
+        """Release the lock if it is held.
+
+        Takes limited time: a slot's Lease that could not be deleted expires with the Lease of this process.
+        """
         if self._held.get(lock.slot) is not lock:
             return
-        self._forget(lock.slot)
+        self._remove_held(lock.slot)
         if lock.fenced:
             self._undeleted.append(lock)
             await self._delete_lease(lock)
@@ -185,7 +189,7 @@ class LeaseSlotLocks:
         with suppress(ValueError):  # another task may have removed it
             self._undeleted.remove(lock)
 
-    def _forget(self, slot: str) -> None:
+    def _remove_held(self, slot: str) -> None:
         del self._held[slot]
         if not self._held:
             self._heartbeat.idle.set()
@@ -209,7 +213,10 @@ class _SlotLeases:
         self._probe = LivenessProbe(self.cluster, self.namespace, self.me, self._timings)
 
     async def create_or_take_over(self, lock: SlotLock, reporter: StatusReporter) -> str:
-        """The resourceVersion of the slot's Lease once it is ours."""
+        """Create or overwrite the slot's Lease; return its resourceVersion.
+
+        Raises `SlotTaken` or `ClusterError`.
+        """
         call = Retrier(self._timings, reporter)
         while True:
             manifest = self._manifest(lock)
@@ -230,7 +237,10 @@ class _SlotLeases:
                 return version
 
     async def _take_over(self, lease: LeaseSnapshot, lock: SlotLock, reporter: StatusReporter) -> str | None:
-        """Overwrite the Lease of a dead holder; None if another process changed or deleted it first."""
+        """Overwrite the Lease if its holder is dead or is this process; return its new resourceVersion.
+
+        None if another process changed or deleted the Lease first. Raises `SlotTaken` or `ClusterError`.
+        """
         holder, their_run = holder_of(lease)
         if holder.uuid != self.me.uuid:
             if await self._probe.liveness_of(holder, reporter) is Liveness.ALIVE:
@@ -251,14 +261,14 @@ class _SlotLeases:
         return lease if lease is not None and lease.holder == f"{self.me.uuid}/{lock.run}" else None
 
     async def delete_ours(self, lock: SlotLock) -> None:
-        """Like `delete`, but only if this lock's run holds the Lease, whatever its version."""
+        """Delete the slot's Lease, whatever its version, if this lock's run holds it; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.cleanup):
                 if (lease := await self.read_ours(lock)) is not None:
                     await self.cluster.delete_lease(self.namespace, lease.name, lease.resource_version)
 
     async def delete(self, lock: SlotLock) -> None:
-        """Delete the slot's Lease as we wrote it, within `Timings.cleanup`; errors are ignored."""
+        """Delete the slot's Lease if it still has the version that we wrote; errors are ignored."""
         with suppress(ClusterError, TimeoutError):
             async with asyncio.timeout(self._timings.cleanup):
                 name = slot_lease_name(lock.slot)

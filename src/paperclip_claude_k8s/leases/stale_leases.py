@@ -1,4 +1,4 @@
-"""Leases whose process died without deleting them; each process deletes them once, when it starts to work."""
+"""Deletes Leases that ended processes left behind. Each process does this once, after creating its own."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from paperclip_claude_k8s.leases.liveness import Liveness, local_liveness
 from paperclip_claude_k8s.leases.process_id import start_time
 
 STALE_AFTER = timedelta(hours=1)
-"""Age at which a Lease of a process that may be dead is stale; far more than clocks differ."""
+"""Age from which the Lease of a process that may be dead is stale; much longer than clocks differ."""
 
 
 async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, now: datetime) -> None:
@@ -30,9 +30,9 @@ async def delete_stale_leases(cluster: Cluster, namespace: str, me: ProcessId, n
 def find_stale(
     leases: Sequence[LeaseSnapshot], liveness_of: Callable[[ProcessId], Liveness], now: datetime
 ) -> list[LeaseSnapshot]:
-    """The Leases to delete: of dead processes at once, of processes that may be dead once they are old.
+    """The Leases of dead processes, and the old Leases of processes that may be dead.
 
-    A slot's Lease is never renewed, so its age means nothing while its holder's own Lease exists.
+    A slot's Lease is never renewed, so its age does not count while the process Lease of its holder is kept.
     """
 
     def is_stale(lease: LeaseSnapshot) -> bool:
@@ -49,5 +49,5 @@ def find_stale(
 
 
 def _has_process(lease: LeaseSnapshot) -> bool:
-    """False for a holder such as `detached:RUN`, which early versions wrote: it lasts as long as its Job."""
+    """False for the holder `detached:RUN` of early versions, whose Lease lasts as long as the run's Job."""
     return ":" not in holder_of(lease)[0].uuid

@@ -1,8 +1,9 @@
-"""The relay that runs in each Pod: its script, the env variables it reads, and the summary it leaves behind.
+"""The relay that runs in each Pod: its script, the environment variables it reads, and its summary.
 
 The relay (`relay.sh`) starts the agent with its stdout in a file and copies that file to the container's log.
-Between complete lines it adds marked lines: stderr and bookmarks. When the agent has ended, it writes a
-summary into the container's termination message, which survives the loss of the log.
+Between complete lines of stdout it inserts marked lines, which contain lines of stderr or are bookmarks. When
+the agent has ended, it writes a summary into the container's termination message, which is kept even if the
+log is lost.
 """
 
 from dataclasses import dataclass
@@ -13,24 +14,25 @@ from typing import Any
 import orjson
 
 DIR = "PAPERCLIP_RELAY_DIR"
-"""Folder of the relay's own files, on an emptyDir."""
+"""Folder of the relay's internal files, on an emptyDir."""
 PROMPT = "PAPERCLIP_RELAY_PROMPT"
 """File that becomes the agent's stdin."""
 OUT = "PAPERCLIP_RELAY_OUT"
-"""File on the shared volume for a copy of stdout; empty or not set: no copy. Its folder gets mode 0700.
-If POD is set, its first characters are inserted into the name, as `plan.run_log.path_of_pod` does."""
+"""File on the shared volume for a copy of stdout; empty or not set: no copy. Missing folders are created with
+mode 0700. The start of POD, if set, is inserted into the file's name, as by `plan.run_log.path_of_pod`."""
 STARTED = "PAPERCLIP_RELAY_STARTED"
-"""Folder on the shared volume in which the starting relay creates an empty file named by the Pod's uid."""
+"""Folder on the shared volume for start marks: when the agent has started, the relay creates an empty file
+there, whose name is the Pod's uid."""
 POD = "PAPERCLIP_RELAY_POD"
 """Uid of the Pod."""
 ONLY_POD = "PAPERCLIP_RELAY_ONLY_POD"
 """Uid of the only Pod that may start the agent; empty or not set: any Pod may."""
 NONCE = "PAPERCLIP_RELAY_NONCE"
-"""Eight hex digits at the beginning of every marked line."""
+"""Eight hex digits, which follow the byte 0x1e at the beginning of every marked line."""
 LIMIT = "PAPERCLIP_RELAY_LIMIT"
-"""Bytes of stdout or stderr at which the agent is stopped; 0: no limit."""
+"""The agent is stopped when its stdout or its stderr exceeds this many bytes; 0: no limit."""
 MESSAGE = "PAPERCLIP_RELAY_MESSAGE"
-"""File of the container's termination message."""
+"""Path of the container's termination message."""
 BOOKMARK_SEC = "PAPERCLIP_RELAY_BOOKMARK_SEC"
 """Seconds without output after which a bookmark is written; 20 if not set."""
 COPY_SEC = "PAPERCLIP_RELAY_COPY_SEC"
@@ -44,17 +46,17 @@ NOT_ONLY_POD_CODE = 67
 
 @cache
 def script() -> str:
-    """The relay as text for `sh -c TEXT relay COMMAND...`, without comments since every Job contains it."""
+    """The relay's TEXT for `sh -c TEXT relay COMMAND...`, without comments because every Job contains it."""
     lines = files(__package__).joinpath("relay.sh").read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#")) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RelaySummary:
-    """The relay's counts of stdout (bytes, newlines, digest) and the main fields of the run's result.
+    """The relay's counts and digest of stdout, and the main fields of the run's result.
 
-    `session_id`, `subtype`, `is_error` and `cost_usd` are None if there was no result, or if a later answer
-    or turn followed it.
+    `session_id`, `subtype`, `is_error` and `cost_usd` are None if there was no result, or if an answer of the
+    model or another turn followed it. `lines` counts newlines.
     """
 
     bytes: int
@@ -67,15 +69,15 @@ class RelaySummary:
     cost_usd: float | None = None
     limit_hit: bool = False
     last: str | None = None
-    """The last event that shows the run's state: "result", "answer" or "init"; None if there is none."""
+    """The last event that shows the run's state: "result", "answer" (of the model), "init" (a turn began)."""
     copied: int | None = None
     """Bytes of stdout in the copy on the shared volume; None if no copy was requested."""
     copy_trouble: str | None = None
-    """Why the copy is incomplete; None if it is complete."""
+    """Why the copy is incomplete; None if it is complete or was not requested."""
 
 
 def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
-    """The summary in a termination message; None for any other text, such as the container runtime's."""
+    """The summary in a termination message; None for another message, such as the container runtime's."""
     try:
         summary = orjson.loads(message or "")
     except orjson.JSONDecodeError:
@@ -88,20 +90,20 @@ def read_summary(message: str | None, nonce: str) -> RelaySummary | None:
     return RelaySummary(
         bytes=size,
         lines=lines,
-        sha256=_of(summary, "sha256", str),
+        sha256=_typed(summary, "sha256", str),
         exit_code=code,
-        session_id=_of(summary, "session", str),
-        subtype=_of(summary, "subtype", str),
-        is_error=_of(summary, "is_error", bool),
-        cost_usd=_of(summary, "cost", (int, float)),
+        session_id=_typed(summary, "session", str),
+        subtype=_typed(summary, "subtype", str),
+        is_error=_typed(summary, "is_error", bool),
+        cost_usd=_typed(summary, "cost", (int, float)),
         limit_hit=summary.get("limit") is True,
-        last=_of(summary, "last", str),
-        copied=_of(summary, "copied", int),
-        copy_trouble=_of(summary, "copy_trouble", str),
+        last=_typed(summary, "last", str),
+        copied=_typed(summary, "copied", int),
+        copy_trouble=_typed(summary, "copy_trouble", str),
     )
 
 
-def _of(summary: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401  # of that kind
+def _typed(summary: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401  # an instance of `kind`
     """The field, or None if it is missing or of another type.
 
     Unlike `get_text` of `base.json_readers` this distinguishes "" from a missing field.

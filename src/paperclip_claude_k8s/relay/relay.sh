@@ -3,7 +3,7 @@
 # Three processes work side by side: this shell supervises and waits; `writer` is the only writer of the log; and
 # `copier` keeps a copy on the shared volume, which may fail or hang at any time without stopping the other two.
 #
-# The log contains stdout unchanged. Between complete lines of it stand marked lines: the byte 0x1e, the nonce, and
+# The log contains stdout unchanged. Between complete lines of stdout it has marked lines: the byte 0x1e, the nonce, and
 #   e TEXT          a line of stderr
 #   b BYTES LINES   how much of stdout has been written so far
 # If the last line of stdout has no newline, 0x1e, the nonce and " n" are appended to it.
@@ -50,7 +50,7 @@ offset() {
   done </proc/self/fdinfo/"$1"
 }
 
-# Whether the output sent so far ends with a newline: only there a marked line may be inserted.
+# Whether the stdout sent so far ends with a newline. Only then a marked line may be inserted.
 at_line_end() {
   if [ "$sent" != "$checked" ]; then
     checked=$sent at_end=
@@ -62,9 +62,9 @@ at_line_end() {
   [ -n "$at_end" ]
 }
 
-# Sets ready to the number of bytes that may be sent to the log. That is what the copy has already, so that a reader
-# finds in the copy whatever the log loses. "all" if there is no copy (any more), and for a minute after the copy
-# has not caught up for a second.
+# Sets ready to the number of bytes of stdout that may be sent to the log: those that the copy already has, so that
+# readers find in the copy what the log loses. "all" if there is no copy, or it has ended, or it lagged behind stdout
+# for a second; after such a second, for a minute.
 set_ready() {
   ready=all
   [ -n "$copy" ] || return 0
@@ -80,7 +80,7 @@ set_ready() {
   ready=$copied before=$copied
 }
 
-# Sends what is ready, at most 4 MiB. Sets moved if anything was sent, and full if there may be more.
+# Sends what is ready of stdout, at most 4 MiB. Sets moved if anything was sent, and full if there may be more.
 send() {
   moved= full=
   if [ "$ready" = all ]; then
@@ -97,7 +97,7 @@ send() {
   [ "$pos" = "$sent" ] || moved=1 sent=$pos
 }
 
-# Copies at most $1 complete lines of stderr; an incomplete line stays in held.
+# Sends at most $1 complete lines of stderr; an incomplete line stays in held. Sets left to what remains of $1.
 send_stderr() {
   left=$1
   while [ "$left" -gt 0 ]; do
@@ -114,7 +114,7 @@ send_stderr() {
   done
 }
 
-# Reports once what is wrong with the copy.
+# Reports in the log, once, what is wrong with the copy.
 report_trouble() {
   if [ -z "$reported" ] && [ -s "$trouble" ] && at_line_end; then
     IFS= read -r line <"$trouble"
@@ -123,13 +123,14 @@ report_trouble() {
   fi
 }
 
-# Counts the lines up to what was sent; fails if the file has grown meanwhile.
+# Adds to lines the newlines since the last call. Fails if more was counted than has been sent.
 count() {
   lines=$((lines + $(dd bs=64k <&4 2>/dev/null | wc -l)))
   offset 4
   [ "$pos" = "$sent" ]
 }
 
+# Stops the agent if the stdout sent or the stderr read exceeds the limit: SIGTERM, and 50 rounds later SIGKILL.
 stop_at_limit() {
   [ "$limit" -gt 0 ] && [ "$over" -lt 50 ] || return 0
   offset 5
@@ -194,12 +195,12 @@ writer() {
   echo "$sent $((lines)) $reported" >"$dir/counts"
 }
 
-# Ends the copy for the reason $1; the bytes written so far stay.
+# Notes that the copy ends at its present length, for the reason $1.
 give_up() {
   echo "the copy on the shared volume ends after $copied bytes: $1" >"$trouble"
 }
 
-# Copies stdout to descriptor 7 until the agent has ended, or until another process has changed the copy.
+# Copies stdout to descriptor 7 until the agent has ended, a write fails, or another process has changed the copy.
 keep_copy() {
   set +C
   quiet=0 beat=0
@@ -252,14 +253,14 @@ copier() {
   echo "$copied done" >"$dir/copied"
 }
 
-# Lines that can show the state of the run: results, answers and the beginnings of turns.
+# Prints the lines that can show the state of the run: results, answers of the model and beginnings of turns.
 state_lines() {
   tr -d '\000' | grep -a -F -e '"type":"result"' -e '"type":"assistant"' -e '"subtype":"init"'
 }
 
-# Reads such lines, split at each quote, and looks only at the outermost keys of their objects: text of models and
-# tools is inside strings or deeper. Prints the fields of the last result, unless an answer or a turn followed it;
-# fails if no line shows anything.
+# Reads the output of state_lines, split at each quote, and looks only at the outermost keys of the objects: text of
+# models and tools is inside strings or deeper. Prints the fields of the last result, or null for each if an answer
+# or a turn followed it; fails if no line shows the state.
 read_state() {
   awk '
     function judge(  type) {
@@ -355,7 +356,7 @@ read_state() {
     }'
 }
 
-# The fields of the run's result. Searches from the end: the last line that shows something decides.
+# Prints the fields of the run's result. Searches stdout from the end, in growing parts, until a line shows the state.
 result_fields() {
   near=1048576
   while [ "$near" -lt "$bytes" ]; do
@@ -366,7 +367,7 @@ result_fields() {
   state_lines <"$out" | read_state || echo '"last":null,"session":null,"subtype":null,"is_error":null,"cost":null'
 }
 
-# Collects the summary, which survives the loss of the log.
+# Collects the values of the summary.
 summarize() {
   LC_ALL=C
   export LC_ALL
@@ -380,7 +381,7 @@ summarize() {
   fields=$(result_fields)
 }
 
-# Writes the summary. It is written again once the copy has ended.
+# Writes the summary, with the present state of the copy, to the termination message, which is kept without the log.
 write_summary() {
   copied=null wrong=null
   if [ -n "$copy" ]; then
@@ -394,7 +395,7 @@ write_summary() {
     "$fields" "$copied" "$wrong" >"$message"
 }
 
-# Waits for the copy for a limited time, so that a hanging volume does not keep the Pod alive.
+# Waits for the end of the copy for a limited time, so that a hanging volume does not keep the Pod running.
 await_copy() {
   left=$((copy_wait * 10))
   while copied= state= && [ -s "$dir/copied" ] && read -r copied state <"$dir/copied"; [ "$state" != done ]; do
@@ -409,7 +410,8 @@ await_copy() {
   done
 }
 
-# Waits for process $1 across signals; sets code. A wait that a signal interrupted says nothing about the process.
+# Waits until process $1 has ended, and sets code to its exit code. A wait that a signal interrupts is repeated,
+# because it returns the signal's number instead.
 await() {
   code=
   while :; do
@@ -433,8 +435,8 @@ if [ -n "$only_pod" ] && [ "$only_pod" != "$pod" ]; then
 elif [ -r "$prompt" ]; then
   "$@" <"$prompt" >>"$out" &
   pid_of_agent=$!
-  # shows the host that the agent has started, long before a busy kubelet does; in the background, because the
-  # volume may hang
+  # the start mark shows the Paperclip host that the agent has started, long before a busy kubelet does; it is made in
+  # the background, because the volume may hang
   [ -z "$started" ] || [ -z "$pod" ] ||
     { (umask 077 && mkdir -p "$started" && set -C && : >"$started/$pod") 2>/dev/null & }
   [ -z "$stop" ] || kill -TERM "$pid_of_agent"
@@ -461,7 +463,7 @@ write_summary
 if [ -n "$copy" ]; then
   await_copy
   write_summary
-  # while the writer runs, it reports this itself
+  # trouble that occurred after the writer ended has not been reported yet
   [ -n "$reported" ] || [ ! -s "$trouble" ] || printf '%s e paperclip relay: %s\n' "$mark" "$(head -n 1 "$trouble")"
 fi
 exit "$code"

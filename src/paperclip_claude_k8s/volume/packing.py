@@ -1,4 +1,4 @@
-"""Pack instructions and skills on the host, and put them where the agent's Pod finds them.
+"""Pack instructions and skills that this process can read, and put them where the agent's Pod finds them.
 
 The packed files form a bundle, a folder on the shared volume whose name is derived from its content. Runs
 with equal bundles share one folder. Agents can write to that volume, so a bundle is compared with its name
@@ -50,7 +50,7 @@ from paperclip_claude_k8s.volume.safefs import (
     write_tree,
 )
 
-_ROUNDS = 3
+_WRITE_ATTEMPTS = 3
 """Attempts to write a bundle that other processes write or change at the same time."""
 
 
@@ -91,7 +91,7 @@ def _pack(inputs: PackInputs) -> Packed:
     if not bundle.files:
         return Packed(notes=tuple(collected.notes))
     try:
-        _write(bundles, bundle)
+        _write_bundle(bundles, bundle)
     except OSError as error:
         return _without_volume(collected, f"the shared volume refused the prompt bundle: {_reason(error)}")
     return packed_on_volume(bundle, bundles, tuple(collected.notes))
@@ -105,6 +105,7 @@ class _Collected:
     skill_list: str | None
     skills: dict[str, BundleFile]
     read_from: str | None
+    """Path of the instructions file in the Pod; None if it has none there."""
     notes: list[str]
 
     @property
@@ -113,54 +114,54 @@ class _Collected:
 
 
 def _without_volume(collected: _Collected, why: str) -> Packed:
-    lost = [f"Skills are not delivered: {why}"] if collected.skills else []
-    return packed_in_secret(collected.instructions, (*collected.notes, *lost))
+    no_skills = [f"Skills are not delivered: {why}"] if collected.skills else []
+    return packed_in_secret(collected.instructions, (*collected.notes, *no_skills))
 
 
 def _collect(inputs: PackInputs) -> _Collected:
     notes: list[str] = []
-    text = _instructions(inputs, notes)
+    text = _read_instructions(inputs, notes)
     library = read_skill_library(inputs.config)
     desired = read_desired_skills(inputs.config, library)
-    skills, refused = _skills(available_skills(library, desired), inputs, notes)
+    skills, refused = _read_skills(available_skills(library, desired), inputs, notes)
     library = tuple(replace(skill, missing=refused.get(skill.key, skill.missing)) for skill in library)
-    notes += _left_out(library, desired)
+    notes += _notes_of_missing(library, desired)
     path = inputs.instructions
     read_from = to_pod_path(path, inputs.volume) if path and inputs.volume else None
     return _Collected(text, describe_library(library, desired), skills, read_from, notes)
 
 
-def _left_out(library: SkillLibrary, desired: DesiredSkills) -> list[str]:
+def _notes_of_missing(library: SkillLibrary, desired: DesiredSkills) -> list[str]:
     reasons = {skill.key: skill.missing for skill in library}
     why = ((skill.key, reasons.get(skill.key, "it is not in the library")) for skill in desired)
     return [f"Skill {key} is left out: {reason}" for key, reason in why if reason is not None]
 
 
-def _skills(
+def _read_skills(
     skills: tuple[Skill, ...], inputs: PackInputs, notes: list[str]
 ) -> tuple[dict[str, BundleFile], dict[str, str]]:
-    """The files of all skills, and why a skill is left out, by its key. A skill is complete or left out."""
+    """The files of all skills that can be read completely; and key → why it is left out, for the others."""
     files: dict[str, BundleFile] = {}
     refused: dict[str, str] = {}
     names: set[str] = set()
     budget = Budget(inputs.limits.bundle_bytes, inputs.limits.bundle_entries)
     for skill in skills:
-        own = replace(budget, skipped=[])
+        remaining = replace(budget, skipped=[])
         try:
-            found = _skill(skill, inputs.volume, own, names)
+            found = _read_skill(skill, inputs.volume, remaining, names)
         except (OSError, ValueError) as error:
             refused[skill.key] = _reason(error)
             continue
         names.add(skill.runtime_name)
-        budget = own
+        budget = remaining
         files.update(found)
-        if own.skipped:
-            shown = ", ".join(own.skipped[:3])
-            notes.append(f"Skill {skill.key}: {len(own.skipped)} links or special files left out ({shown})")
+        if skipped := remaining.skipped:
+            shown = ", ".join(skipped[:3])
+            notes.append(f"Skill {skill.key}: {len(skipped)} links or special files left out ({shown})")
     return files, refused
 
 
-def _skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) -> Files:
+def _read_skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) -> Files:
     if not PurePosixPath(skill.source).is_absolute():
         raise PathRefused(f"its folder {skill.source[:80]!r} is not an absolute path")
     if skill.runtime_name in names:
@@ -169,8 +170,8 @@ def _skill(skill: Skill, volume: str | None, budget: Budget, names: set[str]) ->
         return skill_files(skill.runtime_name, read_tree(folder, budget))
 
 
-def _instructions(inputs: PackInputs, notes: list[str]) -> str | None:
-    """The text of the instructions; None and a note if they cannot be read."""
+def _read_instructions(inputs: PackInputs, notes: list[str]) -> str | None:
+    """The text of the instructions; None if there are none, or, with a note, if they cannot be read."""
     path = inputs.instructions
     if path is None:
         return None
@@ -183,26 +184,26 @@ def _instructions(inputs: PackInputs, notes: list[str]) -> str | None:
         return None
 
 
-def _write(bundles: BundleFolder, bundle: Bundle) -> None:
+def _write_bundle(bundles: BundleFolder, bundle: Bundle) -> None:
     """Write the bundle unless it exists unchanged. Raises `OSError`."""
     with (
         open_volume(bundles.volume) as volume,
         make_folders(volume, *bundles.path.split("/")) as cache,
     ):
-        for _ in range(_ROUNDS):
-            if _exists(cache, bundle):
+        for _ in range(_WRITE_ATTEMPTS):
+            if _exists_unchanged(cache, bundle):
                 return
             with suppress(FileExistsError):
                 write_tree(cache, bundle.key, bundle.files)
                 remove_abandoned(cache, bundle.key)
                 return
-            if not _exists(cache, bundle):
+            if not _exists_unchanged(cache, bundle):
                 remove_tree(cache, bundle.key)
     raise OSError(f"other processes keep changing {bundles.path}/{bundle.key}")
 
 
-def _exists(cache: int, bundle: Bundle) -> bool:
-    """Whether a folder of that name holds exactly these files."""
+def _exists_unchanged(cache: int, bundle: Bundle) -> bool:
+    """Whether the bundle's folder exists and contains exactly the bundle's files."""
     entries = sum(path.count("/") + 1 for path in bundle.files)  # each file with the folders above it
     exact = Budget(sum(len(file.content) for file in bundle.files.values()), entries)
     try:

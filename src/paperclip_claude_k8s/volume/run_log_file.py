@@ -1,8 +1,8 @@
 """Read and remove the run log on the shared volume.
 
-The relay in the Pod copies the agent's output to this file; it fills gaps in the container's log. Agents can
-write to that volume, so no symbolic link below it is followed: through one, an agent could have a file of
-the host read or removed.
+The relay in the Pod copies the agent's output to this file, which fills gaps in the container's log. Agents
+can write to the volume, so no symbolic link on it is followed: by a link, an agent could make this process
+read or remove any file.
 """
 
 import asyncio
@@ -21,16 +21,19 @@ from paperclip_claude_k8s.ports import ProcessSettings
 from paperclip_claude_k8s.volume.safefs import FILE, KEPT_SECONDS, open_at, open_path
 
 _THREADS = ThreadPoolExecutor(4, thread_name_prefix="run-log")
-"""Separate from the default executor: a volume that hangs would block its threads for other uses."""
+"""Separate from the default executor, whose threads a volume that hangs would block for other uses."""
 REMOVAL_TIMEOUT = 10.0
-"""Seconds that removing a run's log may take: its result must not wait for a volume that hangs."""
+"""Seconds that removing a run log may take: the run's result must not wait for a volume that hangs."""
 
 
 class RunLogFile:
-    """The file that one Pod's relay writes."""
+    """The run log that one Pod's relay writes."""
 
     def __init__(self, volume: str, path: str, pod_uid: str | None) -> None:
-        """`path`: without the Pod's part. If the Pod is unknown, the run must have only one file."""
+        """`path`: the annotated path, into which the start of the Pod's uid is inserted.
+
+        Without `pod_uid`, the run must have only one file.
+        """
         self._volume = volume
         self._path = path
         self._name = None if pod_uid is None else PurePosixPath(path_of_pod(path, pod_uid)).name
@@ -50,7 +53,7 @@ class RunLogFile:
 
 
 def run_log_of(volume: str | None, annotated: str | None, pod_uid: str | None = None) -> RunLogFile | None:
-    """The file of a Pod whose Job has this annotation; None without a volume or for an invalid path."""
+    """The run log of a Pod; None without a volume, or if the path in its Job's annotation is not valid."""
     if volume is None or annotated is None:
         return None
     parts = PurePosixPath(annotated).parts
@@ -64,39 +67,41 @@ def _only_file(folder: int, run_name: str) -> str:
     if not names:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), run_name)
     if len(names) > 1:
-        raise OSError(errno.EINVAL, f"{len(names)} Pods of the run have written one")
+        raise OSError(errno.EINVAL, f"{len(names)} Pods of the run have written a run log")
     return names[0]
 
 
 async def remove_run_log(
     plan: RunPlan, annotated: str | None, settings: ProcessSettings, *, succeeded: bool
 ) -> None:
-    """Remove the files of a successful run, and expired files beside them. Errors are ignored.
+    """Remove the run logs of a successful run, and expired files in their folder. Errors are ignored.
 
-    `annotated`: the path in the Job's annotation; an adopted Job was created by another run.
+    `annotated`: the path in the Job's annotation. (For an adopted Job it is not the path in `plan`.)
     """
     if plan.volume_here is None or plan.config.retain_run_logs:
         return
     if annotated is None or run_log_of(plan.volume_here, annotated) is None:
         return
     oldest = settings.now().timestamp() - KEPT_SECONDS
-    remove = partial(_remove, plan.volume_here, annotated, oldest, own=succeeded)
+    remove = partial(_remove, plan.volume_here, annotated, oldest, of_run=succeeded)
     with suppress(OSError):
         async with asyncio.timeout(REMOVAL_TIMEOUT):
             await asyncio.get_running_loop().run_in_executor(_THREADS, remove)
 
 
-def _remove(volume: str, path: str, oldest: float, *, own: bool) -> None:
-    with _folder_of(volume, path) as (folder, name), os.scandir(folder) as entries:
+def _remove(volume: str, path: str, oldest: float, *, of_run: bool) -> None:
+    """Remove the other runs' files that are older than `oldest`, and the run's files if `of_run`."""
+    with _folder_of(volume, path) as (folder, run_name), os.scandir(folder) as entries:
         for entry in entries:
-            old = entry.stat(follow_symlinks=False).st_mtime < oldest
-            if own if is_of_run(entry.name, name) else old:
+            is_old = entry.stat(follow_symlinks=False).st_mtime < oldest
+            removed = of_run if is_of_run(entry.name, run_name) else is_old
+            if removed:
                 os.unlink(entry.name, dir_fd=folder)
 
 
 @contextmanager
 def _folder_of(volume: str, path: str) -> Iterator[tuple[int, str]]:
-    """The open folder of the run's files, and their name without the Pod's part."""
+    """The open folder of the run's files, and their annotated name, without the part of a Pod's uid."""
     whole = PurePosixPath(volume, path)
     with open_path(str(whole.parent), volume) as folder:
         yield folder, whole.name

@@ -1,7 +1,8 @@
 """Read and write folders on a volume that agents can write to, without following symbolic links.
 
 Each function works on open folders (`dir_fd`) and opens one path component at a time with O_NOFOLLOW. A path
-that was checked and then opened as a whole could be redirected by an agent in between.
+that was checked and then opened as a whole could be redirected by an agent in between. Parameters `at` are
+descriptors of open folders.
 """
 
 import errno
@@ -19,13 +20,14 @@ from paperclip_claude_k8s.plan.bundle import BundleFile, Files
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TEMPORARY = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY_NAME = re.compile(r"\.[^/]{1,16}-[0-9a-f]{8}\.tmp")
 _ABANDONED_SECONDS = 24 * 3600
+"""Age at which a temporary folder counts as abandoned."""
 KEPT_SECONDS = 7 * 24 * 3600
 """Age in seconds at which files that a run left on the volume are removed."""
-_DEPTH = 32
-"""Limit for nested folders: each holds a file descriptor open while it is read."""
+_MAX_DEPTH = 32
+"""Largest depth of nested folders: while a folder is read, those above it keep a file descriptor open."""
 
 
 class TooLarge(OSError):
@@ -42,7 +44,7 @@ class Budget:
     """Paths of links and special files that were left out."""
 
     def take(self, size: int) -> None:
-        """Raises `TooLarge`."""
+        """Subtract an entry of this many bytes. Raises `TooLarge`."""
         self.entries_left -= 1
         self.bytes_left -= size
         if self.bytes_left < 0:
@@ -58,25 +60,25 @@ def open_path(path: str, volume: str | None, flags: int = _FOLDER) -> Iterator[i
     Raises:
         OSError: it does not exist, may not be read, or the path contains a link.
     """
-    below = _below(path, volume)
-    if volume is None or below is None:
-        at = os.open(path, flags & ~os.O_NOFOLLOW)
+    parts = _parts_below(path, volume)
+    if volume is None or parts is None:
+        opened = os.open(path, flags & ~os.O_NOFOLLOW)
     else:
-        at = _walk(os.open(volume, _FOLDER & ~os.O_NOFOLLOW), below, flags)
+        opened = _open_by_parts(os.open(volume, _FOLDER & ~os.O_NOFOLLOW), parts, flags)
     try:
-        yield at
+        yield opened
     finally:
-        os.close(at)
+        os.close(opened)
 
 
 def read_file(path: str, volume: str | None, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises `OSError`, also as `TooLarge`."""
+    """The content of a regular file of at most `limit` bytes. Raises `OSError`; `TooLarge` if it has more."""
     with open_path(path, volume, FILE) as file:
-        return _content(file, Budget(limit, 1))
+        return _read_content(file, Budget(limit, 1))
 
 
-def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") -> Files:
-    """All regular files below an open folder; links and special files are left out and noted.
+def read_tree(at: int, budget: Budget, depth: int = _MAX_DEPTH, prefix: str = "") -> Files:
+    """All regular files below an open folder; links and special files are left out (`Budget.skipped`).
 
     Raises:
         OSError: something could not be read; `TooLarge`: the budget is used up.
@@ -93,7 +95,7 @@ def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") ->
                 files |= read_tree(below, budget, depth - 1, f"{path}/")
         elif stat.S_ISREG(mode):
             with open_at(at, name, FILE) as file:
-                files[path] = BundleFile(_content(file, budget), bool(mode & stat.S_IXUSR))
+                files[path] = BundleFile(_read_content(file, budget), bool(mode & stat.S_IXUSR))
         else:
             budget.skipped.append(path)
     return files
@@ -102,7 +104,7 @@ def read_tree(at: int, budget: Budget, depth: int = _DEPTH, prefix: str = "") ->
 def write_tree(at: int, name: str, files: Files) -> None:
     """Create the folder `name` in an open folder atomically: it is written under another name and renamed.
 
-    It is readable for all users regardless of the umask, because the agent has another uid.
+    All users can read it, whatever the umask is, because the agent has another uid.
 
     Raises:
         FileExistsError: the name is taken.
@@ -112,14 +114,14 @@ def write_tree(at: int, name: str, files: Files) -> None:
     try:
         with make_folders(at, temporary) as top:
             for path, file in files.items():
-                _write(top, PurePosixPath(path).parts, file)
-        _rename_new(at, temporary, name)
+                _write_file(top, PurePosixPath(path).parts, file)
+        _rename_to_free(at, temporary, name)
     finally:
         _discard(at, temporary)
 
 
 def remove_tree(at: int, name: str) -> None:
-    """Remove a folder atomically: it is renamed, then deleted as far as possible.
+    """Remove a folder, if it exists, atomically: it is renamed, then deleted as far as possible.
 
     Raises:
         OSError: it could not be renamed.
@@ -131,18 +133,18 @@ def remove_tree(at: int, name: str) -> None:
 
 
 def remove_abandoned(at: int, name: str) -> None:
-    """Remove unfinished folders of dead writers beside `name`: a day older than it, by the volume's clock."""
+    """Remove temporary folders beside `name` that are a day older than `name`, by the volume's clock."""
     with suppress(OSError):
         oldest = os.stat(name, dir_fd=at, follow_symlinks=False).st_mtime - _ABANDONED_SECONDS
         for found in os.listdir(at):
             mtime = os.stat(found, dir_fd=at, follow_symlinks=False).st_mtime
-            if _TEMPORARY.fullmatch(found) and mtime < oldest:
+            if _TEMPORARY_NAME.fullmatch(found) and mtime < oldest:
                 _discard(at, found)
 
 
 @contextmanager
 def open_volume(volume: str) -> Iterator[int]:
-    """Open the volume itself, which the operator may have given as a link. Raises `OSError`."""
+    """Open the volume's own folder; its path is configured, so it may be a link. Raises `OSError`."""
     at = os.open(volume, _FOLDER & ~os.O_NOFOLLOW)
     try:
         yield at
@@ -152,7 +154,7 @@ def open_volume(volume: str) -> Iterator[int]:
 
 @contextmanager
 def make_folders(at: int, *parts: str) -> Iterator[int]:
-    """Open a folder below an open one. Missing folders on the way are created, links are refused."""
+    """Open a folder below an open folder. Missing folders of the path are created, links are refused."""
     here = os.dup(at)
     try:
         for part in parts:
@@ -164,15 +166,16 @@ def make_folders(at: int, *parts: str) -> Iterator[int]:
         os.close(here)
 
 
-def _below(path: str, volume: str | None) -> tuple[str, ...] | None:
+def _parts_below(path: str, volume: str | None) -> tuple[str, ...] | None:
+    """The components of `path` relative to the volume; None if it is not below the volume."""
     if volume is None:
         return None
     whole, top = PurePosixPath(os.path.normpath(path)), PurePosixPath(os.path.normpath(volume))
     return whole.relative_to(top).parts if whole.is_relative_to(top) else None
 
 
-def _walk(at: int, parts: tuple[str, ...], flags: int) -> int:
-    """Open a path below an open folder component by component; closes that folder."""
+def _open_by_parts(at: int, parts: tuple[str, ...], flags: int) -> int:
+    """Open a path below an open folder, one component after another; closes that folder."""
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
         try:
@@ -193,8 +196,8 @@ def open_at(at: int, name: str, flags: int = _FOLDER) -> Iterator[int]:
         os.close(below)
 
 
-def _content(file: int, budget: Budget) -> bytes:
-    """Read a file. The budget bounds what is read, since the file can grow in the meantime."""
+def _read_content(file: int, budget: Budget) -> bytes:
+    """Read an open file. The budget, not the file's size, limits the read, because the file can grow."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
         raise OSError("it is not a regular file")
     with os.fdopen(file, "rb", closefd=False) as stream:
@@ -203,10 +206,10 @@ def _content(file: int, budget: Budget) -> bytes:
     return content
 
 
-def _write(top: int, parts: tuple[str, ...], file: BundleFile) -> None:
+def _write_file(top: int, parts: tuple[str, ...], file: BundleFile) -> None:
     *folders, name = parts
     with make_folders(top, *folders) as at:
-        new = os.open(name, _NEW, 0o600, dir_fd=at)
+        new = os.open(name, _NEW_FILE, 0o600, dir_fd=at)
         with os.fdopen(new, "wb") as stream:
             stream.write(file.content)
             os.fchmod(new, 0o755 if file.executable else 0o644)
@@ -227,8 +230,8 @@ def _open_or_make(at: int, name: str) -> int:
     return below
 
 
-def _rename_new(at: int, temporary: str, name: str) -> None:
-    """Rename, but not over an existing file or folder, except for an empty folder, which POSIX replaces."""
+def _rename_to_free(at: int, temporary: str, name: str) -> None:
+    """Rename a folder to a name that is free, or that of an empty folder, which POSIX then replaces."""
     try:
         os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
     except OSError as error:

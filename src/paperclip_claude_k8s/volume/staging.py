@@ -1,4 +1,4 @@
-"""Files that are too large for a Secret: put on the shared volume before the Job exists, removed after it."""
+"""Puts files that are too large for a Secret on the shared volume before the Job exists, and removes them."""
 
 import asyncio
 import os
@@ -36,14 +36,14 @@ async def stage(plan: RunPlan, settings: ProcessSettings) -> None:
 
 
 async def unstage(volume: str | None, job_name: str) -> None:
-    """Remove the staged files of a Job. After an error a later `stage` removes them once they are old."""
+    """Remove the staged files of a Job. If that fails, a later `stage` removes them when they are old."""
     if volume is not None:
         with suppress(OSError):
             await asyncio.to_thread(_remove, volume, job_name)
 
 
 async def unstage_after(job: JobSnapshot, volume: str | None) -> None:
-    """Remove the staged files of an ended Job, whichever process created it; nothing if it has none."""
+    """Remove the staged files of an ended Job, if it has any, whichever process created the Job."""
     if STAGED_ANNOTATION in job.annotations:
         await unstage(volume, job.ref.name)
 

@@ -1,8 +1,8 @@
 """Start marks: files on the shared volume by which relays report that they have started.
 
-A kubelet with many Pods may report a running container to the API a minute late. If the volume is mounted
-here too, the relay's mark is visible at once. One poll of a folder serves all waiting runs and needs no
-request.
+A kubelet with many Pods may report a running container to the API server a minute late. If this process has
+the volume mounted too, it sees the relay's start mark at once. One poll of a folder serves all waiting runs,
+without any API call.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from paperclip_claude_k8s.volume.safefs import open_path
 POLL_INTERVAL = 0.1
 """Seconds between two polls of the folder."""
 REMOVAL_TIMEOUT = 5.0
-"""Seconds that removing a mark may take: no result may wait for a volume that hangs."""
+"""Seconds that removing a start mark may take: a run's result must not wait for a volume that hangs."""
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="start-marks")
-"""Separate from the default executor: a volume that hangs blocks it."""
+"""Separate from the default executor, because a volume that hangs blocks the thread."""
 
 
 @dataclass(slots=True)
 class StartMarks:
-    """Shared by all runs of a process. Polls a volume only while a run waits for a mark on it."""
+    """Waits for start marks; shared by all runs of a process. Polls a volume only while a run waits."""
 
     nursery: Nursery
     _waiting: dict[str, dict[str, asyncio.Event]] = field(default_factory=dict)
-    """Mount point of a volume → uid of a Pod → set once its mark was found."""
+    """Mount point of a volume → uid of a Pod → event that is set when its start mark is found."""
     _polling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def wait_for_start(self, volume: str, pod_uid: str) -> None:
-        """Wait for the mark of this Pod, and remove it. Never returns if the volume cannot be read."""
+        """Wait for the start mark of this Pod, and remove it. Never returns if the volume cannot be read."""
         waiting = self._waiting.setdefault(volume, {})
         event = waiting[pod_uid] = asyncio.Event()
         try:
@@ -46,7 +46,7 @@ class StartMarks:
             del waiting[pod_uid]
 
     async def remove(self, volume: str, pod_uid: str) -> None:
-        """Remove the mark of a Pod whose start was observed in another way. Errors are ignored."""
+        """Remove the start mark of a Pod whose start was observed in another way. Errors are ignored."""
         with suppress(TimeoutError):
             async with asyncio.timeout(REMOVAL_TIMEOUT):
                 await asyncio.get_running_loop().run_in_executor(_THREAD, _remove_marks, volume, (pod_uid,))
@@ -62,7 +62,7 @@ class StartMarks:
 
 
 def _remove_marks(volume: str, pod_uids: tuple[str, ...]) -> list[str]:
-    """Remove the marks of these Pods; return the Pods that had one."""
+    """Remove the start marks of these Pods; return the uids of the Pods that had one."""
     with suppress(OSError), open_path(f"{volume.rstrip('/')}/{START_MARKS}", volume) as folder:
         return list(_remove_each(folder, pod_uids))
     return []  # no relay has created the folder yet, or the volume cannot be read
@@ -74,7 +74,7 @@ def _remove_each(folder: int, pod_uids: tuple[str, ...]) -> Iterator[str]:
             os.unlink(uid, dir_fd=folder)
         except FileNotFoundError:
             continue
-        except OSError:  # the volume is mounted read-only here
+        except OSError:  # e.g. the volume is mounted read-only: a mark that exists counts, though it stays
             with suppress(OSError):
                 os.stat(uid, dir_fd=folder, follow_symlinks=False)
                 yield uid
