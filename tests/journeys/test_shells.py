@@ -20,6 +20,7 @@ from paperclip_claude_k8s.cluster.port import ClusterError
 CAPTURE = "02"
 WHOLE = capture(CAPTURE)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""Sent to the commands in turn."""
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ class PodObserver:
 
 
 async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: CommandRunner) -> None:
-    points = [
+    conditions = [
         reached_phase(cli, "reserved"),
         reached_phase(cli, "submitting"),
         reached_phase(cli, "polling"),
@@ -85,20 +86,20 @@ async def test_shell_killed_at_ten_points_yields_one_run(site: Site, cli: Comman
     observer, codes = PodObserver(site), []
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(observer.watch())
-        for number, point in enumerate(points):
+        for number, condition in enumerate(conditions):
             signum = SIGNALS[number % 3]
             arguments = resume_args(cli) if cli.record() else new_run_args(cli, site, "0.7")
-            code, out, _ = await cli.run_and_kill(signum, point, *arguments)
+            code, out, _ = await cli.run_and_kill(signum, condition, *arguments)
             codes.append((signum, code))
             if signum is not signal.SIGKILL and code == -signum:
                 reply = json.loads(out)
                 assert reply["status"] == "failed" or reply["result"], reply
         code, reply, _ = await cli.run(*resume_args(cli))
-        again, same, _ = await cli.run(*resume_args(cli))
+        second_code, second_reply, _ = await cli.run(*resume_args(cli))
         watching.cancel()
     assert sum(code == -signum for signum, code in codes) >= 8, codes
     assert (code, reply["status"]) == (0, "succeeded")
-    assert (again, same) == (0, reply)
+    assert (second_code, second_reply) == (0, reply)
     assert len(observer.pods) == 1
     assert cli.transcript() == WHOLE
     assert (cli.folder / "out" / "transcript.ndjson").read_bytes() == WHOLE
@@ -113,13 +114,13 @@ async def test_two_shells_resume_one_run_with_one_result(site: Site, cli: Comman
     assert record is not None
     arguments = ["run", "--run-id", record["run_id"], "--timeout", "100", "-o"]
     async with asyncio.TaskGroup() as group:
-        one, other = (
-            group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("one", "other")
-        )
-    (code, reply, _), (other_code, other_reply, _) = one.result(), other.result()
-    assert (code, other_code) == (0, 0)
-    assert reply == other_reply
-    for name in ("one", "other"):
+        shells = [
+            group.create_task(cli.run(*arguments, str(cli.folder / name))) for name in ("out-1", "out-2")
+        ]
+    (first_code, first_reply, _), (second_code, second_reply, _) = (shell.result() for shell in shells)
+    assert (first_code, second_code) == (0, 0)
+    assert first_reply == second_reply
+    for name in ("out-1", "out-2"):
         assert (cli.folder / name / "transcript.ndjson").read_bytes() == WHOLE
     assert _adoptions(cli) == 1
     assert await site.leftovers() == []
@@ -142,7 +143,7 @@ async def test_waiting_shell_takes_over_from_a_killed_one(site: Site, cli: Comma
 
 async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: CommandRunner) -> None:
     """Each `--poll-once` has exit code 2 while the run is active, and 0 after its end."""
-    run_id = await submitted(cli, site, delay="1")  # still active at the first poll, also on a busy machine
+    run_id = await submit(cli, site, delay="1")  # still active at the first poll, also on a busy machine
     codes: list[int] = []
     reply: dict[str, Any] = {}
     async with asyncio.timeout(100):
@@ -157,7 +158,8 @@ async def test_submitted_run_is_polled_until_it_is_done(site: Site, cli: Command
     assert await site.leftovers() == []
 
 
-async def submitted(cli: CommandRunner, site: Site, delay: str = "0.3") -> str:
+async def submit(cli: CommandRunner, site: Site, delay: str = "0.3") -> str:
+    """Submit a run, and return its id."""
     async with asyncio.timeout(60):
         _, run_id, _ = await cli.run_and_kill(
             signal.SIGTERM, lambda: False, *new_run_args(cli, site, delay), "--submit-only"
@@ -166,6 +168,6 @@ async def submitted(cli: CommandRunner, site: Site, delay: str = "0.3") -> str:
 
 
 def _adoptions(cli: CommandRunner) -> int:
-    """How often the Job was adopted."""
+    """How often the log of the only run reports that its Job was adopted."""
     (log,) = cli.state.glob("runs/*/log")
     return len(re.findall("Reattaching|Taking the result", log.read_text(encoding="utf-8")))

@@ -26,18 +26,18 @@ from paperclip_claude_k8s.ports import ProcessSettings
 ROOT = Path(__file__).parents[2]
 RESULT = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
 SCRIPT = f"for n in $(seq 20); do echo line $n; sleep 0.06; done; printf '%s\\n' '{RESULT}'"
-WHOLE = "".join(f"line {n}\n" for n in range(1, 21)) + RESULT + "\n"
+WHOLE_OUTPUT = "".join(f"line {n}\n" for n in range(1, 21)) + RESULT + "\n"
 CALLS = (
     *("create_lease of process", "create_lease of slot", "list_leases", "list_jobs", "list_pods"),
     *("create_job", "list_jobs (2)", "create_secret", "watch_jobs", "watch_pods", "log followed"),
     "replace_lease of process",
     *("delete_job in the background", "delete_lease of slot", "delete_lease of process"),
 )
-"""Every call of a run without faults; only the renewal, `replace_lease`, is repeated."""
-SOMETIMES = {"log read", "list_events"}
+"""Every call of a run without faults. (2): the second call of this kind. `replace_lease` is repeated."""
+OCCASIONAL_CALLS = {"log read", "list_events"}
 """Further calls on a busy machine: a stream ends before its container, or a Pod starts slowly."""
 RUNS_AGAIN_AFTER = ("delete_job in the background", "delete_lease of slot", "delete_lease of process")
-"""After a kill at one of these calls, the Job is deleted and the result is lost: the agent runs again."""
+"""A host that is killed after one of these calls leaves no Job and no result: the agent runs again."""
 CONCURRENT_HOSTS = 5
 """Number of concurrent host processes, which share the cores of this machine."""
 CLEANUP_CALLS = ("delete_lease of slot", "delete_lease of process")
@@ -64,6 +64,7 @@ class ClusterUnderTest:
     violations: list[str] = field(default_factory=list)
 
     def ctx(self) -> dict[str, Any]:
+        """The context of a run of a new agent."""
         config = {"kubeconfig": str(self.cluster.kubeconfig), "image": "local/agent:1", **SMALL}
         return {
             "runId": str(uuid.uuid4()),
@@ -81,7 +82,7 @@ class ClusterUnderTest:
         return list(self.cluster.store.list(kind, self.cluster.namespace))
 
     def count_agents(self, agent: str) -> int:
-        """The number of Pods of this agent that ran; two at the same time are a violation."""
+        """The number of Pods of this agent that have run; adds a violation if two ran at the same time."""
         ran: set[str] = set()
         running: set[str] = set()
         for change in self.cluster.store.changes_after(1):
@@ -126,7 +127,7 @@ async def test_call_table_lists_every_call_of_a_good_run() -> None:
         assert code == 0
         calls = json.loads(lines[-1])
         assert set(CALLS) <= set(calls)
-        assert {_kind(call) for call in calls} <= {_kind(call) for call in CALLS} | SOMETIMES
+        assert {_kind(call) for call in calls} <= {_kind(call) for call in CALLS} | OCCASIONAL_CALLS
         assert cluster.leftovers() == []
 
 
@@ -136,7 +137,7 @@ def _kind(call: str) -> str:
 
 @pytest.mark.parametrize("moment", Moment)
 @pytest.mark.parametrize("calls", CALL_GROUPS, ids=lambda calls: calls[0])
-async def test_host_killed_at_any_call_loses_no_result_and_leaves_no_object(
+async def test_run_after_a_kill_at_any_call_succeeds_and_leaves_no_object(
     calls: list[str], moment: Moment
 ) -> None:
     async with cluster_under_test() as cluster:
@@ -148,12 +149,14 @@ async def test_host_killed_at_any_call_loses_no_result_and_leaves_no_object(
 
 
 async def _kill_and_run_again(cluster: ClusterUnderTest, call: str, moment: Moment) -> None:
+    """Execute a run in a process that kills itself before or after `call`, and again in this process."""
     ctx, host_log = cluster.ctx(), HostLog()
     code, _ = await host_process(ctx, dies=[call, moment])
     result = await cluster.adapter.execute({**ctx, "onLog": host_log.on_log})
     agents = cluster.count_agents(ctx["agent"]["id"])
+    # a kill before the Job is deleted loses nothing: the Job is adopted
     again = call in RUNS_AGAIN_AFTER and (moment is Moment.AFTER or call != RUNS_AGAIN_AFTER[0])
-    found = (code, result.error_code, host_log.stdout == WHOLE, agents)
+    found = (code, result.error_code, host_log.stdout == WHOLE_OUTPUT, agents)
     if found != (-signal.SIGKILL, None, True, 2 if again else 1):
         cluster.violations.append(f"{moment} {call}: {found} {result.error_message} {host_log.status}")
 

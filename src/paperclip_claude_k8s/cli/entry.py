@@ -8,8 +8,8 @@ Whatever happens, the stdout of a command is one JSON object, the *reply*; only 
   process ends itself with the same signal, so that the shell sees 128 + n;
 - any other exception: error `internal`, with a traceback on stderr.
 
-From the moment at which a reply is printed, signals are ignored, so that it is complete and the only one. If
-stdout is closed or full, the reply goes to stderr, and the exit code is 1.
+As soon as a reply is being printed, signals are ignored, so that it is complete and the only one. If stdout
+is closed or full, the reply goes to stderr, and the exit code is 1.
 """
 
 import errno
@@ -50,7 +50,7 @@ def run_cli(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
 
 
 def _run(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
-    """Raises `StdoutUnwritable`."""
+    """Run the command, and report exceptions as replies. Raises `StdoutUnwritable`."""
     SIGNAL_HANDLER.install()
     try:
         return command(argv) or DONE
@@ -90,7 +90,7 @@ def print_text(text: str) -> None:
 
 
 def _print(content: bytes) -> None:
-    """Raises `StdoutUnwritable`."""
+    """Print what is the whole of stdout. Raises `StdoutUnwritable`."""
     SIGNAL_HANDLER.ignore_signals()  # first: a signal from here on must not cause a second reply
     line = content + b"\n"
     try:

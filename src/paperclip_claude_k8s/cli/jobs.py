@@ -26,7 +26,7 @@ COLUMNS = ("job", "status", "agent", "run_id", "created")
 
 
 def jobs(kubeconfig: Path | None, namespace: str | None, *, devcluster: bool) -> int:
-    """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest last."""
+    """Print `{namespace, jobs: [{job, status, agent, run_id, task, created, detached}]}`, newest Job last."""
     settings = {"kubeconfig": str(kubeconfig) if kubeconfig else None, "namespace": namespace}
     config = running_cluster_settings(settings, devcluster=devcluster)
     if config is None:

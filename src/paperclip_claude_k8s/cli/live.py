@@ -25,7 +25,7 @@ REDRAWS_PER_SECOND = 4
 KEEPALIVE = "keepalive"
 """First word of the status line that the adapter repeats while the agent prints nothing."""
 _USAGE_MARKERS = (b'"type":"assistant"', b'"type":"result"', b'"subtype":"init"')
-"""Only lines that contain one of these are parsed. A JSON string cannot: its quotes would be escaped."""
+"""Only lines with one of these are parsed. Text in a JSON string never matches: its quotes are escaped."""
 _CONTEXT_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 

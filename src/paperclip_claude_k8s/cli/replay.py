@@ -86,6 +86,7 @@ def _ending(recording: Recording) -> Ending:
         raise ReplayInvalid("--pod-state: exitCode must be a whole number")
     texts = {key: str(state.get(key) or "") for key in ("reason", "message", "disrupted")}
     signal = state.get("signal") if isinstance(state.get("signal"), int) else None
+    # whether --pod-state says how the container ended, not only what happened to its Pod or Job
     is_known = code is not None or texts["reason"] or texts["message"] or not state
     end = Terminated(code if state or code is not None else 0, texts["reason"], texts["message"], signal)
     if state.get("deleted"):

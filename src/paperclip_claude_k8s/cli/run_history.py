@@ -90,5 +90,5 @@ def _unreadable(stop: Stop) -> Reply:
 
 
 def _print(reply: Reply) -> int:
-    """Print the reply. Exit code 1 if the command failed: only the reply about a run has `created`."""
+    """Print the reply. Exit code 1 if it has an error, unless that is the error of a run (with `created`)."""
     return print_reply(reply, FAILED if "error" in reply and "created" not in reply else DONE)

@@ -24,11 +24,11 @@ from paperclip_claude_k8s.ports import ProcessSettings
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 WHOLE = b"".join(LINES)
-SPREAD = PodScript(
+SLOW_SCRIPT = PodScript(
     output=tuple((n * 0.7, line) for n, line in enumerate(LINES)), ends_at=len(LINES) * 0.7 + 1
 )
 """Lines are 0.7 s apart, so that the position in the record is updated between them."""
-SESSION = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
+SESSION_ID = "5b2f899d-026f-4619-ac69-4537ef7d22eb"
 OTHER_FAULTS = (errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT)
 
 
@@ -49,6 +49,7 @@ class FailingDisk(Disk):
     fault: int = errno.ENOSPC
     operations: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    """Operations that failed."""
 
     def before(self, operation: str, file: Path | int) -> None:
         path = str(Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else file)
@@ -74,7 +75,7 @@ class FailingDisk(Disk):
 
 @dataclass(slots=True)
 class Bench:
-    """A cluster in memory, a state folder and an output folder."""
+    """Runs commands with a cluster in memory, and with state and output folder on a disk that may fail."""
 
     folder: Path
     cluster: FakeCluster
@@ -129,7 +130,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = SPREAD
+    folder: Path, pod_script: PodScript | Callable[[Any], PodScript] = SLOW_SCRIPT
 ) -> AsyncIterator[Bench]:
     pods = folder / "pods"
     pods.mkdir(parents=True)
@@ -139,9 +140,9 @@ async def open_bench(
 
 
 Kind = tuple[str, PodScript | Callable[[Any], PodScript], str | None, int]
-PLAIN: Kind = ("plain", SPREAD, None, 1)
-TWICE: Kind = ("second attempt", script_of_lost_session, SESSION, 2)
-"""Name, the Pod's script, a session to resume, and how many Jobs such a run makes."""
+"""Name, script of the Pod, session to resume, and number of Jobs that such a run makes."""
+PLAIN: Kind = ("plain", SLOW_SCRIPT, None, 1)
+TWICE: Kind = ("second attempt", script_of_lost_session, SESSION_ID, 2)
 
 
 async def good_operations(folder: Path, kind: Kind) -> list[str]:

@@ -26,8 +26,8 @@ POSITION_INTERVAL = 1.0
 class FileJournal:
     """A `RunJournal`. Only the process that holds the run's lock has one.
 
-    After the first failed write, nothing more is written, `write_error` is set, and the run's Job is kept: a
-    later call reads its output again from the beginning.
+    After the first failed write, `write_error` is set, no more of the agent's output is written, and the
+    run's Job is kept: a later call reads the output again from the beginning.
     """
 
     detached = True
@@ -60,7 +60,7 @@ class FileJournal:
         return "polling" if self.job.is_set() else self.record.run_status
 
     def write(self, record: Record) -> None:
-        """Raises `Stop`."""
+        """Write the record to disk. Raises `Stop`."""
         self.record = self._state.write(record)
 
     def end(self, outcome: Reply, *, cleaned_up: bool = True) -> Reply:
@@ -111,15 +111,15 @@ class FileJournal:
             if self.outcome is None:
                 self.write(self.record.with_fresh_session())
                 return True
-            self._finish_files(
-                self.outcome
-            )  # before the record is written: the log of an ended run is never read again
+            # before the record is written, because the log of an ended run is never read again
+            self._finish_files(self.outcome)
             self.end(self.outcome, cleaned_up=False)
         except (OSError, Stop) as error:
             self._set_error(error)
         return not self.write_error.is_set()
 
     def _finish_files(self, outcome: Reply) -> None:
+        """Sync the run's files. If the whole log was read, remove what stdout's file has beyond it."""
         log = (outcome["result"].get("resultJson") or {}).get("log") or {}
         if log.get("complete") is True:
             self._streams["stdout"].cut_rest()

@@ -16,7 +16,7 @@ from paperclip_claude_k8s.cli.runs.worker import Worker
 RECORD_INTERVAL = 0.5
 """Seconds between two reads of the record while another process works on the run."""
 REMOTE_HOLDER_PAUSE = 5.0
-"""Seconds between two attempts to adopt a Job whose holder runs on another machine."""
+"""Seconds between two attempts to adopt a Job on which another process works, such as on another machine."""
 
 
 async def wait_for_reply(call: RunCall) -> Reply:
@@ -45,7 +45,7 @@ def _is_cut_short(error: BaseException) -> bool:
 
 
 async def _reply_in_time(call: RunCall) -> Reply:
-    """The reply within --timeout. Raises `Stop`."""
+    """The reply, if there is one within --timeout. Raises `Stop`, also when the time is over."""
     limit = call.poller.schedule.timeout
     try:
         async with asyncio.timeout(limit) as scope:
@@ -72,9 +72,8 @@ async def _find_reply(call: RunCall) -> Reply:
         return _report(call, record.outcome)
     while True:
         with files.try_lock() as locked:
-            record = call.state.read(
-                call.run_id
-            )  # again, under the lock: its last holder may have written the record since
+            # read again under the lock, because its last holder may have written the record
+            record = call.state.read(call.run_id)
             if locked:
                 reply = await Worker(call, record).work()
                 if reply is not None:

@@ -30,7 +30,7 @@ from paperclip_claude_k8s.run.prepare import own_namespace
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, early_failure
 
 BLOCKED_CODE = "k8s_concurrent_run_blocked"
-"""Error code of `execute` if another process, such as one on another machine, works for the agent."""
+"""Error code of `execute` if another process works for the agent, such as one on another machine."""
 CANCEL_CHECK_INTERVAL = 0.5
 """Seconds between two checks for a request to cancel from another process."""
 
@@ -77,7 +77,7 @@ class Worker:
         self._run = LockedRun(call, journal, process, is_new=record.phase == "reserved")
 
     async def work(self) -> Reply | None:
-        """The reply of this call; None if a process on another machine works on the run."""
+        """The reply of this call; None if another process works for the agent (`BLOCKED_CODE`)."""
         try:
             return await self._work()
         except ClusterError as error:
@@ -272,7 +272,7 @@ class Execution:
         return (await read_job_status(run.ports.cluster, job.namespace, run.record.run_id)).word
 
     async def _watch_cancel_request(self, cancelled: asyncio.Event, *, had_job: bool) -> None:
-        """Cancel the run as soon as another process asks for it; if the run had a Job, after its adoption.
+        """Cancel the run as soon as another process asks for it, but not before a Job that it had is adopted.
 
         Before the adoption, `execute` would return without deleting the Job.
         """
@@ -293,7 +293,7 @@ class Execution:
             return run.record.outcome
         if run.journal.creation_refused:
             return run.journal.end(lost_reply(run.record))
-        if run.is_new and not run.journal.job.is_set():  # it failed before it had a Job
+        if run.is_new and not run.journal.job.is_set():  # the run failed before it had a Job
             return run.end(result)
         if result.error_code == BLOCKED_CODE:
             return None
