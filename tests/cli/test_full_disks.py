@@ -134,14 +134,14 @@ async def test_poll_once_with_unwritable_output_reports_that_the_run_continues(
     assert_output_whole(disk.folder / "out", reply)
 
 
-async def test_read_only_output_fails_before_anything_is_submitted(
+async def test_read_only_output_fails_the_call_before_it_submits_the_run(
     dev: DevClusterCli, disk: SmallDisk
 ) -> None:
     disk.remount_read_only()
     code, reply, _ = await dev.cli.run(*dev.new_run_args("-q", "-o", str(disk.folder / "out")))
     assert (code, reply["error"], reply["run_status"]) == (1, "output_unwritable", "not_submitted")
     assert "Read-only file system" in reply["detail"]
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
     code, again, _ = await dev.cli.run("run", "--run-id", reply["run_id"], "-q")
     assert (code, again["status"]) == (0, "succeeded")
 
@@ -162,7 +162,7 @@ async def test_state_without_room_is_reported_and_the_run_can_be_resumed(
     assert (code, reply["status"], reply["error"]) == (1, "failed", "state_unwritable")
     assert NO_ROOM in reply["detail"]
     assert "Traceback" not in err
-    jobs = await dev.jobs()
+    jobs = await dev.job_names()
     if "run_id" not in reply:
         assert reply["run_status"] == "not_submitted"
         assert jobs == []
@@ -197,7 +197,7 @@ async def test_state_that_fills_up_keeps_the_job_for_a_resume(
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert reply["run_status"] == "polling"
     assert "Traceback" not in err
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
     disk.make_room()
     code, again, _ = await small_disk_cli.run(*resume_args(reply))
     assert (code, again["status"]) == (0, "succeeded")
@@ -230,7 +230,7 @@ async def test_read_only_state_can_be_read_and_starts_nothing(
         assert (code, refused["error"]) == (1, "state_unwritable")
         assert "Read-only file system" in refused["detail"]
         assert "Traceback" not in err
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
 
 
 async def test_cancel_with_unwritable_state_is_reported(
@@ -245,7 +245,7 @@ async def test_cancel_with_unwritable_state_is_reported(
     assert (code, reply["error"], reply["run_id"]) == (1, "state_unwritable", out.strip())
     assert reply["run_status"] == "polling"
     assert "Traceback" not in err
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
 
 
 # Stdout and stderr ---------------------------------------------------------------------------------------

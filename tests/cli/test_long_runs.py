@@ -57,7 +57,7 @@ async def test_poll_once_exits_2_while_running_and_0_with_output_at_the_end(dev:
     assert (out / "transcript.ndjson").read_bytes() == TRANSCRIPT
     assert json.loads((out / "result.json").read_bytes()) == reply
     assert "Created K8s Job" in (out / "log").read_text()
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
 
 
 async def test_poll_once_exits_1_if_the_run_failed(dev: DevClusterCli) -> None:
@@ -83,7 +83,7 @@ async def test_timeout_ends_the_wait_but_not_the_run(dev: DevClusterCli) -> None
     args = dev.new_run_args("--timeout", "4", **dev.endless_agent())
     code, reply, _ = await dev.cli.run(*args)
     assert (code, reply["status"], reply["error"]) == (1, "failed", "poll_timeout")
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
     dev.end_agent()
     code, again, _ = await dev.cli.run(*reply["resume"].split()[1:])
     assert (code, again["run_id"]) == (0, reply["run_id"])
@@ -127,7 +127,7 @@ async def test_last_run_shows_a_run_whose_command_was_killed(dev: DevClusterCli)
     await dev.cli.run_and_kill(signal.SIGKILL, lambda: len(dev.cli.transcript()) > 0, *args)
     code, reply, _ = await dev.cli.run("last-run")
     assert (code, reply["status"]) == (0, "polling")
-    assert reply["job"] in await dev.jobs()
+    assert reply["job"] in await dev.job_names()
     await dev.cli.run(*reply["resume"].split()[1:], "-q")
     _, ended, _ = await dev.cli.run("last-run")
     assert (ended["run_id"], ended["status"]) == (reply["run_id"], "succeeded")
@@ -153,7 +153,7 @@ async def test_run_whose_job_was_deleted_ends_with_result_lost(dev: DevClusterCl
     await dev.delete_jobs()
     code, reply, _ = await dev.cli.run("run", "--run-id", run_id)
     assert (code, reply["status"], reply["error"]) == (1, "failed", "result_lost")
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
     assert (await dev.cli.run("run", "--run-id", run_id, "--poll-once"))[1] == reply
 
 
@@ -163,7 +163,7 @@ async def test_spawned_command_repeated_three_times_is_one_run(dev: DevClusterCl
     arguments = reply["sessions_spawn_args"]
     assert (code, arguments["runTimeoutSeconds"]) == (0, 3600)
     assert reply["command"] in arguments["task"]
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
     async with asyncio.TaskGroup() as group:
         starts = [group.create_task(dev.cli.run(*reply["command"].split()[1:])) for _ in range(3)]
     replies = [start.result() for start in starts]
@@ -191,10 +191,10 @@ async def test_signal_prints_a_reply_and_ends_the_command_by_the_signal(
     async with dev.gateway() as gateway:
         leases = await gateway.list_leases(dev.cluster.namespace, {})
     assert leases.items == ()
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
 
 
-async def test_submitted_run_blocks_its_agent_until_it_ends(dev: DevClusterCli) -> None:
+async def test_submitted_run_blocks_other_runs_of_its_agent_until_it_ends(dev: DevClusterCli) -> None:
     run_id = await dev.submit(**dev.endless_agent())
     code, blocked, _ = await dev.cli.run(*dev.new_run_args("-q"))
     assert (code, blocked["error_code"]) == (1, "k8s_concurrent_run_blocked")
@@ -205,7 +205,7 @@ async def test_submitted_run_blocks_its_agent_until_it_ends(dev: DevClusterCli) 
     assert other["run_id"] != run_id
     code, reply, _ = await dev.cli.run("run", "--run-id", run_id, "-q")
     assert (code, reply["run_id"]) == (0, run_id)
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
 
 
 @pytest.mark.parametrize("watched", [True, False], ids=["another command waits", "no command waits"])
@@ -241,7 +241,7 @@ async def test_jobs_and_logs_do_not_affect_the_run(dev: DevClusterCli) -> None:
     assert (code, job["run_id"], job["agent"], job["status"]) == (0, run_id, "ada", "live")
     code, followed, err = await claude_k8s("logs", "-f", run_id, env=dev.cli.environment())
     assert (code, followed.encode(), err) == (0, TRANSCRIPT, "")
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
     await dev.cli.run("run", "--run-id", run_id, "-q")
     code, saved, _ = await claude_k8s("logs", run_id, env=dev.cli.environment())
     assert (code, saved.encode()) == (0, TRANSCRIPT)
@@ -273,13 +273,13 @@ async def test_bad_input_is_a_json_reply_with_exit_code_1(
     assert detail in reply["detail"]
 
 
-async def test_unwritable_folder_fails_before_anything_is_submitted(dev: DevClusterCli) -> None:
+async def test_unwritable_folder_fails_the_call_before_it_submits_a_run(dev: DevClusterCli) -> None:
     code, reply, _ = await dev.cli.run(*dev.new_run_args("-o", "/proc/nowhere"))
     assert (code, reply["error"]) == (1, "output_unwritable")
     env = {"CLAUDE_K8S_STATE_DIR": "/proc/nowhere"}
     code, reply, _ = await dev.cli.run(*dev.new_run_args(), env=env)
     assert (code, reply["error"]) == (1, "state_unwritable")
-    assert await dev.jobs() == []
+    assert await dev.job_names() == []
 
 
 async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -> None:
@@ -291,7 +291,7 @@ async def test_file_size_limit_loses_no_line_and_no_result(dev: DevClusterCli) -
     reply = json.loads(out)
     assert (code, reply["error"]) == (1, "state_unwritable")
     assert "make room and resume" in reply["detail"]
-    assert len(await dev.jobs()) == 1
+    assert len(await dev.job_names()) == 1
     code, again, _ = await dev.cli.run(*reply["resume"].split()[1:], "-q")
     assert (code, again["status"]) == (0, "succeeded")
     assert dev.cli.transcript() == TRANSCRIPT

@@ -33,12 +33,12 @@ async def test_run_on_the_development_cluster_succeeds() -> None:
     assert "\x1b[" not in err
 
 
-async def test_quiet_prints_nothing_on_stderr() -> None:
+async def test_quiet_option_silences_stderr() -> None:
     code, _, err = await run("--devcluster", "--quiet", "--prompt", "Say hello.")
     assert (code, err) == (0, "")
 
 
-async def test_session_is_resumed() -> None:
+async def test_session_option_resumes_the_session() -> None:
     session = "3503d3d8-f6d3-48d8-8566-30c2b0b1b60b"
     _, reply, _ = await run("--devcluster", "--session", session, "--prompt", "Go on.")
     assert reply["result"]["sessionId"] == session

@@ -113,10 +113,11 @@ async def relabel_job(_pod: str, job: str) -> None:
 @pytest.mark.parametrize("when", ["while its Pod starts", "in the middle"])
 @pytest.mark.parametrize("disruption", [unlabel_pod, relabel_job, release_pod])
 async def test_run_survives_the_loss_of_labels(real: Site, disruption: Disruption, when: str) -> None:
+    """The exception is a Pod that is released before its agent started: it never starts the agent."""
     stamps = Stamps.fresh()
     result, host_log = await disrupt(real, disruption, MOMENTS[when], stamps)
     stamps.assert_one_at_a_time(2)
-    if disruption is release_pod and len(stamps.spans()) == 1:  # before the kubelet read the run Secret
+    if disruption is release_pod and len(stamps.spans()) == 1:  # only the second run had an agent
         assert when == "while its Pod starts"
         assert result.error_code == "k8s_pod_disrupted", (result.error_message, host_log.status)
         assert "PodReleased" in (result.error_message or "")

@@ -17,9 +17,9 @@ from typing import Any
 import paperclip_claude_k8s
 
 SOURCE = str(Path(paperclip_claude_k8s.__file__).parents[1])
-STATE = tempfile.mkdtemp(prefix="claude-k8s-tests-")
+STATE_FOLDER = tempfile.mkdtemp(prefix="claude-k8s-tests-")
 """State folder of commands in tests that do not look at the records of runs."""
-atexit.register(shutil.rmtree, STATE, ignore_errors=True)
+atexit.register(shutil.rmtree, STATE_FOLDER, ignore_errors=True)
 CHECK_INTERVAL = 0.005
 """Seconds between two checks of a condition."""
 RESET_SIGNALS_AND_EXEC = """
@@ -34,13 +34,18 @@ CommandResult = tuple[int, dict[str, Any], str]
 
 
 def _env(more: dict[str, str] | None) -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": SOURCE, "CLAUDE_K8S_STATE_DIR": STATE, **(more or {})}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": SOURCE,
+        "CLAUDE_K8S_STATE_DIR": STATE_FOLDER,
+        **(more or {}),
+    }
 
 
 async def claude_k8s(
     *args: str, env: dict[str, str] | None = None, prefix: Sequence[str] = ()
 ) -> tuple[int, str, str]:
-    """Run a command. Returns exit code, stdout and stderr."""
+    """Run a command. Returns exit code, stdout and stderr. `prefix`: see `running_command`."""
     async with running_command(*args, env=env, prefix=prefix) as process:
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
@@ -103,6 +108,7 @@ class CommandRunner:
         return code, reply, err
 
     def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        """The environment variables of the commands, and `more`."""
         return {"CLAUDE_K8S_STATE_DIR": str(self.state), **self.env, **(more or {})}
 
     def record(self) -> dict[str, Any] | None:
@@ -120,7 +126,7 @@ class CommandRunner:
         return len(self.transcript()) > size
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Raises `TimeoutError` after 60 s."""
+        """Wait until the condition is true. Raises `TimeoutError` after 60 s."""
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  # another process writes files
                 await asyncio.sleep(CHECK_INTERVAL)

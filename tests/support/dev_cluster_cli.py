@@ -77,7 +77,7 @@ class DevClusterCli:
         finally:
             await gateway.close()
 
-    async def jobs(self) -> list[str]:
+    async def job_names(self) -> list[str]:
         """Names of all Jobs."""
         async with self.gateway() as gateway:
             found = await gateway.list_jobs(self.cluster.namespace, {})

@@ -50,11 +50,11 @@ def stamping_agent(stamps: str, seconds: float) -> str:
     """
     after_sigterm = int(SIGTERM_DELAY / STAMP_INTERVAL)
     return f"""
-dying=0; n=0; trap 'dying=1' TERM
+stopping=0; n=0; trap 'stopping=1' TERM
 while [ $n -lt {int(seconds / STAMP_INTERVAL)} ]; do
   n=$((n + 1)); echo "$(hostname) $(cut -d' ' -f1 /proc/uptime)" >>{stamps}
   echo "line $n"
-  if [ $dying -gt 0 ]; then dying=$((dying + 1)); [ $dying -lt {after_sigterm} ] || exit 143; fi
+  if [ $stopping -gt 0 ]; then stopping=$((stopping + 1)); [ $stopping -lt {after_sigterm} ] || exit 143; fi
   sleep {STAMP_INTERVAL}
 done
 {RESULT}"""
