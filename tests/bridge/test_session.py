@@ -185,14 +185,14 @@ async def test_run_without_acknowledgements_waits_but_other_calls_do_not(cluster
         slow_call = peer.call("execute", ctx=a_context(cluster, "run-1", "ada", CLAUDE_SCRIPT=LONG_OUTPUT))
         await peer.next_callback(slow_call, "onLog", "line 0 ")
         peer.acknowledges = False
-        unacknowledged = peer.received[-1:]
-        while sum(sizes := [len(encode(message)) for message in unacknowledged[1:]]) < WINDOW_BYTES:
-            unacknowledged.append(await peer.next())  # `unacknowledged[0]` was acknowledged
+        unacknowledged: list[dict[str, Any]] = []
+        while sum(sizes := [len(encode(message)) for message in unacknowledged]) < WINDOW_BYTES:
+            unacknowledged.append(await peer.next())
         await _assert_no_message(peer)
         assert sum(sizes[:-1]) < WINDOW_BYTES <= sum(sizes)
         assert "value" in await peer.response(peer.call("models"))
         peer.acknowledges = True
-        for message in unacknowledged[1:]:
+        for message in unacknowledged:
             peer.acknowledge(message)
         response = await peer.response(slow_call)
         assert response["value"]["exitCode"] == 0
@@ -213,7 +213,7 @@ async def test_refused_chunk_makes_the_log_incomplete(
     cluster: DevCluster,
     late: bool,  # noqa: FBT001
 ) -> None:
-    """`late`: the host refuses it after the last callback, so that no callback can raise the refusal."""
+    """`late`: the host refuses the chunk after the last callback, so no callback can raise the refusal."""
     async with a_bridge() as peer:
         peer.acknowledges = False
         call = peer.call("execute", ctx=a_context(cluster, "run-1"))
@@ -290,6 +290,7 @@ async def test_jobs_of_a_host_that_ends_are_adopted_by_the_next_host(cluster: De
 
 
 def _same_task() -> dict[str, Any]:
+    """Return a context with the task of the agent `ada`, as in `a_context`."""
     return {"taskId": "task-of-ada", "paperclipTaskMarkdown": "Say hello."}
 
 

@@ -22,9 +22,9 @@ Otherwise set `kubeconfig`, `namespace` and `image`. Start with `model` and `max
 
 _CLOSING = """\
 Unknown keys are ignored and reported once per run. A value of the wrong type fails the run with
-`k8s_config_invalid`; the message names the key, the value and what is expected. `resources` may also be a
-nested object. Put secrets into `env`, where the host binds them: they reach the agent through a Secret and
-never appear in the Job.
+`k8s_config_invalid`; the message names the key and what is expected, and quotes the value unless it may be a
+secret. `resources` may also be a nested object. Put secrets into `env`, where the host binds them: they reach
+the agent through a Secret and never appear in the Job.
 """
 
 

@@ -27,10 +27,10 @@ function render(helpers, context) {
       conversationMode: context.conversationMode === true,
       suppressIssueDescription: task(resumedSession).length > 0,
     });
-  const both = (text) => ({ fresh: text(false), resumed: text(true) });
+  const freshAndResumed = (text) => ({ fresh: text(false), resumed: text(true) });
   return {
-    taskMarkdown: both(task),
-    wakePrompt: both(wake),
+    taskMarkdown: freshAndResumed(task),
+    wakePrompt: freshAndResumed(wake),
     promptTemplate: helpers.DEFAULT_PAPERCLIP_AGENT_PROMPT_TEMPLATE,
     conversationTemplate: helpers.DEFAULT_PAPERCLIP_CONVERSATION_PROMPT_TEMPLATE,
   };
