@@ -1,4 +1,4 @@
-"""A receiver of the agent's output raises: the run goes on, and the failure is reported."""
+"""A receiver of the agent's output (parser, journal or host) raises: the run goes on and reports it."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ from paperclip_claude_k8s.process import Process
 pytestmark = pytest.mark.looptime
 LINES = capture("02").splitlines(keepends=True)
 BLOCKS = range(len(LINES))
+"""Positions of the blocks of `LINE_BY_LINE`."""
 LINE_BY_LINE = PodScript(
     output=tuple((float(n), line) for n, line in enumerate(LINES)), ends_at=len(LINES) + 1.0
 )
@@ -31,7 +32,7 @@ LOGGER = "paperclip_claude_k8s"
 
 @dataclass(slots=True)
 class Trap:
-    """Raises at some of its calls, counted from 0."""
+    """Raises in the calls of `step` that `at` selects by their number, counted from 0."""
 
     at: Callable[[int], bool]
     error: Exception = field(default_factory=lambda: ValueError("it broke; token=c4n4ry-0123456789"))
@@ -68,7 +69,7 @@ class FailingJournal(NullJournal):
 
 
 class FailingHost(HostLog):
-    """Raises for lines of the agent only, and records the others."""
+    """Raises only for lines of the agent; records all lines for which it does not raise."""
 
     trap = Trap(lambda _: False)
 
@@ -78,27 +79,27 @@ class FailingHost(HostLog):
         await super().on_log(stream, text)
 
 
-def never() -> Trap:
+def no_trap() -> Trap:
     return Trap(lambda _: False)
 
 
 @dataclass(slots=True)
 class Receivers:
-    """All receivers of the agent's output, and the run's result."""
+    """The receivers of the agent's output, each with its trap."""
 
-    parser: Trap = field(default_factory=never)
-    journal: Trap = field(default_factory=never)
-    host: Trap = field(default_factory=never)
+    parser: Trap = field(default_factory=no_trap)
+    journal: Trap = field(default_factory=no_trap)
+    host: Trap = field(default_factory=no_trap)
     host_log: FailingHost = field(default_factory=FailingHost)
-    written: FailingJournal | None = None
+    failing_journal: FailingJournal | None = None
 
     async def run(self, fake: FakeCluster, **more: Any) -> ExecutionResult:
         self.host_log.trap = self.host
-        self.written = FailingJournal(self.journal)
+        self.failing_journal = FailingJournal(self.journal)
         process = Process(
             ProcessSettings(),
             lambda *_: fake.gateway,
-            journal=self.written,
+            journal=self.failing_journal,
             reader=lambda: FailingReader(self.parser),
         )
         ctx = {
@@ -116,7 +117,9 @@ class Receivers:
 
 
 @asynccontextmanager
-async def a_cluster(folder: Path, pod_script: PodScript = LINE_BY_LINE) -> AsyncIterator[FakeCluster]:
+async def line_by_line_cluster(
+    folder: Path, pod_script: PodScript = LINE_BY_LINE
+) -> AsyncIterator[FakeCluster]:
     async with FakeCluster.start(folder, pod_script) as fake:
         yield fake
 
@@ -133,7 +136,7 @@ def warnings_of(result: ExecutionResult) -> str:
 
 
 async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         receivers = Receivers()
         result = await receivers.run(fake)
         log = log_of(result)
@@ -148,13 +151,13 @@ async def test_without_exceptions_the_log_is_complete(tmp_path: Path) -> None:
 async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
     tmp_path: Path, receiver: str, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         receivers = Receivers(**{receiver: Trap(lambda call: call == block)})  # type: ignore[arg-type]
         result = await receivers.run(fake)
         assert receivers.host_log.stdout.encode() == b"".join(LINES)
-        assert receivers.written is not None
+        assert receivers.failing_journal is not None
         missing = LINES[block] if receiver == "journal" else b""
-        assert receivers.written.text == b"".join(LINES).replace(missing, b"", 1)
+        assert receivers.failing_journal.text == b"".join(LINES).replace(missing, b"", 1)
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (False, 0)
         assert log["bytes"] == len(b"".join(LINES))
@@ -175,14 +178,14 @@ async def test_receiver_that_raises_is_reported_and_loses_no_output_of_others(
 async def test_block_not_accepted_by_the_host_is_counted(
     tmp_path: Path, block: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         receivers = Receivers(host=Trap(lambda call: call == block))
         result = await receivers.run(fake)
         assert result.error_message is None
-        taken = LINES[:block] + LINES[block + 1 :]
-        assert receivers.host_log.stdout.encode() == b"".join(taken)
-        assert receivers.written is not None
-        assert receivers.written.text == b"".join(LINES)
+        accepted = LINES[:block] + LINES[block + 1 :]
+        assert receivers.host_log.stdout.encode() == b"".join(accepted)
+        assert receivers.failing_journal is not None
+        assert receivers.failing_journal.text == b"".join(LINES)
         log = log_of(result)
         assert (log["complete"], log["hostFailures"]) == (False, 1)
         assert log["firstHostError"] == "ValueError: it broke; token=***REDACTED***"
@@ -198,8 +201,10 @@ async def test_stderr_not_accepted_makes_the_log_incomplete(tmp_path: Path, rece
 
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
-        marked = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} e a complaint\n".encode()
-        return PodScript(output=((0.0, LINES[0]), (1.0, marked), (2.0, b"".join(LINES[1:]))), ends_at=3.0)
+        stderr_line = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} e a complaint\n".encode()
+        return PodScript(
+            output=((0.0, LINES[0]), (1.0, stderr_line), (2.0, b"".join(LINES[1:]))), ends_at=3.0
+        )
 
     async with FakeCluster.start(tmp_path, pod_script_of) as fake:
         good = Receivers()
@@ -224,7 +229,7 @@ async def test_host_that_accepts_nothing_is_counted_per_chunk(tmp_path: Path) ->
         calls += 1
         raise OSError(28, "No space left on device")
 
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         result = await Receivers().run(fake, onLog=refuse)
         log = log_of(result)
         assert result.error_message is None
@@ -237,7 +242,7 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     auth, env = "plain-auth-0123456789", "plain-env-0123456789"
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         receivers = Receivers(
             host=Trap(lambda call: call == 3, RuntimeError(f"no room for {auth} and {env}"))
         )
@@ -249,7 +254,7 @@ async def test_secrets_are_masked_in_exceptions_of_the_host(
         assert env not in shown
 
 
-async def test_task_cancelled_inside_a_callback_loses_only_that_chunk(
+async def test_cancelled_error_from_a_callback_loses_only_that_chunk(
     tmp_path: Path,
 ) -> None:
     """A `CancelledError` that was not sent to the run must not end the task that reads the log."""
@@ -262,7 +267,7 @@ async def test_task_cancelled_inside_a_callback_loses_only_that_chunk(
             raise asyncio.CancelledError
         await host_log.on_log(stream, text)
 
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         result = await Receivers().run(fake, onLog=on_log)
         assert host_log.stdout.encode() == b"".join(LINES[:3] + LINES[4:])
         log = log_of(result)
@@ -278,7 +283,7 @@ async def test_run_cancelled_during_a_callback_ends_as_cancelled(tmp_path: Path)
             inside.set()
             await asyncio.sleep(9999)
 
-    async with a_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
+    async with line_by_line_cluster(tmp_path) as fake, asyncio.TaskGroup() as group:
         running = group.create_task(Receivers().run(fake, onLog=on_log))
         await inside.wait()
         running.cancel()
@@ -293,7 +298,7 @@ async def test_job_is_kept_after_an_unexpected_exception(tmp_path: Path) -> None
             raise ZeroDivisionError
 
     host_log = HostLog()
-    async with a_cluster(tmp_path) as fake:
+    async with line_by_line_cluster(tmp_path) as fake:
         process = Process(ProcessSettings(), lambda *_: fake.gateway, reader=Unfinished)
         ctx = {
             "runId": "run-1",
@@ -319,7 +324,7 @@ async def test_agent_is_not_stopped_after_the_parser_failed(
     pod_script = PodScript(
         output=((0.0, turn), (10.0, begins), (2000.0, b"".join(LINES[1:]))), ends_at=2001.0
     )
-    async with a_cluster(tmp_path, pod_script) as fake:
+    async with line_by_line_cluster(tmp_path, pod_script) as fake:
         receivers = Receivers(parser=Trap(lambda call: call == 1))
         result = await receivers.run(fake)
         assert receivers.parser.calls == 3

@@ -1,8 +1,8 @@
 """Requests of a quiet run to the API server, counted on virtual time.
 
 Allowed: five requests per minute of the process, eleven for the start and end of each run, and one per minute
-of each run, or a fifth of that if the relay's bookmarks show that its log still flows. These runs read no
-home pod; with bookmarks the budget includes that read as well.
+of each run, or a fifth of that if the relay's bookmarks show that the log still flows. The runs here read no
+home pod; runs with bookmarks usually do, so this read is added to their requests.
 """
 
 import asyncio
@@ -15,22 +15,25 @@ from tests.support.fake_cluster import FakeCluster, PodScript
 from tests.support.in_memory_runs import one_host
 
 pytestmark = pytest.mark.looptime
-FIRST, REST = capture("02").split(b"\n", 1)
-BOOKMARK_STEP = 20.0
+FIRST_LINE, REST = capture("02").split(b"\n", 1)
+BOOKMARK_INTERVAL = 20.0
+"""Seconds between two bookmarks of the relay."""
 
 
-def quiet_for(seconds: float, *, bookmarks: bool) -> Any:
+def quiet_agent(seconds: float, *, bookmarks: bool) -> Any:
     def pod_script_of(pod: Any) -> PodScript:
         env = {entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]}
-        mark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST) + 1} 1\n".encode()
-        times = [BOOKMARK_STEP * n for n in range(1, int(seconds / BOOKMARK_STEP))] if bookmarks else []
-        output = [(0.0, FIRST + b"\n"), *((at, mark) for at in times), (seconds, REST)]
+        bookmark = f"\x1e{env['PAPERCLIP_RELAY_NONCE']} b {len(FIRST_LINE) + 1} 1\n".encode()
+        times = (
+            [BOOKMARK_INTERVAL * n for n in range(1, int(seconds / BOOKMARK_INTERVAL))] if bookmarks else []
+        )
+        output = [(0.0, FIRST_LINE + b"\n"), *((at, bookmark) for at in times), (seconds, REST)]
         return PodScript(output=tuple(output), ends_at=seconds, summarized=bookmarks)
 
     return pod_script_of
 
 
-async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, float]:
+async def count_requests(fake: FakeCluster, run: Any, runs: int) -> tuple[int, float]:
     """The number of requests, and the minutes until the runs have ended."""
     began = asyncio.get_running_loop().time()
     async with asyncio.TaskGroup() as group:
@@ -45,12 +48,15 @@ async def requests_of(fake: FakeCluster, run: Any, runs: int) -> tuple[int, floa
 
 
 @pytest.mark.parametrize(
-    ("per_run_minute", "home_pod"), [pytest.param(0.2, 1, id="bookmarks"), pytest.param(1.0, 0, id="none")]
+    ("per_run_minute", "home_pod_reads"),
+    [pytest.param(0.2, 1, id="bookmarks"), pytest.param(1.0, 0, id="no bookmarks")],
 )
 @pytest.mark.parametrize(("runs", "seconds"), [(1, 120), (1, 1200), (20, 120)])
 async def test_quiet_runs_stay_within_the_request_budget(
-    tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod: int
+    tmp_path: Path, runs: int, seconds: float, per_run_minute: float, home_pod_reads: int
 ) -> None:
-    async with one_host(tmp_path, quiet_for(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
-        made, minutes = await requests_of(fake, run, runs)
-    assert made + home_pod * runs <= 5 * minutes + runs * (11 + per_run_minute * minutes), fake.calls.made
+    async with one_host(tmp_path, quiet_agent(seconds, bookmarks=per_run_minute < 1)) as (fake, run):
+        made, minutes = await count_requests(fake, run, runs)
+    assert made + home_pod_reads * runs <= 5 * minutes + runs * (11 + per_run_minute * minutes), (
+        fake.calls.made
+    )

@@ -1,7 +1,7 @@
-"""A host dies before or after any call of a run; the next host gets the result, and nothing is left.
+"""A host process is cut off at any API call of a run; the next one gets the result and leaves no objects.
 
-On virtual time, for every call; `tests/journeys/test_sigkill.py` kills real processes. A host that dies is
-cut off from the cluster: none of its calls arrives any more, and for the cluster that looks like a SIGKILL.
+Each test cuts a host off before or after one call, on virtual time. For the cluster that looks like a
+SIGKILL; `tests/journeys/test_sigkill.py` kills real processes.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ pytestmark = pytest.mark.looptime
 BLOCKED = "k8s_concurrent_run_blocked"
 DISRUPTED_AT = 15.0
 """Seconds from the start of a run to the disruption."""
-PATIENCE = 70.0
-"""Seconds until a blocked run is repeated: a dead holder's Lease has expired by then."""
+REPEAT_AFTER = 70.0
+"""Seconds until a blocked run is repeated; by then the Lease of a host that was cut off has expired."""
 
 
 @dataclass(slots=True)
-class Rules:
-    """Conditions that hold at every moment, whichever host dies."""
+class Invariants:
+    """Conditions that hold at every moment, wherever a host is cut off."""
 
     fake: FakeCluster
-    ran: set[str] = field(default_factory=set)
+    started_agents: set[str] = field(default_factory=set)
     """Uids of all Pods whose agent ran."""
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     async def watch(self) -> None:
         while True:
@@ -51,17 +51,17 @@ class Rules:
         store = self.fake.store
         for secret in store.list(SECRETS):
             if not secret["metadata"].get("ownerReferences"):
-                self.broken.append(f"Secret {secret['metadata']['name']} has no owner")
-        alive = [pod for pod in store.list(PODS) if _is_running(pod)]
-        self.ran |= {pod["metadata"]["uid"] for pod in alive}
-        if len(alive) > 1:
-            self.broken.append(f"{len(alive)} Pods run at once")
-        for pod in alive:
+                self.violations.append(f"Secret {secret['metadata']['name']} has no owner")
+        running_pods = [pod for pod in store.list(PODS) if _is_running(pod)]
+        self.started_agents |= {pod["metadata"]["uid"] for pod in running_pods}
+        if len(running_pods) > 1:
+            self.violations.append(f"{len(running_pods)} Pods run at once")
+        for pod in running_pods:
             name = pod["metadata"]["labels"]["job-name"]
             owned = store.find(JOBS, NAMESPACE, name) is not None
             stays = not pod["metadata"].get("deletionTimestamp")  # otherwise its Secret is deleted
             if owned and stays and store.find(SECRETS, NAMESPACE, name) is None:
-                self.broken.append(f"Pod {pod['metadata']['name']} runs without its Secret")
+                self.violations.append(f"Pod {pod['metadata']['name']} runs without its Secret")
 
 
 def _is_running(pod: Any) -> bool:
@@ -69,22 +69,22 @@ def _is_running(pod: Any) -> bool:
 
 
 @asynccontextmanager
-async def under_rules(folder: Path, scenario: Scenario) -> AsyncIterator[tuple[FakeCluster, Rules]]:
+async def checked_cluster(folder: Path, scenario: Scenario) -> AsyncIterator[tuple[FakeCluster, Invariants]]:
     async with FakeCluster.start(folder, scenario.pod_script) as fake, asyncio.TaskGroup() as group:
-        rules = Rules(fake)
-        watching = group.create_task(rules.watch())
+        invariants = Invariants(fake)
+        watching = group.create_task(invariants.watch())
         await scenario.before(fake)
         if scenario.forbidden:
             fake.faults.denied.add(scenario.forbidden)
         if scenario.refused:
             fake.faults.refuse(*scenario.refused, times=1000)
         try:
-            yield fake, rules
+            yield fake, invariants
         finally:
             watching.cancel()
 
 
-async def live(host: Host, scenario: Scenario) -> ExecutionResult:
+async def run_scenario(host: Host, scenario: Scenario) -> ExecutionResult:
     stop = asyncio.Event()
     if scenario.stopped_after is not None:
         asyncio.get_running_loop().call_later(scenario.stopped_after, stop.set)
@@ -95,16 +95,16 @@ async def live(host: Host, scenario: Scenario) -> ExecutionResult:
 
 
 async def run_next(host: Host, scenario: Scenario) -> tuple[ExecutionResult, HostLog]:
-    """Repeat the run, and again if it was blocked."""
+    """Run the scenario's context; repeat that while the run is blocked, up to three times."""
     for _ in range(4):
         result, host_log = await host.run(**scenario.more)
         if result.error_code != BLOCKED:
             break
-        await asyncio.sleep(PATIENCE)
+        await asyncio.sleep(REPEAT_AFTER)
     return result, host_log
 
 
-def deaths() -> Iterator[Any]:
+def cuts() -> Iterator[Any]:
     for name, scenario in SCENARIOS.items():
         for call in scenario.calls:
             if not _is_one_of_many(call, scenario):
@@ -122,56 +122,56 @@ def _is_one_of_many(call: str, scenario: Scenario) -> bool:
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_scenario_lists_every_call_of_its_run(tmp_path: Path, name: str) -> None:
     scenario = SCENARIOS[name]
-    async with under_rules(tmp_path, scenario) as (_, rules):
-        host = Host(rules.fake, "host-one")
-        await live(host, scenario)
+    async with checked_cluster(tmp_path, scenario) as (_, invariants):
+        host = Host(invariants.fake, "host-one")
+        await run_scenario(host, scenario)
         await asyncio.sleep(3)
         await host.adapter.shutdown()
         assert sorted(host.cluster.calls) == sorted(scenario.calls)
-        assert rules.broken == []
+        assert invariants.violations == []
 
 
-def test_scenarios_cover_every_method_of_the_cluster_port() -> None:
+def test_scenarios_cover_every_method_of_cluster() -> None:
     methods = {name for name in vars(Cluster) if not name.startswith("_")}
     called = {re.split(r"[ (]", call)[0] for scenario in SCENARIOS.values() for call in scenario.calls}
     assert methods - NOT_CALLED_BY_RUNS == called
 
 
-@pytest.mark.parametrize(("name", "call", "moment"), list(deaths()))
-async def test_host_that_dies_at_any_call_loses_no_result_and_leaves_nothing(
+@pytest.mark.parametrize(("name", "call", "moment"), list(cuts()))
+async def test_host_cut_off_at_any_call_loses_no_result_and_leaves_nothing(
     tmp_path: Path, name: str, call: str, moment: Moment
 ) -> None:
     scenario = SCENARIOS[name]
-    async with under_rules(tmp_path, scenario) as (fake, rules), asyncio.TaskGroup() as group:
-        dying = Host(fake, "host-one", lambda *now: now == (call, moment))
-        running = group.create_task(_until_dead(dying, scenario))
+    async with checked_cluster(tmp_path, scenario) as (fake, invariants), asyncio.TaskGroup() as group:
+        first = Host(fake, "host-one", lambda *now: now == (call, moment))
+        running = group.create_task(_run_until_cut_off(first, scenario))
         async with asyncio.timeout(600):
-            await dying.cluster.cut_off.wait()
+            await first.cluster.cut_off.wait()
         fake.faults.refusals.clear()
         successor = Host(fake, "host-two")
         result, host_log = await run_next(successor, scenario)
         running.cancel()
-        last = next((done for done in reversed(dying.cluster.finished) if done in scenario.max_agents), "")
+        last = next((done for done in reversed(first.cluster.finished) if done in scenario.max_agents), "")
         assert result.error_code in ({None} if last else scenario.error_codes), result.error_message
         if result.error_code is None:
             assert host_log.stdout.encode().endswith(WHOLE)
         await asyncio.sleep(30)
         await successor.adapter.shutdown()
-        assert left(fake, scenario) == []
-        assert len(rules.ran) <= scenario.max_agents[last]
-        assert rules.broken == []
+        assert objects_left(fake, scenario) == []
+        assert len(invariants.started_agents) <= scenario.max_agents[last]
+        assert invariants.violations == []
 
 
-async def _until_dead(host: Host, scenario: Scenario) -> None:
+async def _run_until_cut_off(host: Host, scenario: Scenario) -> None:
     try:
-        await live(host, scenario)
+        await run_scenario(host, scenario)
         await asyncio.sleep(3)
     finally:
         await host.adapter.shutdown()
 
 
-def left(fake: FakeCluster, scenario: Scenario) -> list[str]:
-    """Objects that should be gone. A dead process's own Lease may stay until the next cleanup."""
+def objects_left(fake: FakeCluster, scenario: Scenario) -> list[str]:
+    """Objects that should be gone. The process Lease of the first host may stay until the next cleanup."""
     taken = [job for job in jobs(fake) if scenario.keeps_taken_jobs and "result-taken" in str(job)]
     kept = {job["metadata"]["name"] for job in taken}
     pods = {pod["metadata"]["name"]: pod["metadata"]["labels"]["job-name"] for pod in fake.store.list(PODS)}

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.looptime
         (scale_down, "JobScaledDown", "parallelism"),
     ],
 )
-async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
+async def test_disruption_is_reported_with_its_cause_and_starts_no_second_agent(
     tmp_path: Path,
     act: Callable[[FakeCluster], None],
     reason: str,
@@ -65,7 +65,7 @@ async def test_pod_taken_away_is_reported_with_its_cause_and_no_second_agent(
         assert list(fake.store.list(SECRETS)) == []
 
 
-async def test_deleted_quiet_agent_is_a_disruption(tmp_path: Path) -> None:
+async def test_deleted_pod_without_output_is_a_disruption(tmp_path: Path) -> None:
     async with one_host(tmp_path, PodScript(ends_at=9999.0)) as (fake, run):
         result, _ = await run_disrupted(fake, run, delete_pod)
         assert result.error_code == "k8s_pod_disrupted"
@@ -79,17 +79,17 @@ async def test_pod_deleted_after_a_good_end_is_a_success(tmp_path: Path) -> None
         assert result.error_code is None
 
 
-async def test_only_pod_is_pinned_at_once_on_an_old_server(tmp_path: Path) -> None:
+async def test_only_pod_is_pinned_before_its_deletion_on_an_old_server(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         fake.faults.replaces_terminating_pods = True
-        seen: list[str] = []
+        pinned_uids: list[str] = []
 
-        def look(fake: FakeCluster) -> None:
-            seen.append(only(fake, SECRETS)["data"][ONLY_POD_KEY])
+        def note_pin_and_delete_pod(fake: FakeCluster) -> None:
+            pinned_uids.append(only(fake, SECRETS)["data"][ONLY_POD_KEY])
             delete_pod(fake)
 
-        await run_disrupted(fake, run, look)
-        assert len(seen) == 1
+        await run_disrupted(fake, run, note_pin_and_delete_pod)
+        assert len(pinned_uids) == 1
 
 
 async def test_only_pod_is_not_pinned_on_a_new_server(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ async def test_only_pod_is_not_pinned_on_a_new_server(tmp_path: Path) -> None:
         assert fake.calls.count("patch", "secrets") == 0
 
 
-async def test_result_of_a_force_deleted_pod_waits_for_its_container(tmp_path: Path) -> None:
+async def test_run_waits_for_the_container_of_a_force_deleted_pod(tmp_path: Path) -> None:
     async with one_host(tmp_path, SLOW_TO_STOP) as (fake, run):
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -140,11 +140,12 @@ async def test_released_pod_is_followed_to_its_end(
         assert list(fake.store.list(PODS)) == []
 
 
-UNMADE = (9e9, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
-UNMOUNTED = (9e9, "ContainerCreating", "")
+NO_SECRET = (9e9, "CreateContainerConfigError", 'secret "ac-agent-1-run-1" not found')
+NOT_MOUNTED = (9e9, "ContainerCreating", "")
+"""Waiting states of a container that is never created."""
 
 
-@pytest.mark.parametrize(("state", "within"), [(UNMADE, 40.0), (UNMOUNTED, 160.0)])
+@pytest.mark.parametrize(("state", "within"), [(NO_SECRET, 40.0), (NOT_MOUNTED, 160.0)])
 @pytest.mark.parametrize("may_delete", [True, False])
 async def test_pod_released_before_its_container_is_created_is_disrupted(
     tmp_path: Path,
@@ -163,8 +164,8 @@ async def test_pod_released_before_its_container_is_created_is_disrupted(
         assert result.error_family == "transient_upstream"
         assert "PodReleased" in (result.error_message or "")
         assert "run Secret was deleted" in (result.error_message or "")
-        claimed = (result.execution_recovery or {}).get("providerWorkStarted")
-        assert claimed is not False, "its last state is unknown: no watch reports a Pod without labels"
+        work_started = (result.execution_recovery or {}).get("providerWorkStarted")
+        assert work_started is not False, "its last state is unknown: no watch reports a Pod without labels"
         assert fake.kubelet.started == []
 
 
@@ -197,7 +198,7 @@ async def test_job_suspended_by_its_queue_before_the_start_runs_later(tmp_path: 
 
 
 @pytest.mark.parametrize("shown_after", [0.0, 10.0, 40.0])
-async def test_first_line_is_delivered_before_the_status_shows_the_start(
+async def test_first_line_does_not_wait_until_the_status_shows_the_start(
     tmp_path: Path, shown_after: float
 ) -> None:
     late = PodScript(
@@ -215,7 +216,7 @@ async def test_first_line_is_delivered_before_the_status_shows_the_start(
         assert fake.calls.count("get", "pods/log") <= 8
 
 
-async def test_agent_lost_during_a_disconnect_may_have_worked(tmp_path: Path) -> None:
+async def test_pod_removed_during_a_disconnect_may_have_run_its_agent(tmp_path: Path) -> None:
     late = PodScript(waiting=((10.0, "ErrImagePull", ""),), output=((0.0, PARTIAL),), ends_at=9999.0)
     async with two_hosts(tmp_path, late) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
@@ -251,7 +252,7 @@ async def test_released_pod_of_an_adopted_job_is_followed_at_once(tmp_path: Path
 
 @pytest.mark.parametrize("suffix", ["00000", "zzzzz"])
 async def test_running_one_of_two_pods_of_an_adopted_job_is_followed(tmp_path: Path, suffix: str) -> None:
-    """Lists are sorted by name. The other Pod has not started its container yet."""
+    """`suffix` puts the Pod that has not started first or last in lists, which are sorted by name."""
     slow_start = iter([(), ((9.0, "ContainerCreating", ""),)])
 
     def pod_script_of(_pod: Object) -> PodScript:

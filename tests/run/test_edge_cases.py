@@ -15,22 +15,24 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 pytestmark = pytest.mark.looptime
 
 
-@pytest.mark.parametrize("word", ["Created K8s Job", "Reattaching"])
-async def test_stop_during_the_host_callback_after_launch_stops_the_agent(tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("headline", ["Created K8s Job", "Reattaching"])
+async def test_stop_during_the_host_callback_after_launch_stops_the_agent(
+    tmp_path: Path, headline: str
+) -> None:
     stop = asyncio.Event()
 
-    class Slow(HostLog):
+    class StopsAfterHeadline(HostLog):
         async def on_log(self, stream: str, text: str) -> None:
             await super().on_log(stream, text)
-            if word in text:
+            if headline in text:
                 stop.set()
                 await asyncio.sleep(3)
 
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        if word == "Reattaching":
+        if headline == "Reattaching":
             async with started(one) as first:
                 first.cancel()
-        result, _ = await two.run(Slow(), signal=stop)
+        result, _ = await two.run(StopsAfterHeadline(), signal=stop)
         assert result.error_code == "cancelled"
         assert jobs(fake) == []
         assert list(fake.store.list(PODS)) == []
@@ -49,7 +51,7 @@ async def test_outage_before_the_start_uses_no_budget(tmp_path: Path) -> None:
         assert_whole(*running.result())
 
 
-async def test_two_wakes_without_content_are_different(tmp_path: Path) -> None:
+async def test_second_wake_without_content_gets_a_new_job(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         bare: dict[str, Any] = {"context": {"taskId": "task-1"}}
         async with started(one, **bare) as first:
@@ -71,7 +73,7 @@ async def test_job_that_never_started_blocks_no_other_task(tmp_path: Path) -> No
         assert result.error_message is None
 
 
-async def test_create_that_is_never_answered_leaves_no_job(tmp_path: Path) -> None:
+async def test_lost_response_to_create_fails_the_run_if_the_job_cannot_be_read(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         fake.faults.denied.add(("get", "jobs"))
         one.connection.loses_response_of = ("create", "jobs")
@@ -104,7 +106,7 @@ async def test_kubeconfig_that_is_not_a_path_is_reported(path: str) -> None:
     await adapter.shutdown()
 
 
-async def test_retained_jobs_have_finished(tmp_path: Path) -> None:
+async def test_job_that_never_started_is_not_retained(tmp_path: Path) -> None:
     stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         result, _ = await one.run(config={"retainJobs": True, "imagePullTimeoutSec": 60})
@@ -124,7 +126,7 @@ async def test_adopted_job_without_leases_names_its_new_holder(tmp_path: Path) -
                 assert_whole(*await second)
 
 
-async def test_pod_deleted_before_its_start_ends_the_run_at_once(tmp_path: Path) -> None:
+async def test_pod_removed_during_its_image_pull_ends_the_run_at_once(tmp_path: Path) -> None:
     stuck = PodScript(waiting=((9e9, "ErrImagePull", "no such image"),))
     async with two_hosts(tmp_path, stuck) as (fake, one, _):
         loop = asyncio.get_running_loop()
@@ -138,7 +140,7 @@ async def test_pod_deleted_before_its_start_ends_the_run_at_once(tmp_path: Path)
         assert loop.time() - began < 10
 
 
-async def test_pod_force_deleted_while_starting_may_have_worked(tmp_path: Path) -> None:
+async def test_pod_removed_in_container_creating_may_have_run_its_agent(tmp_path: Path) -> None:
     starting = PodScript(waiting=((9e9, "ContainerCreating", ""),))
     async with two_hosts(tmp_path, starting) as (fake, one, _):
         loop = asyncio.get_running_loop()
@@ -153,7 +155,7 @@ async def test_pod_force_deleted_while_starting_may_have_worked(tmp_path: Path) 
         assert 20 <= loop.time() - began < 30, "its grace period, and the time that a kubelet needs beyond it"
 
 
-async def test_single_403_after_an_outage_is_ignored(tmp_path: Path) -> None:
+async def test_403s_for_ten_seconds_after_an_outage_are_ignored(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _), started(one) as task:
         one.disconnect()
         await asyncio.sleep(70)
@@ -165,7 +167,7 @@ async def test_single_403_after_an_outage_is_ignored(tmp_path: Path) -> None:
         assert_whole(*await task)
 
 
-async def test_stop_while_the_slot_lease_is_created_leaves_none(tmp_path: Path) -> None:
+async def test_stop_while_the_slot_lease_is_created_leaves_no_lease(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with asyncio.TaskGroup() as group:
@@ -187,7 +189,7 @@ async def test_exception_in_on_meta_does_not_end_the_run(tmp_path: Path) -> None
         assert_whole(result, host_log)
 
 
-async def test_blocked_run_is_not_announced(tmp_path: Path) -> None:
+async def test_blocked_run_does_not_call_on_dispatch(tmp_path: Path) -> None:
     dispatches: list[str] = []
 
     async def dispatched() -> None:

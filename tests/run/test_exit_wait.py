@@ -21,35 +21,38 @@ from paperclip_claude_k8s.run.exit_wait import MIN_STREAM_SECONDS, RETRY_INTERVA
 
 pytestmark = pytest.mark.looptime
 FACTS = sidecar("02")["facts"]
+"""What is known of the capture `WHOLE`."""
 NEWLINE = b"\n"
 TEN_HOURS = 36_000.0
 HANGS = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS)
+"""Prints its final result at once and does not exit."""
 STOPPED = "Claude printed its result and did not exit within 300 s; it was stopped"
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m", "uuid": "i"}
 
 
-def printed(*events: dict[str, Any]) -> bytes:
+def as_lines(*events: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events)
 
 
 def turn(text: str, *calls: dict[str, Any]) -> bytes:
+    """The lines of one turn: init, a message with this text and these tool calls, and the result."""
     result = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": text}
     message = {"id": text, "model": "m", "content": [{"type": "text", "text": text}, *calls]}
-    answer = {"type": "assistant", "message": message, "parent_tool_use_id": None, "uuid": text}
-    return printed(INIT, answer, result)
+    assistant = {"type": "assistant", "message": message, "parent_tool_use_id": None, "uuid": text}
+    return as_lines(INIT, assistant, result)
 
 
 def wake_up(seconds: float) -> dict[str, Any]:
     return {"type": "tool_use", "id": "t", "name": "ScheduleWakeup", "input": {"delaySeconds": seconds}}
 
 
-def warnings(result: ExecutionResult) -> list[str]:
-    warnings: list[str] = (result.result_json or {}).get("warnings", [])
-    return warnings
+def warnings_of(result: ExecutionResult) -> list[str]:
+    found: list[str] = (result.result_json or {}).get("warnings", [])
+    return found
 
 
-def assert_kept(result: ExecutionResult) -> None:
-    """Usage, cost, summary and session of the result."""
+def assert_result_kept(result: ExecutionResult) -> None:
+    """Check usage, cost, summary and session of the result in `WHOLE`."""
     usage = FACTS["usage_total_modelUsage"]
     assert result.usage is not None
     assert result.usage.output_tokens == usage["output"]
@@ -61,8 +64,8 @@ def assert_kept(result: ExecutionResult) -> None:
     assert result.summary == reader.finish().summary
 
 
-async def timed(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]:
-    """The duration of the run, its result, and the host's log."""
+async def run_timed(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]:
+    """Run an agent; returns the duration, the result, and the host's log."""
     began = asyncio.get_running_loop().time()
     result, host_log = await run(**more)
     return asyncio.get_running_loop().time() - began, result, host_log
@@ -70,18 +73,18 @@ async def timed(run: Any, **more: Any) -> tuple[float, ExecutionResult, HostLog]
 
 async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
-        took, result, host_log = await timed(run)
+        took, result, host_log = await run_timed(run)
         assert 300 <= took < 310
         assert (result.exit_code, result.signal, result.error_code) == (0, None, None)
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
         assert result.result_json is not None
         assert result.result_json["containerExitCode"] == 143
-        assert_kept(result)
+        assert_result_kept(result)
         assert host_log.stdout.encode() == WHOLE
         (line,) = [line for line in host_log.status.splitlines() if "did not exit" in line]
         assert "Claude printed its result and did not exit within 300s: deleting Job ac-" in line
         assert count_jobs(fake) == 0
-        again, second, _ = await timed(run, runId="run-2")
+        again, second, _ = await run_timed(run, runId="run-2")
         assert again < 310
         assert second.error_code is None
         assert fake.calls.count("create", "jobs") == 2
@@ -89,30 +92,30 @@ async def test_agent_that_never_exits_is_stopped_and_its_result_kept(tmp_path: P
 
 async def test_agent_that_exits_within_the_grace_is_not_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, PodScript(output=((0.0, WHOLE),), ends_at=299.0)) as (_, run):
-        took, result, host_log = await timed(run)
+        took, result, host_log = await run_timed(run)
         assert 299 <= took < 303
         assert result.exit_code == 0
-        assert warnings(result) == []
+        assert warnings_of(result) == []
         assert "did not exit" not in host_log.status
 
 
 async def test_output_after_the_result_restarts_the_grace(tmp_path: Path) -> None:
-    late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, printed({"type": "unknown_event", "uuid": "u"})))
+    late = ((0.0, WHOLE), (250.0, b"bye\n"), (500.0, as_lines({"type": "unknown_event", "uuid": "u"})))
     async with one_host(tmp_path, PodScript(output=late, ends_at=TEN_HOURS)) as (_, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 800 <= took < 810
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
-async def test_new_turn_is_never_cut_short(tmp_path: Path) -> None:
+async def test_turn_that_began_after_the_result_is_not_interrupted(tmp_path: Path) -> None:
     second = turn("second")
-    answer_at = second.index(b"\n") + 1
-    output = ((0.0, turn("first")), (200.0, second[:answer_at]), (5000.0, second[answer_at:]))
+    assistant_at = second.index(b"\n") + 1
+    output = ((0.0, turn("first")), (200.0, second[:assistant_at]), (5000.0, second[assistant_at:]))
     async with one_host(tmp_path, PodScript(output=output, ends_at=TEN_HOURS)) as (_, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 5300 <= took < 5310
         assert result.summary == "second"
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
 @pytest.mark.parametrize("folder", [OLD, NEW])
@@ -122,10 +125,10 @@ async def test_open_background_task_suspends_the_grace(tmp_path: Path, folder: s
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     output = ((0.0, b"".join(lines[:first])), (5000.0, b"".join(lines[first:])))
     async with one_host(tmp_path, PodScript(output=output, ends_at=5001.0)) as (_, run):
-        took, result, host_log = await timed(run)
+        took, result, host_log = await run_timed(run)
         assert 5001 <= took < 5010
         assert result.exit_code == 0
-        assert warnings(result) == []
+        assert warnings_of(result) == []
         assert host_log.stdout.encode() == whole
 
 
@@ -133,11 +136,11 @@ async def test_sub_agent_without_task_events_extends_the_grace(
     tmp_path: Path,
 ) -> None:
     works = {"type": "assistant", "message": {"content": []}, "parent_tool_use_id": "toolu_1", "uuid": "w"}
-    pod_script = PodScript(output=((0.0, turn("delegated")), (100.0, printed(works))), ends_at=TEN_HOURS)
+    pod_script = PodScript(output=((0.0, turn("delegated")), (100.0, as_lines(works))), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 1000 <= took < 1010
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
 async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
     first = next(at for at, line in enumerate(lines) if b'"type":"result"' in line) + 1
     pod_script = PodScript(output=((0.0, b"".join(lines[:first])),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
-        took, result, _ = await timed(run, config={"timeoutSec": 1000})
+        took, result, _ = await run_timed(run, config={"timeoutSec": 1000})
         assert 1000 <= took < 1010
         assert result.error_code == "timeout"
         assert result.summary == "Background work started and partly done."
@@ -154,43 +157,43 @@ async def test_time_limit_applies_during_a_background_task(tmp_path: Path) -> No
 async def test_pending_wake_up_is_waited_for(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(60))), (105.0, turn("awake")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=106.0)) as (_, run):
-        took, result, _ = await timed(run, config={"resultGraceSec": 10})
+        took, result, _ = await run_timed(run, config={"resultGraceSec": 10})
         assert 106 <= took < 110
         assert result.summary == "awake"
-        assert warnings(result) == []
+        assert warnings_of(result) == []
 
 
-async def test_missing_wake_up_costs_its_delay_and_the_grace(tmp_path: Path) -> None:
+async def test_agent_is_stopped_a_grace_after_a_wake_up_that_did_not_happen(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, turn("sleeping", wake_up(600))),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (_, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 960 <= took < 970
         assert result.exit_code == 0
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
-async def test_wake_up_outlives_the_turn_of_a_task(tmp_path: Path) -> None:
+async def test_wake_up_is_waited_for_after_the_turn_of_a_task(tmp_path: Path) -> None:
     output = ((0.0, turn("sleeping", wake_up(1000))), (10.0, turn("a task ended")), (1050.0, turn("awake")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=1051.0)) as (_, run):
-        _, result, _ = await timed(run)
+        _, result, _ = await run_timed(run)
         assert result.summary == "awake"
-        assert warnings(result) == []
+        assert warnings_of(result) == []
 
 
-async def test_grace_of_zero_stops_nothing(tmp_path: Path) -> None:
+async def test_grace_of_zero_never_stops_the_agent(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (_, run):
-        took, result, _ = await timed(run, config={"resultGraceSec": 0})
+        took, result, _ = await run_timed(run, config={"resultGraceSec": 0})
         assert took >= TEN_HOURS
         assert result.exit_code == 0
-        assert warnings(result) == []
+        assert warnings_of(result) == []
 
 
 async def test_time_limit_after_the_final_result_keeps_the_result(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
-        took, result, _ = await timed(run, config={"timeoutSec": 100})
+        took, result, _ = await run_timed(run, config={"timeoutSec": 100})
         assert 100 <= took < 110
         assert (result.error_code, result.timed_out) == ("timeout", True)
-        assert_kept(result)
+        assert_result_kept(result)
         assert count_jobs(fake) == 0
 
 
@@ -198,10 +201,10 @@ async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> N
     async with one_host(tmp_path, HANGS) as (fake, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(100, stop.set)
-        took, result, _ = await timed(run, signal=stop)
+        took, result, _ = await run_timed(run, signal=stop)
         assert 100 <= took < 110
         assert (result.error_code, result.signal) == ("cancelled", "SIGTERM")
-        assert_kept(result)
+        assert_result_kept(result)
         assert result.result_json is not None
         assert result.result_json["executionCancellation"]["state"] == "acknowledged"
         assert count_jobs(fake) == 0
@@ -210,23 +213,23 @@ async def test_stop_after_the_final_result_keeps_the_result(tmp_path: Path) -> N
 async def test_failed_result_is_kept_too(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, capture("05")),), ends_at=TEN_HOURS)
     async with one_host(tmp_path, pod_script) as (fake, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 300 <= took < 310
         assert result.error_code == "max_turns_exhausted"
-        assert STOPPED in warnings(result)
+        assert STOPPED in warnings_of(result)
         assert count_jobs(fake) == 0
 
 
-async def test_turn_begun_while_being_stopped_was_cut_short(tmp_path: Path) -> None:
+async def test_turn_that_begins_during_the_stop_is_truncated(tmp_path: Path) -> None:
     pod_script = PodScript(output=((0.0, turn("first")),), ends_at=TEN_HOURS, stops_in=10.0)
     async with one_host(tmp_path, pod_script) as (fake, run):
-        asyncio.get_running_loop().call_later(305, prints_more, fake, printed(INIT))
-        _, result, _ = await timed(run)
+        asyncio.get_running_loop().call_later(305, print_more, fake, as_lines(INIT))
+        _, result, _ = await run_timed(run)
         assert result.error_code == "claude_truncated"
-        assert STOPPED in warnings(result)
+        assert STOPPED in warnings_of(result)
 
 
-def prints_more(fake: FakeCluster, lines: bytes) -> None:
+def print_more(fake: FakeCluster, lines: bytes) -> None:
     """Have the only agent print something that its `PodScript` does not contain."""
     (log,) = fake.kubelet.logs()
     StreamWriter(log, "stdout").feed(lines)
@@ -235,9 +238,9 @@ def prints_more(fake: FakeCluster, lines: bytes) -> None:
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
     stubborn = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
     async with one_host(tmp_path, stubborn) as (_, run):
-        _, result, host_log = await timed(run, config={"stopGraceSec": 100})
+        _, result, host_log = await run_timed(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
         assert "stopped: its Pod was not proven gone within 45s\n" in host_log.status
 
 
@@ -251,8 +254,8 @@ async def test_adopted_agent_gets_the_grace_from_its_first_output(tmp_path: Path
         assert "our own earlier attempt" in host_log.status
         assert 300 <= took < 310
         assert result.exit_code == 0
-        assert warnings(result) == [STOPPED]
-        assert_kept(result)
+        assert warnings_of(result) == [STOPPED]
+        assert_result_kept(result)
         assert count_jobs(fake) == 0
 
 
@@ -261,28 +264,28 @@ async def test_agent_is_not_stopped_while_the_api_server_is_down(tmp_path: Path)
     output = ((0.0, turn("first")), (200.0, turn("second")[:-200]), (2000.0, turn("second")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 2001 <= took < 2010
         assert result.summary == "second"
-        assert STOPPED not in warnings(result)
+        assert STOPPED not in warnings_of(result)
 
 
 async def test_agent_that_hangs_is_stopped_after_an_outage(tmp_path: Path) -> None:
     async with one_host(tmp_path, HANGS) as (fake, run):
         asyncio.get_running_loop().call_later(50, fake.go_down, 600)
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 650 <= took < 700
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
-def lines_of(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
-    """Each line a moment after the previous one."""
+def line_by_line(second: float, text: bytes) -> tuple[tuple[float, bytes], ...]:
+    """Output that begins at `second`, each line a moment after the previous one."""
     return tuple((second + 0.1 * at, line) for at, line in enumerate(text.splitlines(keepends=True)))
 
 
-def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
-    """The API server answers, but serves no logs."""
-    if unreadable:
+def set_log_access(fake: FakeCluster, *, allowed: bool) -> None:
+    """Let the API server refuse all logs, or serve them again; other requests succeed."""
+    if not allowed:
         fake.faults.denied.add(("get", "pods/log"))
         fake.faults.drop_log_streams()
     else:
@@ -292,15 +295,15 @@ def unreadable_log(fake: FakeCluster, *, unreadable: bool) -> None:
 @pytest.mark.parametrize("readable_again", [600.0, 899.0, 901.0])
 async def test_agent_with_an_unreadable_log_is_not_stopped(tmp_path: Path, readable_again: float) -> None:
     second = turn("second")
-    output = ((0.0, turn("first")), *lines_of(200, second[:-200]), (2000.0, second[-200:]))
+    output = ((0.0, turn("first")), *line_by_line(200, second[:-200]), (2000.0, second[-200:]))
     async with one_host(tmp_path, PodScript(output=output, ends_at=2001.0)) as (fake, run):
         loop = asyncio.get_running_loop()
-        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
-        loop.call_later(readable_again, partial(unreadable_log, fake, unreadable=False))
-        took, result, _ = await timed(run)
+        loop.call_later(50, partial(set_log_access, fake, allowed=False))
+        loop.call_later(readable_again, partial(set_log_access, fake, allowed=True))
+        took, result, _ = await run_timed(run)
         assert 2001 <= took < 2010
         assert result.summary == "second"
-        assert STOPPED not in warnings(result)
+        assert STOPPED not in warnings_of(result)
 
 
 def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
@@ -311,49 +314,49 @@ def bookmark(pod: dict[str, Any], so_far: bytes) -> bytes:
 
 async def test_relay_bookmarks_do_not_restart_the_grace(tmp_path: Path) -> None:
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
-        marks = tuple((at, bookmark(pod, WHOLE)) for at in range(20, 2000, 20))
-        return PodScript(output=((0.0, WHOLE), *marks), ends_at=TEN_HOURS)
+        bookmarks = tuple((at, bookmark(pod, WHOLE)) for at in range(20, 2000, 20))
+        return PodScript(output=((0.0, WHOLE), *bookmarks), ends_at=TEN_HOURS)
 
     async with one_host(tmp_path, pod_script_of) as (_, run):
-        took, result, _ = await timed(run)
+        took, result, _ = await run_timed(run)
         assert 300 <= took < 310
-        assert warnings(result) == [STOPPED]
+        assert warnings_of(result) == [STOPPED]
 
 
-async def test_result_before_a_gap_in_the_log_stops_nothing(tmp_path: Path) -> None:
+async def test_agent_is_not_stopped_for_a_result_before_a_gap_in_the_log(tmp_path: Path) -> None:
     """The log was rotated while it could not be read; the relay's count reveals the gap."""
-    first, filler = turn("first"), printed({"type": "unknown_event", "uuid": "f", "text": "x" * 3000})
+    first, filler = turn("first"), as_lines({"type": "unknown_event", "uuid": "f", "text": "x" * 3000})
     lost = b"".join(turn("second").splitlines(keepends=True)[:-1]) + filler
-    after = printed({"type": "unknown_event", "uuid": "readable again"})
+    after = as_lines({"type": "unknown_event", "uuid": "readable again"})
 
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
         hidden = ((200.0, lost), (201.0, after), (221.0, bookmark(pod, first + lost + after)))
-        return PodScript(output=(*lines_of(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
+        return PodScript(output=(*line_by_line(0, first), *hidden, (2000.0, turn("third"))), ends_at=2001.0)
 
     async with one_host(tmp_path, pod_script_of) as (fake, run):
         fake.faults.rotate_log_at = 2000
         loop = asyncio.get_running_loop()
-        loop.call_later(50, partial(unreadable_log, fake, unreadable=True))
-        loop.call_later(400, partial(unreadable_log, fake, unreadable=False))
-        took, result, host_log = await timed(run)
+        loop.call_later(50, partial(set_log_access, fake, allowed=False))
+        loop.call_later(400, partial(set_log_access, fake, allowed=True))
+        took, result, host_log = await run_timed(run)
         assert "second" not in host_log.stdout
         assert "readable again" in host_log.stdout
         assert " lost between " in host_log.status
         assert 2001 <= took < 2010
         assert result.summary == "third"
-        assert STOPPED not in warnings(result)
+        assert STOPPED not in warnings_of(result)
 
 
-async def test_agent_whose_exit_is_reported_late_was_not_stopped(tmp_path: Path) -> None:
+async def test_agent_whose_exit_is_reported_late_does_not_count_as_stopped(tmp_path: Path) -> None:
     async with one_host(tmp_path, PodScript(output=((0.0, WHOLE),), ends_at=299.0)) as (fake, run):
         fake.faults.status_delay = 100.0
-        took, result, host_log = await timed(run)
+        took, result, host_log = await run_timed(run)
         assert 399 <= took < 410
-        assert warnings(result) == []
+        assert warnings_of(result) == []
         assert "did not exit" not in host_log.status
 
 
-class Silent:
+class SilentAgent:
     """An agent with a final result whose state the test sets."""
 
     def __init__(self) -> None:
@@ -385,7 +388,7 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     stops: bool,  # noqa: FBT001  # a row of the table
 ) -> None:
     """`opened`: seconds since a stream of its log was opened; None: there is none."""
-    silent = Silent()
+    silent = SilentAgent()
     silent.runs = runs
     wait = ExitWait(Agent(lambda: 0.0, silent.is_running, silent.stop), 300.0)
     assert wait.output_received(StreamReader()) == 300.0
@@ -398,8 +401,8 @@ async def test_agent_is_stopped_only_if_log_and_pod_can_be_read(
     assert bool(silent.stopped) is stops
 
 
-class Slow(HostLog):
-    """The host takes long for one chunk."""
+class SlowHost(HostLog):
+    """A host whose callback takes long for one chunk."""
 
     async def on_log(self, stream: str, text: str) -> None:
         if "wait for me" in text:
@@ -410,6 +413,6 @@ class Slow(HostLog):
 async def test_slow_host_callback_does_not_count_as_silence(tmp_path: Path) -> None:
     output = ((0.0, turn("first")), (5.0, b"wait for me\n"), (10.0, turn("second")))
     async with one_host(tmp_path, PodScript(output=output, ends_at=1100.0)) as (_, run):
-        _, result, _ = await timed(run, host_log=Slow())
+        _, result, _ = await run_timed(run, host_log=SlowHost())
         assert result.summary == "second"
-        assert warnings(result) == []
+        assert warnings_of(result) == []

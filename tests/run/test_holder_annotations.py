@@ -1,4 +1,4 @@
-"""Jobs that belong to their run and not to a process."""
+"""Detached Jobs, which belong to their run and not to a host process."""
 
 from tests.support.objects import a_job
 

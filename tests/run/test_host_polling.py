@@ -1,4 +1,4 @@
-"""Runs without a stop signal: the host's API is polled. On a real event loop."""
+"""Runs without a stop signal, for which the host's API is polled. In real time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,21 +17,21 @@ from paperclip_claude_k8s.run.host_polling import HostPoller
 
 
 class HostApi:
-    """A host API whose answers the test sets; it records the requests."""
+    """A host API that gives the same response to every request, and records the requests."""
 
-    def __init__(self, answer: Any, status: int = 200) -> None:
-        self.answer, self.status = answer, status
+    def __init__(self, body: Any, status: int = 200) -> None:
+        self.body, self.status = body, status
         self.requests: list[tuple[str, str]] = []
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.requests.append((request.path, request.headers.get("Authorization", "")))
-        if isinstance(self.answer, str):
-            return web.Response(text=self.answer, status=self.status)
-        return web.json_response(self.answer, status=self.status)
+        if isinstance(self.body, str):
+            return web.Response(text=self.body, status=self.status)
+        return web.json_response(self.body, status=self.status)
 
 
 @asynccontextmanager
-async def poller(url: str, **env: str) -> AsyncIterator[HostPoller]:
+async def open_poller(url: str, **env: str) -> AsyncIterator[HostPoller]:
     nursery = Nursery()
     settings = ProcessSettings(timings=Timings(cancel_poll=0.05), env={"PAPERCLIP_API_URL": url, **env})
     try:
@@ -54,18 +54,22 @@ async def test_poller_uses_the_proxy_of_the_environment() -> None:
     api = HostApi({"status": "cancelled"})
     async with (
         serving(api) as proxy,
-        poller("http://paperclip.example", HTTP_PROXY=proxy) as asking,
-        asking.with_stop_signal(a_context()) as ctx,
+        open_poller("http://paperclip.example", HTTP_PROXY=proxy) as host_poller,
+        host_poller.with_stop_signal(a_context()) as ctx,
     ):
         assert ctx.signal is not None
         async with asyncio.timeout(60):
             await ctx.signal.wait()
 
 
-@pytest.mark.parametrize("word", ["cancelled", "cancelling"])
-async def test_poller_stops_a_cancelled_run(word: str) -> None:
-    api = HostApi({"status": word})
-    async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
+@pytest.mark.parametrize("state", ["cancelled", "cancelling"])
+async def test_poller_stops_a_cancelled_run(state: str) -> None:
+    api = HostApi({"status": state})
+    async with (
+        serving(api) as url,
+        open_poller(url) as host_poller,
+        host_poller.with_stop_signal(a_context()) as ctx,
+    ):
         assert ctx.signal is not None
         async with asyncio.timeout(60):
             await ctx.signal.wait()
@@ -73,7 +77,7 @@ async def test_poller_stops_a_cancelled_run(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("body", "status"),
     [
         ({"status": "running"}, 200),
         ({"status": "succeeded"}, 200),
@@ -85,43 +89,50 @@ async def test_poller_stops_a_cancelled_run(word: str) -> None:
         ([], 200),
     ],
 )
-async def test_poller_ignores_other_states_and_errors(answer: Any, status: int) -> None:
-    api = HostApi(answer, status)
-    async with serving(api) as url, poller(url) as asking, asking.with_stop_signal(a_context()) as ctx:
+async def test_poller_ignores_other_states_and_errors(body: Any, status: int) -> None:
+    api = HostApi(body, status)
+    async with (
+        serving(api) as url,
+        open_poller(url) as host_poller,
+        host_poller.with_stop_signal(a_context()) as ctx,
+    ):
         assert ctx.signal is not None
-        await until(lambda: len(api.requests) >= 3)  # so two answers were read
+        await until(lambda: len(api.requests) >= 3)  # so two responses were read
         assert not ctx.signal.is_set()
 
 
 async def test_poller_ignores_an_unreachable_host() -> None:
-    async with poller("http://127.0.0.1:1") as asking, asking.with_stop_signal(a_context()) as ctx:
+    async with (
+        open_poller("http://127.0.0.1:1") as host_poller,
+        host_poller.with_stop_signal(a_context()) as ctx,
+    ):
         assert ctx.signal is not None
         await asyncio.sleep(0.3)
         assert not ctx.signal.is_set()
 
 
 async def test_one_poller_serves_all_runs_and_ends_with_the_last() -> None:
-    api, both = HostApi({"status": "running"}), {"/api/heartbeat-runs/a", "/api/heartbeat-runs/b/c"}
-    async with serving(api) as url, poller(url) as asking:
+    api, paths = HostApi({"status": "running"}), {"/api/heartbeat-runs/a", "/api/heartbeat-runs/b/c"}
+    async with serving(api) as url, open_poller(url) as host_poller:
         async with (
-            asking.with_stop_signal(a_context(runId="a")),
-            asking.with_stop_signal(a_context(runId="b/c")),
+            host_poller.with_stop_signal(a_context(runId="a")),
+            host_poller.with_stop_signal(a_context(runId="b/c")),
         ):
-            await until(lambda: {path for path, _ in api.requests} >= both)
+            await until(lambda: {path for path, _ in api.requests} >= paths)
             assert len(pollers()) == 1
         await until(lambda: not pollers())
         before = len(api.requests)
         await asyncio.sleep(0.2)
         assert len(api.requests) == before
-    assert {path for path, _ in api.requests} == both
+    assert {path for path, _ in api.requests} == paths
 
 
 async def test_run_with_a_signal_is_not_polled() -> None:
     api, stop = HostApi({"status": "cancelled"}), asyncio.Event()
     async with (
         serving(api) as url,
-        poller(url) as asking,
-        asking.with_stop_signal(a_context(signal=stop)) as ctx,
+        open_poller(url) as host_poller,
+        host_poller.with_stop_signal(a_context(signal=stop)) as ctx,
     ):
         await asyncio.sleep(0.2)
         assert ctx.signal is stop

@@ -1,4 +1,4 @@
-"""Several host processes, of which one goes away, on virtual time."""
+"""Slots, Leases and adoption with two host processes that stop, disconnect or compete, on virtual time."""
 
 import asyncio
 import json
@@ -48,12 +48,12 @@ async def test_long_run_renews_a_single_lease(tmp_path: Path) -> None:
 async def test_run_cancelled_while_releasing_its_slot_leaves_no_lease(tmp_path: Path) -> None:
     async with FakeCluster.start(tmp_path, LONG) as fake, asyncio.TaskGroup() as group:
 
-        def cut_off(call: str, moment: Moment) -> bool:
+        def cancel_at_release(call: str, moment: Moment) -> bool:
             if (call, moment) == ("delete_lease of slot", Moment.BEFORE):
                 running.cancel()
             return False
 
-        host = Host(fake, "host-one", cut_off)
+        host = Host(fake, "host-one", cancel_at_release)
         running = group.create_task(host.run())
         await asyncio.wait([running])
         assert running.cancelled()
@@ -77,7 +77,7 @@ async def test_same_run_is_adopted_at_once_after_a_shutdown(tmp_path: Path) -> N
         assert jobs(fake) == []
 
 
-async def test_started_job_without_its_secret_is_adopted(tmp_path: Path) -> None:
+async def test_job_created_without_a_secret_is_adopted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "secrets"))
         async with started(one):
@@ -133,7 +133,7 @@ async def test_run_of_a_disconnected_process_is_adopted_after_its_lease_expired(
         assert fake.calls.count("create", "jobs") == 1
 
 
-async def test_process_that_returns_leaves_its_lost_job_alone(tmp_path: Path) -> None:
+async def test_process_that_reconnects_leaves_a_job_alone_that_was_taken_over(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         lost = HostLog()
         async with asyncio.TaskGroup() as group:
@@ -185,8 +185,8 @@ async def test_task_scope_lets_other_tasks_run_concurrently(
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def finished_unobserved(fake: FakeCluster, one: Host) -> None:
-    """A run whose host shut down before its end."""
+async def finish_unobserved(fake: FakeCluster, one: Host) -> None:
+    """Cancel a run, and wait until its Job has finished without a host."""
     async with started(one) as task:
         task.cancel()
     await asyncio.sleep(300)
@@ -198,9 +198,11 @@ async def finished_unobserved(fake: FakeCluster, one: Host) -> None:
     "more",
     [{}, {"runId": "run-2"}, {"runId": "run-2", "context": {"taskId": "task-1", "retryOfRunId": "run-1"}}],
 )
-async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict[str, Any]) -> None:
+async def test_unclaimed_result_is_taken_by_a_run_of_the_same_wake(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
+        await finish_unobserved(fake, one)
         began = asyncio.get_running_loop().time()
         result, host_log = await two.run(**more)
         assert_whole(result, host_log)
@@ -214,7 +216,7 @@ async def test_unclaimed_result_answers_the_same_wake(tmp_path: Path, more: dict
 async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> None:
     """The wakes are equal; only the task differs."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
+        await finish_unobserved(fake, one)
         other = {"taskId": "task-2", "paperclipTaskMarkdown": "Do it."}
         result, host_log = await two.run(runId="run-2", context=other)
         assert_whole(result, host_log)
@@ -224,7 +226,7 @@ async def test_unclaimed_result_of_another_task_is_ignored(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("task", ["task-1", "task-2"])
 async def test_runs_with_ids_that_are_not_label_values_are_kept_apart(tmp_path: Path, task: str) -> None:
-    """As labels "@@@" and "###" are both missing; the names of their Jobs differ."""
+    """Neither "@@@" nor "###" can be a label, so only the names of their Jobs differ."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         async with started(one, runId="@@@") as first:
             first.cancel()
@@ -256,16 +258,16 @@ async def test_run_with_an_id_that_is_not_a_label_value_finds_its_earlier_attemp
         assert fake.calls.count("create", "jobs") == 1
 
 
-def lose_pods(fake: FakeCluster) -> None:
-    """The Pod garbage collector has deleted the Pod."""
+def remove_pods(fake: FakeCluster) -> None:
+    """Remove all Pods, as the Pod garbage collector does."""
     for pod in list(fake.store.list(PODS)):
         fake.store.remove(PODS, "paperclip", pod["metadata"]["name"])
 
 
 async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
-        lose_pods(fake)
+        await finish_unobserved(fake, one)
+        remove_pods(fake)
         began = asyncio.get_running_loop().time()
         result, _ = await two.run()
         assert asyncio.get_running_loop().time() - began < 5
@@ -279,8 +281,8 @@ async def test_finished_job_without_its_pod_fails_at_once(tmp_path: Path) -> Non
 
 async def test_unobserved_job_past_its_deadline_is_a_timeout(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
-        lose_pods(fake)
+        await finish_unobserved(fake, one)
+        remove_pods(fake)
 
         def exceed(job: Any) -> None:
             for condition in job["status"]["conditions"]:
@@ -299,8 +301,8 @@ async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
     file.write_bytes(WHOLE)
     path = str(file.relative_to(tmp_path / "volume"))
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
-        lose_pods(fake)
+        await finish_unobserved(fake, one)
+        remove_pods(fake)
 
         def annotate(job: Any) -> None:
             job["metadata"]["annotations"]["paperclip.io/run-log"] = path
@@ -314,7 +316,7 @@ async def test_result_is_recovered_from_the_volume(tmp_path: Path) -> None:
 
 
 async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
-    """The first host's answer was lost; the Job was retained."""
+    """The result of the first call was lost, and its Job was retained."""
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         first, _ = await one.run(config={"retainJobs": True})
         result, host_log = await two.run()
@@ -328,15 +330,17 @@ async def test_repeated_call_returns_the_result_again(tmp_path: Path) -> None:
 
 async def test_terminating_job_of_this_run_is_waited_for(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
-        lose_pods(fake)
+        await finish_unobserved(fake, one)
+        remove_pods(fake)
         (old,) = jobs(fake)
         name = old["metadata"]["name"]
         terminating = {"deletionTimestamp": "2026-01-01T00:05:00Z", "finalizers": ["example.com/hold"]}
         fake.store.update(JOBS, "paperclip", name, lambda job: job["metadata"].update(terminating))
         free: dict[str, Any] = {"finalizers": []}
-        let_go = partial(fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free))
-        asyncio.get_running_loop().call_later(10, let_go)
+        remove_finalizers = partial(
+            fake.store.update, JOBS, "paperclip", name, lambda job: job["metadata"].update(free)
+        )
+        asyncio.get_running_loop().call_later(10, remove_finalizers)
         result, host_log = await two.run()
         assert_whole(result, host_log)
         assert fake.calls.count("create", "secrets") == 2
@@ -349,10 +353,14 @@ async def test_job_name_taken_by_another_run_fails_the_run(tmp_path: Path) -> No
             (job,) = jobs(fake)
             name = job["metadata"]["name"]
             first.cancel()
-        strange = {"paperclip.io/agent-id": "somebody", "paperclip.io/run-id": "else"}
-        fake.store.update(JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(strange))
+        foreign_labels = {"paperclip.io/agent-id": "somebody", "paperclip.io/run-id": "else"}
+        fake.store.update(
+            JOBS, "paperclip", name, lambda found: found["metadata"]["labels"].update(foreign_labels)
+        )
         (pod,) = (found["metadata"]["name"] for found in fake.store.list(PODS))
-        fake.store.update(PODS, "paperclip", pod, lambda found: found["metadata"]["labels"].update(strange))
+        fake.store.update(
+            PODS, "paperclip", pod, lambda found: found["metadata"]["labels"].update(foreign_labels)
+        )
         result, _ = await two.run()
         assert result.error_code == "k8s_job_create_failed"
         assert f'"{name}" already exists' in (result.error_message or "")
@@ -360,7 +368,7 @@ async def test_job_name_taken_by_another_run_fails_the_run(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("leases_allowed", ["leases", "no leases"])
-async def test_one_of_two_concurrent_adopters_wins(tmp_path: Path, leases_allowed: str) -> None:
+async def test_only_one_of_two_concurrent_runs_adopts_an_orphan(tmp_path: Path, leases_allowed: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         if leases_allowed == "no leases":
             fake.faults.denied.add(("create", "leases"))
@@ -370,10 +378,10 @@ async def test_one_of_two_concurrent_adopters_wins(tmp_path: Path, leases_allowe
         await asyncio.sleep(190)  # without Leases a holder counts as dead after this time
         async with asyncio.TaskGroup() as group:
             both = [group.create_task(host.run(runId=f"run-of-{host}")) for host in (one, two)]
-        (winner,) = [result for task in both if (result := task.result())[0].error_code is None]
-        (loser,) = [result for task in both if (result := task.result())[0].error_code is not None]
-        assert_whole(*winner)
-        assert loser[0].error_code == "k8s_concurrent_run_blocked"
+        (adopting,) = [result for task in both if (result := task.result())[0].error_code is None]
+        (blocked,) = [result for task in both if (result := task.result())[0].error_code is not None]
+        assert_whole(*adopting)
+        assert blocked[0].error_code == "k8s_concurrent_run_blocked"
         assert fake.calls.count("create", "jobs") == 1
         assert jobs(fake) == []
 
@@ -422,7 +430,7 @@ async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path)
         assert fake.calls.count("create", "jobs") == 2
 
 
-async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) -> None:
+async def test_watch_that_hangs_delays_the_end_by_less_than_37_seconds(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         async with started(one, 280) as first:
             one.connection.watches_flowing.clear()
@@ -434,7 +442,7 @@ async def test_watch_that_hangs_delays_the_end_by_half_a_minute(tmp_path: Path) 
 
 async def test_new_wake_resumes_the_session_of_the_last_run(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
-        await finished_unobserved(fake, one)
+        await finish_unobserved(fake, one)
         context = {"taskId": "task-1", "paperclipTaskMarkdown": "Something new."}
         async with started(two, 5, runId="run-2", context=context) as second:
             new = next(
@@ -479,7 +487,7 @@ async def test_failed_fresh_session_is_not_retried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "update"])
-async def test_without_leases_a_warning_and_holder_annotations(tmp_path: Path, verb: str) -> None:
+async def test_without_leases_the_run_warns_and_writes_holder_annotations(tmp_path: Path, verb: str) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two):
         fake.faults.denied.add(("create", "leases"))
         if verb == "update":
@@ -540,7 +548,7 @@ async def test_cancel_at_any_moment_of_the_launch_leaves_nothing(tmp_path: Path,
         assert lease_holders(fake, "slot") == []
 
 
-async def test_stale_leases_of_dead_processes_are_deleted(tmp_path: Path) -> None:
+async def test_stale_leases_of_a_disconnected_process_are_deleted(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, two), started(one) as first:
         one.disconnect()
         first.cancel()
@@ -589,7 +597,9 @@ async def test_job_that_never_got_its_secret_is_deleted_and_recreated(tmp_path: 
         ("delete", "leases"),
     ],
 )
-async def test_create_with_a_lost_answer_makes_one_job(tmp_path: Path, verb: str, resource: str) -> None:
+async def test_call_with_a_lost_response_makes_no_second_job(
+    tmp_path: Path, verb: str, resource: str
+) -> None:
     async with two_hosts(tmp_path, LONG) as (fake, one, _):
         one.connection.loses_response_of = (verb, resource)
         result, host_log = await one.run()

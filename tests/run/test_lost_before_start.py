@@ -26,7 +26,7 @@ from paperclip_claude_k8s.devcluster.kinds import EVENTS, JOBS, PODS
 from paperclip_claude_k8s.plan.run_log import RUN_LOG_FOLDER, path_of_pod
 
 pytestmark = pytest.mark.looptime
-NEVER = PodScript(waiting=((9e8, "ContainerCreating", ""),))
+NEVER_STARTS = PodScript(waiting=((9e8, "ContainerCreating", ""),))
 DAY = 86400.0
 QUEUED = {"queueName": "agents"}
 
@@ -36,7 +36,7 @@ def admit(fake: FakeCluster) -> None:
 
 
 async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) -> None:
-    async with one_host(tmp_path, NEVER) as (fake, run), asyncio.timeout(DAY):
+    async with one_host(tmp_path, NEVER_STARTS) as (fake, run), asyncio.timeout(DAY):
         fake.faults.node_lost = True
         result, _ = await run_disrupted(fake, run, delete_pod, 5.0)
         assert result.error_code == "k8s_pod_schedule_failed"
@@ -46,7 +46,7 @@ async def test_pod_on_a_lost_node_ends_the_run_after_its_budget(tmp_path: Path) 
         assert "it is unknown whether its agent had started" in (result.error_message or "")
 
 
-async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path) -> None:
+async def test_result_on_the_volume_is_used_although_no_start_was_observed(tmp_path: Path) -> None:
     """The API server lost contact with the node, where the agent ran to its end."""
     path = f"{RUN_LOG_FOLDER}/co/agent-1/run-1.ndjson"
     volume = tmp_path / "volume"
@@ -54,7 +54,7 @@ async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path)
     def annotate(job: Object) -> None:
         job["metadata"]["annotations"][RUN_LOG_ANNOTATION] = path
 
-    async with two_hosts(tmp_path, NEVER) as (fake, one, two), asyncio.timeout(DAY):
+    async with two_hosts(tmp_path, NEVER_STARTS) as (fake, one, two), asyncio.timeout(DAY):
         fake.faults.node_lost = True
         async with started(one, 5.0):
             change(fake, JOBS, annotate)
@@ -72,7 +72,7 @@ async def test_result_on_the_volume_outranks_an_unobserved_start(tmp_path: Path)
 async def test_pod_failed_before_the_start_is_reported_with_its_cause(
     tmp_path: Path, act: Callable[[FakeCluster], None], reason: str
 ) -> None:
-    async with one_host(tmp_path, NEVER) as (fake, run):
+    async with one_host(tmp_path, NEVER_STARTS) as (fake, run):
         fake.faults.fails_unstarted_pods = True
         result, _ = await run_disrupted(fake, run, act, 5.0)
         assert result.error_code == "k8s_pod_disrupted"
@@ -80,9 +80,9 @@ async def test_pod_failed_before_the_start_is_reported_with_its_cause(
         assert "the agent had not started" in (result.error_message or "")
 
 
-@pytest.mark.parametrize("back_after", [0.5, 200.0])
+@pytest.mark.parametrize("readmitted_after", [0.5, 200.0])
 async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
-    tmp_path: Path, back_after: float
+    tmp_path: Path, readmitted_after: float
 ) -> None:
     waits = iter([((9e9, "ErrImagePull", "slow"),), ()])
 
@@ -97,7 +97,7 @@ async def test_pod_that_failed_by_queue_suspension_gets_a_successor(
             admit(fake)
             await asyncio.sleep(10)
             suspend(fake)
-            await asyncio.sleep(back_after)
+            await asyncio.sleep(readmitted_after)
             assert count_jobs(fake) == 1
             admit(fake)
         result, host_log = running.result()
@@ -141,18 +141,18 @@ async def test_event_older_than_the_pod_is_not_its_cause(tmp_path: Path) -> None
         assert "Job suspended" not in (result.error_message or "")
 
 
-@pytest.mark.parametrize("refused", [0, 6])
+@pytest.mark.parametrize("refused", [0, 6])  # how many reads of Pods fail first
 async def test_missing_only_pod_of_an_adopted_job_is_a_disruption(tmp_path: Path, refused: int) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
         fake.faults.jobs_never_finish = True
         async with started(one):
-            agents = only(fake, PODS)["metadata"]["name"]
+            agents_pod = only(fake, PODS)["metadata"]["name"]
             delete_pod(fake)
             await asyncio.sleep(2)
             await one.adapter.shutdown()
         await asyncio.sleep(30)
-        assert agents not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
+        assert agents_pod not in {pod["metadata"]["name"] for pod in fake.store.list(PODS)}
         fake.faults.refuse("get", "pods", 503, times=refused)
         began = asyncio.get_running_loop().time()
         result, host_log = await two.run()

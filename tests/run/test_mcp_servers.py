@@ -35,11 +35,11 @@ class Server:
 
 
 class Source:
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
+    def __init__(self, servers: Any) -> None:
+        self.servers = servers
 
     def get_servers(self) -> Any:
-        return self.answer
+        return self.servers
 
 
 class AsyncSource:
@@ -83,7 +83,7 @@ async def test_mcp_servers_are_accepted_in_every_form(source: Any) -> None:
     assert host_log.status == ""
 
 
-async def test_host_without_mcp_servers_is_not_asked() -> None:
+async def test_missing_or_empty_source_yields_no_mcp_servers() -> None:
     assert (await servers_from(None))[0] is None
     assert (await servers_from({}))[0] == {"servers": []}
 
@@ -142,7 +142,7 @@ WANTED: Mapping[str, Any] = {"mcpServers": {"mine": {"command": "x"}}}
 BASE = {"mcpServers": {"base": {"command": "b"}}}
 
 
-async def baseline(
+async def read_baseline_of(
     volume: Path | None, env: Mapping[str, str] | None = None, config: Mapping[str, Any] = WANTED
 ) -> Mapping[str, object]:
     read = AdapterConfig.read(config)
@@ -151,27 +151,27 @@ async def baseline(
 
 async def test_mcp_baseline_is_read_from_the_root_of_the_volume(tmp_path: Path) -> None:
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
-    assert await baseline(tmp_path) == BASE["mcpServers"]
+    assert await read_baseline_of(tmp_path) == BASE["mcpServers"]
 
 
 async def test_mcp_baseline_path_can_be_changed_or_disabled(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(BASE))
-    assert await baseline(tmp_path, {BASELINE_PATH: "/paperclip/other.json"}) == BASE["mcpServers"]
+    assert await read_baseline_of(tmp_path, {BASELINE_PATH: "/paperclip/other.json"}) == BASE["mcpServers"]
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
-    assert await baseline(tmp_path, {BASELINE_PATH: ""}) == {}
-    assert await baseline(tmp_path, {BASELINE_PATH: "/etc/passwd"}) == {}
+    assert await read_baseline_of(tmp_path, {BASELINE_PATH: ""}) == {}
+    assert await read_baseline_of(tmp_path, {BASELINE_PATH: "/etc/passwd"}) == {}
 
 
 async def test_mcp_baseline_is_not_read_if_not_needed(tmp_path: Path) -> None:
     (tmp_path / ".mcp.json").write_text(json.dumps(BASE))
-    assert await baseline(tmp_path, config={}) == {}
-    assert await baseline(None) == {}
+    assert await read_baseline_of(tmp_path, config={}) == {}
+    assert await read_baseline_of(None) == {}
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"mcpServers": 3}', "x" * (BASELINE_BYTES + 1)])
 async def test_malformed_mcp_baseline_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / ".mcp.json").write_text(text)
-    assert await baseline(tmp_path) == {}
+    assert await read_baseline_of(tmp_path) == {}
 
 
 async def test_mcp_baseline_behind_a_link_is_not_read(tmp_path: Path) -> None:
@@ -180,6 +180,6 @@ async def test_mcp_baseline_behind_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text(json.dumps(BASE))
     (volume / ".mcp.json").symlink_to(tmp_path / "secret.json")
     (volume / "up").symlink_to(tmp_path)
-    assert await baseline(volume) == {}
-    assert await baseline(volume, {BASELINE_PATH: "/paperclip/up/secret.json"}) == {}
-    assert await baseline(volume, {BASELINE_PATH: "/paperclip/../secret.json"}) == {}
+    assert await read_baseline_of(volume) == {}
+    assert await read_baseline_of(volume, {BASELINE_PATH: "/paperclip/up/secret.json"}) == {}
+    assert await read_baseline_of(volume, {BASELINE_PATH: "/paperclip/../secret.json"}) == {}

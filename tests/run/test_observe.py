@@ -1,4 +1,4 @@
-"""A run from launch to result on virtual time: every ending, and the host's log."""
+"""Runs from launch to result on virtual time: their endings, and what the host's log contains."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS
 pytestmark = pytest.mark.looptime
 
 
-async def test_good_run_makes_few_requests_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_good_run_makes_few_requests_and_leaves_no_job(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         result, host_log = await run()
         assert result.exit_code == 0
@@ -112,7 +112,7 @@ async def test_time_limit_counts_from_the_start_of_the_container(tmp_path: Path)
         assert count_jobs(fake) == 0
 
 
-async def test_stop_returns_once_the_pod_is_gone(tmp_path: Path) -> None:
+async def test_stopped_run_is_cancelled_and_leaves_no_job(tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with one_host(tmp_path, PodScript(output=((0.0, PARTIAL),), ends_at=9999.0)) as (fake, run):
         async with asyncio.TaskGroup() as group:
@@ -195,7 +195,7 @@ async def test_ten_minutes_without_api_server_do_not_harm_a_run(tmp_path: Path) 
         assert "API server unreachable" in host_log.status
 
 
-async def test_shutdown_keeps_the_job_for_the_next_process(tmp_path: Path) -> None:
+async def test_cancelled_task_keeps_the_job_for_the_next_process(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run())
@@ -232,7 +232,7 @@ async def test_second_run_of_an_agent_is_blocked(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_pod_that_never_starts_is_reported_with_its_budget(
+async def test_pod_that_never_starts_is_reported_with_budget_or_reason(
     tmp_path: Path, pod_script: PodScript, config: dict[str, Any], message: str
 ) -> None:
     async with one_host(tmp_path, pod_script) as (fake, run):
@@ -252,7 +252,7 @@ async def test_unschedulable_pod_is_explained_after_its_budget(tmp_path: Path) -
         assert "FailedScheduling" in host_log.status
 
 
-async def test_guard_without_lists_creates_no_job(tmp_path: Path) -> None:
+async def test_run_that_may_not_list_jobs_creates_none(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.denied.add(("list", "jobs"))
         result, _ = await run()
@@ -291,7 +291,7 @@ async def test_exception_in_on_log_does_not_lose_the_result(tmp_path: Path) -> N
         assert result.summary
 
 
-async def test_job_contains_no_secret(tmp_path: Path) -> None:
+async def test_job_and_result_contain_no_secret(tmp_path: Path) -> None:
     async with one_host(tmp_path, QUIET) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(authToken="canary-1", config={"env": {"MY_TOKEN": "canary-2"}}))

@@ -18,8 +18,8 @@ from paperclip_claude_k8s.devcluster.kinds import PODS
 from paperclip_claude_k8s.host.result import ExecutionResult
 
 pytestmark = pytest.mark.looptime
-BUDGET = Timings().retry_budget
-BOOTSTRAP = {"kind": "bootstrap", "providerWorkStarted": False}
+RETRY_BUDGET = Timings().retry_budget
+NOT_STARTED = {"kind": "bootstrap", "providerWorkStarted": False}
 OVERLOADED = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -29,19 +29,19 @@ async def at_home(folder: Path) -> AsyncIterator[tuple[FakeCluster, HomeCluster]
         yield home.fake, home
 
 
-def assert_may_be_tried_again(result: ExecutionResult, code: str) -> None:
+def assert_retryable(result: ExecutionResult, code: str) -> None:
     assert (result.error_code, result.error_family) == (code, "transient_upstream")
 
 
 async def test_outage_within_the_retry_budget_only_delays_the_run(tmp_path: Path) -> None:
     async with at_home(tmp_path) as (fake, home):
-        fake.go_down(BUDGET / 2)
+        fake.go_down(RETRY_BUDGET / 2)
         result, host_log = await home.run()
         assert result.error_message is None
         assert host_log.stdout.encode() == capture("02")
 
 
-async def test_unreachable_server_at_home_pod_read_is_an_outage(
+async def test_unreachable_server_at_home_pod_read_is_retryable(
     tmp_path: Path,
 ) -> None:
     async with at_home(tmp_path) as (fake, home):
@@ -49,9 +49,9 @@ async def test_unreachable_server_at_home_pod_read_is_an_outage(
         began = asyncio.get_running_loop().time()
         result, _ = await home.run()
         waited = asyncio.get_running_loop().time() - began
-        assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
-        assert BUDGET - Timings().retry_cap <= waited <= BUDGET
-        assert result.execution_recovery == BOOTSTRAP
+        assert_retryable(result, "k8s_home_pod_unavailable")
+        assert RETRY_BUDGET - Timings().retry_cap <= waited <= RETRY_BUDGET
+        assert result.execution_recovery == NOT_STARTED
         message = result.error_message or ""
         assert "connection refused" in message
         assert message.endswith(
@@ -60,11 +60,11 @@ async def test_unreachable_server_at_home_pod_read_is_an_outage(
 
 
 @pytest.mark.parametrize("status", OVERLOADED)
-async def test_overloaded_server_at_home_pod_read_is_an_outage(tmp_path: Path, status: int) -> None:
+async def test_overloaded_server_at_home_pod_read_is_retryable(tmp_path: Path, status: int) -> None:
     async with at_home(tmp_path) as (fake, home):
         fake.faults.refuse("get", "pods", status, times=10_000, message="too much to do")
         result, _ = await home.run()
-        assert_may_be_tried_again(result, "k8s_home_pod_unavailable")
+        assert_retryable(result, "k8s_home_pod_unavailable")
         assert "too much to do" in (result.error_message or "")
         assert "set `image`" not in (result.error_message or "")
 
@@ -77,7 +77,7 @@ async def test_overloaded_server_at_home_pod_read_is_an_outage(tmp_path: Path, s
         (403, 'admission webhook "x" denied the request', "set `image`"),
     ],
 )
-async def test_forbidden_home_pod_fails_at_once_for_good(
+async def test_refused_home_pod_read_fails_at_once_and_is_not_retryable(
     tmp_path: Path, status: int, message: str, hint: str
 ) -> None:
     async with at_home(tmp_path) as (fake, home):
@@ -89,7 +89,7 @@ async def test_forbidden_home_pod_fails_at_once_for_good(
         assert hint in (result.error_message or "")
 
 
-async def test_missing_home_pod_fails_at_once_for_good(tmp_path: Path) -> None:
+async def test_missing_home_pod_is_not_retryable(tmp_path: Path) -> None:
     async with at_home(tmp_path) as (fake, home):
         fake.store.remove(PODS, NAMESPACE, "home-0")
         result, _ = await home.run()
@@ -114,8 +114,8 @@ async def test_outage_at_any_call_before_the_start_is_retryable(
     async with one_host(tmp_path, GOOD) as (fake, run):
         fake.faults.refuse(verb, resource, status, times=10_000)
         result, _ = await run()
-        assert_may_be_tried_again(result, code)
-        assert result.execution_recovery == BOOTSTRAP
+        assert_retryable(result, code)
+        assert result.execution_recovery == NOT_STARTED
 
 
 @pytest.mark.parametrize("status", OVERLOADED)
@@ -127,7 +127,7 @@ async def test_orphan_that_cannot_be_relabelled_is_kept_for_the_next_run(tmp_pat
             first.cancel()
         fake.faults.refuse("patch", "jobs", status, times=10_000)
         result, _ = await run(runId="run-2")
-        assert_may_be_tried_again(result, "k8s_pod_reattach_failed")
+        assert_retryable(result, "k8s_pod_reattach_failed")
         assert "left alone, and the next run adopts it" in (result.error_message or "")
         assert count_jobs(fake) == 1
         fake.faults.refusals.clear()
@@ -166,24 +166,24 @@ async def test_refused_leases_are_reported_with_the_next_step(
 async def test_slot_lease_refused_by_quota_is_reported_as_quota(tmp_path: Path) -> None:
     async with one_host(tmp_path, GOOD) as (fake, run):
 
-        async def first_lease_made() -> None:
+        async def refuse_after_first_lease() -> None:
             while not fake.calls.count("create", "leases"):  # noqa: ASYNC110  # there is no event for a call
                 await asyncio.sleep(0.0001)
             await asyncio.sleep(0.001)
             fake.faults.refuse("create", "leases", 403, times=10_000, message=QUOTA)
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(first_lease_made())
+            group.create_task(refuse_after_first_lease())
             running = group.create_task(run())
         result, _ = running.result()
-        assert_may_be_tried_again(result, "k8s_concurrency_guard_unreachable")
+        assert_retryable(result, "k8s_concurrency_guard_unreachable")
         assert "free some of the namespace's quota" in (result.error_message or "")
         assert "list jobs" not in (result.error_message or "")
 
 
 @pytest.mark.parametrize("host", ["lines", "progress"])
 async def test_watch_being_reopened_is_not_an_outage(tmp_path: Path, host: str) -> None:
-    """As after SIGCONT: the watch turns out to be dead just when a keepalive is due."""
+    """As after SIGCONT: the watch turns out to be closed just when a keepalive is due."""
     reports: list[str] = []
     host_log = HostLog()
 

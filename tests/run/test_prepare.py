@@ -1,4 +1,4 @@
-"""Settings that an old API server would silently drop are refused before the run starts."""
+"""Runs that are refused before a Job is created: settings an old API server would drop, remote targets."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from paperclip_claude_k8s.ports import ProcessSettings
 pytestmark = pytest.mark.looptime
 
 
-class Server(Gateway):
-    """A server of this version; None: the version cannot be read."""
+class VersionedGateway(Gateway):
+    """A gateway to a server of this version; None: the version cannot be read."""
 
     version: tuple[int, int] | None = (1, 28)
     requests = 0
@@ -32,9 +32,9 @@ class Server(Gateway):
 
 async def run_on(
     folder: Path, version: tuple[int, int] | None, **config: Any
-) -> tuple[ExecutionResult, HostLog, Server, int]:
+) -> tuple[ExecutionResult, HostLog, VersionedGateway, int]:
     async with FakeCluster.start(folder) as fake:
-        server, host_log = Server(wire=fake.wire), HostLog()
+        server, host_log = VersionedGateway(wire=fake.wire), HostLog()
         server.version = version
         adapter = Adapter(ProcessSettings(), lambda *_: server)
         given = {"kubeconfig": "fake", "image": "x", **config}

@@ -27,26 +27,26 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS
 pytestmark = pytest.mark.looptime
 
 
-async def test_gate_is_closed_once_the_server_answers_again(
+async def test_gate_is_closed_after_the_server_recovered(
     tmp_path: Path,
 ) -> None:
     async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
         seen: dict[str, Any] = {}
 
-        async def look_later() -> None:
+        async def recover_and_look() -> None:
             await asyncio.sleep(45)
             fake.faults.refusals.clear()
             await asyncio.sleep(10)
             seen.update(secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"])
 
-        def cut_off(fake: FakeCluster) -> None:
+        def overload_and_release(fake: FakeCluster) -> None:
             fake.faults.refuse("delete", "secrets", 503, times=1000)
             fake.faults.refuse("patch", "jobs", 503, times=1000)
             release_pod(fake)
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(look_later())
-            result, host_log = await run_disrupted(fake, run, cut_off)
+            group.create_task(recover_and_look())
+            result, host_log = await run_disrupted(fake, run, overload_and_release)
         assert seen == {"secrets": [], "job": 0}
         assert result.error_code is None
         assert host_log.status.count("Kubernetes may start a second Pod of this Job") == 2
@@ -63,7 +63,7 @@ async def test_refused_gate_call_is_reported_once_with_the_next_step(tmp_path: P
         assert fake.calls.count(action, kind) <= 3
 
 
-async def test_only_pod_named_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
+async def test_only_pod_named_in_the_secret_by_an_earlier_host_is_kept(tmp_path: Path) -> None:
     earlier = base64.b64encode(b"uid of an earlier Pod").decode()
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, two):
         fake.faults.replaces_terminating_pods = True
@@ -110,7 +110,7 @@ async def test_gate_is_reopened_only_after_it_was_closed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("moment", list(Moment))
 @pytest.mark.parametrize("call", ["delete_secret", "patch_job"])
-async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
+async def test_host_cut_off_while_closing_the_gate_leaves_annotation_or_secret(
     tmp_path: Path, call: str, moment: Moment
 ) -> None:
     async with FakeCluster.start(tmp_path, SLOW_TO_STOP) as fake:
@@ -119,12 +119,12 @@ async def test_host_that_dies_while_closing_the_gate_leaves_a_marked_job(
             delete_pod(fake)
             await host.cluster.cut_off.wait()
             running.cancel()
-        marked = AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]
-        assert marked or list(fake.store.list(SECRETS))
+        annotated = AGENT_POD_ANNOTATION in only(fake, JOBS)["metadata"]["annotations"]
+        assert annotated or list(fake.store.list(SECRETS))
         await host.adapter.shutdown()
 
 
-async def test_job_suspended_when_its_pod_ended_is_marked_too(tmp_path: Path) -> None:
+async def test_suspended_job_is_annotated_but_keeps_its_parallelism(tmp_path: Path) -> None:
     async with two_hosts(tmp_path, SLOW_TO_STOP) as (fake, one, _):
         async with started(one):
             suspend(fake)

@@ -1,12 +1,12 @@
 """Temporary obstacles before a Pod's start, on virtual time: they delay the run and do not end it."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fake_cluster import NAMESPACE, FakeCluster, PodScript
+from tests.support.disruptions import change, only
+from tests.support.fake_cluster import PodScript
 from tests.support.in_memory_runs import GOOD, WHOLE, count_jobs, one_host
 
 from paperclip_claude_k8s.devcluster.event_recorder import Events
@@ -16,18 +16,9 @@ from paperclip_claude_k8s.devcluster.node import NODE
 pytestmark = pytest.mark.looptime
 
 
-def held_up(*waits: tuple[float, str, str]) -> PodScript:
+def start_after(*waits: tuple[float, str, str]) -> PodScript:
+    """An agent that starts after these waiting states."""
     return PodScript(waiting=waits, output=((0.0, WHOLE),), ends_at=2.0)
-
-
-def the_pod(fake: FakeCluster) -> Any:
-    (pod,) = fake.store.list(PODS)
-    return pod
-
-
-def change(fake: FakeCluster, kind: Any, how: Callable[[Any], None]) -> None:
-    (found,) = fake.store.list(kind)
-    fake.store.update(kind, NAMESPACE, found["metadata"]["name"], how)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +37,7 @@ def change(fake: FakeCluster, kind: Any, how: Callable[[Any], None]) -> None:
 async def test_delay_within_its_own_budget_is_tolerated(
     tmp_path: Path, waits: list[tuple[float, str, str]]
 ) -> None:
-    async with one_host(tmp_path, held_up(*waits)) as (_, run):
+    async with one_host(tmp_path, start_after(*waits)) as (_, run):
         result, host_log = await run()
         assert result.error_message is None
         assert host_log.stdout.encode() == WHOLE
@@ -65,7 +56,7 @@ async def test_run_waits_for_a_node(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"resources.requests.cpu": "9000"}))
             await asyncio.sleep(100)
-            assert not the_pod(fake)["spec"].get("nodeName")
+            assert not only(fake, PODS)["spec"].get("nodeName")
             change(fake, PODS, bind)
         result, host_log = running.result()
         assert result.error_message is None
@@ -87,11 +78,11 @@ async def test_job_suspended_by_a_queue_waits_for_an_hour(tmp_path: Path) -> Non
 
 async def test_mount_failure_is_reported_with_the_kubelet_event(tmp_path: Path) -> None:
     message = "Multi-Attach error for volume: it is attached elsewhere"
-    async with one_host(tmp_path, held_up((9e9, "ContainerCreating", ""))) as (fake, run):
+    async with one_host(tmp_path, start_after((9e9, "ContainerCreating", ""))) as (fake, run):
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run(config={"imagePullTimeoutSec": 90}))
             await asyncio.sleep(5)
-            Events(fake.store).record(the_pod(fake), "Warning", "FailedAttachVolume", message)
+            Events(fake.store).record(only(fake, PODS), "Warning", "FailedAttachVolume", message)
         result, host_log = running.result()
         assert result.error_code == "k8s_pod_schedule_failed"
         assert f"FailedAttachVolume: {message}" in host_log.status
