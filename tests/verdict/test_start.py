@@ -75,7 +75,7 @@ def test_pod_suspended_by_queue_is_waited_for_even_if_failed(
     assert verdict.budget is budget
 
 
-def test_old_pod_of_a_readmitted_job_is_waited_for() -> None:
+def test_old_pod_of_a_readmitted_job_is_waited_for_and_then_lost() -> None:
     pod = a_pod(Waiting("ContainerCreating"), phase="Failed", deleting=True)
     known = Known(job=a_job(labels=QUEUE), pod=pod, stopped_by_job="suspended")
     assert isinstance(judge_start(known), StillWaiting)

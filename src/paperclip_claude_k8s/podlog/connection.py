@@ -119,11 +119,14 @@ class Connection:
         self._timings = timings
         self._container: str | None = None
         self._first = True
+        """Whether no stream was followed yet."""
         self._broke = False
+        """Whether a stream broke, or the server could not open one, since the last stream was opened."""
         self._counted = True
         """Whether the current stream needs no further counting as a reconnect."""
         self._read_timeout: asyncio.Timeout | None = None
         self._attempts = 0
+        """Failed attempts since the last `Reconnecting` notice."""
         self._reported_at = float("-inf")
 
     def matches_totals(self) -> bool:

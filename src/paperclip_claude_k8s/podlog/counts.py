@@ -102,8 +102,8 @@ class Counts:
         """Compare with what the relay counted; return the gap that this shows, if any.
 
         `time`: when the relay counted, None for the end of the log. The gap spans the possible gaps. If there
-        are none, it begins at the last comparison: at a rotation a kubelet can lose lines even of
-        a stream that was never cut.
+        are none, it begins at the last comparison: at a rotation a kubelet can lose lines even of a stream
+        that was never cut.
         """
         missing = counted.bytes - self.bytes - self.missing
         lines = counted.lines - self.lines - self._missing_lines

@@ -107,7 +107,10 @@ class TailInterleaved:
 
 @dataclass(frozen=True, slots=True)
 class TailMissing:
-    """The response has no delivered line. Accepted only if further scans, none of them shorter, agree."""
+    """The response lacks the last delivered line, and nothing shows that it was cut.
+
+    Accepted only if further scans, none of them shorter, agree.
+    """
 
     opening: LineKey | None
     count: int
@@ -127,7 +130,10 @@ ScanResult = TailFound | TailInterleaved | TailMissing | ResponseCut
 
 
 class Scan:
-    """Searches one whole response for the tail of what was delivered. Keeps only as many lines as that."""
+    """Searches one whole response for the tail of what was delivered.
+
+    Keeps only the first lines of the response, about as many as the tail has, and the last `CONTEXT` lines.
+    """
 
     def __init__(self, plan: ResumePlan, beginning: LineKey | None) -> None:
         """`beginning`: the first line ever delivered. A response that starts with it lacks none before it."""
