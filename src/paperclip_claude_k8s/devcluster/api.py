@@ -15,10 +15,11 @@ from paperclip_claude_k8s.devcluster.tables import table
 from paperclip_claude_k8s.devcluster.target import Target, missing_path
 from paperclip_claude_k8s.devcluster.validation import admitted
 
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 OLD_MINOR = "28"
 """Minor version of the last server that replaces a Pod before its deletion is complete."""
 USER = "system:serviceaccount:paperclip:paperclip"
+"""The user that error responses name."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -46,10 +47,13 @@ class Api:
         self.faults = faults
         self._deletion = Deletion(store, kubelet)
 
-    def answer(self, path: str, target: Target | str, request: Request) -> tuple[Object, int]:
-        """The body and status of the response. Raises `Problem` for an error response."""
+    def respond(self, path: str, target: Target | str, request: Request) -> tuple[Object, int]:
+        """The body and status of the response. Raises `Problem` for an error response.
+
+        `target`: what `parse_target` returned: a string if the path names no resource.
+        """
         if isinstance(target, str):
-            return self._answer_non_resource(path, request)
+            return self._respond_without_resource(path, request)
         verb = verb_of(request.method, target, watch=False)
         self.check_access(target, verb)
         handlers: dict[str, Callable[[Target, Request], Object]] = {
@@ -71,14 +75,15 @@ class Api:
             raise problems.forbidden(target.resource, target.namespace, verb, USER)
         self.faults.check(verb, target.resource)
 
-    def matches(self, query: dict[str, str]) -> Match:
+    def matcher(self, query: dict[str, str]) -> Match:
+        """A predicate for the label and field selectors of a request."""
         labels = label_match(query.get("labelSelector", ""))
         fields = field_match(query.get("fieldSelector", ""))
         return lambda obj: labels(obj) and fields(obj)
 
-    def _answer_non_resource(self, path: str, request: Request) -> tuple[Object, int]:
-        if path == REVIEWS and request.method == "POST":
-            return self._review(request.body or {}), 201
+    def _respond_without_resource(self, path: str, request: Request) -> tuple[Object, int]:
+        if path == ACCESS_REVIEWS and request.method == "POST":
+            return self._review_access(request.body or {}), 201
         found = discover(path) if request.method == "GET" else None
         if found is None:
             raise missing_path()
@@ -86,7 +91,7 @@ class Api:
             found = {**found, "minor": OLD_MINOR, "gitVersion": f"v1.{OLD_MINOR}.0-devcluster"}
         return found, 200
 
-    def _review(self, review: Object) -> Object:
+    def _review_access(self, review: Object) -> Object:
         access = review.get("spec", {}).get("resourceAttributes") or {}
         resource = access.get("resource", "")
         if access.get("subresource"):
@@ -100,9 +105,10 @@ class Api:
         return table(target.kind, [obj], str(self.store.version)) if request.wants_table else obj
 
     def _list(self, target: Target, request: Request) -> Object:
-        match = self.matches(request.query)
+        match = self.matcher(request.query)
         items = [obj for obj in self.store.list(target.kind, target.namespace) if match(obj)]
-        items.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))  # as etcd
+        # as etcd sorts them
+        items.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
         version = str(self.store.version)
         if request.wants_table:
             return table(target.kind, items, version)
@@ -143,11 +149,11 @@ class Api:
             raise problems.modified(target.kind.plural, target.kind.group, target.name)
 
     def _delete_all(self, target: Target, request: Request) -> Object:
-        match = self.matches(request.query)
+        match = self.matcher(request.query)
         for obj in list(self.store.list(target.kind, target.namespace)):
             if match(obj):
-                one = Target(target.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-                self._deletion.delete(one, request)
+                single = Target(target.kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+                self._deletion.delete(single, request)
         return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
 
@@ -167,9 +173,9 @@ class Deletion:
         if target.kind == PODS:
             return self._delete_pod(obj, None if grace is None else float(grace))
         if target.kind == JOBS and policy == "Foreground":
-            return self._mark_foreground(target)
+            return self._start_foreground_deletion(target)
         if policy == "Orphan":
-            self._orphan(obj)
+            self._orphan_pods(obj)
         self._store.remove(target.kind, target.namespace, target.name)
         return obj
 
@@ -188,14 +194,14 @@ class Deletion:
             return pod
         return mark_deleted(self._store, pod, grace)
 
-    def _mark_foreground(self, target: Target) -> Object:
+    def _start_foreground_deletion(self, target: Target) -> Object:
         def change(found: Object) -> None:
             found["metadata"].setdefault("deletionTimestamp", now())
             found["metadata"]["finalizers"] = [FOREGROUND]
 
         return self._store.update(target.kind, target.namespace, target.name, change)
 
-    def _orphan(self, owner: Object) -> None:
+    def _orphan_pods(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
 
         def release(found: Object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paperclip_claude_k8s.devcluster.crilog import LogFile, StreamWriter
 
-CHUNK = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a command that cannot be started, as a shell reports them."""
 
@@ -25,18 +25,18 @@ class Command:
 
 
 class Container:
-    """A process in a session of its own, with its output in a log."""
+    """A process in a new POSIX session, with its output in a log."""
 
     def __init__(self, log: LogFile) -> None:
         self.log = log
         self._process: asyncio.subprocess.Process | None = None
         self._pending_signal: Callable[[], None] | None = None
+        """Called as soon as the process has started."""
 
     async def run(self, command: Command) -> int:
-        """Run the command until it has ended, then kill the rest of its process group.
+        """Run the command, kill the rest of its process group, return the exit code (128 + n after signal n).
 
-        Some versions of Python also wait for the end of the output before that. Returns the exit code, which
-        is 128 + n after signal n.
+        In some versions of Python, the kill comes only after the end of the output, not of the command.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -66,8 +66,8 @@ class Container:
         assert process.stdout is not None  # noqa: S101  # both are pipes
         assert process.stderr is not None  # noqa: S101
         async with asyncio.TaskGroup() as group:
-            group.create_task(_record(process.stdout, StreamWriter(self.log, "stdout")))
-            group.create_task(_record(process.stderr, StreamWriter(self.log, "stderr")))
+            group.create_task(_copy_to_log(process.stdout, StreamWriter(self.log, "stdout")))
+            group.create_task(_copy_to_log(process.stderr, StreamWriter(self.log, "stderr")))
             code = await process.wait()
             self.kill()
         return code if code >= 0 else 128 - code
@@ -78,7 +78,7 @@ class Container:
         self.log.end()
 
     def terminate(self) -> None:
-        """Send SIGTERM to the first process only, as a runtime does; if need be, once it has started."""
+        """Send SIGTERM to the first process only, as a runtime does; if it runs, else after its start."""
         if self._process is None:
             self._pending_signal = self.terminate
         elif self._process.returncode is None:
@@ -94,7 +94,7 @@ class Container:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-async def _record(pipe: asyncio.StreamReader, writer: StreamWriter) -> None:
-    while chunk := await pipe.read(CHUNK):
+async def _copy_to_log(pipe: asyncio.StreamReader, writer: StreamWriter) -> None:
+    while chunk := await pipe.read(CHUNK_BYTES):
         writer.feed(chunk)
     writer.close()

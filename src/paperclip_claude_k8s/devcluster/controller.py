@@ -1,4 +1,4 @@
-"""The control plane: schedules Pods, reconciles Jobs, collects objects whose owner is gone.
+"""The control plane: schedules Pods, reconciles Jobs, and deletes objects whose owners are gone.
 
 One loop does all of it. It makes a pass over all objects after each change of the store, and when a
 deadline, a TTL or a delayed Job condition is due.
@@ -11,11 +11,11 @@ from paperclip_claude_k8s.devcluster.event_recorder import Events
 from paperclip_claude_k8s.devcluster.faults import Faults
 from paperclip_claude_k8s.devcluster.job_controller import JobController, mark_deleted
 from paperclip_claude_k8s.devcluster.kinds import PODS, Object
-from paperclip_claude_k8s.devcluster.node import NODE, fits
+from paperclip_claude_k8s.devcluster.node import NODE, why_unschedulable
 from paperclip_claude_k8s.devcluster.store import Store, now
 
 MIN_WAIT = 0.01
-"""Shortest wait in seconds for something that is due."""
+"""Shortest wait in seconds for the next timed action."""
 
 
 class Controller:
@@ -29,7 +29,7 @@ class Controller:
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            changed = self._store.next_change()  # before the pass, so that its own changes start another one
+            changed = self._store.next_change()  # before the pass: its own changes start another pass
             for pod in self._store.list(PODS):
                 self._scheduler.schedule(pod)
             due = self._jobs.reconcile_all()
@@ -57,7 +57,7 @@ class Scheduler:
     def schedule(self, pod: Object) -> None:
         if pod["spec"].get("nodeName") or pod["metadata"].get("deletionTimestamp"):
             return
-        reason = fits(pod["spec"])
+        reason = why_unschedulable(pod["spec"])
         if reason is not None:
             self._set_unschedulable(pod, f"0/1 nodes are available: 1 {reason}.")
             return
@@ -86,7 +86,7 @@ class Scheduler:
 
 
 def _collect_orphans(store: Store) -> None:
-    """Delete every object that has owner references, none of which exists."""
+    """Delete every object that has owner references, but whose owners no longer exist."""
     alive = {obj["metadata"]["uid"] for kind in kinds.ALL for obj in store.list(kind)}
     for kind in kinds.ALL:
         for obj in store.list(kind):

@@ -6,8 +6,8 @@ F: the line ends). For example, a line of 20 KiB is stored as
     2026-01-02T03:04:05.000000001Z stdout P <16 KiB>
     2026-01-02T03:04:05.000000002Z stdout F <4 KiB>
 
-A kubelet applies `since` to each record, in whole seconds. It keeps one flag for both streams, which says
-whether the response is at the start of a line: only there does it write a timestamp.
+A kubelet compares `since` with the time of each record, in whole seconds. It writes a timestamp only at the
+start of a line of the response; stdout and stderr share the flag for whether the response is there.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-RECORD = 16 * 1024
-"""Bytes of text in one record."""
-BLOCK = 256 * 1024
-"""Bytes read from the file at once."""
+RECORD_BYTES = 16 * 1024
+"""Most bytes of text in one record."""
+BLOCK_BYTES = 256 * 1024
+"""Most bytes read from the file at once."""
 
 
 class LogFile:
@@ -30,6 +30,7 @@ class LogFile:
         self.path = path
         self.clock = clock
         self.generation = 0
+        """Number of rotations so far."""
         self.ended = False
         self._rotate_at = rotate_at
         self._grown = asyncio.Event()
@@ -40,16 +41,16 @@ class LogFile:
             self._rotate()
         self._file.write(records)
         self._file.flush()
-        self._wake()
+        self._notify_readers()
 
     def end(self) -> None:
-        """The container has ended and its output is complete."""
+        """Note that the container has ended and its output is complete."""
         self.ended = True
         self._file.close()
-        self._wake()
+        self._notify_readers()
 
     def next_growth(self) -> asyncio.Event:
-        """An event that is set by the next append, rotation or end."""
+        """An event that the next append, rotation or end sets."""
         return self._grown
 
     def _rotate(self) -> None:
@@ -59,13 +60,13 @@ class LogFile:
         self._file = self.path.open("ab")
         self.generation += 1
 
-    def _wake(self) -> None:
+    def _notify_readers(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
 
 class StreamWriter:
-    """Splits one stream of a container into records: whole lines, or 16 KiB pieces of longer ones."""
+    """Splits one stream of a container into records: whole lines, or 16 KiB pieces of long lines."""
 
     def __init__(self, log: LogFile, stream: str) -> None:
         self._log = log
@@ -75,10 +76,10 @@ class StreamWriter:
     def feed(self, chunk: bytes) -> None:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         out = [piece for line in lines for piece in self._records(line)]
-        whole = len(self._rest) - len(self._rest) % RECORD
+        whole = len(self._rest) - len(self._rest) % RECORD_BYTES
         if whole:
-            pieces, self._rest = self._rest[:whole], self._rest[whole:]
-            out += [self._record(pieces[at : at + RECORD], b"P") for at in range(0, whole, RECORD)]
+            text, self._rest = self._rest[:whole], self._rest[whole:]
+            out += [self._record(text[at : at + RECORD_BYTES], b"P") for at in range(0, whole, RECORD_BYTES)]
         if out:
             self._log.append(b"".join(out))
 
@@ -89,8 +90,8 @@ class StreamWriter:
             self._rest = b""
 
     def _records(self, line: bytes) -> list[bytes]:
-        last = max(len(line) - 1, 0) // RECORD * RECORD
-        parts = [self._record(line[at : at + RECORD], b"P") for at in range(0, last, RECORD)]
+        last = max(len(line) - 1, 0) // RECORD_BYTES * RECORD_BYTES
+        parts = [self._record(line[at : at + RECORD_BYTES], b"P") for at in range(0, last, RECORD_BYTES)]
         return [*parts, self._record(line[last:], b"F")]
 
     def _record(self, text: bytes, tag: bytes) -> bytes:
@@ -104,7 +105,10 @@ def _stamp(nanos: int) -> bytes:
 
 @dataclass(slots=True)
 class LogOptions:
-    """The query of a log request. `since` is a whole second, e.g. b"2026-01-02T03:04:05"."""
+    """The query of a log request.
+
+    `since`: a whole second, such as b"2026-01-02T03:04:05"; `tail`: lines; `limit`: bytes.
+    """
 
     follow: bool = False
     timestamps: bool = False
@@ -115,8 +119,8 @@ class LogOptions:
     """Write a timestamp before every record, as kubelets before about v1.26 do."""
 
 
-class Reader:
-    """Turns records into the bytes of a response."""
+class LogRenderer:
+    """Turns records of a log file into the bytes of a response."""
 
     def __init__(self, options: LogOptions) -> None:
         self._options = options
@@ -133,20 +137,20 @@ class Reader:
         if stamp[:19] < self._options.since:
             return []
         prefixed = self._options.timestamps and (self._at_start or self._options.every_record)
-        self._at_start = tag == b"F"
+        self._at_start = tag == b"F"  # a newline, and then the start of a line
         return [stamp, b" ", text, b"\n"][0 if prefixed else 2 : 4 if self._at_start else 3]
 
 
 async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
     """The bytes of a response: the log so far; with `follow`, also all later records."""
-    reader, rest, generation = Reader(options), b"", log.generation
+    reader, rest, generation = LogRenderer(options), b"", log.generation
     source = log.path.open("rb")
     try:
         if options.tail is not None:
             source.seek(_tail_offset(log.path.read_bytes(), options.tail))
         while True:
             ended, grown = log.ended, log.next_growth()  # both before the read, so that no append is missed
-            block = source.read(BLOCK)
+            block = source.read(BLOCK_BYTES)
             if block:
                 *records, rest = (rest + block).split(b"\n")
                 yield reader.render(records)
@@ -162,11 +166,11 @@ async def read_log(log: LogFile, options: LogOptions) -> AsyncIterator[bytes]:
 
 
 def _tail_offset(content: bytes, lines: int) -> int:
-    """The offset of the last `lines` lines; a line ends with its F record."""
-    starts, at, fresh = [], 0, True
+    """The offset in the file of the last `lines` lines; a line ends with its F record."""
+    starts, at, at_start = [], 0, True
     for record in content.split(b"\n")[:-1]:
-        if fresh:
+        if at_start:
             starts.append(at)
-        fresh = record.split(b" ", 3)[2] == b"F"
+        at_start = record.split(b" ", 3)[2] == b"F"
         at += len(record) + 1
     return starts[-lines] if 0 < lines <= len(starts) else (at if lines == 0 else 0)

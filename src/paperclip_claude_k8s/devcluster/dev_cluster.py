@@ -1,4 +1,4 @@
-"""The whole cluster: API server, controllers and kubelet in this process, its state in one folder."""
+"""The whole cluster: API server, controllers and kubelet in this process, its files in one folder."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ CLAIM = "paperclip-data"
 
 
 class DevCluster:
-    """A running development cluster. It isolates nothing: its Pods are processes of this user."""
+    """A running development cluster. Its Pods are not isolated: they are processes of this user."""
 
     def __init__(self, folder: Path, server: Server, store: Store, faults: Faults, token: str) -> None:
         self.folder = folder
@@ -47,8 +47,8 @@ class DevCluster:
     ) -> AsyncIterator["DevCluster"]:
         """Run a cluster for the duration of the block.
 
-        `claude`: a real CLI instead of the stand-in. `folder`: where state and kubeconfig are kept; None
-        uses a temporary folder that is deleted at the end. `port`: 0 takes a free port.
+        `claude`: a real CLI instead of the stand-in. `folder`: where volumes, logs and kubeconfig are kept;
+        None: in a temporary folder that is deleted at the end. `port`: 0 takes a free port.
         """
         state = _state_folder(folder)
         try:
@@ -62,7 +62,7 @@ class DevCluster:
     @asynccontextmanager
     async def _running(cls, folder: Path, claude: Path | None, port: int) -> AsyncIterator["DevCluster"]:
         store, faults, token = Store(), Faults(), secrets.token_urlsafe(24)
-        kubelet = Kubelet(store, folder, _binaries(folder, claude), faults)
+        kubelet = Kubelet(store, folder, _create_binaries(folder, claude), faults)
         server = Server(Api(store, kubelet, faults), token)
         seed(store)
         cluster = cls(folder, server, store, faults, token)
@@ -85,7 +85,7 @@ class DevCluster:
             cluster.kubeconfig.unlink(missing_ok=True)
 
     async def go_down(self, seconds: float) -> None:
-        """Stop the API server for this time and start it again on the same port."""
+        """Stop the API server, and start it again on the same port after `seconds`."""
         port = self._server.port
         await self._server.stop()
         await asyncio.sleep(seconds)
@@ -98,7 +98,7 @@ def _state_folder(folder: Path | None) -> Path:
     return state
 
 
-def _binaries(folder: Path, claude: Path | None) -> Path:
+def _create_binaries(folder: Path, claude: Path | None) -> Path:
     """Create the folder that is the first entry of every Pod's PATH."""
     binaries = folder / "bin"
     shutil.rmtree(binaries, ignore_errors=True)
@@ -126,7 +126,7 @@ def seed(store: Store) -> None:
 
 
 def _write_kubeconfig(cluster: DevCluster) -> None:
-    """Readable only by its owner: anyone with the token can run commands as this user."""
+    """Write a file that only this user can read: anyone with the token can run commands as this user."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",

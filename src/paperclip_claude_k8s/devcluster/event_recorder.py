@@ -1,4 +1,4 @@
-"""Records Events about objects; a repeated Event is counted."""
+"""Records Events about objects; a repeated Event only gets a higher count."""
 
 import uuid
 
@@ -14,7 +14,7 @@ class Events:
         self._component = component
 
     def record(self, about: Object, event_type: str, reason: str, message: str) -> None:
-        """Record an Event of type Normal or Warning; the same Event about the same object is counted."""
+        """Record an Event of type Normal or Warning, or increase the count of the same Event if it exists."""
         meta = about["metadata"]
         for event in self._store.list(EVENTS, meta["namespace"]):
             same = event["involvedObject"]["uid"] == meta["uid"] and event["reason"] == reason

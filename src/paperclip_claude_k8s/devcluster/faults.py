@@ -8,10 +8,10 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 
 _REASONS = {403: "Forbidden", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 INJECTED = "injected fault"
-"""Default message of a refusal."""
+"""Default message of a refused request."""
 
 
-def _set_event() -> asyncio.Event:
+def _new_set_event() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
@@ -19,7 +19,10 @@ def _set_event() -> asyncio.Event:
 
 @dataclass(slots=True)
 class Refusal:
-    """Answer the next `times` requests of this verb and resource with an error status."""
+    """Refuse the next `times` requests of this verb and resource with an error status.
+
+    `retry_after`: seconds.
+    """
 
     verb: str
     resource: str
@@ -43,7 +46,7 @@ class Faults:
     """Behave as a server before 1.29, which drops `podReplacementPolicy`: a deleted Pod is replaced at
     once."""
     pod_suffix: str = ""
-    """End of the names of new Pods; "": random."""
+    """End of the names of new Pods; empty: a random end."""
     rotate_log_at: int = 0
     """Size at which a container's log is rotated; 0: never."""
     every_record_stamped: bool = False
@@ -53,15 +56,15 @@ class Faults:
     denied: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) pairs that RBAC denies; subresources as "pods/log"."""
     warnings: list[str] = field(default_factory=list)
-    """`Warning` headers in the answer to every create, as Pod Security sends them."""
-    logs_flowing: asyncio.Event = field(default_factory=_set_event)
-    """While cleared, open log streams deliver nothing and do not end."""
+    """`Warning` headers in the response to every create, as Pod Security sends them."""
+    logs_flowing: asyncio.Event = field(default_factory=_new_set_event)
+    """Cleared: open log streams deliver nothing and do not end."""
     log_stream_cutters: set[Callable[[], None]] = field(default_factory=set)
     """One function per open log stream; it breaks the connection."""
     watch_closers: set[Callable[[], None]] = field(default_factory=set)
     """One function per open watch; it ends the watch."""
 
-    def refuse(  # noqa: PLR0913, PLR0917  # one parameter for each part of the answer
+    def refuse(  # noqa: PLR0913, PLR0917  # one parameter for each part of the response
         self,
         verb: str,
         resource: str,
@@ -84,7 +87,7 @@ class Faults:
             close()
 
     def check(self, verb: str, resource: str) -> None:
-        """Raise a `Problem` if a refusal was requested for this verb and resource."""
+        """Raise a `Problem` if a `Refusal` of this verb and resource is left, and count it down."""
         for refusal in self.refusals:
             if (refusal.verb, refusal.resource) == (verb, resource) and refusal.times > 0:
                 refusal.times -= 1

@@ -35,7 +35,7 @@ class JobController:
     def _reconcile(self, job: Object) -> None:
         if job["metadata"].get("deletionTimestamp"):
             self._delete_in_foreground(job)
-        elif _finished(job):
+        elif _is_finished(job):
             self._expire(job)
         elif job["spec"].get("suspend"):
             self._suspend(job)
@@ -53,7 +53,7 @@ class JobController:
     def _run(self, job: Object) -> None:
         self._release_pods(job)
         meta = job["metadata"]
-        job = self._store.get(JOBS, meta["namespace"], meta["name"])  # its status may have changed just now
+        job = self._store.get(JOBS, meta["namespace"], meta["name"])  # its status may have just changed
         pods = self._pods_of(job)
         if self._is_overdue(job):
             self._status.fail(job, *_DEADLINE)
@@ -67,7 +67,7 @@ class JobController:
             self._scale(job, pods)
 
     def _scale(self, job: Object, pods: list[Object]) -> None:
-        """Create or delete Pods for `parallelism`. Dying Pods count with `podReplacementPolicy: Failed`."""
+        """Create or delete Pods for `parallelism`. Terminating Pods count if the replacement policy is Failed."""
         active, wanted = _active(pods), job["spec"].get("parallelism", 1)
         waits_for_end = job["spec"].get("podReplacementPolicy") == "Failed"
         had_pod = bool(job.get("status", {}).get("active"))
@@ -100,12 +100,12 @@ class JobController:
                 self._status.set_active(job, 0)  # the Pod is replaced and does not count as failed
 
     def _finish(self, job: Object, pods: list[Object], *, succeeded: bool) -> None:
-        """Write the Job's condition, `Faults.condition_delay` seconds after its last Pod ended."""
+        """Write the Job's condition, not before `Faults.condition_delay` seconds after its last Pod ended."""
         if self._faults.condition_delay:
-            finished = max((_finish_time(pod) for pod in pods), default=_utc())
-            left = self._faults.condition_delay - (_utc() - finished)
+            finished = max((_finish_time(pod) for pod in pods), default=_now_seconds())
+            left = self._faults.condition_delay - (_now_seconds() - finished)
             if left > 0:
-                self._wake_in(left)
+                self._set_due_in(left)
                 return
         if succeeded:
             self._status.complete(job)
@@ -116,24 +116,24 @@ class JobController:
         deadline, started = job["spec"].get("activeDeadlineSeconds"), job.get("status", {}).get("startTime")
         if not deadline or not started:
             return False
-        left = _seconds(started) + float(deadline) - _utc()
+        left = _seconds(started) + float(deadline) - _now_seconds()
         if left > 0:
-            self._wake_in(left)
+            self._set_due_in(left)
         return left <= 0
 
     def _expire(self, job: Object) -> None:
-        """Delete the Job once its TTL, counted from its condition, is over."""
+        """Delete the Job as soon as its TTL, counted from its condition, is over."""
         ttl = job["spec"].get("ttlSecondsAfterFinished")
         if ttl is None:
             return
-        left = _seconds(job["status"]["conditions"][0]["lastTransitionTime"]) + float(ttl) - _utc()
+        left = _seconds(job["status"]["conditions"][0]["lastTransitionTime"]) + float(ttl) - _now_seconds()
         if left > 0:
-            self._wake_in(left)
+            self._set_due_in(left)
         else:
             self._store.remove(JOBS, job["metadata"]["namespace"], job["metadata"]["name"])
 
     def _delete_in_foreground(self, job: Object) -> None:
-        """Delete the Job's Pods; the Job itself once they are gone."""
+        """Delete the Job's Pods and, as soon as they are gone, the Job itself."""
         pods = self._pods_of(job)
         for pod in pods:
             mark_deleted(self._store, pod, None)
@@ -153,7 +153,7 @@ class JobController:
             if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences") or [])
         ]
 
-    def _wake_in(self, seconds: float) -> None:
+    def _set_due_in(self, seconds: float) -> None:
         self._due = seconds if self._due is None else min(self._due, seconds)
 
 
@@ -179,7 +179,7 @@ class JobStatus:
             status.update(succeeded=1, completionTime=now(), conditions=[_condition("Complete")])
             status.pop("active", None)
 
-        self._end(job, change, "Normal", "Completed", "Job completed")
+        self._write_condition(job, change, "Normal", "Completed", "Job completed")
 
     def fail(self, job: Object, reason: str, message: str) -> None:
         def change(found: Object) -> None:
@@ -187,9 +187,9 @@ class JobStatus:
             status.update(failed=1, conditions=[_condition("Failed", reason, message)])
             status.pop("active", None)
 
-        self._end(job, change, "Warning", reason, message)
+        self._write_condition(job, change, "Warning", reason, message)
 
-    def _end(self, job: Object, change: Callable[[Object], None], *event: str) -> None:
+    def _write_condition(self, job: Object, change: Callable[[Object], None], *event: str) -> None:
         """Write the condition and record an event: its type, reason and message."""
         if self._faults.jobs_never_finish:
             return
@@ -198,7 +198,7 @@ class JobStatus:
 
 
 def mark_deleted(store: Store, pod: Object, grace: float | None) -> Object:
-    """Set the Pod's deletion timestamp; the kubelet removes the Pod once its processes have ended.
+    """Set the Pod's deletion timestamp; the kubelet removes the Pod as soon as its processes have ended.
 
     `grace` in seconds; None stands for the Pod's own `terminationGracePeriodSeconds`.
     """
@@ -213,7 +213,7 @@ def mark_deleted(store: Store, pod: Object, grace: float | None) -> Object:
 
 
 def _pod_for(job: Object, suffix: str) -> Object:
-    """A new Pod from the Job's template. `suffix`: end of its name; "": random."""
+    """A new Pod from the Job's template. `suffix`: end of the Pod's name; empty: a random end."""
     meta, template = job["metadata"], copy.deepcopy(job["spec"]["template"])
     suffix = suffix or "".join(random.choices("bcdfghjklmnpqrstvwxz2456789", k=5))  # noqa: S311  # a name, no secret
     labels = template.get("metadata", {}).get("labels", {})
@@ -248,7 +248,7 @@ def _active(pods: list[Object]) -> list[Object]:
     ]
 
 
-def _finished(job: Object) -> bool:
+def _is_finished(job: Object) -> bool:
     return any(c["type"] in {"Complete", "Failed"} for c in job.get("status", {}).get("conditions") or [])
 
 
@@ -263,10 +263,10 @@ def _finish_time(pod: Object) -> float:
         for status in pod["status"].get("containerStatuses") or []
         if "terminated" in status["state"]
     ]
-    return max(ends, default=_utc())
+    return max(ends, default=_now_seconds())
 
 
-def _utc() -> float:
+def _now_seconds() -> float:
     return datetime.now(UTC).timestamp()
 
 

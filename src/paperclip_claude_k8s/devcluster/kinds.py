@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
-"""An object of the API as JSON."""
+"""A Kubernetes object as JSON."""
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 

@@ -17,7 +17,7 @@ from paperclip_claude_k8s.devcluster.pod_status import PodStatus, termination_me
 from paperclip_claude_k8s.devcluster.store import Store, now
 
 MISSING_IMAGE = re.compile(r"missing|nonexistent|does-not-exist")
-"""Images with such a word in their name cannot be pulled; every other image is present already."""
+"""An image whose name contains such a word cannot be pulled; every other image is present already."""
 MAX_PULL_PAUSE = 60.0
 """Longest pause in seconds between two attempts to pull an image."""
 
@@ -92,7 +92,7 @@ class PodRun:
         self._spec = pod["spec"]
         self._grace = float(self._spec.get("terminationGracePeriodSeconds", 30))
         self._stopping = asyncio.Event()
-        self._running: Container | None = None
+        self._current_container: Container | None = None
 
     def stop(self, grace: float | None) -> None:
         """Stop the Pod. `grace` in seconds; None keeps the current grace period."""
@@ -101,7 +101,7 @@ class PodRun:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Run the Pod to its last status; then remove its object if it is being deleted."""
+        """Run the Pod until its last status is written, then remove the Pod object if it is being deleted."""
         self._folder.mkdir(parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             work = group.create_task(self._run_containers())
@@ -116,13 +116,13 @@ class PodRun:
         shutil.rmtree(self._folder / "volumes", ignore_errors=True)
 
     async def _stop_on_deletion(self, work: asyncio.Task[None]) -> None:
-        """SIGTERM, the grace period, SIGKILL; a Pod whose container has not started ends at once."""
+        """Wait for `stop`; then SIGTERM, grace period, SIGKILL; at once if no container is running."""
         await self._stopping.wait()
-        container = self._running
+        container = self._current_container
         if container is None:
             work.cancel()
             return
-        self._record("Normal", "Killing", "Stopping container claude")
+        self._record_event("Normal", "Killing", "Stopping container claude")
         container.terminate()
         await asyncio.sleep(self._grace)
         container.kill()
@@ -146,15 +146,15 @@ class PodRun:
         name, uid = spec["name"], self._meta["uid"]
         await self._until_pulled(spec)
         env: dict[str, str] = await self._until_present(lambda: self._environment.variables(spec))
-        self._record("Normal", "Created", f"Created container {name}")
+        self._record_event("Normal", "Created", f"Created container {name}")
         container = Container(self._kubelet.open_log(uid, name, self._folder))
         command = self._environment.command(spec, env)
         started_at = now()
         self._status.set_running(name, started_at, init=init)
-        self._record("Normal", "Started", f"Started container {name}")
-        self._running = container
+        self._record_event("Normal", "Started", f"Started container {name}")
+        self._current_container = container
         code = await container.run(command)
-        self._running = None
+        self._current_container = None
         await asyncio.sleep(self._kubelet.faults.status_delay)
         message_file, log = self._environment.message_file(name), self._kubelet.log_of(uid, name)
         message = termination_message(spec, code, message_file, log)
@@ -174,7 +174,7 @@ class PodRun:
                 if missing.message != reported:
                     reported = missing.message
                     reason = "FailedMount" if missing.reason == "ContainerCreating" else "Failed"
-                    self._record("Warning", reason, missing.message)
+                    self._record_event("Warning", reason, missing.message)
                     self._status.set_waiting(
                         missing.reason, "" if reason == "FailedMount" else missing.message
                     )
@@ -185,14 +185,14 @@ class PodRun:
         image, pause = spec.get("image", ""), 1.0
         while MISSING_IMAGE.search(image):
             message = f'Failed to pull image "{image}": not found'
-            self._record("Warning", "Failed", message)
+            self._record_event("Warning", "Failed", message)
             never = spec.get("imagePullPolicy") == "Never"
             self._status.set_waiting("ErrImageNeverPull" if never else "ErrImagePull", message)
             await asyncio.sleep(pause)
             self._status.set_waiting("ImagePullBackOff", f'Back-off pulling image "{image}"')
             await asyncio.sleep(pause)
             pause = min(pause * 2, MAX_PULL_PAUSE)
-        self._record("Normal", "Pulled", f'Container image "{image}" already present')
+        self._record_event("Normal", "Pulled", f'Container image "{image}" already present')
 
-    def _record(self, event_type: str, reason: str, message: str) -> None:
+    def _record_event(self, event_type: str, reason: str, message: str) -> None:
         self._kubelet.events.record(self._pod, event_type, reason, message)

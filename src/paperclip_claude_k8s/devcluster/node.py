@@ -4,6 +4,7 @@ from typing import Any
 
 NODE = "devnode"
 NODE_CPU, NODE_MEMORY = 64.0, 256 * 1024.0**3
+"""Cores and bytes."""
 NODE_LABELS = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
 _UNITS = {
     "Ki": 1024.0,
@@ -17,7 +18,7 @@ _UNITS = {
 }
 
 
-def fits(spec: dict[str, Any]) -> str | None:
+def why_unschedulable(spec: dict[str, Any]) -> str | None:
     """Why the Pod does not fit, in the scheduler's words; None if it fits."""
     selector = spec.get("nodeSelector") or {}
     if any(NODE_LABELS.get(key) != value for key, value in selector.items()):
@@ -31,7 +32,7 @@ def fits(spec: dict[str, Any]) -> str | None:
 
 
 def amount(quantity: object) -> float:
-    """A Kubernetes quantity as a number."""
+    """A Kubernetes quantity, such as `500m` or `2Gi`, as a number."""
     text = str(quantity)
     if text.endswith("m"):
         return float(text[:-1]) / 1000

@@ -37,11 +37,11 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:  # noqa: ANN401
         return value
     parent = document
     for part in path[:-1]:
-        parent = _step(parent, part, operation)
+        parent = _child(parent, part, operation)
     if operation["op"] == "add":
         _add(parent, path[-1], value)
         return document
-    found = _step(parent, path[-1], operation)
+    found = _child(parent, path[-1], operation)
     at = int(path[-1]) if isinstance(parent, list) else path[-1]
     match operation["op"]:
         case "test" if found != value:
@@ -60,7 +60,7 @@ def _add(parent: Any, last: str, value: Any) -> None:  # noqa: ANN401
         parent[last] = value
 
 
-def _step(parent: Any, part: str, operation: dict[str, Any]) -> Any:  # noqa: ANN401
+def _child(parent: Any, part: str, operation: dict[str, Any]) -> Any:  # noqa: ANN401
     try:
         return parent[int(part)] if isinstance(parent, list) else parent[part]
     except (KeyError, IndexError, ValueError, TypeError):

@@ -32,7 +32,7 @@ class Missing(Exception):
 class PodEnvironment:
     """Volumes, environment variables and command lines of one Pod.
 
-    `folder` is the Pod's root folder, `state` that of the cluster, `binaries` the first entry of PATH.
+    `folder`: the Pod's root folder; `state`: the cluster's folder; `binaries`: the first folder of PATH.
     """
 
     def __init__(self, pod: Object, store: Store, folder: Path, state: Path, binaries: Path) -> None:
@@ -56,7 +56,10 @@ class PodEnvironment:
                 self._paths.add(mount["mountPath"], folder)
 
     def variables(self, spec: Object) -> dict[str, str]:
-        """PATH, LANG, HOME and what the container declares; nothing of this process. Raises `Missing`."""
+        """PATH, LANG, HOME and what the container declares, without the variables of this process.
+
+        Raises `Missing`.
+        """
         env = {"PATH": f"{self._binaries}:{STANDARD_PATH}", "LANG": "C.UTF-8", "HOME": str(self._folder)}
         for source in spec.get("envFrom") or []:
             env |= self._env_from(source)
@@ -67,14 +70,14 @@ class PodEnvironment:
                 declared[entry["name"]] = value
         message_file = self.message_file(spec["name"])
         message_file.touch()
-        self._paths.add(TERMINATION_LOG, message_file)  # this container's own
+        self._paths.add(TERMINATION_LOG, message_file)  # each container has its own file
         return env | {name: self._paths.local(value) for name, value in declared.items()}
 
     def command(self, spec: Object, env: Mapping[str, str]) -> Command:
         argv = [*(spec.get("command") or ["sh", "-c", "exit 0"]), *(spec.get("args") or [])]
         cwd = Path(self._paths.local(str(spec.get("workingDir", ""))) or self._folder)
         if not str(cwd).startswith(str(self._state)):
-            cwd = self._folder  # a folder of the image, which does not exist here
+            cwd = self._folder  # it is a folder of the image, which does not exist here
         cwd.mkdir(parents=True, exist_ok=True)
         return Command([self._paths.local(expand(part, env)) for part in argv], env, cwd)
 
@@ -173,7 +176,7 @@ class Paths:
 
     def add(self, mount_path: str, folder: Path) -> None:
         mount = mount_path.rstrip("/")
-        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # a later container replaces it
+        self._mounts = [pair for pair in self._mounts if pair[0] != mount]  # of an earlier container
         self._mounts.append((mount, str(folder)))
         self._mounts.sort(key=lambda pair: -len(pair[0]))
 

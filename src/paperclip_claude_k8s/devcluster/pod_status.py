@@ -9,6 +9,7 @@ from paperclip_claude_k8s.devcluster.problems import Problem
 from paperclip_claude_k8s.devcluster.store import Store, now
 
 MESSAGE_BYTES = 4096
+"""Most bytes of a termination message."""
 FALLBACK_BYTES, FALLBACK_LINES = 2048, 80
 """How much of the log becomes the termination message with `FallbackToLogsOnError`."""
 
@@ -23,7 +24,7 @@ class PodStatus:
         self._states: dict[str, Object] = {}
 
     def set_waiting(self, reason: str, message: str = "") -> None:
-        """All main containers wait for this reason."""
+        """Write that all main containers wait for this reason."""
         waiting = {"reason": reason, **({"message": message} if message else {})}
         for spec in self._spec["containers"]:
             self._states[spec["name"]] = {"waiting": waiting}
@@ -34,7 +35,7 @@ class PodStatus:
         self.publish("Pending" if init else "Running")
 
     def set_terminated(self, spec: Object, code: int, started_at: str, message: bytes) -> None:
-        """Only stored: `publish` writes it, together with the phase that follows from it."""
+        """Store the state; `publish` writes it together with the phase that follows from it."""
         self._states[spec["name"]] = {
             "terminated": {
                 "exitCode": code,
@@ -47,7 +48,7 @@ class PodStatus:
         }
 
     def publish(self, phase: str) -> None:
-        """Write the whole status. A Pod that was evicted in the meantime keeps the status of the eviction."""
+        """Write the whole status, unless the Pod was evicted in the meantime."""
 
         def change(pod: Object) -> None:
             if pod["metadata"]["uid"] != self._meta["uid"] or pod["status"].get("reason") == "Evicted":
@@ -66,7 +67,7 @@ class PodStatus:
         try:
             self._store.update(PODS, self._meta["namespace"], self._meta["name"], change)
         except Problem:
-            return  # the Pod was deleted with force
+            return  # the Pod was force-deleted
 
     def _container_status(self, spec: Object) -> Object:
         state = self._states.get(spec["name"], {"waiting": {"reason": "PodInitializing"}})
@@ -85,7 +86,7 @@ class PodStatus:
 
 
 def termination_message(spec: Object, code: int, message_file: Path, log: LogFile | None) -> bytes:
-    """The container's termination message, or the end of its log where `terminationMessagePolicy` says so."""
+    """The container's termination message, or the end of its log if `terminationMessagePolicy` says so."""
     message = message_file.read_bytes()[:MESSAGE_BYTES]
     if message or code == 0 or spec.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return message

@@ -15,10 +15,11 @@ from paperclip_claude_k8s.devcluster.streams import open_log, open_watch
 from paperclip_claude_k8s.devcluster.target import Target, parse_target
 
 OPEN_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz"})
+"""Paths that need no token."""
 CREATED = 201
-BODY_LIMIT = 8 * 1024 * 1024
-GRACE = 1.0
-"""Seconds that open responses get when the server stops."""
+MAX_BODY_BYTES = 8 * 1024 * 1024
+SHUTDOWN_SECONDS = 1.0
+"""Seconds that open responses have to finish when the server stops."""
 
 
 class Server:
@@ -31,9 +32,11 @@ class Server:
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
-        app = web.Application(client_max_size=BODY_LIMIT)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
@@ -54,13 +57,13 @@ class Server:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         try:
-            return await self._answer(request, self._authenticated_path(request))
+            return await self._respond(request, self._authenticated_path(request))
         except Problem as problem:
             headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after is not None else {}
             return _json(problem.status(), problem.code, headers)
 
     def _authenticated_path(self, request: web.Request) -> str:
-        """The path without the token. Refuses foreign Host headers, against DNS rebinding by a web page."""
+        """The path without the token. Refuses foreign Host headers, as a defence against DNS rebinding."""
         host = request.host.rpartition(":")[0] or request.host
         if host not in {"127.0.0.1", "localhost"}:
             raise Problem(403, "Forbidden", f"Host {request.host!r} is not served")
@@ -74,31 +77,32 @@ class Server:
             raise Problem(401, "Unauthorized", "Unauthorized")
         return request.path
 
-    async def _answer(self, request: web.Request, path: str) -> web.StreamResponse:
+    async def _respond(self, request: web.Request, path: str) -> web.StreamResponse:
         if path in {"/healthz", "/livez", "/readyz"}:
             return web.Response(text="ok")
         target = parse_target(path)
         query = dict(request.query)
         if isinstance(target, Target) and target.subresource == "log":
-            return await self._stream(request, open_log(self._api, target, query), "text/plain", cut=True)
+            log = open_log(self._api, target, query)
+            return await self._stream(request, log, "text/plain", breakable=True)
         if isinstance(target, Target) and query.get("watch") in {"true", "1"}:
             as_table = "as=Table" in request.headers.get("Accept", "")
             events = open_watch(self._api, target, query, as_table=as_table)
             return await self._stream(request, events, "application/json")
         body = await request.read()
         try:
-            content = _decode_like_go(body) if body else None
+            request_object = _decode_like_go(body) if body else None
         except ValueError:
             raise Problem(400, "BadRequest", "the body is not JSON") from None
         api_request = Request(
             request.method,
             query,
-            content,
+            request_object,
             request.headers.get("Content-Type", ""),
             request.headers.get("Accept", ""),
         )
-        answer, code = self._api.answer(path, target, api_request)
-        response = _json(answer, code)
+        content, code = self._api.respond(path, target, api_request)
+        response = _json(content, code)
         for text in self._api.faults.warnings if code == CREATED else ():
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{quoted}"')
@@ -110,24 +114,24 @@ class Server:
         chunks: AsyncGenerator[bytes, None],
         content_type: str,
         *,
-        cut: bool = False,
+        breakable: bool = False,
     ) -> web.StreamResponse:
-        """Send the headers at once, then each chunk. `cut`: fault injection may break the connection."""
-        answer = web.StreamResponse(headers={"Content-Type": content_type})
-        await answer.prepare(request)
+        """Send the headers at once, then each chunk. `breakable`: `Faults.drop_log_streams` breaks it."""
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        await response.prepare(request)
         cutter = _cutter(request)
-        if cut:
+        if breakable:
             self._api.faults.log_stream_cutters.add(cutter)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    await answer.write(chunk)
-            await answer.write_eof()
+                    await response.write(chunk)
+            await response.write_eof()
         except ConnectionError:
             pass  # the client disconnected, or a test cut the connection
         finally:
             self._api.faults.log_stream_cutters.discard(cutter)
-        return answer
+        return response
 
 
 def _cutter(request: web.Request) -> Callable[[], None]:
@@ -138,9 +142,9 @@ def _cutter(request: web.Request) -> Callable[[], None]:
     return cut
 
 
-def _json(answer: object, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def _json(content: object, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(
-        body=orjson.dumps(answer), status=code, content_type="application/json", headers=headers or {}
+        body=orjson.dumps(content), status=code, content_type="application/json", headers=headers or {}
     )
 
 

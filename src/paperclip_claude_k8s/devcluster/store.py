@@ -1,4 +1,4 @@
-"""The objects, their resource versions and the history of changes. All operations are synchronous."""
+"""Holds the objects, their resource versions and the history of changes. All operations are synchronous."""
 
 import asyncio
 import copy
@@ -12,8 +12,8 @@ from typing import Literal
 from paperclip_claude_k8s.devcluster import problems
 from paperclip_claude_k8s.devcluster.kinds import PODS, Kind, Object
 
-HISTORY = 20_000
-"""Changes kept for watches; a watch from an older version is answered with 410."""
+MAX_HISTORY = 20_000
+"""Number of changes kept for watches; a watch from an older version gets status 410."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Change:
 
 
 def now() -> str:
+    """The time as the API writes it, in whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -34,8 +35,9 @@ class Store:
     def __init__(self) -> None:
         self._objects: dict[tuple[Kind, str, str], Object] = {}
         self._version = 1
-        self._history: deque[Change] = deque(maxlen=HISTORY)
+        self._history: deque[Change] = deque(maxlen=MAX_HISTORY)
         self._compacted = 0
+        """The version of the last dropped change."""
         self._changed = asyncio.Event()
 
     @property
@@ -114,7 +116,7 @@ class Store:
         return newer
 
     def compact(self) -> None:
-        """Drop the history: watches from earlier versions are answered with 410."""
+        """Drop the history: watches from earlier versions get status 410."""
         self._history.clear()
         self._compacted = self._version
 
@@ -125,7 +127,7 @@ class Store:
     def _add_to_history(self, kind: Kind, what: Literal["ADDED", "MODIFIED", "DELETED"], obj: Object) -> None:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
-        if len(self._history) == HISTORY:
+        if len(self._history) == MAX_HISTORY:
             self._compacted = self._history[0].version
         self._history.append(Change(self._version, kind, what, copy.deepcopy(obj)))
         changed, self._changed = self._changed, asyncio.Event()

@@ -18,8 +18,8 @@ from paperclip_claude_k8s.devcluster.target import Target
 BOOKMARK_EVERY = 10.0
 """Seconds between bookmarks; a real API server sends about one a minute."""
 MIN_WAIT = 0.001
-"""Shortest wait in seconds; a shorter remainder of the watch is skipped, because clocks have a resolution."""
-TRUE = frozenset({"true", "1"})
+"""A watch ends when fewer seconds than this are left: the clock is too coarse to wait for less."""
+TRUE_VALUES = frozenset({"true", "1"})
 
 Query = dict[str, str]
 
@@ -47,7 +47,7 @@ def _log_of(api: Api, target: Target, query: Query) -> LogFile:
     name = query.get("container") or names[-1]
     if name not in names:
         raise problems.bad_request(f"container {name} is not valid for pod {target.name}")
-    if query.get("previous") in TRUE:
+    if query.get("previous") in TRUE_VALUES:
         raise problems.bad_request(f'previous terminated container "{name}" in pod "{target.name}" not found')
     log = api.kubelet.log_of(pod["metadata"]["uid"], name)
     if log is None:
@@ -69,8 +69,8 @@ def _waiting_reason(pod: dict[str, object], name: str) -> str:
 def _log_options(api: Api, query: Query) -> LogOptions:
     since = query.get("sinceTime", "")
     return LogOptions(
-        follow=query.get("follow") in TRUE,
-        timestamps=query.get("timestamps") in TRUE,
+        follow=query.get("follow") in TRUE_VALUES,
+        timestamps=query.get("timestamps") in TRUE_VALUES,
         since=since[:19].encode(),
         tail=int(query["tailLines"]) if "tailLines" in query else None,
         limit=int(query["limitBytes"]) if "limitBytes" in query else None,
@@ -81,7 +81,7 @@ def _log_options(api: Api, query: Query) -> LogOptions:
 def open_watch(
     api: Api, target: Target, query: Query, *, as_table: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    """Changes after a version, with bookmarks between them, for `timeoutSeconds`."""
+    """The changes after `resourceVersion`, with bookmarks between them, for `timeoutSeconds`."""
     api.check_access(target, verb_of("GET", target, watch=True))
     if target.name:
         query = {**query, "fieldSelector": f"metadata.name={target.name}"}
@@ -98,11 +98,11 @@ class _Watch:
     def __init__(self, api: Api, target: Target, query: Query, *, as_table: bool) -> None:
         self._api = api
         self._target = target
-        self._matches = api.matches(query)
+        self._matches = api.matcher(query)
         self._shown: dict[str, dict[str, object]] = {}
-        """Uid and last matching state: an object that no longer matches is reported as deleted in this
-        state."""
-        self._bookmarks = query.get("allowWatchBookmarks") in TRUE
+        """The last matching state of each object, by uid. An object that no longer matches is reported as
+        deleted, in this state."""
+        self._bookmarks = query.get("allowWatchBookmarks") in TRUE_VALUES
         self._as_table = as_table
         self._seconds = float(query.get("timeoutSeconds", 1800))
         given = query.get("resourceVersion", "")
@@ -143,7 +143,7 @@ class _Watch:
                 yield from self._events_for(change)
 
     def _events_for(self, change: Change) -> Iterator[bytes]:
-        """As a real server: an object that starts to match is ADDED, one that stops matching is DELETED."""
+        """As on a real server: an object that starts to match is ADDED; if it stops matching, DELETED."""
         uid = change.object["metadata"]["uid"]
         before = self._shown.pop(uid, None)
         if not self._matches(change.object):
@@ -162,7 +162,7 @@ class _Watch:
         return change.kind == self._target.kind and in_namespace
 
     async def _changed_within(self, changed: asyncio.Event, seconds: float) -> bool:
-        """Wait for a change or the end of the watch; False if neither happened in time."""
+        """Wait for a change or for `Faults.close_watches`; False if neither happened in time."""
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 waits = [group.create_task(event.wait()) for event in (changed, self._closing)]
@@ -175,12 +175,12 @@ class _Watch:
 
     def _bookmark(self) -> bytes:
         kind = self._target.kind
-        mark: dict[str, object] = {
+        bookmark: dict[str, object] = {
             "kind": kind.kind,
             "apiVersion": kind.api_version,
             "metadata": {"resourceVersion": str(self._version), "creationTimestamp": None},
         }
-        return orjson.dumps({"type": "BOOKMARK", "object": mark}) + b"\n"
+        return orjson.dumps({"type": "BOOKMARK", "object": bookmark}) + b"\n"
 
     def _event(self, kind: str, obj: dict[str, object]) -> bytes:
         shown: object = table(self._target.kind, [obj], str(self._version)) if self._as_table else obj

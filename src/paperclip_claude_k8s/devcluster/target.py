@@ -27,7 +27,7 @@ class Target:
 
 
 def parse_target(path: str) -> Target | str:
-    """The resource; the path itself if it names none (discovery, access reviews)."""
+    """The resource, or the path itself if it names no resource of `kinds` (discovery, access reviews)."""
     found = _PATH.match(path)
     kind = BY_PLURAL.get((found["group"] or "", found["plural"])) if found else None
     if found is None or kind is None:

@@ -9,11 +9,11 @@ from paperclip_claude_k8s.devcluster.kinds import JOBS, PODS, SECRETS, Kind, Obj
 
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 _LABEL = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-SECRET_LIMIT = 1024 * 1024
+MAX_SECRET_BYTES = 1024 * 1024
 
 
 def admitted(kind: Kind, namespace: str, obj: Object) -> Object:
-    """The object with defaults, as the server stores it. Raises a 422 `Problem` if it is invalid."""
+    """A copy of the object as the server stores it. Raises a 422 `Problem` if the object is invalid."""
     obj = copy.deepcopy(obj)
     meta = obj.setdefault("metadata", {})
     if kind.namespaced:
@@ -50,10 +50,11 @@ def _check_meta(kind: Kind, meta: Object) -> None:
 
 
 def _fold_string_data(kind: Kind, obj: Object) -> None:
+    """Move `stringData` into `data`, and check the size."""
     data = obj.setdefault("data", {})
     for key, value in (obj.pop("stringData", None) or {}).items():
         data[key] = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
-    if sum(len(value) * 3 // 4 for value in data.values()) > SECRET_LIMIT:
+    if sum(len(value) * 3 // 4 for value in data.values()) > MAX_SECRET_BYTES:
         why = "data: Too long: must have at most 1048576 bytes"
         raise problems.invalid(kind.kind, obj["metadata"]["name"], why)
 
