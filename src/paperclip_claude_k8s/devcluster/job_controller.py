@@ -67,7 +67,7 @@ class JobController:
             self._scale(job, pods)
 
     def _scale(self, job: Object, pods: list[Object]) -> None:
-        """Create or delete Pods for `parallelism`. With replacement policy `Failed`, terminating Pods count."""
+        """Create or delete Pods for `parallelism`. With replacement policy Failed, terminating Pods count."""
         active, wanted = _active(pods), job["spec"].get("parallelism", 1)
         waits_for_end = job["spec"].get("podReplacementPolicy") == "Failed"
         had_pod = bool(job.get("status", {}).get("active"))
