@@ -161,7 +161,7 @@ class HostConnection:
             request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
         )
         try:
-            answer, _ = self._fake.api.answer(request.path, parse_target(request.path), wanted)
+            answer, _ = self._fake.api.respond(request.path, parse_target(request.path), wanted)
         except Problem as problem:
             raise _cluster_error(problem) from None
         target = parse_target(request.path)
