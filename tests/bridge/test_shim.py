@@ -87,7 +87,7 @@ async def test_shim_stop_is_acknowledged(shim: Path, cluster: DevCluster, when: 
 async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
     shim: Path, cluster: DevCluster
 ) -> None:
-    """The result has the evidence that lets the host retry; the retry, in a new process, adopts the Job."""
+    """The result lets the host retry; the retry, in a new process, adopts the Job."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.3")
     retry = {**ctx, "runId": "run-2", "context": {**ctx["context"], "retryOfRunId": "run-1"}}
     outcome, err = await node_host(
@@ -108,7 +108,7 @@ async def test_shim_reports_a_killed_bridge_and_the_next_run_adopts_the_job(
 
 
 async def test_shim_lost_server_lease_does_not_stop_the_agent(shim: Path, cluster: DevCluster) -> None:
-    """The server aborts the signal in that case too, for example while it shuts down."""
+    """A server that loses its lease on a run, for example while it shuts down, aborts the run's signal."""
     ctx = a_context(cluster, "run-1", CLAUDE_LINE_DELAY="0.2")
     again = {**ctx, "runId": "run-2"}
     outcome, err = await node_host(
@@ -129,7 +129,8 @@ async def test_shim_continuation_marker_can_be_switched_off(shim: Path, cluster:
     assert outcome["answers"]["killed"]["resultJson"] == {}
 
 
-def python_script(folder: Path, script: str) -> str:
+def write_python(folder: Path, script: str) -> str:
+    """Write a shell script to be started instead of Python; return its path."""
     python = folder / "python"
     python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     python.chmod(0o755)
@@ -157,7 +158,7 @@ PYTHON_WITH_OLD_PACKAGE = 'echo "$0: No module named paperclip_claude_k8s.bridge
 async def test_shim_reports_a_broken_python_or_uses_fallbacks(
     shim: Path, tmp_path: Path, script: str | None, words: tuple[str, ...]
 ) -> None:
-    python = str(tmp_path / "none") if script is None else python_script(tmp_path, script)
+    python = str(tmp_path / "none") if script is None else write_python(tmp_path, script)
     ctx = {"runId": "r", "agent": {"id": "a"}, "runtime": {}, "config": {}, "context": {}}
     steps = [
         run_step("run", ctx),
@@ -192,7 +193,7 @@ def change_facts(shim: Path, **changed: Any) -> None:
 
 async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp_path: Path) -> None:
     change_facts(shim, helloMs=300)
-    python = python_script(tmp_path, "exec sleep 300")
+    python = write_python(tmp_path, "exec sleep 300")
     steps = [{"name": "test", "method": "testEnvironment", "args": [{}]}]
     outcome, _ = await node_host(shim, steps, {"CLAUDE_K8S_PYTHON": python})
     assert "did not answer within 0.3 s" in outcome["answers"]["test"]["checks"][0]["message"]
@@ -200,7 +201,7 @@ async def test_shim_reports_a_python_that_sends_no_hello_in_time(shim: Path, tmp
 
 async def test_shim_ends_an_idle_python_and_starts_it_again(shim: Path, tmp_path: Path) -> None:
     change_facts(shim, idleMs=100)
-    python = python_script(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
+    python = write_python(tmp_path, f'echo >> {tmp_path}/starts; exec {sys.executable} "$@"')
     steps = [
         {"name": "one", "method": "detectModel"},
         {"name": "pause", "method": "sleep", "ms": 800},
@@ -233,7 +234,7 @@ async def test_shim_warns_of_another_package_version(shim: Path) -> None:
 
 async def test_shim_does_not_pass_secrets_of_the_server_to_python(shim: Path, tmp_path: Path) -> None:
     env = {"DATABASE_URL": "postgres://u:p@h", "PAPERCLIP_AGENT_JWT_SECRET": "s", "ANTHROPIC_MODEL": "m"}
-    python = python_script(tmp_path, f"env > {tmp_path}/env; exit 1")
+    python = write_python(tmp_path, f"env > {tmp_path}/env; exit 1")
     step = {"name": "model", "method": "detectModel"}
     await node_host(shim, [step], {**env, "CLAUDE_K8S_PYTHON": python})
     given = (tmp_path / "env").read_text()

@@ -64,14 +64,19 @@ class Session:
     right: int
     """Number of runs with the right result, as the rig judges it."""
     exit_to_return: list[float]
+    """For each run: from the exit of the agent's container until `execute` returned."""
     status_to_return: list[float]
+    """For each run: from the final status of the Pod until `execute` returned."""
     running_to_first: list[float]
+    """For each run: from the Pod's phase Running until the first chunk of output."""
     minutes: float
     """Sum of the durations of all runs."""
     cpu: float
     """Seconds of CPU from the adapter's import to the end."""
     imported_kb: int
+    """RSS after the import of the adapter."""
     peak_kb: int
+    """Highest RSS."""
     samples: list[tuple[float, int, float, int]]
     """(milliseconds, RSS in kB, CPU seconds, threads), four times a second."""
     stats: dict[str, Any]
@@ -114,6 +119,7 @@ class Bench:
             fake.close()
 
     def driver(self, client: str, adapter: str | None = None) -> Any:
+        """Return the rig's driver, which does runs with this client in a process of its own."""
         return self.measure.Driver(f"{client}=py:{sys.executable}:{adapter or ADAPTERS[client]}")
 
     def session(

@@ -83,13 +83,13 @@ def _quiet(bench: Bench) -> Iterator[Figure]:
 def _cpu_share_and_lag(session: Session, lags: Path) -> tuple[float, float]:
     """Return the share of a core and the event loop's lag (99th percentile, ms) while all runs are quiet."""
     begin_ms = max(record["t_start"] for record in session.records.values()) + SETTLING_MS
-    end_ms = min(times["exit"] for times in session.times.values()) - 2000
+    end_ms = min(times["exit"] for times in session.times.values()) - 2000  # before the runs end
     cpu = [(at, used) for at, _, used, _ in session.samples if begin_ms < at < end_ms]
-    share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
+    cpu_share = (cpu[-1][1] - cpu[0][1]) / (cpu[-1][0] - cpu[0][0]) * 1000
     fields_of_lines = (line.split() for line in lags.read_text(encoding="utf-8").splitlines())
-    late = [
+    lags_ms = [
         float(fields[1])
         for fields in fields_of_lines
         if len(fields) == 2 and begin_ms < float(fields[0]) < end_ms
     ]
-    return share, percentile(late, 99)
+    return cpu_share, percentile(lags_ms, 99)

@@ -1,12 +1,13 @@
-"""Many host processes call `execute()` for one agent at the same time; one of them may be killed.
+"""Lets many host processes call `execute()` for the same agent at the same time.
 
     python tests/perf/races.py [--processes 2,4,8] [--rounds 20] [--seed N] [--kubeconfig F --namespace N]
 
-Without a kubeconfig it starts a development cluster. Each round has a new agent: all processes start a run
-of it, and in every third round one of them is killed (SIGKILL) at a random moment. Then one of the others
-runs it once more. Fails if two Pods of an agent ran at the same time, more than one run or none succeeded,
-another run had an unexpected error code, or an object of the agent is left. `--without-leases` denies
-Leases: then only the list of Jobs keeps runs apart, and several may succeed one after another.
+Without a kubeconfig it starts a development cluster. Each round has a new agent. All processes start a run of
+the agent, and in every third round one process is killed (SIGKILL) at a random moment. Then another process
+runs the agent once more, which must succeed. Fails if two Pods of an agent ran at the same time, more than
+one run of a round succeeded, none succeeded although no process was killed, a run had an unexpected error
+code, or an object of the agent is left. `--without-leases` denies Leases: then only the list of Jobs keeps
+runs apart, and several may succeed one after another.
 """
 
 import argparse
@@ -42,7 +43,7 @@ SHUTDOWN_TIMEOUT = 10.0
 """Seconds within which a host process must exit."""
 
 
-async def serve_orders(kubeconfig: str, namespace: str) -> None:
+async def serve_runs(kubeconfig: str, namespace: str) -> None:
     """Be a host process: do a run for each line of JSON on stdin, and print its result as a line of JSON."""
     adapter = Adapter(ProcessSettings(env={}))
     warm = Gateway(kubeconfig)
@@ -52,17 +53,17 @@ async def serve_orders(kubeconfig: str, namespace: str) -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        order = json.loads(line)
+        request = json.loads(line)
 
         async def ignore(stream: str, text: str) -> None: ...
 
-        await asyncio.sleep(max(order["at"] - time.monotonic(), 0))
+        await asyncio.sleep(max(request["at"] - time.monotonic(), 0))
         began = time.monotonic()
         result = await adapter.execute(
             {
-                "runId": order["run"],
-                "agent": {"id": order["agent"], "companyId": "races"},
-                "context": {"taskId": "task-1", "paperclipTaskMarkdown": order["agent"]},
+                "runId": request["run"],
+                "agent": {"id": request["agent"], "companyId": "races"},
+                "context": {"taskId": "task-1", "paperclipTaskMarkdown": request["agent"]},
                 "config": {
                     "kubeconfig": kubeconfig,
                     "namespace": namespace,
@@ -75,7 +76,7 @@ async def serve_orders(kubeconfig: str, namespace: str) -> None:
                 "onLog": ignore,
             }
         )
-        times = (began - order["at"], time.monotonic() - order["at"])
+        times = (began - request["at"], time.monotonic() - request["at"])
         print(
             json.dumps({"code": result.error_code, "message": result.error_message, "at": times}), flush=True
         )
@@ -126,6 +127,7 @@ class PodObserver:
     gateway: Gateway
     namespace: str
     running: dict[str, set[str]] = field(default_factory=dict)
+    """Agent → uids of its running Pods."""
     violations: list[str] = field(default_factory=list)
     jobs: dict[str, set[str]] = field(default_factory=dict)
     """Agent → names of its Jobs; the Secrets have the same names."""
@@ -280,6 +282,6 @@ if __name__ == "__main__":
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve_orders(options.kubeconfig, options.namespace))
+        asyncio.run(serve_runs(options.kubeconfig, options.namespace))
         sys.exit()
     sys.exit(asyncio.run(main(options)))
