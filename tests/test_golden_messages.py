@@ -31,7 +31,7 @@ GOLDEN: list[tuple[Failure, str]] = [
     ),
     (
         failures.agent_id_invalid("///"),
-        "Agent id '///' has no character that is allowed in a Kubernetes label — use an id with at least one letter or digit",
+        "Agent id '///' has no ASCII letter or digit, so it gives no Kubernetes label — use an id with at least one letter or digit",
     ),
     (
         failures.server_too_old("enableDocker", (1, 29), (1, 20)),

@@ -91,7 +91,7 @@ def server_too_old(setting: str, least: tuple[int, int], version: tuple[int, int
 
 def agent_id_invalid(agent_id: str) -> Failure:
     """Built when no label value can be made from the agent's id."""
-    text = f"Agent id {agent_id[:80]!r} has no character that is allowed in a Kubernetes label"
+    text = f"Agent id {agent_id[:80]!r} has no ASCII letter or digit, so it gives no Kubernetes label"
     return _bootstrap(ErrorCode.AGENT_ID_INVALID, text, "use an id with at least one letter or digit")
 
 

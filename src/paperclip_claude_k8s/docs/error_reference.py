@@ -10,7 +10,7 @@ from paperclip_claude_k8s.error_codes import ErrorCode, Evidence
 from paperclip_claude_k8s.host.result import ErrorFamily
 
 _PAGE = Path(__file__).with_name("errors.md")
-_PROVEN = {
+_PROVEN_IF = {
     "bootstrap": "it is proven that the agent did not run",
     "interrupted": "the agent's Pod is known to be gone",
 }
@@ -18,7 +18,7 @@ _PROVEN = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorDescription:
-    """One code, for the reference.
+    """How the page describes one code.
 
     Where a code is built in several situations, `families`, `evidence` and `clears_session` list all values
     that occur, and `retry_if` the condition under which the host retries.
@@ -33,7 +33,7 @@ class ErrorDescription:
     retry_if: str = ""
     clears_session: tuple[bool, ...] = (False,)
     session: str = ""
-    """What happens to the session, if that does not follow from the other fields."""
+    """What happens to the session; "" if that follows from `clears_session` and `evidence`."""
 
 
 def read_descriptions() -> dict[ErrorCode, ErrorDescription]:
@@ -55,7 +55,7 @@ def _description(group: str, entry: dict[str, Any]) -> ErrorDescription:
 
 
 def error_reference() -> str:
-    """Markdown: the page's introduction as it is, then one section for each code, by phase of the run."""
+    """The page: its introduction unchanged, then one section for each code, by phase of the run."""
     introduction, _, _ = _PAGE.read_text(encoding="utf-8").partition("\n## ")
     return "".join((introduction, *_sections()))
 
@@ -81,7 +81,7 @@ def _family(description: ErrorDescription) -> str:
 
 def _evidence(description: ErrorDescription) -> str:
     first, *others = description.evidence
-    return f"`{first}` if {_PROVEN[first]}, else `{others[0]}`" if others else f"`{first}`"
+    return f"`{first}` if {_PROVEN_IF[first]}, else `{others[0]}`" if others else f"`{first}`"
 
 
 def _session(description: ErrorDescription) -> str:
