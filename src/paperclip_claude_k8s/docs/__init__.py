@@ -1,6 +1,6 @@
 """The package's documentation. Some of its files are generated from the code that they describe.
 
-`python -m paperclip_claude_k8s.docs` rewrites the generated files; `tests/house` checks that they are up to date.
+`python -m paperclip_claude_k8s.docs` rewrites the generated files; `tests/house` checks them.
 """
 
 from collections.abc import Callable, Mapping
