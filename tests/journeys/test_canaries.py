@@ -139,7 +139,7 @@ WATCH_SECONDS = 2
 
 @asynccontextmanager
 async def watched(home: Home, seen: Seen) -> AsyncIterator[None]:
-    """Record every version of each Job, Pod, Lease and Event, except the host's own Pod."""
+    """Add to `seen` every version of each Job, Pod, Lease and Event of the block, except the home Pod."""
     history = _dev_history(home.dev) if home.dev is not None else await _real_history()
     yield
     for obj in await history():
@@ -216,7 +216,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 ON_A_STRICT_SERVER: dict[str, tuple[str, dict[str, Any], Callable[[Home], None]]] = {
     "secrets forbidden": ("sleep 1", {}, denied(("create", "secrets"))),
     "a secret refused": ("true", {}, refused("create", "secrets", 422)),
-    "no leases": ("sleep 1", {}, denied(("create", "leases"))),
+    "leases forbidden": ("sleep 1", {}, denied(("create", "leases"))),
 }
 """As `RUNS`, with a function that restricts the server."""
 

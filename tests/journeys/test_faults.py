@@ -50,12 +50,12 @@ async def through_proxy(real: Site, folder: Path) -> AsyncIterator[tuple[FlakyWi
     """A proxy, and the config that makes all connections of the adapter go through it."""
     async with flaky_wire(str(real.config["kubeconfig"]), folder) as (wire, kubeconfig):
         yield wire, {"kubeconfig": kubeconfig}
-        assert (
-            await real.leftovers() == []
-        )  # inside the block: the adapter deletes its Lease through the proxy
+        # before the proxy ends, because the adapter deletes its Lease through it
+        assert await real.leftovers() == []
 
 
 RunEnd = tuple[ExecutionResult, HostLog]
+"""The result of a run, and what its host has received."""
 
 
 async def with_fault(run: Coroutine[Any, Any, RunEnd], fault: Coroutine[Any, Any, None]) -> RunEnd:

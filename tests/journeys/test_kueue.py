@@ -54,6 +54,7 @@ async def set_stop_policy(policy: str) -> None:
 
 @pytest.fixture(autouse=True)
 async def _queue() -> AsyncIterator[None]:
+    """Skips the tests on a cluster without Kueue. Before and after each test, the queue admits Jobs."""
     queues = await as_admin("get", "crd", "--ignore-not-found", "-o", "name", "localqueues.kueue.x-k8s.io")
     if not queues.strip():
         pytest.skip("this cluster has no Kueue")

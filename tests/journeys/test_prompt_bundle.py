@@ -17,6 +17,7 @@ while [ $# -gt 0 ]; do case $1 in
 esac; shift; done
 printf '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"%s"}\n' "$SESSION"
 """
+"""An agent that prints its instructions, runs its skill, and names the session that it resumes."""
 
 
 @pytest.fixture

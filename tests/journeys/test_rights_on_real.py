@@ -46,6 +46,7 @@ class Outcome:
     """The expected outcome of a run."""
 
     code: str | None = None
+    """Error code; None if the run succeeds."""
     message: str = ""
     """Part of the error message or of a status line."""
     leaves: tuple[str, ...] = ()
@@ -59,12 +60,12 @@ OUTCOMES = {
     "create jobs": Outcome("k8s_job_create_failed", "cannot create resource"),
     "list jobs": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
     "list pods": Outcome("k8s_concurrency_guard_unreachable", "cannot list resource"),
-    "delete jobs": Outcome(None, "failed to clean up Job", ("jobs",), ()),
+    "delete jobs": Outcome(message="failed to clean up Job", leaves=("jobs",), unreported=()),
     "get pods": Outcome("k8s_home_pod_unavailable", "cannot get resource"),
-    "get pods/log": Outcome(None, "lost between the beginning and the end", (), (), None),
-    "create secrets": Outcome(None, "the prompt goes by an init container instead", (), ()),
-    "create leases": Outcome(None, "Leases cannot be used", (), ()),
-    "delete leases": Outcome(None, "", ("leases",)),
+    "get pods/log": Outcome(message="lost between the beginning and the end", unreported=(), summary=None),
+    "create secrets": Outcome(message="the prompt goes by an init container instead", unreported=()),
+    "create leases": Outcome(message="Leases cannot be used", unreported=()),
+    "delete leases": Outcome(leaves=("leases",)),
 }
 """By the label of the missing right. If another right is missing, a run succeeds and does not mention it."""
 

@@ -78,7 +78,7 @@ async def _logs(run_id: str, *, follow: bool) -> Reply:
         if not follow:
             return {}
         await asyncio.sleep(FILE_CHECK_INTERVAL)
-        record = state.read(run_id)  # before the file: an ended run's file is complete
+        record = state.read(run_id)  # before the file is read: the file of an ended run is complete
         offset = _print_file(transcript, offset)
     return {}
 
@@ -94,7 +94,7 @@ def _print_file(path: Path, offset: int) -> int:
 
 
 async def _print_from_cluster(record: Record, offset: int, *, follow: bool) -> None:
-    """Print the Pod's output, except what was printed from the file. `offset` is where the file ended."""
+    """Print the Pod's output, except the part that was printed from the file, up to `offset` of the file."""
     if record.phase != "polling":
         return
     start = record.jobs[-1].stdout if record.jobs else 0
@@ -160,7 +160,7 @@ def _has_started(pod: PodSnapshot | None) -> bool:
 
 
 def write_stdout(content: bytes) -> None:
-    """Raises `StdoutUnwritable`. A reader that has closed the pipe, such as `head`, causes no message."""
+    """Raises `StdoutUnwritable`, silently if the reader of the pipe, such as `head`, has closed it."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
