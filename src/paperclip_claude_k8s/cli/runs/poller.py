@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 MIN_TOTAL_MS = 3_600_000
-"""A --poll-schedule with a shorter sum is extended to this hour: runs take minutes to tens of minutes."""
+"""Shortest sum of a --poll-schedule, one hour: shorter ones are extended, because runs take tens of minutes."""
 EXTEND_STEP_MS, MIN_EXTEND_STEP_MS = 30_000, 1_000
 """Pause before each poll that is appended to a schedule, and its minimum, which spares the API server."""
 MAX_CONSECUTIVE_ERRORS = 5
@@ -25,7 +25,7 @@ _OFF_WORDS = frozenset({"0", "false", "no", "off"})
 
 @dataclass(frozen=True, slots=True)
 class PollSettings:
-    """Settings for polls from environment variables."""
+    """Settings of polls, which are read from environment variables."""
 
     progress: bool = True
     """Whether polls are reported on stderr."""
@@ -35,7 +35,7 @@ class PollSettings:
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "PollSettings":
-        """Raises `Stop` if a variable is not a number."""
+        """Read the variables. Raises `Stop` if one should be a number and is not."""
         step_ms = _read_number(env, "CLAUDE_K8S_POLL_EXTEND_STEP_MS", EXTEND_STEP_MS)
         max_errors = _read_number(env, "CLAUDE_K8S_POLL_MAX_CONSECUTIVE_ERRORS", MAX_CONSECUTIVE_ERRORS)
         return cls(

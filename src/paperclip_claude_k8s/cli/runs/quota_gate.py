@@ -24,6 +24,7 @@ MEMBERSHIP, CREDIT, NO_CODE = 60001, 60002, -1
 """Codes of the service: membership required, credit required. NO_CODE is ours: the response has no code."""
 _LINK = re.compile(r"https://[\w\-.~:/?#\[@!$&'(*+,;=%]+", re.ASCII)
 _SENTENCE_END = ".,;:!?'"
+"""Characters after a link that belong to the sentence, not to the link."""
 
 _AGENT_INSTRUCTION: Mapping[Error, str] = {
     "membership_required": "The user needs a membership or subscription; other options of this command do not"
@@ -64,8 +65,8 @@ def find_refusal(response: QuotaResponse) -> Stop | None:
     return _refusal(error, detail, code, **pricing)
 
 
-def unknown_response() -> Stop:
-    """The refusal of a run if the process that asked the gate was killed: the gate is never asked again."""
+def refusal_without_response() -> Stop:
+    """The refusal if the process that asked the gate was killed: the gate is never asked again."""
     return _refusal(
         "consume_param_error",
         "the process that asked the quota gate for this run was killed before it received the response;"

@@ -168,7 +168,7 @@ class Worker:
         """
         run = self._run
         if run.record.quota == "asking":
-            return self._refuse(quota_gate.unknown_response())
+            return self._refuse(quota_gate.refusal_without_response())
         url = quota_gate.gate_url(run.record.request["config"])
         if run.record.phase == "reserved":
             run.journal.write(replace(run.record, phase="submitting", quota="asking" if url else ""))
