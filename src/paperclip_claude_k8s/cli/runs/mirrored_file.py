@@ -103,12 +103,12 @@ class MirroredFile:
         return self.size
 
 
-def _common_length(one: bytes, other: bytes) -> int:
+def _common_length(first: bytes, second: bytes) -> int:
     """Length of the common prefix, by binary search: slices are compared much faster than single bytes."""
-    if one == other[: len(one)]:
-        return len(one)
-    low, high = 0, min(len(one), len(other))
+    if first == second[: len(first)]:
+        return len(first)
+    low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+        low, high = (middle, high) if first[:middle] == second[:middle] else (low, middle - 1)
     return low

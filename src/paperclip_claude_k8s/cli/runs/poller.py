@@ -11,7 +11,7 @@ from paperclip_claude_k8s.cli.runs.replies import RUN_CONTINUES, Stop
 from paperclip_claude_k8s.cluster.port import ClusterError
 
 MIN_TOTAL_MS = 3_600_000
-"""Shortest sum of a --poll-schedule, one hour: shorter ones are extended, because runs take tens of minutes."""
+"""Shortest sum of a --poll-schedule, one hour. A shorter one is extended: runs may take tens of minutes."""
 EXTEND_STEP_MS, MIN_EXTEND_STEP_MS = 30_000, 1_000
 """Pause before each poll that is appended to a schedule, and its minimum, which spares the API server."""
 MAX_CONSECUTIVE_ERRORS = 5
