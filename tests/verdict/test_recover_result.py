@@ -52,6 +52,8 @@ EVENTS: dict[str, dict[str, Any]] = {
     "zero turn": {"type": "result", "subtype": "success", "result": "", "num_turns": 0, "usage": {}},
     "failure": {"type": "result", "subtype": "success", "is_error": True, "result": "odd", "usage": USAGE},
 }
+MORE_BYTES = 10_000
+"""Bytes of stdout according to the relay, more than the log has."""
 RESULTS = ("success", "zero turn", "failure")
 INDECISIVE = ("sub-agent", "tool output")
 """Events that do not show whether a turn continues."""
@@ -175,7 +177,9 @@ def test_lost_tail_adds_a_warning(relay_subtype: str | None, warning: str) -> No
     names = ["init", "answer"] if relay_subtype else ["init", "answer", "success"]
     error = None if relay_subtype is None else False
     last = "result" if relay_subtype else "answer"
-    relay = RelaySummary(10_000, 9, None, 0, subtype=relay_subtype, is_error=error, cost_usd=0.5, last=last)
+    relay = RelaySummary(
+        MORE_BYTES, 9, None, 0, subtype=relay_subtype, is_error=error, cost_usd=0.5, last=last
+    )
     transcript = recover_result(read(names), relay)
     assert warning in transcript.warnings
     assert (transcript.result is None) is (relay_subtype is None)
@@ -187,14 +191,14 @@ def test_lost_result_is_another_result_only_if_its_total_differs() -> None:
         reader = StreamReader()
         event = EVENTS["success"] | {"total_cost_usd": 0.1}
         reader.feed(printed(["init", "answer"]) + json.dumps(event).encode() + b"\n")
-        relay = RelaySummary(10_000, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
+        relay = RelaySummary(MORE_BYTES, 9, None, 0, subtype="success", is_error=False, cost_usd=total)
         transcript = recover_result(reader.finish(), relay)
         assert transcript.cost_usd == cost
         assert (RESULT_FROM_RELAY in transcript.warnings) is (total == 0.3)
 
 
 def test_lost_result_without_a_subtype_is_recovered() -> None:
-    relay = RelaySummary(10_000, 9, None, 0, is_error=False)
+    relay = RelaySummary(MORE_BYTES, 9, None, 0, is_error=False)
     transcript = recover_result(read(["init", "answer"]), relay)
     assert (
         classify_end(

@@ -29,6 +29,9 @@ from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_resu
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 OK = "ok"
+"""The outcome of a run without a failure."""
+MORE_BYTES = 1_000_000
+"""Bytes of stdout according to the relay, more than the log has."""
 
 
 def answer(**message: Any) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def test_lost_log_of_a_failed_run_reports_the_subtype() -> None:
 @pytest.mark.parametrize("last", ["answer", "init"])
 @pytest.mark.parametrize("ending", EXITS)
 def test_result_is_dropped_if_the_lost_log_continued_after_it(ending: str, last: str) -> None:
-    relay = RelaySummary(1_000_000, 9, None, 0, last=last)
+    relay = RelaySummary(MORE_BYTES, 9, None, 0, last=last)
     observation = observe(OUTPUTS["success"], ENDINGS[ending], relay)
     failure = classify_end(observation, OutcomeInputs(NOW))
     assert failure is not None
@@ -202,13 +205,13 @@ def test_result_is_dropped_if_the_lost_log_continued_after_it(ending: str, last:
 
 
 def test_lost_later_result_replaces_the_one_in_the_log() -> None:
-    relay = RelaySummary(1_000_000, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
+    relay = RelaySummary(MORE_BYTES, 9, None, 1, subtype="error_max_turns", is_error=True, last="result")
     failure = classify_end(observe(OUTPUTS["success"], ENDINGS["exit 1"], relay), OutcomeInputs(NOW))
     assert failure is not None
     assert failure.code == "max_turns_exhausted"
 
 
-@pytest.mark.parametrize("size", [1, 1_000_000])
+@pytest.mark.parametrize("size", [1, MORE_BYTES])
 def test_result_in_the_log_is_kept_if_the_relay_agrees(size: int) -> None:
     relay = RelaySummary(size, 9, None, 0, "other", "success", is_error=False, last="result")
     assert (

@@ -26,21 +26,21 @@ class LogStream:
         self._may_start_mid_line = plan.since is not None
         self._reader = LineReader()
         self._response: AbstractAsyncContextManager[ByteStream] | None = None
-        self._bytes: ByteStream | None = None
+        self._byte_stream: ByteStream | None = None
 
     async def open(self, source: LogSource, *, follow: bool, tail: int | None = None) -> None:
         """Send the request. Raises `LogRefused` or `LogBroken`."""
         response = source.open(since=self.plan.since_time, follow=follow, tail=tail)
-        self._bytes = await response.__aenter__()
+        self._byte_stream = await response.__aenter__()
         self._response = response
 
     def read(self) -> Awaitable[bytes]:
         """Return the next bytes, b"" at the end of the response. Raises `LogBroken`."""
-        assert self._bytes is not None  # noqa: S101  # `open` has returned
-        return self._bytes.read()
+        assert self._byte_stream is not None  # noqa: S101  # `open` has returned
+        return self._byte_stream.read()
 
     async def close(self) -> None:
-        response, self._response, self._bytes = self._response, None, None
+        response, self._response, self._byte_stream = self._response, None, None
         if response is not None:
             with suppress(LogBroken):  # may be the reason for closing it
                 await response.__aexit__(None, None, None)

@@ -83,6 +83,7 @@ class Observation:
         return "\n".join(line for line in lines if '":' not in line and not line.startswith("\x1e")).strip()
 
 
+# Warnings that `recover_result` adds.
 RESULT_FROM_RELAY = "result event missing from the log; using the relay's summary"
 RESULT_NOT_LAST = "the CLI continued after the last result that was read; that part of the log is missing"
 CONTINUING_EVENTS = frozenset({"answer", "init"})

@@ -88,12 +88,12 @@ def _observed_fields(observation: Observation, run_usage: RunUsage, inputs: Resu
             cached_input_tokens=usage.cached_input_tokens,
         ),
         "clear_session": inputs.clear_session or None,
-        **_session(transcript.session_id, inputs),
+        **_session_fields(transcript.session_id, inputs),
     }
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _session(session_id: str | None, inputs: ResultInputs) -> JsonMap:
+def _session_fields(session_id: str | None, inputs: ResultInputs) -> JsonMap:
     if session_id is None:
         return {}
     return {
@@ -160,7 +160,7 @@ def _result_json(
     ]
     ours: JsonMap = {
         "containerExitCode": observation.exit_code,
-        "log": _log(observation, inputs.host_failures),
+        "log": _log_fields(observation, inputs.host_failures),
         "phases": dict(observation.phases) or None,
         "warnings": warnings or None,
         "stdout": transcript.excerpt.decode("utf-8", "replace") or None if with_output else None,
@@ -199,7 +199,7 @@ def with_host_failures(log: JsonMap, host: HostFailures) -> JsonMap:
     return {**log, "complete": complete, "hostFailures": host.chunks, **first}
 
 
-def _log(observation: Observation, host: HostFailures) -> JsonMap | None:
+def _log_fields(observation: Observation, host: HostFailures) -> JsonMap | None:
     """`resultJson.log`; None if no log was read.
 
     `complete`: whether the host has every line; null if the relay's counts are unknown and no loss was found.

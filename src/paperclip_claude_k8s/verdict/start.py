@@ -109,7 +109,7 @@ def judge_start(known: Known) -> StartVerdict:
         return _verdict_without_pod(job)
     if known.agent_began:
         return AgentStarted(pod)
-    return _suspended_again(known) or _verdict_before_start(known, pod)
+    return _verdict_if_suspended_again(known) or _verdict_before_start(known, pod)
 
 
 def _verdict_before_start(known: Known, pod: PodSnapshot) -> StartVerdict:
@@ -178,7 +178,7 @@ def _cause(known: Known) -> Disruption | None:
     return JOB_SUSPENDED if cause is not None and not cause.named and suspended else cause
 
 
-def _suspended_again(known: Known) -> StillWaiting | None:
+def _verdict_if_suspended_again(known: Known) -> StillWaiting | None:
     """Wait for a Job that its queue suspended again: until its old Pod is gone, then for the queue."""
     if not queue_took_back(known):
         return None
@@ -200,7 +200,7 @@ def queue_took_back(known: Known) -> bool:
 def _verdict_if_over(known: Known, pod: PodSnapshot) -> StartVerdict:
     """A Pod that ended before its agent started: taken away, refused by its node, or failed during init."""
     # First comes the loss of the Pod: init containers that are killed with it also exit with an error.
-    lost = _taken_away(known, pod)
+    lost = _loss_from_outside(known, pod)
     if lost is not None:
         return lost
     broken = next((c for c in pod.init_containers if not c.sidecar and _failed(c)), None)
@@ -210,7 +210,7 @@ def _verdict_if_over(known: Known, pod: PodSnapshot) -> StartVerdict:
     return LostBeforeStart(pod.name, f"phase={pod.phase}", "; ".join(filter(None, (pod.message, *sidecars))))
 
 
-def _taken_away(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
+def _loss_from_outside(known: Known, pod: PodSnapshot) -> LostBeforeStart | None:
     """Why the Pod was ended from outside; if it was, the exit codes of its containers explain nothing.
 
     A Pod has a `reason` of its own only if its node ended or refused it as a whole.
@@ -237,7 +237,9 @@ def _trouble_of(container: ContainerSnapshot, known: Known, pod: PodSnapshot) ->
         return _verdict_if_waiting(container, container.state)
     if container.sidecar and isinstance(container.state, Terminated):
         return StillWaiting(StartBudget.START, f"{_init_end_text(container)}; the kubelet restarts it")
-    return (_taken_away(known, pod) or NeverStarts(_init_end_text(container))) if _failed(container) else None
+    if not _failed(container):
+        return None
+    return _loss_from_outside(known, pod) or NeverStarts(_init_end_text(container))
 
 
 def _verdict_if_waiting(container: ContainerSnapshot, waiting: Waiting) -> StartVerdict | None:
@@ -287,7 +289,7 @@ def _verdict_while_starting(pod: PodSnapshot, agent: ContainerSnapshot | None) -
         return StillWaiting(StartBudget.START, "the Pod is being deleted")
     scheduled = pod.condition("PodScheduled")
     if not pod.node and not (scheduled and scheduled.is_true):
-        return StillWaiting(StartBudget.SCHEDULE, _unscheduled(pod))
+        return StillWaiting(StartBudget.SCHEDULE, _why_unscheduled(pod))
     waiting = agent.state if agent is not None and isinstance(agent.state, Waiting) else Waiting()
     if agent is not None:
         image = _image_verdict(agent, waiting)
@@ -306,7 +308,7 @@ def _verdict_while_starting(pod: PodSnapshot, agent: ContainerSnapshot | None) -
     )
 
 
-def _unscheduled(pod: PodSnapshot) -> str:
+def _why_unscheduled(pod: PodSnapshot) -> str:
     scheduled = pod.condition("PodScheduled")
     if scheduled is not None and scheduled.reason:
         return f"Pod unschedulable so far ({scheduled.reason}): {scheduled.message}"
