@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from paperclip_claude_k8s.claude.accounting import RunUsage, TokenUsage, UsageTracker
 
-BEFORE, CUMULATIVE, SINCE = "2.1.197", "2.1.300", "2.1.332"
+STARTS_AT_ZERO, CUMULATIVE, SINCE_LAST_RESULT = "2.1.197", "2.1.300", "2.1.332"
+"""Versions: totals start at 0 with the process; totals of the session; usage since the last result."""
 
 
 def per_model(tokens: int, cost: float) -> dict[str, Any]:
@@ -22,14 +23,14 @@ def per_model(tokens: int, cost: float) -> dict[str, Any]:
 
 
 def result(turn: int, total: int, cost: float, since: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A result with `turn` tokens of each kind in its main loop and `total` tokens of each kind so far."""
+    """A result with `turn` tokens of each kind in `usage` and `total` tokens of each kind in `modelUsage`."""
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     event_fields = {"type": "result", "usage": dict.fromkeys(names, turn), "total_cost_usd": cost}
     event_fields["modelUsage"] = per_model(total, cost)
     return event_fields if since is None else event_fields | {"model_usage_since_last_result": since}
 
 
-def own(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsage:
+def usage_of_run(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsage:
     tracker = UsageTracker()
     tracker.take_version({"claude_code_version": version})
     for number, event in enumerate(results):
@@ -38,40 +39,41 @@ def own(version: str, *results: dict[str, Any], resumed: bool | None) -> RunUsag
 
 
 def tokens(each: int) -> TokenUsage:
+    """The usage for `each` tokens of each kind. Input tokens include cache writes."""
     return TokenUsage(2 * each, each, each)
 
 
 @pytest.mark.parametrize("resumed", [True, False, None])
 def test_totals_of_an_old_version_start_at_zero(resumed: bool | None) -> None:  # noqa: FBT001
-    usage = own(BEFORE, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
+    usage = usage_of_run(STARTS_AT_ZERO, result(5, 9, 0.1), result(5, 20, 0.3), resumed=resumed)
     assert usage == RunUsage(tokens(20), 0.3)
 
 
 @pytest.mark.parametrize("version", [CUMULATIVE, "2.1.285", "2.1.271", "2.2.0", "3.0.1"])
 @pytest.mark.parametrize("resumed", [True, None])
 def test_totals_with_unknown_start_yield_turn_tokens_and_no_cost(version: str, resumed: bool | None) -> None:  # noqa: FBT001
-    usage = own(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
+    usage = usage_of_run(version, result(5, 100, 1.0), result(7, 120, 1.2), resumed=resumed)
     assert (usage.usage, usage.cost_usd) == (tokens(12), None)
     assert version in usage.warning
     assert "unknown" in usage.warning
 
 
 def test_totals_of_a_new_session_start_at_zero_in_every_version() -> None:
-    assert own(CUMULATIVE, result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
-    assert own("", result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
+    assert usage_of_run(CUMULATIVE, result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
+    assert usage_of_run("", result(5, 9, 0.1), resumed=False) == RunUsage(tokens(9), 0.1)
 
 
-def test_totals_equal_to_the_turns_belong_to_the_run() -> None:
-    assert own(CUMULATIVE, result(5, 5, 0.1), resumed=True) == RunUsage(tokens(5), 0.1)
+def test_totals_equal_to_the_sum_of_the_turns_are_those_of_the_run() -> None:
+    assert usage_of_run(CUMULATIVE, result(5, 5, 0.1), resumed=True) == RunUsage(tokens(5), 0.1)
 
 
 def test_usage_since_the_last_result_is_summed() -> None:
-    """The first total contains 90 tokens and 0.9 dollars of earlier runs, one of which was killed."""
+    """The first total contains 90 tokens and 0.9 dollars of earlier runs."""
     first = result(5, 100, 1.0, per_model(10, 0.1))
     idle = result(0, 100, 1.0, {})
     second = result(7, 130, 1.3, per_model(30, 0.3))
     for resumed in (True, False, None):
-        usage = own(SINCE, first, idle, second, resumed=resumed)
+        usage = usage_of_run(SINCE_LAST_RESULT, first, idle, second, resumed=resumed)
         assert usage.usage == tokens(40)
         assert usage.cost_usd == pytest.approx(0.4)
         assert usage.warning == ""
@@ -88,12 +90,12 @@ def test_duplicate_result_counts_once() -> None:
 
 
 def test_run_without_a_result_has_unknown_usage() -> None:
-    assert own(SINCE, resumed=True) == RunUsage()
+    assert usage_of_run(SINCE_LAST_RESULT, resumed=True) == RunUsage()
 
 
-def test_total_cost_of_a_lost_result_is_added() -> None:
+def test_total_cost_of_a_lost_result_raises_the_cost() -> None:
     tracker = UsageTracker()
-    tracker.take_version({"claude_code_version": SINCE})
+    tracker.take_version({"claude_code_version": SINCE_LAST_RESULT})
     without_results = tracker.reported.with_lost_result(0.5)
     assert without_results.for_run(resumed=False).cost_usd == 0.5
     assert without_results.for_run(resumed=True).cost_usd is None
@@ -108,25 +110,25 @@ RUNS = st.lists(
 )
 
 
-@given(RUNS, st.sampled_from((BEFORE, CUMULATIVE, SINCE)))
-def test_costs_of_the_runs_never_exceed_those_of_the_session(
+@given(RUNS, st.sampled_from((STARTS_AT_ZERO, CUMULATIVE, SINCE_LAST_RESULT)))
+def test_sum_of_known_costs_never_exceeds_the_cost_of_the_session(
     runs: list[list[tuple[int, int]]], version: str
 ) -> None:
-    """Each run resumes the session. A turn: (main loop tokens, sub-agent tokens); a token costs 1."""
-    saved, paid, true = 0, 0.0, 0
+    """Each run but the first resumes the session. A turn: (main loop, sub-agent) tokens; each costs 1."""
+    saved, paid, truly_used = 0, 0.0, 0
     for number, turns in enumerate(runs):
-        begin = 0 if version == BEFORE else saved
+        begin = 0 if version == STARTS_AT_ZERO else saved
         used, results = 0, []
         for main, others in turns:
             used += main + others
-            since = per_model(main + others, main + others) if version == SINCE else None
+            since = per_model(main + others, main + others) if version == SINCE_LAST_RESULT else None
             results.append(result(main, begin + used, begin + used, since))
-        usage = own(version, *results, resumed=number > 0)
+        usage = usage_of_run(version, *results, resumed=number > 0)
         assert usage.usage is not None
         assert usage.usage.output_tokens <= used
         if usage.cost_usd is not None:
             assert usage.cost_usd == pytest.approx(used)
         paid += usage.cost_usd or 0.0
         saved += used
-        true += used
-    assert paid <= true + 1e-6
+        truly_used += used
+    assert paid <= truly_used + 1e-6

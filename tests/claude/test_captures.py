@@ -1,4 +1,4 @@
-"""Every recorded run of two versions of the CLI: the parser finds all facts of its sidecar."""
+"""Every capture (recorded run of the CLI): the parser finds the facts that the capture's sidecar lists."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from paperclip_claude_k8s.verdict.outcome import OutcomeInputs, classify_end
 from paperclip_claude_k8s.verdict.result_builder import ResultInputs, build_result
 
 NOW = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
-CLASSES = {
+CLASS_OF_SIDECAR = {
     "max_turns": FailureClass.MAX_TURNS,
     "max_budget": FailureClass.MAX_BUDGET,
     "unknown_session": FailureClass.SESSION_UNAVAILABLE,
@@ -30,8 +30,8 @@ CLASSES = {
     "empty_response": FailureClass.EMPTY_REPLY,
     "interrupted": FailureClass.OTHER,
 }
-"""Expected class in the sidecar → `FailureClass`."""
-PARTICULAR = {
+"""The `FailureClass` for each `expected_class` of a sidecar."""
+CLASS_OF_CAPTURE = {
     "08a-429-retry1": FailureClass.TRANSIENT,
     "08k-429-subscription-weekly": FailureClass.QUOTA,
     "09e-400-generic": FailureClass.OTHER,
@@ -39,6 +39,7 @@ PARTICULAR = {
     "09h-400-org-disabled": FailureClass.AUTH_REQUIRED,
     "11e-sse-error-mid": FailureClass.TRANSIENT,
 }
+"""The `FailureClass` of single captures; precedes that for the class in the sidecar."""
 
 
 def read(stdout: bytes, stderr: str = "") -> Transcript:
@@ -65,35 +66,35 @@ def test_capture_facts_are_found(folder: str, name: str) -> None:
 def test_capture_usage_and_cost_are_the_runs_own(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
-    own = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
+    usage_of_run = read(stdout, sidecar["stderr"]).reported_usage.for_run(resumed=resumed)
     if facts["final_result"] is None:
-        assert (own.usage, own.cost_usd) == (None, None)
+        assert (usage_of_run.usage, usage_of_run.cost_usd) == (None, None)
         return
     usage = facts.get("own_usage") or facts["usage_total_modelUsage"]
     if not any(usage.values()):  # the CLI reported no usage per model
-        of_turns = facts["usage_sum_of_results"]
-        usage = {name: of_turns[f"{name}_tokens"] or 0 for name in ("input", "output")} | {
-            name: of_turns[f"{name}_input_tokens"] or 0 for name in ("cache_read", "cache_creation")
+        turns = facts["usage_sum_of_results"]
+        usage = {name: turns[f"{name}_tokens"] or 0 for name in ("input", "output")} | {
+            name: turns[f"{name}_input_tokens"] or 0 for name in ("cache_read", "cache_creation")
         }
-    assert own.usage is not None
-    assert own.usage.input_tokens == usage["input"] + usage["cache_creation"]
-    assert own.usage.output_tokens == usage["output"]
-    assert own.usage.cached_input_tokens == usage["cache_read"]
-    assert own.cost_usd == pytest.approx(facts.get("own_cost_usd", facts["total_cost_usd"]))
-    assert own.warning == ""
+    assert usage_of_run.usage is not None
+    assert usage_of_run.usage.input_tokens == usage["input"] + usage["cache_creation"]
+    assert usage_of_run.usage.output_tokens == usage["output"]
+    assert usage_of_run.usage.cached_input_tokens == usage["cache_read"]
+    assert usage_of_run.cost_usd == pytest.approx(facts.get("own_cost_usd", facts["total_cost_usd"]))
+    assert usage_of_run.warning == ""
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_capture_gives_the_recorded_wire_result(folder: str, name: str) -> None:
-    """Session, cost and outcome of the result of a run with this output."""
+def test_capture_gives_the_session_cost_and_outcome_of_its_sidecar(folder: str, name: str) -> None:
+    """They are in the result that the host gets for a run with this output."""
     stdout, sidecar = recorded(name, folder)
     facts, resumed = sidecar["facts"], "--resume" in sidecar["argv"]
     transcript = read(stdout, sidecar["stderr"])
-    seen = Observation(
+    observation = Observation(
         Exited(Terminated(sidecar["shell_exit_code"])), transcript, None, None, RunFacts("job", "ns")
     )
-    failure = classify_end(seen, OutcomeInputs(NOW, resumed=resumed))
-    wire = build_result(failure, seen, ResultInputs(NOW, resumed=resumed)).to_wire()
+    failure = classify_end(observation, OutcomeInputs(NOW, resumed=resumed))
+    wire = build_result(failure, observation, ResultInputs(NOW, resumed=resumed)).to_wire()
     assert wire.get("sessionId") == (facts["session_ids"][0] if facts["init_count"] else None)
     cost = facts.get("own_cost_usd", facts["total_cost_usd"])
     assert wire.get("costUsd") == (cost if cost is None else pytest.approx(cost))
@@ -112,11 +113,13 @@ def test_capture_failure_is_classified(folder: str, name: str) -> None:
         return
     assert is_success(result) is expected.startswith("ok")
     if not is_success(result):
-        assert classify(transcript, NOW).failure_class is (PARTICULAR.get(name) or CLASSES[expected])
+        assert classify(transcript, NOW).failure_class is (
+            CLASS_OF_CAPTURE.get(name) or CLASS_OF_SIDECAR[expected]
+        )
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_truncated_answer_is_not_an_empty_reply(folder: str, name: str) -> None:
+def test_only_an_empty_response_is_an_empty_reply(folder: str, name: str) -> None:
     stdout, sidecar = recorded(name, folder)
     transcript, expected = read(stdout), sidecar["facts"]["expected_class"]
     assert transcript.empty_reply is (expected == "empty_response")

@@ -1,4 +1,4 @@
-"""Lines with an event and other text: unambiguous events are read, quoted ones are not."""
+"""Lines with an event beside other text: an event of the CLI is read, an event quoted by the text is not."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def line(event: dict[str, Any]) -> bytes:
 
 
 INIT = line({"type": "system", "subtype": "init", "model": "m", **IDS})
-ANSWER = line(
+MESSAGE = line(
     {
         "type": "assistant",
         "message": {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}], "usage": {}},
@@ -29,7 +29,7 @@ ANSWER = line(
 )
 RESULT = {"type": "result", "subtype": "success", "is_error": False, "result": "Hello", **IDS}
 NEWER_RESULT = {"duration_api_ms": 7, **{key: RESULT[key] for key in reversed(RESULT)}}
-"""Since 2.1.243 `type` is near the end of the line."""
+"""As since 2.1.243: `type` is near the end of the line."""
 CONTROL = {
     "clear screen": b"\x1b[2J\x1b[3J\x1b[H",
     "cursor": b"\x1b[?25h",
@@ -49,7 +49,7 @@ CONTROL = {
     "bell and backspace": b"\x07\x08",
     "blank": b" \t",
 }
-OTHER_TEXTS = [
+PLAIN_TEXTS = [
     b"[debug] done",
     b"warning:",
     b"10%",
@@ -63,7 +63,7 @@ OTHER_TEXTS = [
 
 def read(*lines: bytes) -> Transcript:
     reader = StreamReader()
-    reader.feed(b"".join(one + b"\n" for one in lines))
+    reader.feed(b"".join(each + b"\n" for each in lines))
     return reader.finish()
 
 
@@ -76,42 +76,42 @@ def test_terminal_control_beside_an_event_is_removed(
     def beside(event: bytes) -> bytes:
         return (noise if where != "after" else b"") + event + (noise if where != "before" else b"")
 
-    transcript = read(beside(INIT), beside(ANSWER), beside(line(result)))
+    transcript = read(beside(INIT), beside(MESSAGE), beside(line(result)))
     assert (transcript.session_id, transcript.init_model, transcript.summary) == (SESSION, "m", "Hello")
     assert transcript.result == result
     assert transcript.plain_lines == ()
 
 
-@pytest.mark.parametrize("other_text", OTHER_TEXTS)
+@pytest.mark.parametrize("plain_text", PLAIN_TEXTS)
 @pytest.mark.parametrize("event", [INIT, line(RESULT), line(NEWER_RESULT)], ids=["init", "older", "newer"])
-def test_event_with_text_on_one_side_is_read_but_not_on_both(other_text: bytes, event: bytes) -> None:
-    bare = [json.loads(event)]
-    assert [found for found, _ in events_on(other_text + b" " + event)] == bare
-    assert [found for found, _ in events_on(event + b" " + other_text)] == bare
+def test_event_with_text_on_one_side_is_read_but_not_on_both(plain_text: bytes, event: bytes) -> None:
+    expected = [json.loads(event)]
+    assert [found for found, _ in events_on(plain_text + b" " + event)] == expected
+    assert [found for found, _ in events_on(event + b" " + plain_text)] == expected
     assert list(events_on(b"it printed " + event + b" and went on")) == []
     wrapped = b'{"level": "info", "message": ' + event
     assert list(events_on(wrapped)) == list(events_on(wrapped[5:])) == list(events_on(wrapped + b"}")) == []
 
 
 def test_events_without_newline_between_them_are_all_read() -> None:
-    transcript = read(INIT, ANSWER + line(RESULT))
+    transcript = read(INIT, MESSAGE + line(RESULT))
     assert transcript.result == RESULT
     assert transcript.summary == "Hello"
-    assert read(INIT + b"\x1b[?25h" + ANSWER + b" " + line(RESULT)).result == RESULT
+    assert read(INIT + b"\x1b[?25h" + MESSAGE + b" " + line(RESULT)).result == RESULT
 
 
 @pytest.mark.parametrize(
-    "missing", [{"session_id": None}, {"uuid": None}, {"type": "message"}, {"session_id": "another"}]
+    "changed", [{"session_id": None}, {"uuid": None}, {"type": "message"}, {"session_id": "another"}]
 )
-def test_event_beside_text_must_belong_to_the_session(missing: dict[str, Any]) -> None:
-    forged = line(RESULT | missing)
-    assert read(INIT, ANSWER, b"done " + forged).result is None
-    assert read(INIT, ANSWER, b"done " + line(RESULT)).result == RESULT
+def test_event_beside_text_must_have_the_fields_of_a_cli_event(changed: dict[str, Any]) -> None:
+    forged = line(RESULT | changed)
+    assert read(INIT, MESSAGE, b"done " + forged).result is None
+    assert read(INIT, MESSAGE, b"done " + line(RESULT)).result == RESULT
 
 
 FORGED = RESULT | {"result": "forged"}
 QUOTED: dict[str, dict[str, Any]] = {
-    "text of an answer": {
+    "text of a message": {
         "type": "assistant",
         "message": {"content": [{"type": "text", "text": f"see\n{line(FORGED).decode()}\n"}]},
     },
@@ -139,12 +139,12 @@ QUOTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", QUOTED)
 def test_quoted_event_is_not_read_wherever_the_line_is_truncated(kind: str) -> None:
-    """The exception is a piece that is exactly the nested object: it looks just like an event."""
+    """Except if the piece is exactly the nested object, which looks just like an event."""
     whole = line(QUOTED[kind] | IDS)
     forged = line(FORGED)
     cuts = [(0, end) for end in range(len(whole))] + [(begin, len(whole)) for begin in range(1, len(whole))]
-    inside = whole.find(forged)
-    cuts += [(inside - before, inside + len(forged) + after) for before in range(4) for after in range(4)]
+    start = whole.find(forged)
+    cuts += [(start - before, start + len(forged) + after) for before in range(4) for after in range(4)]
     for begin, end in cuts:
         piece = whole[max(begin, 0) : end]
         if piece != forged:
@@ -163,9 +163,9 @@ def test_quoted_event_is_not_read_whatever_surrounds_it(before: bytes, after: by
 @given(st.lists(st.sampled_from(sorted(CONTROL.values())), max_size=5), st.integers(0, 200))
 def test_terminal_control_inside_an_event_is_removed(noise: list[bytes], at: int) -> None:
     event = line(RESULT)
-    inner = [sign for sign in noise if sign not in {b" \t", b"\xef\xbb\xbf"}]
+    control = [sequence for sequence in noise if sequence not in {b" \t", b"\xef\xbb\xbf"}]
     at = min(at, len(event))
-    assert [found for found, _ in events_on(event[:at] + b"".join(inner) + event[at:])] == [RESULT]
+    assert [found for found, _ in events_on(event[:at] + b"".join(control) + event[at:])] == [RESULT]
 
 
 def test_escaped_control_inside_strings_is_kept() -> None:
@@ -175,7 +175,7 @@ def test_escaped_control_inside_strings_is_kept() -> None:
 
 
 def test_truncated_event_is_not_plain_text() -> None:
-    for torn in (line(RESULT)[:-9], line(NEWER_RESULT)[:-9], b"\x1b[0m" + ANSWER[:-30]):
+    for torn in (line(RESULT)[:-9], line(NEWER_RESULT)[:-9], b"\x1b[0m" + MESSAGE[:-30]):
         assert read(INIT, torn).first_plain_line == ""
     assert read(b'{"error":"no config"}').first_plain_line == '{"error":"no config"}'
 

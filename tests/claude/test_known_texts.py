@@ -1,4 +1,4 @@
-"""Known error texts of the CLI: their class, and the result that the host gets."""
+"""Known error texts of the CLI: the class of the failure, and the error that the host gets."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NOW = datetime(2025, 10, 1, 9, 0, tzinfo=UTC)
 INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 
 
-def of_api(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
+def api_error(message: str, status: int = 400, kind: str = "invalid_request_error") -> str:
     """An error of the API as versions up to 2.1.100 print it."""
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_0"}
     return f"API Error: {status} {json.dumps(error, separators=(',', ':'))}"
@@ -48,7 +48,7 @@ def failure_of(transcript: Transcript, *, resumed: bool | None = None) -> Failur
     return failure
 
 
-IMAGES = [
+IMAGE_ERRORS = [
     "Could not process image",
     "messages.5.content.1.image.source.base64: image exceeds 5 MB maximum: 7465044 bytes > 5242880 bytes",
     (
@@ -68,7 +68,7 @@ IMAGES = [
     ),
     "The PDF specified was not valid.",
 ]
-BLOCKS = [
+BLOCK_ERRORS = [
     (
         "messages.21: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_01. "
         "Each `tool_use` block must have a corresponding `tool_result` block in the next message."
@@ -94,7 +94,7 @@ BLOCKS = [
     "previous_message_id is not valid",
     "The request body is not valid JSON: no low surrogate in string: line 1 column 4711 (char 4710)",
 ]
-OF_THE_CLI = [
+CLI_TEXTS = [
     "Image was too large. Double press esc to go back and try again with a smaller image.",
     (
         "An image in the conversation exceeds the dimension limit for many-image requests (2000px). Start a "
@@ -102,31 +102,32 @@ OF_THE_CLI = [
     ),
     "API Error: 400 due to tool use concurrency issues. Run /rewind to recover the conversation.",
 ]
-REFUSED_AGAIN = [
-    *OF_THE_CLI,
-    *(of_api(text) for text in IMAGES + BLOCKS),
-    *(f"API Error: 400 {text}" for text in IMAGES + BLOCKS),
+POISONED = [
+    *CLI_TEXTS,
+    *(api_error(text) for text in IMAGE_ERRORS + BLOCK_ERRORS),
+    *(f"API Error: 400 {text}" for text in IMAGE_ERRORS + BLOCK_ERRORS),
 ]
+"""Texts for a session that the API rejects again in every run that resumes it."""
 
 
-@pytest.mark.parametrize("text", REFUSED_AGAIN)
+@pytest.mark.parametrize("text", POISONED)
 @pytest.mark.parametrize("resumed", [True, False, None])
-def test_poisoned_session_is_given_up(text: str, resumed: bool | None) -> None:  # noqa: FBT001
+def test_poisoned_session_is_cleared(text: str, resumed: bool | None) -> None:  # noqa: FBT001
     failure = failure_of(failed(text, api_error_status=400), resumed=resumed)
     assert failure.code == "claude_poisoned_previous_message_id"
     assert failure.clear_session
     assert failure_of(failed(text)).clear_session
 
 
-@pytest.mark.parametrize("text", REFUSED_AGAIN)
-def test_quoted_refusal_does_not_give_the_session_up(text: str) -> None:
+@pytest.mark.parametrize("text", POISONED)
+def test_quoted_error_text_does_not_clear_the_session(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": text}]}
-    answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
+    message_event = {"type": "assistant", "parent_tool_use_id": None, "message": message}
     tool = {"type": "user", "message": {"content": [{"type": "tool_result", "content": text}]}}
-    transcript = read(INIT, answer, tool, text, stderr=f"mcp-server: {text}\n{text}\n")
+    transcript = read(INIT, message_event, tool, text, stderr=f"mcp-server: {text}\n{text}\n")
     assert not failure_of(transcript, resumed=True).clear_session
     transcript = read(
-        INIT, answer, tool, {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
+        INIT, message_event, tool, {"type": "result", "subtype": "success", "is_error": True, "result": "odd"}
     )
     assert failure_of(transcript, resumed=True).code == "claude_failed"
 
@@ -136,13 +137,13 @@ def test_quoted_refusal_does_not_give_the_session_up(text: str) -> None:
     [
         {"result": "Prompt is too long", "terminal_reason": "prompt_too_long"},
         {"result": "Prompt is too long"},
-        {"result": of_api("prompt is too long: 208310 tokens > 200000 maximum")},
-        {"result": of_api("input length and `max_tokens` exceed context limit: 197202 + 21333 > 200000")},
+        {"result": api_error("prompt is too long: 208310 tokens > 200000 maximum")},
+        {"result": api_error("input length and `max_tokens` exceed context limit: 197202 + 21333 > 200000")},
         {"result": "Request too large (max 32MB). Try with a smaller file.", "api_error_status": 413},
-        {"result": of_api("Request exceeds the maximum size", 413, "request_too_large")},
+        {"result": api_error("Request exceeds the maximum size", 413, "request_too_large")},
     ],
 )
-def test_too_long_prompt_gives_up_only_a_resumed_session(
+def test_too_long_prompt_clears_only_a_resumed_session(
     result: dict[str, Any],
 ) -> None:
     transcript = failed(**{"text": "", **result})
@@ -152,7 +153,7 @@ def test_too_long_prompt_gives_up_only_a_resumed_session(
         assert failure.clear_session is (resumed is True)
 
 
-UNKNOWN = [
+REFUSED_SESSION = [
     "No conversation found with session ID: 0f0e0d0c-1111-4222-8333-444455556666",
     "Error: No conversation found with session ID: 0f0e0d0c-1111-4222-8333-444455556666",
     "Unknown session: 0f0e0d0c",
@@ -162,27 +163,31 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize("text", UNKNOWN)
-def test_unknown_session_is_found_in_stdout_stderr_and_errors(text: str) -> None:
+@pytest.mark.parametrize("text", REFUSED_SESSION)
+def test_refused_session_is_found_in_stdout_stderr_and_errors(text: str) -> None:
     error = {
         "type": "result",
         "subtype": "error_during_execution",
         "is_error": True,
         "errors": [{"message": text}],
     }
-    noted = "[debug] starting"
-    for transcript in (read(noted, f"\x1b[31m{text}\x1b[0m"), read(stderr=f"{noted}\n{text}\n"), read(error)):
+    debug_line = "[debug] starting"
+    for transcript in (
+        read(debug_line, f"\x1b[31m{text}\x1b[0m"),
+        read(stderr=f"{debug_line}\n{text}\n"),
+        read(error),
+    ):
         failure = failure_of(transcript)
         assert failure.code == "session_unavailable"
         assert failure.clear_session
         assert text in failure.message
 
 
-@pytest.mark.parametrize("text", UNKNOWN)
-def test_session_text_after_the_first_answer_is_ignored(text: str) -> None:
+@pytest.mark.parametrize("text", REFUSED_SESSION)
+def test_session_text_after_the_first_message_or_inside_a_line_is_ignored(text: str) -> None:
     message = {"id": "m1", "model": "m", "content": [{"type": "text", "text": "Hello"}]}
-    answer = {"type": "assistant", "parent_tool_use_id": None, "message": message}
-    assert failure_of(read(INIT, answer, text, stderr=text)).code == "claude_truncated"
+    message_event = {"type": "assistant", "parent_tool_use_id": None, "message": message}
+    assert failure_of(read(INIT, message_event, text, stderr=text)).code == "claude_truncated"
     assert failure_of(read(INIT, stderr=f"mcp-server: {text}")).code != "session_unavailable"
 
 
@@ -192,9 +197,9 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("Weekly limit reached ∙ resets Oct 7 at 1pm", FailureClass.QUOTA),
     ("Opus weekly limit reached ∙ resets Oct 6, 10am", FailureClass.QUOTA),
     ("You've hit your individual spend limit · ask your admin", FailureClass.QUOTA),
-    (of_api("Internal server error", 500, "api_error"), FailureClass.TRANSIENT),
-    (of_api("Overloaded", 529, "overloaded_error"), FailureClass.TRANSIENT),
-    (of_api("slow down", 429, "rate_limit_error"), FailureClass.TRANSIENT),
+    (api_error("Internal server error", 500, "api_error"), FailureClass.TRANSIENT),
+    (api_error("Overloaded", 529, "overloaded_error"), FailureClass.TRANSIENT),
+    (api_error("slow down", 429, "rate_limit_error"), FailureClass.TRANSIENT),
     ("API Error: 503 no healthy upstream", FailureClass.TRANSIENT),
     ("API Error: Repeated 529 Overloaded errors. The API is at capacity", FailureClass.TRANSIENT),
     ("API Error: Connection error.", FailureClass.TRANSIENT),
@@ -209,7 +214,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
         "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited",
         FailureClass.TRANSIENT,
     ),
-    (of_api("invalid x-api-key", 401, "authentication_error"), FailureClass.AUTH_REQUIRED),
+    (api_error("invalid x-api-key", 401, "authentication_error"), FailureClass.AUTH_REQUIRED),
     ("Invalid API key · Please run /login", FailureClass.AUTH_REQUIRED),
     ("Login expired · Please run /login", FailureClass.AUTH_REQUIRED),
     ("OAuth token has expired", FailureClass.AUTH_REQUIRED),
@@ -217,9 +222,9 @@ TEXTS: list[tuple[str, FailureClass]] = [
     ("Your account does not have access to Claude. Please login again", FailureClass.AUTH_REQUIRED),
     ("API Error: 400 This organization has been disabled.", FailureClass.AUTH_REQUIRED),
     ("Credit balance is too low", FailureClass.CREDIT_EXHAUSTED),
-    (of_api("Your credit balance is too low to access the Anthropic API."), FailureClass.CREDIT_EXHAUSTED),
+    (api_error("Your credit balance is too low to access the Anthropic API."), FailureClass.CREDIT_EXHAUSTED),
     ("Usage credits required for 1M context · turn it off", FailureClass.CREDIT_EXHAUSTED),
-    (of_api("model: claude-nope", 404, "not_found_error"), FailureClass.MODEL_NOT_FOUND),
+    (api_error("model: claude-nope", 404, "not_found_error"), FailureClass.MODEL_NOT_FOUND),
     ("There's an issue with the selected model (x). It may not exist", FailureClass.MODEL_NOT_FOUND),
     ("API Error: The model has reached its context window limit.", FailureClass.MAX_OUTPUT),
     (
@@ -227,7 +232,7 @@ TEXTS: list[tuple[str, FailureClass]] = [
         FailureClass.REFUSAL,
     ),
     ("Context limit reached · /compact or /clear to continue", FailureClass.PROMPT_TOO_LONG),
-    (of_api("messages.0.content: field required"), FailureClass.OTHER),
+    (api_error("messages.0.content: field required"), FailureClass.OTHER),
     ("The limit reached by the tests is 5", FailureClass.OTHER),
 ]
 
@@ -255,7 +260,7 @@ def test_reset_time_is_parsed(text: str, moment: datetime | None) -> None:
 def test_throttling_is_not_a_quota() -> None:
     text = "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited"
     event = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "isUsingOverage": False}}
-    answer = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}
+    message_event = {"type": "assistant", "error": "rate_limit", "message": {"content": []}}
     result = {
         "type": "result",
         "subtype": "success",
@@ -263,7 +268,7 @@ def test_throttling_is_not_a_quota() -> None:
         "result": text,
         "api_error_status": 429,
     }
-    assert classify(read(INIT, event, answer, result), NOW).failure_class is FailureClass.TRANSIENT
+    assert classify(read(INIT, event, message_event, result), NOW).failure_class is FailureClass.TRANSIENT
 
 
 @pytest.mark.parametrize(
@@ -285,11 +290,11 @@ def test_failure_is_classified_by_its_fields(fields: dict[str, Any], failure_cla
     assert classify(failed("x", **fields), NOW).failure_class is failure_class
 
 
-def test_known_text_rows_name_a_version_and_match_in_order() -> None:
+def test_known_text_rows_name_a_version_and_are_searched_in_the_text() -> None:
     for known in (*SESSION_TEXTS, *RESULT_TEXTS):
         assert known.seen_in in {"API", "reported"} or known.seen_in.replace(".", "").isdecimal()
     assert class_in_text("Error: session abc not found", SESSION_TEXTS) is FailureClass.SESSION_UNAVAILABLE
-    assert class_in_text("nothing of it", RESULT_TEXTS) is None
+    assert class_in_text("an unknown text", RESULT_TEXTS) is None
 
 
 @pytest.mark.parametrize(

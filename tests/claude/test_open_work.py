@@ -1,4 +1,4 @@
-"""Open work after a result: in all captures, cut after each line, and in synthetic streams."""
+"""Open work: what keeps the CLI running after a result; in captures, cut anywhere, and in synthetic runs."""
 
 import json
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ Event = dict[str, Any]
 INIT: Event = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
 RESULT: Event = {"type": "result", "subtype": "success", "is_error": False, "num_turns": 1, "result": "done"}
 NOTIFIED: Event = {"origin": {"kind": "task-notification"}}
+"""Field of a result that a notification about an ended task caused."""
 
 
-def answer(*blocks: Event, parent: str | None = None) -> Event:
-    message = {"id": "m1", "model": "m", "content": list(blocks or [{"type": "text", "text": "Hello"}])}
-    return {"type": "assistant", "message": message, "parent_tool_use_id": parent, "uuid": "u"}
+def message(*blocks: Event, parent: str | None = None) -> Event:
+    content = {"id": "m1", "model": "m", "content": list(blocks or [{"type": "text", "text": "Hello"}])}
+    return {"type": "assistant", "message": content, "parent_tool_use_id": parent, "uuid": "u"}
 
 
 def call(name: str, **arguments: Any) -> Event:
@@ -60,7 +61,7 @@ def events_of(lines: Sequence[bytes]) -> list[Event]:
 
 
 def is_final(events: list[Event]) -> bool:
-    """The rule, implemented independently.
+    """Whether the last result is the run's end, by an independent implementation of the rule.
 
     No `init` and no message of the main agent follows the last result, and each task that was started in the
     background has ended.
@@ -69,8 +70,8 @@ def is_final(events: list[Event]) -> bool:
     if not results:
         return False
     for event in events[results[-1] + 1 :]:
-        of_main = event["type"] == "assistant" and event["parent_tool_use_id"] is None
-        if of_main or event.get("subtype") == "init":
+        from_main_agent = event["type"] == "assistant" and event["parent_tool_use_id"] is None
+        if from_main_agent or event.get("subtype") == "init":
             return False
     started, ended = set(), set()
     for event in events:
@@ -94,7 +95,7 @@ def test_complete_capture_has_no_open_work(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_capture_cut_after_any_line_is_final_only_by_the_rule(folder: str, name: str) -> None:
+def test_cut_capture_is_final_exactly_if_the_rule_says_so(folder: str, name: str) -> None:
     lines = recorded(name, folder)[0].split(b"\n")
     reader = StreamReader()
     for count, line in enumerate(lines[:-1], start=1):
@@ -117,11 +118,11 @@ def test_result_during_a_background_command_is_not_final(folder: str) -> None:
 # ── background tasks ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_result_before_an_init_or_answer_is_not_final() -> None:
-    assert read(INIT, answer(), RESULT).allowed_silence() == 0.0
-    assert read(INIT, answer(), RESULT, INIT).allowed_silence() is None
-    assert read(INIT, answer(), RESULT, answer()).allowed_silence() is None
-    assert read(INIT, answer()).allowed_silence() is None
+def test_result_before_an_init_or_message_is_not_final() -> None:
+    assert read(INIT, message(), RESULT).allowed_silence() == 0.0
+    assert read(INIT, message(), RESULT, INIT).allowed_silence() is None
+    assert read(INIT, message(), RESULT, message()).allowed_silence() is None
+    assert read(INIT, message()).allowed_silence() is None
 
 
 @pytest.mark.parametrize(
@@ -136,52 +137,52 @@ def test_result_before_an_init_or_answer_is_not_final() -> None:
     ],
 )
 def test_background_task_is_open_until_its_end(end: Event) -> None:
-    begin = (INIT, answer(call("Bash")), task("task_started", is_backgrounded=True), RESULT)
+    begin = (INIT, message(call("Bash")), task("task_started", is_backgrounded=True), RESULT)
     assert read(*begin).allowed_silence() is None
     assert read(*begin, task("task_updated", patch={"status": "running"})).allowed_silence() is None
     assert read(*begin, end).allowed_silence() == 0.0
 
 
-def test_foreground_task_is_open_once_moved_to_the_background() -> None:
-    begin = (INIT, answer(call("Agent")), task("task_started", is_backgrounded=False), RESULT)
+def test_foreground_task_is_open_after_it_is_moved_to_the_background() -> None:
+    begin = (INIT, message(call("Agent")), task("task_started", is_backgrounded=False), RESULT)
     assert read(*begin).allowed_silence() == 0.0
     moved = task("task_updated", patch={"is_backgrounded": True})
     assert read(*begin[:-1], moved, RESULT).allowed_silence() is None
 
 
 def test_list_of_background_tasks_replaces_the_known_ones() -> None:
-    begin = (INIT, answer(), task("task_started"), RESULT)
+    begin = (INIT, message(), task("task_started"), RESULT)
     assert read(*begin, tasks({"task_id": "other"})).allowed_silence() is None
     assert read(*begin, tasks({"task_id": "other"}), tasks()).allowed_silence() == 0.0
     assert read(*begin, tasks(), task("task_started", task_id="t2")).allowed_silence() is None
-    assert read(INIT, answer(), tasks({"task_id": "t1"}), RESULT).allowed_silence() is None
-    odd = tasks() | {"tasks": "none"}
-    assert read(*begin, odd).allowed_silence() is None
+    assert read(INIT, message(), tasks({"task_id": "t1"}), RESULT).allowed_silence() is None
+    malformed = tasks() | {"tasks": "none"}
+    assert read(*begin, malformed).allowed_silence() is None
 
 
 def test_ambient_tasks_are_not_waited_for() -> None:
     started = task("task_started", ambient=True)
-    assert read(INIT, answer(), started, RESULT).allowed_silence() == 0.0
+    assert read(INIT, message(), started, RESULT).allowed_silence() == 0.0
 
 
 def test_task_without_an_id_is_not_open() -> None:
-    assert read(INIT, answer(), task("task_started", task_id=7), RESULT).allowed_silence() == 0.0
+    assert read(INIT, message(), task("task_started", task_id=7), RESULT).allowed_silence() == 0.0
 
 
 def test_result_before_the_turn_of_the_prompt_is_not_final() -> None:
     """A resumed session prints the result of a task of the previous run first."""
-    ahead = RESULT | NOTIFIED | {"num_turns": 0, "result": ""}
-    assert read(INIT, ahead).allowed_silence() is None
-    assert read(INIT, ahead, INIT, answer(), RESULT).allowed_silence() == 0.0
-    assert read(INIT, answer(), RESULT, INIT, ahead).allowed_silence() == 0.0
-    assert read(INIT, answer(), RESULT | NOTIFIED).allowed_silence() == 0.0
+    early = RESULT | NOTIFIED | {"num_turns": 0, "result": ""}
+    assert read(INIT, early).allowed_silence() is None
+    assert read(INIT, early, INIT, message(), RESULT).allowed_silence() == 0.0
+    assert read(INIT, message(), RESULT, INIT, early).allowed_silence() == 0.0
+    assert read(INIT, message(), RESULT | NOTIFIED).allowed_silence() == 0.0
 
 
 # ── sub-agents without task events ───────────────────────────────────────────────────────────────
 
 
 def test_sub_agent_is_open_until_its_tool_result() -> None:
-    begin = (INIT, answer(call("Agent")), answer(parent="toolu_1"), RESULT)
+    begin = (INIT, message(call("Agent")), message(parent="toolu_1"), RESULT)
     assert read(*begin).allowed_silence() == SUB_AGENT_SILENCE
     assert read(*begin, tool_result("toolu_2", parent="toolu_1")).allowed_silence() == SUB_AGENT_SILENCE
     assert read(*begin, tool_result("toolu_2")).allowed_silence() == SUB_AGENT_SILENCE
@@ -190,7 +191,14 @@ def test_sub_agent_is_open_until_its_tool_result() -> None:
 
 
 def test_sub_agent_that_ended_before_the_result_is_not_open() -> None:
-    events = (INIT, answer(call("Agent")), answer(parent="toolu_1"), tool_result("toolu_1"), answer(), RESULT)
+    events = (
+        INIT,
+        message(call("Agent")),
+        message(parent="toolu_1"),
+        tool_result("toolu_1"),
+        message(),
+        RESULT,
+    )
     assert read(*events).allowed_silence() == 0.0
 
 
@@ -198,17 +206,17 @@ def test_quoted_tool_result_does_not_end_a_sub_agent() -> None:
     quoted = tool_result("toolu_2")
     quoted["message"]["content"][0]["content"] = json.dumps(tool_result("toolu_1"))
     nested = tool_result("toolu_2") | {"tool_use_result": {"tool_use_id": "toolu_1"}}
-    begin = (INIT, answer(call("Agent")), answer(parent="toolu_1"), RESULT)
+    begin = (INIT, message(call("Agent")), message(parent="toolu_1"), RESULT)
     for event in (quoted, nested):
         assert read(*begin, event).allowed_silence() == SUB_AGENT_SILENCE
 
 
 def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
-    begin = (INIT, answer(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
-    message = answer(parent="toolu_1")
-    assert read(*begin, message).allowed_silence() is None
-    assert read(*begin, message, task("task_notification", status="completed")).allowed_silence() == 0.0
-    assert read(*begin, task("task_updated", patch={"status": "failed"}), message).allowed_silence() == 0.0
+    begin = (INIT, message(call("Agent")), task("task_started"), tool_result("toolu_1"), RESULT)
+    late = message(parent="toolu_1")
+    assert read(*begin, late).allowed_silence() is None
+    assert read(*begin, late, task("task_notification", status="completed")).allowed_silence() == 0.0
+    assert read(*begin, task("task_updated", patch={"status": "failed"}), late).allowed_silence() == 0.0
 
 
 # ── wake-ups ─────────────────────────────────────────────────────────────────────────────────────
@@ -225,20 +233,20 @@ def test_sub_agent_with_task_events_is_tracked_by_them_only() -> None:
     ],
 )
 def test_wake_up_delay_is_clamped(arguments: dict[str, Any], delay: float) -> None:
-    reader = read(INIT, answer(), answer(call("ScheduleWakeup", **arguments)), RESULT)
+    reader = read(INIT, message(), message(call("ScheduleWakeup", **arguments)), RESULT)
     assert reader.open_work.take_wake_up() == delay + WAKE_UP_LATENESS
     assert reader.open_work.take_wake_up() is None
 
 
 def test_latest_wake_up_counts_and_can_be_cancelled() -> None:
     long, short = (call("ScheduleWakeup", delaySeconds=seconds) for seconds in (900, 60))
-    assert read(INIT, answer(long), answer(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
+    assert read(INIT, message(long), message(short)).open_work.take_wake_up() == 900 + WAKE_UP_LATENESS
     stop = call("ScheduleWakeup", stop=True)
-    assert read(INIT, answer(long), answer(stop)).open_work.take_wake_up() == 0.0
+    assert read(INIT, message(long), message(stop)).open_work.take_wake_up() == 0.0
 
 
 def test_other_tools_and_texts_schedule_no_wake_up() -> None:
     text_block = {"type": "text", "text": '{"type":"tool_use","name":"ScheduleWakeup"}'}
     nested = call("Bash") | {"input": {"type": "tool_use", "name": "ScheduleWakeup"}}
     for block in (text_block, nested, call("CronCreate", cron="* * * * *")):
-        assert read(INIT, answer(), answer(block)).open_work.take_wake_up() is None
+        assert read(INIT, message(), message(block)).open_work.take_wake_up() is None

@@ -1,4 +1,4 @@
-"""The reader of the CLI's events: what it finds, what it ignores, and that it accepts any input."""
+"""The reader of the CLI's output: what it finds, what it ignores, and that it accepts any input."""
 
 import json
 from datetime import UTC, datetime
@@ -39,32 +39,13 @@ SUBTYPES = (
     "new",
 )
 FIELDS = (
-    *(
-        "message",
-        "content",
-        "usage",
-        "result",
-        "errors",
-        "modelUsage",
-        "is_error",
-        "model",
-        "session_id",
-        "uuid",
-    ),
-    *("error", "supersedes", "parent_tool_use_id", "rate_limit_info", "total_cost_usd"),
-    *("permission_denials", "resetsAt", "id", "text"),
-    *("task_id", "tool_use_id", "tasks", "patch", "is_backgrounded", "origin", "input", "name"),
-    *(
-        "stop_reason",
-        "terminal_reason",
-        "api_error_status",
-        "retracted_message_uuids",
-        "resetsAt",
-        "id",
-        "text",
-    ),
+    *("message", "content", "usage", "result", "errors", "modelUsage", "is_error", "model", "session_id"),
+    *("uuid", "error", "supersedes", "parent_tool_use_id", "rate_limit_info", "total_cost_usd", "id"),
+    *("permission_denials", "resetsAt", "text", "task_id", "tool_use_id", "tasks", "patch", "origin"),
+    *("is_backgrounded", "input", "name", "stop_reason", "terminal_reason", "api_error_status"),
+    "retracted_message_uuids",
 )
-ODD = st.recursive(
+VALUES = st.recursive(
     ANY_JSON,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
     max_leaves=15,
@@ -73,7 +54,7 @@ EVENTS = st.builds(
     lambda kind, sub, rest: {"type": kind, "subtype": sub, **rest},
     st.sampled_from(TYPES) | ANY_JSON,
     st.sampled_from(SUBTYPES) | ANY_JSON,
-    st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=6),
+    st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=6),
 )
 
 
@@ -85,24 +66,26 @@ def _line(line: dict[str, Any] | str) -> str:
     return (line if isinstance(line, str) else json.dumps(line, separators=(",", ":"))) + "\n"
 
 
-def judged(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
+def host_result(stdout: bytes, stderr: bytes = b"", exit_code: int = 0) -> dict[str, Any]:
     """The result of a run with this output, as the host stores it."""
     reader = StreamReader()
     reader.feed(stdout)
     reader.feed_stderr(stderr)
-    seen = Observation(Exited(Terminated(exit_code, "")), reader.finish(), None, None, RunFacts("job", "ns"))
+    observation = Observation(
+        Exited(Terminated(exit_code, "")), reader.finish(), None, None, RunFacts("job", "ns")
+    )
     wire: dict[str, Any] = build_result(
-        classify_end(seen, OutcomeInputs(NOW)), seen, ResultInputs(NOW)
+        classify_end(observation, OutcomeInputs(NOW)), observation, ResultInputs(NOW)
     ).to_wire()
     return wire
 
 
-INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "asked"}
+INIT = {"type": "system", "subtype": "init", "session_id": "s", "model": "requested"}
 SUCCESS = {"type": "result", "subtype": "success", "is_error": False, "session_id": "s", "result": "done"}
 
 
 def assistant(text: str, message: str = "m1", **more: Any) -> dict[str, Any]:
-    body = {"id": message, "model": "took", "content": [{"type": "text", "text": text}], "usage": {}}
+    body = {"id": message, "model": "used", "content": [{"type": "text", "text": text}], "usage": {}}
     return {"type": "assistant", "message": body, "parent_tool_use_id": None, "uuid": text, **more}
 
 
@@ -118,7 +101,7 @@ def test_transcript_does_not_depend_on_the_chunks(name: str) -> None:
 
 @given(st.data())
 @settings(max_examples=60)
-def test_dedup_filter_removes_any_overlap(data: st.DataObject) -> None:
+def test_dedup_filter_removes_replayed_events(data: st.DataObject) -> None:
     stdout = recorded(data.draw(st.sampled_from(NAMES)))[0][:100_000].decode("utf-8", "replace")
     lines = stdout.split("\n")[:-1] or ["x"]
     cut = data.draw(st.integers(0, len(lines)))
@@ -134,7 +117,7 @@ def test_dedup_filter_removes_any_overlap(data: st.DataObject) -> None:
     assert [line for line in out.split("\n") if line.startswith("{")] == list(dict.fromkeys(events))
 
 
-def test_dedup_filter_passes_plain_lines_and_events_of_one_message() -> None:
+def test_dedup_filter_passes_equal_plain_lines_and_all_events_of_a_message() -> None:
     one, two = (json.dumps(assistant(text) | {"uuid": None}) for text in ("one", "two"))
     dedup = LogLineDedupFilter()
     assert dedup.filter(f"{one}\n{two}\n{one}\nplain\nplain\n") == f"{one}\n{two}\nplain\nplain\n"
@@ -162,18 +145,21 @@ def test_retracted_messages_are_not_in_the_summary() -> None:
     assert transcript.summary == "right"
 
 
-def test_model_is_the_last_that_answered_and_a_change_is_reported() -> None:
+def test_model_is_that_of_the_last_message_and_a_change_is_reported() -> None:
     fallback = {"type": "system", "subtype": "model_fallback", "trigger": "overloaded"}
     transcript = read(
-        INIT, fallback | {"original_model": "asked", "fallback_model": "took"}, assistant("Hello"), SUCCESS
+        INIT,
+        fallback | {"original_model": "requested", "fallback_model": "used"},
+        assistant("Hello"),
+        SUCCESS,
     )
-    assert transcript.model == "took"
-    assert any("took instead of asked (overloaded)" in warning for warning in transcript.warnings)
+    assert transcript.model == "used"
+    assert any("used instead of requested (overloaded)" in warning for warning in transcript.warnings)
 
 
 def test_session_id_of_a_failed_result_alone_is_ignored() -> None:
     transcript = read(
-        {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "asked"}
+        {"type": "result", "subtype": "error_during_execution", "is_error": True, "session_id": "requested"}
     )
     assert transcript.session_id is None
 
@@ -197,7 +183,7 @@ def test_memory_of_a_long_run_is_bounded() -> None:
     assert len(transcript.excerpt) < 70_000
 
 
-MARKERS = (
+ERROR_TEXTS = (
     "Invalid API key · Fix external API key",
     "Not logged in · Please run /login https://claude.ai/oauth/login",
     "You've hit your session limit · resets 3pm (UTC)",
@@ -211,7 +197,7 @@ MARKERS = (
 
 
 def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
-    text = "\n".join(MARKERS)
+    text = "\n".join(ERROR_TEXTS)
     tool = {
         "type": "user",
         "message": {"role": "user", "content": [{"type": "tool_result", "content": text}]},
@@ -220,7 +206,9 @@ def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
     call["message"]["content"].append(
         {"type": "tool_use", "name": "Bash", "input": {"error": text, "command": text}}
     )
-    wire = judged("".join(_line(line) for line in (INIT, tool, call, SUCCESS | {"result": text})).encode())
+    wire = host_result(
+        "".join(_line(line) for line in (INIT, tool, call, SUCCESS | {"result": text})).encode()
+    )
     assert wire["exitCode"] == 0
     assert wire.get("errorCode") is None
     assert wire["sessionId"] == "s"
@@ -228,7 +216,7 @@ def test_error_text_of_a_tool_or_the_model_makes_no_failure() -> None:
 
 def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
     failed = SUCCESS | {"is_error": True, "result": "Something else"}
-    transcript = read(INIT, assistant("\n".join(MARKERS)), failed)
+    transcript = read(INIT, assistant("\n".join(ERROR_TEXTS)), failed)
     assert classify(transcript, NOW).failure_class is FailureClass.OTHER
 
 
@@ -245,7 +233,7 @@ def test_error_text_of_the_model_does_not_classify_a_failure() -> None:
         ({"result": "x", "stop_reason": "refusal"}, "invalid_request", FailureClass.REFUSAL),
     ],
 )
-def test_failure_without_a_capture_is_classified_by_fields(
+def test_failure_without_a_capture_is_classified(
     result: dict[str, Any], error: str | None, failure_class: FailureClass
 ) -> None:
     synthetic = [assistant("x", error=error)] if error else []
@@ -255,35 +243,35 @@ def test_failure_without_a_capture_is_classified_by_fields(
 
 @given(st.lists(EVENTS | st.text() | st.binary(), max_size=8), st.binary(max_size=50), st.integers(0, 255))
 @settings(max_examples=400)
-def test_any_input_is_read_and_only_a_success_is_a_success(
+def test_any_input_is_read_and_succeeds_only_with_a_success_result(
     lines: list[Any], stderr: bytes, code: int
 ) -> None:
     raw = [line if isinstance(line, bytes) else _line(line).encode("utf-8", "replace") for line in lines]
-    wire = judged(b"".join(raw), stderr, code)
+    wire = host_result(b"".join(raw), stderr, code)
     assert (wire.get("errorCode") is None) is _ends_with_a_success(b"".join(raw))
     orjson.loads(strict_json(wire))
 
 
 def _ends_with_a_success(raw: bytes) -> bool:
     """The last of all `init`, main agent messages and results is a result without an error."""
-    deciding = [event for event in _objects(raw) if _decides(event)]
+    deciding = [event for event in _events_of(raw) if _is_deciding(event)]
     last = deciding[-1] if deciding else {}
     failed = last.get("is_error") or str(last.get("subtype") or "").startswith("error")
     return last.get("type") == "result" and not failed
 
 
-def _decides(event: dict[str, Any]) -> bool:
-    main_answer = event["type"] == "assistant" and not event.get("parent_tool_use_id")
+def _is_deciding(event: dict[str, Any]) -> bool:
+    main_message = event["type"] == "assistant" and not event.get("parent_tool_use_id")
     init = event["type"] == "system" and event.get("subtype") == "init"
-    return main_answer or init or event["type"] == "result"
+    return main_message or init or event["type"] == "result"
 
 
-def _objects(raw: bytes) -> list[dict[str, Any]]:
-    """The events of a complete output, as read by `event_lines`, which has tests of its own."""
-    return [event for line in raw.split(b"\n") for event in _on_line(line)]
+def _events_of(raw: bytes) -> list[dict[str, Any]]:
+    """The events of a complete output. `events_on`, tested elsewhere, reads lines of several."""
+    return [event for line in raw.split(b"\n") for event in _events_on_line(line)]
 
 
-def _on_line(line: bytes) -> list[dict[str, Any]]:
+def _events_on_line(line: bytes) -> list[dict[str, Any]]:
     try:
         value = json.loads(line.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -309,11 +297,13 @@ def test_mutated_capture_succeeds_only_with_a_success_result(data: st.DataObject
             case "swap" if lines:
                 lines[0], lines[at] = lines[at], lines[0]
             case "flip" if lines and lines[at]:
-                where = data.draw(st.integers(0, len(lines[at]) - 1))
+                position = data.draw(st.integers(0, len(lines[at]) - 1))
                 lines[at] = (
-                    lines[at][:where] + data.draw(st.binary(min_size=1, max_size=2)) + lines[at][where + 1 :]
+                    lines[at][:position]
+                    + data.draw(st.binary(min_size=1, max_size=2))
+                    + lines[at][position + 1 :]
                 )
     mutated = b"\n".join(lines)
-    wire = judged(mutated, exit_code=data.draw(st.sampled_from((0, 1, 137))))
+    wire = host_result(mutated, exit_code=data.draw(st.sampled_from((0, 1, 137))))
     if wire.get("errorCode") is None:
         assert _ends_with_a_success(mutated)

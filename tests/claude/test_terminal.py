@@ -1,4 +1,4 @@
-"""How a run is rendered on a terminal, and that the agent's output cannot control the terminal."""
+"""How stdout lines are rendered on a terminal, and that the agent's output cannot control the terminal."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from paperclip_claude_k8s.claude.terminal import (
 
 COLOUR = re.compile(r"\x1b\[(?:2|3[126])m|\x1b\[0m")
 """The only escape sequences that the renderer writes."""
-ACTED_UPON = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that control a terminal, except for the tab."""
 
 
@@ -28,20 +28,20 @@ def plain(line: str) -> list[str]:
     return format_line(line, colour=False)
 
 
-def of(kind: str, *blocks: Any, **fields: Any) -> str:
+def line_of(kind: str, *blocks: Any, **fields: Any) -> str:
     return json.dumps({"type": kind, "message": {"content": list(blocks)}, **fields})
 
 
 def assistant_line(text: str) -> str:
-    return of("assistant", {"type": "text", "text": text})
+    return line_of("assistant", {"type": "text", "text": text})
 
 
-def called(given: Any, name: str = "Bash") -> str:
-    return of("assistant", {"type": "tool_use", "id": "t", "name": name, "input": given})
+def tool_call_line(given: Any, name: str = "Bash") -> str:
+    return line_of("assistant", {"type": "tool_use", "id": "t", "name": name, "input": given})
 
 
-def returned(content: Any, **fields: Any) -> str:
-    return of("user", {"type": "tool_result", "tool_use_id": "t", "content": content, **fields})
+def tool_result_line(content: Any, **fields: Any) -> str:
+    return line_of("user", {"type": "tool_result", "tool_use_id": "t", "content": content, **fields})
 
 
 RESULT = {
@@ -60,14 +60,14 @@ RESULT = {
         ('{"type":"system","subtype":"status","status":"compacting"}', ["· compacting the conversation"]),
         ('{"type":"system","subtype":"thinking_tokens"}', []),
         (assistant_line("One.\nTwo.\n"), ["One.", "Two."]),
-        (of("assistant", {"type": "thinking", "thinking": "Hm."}), ["Hm."]),
-        (of("user", {"type": "text", "text": "Go\non."}), ["» Go", "  on."]),
-        (called({"command": "ls\n-l", "timeout": 5}), ["→ Bash command=ls -l, timeout=5"]),
-        (called({}), ["→ Bash"]),
-        (called(["a", 1]), ['→ Bash ["a", 1]']),
-        (returned("a\nb"), ["← a b"]),
-        (returned(""), ["← (no output)"]),
-        (of("assistant", {"type": "text", "text": "x"}, error="rate_limit"), [
+        (line_of("assistant", {"type": "thinking", "thinking": "Hm."}), ["Hm."]),
+        (line_of("user", {"type": "text", "text": "Go\non."}), ["» Go", "  on."]),
+        (tool_call_line({"command": "ls\n-l", "timeout": 5}), ["→ Bash command=ls -l, timeout=5"]),
+        (tool_call_line({}), ["→ Bash"]),
+        (tool_call_line(["a", 1]), ['→ Bash ["a", 1]']),
+        (tool_result_line("a\nb"), ["← a b"]),
+        (tool_result_line(""), ["← (no output)"]),
+        (line_of("assistant", {"type": "text", "text": "x"}, error="rate_limit"), [
             "x",
             "! Claude Code reports an error (rate_limit)",
         ]),
@@ -94,7 +94,7 @@ def test_colour_does_not_change_the_text() -> None:
 
 
 def test_failures_are_red_and_results_green() -> None:
-    assert format_line(returned("no", is_error=True), colour=True) == ["\x1b[31m← no\x1b[0m"]
+    assert format_line(tool_result_line("no", is_error=True), colour=True) == ["\x1b[31m← no\x1b[0m"]
     assert format_line(json.dumps(RESULT), colour=True)[0].startswith("\x1b[32mdone")
     assert format_line(json.dumps({**RESULT, "is_error": True}), colour=True)[0].startswith("\x1b[31mfailed")
     assert format_line(assistant_line("as it is"), colour=True) == ["as it is"]
@@ -105,11 +105,11 @@ def test_deltas_are_not_shown() -> None:
     assert plain(json.dumps({"type": "stream_event", "event": delta})) == []
 
 
-def test_long_contents_are_abbreviated() -> None:
-    [shown] = plain(called({"command": "x" * 10_000, "more": "y"}))
+def test_long_contents_are_shortened() -> None:
+    [shown] = plain(tool_call_line({"command": "x" * 10_000, "more": "y"}))
     assert len(shown) == len("→ Bash ") + MAX_INPUT_CHARS
     assert shown.endswith("…")
-    [output] = plain(returned("word " * 100_000))
+    [output] = plain(tool_result_line("word " * 100_000))
     assert len(output) <= len("← ") + MAX_OUTPUT_CHARS
     assert output.endswith("…")
     lines = plain(assistant_line("line\n" * 100))
@@ -120,11 +120,11 @@ def test_long_contents_are_abbreviated() -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        "\x1b]0;title\x07",  # names the window
+        "\x1b]0;title\x07",  # sets the window title
         "\x1b[2J\x1b[H",  # clears the screen
-        "\x1bP+q544e\x1b\\",  # asks the terminal, which answers on its stdin
-        "\x9b31m",  # the same in one byte
-        "\x1b]52;c;ZWNobyBoaQ==\x07",  # writes the clipboard
+        "\x1bP+q544e\x1b\\",  # makes the terminal write its reply to stdin
+        "\x9b31m",  # a colour sequence with an 8-bit start
+        "\x1b]52;c;ZWNobyBoaQ==\x07",  # sets the clipboard
         "harmless\rrm -rf /",
         "a\x08b\x7fc\x0cd",
         "\u202egnp.exe",
@@ -133,28 +133,28 @@ def test_long_contents_are_abbreviated() -> None:
 )
 @pytest.mark.parametrize("colour", [True, False])
 def test_control_sequences_are_neutralised(attack: str, *, colour: bool) -> None:
-    everywhere = [
+    lines = [
         attack,
         f"[paperclip] {attack}",
         assistant_line(attack),
-        of("assistant", {"type": "thinking", "thinking": attack}),
-        called({attack: attack}, name=f"n{attack}"),
-        called({"nested": [attack]}),
-        returned(attack),
+        line_of("assistant", {"type": "thinking", "thinking": attack}),
+        tool_call_line({attack: attack}, name=f"n{attack}"),
+        tool_call_line({"nested": [attack]}),
+        tool_result_line(attack),
         json.dumps({**RESULT, "is_error": True, "result": attack, "subtype": attack, "errors": [attack]}),
         json.dumps({"type": "system", "subtype": "init", "model": attack, "session_id": attack}),
         json.dumps({"type": attack, "subtype": attack, "text": attack}),
     ]
-    for line in everywhere:
+    for line in lines:
         for shown in format_line(line, colour=colour):
-            assert ACTED_UPON.search(COLOUR.sub("", shown)) is None
+            assert CONTROL.search(COLOUR.sub("", shown)) is None
             assert "\U000e0041" not in shown
 
 
 @given(ANY_LINE, st.booleans())
 def test_any_line_is_rendered_without_control_characters(line: str, colour: bool) -> None:  # noqa: FBT001  # drawn
     for shown in format_line(line, colour=colour):
-        assert ACTED_UPON.search(COLOUR.sub("", shown)) is None
+        assert CONTROL.search(COLOUR.sub("", shown)) is None
         shown.encode()
 
 
@@ -163,7 +163,7 @@ def test_neutralised_characters_stay_visible(text: str) -> None:
     safe = neutral(text)
     assert len(safe) == len(text)
     assert neutral(safe) == safe
-    assert ACTED_UPON.search(safe.replace("\n", "")) is None
+    assert CONTROL.search(safe.replace("\n", "")) is None
 
 
 def test_recorded_runs_are_rendered_in_short_lines_without_json() -> None:

@@ -1,4 +1,4 @@
-"""What a page shows of each event of the CLI: one example of every kind."""
+"""The entries that the host's page shows for a line of stdout: an example of every event of the CLI."""
 
 import json
 from typing import Any
@@ -28,8 +28,8 @@ def entry(kind: str, text: str, **more: Any) -> dict[str, Any]:
 
 def parsed(line: str) -> list[dict[str, Any]]:
     entries = parse_stdout_line(line, TS)
-    assert all(one["ts"] == TS for one in entries)
-    return [{key: value for key, value in one.items() if key != "ts"} for one in entries]
+    assert all(each["ts"] == TS for each in entries)
+    return [{key: value for key, value in each.items() if key != "ts"} for each in entries]
 
 
 LINES: list[tuple[str, str]] = [
@@ -235,7 +235,7 @@ LINES: list[tuple[str, str]] = [
     (event("brand_new", deep={"a": {"b": 1}}), "event brand_new"),
     ("[paperclip] keepalive — job J running", "[paperclip] keepalive — job J running"),
 ]
-"""Lines that become one `system` entry."""
+"""Lines that become one `system` entry, and its text."""
 
 SILENT = [
     event("system", "thinking_tokens", estimated_tokens=14),
@@ -263,8 +263,8 @@ def output(content: Any, **fields: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": "toolu_1", "content": content, **fields}
 
 
-def result_of_tool(content: str, *, bad: bool = False, **more: Any) -> dict[str, Any]:
-    return {"kind": "tool_result", "toolUseId": "toolu_1", "content": content, "isError": bad, **more}
+def result_of_tool(content: str, *, is_error: bool = False, **more: Any) -> dict[str, Any]:
+    return {"kind": "tool_result", "toolUseId": "toolu_1", "content": content, "isError": is_error, **more}
 
 
 def outcome(**fields: Any) -> dict[str, Any]:
@@ -328,7 +328,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         ),
         [
             result_of_tool(
-                "[web_search_tool_result_error, max_uses_exceeded]", bad=True, toolName="web_search"
+                "[web_search_tool_result_error, max_uses_exceeded]", is_error=True, toolName="web_search"
             )
         ],
     ),
@@ -381,7 +381,7 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
         message("user", {"type": "text", "text": "Find it."}, parent_tool_use_id="toolu_A"),
         [entry("user", "[sub-agent] Find it.", parentToolUseId="toolu_A")],
     ),
-    (message("user", output("no such file", is_error=True)), [result_of_tool("no such file", bad=True)]),
+    (message("user", output("no such file", is_error=True)), [result_of_tool("no such file", is_error=True)]),
     (
         message("user", output([{"type": "text", "text": "an image"}, IMAGE])),
         [result_of_tool("an image\n[image/png, 12 kB]")],
@@ -491,17 +491,17 @@ ENTRIES: list[tuple[str, list[dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("line", "text"), LINES)
-def test_event_gives_one_system_line(line: str, text: str) -> None:
+def test_line_gives_one_system_entry(line: str, text: str) -> None:
     assert parsed(line) == [entry("system", text)]
 
 
 @pytest.mark.parametrize("line", SILENT)
-def test_bookkeeping_event_gives_no_entry(line: str) -> None:
+def test_silent_line_gives_no_entry(line: str) -> None:
     assert parsed(line) == []
 
 
 @pytest.mark.parametrize(("line", "entries"), ENTRIES)
-def test_event_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> None:
+def test_line_gives_its_entries(line: str, entries: list[dict[str, Any]]) -> None:
     assert parsed(line) == entries
 
 
@@ -518,7 +518,7 @@ def test_every_known_event_has_an_example_with_javascript_parity() -> None:
 
 
 def test_no_recorded_event_is_unknown() -> None:
-    texts = {str(one.get("text")) for _, line in recorded_lines() for one in parsed(line)}
+    texts = {str(each.get("text")) for _, line in recorded_lines() for each in parsed(line)}
     assert [text for text in texts if text.startswith("event ")] == []
 
 
@@ -528,13 +528,13 @@ def test_long_contents_are_kept_whole() -> None:
     assert parsed(message("user", output(text))) == [result_of_tool(text)]
 
 
-def test_each_init_and_result_of_a_run_is_shown() -> None:
+def test_every_init_and_result_of_a_run_is_shown() -> None:
     kinds = [one["kind"] for name, line in recorded_lines() if name.startswith("23a") for one in parsed(line)]
     assert kinds.count("init") == kinds.count("result") == 2
 
 
-def test_truncated_line_shows_its_beginning() -> None:
-    """The host keeps 60 % of its limit from the start of a chunk, 25 % from the end, with a note between."""
+def test_truncated_line_shows_its_beginning_and_describes_its_end() -> None:
+    """The host shortens a long chunk to its first part (60 % of the limit) and its last part (25 %)."""
     line = message("assistant", {"type": "text", "text": "word " * 30_000})
     line = '{"type":"assistant","message":{"content":[{"type":"text","text":"' + line.split('"text": "')[1]
     head, tail = line[: 60 * 1024 * 6 // 10], line[-16_000:]

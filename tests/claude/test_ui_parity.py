@@ -1,4 +1,4 @@
-"""The parsers in Python and in JavaScript give the same entries for every line, and never fail."""
+"""Parity: the parsers in Python and in JavaScript give the same entries for every line, and never fail."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.ui_parser import TS, as_json, parsed_by_javascript
 
 from paperclip_claude_k8s.claude.ui import parse_stdout_line, ui_parser_source
 
-KINDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+FIELDS_OF_KIND: dict[str, dict[str, type | tuple[type, ...]]] = {
     "assistant": {"text": str},
     "thinking": {"text": str},
     "user": {"text": str},
@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "errors": list,
     },
 }
-OPTIONAL = {"toolUseId": str, "toolName": str, "delta": bool, "parentToolUseId": str}
+OPTIONAL_FIELDS = {"toolUseId": str, "toolName": str, "delta": bool, "parentToolUseId": str}
 
 
 def parsed(line: str) -> list[dict[str, Any]]:
@@ -40,13 +40,13 @@ def parsed(line: str) -> list[dict[str, Any]]:
 
 
 def assert_well_formed(entry: dict[str, Any]) -> None:
-    wanted = KINDS[entry["kind"]]
+    wanted = FIELDS_OF_KIND[entry["kind"]]
     assert entry["ts"] == TS
     for field, kind in wanted.items():
         assert isinstance(entry[field], kind), field
     further = set(entry) - set(wanted) - {"kind", "ts", "input"}
     for field in further:
-        assert isinstance(entry[field], OPTIONAL[field]), field
+        assert isinstance(entry[field], OPTIONAL_FIELDS[field]), field
     json.dumps(entry, allow_nan=False)
 
 
@@ -129,11 +129,11 @@ def test_edge_cases_of_both_languages_have_parity(line: str) -> None:
     assert as_json(parsed(line)) == parsed_by_javascript([line])[0]
 
 
-def test_javascript_parser_needs_no_removed_global() -> None:
-    """The host's worker removes globals: the script has no import and no export, and loads without them."""
+def test_javascript_parser_uses_no_global_that_the_host_removes() -> None:
+    """The host's worker removes globals such as `fetch`, and offers no imports."""
     source = ui_parser_source()
-    gone = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
-    assert [word for word in gone if word in source.replace("// ", "")] == []
+    removed = ("require(", "import ", "fetch", "globalThis", "self.", "process.", "console.", "await ")
+    assert [word for word in removed if word in source.replace("// ", "")] == []
     shadowed = "const fetch = undefined, URL = undefined, Buffer = undefined, process = undefined;"
     line = '{"type":"system","subtype":"status","status":"compacting"}'
     assert parsed_by_javascript([line], shadowed + source) == [as_json(parsed(line))]

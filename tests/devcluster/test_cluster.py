@@ -23,7 +23,7 @@ async def dev() -> AsyncIterator[DevCluster]:
 
 
 def job(name: str, script: str, **container: Any) -> dict[str, Any]:
-    """Every `$` is doubled: Kubernetes expands commands."""
+    """A Job that runs the shell script. Every `$` is doubled, because Kubernetes expands `$(NAME)`."""
     agent = {"name": "claude", "image": "x", "command": ["sh", "-c", script.replace("$", "$$")], **container}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -35,7 +35,7 @@ def job(name: str, script: str, **container: Any) -> dict[str, Any]:
 
 
 async def container_end(dev: DevCluster) -> dict[str, Any]:
-    """The state of the only Pod's container, once it has ended."""
+    """Wait until the container of a Pod has ended; returns its `terminated` state."""
     async with asyncio.timeout(60):
         while True:
             changed = dev.store.next_change()
@@ -51,18 +51,18 @@ async def kubectl_output(dev: DevCluster, *arguments: str) -> str:
     return await kubectl(str(dev.kubeconfig), *arguments)
 
 
-async def test_request_without_the_token_is_refused(dev: DevCluster) -> None:
+async def test_request_without_the_token_or_with_a_foreign_host_is_refused(dev: DevCluster) -> None:
     base, _, token = dev.server_url.rpartition("/")
     path = "/api/v1/namespaces/paperclip/pods"
     async with aiohttp.ClientSession() as session:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
-            async with session.get(f"{base}{path}", headers=headers) as answer:
-                assert answer.status == 401
-        async with session.get(f"{base}{path}", headers={"Authorization": f"Bearer {token}"}) as answer:
-            assert answer.status == 200
+            async with session.get(f"{base}{path}", headers=headers) as response:
+                assert response.status == 401
+        async with session.get(f"{base}{path}", headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 200
         foreign = {"Authorization": f"Bearer {token}", "Host": "evil.example"}
-        async with session.get(f"{base}{path}", headers=foreign) as answer:
-            assert answer.status == 403
+        async with session.get(f"{base}{path}", headers=foreign) as response:
+            assert response.status == 403
 
 
 async def test_server_listens_on_loopback_and_kubeconfig_is_private(dev: DevCluster) -> None:
@@ -70,7 +70,7 @@ async def test_server_listens_on_loopback_and_kubeconfig_is_private(dev: DevClus
     assert stat.S_IMODE(dev.kubeconfig.stat().st_mode) == 0o600
 
 
-async def test_cluster_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_cluster_leaves_no_folder_and_no_process_behind(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     async with DevCluster.start() as cluster:
         folder = cluster.folder
@@ -90,9 +90,10 @@ async def test_pod_environment_contains_nothing_of_this_process(dev: DevCluster)
         {"name": "B", "value": "$(A)$$(A)$(UNSET)"},
         {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
     ]
-    message = "/dev/termination-log"
-    wanted = [{"name": "MESSAGE", "value": message}, *env]
-    dev.store.create(JOBS, job("env", 'echo "$A|$B|$NAME|$(env | grep -c PYTEST)" > "$MESSAGE"', env=wanted))
+    declared = [{"name": "MESSAGE", "value": "/dev/termination-log"}, *env]
+    dev.store.create(
+        JOBS, job("env", 'echo "$A|$B|$NAME|$(env | grep -c PYTEST)" > "$MESSAGE"', env=declared)
+    )
     assert (await container_end(dev))["message"] == "1|1$(A)$(UNSET)|paperclip|0\n"
 
 
@@ -142,7 +143,7 @@ async def test_suspended_job_has_no_pod_until_it_is_resumed(dev: DevCluster) -> 
     assert (await container_end(dev))["exitCode"] == 0
 
 
-async def test_missing_image_is_reported_and_retried(dev: DevCluster) -> None:
+async def test_missing_image_is_reported(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("pull", "true", image="missing/image:1"))
     async with asyncio.timeout(60):
         while not any(event["reason"] == "Failed" for event in dev.store.list(EVENTS)):
@@ -154,7 +155,7 @@ async def test_missing_image_is_reported_and_retried(dev: DevCluster) -> None:
 async def test_kubectl_lists_and_deletes_objects_and_reads_logs(dev: DevCluster) -> None:
     dev.store.create(JOBS, job("seen", "echo hello from the pod; sleep 30"))
     async with asyncio.timeout(60):
-        while "Running" not in await kubectl_output(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as an operator does
+        while "Running" not in await kubectl_output(dev, "get", "jobs,pods"):  # noqa: ASYNC110  # as a person does in a shell
             await asyncio.sleep(0.05)
     table = await kubectl_output(dev, "get", "jobs,pods")
     assert "job.batch/seen" in table
@@ -183,15 +184,15 @@ def test_variable_references_are_expanded_like_kubernetes() -> None:
 async def post(dev: DevCluster, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{dev.server_url}{path}", json=body) as answer,
+        session.post(f"{dev.server_url}{path}", json=body) as response,
     ):
-        return answer.status, await answer.json()
+        return response.status, await response.json()
 
 
 async def test_create_in_a_missing_namespace_is_refused(dev: DevCluster) -> None:
     body = job("lost", "true")
-    status, answer = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
-    assert (status, answer["message"]) == (404, 'namespaces "elsewhere" not found')
+    status, content = await post(dev, "/apis/batch/v1/namespaces/elsewhere/jobs?dryRun=All", body)
+    assert (status, content["message"]) == (404, 'namespaces "elsewhere" not found')
 
 
 @pytest.mark.parametrize(
@@ -203,10 +204,10 @@ async def test_access_review_checks_group_and_rights(
 ) -> None:
     dev.faults.denied.add(("get", "pods"))
     attributes = {"resourceAttributes": {"verb": "get", "group": group, "resource": resource}}
-    status, answer = await post(
+    status, response = await post(
         dev, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": attributes}
     )
-    assert (status, answer["status"]["allowed"]) == (201, allowed)
+    assert (status, response["status"]["allowed"]) == (201, allowed)
 
 
 async def test_released_pod_is_replaced_and_does_not_count_as_failed(dev: DevCluster) -> None:

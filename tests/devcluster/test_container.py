@@ -1,4 +1,4 @@
-"""A container of the development cluster receives every signal, whenever it is sent."""
+"""A container of the development cluster receives a signal whenever it is sent, even before the start."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SLEEP = ("sleep", "300")
 async def test_signal_reaches_a_process_that_is_being_started(
     tmp_path: Path, signal: Callable[[Container], None], code: int, turns: int
 ) -> None:
-    """A start takes several turns of the event loop, and the process may run after the first of them."""
+    """A start takes several turns of the event loop; the process may run after the first turn."""
     container = Container(LogFile(tmp_path / "log"))
     command = Command(SLEEP, {"PATH": "/usr/bin:/bin"}, tmp_path)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:

@@ -1,4 +1,7 @@
-"""The recorded runs of the CLI: stdout of each, and a sidecar file with the facts that a parser must find."""
+"""Reads the captures: recorded runs of the CLI.
+
+A capture is the stdout of a run, with a sidecar file that lists the facts that a parser must find.
+"""
 
 import gzip
 import json
@@ -22,21 +25,21 @@ def recorded(name: str, folder: str = OLD) -> tuple[bytes, dict[str, Any]]:
     return stdout, json.loads((CAPTURES / folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _name(number: str) -> str:
+def _name_of(number: str) -> str:
     (name,) = (name for name in NAMES if name.startswith(f"{number}-"))
     return name
 
 
 def capture(number: str) -> bytes:
     """The stdout of the capture of 2.1.197 with this number, such as "02"."""
-    return recorded(_name(number))[0]
+    return recorded(_name_of(number))[0]
 
 
 def sidecar(number: str) -> dict[str, Any]:
-    """The sidecar of that capture."""
-    return recorded(_name(number))[1]
+    """The sidecar of the capture of 2.1.197 with this number."""
+    return recorded(_name_of(number))[1]
 
 
 def capture_file(number: str) -> str:
-    """The file name of that capture, uncompressed."""
-    return f"{_name(number)}.ndjson"
+    """The name of the uncompressed file of the capture of 2.1.197 with this number."""
+    return f"{_name_of(number)}.ndjson"

@@ -1,4 +1,4 @@
-"""Lines like those of the CLI: all recorded ones, and synthetic events of known types with any fields."""
+"""Lines like those of the CLI: all recorded lines, and strategies for events with fields of any type."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def recorded_lines() -> Iterator[tuple[str, str]]:
 
 
 def _keys_and_texts(value: Any) -> Iterator[tuple[str, str]]:
-    """Field names and short texts, such as block types, states and ids."""
+    """("key", field name) and ("text", short text) of everything in the value."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield "key", key
@@ -32,6 +32,7 @@ def _keys_and_texts(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _vocabulary() -> tuple[list[str], list[str]]:
+    """Field names and short texts of the recorded lines."""
     found: set[tuple[str, str]] = set()
     for _, line in recorded_lines():
         if len(line) < 10_000:
@@ -89,7 +90,7 @@ def _event(names: tuple[str, str | None], message: Any, fields: dict[str, Any]) 
 
 _MESSAGES: list[tuple[str, str | None]] = [("assistant", None), ("user", None), ("result", None)]
 _NAMES = [*sorted(TABLE, key=str), *_MESSAGES * 15]
-"""Messages and results are as frequent as all other types together, as in a run."""
+"""Messages and results are about as frequent as all other types together, as in a run."""
 KNOWN_EVENTS = st.builds(
     _event,
     st.sampled_from(_NAMES) | st.sampled_from(_NAMES) | st.tuples(TEXTS, TEXTS),

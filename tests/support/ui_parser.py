@@ -1,4 +1,4 @@
-"""Runs the packaged JavaScript parser as the host's worker does: one process for any number of lines."""
+"""Runs the packaged JavaScript parser as the Paperclip host does, in one process for all lines."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from tests.support.programs import program
 from paperclip_claude_k8s.claude.ui import ui_parser_source
 
 TS = "2026-11-21T00:00:00.000Z"
+"""The timestamp with which all lines are parsed."""
 _WORKER = """
 const { source, lines, ts } = JSON.parse(require("fs").readFileSync(0, "utf8"));
 const exports_ = {}, module_ = { exports: exports_ };
@@ -21,7 +22,7 @@ process.stdout.write(JSON.stringify(lines.map((line) => parse(line, ts))));
 
 
 def parsed_by_javascript(lines: Sequence[str], source: str | None = None) -> list[list[dict[str, Any]]]:
-    """The entries of each line. Needs node."""
+    """The entries of each line. `source`: a parser to use instead of the packaged one. Needs node."""
     given = json.dumps({"source": source or ui_parser_source(), "lines": list(lines), "ts": TS})
     node = [program("node"), "-e", _WORKER]
     done = subprocess.run(node, input=given, capture_output=True, text=True, check=False)
@@ -31,5 +32,5 @@ def parsed_by_javascript(lines: Sequence[str], source: str | None = None) -> lis
 
 
 def as_json(value: Any) -> Any:
-    """The value after a round trip through JSON, which joins halves of a surrogate pair."""
+    """The value after a round trip through JSON, which joins the two halves of a surrogate pair."""
     return json.loads(json.dumps(value))
