@@ -18,7 +18,7 @@ async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
 
-    async def visit(number: int) -> None:
+    async def hold_permit(number: int) -> None:
         permit = await limiter.acquire()
         entered.append((number, round(loop.time() - start)))
         await asyncio.sleep(10)
@@ -27,15 +27,15 @@ async def test_launch_limiter_grants_its_permits_in_fifo_order() -> None:
 
     async with asyncio.TaskGroup() as group:
         for number in range(5):
-            group.create_task(visit(number))
+            group.create_task(hold_permit(number))
     assert entered == [(0, 0), (1, 0), (2, 10), (3, 10), (4, 20)]
 
 
-async def test_launch_permit_expires_once() -> None:
+async def test_launch_permit_that_expired_is_not_released_again() -> None:
     limiter, loop = LaunchLimiter(1, expiry=5.0), asyncio.get_running_loop()
     start, entered = loop.time(), list[int]()
 
-    async def visit(seconds: float) -> None:
+    async def hold_permit(seconds: float) -> None:
         permit = await limiter.acquire()
         entered.append(round(loop.time() - start))
         await asyncio.sleep(seconds)
@@ -43,14 +43,14 @@ async def test_launch_permit_expires_once() -> None:
 
     async with asyncio.TaskGroup() as group:
         for seconds in (7, 4, 1, 1):
-            group.create_task(visit(seconds))
+            group.create_task(hold_permit(seconds))
     assert entered == [0, 5, 9, 10]
 
 
 async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
     limiter = LaunchLimiter(1, expiry=60.0)
 
-    async def visit() -> None:
+    async def hold_permit() -> None:
         permit = await limiter.acquire()
         try:
             await asyncio.sleep(10)
@@ -58,7 +58,7 @@ async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
             permit.release()
 
     async with asyncio.TaskGroup() as group:
-        first, second = group.create_task(visit()), group.create_task(visit())
+        first, second = group.create_task(hold_permit()), group.create_task(hold_permit())
         await asyncio.sleep(1)
         second.cancel()
         first.cancel()
@@ -67,16 +67,16 @@ async def test_launch_permits_of_cancelled_tasks_are_released() -> None:
 
 
 class Rounds:
-    """Work that takes 2 s and repeats after 10 s, `times` times; `began` has the time of each start."""
+    """Work that takes 2 s and is due again after 10 s, until it ran `times` times."""
 
     def __init__(self, times: int) -> None:
-        self.began: list[int] = []
+        self.start_times: list[int] = []
         self._times = times
 
     async def work(self) -> float | None:
-        self.began.append(round(asyncio.get_running_loop().time()))
+        self.start_times.append(round(asyncio.get_running_loop().time()))
         await asyncio.sleep(2)
-        return 10.0 if len(self.began) < self._times else None
+        return 10.0 if len(self.start_times) < self._times else None
 
 
 async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task() -> None:
@@ -88,7 +88,7 @@ async def test_periodic_task_repeats_after_its_result_and_idles_without_a_task()
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await asyncio.sleep(60)
         task.call()
-    assert [at - start for at in rounds.began] == [5, 17, 29, 70]
+    assert [at - start for at in rounds.start_times] == [5, 17, 29, 70]
 
 
 async def test_periodic_task_called_while_running_runs_once() -> None:
@@ -98,7 +98,7 @@ async def test_periodic_task_called_while_running_runs_once() -> None:
         task.call()
         await asyncio.sleep(1)
         task.call()
-    assert len(rounds.began) == 1
+    assert len(rounds.start_times) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ async def test_periodic_task_cancelled_never_runs_again(after: float) -> None:
         task.cancel()
         task.call()
         await asyncio.sleep(60)
-    assert len(rounds.began) == (1 if after else 0)
+    assert len(rounds.start_times) == (1 if after else 0)
 
 
-async def test_periodic_task_cancelled_is_not_kept_alive_by_call_in() -> None:
+async def test_periodic_task_cancelled_sets_no_timer_that_keeps_it_alive() -> None:
     rounds = Rounds(1)
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
@@ -127,7 +127,7 @@ async def test_periodic_task_cancelled_is_not_kept_alive_by_call_in() -> None:
         del task
         gc.collect()
         assert gone() is None
-    assert rounds.began == []
+    assert rounds.start_times == []
 
 
 async def test_periodic_task_error_reaches_its_group() -> None:
@@ -143,14 +143,14 @@ async def test_periodic_task_error_reaches_its_group() -> None:
         await scope()
 
 
-async def test_periodic_task_last_call_in_wins() -> None:
+async def test_periodic_task_replaces_an_earlier_timer_after_a_run() -> None:
     rounds, start = Rounds(2), round(asyncio.get_running_loop().time())
     async with asyncio.TaskGroup() as group:
         task = PeriodicTask(group, "rounds", rounds.work)
         task.call_in(60)
         task.call()
         await asyncio.sleep(200)
-    assert [at - start for at in rounds.began] == [0, 12]
+    assert [at - start for at in rounds.start_times] == [0, 12]
 
 
 async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> None:
@@ -172,7 +172,7 @@ async def test_periodic_task_that_suppresses_cancellation_is_not_repeated() -> N
 
 
 class Eager(asyncio.TaskGroup):
-    """Runs a task at once, as an eager task factory (Python 3.12) does; for work that never waits."""
+    """Runs a task in `create_task`, as an eager task factory does; for work that never waits."""
 
     def create_task(self, coro: Any, **_: Any) -> Any:
         done = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Outgoing HTTP: the proxy is chosen by the rules of kubectl, and every session keeps one policy."""
+"""Outgoing HTTP: the proxy is chosen by the rules of Go's clients, and all sessions have the same policy."""
 
 import re
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Readers of JSON: what they return for values of the expected type and of other types."""
+
 import math
 from typing import Any
 
@@ -7,14 +9,14 @@ from paperclip_claude_k8s.base import json_readers
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [("x", "x"), (" ", " "), ("", "d"), (None, "d"), (3, "d"), (["x"], "d")]
+    ("value", "expected"), [("x", "x"), (" ", " "), ("", "d"), (None, "d"), (3, "d"), (["x"], "d")]
 )
-def test_as_text_keeps_non_empty_strings(value: object, read: str) -> None:
-    assert json_readers.as_text(value, "d") == read
+def test_as_text_keeps_non_empty_strings(value: object, expected: str) -> None:
+    assert json_readers.as_text(value, "d") == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "read"),
+    ("value", "expected"),
     [
         (3, 3),
         (1.5, 1.5),
@@ -27,35 +29,38 @@ def test_as_text_keeps_non_empty_strings(value: object, read: str) -> None:
         (10**400, 10**400),
     ],
 )
-def test_as_number_accepts_finite_numbers_only(value: object, read: float) -> None:
-    assert json_readers.as_number(value, 9) == read
+def test_as_number_accepts_finite_numbers_only(value: object, expected: float) -> None:
+    assert json_readers.as_number(value, 9) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [(True, True), (False, False), ("true", False), (1, False), (None, False)]
+    ("value", "expected"), [(True, True), (False, False), ("true", False), (1, False), (None, False)]
 )
-def test_as_flag_accepts_booleans_only(value: object, read: bool) -> None:  # noqa: FBT001
-    assert json_readers.as_flag(value) is read
+def test_as_flag_accepts_booleans_only(value: object, expected: bool) -> None:  # noqa: FBT001
+    assert json_readers.as_flag(value) is expected
     assert json_readers.as_flag(None, default=True) is True
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [(["a", "", 3, None], ["a", ""]), ("a", []), (None, []), ({"a": 1}, [])]
+    ("value", "expected"), [(["a", "", 3, None], ["a", ""]), ("a", []), (None, []), ({"a": 1}, [])]
 )
-def test_as_texts_keeps_the_strings_of_a_list(value: object, read: list[str]) -> None:
-    assert json_readers.as_texts(value) == read
+def test_as_texts_keeps_the_strings_of_a_list(value: object, expected: list[str]) -> None:
+    assert json_readers.as_texts(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [({"a": 1}, {"a": 1}), ({1: 2}, {}), ([1], {}), ("x", {}), (None, {})]
+    ("value", "expected"), [({"a": 1}, {"a": 1}), ({1: 2}, {}), ([1], {}), ("x", {}), (None, {})]
 )
-def test_as_object_drops_keys_that_are_not_strings(value: object, read: dict[str, Any]) -> None:
-    assert json_readers.as_object(value) == read
+def test_as_object_drops_keys_that_are_not_strings(value: object, expected: dict[str, Any]) -> None:
+    assert json_readers.as_object(value) == expected
 
 
 def test_as_trimmed_trims_and_drops_empty_strings() -> None:
     assert [json_readers.as_trimmed(value) for value in (" a ", "  ", 3, None)] == ["a", None, None, None]
     assert json_readers.as_trimmed_texts([" a ", "", " ", 3, "b"]) == ["a", "b"]
+
+
+def test_as_objects_drops_empty_objects_and_other_types() -> None:
     assert json_readers.as_objects([{"a": 1}, {}, "x", None]) == [{"a": 1}]
 
 

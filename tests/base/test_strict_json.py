@@ -1,4 +1,4 @@
-"""What we print is JSON for every reader: any value, any text."""
+"""`strict_json`: its output for any value and any text is accepted by strict parsers."""
 
 import json
 import math
@@ -15,14 +15,14 @@ from paperclip_claude_k8s.base.strict_json import MAX_DEPTH, TOO_DEEP, strict_js
 
 @given(ODD_JSON, st.sampled_from((None, 2)))
 @settings(max_examples=300)
-def test_strict_json_is_readable_and_keeps_the_meaning(value: Any, indent: int | None) -> None:
+def test_strict_json_of_any_value_is_read_equally_by_two_parsers(value: Any, indent: int | None) -> None:
     text = strict_json(value, indent=indent)
     assert json.loads(text.decode("utf-8")) == orjson.loads(text) == strict_value(value)
 
 
 @given(ANY_TEXT)
 def test_strict_json_keeps_valid_text(text: str) -> None:
-    if not any("\ud800" <= sign <= "\udfff" for sign in text):
+    if not any("\ud800" <= char <= "\udfff" for char in text):
         assert strict_value(text) == text
 
 

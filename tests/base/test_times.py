@@ -1,3 +1,5 @@
+"""Times as text: reading and writing RFC 3339."""
+
 from datetime import UTC, datetime
 
 import pytest

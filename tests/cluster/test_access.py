@@ -1,4 +1,4 @@
-"""Credentials that are read without the client library, and those that are left to it."""
+"""Which credentials are read without kubernetes_asyncio, and what is read from them."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def parsed(path: str) -> dict[str, Any]:
 
 
 async def fields_of(access: ServerAccess) -> tuple[object, ...]:
-    """All fields of an access, with the CA as text whether it was given as text or as a file."""
+    """The fields that a plain kubeconfig can set. The CA is returned as text, also if it is a file."""
     return (
         access.server.rstrip("/"),
         await access.authorization(),
@@ -48,7 +48,7 @@ async def fields_of(access: ServerAccess) -> tuple[object, ...]:
     )
 
 
-async def test_service_account_gives_full_access(tmp_path: Path) -> None:
+async def test_service_account_gives_address_authority_namespace_and_token(tmp_path: Path) -> None:
     access = service_account_access(ENV, a_service_account(tmp_path))
     assert access.server == "https://10.0.0.1:443"
     assert access.ca_file == str(tmp_path / "ca.crt")
@@ -118,7 +118,7 @@ async def test_plain_access_equals_what_the_library_reads(
         {"token": "canary", "client-certificate": "crt"},
     ],
 )
-def test_plain_access_with_other_user_fields_is_none(user: dict[str, Any], tmp_path: Path) -> None:
+def test_plain_access_is_none_for_user_fields_it_cannot_read(user: dict[str, Any], tmp_path: Path) -> None:
     assert plain_access(parsed(a_kubeconfig(tmp_path, user=user))) is None
 
 
@@ -131,12 +131,14 @@ def test_plain_access_with_other_user_fields_is_none(user: dict[str, Any], tmp_p
         {"server": 7},
     ],
 )
-def test_plain_access_with_other_cluster_fields_is_none(cluster: dict[str, Any], tmp_path: Path) -> None:
+def test_plain_access_is_none_for_cluster_fields_it_cannot_read(
+    cluster: dict[str, Any], tmp_path: Path
+) -> None:
     path = a_kubeconfig(tmp_path, user={"token": "canary"}, cluster=cluster)
     assert plain_access(parsed(path)) is None
 
 
-def test_plain_access_with_a_duplicate_name_is_none(tmp_path: Path) -> None:
+def test_plain_access_is_none_for_a_duplicate_name(tmp_path: Path) -> None:
     kubeconfig = parsed(a_kubeconfig(tmp_path, user={"token": "canary"}))
     assert plain_access(kubeconfig) is not None
     assert plain_access({**kubeconfig, "users": kubeconfig["users"] * 2}) is None

@@ -20,7 +20,9 @@ from paperclip_claude_k8s.cluster.port import UNUSABLE_CREDENTIALS, ClusterError
 
 
 @asynccontextmanager
-async def opened(kubeconfig: str | None, timings: Timings = DEFAULT_TIMINGS) -> AsyncIterator[Gateway]:
+async def opened_gateway(
+    kubeconfig: str | None, timings: Timings = DEFAULT_TIMINGS
+) -> AsyncIterator[Gateway]:
     gateway = Gateway(kubeconfig, timings=timings)
     try:
         yield gateway
@@ -30,7 +32,7 @@ async def opened(kubeconfig: str | None, timings: Timings = DEFAULT_TIMINGS) -> 
 
 async def error_message(kubeconfig: str | None) -> str:
     """The message of the error for an unusable kubeconfig."""
-    async with opened(kubeconfig) as gateway:
+    async with opened_gateway(kubeconfig) as gateway:
         with pytest.raises(ClusterError) as caught:
             await gateway.read_job("ns", "job")
     assert caught.value.status is None
@@ -38,8 +40,8 @@ async def error_message(kubeconfig: str | None) -> str:
     return caught.value.message
 
 
-class Tokens:
-    """A server that accepts one token at a time and records the tokens it received."""
+class OneTokenServer:
+    """A server that accepts only the token in `token`, and records the Authorization headers it receives."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -47,21 +49,21 @@ class Tokens:
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.received.append(request.headers.get("Authorization", ""))
-        good = self.received[-1] == f"Bearer {self.token}"
+        accepted = self.received[-1] == f"Bearer {self.token}"
         await asyncio.sleep(0.01)
-        return web.json_response({"items": []}) if good else web.json_response({}, status=401)
+        return web.json_response({"items": []}) if accepted else web.json_response({}, status=401)
 
 
-def a_plugin(folder: Path, script: str) -> dict[str, Any]:
-    """A user whose credentials come from a program."""
+def a_plugin_user(folder: Path, script: str) -> dict[str, Any]:
+    """A kubeconfig user whose credentials come from a program with this shell script."""
     program = folder / "plugin"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program)}}
 
 
-def granting(command: str) -> str:
-    """A plugin's script that grants the token which `command` prints."""
+def printing_token(command: str) -> str:
+    """A plugin's script that prints a credential, whose token is the output of `command`."""
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     head = json.dumps(credential)[:-1]
     return f"""printf '%s, "status": {{"token": "%s"}}}}' '{head}' "$({command})" """
@@ -143,8 +145,8 @@ async def test_kubeconfig_errors_never_quote_a_credential(user: dict[str, Any], 
     assert "Y2FuYXJ5" not in message
 
 
-async def test_failing_plugin_is_quoted(tmp_path: Path) -> None:
-    user = a_plugin(tmp_path, "echo please log in >&2; exit 3")
+async def test_stderr_of_a_failing_plugin_is_in_the_error(tmp_path: Path) -> None:
+    user = a_plugin_user(tmp_path, "echo please log in >&2; exit 3")
     message = await error_message(a_kubeconfig(tmp_path, user=user))
     assert "please log in" in message
 
@@ -157,9 +159,9 @@ async def test_missing_plugin_is_named(tmp_path: Path) -> None:
 async def test_hanging_plugin_times_out(tmp_path: Path) -> None:
     """The plugin ends only after the call has timed out; the library does not kill it."""
     given_up, ended = tmp_path / "given-up", tmp_path / "ended"
-    user = a_plugin(tmp_path, f"until [ -e {given_up} ]; do sleep 0.1; done; : > {ended}")
+    user = a_plugin_user(tmp_path, f"until [ -e {given_up} ]; do sleep 0.1; done; : > {ended}")
     try:
-        async with opened(a_kubeconfig(tmp_path, user=user), SHORT_TIMEOUTS) as gateway:
+        async with opened_gateway(a_kubeconfig(tmp_path, user=user), SHORT_TIMEOUTS) as gateway:
             with pytest.raises(ClusterError, match="in time"):
                 await gateway.read_job("ns", "job")
         assert not ended.exists()
@@ -171,16 +173,16 @@ async def test_hanging_plugin_times_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [{}, {"namespace": "agents"}])
-async def test_default_namespace_is_the_contexts(context: dict[str, str], tmp_path: Path) -> None:
-    async with opened(a_kubeconfig(tmp_path, context=context)) as gateway:
+async def test_default_namespace_is_that_of_the_context(context: dict[str, str], tmp_path: Path) -> None:
+    async with opened_gateway(a_kubeconfig(tmp_path, context=context)) as gateway:
         assert await gateway.default_namespace() == context.get("namespace")
 
 
 async def test_expired_token_is_reloaded(tmp_path: Path) -> None:
-    server = Tokens("first")
+    server = OneTokenServer("first")
     async with (
         serving(server) as url,
-        opened(a_kubeconfig(tmp_path, url, user={"token": "first"})) as gateway,
+        opened_gateway(a_kubeconfig(tmp_path, url, user={"token": "first"})) as gateway,
     ):
         await gateway.list_jobs("ns", {})
         server.token = "second"
@@ -190,8 +192,11 @@ async def test_expired_token_is_reloaded(tmp_path: Path) -> None:
 
 
 async def test_second_401_is_raised(tmp_path: Path) -> None:
-    server = Tokens("another")
-    async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway:
+    server = OneTokenServer("another")
+    async with (
+        serving(server) as url,
+        opened_gateway(a_kubeconfig(tmp_path, url, user={"token": "old"})) as gateway,
+    ):
         with pytest.raises(ClusterError) as caught:
             await gateway.list_jobs("ns", {})
     assert caught.value.status == 401
@@ -199,9 +204,9 @@ async def test_second_401_is_raised(tmp_path: Path) -> None:
 
 
 async def test_concurrent_401s_run_the_plugin_once(tmp_path: Path) -> None:
-    runs, server = tmp_path / "runs", Tokens("1")
-    user = a_plugin(tmp_path, f"echo x >> {runs}\n" + granting(f"grep -c x {runs}"))
-    async with serving(server) as url, opened(a_kubeconfig(tmp_path, url, user=user)) as gateway:
+    runs, server = tmp_path / "runs", OneTokenServer("1")
+    user = a_plugin_user(tmp_path, f"echo x >> {runs}\n" + printing_token(f"grep -c x {runs}"))
+    async with serving(server) as url, opened_gateway(a_kubeconfig(tmp_path, url, user=user)) as gateway:
         await gateway.list_jobs("ns", {})
         server.token = "2"
         async with asyncio.TaskGroup() as group:
@@ -218,7 +223,7 @@ async def test_untrusted_server_certificate_is_refused(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
-        async with opened(a_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
+        async with opened_gateway(a_kubeconfig(tmp_path, f"https://127.0.0.1:{port}")) as gateway:
             with pytest.raises(ClusterError, match="is not trusted") as caught:
                 await gateway.read_job("ns", "job")
     assert (caught.value.status, caught.value.reason) == (None, "Certificate")
@@ -239,9 +244,9 @@ def _server_tls(folder: Path) -> Any:
 
 
 async def test_kubeconfig_file_is_not_changed(tmp_path: Path) -> None:
-    async with serving(Tokens("first")) as url:
+    async with serving(OneTokenServer("first")) as url:
         path = a_kubeconfig(tmp_path, url, user={"token": "first"})
         before = await asyncio.to_thread(Path(path).read_bytes)
-        async with opened(path) as gateway:
+        async with opened_gateway(path) as gateway:
             await gateway.list_jobs("ns", {})
         assert await asyncio.to_thread(Path(path).read_bytes) == before

@@ -1,4 +1,4 @@
-"""The Gateway over real sockets: its requests, and the errors of bad responses."""
+"""The Gateway over real sockets: what it sends, and what bad responses become."""
 
 import asyncio
 import gzip
@@ -25,17 +25,17 @@ STAMPED = b"2026-01-02T03:04:05.000000001Z "
 
 
 class Recorder:
-    """Records requests and answers each with an empty object."""
+    """Records requests; responds to each with the same JSON, by default an empty object."""
 
-    def __init__(self, answer: Any = None) -> None:
+    def __init__(self, response: Any = None) -> None:
         self.requests: list[web.Request] = []
         self.bodies: list[Any] = []
-        self._answer = {} if answer is None else answer
+        self._response = {} if response is None else response
 
     async def __call__(self, request: web.Request) -> web.Response:
         self.requests.append(request)
         self.bodies.append(await request.json() if request.can_read_body else None)
-        return web.json_response(self._answer)
+        return web.json_response(self._response)
 
     @property
     def last(self) -> web.Request:
@@ -61,7 +61,7 @@ def test_gateway_import_does_not_load_the_client_library() -> None:
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-# What is sent -----------------------------------------------------------------------------------------
+# Requests -----------------------------------------------------------------------------------------
 
 
 async def test_list_is_a_consistent_read_with_a_label_selector(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_watch_requests_bookmarks_and_a_timeout(tmp_path: Path) -> None:
     }
 
 
-async def test_names_in_paths_are_quoted(tmp_path: Path) -> None:
+async def test_names_in_paths_are_percent_encoded(tmp_path: Path) -> None:
     server = Recorder()
     async with gateway_to(server, tmp_path) as gateway:
         await gateway.read_job("../../kube-system", "a/b?c=d#e")
@@ -230,8 +230,7 @@ async def test_delete_with_failed_precondition_is_false(tmp_path: Path) -> None:
         assert await gateway.delete_lease("ns", "lease", "1") is False
 
 
-# Messages of the server about a Secret that it could not decode, quoted, and some that are conceivable.
-DECODER = (
+DECODER_MESSAGE = (  # of a real server about a Secret that it could not decode
     'Secret in version "v1" cannot be handled as a Secret: v1.Secret.Data: decode base64: illegal base64 '
     'data at input byte 5, error found in #10 byte of ...|t-base64!"}}|..., bigger context '
     '...|ame":"bad"},"data":{"a":"plain-canary-not-base64!"}}|...'
@@ -243,15 +242,15 @@ SECRET: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
-        refusing(400, "BadRequest", DECODER),
+        refusing(400, "BadRequest", DECODER_MESSAGE),
         refusing(403, "Forbidden", "a webhook refused plain-canary-not-base64! and canary\nof two lines"),
         refusing(422, "Invalid", 'data[a]: Invalid value: "plain-canary-not-base64!"'),
     ],
 )
-async def test_errors_about_a_secret_never_quote_it(answer: Handler, tmp_path: Path) -> None:
-    async with gateway_to(answer, tmp_path) as gateway:
+async def test_errors_about_a_secret_never_quote_it(response: Handler, tmp_path: Path) -> None:
+    async with gateway_to(response, tmp_path) as gateway:
         error = await failure(gateway.create_secret("ns", SECRET))
     assert error.message
     assert "canary" not in str(error)
@@ -304,9 +303,9 @@ async def test_silent_server_times_out(call: Callable[[Gateway], Awaitable[objec
 
 async def test_refusal_that_stalls_times_out(tmp_path: Path) -> None:
     async def stuck(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse(status=500)
-        await answer.prepare(request)
-        await answer.write(b"half a ")
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        await response.write(b"half a ")
         return await silent(request)
 
     async with gateway_to(stuck, tmp_path, SHORT_TIMEOUTS) as gateway, asyncio.timeout(60):
@@ -326,14 +325,14 @@ async def test_reset_connection_has_no_status(tmp_path: Path) -> None:
 
 async def test_broken_log_raises_and_ended_log_does_not(tmp_path: Path) -> None:
     async def torn(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        await answer.write(STAMPED + b"one\n")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(STAMPED + b"one\n")
         await asyncio.sleep(0.05)
         assert request.transport is not None
         if request.query.get("follow"):
             request.transport.abort()
-        return answer
+        return response
 
     async with gateway_to(torn, tmp_path) as gateway:
         assert (await failure(read_log(gateway))).status is None
@@ -342,12 +341,12 @@ async def test_broken_log_raises_and_ended_log_does_not(tmp_path: Path) -> None:
 
 async def test_silent_watch_times_out_without_status(tmp_path: Path) -> None:
     async def hushed(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        await answer.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"5"}}}\n')
         return await silent(request)
 
-    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # the one that does come may take a while
+    patient = replace(DEFAULT_TIMINGS, watch_silence=3.0)  # the bookmark that is sent may take a while
     async with gateway_to(hushed, tmp_path, patient) as gateway, asyncio.timeout(60):
         watch = gateway.watch_jobs("ns", {}, "1")
         assert await anext(watch) == Bookmark("5")
@@ -358,11 +357,11 @@ async def test_silent_followed_log_does_not_time_out(tmp_path: Path) -> None:
     patient = replace(DEFAULT_TIMINGS, request=2.0)
 
     async def quiet(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
         await asyncio.sleep(1.5 * patient.request)
-        await answer.write(STAMPED + b"at last\n")
-        return answer
+        await response.write(STAMPED + b"at last\n")
+        return response
 
     async with gateway_to(quiet, tmp_path, patient) as gateway:
         assert await read_log(gateway) == STAMPED + b"at last\n"
@@ -404,12 +403,12 @@ async def test_watch_reads_objects_larger_than_a_buffer(tmp_path: Path) -> None:
     note = "x" * 3_000_000
 
     async def large(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
         for kind in ("ADDED", "DELETED"):
             pod = f'{{"metadata":{{"name":"pod"}},"status":{{"message":"{note}"}}}}'
-            await answer.write(f'{{"type":"{kind}","object":{pod}}}\n'.encode())
-        return answer
+            await response.write(f'{{"type":"{kind}","object":{pod}}}\n'.encode())
+        return response
 
     async with gateway_to(large, tmp_path) as gateway:
         events = [event async for event in gateway.watch_pods("ns", {}, "1")]
@@ -428,9 +427,9 @@ class OpenLogs:
             return web.json_response({"items": []})
         self.open += 1
         try:
-            answer = web.StreamResponse()
-            await answer.prepare(request)
-            await answer.write(STAMPED + b"here\n")
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(STAMPED + b"here\n")
             return await silent(request)
         finally:
             self.open -= 1
@@ -470,9 +469,9 @@ async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:
     ended = asyncio.Event()
 
     async def watched(request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        await answer.write(b'{"type":"BOOKMARK","object":{}}\n')
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type":"BOOKMARK","object":{}}\n')
         try:
             return await silent(request)
         finally:
@@ -485,7 +484,7 @@ async def test_closed_watch_is_closed_at_the_server(tmp_path: Path) -> None:
 
 
 class HomeWire(Transport):
-    """Answers every call with one Pod, without a socket."""
+    """Responds to every call with the same Pod, without a socket."""
 
     def __init__(self) -> None:
         super().__init__(None, SHORT_TIMEOUTS)

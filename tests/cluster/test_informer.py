@@ -1,4 +1,4 @@
-"""Informer and JobWatch on virtual time."""
+"""What `JobWatch.known` contains after lists, watch events and reads of the Informer, on virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,13 +24,15 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Server:
-    """A cluster whose lists, watch events and reads a test sets."""
+    """A cluster: a test sets the results of lists and reads of Pods, and sends watch events."""
 
     def __init__(self, *pods: PodSnapshot) -> None:
         self.pods = pods
         self.events: asyncio.Queue[WatchEvent[PodSnapshot] | ClusterError] = asyncio.Queue()
         self.by_name: PodSnapshot | None = POD
+        """The result of reading the Pod by its name."""
         self.refusal: ClusterError | None = None
+        """If set, raised by such a read."""
 
     async def list_jobs(self, *_: Any) -> Listing[JobSnapshot]:
         return Listing((JOB, OTHER), "1")
@@ -62,8 +64,8 @@ class Server:
 
 
 @asynccontextmanager
-async def informed(server: Server) -> AsyncIterator[Informer]:
-    """An informer that another run keeps running."""
+async def running_informer(server: Server) -> AsyncIterator[Informer]:
+    """An informer that is kept running by the watch of another Job."""
     nursery = Nursery()
     try:
         informer = Informer(cast("Cluster", server), "ns", nursery, Timings())
@@ -74,8 +76,8 @@ async def informed(server: Server) -> AsyncIterator[Informer]:
         await nursery.close()
 
 
-async def known(job_watch: JobWatch, after: float = 1.0) -> Known:
-    await asyncio.sleep(after)
+async def known_after(seconds: float, job_watch: JobWatch) -> Known:
+    await asyncio.sleep(seconds)
     return job_watch.known
 
 
@@ -83,8 +85,8 @@ async def test_oldest_pod_of_a_list_is_ours() -> None:
     old = replace(POD, name="pod-z", uid="old", created=NOON, deleting=True)
     new = replace(POD, name="pod-a", uid="new", created=NOON + timedelta(seconds=9))
     same = replace(POD, name="pod-b", uid="same", created=NOON)
-    async with informed(Server(new, same, old)) as informer, informer.job_watch(JOB) as job_watch:
-        assert (await known(job_watch)).pod == old
+    async with running_informer(Server(new, same, old)) as informer, informer.job_watch(JOB) as job_watch:
+        assert (await known_after(1, job_watch)).pod == old
     job_watch = JobWatch(JOB)
     job_watch.update_from_read(JOB, [new, same, old])
     assert job_watch.known.pod == old
@@ -95,39 +97,39 @@ async def test_exception_in_on_change_does_not_end_the_watch(caplog: pytest.LogC
         raise RuntimeError("TaskGroup is shutting down")
 
     server = Server(POD)
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         await asyncio.sleep(1)
         job_watch.on_change = broken
         server.send(replace(POD, node="node2"))
         await asyncio.sleep(1)
         server.send(replace(POD, node="node3"))
-        pod = (await known(job_watch)).pod
+        pod = (await known_after(1, job_watch)).pod
     assert pod is not None
     assert pod.node == "node3"
     assert "A bug in the adapter" in caplog.text
 
 
-async def test_second_job_watch_polls_by_name_itself() -> None:
+async def test_job_watch_begun_after_a_deletion_polls_by_name() -> None:
     server = Server(POD)
-    async with informed(server) as informer:
+    async with running_informer(server) as informer:
         async with informer.job_watch(JOB):
             server.send(POD, gone=True)
             await asyncio.sleep(1)
         async with informer.job_watch(JOB) as job_watch:
             await asyncio.sleep(1)
             server.by_name = None
-            assert (await known(job_watch, 60)).pod_gone
+            assert (await known_after(60, job_watch)).pod_gone
 
 
 async def test_released_pod_with_our_label_stays_watched() -> None:
     released = replace(POD, job_uid="")
     server = Server(released)
     server.by_name = released
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
-        assert (await known(job_watch)).pod is None
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
+        assert (await known_after(1, job_watch)).pod is None
         job_watch.update_from_read(JOB, [released])
         server.send(replace(released, phase="Succeeded"))
-        pod = (await known(job_watch)).pod
+        pod = (await known_after(1, job_watch)).pod
         assert pod is not None
         assert pod.phase == "Succeeded"
 
@@ -136,31 +138,31 @@ async def test_released_pod_without_our_label_is_polled_by_name() -> None:
     released = replace(POD, job_uid="", labels={})
     server = Server()
     server.by_name = released
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         job_watch.update_from_read(JOB, [released])
-        assert not (await known(job_watch)).pod_gone
+        assert not (await known_after(1, job_watch)).pod_gone
         server.by_name = None
-        assert (await known(job_watch, 60)).pod_gone
+        assert (await known_after(60, job_watch)).pod_gone
 
 
 @pytest.mark.parametrize(("status", "gone"), [(401, False), (403, True), (503, False), (None, False)])
 async def test_deleted_event_is_trusted_only_if_reads_are_forbidden(status: int | None, gone: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(status, "", "no")
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         server.send(POD, gone=True)
-        assert (await known(job_watch, 30)).pod_gone is gone
+        assert (await known_after(30, job_watch)).pod_gone is gone
         server.refusal = server.by_name = None
-        assert (await known(job_watch, 30)).pod_gone
+        assert (await known_after(30, job_watch)).pod_gone
 
 
 async def test_deleted_event_gives_the_final_pod_state() -> None:
     last = replace(POD, phase="Failed")
     server = Server(POD)
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         server.by_name = None
         server.send(last, gone=True)
-        now = await known(job_watch)
+        now = await known_after(1, job_watch)
         assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)
         job_watch.expect_another_pod()
         assert not job_watch.known.pod_is_final
@@ -168,10 +170,10 @@ async def test_deleted_event_gives_the_final_pod_state() -> None:
 
 async def test_pod_missing_from_a_list_has_no_final_state() -> None:
     server = Server(POD)
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         server.pods, server.by_name = (), None
         server.events.put_nowait(ClusterError(None, "", "away"))
-        now = await known(job_watch, 30)
+        now = await known_after(30, job_watch)
         assert (now.pod_gone, now.pod_is_final) == (True, False)
 
 
@@ -186,22 +188,22 @@ async def test_pod_missing_from_a_read_has_no_final_state() -> None:
 async def test_unreadable_pod_has_a_final_state_only_if_it_was_deleting(deleting: bool) -> None:  # noqa: FBT001
     server = Server(POD)
     server.refusal = ClusterError(None, "", "away")
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         server.send(replace(POD, deleting=deleting), gone=True)
         await asyncio.sleep(1)
         server.refusal = server.by_name = None
-        now = await known(job_watch, 30)
+        now = await known_after(30, job_watch)
         assert (now.pod_gone, now.pod_is_final) == (True, deleting)
 
 
 async def test_pod_deleted_while_polled_has_a_final_state() -> None:
     server = Server(POD)
     last = replace(POD, phase="Failed")
-    async with informed(server) as informer, informer.job_watch(JOB) as job_watch:
+    async with running_informer(server) as informer, informer.job_watch(JOB) as job_watch:
         server.send(POD, gone=True)  # it lost its label,
         await asyncio.sleep(0.1)
         server.send(POD)  # got it back,
         server.by_name = None
         server.send(last, gone=True)  # and is gone now
-        now = await known(job_watch, 60)
+        now = await known_after(60, job_watch)
         assert (now.pod, now.pod_gone, now.pod_is_final) == (last, True, True)

@@ -1,4 +1,4 @@
-"""What the properties of `ClusterError` conclude from status, reason and message."""
+"""The properties of `ClusterError`, which depend on status, reason and message."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Snapshots of recorded objects of a real API server, and of objects with missing or malformed fields."""
+"""Snapshots of objects recorded from a real API server, and of objects with missing or malformed fields."""
 
 import json
 import re
@@ -64,12 +64,12 @@ def test_job_with_deletion_timestamp_is_deleting() -> None:
     assert reading.job_snapshot(recorded("job-deleting")).deleting
 
 
-def test_suspended_job_is_suspended() -> None:
+def test_job_with_suspend_true_is_suspended() -> None:
     assert reading.job_snapshot({"spec": {"suspend": True}}).suspended
 
 
 @pytest.mark.parametrize(
-    ("name", "phase", "now"),
+    ("name", "phase", "state"),
     [
         ("complete", "Succeeded", Terminated(0, "Completed", "done\n", None, STARTED, STARTED)),
         ("failed", "Failed", Terminated(7, "Error", "", None, STARTED, STARTED)),
@@ -84,11 +84,11 @@ def test_suspended_job_is_suspended() -> None:
         ("init-fails", "Failed", Waiting("PodInitializing")),
     ],
 )
-def test_container_is_waiting_running_or_terminated(name: str, phase: str, now: ContainerState) -> None:
+def test_container_is_waiting_running_or_terminated(name: str, phase: str, state: ContainerState) -> None:
     pod = reading.pod_snapshot(recorded(f"pod-{name}"))
     agent = pod.agent
     assert agent is not None
-    assert agent.state == now
+    assert agent.state == state
     assert pod.phase == phase
     assert pod.node == "node1"
 
@@ -132,7 +132,7 @@ def test_restartable_init_container_is_a_sidecar() -> None:
     assert dind.state is None
 
 
-def test_signal_is_a_number() -> None:
+def test_terminated_container_has_its_signal() -> None:
     state = {"terminated": {"exitCode": 137, "signal": 9, "reason": "OOMKilled"}}
     status = {"containerStatuses": [{"name": "claude", "restartCount": 2, "state": state}]}
     (agent,) = reading.pod_snapshot({"status": status}).containers
@@ -181,28 +181,30 @@ def test_home_pod_falls_back_to_its_first_container() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "version"),
+    ("response", "version"),
     [
         ({"major": "1", "minor": "29"}, (1, 29)),
         ({"major": "1", "minor": "27+"}, (1, 27)),
         ({}, (0, 0)),
     ],
 )
-def test_server_version_is_two_numbers(answer: dict[str, str], version: tuple[int, int]) -> None:
-    assert reading.server_version(answer) == version
+def test_server_version_is_two_numbers(response: dict[str, str], version: tuple[int, int]) -> None:
+    assert reading.server_version(response) == version
 
 
-_WORDS = sorted(
+_FIELD_NAMES = sorted(
     {key for path in RECORDED.glob("*.json") for key in re.findall(r'"(\w+)":', path.read_text("utf-8"))}
 )
 ODD_OBJECTS = st.recursive(
     ANY_JSON,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELD_NAMES), inner, max_size=5)
+    ),
     max_leaves=25,
 )
 
 
-@given(st.dictionaries(st.sampled_from(_WORDS), ODD_OBJECTS, max_size=5))
+@given(st.dictionaries(st.sampled_from(_FIELD_NAMES), ODD_OBJECTS, max_size=5))
 def test_readers_accept_any_json(odd: dict[str, Any]) -> None:
     reading.job_snapshot(odd)
     reading.pod_snapshot(odd)

@@ -1,4 +1,4 @@
-"""Lines and events of a watch."""
+"""Parsing of a watch's response: its lines and events."""
 
 import json
 from typing import Any
@@ -13,6 +13,8 @@ from paperclip_claude_k8s.cluster.transport import parse_watch_event, split_line
 
 
 class Pieces:
+    """A response that arrives in these pieces."""
+
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = [piece for piece in pieces if piece]
 
@@ -28,8 +30,8 @@ async def test_watch_lines_do_not_depend_on_chunks(whole: list[bytes], data: st.
     assert [line async for line in split_lines(Pieces(pieces))] == whole
 
 
-def event(kind: str, thing: Any) -> bytes:
-    return json.dumps({"type": kind, "object": thing}).encode()
+def event(kind: str, subject: Any) -> bytes:
+    return json.dumps({"type": kind, "object": subject}).encode()
 
 
 @pytest.mark.parametrize(("kind", "gone"), [("ADDED", False), ("MODIFIED", False), ("DELETED", True)])
@@ -60,7 +62,7 @@ def test_watch_error_without_message_is_raised() -> None:
 
 
 @pytest.mark.parametrize("line", [b"not json", b"[]", b'"x"', b"{}", b'{"type": "ADDED", "object": 7}'])
-def test_watch_line_that_is_not_an_event_has_no_status(line: bytes) -> None:
+def test_watch_line_that_is_not_an_event_is_an_error_without_status(line: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
         parse_watch_event(line, dict)
     assert caught.value.status is None

@@ -1,7 +1,8 @@
-"""One suite for three clusters: in memory on virtual time, the development cluster, and a real one.
+"""The fixture `world`, which runs each contract test on three clusters.
 
-The first two share the Gateway and the development cluster's code; only the real one is independent of them.
-It is left out unless KUBECONFIG_FOR_TESTS is set.
+These are a cluster in memory on virtual time, the development cluster, and a real cluster. The first two
+share the development cluster's code; only a real cluster is an independent test. It is used if
+KUBECONFIG_FOR_TESTS is set.
 """
 
 import os

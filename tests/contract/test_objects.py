@@ -1,4 +1,4 @@
-"""Contract of Jobs, Secrets, Leases and Events: create, read, change, delete."""
+"""What every `Cluster` does with Jobs, Secrets, Leases and Events: create, read, change, delete."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ async def test_missing_objects_are_none_or_false(world: World) -> None:
 
 
 async def test_delete_of_a_missing_pod_is_false_or_forbidden(world: World) -> None:
-    """False; or 403 if the account lacks that right, which runs can do without."""
+    """Runs can do without the right to delete Pods, so the account may lack it: then the status is 403."""
     granted = await world.cluster.may(world.namespace, Access("delete", "pods"))
     missing = PodSnapshot(world.namespace, "missing", "00000000-0000-4000-8000-000000000000")
     try:
@@ -91,10 +91,10 @@ async def test_delete_with_another_uid_is_false(world: World) -> None:
     assert await world.cluster.delete_job(made.ref, "Background") is True
 
 
-async def test_patch_with_a_failed_test_changes_nothing(world: World) -> None:
+async def test_patch_is_applied_only_if_its_test_succeeds(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("patched", runs=5))
     change: JsonObject = {"op": "add", "path": "/metadata/labels/relabelled", "value": "yes"}
-    stale: JsonObject = {"op": "test", "path": "/metadata/labels/contract-test", "value": "somebody else's"}
+    stale: JsonObject = {"op": "test", "path": "/metadata/labels/contract-test", "value": "another test's id"}
     with pytest.raises(ClusterError) as caught:
         await world.cluster.patch_job(made.ref, [stale, change])
     assert caught.value.status in {409, 422}
@@ -104,7 +104,7 @@ async def test_patch_with_a_failed_test_changes_nothing(world: World) -> None:
     assert patched.labels["relabelled"] == "yes"
 
 
-async def test_secret_is_deleted_with_its_job(world: World) -> None:
+async def test_secret_is_created_once_and_deleted_with_its_job(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("owner", runs=30))
     name = world.name("secret")
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made.ref.name, "uid": made.ref.uid}
@@ -172,7 +172,7 @@ async def test_second_writer_of_a_lease_version_fails(world: World) -> None:
     assert await world.cluster.delete_lease(world.namespace, name, newer.resource_version) is True
 
 
-async def test_access_review_answers(world: World) -> None:
+async def test_access_review_grants_the_rights_of_runs(world: World) -> None:
     assert await world.cluster.may(world.namespace, Access("create", "jobs", "batch"))
     assert await world.cluster.may(world.namespace, Access("get", "pods", subresource="log"))
 
@@ -193,7 +193,7 @@ async def test_events_of_an_object_are_listed(world: World) -> None:
     await world.until(listed)
 
 
-async def test_cancelled_call_leaves_the_cluster_usable(world: World) -> None:
+async def test_cluster_is_usable_after_a_cancelled_call(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         call = group.create_task(world.cluster.list_jobs(world.namespace, {}))
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Contract of Pods, their logs, and watches."""
+"""What every `Cluster` does with Pods, their logs, and watches."""
 
 import asyncio
 import re
@@ -21,18 +21,19 @@ async def read_all(world: World, pod: PodSnapshot, **more: object) -> bytes:
     return whole
 
 
-def unstamped(raw: bytes) -> bytes:
+def without_stamps(raw: bytes) -> bytes:
+    """The lines of a log without their timestamps, which each of them must have."""
     lines = raw.split(b"\n")[:-1]
     assert all(STAMP.match(line) for line in lines), raw[:200]
     return b"".join(STAMP.sub(b"", line) + b"\n" for line in lines)
 
 
-async def test_pod_has_its_jobs_uid_and_its_exit_code(world: World) -> None:
+async def test_failed_pod_has_exit_code_and_owner_and_its_job_fails(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("exits", code=7))
-    pod, how = await world.ended(made)
+    pod, state = await world.ended(made)
     assert pod.job_uid == made.ref.uid
-    assert isinstance(how, Terminated)
-    assert how.exit_code == 7
+    assert isinstance(state, Terminated)
+    assert state.exit_code == 7
 
     async def failed() -> JobSnapshot | None:
         job = await world.cluster.read_job(world.namespace, made.ref.name)
@@ -48,25 +49,27 @@ async def test_followed_log_has_every_line_and_ends_with_the_container(world: Wo
     made = await world.cluster.create_job(world.namespace, world.job("follow", output, runs=1))
     pod = await world.running(made)
     async with asyncio.timeout(30):
-        assert unstamped(await read_all(world, pod, follow=True)) == output
+        assert without_stamps(await read_all(world, pod, follow=True)) == output
 
 
 async def test_log_can_be_read_since_a_time(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("since", b"a\nb\n"))
     pod, _ = await world.ended(made)
-    assert unstamped(await read_all(world, pod, follow=False)) == b"a\nb\n"
+    assert without_stamps(await read_all(world, pod, follow=False)) == b"a\nb\n"
     assert await read_all(world, pod, follow=False, since=4_000_000_000_000_000_000) == b""
-    assert unstamped(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
+    assert (
+        without_stamps(await read_all(world, pod, follow=False, since=1_000_000_000_000_000_000)) == b"a\nb\n"
+    )
 
 
 async def test_log_tail_returns_the_last_lines(world: World) -> None:
     made = await world.cluster.create_job(world.namespace, world.job("tail", b"a\nb\nc\nd\n"))
     pod, _ = await world.ended(made)
-    assert unstamped(await read_all(world, pod, follow=False, tail=2)) == b"c\nd\n"
-    assert unstamped(await read_all(world, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
+    assert without_stamps(await read_all(world, pod, follow=False, tail=2)) == b"c\nd\n"
+    assert without_stamps(await read_all(world, pod, follow=False, tail=99)) == b"a\nb\nc\nd\n"
 
 
-async def test_unavailable_log_is_refused_not_empty(world: World) -> None:
+async def test_log_of_a_missing_or_starting_container_is_an_error(world: World) -> None:
     with pytest.raises(ClusterError) as caught:
         async with world.cluster.log(LogRequest(world.namespace, "missing", "claude")):
             pass
@@ -101,8 +104,8 @@ async def test_pod_waits_for_its_secret(world: World) -> None:
     await world.cluster.create_secret(
         world.namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": "b"}}
     )
-    _, how = await world.ended(made)
-    assert how.exit_code == 0
+    _, state = await world.ended(made)
+    assert state.exit_code == 0
 
 
 async def test_watch_continues_from_a_list_without_gap(world: World) -> None:
