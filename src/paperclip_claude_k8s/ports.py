@@ -59,7 +59,7 @@ class SlotLock:
     may_be_lost: bool = False
     """Our process did not renew its own Lease for so long that another may have taken over the slot."""
     job: str = ""
-    """Name of the run's Job, once it has one."""
+    """Name of the run's Job; "" until it has one."""
     preparing: asyncio.Lock | None = None
     """Locked by the run until it has its Job or failed; other runs of this process wait for that."""
 
@@ -108,8 +108,8 @@ class RunJournal(Protocol):
     """Records the progress of a run outside this process; each step is recorded before the next one is taken.
 
     A caller that has to continue a run after SIGKILL at any moment implements it. Its methods must not
-    raise. An exception of `output` is logged and counted, and the run continues with an incomplete log;
-    exceptions of the other methods end the run as a bug.
+    raise. Exceptions of `output` are counted, the first is logged, and the run continues with an incomplete
+    log; exceptions of the other methods end the run as a bug.
     """
 
     @property

@@ -236,8 +236,8 @@ def print_more(fake: FakeCluster, lines: bytes) -> None:
 
 
 async def test_agent_that_ignores_sigterm_is_reported(tmp_path: Path) -> None:
-    stubborn = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
-    async with one_host(tmp_path, stubborn) as (_, run):
+    ignores_sigterm = PodScript(output=((0.0, WHOLE),), ends_at=TEN_HOURS, on_sigterm=None)
+    async with one_host(tmp_path, ignores_sigterm) as (_, run):
         _, result, host_log = await run_timed(run, config={"stopGraceSec": 100})
         assert result.exit_code == 0
         assert warnings_of(result) == [STOPPED]

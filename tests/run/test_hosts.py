@@ -387,7 +387,7 @@ async def test_only_one_of_two_concurrent_runs_adopts_an_orphan(tmp_path: Path, 
 
 
 async def test_launch_that_meets_another_new_job_starts_over(tmp_path: Path) -> None:
-    """The second list shows a Job that another host created at the same moment, and that host is dead."""
+    """The second list shows a Job that another host created at the same moment and then left."""
     async with FakeCluster.start(tmp_path, LONG) as fake:
 
         def create_another_job(call: str, moment: Moment) -> bool:
@@ -410,10 +410,10 @@ async def test_launch_that_meets_another_new_job_starts_over(tmp_path: Path) -> 
 
 
 async def test_terminating_job_holds_the_slot_while_its_pod_runs(tmp_path: Path) -> None:
-    stubborn = PodScript(
+    ignores_sigterm = PodScript(
         output=((0.0, PARTIAL), (300.0, WHOLE[len(PARTIAL) :])), ends_at=301.0, on_sigterm=None
     )
-    pod_scripts = iter([stubborn, LONG])
+    pod_scripts = iter([ignores_sigterm, LONG])
     async with two_hosts(tmp_path, lambda _pod: next(pod_scripts)) as (fake, one, two):
         async with started(one) as first:
             first.cancel()
@@ -495,14 +495,15 @@ async def test_without_leases_the_run_warns_and_writes_holder_annotations(tmp_pa
         host_log = HostLog()
         async with started(one, host_log=host_log) as first:
             (job,) = jobs(fake)
-            noted = job["metadata"]["annotations"]
-            assert "host-one" in noted["paperclip.io/holder"]
+            annotations = job["metadata"]["annotations"]
+            assert "host-one" in annotations["paperclip.io/holder"]
             blocked, _ = await two.run(runId="run-2")
             assert blocked.error_code == "k8s_concurrent_run_blocked"
             await asyncio.sleep(130)
             (job,) = jobs(fake)
             assert (
-                job["metadata"]["annotations"]["paperclip.io/holder-seen"] > noted["paperclip.io/holder-seen"]
+                job["metadata"]["annotations"]["paperclip.io/holder-seen"]
+                > annotations["paperclip.io/holder-seen"]
             )
             assert_whole(*await first)
         assert host_log.status.count("Leases cannot be used") == 1

@@ -127,13 +127,13 @@ async def test_session_is_resumed_only_with_the_same_mcp_servers(tmp_path: Path)
             first, host_log = await run(1, {}, SERVER)
             stored = {"sessionParams": SESSION_CODEC.serialize(first.session_params)}
             await run(2, stored, {**SERVER, "token": "another"})
-            _, other = await run(3, stored, {**SERVER, "connectionId": "other"})
+            _, fresh_log = await run(3, stored, {**SERVER, "connectionId": "other"})
         finally:
             await adapter.shutdown()
     assert "MCP servers (1): s" in host_log.status
     assert [f"--resume {first.session_id}" in command for command in commands] == [False, True, False]
     assert all("--strict-mcp-config" in command for command in commands)
-    assert "Starting a fresh session: the set of MCP servers changed" in other.status
+    assert "Starting a fresh session: the set of MCP servers changed" in fresh_log.status
 
 
 # The baseline file ------------------------------------------------------------------------------------

@@ -141,8 +141,8 @@ async def test_run_stopped_before_its_start_creates_nothing(tmp_path: Path) -> N
 
 async def test_stop_that_cannot_be_confirmed_reports_why(tmp_path: Path) -> None:
     """The Pod is still there when the time limit for the proof is over."""
-    stubborn = PodScript(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
-    async with one_host(tmp_path, stubborn) as (_, run):
+    ignores_sigterm = PodScript(output=QUIET.output, ends_at=QUIET.ends_at, on_sigterm=None)
+    async with one_host(tmp_path, ignores_sigterm) as (_, run):
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(5, stop.set)
         result, host_log = await run(signal=stop, config={"stopGraceSec": 100})

@@ -17,19 +17,19 @@ HUGE = {"taskId": "t", "paperclipTaskMarkdown": "x" * 2 * 1024 * 1024}
 
 
 async def test_large_prompt_is_staged_on_the_volume_during_its_run(tmp_path: Path) -> None:
-    seen: list[tuple[str, int]] = []
+    staged_prompts: list[tuple[str, int]] = []
 
     def pod_script_of(pod: dict[str, Any]) -> PodScript:
         if pod["metadata"]["name"] == "home-0":
             return GOOD
         (path,) = (tmp_path / "volume" / "run-files").rglob("prompt.txt")
-        seen.append((path.parent.name, path.stat().st_size))
+        staged_prompts.append((path.parent.name, path.stat().st_size))
         return GOOD
 
     async with home_cluster(tmp_path, pod_script_of) as home:
         result, host_log = await home.run(context=HUGE)
         assert result.error_message is None, host_log.status
-        ((folder, size),) = seen
+        ((folder, size),) = staged_prompts
         assert folder == home.jobs[0]["metadata"]["name"]
         assert size > 2 * 1024 * 1024
         assert home.staged == []

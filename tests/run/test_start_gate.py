@@ -31,13 +31,15 @@ async def test_gate_is_closed_after_the_server_recovered(
     tmp_path: Path,
 ) -> None:
     async with one_host(tmp_path, DELAYED_RESULT) as (fake, run):
-        seen: dict[str, Any] = {}
+        after_recovery: dict[str, Any] = {}
 
         async def recover_and_look() -> None:
             await asyncio.sleep(45)
             fake.faults.refusals.clear()
             await asyncio.sleep(10)
-            seen.update(secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"])
+            after_recovery.update(
+                secrets=list(fake.store.list(SECRETS)), job=only(fake, JOBS)["spec"]["parallelism"]
+            )
 
         def overload_and_release(fake: FakeCluster) -> None:
             fake.faults.refuse("delete", "secrets", 503, times=1000)
@@ -47,7 +49,7 @@ async def test_gate_is_closed_after_the_server_recovered(
         async with asyncio.TaskGroup() as group:
             group.create_task(recover_and_look())
             result, host_log = await run_disrupted(fake, run, overload_and_release)
-        assert seen == {"secrets": [], "job": 0}
+        assert after_recovery == {"secrets": [], "job": 0}
         assert result.error_code is None
         assert host_log.status.count("Kubernetes may start a second Pod of this Job") == 2
         assert "the call is repeated until it succeeds" in host_log.status

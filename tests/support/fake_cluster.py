@@ -121,7 +121,7 @@ class FakeCluster:
             fake.kubelet.close_logs()
 
     def go_down(self, seconds: float) -> None:
-        """Answer no request for this time, and break every open response."""
+        """Refuse every request for this time, and break every open response."""
         self.down_until = asyncio.get_running_loop().time() + seconds
         self.faults.drop_log_streams()
         self.faults.close_watches()
@@ -161,7 +161,7 @@ class HostConnection:
             request.method, dict(request.query), _as_decoded_by_go(request.body), request.content_type, ""
         )
         try:
-            answer, _ = self._fake.api.respond(request.path, parse_target(request.path), wanted)
+            response, _ = self._fake.api.respond(request.path, parse_target(request.path), wanted)
         except Problem as problem:
             raise _cluster_error(problem) from None
         target = parse_target(request.path)
@@ -171,7 +171,7 @@ class HostConnection:
         ):
             self.loses_response_of = None
             raise ClusterError(None, "Timeout", f"{request} got no answer in time")
-        return json.loads(json.dumps(answer))  # type: ignore[no-any-return]  # as if it was sent over a connection
+        return json.loads(json.dumps(response))  # type: ignore[no-any-return]  # as if it was sent over a connection
 
     @asynccontextmanager
     async def stream(self, request: WireRequest, *, silence: float | None = None) -> AsyncIterator["_Body"]:
@@ -194,8 +194,8 @@ class HostConnection:
             self._fake.faults.log_stream_cutters.add(broken.set)
         self._open.add(broken)
         try:
-            async with aclosing(chunks), aclosing(_Body(chunks, broken, silence)) as answer:
-                yield answer
+            async with aclosing(chunks), aclosing(_Body(chunks, broken, silence)) as body:
+                yield body
         finally:
             self._fake.faults.log_stream_cutters.discard(broken.set)
             self._open.discard(broken)

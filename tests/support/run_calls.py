@@ -22,11 +22,11 @@ SLOW_START = replace(SHORT, waiting=((16.0, "ContainerCreating", ""),))
 SLOW_TO_STOP = replace(SHORT, stops_in=12.0)
 """Runs for another twelve seconds after SIGTERM."""
 OUTLASTS_LEASE = PodScript(output=((0.0, PARTIAL), (200.0, WHOLE[len(PARTIAL) :])), ends_at=201.0)
-"""Still runs when the Lease of a disconnected host has expired."""
+"""Runs until long after the Lease of a disconnected host has expired."""
 
 
 def script_of_lost_session(pod: Any) -> PodScript:
-    """What the Pod of an agent does that cannot find the session that it should resume."""
+    """The script of an agent that cannot find the session that it should resume."""
     resumes = "--resume" in pod["spec"]["containers"][0]["command"]
     return PodScript(output=((0.0, UNKNOWN_SESSION_OUTPUT if resumes else WHOLE),), exit_code=int(resumes))
 
@@ -51,6 +51,7 @@ async def host_disconnected(fake: FakeCluster) -> None:
 
 
 async def host_disconnected_before_secret(fake: FakeCluster) -> None:
+    """A host loses its connection after it created its Job, and before it could create the run Secret."""
     fake.faults.refuse("create", "secrets", 503, times=10_000)
     await host_disconnected(fake)
     fake.faults.refusals.clear()
@@ -91,7 +92,9 @@ class Scenario:
     during: Callable[[FakeCluster], None] | None = None
     """Called during the run."""
     max_agents: dict[str, int] = field(default_factory=lambda: {"": 1})
-    """How many agents may run in all, by the last of these calls that finished before the cut; "": none."""
+    """How many agents may run in all, by the last of these calls that finished before the cut.
+
+    "": none of these calls finished."""
 
 
 def delete_its_pod(fake: FakeCluster) -> None:
@@ -113,6 +116,7 @@ SLOW_WATCH = ("watch_jobs", "watch_pods", *repeated("log followed", 16), "list_e
 LIST_AND_WATCH = ("list_jobs (2)", "list_pods (2)", *WATCH)
 RENEW = "replace_lease of process"
 DONE = "delete_job in the background"
+"""The deletion of a Job whose result is known, at the end of the run."""
 RELEASE = ("delete_lease of slot", "delete_lease of process")
 WAIT_FOR_EXPIRY = ("read_lease of slot", *repeated("read_lease of process", 35), "replace_lease of slot")
 TAKE_OVER = (*ACQUIRE, *WAIT_FOR_EXPIRY, "delete_lease of process", "delete_lease of process (2)")

@@ -148,7 +148,7 @@ class ReceiverFailed(Exception):
 
 
 class _Sink:
-    """Passes each block to parser, journal and host, also if one of them raises."""
+    """Passes each block to parser, journal and host, even if one of them raises."""
 
     def __init__(self, narrator: Narrator, journal: RunJournal, reader: StreamReader) -> None:
         self._narrator = narrator

@@ -16,9 +16,9 @@ from paperclip_claude_k8s.run.host_callbacks import call_safely
 from paperclip_claude_k8s.run.narrate import Narrator
 
 FREQUENT_FOR = 60.0
-"""Seconds of silence after which keepalive lines become less frequent, and of a run for progress calls."""
+"""Seconds of silence (keepalive lines) or of the run (progress) after which reports become less frequent."""
 MIN_OUTAGE = 1.0
-"""Seconds without a connection from which on it is an outage; a shorter gap is a watch being reopened."""
+"""Seconds without a connection that are reported as an outage; in less, a watch may just be reopened."""
 
 
 class KeepAlive:
@@ -39,6 +39,7 @@ class KeepAlive:
         return max(self._quiet_since + self._silence - _clock(), 0.0)
 
     async def beat(self) -> float:
+        """Report the silence unless the agent printed something; returns the seconds until the next beat."""
         last_output = self._narrator.last_output
         if last_output is not None and last_output > self._quiet_since:
             self._quiet_since, self._silence = last_output, 0.0

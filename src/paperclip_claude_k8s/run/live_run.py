@@ -46,7 +46,7 @@ class LiveRun:
     ending: asyncio.Future[Ending] = field(init=False)
     began_at: float = field(init=False)
     running_since: float | None = None
-    """When the agent's container was found running, or to have run."""
+    """When it was observed that the agent's container runs or has run."""
     ended_at: float = 0.0
     """When the ending was reported."""
     stop_reason: StopReason | None = None
@@ -55,7 +55,7 @@ class LiveRun:
     """None: an agent that does not exit is never stopped."""
 
     log_task: asyncio.Task[None] | None = None
-    """Follows the agent's log; it is started once the Pod has a node, before the container runs."""
+    """Follows the agent's log; started as soon as the Pod has a node, before the container runs."""
     log_pod_uid: str = ""
     """Uid of the Pod whose log is followed."""
     log_stopped: bool = False
