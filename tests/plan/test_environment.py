@@ -169,7 +169,7 @@ def test_host_paths_are_left_out_without_shared_volume() -> None:
 @pytest.mark.parametrize(
     "order", [("home", "config"), ("config",), ("home",)], ids=["both", "config only", "home only"]
 )
-def test_layers_are_home_then_run_then_config(order: tuple[str, ...]) -> None:
+def test_later_layer_overrides_earlier_ones_except_the_run_id(order: tuple[str, ...]) -> None:
     home = home_pod(literal("X", "home"), literal("PAPERCLIP_RUN_ID", "home"), literal("Y", "home"))
     env = environment(
         env={"X": "config", "PAPERCLIP_RUN_ID": "config"} if "config" in order else {},
@@ -180,7 +180,7 @@ def test_layers_are_home_then_run_then_config(order: tuple[str, ...]) -> None:
     assert env.literals.get("Y") == ("home" if "home" in order else None)
 
 
-def test_config_cannot_replace_identity_but_other_variables() -> None:
+def test_config_may_set_all_but_the_identity_variables() -> None:
     env = environment(
         env={
             "PAPERCLIP_API_KEY": "stolen",

@@ -62,6 +62,7 @@ def rebase(url: str, api_url: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
+    """The parts of an absolute URL with a host; None for any other text."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -70,6 +71,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _listen_url(env: Mapping[str, str]) -> str:
+    """The address on which a host process with this environment listens."""
     host = _first_set(env, ("PAPERCLIP_LISTEN_HOST", "HOST"), "localhost")
     port = _first_set(env, ("PAPERCLIP_LISTEN_PORT", "PORT"), _DEFAULT_PORT)
     if host in _WILDCARD_HOSTS:

@@ -100,19 +100,19 @@ def layer_environment(
     shared_dir = (config.shared_volume_dir or POD_HOME) if home and home.claim_name else None
     api_url = choose_api_url(site.process_env, inherited.literals, config.env.get(API_URL, ""))
     pod = PodView(workdir, api_url, lambda path: to_pod_path(path, shared_dir) if shared_dir else None)
-    own = run_variables(ctx, wake, pod)
-    configured = {name: value for name, value in config.env.items() if not _is_set_by_run(name, own)}
+    set_by_run = run_variables(ctx, wake, pod)
+    configured = {name: value for name, value in config.env.items() if not _is_fixed(name, set_by_run)}
     overruled = {
-        name for name, value in config.env.items() if name not in configured and own.get(name) != value
+        name for name, value in config.env.items() if name not in configured and set_by_run.get(name) != value
     }
     if names_own_machine(api_url) and API_URL in _names_of(inherited.value_from):
-        del own[API_URL]  # leave it to the home pod's entry, which cannot be worse than this address
+        del set_by_run[API_URL]  # the home pod's entry is used; it cannot be worse
     usable, dropped = _usable_in_pod({**inherited.literals, **configured}, shared_dir, api_url)
     usable.pop("HOME", None)  # that of the home pod; in the agent's Pod HOME is fixed
     # The run's variables override the home pod's, and the config's override both; `configured` holds only
     # those that the config may set. The header is added at the end, because it extends the resulting value.
     on_top = {name: usable[name] for name in configured if name in usable}
-    merged = _with_agent_header({**usable, **own, **on_top}, ctx, inherited)
+    merged = _with_agent_header({**usable, **set_by_run, **on_top}, ctx, inherited)
     environment = _choose_routes(merged, inherited, bearer_tokens(ctx))
     return replace(
         environment,
@@ -121,11 +121,11 @@ def layer_environment(
     )
 
 
-def _is_set_by_run(name: str, own: Mapping[str, str]) -> bool:
-    """Whether the config may not set this variable, because the run sets it."""
+def _is_fixed(name: str, set_by_run: Mapping[str, str]) -> bool:
+    """Whether the config may not set this variable: HOME and the PAPERCLIP_* variables of the run."""
     if name in {API_KEY, WAKE_PAYLOAD_FILE, "HOME"}:
         return True
-    return name.startswith("PAPERCLIP_") and name in own
+    return name.startswith("PAPERCLIP_") and name in set_by_run
 
 
 def _usable_in_pod(

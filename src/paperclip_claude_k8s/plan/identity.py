@@ -27,7 +27,7 @@ LABEL_CHARS = 63
 _SLUG_CHARS = 16
 _HASH_CHARS = 10
 _MAX_ATTEMPTS = 2
-"""Jobs that one run may create: if the session to resume is lost, a second one starts a fresh session."""
+"""Jobs that a run may create: if the session to resume is lost, a second Job starts a fresh session."""
 _ILLEGAL_IN_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 _ILLEGAL_AT_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
 _ILLEGAL_IN_SLUG = re.compile(r"[^a-z0-9-]+")
@@ -87,7 +87,7 @@ class Identity:
 
     @property
     def job_names(self) -> frozenset[str]:
-        """The Job names of all attempts: the first one, and the second one with a fresh session."""
+        """The Job names of all attempts of this run."""
         return frozenset(self.job_name(attempt) for attempt in range(1, _MAX_ATTEMPTS + 1))
 
     @property

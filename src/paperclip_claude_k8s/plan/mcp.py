@@ -1,8 +1,8 @@
 """The MCP servers of a run, merged into one file for the CLI.
 
 They come from the baseline file on the shared volume, the host, and the config; of servers with the same name
-the later one counts. A file with tokens is delivered in the run Secret only. The CLI is started with
-`--strict-mcp-config` and reads no other file, so the baseline is merged in here.
+the later one counts. A file with tokens is delivered in the run Secret only. With that file the CLI gets
+`--strict-mcp-config` and reads no other, so the baseline is merged in here.
 """
 
 import hashlib

@@ -35,6 +35,7 @@ from paperclip_claude_k8s.plan.secrets import secret_arguments
 START_MARKS = "run-starts"
 """Folder on the shared volume for start marks: one empty file for each Pod whose relay has started."""
 SECRET_ENV_PREFIX = "env."  # noqa: S105  # a key prefix, not a password
+"""Prefix of the keys of the run Secret that hold values of variables, not files."""
 
 
 @dataclass(frozen=True)  # no slots: cached properties, because prompts can be large
@@ -50,6 +51,7 @@ class RunPlan:
     environment: Environment = field(repr=False)
     workdir: str
     nonce: str
+    """Random text that tells the relay's marks from the agent's output."""
     wake_digest: str | None
     agent_name: str = ""
     resume: str | None = None

@@ -2,8 +2,8 @@
 
 Normally a secret is stored in the run Secret and the Job refers to it. For an argument of the agent the
 reference is `$(PAPERCLIP_ARGUMENT_<n>)`: Kubernetes replaces `$(NAME)` in a command with the value of that
-variable, even if it comes from a Secret. For example `--api-key s3cret` becomes `--api-key
-$(PAPERCLIP_ARGUMENT_7)`.
+variable, even if it comes from a Secret. For example,
+`--api-key s3cret` becomes `--api-key $(PAPERCLIP_ARGUMENT_7)`.
 
 Where this process may not create Secrets, `without_secrets` drops the secret parts of a plan instead, and the
 `public_*` functions mask the secrets that the remaining texts quote.
