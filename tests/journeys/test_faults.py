@@ -256,7 +256,7 @@ async def test_rotated_log_is_backfilled_from_the_volume_or_reported(
         )
     if tee:
         assert_whole(result, host_log, expected)
-        assert "filled" in host_log.status
+        assert "restored from the shared volume" in host_log.status
     else:
         assert_gap_reported(result, host_log, expected)
 
