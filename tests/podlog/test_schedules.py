@@ -10,14 +10,13 @@ from tests.support.log_schedules import Outcome, Schedule, is_covered, lost_line
 
 SEEDS = int(os.environ.get("PODLOG_SCHEDULES", "300"))
 FIRST_SEED = int(os.environ.get("PODLOG_FIRST", "0"))
-BLOCK = 100
-"""Number of seeds per test."""
+SEEDS_PER_TEST = 100
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("block", range(FIRST_SEED, FIRST_SEED + SEEDS, BLOCK))
+@pytest.mark.parametrize("block", range(FIRST_SEED, FIRST_SEED + SEEDS, SEEDS_PER_TEST))
 async def test_every_line_is_delivered_once_in_order_or_reported_as_gap(block: int) -> None:
-    for seed in range(block, min(block + BLOCK, FIRST_SEED + SEEDS)):
+    for seed in range(block, min(block + SEEDS_PER_TEST, FIRST_SEED + SEEDS)):
         try:
             judge(await run_schedule(seed))
         except BaseException as error:

@@ -28,6 +28,8 @@ APPLETS = (  # the programs that the script may use
 
 @dataclass(frozen=True, slots=True)
 class RelayEnd:
+    """How a run of the relay ended, and what it wrote."""
+
     code: int
     log: bytes
     """The container's log: the agent's output and the relay's marked lines."""

@@ -102,6 +102,7 @@ ENDINGS: dict[str, Ending] = {
     "stopped after its result, exit unknown": StoppedAfterResult(300),
 }
 EXITS = [name for name in ENDINGS if name.startswith(("exit", "SIG", "OOM", "stopped"))]
+"""Endings in which the container ended by itself, or was stopped after its result."""
 WITH_RESULT = {
     "success": OK,
     "success, stop_reason null": OK,

@@ -23,6 +23,7 @@ class LogStream:
         self.plan = plan
         self.replay = Replay(plan)
         self.brought_new = False
+        """Whether it had a line that was not delivered before."""
         self._may_start_mid_line = plan.since is not None
         self._reader = LineReader()
         self._response: AbstractAsyncContextManager[ByteStream] | None = None

@@ -102,14 +102,13 @@ def judge_slot(
     slot = [job for job in jobs if in_slot(job.labels)]
     slot = [job for job in slot if job.ref.uid not in detached or is_live(job) or job.deleting]
     live = sorted((job for job in slot if is_live(job)), key=_created, reverse=True)
-    with_holder = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
-    if with_holder:
-        return Blocked(failures.run_blocked(_names(with_holder)))
+    claimed = [job for job in slot if not job.deleting and job.ref.uid in {*held, *detached}]
+    if claimed:
+        return Blocked(failures.run_blocked(_names(claimed)))
     if live:
         return _judge_orphans(live, claimant)
-    verdict = _judge_finished(
-        [job for job in slot if job.finished is not None and not job.deleting], claimant
-    )
+    ended = [job for job in slot if job.finished is not None and not job.deleting]
+    verdict = _judge_finished(ended, claimant)
     detached_jobs = {job.ref.uid for job in jobs if job.ref.uid in detached and not job.deleting}
     adopted = verdict.job.ref.uid if isinstance(verdict, Adopt) else None
     # The Pods of a Job that is adopted, or kept for another run, may still run.
