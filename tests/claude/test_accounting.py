@@ -119,9 +119,9 @@ def test_sum_of_known_costs_never_exceeds_the_cost_of_the_session(
     for number, turns in enumerate(runs):
         begin = 0 if version == STARTS_AT_ZERO else saved
         used, results = 0, []
-        for main, others in turns:
-            used += main + others
-            since = per_model(main + others, main + others) if version == SINCE_LAST_RESULT else None
+        for main, sub_agent in turns:
+            used += main + sub_agent
+            since = per_model(main + sub_agent, main + sub_agent) if version == SINCE_LAST_RESULT else None
             results.append(result(main, begin + used, begin + used, since))
         usage = usage_of_run(version, *results, resumed=number > 0)
         assert usage.usage is not None

@@ -175,8 +175,8 @@ def test_escaped_control_inside_strings_is_kept() -> None:
 
 
 def test_truncated_event_is_not_plain_text() -> None:
-    for torn in (line(RESULT)[:-9], line(NEWER_RESULT)[:-9], b"\x1b[0m" + MESSAGE[:-30]):
-        assert read(INIT, torn).first_plain_line == ""
+    for truncated in (line(RESULT)[:-9], line(NEWER_RESULT)[:-9], b"\x1b[0m" + MESSAGE[:-30]):
+        assert read(INIT, truncated).first_plain_line == ""
     assert read(b'{"error":"no config"}').first_plain_line == '{"error":"no config"}'
 
 

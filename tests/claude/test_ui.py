@@ -56,7 +56,7 @@ LINES: list[tuple[str, str]] = [
             error_status=None,
             error="unknown",
         ),
-        "API error (no answer): retry 1 of 2 in 1 min 30 s",
+        "API error (no response): retry 1 of 2 in 1 min 30 s",
     ),
     (event("system", "away_summary", content="Three files changed."), "Three files changed."),
     (event("system", "commands_changed", commands=[{"name": "a"}]), "the list of commands changed"),
@@ -529,7 +529,8 @@ def test_long_contents_are_kept_whole() -> None:
 
 
 def test_every_init_and_result_of_a_run_is_shown() -> None:
-    kinds = [one["kind"] for name, line in recorded_lines() if name.startswith("23a") for one in parsed(line)]
+    lines = [line for name, line in recorded_lines() if name.startswith("23a")]
+    kinds = [each["kind"] for line in lines for each in parsed(line)]
     assert kinds.count("init") == kinds.count("result") == 2
 
 

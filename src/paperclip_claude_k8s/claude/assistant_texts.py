@@ -57,15 +57,15 @@ class AssistantTexts:
         return get_text(get_object(read_event(self._last_line) or {}, "message"), "stop_reason") or None
 
     def summary(self, result: Event | None) -> str:
-        """The run's answer.
+        """The agent's answer, for the host.
 
         If the text of `result` is the last text of the last message: all texts of that message. If it is not:
         the text of `result`. Without a text in `result`: the texts of all kept messages. Texts are separated
         by blank lines.
         """
         messages = self._messages()
-        answer = get_text(result or {}, "result")
-        if not answer.strip():
+        result_text = get_text(result or {}, "result")
+        if not result_text.strip():
             return "\n\n".join(part for message in messages for part in message.texts)
         last = [
             part
@@ -73,7 +73,7 @@ class AssistantTexts:
             if message.message_id == messages[-1].message_id
             for part in message.texts
         ]
-        return "\n\n".join(last) if last and last[-1].strip() == answer.strip() else answer.strip()
+        return "\n\n".join(last) if last and last[-1].strip() == result_text.strip() else result_text.strip()
 
     def _messages(self) -> list[AssistantText]:
         return [

@@ -186,7 +186,7 @@ def _retry_at(transcript: Transcript, text: str, now: datetime) -> datetime | No
 
 
 def _reset_time(text: str, now: datetime) -> datetime | None:
-    """The reset time that the text names, in UTC; None if it names none, or one in an unknown time zone.
+    """The reset time that the text names, in UTC; None if it names no time, or an unknown time zone.
 
     Forms: "resets 3pm (Europe/Zurich)", "resets Oct 6, 10am", "usage limit reached|1893456000" (epoch
     seconds). A time without a date is the next such time after `now`. A date is in the current year, or in

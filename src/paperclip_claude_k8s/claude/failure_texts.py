@@ -21,7 +21,7 @@ _FIRST_SIGNAL_CODE, _LAST_SIGNAL_CODE = 129, 192
 
 
 class ContainerEnd(Protocol):
-    """How the agent's container ended, as far as it is known. `cluster.model.Terminated` is one."""
+    """How the agent's container ended, as far as it is known. `cluster.model.Terminated` implements it."""
 
     @property
     def exit_code(self) -> int | None: ...
@@ -152,7 +152,7 @@ def truncated_message(model: str, cause: str) -> str:
 
 
 def describe_claude_failure(result: Mapping[str, Any]) -> str | None:
-    """`Claude run failed: subtype=S: text`, with the text of the result or its errors; None without both."""
+    """`Claude run failed: subtype=S: text`, with `terminal_text`; None without subtype and text."""
     subtype = result.get("subtype")
     text = terminal_text(result)
     parts = [f"subtype={subtype}" if subtype else "", text]

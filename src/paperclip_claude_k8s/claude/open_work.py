@@ -7,8 +7,8 @@
   sub-agents in the foreground. The CLI does not wait for its own tasks (`ambient: true`).
 - A sub-agent without task events is known only by its output. It is open until the result of the tool call
   that started it.
-- `ScheduleWakeup` keeps `--print` alive until the turn of the wake-up; `CronCreate` does not. No field tells
-  which later turn belongs to a wake-up, so a wake-up counts as pending until its time has passed.
+- The tool `ScheduleWakeup` keeps the CLI running until the turn of the wake-up; `CronCreate` does not. No
+  field tells which later turn belongs to a wake-up, so a wake-up counts as pending until its time has passed.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ WAKE_UP = "ScheduleWakeup"
 MIN_WAKE_UP_DELAY, MAX_WAKE_UP_DELAY = 60.0, 3600.0
 """Range of a wake-up's delay in seconds; the CLI itself clamps every delay to it."""
 WAKE_UP_LATENESS = 60.0
-"""Most seconds by which a wake-up is late: the CLI wakes up at full minutes only."""
+"""Upper bound in seconds of how late a wake-up is: the CLI wakes up at full minutes only."""
 SUB_AGENT_SILENCE = 600.0
 """Seconds for which a sub-agent known only by its output may print nothing: none of its shell commands runs
 longer, and by default the CLI itself does not wait longer for background work."""

@@ -30,7 +30,8 @@ def is_max_turns(result: Mapping[str, Any]) -> bool:
 def answers_the_prompt(result: Mapping[str, Any]) -> bool:
     """False if the result belongs to a notification that a task ended and no call of the model followed.
 
-    A resumed session can print one for a task of the previous run, before it answers this run's prompt.
+    A resumed session can print such a result for a task of the previous run, before it answers this run's
+    prompt.
     """
     origin = result.get("origin")
     notified = isinstance(origin, Mapping) and origin.get("kind") == "task-notification"

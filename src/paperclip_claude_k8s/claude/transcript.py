@@ -43,7 +43,7 @@ class Transcript:
     stop_reason: str | None = None
     """That of the main agent's last message; None in nearly all runs, even in healthy ones."""
     assistant_errors: tuple[str, ...] = ()
-    """`error` of the last 100 such `assistant` events, in order: the CLI's own class of what went wrong."""
+    """`error` of the last 100 `assistant` events that have it: the CLI's own class of the error."""
     warnings: tuple[str, ...] = ()
     """Reasons to distrust the result or its usage, as sentences for the host's log."""
     retries: int = 0

@@ -267,7 +267,7 @@ const apiErrorEntries = (event) => [
 function apiRetry(event) {
   const status = numberOf(event, "error_status");
   const error = short(textOf(event, "error"));
-  const facts = [status === null ? "no answer" : String(Math.trunc(status)), error === "unknown" ? "" : error];
+  const facts = [status === null ? "no response" : String(Math.trunc(status)), error === "unknown" ? "" : error];
   const [attempt, limit, delay] = ["attempt", "max_retries", "retry_delay_ms"].map((key) => numberOf(event, key));
   const tries = joined(" of ", [attempt === null ? "" : whole(attempt), limit === null ? "" : whole(limit)]);
   const when = delay === null ? "" : `in ${duration(delay)}`;

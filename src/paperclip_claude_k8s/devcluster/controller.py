@@ -87,11 +87,11 @@ class Scheduler:
 
 def _collect_orphans(store: Store) -> None:
     """Delete every object that has owner references, but whose owners no longer exist."""
-    alive = {obj["metadata"]["uid"] for kind in kinds.ALL for obj in store.list(kind)}
+    existing = {obj["metadata"]["uid"] for kind in kinds.ALL for obj in store.list(kind)}
     for kind in kinds.ALL:
         for obj in store.list(kind):
             owners = obj["metadata"].get("ownerReferences") or []
-            if owners and not any(owner["uid"] in alive for owner in owners):
+            if owners and not any(owner["uid"] in existing for owner in owners):
                 if kind == PODS:
                     mark_deleted(store, obj, None)
                 else:

@@ -1,4 +1,4 @@
-"""Fault injection: a test makes the cluster behave like a broken or an old one."""
+"""Fault injection: a test makes the cluster behave like a broken or an old cluster."""
 
 import asyncio
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from paperclip_claude_k8s.devcluster.store import Store, now
 FOREGROUND = "foregroundDeletion"
 _BACKOFF = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
 _DEADLINE = ("DeadlineExceeded", "Job was active longer than specified deadline")
+"""Reason and message of a condition."""
 
 
 class JobController:

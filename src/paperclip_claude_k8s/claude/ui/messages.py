@@ -75,20 +75,20 @@ def _blocks(message: Json) -> list[Json]:
 
 def _assistant_block(block: Json, kind: str) -> Iterator[Entry]:
     """The entries of one block of an assistant message. A synthetic message has only texts."""
-    what = text_of(block, "type")
-    if what == "text" or kind != "assistant":
+    block_type = text_of(block, "type")
+    if block_type == "text" or kind != "assistant":
         text = text_of(block, "text")
         if text.strip(BLANKS):
             yield {"kind": kind, "text": text}
-    elif what == "thinking":
+    elif block_type == "thinking":
         text = text_of(block, "thinking")
         if text.strip(BLANKS):
             yield {"kind": "thinking", "text": text}
-    elif what == "redacted_thinking":
+    elif block_type == "redacted_thinking":
         yield {"kind": "thinking", "text": "[redacted thinking]"}
-    elif what.endswith("tool_use"):
+    elif block_type.endswith("tool_use"):
         yield _call_entry(block)
-    elif what.endswith("tool_result"):
+    elif block_type.endswith("tool_result"):
         yield _result_of_tool(block)
     else:
         yield {"kind": "assistant", "text": _part_text(block)}
@@ -96,11 +96,11 @@ def _assistant_block(block: Json, kind: str) -> Iterator[Entry]:
 
 def _user_block(block: Json) -> Iterator[Entry]:
     """The entries of one block of a user message."""
-    what = text_of(block, "type")
-    if what.endswith("tool_result"):
+    block_type = text_of(block, "type")
+    if block_type.endswith("tool_result"):
         yield _result_of_tool(block)
         return
-    text = text_of(block, "text") if what == "text" else _part_text(block)
+    text = text_of(block, "text") if block_type == "text" else _part_text(block)
     opening, closing = _LOCAL_COMMAND
     bare = text.strip(BLANKS)
     if bare.startswith(opening):
@@ -142,24 +142,24 @@ def _content_text(content: Any) -> str:  # noqa: ANN401  # any output of a tool
 
 
 def _part_text(part: Any) -> str:  # noqa: ANN401  # any output of a tool
-    """One part as text. Other content is described in brackets, with its size_label if known."""
+    """One part as text. Other content is described in brackets, with its size if known."""
     if not isinstance(part, dict):
         return ""
     text = text_of(part, "text")
     if text:
         return text
     source = object_of(part, "source")
-    what = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _LABEL_CHARS)
+    kind = short(first_text(source, "media_type") or first_text(part, "mimeType", "type"), _LABEL_CHARS)
     data = text_of(source, "data") or text_of(part, "data")
     facts = (
-        what or "unnamed content",
+        kind or "unnamed content",
         size_label(utf16_length(data) * 3 // 4) if data else "",  # bytes of base64
         short(first_text(part, "title", "tool_name", "name", "file_id")),
         short(first_text(part, "url") or first_text(source, "url")),
         short(first_text(part, "error_code")),
     )
     details = "\n".join(text for key in ("stdout", "stderr") if (text := text_of(part, key).strip(BLANKS)))
-    return joined("\n", ("" if what == "text" else f"[{joined(', ', facts)}]", details))
+    return joined("\n", ("" if kind == "text" else f"[{joined(', ', facts)}]", details))
 
 
 def _with_sub_agent(event: Json, entries: list[Entry]) -> list[Entry]:

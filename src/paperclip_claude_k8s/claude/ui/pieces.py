@@ -26,7 +26,7 @@ def piece_entries(piece: Piece) -> list[Entry]:
 
 
 def _text_so_far(line: str) -> Entry | None:
-    """The entry of a message whose first block is a text or a thought; None for any other message."""
+    """The entry of a message whose first block is a text or thinking block; None for any other message."""
     content = line.find('"content":[')
     for kind, opening in _BLOCKS:
         start = content + len('"content":')

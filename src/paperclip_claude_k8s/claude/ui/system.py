@@ -51,7 +51,7 @@ def api_error_entries(event: Json) -> list[Entry]:
 def _api_retry(event: Json) -> str:
     status = number_of(event, "error_status")
     error = short(text_of(event, "error"))
-    facts = ("no answer" if status is None else str(int(status)), "" if error == "unknown" else error)
+    facts = ("no response" if status is None else str(int(status)), "" if error == "unknown" else error)
     attempt, limit, delay = (number_of(event, key) for key in ("attempt", "max_retries", "retry_delay_ms"))
     tries = joined(" of ", ("" if attempt is None else whole(attempt), "" if limit is None else whole(limit)))
     when = "" if delay is None else f"in {duration(delay)}"

@@ -91,7 +91,7 @@ def short(text: str, limit: int = SHORT) -> str:
 
 
 def utf16_length(text: str) -> int:
-    """The length of the text in JavaScript: in UTF-16 utf16_length."""
+    """The length of the text in JavaScript, in UTF-16 code units."""
     return len(text) + sum(1 for char in text if char > "\uffff") if not text.isascii() else len(text)
 
 
