@@ -74,8 +74,8 @@ class Peer:
             self.acknowledge(message)
         return message
 
-    async def response(self, call: int | None) -> Json:
-        """Return the `result` or `error` message of the call; None: an error that belongs to no call."""
+    async def response(self, call: int) -> Json:
+        """Return the `result` or `error` message of the call."""
         while True:
             message = await self.next()
             if message["type"] in {"result", "error"} and message["id"] == call:

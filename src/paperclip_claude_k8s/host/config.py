@@ -213,7 +213,7 @@ def _with_current_names(given: Mapping[str, Any]) -> JsonMap:
         for key, value in given.items()
         if key not in _CURRENT_NAMES
     }
-    return renamed | plain
+    return renamed | plain  # the current name takes precedence
 
 
 def _with_flat_resources(given: JsonMap) -> JsonMap:
